@@ -1,0 +1,194 @@
+//! Printing: results on standard output, progress and messages on standard error, or events as JSON Lines.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use counterweight_core::job::{Event, EventSink, Level};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// How often progress is printed where there is no terminal to draw a bar on.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Prints events as they come and the result at the end.
+pub struct Console {
+    json: bool,
+    stream: AtomicBool,
+    terminal: bool,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Default)]
+struct Phase {
+    name: String,
+    unit: &'static str,
+    total: Option<u64>,
+    bar: Option<ProgressBar>,
+    started: Option<Instant>,
+    printed: Option<Instant>,
+}
+
+impl Console {
+    /// A console that prints for people, or (with `json`) for programs.
+    pub fn new(json: bool) -> Self {
+        Self { json, stream: AtomicBool::new(false), terminal: std::io::stderr().is_terminal(), phase: Mutex::new(Phase::default()) }
+    }
+
+    /// Whether output is JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// From here on, with `--json`, events are printed as JSON Lines. For jobs that take minutes.
+    pub fn stream_events(&self) {
+        self.stream.store(true, Ordering::Relaxed);
+    }
+
+    /// Prints the result: one JSON document on one line, or the text made by `human`.
+    ///
+    /// # Errors
+    /// If standard output is closed or the result cannot be serialised.
+    pub fn result(&self, value: &impl Serialize, human: impl FnOnce() -> String) -> anyhow::Result<()> {
+        self.finish();
+        let text = if self.json { serde_json::to_string(value)? } else { human() };
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", text.trim_end())?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Prints a line for people on standard error, above any progress bar.
+    pub fn line(&self, text: &str) {
+        let phase = self.lock();
+        match &phase.bar {
+            Some(bar) => bar.suspend(|| write_error(text)),
+            None => write_error(text),
+        }
+    }
+
+    /// Prints why the command failed.
+    pub fn error(&self, error: &anyhow::Error) {
+        self.line(&format!("error: {error:#}"));
+    }
+
+    /// Removes the progress bar.
+    pub fn finish(&self) {
+        if let Some(bar) = self.lock().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn begin(&self, name: String, total: Option<u64>, unit: &'static str) {
+        let mut phase = self.lock();
+        if let Some(bar) = phase.bar.take() {
+            bar.finish_and_clear();
+        }
+        if self.terminal {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+            let template = match total {
+                Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {unit} · {per_sec} · {eta} left",
+                None => "{spinner} {msg} {human_pos} {unit} · {per_sec}",
+            };
+            if let Ok(style) = ProgressStyle::with_template(&template.replace("{unit}", unit)) {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar.set_message(name.clone());
+            phase.bar = Some(bar);
+        } else {
+            write_error(&match total {
+                Some(total) => format!("{name}: {total} {unit}"),
+                None => name.clone(),
+            });
+        }
+        let now = Instant::now();
+        *phase = Phase { name, unit, total, bar: phase.bar.take(), started: Some(now), printed: Some(now) };
+    }
+
+    fn advance(&self, done: u64) {
+        let mut phase = self.lock();
+        if let Some(bar) = &phase.bar {
+            bar.set_position(done);
+            return;
+        }
+        let now = Instant::now();
+        let (Some(started), Some(printed)) = (phase.started, phase.printed) else { return };
+        if now.duration_since(printed) < PLAIN_INTERVAL {
+            return;
+        }
+        phase.printed = Some(now);
+        let rate = done as f64 / now.duration_since(started).as_secs_f64().max(1e-9);
+        let left = phase.total.filter(|_| rate > 0.0).map(|total| total.saturating_sub(done) as f64 / rate);
+        write_error(&match (phase.total, left) {
+            (Some(total), Some(left)) => {
+                format!("{}: {done}/{total} {} · {rate:.0}/s · {} left", phase.name, phase.unit, duration(left))
+            }
+            _ => format!("{}: {done} {} · {rate:.0}/s", phase.name, phase.unit),
+        });
+    }
+}
+
+impl EventSink for Console {
+    fn event(&self, event: Event) {
+        if self.json && self.stream.load(Ordering::Relaxed) {
+            if let Ok(line) = serde_json::to_string(&event) {
+                let mut out = std::io::stdout().lock();
+                // A closed pipe must not end the training it watches.
+                let _closed = writeln!(out, "{line}");
+            }
+            if !matches!(event, Event::Message { .. }) {
+                return;
+            }
+        }
+        match event {
+            Event::Phase { name, total, unit } => self.begin(name, total, unit),
+            Event::Progress { done } => self.advance(done),
+            Event::Message { level: Level::Info, text } => self.line(&text),
+            Event::Message { level: Level::Warning, text } => self.line(&format!("warning: {text}")),
+            Event::Epoch(epoch) => self.line(&epoch_line(&epoch)),
+            _ => {}
+        }
+    }
+}
+
+fn epoch_line(e: &counterweight_core::job::EpochRecord) -> String {
+    let mut line = format!(
+        "stage {} epoch {}/{} · loss {:.4} · train {:.1} %",
+        e.stage,
+        e.epoch,
+        e.epochs,
+        e.train_loss,
+        100.0 * e.train_accuracy
+    );
+    if let Some(balanced) = e.validation_balanced {
+        line += &format!(" · validation {:.1} %", 100.0 * balanced);
+        let groups: Vec<String> = [("many", e.validation_many), ("medium", e.validation_medium), ("few", e.validation_few)]
+            .into_iter()
+            .filter_map(|(name, accuracy)| accuracy.map(|a| format!("{name} {:.1}", 100.0 * a)))
+            .collect();
+        if !groups.is_empty() {
+            line += &format!(" ({})", groups.join(", "));
+        }
+    }
+    line + &format!(" · {:.0} images/s", e.images_per_s)
+}
+
+/// Seconds as a person reads them: `42 s`, `3 min 5 s`, `2 h 10 min`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+fn write_error(text: &str) {
+    // Nobody is left to tell when standard error is closed.
+    let _closed = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,213 @@
+//! What can go wrong, one enum an area, and [`Error`] over all of them.
+//!
+//! Messages are written for the person in front of the window: they name the file and the reason, and end without a full stop so that
+//! a front end can add what to do next.
+
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The person asked the job to stop. Nothing was lost: what the job says it keeps is on disk.
+    #[error("stopped on request")]
+    Stopped,
+    /// Reading a source, building a dataset or decoding images failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A settings file or a `key=value` override is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A checkpoint or run folder cannot be read or written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Training or balancing failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Exporting, or running an exported model, failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The chosen device cannot be used.
+    #[error("device {name}: {reason}")]
+    Device {
+        /// The device as the person named it.
+        name: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+}
+
+/// Failures of `data`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder could not be read or written.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file concerned.
+        path: PathBuf,
+        /// The operating system's or the parser's reason.
+        reason: String,
+    },
+    /// The source as a whole is unusable (missing, empty, of no known kind, one class only).
+    #[error("{}: {reason}", path.display())]
+    Source {
+        /// The folder, archive or manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Several things are wrong at once; each is listed.
+    #[error("{summary}:\n{}", list(items))]
+    Many {
+        /// What the items have in common, for example "classes without a readable image".
+        summary: String,
+        /// One line each; long lists are cut when shown.
+        items: Vec<String>,
+    },
+    /// A dataset cannot be built as asked.
+    #[error("cannot build the dataset: {0}")]
+    Build(String),
+}
+
+/// Failures of settings files and overrides.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read or is not valid TOML, or holds a value of the wrong type.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The settings file.
+        path: PathBuf,
+        /// The parser's reason, with its line.
+        reason: String,
+    },
+    /// No such key.
+    #[error("unknown setting `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// The key as given.
+        key: String,
+        /// The closest key that exists.
+        nearest: Option<String>,
+    },
+    /// A value has the wrong type or lies outside its range.
+    #[error("setting `{key}`: {reason}")]
+    Value {
+        /// The key concerned.
+        key: String,
+        /// What is allowed.
+        reason: String,
+    },
+}
+
+/// Failures of run folders and checkpoints.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A file of the run cannot be read or written, or is damaged.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file concerned.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The folder is not a run, or already is one.
+    #[error("{}: {reason}", path.display())]
+    Folder {
+        /// The folder concerned.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The checkpoint does not fit what it is loaded into.
+    #[error("{}: {reason}", path.display())]
+    Mismatch {
+        /// The checkpoint file.
+        path: PathBuf,
+        /// Which tensor or setting differs.
+        reason: String,
+    },
+}
+
+/// Failures of training and balancing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The loss turned NaN or infinite.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}, at learning rate {learning_rate}; the last good checkpoint is kept. Try a smaller learning rate"
+    )]
+    Diverged {
+        /// The loss, NaN or infinite.
+        loss: f32,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step within the epoch, from 1.
+        step: usize,
+        /// The learning rate of that step.
+        learning_rate: f64,
+    },
+    /// The request makes no sense for this dataset or these settings.
+    #[error("{0}")]
+    Request(String),
+}
+
+/// Failures of export and of running an exported model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The model file cannot be read, written or parsed.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The model file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The network could not be turned into ONNX.
+    #[error("export failed: {0}")]
+    Export(String),
+    /// The exported file does not agree with the network it came from. The file has been removed.
+    #[error("the exported model disagrees with the trained one and was removed: {0}")]
+    Disagrees(String),
+}
+
+impl DataError {
+    /// A [`DataError::File`] from any displayable reason.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+
+    /// A [`DataError::Source`] from any displayable reason.
+    pub fn source(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::Source { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+impl RunError {
+    /// A [`RunError::File`] from any displayable reason.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+impl ModelError {
+    /// A [`ModelError::File`] from any displayable reason.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+/// The first twenty items, one a line, and how many were left out.
+fn list(items: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut lines: Vec<String> = items.iter().take(SHOWN).map(|item| format!("  {item}")).collect();
+    if items.len() > SHOWN {
+        lines.push(format!("  … and {} more", items.len() - SHOWN));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,53 @@
+//! Writing files so that a reader never sees half of one.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes a file by way of a temporary one beside it and a rename, so that `path` holds either what it held before or all of the new
+/// content. Missing parent folders are made.
+///
+/// # Errors
+/// Whatever the operating system says: no space, no permission, a folder in the way. `path` is then as it was.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".counterweight-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        // A temporary file is private by default; what replaces it should be as readable as any file the person makes.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut temporary = builder.tempfile_in(folder)?;
+    {
+        let mut buffered = io::BufWriter::new(temporary.as_file_mut());
+        write(&mut buffered)?;
+        buffered.flush()?;
+    }
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/a.txt");
+        write_atomically(&path, |f| f.write_all(b"old")).unwrap();
+        let failed = write_atomically(&path, |f| {
+            f.write_all(b"half of the n")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

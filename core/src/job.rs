@@ -1,0 +1,246 @@
+//! What a long job says while it works, and how it is paused and stopped.
+//!
+//! Every long function takes a [`Job`]: an [`EventSink`] it reports to and a [`Control`] it asks between steps. The command line prints
+//! the events, the window draws them; neither is known here.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Something a job reports. Serialises to one JSON object with the field `event`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A phase begins: "scanning", "decoding", "stage 1" and so on. It replaces the phase before it.
+    Phase {
+        /// What is being done, lower case, no full stop.
+        name: String,
+        /// How many units the phase will take, where that is known.
+        total: Option<u64>,
+        /// What is counted: "images", "steps", "candidates".
+        unit: &'static str,
+    },
+    /// The current phase has done this many units in all.
+    Progress {
+        /// Units done since the phase began.
+        done: u64,
+    },
+    /// Something the person should know. Never needed to understand a result.
+    Message {
+        /// How much it matters.
+        level: Level,
+        /// One sentence.
+        text: String,
+    },
+    /// An epoch of stage 1 or stage 2 has ended.
+    Epoch(EpochRecord),
+}
+
+/// How much a [`Event::Message`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Worth a line.
+    Info,
+    /// Something is not as the person may expect.
+    Warning,
+}
+
+/// The numbers of one finished epoch; one line of a run's `metrics.jsonl`. Accuracies are in 0..1.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct EpochRecord {
+    /// 1 for learning features, 2 for balancing the classifier.
+    pub stage: u8,
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Epochs of this stage in all.
+    pub epochs: usize,
+    /// Learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// Mean training loss over the epoch's samples.
+    pub train_loss: f64,
+    /// Share of training samples (as augmented) classified correctly during the epoch.
+    pub train_accuracy: f64,
+    /// Mean validation cross-entropy, if there is a validation split and it was evaluated this epoch.
+    pub validation_loss: Option<f64>,
+    /// Top-1 accuracy on validation.
+    pub validation_top1: Option<f64>,
+    /// Mean of per-class accuracies on validation.
+    pub validation_balanced: Option<f64>,
+    /// Accuracy of the many group on validation.
+    pub validation_many: Option<f64>,
+    /// Accuracy of the medium group on validation.
+    pub validation_medium: Option<f64>,
+    /// Accuracy of the few group on validation.
+    pub validation_few: Option<f64>,
+    /// Class weight norms ‖W_k‖₂ after the epoch, one a class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub norms: Vec<f32>,
+    /// Training throughput, without evaluation.
+    pub images_per_s: f64,
+    /// Wall time of the epoch in seconds, evaluation included.
+    pub seconds: f64,
+}
+
+/// Receives events. Called from worker threads, so it must be quick: forward, don't work.
+pub trait EventSink: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}
+
+impl<F: Fn(Event) + Send + Sync> EventSink for F {
+    fn event(&self, event: Event) {
+        self(event);
+    }
+}
+
+/// Drops every event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl EventSink for Silent {
+    fn event(&self, _event: Event) {}
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Paused,
+    Stopping,
+}
+
+/// Stops and pauses a job from another thread. Cheap to clone; all clones are one control.
+#[derive(Clone, Debug)]
+pub struct Control {
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { shared: Arc::new((Mutex::new(State::Running), Condvar::new())) }
+    }
+}
+
+impl Control {
+    /// A control that lets its job run.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the job to stop at its next safe point. Cannot be taken back.
+    pub fn stop(&self) {
+        self.set(State::Stopping);
+    }
+
+    /// Asks the job to wait at its next safe point. Does nothing once a stop was asked for.
+    pub fn pause(&self) {
+        if !self.is_stopping() {
+            self.set(State::Paused);
+        }
+    }
+
+    /// Lets a paused job go on.
+    pub fn resume(&self) {
+        if !self.is_stopping() {
+            self.set(State::Running);
+        }
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_stopping(&self) -> bool {
+        *self.shared.0.lock().unwrap_or_else(|e| e.into_inner()) == State::Stopping
+    }
+
+    /// Whether the job is asked to wait.
+    pub fn is_paused(&self) -> bool {
+        *self.shared.0.lock().unwrap_or_else(|e| e.into_inner()) == State::Paused
+    }
+
+    /// Called by jobs between steps: waits while paused.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once a stop was asked for.
+    pub fn check(&self) -> Result<()> {
+        let (lock, woken) = &*self.shared;
+        let mut state = lock.lock().unwrap_or_else(|e| e.into_inner());
+        while *state == State::Paused {
+            state = woken.wait(state).unwrap_or_else(|e| e.into_inner());
+        }
+        if *state == State::Stopping { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    fn set(&self, to: State) {
+        let (lock, woken) = &*self.shared;
+        *lock.lock().unwrap_or_else(|e| e.into_inner()) = to;
+        woken.notify_all();
+    }
+}
+
+/// What every long function is handed: where to report, and what to ask.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// Asked between steps.
+    pub control: &'a Control,
+    /// Told what happens.
+    pub sink: &'a dyn EventSink,
+}
+
+impl<'a> Job<'a> {
+    /// A job reporting to `sink` under `control`.
+    pub fn new(control: &'a Control, sink: &'a dyn EventSink) -> Self {
+        Self { control, sink }
+    }
+
+    /// Begins a phase; see [`Event::Phase`].
+    pub fn phase(&self, name: impl Into<String>, total: Option<u64>, unit: &'static str) {
+        self.sink.event(Event::Phase { name: name.into(), total, unit });
+    }
+
+    /// Reports progress within the phase.
+    pub fn progress(&self, done: u64) {
+        self.sink.event(Event::Progress { done });
+    }
+
+    /// Says something worth a line.
+    pub fn info(&self, text: impl Into<String>) {
+        self.sink.event(Event::Message { level: Level::Info, text: text.into() });
+    }
+
+    /// Says something that is not as the person may expect.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.sink.event(Event::Message { level: Level::Warning, text: text.into() });
+    }
+
+    /// Waits while paused; see [`Control::check`].
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once a stop was asked for.
+    pub fn check(&self) -> Result<()> {
+        self.control.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paused_job_waits_and_a_stopped_one_ends() {
+        let control = Control::new();
+        control.pause();
+        let worker = {
+            let control = control.clone();
+            std::thread::spawn(move || control.check().is_ok())
+        };
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!worker.is_finished());
+        control.resume();
+        assert!(worker.join().unwrap());
+        control.stop();
+        control.resume();
+        assert!(matches!(control.check(), Err(Error::Stopped)));
+    }
+}

@@ -1,0 +1,257 @@
+//! Every setting of a run, its presets, its file and its `key=value` overrides.
+//!
+//! A settings file is TOML and complete: it holds every key, so a run can be repeated from it alone.
+
+mod overrides;
+mod presets;
+mod values;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use presets::Preset;
+pub use values::{Auto, Backbone, Balancer, ClassifierLoss, FeatureSource, Normalisation, Schedule, Stem};
+
+use crate::error::{Result, SettingsError};
+
+/// Everything that determines a run, apart from its dataset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The preset these settings started from; changing other keys does not change it.
+    pub preset: Preset,
+    /// Seed of everything random: initial weights, order of samples, augmentation.
+    pub seed: u64,
+    /// The network and its input.
+    pub model: ModelSettings,
+    /// Learning features.
+    pub stage1: Stage1Settings,
+    /// What is done to training images in stage 1.
+    pub augmentation: AugmentationSettings,
+    /// Balancing the classifier.
+    pub balance: BalanceSettings,
+    /// How results are computed.
+    pub evaluation: EvaluationSettings,
+}
+
+/// The network and its input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// The backbone.
+    pub backbone: Backbone,
+    /// First layers: `auto` takes the small stem up to 64 pixels a side and the ImageNet stem above.
+    pub stem: Auto<Stem>,
+    /// Side of the square input in pixels, 8..=512; `auto` takes the images' own size where they agree, else 32, 64, 128 or 224.
+    pub input_size: Auto<usize>,
+    /// Per-channel mean and standard deviation the input is normalised with.
+    pub normalisation: Normalisation,
+}
+
+/// Stage 1: cross-entropy by SGD with momentum and weight decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage1Settings {
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Momentum of SGD, without dampening.
+    pub momentum: f64,
+    /// Weight decay λ on every parameter, batch norm and biases included.
+    pub weight_decay: f64,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// Epochs of linear warm-up before the schedule.
+    pub warmup_epochs: usize,
+    /// Epochs (from 1) after which the `step` schedule divides the learning rate by ten.
+    pub milestones: Vec<usize>,
+    /// Label smoothing ε in 0..1.
+    pub label_smoothing: f64,
+    /// Evaluate on validation every this many epochs (and always after the last).
+    pub validate_every: usize,
+}
+
+/// What is done to training images. Images are evaluated un-augmented.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AugmentationSettings {
+    /// Pad by this many zero pixels on every side and crop back at random; 0 is off.
+    pub pad_crop: usize,
+    /// Crop a random part (area 0.25..1, aspect ratio 3/4..4/3) and resize it to the input.
+    pub resized_crop: bool,
+    /// Mirror left to right with probability one half.
+    pub flip: bool,
+    /// Strength of random brightness, contrast, saturation (factor 1 ± s) and hue (± s / 4); 0 is off.
+    pub color_jitter: f32,
+    /// Operations of RandAugment (Cubuk et al., 2020) a sample; 0 is off.
+    pub randaugment_ops: usize,
+    /// Magnitude of RandAugment, 0..=30.
+    pub randaugment_magnitude: f32,
+    /// Probability of erasing a random rectangle (Zhong et al., 2020); 0 is off.
+    pub random_erasing: f32,
+    /// Side, in pixels, of a square set to the mean (Cutout: DeVries and Taylor, 2017); 0 is off.
+    pub cutout: usize,
+    /// α of mixup's Beta(α, α) (Zhang et al., 2018); 0 is off.
+    pub mixup: f32,
+    /// α of CutMix's Beta(α, α) (Yun et al., 2019); 0 is off. With both, each batch takes one of the two by a coin toss.
+    pub cutmix: f32,
+}
+
+/// Balancing the classifier: which balancers, and their parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalanceSettings {
+    /// The balancers, applied together. With `stage2` or `weight-decay` the classifier is trained, and `max-norm` acts during that;
+    /// without, every balancer is post-hoc.
+    pub balancers: Vec<Balancer>,
+    /// τ of `tau`: W_k ← W_k / ‖W_k‖^τ.
+    pub tau: f32,
+    /// Radius η of `max-norm`; `auto` takes min + δ (max − min) of the norms at the start.
+    pub max_norm_radius: Auto<f32>,
+    /// δ of the automatic radius.
+    pub max_norm_delta: f32,
+    /// Strength τ of `logit-adjustment`: logits − τ log π_k.
+    pub logit_adjustment: f32,
+    /// Weight decay λ of `weight-decay`, on the classifier's weight and bias.
+    pub weight_decay: f64,
+    /// Loss of stage 2.
+    pub loss: ClassifierLoss,
+    /// β of the class-balanced losses: w_k = (1 − β) / (1 − β^n_k), scaled so that Σ w_k = C.
+    pub beta: f64,
+    /// Label smoothing ε of stage 2, for the losses that take it.
+    pub label_smoothing: f64,
+    /// Epochs of stage 2.
+    pub epochs: usize,
+    /// Samples a step of stage 2.
+    pub batch_size: usize,
+    /// Peak learning rate of stage 2.
+    pub learning_rate: f64,
+    /// Momentum of stage 2's SGD.
+    pub momentum: f64,
+    /// Learning-rate schedule of stage 2.
+    pub schedule: Schedule,
+    /// Where stage 2's features come from: `cached` computes them once, `network` recomputes them from augmented images with batch norm
+    /// in training mode, as the authors' code does.
+    pub features: FeatureSource,
+    /// Augmented copies of the training set added to the cached features, besides the un-augmented one.
+    pub augmented_views: usize,
+}
+
+/// How results are computed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSettings {
+    /// Classes with more training samples than this are in the many group.
+    pub many_above: usize,
+    /// Classes with fewer training samples than this are in the few group.
+    pub few_below: usize,
+    /// Average the logits of each image and its mirror image.
+    pub flip: bool,
+}
+
+impl Settings {
+    /// The settings of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        presets::settings(preset)
+    }
+
+    /// Reads a complete settings file.
+    ///
+    /// # Errors
+    /// [`SettingsError`] naming the file and the line or key.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file_error = |reason: String| SettingsError::File { path: path.to_path_buf(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
+        let settings: Settings = toml::from_str(&text).map_err(|e| file_error(e.to_string()))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// The settings as a complete, commented-free TOML file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings hold only plain values")
+    }
+
+    /// Applies one override, for example `stage1.epochs` = `20`. A last part that occurs once, such as `backbone`, may stand alone.
+    ///
+    /// ```
+    /// use counterweight_core::settings::{Preset, Settings};
+    /// let mut settings = Settings::preset(Preset::Quick);
+    /// settings.set("stage1.epochs", "3").unwrap();
+    /// assert_eq!(settings.stage1.epochs, 3);
+    /// let error = settings.set("stage1.epoch", "3").unwrap_err().to_string();
+    /// assert!(error.contains("did you mean `stage1.epochs`?"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`SettingsError`] for an unknown key, naming the nearest, and for a value of the wrong type or outside its range.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let changed = overrides::apply(self, key, value)?;
+        changed.validate()?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Every key, dotted, in file order.
+    pub fn keys() -> Vec<String> {
+        overrides::keys(&Settings::preset(Preset::Quick))
+    }
+
+    /// Checks every value's range.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] for the first value outside its range.
+    pub fn validate(&self) -> Result<()> {
+        fn check(holds: bool, key: &str, reason: &str) -> Result<(), SettingsError> {
+            if holds { Ok(()) } else { Err(SettingsError::Value { key: key.to_string(), reason: reason.to_string() }) }
+        }
+        let rate = |value: f64| value.is_finite() && value > 0.0;
+        let decay = |value: f64| value.is_finite() && value >= 0.0;
+        if let Auto::Value(side) = self.model.input_size {
+            check((8..=512).contains(&side), "model.input_size", "must be auto or 8..=512")?;
+        }
+        if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
+            check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite")?;
+            check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0")?;
+        }
+        let s = &self.stage1;
+        check(s.epochs >= 1, "stage1.epochs", "must be at least 1")?;
+        check(s.batch_size >= 2, "stage1.batch_size", "must be at least 2, since batch norm needs two samples")?;
+        check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0")?;
+        check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1")?;
+        check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above")?;
+        check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1")?;
+        check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1")?;
+        check(s.warmup_epochs < s.epochs || s.warmup_epochs == 0, "stage1.warmup_epochs", "must be below stage1.epochs")?;
+        let a = &self.augmentation;
+        check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64")?;
+        check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1")?;
+        check(a.randaugment_ops <= 8, "augmentation.randaugment_ops", "must be at most 8")?;
+        check((0.0..=30.0).contains(&a.randaugment_magnitude), "augmentation.randaugment_magnitude", "must be in 0..=30")?;
+        check((0.0..=1.0).contains(&a.random_erasing), "augmentation.random_erasing", "must be in 0..=1")?;
+        check(a.mixup.is_finite() && a.mixup >= 0.0, "augmentation.mixup", "must be 0 or above")?;
+        check(a.cutmix.is_finite() && a.cutmix >= 0.0, "augmentation.cutmix", "must be 0 or above")?;
+        let b = &self.balance;
+        check(b.tau.is_finite(), "balance.tau", "must be finite")?;
+        if let Auto::Value(radius) = b.max_norm_radius {
+            check(radius.is_finite() && radius > 0.0, "balance.max_norm_radius", "must be auto or above 0")?;
+        }
+        check((0.0..=1.0).contains(&b.max_norm_delta), "balance.max_norm_delta", "must be in 0..=1")?;
+        check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite")?;
+        check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above")?;
+        check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1")?;
+        check((0.0..1.0).contains(&b.label_smoothing), "balance.label_smoothing", "must be in 0..1")?;
+        check(b.epochs >= 1, "balance.epochs", "must be at least 1")?;
+        check(b.batch_size >= 1, "balance.batch_size", "must be at least 1")?;
+        check(rate(b.learning_rate), "balance.learning_rate", "must be above 0")?;
+        check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1")?;
+        check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100")?;
+        let e = &self.evaluation;
+        check(e.few_below <= e.many_above + 1, "evaluation.few_below", "must be at most evaluation.many_above + 1")?;
+        Ok(())
+    }
+}

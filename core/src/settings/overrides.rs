@@ -1,0 +1,147 @@
+//! `key=value` overrides on top of settings.
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::Settings;
+use crate::error::{Result, SettingsError};
+
+fn table(settings: &Settings) -> Table {
+    Table::try_from(settings).expect("settings hold only plain values")
+}
+
+/// Every key of the settings, dotted. A key whose value is itself a table of numbers (a fixed normalisation) counts as one.
+pub(super) fn keys(settings: &Settings) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (section, value) in table(settings) {
+        match value {
+            Value::Table(inner) => keys.extend(inner.keys().map(|key| format!("{section}.{key}"))),
+            _ => keys.push(section),
+        }
+    }
+    keys
+}
+
+/// `settings` with one key changed, not yet validated.
+pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Settings> {
+    let known = keys(settings);
+    let full = resolve(key, &known)?;
+    let mut root = table(settings);
+    let parsed = parse(value);
+    let slot = match full.split_once('.') {
+        Some((section, leaf)) => root.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
+        None => root.get_mut(&full),
+    };
+    *slot.expect("the key was found in this very table") = parsed.clone();
+    let changed: Result<Settings, _> = Value::Table(root.clone()).try_into();
+    match changed {
+        Ok(changed) => Ok(changed),
+        // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
+        Err(first) => {
+            for other in [Value::String(value.to_string()), Value::Array(list(value))] {
+                let mut again = root.clone();
+                let slot = match full.split_once('.') {
+                    Some((section, leaf)) => again.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
+                    None => again.get_mut(&full),
+                };
+                *slot.expect("the key was found in this very table") = other;
+                if let Ok(changed) = Value::Table(again).try_into() {
+                    return Ok(changed);
+                }
+            }
+            Err(SettingsError::Value { key: full, reason: format!("`{value}` does not fit: {}", first.message()) }.into())
+        }
+    }
+}
+
+fn list(value: &str) -> Vec<Value> {
+    value.split(',').map(|part| parse(part.trim())).collect()
+}
+
+/// A TOML value where the text is one, otherwise the text itself.
+fn parse(value: &str) -> Value {
+    #[derive(Serialize, serde::Deserialize)]
+    struct Holder {
+        value: Value,
+    }
+    match toml::from_str::<Holder>(&format!("value = {value}")) {
+        Ok(holder) => holder.value,
+        Err(_) => Value::String(value.to_string()),
+    }
+}
+
+fn resolve(key: &str, known: &[String]) -> Result<String> {
+    if known.iter().any(|k| k == key) {
+        return Ok(key.to_string());
+    }
+    let same_leaf: Vec<&String> = known.iter().filter(|k| k.rsplit('.').next() == Some(key)).collect();
+    match same_leaf.as_slice() {
+        [one] => return Ok((*one).clone()),
+        [] => {}
+        several => {
+            let names: Vec<&str> = several.iter().map(|k| k.as_str()).collect();
+            let reason = format!("which one? {}", names.join(", "));
+            return Err(SettingsError::Value { key: key.to_string(), reason }.into());
+        }
+    }
+    let distance = |k: &str| {
+        let leaf = k.rsplit('.').next().unwrap_or(k);
+        strsim::normalized_damerau_levenshtein(k, key).max(strsim::normalized_damerau_levenshtein(leaf, key))
+    };
+    let nearest = known.iter().max_by(|a, b| distance(a).total_cmp(&distance(b))).filter(|k| distance(k) > 0.3).cloned();
+    Err(SettingsError::UnknownKey { key: key.to_string(), nearest }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Auto, Balancer, ClassifierLoss, Normalisation, Preset, Settings};
+
+    #[test]
+    fn every_preset_is_valid_and_survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for preset in Preset::ALL {
+            let settings = Settings::preset(preset);
+            settings.validate().unwrap();
+            let path = folder.path().join("settings.toml");
+            std::fs::write(&path, settings.to_toml()).unwrap();
+            assert_eq!(Settings::load(&path).unwrap(), settings);
+        }
+    }
+
+    #[test]
+    fn values_of_every_kind_can_be_set() {
+        let mut s = Settings::preset(Preset::Quick);
+        s.set("seed", "7").unwrap();
+        s.set("stage1.learning_rate", "1").unwrap();
+        s.set("backbone", "resnet32").unwrap();
+        s.set("input_size", "48").unwrap();
+        s.set("balancers", "tau").unwrap();
+        assert_eq!(s.balance.balancers, [Balancer::Tau]);
+        s.set("balancers", "l2,logit-adjustment").unwrap();
+        s.set("balance.loss", "balanced-softmax").unwrap();
+        s.set("max_norm_radius", "0.5").unwrap();
+        s.set("max_norm_radius", "auto").unwrap();
+        s.set("normalisation", "{ mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }").unwrap();
+        assert_eq!(s.seed, 7);
+        assert_eq!(s.stage1.learning_rate, 1.0);
+        assert_eq!(s.model.input_size, Auto::Value(48));
+        assert_eq!(s.balance.balancers, [Balancer::L2, Balancer::LogitAdjustment]);
+        assert_eq!(s.balance.loss, ClassifierLoss::BalancedSoftmax);
+        assert_eq!(s.balance.max_norm_radius, Auto::AUTO);
+        assert!(matches!(s.model.normalisation, Normalisation::Fixed { .. }));
+    }
+
+    #[test]
+    fn wrong_keys_and_values_are_explained() {
+        let mut s = Settings::preset(Preset::Quick);
+        let before = s.clone();
+        let text = |r: crate::Result<()>| r.unwrap_err().to_string();
+        assert!(text(s.set("learning_rat", "1")).contains("did you mean"));
+        assert!(text(s.set("epochs", "1")).contains("stage1.epochs, balance.epochs"));
+        assert!(text(s.set("stage1.epochs", "many")).contains("stage1.epochs"));
+        assert!(text(s.set("stage1.epochs", "0")).contains("at least 1"));
+        assert!(text(s.set("stage1.learning_rate", "nan")).contains("above 0"));
+        assert!(text(s.set("input_size", "4")).contains("8..=512"));
+        assert_eq!(s, before);
+    }
+}

@@ -1,0 +1,167 @@
+//! Ready-made settings.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
+    Normalisation, Schedule, Settings, Stage1Settings,
+};
+
+/// A named starting point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// A small network for a few epochs: minutes on a CPU.
+    Quick,
+    /// The authors' code, to the letter: what their numbers on CIFAR-100-LT were made with.
+    Paper,
+    /// Longer training with stronger augmentation and a balancer on more views of the data.
+    Strong,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Preset; 3] = [Preset::Quick, Preset::Paper, Preset::Strong];
+
+    /// The preset's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Quick => "quick",
+            Preset::Paper => "paper",
+            Preset::Strong => "strong",
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Preset::ALL
+            .into_iter()
+            .find(|preset| preset.name() == text)
+            .ok_or_else(|| format!("`{text}` is no preset; use quick, paper or strong"))
+    }
+}
+
+pub(super) fn settings(preset: Preset) -> Settings {
+    match preset {
+        Preset::Quick => quick(),
+        Preset::Paper => paper(),
+        Preset::Strong => strong(),
+    }
+}
+
+fn paper() -> Settings {
+    Settings {
+        preset: Preset::Paper,
+        seed: 0,
+        model: ModelSettings {
+            backbone: Backbone::ResNet34,
+            stem: Auto::AUTO,
+            input_size: Auto::AUTO,
+            normalisation: Normalisation::CIFAR,
+        },
+        stage1: Stage1Settings {
+            epochs: 320,
+            batch_size: 64,
+            learning_rate: 0.01,
+            momentum: 0.9,
+            weight_decay: 5e-3,
+            schedule: Schedule::Cosine,
+            warmup_epochs: 0,
+            milestones: vec![],
+            label_smoothing: 0.0,
+            validate_every: 1,
+        },
+        augmentation: AugmentationSettings {
+            pad_crop: 4,
+            resized_crop: false,
+            flip: true,
+            color_jitter: 0.0,
+            randaugment_ops: 0,
+            randaugment_magnitude: 9.0,
+            random_erasing: 0.0,
+            cutout: 0,
+            mixup: 0.0,
+            cutmix: 0.0,
+        },
+        balance: BalanceSettings {
+            balancers: vec![Balancer::WeightDecay, Balancer::MaxNorm],
+            tau: 1.9,
+            max_norm_radius: Auto::AUTO,
+            max_norm_delta: 0.1,
+            logit_adjustment: 1.0,
+            weight_decay: 0.1,
+            loss: ClassifierLoss::ClassBalancedBce,
+            beta: 0.9999,
+            label_smoothing: 0.0,
+            epochs: 10,
+            batch_size: 64,
+            learning_rate: 0.01,
+            momentum: 0.9,
+            schedule: Schedule::Cosine,
+            features: FeatureSource::Network,
+            augmented_views: 0,
+        },
+        evaluation: EvaluationSettings { many_above: 100, few_below: 20, flip: false },
+    }
+}
+
+fn quick() -> Settings {
+    let paper = paper();
+    Settings {
+        preset: Preset::Quick,
+        model: ModelSettings { backbone: Backbone::ResNet20, normalisation: Normalisation::MEASURED, ..paper.model },
+        stage1: Stage1Settings {
+            epochs: 20,
+            learning_rate: 0.05,
+            batch_size: 64,
+            weight_decay: 1e-3,
+            warmup_epochs: 1,
+            ..paper.stage1
+        },
+        augmentation: AugmentationSettings { pad_crop: 2, flip: false, ..paper.augmentation },
+        balance: BalanceSettings {
+            tau: 1.0,
+            loss: ClassifierLoss::ClassBalanced,
+            learning_rate: 0.1,
+            weight_decay: 5e-3,
+            beta: 0.9999,
+            epochs: 20,
+            features: FeatureSource::Cached,
+            ..paper.balance
+        },
+        ..paper
+    }
+}
+
+fn strong() -> Settings {
+    let paper = paper();
+    Settings {
+        preset: Preset::Strong,
+        model: ModelSettings { normalisation: Normalisation::MEASURED, ..paper.model },
+        stage1: Stage1Settings { epochs: 400, learning_rate: 0.05, batch_size: 128, warmup_epochs: 5, validate_every: 5, ..paper.stage1 },
+        augmentation: AugmentationSettings { randaugment_ops: 2, randaugment_magnitude: 10.0, cutout: 16, ..paper.augmentation },
+        balance: BalanceSettings {
+            loss: ClassifierLoss::BalancedSoftmax,
+            weight_decay: 5e-3,
+            learning_rate: 0.05,
+            epochs: 30,
+            features: FeatureSource::Cached,
+            augmented_views: 4,
+            ..paper.balance
+        },
+        evaluation: EvaluationSettings { flip: true, ..paper.evaluation },
+        ..paper
+    }
+}

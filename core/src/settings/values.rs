@@ -1,0 +1,214 @@
+//! The words settings are made of.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A value, or `auto` to have it chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "\"auto\" or a value of the right kind")]
+pub enum Auto<T> {
+    /// Chosen from the data.
+    Auto(AutoWord),
+    /// Given.
+    Value(T),
+}
+
+/// The word `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AutoWord {
+    /// `auto`.
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+impl<T: Copy> Auto<T> {
+    /// `auto`.
+    pub const AUTO: Self = Auto::Auto(AutoWord::Auto);
+
+    /// The given value, or what `choose` chooses.
+    pub fn or_else(self, choose: impl FnOnce() -> T) -> T {
+        match self {
+            Auto::Auto(_) => choose(),
+            Auto::Value(value) => value,
+        }
+    }
+}
+
+/// Backbones. The first four have three stages of widths 16-32-64, the others four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backbone {
+    /// 3 × 3 basic blocks, 0.27 M parameters.
+    ResNet20,
+    /// 3 × 5 basic blocks, 0.46 M parameters.
+    ResNet32,
+    /// 3 × 7 basic blocks, 0.66 M parameters.
+    ResNet44,
+    /// 3 × 9 basic blocks, 0.85 M parameters.
+    ResNet56,
+    /// 2-2-2-2 basic blocks, 11 M parameters.
+    ResNet18,
+    /// 3-4-6-3 basic blocks, 21 M parameters.
+    ResNet34,
+    /// 3-4-6-3 bottleneck blocks, 24 M parameters.
+    ResNet50,
+}
+
+impl Backbone {
+    /// Every backbone, smallest first.
+    pub const ALL: [Backbone; 7] = [
+        Backbone::ResNet20,
+        Backbone::ResNet32,
+        Backbone::ResNet44,
+        Backbone::ResNet56,
+        Backbone::ResNet18,
+        Backbone::ResNet34,
+        Backbone::ResNet50,
+    ];
+
+    /// The name used in settings: `resnet32` and so on.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backbone::ResNet20 => "resnet20",
+            Backbone::ResNet32 => "resnet32",
+            Backbone::ResNet44 => "resnet44",
+            Backbone::ResNet56 => "resnet56",
+            Backbone::ResNet18 => "resnet18",
+            Backbone::ResNet34 => "resnet34",
+            Backbone::ResNet50 => "resnet50",
+        }
+    }
+}
+
+impl fmt::Display for Backbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The layers before the first stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// 3×3 convolution of stride 1, no pooling: for images up to 64 pixels.
+    Small,
+    /// 7×7 convolution of stride 2 and 3×3 max-pooling of stride 2.
+    Imagenet,
+}
+
+/// How the input is normalised: (x − mean) / std, x in 0..1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", untagged)]
+pub enum Normalisation {
+    /// A named choice.
+    Named(NamedNormalisation),
+    /// Given numbers, red, green, blue.
+    Fixed {
+        /// Per-channel mean.
+        mean: [f32; 3],
+        /// Per-channel standard deviation.
+        std: [f32; 3],
+    },
+}
+
+/// Normalisations with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedNormalisation {
+    /// Measured on the training split.
+    Measured,
+    /// The authors' numbers for CIFAR: mean (0.4914, 0.4822, 0.4465), std (0.2023, 0.1994, 0.2010).
+    Cifar,
+    /// ImageNet's: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225).
+    Imagenet,
+}
+
+impl Normalisation {
+    /// Measured on the training split.
+    pub const MEASURED: Self = Normalisation::Named(NamedNormalisation::Measured);
+    /// The authors' numbers for CIFAR.
+    pub const CIFAR: Self = Normalisation::Named(NamedNormalisation::Cifar);
+}
+
+/// How the learning rate falls over a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Half a cosine to 0, stepped before each epoch as the authors' code does: epoch e (from 0) of E trains at
+    /// lr · (1 + cos(π (e+1)/E)) / 2.
+    Cosine,
+    /// Divided by ten after each milestone.
+    Step,
+    /// Stays as it is.
+    Constant,
+}
+
+/// A way of balancing the classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balancer {
+    /// Train the classifier with the class-balanced loss, without weight decay unless `weight-decay` is listed too.
+    Stage2,
+    /// Weight decay λ while training the classifier; implies stage 2.
+    WeightDecay,
+    /// Project every class weight onto the ball of radius η: W_k ← W_k · min(1, η / ‖W_k‖).
+    MaxNorm,
+    /// W_k ← W_k / ‖W_k‖.
+    L2,
+    /// τ-normalisation (Kang et al., 2020): W_k ← W_k / ‖W_k‖^τ.
+    Tau,
+    /// Logit adjustment (Menon et al., 2021): logits − τ log π_k.
+    LogitAdjustment,
+}
+
+impl Balancer {
+    /// Every balancer.
+    pub const ALL: [Balancer; 6] =
+        [Balancer::Stage2, Balancer::WeightDecay, Balancer::MaxNorm, Balancer::L2, Balancer::Tau, Balancer::LogitAdjustment];
+
+    /// The name used in settings and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Balancer::Stage2 => "stage2",
+            Balancer::WeightDecay => "weight-decay",
+            Balancer::MaxNorm => "max-norm",
+            Balancer::L2 => "l2",
+            Balancer::Tau => "tau",
+            Balancer::LogitAdjustment => "logit-adjustment",
+        }
+    }
+}
+
+impl fmt::Display for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The loss the classifier is trained with in stage 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassifierLoss {
+    /// Plain cross-entropy.
+    CrossEntropy,
+    /// Cross-entropy weighted by the class-balanced w_y (Cui et al., 2019).
+    ClassBalanced,
+    /// The authors' "class-balanced softmax": w_y · binary cross-entropy between softmax probabilities and the one-hot label, averaged
+    /// over batch × classes.
+    ClassBalancedBce,
+    /// Balanced softmax (Ren et al., 2020): cross-entropy of logits + log n_k.
+    BalancedSoftmax,
+    /// Logit-adjusted cross-entropy (Menon et al., 2021): cross-entropy of logits + τ log π_k.
+    LogitAdjusted,
+}
+
+/// Where stage 2's features come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeatureSource {
+    /// Computed once and kept.
+    Cached,
+    /// Recomputed every step from augmented images, batch-norm statistics moving.
+    Network,
+}
