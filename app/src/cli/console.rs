@@ -157,14 +157,8 @@ impl EventSink for Console {
 }
 
 fn epoch_line(e: &counterweight_core::job::EpochRecord) -> String {
-    let mut line = format!(
-        "stage {} epoch {}/{} · loss {:.4} · train {:.1} %",
-        e.stage,
-        e.epoch,
-        e.epochs,
-        e.train_loss,
-        100.0 * e.train_accuracy
-    );
+    let mut line =
+        format!("stage {} epoch {}/{} · loss {:.4} · train {:.1} %", e.stage, e.epoch, e.epochs, e.train_loss, 100.0 * e.train_accuracy);
     if let Some(balanced) = e.validation_balanced {
         line += &format!(" · validation {:.1} %", 100.0 * balanced);
         let groups: Vec<String> = [("many", e.validation_many), ("medium", e.validation_medium), ("few", e.validation_few)]

@@ -1,1 +1,14 @@
-//! model
+//! Backbones and the classifier head.
+//!
+//! Parameters are named as torchvision names them (`conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`, …), so that weights can be
+//! exchanged by name.
+
+mod block;
+mod initial;
+mod layers;
+mod resnet;
+mod weights;
+
+pub use layers::Mode;
+pub use resnet::{Network, NetworkConfig};
+pub use weights::{NamedTensor, load_weights, weights};

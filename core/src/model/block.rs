@@ -1,0 +1,72 @@
+//! Residual blocks (He et al., 2016).
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use super::initial::Initial;
+use super::layers::{BatchNorm, Conv2d, Mode};
+
+/// Channels of a bottleneck block's output over those of its middle.
+pub(super) const EXPANSION: usize = 4;
+
+/// A residual block: two 3×3 convolutions, or (with a third convolution) the bottleneck 1×1, 3×3, 1×1.
+#[derive(Module, Debug)]
+pub(super) struct Block {
+    conv1: Conv2d,
+    bn1: BatchNorm,
+    conv2: Conv2d,
+    bn2: BatchNorm,
+    conv3: Option<Conv2d>,
+    bn3: Option<BatchNorm>,
+    downsample: Option<(Conv2d, BatchNorm)>,
+}
+
+impl Block {
+    pub fn basic(initial: &Initial<'_>, name: &str, input: usize, width: usize, stride: usize) -> Self {
+        Self {
+            conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, width], 3, stride),
+            bn1: BatchNorm::new(initial, width),
+            conv2: Conv2d::kaiming(initial, &format!("{name}.conv2.weight"), [width, width], 3, 1),
+            bn2: BatchNorm::new(initial, width),
+            conv3: None,
+            bn3: None,
+            downsample: downsample(initial, name, input, width, stride),
+        }
+    }
+
+    /// The stride sits on the 3×3 convolution, as in torchvision.
+    pub fn bottleneck(initial: &Initial<'_>, name: &str, input: usize, width: usize, stride: usize) -> Self {
+        let output = width * EXPANSION;
+        Self {
+            conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, width], 1, 1),
+            bn1: BatchNorm::new(initial, width),
+            conv2: Conv2d::kaiming(initial, &format!("{name}.conv2.weight"), [width, width], 3, stride),
+            bn2: BatchNorm::new(initial, width),
+            conv3: Some(Conv2d::kaiming(initial, &format!("{name}.conv3.weight"), [width, output], 1, 1)),
+            bn3: Some(BatchNorm::new(initial, output)),
+            downsample: downsample(initial, name, input, output, stride),
+        }
+    }
+
+    /// `[batch, in, h, w]` to `[batch, out, h / stride, w / stride]`.
+    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+        let skip = match &self.downsample {
+            Some((conv, bn)) => bn.forward(conv.forward(x.clone()), mode),
+            None => x.clone(),
+        };
+        let mut y = relu(self.bn1.forward(self.conv1.forward(x), mode));
+        y = self.bn2.forward(self.conv2.forward(y), mode);
+        if let (Some(conv), Some(bn)) = (&self.conv3, &self.bn3) {
+            y = bn.forward(conv.forward(relu(y)), mode);
+        }
+        relu(y + skip)
+    }
+}
+
+fn downsample(initial: &Initial<'_>, name: &str, input: usize, output: usize, stride: usize) -> Option<(Conv2d, BatchNorm)> {
+    (stride != 1 || input != output).then(|| {
+        let conv = Conv2d::kaiming(initial, &format!("{name}.downsample.0.weight"), [input, output], 1, stride);
+        (conv, BatchNorm::new(initial, output))
+    })
+}

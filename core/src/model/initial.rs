@@ -1,0 +1,41 @@
+//! Initial weights, as PyTorch draws them for the paper's networks.
+//!
+//! They are drawn on the host from a stream named by the parameter, so they are the same on every device.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::distr::{Distribution, Uniform};
+use rand_distr::Normal;
+
+use crate::random;
+
+/// Where initial weights come from.
+pub(super) struct Initial<'a> {
+    pub seed: u64,
+    pub device: &'a Device,
+}
+
+impl Initial<'_> {
+    /// Kaiming normal, fan-out, for a convolution `[out, in, k, k]` followed by ReLU (He et al., 2015): std = √(2 / (out · k²)).
+    pub fn kaiming_normal(&self, name: &str, shape: [usize; 4]) -> Param<Tensor<4>> {
+        let fan_out = shape[0] * shape[2] * shape[3];
+        let normal = Normal::new(0.0f32, (2.0 / fan_out as f32).sqrt()).expect("the deviation is finite and positive");
+        self.draw(name, shape, normal)
+    }
+
+    /// PyTorch's default for convolutions and linear layers: uniform in ±1/√fan-in, fan-in counted over every axis but the first.
+    pub fn layer_default<const D: usize>(&self, name: &str, shape: [usize; D], fan_in: usize) -> Param<Tensor<D>> {
+        let bound = 1.0 / (fan_in as f32).sqrt();
+        self.draw(name, shape, Uniform::new(-bound, bound).expect("the bound is finite and positive"))
+    }
+
+    pub fn constant(&self, length: usize, value: f32) -> Param<Tensor<1>> {
+        Param::from_tensor(Tensor::full([length], value, self.device))
+    }
+
+    fn draw<const D: usize>(&self, name: &str, shape: [usize; D], distribution: impl Distribution<f32>) -> Param<Tensor<D>> {
+        let rng = random::stream(self.seed, &format!("weights {name}"), &[]);
+        let values: Vec<f32> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
+}

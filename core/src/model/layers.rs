@@ -1,0 +1,123 @@
+//! The layers backbones are made of. They are our own so that their names, their running statistics and later their kernels are.
+
+use burn::module::{Module, Param, RunningState};
+use burn::tensor::module as op;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor};
+
+use super::initial::Initial;
+
+/// PyTorch's defaults.
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// Whether batch norm normalises with the batch's statistics and moves its running ones, or uses the running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The batch's statistics; the running ones move.
+    Train,
+    /// The running statistics, which stay.
+    Evaluate,
+}
+
+/// A square convolution without bias, padded so that stride 1 keeps the size.
+#[derive(Module, Debug)]
+pub(super) struct Conv2d {
+    /// `[out, in, k, k]`.
+    weight: Param<Tensor<4>>,
+    #[module(skip)]
+    stride: usize,
+    #[module(skip)]
+    padding: usize,
+}
+
+impl Conv2d {
+    pub fn new(weight: Param<Tensor<4>>, stride: usize) -> Self {
+        let kernel = weight.dims()[3];
+        Self { weight, stride, padding: kernel / 2 }
+    }
+
+    /// A convolution inside a block: Kaiming normal.
+    pub fn kaiming(initial: &Initial<'_>, name: &str, [input, output]: [usize; 2], kernel: usize, stride: usize) -> Self {
+        Self::new(initial.kaiming_normal(name, [output, input, kernel, kernel]), stride)
+    }
+
+    /// `[batch, in, h, w]` to `[batch, out, h', w']`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1);
+        op::conv2d(x, self.weight.val(), None, options)
+    }
+}
+
+/// Batch normalisation (Ioffe and Szegedy, 2015) as PyTorch keeps its books: the running variance is the unbiased one.
+#[derive(Module, Debug)]
+pub(super) struct BatchNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    running_mean: RunningState<Tensor<1>>,
+    running_var: RunningState<Tensor<1>>,
+}
+
+impl BatchNorm {
+    pub fn new(initial: &Initial<'_>, channels: usize) -> Self {
+        let device: &Device = &initial.device.clone().without_autodiff();
+        Self {
+            weight: initial.constant(channels, 1.0),
+            bias: initial.constant(channels, 0.0),
+            running_mean: RunningState::new(Tensor::zeros([channels], device)),
+            running_var: RunningState::new(Tensor::ones([channels], device)),
+        }
+    }
+
+    /// `[batch, channels, h, w]` to the same shape.
+    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
+        match mode {
+            Mode::Train => self.forward_train(x),
+            Mode::Evaluate => {
+                let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+                let (mean, variance) = match x.is_autodiff() {
+                    true => (mean.autodiff(), variance.autodiff()),
+                    false => (mean.without_autodiff(), variance.without_autodiff()),
+                };
+                op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, EPSILON)
+            }
+        }
+    }
+
+    fn forward_train(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, _, height, width] = x.dims();
+        let n = (batch * height * width) as f64;
+        let result = op::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON);
+        let unbiased = n / (n - 1.0).max(1.0);
+        let follow = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {
+            let kept = state.value().without_autodiff() * (1.0 - MOMENTUM);
+            state.update(kept + batch.detach().without_autodiff() * (MOMENTUM * scale));
+            // The update waits until it is asked for on this thread; a checkpoint or another thread would not see it.
+            drop(state.value_sync());
+        };
+        follow(&self.running_mean, result.mean, 1.0);
+        follow(&self.running_var, result.variance, unbiased);
+        result.output
+    }
+}
+
+/// The classifier: weight W `[classes, features]` and a bias, as PyTorch's `Linear`.
+#[derive(Module, Debug)]
+pub(super) struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    pub fn new(initial: &Initial<'_>, name: &str, features: usize, classes: usize) -> Self {
+        Self {
+            weight: initial.layer_default(&format!("{name}.weight"), [classes, features], features),
+            bias: initial.layer_default(&format!("{name}.bias"), [classes], features),
+        }
+    }
+
+    /// Features `[batch, features]` to logits `[batch, classes]`.
+    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        features.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    }
+}
