@@ -392,6 +392,7 @@ mod tests {
             kind: SourceKind::Cifar10,
             classes: vec!["a".into(), "b".into()],
             samples: (0..40).map(sample).collect(),
+            provenance: Default::default(),
         };
         let control = Control::new();
         Images::open_with(Box::new(Failing { broken, panics }), &dataset, Split::Train, 8, 0, Job::new(&control, &|_: Event| {})).unwrap()

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::catalog::{Location, SourceKind, Split};
+use super::groups::{FEW_BELOW, GroupSizes, MANY_ABOVE, imbalance_factor};
+use super::options::BuildOptions;
 
 /// One chosen sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +26,21 @@ pub struct Dataset {
     pub kind: SourceKind,
     /// Class names, in label order.
     pub classes: Vec<String>,
-    /// The samples, ordered by split, then class, then as picked.
+    /// The samples, ordered by split, then class, then as in the source.
     pub samples: Vec<DatasetSample>,
+    /// Where the choice comes from.
+    pub provenance: Provenance,
+}
+
+/// How a dataset was made of its source. Nothing in training depends on it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provenance {
+    /// What was asked for, seed included.
+    pub options: BuildOptions,
+    /// BLAKE3, in hexadecimal, over the source's sorted (location, class name, BLAKE3 of the stored bytes); empty where unknown.
+    pub source_hash: String,
+    /// What the person should know: classes too small for what was asked, fractions that were not used.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
@@ -41,5 +56,15 @@ impl Dataset {
     /// The samples of a split, in order.
     pub fn split(&self, split: Split) -> Vec<&DatasetSample> {
         self.samples.iter().filter(|sample| sample.split == split).collect()
+    }
+
+    /// Largest training class over smallest.
+    pub fn imbalance_factor(&self) -> Option<f64> {
+        imbalance_factor(&self.counts(Split::Train))
+    }
+
+    /// Numbers of classes in the many, medium and few groups by training counts, at the usual thresholds.
+    pub fn group_sizes(&self) -> GroupSizes {
+        GroupSizes::of(&self.counts(Split::Train), MANY_ABOVE, FEW_BELOW)
     }
 }

@@ -361,6 +361,7 @@ mod tests {
             kind: SourceKind::Folder,
             classes: vec!["a".into(), "b".into(), "c".into()],
             samples: classes.iter().enumerate().map(sample).collect(),
+            provenance: Default::default(),
         }
     }
 
