@@ -3,8 +3,11 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::data::{ImageFacts, Location, Sample, Skipped, SourceKind};
 
+/// How many samples a class has in each split.
+type Parts<'a> = &'a [(Option<Split>, usize)];
+
 /// A catalog of image files with so many samples a class and split; content is different everywhere.
-fn catalog(classes: &[(&str, &[(Option<Split>, usize)])]) -> Catalog {
+fn catalog(classes: &[(&str, Parts)]) -> Catalog {
     let mut samples = Vec::new();
     for (class, (name, parts)) in classes.iter().enumerate() {
         for (split, count) in *parts {
@@ -127,7 +130,7 @@ fn a_long_tail_as_it_is_holds_out_what_each_class_can_give_and_says_so() {
 
 #[test]
 fn the_sources_own_splits_are_kept_or_left_out() {
-    let parts: &[(Option<Split>, usize)] = &[(Some(Split::Train), 20), (Some(Split::Validation), 4), (Some(Split::Test), 5), (None, 2)];
+    let parts: Parts = &[(Some(Split::Train), 20), (Some(Split::Validation), 4), (Some(Split::Test), 5), (None, 2)];
     let source = catalog(&[("cat", parts), ("dog", parts)]);
     let built = check_invariants(&source, &BuildOptions { validation: Some(0.5), ..BuildOptions::default() });
     assert_eq!(built.dataset.counts(Split::Train), [22, 22]);
