@@ -99,7 +99,7 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
             let device = quietly(|| {
                 let device = gpu(choice)?;
                 let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
-                let values = sum.into_data().to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+                let values = sum.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
                 if values == [2.0, 3.0] { Ok(device) } else { Err("it computes 1 + 1 wrongly".to_string()) }
             })
             .map_err(fail)?;

@@ -11,4 +11,5 @@ mod weights;
 
 pub use layers::Mode;
 pub use resnet::{Network, NetworkConfig};
+pub(crate) use weights::named;
 pub use weights::{NamedTensor, load_weights, weights};

@@ -134,7 +134,7 @@ impl Network {
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let mut x = relu(self.bn1.forward(self.conv1.forward(images), mode));
         if self.max_pool {
-            x = max_pool2d(x, MaxPoolOptions::new([3, 3], [2, 2], [1, 1], [1, 1], false));
+            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
         }
         for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4) {
             x = block.forward(x, mode);

@@ -41,7 +41,7 @@ pub fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
 /// A tensor copied to the host under a name.
 pub(crate) fn named<const D: usize>(name: String, tensor: Tensor<D>) -> NamedTensor {
     let shape = tensor.dims().to_vec();
-    let values = tensor.into_data().convert::<f32>().into_vec().expect("the data was just converted to f32");
+    let values = tensor.into_data().try_into_vec_as::<f32>().expect("float tensors convert to f32");
     NamedTensor { name, shape, values }
 }
 
