@@ -2,6 +2,7 @@
 
 mod console;
 mod devices;
+mod inspect;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,11 @@ enum Command {
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
+    /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
+    #[command(
+        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
+    )]
+    Inspect(inspect::Arguments),
 }
 
 /// What every subcommand is given besides its own arguments.
@@ -44,6 +50,7 @@ pub fn run() -> ExitCode {
     let context = Context { console: Console::new(arguments.json), control };
     let outcome: anyhow::Result<()> = match arguments.command {
         Command::Devices => devices::run(&context),
+        Command::Inspect(arguments) => inspect::run(&arguments, &context),
     };
     context.console.finish();
     match outcome {

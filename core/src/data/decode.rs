@@ -14,20 +14,10 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::indexed_tiff;
+use super::pixels::RgbPixels;
 
 /// Images of more pixels than this are refused unless told otherwise: 100 megapixels.
 pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
-
-/// An image as 8-bit RGB.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RgbPixels {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// The values, shape [height, width, 3], rows from the top.
-    pub data: Vec<u8>,
-}
 
 /// A decoded image and how it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use image::{DynamicImage, RgbImage};
 use tiff::TiffError;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
-use super::decode::{DecodeError, Decoded, RgbPixels, check_size, max_file_bytes};
+use super::decode::{DecodeError, Decoded, check_size, max_file_bytes};
+use super::pixels::RgbPixels;
 
 const BITS_PER_SAMPLE: u16 = 258;
 const PHOTOMETRIC: u16 = 262;

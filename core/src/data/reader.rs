@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::decode::{DEFAULT_MAX_PIXELS, RgbPixels, decode};
+use super::decode::{DEFAULT_MAX_PIXELS, decode};
+use super::pixels::{PixelSource, RgbPixels};
 use super::scan::{cifar, read_image_file};
 use super::{Location, SourceKind};
 use crate::error::{DataError, Result};
@@ -66,5 +67,11 @@ impl ImageReader {
                 Ok(RgbPixels { width: side, height: side, data })
             }
         }
+    }
+}
+
+impl PixelSource for ImageReader {
+    fn read(&self, location: &Location) -> Result<RgbPixels> {
+        Ok(ImageReader::read(self, location)?)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
+use super::groups::GroupSizes;
 use super::{Catalog, Skipped, SourceKind, Split};
 
 /// The report on a scanned source. Its field names are what `inspect --json` prints.
@@ -23,6 +24,10 @@ pub struct ScanReport {
     pub imbalance_factor: Option<f64>,
     /// Number of classes per group.
     pub groups: GroupSizes,
+    /// Classes with more training samples than this are in the many group.
+    pub many_above: usize,
+    /// Classes with fewer training samples than this are in the few group.
+    pub few_below: usize,
     /// Image sizes; none if there are no samples.
     pub sizes: Option<SizeReport>,
     /// Number of samples per stored colour mode.
@@ -58,21 +63,6 @@ pub struct ClassReport {
     pub total: usize,
     /// `many`, `medium` or `few`, by the number of training samples.
     pub group: &'static str,
-}
-
-/// Numbers of classes, and what parts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct GroupSizes {
-    /// Classes with more than [`GroupSizes::many_above`] training samples.
-    pub many: usize,
-    /// The classes between.
-    pub medium: usize,
-    /// Classes with fewer than [`GroupSizes::few_below`] training samples.
-    pub few: usize,
-    /// The upper threshold.
-    pub many_above: usize,
-    /// The lower threshold.
-    pub few_below: usize,
 }
 
 /// The spread of one dimension, in pixels.
@@ -136,19 +126,15 @@ pub struct DuplicateGroup {
 /// the few group.
 pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanReport {
     let [train, validation, test] = Split::ALL.map(|split| catalog.counts(Some(split)));
-    let mut groups = GroupSizes { many_above, few_below, ..GroupSizes::default() };
     let mut splits = SplitCounts::default();
     let mut classes = Vec::with_capacity(catalog.classes.len());
     for (k, name) in catalog.classes.iter().enumerate() {
         let counts = SplitCounts { train: train[k], validation: validation[k], test: test[k] };
         let group = if counts.train > many_above {
-            groups.many += 1;
             "many"
         } else if counts.train < few_below {
-            groups.few += 1;
             "few"
         } else {
-            groups.medium += 1;
             "medium"
         };
         splits.train += counts.train;
@@ -172,7 +158,9 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
         splits,
         classes,
         imbalance_factor: smallest.map(|smallest| largest as f64 / smallest as f64),
-        groups,
+        groups: GroupSizes::of(&train, many_above, few_below),
+        many_above,
+        few_below,
         sizes: sizes(catalog),
         modes,
         problems: catalog.problems.iter().map(problem).collect(),
