@@ -230,15 +230,15 @@ mod tests {
     #[test]
     fn names_are_safe_everywhere() {
         let cases = [
-            ("../../etc", "_._.._etc".into()),
-            ("a/b\\c:d", "a_b_c_d".into()),
-            ("nul", "_nul".into()),
-            ("com1.x", "_com1.x".into()),
-            ("dots. .", "dots".into()),
-            ("", "_".into()),
-            ("  ", "_".into()),
-            ("Тигр амурский", "Тигр амурский".into()),
-            ("line\nbreak", "line_break".into()),
+            ("../../etc", "_._.._etc"),
+            ("a/b\\c:d", "a_b_c_d"),
+            ("nul", "_nul"),
+            ("com1.x", "_com1.x"),
+            ("dots. .", "dots"),
+            ("", "_"),
+            ("  ", "_"),
+            ("Тигр амурский", "Тигр амурский"),
+            ("line\nbreak", "line_break"),
         ];
         for (name, safe) in cases {
             assert_eq!(safe_name(name, ""), safe, "{name:?}");
