@@ -1,4 +1,6 @@
-//! What the tests share: the built binary, and running it.
+//! What the tests share: the built binary, running it, and files to run it on.
+
+pub mod fixtures;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

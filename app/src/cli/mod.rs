@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand, each a thin front over `counterweight-core`.
 
+mod build;
 mod console;
 mod devices;
+mod inspect;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,15 @@ enum Command {
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
+    /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
+    #[command(
+        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
+    )]
+    Inspect(inspect::Arguments),
+    /// Build a long-tailed dataset of a source: choose classes and training images by a profile, hold out validation and test.
+    #[command(after_help = "Examples:\n  counterweight build photos/ --out photos.toml\n  \
+                            counterweight build cifar-100-python.tar.gz --out cifar-100-lt.toml --factor 100 --validation 0.05")]
+    Build(build::Arguments),
 }
 
 /// What every subcommand is given besides its own arguments.
@@ -44,6 +55,8 @@ pub fn run() -> ExitCode {
     let context = Context { console: Console::new(arguments.json), control };
     let outcome: anyhow::Result<()> = match arguments.command {
         Command::Devices => devices::run(&context),
+        Command::Inspect(arguments) => inspect::run(&arguments, &context),
+        Command::Build(arguments) => build::run(&arguments, &context),
     };
     context.console.finish();
     match outcome {

@@ -1,0 +1,262 @@
+//! `counterweight build`: from a source to a long-tailed dataset.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets};
+use counterweight_core::data::{
+    self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick, Profile, ScanOptions, Split,
+};
+use counterweight_core::error::SettingsError;
+use counterweight_core::job::Job;
+use serde::Serialize;
+
+use super::Context;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a list of images (CSV, TSV, or lines of a path and a label)
+    source: PathBuf,
+    /// The dataset's manifest, a new .toml file
+    #[arg(long, value_name = "DATASET.toml", value_parser = manifest)]
+    out: PathBuf,
+    /// How training images fall from the first class to the last: exponential, step, pareto, as-is, or custom:FILE with a CSV of class
+    /// (name or index) and count [default: exponential if --factor is given, else as-is]
+    #[arg(long, value_name = "PROFILE", value_parser = profile)]
+    profile: Option<ProfileKind>,
+    /// Imbalance factor: largest class over smallest [default: 100 where the profile needs one]
+    #[arg(long, value_name = "F", value_parser = factor)]
+    factor: Option<f64>,
+    /// Training images of the largest class [default: what it has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
+    max_per_class: Option<u64>,
+    /// Keep only the first N classes, or the named ones [default: all]
+    #[arg(long, value_name = "N|NAME,NAME...")]
+    classes: Option<ClassChoice>,
+    /// Which of a class's images are kept
+    #[arg(long, value_enum, default_value_t = PickKind::First)]
+    pick: PickKind,
+    /// The order of classes from head to tail; labels do not change
+    #[arg(long, value_enum, default_value_t = OrderKind::Name)]
+    order: OrderKind,
+    /// Seed of shuffled order, random picks and held-out images
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs()))]
+    seed: u64,
+    /// Share of images to hold out for validation; 0 for none [default: 0.1 if the source has no splits, else what it has]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    validation: Option<f64>,
+    /// Share of images to hold out for testing; 0 for none [default: 0.2 if the source has no splits, else what it has]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    test: Option<f64>,
+    /// Also write the images into this new folder, as split/class/image
+    #[arg(long, value_name = "DIR")]
+    write_images: Option<PathBuf>,
+    /// What the paths in a list of images are relative to [default: the list's folder]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// A further list of the same data set, such as its validation or test list; may be given several times
+    #[arg(long, value_name = "FILE")]
+    also: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum ProfileKind {
+    Exponential,
+    Step,
+    Pareto,
+    AsIs,
+    Custom(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PickKind {
+    /// The first in the source's order
+    First,
+    /// At random, by the seed
+    Random,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OrderKind {
+    /// As the source numbers them, which is by name in an image folder
+    Name,
+    /// The largest class first
+    Size,
+    /// Shuffled by the seed
+    Shuffle,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    path: PathBuf,
+    /// Where the images were written, if they were.
+    images: Option<PathBuf>,
+    counts: Counts,
+    groups: GroupSizes,
+    imbalance_factor: Option<f64>,
+    classes: Vec<ClassCounts>,
+    source_hash: String,
+    notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Counts {
+    train: usize,
+    validation: usize,
+    test: usize,
+}
+
+#[derive(Serialize)]
+struct ClassCounts {
+    name: String,
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    let job = Job::new(&context.control, &context.console);
+    if let (Some(_), Some(ProfileKind::AsIs | ProfileKind::Custom(_))) = (arguments.factor, &arguments.profile) {
+        let reason = "only the profiles exponential, step and pareto have an imbalance factor".to_string();
+        return Err(counterweight_core::Error::from(SettingsError::Value { key: "--factor".to_string(), reason }).into());
+    }
+    let scan_options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), ..ScanOptions::default() };
+    let catalog = data::scan(&arguments.source, &scan_options, job)?;
+    if !catalog.problems.is_empty() {
+        let number = catalog.problems.len();
+        job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
+    }
+    let built = data::build(&catalog, &options(arguments, &catalog.classes)?)?;
+    built.dataset.save(&arguments.out)?;
+    if let Some(folder) = &arguments.write_images {
+        data::write_images(&built.dataset, folder, job)?;
+    }
+    let outcome = outcome(arguments, &built.dataset);
+    context.console.result(&outcome, || human(&outcome))
+}
+
+fn options(arguments: &Arguments, classes: &[String]) -> Result<BuildOptions> {
+    let factor = arguments.factor.unwrap_or(Profile::DEFAULT_FACTOR);
+    let profile = match (&arguments.profile, arguments.factor) {
+        (Some(ProfileKind::Exponential), _) | (None, Some(_)) => Profile::Exponential { factor },
+        (Some(ProfileKind::Step), _) => Profile::Step { factor },
+        (Some(ProfileKind::Pareto), _) => Profile::Pareto { factor, alpha: Profile::DEFAULT_ALPHA },
+        (Some(ProfileKind::AsIs), _) | (None, None) => Profile::AsIs,
+        (Some(ProfileKind::Custom(file)), _) => Profile::read_custom(file, classes)?,
+    };
+    Ok(BuildOptions {
+        seed: arguments.seed,
+        max_per_class: arguments.max_per_class.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        classes: arguments.classes.clone(),
+        order: match arguments.order {
+            OrderKind::Name => ClassOrder::Name,
+            OrderKind::Size => ClassOrder::Size,
+            OrderKind::Shuffle => ClassOrder::Shuffle,
+        },
+        pick: match arguments.pick {
+            PickKind::First => Pick::First,
+            PickKind::Random => Pick::Random,
+        },
+        validation: arguments.validation,
+        test: arguments.test,
+        profile,
+    })
+}
+
+fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
+    let [train, validation, test] = Split::ALL.map(|split| dataset.counts(split));
+    let of = |k: usize| Counts { train: train[k], validation: validation[k], test: test[k] };
+    let classes = dataset.classes.iter().enumerate().map(|(k, name)| ClassCounts { name: name.clone(), counts: of(k) }).collect();
+    Outcome {
+        path: arguments.out.clone(),
+        images: arguments.write_images.clone(),
+        counts: Counts { train: train.iter().sum(), validation: validation.iter().sum(), test: test.iter().sum() },
+        groups: dataset.group_sizes(),
+        imbalance_factor: dataset.imbalance_factor(),
+        classes,
+        source_hash: dataset.provenance.source_hash.clone(),
+        notes: dataset.provenance.notes.clone(),
+    }
+}
+
+fn human(outcome: &Outcome) -> String {
+    let Counts { train, validation, test } = outcome.counts;
+    let groups = outcome.groups;
+    let mut text = format!("{}\n", class_table(&outcome.classes));
+    text += &format!("\n{} classes · images: {train} train, {validation} validation, {test} test\n", outcome.classes.len());
+    let factor = outcome.imbalance_factor.map_or("n/a".to_string(), |factor| format!("{factor:.1}"));
+    text += &format!(
+        "imbalance factor {factor} · classes: {} many (> {MANY_ABOVE}), {} medium, {} few (< {FEW_BELOW} training images)\n",
+        groups.many, groups.medium, groups.few
+    );
+    for note in &outcome.notes {
+        text += &format!("note: {note}\n");
+    }
+    text += &format!("wrote {}\n", outcome.path.display());
+    if let Some(images) = &outcome.images {
+        text += &format!("wrote {}\n", images.display());
+    }
+    text
+}
+
+/// The classes from head to tail; of many only the ends.
+fn class_table(classes: &[ClassCounts]) -> String {
+    const SHOWN: usize = 30;
+    const END: usize = 10;
+    let mut order: Vec<&ClassCounts> = classes.iter().collect();
+    order.sort_by_key(|class| std::cmp::Reverse(class.counts.train));
+    let hidden = if order.len() <= SHOWN { 0..0 } else { END..order.len() - END };
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["class", "train", "validation", "test"]);
+    for (row, class) in order.into_iter().enumerate() {
+        if hidden.contains(&row) {
+            if row == hidden.start {
+                table.add_row([format!("… {} more", hidden.len())]);
+            }
+            continue;
+        }
+        let Counts { train, validation, test } = class.counts;
+        table.add_row([class.name.clone(), train.to_string(), validation.to_string(), test.to_string()]);
+    }
+    for column in 1..4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+}
+
+fn profile(text: &str) -> Result<ProfileKind, String> {
+    match text {
+        "exponential" => Ok(ProfileKind::Exponential),
+        "step" => Ok(ProfileKind::Step),
+        "pareto" => Ok(ProfileKind::Pareto),
+        "as-is" => Ok(ProfileKind::AsIs),
+        _ => match text.strip_prefix("custom:") {
+            Some(file) if !file.is_empty() => Ok(ProfileKind::Custom(PathBuf::from(file))),
+            _ => Err("expected exponential, step, pareto, as-is or custom:FILE".to_string()),
+        },
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|factor: &f64| factor.is_finite() && *factor >= 1.0)
+        .ok_or_else(|| "expected a number of at least 1".to_string())
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let fraction = text.parse().ok().filter(|fraction| (0.0..1.0).contains(fraction));
+    fraction.ok_or_else(|| "expected a share from 0 to below 1, such as 0.1".to_string())
+}
+
+fn manifest(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+        Ok(path)
+    } else {
+        Err("a dataset's manifest ends in .toml; `train` knows it by that".to_string())
+    }
+}

@@ -1,0 +1,204 @@
+//! `counterweight inspect`: what a source holds, before anything is trained on it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use counterweight_core::data::{self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport, SourceKind};
+use counterweight_core::job::Job;
+
+use super::Context;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a manifest (CSV, TSV, or lines of a path and a
+    /// label)
+    source: PathBuf,
+    /// What the paths of a manifest are relative to [default: the manifest's folder]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// A further manifest of the same data set, such as its validation or test list; may be given several times
+    #[arg(long, value_name = "FILE")]
+    also: Vec<PathBuf>,
+    /// Report images of more pixels as too large instead of decoding them
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
+    max_pixels: u64,
+    /// Classes with more training samples are in the many group
+    #[arg(long, value_name = "N", default_value_t = MANY_ABOVE)]
+    many_above: usize,
+    /// Classes with fewer training samples are in the few group
+    #[arg(long, value_name = "N", default_value_t = FEW_BELOW)]
+    few_below: usize,
+    /// List every class, however many there are
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    let options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), max_pixels: arguments.max_pixels };
+    let job = Job::new(&context.control, &context.console);
+    let catalog = data::scan(&arguments.source, &options, job)?;
+    let report = data::report(&catalog, arguments.many_above, arguments.few_below);
+    context.console.result(&report, || human(&report, arguments.all))
+}
+
+fn human(report: &ScanReport, all: bool) -> String {
+    let parts =
+        [headline(report), classes(report, all), balance(report), images(report), problems(report), duplicates(report), skipped(report)];
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).filter(|part| !part.is_empty()).collect();
+    parts.join("\n\n")
+}
+
+fn headline(report: &ScanReport) -> String {
+    let kind = match report.kind {
+        SourceKind::Folder => "image folder",
+        SourceKind::Manifest => "manifest",
+        SourceKind::Cifar10 => "CIFAR-10",
+        SourceKind::Cifar100 => "CIFAR-100",
+    };
+    let mut text = format!("{}: {kind}, {}, {}", report.source, count(report.classes.len(), "class"), count(report.samples, "image"));
+    if has_splits(report) {
+        let splits = report.splits;
+        let _ = write!(text, " (train {}, validation {}, test {})", splits.train, splits.validation, splits.test);
+    }
+    text
+}
+
+fn has_splits(report: &ScanReport) -> bool {
+    report.splits.validation + report.splits.test > 0
+}
+
+/// The classes by size, the largest first; of very many only both ends.
+fn classes(report: &ScanReport, all: bool) -> String {
+    const SHOWN: usize = 60;
+    const END: usize = 20;
+    let mut classes: Vec<&ClassReport> = report.classes.iter().collect();
+    classes.sort_by(|a, b| (b.counts.train, b.total, &a.name).cmp(&(a.counts.train, a.total, &b.name)));
+    let largest = classes.first().map_or(0, |class| class.counts.train);
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let splits = has_splits(report);
+    table.set_header(if splits { vec!["class", "train", "validation", "test", "group", ""] } else { vec!["class", "images", "group", ""] });
+    let hidden = if all || classes.len() <= SHOWN { 0..0 } else { END..classes.len() - END };
+    for (row, class) in classes.iter().enumerate() {
+        if hidden.contains(&row) {
+            if row == hidden.start {
+                table.add_row([format!("… {} more (--all lists them)", hidden.len())]);
+            }
+            continue;
+        }
+        let counts = class.counts;
+        let mut cells = vec![class.name.clone(), counts.train.to_string()];
+        if splits {
+            cells.extend([counts.validation.to_string(), counts.test.to_string()]);
+        }
+        cells.extend([class.group.to_string(), bar(counts.train, largest)]);
+        table.add_row(cells);
+    }
+    for column in 1..if splits { 4 } else { 2 } {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+/// A bar of up to 24 characters, in eighths; whatever is not nothing shows.
+fn bar(value: usize, largest: usize) -> String {
+    const WIDTH: usize = 24;
+    if value == 0 || largest == 0 {
+        return String::new();
+    }
+    let eighths = (value * WIDTH * 8).div_ceil(largest);
+    let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    "█".repeat(eighths / 8) + rest
+}
+
+fn balance(report: &ScanReport) -> String {
+    let factor = match report.imbalance_factor {
+        Some(factor) => {
+            let counts = report.classes.iter().map(|class| class.counts.train).filter(|&count| count > 0);
+            let (smallest, largest) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+            format!("imbalance factor {factor:.1} (the largest class has {largest} training samples, the smallest {smallest})")
+        }
+        None => "imbalance factor n/a (no training samples)".to_string(),
+    };
+    let groups = report.groups;
+    let (above, below) = (report.many_above, report.few_below);
+    format!("{factor}\ngroups: {} many (> {above}), {} medium, {} few (< {below} training samples)", groups.many, groups.medium, groups.few)
+}
+
+fn images(report: &ScanReport) -> String {
+    let Some(sizes) = report.sizes else { return String::new() };
+    let size = if sizes.distinct == 1 {
+        format!("all images are {} × {} pixels", sizes.width.min, sizes.height.min)
+    } else {
+        let (w, h) = (sizes.width, sizes.height);
+        format!(
+            "{} sizes: width {} to {} (median {}), height {} to {} (median {}) pixels",
+            sizes.distinct, w.min, w.max, w.median, h.min, h.max, h.median
+        )
+    };
+    let modes: BTreeMap<_, _> = report.modes.iter().map(|(mode, count)| ((usize::MAX - count, mode), count)).collect();
+    let modes: Vec<String> = modes.into_iter().map(|((_, mode), count)| format!("{mode} {count}")).collect();
+    format!("{size}\ncolour modes: {}", modes.join(", "))
+}
+
+fn problems(report: &ScanReport) -> String {
+    if report.problems.is_empty() {
+        return "problems: none".into();
+    }
+    let mut text = format!("problems ({}):\n", report.problems.len());
+    for problem in &report.problems {
+        let _ = writeln!(text, "  {}: {}", problem.path, problem.reason);
+    }
+    text
+}
+
+fn duplicates(report: &ScanReport) -> String {
+    const SHOWN: usize = 10;
+    let found = &report.duplicates;
+    if found.groups.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("exact duplicates: {} of {} images repeat another", found.redundant, report.samples);
+    if found.across_splits > 0 {
+        let _ = write!(text, "; {} in more than one split, so that what is tested was learned", count(found.across_splits, "group"));
+    }
+    if found.labels_differ > 0 {
+        let _ = write!(text, "; {} with different labels", count(found.labels_differ, "group"));
+    }
+    text.push('\n');
+    // The harmful ones first.
+    let mut groups: Vec<_> = found.groups.iter().collect();
+    groups.sort_by_key(|group| !(group.across_splits || group.labels_differ));
+    for group in groups.iter().take(SHOWN) {
+        let labels = if group.labels_differ { format!(" (labelled {})", group.classes.join(", ")) } else { String::new() };
+        let _ = writeln!(text, "  {}{labels}", group.paths.join(" = "));
+    }
+    if groups.len() > SHOWN {
+        let _ = writeln!(text, "  … {} more groups (--json lists them)", groups.len() - SHOWN);
+    }
+    text
+}
+
+fn skipped(report: &ScanReport) -> String {
+    let skipped = report.skipped;
+    let parts = [(skipped.hidden, "hidden"), (skipped.not_images, "not images"), (skipped.link_loops, "links that lead in a circle")];
+    let parts: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { String::new() } else { format!("passed over: {}", parts.join(", ")) }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    let plural = match (number, noun) {
+        (1, _) => "",
+        (_, "class") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{plural}")
+}

@@ -1,0 +1,278 @@
+//! One image file in, 8-bit RGB pixels out.
+//!
+//! What a file is follows from its content, never from its extension. The result is what `Image.open(f).convert("RGB")` gives in Python
+//! after `ImageOps.exif_transpose`, so that a model sees in production what it saw in training, with one difference: 16-bit values are
+//! scaled to 8 bits instead of clipped. Alpha is dropped, not blended, for the same reason.
+
+use std::fmt;
+use std::io::{Cursor, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::indexed_tiff;
+use super::pixels::RgbPixels;
+
+/// Images of more pixels than this are refused unless told otherwise: 100 megapixels.
+pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
+
+/// A decoded image and how it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The image, upright.
+    pub pixels: RgbPixels,
+    /// Colour mode as stored: `1`, `L`, `LA`, `L16`, `RGB`, `RGBA`, `RGB16`, `P`, `CMYK` and so on.
+    pub mode: &'static str,
+}
+
+/// Why a file gives no image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The file holds no byte.
+    Empty,
+    /// The content is of no image format; what it seems to be instead, where that can be told.
+    NotAnImage(Option<&'static str>),
+    /// An image of a format or variant that cannot be read here.
+    Unsupported(String),
+    /// The file ends before the image does.
+    Truncated,
+    /// More pixels than allowed.
+    TooLarge {
+        /// Width in pixels, as the file claims.
+        width: u32,
+        /// Height in pixels, as the file claims.
+        height: u32,
+        /// The most pixels allowed.
+        max_pixels: u64,
+    },
+    /// More bytes than any image within the pixel limit can need.
+    TooManyBytes(u64),
+    /// The content contradicts its format.
+    Damaged(String),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Empty => f.write_str("empty file"),
+            DecodeError::NotAnImage(None) => f.write_str("not an image"),
+            DecodeError::NotAnImage(Some(instead)) => write!(f, "not an image: the file holds {instead}"),
+            DecodeError::Unsupported(what) => write!(f, "unsupported: {what}"),
+            DecodeError::Truncated => f.write_str("truncated: the file ends before the image does"),
+            DecodeError::TooLarge { width, height, max_pixels } => {
+                let megapixels = f64::from(*width) * f64::from(*height) / 1e6;
+                let limit = *max_pixels as f64 / 1e6;
+                write!(f, "too large: {width} × {height} is {megapixels:.1} megapixels, the limit is {limit:.1}")
+            }
+            DecodeError::TooManyBytes(bytes) => write!(f, "too large: {:.1} GB", *bytes as f64 / 1e9),
+            DecodeError::Damaged(what) => write!(f, "damaged: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// The most bytes a file within the pixel limit can sensibly have: 16-bit RGBA twice over, and room for metadata.
+pub(super) fn max_file_bytes(max_pixels: u64) -> u64 {
+    max_pixels.saturating_mul(16).saturating_add(64 << 20)
+}
+
+/// Decodes JPEG, PNG, WebP, BMP, GIF (first frame), TIFF and PNM to upright 8-bit RGB.
+///
+/// Dimensions are compared with `max_pixels` before memory for pixels is taken.
+///
+/// # Errors
+/// [`DecodeError`] says what is wrong with the content. Never panics, whatever the bytes.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+    // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a run over a million other files.
+    catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, max_pixels)))
+        .unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
+}
+
+fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    let format = image::guess_format(bytes).map_err(|_| unknown(bytes))?;
+    let supported =
+        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Pnm];
+    if !supported.contains(&format) {
+        return Err(unsupported_format(&format!("{format:?}").to_uppercase()));
+    }
+    if format == ImageFormat::Tiff
+        && let Some(outcome) = indexed_tiff::decode(bytes, max_pixels)
+    {
+        return outcome;
+    }
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height, max_pixels)?;
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(max_file_bytes(max_pixels));
+    decoder.set_limits(limits).map_err(from_image)?;
+    if format == ImageFormat::Jpeg {
+        check_jpeg_end(bytes)?;
+    }
+    let mode = mode(bytes, format, decoder.original_color_type());
+    // Metadata that cannot be read says nothing about the pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(from_image)?;
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    let (width, height) = image.dimensions();
+    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, mode })
+}
+
+pub(super) fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), DecodeError> {
+    if width == 0 || height == 0 {
+        return Err(DecodeError::Damaged(format!("its size is {width} × {height}")));
+    }
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(DecodeError::TooLarge { width, height, max_pixels });
+    }
+    Ok(())
+}
+
+/// What a file of no supported signature is.
+fn unknown(bytes: &[u8]) -> DecodeError {
+    let brand = bytes.get(4..12).unwrap_or_default();
+    if bytes.starts_with(&[0xff, 0x0a]) || brand == b"JXL \r\n\x87\n" {
+        return unsupported_format("JPEG XL");
+    }
+    if brand.starts_with(b"jP  ") {
+        return unsupported_format("JPEG 2000");
+    }
+    if brand.starts_with(b"ftyp") {
+        let name =
+            if [b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"].iter().any(|b| brand.ends_with(*b)) { "HEIC" } else { "video" };
+        return unsupported_format(name);
+    }
+    if bytes.starts_with(b"8BPS") {
+        return unsupported_format("Photoshop");
+    }
+    let start = &bytes[..bytes.len().min(512)];
+    if start.iter().all(|&byte| byte == 0) {
+        return DecodeError::NotAnImage(Some("only zeros"));
+    }
+    // A cut in the middle of a character is no sign of binary content.
+    let text = match std::str::from_utf8(start) {
+        Ok(_) => true,
+        Err(e) => e.valid_up_to() + 4 > start.len() && e.valid_up_to() > 0,
+    };
+    if text && !start.iter().any(|&byte| byte < 0x20 && !b"\t\r\n\x0c\x1b".contains(&byte)) {
+        let lower = start.to_ascii_lowercase();
+        let lower = lower.trim_ascii_start();
+        let page = lower.starts_with(b"<!doctype html") || lower.starts_with(b"<html");
+        return DecodeError::NotAnImage(Some(if page { "a web page" } else { "text" }));
+    }
+    DecodeError::NotAnImage(None)
+}
+
+fn unsupported_format(name: &str) -> DecodeError {
+    DecodeError::Unsupported(format!("{name} files are not read; convert to JPEG or PNG"))
+}
+
+fn from_image(error: ImageError) -> DecodeError {
+    let text = match &error {
+        ImageError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => return DecodeError::Truncated,
+        ImageError::Unsupported(e) => return DecodeError::Unsupported(e.to_string()),
+        ImageError::Limits(e) => return DecodeError::Damaged(format!("decoding it takes too much memory ({e})")),
+        ImageError::Decoding(e) => std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string),
+        other => other.to_string(),
+    };
+    // The decoders have no common way to say that bytes ran out; these are their words for it.
+    const SHORT: [&str; 10] = [
+        "unexpected end",
+        "unexpected eof",
+        "unexpectedeof",
+        "premature end",
+        "end of file",
+        "fill whole buffer",
+        "exhausted",
+        "no more bytes",
+        "not enough",
+        "marker missing",
+    ];
+    let lower = text.to_lowercase();
+    if SHORT.iter().any(|words| lower.contains(words)) { DecodeError::Truncated } else { DecodeError::Damaged(text) }
+}
+
+/// The decoder fills what is missing of a JPEG with grey and says nothing. Where the end marker is missing, decode once more without
+/// lenience: a file that lost nothing but its marker is whole, any other is truncated.
+fn check_jpeg_end(bytes: &[u8]) -> Result<(), DecodeError> {
+    if jpeg_has_end(bytes) {
+        return Ok(());
+    }
+    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode().map(|_| ()).map_err(|_| DecodeError::Truncated)
+}
+
+/// Walks the segments of a JPEG to its end-of-image marker. Thumbnails lie inside segments, so their markers are not met.
+fn jpeg_has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor fill.
+        let marker = loop {
+            match bytes.get(at..at + 2) {
+                None => return false,
+                Some(&[0xff, code]) if !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff) => break code,
+                Some(_) => at += 1,
+            }
+        };
+        if marker == 0xd9 {
+            return true;
+        }
+        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+        at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+    }
+}
+
+fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
+    match format {
+        // Colour type 3 of the header that always comes first, and BMP's bits per pixel up to 8, are palettes.
+        ImageFormat::Png if bytes.get(25) == Some(&3) => return "P",
+        ImageFormat::Bmp if bytes.get(28..30).is_some_and(|b| u16::from_le_bytes([b[0], b[1]]) <= 8) => return "P",
+        ImageFormat::Gif => return "P",
+        ImageFormat::Jpeg if jpeg_components(bytes) == Some(4) => return "CMYK",
+        _ => {}
+    }
+    use ExtendedColorType as C;
+    match color {
+        C::L1 => "1",
+        C::L2 => "L2",
+        C::L4 => "L4",
+        C::L8 => "L",
+        C::La8 | C::La1 | C::La2 | C::La4 => "LA",
+        C::L16 => "L16",
+        C::La16 => "LA16",
+        C::Rgb16 => "RGB16",
+        C::Rgba16 => "RGBA16",
+        C::Rgba8 | C::Bgra8 => "RGBA",
+        C::Rgb32F | C::Rgba32F => "RGB32F",
+        C::Cmyk8 => "CMYK",
+        C::Cmyk16 => "CMYK16",
+        _ => "RGB",
+    }
+}
+
+/// Number of colour components a JPEG's frame header names.
+fn jpeg_components(bytes: &[u8]) -> Option<u8> {
+    let mut at = 2;
+    while let Some(&[first, code, high, low]) = bytes.get(at..at + 4) {
+        if first != 0xff || code == 0xff {
+            at += 1;
+        } else if matches!(code, 0xc0..=0xcf) && !matches!(code, 0xc4 | 0xc8 | 0xcc) {
+            return bytes.get(at + 9).copied();
+        } else if code == 0xda {
+            return None;
+        } else {
+            at += 2 + usize::from(u16::from_be_bytes([high, low]));
+        }
+    }
+    None
+}

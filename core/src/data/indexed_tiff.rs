@@ -1,0 +1,152 @@
+//! TIFF files whose pixels are palette indices or greys of 2 or 4 bits, which the general decoder refuses.
+//!
+//! The pixels of such a file are packed exactly as those of a grey one; only the tag that says what the numbers mean differs. So the
+//! tag is changed in a copy, the copy is decoded as grey, and the numbers are looked up here.
+
+use std::io::{Cursor, ErrorKind};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
+use tiff::TiffError;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+
+use super::decode::{DecodeError, Decoded, check_size, max_file_bytes};
+use super::pixels::RgbPixels;
+
+const BITS_PER_SAMPLE: u16 = 258;
+const PHOTOMETRIC: u16 = 262;
+const ORIENTATION: u16 = 274;
+const SAMPLES_PER_PIXEL: u16 = 277;
+const COLOR_MAP: u16 = 320;
+
+const WHITE_IS_ZERO: u16 = 0;
+const BLACK_IS_ZERO: u16 = 1;
+const PALETTE: u16 = 3;
+
+/// Decodes the file if it is one of those, and returns `None` if the general decoder should have it.
+pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Option<Result<Decoded, DecodeError>> {
+    let directory = Directory::read(bytes)?;
+    let photometric = directory.short(PHOTOMETRIC)?;
+    let bits = directory.short(BITS_PER_SAMPLE).unwrap_or(1);
+    let single = directory.short(SAMPLES_PER_PIXEL).unwrap_or(1) == 1;
+    let palette = photometric == PALETTE && matches!(bits, 1 | 2 | 4 | 8);
+    let grey = matches!(photometric, WHITE_IS_ZERO | BLACK_IS_ZERO) && matches!(bits, 2 | 4);
+    (single && (palette || grey)).then(|| decode_packed(bytes, &directory, photometric, bits, max_pixels))
+}
+
+fn decode_packed(bytes: &[u8], directory: &Directory<'_>, photometric: u16, bits: u16, max_pixels: u64) -> Result<Decoded, DecodeError> {
+    let levels = 1usize << bits;
+    let colors: Vec<[u8; 3]> = if photometric == PALETTE {
+        let map = directory.shorts(COLOR_MAP).filter(|map| map.len() >= 3 * levels);
+        let map = map.ok_or_else(|| DecodeError::Damaged("its palette is missing or too short".into()))?;
+        // All reds, then all greens, then all blues, in 16 bits.
+        (0..levels).map(|i| [0, 1, 2].map(|channel| (map[channel * levels + i] >> 8) as u8)).collect()
+    } else {
+        let grey = |i: usize| (i * 255 / (levels - 1)) as u8;
+        (0..levels).map(|i| [if photometric == WHITE_IS_ZERO { 255 - grey(i) } else { grey(i) }; 3]).collect()
+    };
+    let mut copy = bytes.to_vec();
+    directory.set_short(&mut copy, PHOTOMETRIC, BLACK_IS_ZERO);
+    let mut limits = Limits::unlimited();
+    limits.decoding_buffer_size = usize::try_from(max_file_bytes(max_pixels)).unwrap_or(usize::MAX);
+    limits.intermediate_buffer_size = limits.decoding_buffer_size;
+    let mut decoder = Decoder::new(Cursor::new(copy)).map_err(from_tiff)?.with_limits(limits);
+    let (width, height) = decoder.dimensions().map_err(from_tiff)?;
+    check_size(width, height, max_pixels)?;
+    let DecodingResult::U8(packed) = decoder.read_image().map_err(from_tiff)? else {
+        return Err(DecodeError::Damaged("its samples are not of the size it states".into()));
+    };
+    let row_bytes = (width as usize * usize::from(bits)).div_ceil(8);
+    let per_byte = 8 / usize::from(bits);
+    let mask = (levels - 1) as u8;
+    let mut data = Vec::with_capacity(width as usize * height as usize * 3);
+    for row in packed.chunks_exact(row_bytes).take(height as usize) {
+        for x in 0..width as usize {
+            let shift = 8 - usize::from(bits) * (x % per_byte + 1);
+            data.extend_from_slice(&colors[usize::from(row[x / per_byte] >> shift & mask)]);
+        }
+    }
+    let image = RgbImage::from_raw(width, height, data).ok_or(DecodeError::Truncated)?;
+    let mut image = DynamicImage::ImageRgb8(image);
+    let orientation = directory.short(ORIENTATION).and_then(|o| Orientation::from_exif(u8::try_from(o).ok()?));
+    image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    let image = image.into_rgb8();
+    let (width, height) = image.dimensions();
+    let mode = match (photometric, bits) {
+        (PALETTE, _) => "P",
+        (_, 2) => "L2",
+        _ => "L4",
+    };
+    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, mode })
+}
+
+fn from_tiff(error: TiffError) -> DecodeError {
+    match error {
+        TiffError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => DecodeError::Truncated,
+        TiffError::UnsupportedError(e) => DecodeError::Unsupported(e.to_string()),
+        other => DecodeError::Damaged(other.to_string()),
+    }
+}
+
+/// The tags of the first image of a TIFF file, read where they lie.
+struct Directory<'a> {
+    bytes: &'a [u8],
+    big_endian: bool,
+    /// Where the first entry lies; each takes twelve bytes.
+    start: usize,
+    entries: usize,
+}
+
+impl<'a> Directory<'a> {
+    /// `None` where there is no directory; the general decoder then says why.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let big_endian = match bytes.get(..4)? {
+            b"II*\0" => false,
+            b"MM\0*" => true,
+            _ => return None,
+        };
+        let mut directory = Self { bytes, big_endian, start: 0, entries: 0 };
+        let start = directory.long_at(4)? as usize;
+        directory.entries = usize::from(directory.short_at(start)?);
+        directory.start = start.checked_add(2)?;
+        Some(directory)
+    }
+
+    fn short_at(&self, at: usize) -> Option<u16> {
+        let bytes: [u8; 2] = self.bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
+        Some(if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    fn long_at(&self, at: usize) -> Option<u32> {
+        let bytes: [u8; 4] = self.bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
+        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    /// Where the value of `tag`, of 16-bit numbers, lies and how many there are.
+    fn find(&self, tag: u16) -> Option<(usize, usize)> {
+        const SHORT: u16 = 3;
+        let at = (0..self.entries).map(|i| self.start + 12 * i).find(|&at| self.short_at(at) == Some(tag))?;
+        let count = self.long_at(at + 4)? as usize;
+        if self.short_at(at + 2)? != SHORT {
+            return None;
+        }
+        Some((if count <= 2 { at + 8 } else { self.long_at(at + 8)? as usize }, count))
+    }
+
+    fn short(&self, tag: u16) -> Option<u16> {
+        self.short_at(self.find(tag)?.0)
+    }
+
+    fn shorts(&self, tag: u16) -> Option<Vec<u16>> {
+        let (at, count) = self.find(tag)?;
+        // The longest palette there is: three times 256 colours.
+        (0..count.min(768)).map(|i| self.short_at(at + 2 * i)).collect()
+    }
+
+    fn set_short(&self, copy: &mut [u8], tag: u16, value: u16) {
+        let place = self.find(tag).and_then(|(at, _)| copy.get_mut(at..at + 2));
+        if let Some(place) = place {
+            place.copy_from_slice(&if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() });
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Pixels of a sample, by its location.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::decode::{DEFAULT_MAX_PIXELS, decode};
+use super::pixels::{PixelSource, RgbPixels};
+use super::scan::{cifar, read_image_file};
+use super::{Location, SourceKind};
+use crate::error::{DataError, Result};
+use crate::job::Job;
+
+/// Reads samples of one root. Safe to use from many threads at once.
+#[derive(Debug)]
+pub struct ImageReader {
+    root: PathBuf,
+    max_pixels: u64,
+    /// For CIFAR, the pixels of every file: 3 × 32 × 32 bytes a record, colour planes apart.
+    records: HashMap<PathBuf, Vec<u8>>,
+}
+
+impl ImageReader {
+    /// Opens a catalog's or dataset's root. CIFAR is read into memory (up to 180 MB), from a folder or an archive; image files are
+    /// opened one by one as they are asked for.
+    ///
+    /// # Errors
+    /// [`DataError`] if the root is missing, or is not the CIFAR it should be; [`crate::Error::Stopped`] if the job was stopped.
+    pub fn open(root: &Path, kind: SourceKind, job: Job<'_>) -> Result<Self> {
+        let mut records = HashMap::new();
+        if kind.has_records() {
+            let source = cifar::load(root, job)?;
+            if source.kind != kind {
+                return Err(DataError::source(root, format!("holds {:?}, not {kind:?}", source.kind)).into());
+            }
+            records.extend(source.files.into_iter().map(|file| (file.file, file.pixels)));
+        } else if !root.is_dir() {
+            return Err(DataError::source(root, "there is no such folder").into());
+        }
+        Ok(Self { root: root.to_path_buf(), max_pixels: DEFAULT_MAX_PIXELS, records })
+    }
+
+    /// Refuses images of more than `max_pixels` pixels, instead of [`DEFAULT_MAX_PIXELS`].
+    pub fn with_max_pixels(mut self, max_pixels: u64) -> Self {
+        self.max_pixels = max_pixels;
+        self
+    }
+
+    /// The image at `location`, upright, as 8-bit RGB of shape [height, width, 3].
+    ///
+    /// # Errors
+    /// [`DataError::File`] if it is not there or cannot be decoded.
+    pub fn read(&self, location: &Location) -> Result<RgbPixels, DataError> {
+        match location {
+            Location::File(path) => {
+                let path = self.root.join(path);
+                let bytes = read_image_file(&path, self.max_pixels).map_err(|reason| DataError::file(&path, reason))?;
+                decode(&bytes, self.max_pixels).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(&path, reason))
+            }
+            Location::Record { file, index } => {
+                let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
+                let pixels = self.records.get(file).ok_or_else(missing)?;
+                let start = *index as usize * cifar::PIXELS;
+                let planes = pixels.get(start..start + cifar::PIXELS).ok_or_else(missing)?;
+                let plane = cifar::SIDE * cifar::SIDE;
+                let data = (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
+                let side = cifar::SIDE as u32;
+                Ok(RgbPixels { width: side, height: side, data })
+            }
+        }
+    }
+}
+
+impl PixelSource for ImageReader {
+    fn read(&self, location: &Location) -> Result<RgbPixels> {
+        Ok(ImageReader::read(self, location)?)
+    }
+}

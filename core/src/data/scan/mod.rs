@@ -1,0 +1,237 @@
+//! Reading a source: an image folder, CIFAR in any of its distributed forms, or a manifest.
+//!
+//! A scan decodes every image once, so that what it lists can be trained on. An image that cannot be read never stops it; a source that
+//! is wrong as a whole does, with everything that is wrong listed.
+
+pub(crate) mod cifar;
+mod folder;
+mod manifest;
+mod pickle;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, max_file_bytes};
+use super::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
+use crate::error::{DataError, Result};
+use crate::job::Job;
+
+/// How a source is read.
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    /// What the paths of a manifest are relative to; the manifest's own folder if not given.
+    pub root: Option<PathBuf>,
+    /// Further manifests of the same data set, such as the validation and test lists that belong to a training list. Where there are
+    /// several, a list without a split column is one split, named by its file name.
+    pub manifests: Vec<PathBuf>,
+    /// Images of more pixels are reported as too large and never decoded.
+    pub max_pixels: u64,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self { root: None, manifests: Vec::new(), max_pixels: DEFAULT_MAX_PIXELS }
+    }
+}
+
+/// A file that may become a sample.
+struct Candidate {
+    /// Relative to the catalog's root, or absolute.
+    path: PathBuf,
+    class: usize,
+    split: Option<Split>,
+}
+
+/// Reads `source` and checks every image in it, on all cores.
+///
+/// - A folder with CIFAR's files in it, or in one of its folders, and a `.tar` or `.tar.gz` of them, are CIFAR. Classes are in label
+///   order, for CIFAR-100 those of the fine labels.
+/// - Any other folder is an image folder: each folder that directly holds images is a class, nested ones with `/` in their name. Folders
+///   `train`, `val` and `test` (or their longer names, in any case) above the classes are splits. Classes are ordered by name, by Unicode
+///   code points, samples by path. Files without an extension count as images if they begin like one.
+/// - Any other file is a manifest: a CSV or TSV table with a header, or lines of a path and a label. Where all labels are integers,
+///   classes are ordered and named by them.
+///
+/// ```
+/// # fn main() -> counterweight_core::Result<()> {
+/// use counterweight_core::data::{ScanOptions, scan};
+/// use counterweight_core::job::{Control, Job, Silent};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # for class in ["cat", "dog"] {
+/// #     std::fs::create_dir(folder.path().join(class)).unwrap();
+/// #     std::fs::write(folder.path().join(class).join("1.ppm"), b"P6 1 1 255 abc").unwrap();
+/// # }
+/// # let folder = folder.path();
+/// let catalog = scan(folder, &ScanOptions::default(), Job::new(&Control::new(), &Silent))?;
+/// assert_eq!(catalog.classes, ["cat", "dog"]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`DataError`] if the source is missing or of no known kind, has fewer than two classes, has classes left without a readable image, or
+/// is a manifest that names absent files; each is listed. [`crate::Error::Stopped`] if the job was stopped.
+pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let metadata = std::fs::metadata(source).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        DataError::source(source, if missing { "there is no such file or folder".to_string() } else { error.to_string() })
+    })?;
+    let archive = metadata.is_file() && cifar::is_archive(source);
+    let is_manifest = metadata.is_file() && !archive;
+    if !is_manifest && (options.root.is_some() || !options.manifests.is_empty()) {
+        return Err(DataError::source(source, "is no manifest; a root folder and further lists only go with one").into());
+    }
+    let catalog = if archive || metadata.is_dir() && cifar::is_in_folder(source) {
+        scan_cifar(source, job)?
+    } else if metadata.is_dir() {
+        scan_folder(source, options, job)?
+    } else {
+        scan_manifest(source, options, job)?
+    };
+    Ok(catalog)
+}
+
+fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let found = folder::list(source, job)?;
+    let empty = found.empty.iter().map(|class| format!("{class}: the folder is empty")).collect();
+    let mut catalog = Catalog {
+        root: source.to_path_buf(),
+        source: source.to_path_buf(),
+        kind: SourceKind::Folder,
+        classes: found.classes,
+        samples: Vec::new(),
+        facts: Vec::new(),
+        problems: found.problems,
+        skipped: found.skipped,
+    };
+    check_images(&mut catalog, found.candidates, options.max_pixels, job)?;
+    check_classes(&catalog, empty)?;
+    Ok(catalog)
+}
+
+fn scan_manifest(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let listed = manifest::read(source, options, job)?;
+    let mut catalog = Catalog {
+        root: listed.root,
+        source: source.to_path_buf(),
+        kind: SourceKind::Manifest,
+        classes: listed.classes,
+        samples: Vec::new(),
+        facts: Vec::new(),
+        problems: Vec::new(),
+        skipped: Skipped::default(),
+    };
+    check_images(&mut catalog, listed.candidates, options.max_pixels, job)?;
+    check_classes(&catalog, Vec::new())?;
+    Ok(catalog)
+}
+
+fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
+    job.phase("reading CIFAR", None, "files");
+    let cifar = cifar::load(source, job)?;
+    let mut samples = Vec::new();
+    let mut facts = Vec::new();
+    for file in cifar.files {
+        let side = cifar::SIDE as u32;
+        let images = file.pixels.par_chunks_exact(cifar::PIXELS);
+        facts.par_extend(images.map(|pixels| ImageFacts {
+            width: side,
+            height: side,
+            mode: "RGB",
+            hash: *blake3::hash(pixels).as_bytes(),
+        }));
+        samples.extend(file.labels.iter().enumerate().map(|(index, label)| Sample {
+            location: Location::Record { file: file.file.clone(), index: index as u32 },
+            class: usize::from(*label),
+            split: Some(file.split),
+        }));
+    }
+    let catalog = Catalog {
+        root: source.to_path_buf(),
+        source: source.to_path_buf(),
+        kind: cifar.kind,
+        classes: cifar.classes,
+        samples,
+        facts,
+        problems: cifar.problems,
+        skipped: Skipped::default(),
+    };
+    check_classes(&catalog, Vec::new())?;
+    Ok(catalog)
+}
+
+/// Decodes every candidate and adds it to the catalog's samples or problems.
+fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u64, job: Job<'_>) -> Result<()> {
+    /// Events between which so many images pass.
+    const STRIDE: u64 = 64;
+    job.phase("checking images", Some(candidates.len() as u64), "images");
+    let done = AtomicU64::new(0);
+    let root = &catalog.root;
+    let check = |candidate: &Candidate| -> Result<std::result::Result<ImageFacts, String>> {
+        job.check()?;
+        let facts = image_facts(&root.join(&candidate.path), max_pixels);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done % STRIDE == 0 {
+            job.progress(done);
+        }
+        Ok(facts)
+    };
+    let checked: Vec<_> = candidates.par_iter().map(check).collect::<Result<_>>()?;
+    job.progress(candidates.len() as u64);
+    for (candidate, facts) in candidates.into_iter().zip(checked) {
+        match facts {
+            Ok(facts) => {
+                let Candidate { path, class, split } = candidate;
+                catalog.samples.push(Sample { location: Location::File(path), class, split });
+                catalog.facts.push(facts);
+            }
+            Err(reason) => catalog.problems.push(Problem { path: catalog.root.join(&candidate.path), reason }),
+        }
+    }
+    catalog.problems.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(())
+}
+
+fn image_facts(path: &Path, max_pixels: u64) -> std::result::Result<ImageFacts, String> {
+    let bytes = read_image_file(path, max_pixels)?;
+    let Decoded { pixels, mode } = decode(&bytes, max_pixels).map_err(|reason| reason.to_string())?;
+    Ok(ImageFacts { width: pixels.width, height: pixels.height, mode, hash: *blake3::hash(&bytes).as_bytes() })
+}
+
+/// The bytes of a file that may be an image, unless it is a device or pipe, or so large that it cannot be one.
+pub(crate) fn read_image_file(path: &Path, max_pixels: u64) -> std::result::Result<Vec<u8>, String> {
+    let metadata = std::fs::metadata(path).map_err(|reason| reason.to_string())?;
+    if !metadata.is_file() {
+        return Err("not a file".into());
+    }
+    if metadata.len() > max_file_bytes(max_pixels) {
+        return Err(DecodeError::TooManyBytes(metadata.len()).to_string());
+    }
+    std::fs::read(path).map_err(|reason| reason.to_string())
+}
+
+/// Refuses a catalog in which a class has no image, or which has nothing to tell apart.
+fn check_classes(catalog: &Catalog, mut empty: Vec<String>) -> Result<(), DataError> {
+    /// Enough to see what is wrong with a source of which no image can be read.
+    const SHOWN: usize = 3;
+    let counts = catalog.counts(None);
+    if counts.iter().all(|&count| count == 0) {
+        let first: Vec<String> =
+            catalog.problems.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.path.display(), problem.reason)).collect();
+        return Err(DataError::Many { summary: format!("{}: no image can be read", catalog.source.display()), items: first });
+    }
+    for (class, _) in catalog.classes.iter().zip(&counts).filter(|(_, count)| **count == 0) {
+        empty.push(format!("{class}: none of its images can be read"));
+    }
+    if !empty.is_empty() {
+        empty.sort();
+        return Err(DataError::Many { summary: format!("{}: classes without a readable image", catalog.source.display()), items: empty });
+    }
+    if let [only] = catalog.classes.as_slice() {
+        return Err(DataError::source(&catalog.source, format!("holds one class only, `{only}`; telling classes apart needs two")));
+    }
+    Ok(())
+}

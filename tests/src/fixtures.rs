@@ -1,0 +1,111 @@
+//! Image files and folders that tests are made of, good and broken ones.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use image::{GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
+
+/// A CMYK JPEG of 24 × 16 pixels, as Adobe's programs write it: a ramp of red from left to right, of green from top to bottom.
+pub const CMYK_JPEG: &[u8] = include_bytes!("../assets/images/cmyk.jpg");
+
+/// A JPEG stored with 24 × 16 pixels, the left half red, the right half blue, whose EXIF orientation (6) turns it to 16 × 24 with red
+/// above.
+pub const ROTATED_JPEG: &[u8] = include_bytes!("../assets/images/rotated.jpg");
+
+/// A small RGB image that differs for every `seed`.
+pub fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let value = |k: u32| ((x * 7 + y * 13 + seed * (31 + k)) * (k + 3) % 256) as u8;
+        image::Rgb([value(0), value(1), value(2)])
+    })
+}
+
+/// Saves an image, making its folder first. The format follows from the extension.
+pub fn save(image: &RgbImage, path: impl AsRef<Path>) {
+    let path = path.as_ref();
+    std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder can be made");
+    image.save(path).expect("the image can be written");
+}
+
+/// Writes bytes, making the folder first.
+pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder can be made");
+    std::fs::write(path, bytes).expect("the file can be written");
+}
+
+/// A JPEG of 64 × 48 pixels.
+pub fn jpeg(seed: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture(seed, 64, 48).write_to(&mut bytes, ImageFormat::Jpeg).expect("the image can be encoded");
+    bytes.into_inner()
+}
+
+/// A valid PNG of `side` × `side` black pixels of one bit, of a few kilobytes however large.
+pub fn huge_png(side: u32) -> Vec<u8> {
+    let mut header = Vec::new();
+    header.extend(side.to_be_bytes());
+    header.extend(side.to_be_bytes());
+    // One bit of grey, deflate, adaptive filters, not interlaced.
+    header.extend([1, 0, 0, 0, 0]);
+    let mut pixels = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let row = vec![0u8; 1 + side.div_ceil(8) as usize];
+    for _ in 0..side {
+        pixels.write_all(&row).expect("memory can be written");
+    }
+    let pixels = pixels.finish().expect("memory can be written");
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, data) in [(b"IHDR", header.as_slice()), (b"IDAT", &pixels), (b"IEND", &[])] {
+        png.extend((data.len() as u32).to_be_bytes());
+        let mut crc = flate2::Crc::new();
+        crc.update(kind);
+        crc.update(data);
+        png.extend(kind);
+        png.extend(data);
+        png.extend(crc.sum().to_be_bytes());
+    }
+    png
+}
+
+/// What [`broken_folder`] made.
+pub struct BrokenFolder {
+    /// The image folder.
+    pub root: PathBuf,
+    /// File names that must be reported, with a word of the reason.
+    pub problems: Vec<(&'static str, &'static str)>,
+    /// Number of readable images.
+    pub readable: usize,
+}
+
+/// Makes an image folder below `folder` with two classes of twelve plain images each, and among them everything that a folder can go
+/// wrong with: a truncated JPEG, an empty file, a text file named `.png`, a 16-bit grey PNG, a CMYK JPEG, a rotated EXIF JPEG, a PNG of
+/// 30,000 × 30,000 pixels in a few kilobytes, a Cyrillic name and (on Unix) a symbolic link in a circle.
+pub fn broken_folder(folder: &Path) -> BrokenFolder {
+    let root = folder.join("broken");
+    for (class, seed) in [("cat", 0), ("собака", 100)] {
+        for i in 0..12 {
+            save(&picture(seed + i, 40, 32), root.join(class).join(format!("{i:02}.png")));
+        }
+    }
+    let cat = root.join("cat");
+    let whole = jpeg(1);
+    write(cat.join("truncated.jpg"), &whole[..whole.len() * 2 / 3]);
+    write(cat.join("empty.jpg"), []);
+    write(cat.join("text.png"), "This is not the image you are looking for.\n");
+    write(cat.join("huge.png"), huge_png(30_000));
+    let grey: GrayImage16 = ImageBuffer::from_fn(20, 10, |x, y| Luma([(x * 3000 + y * 11) as u16]));
+    grey.save(cat.join("grey16.png")).expect("the image can be written");
+    write(cat.join("cmyk.jpg"), CMYK_JPEG);
+    write(cat.join("rotated.jpg"), ROTATED_JPEG);
+    let grey8: GrayImage = ImageBuffer::from_fn(9, 9, |x, y| Luma([(x * y * 3) as u8]));
+    grey8.save(root.join("собака").join("щенок.png")).expect("the image can be written");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("..", cat.join("circle")).expect("the link can be made");
+    BrokenFolder {
+        root,
+        problems: vec![("truncated.jpg", "truncated"), ("empty.jpg", "empty"), ("text.png", "not an image"), ("huge.png", "too large")],
+        readable: 24 + 4,
+    }
+}
+
+type GrayImage16 = ImageBuffer<Luma<u16>, Vec<u16>>;
