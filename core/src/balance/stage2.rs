@@ -424,10 +424,10 @@ mod tests {
 
     #[test]
     fn a_loss_that_diverges_names_its_step() {
-        let wild = BalanceSettings { learning_rate: 1e30, batch_size: 16, ..settings(&[Balancer::Stage2]) };
+        let wild = BalanceSettings { learning_rate: 1e20, batch_size: 16, ..settings(&[Balancer::WeightDecay]) };
         match run(&wild, false) {
             Err(Error::Train(TrainError::Diverged { epoch: 1, step, learning_rate, .. })) => {
-                assert!((2..=5).contains(&step) && learning_rate > 1e29);
+                assert!((2..=5).contains(&step) && learning_rate > 9e19);
             }
             other => panic!("{other:?}"),
         }

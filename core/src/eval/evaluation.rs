@@ -215,7 +215,10 @@ pub fn wilson_interval(correct: usize, samples: usize) -> [f64; 2] {
     let center = p + Z * Z / (2.0 * n);
     let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    [((center - half) / scale).max(0.0), ((center + half) / scale).min(1.0)]
+    // At the ends the formula gives 0 and 1 but for rounding.
+    let low = if correct == 0 { 0.0 } else { (center - half) / scale };
+    let high = if correct == samples { 1.0 } else { (center + half) / scale };
+    [low, high]
 }
 
 #[cfg(test)]
