@@ -1,1 +1,21 @@
-//! balance
+//! Balancing the classifier: class weight norms, normalisers, MaxNorm, class-balanced losses, logit adjustment, stage 2 and its tuning.
+//!
+//! Everything here works on plain slices: the classifier is one matrix, and a graph of tensors would only slow it down.
+
+mod batches;
+mod classifier;
+mod loss;
+mod matmul;
+mod normalise;
+mod sgd;
+mod stage2;
+mod weights;
+
+pub use batches::{CachedBatches, FeatureBatches};
+use classifier::check_labels;
+pub use classifier::{Classifier, FeatureSet};
+pub use loss::{BatchLoss, Loss};
+pub use normalise::{RadiusReport, adjust_logits, l2_normalise, max_norm, radius_from_delta, tau_normalise};
+pub use sgd::Sgd;
+pub use stage2::{Balanced, NormSpread, balance};
+pub use weights::{class_balanced_weights, log_priors};

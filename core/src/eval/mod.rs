@@ -1,1 +1,12 @@
-//! eval
+//! Results: accuracy by class and group, confusion, calibration.
+
+mod comparison;
+mod evaluation;
+mod groups;
+mod scores;
+
+pub use comparison::{ComparisonRow, comparison};
+pub use evaluation::{CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval};
+pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
+pub(crate) use scores::argmax;
+pub use scores::{GroupAccuracies, Scores, scores};

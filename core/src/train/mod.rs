@@ -1,1 +1,5 @@
-//! train
+//! Training.
+
+mod schedule;
+
+pub use schedule::learning_rate;

@@ -1,0 +1,128 @@
+//! Balancers that need no training: they change the class weights, or the bias, of a classifier.
+
+use serde::{Deserialize, Serialize};
+
+use super::classifier::{Classifier, norm};
+use super::weights::log_priors;
+use crate::error::{Result, TrainError};
+
+/// What a MaxNorm radius did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RadiusReport {
+    /// The radius η.
+    pub radius: f32,
+    /// How many classes were projected at least once. With 0 the radius had no effect at all.
+    pub touched: usize,
+}
+
+/// L2-normalisation: W_k ← W_k / ‖W_k‖₂. Returns how many classes have a norm of zero and were left as they are.
+pub fn l2_normalise(classifier: &mut Classifier) -> usize {
+    tau_normalise(classifier, 1.0)
+}
+
+/// τ-normalisation (Kang et al., *Decoupling Representation and Classifier for Long-Tailed Recognition*, ICLR 2020):
+/// W_k ← W_k / ‖W_k‖₂^τ. The bias stays. Returns how many classes have a norm of zero and were left as they are.
+pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
+    let mut zeros = 0;
+    for row in classifier.weight.chunks_exact_mut(classifier.features) {
+        let norm = f64::from(norm(row));
+        let scale = norm.powf(-f64::from(tau));
+        if norm == 0.0 {
+            zeros += 1;
+        } else if scale.is_finite() {
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        }
+    }
+    zeros
+}
+
+/// The radius η = min + δ (max − min) of the class weight norms.
+pub fn radius_from_delta(norms: &[f32], delta: f32) -> f32 {
+    let min = norms.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = norms.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    min + delta * (max - min)
+}
+
+/// MaxNorm: projects every class weight onto the ball of radius η, W_k ← W_k · min(1, η / ‖W_k‖₂). The bias stays. Sets `touched` for each
+/// class whose norm was larger than the radius.
+///
+/// # Errors
+/// [`TrainError::Request`] if the radius is not above 0 (every class weight would vanish) or not finite.
+pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) -> Result<()> {
+    if !(radius.is_finite() && radius > 0.0) {
+        return Err(TrainError::Request(format!("a MaxNorm radius must be above 0, not {radius}")).into());
+    }
+    for (row, touched) in classifier.weight.chunks_exact_mut(classifier.features).zip(touched) {
+        let norm = norm(row);
+        if norm > radius {
+            *touched = true;
+            let scale = radius / norm;
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+    Ok(())
+}
+
+/// Post-hoc logit adjustment (Menon et al., *Long-Tail Learning via Logit Adjustment*, ICLR 2021): logits − τ log π_k, folded into the bias.
+/// A class without training samples counts as having one.
+///
+/// # Errors
+/// [`TrainError::Request`] if there is not one count a class, or no training sample.
+pub fn adjust_logits(classifier: &mut Classifier, train_counts: &[usize], tau: f32) -> Result<()> {
+    if train_counts.len() != classifier.classes {
+        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), classifier.classes);
+        return Err(TrainError::Request(reason).into());
+    }
+    for (bias, log_prior) in classifier.bias.iter_mut().zip(log_priors(train_counts)?) {
+        *bias -= (f64::from(tau) * log_prior) as f32;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Classifier {
+        Classifier::new(3, 2, vec![3.0, 4.0, 0.6, 0.8, 0.0, 0.0], vec![0.1, 0.2, 0.3]).unwrap()
+    }
+
+    #[test]
+    fn a_class_of_norm_zero_is_counted_and_stays() {
+        let mut classifier = example();
+        assert_eq!(l2_normalise(&mut classifier), 1);
+        assert_eq!(classifier.norms()[2], 0.0);
+        assert!(classifier.norms()[..2].iter().all(|norm| (norm - 1.0).abs() < 1e-6));
+        assert_eq!(classifier.bias, example().bias);
+    }
+
+    #[test]
+    fn max_norm_shortens_what_is_too_long_and_says_which() {
+        let mut classifier = example();
+        let mut touched = [false; 3];
+        max_norm(&mut classifier, 2.0, &mut touched).unwrap();
+        assert_eq!(touched, [true, false, false]);
+        assert!((classifier.norms()[0] - 2.0).abs() < 1e-6);
+        assert_eq!(classifier.weight[2..], example().weight[2..]);
+        assert!(max_norm(&mut classifier, 0.0, &mut touched).is_err());
+        assert!(max_norm(&mut classifier, f32::NAN, &mut touched).is_err());
+    }
+
+    #[test]
+    fn delta_spans_the_norms_from_the_smallest_to_the_largest() {
+        assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 0.0), 1.0);
+        assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 1.0), 5.0);
+        assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 0.25), 2.0);
+    }
+
+    #[test]
+    fn logit_adjustment_raises_rare_classes() {
+        let mut classifier = example();
+        adjust_logits(&mut classifier, &[90, 10, 0], 2.0).unwrap();
+        let raised: Vec<f32> = classifier.bias.iter().zip(example().bias).map(|(after, before)| after - before).collect();
+        let expected = [90.0_f32, 10.0, 1.0].map(|count| -2.0 * (count / 101.0).ln());
+        assert!(raised.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{raised:?} {expected:?}");
+        assert!(adjust_logits(&mut classifier, &[1, 2], 1.0).is_err());
+        assert!(adjust_logits(&mut classifier, &[0, 0, 0], 1.0).is_err());
+    }
+}

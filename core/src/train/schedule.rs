@@ -1,0 +1,54 @@
+//! The learning rate of each epoch.
+
+use std::f64::consts::PI;
+
+use crate::settings::Schedule;
+
+/// The learning rate of `epoch` (from 0) of `epochs`.
+///
+/// The cosine is stepped before each epoch, as the authors' code does: epoch e of E trains at base · (1 + cos(π (e+1)/E)) / 2, the last one
+/// at 0. During the first `warmup_epochs` W the rate rises linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. The step
+/// schedule divides by ten after each of `milestones` (epochs from 1).
+///
+/// ```
+/// use counterweight_core::settings::Schedule;
+/// use counterweight_core::train::learning_rate;
+/// assert_eq!(learning_rate(Schedule::Step, 1.0, 4, 10, 0, &[5]), 1.0);
+/// assert_eq!(learning_rate(Schedule::Step, 1.0, 5, 10, 0, &[5]), 0.1);
+/// assert!(learning_rate(Schedule::Cosine, 1.0, 9, 10, 0, &[]).abs() < 1e-12);
+/// ```
+pub fn learning_rate(schedule: Schedule, base: f64, epoch: usize, epochs: usize, warmup_epochs: usize, milestones: &[usize]) -> f64 {
+    if epoch < warmup_epochs {
+        return base * (epoch + 1) as f64 / (warmup_epochs + 1) as f64;
+    }
+    match schedule {
+        Schedule::Constant => base,
+        Schedule::Step => {
+            let passed = milestones.iter().filter(|milestone| epoch >= **milestone).count();
+            base / 10_f64.powi(passed as i32)
+        }
+        Schedule::Cosine => {
+            let done = (epoch - warmup_epochs + 1) as f64 / epochs.saturating_sub(warmup_epochs).max(1) as f64;
+            base * (1.0 + (PI * done.min(1.0)).cos()) / 2.0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_rises_to_the_base_and_the_cosine_takes_the_rest() {
+        let rates: Vec<f64> = (0..12).map(|epoch| learning_rate(Schedule::Cosine, 0.3, epoch, 12, 2, &[])).collect();
+        assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[1] - 0.2).abs() < 1e-12);
+        for (late, rate) in rates[2..].iter().enumerate() {
+            assert_eq!(*rate, learning_rate(Schedule::Cosine, 0.3, late, 10, 0, &[]));
+        }
+    }
+
+    #[test]
+    fn a_constant_schedule_stays() {
+        assert!((0..5).all(|epoch| learning_rate(Schedule::Constant, 0.2, epoch, 5, 0, &[1]) == 0.2));
+    }
+}
