@@ -1,13 +1,13 @@
 //! Where tensors live and are computed.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::panics::caught;
 
 /// The device a person asks for: `auto`, `cpu`, `cuda`, `cuda:1`, `wgpu`, `wgpu:1`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
             if let Some(reason) = info.reason {
                 return Err(fail(reason));
             }
-            let device = quietly(|| {
+            let device = caught(|| {
                 let device = gpu(choice)?;
                 let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
                 let values = sum.into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
@@ -108,18 +108,6 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
     }
 }
 
-/// Runs what may panic inside a driver and turns a panic into its message.
-fn quietly<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
-        Err(text.unwrap_or_else(|| "its driver failed".into()))
-    })
-}
-
 fn cpu_description() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     format!("CPU, {cores} {}", if cores == 1 { "core" } else { "cores" })
@@ -127,7 +115,7 @@ fn cpu_description() -> String {
 
 #[cfg(feature = "cuda")]
 fn cuda_devices() -> Vec<DeviceInfo> {
-    match quietly(|| Ok(Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().collect::<Vec<_>>())) {
+    match caught(|| Ok(Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().collect::<Vec<_>>())) {
         Ok(devices) if devices.is_empty() => vec![unusable("cuda:0", "NVIDIA GPU", "no NVIDIA GPU or driver was found")],
         Ok(devices) => describe("cuda", devices),
         Err(reason) => vec![unusable("cuda:0", "NVIDIA GPU", &reason)],
@@ -141,7 +129,7 @@ fn cuda_devices() -> Vec<DeviceInfo> {
 
 #[cfg(feature = "wgpu")]
 fn wgpu_devices() -> Vec<DeviceInfo> {
-    match quietly(|| Ok(wgpu_adapters())) {
+    match caught(|| Ok(wgpu_adapters())) {
         Ok(devices) if devices.is_empty() => {
             vec![unusable("wgpu:0", "GPU through wgpu", "no GPU with a Vulkan, Metal or DirectX 12 driver was found")]
         }
@@ -163,7 +151,7 @@ fn wgpu_adapters() -> Vec<Device> {
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn describe(kind: &str, devices: Vec<Device>) -> Vec<DeviceInfo> {
     let one = |(index, device): (usize, Device)| {
-        let identity = quietly(|| Ok(device.identity())).ok().flatten();
+        let identity = caught(|| Ok(device.identity())).ok().flatten();
         let software = identity.as_ref().is_some_and(|identity| identity.physical.is_none()) && kind == "wgpu";
         DeviceInfo {
             name: format!("{kind}:{index}"),

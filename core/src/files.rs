@@ -9,6 +9,18 @@ use std::path::Path;
 /// # Errors
 /// Whatever the operating system says: no space, no permission, a folder in the way. `path` is then as it was.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>) -> io::Result<()> {
+    write_if(path, write, |_| Ok(()))
+}
+
+/// [`write_atomically`], with a last word on the finished temporary file: `path` is only replaced if `check` finds nothing wrong with it.
+///
+/// # Errors
+/// Those of writing, and those of `check`. `path` is then as it was, and the temporary file is gone.
+pub fn write_if<T, E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>,
+    check: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<T, E> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -29,8 +41,9 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut io::BufWriter<&mut 
         buffered.flush()?;
     }
     temporary.as_file().sync_all()?;
+    let outcome = check(temporary.path())?;
     temporary.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod files;
 pub mod infer;
 pub mod job;
 pub mod model;
+mod panics;
 pub mod random;
 pub mod settings;
 pub mod train;

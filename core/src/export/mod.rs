@@ -1,1 +1,145 @@
-//! export
+//! Export: one ONNX file that holds its preprocessing and its labels, checked before it takes its name.
+
+mod check;
+mod graph;
+pub(crate) mod labels;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{ModelError, Result};
+use crate::files;
+use crate::job::Job;
+use crate::model::{Network, NetworkConfig, weights};
+use graph::Normalized;
+pub(crate) use graph::{LOGITS, PROBABILITIES};
+#[cfg(test)]
+pub(crate) use tests::test_model;
+
+/// What is exported.
+#[derive(Clone, Debug)]
+pub struct ExportSource {
+    /// The trained network, on any device. It is only read.
+    pub network: Network,
+    /// What the network was made from.
+    pub config: NetworkConfig,
+    /// Mean of the training images per channel, RGB in 0..1.
+    pub mean: [f32; 3],
+    /// Standard deviation of the training images per channel, RGB in 0..1.
+    pub std: [f32; 3],
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// What the file should say about its training; any JSON.
+    pub summary: serde_json::Value,
+}
+
+/// What was written, and how well it agrees with the network it came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExportReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Share of the check images to which the file gives the network's most probable class, in 0..1.
+    pub top1_agreement: f64,
+    /// Largest absolute difference of logits over the check images.
+    pub max_abs_diff: f32,
+    /// Largest absolute difference of probabilities over the check images.
+    pub max_abs_diff_probabilities: f32,
+    /// Number of images the check ran on.
+    pub images: usize,
+    /// Size of the file.
+    pub bytes: u64,
+    /// ONNX operator set.
+    pub opset: i64,
+    /// Side of the square input in pixels.
+    pub input_size: usize,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+/// Writes a network as ONNX and checks the file.
+///
+/// The file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it normalises them itself and gives `logits` and
+/// `probabilities`, both `[batch, classes]`. Its metadata holds the class names (`class_names` as JSON, `names` in Ultralytics' form), the
+/// input size and the training summary.
+///
+/// It is then run in tract on `checks`, images as [`crate::data::to_input`] makes them (`[3, side, side]`, RGB bytes), and compared with
+/// the network, run in float32 on the CPU: GPUs may round convolutions more coarsely than the check allows. Only a file that passes
+/// replaces what `path` held before.
+///
+/// # Errors
+/// [`ModelError::Disagrees`] if the file does not reproduce the network, [`ModelError::Export`] if the network cannot be written as ONNX
+/// or the request makes no sense, [`ModelError::File`] if `path` cannot be written, [`crate::Error::Stopped`] if asked to stop.
+pub fn export(source: &ExportSource, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
+    validate(source, checks).map_err(ModelError::Export)?;
+    job.phase("exporting", None, "files");
+    let weights = weights(&source.network);
+    let (bytes, opset) = graph::build(source, weights.clone()).map_err(ModelError::Export)?;
+    job.check()?;
+    let reference = Normalized::copy(source, weights).map_err(ModelError::Export)?;
+    write_checked(&Draft { source, bytes, opset, reference }, path, checks, job)
+}
+
+/// A file to be, and the network it must agree with.
+struct Draft<'a> {
+    source: &'a ExportSource,
+    bytes: Vec<u8>,
+    opset: i64,
+    reference: Normalized,
+}
+
+fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
+    let input_size = draft.source.config.input_size;
+    let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&draft.bytes);
+    let check = |temporary: &Path| check::compare(temporary, &draft.reference, input_size, checks, job).map_err(Failure::Check);
+    match files::write_if(path, write, check) {
+        Ok(agreement) => Ok(ExportReport {
+            path: path.to_path_buf(),
+            top1_agreement: agreement.top1,
+            max_abs_diff: agreement.logits,
+            max_abs_diff_probabilities: agreement.probabilities,
+            images: checks.len(),
+            bytes: draft.bytes.len() as u64,
+            opset: draft.opset,
+            input_size,
+            classes: draft.source.classes.len(),
+        }),
+        Err(Failure::Write(error)) => Err(ModelError::file(path, error).into()),
+        // The temporary file is gone by now; the person knows the file by the name it should have got.
+        Err(Failure::Check(crate::Error::Model(ModelError::File { reason, .. }))) => {
+            Err(ModelError::Disagrees(format!("it cannot be run: {reason}")).into())
+        }
+        Err(Failure::Check(error)) => Err(error),
+    }
+}
+
+/// Why a file was not kept.
+enum Failure {
+    Write(std::io::Error),
+    Check(crate::Error),
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Write(error)
+    }
+}
+
+fn validate(source: &ExportSource, checks: &[Vec<u8>]) -> Result<(), String> {
+    let config = &source.config;
+    if source.classes.len() != config.classes {
+        return Err(format!("the network has {} classes and {} are named", config.classes, source.classes.len()));
+    }
+    if !source.mean.iter().all(|mean| mean.is_finite()) || !source.std.iter().all(|std| std.is_finite() && *std > 0.0) {
+        return Err(format!("the normalisation is not usable: mean {:?}, standard deviation {:?}", source.mean, source.std));
+    }
+    let length = 3 * config.input_size * config.input_size;
+    match checks.iter().find(|image| image.len() != length) {
+        Some(image) => Err(format!("a check image has {} values and the input {length}", image.len())),
+        None if checks.is_empty() => Err("there is no image to check the export with".into()),
+        None => Ok(()),
+    }
+}

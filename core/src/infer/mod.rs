@@ -1,1 +1,272 @@
-//! infer
+//! Running an exported model, by tract: a runtime that knows nothing of how the model was trained.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::DimLike;
+
+use crate::error::{ModelError, Result};
+use crate::export::labels;
+use crate::export::{LOGITS, PROBABILITIES};
+use crate::panics;
+
+/// Sides of the square input that are believed.
+const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
+/// Images run at once.
+const BATCH: usize = 32;
+
+/// An exported classifier, ready to run.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use counterweight_core::infer::OnnxClassifier;
+///
+/// # fn main() -> counterweight_core::Result<()> {
+/// let classifier = OnnxClassifier::load(Path::new("model.onnx"))?;
+/// let side = classifier.input_size();
+/// let probabilities = classifier.classify(&[vec![128; 3 * side * side]])?;
+/// for prediction in classifier.top_k(&probabilities[0], 3) {
+///     println!("{} {:.1} %", prediction.class, 100.0 * prediction.probability);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct OnnxClassifier {
+    path: PathBuf,
+    plan: Arc<TypedRunnableModel>,
+    outputs: OutputPlaces,
+    side: usize,
+    classes: Vec<String>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Where the plan's outputs hold what is wanted.
+#[derive(Clone, Copy, Debug)]
+struct OutputPlaces {
+    logits: Option<usize>,
+    probabilities: Option<usize>,
+}
+
+/// What a model says about a batch of images. One row an image, one value a class.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// Scores before the softmax, if the model gives them.
+    pub logits: Option<Vec<Vec<f32>>>,
+    /// Probabilities.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+/// A class and how probable a model finds it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The class name.
+    pub class: String,
+    /// Its probability, in 0..1.
+    pub probability: f32,
+}
+
+impl OnnxClassifier {
+    /// Reads a model that `export` wrote, or any other image classifier with the same kind of input. Class names come from the
+    /// metadata (`class_names`, or Ultralytics' `names`); without them classes are numbered.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] with the reason, for files that cannot be read, are damaged, or hold something else than a classifier of
+    /// square RGB images. Never panics.
+    pub fn load(path: &Path) -> Result<Self> {
+        panics::caught(|| Self::read(path)).map_err(|reason| ModelError::file(path, reason).into())
+    }
+
+    /// Class names, in label order.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Side of the square input, in pixels.
+    pub fn input_size(&self) -> usize {
+        self.side
+    }
+
+    /// The file's metadata, by key.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Probabilities for images as [`crate::data::to_input`] makes them: `[3, side, side]`, RGB bytes.
+    ///
+    /// # Shapes
+    /// Returns one row an image, one probability a class.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] if an image has another size or the model fails or returns something that is no probability.
+    pub fn classify(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
+        let mut probabilities = Vec::with_capacity(images.len());
+        for batch in images.chunks(BATCH) {
+            probabilities.extend(self.run(batch)?.probabilities);
+        }
+        Ok(probabilities)
+    }
+
+    /// Logits and probabilities of one batch; otherwise as [`Self::classify`].
+    ///
+    /// # Errors
+    /// As [`Self::classify`].
+    pub fn run(&self, images: &[Vec<u8>]) -> Result<Outputs> {
+        if images.is_empty() {
+            return Ok(Outputs::default());
+        }
+        panics::caught(|| self.run_batch(images)).map_err(|reason| ModelError::file(&self.path, reason).into())
+    }
+
+    /// The `k` most probable classes, most probable first; equally probable ones in label order.
+    pub fn top_k(&self, probabilities: &[f32], k: usize) -> Vec<Prediction> {
+        let mut order: Vec<usize> = (0..probabilities.len().min(self.classes.len())).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let prediction = |&class: &usize| Prediction { class: self.classes[class].clone(), probability: probabilities[class] };
+        order.iter().take(k).map(prediction).collect()
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let proto = file::read(path)?;
+        let metadata = file::metadata(&proto);
+        let model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(reason)?;
+        drop(proto);
+        let [input] = model.inputs[..] else { return Err(format!("it has {} inputs and not one", model.inputs.len())) };
+        let batch = model.symbols.sym("batch");
+        let side = input_side(model.outlet_fact(input).map_err(reason)?, &metadata)?;
+        let dims: [TDim; 4] = [batch.clone().into(), 3.into(), side.into(), side.into()];
+        let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), dims)).map_err(reason)?;
+        let outputs = outputs(&model)?;
+        let model = model.into_typed().map_err(reason)?;
+        check_sizes(&model, &batch)?;
+        let classes = match outputs.logits.or(outputs.probabilities) {
+            Some(output) => class_count(&model, output)?,
+            None => return Err("it has no output that could be the classes".into()),
+        };
+        let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(reason)?;
+        let classes = class_names(&metadata, classes);
+        Ok(Self { path: path.to_path_buf(), plan, outputs, side, classes, metadata })
+    }
+
+    fn run_batch(&self, images: &[Vec<u8>]) -> Result<Outputs, String> {
+        let length = 3 * self.side * self.side;
+        if let Some(image) = images.iter().find(|image| image.len() != length) {
+            return Err(format!("its input has {length} values and an image has {}", image.len()));
+        }
+        let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
+        let input = Tensor::from_shape(&[images.len(), 3, self.side, self.side], &values).map_err(reason)?;
+        let results = self.plan.run(tvec![input.into()]).map_err(reason)?;
+        let rows = |output: usize| -> Result<Vec<Vec<f32>>, String> {
+            let result = results.get(output).ok_or("an output is missing")?;
+            let values = result.to_plain_array_view::<f32>().map_err(reason)?;
+            if values.len() != images.len() * self.classes.len() {
+                return Err(format!("its output has the shape {:?}", values.shape()));
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err("it returned values that are not finite numbers".into());
+            }
+            let values: Vec<f32> = values.iter().copied().collect();
+            Ok(values.chunks(self.classes.len()).map(<[f32]>::to_vec).collect())
+        };
+        let logits = self.outputs.logits.map(rows).transpose()?;
+        let probabilities = match (self.outputs.probabilities, &logits) {
+            (Some(output), _) => rows(output)?,
+            (None, Some(logits)) => logits.iter().map(|row| softmax(row)).collect(),
+            (None, None) => return Err("it has no output that could be the classes".into()),
+        };
+        Ok(Outputs { logits, probabilities })
+    }
+}
+
+/// The softmax of a row of logits.
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// The innermost reason of a tract error: the outer ones repeat whole operations.
+fn reason(error: TractError) -> String {
+    let text = error.root_cause().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(300).collect()
+}
+
+/// The side of the input: the graph's own, or the metadata's where the graph leaves it open.
+fn input_side(fact: &InferenceFact, metadata: &BTreeMap<String, String>) -> Result<usize, String> {
+    if fact.datum_type.concretize().is_some_and(|kind| kind != f32::datum_type()) {
+        return Err("its input is not float32".into());
+    }
+    let dims: Vec<Option<usize>> = fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
+    let [_, channels, height, width] = dims[..] else {
+        return Err(format!("its input has {} axes and not [batch, 3, height, width]", dims.len()));
+    };
+    if channels.is_some_and(|channels| channels != 3) {
+        return Err("its input does not have three channels".into());
+    }
+    let stated: Option<[usize; 2]> = ["input_size", "imgsz"].iter().find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
+    let stated = stated.map_or([None; 2], |size| size.map(Some));
+    match [height.or(stated[0]), width.or(stated[1])] {
+        [Some(height), Some(width)] if height == width && SIDES.contains(&height) => Ok(height),
+        [Some(height), Some(width)] => Err(format!("its input is {height} × {width} pixels; only squares up to {} are run", SIDES.end())),
+        _ => Err("neither its graph nor its metadata say how large its input is".into()),
+    }
+}
+
+/// Our exports name their outputs. A single output of another name is taken for logits, unless a softmax computes it.
+fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
+    let outlets = model.output_outlets().map_err(reason)?;
+    let named = |name: &str| outlets.iter().position(|&outlet| model.outlet_label(outlet) == Some(name));
+    let (logits, probabilities) = (named(LOGITS), named(PROBABILITIES));
+    if logits.is_some() || probabilities.is_some() {
+        return Ok(OutputPlaces { logits, probabilities });
+    }
+    match outlets {
+        [outlet] if model.node(outlet.node).op().name().contains("Softmax") => Ok(OutputPlaces { logits: None, probabilities: Some(0) }),
+        [_] => Ok(OutputPlaces { logits: Some(0), probabilities: None }),
+        _ => Err(format!("it has {} outputs and none is called `{PROBABILITIES}`", outlets.len())),
+    }
+}
+
+/// Refuses graphs whose values would not fit in memory for a single image.
+fn check_sizes(model: &TypedModel, batch: &Symbol) -> Result<(), String> {
+    let one = SymbolValues::default().with(batch, 1);
+    for fact in model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact) {
+        let volume = fact.shape.volume().eval(&one).to_usize().map_err(|_| "its graph does not fix the size of its values")?;
+        if volume > file::MAX_VALUES {
+            return Err(format!("it needs a tensor of {volume} values for one image"));
+        }
+    }
+    Ok(())
+}
+
+fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
+    let fact = model.output_fact(output).map_err(reason)?;
+    match fact.shape.dims() {
+        [_, classes, rest @ ..] if rest.iter().all(|dim| dim.is_one()) && fact.datum_type == f32::datum_type() => {
+            classes.to_usize().map_err(|_| "its output does not fix the number of classes".to_string()).and_then(|classes| match classes {
+                0 => Err("it has no classes".into()),
+                _ => Ok(classes),
+            })
+        }
+        _ => Err(format!("its output has the shape {:?} and not [batch, classes]", fact.shape)),
+    }
+}
+
+/// Names from the metadata, if there are as many as the graph has classes.
+fn class_names(metadata: &BTreeMap<String, String>, count: usize) -> Vec<String> {
+    let json = metadata.get("class_names").and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    let python = || metadata.get("names").and_then(|text| labels::from_python(text));
+    json.filter(|names| names.len() == count)
+        .or_else(|| python().filter(|names| names.len() == count))
+        .unwrap_or_else(|| (0..count).map(|class| format!("class {class}")).collect())
+}

@@ -1,0 +1,103 @@
+//! The self-check: an exported file, run by tract, against the network it came from, run by burn.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::graph::Normalized;
+use crate::error::{ModelError, Result};
+use crate::infer::{OnnxClassifier, softmax};
+use crate::job::Job;
+
+/// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all are smaller).
+const TOLERANCE: f32 = 1e-3;
+/// Images run at once.
+const BATCH: usize = 32;
+
+/// How far the file and the network are apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Agreement {
+    /// Share of images with the same most probable class.
+    pub top1: f64,
+    pub logits: f32,
+    pub probabilities: f32,
+}
+
+/// Runs both on the same images and compares every value.
+///
+/// # Errors
+/// [`ModelError::Disagrees`] with what differs, [`ModelError::File`] if the file cannot be run at all.
+pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[Vec<u8>], job: Job<'_>) -> Result<Agreement> {
+    job.phase("checking the export", Some(images.len() as u64), "images");
+    let classifier = OnnxClassifier::load(path)?;
+    let mut agreement = Agreement::default();
+    let (mut same, mut scale, mut done) = (0usize, 1.0f32, 0usize);
+    let mut changed = Vec::new();
+    for batch in batches(images) {
+        job.check()?;
+        let expected = logits(network, side, batch)?;
+        let found = classifier.run(batch)?;
+        let Some(found_logits) = found.logits else { return Err(disagrees("the file gives no logits")) };
+        if expected.iter().flatten().any(|logit| !logit.is_finite()) {
+            return Err(disagrees("the network's own logits are not finite numbers"));
+        }
+        scale = expected.iter().flatten().fold(scale, |scale, logit| scale.max(logit.abs()));
+        for ((expected, found), probabilities) in expected.iter().zip(&found_logits).zip(&found.probabilities) {
+            agreement.logits = agreement.logits.max(difference(expected, found)?);
+            agreement.probabilities = agreement.probabilities.max(difference(&softmax(expected), probabilities)?);
+            let (ours, theirs) = (largest(expected), largest(found));
+            if ours == theirs {
+                same += 1;
+            } else {
+                changed.push(expected[ours] - expected[theirs]);
+            }
+        }
+        done += batch.len();
+        job.progress(done.min(images.len()) as u64);
+    }
+    agreement.top1 = same as f64 / done as f64;
+    let allowed = TOLERANCE * scale;
+    let close = agreement.logits <= allowed && agreement.probabilities <= TOLERANCE;
+    let ties = changed.iter().all(|&margin| margin <= 2.0 * allowed);
+    if close && ties {
+        return Ok(agreement);
+    }
+    Err(disagrees(format!(
+        "logits differ by up to {:.2e} ({allowed:.2e} is allowed), probabilities by up to {:.2e}, and {} of {done} images get another class",
+        agreement.logits,
+        agreement.probabilities,
+        changed.len(),
+    )))
+}
+
+/// The first image alone, then the others 32 at a time, so that the batch axis is seen to be free.
+fn batches(images: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
+    let (first, rest) = images.split_at(images.len().min(1));
+    std::iter::once(first).chain(rest.chunks(BATCH))
+}
+
+/// `[3, side, side]` bytes an image to one row of logits an image.
+fn logits(network: &Normalized, side: usize, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
+    let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
+    let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &Device::flex());
+    let output = network.forward(input);
+    let classes = output.dims()[1];
+    let values = output.into_data().try_into_vec::<f32>().map_err(|e| ModelError::Export(format!("{e:?}")))?;
+    Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
+}
+
+/// The largest absolute difference of two rows of finite numbers.
+fn difference(expected: &[f32], found: &[f32]) -> Result<f32> {
+    if expected.len() != found.len() || !found.iter().all(|value| value.is_finite()) {
+        return Err(disagrees("the file gives values that are not finite numbers, or too few"));
+    }
+    Ok(expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))
+}
+
+fn largest(values: &[f32]) -> usize {
+    (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]).then(b.cmp(&a))).unwrap_or(0)
+}
+
+fn disagrees(reason: impl Into<String>) -> crate::Error {
+    ModelError::Disagrees(reason.into()).into()
+}

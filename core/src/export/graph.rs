@@ -1,0 +1,229 @@
+//! From a network to the bytes of an ONNX file.
+
+use std::collections::{HashMap, HashSet};
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
+use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use protobuf::Message;
+use serde::Serialize;
+
+use super::{ExportSource, labels};
+use crate::model::{Mode, NamedTensor, Network, load_weights};
+
+/// The graph's input: float32 `[batch, 3, H, W]`, RGB in 0..1.
+pub(crate) const INPUT: &str = "images";
+/// The graph's first output: float32 `[batch, classes]`.
+pub(crate) const LOGITS: &str = "logits";
+/// The graph's second output: the softmax of the first.
+pub(crate) const PROBABILITIES: &str = "probabilities";
+/// How an image becomes an input, for whoever deploys the file.
+const RESIZE: &str = "Apply the EXIF orientation, convert to RGB, cut out the largest centred square, resize it to the input size (bilinear, antialiased), \
+     divide by 255";
+
+/// ONNX's number for float32.
+const FLOAT: i32 = 1;
+/// The name of the batch axis.
+const BATCH: &str = "batch";
+/// The value between backbone and classifier, `[batch, features]`.
+const FEATURES: &str = "features";
+/// Weight `[classes, features]` and bias of the classifier.
+const CLASSIFIER: [&str; 2] = ["fc.weight", "fc.bias"];
+/// Under which name [`Normalized`] holds the network; taken off again so that weights keep torchvision's names.
+const NETWORK_PREFIX: &str = "network.";
+
+/// A network with its normalisation in front.
+#[derive(Module, Debug)]
+pub(super) struct Normalized {
+    /// `[1, 3, 1, 1]`.
+    mean: Param<Tensor<4>>,
+    /// `[1, 3, 1, 1]`.
+    std: Param<Tensor<4>>,
+    network: Network,
+}
+
+impl Normalized {
+    /// A copy on the CPU that shares nothing with the source, not even running statistics: capturing a module moves those of every
+    /// module it shares them with.
+    pub fn copy(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<Self, String> {
+        let device = Device::flex();
+        let network = load_weights(Network::new(&source.config, 0, &device), weights)?;
+        let channel = |values: [f32; 3]| Param::from_tensor(Tensor::<1>::from_floats(values, &device).reshape([1, 3, 1, 1]));
+        Ok(Self { mean: channel(source.mean), std: channel(source.std), network })
+    }
+
+    /// RGB in 0..1, `[batch, 3, side, side]`, to logits `[batch, classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.network.classify(self.features(images))
+    }
+
+    /// RGB in 0..1, `[batch, 3, side, side]`, to features `[batch, features]`.
+    fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.network.features((images - self.mean.val()) / self.std.val(), Mode::Evaluate)
+    }
+}
+
+/// The bytes of the ONNX file, and its operator set.
+pub(super) fn build(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<(Vec<u8>, i64), String> {
+    let classifier: Vec<NamedTensor> = weights.iter().filter(|tensor| CLASSIFIER.contains(&tensor.name.as_str())).cloned().collect();
+    let module = Normalized::copy(source, weights)?;
+    let side = source.config.input_size;
+    let device = Device::flex();
+    let sample = |batch: usize| Tensor::<4>::zeros([batch, 3, side, side], &device);
+    let specs = [InputSpec::new([AxisSpec::dynamic(BATCH), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static])];
+    let captured = OnnxExporter::new()
+        .export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features)
+        .map_err(|e| e.to_string())?;
+    let mut model = ModelProto::parse_from_bytes(captured.as_bytes()).map_err(|e| e.to_string())?;
+    finish(&mut model, source, &classifier)?;
+    let opset = model.opset_import.first().map_or(0, |opset| opset.version);
+    Ok((model.write_to_bytes().map_err(|e| e.to_string())?, opset))
+}
+
+/// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight), the softmax, metadata.
+fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTensor]) -> Result<(), String> {
+    let graph = model.graph.as_mut().ok_or("the captured model has no graph")?;
+    flatten(graph)?;
+    rename(graph)?;
+    graph.initializer.extend(classifier.iter().map(initializer));
+    push_node(graph, "Gemm", &[FEATURES, CLASSIFIER[0], CLASSIFIER[1]], LOGITS, ("transB", 1));
+    push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
+
+    let (side, classes) = (source.config.input_size as i64, source.config.classes as i64);
+    graph.name = source.config.backbone.name().into();
+    graph.input = vec![value_info(INPUT, &[3, side, side], "RGB in 0..1; mean and standard deviation are applied inside the graph")];
+    graph.output = vec![
+        value_info(LOGITS, &[classes], "one score a class, before the softmax"),
+        value_info(PROBABILITIES, &[classes], "one probability a class"),
+    ];
+    graph.value_info.clear();
+
+    model.producer_name = "counterweight".into();
+    model.producer_version = env!("CARGO_PKG_VERSION").into();
+    model.doc_string = format!(
+        "Image classifier ({}, {classes} classes). Input `{INPUT}`: float32 [batch, 3, {side}, {side}], RGB in 0..1. \
+         Outputs: `{LOGITS}` and `{PROBABILITIES}`, [batch, {classes}]. {RESIZE}.",
+        source.config.backbone.name(),
+    );
+    for (key, value) in metadata(source)? {
+        model.metadata_props.push(Default::default());
+        let index = model.metadata_props.len() - 1;
+        model.metadata_props[index].key = key.into();
+        model.metadata_props[index].value = value;
+    }
+    Ok(())
+}
+
+/// The exporter computes the shape of the features at run time, by three more operations; flattening the pooled values says the same.
+fn flatten(graph: &mut GraphProto) -> Result<(), String> {
+    let reshape = graph.node.last_mut().filter(|node| node.op_type == "Reshape").ok_or("the captured graph does not end in the features")?;
+    reshape.op_type = "Flatten".into();
+    reshape.input.truncate(1);
+    set_attribute(reshape, "axis", 1);
+    let mut needed: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+    let mut kept: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        if node.output.iter().any(|output| needed.contains(output)) {
+            needed.extend(node.input.iter().cloned());
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.node = kept;
+    graph.initializer.retain(|tensor| needed.contains(&tensor.name));
+    Ok(())
+}
+
+/// Gives the boundaries their names, weights torchvision's, and values names that do not depend on what else the process has done, so
+/// that the same network gives the same bytes.
+fn rename(graph: &mut GraphProto) -> Result<(), String> {
+    let [input] = &graph.input[..] else { return Err("the captured graph has no single input".into()) };
+    let [output] = &graph.output[..] else { return Err("the captured graph has no single output".into()) };
+    let mut names = HashMap::from([(input.name.clone(), INPUT.to_string()), (output.name.clone(), FEATURES.to_string())]);
+    for tensor in &graph.initializer {
+        if let Some(name) = tensor.name.strip_prefix(NETWORK_PREFIX) {
+            names.insert(tensor.name.clone(), name.to_string());
+        }
+    }
+    for (index, node) in graph.node.iter_mut().enumerate() {
+        node.name = format!("{}_{index}", node.op_type.to_lowercase());
+        for output in &node.output {
+            names.entry(output.clone()).or_insert_with(|| format!("{}_out", node.name));
+        }
+    }
+    let unnamed = graph.initializer.iter().filter(|tensor| tensor.name.starts_with("tensor_")).map(|tensor| tensor.name.clone());
+    for (index, name) in unnamed.enumerate() {
+        names.entry(name).or_insert_with(|| format!("constant_{index}"));
+    }
+    let renamed = |name: &mut String| {
+        if let Some(new) = names.get(name) {
+            name.clone_from(new);
+        }
+    };
+    graph.node.iter_mut().for_each(|node| node.input.iter_mut().chain(&mut node.output).for_each(renamed));
+    graph.initializer.iter_mut().for_each(|tensor: &mut TensorProto| renamed(&mut tensor.name));
+    Ok(())
+}
+
+fn push_node(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, (key, value): (&str, i64)) {
+    let index = graph.node.len();
+    graph.node.push(Default::default());
+    let node = &mut graph.node[index];
+    node.name = format!("{}_{index}", op.to_lowercase());
+    node.op_type = op.into();
+    node.input = inputs.iter().map(|input| input.to_string()).collect();
+    node.output = vec![output.into()];
+    set_attribute(node, key, value);
+}
+
+fn set_attribute(node: &mut NodeProto, key: &str, value: i64) {
+    node.attribute = vec![Default::default()];
+    node.attribute[0].name = key.into();
+    node.attribute[0].type_ = AttributeType::INT.into();
+    node.attribute[0].i = value;
+}
+
+fn initializer(tensor: &NamedTensor) -> TensorProto {
+    let mut proto = TensorProto::new();
+    proto.name.clone_from(&tensor.name);
+    proto.data_type = FLOAT;
+    proto.dims = tensor.shape.iter().map(|&length| length as i64).collect();
+    proto.raw_data = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    proto
+}
+
+/// A float32 tensor with a dynamic batch axis in front of `dims`.
+fn value_info(name: &str, dims: &[i64], doc: &str) -> ValueInfoProto {
+    let mut info = ValueInfoProto::new();
+    info.name = name.into();
+    info.doc_string = doc.into();
+    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
+    tensor.elem_type = FLOAT;
+    let shape = tensor.shape.mut_or_insert_default();
+    shape.dim = std::iter::repeat_with(Default::default).take(dims.len() + 1).collect();
+    shape.dim[0].set_dim_param(BATCH.into());
+    for (axis, &dim) in shape.dim[1..].iter_mut().zip(dims) {
+        axis.set_dim_value(dim);
+    }
+    info
+}
+
+fn metadata(source: &ExportSource) -> Result<Vec<(&'static str, String)>, String> {
+    fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
+        serde_json::to_string(value).map_err(|e| e.to_string())
+    }
+    let size = json(&[source.config.input_size; 2])?;
+    Ok(vec![
+        ("task", "classify".into()),
+        ("class_names", json(&source.classes)?),
+        ("names", labels::to_python(&source.classes)),
+        ("input_size", size.clone()),
+        ("imgsz", size),
+        ("mean", json(&source.mean)?),
+        ("std", json(&source.std)?),
+        ("resize", RESIZE.into()),
+        ("architecture", source.config.backbone.name().into()),
+        ("summary", json(&source.summary)?),
+    ])
+}

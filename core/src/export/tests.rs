@@ -1,0 +1,155 @@
+use std::path::Path;
+
+use onnx_ir::ModelProto;
+use protobuf::Message;
+use rand::RngExt;
+
+use super::*;
+use crate::infer::OnnxClassifier;
+use crate::job::{Control, Silent};
+use crate::model::{NamedTensor, load_weights};
+use crate::random::stream;
+use crate::settings::{Backbone, Stem};
+
+const SIDE: usize = 16;
+
+/// A network whose running statistics and scales are as untidy as after training.
+fn source(backbone: Backbone, stem: Stem, seed: u64) -> ExportSource {
+    let config = NetworkConfig { backbone, stem, input_size: SIDE, classes: 5 };
+    let device = burn::tensor::Device::flex();
+    let mut rng = stream(seed, "test weights", &[]);
+    let mut unsettle = |mut tensor: NamedTensor| {
+        let range = match tensor.name.rsplit('.').next() {
+            Some("running_mean") => -0.3..0.3,
+            Some("running_var") => 0.5..2.0,
+            _ => return tensor,
+        };
+        tensor.values.iter_mut().for_each(|value| *value = rng.random_range(range.clone()));
+        tensor
+    };
+    let fresh = Network::new(&config, seed, &device);
+    let tensors = weights(&fresh).into_iter().map(&mut unsettle).collect();
+    ExportSource {
+        network: load_weights(fresh, tensors).unwrap(),
+        config,
+        mean: [0.49, 0.48, 0.45],
+        std: [0.2, 0.21, 0.22],
+        classes: ["apple", "l'été", "\"c\"", "d\\e", "f"].map(String::from).to_vec(),
+        summary: serde_json::json!({ "epochs": 3, "balanced_accuracy": 0.5 }),
+    }
+}
+
+fn images(count: usize) -> Vec<Vec<u8>> {
+    let mut rng = stream(9, "test images", &[]);
+    (0..count).map(|_| (0..3 * SIDE * SIDE).map(|_| rng.random()).collect()).collect()
+}
+
+fn run_export(source: &ExportSource, path: &Path, checks: &[Vec<u8>]) -> Result<ExportReport> {
+    export(source, path, checks, Job::new(&Control::new(), &Silent))
+}
+
+fn files_in(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn an_export_agrees_holds_its_labels_and_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    for (backbone, stem) in [(Backbone::ResNet20, Stem::Small), (Backbone::ResNet18, Stem::Imagenet)] {
+        let source = source(backbone, stem, 1);
+        let path = folder.path().join("new/model.onnx");
+        let before = weights(&source.network);
+        let report = run_export(&source, &path, &images(40)).unwrap();
+        assert_eq!((report.top1_agreement, report.images, report.opset), (1.0, 40, 18));
+        assert!(report.max_abs_diff < 1e-3 && report.max_abs_diff_probabilities < 1e-4, "{report:?}");
+        assert_eq!(report.bytes, std::fs::metadata(&path).unwrap().len());
+        assert_eq!(weights(&source.network), before);
+
+        let classifier = OnnxClassifier::load(&path).unwrap();
+        assert_eq!(classifier.classes(), source.classes);
+        assert_eq!(classifier.input_size(), SIDE);
+        assert_eq!(classifier.metadata()["task"], "classify");
+        assert_eq!(classifier.metadata()["input_size"], "[16,16]");
+        assert!(classifier.metadata()["summary"].contains("\"epochs\":3"));
+        for row in classifier.classify(&images(3)).unwrap() {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            let top = classifier.top_k(&row, 9);
+            assert!(top.len() == 5 && top.windows(2).all(|pair| pair[0].probability >= pair[1].probability));
+        }
+    }
+    assert_eq!(files_in(&folder.path().join("new")), 1);
+}
+
+#[test]
+fn the_graph_has_the_promised_names_and_the_same_network_gives_the_same_bytes() {
+    let source = source(Backbone::ResNet20, Stem::Small, 2);
+    let (bytes, _) = graph::build(&source, weights(&source.network)).unwrap();
+    let model = ModelProto::parse_from_bytes(&bytes).unwrap();
+    assert_eq!((model.producer_name.as_str(), model.ir_version), ("counterweight", 8));
+    assert_eq!(model.graph.input.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["images"]);
+    assert_eq!(model.graph.output.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["logits", "probabilities"]);
+    let names: Vec<&str> = model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    for tensor in weights(&source.network) {
+        assert!(names.contains(&tensor.name.as_str()), "{} is missing from {names:?}", tensor.name);
+    }
+    assert_eq!(graph::build(&source, weights(&source.network)).unwrap().0, bytes);
+}
+
+#[test]
+fn a_file_that_disagrees_is_removed_and_the_older_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, b"older").unwrap();
+    let control = Control::new();
+    let job = Job::new(&control, &Silent);
+    let (one, two) = (source(Backbone::ResNet20, Stem::Small, 3), source(Backbone::ResNet20, Stem::Small, 4));
+    let reference = || Normalized::copy(&one, weights(&one.network)).unwrap();
+    let bytes = |of: &ExportSource| graph::build(of, weights(&of.network)).unwrap().0;
+
+    let other_network = Draft { source: &one, bytes: bytes(&two), opset: 18, reference: reference() };
+    let mut nan = weights(&one.network);
+    nan.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values[2] = f32::NAN;
+    let not_a_number = Draft { source: &one, bytes: graph::build(&one, nan).unwrap().0, opset: 18, reference: reference() };
+    let mut slightly = weights(&one.network);
+    slightly.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values.iter_mut().for_each(|bias| *bias += 0.05);
+    let off = Draft { source: &one, bytes: graph::build(&one, slightly).unwrap().0, opset: 18, reference: reference() };
+    let mut half = bytes(&one);
+    half.truncate(half.len() / 2);
+    let cut_short = Draft { source: &one, bytes: half, opset: 18, reference: reference() };
+    for draft in [other_network, not_a_number, off, cut_short] {
+        let error = write_checked(&draft, &path, &images(6), job).unwrap_err();
+        assert!(matches!(error, crate::Error::Model(ModelError::Disagrees(_))), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"older");
+        assert_eq!(files_in(folder.path()), 1);
+    }
+    let right = Draft { source: &one, bytes: bytes(&one), opset: 18, reference: reference() };
+    write_checked(&right, &path, &images(6), job).unwrap();
+    assert_ne!(std::fs::read(&path).unwrap(), b"older");
+}
+
+#[test]
+fn requests_that_make_no_sense_and_stops_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let good = source(Backbone::ResNet20, Stem::Small, 5);
+    let mut nameless = good.clone();
+    nameless.classes.pop();
+    let mut flat = good.clone();
+    flat.std[1] = 0.0;
+    for (source, checks) in [(&good, images(0)), (&good, vec![vec![0; 7]]), (&nameless, images(1)), (&flat, images(1))] {
+        assert!(matches!(run_export(source, &path, &checks), Err(crate::Error::Model(ModelError::Export(_)))));
+    }
+    let control = Control::new();
+    control.stop();
+    assert!(matches!(export(&good, &path, &images(1), Job::new(&control, &Silent)), Err(crate::Error::Stopped)));
+    let below_a_file = folder.path().join("file");
+    std::fs::write(&below_a_file, b"").unwrap();
+    assert!(matches!(run_export(&good, &below_a_file.join("m.onnx"), &images(1)), Err(crate::Error::Model(ModelError::File { .. }))));
+    assert_eq!(files_in(folder.path()), 1);
+}
+
+/// The bytes of a small export, for tests of reading.
+pub(crate) fn test_model() -> Vec<u8> {
+    let source = source(Backbone::ResNet20, Stem::Small, 6);
+    graph::build(&source, weights(&source.network)).unwrap().0
+}

@@ -1,0 +1,52 @@
+//! The last defence against code that is not ours: turning its panics into errors, without a word on standard error.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many calls of [`caught`] are running, on any thread.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs what may panic inside a driver or a parser and turns a panic into its message.
+///
+/// # Errors
+/// What `work` returns, or the panic's message.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    install();
+    RUNNING.fetch_add(1, Ordering::SeqCst);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    outcome.unwrap_or_else(|panic| Err(message(panic.as_ref())))
+}
+
+/// Replaces the panic hook once, and for good: taking it out and putting it back around each call would be a race between threads.
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if RUNNING.load(Ordering::SeqCst) == 0 {
+                previous(info);
+            }
+        }));
+    });
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    text.unwrap_or_else(|| "it failed without a message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_become_their_message() {
+        assert_eq!(caught(|| Ok(3)), Ok(3));
+        assert_eq!(caught::<()>(|| Err("plain".into())), Err("plain".into()));
+        let empty: Vec<u8> = Vec::new();
+        assert!(caught(|| Ok(empty[usize::from(empty.is_empty())])).unwrap_err().contains("out of bounds"));
+    }
+}

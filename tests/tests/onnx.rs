@@ -1,0 +1,133 @@
+//! The exported file in a runtime we did not write: the reference checker and onnxruntime.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use counterweight_core::export::{ExportSource, export};
+use counterweight_core::job::{Control, Job, Silent};
+use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
+use counterweight_core::settings::{Backbone, Stem};
+use counterweight_tests::python::python;
+
+const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
+const STD: [f32; 3] = [0.2023, 0.1994, 0.2010];
+const IMAGES: usize = 12;
+
+/// Values without a pattern, in 0..1, the same on every machine.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// A network as untidy as a trained one: scales, shifts and running statistics that are not 1 and 0.
+fn network(config: &NetworkConfig) -> Network {
+    let mut noise = Noise(config.input_size as u64);
+    let mut between = |low: f32, high: f32| low + (high - low) * noise.next();
+    let unsettle = |mut tensor: NamedTensor| {
+        let norm = tensor.name.contains("bn") || tensor.name.contains("downsample.1");
+        let (low, high) = match tensor.name.rsplit('.').next() {
+            Some("running_mean") => (-0.2, 0.2),
+            Some("running_var") => (0.6, 1.6),
+            Some("weight") if norm => (0.7, 1.1),
+            Some("bias") => (-0.2, 0.2),
+            _ => return tensor,
+        };
+        tensor.values.iter_mut().for_each(|value| *value = between(low, high));
+        tensor
+    };
+    let fresh = Network::new(config, 7, &Device::flex());
+    let tensors = weights(&fresh).into_iter().map(unsettle).collect();
+    load_weights(fresh, tensors).expect("the names are the network's own")
+}
+
+/// The digits of the built-in sample, enlarged and coloured, so that they are pictures and not noise.
+fn images(side: usize) -> Vec<Vec<u8>> {
+    let mut noise = Noise(side as u64);
+    let picture = |index: usize| {
+        let (fx, fy) = (1.0 + index as f32 * 0.7, 2.0 + (index % 5) as f32);
+        let mut planes = Vec::with_capacity(3 * side * side);
+        for channel in 0..3 {
+            for y in 0..side {
+                for x in 0..side {
+                    let (x, y) = (x as f32 / side as f32, y as f32 / side as f32);
+                    let wave = (6.3 * (fx * x + fy * y) + channel as f32).sin() * 0.4 + 0.5;
+                    planes.push((255.0 * (wave + 0.1 * (noise.next() - 0.5)).clamp(0.0, 1.0)) as u8);
+                }
+            }
+        }
+        planes
+    };
+    (0..IMAGES).map(picture).collect()
+}
+
+fn logits(network: &Network, side: usize, images: &[Vec<u8>]) -> Vec<f32> {
+    let device = Device::flex();
+    let values: Vec<f32> = images
+        .iter()
+        .flat_map(|image| image.iter().enumerate())
+        .map(|(place, &byte)| {
+            let channel = place / (side * side);
+            (f32::from(byte) / 255.0 - MEAN[channel]) / STD[channel]
+        })
+        .collect();
+    let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &device);
+    network.forward(input, Mode::Evaluate).into_data().try_into_vec::<f32>().expect("logits are f32")
+}
+
+fn write_all(path: &Path, bytes: impl IntoIterator<Item = u8>) -> PathBuf {
+    std::fs::write(path, bytes.into_iter().collect::<Vec<u8>>()).expect("the scratch folder takes files");
+    path.to_path_buf()
+}
+
+#[test]
+fn onnxruntime_and_the_reference_checker_agree() {
+    let Some(python) = python(&["numpy", "onnx", "onnxruntime"]) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    for (backbone, stem, side, classes) in [
+        (Backbone::ResNet20, Stem::Small, 32, 100),
+        (Backbone::ResNet34, Stem::Small, 32, 10),
+        (Backbone::ResNet50, Stem::Small, 16, 7),
+        (Backbone::ResNet18, Stem::Imagenet, 65, 3),
+        (Backbone::ResNet50, Stem::Imagenet, 96, 2),
+    ] {
+        let config = NetworkConfig { backbone, stem, input_size: side, classes };
+        let network = network(&config);
+        let images = images(side);
+        let mut names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
+        names[0] = "l'été \"1\" \\ ёлка\n".into();
+        let expected = logits(&network, side, &images);
+        let source =
+            ExportSource { network, config, mean: MEAN, std: STD, classes: names, summary: serde_json::json!({ "epochs": 1 }) };
+        let model = scratch.path().join(format!("{}-{side}.onnx", backbone.name()));
+        let started = Instant::now();
+        let report = export(&source, &model, &images, Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+        let seconds = started.elapsed().as_secs_f64();
+        assert_eq!(report.top1_agreement, 1.0);
+
+        let raw_images = write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
+        let raw_logits = write_all(&scratch.path().join("logits.bin"), expected.iter().flat_map(|value| value.to_le_bytes()));
+        let output = Command::new(&python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/check_onnx.py"))
+            .args([&model, &raw_images, &raw_logits])
+            .args([side.to_string(), classes.to_string()])
+            .output()
+            .expect("Python starts");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{} {stem:?}: {stdout}\n{stderr}", backbone.name());
+        let found: serde_json::Value = serde_json::from_str(stdout.trim()).unwrap_or_else(|e| panic!("{e}: {stdout}"));
+        println!(
+            "{} {stem:?} {side}: {} bytes, {seconds:.2} s, tract {:.1e}, onnxruntime {:.1e}",
+            backbone.name(),
+            report.bytes,
+            report.max_abs_diff,
+            found["logits"].as_f64().unwrap_or(f64::NAN),
+        );
+        assert_eq!(found["opset"], report.opset);
+    }
+}
