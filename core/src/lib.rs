@@ -18,7 +18,9 @@ pub mod infer;
 pub mod job;
 pub mod model;
 mod panics;
+pub mod pipeline;
 pub mod random;
+pub mod run;
 pub mod settings;
 pub mod train;
 

@@ -102,8 +102,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
         let mut names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
         names[0] = "l'été \"1\" \\ ёлка\n".into();
         let expected = logits(&network, side, &images);
-        let source =
-            ExportSource { network, config, mean: MEAN, std: STD, classes: names, summary: serde_json::json!({ "epochs": 1 }) };
+        let source = ExportSource { network, config, mean: MEAN, std: STD, classes: names, summary: serde_json::json!({ "epochs": 1 }) };
         let model = scratch.path().join(format!("{}-{side}.onnx", backbone.name()));
         let started = Instant::now();
         let report = export(&source, &model, &images, Job::new(&Control::new(), &Silent)).expect("the export passes its own check");

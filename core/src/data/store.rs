@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::augment::View;
 use super::pixels::PixelSource;
 use super::resize::write_input;
-use super::{Dataset, Location, Problem, Split};
+use super::{Dataset, ImageReader, Location, Problem, Split};
 use crate::error::{DataError, Error, Result};
 use crate::job::Job;
 use crate::random::stream;
@@ -50,6 +50,16 @@ enum Pixels {
 }
 
 impl Images {
+    /// The images of one split of `dataset` at `side` pixels. They are decoded once and kept if they take at most `budget` bytes; see
+    /// [`DEFAULT_BUDGET`]. An unreadable image is left out with a warning that names it.
+    ///
+    /// # Errors
+    /// The dataset's root is missing, the split is empty, or a class has no readable training image; [`Error::Stopped`].
+    pub fn open(dataset: &Dataset, split: Split, side: usize, budget: u64, job: Job<'_>) -> Result<Self> {
+        let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
+        Self::open_with(Box::new(reader), dataset, split, side, budget, job)
+    }
+
     /// [`Images::open`] with pixels from `source`.
     ///
     /// # Errors

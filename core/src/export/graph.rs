@@ -72,9 +72,8 @@ pub(super) fn build(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<
     let device = Device::flex();
     let sample = |batch: usize| Tensor::<4>::zeros([batch, 3, side, side], &device);
     let specs = [InputSpec::new([AxisSpec::dynamic(BATCH), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static])];
-    let captured = OnnxExporter::new()
-        .export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features)
-        .map_err(|e| e.to_string())?;
+    let captured =
+        OnnxExporter::new().export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features).map_err(|e| e.to_string())?;
     let mut model = ModelProto::parse_from_bytes(captured.as_bytes()).map_err(|e| e.to_string())?;
     finish(&mut model, source, &classifier)?;
     let opset = model.opset_import.first().map_or(0, |opset| opset.version);
@@ -117,7 +116,8 @@ fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTens
 
 /// The exporter computes the shape of the features at run time, by three more operations; flattening the pooled values says the same.
 fn flatten(graph: &mut GraphProto) -> Result<(), String> {
-    let reshape = graph.node.last_mut().filter(|node| node.op_type == "Reshape").ok_or("the captured graph does not end in the features")?;
+    let reshape =
+        graph.node.last_mut().filter(|node| node.op_type == "Reshape").ok_or("the captured graph does not end in the features")?;
     reshape.op_type = "Flatten".into();
     reshape.input.truncate(1);
     set_attribute(reshape, "axis", 1);

@@ -19,9 +19,35 @@ const MAX_NODES: usize = 20_000;
 
 /// The operations an image classifier is made of. Control flow and operations whose result may be of any size are not among them.
 const OPERATIONS: &[&str] = &[
-    "Add", "AveragePool", "BatchNormalization", "Clip", "Constant", "Conv", "Div", "Dropout", "Flatten", "Gemm", "GlobalAveragePool",
-    "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "LogSoftmax", "MatMul", "MaxPool", "Mul", "PRelu", "ReduceMean", "Relu", "Reshape",
-    "Sigmoid", "Softmax", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Clip",
+    "Constant",
+    "Conv",
+    "Div",
+    "Dropout",
+    "Flatten",
+    "Gemm",
+    "GlobalAveragePool",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "LogSoftmax",
+    "MatMul",
+    "MaxPool",
+    "Mul",
+    "PRelu",
+    "ReduceMean",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+    "Squeeze",
+    "Sub",
+    "Transpose",
+    "Unsqueeze",
 ];
 
 /// Reads and checks a file.
@@ -37,7 +63,8 @@ pub(super) fn read(path: &Path) -> Result<ModelProto, String> {
     if bytes.is_empty() {
         return Err("it is empty".into());
     }
-    let model = tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]).map_err(|e| format!("it is not an ONNX file: {}", e.root_cause()))?;
+    let model =
+        tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]).map_err(|e| format!("it is not an ONNX file: {}", e.root_cause()))?;
     check(&model)?;
     Ok(model)
 }

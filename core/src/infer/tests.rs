@@ -40,11 +40,22 @@ fn broken_and_hostile_files_are_refused_with_a_reason() {
         ("overflowing size", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims = vec![i64::MAX; 4]), "impossible"),
         ("size beyond the data", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims[0] = 1 << 40), "damaged"),
         ("number kind", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].data_type = 99), "not supported"),
-        ("another file's data", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].external_data.push(Default::default())), "another file"),
+        (
+            "another file's data",
+            edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].external_data.push(Default::default())),
+            "another file",
+        ),
         ("padding beyond memory", edited(&good, widen_padding), "out of range"),
         ("two channels", edited(&good, |m| set_input_dim(m, 1, 2)), "three channels"),
         ("not square", edited(&good, |m| set_input_dim(m, 2, 24)), "24 × 16"),
-        ("too large", edited(&good, |m| { set_input_dim(m, 2, 60_000); set_input_dim(m, 3, 60_000) }), "only squares"),
+        (
+            "too large",
+            edited(&good, |m| {
+                set_input_dim(m, 2, 60_000);
+                set_input_dim(m, 3, 60_000)
+            }),
+            "only squares",
+        ),
         ("weights of another shape", edited(&good, |m| swap_dims(m)), ""),
     ];
     for (name, bytes, reason) in cases {

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use presets::Preset;
-pub use values::{Auto, Backbone, Balancer, ClassifierLoss, FeatureSource, Normalisation, Schedule, Stem};
+pub use values::{Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Schedule, Stem};
 
 use crate::error::{Result, SettingsError};
 

@@ -129,6 +129,16 @@ impl Normalisation {
     pub const MEASURED: Self = Normalisation::Named(NamedNormalisation::Measured);
     /// The authors' numbers for CIFAR.
     pub const CIFAR: Self = Normalisation::Named(NamedNormalisation::Cifar);
+
+    /// Mean and standard deviation, red, green, blue; `None` where they are to be measured.
+    pub fn numbers(self) -> Option<([f32; 3], [f32; 3])> {
+        match self {
+            Normalisation::Fixed { mean, std } => Some((mean, std)),
+            Normalisation::Named(NamedNormalisation::Cifar) => Some(([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])),
+            Normalisation::Named(NamedNormalisation::Imagenet) => Some(([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
+            Normalisation::Named(NamedNormalisation::Measured) => None,
+        }
+    }
 }
 
 /// How the learning rate falls over a stage.

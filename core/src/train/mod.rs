@@ -1,5 +1,18 @@
-//! Training.
+//! Stage 1, its optimiser and schedule, and checkpoints.
 
+mod checkpoint;
+mod extract;
+mod input;
+mod loss;
+mod optimizer;
 mod schedule;
+mod stage1;
 
+pub use checkpoint::{Best, Checkpoint, Progress};
+pub(crate) use extract::host;
+pub use extract::{Extractor, classifier_of, network_of};
+pub use input::Normalizer;
+pub use loss::cross_entropy;
+pub use optimizer::Sgd;
 pub use schedule::learning_rate;
+pub use stage1::train;

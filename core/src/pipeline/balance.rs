@@ -1,0 +1,181 @@
+//! Balancing the classifier of a run.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split};
+use super::features::Features;
+use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport};
+use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
+use crate::error::Result;
+use crate::eval::GroupThresholds;
+use crate::job::Job;
+use crate::model::{Mode, Network, weights};
+use crate::run::Run;
+use crate::settings::{AugmentationSettings, BalanceSettings, Balancer, FeatureSource, Settings};
+use crate::train::{Checkpoint, Normalizer, classifier_of, host, network_of};
+
+/// A classifier before and after balancing, side by side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BalanceReport {
+    /// The result: the balanced classifier's evaluation. Its fields stand at the top of the JSON document.
+    #[serde(flatten)]
+    pub after: RunEvaluation,
+    /// The evaluation of stage 1's classifier on the same features.
+    pub before: RunEvaluation,
+    /// The settings that were used.
+    pub settings: BalanceSettings,
+    /// Class weight norms before, one a class.
+    pub norms_before: Vec<f32>,
+    /// Class weight norms after, one a class.
+    pub norms_after: Vec<f32>,
+    /// The MaxNorm radius and how many classes it touched, if MaxNorm was used.
+    pub radius: Option<RadiusReport>,
+    /// Anything worth knowing about how it went.
+    pub notes: Vec<String>,
+}
+
+/// Balances stage 1's classifier as `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
+///
+/// # Errors
+/// An untrained run, a loss that diverges, unreadable images, [`crate::Error::Stopped`].
+pub fn balance(run: &mut Run, settings: &BalanceSettings, device: &Device, job: Job<'_>) -> Result<BalanceReport> {
+    let _lock = run.lock()?;
+    let name = run.stage1_checkpoint();
+    let start = run.checkpoint(name)?;
+    let split = reporting_split(run)?;
+    let flip = run.settings().evaluation.flip;
+    let before = evaluate_checkpoint(run, name, &start, split, flip, device, job)?;
+    run.rewind(1, usize::MAX)?;
+
+    let classifier = classifier_of(&start)?;
+    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let trains = settings.balancers.iter().any(|b| matches!(b, Balancer::Stage2 | Balancer::WeightDecay));
+    let (balanced, network_weights) = if trains && settings.features == FeatureSource::Network {
+        let side = start.config.input_size;
+        let mut batches = NetworkBatches {
+            network: network_of(&start, &device.clone().without_autodiff())?.valid(),
+            normalizer: Normalizer::new(start.mean, start.std),
+            images: Images::open(run.dataset(), Split::Train, side, DEFAULT_BUDGET, job)?,
+            augmentation: unmixed(run.settings(), start.mean),
+            batch_size: settings.batch_size,
+            side,
+            dim: start.config.features(),
+            seed: start.seed,
+            device: device.clone().without_autodiff(),
+        };
+        // Batch-norm statistics move during this, so features of the validation split would be out of date from the first step.
+        let balanced = balance::balance(&classifier, &mut batches, &start.train_counts, None, settings, thresholds, job)?;
+        (balanced, Some(weights(&batches.network)))
+    } else {
+        let features = Features::new(run, &start, device);
+        let validation = match run.dataset().split(Split::Validation).is_empty() {
+            true => None,
+            false => Some(features.of(Split::Validation, false, job)?),
+        };
+        let validation = validation.as_ref();
+        let balance = |batches: &mut dyn FeatureBatches| {
+            balance::balance(&classifier, batches, &start.train_counts, validation, settings, thresholds, job)
+        };
+        let balanced = if trains {
+            let train = training_features(&features, settings.augmented_views, job)?;
+            balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
+        } else {
+            balance(&mut NoBatches)?
+        };
+        (balanced, None)
+    };
+
+    for epoch in &balanced.epochs {
+        run.record(epoch.clone())?;
+    }
+    let Balanced { classifier, norms_before, norms_after, radius, notes, .. } = balanced;
+    let mut result = Checkpoint { balancers: settings.balancers.iter().map(|b| b.name().to_string()).collect(), ..start };
+    if let Some(weights) = network_weights {
+        result.weights = weights;
+    }
+    for tensor in &mut result.weights {
+        match tensor.name.as_str() {
+            "fc.weight" => tensor.values.clone_from(&classifier.weight),
+            "fc.bias" => tensor.values.clone_from(&classifier.bias),
+            _ => {}
+        }
+    }
+    result.velocities.clear();
+    result.save(&run.checkpoint_path("balanced"))?;
+    let after = evaluate_checkpoint(run, "balanced", &result, split, flip, device, job)?;
+    let report = BalanceReport { after, before, settings: settings.clone(), norms_before, norms_after, radius, notes };
+    run.write_result("balance", &report)?;
+    Ok(report)
+}
+
+/// Un-augmented features of the training split and of as many augmented copies as asked for.
+pub(super) fn training_features(features: &Features<'_>, augmented_views: usize, job: Job<'_>) -> Result<FeatureSet> {
+    let mut all = features.of(Split::Train, false, job)?;
+    for view in 0..augmented_views {
+        let more = features.augmented_view(view, job)?;
+        all.features.extend(more.features);
+        all.labels.extend(more.labels);
+    }
+    Ok(all)
+}
+
+/// What post-hoc balancers are given in place of batches: they never ask.
+struct NoBatches;
+
+impl FeatureBatches for NoBatches {
+    fn epoch(&mut self, _epoch: usize, _step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
+    fn samples(&self) -> usize {
+        0
+    }
+
+    fn dim(&self) -> usize {
+        0
+    }
+}
+
+/// A run's augmentation without mixup and CutMix, since mixing images would mix labels and features have one label each.
+pub(super) fn unmixed(settings: &Settings, mean: [f32; 3]) -> Augmentation {
+    Augmentation::new(&AugmentationSettings { mixup: 0.0, cutmix: 0.0, ..settings.augmentation.clone() }, mean)
+}
+
+/// Features as the authors' code has them in stage 2: from augmented images, by the network in training mode, so that batch-norm
+/// statistics keep moving while only the classifier learns.
+struct NetworkBatches {
+    network: Network,
+    normalizer: Normalizer,
+    images: Images,
+    augmentation: Augmentation,
+    batch_size: usize,
+    side: usize,
+    dim: usize,
+    seed: u64,
+    device: Device,
+}
+
+impl FeatureBatches for NetworkBatches {
+    fn epoch(&mut self, epoch: usize, step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
+        // Another seed than stage 1's, whose first epochs had the same numbers.
+        let seed = self.seed ^ 0x5743_4732;
+        let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
+        for batch in self.images.train_batches(&self.augmentation, plan) {
+            let batch = batch?;
+            let input = self.normalizer.tensor(&batch.images, self.side, &self.device);
+            let features = host(self.network.features(input, Mode::Train))?;
+            step(&features, &batch.labels)?;
+        }
+        Ok(())
+    }
+
+    fn samples(&self) -> usize {
+        self.images.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+}

@@ -1,0 +1,96 @@
+//! Evaluating a checkpoint of a run.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::features::Features;
+use crate::data::Split;
+use crate::error::{Result, TrainError};
+use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::job::Job;
+use crate::run::Run;
+use crate::train::{Checkpoint, classifier_of};
+
+/// An evaluation with what was evaluated.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunEvaluation {
+    /// Name of the checkpoint: `last`, `best` or `balanced`.
+    pub checkpoint: String,
+    /// How stage 1's epoch was chosen: `validation` or `last epoch`.
+    pub chosen_by: String,
+    /// Finished epochs of stage 1 at that checkpoint.
+    pub epoch: usize,
+    /// Balancers applied to the classifier.
+    pub balancers: Vec<String>,
+    /// The split evaluated.
+    pub split: Split,
+    /// Whether logits of each image and its mirror image were averaged.
+    pub flip: bool,
+    /// The numbers.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// Evaluates a checkpoint on a split of the run's dataset and stores the result as `results/<checkpoint>-<split>.json`.
+///
+/// Without a checkpoint name it is the run's final one, without a split it is test, or validation where there is no test split.
+///
+/// # Errors
+/// No such checkpoint, no images in that split, unreadable images.
+pub fn evaluate(
+    run: &Run,
+    checkpoint: Option<&str>,
+    split: Option<Split>,
+    flip: bool,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<RunEvaluation> {
+    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    let checkpoint = run.checkpoint(name)?;
+    let split = match split {
+        Some(split) => split,
+        None => reporting_split(run)?,
+    };
+    let result = evaluate_checkpoint(run, name, &checkpoint, split, flip, device, job)?;
+    let suffix = if flip { "-flip" } else { "" };
+    run.write_result(&format!("{name}-{split}{suffix}"), &result)?;
+    Ok(result)
+}
+
+/// The split results are reported on: test, or validation where there is no test split.
+///
+/// # Errors
+/// [`TrainError::Request`] if the dataset has neither.
+pub(super) fn reporting_split(run: &Run) -> Result<Split> {
+    [Split::Test, Split::Validation]
+        .into_iter()
+        .find(|split| !run.dataset().split(*split).is_empty())
+        .ok_or_else(|| TrainError::Request("the dataset has neither a test nor a validation split to evaluate on".into()).into())
+}
+
+pub(super) fn evaluate_checkpoint(
+    run: &Run,
+    name: &str,
+    checkpoint: &Checkpoint,
+    split: Split,
+    flip: bool,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<RunEvaluation> {
+    if run.dataset().split(split).is_empty() {
+        return Err(TrainError::Request(format!("the dataset has no {split} split")).into());
+    }
+    let features = Features::new(run, checkpoint, device).of(split, flip, job)?;
+    let logits = classifier_of(checkpoint)?.logits(&features.features)?;
+    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let evaluation = eval::evaluate(&logits, &features.labels, &checkpoint.classes, &checkpoint.train_counts, thresholds)?;
+    Ok(RunEvaluation {
+        checkpoint: name.to_string(),
+        chosen_by: if run.checkpoint_path("best").is_file() && name != "last" { "validation" } else { "last epoch" }.into(),
+        epoch: checkpoint.progress.epoch,
+        balancers: checkpoint.balancers.clone(),
+        split,
+        flip,
+        evaluation,
+    })
+}

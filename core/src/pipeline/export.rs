@@ -1,0 +1,69 @@
+//! Exporting a checkpoint of a run.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::json;
+
+use super::evaluate::{RunEvaluation, reporting_split};
+use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
+use crate::error::Result;
+use crate::export::{self, ExportReport, ExportSource};
+use crate::job::Job;
+use crate::run::Run;
+use crate::train::network_of;
+
+/// Real images the exported file is checked on.
+const CHECKED: usize = 64;
+
+/// Exports a checkpoint of a run (its final one without a name) as ONNX, checks the file on images of the run's dataset, and stores the
+/// outcome as the result `export`.
+///
+/// # Errors
+/// No such checkpoint, no readable image to check on, and whatever [`export::export`] meets.
+pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) -> Result<ExportReport> {
+    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    let checkpoint = run.checkpoint(name)?;
+    let split = reporting_split(run).unwrap_or(Split::Train);
+    let images = Images::open(&spread(run.dataset(), split), split, checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
+    let size = 3 * checkpoint.config.input_size.pow(2);
+    let mut checks = Vec::with_capacity(CHECKED);
+    for batch in images.eval_batches(CHECKED, false) {
+        checks.extend(batch?.images.chunks_exact(size).map(<[u8]>::to_vec));
+    }
+    let evaluation: Option<RunEvaluation> = run.read_result(&format!("{name}-{split}")).ok();
+    let settings = run.settings();
+    let summary = json!({
+        "program": concat!("counterweight ", env!("CARGO_PKG_VERSION")),
+        "method": "weight balancing (Alshammari et al., CVPR 2022)",
+        "backbone": settings.model.backbone.name(),
+        "preset": settings.preset.name(),
+        "seed": checkpoint.seed,
+        "checkpoint": name,
+        "epochs": checkpoint.progress.epoch,
+        "balancers": checkpoint.balancers,
+        "train_counts": checkpoint.train_counts,
+        "evaluated_on": evaluation.as_ref().map(|_| split.name()),
+        "balanced_accuracy": evaluation.as_ref().map(|e| e.evaluation.balanced_accuracy),
+        "groups": evaluation.as_ref().map(|e| &e.evaluation.groups),
+    });
+    let source = ExportSource {
+        network: network_of(&checkpoint, &Device::flex())?,
+        config: checkpoint.config,
+        mean: checkpoint.mean,
+        std: checkpoint.std,
+        classes: checkpoint.classes,
+        summary,
+    };
+    let report = export::export(&source, path, &checks, job)?;
+    run.write_result("export", &report)?;
+    Ok(report)
+}
+
+/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are among them.
+fn spread(dataset: &Dataset, split: Split) -> Dataset {
+    let samples = dataset.split(split);
+    let count = samples.len().min(CHECKED);
+    let chosen = (0..count).map(|index| samples[index * samples.len() / count].clone()).collect();
+    Dataset { samples: chosen, ..dataset.clone() }
+}

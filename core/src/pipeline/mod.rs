@@ -1,0 +1,14 @@
+//! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and the whole of it on the sample.
+
+mod balance;
+mod demo;
+mod evaluate;
+mod export;
+mod features;
+mod train;
+
+pub use balance::{BalanceReport, balance};
+pub use demo::{DemoReport, demo};
+pub use evaluate::{RunEvaluation, evaluate};
+pub use export::export;
+pub use train::{TrainReport, TrainRequest, train};

@@ -1,0 +1,336 @@
+//! The run folder: settings, dataset, log, checkpoints and results of one training.
+//!
+//! ```text
+//! settings.toml          every setting, reloadable
+//! dataset.toml           which images, with which labels and splits
+//! metrics.jsonl, .csv    one line an epoch, both stages
+//! norms.csv              class weight norms, one line an epoch
+//! checkpoints/           last, best (on validation) and balanced, as .safetensors
+//! features/              features computed once, remade when missing
+//! results/               evaluations, as JSON
+//! ```
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::data::Dataset;
+use crate::error::{Result, RunError};
+use crate::files::write_atomically;
+use crate::job::EpochRecord;
+use crate::settings::Settings;
+use crate::train::Checkpoint;
+
+const SETTINGS: &str = "settings.toml";
+const DATASET: &str = "dataset.toml";
+const METRICS: &str = "metrics.jsonl";
+const METRICS_CSV: &str = "metrics.csv";
+const NORMS: &str = "norms.csv";
+const LOCK: &str = ".lock";
+
+/// A run folder.
+#[derive(Debug)]
+pub struct Run {
+    folder: PathBuf,
+    settings: Settings,
+    dataset: Dataset,
+    history: Vec<EpochRecord>,
+}
+
+/// Held while a job changes a run, so that two programs cannot train into one folder.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl Run {
+    /// Makes a run folder with its settings and dataset. The folder may exist if it is empty.
+    ///
+    /// # Errors
+    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written.
+    pub fn create(folder: &Path, settings: Settings, dataset: Dataset) -> Result<Self> {
+        let taken = |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
+        if Self::is_run(folder) {
+            return Err(taken("already holds a run; resume it, or choose another folder").into());
+        }
+        match std::fs::read_dir(folder) {
+            // A run that was killed while it was being made has left its dataset and nothing of worth.
+            Ok(entries) => {
+                let foreign = entries.flatten().any(|entry| entry.file_name() != DATASET && entry.file_name() != LOCK);
+                if foreign {
+                    return Err(taken("is not empty and holds no run; choose another folder").into());
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(RunError::file(folder, error).into()),
+        }
+        std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
+        // The settings come last: a folder with settings is a whole run.
+        dataset.save(&folder.join(DATASET))?;
+        let path = folder.join(SETTINGS);
+        write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes())).map_err(|e| RunError::file(&path, e))?;
+        Self::open(folder)
+    }
+
+    /// Opens a run folder.
+    ///
+    /// # Errors
+    /// [`RunError::Folder`] if it is none; the settings' and the dataset's own errors.
+    pub fn open(folder: &Path) -> Result<Self> {
+        if !Self::is_run(folder) {
+            let reason = if folder.is_dir() { "holds no run (there is no settings.toml)" } else { "there is no such run folder" };
+            return Err(RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into());
+        }
+        let settings = Settings::load(&folder.join(SETTINGS))?;
+        let dataset = Dataset::load(&folder.join(DATASET))?;
+        let history = read_history(&folder.join(METRICS))?;
+        Ok(Self { folder: folder.to_path_buf(), settings, dataset, history })
+    }
+
+    /// Whether the folder holds a run.
+    pub fn is_run(folder: &Path) -> bool {
+        folder.join(SETTINGS).is_file()
+    }
+
+    /// Takes the run for writing until the lock is dropped.
+    ///
+    /// # Errors
+    /// [`RunError::Folder`] if another program holds it.
+    pub fn lock(&self) -> Result<RunLock> {
+        let path = self.folder.join(LOCK);
+        let file = File::create(&path).map_err(|e| RunError::file(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let reason = "another program is working on this run".into();
+                Err(RunError::Folder { path: self.folder.clone(), reason }.into())
+            }
+            // Some network file systems have no locks; training there is still better than not training.
+            Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+        }
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The settings the run was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The dataset the run was made with.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Every finished epoch, stage 1 first. Norms are in `norms.csv`, not here.
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.history
+    }
+
+    /// The file of the checkpoint of that name: `last`, `best` or `balanced`.
+    pub fn checkpoint_path(&self, name: &str) -> PathBuf {
+        self.folder.join("checkpoints").join(format!("{name}.safetensors"))
+    }
+
+    /// The names of the checkpoints there are.
+    pub fn checkpoints(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.folder.join("checkpoints")) else { return Vec::new() };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".safetensors")?.to_string()))
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Reads a checkpoint of this run.
+    ///
+    /// # Errors
+    /// [`RunError::Folder`] naming those there are, if this one is missing; [`RunError::File`] if it is damaged.
+    pub fn checkpoint(&self, name: &str) -> Result<Checkpoint> {
+        let names = self.checkpoints();
+        if !names.iter().any(|n| n == name) {
+            let reason = match names.is_empty() {
+                true => "has no checkpoint yet; train it first".to_string(),
+                false => format!("has no checkpoint `{name}`; there is {}", names.join(", ")),
+            };
+            return Err(RunError::Folder { path: self.folder.clone(), reason }.into());
+        }
+        Checkpoint::load(&self.checkpoint_path(name))
+    }
+
+    /// The name of stage 1's result: `best` where validation chose one, otherwise `last`.
+    pub fn stage1_checkpoint(&self) -> &'static str {
+        if self.checkpoint_path("best").is_file() { "best" } else { "last" }
+    }
+
+    /// The name of the run's result: `balanced` after balancing, otherwise stage 1's.
+    pub fn final_checkpoint(&self) -> &'static str {
+        if self.checkpoint_path("balanced").is_file() { "balanced" } else { self.stage1_checkpoint() }
+    }
+
+    /// Adds finished epochs to the log; norms go to their own table.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn record(&mut self, mut epoch: EpochRecord) -> Result<()> {
+        let norms = std::mem::take(&mut epoch.norms);
+        if !norms.is_empty() {
+            self.append_norms(epoch.stage, epoch.epoch, &norms)?;
+        }
+        self.history.push(epoch);
+        self.write_history()
+    }
+
+    /// Forgets every logged epoch of `stage` after `epoch`, and everything of later stages: a resumed run makes them again.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn rewind(&mut self, stage: u8, epoch: usize) -> Result<()> {
+        let kept = |s: u8, e: usize| s < stage || (s == stage && e <= epoch);
+        self.history.retain(|record| kept(record.stage, record.epoch));
+        self.write_history()?;
+        self.rewind_norms(kept)
+    }
+
+    /// Writes a result as JSON under `results/`.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
+        let path = self.folder.join("results").join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(result).map_err(|e| RunError::file(&path, e))?;
+        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|e| RunError::file(&path, e))?;
+        Ok(path)
+    }
+
+    /// Reads a result written by [`Run::write_result`].
+    ///
+    /// # Errors
+    /// [`RunError::File`] if it is missing or damaged.
+    pub fn read_result<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let path = self.folder.join("results").join(format!("{name}.json"));
+        let text = std::fs::read_to_string(&path).map_err(|e| RunError::file(&path, e))?;
+        Ok(serde_json::from_str(&text).map_err(|e| RunError::file(&path, e))?)
+    }
+
+    fn write_history(&self) -> Result<()> {
+        let path = self.folder.join(METRICS);
+        write_atomically(&path, |out| {
+            for record in &self.history {
+                serde_json::to_writer(&mut *out, record)?;
+                out.write_all(b"\n")?;
+            }
+            Ok(())
+        })
+        .map_err(|e| RunError::file(&path, e))?;
+        let path = self.folder.join(METRICS_CSV);
+        write_atomically(&path, |out| {
+            let mut csv = csv::Writer::from_writer(out);
+            for record in &self.history {
+                csv.serialize(CsvLine::from(record)).map_err(std::io::Error::other)?;
+            }
+            csv.flush()
+        })
+        .map_err(|e| RunError::file(&path, e))?;
+        Ok(())
+    }
+
+    fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
+        let path = self.folder.join(NORMS);
+        let is_new = !path.exists();
+        let append = || -> Result<(), csv::Error> {
+            let mut csv = csv::Writer::from_writer(File::options().create(true).append(true).open(&path)?);
+            if is_new {
+                csv.write_record(["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)))?;
+            }
+            csv.write_record([stage.to_string(), epoch.to_string()].into_iter().chain(norms.iter().map(f32::to_string)))?;
+            Ok(csv.flush()?)
+        };
+        Ok(append().map_err(|e| RunError::file(&path, e))?)
+    }
+
+    /// Keeps the header and the whole lines of kept epochs; the last line may be half of one after a kill.
+    fn rewind_norms(&self, kept: impl Fn(u8, usize) -> bool) -> Result<()> {
+        let path = self.folder.join(NORMS);
+        if !path.exists() {
+            return Ok(());
+        }
+        let wrong = |e: csv::Error| RunError::file(&path, e);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(&path).map_err(wrong)?;
+        let header = reader.byte_headers().map_err(wrong)?.clone();
+        let mut lines = Vec::new();
+        for line in reader.byte_records() {
+            let line = line.map_err(wrong)?;
+            let number = |index: usize| std::str::from_utf8(line.get(index)?).ok()?.parse::<usize>().ok();
+            if line.len() == header.len() && number(0).zip(number(1)).is_some_and(|(stage, epoch)| kept(stage as u8, epoch)) {
+                lines.push(line);
+            }
+        }
+        write_atomically(&path, |out| {
+            let mut csv = csv::Writer::from_writer(out);
+            for line in std::iter::once(&header).chain(&lines) {
+                csv.write_byte_record(line).map_err(std::io::Error::other)?;
+            }
+            csv.flush()
+        })
+        .map_err(|e| RunError::file(&path, e))?;
+        Ok(())
+    }
+}
+
+/// One line of `metrics.csv`: the record without its norms, since a CSV line cannot hold a list.
+#[derive(Serialize)]
+struct CsvLine {
+    stage: u8,
+    epoch: usize,
+    epochs: usize,
+    learning_rate: f64,
+    train_loss: f64,
+    train_accuracy: f64,
+    validation_loss: Option<f64>,
+    validation_top1: Option<f64>,
+    validation_balanced: Option<f64>,
+    validation_many: Option<f64>,
+    validation_medium: Option<f64>,
+    validation_few: Option<f64>,
+    images_per_s: f64,
+    seconds: f64,
+}
+
+impl From<&EpochRecord> for CsvLine {
+    fn from(r: &EpochRecord) -> Self {
+        Self {
+            stage: r.stage,
+            epoch: r.epoch,
+            epochs: r.epochs,
+            learning_rate: r.learning_rate,
+            train_loss: r.train_loss,
+            train_accuracy: r.train_accuracy,
+            validation_loss: r.validation_loss,
+            validation_top1: r.validation_top1,
+            validation_balanced: r.validation_balanced,
+            validation_many: r.validation_many,
+            validation_medium: r.validation_medium,
+            validation_few: r.validation_few,
+            images_per_s: r.images_per_s,
+            seconds: r.seconds,
+        }
+    }
+}
+
+fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
+    match std::fs::read_to_string(path) {
+        // The file is replaced whole, so a line that cannot be read was not written by this program; it is no reason to refuse the run.
+        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(RunError::file(path, error).into()),
+    }
+}

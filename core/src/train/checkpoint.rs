@@ -1,0 +1,236 @@
+//! Checkpoints: everything needed to go on, or to evaluate, in one file.
+//!
+//! A checkpoint is a safetensors file. Tensors named `model.…` are the network's weights under torchvision's names, `velocity.…` the
+//! optimiser's; the metadata entry `counterweight` is a JSON document. Random state needs no more than the seed, the epoch and the
+//! step, since every random number comes from a stream named by those (see [`crate::random`]).
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, RunError};
+use crate::files::write_atomically;
+use crate::model::{NamedTensor, NetworkConfig};
+
+const FORMAT: u32 = 1;
+const METADATA_KEY: &str = "counterweight";
+const MODEL: &str = "model.";
+const VELOCITY: &str = "velocity.";
+
+/// How far stage 1 has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Finished steps of the epoch after those.
+    pub step: usize,
+    /// Sum of the losses of that epoch's samples so far.
+    #[serde(with = "exact")]
+    pub loss_sum: f64,
+    /// Samples of that epoch classified correctly so far.
+    pub correct: f64,
+    /// Samples of that epoch seen so far.
+    pub seen: usize,
+    /// The best epoch on validation so far.
+    pub best: Option<Best>,
+}
+
+/// The best epoch on validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its balanced accuracy on validation, in 0..1.
+    #[serde(with = "exact")]
+    pub balanced_accuracy: f64,
+    /// The epoch, from 1.
+    pub epoch: usize,
+}
+
+/// JSON readers may be off by the last bit of a decimal, and a resumed run must break ties as the uninterrupted one does.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A network's weights with all that is needed to use them or to go on training them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The file it was read from, for error messages.
+    pub source: PathBuf,
+    /// What the network is made from.
+    pub config: NetworkConfig,
+    /// Per-channel mean of the input's normalisation.
+    pub mean: [f32; 3],
+    /// Per-channel standard deviation of the input's normalisation.
+    pub std: [f32; 3],
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// Training samples of each class, n_k.
+    pub train_counts: Vec<usize>,
+    /// The run's seed.
+    pub seed: u64,
+    /// How far training had come.
+    pub progress: Progress,
+    /// Names of the balancers applied to the classifier; empty before balancing.
+    pub balancers: Vec<String>,
+    /// Weights and running statistics.
+    pub weights: Vec<NamedTensor>,
+    /// SGD velocities, empty where training is over.
+    pub velocities: Vec<NamedTensor>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format: u32,
+    config: NetworkConfig,
+    mean: [f32; 3],
+    std: [f32; 3],
+    classes: Vec<String>,
+    train_counts: Vec<usize>,
+    seed: u64,
+    progress: Progress,
+    balancers: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint so that `path` never holds half of one.
+    ///
+    /// # Errors
+    /// [`RunError::File`] naming the file, for example when the disk is full; an older file at `path` is then untouched.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let metadata = Metadata {
+            format: FORMAT,
+            config: self.config,
+            mean: self.mean,
+            std: self.std,
+            classes: self.classes.clone(),
+            train_counts: self.train_counts.clone(),
+            seed: self.seed,
+            progress: self.progress.clone(),
+            balancers: self.balancers.clone(),
+        };
+        let json = serde_json::to_string(&metadata).map_err(|e| RunError::file(path, e))?;
+        let bytes: Vec<(String, &[usize], Vec<u8>)> = [(MODEL, &self.weights), (VELOCITY, &self.velocities)]
+            .into_iter()
+            .flat_map(|(prefix, tensors)| tensors.iter().map(move |tensor| (prefix, tensor)))
+            .map(|(prefix, t)| (format!("{prefix}{}", t.name), t.shape.as_slice(), t.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
+        let views = bytes
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|e| RunError::file(path, e))?;
+        let file = serialize(views, Some(HashMap::from([(METADATA_KEY.to_string(), json)]))).map_err(|e| RunError::file(path, e))?;
+        write_atomically(path, |out| out.write_all(&file)).map_err(|e| RunError::file(path, e))?;
+        Ok(())
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`RunError::File`] naming the file and what is wrong with it: missing, damaged, of a newer format, not a checkpoint.
+    pub fn load(path: &Path) -> Result<Self> {
+        let damaged = |reason: String| RunError::file(path, reason);
+        let file = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(format!("not a checkpoint, or a damaged one: {e}")))?;
+        let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
+        let json = json.ok_or_else(|| damaged("a safetensors file, but not a checkpoint of this program".into()))?;
+        let metadata: Metadata = serde_json::from_str(json).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
+        if metadata.format != FORMAT {
+            return Err(damaged(format!("checkpoint format {} is newer than this program knows", metadata.format)).into());
+        }
+        if metadata.classes.len() != metadata.config.classes || metadata.train_counts.len() != metadata.config.classes {
+            return Err(damaged("damaged checkpoint: the numbers of classes disagree".into()).into());
+        }
+        let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
+        let (mut weights, mut velocities) = (Vec::new(), Vec::new());
+        for (name, view) in tensors.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(damaged(format!("damaged checkpoint: `{name}` is not float32")).into());
+            }
+            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let tensor = |name: &str| NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), values };
+            if let Some(name) = name.strip_prefix(MODEL) {
+                weights.push(tensor(name));
+            } else if let Some(name) = name.strip_prefix(VELOCITY) {
+                velocities.push(tensor(name));
+            }
+        }
+        let Metadata { config, mean, std, classes, train_counts, seed, progress, balancers, .. } = metadata;
+        Ok(Self { source: path.to_path_buf(), config, mean, std, classes, train_counts, seed, progress, balancers, weights, velocities })
+    }
+
+    /// The weight of that name.
+    pub fn weight(&self, name: &str) -> Option<&NamedTensor> {
+        self.weights.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Backbone, Stem};
+
+    fn checkpoint() -> Checkpoint {
+        let tensor = |name: &str| NamedTensor { name: name.into(), shape: vec![2, 1], values: vec![0.1, f32::MIN_POSITIVE / 2.0] };
+        Checkpoint {
+            source: PathBuf::new(),
+            config: NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 8, classes: 2 },
+            mean: [0.1, 0.2, 0.3],
+            std: [0.4, 0.5, 0.6],
+            classes: vec!["кошка".into(), "a \"b\"".into()],
+            train_counts: vec![10, 1],
+            seed: u64::MAX,
+            progress: Progress {
+                epoch: 3,
+                step: 2,
+                loss_sum: 0.1 + 0.2,
+                correct: 5.0,
+                seen: 9,
+                best: Some(Best { balanced_accuracy: 1.0 / 3.0, epoch: 2 }),
+            },
+            balancers: vec!["tau".into()],
+            weights: vec![tensor("a.weight"), tensor("b")],
+            velocities: vec![tensor("a.weight")],
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_survives_its_file_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        checkpoint().save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap(), Checkpoint { source: path, ..checkpoint() });
+    }
+
+    #[test]
+    fn damage_is_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        checkpoint().save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 7, 20, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = Checkpoint::load(&path).unwrap_err().to_string();
+            assert!(error.contains("last.safetensors"), "{error}");
+        }
+        let mut bytes = whole;
+        for position in (0..bytes.len()).step_by(5) {
+            bytes[position] ^= 0x55;
+            std::fs::write(&path, &bytes).unwrap();
+            drop(Checkpoint::load(&path));
+            bytes[position] ^= 0x55;
+        }
+        assert!(Checkpoint::load(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+}

@@ -1,0 +1,303 @@
+//! Stage 1: learning features with cross-entropy and tuned weight decay.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::checkpoint::{Best, Checkpoint, Progress};
+use super::extract::{Extractor, classifier_of, host, network_of};
+use super::input::Normalizer;
+use super::loss::cross_entropy;
+use super::optimizer::Sgd;
+use super::schedule::learning_rate;
+use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
+use crate::error::{Error, Result, TrainError};
+use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::job::{EpochRecord, Job};
+use crate::model::{Mode, Network, NetworkConfig, weights};
+use crate::run::Run;
+use crate::settings::{Auto, Settings};
+
+/// Losses are read from the device once in so many steps, since reading waits for it.
+const READ_EVERY: usize = 16;
+/// Inside long epochs a checkpoint is written at least this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// Images looked at to choose the input size.
+const SIZES_LOOKED_AT: usize = 512;
+
+/// Trains stage 1 of a run, from the start or from its last checkpoint, and returns the checkpoint it ends with: the best on validation
+/// where there is a validation split, otherwise the last.
+///
+/// The result does not depend on whether the run was interrupted: with the same seed and device, it ends with the same weights.
+///
+/// # Errors
+/// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no number, the last checkpoint being kept;
+/// unreadable images, a full disk.
+pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint> {
+    let _lock = run.lock()?;
+    let settings = run.settings().clone();
+    let resumed = match run.checkpoint_path("last").is_file() {
+        true => Some(run.checkpoint("last")?),
+        false => None,
+    };
+    if let Some(last) = &resumed
+        && last.progress.epoch >= settings.stage1.epochs
+    {
+        job.info("training was already finished");
+        return run.checkpoint(run.stage1_checkpoint());
+    }
+    let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
+    while trainer.state.progress.epoch < settings.stage1.epochs {
+        match trainer.epoch(run) {
+            Err(Error::Stopped) => {
+                trainer.flush()?;
+                trainer.save(run, "last")?;
+                return Err(Error::Stopped);
+            }
+            other => other?,
+        }
+    }
+    run.checkpoint(run.stage1_checkpoint())
+}
+
+struct Trainer<'a> {
+    settings: &'a Settings,
+    job: Job<'a>,
+    device: Device,
+    images: Images,
+    validation: Option<Images>,
+    normalizer: Normalizer,
+    network: Network,
+    optimizer: Sgd,
+    /// Everything a checkpoint holds besides tensors.
+    state: Checkpoint,
+    pending: Vec<Pending>,
+    thresholds: GroupThresholds,
+    saved: Instant,
+}
+
+/// A step whose numbers have not been read from the device yet.
+struct Pending {
+    step: usize,
+    learning_rate: f64,
+    samples: usize,
+    loss: Tensor<1>,
+    correct: Tensor<1, Int>,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(run: &Run, settings: &'a Settings, resumed: Option<Checkpoint>, device: &Device, job: Job<'a>) -> Result<Self> {
+        let device = device.clone().autodiff();
+        let dataset = run.dataset();
+        let side = match &resumed {
+            Some(checkpoint) => checkpoint.config.input_size,
+            None => input_size(settings, dataset, job)?,
+        };
+        let images = Images::open(dataset, Split::Train, side, DEFAULT_BUDGET, job)?;
+        if images.len() < 2 {
+            return Err(TrainError::Request("there are fewer than two readable training images".into()).into());
+        }
+        let validation = match dataset.split(Split::Validation).is_empty() {
+            true => None,
+            false => Some(Images::open(dataset, Split::Validation, side, DEFAULT_BUDGET, job)?),
+        };
+        let state = match resumed {
+            Some(checkpoint) => checkpoint,
+            None => fresh(settings, dataset, side, &images, job)?,
+        };
+        let s = &settings.stage1;
+        let mut network = Network::new(&state.config, state.seed, &device);
+        let mut optimizer = Sgd::new(s.momentum, s.weight_decay);
+        let mut state = state;
+        if !state.weights.is_empty() {
+            network = network_of(&state, &device)?;
+            optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
+            state.weights.clear();
+        }
+        Ok(Self {
+            settings,
+            job,
+            device,
+            images,
+            validation,
+            normalizer: Normalizer::new(state.mean, state.std),
+            network,
+            optimizer,
+            state,
+            pending: Vec::new(),
+            thresholds: GroupThresholds::from(&settings.evaluation),
+            saved: Instant::now(),
+        })
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.images.steps(self.settings.stage1.batch_size)
+    }
+
+    /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
+    fn epoch(&mut self, run: &mut Run) -> Result<()> {
+        let s = &self.settings.stage1;
+        let epoch = self.state.progress.epoch;
+        run.rewind(1, epoch)?;
+        let steps = self.steps_per_epoch();
+        self.job.phase(format!("stage 1, epoch {} of {}", epoch + 1, s.epochs), Some(steps as u64), "steps");
+        let rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
+        let started = Instant::now();
+        let seen_before = self.state.progress.seen;
+        let first = self.state.progress.step;
+        let plan = EpochPlan { batch_size: s.batch_size, seed: self.state.seed, epoch, from_step: first };
+        let batches = self.images.train_batches(&Augmentation::new(&self.settings.augmentation, self.state.mean), plan);
+        for (step, batch) in (first..).zip(batches) {
+            self.job.check()?;
+            self.step(step, &batch?, rate);
+            if self.pending.len() >= READ_EVERY {
+                self.flush()?;
+            }
+            self.job.progress(step as u64 + 1);
+            if self.saved.elapsed() > CHECKPOINT_EVERY {
+                self.flush()?;
+                self.save(run, "last")?;
+            }
+        }
+        self.flush()?;
+        let trained_s = started.elapsed().as_secs_f64();
+        let is_last = epoch + 1 == s.epochs;
+        let validation = match &self.validation {
+            Some(images) if is_last || (epoch + 1).is_multiple_of(s.validate_every) => Some(self.validate(images)?),
+            _ => None,
+        };
+        let progress = std::mem::take(&mut self.state.progress);
+        let seen = progress.seen.max(1) as f64;
+        self.state.progress = Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
+        if let Some(evaluation) = &validation {
+            let score = evaluation.balanced_accuracy;
+            if progress.best.is_none_or(|best| score > best.balanced_accuracy) {
+                self.state.progress.best = Some(Best { balanced_accuracy: score, epoch: epoch + 1 });
+                self.save(run, "best")?;
+            }
+        }
+        let record = EpochRecord {
+            stage: 1,
+            epoch: epoch + 1,
+            epochs: s.epochs,
+            learning_rate: rate,
+            train_loss: progress.loss_sum / seen,
+            train_accuracy: progress.correct / seen,
+            validation_loss: validation.as_ref().map(|v| v.loss),
+            validation_top1: validation.as_ref().map(|v| v.top1),
+            validation_balanced: validation.as_ref().map(|v| v.balanced_accuracy),
+            validation_many: validation.as_ref().and_then(|v| v.groups.many),
+            validation_medium: validation.as_ref().and_then(|v| v.groups.medium),
+            validation_few: validation.as_ref().and_then(|v| v.groups.few),
+            norms: self.snapshot_classifier()?.norms(),
+            images_per_s: (progress.seen - seen_before) as f64 / trained_s.max(1e-9),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        run.record(record.clone())?;
+        self.save(run, "last")?;
+        self.job.sink.event(crate::job::Event::Epoch(record));
+        Ok(())
+    }
+
+    /// One step of SGD; its loss is read later.
+    fn step(&mut self, step: usize, batch: &Batch, rate: f64) {
+        let input = self.normalizer.tensor(&batch.images, self.state.config.input_size, &self.device);
+        let logits = self.network.forward(input, Mode::Train);
+        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        let samples = labels.len();
+        let plain = logits.clone().inner();
+        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [samples, 1]), &plain.device());
+        let correct = plain.argmax(1).equal(labels).int().sum();
+        let loss = cross_entropy(logits, batch, self.settings.stage1.label_smoothing);
+        self.pending.push(Pending { step, learning_rate: rate, samples, loss: loss.clone().inner(), correct });
+        let gradients = loss.backward();
+        self.network = self.optimizer.step(self.network.clone(), gradients, rate);
+    }
+
+    /// Reads the numbers of the steps since the last reading.
+    fn flush(&mut self) -> Result<()> {
+        let progress = &mut self.state.progress;
+        for pending in self.pending.drain(..) {
+            let loss = host(pending.loss)?[0];
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged {
+                    loss,
+                    epoch: progress.epoch + 1,
+                    step: pending.step + 1,
+                    learning_rate: pending.learning_rate,
+                }
+                .into());
+            }
+            progress.loss_sum += f64::from(loss) * pending.samples as f64;
+            progress.correct += host(pending.correct.float())?[0] as f64;
+            progress.seen += pending.samples;
+            progress.step = pending.step + 1;
+        }
+        Ok(())
+    }
+
+    fn validate(&self, images: &Images) -> Result<Evaluation> {
+        let side = self.state.config.input_size;
+        let extractor = Extractor::new(&self.network, self.normalizer.clone(), side, &self.device);
+        let features = extractor.features(images, self.settings.evaluation.flip, self.job)?;
+        let logits = self.snapshot_classifier()?.logits(&features.features)?;
+        eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
+    }
+
+    fn snapshot_classifier(&self) -> Result<crate::balance::Classifier> {
+        let weights = weights(&self.network).into_iter().filter(|tensor| tensor.name.starts_with("fc.")).collect();
+        classifier_of(&Checkpoint { weights, ..self.state.clone() })
+    }
+
+    fn save(&mut self, run: &Run, name: &str) -> Result<()> {
+        self.state.weights = weights(&self.network);
+        if name == "last" {
+            self.state.velocities = self.optimizer.velocities(&self.network);
+            self.saved = Instant::now();
+        }
+        let outcome = self.state.save(&run.checkpoint_path(name));
+        self.state.weights.clear();
+        self.state.velocities.clear();
+        outcome
+    }
+}
+
+/// The state before the first step.
+fn fresh(settings: &Settings, dataset: &Dataset, side: usize, images: &Images, job: Job<'_>) -> Result<Checkpoint> {
+    let (mean, std) = match settings.model.normalisation.numbers() {
+        Some(numbers) => numbers,
+        None => images.measure_normalisation(settings.seed, job)?,
+    };
+    let config = NetworkConfig {
+        backbone: settings.model.backbone,
+        stem: settings.model.stem.or_else(|| NetworkConfig::stem_for(side)),
+        input_size: side,
+        classes: dataset.classes.len(),
+    };
+    Ok(Checkpoint {
+        source: Default::default(),
+        config,
+        mean,
+        std,
+        classes: dataset.classes.clone(),
+        train_counts: images.counts(),
+        seed: settings.seed,
+        progress: Progress::default(),
+        balancers: Vec::new(),
+        weights: Vec::new(),
+        velocities: Vec::new(),
+    })
+}
+
+/// The side images are brought to: as set, or chosen from the sizes of images spread over the training split.
+fn input_size(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<usize> {
+    if let Auto::Value(side) = settings.model.input_size {
+        return Ok(side);
+    }
+    let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
+    let samples = dataset.split(Split::Train);
+    let apart = samples.len().div_ceil(SIZES_LOOKED_AT).max(1);
+    // Broken images are reported where they are left out, not here.
+    let sizes = samples.into_iter().step_by(apart).filter_map(|sample| reader.read(&sample.location).ok());
+    Ok(choose_input_size(sizes.map(|image| (image.width, image.height))))
+}
