@@ -1,9 +1,18 @@
 //! The command line: one file per subcommand, each a thin front over `counterweight-core`.
 
+mod balance;
+mod bench;
 mod build;
 mod console;
+mod demo;
 mod devices;
+mod evaluate;
+mod export;
 mod inspect;
+mod options;
+mod predict;
+mod tables;
+mod train;
 
 use std::process::ExitCode;
 
@@ -25,9 +34,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the devices that can train here, and why others cannot.
-    #[command(after_help = "Example:\n  counterweight devices")]
-    Devices,
+    /// Do the whole job on the built-in sample: long-tailed handwritten digits, both stages, a checked model.onnx.
+    #[command(after_help = "Example:\n  counterweight demo --out demo")]
+    Demo(demo::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(
         after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
@@ -37,6 +46,31 @@ enum Command {
     #[command(after_help = "Examples:\n  counterweight build photos/ --out photos.toml\n  \
                             counterweight build cifar-100-python.tar.gz --out cifar-100-lt.toml --factor 100 --validation 0.05")]
     Build(build::Arguments),
+    /// Stage 1: learn features with cross-entropy and tuned weight decay.
+    #[command(after_help = "Examples:\n  counterweight train photos.toml --run runs/photos\n  \
+                            counterweight train cifar-100-lt.toml --run runs/paper --preset paper --device cuda\n  \
+                            counterweight train --run runs/paper --resume")]
+    Train(train::Arguments),
+    /// Stage 2: balance the classifier, by training it or after the fact, and compare before with after.
+    #[command(after_help = "Examples:\n  counterweight balance runs/photos\n  \
+                            counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
+                            counterweight balance runs/photos --balancer weight-decay --balancer max-norm")]
+    Balance(balance::Arguments),
+    /// Evaluate a checkpoint: accuracy of many, medium and few classes, calibration, worst class.
+    #[command(after_help = "Example:\n  counterweight evaluate runs/photos --checkpoint best --classes")]
+    Evaluate(evaluate::Arguments),
+    /// Export a checkpoint as one ONNX file and check it on real images.
+    #[command(after_help = "Example:\n  counterweight export runs/photos --out photos.onnx")]
+    Export(export::Arguments),
+    /// Classify images with an exported model.
+    #[command(after_help = "Example:\n  counterweight predict photos.onnx new/*.jpg --top 3")]
+    Predict(predict::Arguments),
+    /// List the devices that can train here, and why others cannot.
+    #[command(after_help = "Example:\n  counterweight devices")]
+    Devices,
+    /// Time the training step on this machine.
+    #[command(after_help = "Example:\n  counterweight bench --model resnet34 --batch 64")]
+    Bench(bench::Arguments),
 }
 
 /// What every subcommand is given besides its own arguments.
@@ -54,9 +88,16 @@ pub fn run() -> ExitCode {
     stop_on_interrupt(&control);
     let context = Context { console: Console::new(arguments.json), control };
     let outcome: anyhow::Result<()> = match arguments.command {
-        Command::Devices => devices::run(&context),
+        Command::Demo(arguments) => demo::run(&arguments, &context),
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Build(arguments) => build::run(&arguments, &context),
+        Command::Train(arguments) => train::run(&arguments, &context),
+        Command::Balance(arguments) => balance::run(&arguments, &context),
+        Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
+        Command::Export(arguments) => export::run(&arguments, &context),
+        Command::Predict(arguments) => predict::run(&context, &arguments),
+        Command::Devices => devices::run(&context),
+        Command::Bench(arguments) => bench::run(&arguments, &context),
     };
     context.console.finish();
     match outcome {

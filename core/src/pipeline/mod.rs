@@ -1,6 +1,7 @@
 //! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and the whole of it on the sample.
 
 mod balance;
+mod bench;
 mod demo;
 mod evaluate;
 mod export;
@@ -8,6 +9,7 @@ mod features;
 mod train;
 
 pub use balance::{BalanceReport, balance};
+pub use bench::{BenchReport, BenchRequest, bench};
 pub use demo::{DemoReport, demo};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;

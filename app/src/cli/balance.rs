@@ -1,0 +1,42 @@
+//! `counterweight balance`: stage 2 and the post-hoc balancers.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::pipeline;
+use counterweight_core::run::Run;
+
+use super::options::{DeviceOption, SetOption};
+use super::train::quoted;
+use super::{Context, tables};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The run folder
+    run: PathBuf,
+    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, logit-adjustment; may be given several times [default: the run's
+    /// setting balance.balancers]
+    #[arg(long = "balancer", value_name = "NAME", value_delimiter = ',')]
+    balancers: Vec<String>,
+    #[command(flatten)]
+    set: SetOption,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    context.console.stream_events();
+    let mut run = Run::open(&arguments.run)?;
+    let mut settings = run.settings().clone();
+    if !arguments.balancers.is_empty() {
+        settings.set("balance.balancers", &arguments.balancers.join(","))?;
+    }
+    arguments.set.apply(&mut settings)?;
+    let (device, _) = device::open(arguments.device.device)?;
+    let report = pipeline::balance(&mut run, &settings.balance, &device, Job::new(&context.control, &context.console))?;
+    context.console.result(&report, || {
+        format!("{}\nnext: counterweight export {} --out model.onnx", tables::balance(&report).trim_end(), quoted(&arguments.run))
+    })
+}

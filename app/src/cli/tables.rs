@@ -1,0 +1,107 @@
+//! Results as tables for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+use counterweight_core::balance::NormSpread;
+use counterweight_core::eval::{Evaluation, comparison};
+use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+
+/// Accuracies with one decimal, as every table of the field has them.
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "n/a".into(), |value| format!("{:.1}", 100.0 * value))
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// What was evaluated, and its numbers.
+pub fn evaluation(result: &RunEvaluation) -> String {
+    let e = &result.evaluation;
+    let sizes = &e.group_sizes;
+    let mut table = table(&["accuracy", "%"]);
+    for (name, value) in [
+        ("balanced accuracy".to_string(), Some(e.balanced_accuracy)),
+        ("top-1".to_string(), Some(e.top1)),
+        ("top-5".to_string(), Some(e.top5)),
+        (format!("many ({} classes)", sizes.many), e.groups.many),
+        (format!("medium ({} classes)", sizes.medium), e.groups.medium),
+        (format!("few ({} classes)", sizes.few), e.groups.few),
+        ("macro-F1".to_string(), Some(e.macro_f1)),
+        ("expected calibration error".to_string(), Some(e.ece)),
+    ] {
+        table.add_row([name, percent(value)]);
+    }
+    let worst = &e.worst_class;
+    format!(
+        "{}\n{table}\nworst class: {} ({} %)\n{}",
+        what(result),
+        worst.name,
+        percent(Some(worst.accuracy)),
+        thirds(e).unwrap_or_default()
+    )
+}
+
+fn what(result: &RunEvaluation) -> String {
+    let flips = if result.flip { ", averaged with the mirror images" } else { "" };
+    let balancers = if result.balancers.is_empty() { String::new() } else { format!(", balanced by {}", result.balancers.join(" + ")) };
+    format!(
+        "checkpoint {} (epoch {}, chosen by {}{balancers}) on {} {} images{flips}",
+        result.checkpoint, result.epoch, result.chosen_by, result.evaluation.samples, result.split
+    )
+}
+
+/// Where all classes are in one group, the thresholds that would make three.
+fn thirds(evaluation: &Evaluation) -> Option<String> {
+    let offered = evaluation.suggested_thresholds?;
+    Some(format!(
+        "every class is in one group; for thirds by count use --set evaluation.many_above={} --set evaluation.few_below={}",
+        offered.many_above, offered.few_below
+    ))
+}
+
+/// Per-class accuracy with counts and the 95 % interval, largest class first.
+pub fn per_class(evaluation: &Evaluation) -> String {
+    let mut table = table(&["class", "training images", "group", "accuracy %", "95 % interval", "images"]);
+    let mut classes: Vec<_> = evaluation.per_class.iter().collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.train_count));
+    for class in classes {
+        let interval = class.interval.map_or_else(|| "n/a".into(), |[low, high]| format!("{:.1} to {:.1}", 100.0 * low, 100.0 * high));
+        table.add_row([
+            class.name.clone(),
+            class.train_count.to_string(),
+            class.group.name().to_string(),
+            percent(class.accuracy),
+            interval,
+            class.samples.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Before and after balancing, side by side.
+pub fn balance(report: &BalanceReport) -> String {
+    let mut table = table(&["", "before", "after", "change"]);
+    for row in comparison(&report.before.evaluation, &report.after.evaluation) {
+        table.add_row(row.cells());
+    }
+    let (before, after) = (NormSpread::of(&report.norms_before), NormSpread::of(&report.norms_after));
+    let spread = |norms: NormSpread| format!("{:.3} to {:.3}", norms.min, norms.max);
+    table.add_row(["class weight norms".into(), spread(before), spread(after), String::new()]);
+    let largest_over_smallest = |norms: NormSpread| format!("{:.2}", norms.max / norms.min);
+    table.add_row(["largest norm over smallest".into(), largest_over_smallest(before), largest_over_smallest(after), String::new()]);
+    let mut text = format!("{}\n{table}\n", what(&report.after));
+    if let Some(radius) = &report.radius {
+        text += &format!(
+            "MaxNorm radius {:.4}: {} of {} class weights were projected onto it\n",
+            radius.radius,
+            radius.touched,
+            report.norms_after.len()
+        );
+    }
+    text + &thirds(&report.after.evaluation).unwrap_or_default()
+}

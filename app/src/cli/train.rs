@@ -1,0 +1,78 @@
+//! `counterweight train`: stage 1.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use counterweight_core::Error;
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::pipeline::{self, TrainRequest};
+use counterweight_core::run::Run;
+use counterweight_core::settings::{Preset, Settings};
+
+use super::options::{DeviceOption, SetOption};
+use super::{Context, tables};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A dataset manifest made by `build`, or any source; not needed with --resume once the run exists
+    dataset: Option<PathBuf>,
+    /// The run folder, made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Settings to start from: quick, paper or strong [default: quick]
+    #[arg(long, value_name = "PRESET", conflicts_with = "settings")]
+    preset: Option<Preset>,
+    /// A settings file to start from, such as another run's settings.toml
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    #[command(flatten)]
+    set: SetOption,
+    #[command(flatten)]
+    device: DeviceOption,
+    /// Go on where the run was interrupted
+    #[arg(long)]
+    resume: bool,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    context.console.stream_events();
+    let asked_for_settings = arguments.preset.is_some() || arguments.settings.is_some() || !arguments.set.set.is_empty();
+    // A run that exists brings its own settings; new ones are only made for a new run, or to be compared with those.
+    let settings = match asked_for_settings || !Run::is_run(&arguments.run) {
+        true => Some(settings(arguments)?),
+        false => None,
+    };
+    let (device, name) = device::open(arguments.device.device)?;
+    let request = TrainRequest { dataset: arguments.dataset.as_deref(), run: &arguments.run, settings, resume: arguments.resume };
+    let report = match pipeline::train(&request, &device, &name, Job::new(&context.control, &context.console)) {
+        Err(Error::Stopped) if Run::is_run(&arguments.run) => {
+            bail!("stopped, nothing is lost; go on with: counterweight train --run {} --resume", quoted(&arguments.run))
+        }
+        other => other?,
+    };
+    context.console.result(&report, || match &report.evaluation {
+        Some(evaluation) => format!(
+            "{}\nnext: counterweight balance {}",
+            tables::evaluation(evaluation),
+            quoted(&arguments.run)
+        ),
+        None => format!("trained {}", arguments.run.display()),
+    })
+}
+
+fn settings(arguments: &Arguments) -> Result<Settings> {
+    let mut settings = match &arguments.settings {
+        Some(file) => Settings::load(file)?,
+        None => Settings::preset(arguments.preset.unwrap_or(Preset::Quick)),
+    };
+    arguments.set.apply(&mut settings)?;
+    Ok(settings)
+}
+
+/// A path as it can be pasted into a shell.
+pub fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-\\:~+".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
