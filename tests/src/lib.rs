@@ -1,6 +1,7 @@
-//! What the tests share: the built binary, running it, and files to run it on.
+//! What the tests share: the built binary, running it, files to run it on, and finding a Python.
 
 pub mod fixtures;
+pub mod python;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,9 +12,7 @@ pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY
         .get_or_init(|| {
-            // Tests lie in <target>/<profile>/deps; the binary lies one folder above them.
-            let test = std::env::current_exe().expect("a test has a path");
-            let profile = test.parent().and_then(|deps| deps.parent()).expect("tests lie in <target>/<profile>/deps");
+            let profile = profile_folder();
             let name = format!("counterweight{}", std::env::consts::EXE_SUFFIX);
             let status = Command::new(env!("CARGO"))
                 .args(["build", "--package", "counterweight", "--bin", "counterweight"])
@@ -25,6 +24,17 @@ pub fn binary() -> PathBuf {
             profile.join(name)
         })
         .clone()
+}
+
+/// Cargo's target folder.
+pub fn target_folder() -> PathBuf {
+    profile_folder().parent().expect("tests lie in <target>/<profile>/deps").to_path_buf()
+}
+
+/// Tests lie in <target>/<profile>/deps; the binary lies one folder above them.
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    test.parent().and_then(|deps| deps.parent()).expect("tests lie in <target>/<profile>/deps").to_path_buf()
 }
 
 /// Runs the binary with `arguments` and waits for it.

@@ -46,7 +46,7 @@ fn network(config: &NetworkConfig) -> Network {
     load_weights(fresh, tensors).expect("the names are the network's own")
 }
 
-/// The digits of the built-in sample, enlarged and coloured, so that they are pictures and not noise.
+/// Smooth coloured waves with a little noise: nearer to pictures than noise alone, at any size.
 fn images(side: usize) -> Vec<Vec<u8>> {
     let mut noise = Noise(side as u64);
     let picture = |index: usize| {
