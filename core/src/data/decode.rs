@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::{Cursor, ErrorKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
@@ -15,6 +14,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::indexed_tiff;
 use super::pixels::RgbPixels;
+use crate::panics::caught;
 
 /// Images of more pixels than this are refused unless told otherwise: 100 megapixels.
 pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
@@ -89,8 +89,7 @@ pub(super) fn max_file_bytes(max_pixels: u64) -> u64 {
 /// [`DecodeError`] says what is wrong with the content. Never panics, whatever the bytes.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a run over a million other files.
-    catch_unwind(AssertUnwindSafe(|| decode_inner(bytes, max_pixels)))
-        .unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
+    caught(|| Ok(decode_inner(bytes, max_pixels))).unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
 }
 
 fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {

@@ -33,7 +33,7 @@ pub use groups::{FEW_BELOW, GroupSizes, MANY_ABOVE, imbalance_factor};
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use pixels::{PixelSource, RgbPixels};
 pub use profile::Profile;
-pub use reader::ImageReader;
+pub use reader::{ImageReader, read_image};
 pub use report::{ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange, SizeReport, SplitCounts, report};
 pub use resize::{choose_input_size, to_input};
 pub use sample::unpack_sample;

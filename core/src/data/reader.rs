@@ -51,11 +51,7 @@ impl ImageReader {
     /// [`DataError::File`] if it is not there or cannot be decoded.
     pub fn read(&self, location: &Location) -> Result<RgbPixels, DataError> {
         match location {
-            Location::File(path) => {
-                let path = self.root.join(path);
-                let bytes = read_image_file(&path, self.max_pixels).map_err(|reason| DataError::file(&path, reason))?;
-                decode(&bytes, self.max_pixels).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(&path, reason))
-            }
+            Location::File(path) => read_image(&self.root.join(path), self.max_pixels),
             Location::Record { file, index } => {
                 let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
                 let pixels = self.records.get(file).ok_or_else(missing)?;
@@ -68,6 +64,15 @@ impl ImageReader {
             }
         }
     }
+}
+
+/// An image file that belongs to no dataset: upright, as 8-bit RGB.
+///
+/// # Errors
+/// [`DataError::File`] if it is not there, cannot be decoded, or has more than `max_pixels` pixels.
+pub fn read_image(path: &Path, max_pixels: u64) -> Result<RgbPixels, DataError> {
+    let bytes = read_image_file(path, max_pixels).map_err(|reason| DataError::file(path, reason))?;
+    decode(&bytes, max_pixels).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
 }
 
 impl PixelSource for ImageReader {

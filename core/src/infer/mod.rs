@@ -13,6 +13,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
+use crate::data;
 use crate::error::{ModelError, Result};
 use crate::export::labels;
 use crate::export::{LOGITS, PROBABILITIES};
@@ -113,6 +114,15 @@ impl OnnxClassifier {
             probabilities.extend(self.run(batch)?.probabilities);
         }
         Ok(probabilities)
+    }
+
+    /// Probabilities for an image file of any size and format that can be trained on: one a class.
+    ///
+    /// # Errors
+    /// [`crate::error::DataError::File`] if it cannot be read; otherwise as [`Self::classify`].
+    pub fn classify_file(&self, path: &Path) -> Result<Vec<f32>> {
+        let image = data::to_input(&data::read_image(path, data::DEFAULT_MAX_PIXELS)?, self.side);
+        Ok(self.classify(&[image])?.pop().unwrap_or_default())
     }
 
     /// Logits and probabilities of one batch; otherwise as [`Self::classify`].
