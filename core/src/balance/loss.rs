@@ -22,6 +22,8 @@ pub struct Loss {
     classes: usize,
     smoothing: f64,
     form: Form,
+    /// Two numbers a class, for the loss that computes in f64.
+    scratch: Vec<f64>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +67,8 @@ impl Loss {
             ClassifierLoss::BalancedSoftmax => shifted(1.0)?,
             ClassifierLoss::LogitAdjusted => shifted(f64::from(logit_adjustment))?,
         };
-        Ok(Self { classes: train_counts.len(), smoothing: label_smoothing, form })
+        let classes = train_counts.len();
+        Ok(Self { classes, smoothing: label_smoothing, form, scratch: vec![0.0; 2 * classes] })
     }
 
     /// The loss of a batch and its gradient with respect to the logits, both of shape [batch, classes].
@@ -74,7 +77,7 @@ impl Loss {
     /// [`TrainError::Request`] if the shapes do not fit or a label names no class.
     pub fn value_and_gradient(&self, logits: &[f32], labels: &[u32]) -> Result<(BatchLoss, Vec<f32>)> {
         let mut gradient = logits.to_vec();
-        let batch = self.gradient_in_place(&mut gradient, labels)?;
+        let batch = self.clone().gradient_in_place(&mut gradient, labels)?;
         Ok((batch, gradient))
     }
 
@@ -82,7 +85,7 @@ impl Loss {
     ///
     /// # Errors
     /// [`TrainError::Request`] if the shapes do not fit or a label names no class; the logits are then as they were.
-    pub fn gradient_in_place(&self, logits: &mut [f32], labels: &[u32]) -> Result<BatchLoss> {
+    pub fn gradient_in_place(&mut self, logits: &mut [f32], labels: &[u32]) -> Result<BatchLoss> {
         if labels.is_empty() || Some(logits.len()) != labels.len().checked_mul(self.classes) {
             let reason = format!("{} logits do not fit {} labels of {} classes", logits.len(), labels.len(), self.classes);
             return Err(TrainError::Request(reason).into());
@@ -103,7 +106,7 @@ impl Loss {
                     }
                     Form::WeightedBce(weights) => {
                         let scale = weights[label] / self.classes as f64;
-                        scale * binary_cross_entropy(row, label, self.smoothing, share * scale)
+                        scale * binary_cross_entropy(row, label, self.smoothing, share * scale, &mut self.scratch)
                     }
                 };
         }
@@ -130,36 +133,45 @@ fn cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64) -> f
     -(1.0 - smoothing) * (label_logit - log_sum) - smoothing / classes * (logit_sum - classes * log_sum)
 }
 
-/// Σ_k −(t_k log p_k + (1 − t_k) log(1 − p_k)) of one sample; writes scale · its gradient over its logits.
-fn binary_cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64) -> f64 {
+/// Σ_k −(t_k log p_k + (1 − t_k) log(1 − p_k)) of one sample; writes scale · its gradient over its logits. `scratch` has room for two numbers
+/// a class.
+fn binary_cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64, scratch: &mut [f64]) -> f64 {
     const LOG_FLOOR: f64 = -100.0;
     const PRODUCT_FLOOR: f64 = 1e-12;
-    let max = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let exponential = |logit: f32| (f64::from(logit) - max).exp();
-    let sum: f64 = row.iter().map(|logit| exponential(*logit)).sum();
+    let best = argmax(row);
+    let max = f64::from(row[best]);
+    let (exponentials, slopes) = scratch.split_at_mut(row.len());
+    let mut sum = 0.0;
+    for (e, logit) in exponentials.iter_mut().zip(&*row) {
+        *e = (f64::from(*logit) - max).exp();
+        sum += *e;
+    }
     let floor = smoothing / row.len() as f64;
-    let target = |k: usize| if k == label { 1.0 - smoothing + floor } else { floor };
+    let mut loss = 0.0;
+    // Σ log(1 − p_k) over the classes that are neither the label nor the best. At most one probability exceeds one half, so the product of the
+    // others' 1 − p stays above a tenth, and one logarithm does for all of them.
+    let mut others = 1.0;
     // ∂/∂p_k = (p_k − t_k) / (p_k (1 − p_k)), and through softmax ∂/∂z_j = p_j (∂/∂p_j − Σ_k p_k ∂/∂p_k).
-    let parts = |k: usize, logit: f32| {
-        let e = exponential(logit);
-        let (p, q) = (e / sum, (sum - e) / sum);
-        (p, q, (p - target(k)) / (p * q).max(PRODUCT_FLOOR))
-    };
-    let (mut loss, mut inner) = (0.0, 0.0);
-    for (k, logit) in row.iter().enumerate() {
-        let (p, q, slope) = parts(k, *logit);
-        let t = target(k);
-        inner += p * slope;
+    let mut inner = 0.0;
+    for (k, (e, slope)) in exponentials.iter_mut().zip(slopes.iter_mut()).enumerate() {
+        let (p, q) = (*e / sum, (sum - *e) / sum);
+        let t = if k == label { 1.0 - smoothing + floor } else { floor };
+        *e = p;
+        *slope = (p - t) / (p * q).max(PRODUCT_FLOOR);
+        inner += p * *slope;
         if t > 0.0 {
             loss -= t * p.ln().max(LOG_FLOOR);
         }
-        if t < 1.0 {
-            loss -= (1.0 - t) * q.ln().max(LOG_FLOOR);
+        if k == label || k == best {
+            // A target of one leaves nothing to multiply the logarithm with.
+            loss -= if t < 1.0 { (1.0 - t) * q.ln().max(LOG_FLOOR) } else { 0.0 };
+        } else {
+            others *= q;
         }
     }
-    for (k, logit) in row.iter_mut().enumerate() {
-        let (p, _, slope) = parts(k, *logit);
-        *logit = (scale * p * (slope - inner)) as f32;
+    loss -= (1.0 - floor) * others.ln();
+    for ((logit, p), slope) in row.iter_mut().zip(exponentials).zip(slopes) {
+        *logit = (scale * *p * (*slope - inner)) as f32;
     }
     // `max` would hide a NaN behind the clamp.
     if sum.is_finite() { loss } else { f64::NAN }

@@ -9,6 +9,8 @@ mod matmul;
 mod normalise;
 mod sgd;
 mod stage2;
+mod tune;
+mod tune_report;
 mod weights;
 
 pub use batches::{CachedBatches, FeatureBatches};
@@ -18,4 +20,5 @@ pub use loss::{BatchLoss, Loss};
 pub use normalise::{RadiusReport, adjust_logits, l2_normalise, max_norm, radius_from_delta, tau_normalise};
 pub use sgd::Sgd;
 pub use stage2::{Balanced, NormSpread, balance};
+pub use tune::{Candidate, Tuning, tune};
 pub use weights::{class_balanced_weights, log_priors};

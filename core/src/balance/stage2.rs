@@ -205,7 +205,7 @@ fn train(
         let reason = format!("the classifier takes {dim} features, the training samples have {}", batches.dim());
         return Err(TrainError::Request(reason).into());
     }
-    let loss = Loss::new(settings.loss, train_counts, settings.beta, settings.logit_adjustment, settings.label_smoothing)?;
+    let mut loss = Loss::new(settings.loss, train_counts, settings.beta, settings.logit_adjustment, settings.label_smoothing)?;
     let decay = if settings.balancers.contains(&Balancer::WeightDecay) { settings.weight_decay } else { 0.0 };
     let mut weight_sgd = Sgd::new(classes * dim, settings.momentum, decay);
     let mut bias_sgd = Sgd::new(classes, settings.momentum, decay);

@@ -1,0 +1,538 @@
+//! Searching the balancers' parameters on the validation split.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::RngExt;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::batches::CachedBatches;
+use super::classifier::{Classifier, FeatureSet};
+use super::stage2::{balance, post_hoc, trains};
+use super::tune_report::{describe, reason};
+use crate::error::{Error, Result, TrainError};
+use crate::eval::{GroupAccuracies, GroupThresholds, Scores, argmax, scores};
+use crate::job::{Job, Silent};
+use crate::random::stream;
+use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource};
+
+/// What a search found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tuning {
+    /// The settings to balance with.
+    pub best: BalanceSettings,
+    /// Balanced accuracy of [`Tuning::best`] on validation, in 0..1. It is the best of many and therefore flatters.
+    pub best_score: f64,
+    /// Balanced accuracy of the classifier as it is.
+    pub start_score: f64,
+    /// Whether validation tells the best from the classifier as it is: by more than two standard errors of their difference.
+    pub conclusive: bool,
+    /// What was chosen, how it compares with doing nothing and with the runner-up, and whether the validation split can tell them apart.
+    pub reason: String,
+    /// Everything that was tried, best first. Candidates whose training diverged are missing.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One way of balancing that was tried. Accuracies are on validation, in 0..1.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Candidate {
+    /// The balancers and their parameters in words.
+    pub summary: String,
+    /// The balancers.
+    pub balancers: Vec<Balancer>,
+    /// λ, if weight decay is among them.
+    pub weight_decay: Option<f64>,
+    /// δ, if MaxNorm with an automatic radius is among them.
+    pub max_norm_delta: Option<f32>,
+    /// η, if MaxNorm with a given radius is among them.
+    pub max_norm_radius: Option<f32>,
+    /// τ of τ-normalisation, if it is among them.
+    pub tau: Option<f32>,
+    /// Strength of logit adjustment, post-hoc or in the loss.
+    pub logit_adjustment: Option<f32>,
+    /// Mean of the per-class accuracies.
+    pub balanced_accuracy: f64,
+    /// Accuracy by group.
+    #[serde(flatten)]
+    pub groups: GroupAccuracies,
+}
+
+/// A candidate with what is needed to compare it.
+pub(super) struct Trial {
+    pub settings: BalanceSettings,
+    pub scores: Scores,
+    /// Which validation samples it classifies correctly.
+    pub hits: Vec<bool>,
+}
+
+/// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ and the strength of logit adjustment for the best balanced accuracy on
+/// `validation`, trying up to `budget` candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of it, and
+/// stage 2 drawn at random over the whole range and then around the best three, each with and without post-hoc balancers on top. Of equal
+/// candidates the one with fewer balancers, and of these the one without training, is taken. The remaining settings (loss, learning rate,
+/// epochs and so on) are left as they are, except that stage 2 is made to run on cached features as it did here.
+///
+/// Candidates are tried on all cores; for one `seed` the outcome is the same for any number of them. [`balance`] with the best settings on
+/// [`CachedBatches`] of the same `seed` gives the classifier that was scored.
+///
+/// # Errors
+/// [`TrainError::Request`] if there is no validation sample or the shapes do not fit, [`Error::Stopped`] on request.
+#[expect(clippy::too_many_arguments, reason = "a start, two splits and how to search: none follows from another")]
+pub fn tune(
+    start: &Classifier,
+    train: &FeatureSet,
+    validation: &FeatureSet,
+    train_counts: &[usize],
+    settings: &BalanceSettings,
+    thresholds: GroupThresholds,
+    seed: u64,
+    budget: usize,
+    job: Job<'_>,
+) -> Result<Tuning> {
+    train.check(start)?;
+    validation.check(start)?;
+    if train_counts.len() != start.classes {
+        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), start.classes);
+        return Err(TrainError::Request(reason).into());
+    }
+    if validation.is_empty() {
+        return Err(TrainError::Request("tuning needs a validation split, and this dataset has none".into()).into());
+    }
+    let budget = budget.max(1);
+    job.phase("tuning", Some(budget as u64), "candidates");
+    let base = BalanceSettings { balancers: Vec::new(), features: FeatureSource::Cached, ..settings.clone() };
+    let search = Search {
+        start,
+        train,
+        validation,
+        train_counts,
+        thresholds,
+        seed,
+        base: &base,
+        job,
+        budget: budget as u64,
+        done: AtomicU64::new(0),
+    };
+
+    let mut trials = search.score(start, &base, &[base.clone()])?;
+    if trials.is_empty() {
+        return Err(TrainError::Request("the classifier cannot be evaluated on the validation split".into()).into());
+    }
+    let coarse = post_hoc_grid(&base);
+    trials.extend(search.without_training(&coarse[..coarse.len().min((budget - 1) * 3 / 10)])?);
+    let around = search.around_best_post_hoc(&trials, budget / 10);
+    trials.extend(search.without_training(&around)?);
+
+    let trainings = budget.saturating_sub(trials.len()) / VARIANTS;
+    let coarse = search.draw(trainings - trainings * 2 / 5, settings);
+    trials.extend(search.with_training(&coarse)?);
+    let fine = search.around_best_training(&trials, trainings * 2 / 5);
+    trials.extend(search.with_training(&fine)?);
+    job.progress(budget as u64);
+
+    Ok(conclude(trials, &validation.labels, start.classes, job))
+}
+
+/// Candidates each training gives: as trained, and with post-hoc balancers on top.
+const VARIANTS: usize = 5;
+
+/// What every part of the search needs.
+struct Search<'a> {
+    start: &'a Classifier,
+    train: &'a FeatureSet,
+    validation: &'a FeatureSet,
+    train_counts: &'a [usize],
+    thresholds: GroupThresholds,
+    seed: u64,
+    /// The settings with no balancer.
+    base: &'a BalanceSettings,
+    job: Job<'a>,
+    budget: u64,
+    done: AtomicU64,
+}
+
+impl Search<'_> {
+    /// Scores `classifier` under the post-hoc balancers of each of `variants`; `trained` are the settings it was made with. Variants that
+    /// overflow are left out.
+    fn score(&self, classifier: &Classifier, trained: &BalanceSettings, variants: &[BalanceSettings]) -> Result<Vec<Trial>> {
+        let mut trials = Vec::with_capacity(variants.len());
+        for variant in variants {
+            self.job.check()?;
+            let mut classifier = classifier.clone();
+            if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
+                // The projection alone: `balance` without training.
+                let only = BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
+                match self.run(&classifier, &only)? {
+                    Some(projected) => classifier = projected,
+                    None => continue,
+                }
+            }
+            if post_hoc(&mut classifier, variant, self.train_counts).is_err() {
+                continue;
+            }
+            let logits = classifier.logits(&self.validation.features)?;
+            let labels = &self.validation.labels;
+            if let Ok(scores) = scores(&logits, labels, self.train_counts, self.thresholds) {
+                let hits = logits.chunks_exact(classifier.classes).zip(labels).map(|(row, label)| argmax(row) == *label as usize);
+                trials.push(Trial { settings: variant.clone(), scores, hits: hits.collect() });
+            }
+        }
+        let done = self.done.fetch_add(variants.len() as u64, Ordering::Relaxed) + variants.len() as u64;
+        self.job.progress(done.min(self.budget));
+        Ok(trials)
+    }
+
+    /// Balances quietly; `None` if it diverges or its settings have no meaning for this classifier.
+    fn run(&self, start: &Classifier, settings: &BalanceSettings) -> Result<Option<Classifier>> {
+        let mut batches = CachedBatches::new(self.train, settings.batch_size, self.seed)?;
+        let job = Job::new(self.job.control, &Silent);
+        match balance(start, &mut batches, self.train_counts, None, settings, self.thresholds, job) {
+            Ok(balanced) => Ok(Some(balanced.classifier)),
+            Err(Error::Train(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn without_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
+        let scored = candidates.par_iter().map(|candidate| self.score(self.start, self.base, std::slice::from_ref(candidate)));
+        Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn with_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
+        let scored = candidates.par_iter().map(|candidate| match self.run(self.start, candidate)? {
+            Some(trained) => self.score(&trained, candidate, &variants(candidate)),
+            None => Ok(Vec::new()),
+        });
+        Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Candidates of the same kind as the best one without training, with parameters close to it.
+    fn around_best_post_hoc(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
+        let candidates = trials.iter().filter(|trial| !trial.settings.balancers.is_empty() && trial.settings.balancers != [Balancer::L2]);
+        let Some(best) = candidates.reduce(|best, trial| if better(trial, best) { trial } else { best }) else {
+            return Vec::new();
+        };
+        let mut seen = HashSet::from([describe(&best.settings)]);
+        let near = (0..n as u64).map(|i| {
+            let mut random = stream(self.seed, "tune around post-hoc", &[i]);
+            let mut near = best.settings.clone();
+            near.tau = hundredths((near.tau + random.random_range(-0.25..0.25)).max(0.0));
+            near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
+            move_radius(&mut near, random.random_range(-1.0..1.0));
+            near
+        });
+        near.filter(|near| seen.insert(describe(near))).collect()
+    }
+
+    /// Trainings over the whole range. The first is what the settings say, the second has no weight decay.
+    fn draw(&self, n: usize, settings: &BalanceSettings) -> Vec<BalanceSettings> {
+        const LEAST: f64 = 1e-5;
+        const MOST: f64 = 0.5;
+        let mut drawn = Vec::with_capacity(n);
+        for i in 0..n {
+            let mut random = stream(self.seed, "tune", &[i as u64]);
+            let mut candidate = self.base.clone();
+            candidate.balancers = vec![Balancer::WeightDecay];
+            // One λ from each of n equal parts of the logarithmic range, so that few draws still cover it.
+            let part = (i as f64 + random.random::<f64>()) / n as f64;
+            candidate.weight_decay = two_digits(LEAST * (MOST / LEAST).powf(part));
+            if random.random_bool(0.6) {
+                candidate.balancers.push(Balancer::MaxNorm);
+                match candidate.max_norm_radius {
+                    Auto::Auto(_) => candidate.max_norm_delta = hundredths(random.random::<f32>()),
+                    Auto::Value(radius) => {
+                        candidate.max_norm_radius = Auto::Value(hundredths(radius * 4_f32.powf(random.random_range(-1.0..1.0))).max(0.01));
+                    }
+                }
+            }
+            if settings.loss == ClassifierLoss::LogitAdjusted {
+                candidate.logit_adjustment = hundredths(random.random_range(0.25..2.0));
+            }
+            if i == 0 {
+                let given = settings.balancers.iter().copied().filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
+                candidate = self.base.clone();
+                candidate.balancers = given.collect();
+                if !trains(&candidate) {
+                    candidate.balancers.insert(0, Balancer::WeightDecay);
+                }
+            } else if i == 1 {
+                candidate.balancers = vec![Balancer::Stage2];
+            }
+            drawn.push(candidate);
+        }
+        drawn
+    }
+
+    /// Trainings close to the three best so far.
+    fn around_best_training(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
+        let mut trained: Vec<&Trial> = trials.iter().filter(|trial| trains(&trial.settings)).collect();
+        trained.sort_by(|a, b| order(a, b));
+        let mut parents: Vec<BalanceSettings> = Vec::new();
+        for trial in trained {
+            let parent = without_post_hoc(&trial.settings);
+            if parents.len() < 3 && !parents.contains(&parent) {
+                parents.push(parent);
+            }
+        }
+        if parents.is_empty() {
+            return Vec::new();
+        }
+        let near = (0..n).map(|i| {
+            let mut random = stream(self.seed, "tune around stage 2", &[i as u64]);
+            let mut near = parents[i % parents.len()].clone();
+            near.weight_decay = two_digits(near.weight_decay * 10_f64.powf(random.random_range(-0.4..0.4)));
+            move_radius(&mut near, random.random_range(-1.0..1.0));
+            if near.loss == ClassifierLoss::LogitAdjusted {
+                near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.2..0.2));
+            }
+            near
+        });
+        near.collect()
+    }
+}
+
+/// Post-hoc candidates over the whole range, single balancers before pairs.
+fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
+    use Balancer::{L2, LogitAdjustment, MaxNorm, Tau};
+    let with = |balancers: &[Balancer], change: &dyn Fn(&mut BalanceSettings)| {
+        let mut settings = BalanceSettings { balancers: balancers.to_vec(), ..base.clone() };
+        change(&mut settings);
+        settings
+    };
+    let project = |settings: &mut BalanceSettings, delta: f32| match base.max_norm_radius {
+        Auto::Auto(_) => settings.max_norm_delta = delta,
+        // From a quarter of the given radius to four times it.
+        Auto::Value(radius) => settings.max_norm_radius = Auto::Value(hundredths(radius * 16_f32.powf(delta - 0.5)).max(0.01)),
+    };
+    let mut grid = vec![with(&[L2], &|_| ())];
+    grid.extend([1.0, 0.5, 1.5, 2.0, 0.25, 0.75, 1.25, 2.5, 3.0].map(|tau| with(&[Tau], &|s| s.tau = tau)));
+    grid.extend([1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0].map(|strength| with(&[LogitAdjustment], &|s| s.logit_adjustment = strength)));
+    grid.extend([0.1, 0.3, 0.5, 0.0, 0.75].map(|delta| with(&[MaxNorm], &|s| project(s, delta))));
+    for strength in [0.5, 1.0, 0.25, 0.75, 1.5] {
+        grid.push(with(&[L2, LogitAdjustment], &|s| s.logit_adjustment = strength));
+        for tau in [1.0, 0.5, 1.5, 0.25, 2.0] {
+            let pair = |s: &mut BalanceSettings| (s.tau, s.logit_adjustment) = (tau, strength);
+            grid.push(with(&[Tau, LogitAdjustment], &pair));
+        }
+        for delta in [0.1, 0.4, 0.7] {
+            let pair = |s: &mut BalanceSettings| {
+                s.logit_adjustment = strength;
+                project(s, delta);
+            };
+            grid.push(with(&[MaxNorm, LogitAdjustment], &pair));
+        }
+    }
+    grid
+}
+
+/// A trained candidate as it is, and with post-hoc balancers on top: [`VARIANTS`] settings.
+fn variants(trained: &BalanceSettings) -> Vec<BalanceSettings> {
+    let with = |balancer: Balancer, tau: f32, strength: f32| {
+        let mut settings = trained.clone();
+        settings.balancers.push(balancer);
+        match balancer {
+            Balancer::Tau => settings.tau = tau,
+            _ => settings.logit_adjustment = strength,
+        }
+        settings
+    };
+    let mut variants = vec![trained.clone()];
+    variants.extend([0.25, 0.5].map(|tau| with(Balancer::Tau, tau, 0.0)));
+    if trained.loss == ClassifierLoss::LogitAdjusted {
+        // The strength is one setting for the loss and the post-hoc change, so it cannot differ between them.
+        variants.extend([0.75, 1.0].map(|tau| with(Balancer::Tau, tau, 0.0)));
+    } else {
+        variants.extend([0.25, 0.5].map(|strength| with(Balancer::LogitAdjustment, 0.0, strength)));
+    }
+    variants
+}
+
+fn without_post_hoc(settings: &BalanceSettings) -> BalanceSettings {
+    let mut settings = settings.clone();
+    settings.balancers.retain(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay | Balancer::MaxNorm));
+    settings
+}
+
+/// Moves MaxNorm's δ by up to 0.15, or a given radius by up to a third, `by` in −1..1.
+fn move_radius(settings: &mut BalanceSettings, by: f32) {
+    match settings.max_norm_radius {
+        Auto::Auto(_) => settings.max_norm_delta = hundredths((settings.max_norm_delta + 0.15 * by).clamp(0.0, 1.0)),
+        Auto::Value(radius) => settings.max_norm_radius = Auto::Value(hundredths(radius * 1.33_f32.powf(by)).max(0.01)),
+    }
+}
+
+fn hundredths(value: f32) -> f32 {
+    (value * 100.0).round() / 100.0
+}
+
+/// Two significant digits: what is searched this coarsely should not look exact in a settings file.
+fn two_digits(value: f64) -> f64 {
+    format!("{value:.1e}").parse().unwrap_or(value)
+}
+
+/// Better first: balanced accuracy, then fewer balancers, then no training.
+fn order(a: &Trial, b: &Trial) -> std::cmp::Ordering {
+    let simplicity = |trial: &Trial| (trial.settings.balancers.len(), trains(&trial.settings));
+    b.scores.balanced_accuracy.total_cmp(&a.scores.balanced_accuracy).then(simplicity(a).cmp(&simplicity(b)))
+}
+
+fn better(a: &Trial, b: &Trial) -> bool {
+    order(a, b).is_lt()
+}
+
+/// `trials` begin with the classifier as it is.
+fn conclude(mut trials: Vec<Trial>, labels: &[u32], classes: usize, job: Job<'_>) -> Tuning {
+    let start = trials.first().map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
+    // The sort is stable, so of equal candidates the one tried first stays first.
+    trials.sort_by(order);
+    let (reason, conclusive) = reason(&trials, &start.1, start.0, labels, classes);
+    if !conclusive {
+        job.warn(&reason);
+    }
+    let best = &trials[0];
+    Tuning {
+        best: best.settings.clone(),
+        best_score: best.scores.balanced_accuracy,
+        start_score: start.0,
+        conclusive,
+        reason,
+        candidates: trials.iter().map(candidate).collect(),
+    }
+}
+
+fn candidate(trial: &Trial) -> Candidate {
+    let settings = &trial.settings;
+    let listed = |balancer| settings.balancers.contains(&balancer);
+    let given = match settings.max_norm_radius {
+        Auto::Auto(_) => None,
+        Auto::Value(radius) => Some(radius),
+    };
+    let adjusts = listed(Balancer::LogitAdjustment) || (trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted);
+    Candidate {
+        summary: describe(settings),
+        balancers: settings.balancers.clone(),
+        weight_decay: listed(Balancer::WeightDecay).then_some(settings.weight_decay),
+        max_norm_delta: (listed(Balancer::MaxNorm) && given.is_none()).then_some(settings.max_norm_delta),
+        max_norm_radius: given.filter(|_| listed(Balancer::MaxNorm)),
+        tau: listed(Balancer::Tau).then_some(settings.tau),
+        logit_adjustment: adjusts.then_some(settings.logit_adjustment),
+        balanced_accuracy: trial.scores.balanced_accuracy,
+        groups: trial.scores.groups,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Control;
+    use crate::settings::{Preset, Settings};
+
+    const CLASSES: usize = 5;
+    const DIM: usize = 8;
+    const COUNTS: [usize; CLASSES] = [200, 80, 30, 12, 4];
+
+    /// Overlapping classes about axes of their own, `counts` samples each.
+    fn set(counts: &[usize], purpose: &str) -> FeatureSet {
+        let mut random = stream(5, purpose, &[]);
+        let (mut features, mut labels) = (Vec::new(), Vec::new());
+        for (class, &count) in counts.iter().enumerate() {
+            for _ in 0..count {
+                features.extend((0..DIM).map(|d| 0.9 * f32::from(u8::from(d == class)) + random.random_range(-1.0..1.0_f32)));
+                labels.push(class as u32);
+            }
+        }
+        FeatureSet::new(DIM, features, labels).unwrap()
+    }
+
+    /// A classifier trained without any balancing, so that it leans to the many.
+    fn start(train: &FeatureSet) -> Classifier {
+        let zero = Classifier::new(CLASSES, DIM, vec![0.01; CLASSES * DIM], vec![0.0; CLASSES]).unwrap();
+        let mut settings = Settings::preset(Preset::Quick).balance;
+        settings.balancers = vec![Balancer::Stage2];
+        settings.loss = ClassifierLoss::CrossEntropy;
+        let mut batches = CachedBatches::new(train, 16, 1).unwrap();
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        balance(&zero, &mut batches, &COUNTS, None, &settings, GroupThresholds::default(), job).unwrap().classifier
+    }
+
+    fn search(
+        start: &Classifier,
+        train: &FeatureSet,
+        validation: &FeatureSet,
+        settings: &BalanceSettings,
+        budget: usize,
+    ) -> Result<Tuning> {
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        tune(start, train, validation, &COUNTS, settings, GroupThresholds::default(), 9, budget, job)
+    }
+
+    #[test]
+    fn the_best_is_reproducible_better_than_nothing_and_explained() {
+        let (train, validation) = (set(&COUNTS, "train"), set(&[40; CLASSES], "validation"));
+        let start = start(&train);
+        let settings = Settings::preset(Preset::Quick).balance;
+        let tuning = search(&start, &train, &validation, &settings, 200).unwrap();
+        assert!(tuning.conclusive && tuning.best_score > tuning.start_score + 0.03, "{}", tuning.reason);
+        assert!((150..=200).contains(&tuning.candidates.len()), "{}", tuning.candidates.len());
+        assert!(tuning.candidates.is_sorted_by(|a, b| a.balanced_accuracy >= b.balanced_accuracy));
+        assert!(tuning.reason.contains("runner-up") && tuning.reason.contains(&tuning.candidates[0].summary));
+        let trained = tuning.candidates.iter().filter(|c| c.weight_decay.is_some()).count();
+        assert!(trained > 80 && tuning.candidates.iter().filter(|c| c.weight_decay.is_none()).count() > 50);
+
+        // The settings found give the classifier that was scored, and a second search finds the same.
+        for tuning in [tuning.clone(), search(&start, &train, &validation, &settings, 200).unwrap()] {
+            let mut batches = CachedBatches::new(&train, tuning.best.batch_size, 9).unwrap();
+            let control = Control::new();
+            let job = Job::new(&control, &Silent);
+            let again = balance(&start, &mut batches, &COUNTS, None, &tuning.best, GroupThresholds::default(), job).unwrap();
+            let logits = again.classifier.logits(&validation.features).unwrap();
+            let scores = scores(&logits, &validation.labels, &COUNTS, GroupThresholds::default()).unwrap();
+            assert_eq!(scores.balanced_accuracy, tuning.best_score);
+        }
+        assert_eq!(search(&start, &train, &validation, &settings, 200).unwrap().candidates, tuning.candidates);
+    }
+
+    #[test]
+    fn every_candidate_is_tried_once_and_reproducible_alone() {
+        let (train, validation) = (set(&COUNTS, "train"), set(&[10; CLASSES], "validation"));
+        let start = start(&train);
+        let settings = BalanceSettings { loss: ClassifierLoss::LogitAdjusted, ..Settings::preset(Preset::Quick).balance };
+        let tuning = search(&start, &train, &validation, &settings, 60).unwrap();
+        let strengths: HashSet<String> =
+            tuning.candidates.iter().filter(|c| c.weight_decay.is_some()).map(|c| format!("{:?}", c.logit_adjustment)).collect();
+        assert!(strengths.len() > 3, "{strengths:?}");
+        assert!(tuning.candidates.iter().all(|c| c.weight_decay.is_none() || !c.balancers.contains(&Balancer::LogitAdjustment)));
+    }
+
+    #[test]
+    fn a_validation_split_too_small_is_said_to_be() {
+        let (train, validation) = (set(&COUNTS, "train"), set(&[1; CLASSES], "small validation"));
+        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 40).unwrap();
+        assert!(tuning.best_score == tuning.start_score || tuning.reason.contains("too small"), "{}", tuning.reason);
+    }
+
+    #[test]
+    fn nothing_to_gain_leaves_the_classifier_as_it_is() {
+        let (train, validation) = (set(&COUNTS, "train"), FeatureSet::new(DIM, [1.0; DIM].to_vec(), vec![0]).unwrap());
+        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 30).unwrap();
+        assert_eq!(tuning.best.balancers, []);
+        assert!(tuning.reason.contains("none does better"), "{}", tuning.reason);
+        let one = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 0).unwrap();
+        assert_eq!(one.candidates.len(), 1);
+    }
+
+    #[test]
+    fn no_validation_and_a_stop_end_it() {
+        let train = set(&COUNTS, "train");
+        let (start, settings) = (start(&train), Settings::preset(Preset::Quick).balance);
+        let empty = FeatureSet::new(DIM, vec![], vec![]).unwrap();
+        assert!(search(&start, &train, &empty, &settings, 30).unwrap_err().to_string().contains("validation"));
+        let control = Control::new();
+        control.stop();
+        let job = Job::new(&control, &Silent);
+        let stopped = tune(&start, &train, &train, &COUNTS, &settings, GroupThresholds::default(), 9, 30, job);
+        assert!(matches!(stopped, Err(Error::Stopped)));
+    }
+}

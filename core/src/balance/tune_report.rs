@@ -1,0 +1,116 @@
+//! Saying what tuning chose, and how sure it can be.
+
+use super::stage2::trains;
+use super::tune::Trial;
+use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss};
+
+/// The balancers of `settings` with their parameters, in words.
+pub(super) fn describe(settings: &BalanceSettings) -> String {
+    if settings.balancers.is_empty() {
+        return "no balancing".into();
+    }
+    let mut parts = Vec::new();
+    for balancer in &settings.balancers {
+        parts.push(match balancer {
+            Balancer::Stage2 => "stage 2".to_string(),
+            Balancer::WeightDecay => format!("stage 2 with weight decay {}", settings.weight_decay),
+            Balancer::MaxNorm => match settings.max_norm_radius {
+                Auto::Auto(_) => format!("MaxNorm δ {}", settings.max_norm_delta),
+                Auto::Value(radius) => format!("MaxNorm radius {radius}"),
+            },
+            Balancer::L2 => "L2-normalisation".to_string(),
+            Balancer::Tau => format!("τ-normalisation {}", settings.tau),
+            Balancer::LogitAdjustment => format!("logit adjustment {}", settings.logit_adjustment),
+        });
+    }
+    if trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted {
+        parts.push(format!("loss adjusted by {}", settings.logit_adjustment));
+    }
+    parts.join(", ")
+}
+
+/// What was chosen and why, from the trials sorted best first, and whether validation tells the best from the start.
+pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, labels: &[u32], classes: usize) -> (String, bool) {
+    let best = &trials[0];
+    let best_score = best.scores.balanced_accuracy;
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let tried = format!("{} {}", trials.len(), if trials.len() == 1 { "candidate" } else { "candidates" });
+    let mut text = if best.settings.balancers.is_empty() {
+        format!("Of {tried}, none does better on validation than the classifier as it is (balanced accuracy {})", percent(start_score))
+    } else {
+        format!(
+            "Of {tried}, {} does best on validation: balanced accuracy {}, against {} for the classifier as it is",
+            describe(&best.settings),
+            percent(best_score),
+            percent(start_score)
+        )
+    };
+    let points = |share: f64| format!("{:.1} points", 100.0 * share);
+    if let Some(second) = trials.get(1) {
+        let second_score = second.scores.balanced_accuracy;
+        text += &format!("; the runner-up, {}, reaches {}", describe(&second.settings), percent(second_score));
+        let error = standard_error(&best.hits, &second.hits, labels, classes);
+        let gap = best_score - second_score;
+        if gap == 0.0 {
+            text += " as well, and the simpler or earlier one was taken";
+        } else if gap < 2.0 * error {
+            text += &format!(" ({} less, with a standard error of {}: as good as equal)", points(gap), points(error));
+        }
+    }
+    text.push('.');
+    if best.settings.balancers.is_empty() {
+        return (text, true);
+    }
+    let error = standard_error(&best.hits, start_hits, labels, classes);
+    let conclusive = best_score - start_score > 2.0 * error;
+    if !conclusive {
+        text += &format!(
+            " With {} samples the validation split is too small to say that this is better than no balancing: the difference of {} has a \
+             standard error of {}.",
+            labels.len(),
+            points(best_score - start_score),
+            points(error)
+        );
+    }
+    (text, conclusive)
+}
+
+/// Standard error of the difference in balanced accuracy between two classifiers of the same samples, paired by sample and taken as if there
+/// were no difference: √(Σ_k Σ_{i in k} d_i² / n_k²) / C with d_i = ±1 where only one of them is right.
+pub(super) fn standard_error(a: &[bool], b: &[bool], labels: &[u32], classes: usize) -> f64 {
+    let mut samples = vec![0_usize; classes];
+    let mut differing = vec![0_usize; classes];
+    for ((a, b), &label) in a.iter().zip(b).zip(labels) {
+        samples[label as usize] += 1;
+        differing[label as usize] += usize::from(a != b);
+    }
+    let present = samples.iter().filter(|n| **n > 0).count().max(1) as f64;
+    let variance: f64 = samples.iter().zip(&differing).filter(|(n, _)| **n > 0).map(|(n, d)| *d as f64 / (*n as f64).powi(2)).sum();
+    variance.sqrt() / present
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Preset, Settings};
+
+    #[test]
+    fn the_standard_error_counts_only_samples_that_differ() {
+        let labels = [0, 0, 0, 0, 1, 1];
+        let a = [true, true, false, false, true, true];
+        assert_eq!(standard_error(&a, &a, &labels, 2), 0.0);
+        let b = [true, false, true, false, true, false];
+        // Class 0: two of four differ, class 1: one of two.
+        assert!((standard_error(&a, &b, &labels, 2) - (2.0_f64 / 16.0 + 1.0 / 4.0).sqrt() / 2.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn settings_are_described_by_what_is_listed() {
+        let mut settings = Settings::preset(Preset::Paper).balance;
+        assert_eq!(describe(&settings), "stage 2 with weight decay 0.1, MaxNorm δ 0.1");
+        settings.balancers = vec![Balancer::Tau];
+        assert_eq!(describe(&settings), "τ-normalisation 1.9");
+        settings.balancers.clear();
+        assert_eq!(describe(&settings), "no balancing");
+    }
+}
