@@ -52,7 +52,6 @@ fn assert_close(what: &str, ours: &[f32], theirs: &Value) {
     assert!(scale > 0.0, "{what}: nothing to compare with");
     let worst = ours.iter().zip(&theirs).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
     assert!(worst <= TOLERANCE * scale, "{what}: off by {worst:.2e} of {scale:.2e}");
-    println!("{what}: within {:.1e}", worst / scale);
 }
 
 fn assert_near(what: &str, ours: f64, theirs: &Value) {

@@ -27,9 +27,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let job = Job::new(&context.control, &context.console);
     let report = pipeline::export(&run, arguments.checkpoint.as_deref(), &arguments.out, job)?;
-    context.console.result(&report, || {
-        format!("{}\nnext: counterweight predict {} IMAGE", summary(&report), quoted(&arguments.out))
-    })
+    context.console.result(&report, || format!("{}\nnext: counterweight predict {} IMAGE", summary(&report), quoted(&arguments.out)))
 }
 
 /// The file and its check, in one line each.

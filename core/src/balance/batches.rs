@@ -6,14 +6,16 @@ use super::classifier::FeatureSet;
 use crate::error::{Result, TrainError};
 use crate::random::stream;
 
+/// What is done with a batch: its features, shape [batch, dim], and labels, shape [batch].
+pub type BatchStep<'a> = &'a mut (dyn FnMut(&[f32], &[u32]) -> Result<()> + 'a);
+
 /// A source of stage 2's batches: cached features, or a live network.
 pub trait FeatureBatches {
-    /// Goes through the training split once, in the order of `epoch` (from 0), and hands each batch's features, shape [batch, dim], and labels,
-    /// shape [batch], to `step`.
+    /// Goes through the training split once, in the order of `epoch` (from 0), and hands each batch to `step`.
     ///
     /// # Errors
     /// Whatever `step` returns, at once, or what goes wrong in making a batch.
-    fn epoch(&mut self, epoch: usize, step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()>;
+    fn epoch(&mut self, epoch: usize, step: BatchStep<'_>) -> Result<()>;
 
     /// Samples in an epoch.
     fn samples(&self) -> usize;
@@ -60,7 +62,7 @@ impl<'a> CachedBatches<'a> {
 }
 
 impl FeatureBatches for CachedBatches<'_> {
-    fn epoch(&mut self, epoch: usize, step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
+    fn epoch(&mut self, epoch: usize, step: BatchStep<'_>) -> Result<()> {
         let dim = self.set.dim;
         // From the identity every time: an epoch's order must not depend on the epochs before it.
         self.order.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);

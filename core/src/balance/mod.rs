@@ -13,7 +13,7 @@ mod tune;
 mod tune_report;
 mod weights;
 
-pub use batches::{CachedBatches, FeatureBatches};
+pub use batches::{BatchStep, CachedBatches, FeatureBatches};
 use classifier::check_labels;
 pub use classifier::{Classifier, FeatureSet};
 pub use loss::{BatchLoss, Loss};

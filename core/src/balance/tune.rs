@@ -114,7 +114,7 @@ pub fn tune(
         done: AtomicU64::new(0),
     };
 
-    let mut trials = search.score(start, &base, &[base.clone()])?;
+    let mut trials = search.score(start, &base, std::slice::from_ref(&base))?;
     if trials.is_empty() {
         return Err(TrainError::Request("the classifier cannot be evaluated on the validation split".into()).into());
     }
