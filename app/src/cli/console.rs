@@ -36,11 +36,6 @@ impl Console {
         Self { json, stream: AtomicBool::new(false), terminal: std::io::stderr().is_terminal(), phase: Mutex::new(Phase::default()) }
     }
 
-    /// Whether output is JSON.
-    pub fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// From here on, with `--json`, events are printed as JSON Lines. For jobs that take minutes.
     pub fn stream_events(&self) {
         self.stream.store(true, Ordering::Relaxed);

@@ -79,7 +79,7 @@ fn classes(report: &ScanReport, all: bool) -> String {
     classes.sort_by(|a, b| (b.counts.train, b.total, &a.name).cmp(&(a.counts.train, a.total, &b.name)));
     let largest = classes.first().map_or(0, |class| class.counts.train);
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     let splits = has_splits(report);
     table.set_header(if splits { vec!["class", "train", "validation", "test", "group", ""] } else { vec!["class", "images", "group", ""] });
     let hidden = if all || classes.len() <= SHOWN { 0..0 } else { END..classes.len() - END };
