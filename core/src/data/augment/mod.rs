@@ -8,6 +8,8 @@ mod erase;
 mod geometry;
 mod mix;
 mod randaugment;
+#[cfg(test)]
+mod reference;
 mod tone;
 
 use rand::{Rng, RngExt};
