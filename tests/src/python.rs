@@ -9,6 +9,7 @@ use std::process::Command;
 ///
 /// # Panics
 /// Instead of skipping, where `CI` is `true` or `COUNTERWEIGHT_PYTHON` is set: there the test is meant to run.
+#[expect(clippy::print_stdout, reason = "a skipped test must say so")]
 pub fn python(modules: &[&str]) -> Option<PathBuf> {
     let named = std::env::var_os("COUNTERWEIGHT_PYTHON").map(PathBuf::from);
     let required = named.is_some() || std::env::var_os("CI").is_some_and(|ci| ci == "true");

@@ -9,6 +9,7 @@ use counterweight_core::export::{ExportSource, export};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
 use counterweight_core::settings::{Backbone, Stem};
+use counterweight_tests::counterweight;
 use counterweight_tests::python::python;
 
 const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
@@ -86,6 +87,7 @@ fn write_all(path: &Path, bytes: impl IntoIterator<Item = u8>) -> PathBuf {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the differences are worth reading")]
 fn onnxruntime_and_the_reference_checker_agree() {
     let Some(python) = python(&["numpy", "onnx", "onnxruntime"]) else { return };
     let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -129,4 +131,59 @@ fn onnxruntime_and_the_reference_checker_agree() {
         );
         assert_eq!(found["opset"], report.opset);
     }
+}
+
+/// Exports a small network and returns the file, with class names that need care.
+fn small_export(folder: &Path) -> PathBuf {
+    let config = NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 16, classes: 4 };
+    let classes = ["ёлка", "l'été", "plain", "last"].map(String::from).to_vec();
+    let source = ExportSource { network: network(&config), config, mean: MEAN, std: STD, classes, summary: serde_json::json!({}) };
+    let path = folder.join("модель.onnx");
+    export(&source, &path, &images(16), Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+    path
+}
+
+#[test]
+fn predict_prints_a_line_an_image_and_goes_on_after_a_broken_one() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let model = small_export(scratch.path());
+    let (good, broken, missing) = (scratch.path().join("лист 1.png"), scratch.path().join("text.png"), scratch.path().join("no.png"));
+    image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([x as u8 * 6, y as u8 * 10, 90])).save(&good).expect("a PNG is written");
+    std::fs::write(&broken, "no image").expect("the scratch folder takes files");
+
+    let predict = |more: &[&std::ffi::OsStr]| {
+        let mut arguments = vec!["predict".as_ref(), model.as_os_str()];
+        arguments.extend(more);
+        counterweight(&arguments)
+    };
+    let output = predict(&[good.as_ref(), broken.as_ref(), missing.as_ref(), good.as_ref(), "--top".as_ref(), "2".as_ref(), "--json".as_ref()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["path"], good.to_string_lossy().as_ref());
+    assert_eq!(lines[0], lines[3]);
+    let top = lines[0]["top"].as_array().expect("classes");
+    let probability = |index: usize| top[index]["probability"].as_f64().expect("a number");
+    assert!(top.len() == 2 && probability(0) >= probability(1) && probability(0) + probability(1) <= 1.0 + 1e-6);
+    assert!(lines[1]["error"].as_str().is_some_and(|error| error.contains("not an image")), "{}", lines[1]);
+    assert!(lines[2]["path"] == missing.to_string_lossy().as_ref() && lines[2]["error"].is_string() && lines[2].get("top").is_none());
+
+    let output = predict(&[good.as_ref()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("лист 1.png") && text.contains("ёлка") && text.contains(" %"), "{text}");
+    assert_eq!(text.lines().count(), 1 + 4);
+}
+
+#[test]
+fn predict_refuses_files_that_are_no_models_and_wrong_usage() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let not_a_model = scratch.path().join("model.onnx");
+    std::fs::write(&not_a_model, "not a model").expect("the scratch folder takes files");
+    let output = counterweight(&["predict".as_ref(), not_a_model.as_os_str(), "a.png".as_ref()]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("model.onnx") && stderr.contains("not an ONNX file") && !stderr.contains("panicked"), "{stderr}");
+    assert_eq!(counterweight(&["predict", "model.onnx"]).status.code(), Some(2));
+    assert_eq!(counterweight(&["predict", "model.onnx", "a.png", "--top", "0"]).status.code(), Some(2));
 }
