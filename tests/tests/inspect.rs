@@ -78,7 +78,7 @@ fn splits_nested_classes_and_clutter_are_told_apart() {
     assert_eq!((&group["across_splits"], &group["labels_differ"]), (&json!(true), &json!(true)));
     assert_eq!(group["classes"], json!(["dog", "pets/cat"]));
     assert_eq!(report["duplicates"]["redundant"], 1);
-    assert_eq!(report["groups"], json!({"many": 0, "medium": 0, "few": 2}));
+    assert_eq!(report["groups"], json!({"many": 0, "medium": 0, "few": 2, "many_above": 100, "few_below": 20}));
 }
 
 #[test]

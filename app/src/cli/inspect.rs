@@ -129,7 +129,7 @@ fn balance(report: &ScanReport) -> String {
         None => "imbalance factor n/a (no training samples)".to_string(),
     };
     let groups = report.groups;
-    let (above, below) = (report.many_above, report.few_below);
+    let (above, below) = (groups.many_above, groups.few_below);
     format!("{factor}\ngroups: {} many (> {above}), {} medium, {} few (< {below} training samples)", groups.many, groups.medium, groups.few)
 }
 

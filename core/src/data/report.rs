@@ -24,10 +24,6 @@ pub struct ScanReport {
     pub imbalance_factor: Option<f64>,
     /// Number of classes per group.
     pub groups: GroupSizes,
-    /// Classes with more training samples than this are in the many group.
-    pub many_above: usize,
-    /// Classes with fewer training samples than this are in the few group.
-    pub few_below: usize,
     /// Image sizes; none if there are no samples.
     pub sizes: Option<SizeReport>,
     /// Number of samples per stored colour mode.
@@ -159,8 +155,6 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
         classes,
         imbalance_factor: smallest.map(|smallest| largest as f64 / smallest as f64),
         groups: GroupSizes::of(&train, many_above, few_below),
-        many_above,
-        few_below,
         sizes: sizes(catalog),
         modes,
         problems: catalog.problems.iter().map(problem).collect(),
