@@ -36,6 +36,11 @@ impl Console {
         Self { json, stream: AtomicBool::new(false), terminal: std::io::stderr().is_terminal(), phase: Mutex::new(Phase::default()) }
     }
 
+    /// Whether output is JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// From here on, with `--json`, events are printed as JSON Lines. For jobs that take minutes.
     pub fn stream_events(&self) {
         self.stream.store(true, Ordering::Relaxed);
@@ -95,11 +100,6 @@ impl Console {
             }
             bar.set_message(name.clone());
             phase.bar = Some(bar);
-        } else {
-            write_error(&match total {
-                Some(total) => format!("{name}: {total} {unit}"),
-                None => name.clone(),
-            });
         }
         let now = Instant::now();
         *phase = Phase { name, unit, total, bar: phase.bar.take(), started: Some(now), printed: Some(now) };

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             tables::balance(&report.balance).trim_end(),
             summary(&report.export),
             quoted(&report.model),
-            quoted(&arguments.out.join("sample/uci-digits/8_eight")),
+            quoted(&report.example),
         )
     })
 }

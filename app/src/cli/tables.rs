@@ -1,6 +1,6 @@
 //! Results as tables for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::NormSpread;
 use counterweight_core::eval::{Evaluation, comparison};
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
@@ -12,7 +12,7 @@ fn percent(value: Option<f64>) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'))).set_header(header);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{TrainRequest, train};
-use crate::data::{self, BuildOptions, Profile, ScanOptions, unpack_sample};
+use crate::data::{self, BuildOptions, Dataset, Location, Profile, ScanOptions, Split, unpack_sample};
 use crate::error::Result;
 use crate::export::ExportReport;
 use crate::job::Job;
@@ -24,6 +24,8 @@ pub struct DemoReport {
     pub dataset: PathBuf,
     /// The run folder.
     pub run: PathBuf,
+    /// A test image of the rarest class, to try the model on.
+    pub example: PathBuf,
     /// Training samples of each class.
     pub train_counts: Vec<usize>,
     /// Before and after balancing.
@@ -45,7 +47,8 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let catalog = data::scan(&sample, &ScanOptions::default(), job)?;
     let options = BuildOptions { profile: Profile::Exponential { factor: FACTOR }, ..BuildOptions::default() };
     let dataset = data::build(&catalog, &options)?.dataset;
-    let train_counts = dataset.counts(data::Split::Train);
+    let train_counts = dataset.counts(Split::Train);
+    let example = example(&dataset);
     let manifest = out.join("dataset.toml");
     dataset.save(&manifest)?;
     let folder = out.join("run");
@@ -56,7 +59,15 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let balance = balance(&mut run, &balance_settings, device, job)?;
     let model = out.join("model.onnx");
     let export = export(&run, None, &model, job)?;
-    Ok(DemoReport { model, dataset: manifest, run: folder, train_counts, balance, export })
+    Ok(DemoReport { model, dataset: manifest, run: folder, example, train_counts, balance, export })
+}
+
+/// The last test image: classes are in order, the rarest last.
+fn example(dataset: &Dataset) -> PathBuf {
+    match dataset.split(Split::Test).last().map(|sample| &sample.location) {
+        Some(Location::File(path) | Location::Record { file: path, .. }) => dataset.root.join(path),
+        None => dataset.root.clone(),
+    }
 }
 
 /// The quick preset, made quicker for images of 8 × 8 pixels.

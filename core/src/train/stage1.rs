@@ -13,7 +13,7 @@ use super::schedule::learning_rate;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
-use crate::job::{EpochRecord, Job};
+use crate::job::{EpochRecord, Job, Silent};
 use crate::model::{Mode, Network, NetworkConfig, weights};
 use crate::run::Run;
 use crate::settings::{Auto, Settings};
@@ -239,7 +239,9 @@ impl<'a> Trainer<'a> {
     fn validate(&self, images: &Images) -> Result<Evaluation> {
         let side = self.state.config.input_size;
         let extractor = Extractor::new(&self.network, self.normalizer.clone(), side, &self.device);
-        let features = extractor.features(images, self.settings.evaluation.flip, self.job)?;
+        // Its progress is part of the epoch's.
+        let quiet = Job::new(self.job.control, &Silent);
+        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?;
         let logits = self.snapshot_classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
     }
