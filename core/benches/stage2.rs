@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench stage2` from the repository root.
 
-use counterweight_core::balance::{CachedBatches, Classifier, FeatureSet, balance};
+use counterweight_core::balance::{CachedBatches, Classifier, FeatureSet, balance, tune};
 use counterweight_core::eval::{GroupThresholds, scores};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::settings::{Balancer, ClassifierLoss, Preset, Settings};
@@ -57,5 +57,21 @@ fn scoring(bencher: divan::Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let logits = classifier.logits(&set.features).expect("the lengths fit");
         scores(&logits, &set.labels, &counts, GroupThresholds::default()).expect("the logits are finite")
+    });
+}
+
+/// Two hundred candidates, 2,000 of the samples serving as validation.
+#[divan::bench(sample_count = 1)]
+fn tuning(bencher: divan::Bencher<'_, '_>) {
+    let (start, set, counts) = example();
+    let step = set.len() / 2000;
+    let rows = (0..2000).map(|i| i * step);
+    let features = rows.clone().flat_map(|row| set.features[row * set.dim..(row + 1) * set.dim].iter().copied()).collect();
+    let validation = FeatureSet::new(set.dim, features, rows.map(|row| set.labels[row]).collect()).expect("the lengths fit");
+    let settings = Settings::preset(Preset::Paper).balance;
+    let control = Control::new();
+    bencher.bench_local(|| {
+        let job = Job::new(&control, &Silent);
+        tune(&start, &set, &validation, &counts, &settings, GroupThresholds::default(), 1, 200, job).expect("it tunes")
     });
 }

@@ -216,8 +216,13 @@ impl Search<'_> {
         let near = (0..n as u64).map(|i| {
             let mut random = stream(self.seed, "tune around post-hoc", &[i]);
             let mut near = best.settings.clone();
-            near.tau = hundredths((near.tau + random.random_range(-0.25..0.25)).max(0.0));
-            near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
+            let listed = |balancer| best.settings.balancers.contains(&balancer);
+            if listed(Balancer::Tau) {
+                near.tau = hundredths((near.tau + random.random_range(-0.25..0.25)).max(0.0));
+            }
+            if listed(Balancer::LogitAdjustment) {
+                near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
+            }
             move_radius(&mut near, random.random_range(-1.0..1.0));
             near
         });
@@ -353,8 +358,11 @@ fn without_post_hoc(settings: &BalanceSettings) -> BalanceSettings {
     settings
 }
 
-/// Moves MaxNorm's δ by up to 0.15, or a given radius by up to a third, `by` in −1..1.
+/// Moves the δ of a listed MaxNorm by up to 0.15, or its given radius by up to a third, `by` in −1..1.
 fn move_radius(settings: &mut BalanceSettings, by: f32) {
+    if !settings.balancers.contains(&Balancer::MaxNorm) {
+        return;
+    }
     match settings.max_norm_radius {
         Auto::Auto(_) => settings.max_norm_delta = hundredths((settings.max_norm_delta + 0.15 * by).clamp(0.0, 1.0)),
         Auto::Value(radius) => settings.max_norm_radius = Auto::Value(hundredths(radius * 1.33_f32.powf(by)).max(0.01)),
