@@ -97,9 +97,9 @@ fn cifar_keeps_its_test_split_and_is_written_out_as_png() {
     let written = counterweight_json(&[OsStr::new("inspect"), images.as_os_str()]);
     assert_eq!(written["samples"], 290);
     assert_eq!(written["imbalance_factor"], 10.0);
-    // Record 120 + 8 of the training images is the ninth of the second file, and of class 8.
-    let image = image::open(images.join("train/ship/data_batch_2-00008.png")).unwrap().into_rgb8();
-    let value = |i: usize| ((128 * 31 + i * 7) % 251) as u8;
+    // Record 130 of the training images is the eleventh of the second file, and of the head, which keeps all.
+    let image = image::open(images.join("train/airplane/data_batch_2-00010.png")).unwrap().into_rgb8();
+    let value = |i: usize| ((130 * 31 + i * 7) % 251) as u8;
     assert_eq!(image.get_pixel(3, 2).0, [value(67), value(1024 + 67), value(2048 + 67)]);
 
     let report = build(&source, &out, &["--factor", "10", "--validation", "0.1", "--pick", "random", "--order", "shuffle"]);
@@ -160,7 +160,7 @@ fn people_get_a_table_and_notes() {
     let output = counterweight(&command(&sample, &out, &["--factor", "20", "--classes", "3"]));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for part in ["0_zero", "2_two", "3 classes", "105 test", "note: 1 of 3 keeps all there is", "digits.toml"] {
+    for part in ["0_zero", "2_two", "3 classes", "105 test", "note: 1 of 3 classes keeps all there is", "digits.toml"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("3_three"), "{text}");

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::data::{
     self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick, Profile, ScanOptions, Split,
 };
@@ -12,7 +11,7 @@ use counterweight_core::error::SettingsError;
 use counterweight_core::job::Job;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, tables};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -206,9 +205,7 @@ fn class_table(classes: &[ClassCounts]) -> String {
     let mut order: Vec<&ClassCounts> = classes.iter().collect();
     order.sort_by_key(|class| std::cmp::Reverse(class.counts.train));
     let hidden = if order.len() <= SHOWN { 0..0 } else { END..order.len() - END };
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["class", "train", "validation", "test"]);
+    let mut table = tables::table(&["class", "train", "validation", "test"]);
     for (row, class) in order.into_iter().enumerate() {
         if hidden.contains(&row) {
             if row == hidden.start {
@@ -218,11 +215,6 @@ fn class_table(classes: &[ClassCounts]) -> String {
         }
         let Counts { train, validation, test } = class.counts;
         table.add_row([class.name.clone(), train.to_string(), validation.to_string(), test.to_string()]);
-    }
-    for column in 1..4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
 }

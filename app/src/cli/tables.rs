@@ -10,7 +10,8 @@ fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "n/a".into(), |value| format!("{:.1}", 100.0 * value))
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table under a ruled header: names to the left, numbers to the right.
+pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'))).set_header(header);
     for column in table.column_iter_mut().skip(1) {

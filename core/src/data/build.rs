@@ -330,7 +330,7 @@ fn note_short_classes(notes: &mut Vec<String>, have: &Available, left: &[usize],
     if !short.is_empty() {
         let verb = if short.len() == 1 { "keeps" } else { "keep" };
         notes.push(format!(
-            "{} of {} {verb} all there is, less than the profile asks for: {}",
+            "{} of {} classes {verb} all there is, less than the profile asks for: {}",
             short.len(),
             have.classes.len(),
             some(&short)
