@@ -5,25 +5,16 @@ pub mod python;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
-/// The path of the `counterweight` binary, built on first use with the profile the tests were built with.
+/// The path of the `counterweight` binary of the profile the tests were built with. Cargo builds it because the package `counterweight` has
+/// an integration test of its own; `cargo test` builds everything before it runs anything.
+///
+/// # Panics
+/// If it has not been built, which happens when only single tests were asked for in a fresh target folder.
 pub fn binary() -> PathBuf {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| {
-            let profile = profile_folder();
-            let name = format!("counterweight{}", std::env::consts::EXE_SUFFIX);
-            let status = Command::new(env!("CARGO"))
-                .args(["build", "--package", "counterweight", "--bin", "counterweight"])
-                .args(if profile.ends_with("debug") { None } else { Some("--release") })
-                .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-                .status()
-                .expect("cargo runs");
-            assert!(status.success(), "the binary does not build");
-            profile.join(name)
-        })
-        .clone()
+    let path = profile_folder().join(format!("counterweight{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.is_file(), "{} is not built; run `cargo build --release` first", path.display());
+    path
 }
 
 /// Cargo's target folder.

@@ -1,0 +1,76 @@
+//! Our networks beside PyTorch's, with the same weights and images: logits in both modes, and the running statistics that training moves.
+//!
+//! `reference/logits.json` holds PyTorch's values and `reference/make_logits.py` makes them.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
+use counterweight_core::settings::{Backbone, Stem};
+use serde_json::Value;
+
+/// Numbers in −0.5..0.5 that look random and need no generator: the same formula stands in `make_logits.py`.
+fn unit(name: &str, count: usize) -> Vec<f64> {
+    let seed: u64 = name.bytes().zip(1u64..).map(|(byte, place)| place * u64::from(byte)).sum();
+    let number = |index: u64| {
+        let mut word = ((index + 1) * 2_654_435_761 + seed * 40_503) % (1 << 32);
+        word ^= word >> 15;
+        word = word * 2_246_822_519 % (1 << 32);
+        word ^= word >> 13;
+        word as f64 / 4_294_967_296.0 - 0.5
+    };
+    (0..count as u64).map(number).collect()
+}
+
+fn values(tensor: &NamedTensor) -> NamedTensor {
+    let NamedTensor { name, shape, .. } = tensor.clone();
+    let scale = |u: f64| match shape.len() {
+        4 => u * 2.0 * (3.0 * 2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt(),
+        2 => u * 2.0 / (shape[1] as f64).sqrt(),
+        _ if name.ends_with("running_var") || name.ends_with("weight") => 1.0 + 0.4 * u,
+        _ => 0.2 * u,
+    };
+    let values = unit(&name, shape.iter().product()).into_iter().map(|u| scale(u) as f32).collect();
+    NamedTensor { name, shape, values }
+}
+
+fn assert_close(what: &str, ours: &[f32], theirs: &Value) {
+    let theirs: Vec<f64> = theirs.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let scale = theirs.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    let worst = ours.iter().zip(&theirs).fold(0.0f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
+    println!("{what}: largest difference {worst:.2e} at a scale of {scale:.3}");
+    assert!(worst <= 1e-4 * scale, "{what}: {worst} at a scale of {scale}");
+}
+
+fn compare(case: &Value) {
+    let name = case["network"].as_str().unwrap();
+    let side = case["input_size"].as_u64().unwrap() as usize;
+    let (backbone, stem) = match name {
+        "resnet32" => (Backbone::ResNet32, Stem::Small),
+        "resnet34" => (Backbone::ResNet34, Stem::Small),
+        "resnet34-imagenet" => (Backbone::ResNet34, Stem::Imagenet),
+        "resnet50" => (Backbone::ResNet50, Stem::Small),
+        other => panic!("{other} is not known to this test"),
+    };
+    let config = NetworkConfig { backbone, stem, input_size: side, classes: case["classes"].as_u64().unwrap() as usize };
+    let device = Device::flex();
+    let network = Network::new(&config, 0, &device);
+    let network = load_weights(network.clone(), weights(&network).iter().map(values).collect()).unwrap();
+    let pixels: Vec<f32> = unit("images", 3 * 3 * side * side).into_iter().map(|u| (4.0 * u) as f32).collect();
+    let images = Tensor::<4>::from_data(TensorData::new(pixels, [3, 3, side, side]), &device);
+    let logits = |mode| network.forward(images.clone(), mode).into_data().try_into_vec::<f32>().unwrap();
+    assert_close(&format!("{name}, evaluation"), &logits(Mode::Evaluate), &case["evaluate"]);
+    assert_close(&format!("{name}, training"), &logits(Mode::Train), &case["train"]);
+    let moved = weights(&network);
+    let statistic = |name: &str| &moved.iter().find(|tensor| tensor.name == name).unwrap().values;
+    assert_close(&format!("{name}, running mean"), statistic("bn1.running_mean"), &case["bn1_running_mean"]);
+    let last = &case["last_running_var"];
+    assert_close(&format!("{name}, running variance"), &statistic(last["name"].as_str().unwrap())[..16], &last["values"]);
+}
+
+#[test]
+fn logits_and_running_statistics_are_pytorchs() {
+    let reference: Value = serde_json::from_str(include_str!("../reference/logits.json")).unwrap();
+    let cases = reference["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 4);
+    cases.iter().for_each(compare);
+}

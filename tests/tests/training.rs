@@ -1,0 +1,217 @@
+//! From a dataset to a balanced, evaluated and exported model, by the real binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use counterweight_core::data::unpack_sample;
+use counterweight_tests::fixtures::broken_folder;
+use counterweight_tests::{binary, counterweight, counterweight_json};
+use serde_json::Value;
+
+/// A long-tailed dataset of the sample in `folder`.
+fn dataset(folder: &Path) -> PathBuf {
+    let sample = unpack_sample(folder).unwrap();
+    let manifest = folder.join("digits.toml");
+    counterweight_json(&["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
+    manifest
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn train<'a>(manifest: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", text(manifest), "--run", text(run), "--device", "cpu"];
+    arguments.extend(["--set", "stage1.epochs=6", "--set", "augmentation.pad_crop=1"]);
+    arguments.extend(more);
+    arguments
+}
+
+/// What a run ends with: its last checkpoint's bytes, and its log without the columns that measure time.
+fn outcome(run: &Path) -> (Vec<u8>, Vec<Value>) {
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        for key in ["images_per_s", "seconds"] {
+            line.as_object_mut().unwrap().remove(key);
+        }
+        line
+    });
+    (std::fs::read(run.join("checkpoints/last.safetensors")).unwrap(), lines.collect())
+}
+
+#[test]
+fn the_whole_job_reports_what_scripts_rely_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let run = folder.path().join("run");
+    let has_scores = |result: &Value| {
+        for key in ["balanced_accuracy", "top1", "top5", "ece"] {
+            let value = result[key].as_f64().unwrap_or_else(|| panic!("{key} is missing from {result}"));
+            assert!((0.0..=1.0).contains(&value), "{key} = {value}");
+        }
+        for group in ["many", "medium", "few"] {
+            assert!(result["groups"].get(group).is_some(), "{group} is missing from {result}");
+        }
+    };
+    let trained = counterweight_json(&train(&manifest, &run, &[]));
+    has_scores(&trained);
+    assert!(trained["balanced_accuracy"].as_f64().unwrap() > 0.3, "it learned nothing: {trained}");
+    for file in ["settings.toml", "dataset.toml", "metrics.jsonl", "metrics.csv", "norms.csv"] {
+        assert!(run.join(file).is_file(), "{file} is missing");
+    }
+    assert_eq!(std::fs::read_to_string(run.join("norms.csv")).unwrap().lines().count(), 1 + 6);
+
+    let few = |result: &Value| result["groups"]["few"].as_f64().unwrap();
+    for balancers in [["weight-decay", "max-norm"].as_slice(), &["stage2"], &["l2"], &["tau"], &["max-norm"], &["logit-adjustment", "tau"]] {
+        let mut arguments = vec!["balance", text(&run), "--device", "cpu"];
+        balancers.iter().for_each(|balancer| arguments.extend(["--balancer", balancer]));
+        let balanced = counterweight_json(&arguments);
+        has_scores(&balanced);
+        assert!(few(&balanced) >= few(&balanced["before"]), "{balancers:?} made the few group worse");
+        // Balancing twice starts from stage 1 each time.
+        assert_eq!(balanced["before"]["balanced_accuracy"], trained["balanced_accuracy"]);
+    }
+    let live = counterweight_json(&["balance", text(&run), "--set", "balance.features=network", "--set", "balance.epochs=2"]);
+    has_scores(&live);
+
+    let evaluated = counterweight_json(&["evaluate", text(&run), "--checkpoint", "best", "--device", "cpu"]);
+    assert_eq!(evaluated["balanced_accuracy"], trained["balanced_accuracy"]);
+    let flipped = counterweight_json(&["evaluate", text(&run), "--flip", "--split", "validation", "--device", "cpu"]);
+    has_scores(&flipped);
+    assert_eq!((&flipped["checkpoint"], &flipped["flip"]), (&Value::from("balanced"), &Value::from(true)));
+
+    let model = folder.path().join("model.onnx");
+    let exported = counterweight_json(&["export", text(&run), "--out", text(&model)]);
+    assert_eq!(exported["top1_agreement"], 1.0);
+    assert!(exported["max_abs_diff"].as_f64().unwrap() < 1e-3);
+    let image = folder.path().join("uci-digits/0_zero/0000.png");
+    let predicted = counterweight_json(&["predict", text(&model), text(&image), "--top", "3"]);
+    assert_eq!(predicted["top"].as_array().unwrap().len(), 3);
+    assert_eq!(predicted["top"][0]["class"], "0_zero", "{predicted}");
+}
+
+#[test]
+fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let whole = folder.path().join("whole");
+    let started = Instant::now();
+    let result = counterweight_json(&train(&manifest, &whole, &[]));
+    let length = started.elapsed();
+
+    let killed = folder.path().join("killed");
+    let mut kills = 0;
+    for share in [0.35, 0.5, 0.65] {
+        let mut child = Command::new(binary())
+            .args(train(&manifest, &killed, &["--resume"]))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(length.mul_f64(share));
+        if child.try_wait().unwrap().is_none() {
+            kills += 1;
+        }
+        // SIGKILL on Unix: nothing of the program runs after it.
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills >= 1, "the run was over before it could be killed");
+    let resumed = counterweight_json(&train(&manifest, &killed, &["--resume"]));
+    assert_eq!(outcome(&whole), outcome(&killed));
+    for key in ["balanced_accuracy", "top1", "ece", "groups", "epoch"] {
+        assert_eq!(result[key], resumed[key]);
+    }
+    let norms = |run: &Path| std::fs::read(run.join("norms.csv")).unwrap();
+    assert_eq!(norms(&whole), norms(&killed));
+    let leftovers: Vec<_> = std::fs::read_dir(killed.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(leftovers.len() >= 2, "{leftovers:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_writes_a_checkpoint_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let whole = folder.path().join("whole");
+    counterweight_json(&train(&manifest, &whole, &["--set", "stage1.epochs=12"]));
+    let run = folder.path().join("run");
+    let child = Command::new(binary())
+        .args(train(&manifest, &run, &["--set", "stage1.epochs=12"]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !run.join("checkpoints/last.safetensors").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("--resume"), "{stderr}");
+    counterweight_json(&["train", "--run", text(&run), "--resume", "--device", "cpu"]);
+    assert_eq!(outcome(&whole), outcome(&run));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let run = |name: &str, seed: &str| {
+        let run = folder.path().join(name);
+        counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2", "--set", seed]));
+        outcome(&run)
+    };
+    assert_eq!(run("a", "seed=1"), run("b", "seed=1"));
+    assert_ne!(run("c", "seed=2").1, run("d", "seed=3").1);
+}
+
+#[test]
+fn a_folder_of_broken_images_trains_on_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    broken_folder(&images);
+    let run = folder.path().join("run");
+    let arguments = ["train", text(&images), "--run", text(&run), "--device", "cpu", "--set", "stage1.epochs=1", "--set", "input_size=16"];
+    let result = counterweight_json(&arguments);
+    assert!(result["balanced_accuracy"].is_f64(), "{result}");
+}
+
+#[test]
+fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let run = folder.path().join("run");
+    let more = ["--set", "stage1.learning_rate=1e20", "--set", "stage1.warmup_epochs=0"];
+    let output = counterweight(&train(&manifest, &run, &more));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for word in ["epoch 1", "step", "learning rate"] {
+        assert!(stderr.contains(word), "{stderr}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let fails = |arguments: &[&str], code: i32, words: &[&str]| {
+        let output = counterweight(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        words.iter().for_each(|word| assert!(stderr.contains(word), "{word} is not in: {stderr}"));
+    };
+    let run = text(&run);
+    fails(&["train", "nowhere", "--run", run, "--set", "stage1.epoch=3"], 2, &["stage1.epochs"]);
+    fails(&["train", "nowhere", "--run", run, "--set", "stage1.epochs=0"], 2, &["at least 1"]);
+    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["quick, paper or strong"]);
+    fails(&["train", "nowhere", "--run", run], 1, &["nowhere"]);
+    fails(&["balance", run], 1, &["run"]);
+    fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);
+    fails(&["predict", "none.onnx", "a.png"], 1, &["none.onnx"]);
+    fails(&["frobnicate"], 2, &[]);
+}
