@@ -64,7 +64,8 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     assert_eq!(std::fs::read_to_string(run.join("norms.csv")).unwrap().lines().count(), 1 + 6);
 
     let few = |result: &Value| result["groups"]["few"].as_f64().unwrap();
-    for balancers in [["weight-decay", "max-norm"].as_slice(), &["stage2"], &["l2"], &["tau"], &["max-norm"], &["logit-adjustment", "tau"]] {
+    for balancers in [["weight-decay", "max-norm"].as_slice(), &["stage2"], &["l2"], &["tau"], &["max-norm"], &["logit-adjustment", "tau"]]
+    {
         let mut arguments = vec!["balance", text(&run), "--device", "cpu"];
         balancers.iter().for_each(|balancer| arguments.extend(["--balancer", balancer]));
         let balanced = counterweight_json(&arguments);
@@ -73,6 +74,10 @@ fn the_whole_job_reports_what_scripts_rely_on() {
         // Balancing twice starts from stage 1 each time.
         assert_eq!(balanced["before"]["balanced_accuracy"], trained["balanced_accuracy"]);
     }
+    let tuned = counterweight_json(&["tune", text(&run), "--candidates", "60", "--device", "cpu"]);
+    assert!(tuned["best_score"].as_f64().unwrap() >= tuned["start_score"].as_f64().unwrap());
+    assert!(!tuned["reason"].as_str().unwrap().is_empty());
+    has_scores(&counterweight_json(&["balance", text(&run), "--tuned", "--device", "cpu"]));
     let live = counterweight_json(&["balance", text(&run), "--set", "balance.features=network", "--set", "balance.epochs=2"]);
     has_scores(&live);
 

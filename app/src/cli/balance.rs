@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline;
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// setting balance.balancers]
     #[arg(long = "balancer", value_name = "NAME", value_delimiter = ',')]
     balancers: Vec<String>,
+    /// Use what `tune` chose
+    #[arg(long, conflicts_with = "balancers")]
+    tuned: bool,
     #[command(flatten)]
     set: SetOption,
     #[command(flatten)]
@@ -30,6 +33,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let mut run = Run::open(&arguments.run)?;
     let mut settings = run.settings().clone();
+    if arguments.tuned {
+        settings.balance = run.read_result("tuned").context("there is nothing tuned yet; run `counterweight tune` first")?;
+    }
     if !arguments.balancers.is_empty() {
         settings.set("balance.balancers", &arguments.balancers.join(","))?;
     }

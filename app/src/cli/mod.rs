@@ -13,6 +13,7 @@ mod options;
 mod predict;
 mod tables;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,9 @@ enum Command {
                             counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
                             counterweight balance runs/photos --balancer weight-decay --balancer max-norm")]
     Balance(balance::Arguments),
+    /// Try hundreds of ways of balancing on the validation images, and choose one.
+    #[command(after_help = "Example:\n  counterweight tune runs/photos && counterweight balance runs/photos --tuned")]
+    Tune(tune::Arguments),
     /// Evaluate a checkpoint: accuracy of many, medium and few classes, calibration, worst class.
     #[command(after_help = "Example:\n  counterweight evaluate runs/photos --checkpoint best --classes")]
     Evaluate(evaluate::Arguments),
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
         Command::Balance(arguments) => balance::run(&arguments, &context),
+        Command::Tune(arguments) => tune::run(&arguments, &context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),

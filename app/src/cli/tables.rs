@@ -1,7 +1,7 @@
 //! Results as tables for people.
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
-use counterweight_core::balance::NormSpread;
+use counterweight_core::balance::{NormSpread, Tuning};
 use counterweight_core::eval::{Evaluation, comparison};
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
 
@@ -105,4 +105,17 @@ pub fn balance(report: &BalanceReport) -> String {
         );
     }
     text + &thirds(&report.after.evaluation).unwrap_or_default()
+}
+
+/// What was chosen and why, and the best of what was tried.
+pub fn tuning(tuning: &Tuning) -> String {
+    const SHOWN: usize = 10;
+    let mut table = table(&["validation, %", "balanced", "many", "medium", "few"]);
+    for candidate in tuning.candidates.iter().take(SHOWN) {
+        let groups = &candidate.groups;
+        let scores = [Some(candidate.balanced_accuracy), groups.many, groups.medium, groups.few].map(percent);
+        table.add_row(std::iter::once(candidate.summary.clone()).chain(scores));
+    }
+    let hidden = tuning.candidates.len().saturating_sub(SHOWN);
+    format!("{table}\n… and {hidden} more in results/tune.json\n{}", tuning.reason)
 }

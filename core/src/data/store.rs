@@ -178,6 +178,13 @@ impl Images {
         untold.map(|(problem, told)| (std::mem::replace(told, true), problem.clone()).1).collect()
     }
 
+    /// Warns of what [`Images::take_problems`] returns.
+    pub(crate) fn warn_of_problems(&self, job: Job<'_>) {
+        for problem in self.take_problems() {
+            job.warn(format!("left out {}: {}", problem.path.display(), problem.reason));
+        }
+    }
+
     /// Mean and standard deviation of each channel (0..1) over all pixels of the images, or, if they are streamed, of 2,048 drawn by
     /// `seed`. A channel without any variation gets the deviation 1/255, since it is divided by.
     ///

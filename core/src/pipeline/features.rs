@@ -60,6 +60,7 @@ impl<'a> Features<'a> {
         }
         let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
         let features = compute(&Extractor::from_checkpoint(self.checkpoint, self.device)?, &images)?;
+        images.warn_of_problems(job);
         if let Err(error) = write(&path, &self.key, &features) {
             job.warn(format!("the features could not be kept for the next time: {}: {error}", path.display()));
         }

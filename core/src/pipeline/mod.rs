@@ -7,6 +7,7 @@ mod evaluate;
 mod export;
 mod features;
 mod train;
+mod tune;
 
 pub use balance::{BalanceReport, balance};
 pub use bench::{BenchReport, BenchRequest, bench};
@@ -14,3 +15,4 @@ pub use demo::{DemoReport, demo};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;
 pub use train::{TrainReport, TrainRequest, train};
+pub use tune::tune;

@@ -160,6 +160,7 @@ impl<'a> Trainer<'a> {
             }
         }
         self.flush()?;
+        self.images.warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == s.epochs;
         let validation = match &self.validation {

@@ -1,0 +1,39 @@
+//! `counterweight tune`: which balancer suits the validation split.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::pipeline;
+use counterweight_core::run::Run;
+
+use super::options::{DeviceOption, SetOption};
+use super::train::quoted;
+use super::{Context, tables};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The run folder
+    run: PathBuf,
+    /// How many ways of balancing to try
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    candidates: u32,
+    #[command(flatten)]
+    set: SetOption,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    context.console.stream_events();
+    let run = Run::open(&arguments.run)?;
+    let mut settings = run.settings().clone();
+    arguments.set.apply(&mut settings)?;
+    let (device, _) = device::open(arguments.device.device)?;
+    let job = Job::new(&context.control, &context.console);
+    let tuning = pipeline::tune(&run, &settings.balance, arguments.candidates as usize, &device, job)?;
+    context
+        .console
+        .result(&tuning, || format!("{}\nnext: counterweight balance {} --tuned", tables::tuning(&tuning), quoted(&arguments.run)))
+}
