@@ -156,7 +156,8 @@ fn predict_prints_a_line_an_image_and_goes_on_after_a_broken_one() {
         arguments.extend(more);
         counterweight(&arguments)
     };
-    let output = predict(&[good.as_ref(), broken.as_ref(), missing.as_ref(), good.as_ref(), "--top".as_ref(), "2".as_ref(), "--json".as_ref()]);
+    let output =
+        predict(&[good.as_ref(), broken.as_ref(), missing.as_ref(), good.as_ref(), "--top".as_ref(), "2".as_ref(), "--json".as_ref()]);
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<serde_json::Value> =
         String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
