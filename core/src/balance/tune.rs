@@ -130,7 +130,7 @@ pub fn tune(
     trials.extend(search.with_training(&fine)?);
     job.progress(budget as u64);
 
-    Ok(conclude(trials, &validation.labels, start.classes, job))
+    Ok(conclude(trials, &validation.labels, start.classes))
 }
 
 /// Candidates each training gives: as trained, and with post-hoc balancers on top.
@@ -389,14 +389,11 @@ fn better(a: &Trial, b: &Trial) -> bool {
 }
 
 /// `trials` begin with the classifier as it is.
-fn conclude(mut trials: Vec<Trial>, labels: &[u32], classes: usize, job: Job<'_>) -> Tuning {
+fn conclude(mut trials: Vec<Trial>, labels: &[u32], classes: usize) -> Tuning {
     let start = trials.first().map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
     // The sort is stable, so of equal candidates the one tried first stays first.
     trials.sort_by(order);
     let (reason, conclusive) = reason(&trials, &start.1, start.0, labels, classes);
-    if !conclusive {
-        job.warn(&reason);
-    }
     let best = &trials[0];
     Tuning {
         best: best.settings.clone(),
