@@ -32,6 +32,7 @@ fn values(tensor: &NamedTensor) -> NamedTensor {
     NamedTensor { name, shape, values }
 }
 
+#[expect(clippy::print_stdout, reason = "the differences are worth reading")]
 fn assert_close(what: &str, ours: &[f32], theirs: &Value) {
     let theirs: Vec<f64> = theirs.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
     assert_eq!(ours.len(), theirs.len(), "{what}");

@@ -174,7 +174,7 @@ fn read_folder(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)>
         if !path.exists() {
             continue;
         }
-        let bytes = File::open(&path).and_then(|file| limited(file)).map_err(|reason| DataError::file(&path, reason))?;
+        let bytes = File::open(&path).and_then(limited).map_err(|reason| DataError::file(&path, reason))?;
         contents.insert((*name).to_string(), bytes);
     }
     Ok((layout, folder, contents))

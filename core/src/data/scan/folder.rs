@@ -130,7 +130,7 @@ impl Walk {
         let mut entries = WalkDir::new(root).follow_links(true).into_iter();
         while let Some(entry) = entries.next() {
             seen += 1;
-            if seen % 256 == 0 {
+            if seen.is_multiple_of(256) {
                 job.check()?;
                 job.progress(seen);
             }

@@ -174,7 +174,7 @@ fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u
         job.check()?;
         let facts = image_facts(&root.join(&candidate.path), max_pixels);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if done % STRIDE == 0 {
+        if done.is_multiple_of(STRIDE) {
             job.progress(done);
         }
         Ok(facts)
