@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use counterweight_core::data::{DEFAULT_MAX_PIXELS, read_image, to_input, unpack_sample};
 use counterweight_core::export::{ExportSource, export};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
@@ -47,24 +48,17 @@ fn network(config: &NetworkConfig) -> Network {
     load_weights(fresh, tensors).expect("the names are the network's own")
 }
 
-/// Smooth coloured waves with a little noise: nearer to pictures than noise alone, at any size.
-fn images(side: usize) -> Vec<Vec<u8>> {
-    let mut noise = Noise(side as u64);
-    let picture = |index: usize| {
-        let (fx, fy) = (1.0 + index as f32 * 0.7, 2.0 + (index % 5) as f32);
-        let mut planes = Vec::with_capacity(3 * side * side);
-        for channel in 0..3 {
-            for y in 0..side {
-                for x in 0..side {
-                    let (x, y) = (x as f32 / side as f32, y as f32 / side as f32);
-                    let wave = (6.3 * (fx * x + fy * y) + channel as f32).sin() * 0.4 + 0.5;
-                    planes.push((255.0 * (wave + 0.1 * (noise.next() - 0.5)).clamp(0.0, 1.0)) as u8);
-                }
-            }
-        }
-        planes
+/// Handwritten digits of the built-in sample, as the network's input.
+fn images(side: usize, folder: &Path) -> Vec<Vec<u8>> {
+    let sample = unpack_sample(folder).expect("the sample unpacks");
+    let mut classes: Vec<PathBuf> =
+        sample.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    classes.sort();
+    let image = |index: usize| {
+        let path = classes[index % classes.len()].join(format!("{:04}.png", index / classes.len()));
+        to_input(&read_image(&path, DEFAULT_MAX_PIXELS).expect("a digit"), side)
     };
-    (0..IMAGES).map(picture).collect()
+    (0..IMAGES).map(image).collect()
 }
 
 fn logits(network: &Network, side: usize, images: &[Vec<u8>]) -> Vec<f32> {
@@ -100,7 +94,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
     ] {
         let config = NetworkConfig { backbone, stem, input_size: side, classes };
         let network = network(&config);
-        let images = images(side);
+        let images = images(side, scratch.path());
         let mut names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
         names[0] = "l'été \"1\" \\ ёлка\n".into();
         let expected = logits(&network, side, &images);
@@ -139,7 +133,7 @@ fn small_export(folder: &Path) -> PathBuf {
     let classes = ["ёлка", "l'été", "plain", "last"].map(String::from).to_vec();
     let source = ExportSource { network: network(&config), config, mean: MEAN, std: STD, classes, summary: serde_json::json!({}) };
     let path = folder.join("модель.onnx");
-    export(&source, &path, &images(16), Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+    export(&source, &path, &images(16, folder), Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
     path
 }
 
