@@ -23,7 +23,7 @@ fn text(path: &Path) -> &str {
 
 fn train<'a>(manifest: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", text(manifest), "--run", text(run), "--device", "cpu"];
-    arguments.extend(["--set", "stage1.epochs=6", "--set", "augmentation.pad_crop=1"]);
+    arguments.extend(["--set", "stage1.epochs=6", "--set", "augmentation.pad_crop=1", "--set", "augmentation.flip=false"]);
     arguments.extend(more);
     arguments
 }

@@ -123,7 +123,6 @@ fn quick() -> Settings {
         preset: Preset::Quick,
         model: ModelSettings { backbone: Backbone::ResNet20, normalisation: Normalisation::MEASURED, ..paper.model },
         stage1: Stage1Settings { epochs: 20, learning_rate: 0.05, batch_size: 64, weight_decay: 1e-3, warmup_epochs: 1, ..paper.stage1 },
-        augmentation: AugmentationSettings { pad_crop: 2, flip: false, ..paper.augmentation },
         balance: BalanceSettings {
             tau: 1.0,
             loss: ClassifierLoss::ClassBalanced,
