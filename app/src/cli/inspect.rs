@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use counterweight_core::data::{self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport, SourceKind};
+use counterweight_core::data::{
+    self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport, SourceKind, SplitCounts,
+};
 use counterweight_core::job::Job;
 
 use super::Context;
@@ -71,6 +73,19 @@ fn has_splits(report: &ScanReport) -> bool {
     report.splits.validation + report.splits.test > 0
 }
 
+/// The table's columns of counts: those of the splits that have any images.
+fn count_columns(report: &ScanReport) -> Vec<(&'static str, fn(SplitCounts) -> usize)> {
+    let mut columns: Vec<(&str, fn(SplitCounts) -> usize)> =
+        vec![(if has_splits(report) { "train" } else { "images" }, |counts| counts.train)];
+    if report.splits.validation > 0 {
+        columns.push(("validation", |counts| counts.validation));
+    }
+    if report.splits.test > 0 {
+        columns.push(("test", |counts| counts.test));
+    }
+    columns
+}
+
 /// The classes by size, the largest first; of very many only both ends.
 fn classes(report: &ScanReport, all: bool) -> String {
     const SHOWN: usize = 60;
@@ -80,8 +95,8 @@ fn classes(report: &ScanReport, all: bool) -> String {
     let largest = classes.first().map_or(0, |class| class.counts.train);
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let splits = has_splits(report);
-    table.set_header(if splits { vec!["class", "train", "validation", "test", "group", ""] } else { vec!["class", "images", "group", ""] });
+    let columns = count_columns(report);
+    table.set_header([&["class"], columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().as_slice(), &["group", ""]].concat());
     let hidden = if all || classes.len() <= SHOWN { 0..0 } else { END..classes.len() - END };
     for (row, class) in classes.iter().enumerate() {
         if hidden.contains(&row) {
@@ -90,21 +105,19 @@ fn classes(report: &ScanReport, all: bool) -> String {
             }
             continue;
         }
-        let counts = class.counts;
-        let mut cells = vec![class.name.clone(), counts.train.to_string()];
-        if splits {
-            cells.extend([counts.validation.to_string(), counts.test.to_string()]);
-        }
-        cells.extend([class.group.to_string(), bar(counts.train, largest)]);
+        let mut cells = vec![class.name.clone()];
+        cells.extend(columns.iter().map(|(_, count)| count(class.counts).to_string()));
+        cells.extend([class.group.to_string(), bar(class.counts.train, largest)]);
         table.add_row(cells);
     }
-    for column in 1..if splits { 4 } else { 2 } {
+    for column in 1..=columns.len() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    // Without lines the table still pads its left edge.
+    let lines: Vec<&str> = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n")
 }
 

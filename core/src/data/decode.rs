@@ -9,8 +9,6 @@ use std::io::{Cursor, ErrorKind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::indexed_tiff;
 use super::pixels::RgbPixels;
@@ -107,15 +105,15 @@ fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     {
         return outcome;
     }
+    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) || format == ImageFormat::WebP && !webp_is_whole(bytes) {
+        return Err(DecodeError::Truncated);
+    }
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_file_bytes(max_pixels));
     decoder.set_limits(limits).map_err(from_image)?;
-    if format == ImageFormat::Jpeg {
-        check_jpeg_end(bytes)?;
-    }
     let mode = mode(bytes, format, decoder.original_color_type());
     // Metadata that cannot be read says nothing about the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -152,6 +150,9 @@ fn unknown(bytes: &[u8]) -> DecodeError {
     }
     if bytes.starts_with(b"8BPS") {
         return unsupported_format("Photoshop");
+    }
+    if [b"\x89PNG\r\n\x1a\n".as_slice(), b"GIF89a", b"GIF87a", b"RIFF"].iter().any(|signature| signature.starts_with(bytes)) {
+        return DecodeError::Truncated;
     }
     let start = &bytes[..bytes.len().min(512)];
     if start.iter().all(|&byte| byte == 0) {
@@ -200,35 +201,38 @@ fn from_image(error: ImageError) -> DecodeError {
     if SHORT.iter().any(|words| lower.contains(words)) { DecodeError::Truncated } else { DecodeError::Damaged(text) }
 }
 
-/// The decoder fills what is missing of a JPEG with grey and says nothing. Where the end marker is missing, decode once more without
-/// lenience: a file that lost nothing but its marker is whole, any other is truncated.
-fn check_jpeg_end(bytes: &[u8]) -> Result<(), DecodeError> {
-    if jpeg_has_end(bytes) {
-        return Ok(());
-    }
-    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode().map(|_| ()).map_err(|_| DecodeError::Truncated)
-}
-
-/// Walks the segments of a JPEG to its end-of-image marker. Thumbnails lie inside segments, so their markers are not met.
+/// Whether a JPEG has its end-of-image marker. The decoder fills what is missing of one with grey and says nothing; Pillow, too, takes a
+/// missing marker for a truncated file.
+///
+/// Walks the segments; thumbnails lie inside them, so their markers are not met. A file whose segments lead astray but that ends in the
+/// marker is left to the decoder.
 fn jpeg_has_end(bytes: &[u8]) -> bool {
     let mut at = 2;
-    loop {
+    let found = loop {
         // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor fill.
         let marker = loop {
             match bytes.get(at..at + 2) {
-                None => return false,
-                Some(&[0xff, code]) if !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff) => break code,
+                None => break None,
+                Some(&[0xff, code]) if !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff) => break Some(code),
                 Some(_) => at += 1,
             }
         };
-        if marker == 0xd9 {
-            return true;
+        match marker {
+            None => break false,
+            Some(0xd9) => break true,
+            Some(_) => {}
         }
-        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { break false };
         at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
-    }
+    };
+    let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+    found || bytes[..bytes.len() - padding].ends_with(&[0xff, 0xd9])
+}
+
+/// Whether a WebP is as long as it says. The decoder is content with less. The byte that makes lengths even may be missing.
+fn webp_is_whole(bytes: &[u8]) -> bool {
+    let stated = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    bytes.len() as u64 + 1 >= u64::from(stated) + 8
 }
 
 fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
@@ -274,4 +278,64 @@ fn jpeg_components(bytes: &[u8]) -> Option<u8> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayAlphaImage, LumaA, Rgb, RgbImage};
+
+    fn encoded(format: ImageFormat) -> Vec<u8> {
+        let image = RgbImage::from_fn(37, 23, |x, y| Rgb([(x * 6) as u8, (y * 11) as u8, (x * y) as u8]));
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn every_format_is_known_by_its_content_and_no_part_of_a_file_passes_for_the_whole() {
+        use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+        for format in [Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP] {
+            let bytes = encoded(format);
+            let whole = decode(&bytes, 1000).unwrap();
+            assert_eq!((whole.pixels.width, whole.pixels.height, whole.pixels.data.len()), (37, 23, 37 * 23 * 3), "{format:?}");
+            assert!(matches!(decode(&bytes, 37 * 23 - 1), Err(DecodeError::TooLarge { width: 37, height: 23, .. })), "{format:?}");
+            // The last bytes of a GIF only say that nothing follows.
+            for length in (1..bytes.len() - 20).step_by(7).chain([bytes.len() - 20]) {
+                assert!(decode(&bytes[..length], 1000).is_err(), "{format:?}: {length} of {} bytes", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_jpeg_filled_up_with_zeros_is_truncated() {
+        let mut bytes = encoded(ImageFormat::Jpeg);
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0);
+        assert_eq!(decode(&bytes, 1000), Err(DecodeError::Truncated));
+        // Padding after a whole image harms nothing.
+        let mut bytes = encoded(ImageFormat::Jpeg);
+        bytes.extend([0; 100]);
+        assert!(decode(&bytes, 1000).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_image_is_told_apart() {
+        let reason = |bytes: &[u8]| decode(bytes, 1000).unwrap_err().to_string();
+        assert_eq!(reason(b""), "empty file");
+        assert_eq!(reason(b"<!DOCTYPE html><title>404</title>"), "not an image: the file holds a web page");
+        assert_eq!(reason("заметки".as_bytes()), "not an image: the file holds text");
+        assert_eq!(reason(&[0; 600]), "not an image: the file holds only zeros");
+        assert_eq!(reason(&[1, 2, 3]), "not an image");
+        assert!(reason(b"\0\0\0\x18ftypheic\0\0\0\0").contains("HEIC"));
+    }
+
+    #[test]
+    fn alpha_is_dropped_not_blended() {
+        let image = GrayAlphaImage::from_pixel(2, 2, LumaA([90, 0]));
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        let decoded = decode(&bytes.into_inner(), 1000).unwrap();
+        assert_eq!((decoded.mode, decoded.pixels.data), ("LA", vec![90; 12]));
+    }
 }

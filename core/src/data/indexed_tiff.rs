@@ -1,4 +1,4 @@
-//! TIFF files whose pixels are palette indices or greys of 2 or 4 bits, which the general decoder refuses.
+//! TIFF files whose pixels are palette indices, greys of 2 or 4 bits, or grey with alpha, which the general decoder refuses.
 //!
 //! The pixels of such a file are packed exactly as those of a grey one; only the tag that says what the numbers mean differs. So the
 //! tag is changed in a copy, the copy is decoded as grey, and the numbers are looked up here.
@@ -28,13 +28,23 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Option<Result<Decoded, De
     let directory = Directory::read(bytes)?;
     let photometric = directory.short(PHOTOMETRIC)?;
     let bits = directory.short(BITS_PER_SAMPLE).unwrap_or(1);
-    let single = directory.short(SAMPLES_PER_PIXEL).unwrap_or(1) == 1;
-    let palette = photometric == PALETTE && matches!(bits, 1 | 2 | 4 | 8);
-    let grey = matches!(photometric, WHITE_IS_ZERO | BLACK_IS_ZERO) && matches!(bits, 2 | 4);
-    (single && (palette || grey)).then(|| decode_packed(bytes, &directory, photometric, bits, max_pixels))
+    let samples = usize::from(directory.short(SAMPLES_PER_PIXEL).unwrap_or(1));
+    let palette = photometric == PALETTE && samples == 1 && matches!(bits, 1 | 2 | 4 | 8);
+    let is_grey = matches!(photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
+    let grey = is_grey && (samples == 1 && matches!(bits, 2 | 4) || samples == 2 && bits == 8);
+    (palette || grey).then(|| decode_packed(bytes, &directory, Packing { photometric, bits, samples }, max_pixels))
 }
 
-fn decode_packed(bytes: &[u8], directory: &Directory<'_>, photometric: u16, bits: u16, max_pixels: u64) -> Result<Decoded, DecodeError> {
+/// How a file says that its pixels are stored.
+struct Packing {
+    photometric: u16,
+    bits: u16,
+    /// Numbers a pixel; only the first is used, so that alpha is dropped.
+    samples: usize,
+}
+
+fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_pixels: u64) -> Result<Decoded, DecodeError> {
+    let Packing { photometric, bits, samples } = packing;
     let levels = 1usize << bits;
     let colors: Vec<[u8; 3]> = if photometric == PALETTE {
         let map = directory.shorts(COLOR_MAP).filter(|map| map.len() >= 3 * levels);
@@ -56,12 +66,12 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, photometric: u16, bits
     let DecodingResult::U8(packed) = decoder.read_image().map_err(from_tiff)? else {
         return Err(DecodeError::Damaged("its samples are not of the size it states".into()));
     };
-    let row_bytes = (width as usize * usize::from(bits)).div_ceil(8);
+    let row_bytes = (width as usize * samples * usize::from(bits)).div_ceil(8);
     let per_byte = 8 / usize::from(bits);
     let mask = (levels - 1) as u8;
     let mut data = Vec::with_capacity(width as usize * height as usize * 3);
     for row in packed.chunks_exact(row_bytes).take(height as usize) {
-        for x in 0..width as usize {
+        for x in (0..width as usize).map(|x| x * samples) {
             let shift = 8 - usize::from(bits) * (x % per_byte + 1);
             data.extend_from_slice(&colors[usize::from(row[x / per_byte] >> shift & mask)]);
         }
@@ -74,6 +84,7 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, photometric: u16, bits
     let (width, height) = image.dimensions();
     let mode = match (photometric, bits) {
         (PALETTE, _) => "P",
+        _ if samples == 2 => "LA",
         (_, 2) => "L2",
         _ => "L4",
     };
@@ -148,5 +159,65 @@ impl<'a> Directory<'a> {
         if let Some(place) = place {
             place.copy_from_slice(&if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An uncompressed TIFF of one strip: the tags given, the pixels, and the palette if there is one.
+    fn tiff(width: u16, height: u16, tags: &[(u16, u16)], pixels: &[u8], palette: &[u16]) -> Vec<u8> {
+        let strip = |at: u32| vec![(273u16, 4u16, 1u32, at), (279, 4, 1, pixels.len() as u32)];
+        let mut entries: Vec<(u16, u16, u32, u32)> = vec![(256, 3, 1, width.into()), (257, 3, 1, height.into()), (259, 3, 1, 1)];
+        entries.extend(tags.iter().map(|&(tag, value)| (tag, 3, 1, u32::from(value))));
+        let count = entries.len() + 2 + usize::from(!palette.is_empty());
+        let data = 8 + 2 + 12 * count as u32 + 4;
+        entries.extend(strip(data));
+        if !palette.is_empty() {
+            entries.push((COLOR_MAP, 3, palette.len() as u32, data + pixels.len() as u32));
+        }
+        entries.sort_unstable();
+        let mut out = b"II*\0\x08\0\0\0".to_vec();
+        out.extend((count as u16).to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            out.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+            out.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        out.extend([0; 4]);
+        out.extend(pixels);
+        out.extend(palette.iter().flat_map(|value| value.to_le_bytes()));
+        out
+    }
+
+    fn decoded(bytes: &[u8]) -> Decoded {
+        decode(bytes, 100).unwrap().unwrap()
+    }
+
+    #[test]
+    fn indices_are_looked_up_in_the_palette() {
+        let palette: Vec<u16> = [[0u16, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 230]].concat().iter().map(|v| v << 8).collect();
+        // Two rows of three pixels of two bits: 0 1 2 and 3 3 0.
+        let bytes = tiff(3, 2, &[(BITS_PER_SAMPLE, 2), (PHOTOMETRIC, PALETTE)], &[0b0001_1000, 0b1111_0000], &palette);
+        let image = decoded(&bytes);
+        assert_eq!(image.mode, "P");
+        let pixels: Vec<&[u8]> = image.pixels.data.chunks(3).collect();
+        assert_eq!(pixels, [[0, 100, 200], [10, 110, 210], [20, 120, 220], [30, 130, 230], [30, 130, 230], [0, 100, 200]]);
+        // A palette that ends early names itself.
+        assert!(decode(&bytes[..bytes.len() - 4], 100).unwrap().unwrap_err().to_string().contains("palette"));
+        assert!(matches!(decode(&bytes, 5), Some(Err(DecodeError::TooLarge { .. }))));
+    }
+
+    #[test]
+    fn greys_are_scaled_turned_and_freed_of_alpha() {
+        let white = decoded(&tiff(2, 1, &[(BITS_PER_SAMPLE, 4), (PHOTOMETRIC, WHITE_IS_ZERO)], &[0x0f], &[]));
+        assert_eq!((white.mode, white.pixels.data), ("L4", vec![255, 255, 255, 0, 0, 0]));
+        let tags = [(BITS_PER_SAMPLE, 4), (PHOTOMETRIC, BLACK_IS_ZERO), (ORIENTATION, 6)];
+        let turned = decoded(&tiff(2, 1, &tags, &[0x3c], &[]));
+        assert_eq!((turned.pixels.width, turned.pixels.height, turned.pixels.data), (1, 2, vec![51, 51, 51, 204, 204, 204]));
+        let file = tiff(1, 1, &[(BITS_PER_SAMPLE, 8), (PHOTOMETRIC, PALETTE)], &[7], &[]);
+        assert!(decode(&file, 100).unwrap().is_err());
+        let rgb = tiff(1, 1, &[(BITS_PER_SAMPLE, 8), (PHOTOMETRIC, 2), (SAMPLES_PER_PIXEL, 3)], &[1, 2, 3], &[]);
+        assert!(decode(&rgb, 100).is_none());
     }
 }

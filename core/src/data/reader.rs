@@ -80,3 +80,41 @@ impl PixelSource for ImageReader {
         Ok(ImageReader::read(self, location)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Control, Silent};
+
+    #[test]
+    fn records_become_interleaved_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        // Two records of CIFAR-10: a label, then three planes; the second one's planes count up from their own start.
+        let plane = |start: usize| (0..1024).map(move |i| ((start + i) % 256) as u8);
+        let second: Vec<u8> = [1u8].into_iter().chain(plane(0)).chain(plane(50)).chain(plane(100)).collect();
+        std::fs::write(folder.path().join("test_batch.bin"), [vec![0; 3073], second].concat()).unwrap();
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let reader = ImageReader::open(folder.path(), SourceKind::Cifar10, job).unwrap();
+        let at = |index| Location::Record { file: "test_batch.bin".into(), index };
+        let image = reader.read(&at(1)).unwrap();
+        assert_eq!((image.width, image.height, image.data.len()), (32, 32, 3072));
+        assert_eq!(image.data[..6], [0, 50, 100, 1, 51, 101]);
+        // The first pixel of the second row.
+        assert_eq!(image.data[96..99], [32, 82, 132]);
+        assert!(reader.read(&at(2)).unwrap_err().to_string().contains("no record 2"));
+        assert!(reader.read(&Location::Record { file: "other".into(), index: 0 }).is_err());
+        assert!(ImageReader::open(folder.path(), SourceKind::Cifar100, job).is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "text").unwrap();
+        let control = Control::new();
+        let reader = ImageReader::open(folder.path(), SourceKind::Folder, Job::new(&control, &Silent)).unwrap();
+        let error = reader.read(&Location::File("a.png".into())).unwrap_err().to_string();
+        assert!(error.contains("a.png") && error.contains("not an image"), "{error}");
+        assert!(reader.read(&Location::File("absent.png".into())).is_err());
+    }
+}
