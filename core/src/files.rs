@@ -1,7 +1,16 @@
 //! Writing files so that a reader never sees half of one.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
+
+const PREFIX: &str = ".counterweight-";
+const SUFFIX: &str = ".tmp";
+
+/// Whether a file of that name is one of [`write_atomically`]'s that has not got its name yet.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+}
 
 /// Writes a file by way of a temporary one beside it and a rename, so that `path` holds either what it held before or all of the new
 /// content. Missing parent folders are made.
@@ -27,7 +36,7 @@ pub fn write_if<T, E: From<io::Error>>(
     };
     std::fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".counterweight-").suffix(".tmp");
+    builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
     {
         // A temporary file is private by default; what replaces it should be as readable as any file the person makes.

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::data::Dataset;
 use crate::error::{Result, RunError};
-use crate::files::write_atomically;
+use crate::files::{is_temporary, write_atomically};
 use crate::job::EpochRecord;
 use crate::settings::Settings;
 use crate::train::Checkpoint;
@@ -103,13 +103,27 @@ impl Run {
         let path = self.folder.join(LOCK);
         let file = File::create(&path).map_err(|e| RunError::file(&path, e))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
+            Ok(()) => {
+                self.remove_leftovers();
+                Ok(RunLock { _file: file })
+            }
             Err(std::fs::TryLockError::WouldBlock) => {
                 let reason = "another program is working on this run".into();
                 Err(RunError::Folder { path: self.folder.clone(), reason }.into())
             }
             // Some network file systems have no locks; training there is still better than not training.
             Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+        }
+    }
+
+    /// Removes what a killed program had not finished writing. Only the holder of the lock may.
+    fn remove_leftovers(&self) {
+        for part in ["", "checkpoints", "features", "results"] {
+            let Ok(entries) = std::fs::read_dir(self.folder.join(part)) else { continue };
+            for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
+                // Nothing depends on it; it only takes room.
+                drop(std::fs::remove_file(entry.path()));
+            }
         }
     }
 

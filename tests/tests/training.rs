@@ -131,8 +131,9 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
     }
     let norms = |run: &Path| std::fs::read(run.join("norms.csv")).unwrap();
     assert_eq!(norms(&whole), norms(&killed));
-    let leftovers: Vec<_> = std::fs::read_dir(killed.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(leftovers.len() >= 2, "{leftovers:?}");
+    let left = |folder: &Path| -> Vec<_> { std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect() };
+    let half_written: Vec<_> = [left(&killed), left(&killed.join("checkpoints"))].concat();
+    assert!(half_written.iter().all(|name| !counterweight_core::files::is_temporary(name)), "{half_written:?}");
 }
 
 #[cfg(unix)]
@@ -219,4 +220,11 @@ fn wrong_usage_is_explained() {
     fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);
     fails(&["predict", "none.onnx", "a.png"], 1, &["none.onnx"]);
     fails(&["frobnicate"], 2, &[]);
+    let manifest = dataset(folder.path());
+    counterweight_json(&train(&manifest, Path::new(run), &["--set", "stage1.epochs=1"]));
+    fails(&["balance", run, "--set", "stage1.epochs=3"], 2, &["trained already"]);
+    fails(&["balance", run, "--balancer", "magic"], 2, &["balance.balancers"]);
+    fails(&["balance", run, "--tuned"], 1, &["counterweight tune"]);
+    fails(&["train", text(&manifest), "--run", run], 1, &["already holds a run"]);
+    fails(&["train", "--run", run, "--resume", "--set", "seed=9"], 1, &["other settings"]);
 }

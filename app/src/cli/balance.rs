@@ -39,9 +39,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if !arguments.balancers.is_empty() {
         settings.set("balance.balancers", &arguments.balancers.join(","))?;
     }
-    arguments.set.apply(&mut settings)?;
+    arguments.set.apply_to_trained(&mut settings)?;
     let (device, _) = device::open(arguments.device.device)?;
-    let report = pipeline::balance(&mut run, &settings.balance, &device, Job::new(&context.control, &context.console))?;
+    let report = pipeline::balance(&mut run, &settings, &device, Job::new(&context.control, &context.console))?;
     context.console.result(&report, || {
         format!("{}\nnext: counterweight export {} --out model.onnx", tables::balance(&report).trim_end(), quoted(&arguments.run))
     })

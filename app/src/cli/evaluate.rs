@@ -9,7 +9,7 @@ use counterweight_core::job::Job;
 use counterweight_core::pipeline;
 use counterweight_core::run::Run;
 
-use super::options::DeviceOption;
+use super::options::{DeviceOption, SetOption};
 use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,8 @@ pub struct Arguments {
     #[arg(long)]
     classes: bool,
     #[command(flatten)]
+    set: SetOption,
+    #[command(flatten)]
     device: DeviceOption,
 }
 
@@ -36,8 +38,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, &context.console);
-    let flip = arguments.flip || run.settings().evaluation.flip;
-    let result = pipeline::evaluate(&run, arguments.checkpoint.as_deref(), arguments.split, flip, &device, job)?;
+    let mut settings = run.settings().clone();
+    arguments.set.apply_to_trained(&mut settings)?;
+    settings.evaluation.flip |= arguments.flip;
+    let result = pipeline::evaluate(&run, arguments.checkpoint.as_deref(), arguments.split, &settings.evaluation, &device, job)?;
     context.console.result(&result, || {
         let mut text = tables::evaluation(&result);
         if arguments.classes {

@@ -22,6 +22,24 @@ pub struct SetOption {
 }
 
 impl SetOption {
+    /// Applies the changes to the settings of a run that is trained already, of which only these sections can still be changed.
+    ///
+    /// # Errors
+    /// As [`SetOption::apply`], and a change to another section.
+    pub fn apply_to_trained(&self, settings: &mut Settings) -> Result<()> {
+        let trained = settings.clone();
+        self.apply(settings)?;
+        let same = Settings { balance: settings.balance.clone(), evaluation: settings.evaluation.clone(), ..trained };
+        if *settings != same {
+            let error = SettingsError::Value {
+                key: self.set.join(" "),
+                reason: "the run is trained already; only balance.… and evaluation.… can still be changed".into(),
+            };
+            return Err(counterweight_core::Error::from(error).into());
+        }
+        Ok(())
+    }
+
     /// Applies the changes in the order they were given.
     ///
     /// # Errors

@@ -29,10 +29,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let run = Run::open(&arguments.run)?;
     let mut settings = run.settings().clone();
-    arguments.set.apply(&mut settings)?;
+    arguments.set.apply_to_trained(&mut settings)?;
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, &context.console);
-    let tuning = pipeline::tune(&run, &settings.balance, arguments.candidates as usize, &device, job)?;
+    let tuning = pipeline::tune(&run, &settings, arguments.candidates as usize, &device, job)?;
     context
         .console
         .result(&tuning, || format!("{}\nnext: counterweight balance {} --tuned", tables::tuning(&tuning), quoted(&arguments.run)))

@@ -36,21 +36,21 @@ pub struct BalanceReport {
     pub notes: Vec<String>,
 }
 
-/// Balances stage 1's classifier as `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
+/// Balances stage 1's classifier as the sections `balance` and `evaluation` of `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
 ///
 /// # Errors
 /// An untrained run, a loss that diverges, unreadable images, [`crate::Error::Stopped`].
-pub fn balance(run: &mut Run, settings: &BalanceSettings, device: &Device, job: Job<'_>) -> Result<BalanceReport> {
+pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>) -> Result<BalanceReport> {
+    let Settings { balance: settings, evaluation, .. } = settings;
     let _lock = run.lock()?;
     let name = run.stage1_checkpoint();
     let start = run.checkpoint(name)?;
     let split = reporting_split(run)?;
-    let flip = run.settings().evaluation.flip;
-    let before = evaluate_checkpoint(run, name, &start, split, flip, device, job)?;
+    let before = evaluate_checkpoint(run, name, &start, split, evaluation, device, job)?;
     run.rewind(1, usize::MAX)?;
 
     let classifier = classifier_of(&start)?;
-    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let thresholds = GroupThresholds::from(evaluation);
     let trains = settings.balancers.iter().any(|b| matches!(b, Balancer::Stage2 | Balancer::WeightDecay));
     let (balanced, network_weights) = if trains && settings.features == FeatureSource::Network {
         let side = start.config.input_size;
@@ -104,7 +104,7 @@ pub fn balance(run: &mut Run, settings: &BalanceSettings, device: &Device, job: 
     }
     result.velocities.clear();
     result.save(&run.checkpoint_path("balanced"))?;
-    let after = evaluate_checkpoint(run, "balanced", &result, split, flip, device, job)?;
+    let after = evaluate_checkpoint(run, "balanced", &result, split, evaluation, device, job)?;
     let report = BalanceReport { after, before, settings: settings.clone(), norms_before, norms_after, radius, notes };
     run.write_result("balance", &report)?;
     Ok(report)

@@ -55,8 +55,8 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let request = TrainRequest { dataset: Some(&manifest), run: &folder, settings: Some(settings()), resume: true };
     train(&request, device, device_name, job)?;
     let mut run = Run::open(&folder)?;
-    let balance_settings = run.settings().balance.clone();
-    let balance = balance(&mut run, &balance_settings, device, job)?;
+    let settings = run.settings().clone();
+    let balance = balance(&mut run, &settings, device, job)?;
     let model = out.join("model.onnx");
     let export = export(&run, None, &model, job)?;
     Ok(DemoReport { model, dataset: manifest, run: folder, example, train_counts, balance, export })

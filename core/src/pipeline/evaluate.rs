@@ -9,6 +9,7 @@ use crate::error::{Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::Job;
 use crate::run::Run;
+use crate::settings::EvaluationSettings;
 use crate::train::{Checkpoint, classifier_of};
 
 /// An evaluation with what was evaluated.
@@ -41,7 +42,7 @@ pub fn evaluate(
     run: &Run,
     checkpoint: Option<&str>,
     split: Option<Split>,
-    flip: bool,
+    settings: &EvaluationSettings,
     device: &Device,
     job: Job<'_>,
 ) -> Result<RunEvaluation> {
@@ -51,8 +52,8 @@ pub fn evaluate(
         Some(split) => split,
         None => reporting_split(run)?,
     };
-    let result = evaluate_checkpoint(run, name, &checkpoint, split, flip, device, job)?;
-    let suffix = if flip { "-flip" } else { "" };
+    let result = evaluate_checkpoint(run, name, &checkpoint, split, settings, device, job)?;
+    let suffix = if settings.flip { "-flip" } else { "" };
     run.write_result(&format!("{name}-{split}{suffix}"), &result)?;
     Ok(result)
 }
@@ -73,16 +74,16 @@ pub(super) fn evaluate_checkpoint(
     name: &str,
     checkpoint: &Checkpoint,
     split: Split,
-    flip: bool,
+    settings: &EvaluationSettings,
     device: &Device,
     job: Job<'_>,
 ) -> Result<RunEvaluation> {
     if run.dataset().split(split).is_empty() {
         return Err(TrainError::Request(format!("the dataset has no {split} split")).into());
     }
-    let features = Features::new(run, checkpoint, device).of(split, flip, job)?;
+    let features = Features::new(run, checkpoint, device).of(split, settings.flip, job)?;
     let logits = classifier_of(checkpoint)?.logits(&features.features)?;
-    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let thresholds = GroupThresholds::from(settings);
     let evaluation = eval::evaluate(&logits, &features.labels, &checkpoint.classes, &checkpoint.train_counts, thresholds)?;
     Ok(RunEvaluation {
         checkpoint: name.to_string(),
@@ -90,7 +91,7 @@ pub(super) fn evaluate_checkpoint(
         epoch: checkpoint.progress.epoch,
         balancers: checkpoint.balancers.clone(),
         split,
-        flip,
+        flip: settings.flip,
         evaluation,
     })
 }

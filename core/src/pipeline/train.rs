@@ -47,8 +47,8 @@ pub fn train(request: &TrainRequest<'_>, device: &Device, device_name: &str, job
     train::train(&mut run, device, job)?;
     let evaluation = match reporting_split(&run) {
         Ok(split) => {
-            let flip = run.settings().evaluation.flip;
-            Some(evaluate(&run, Some(run.stage1_checkpoint()), Some(split), flip, device, job)?)
+            let settings = &run.settings().evaluation;
+            Some(evaluate(&run, Some(run.stage1_checkpoint()), Some(split), settings, device, job)?)
         }
         Err(_) => {
             job.warn("the dataset has neither a test nor a validation split, so nothing was evaluated");

@@ -10,7 +10,7 @@ use crate::error::{Result, TrainError};
 use crate::eval::GroupThresholds;
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::BalanceSettings;
+use crate::settings::Settings;
 use crate::train::classifier_of;
 
 /// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on validation, and stores the results `tune`
@@ -18,15 +18,16 @@ use crate::train::classifier_of;
 ///
 /// # Errors
 /// An untrained run, a dataset without a validation split, unreadable images, [`crate::Error::Stopped`].
-pub fn tune(run: &Run, settings: &BalanceSettings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
+pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
     let _lock = run.lock()?;
+    let Settings { balance: settings, evaluation, .. } = settings;
     if run.dataset().split(Split::Validation).is_empty() {
         let reason = "tuning needs a validation split, and this dataset has none; build it with --validation 0.1 and train on that";
         return Err(TrainError::Request(reason.into()).into());
     }
     let start = run.checkpoint(run.stage1_checkpoint())?;
     let classifier = classifier_of(&start)?;
-    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let thresholds = GroupThresholds::from(evaluation);
     let features = Features::new(run, &start, device);
     let train = training_features(&features, settings.augmented_views, job)?;
     let validation = features.of(Split::Validation, false, job)?;
