@@ -1,12 +1,14 @@
 //! The last defence against code that is not ours: turning its panics into errors, without a word on standard error.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many calls of [`caught`] are running, on any thread.
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many calls of [`caught`] this thread is in. Other threads' panics are none of its business and are reported as ever.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Runs what may panic inside a driver or a parser and turns a panic into its message.
 ///
@@ -14,9 +16,9 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 /// What `work` returns, or the panic's message.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     install();
-    RUNNING.fetch_add(1, Ordering::SeqCst);
+    RUNNING.set(RUNNING.get() + 1);
     let outcome = catch_unwind(AssertUnwindSafe(work));
-    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    RUNNING.set(RUNNING.get() - 1);
     outcome.unwrap_or_else(|panic| Err(message(panic.as_ref())))
 }
 
@@ -26,7 +28,7 @@ fn install() {
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if RUNNING.load(Ordering::SeqCst) == 0 {
+            if RUNNING.get() == 0 {
                 previous(info);
             }
         }));

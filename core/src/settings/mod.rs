@@ -196,7 +196,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Every key, dotted, in file order.
+    /// Every key, dotted, sorted.
     pub fn keys() -> Vec<String> {
         overrides::keys(&Settings::preset(Preset::Quick))
     }
@@ -226,7 +226,7 @@ impl Settings {
         check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above")?;
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1")?;
         check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1")?;
-        check(s.warmup_epochs < s.epochs || s.warmup_epochs == 0, "stage1.warmup_epochs", "must be below stage1.epochs")?;
+        check(s.warmup_epochs <= s.epochs, "stage1.warmup_epochs", "must be at most stage1.epochs")?;
         let a = &self.augmentation;
         check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64")?;
         check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1")?;

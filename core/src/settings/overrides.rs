@@ -137,7 +137,7 @@ mod tests {
         let before = s.clone();
         let text = |r: crate::Result<()>| r.unwrap_err().to_string();
         assert!(text(s.set("learning_rat", "1")).contains("did you mean"));
-        assert!(text(s.set("epochs", "1")).contains("stage1.epochs, balance.epochs"));
+        assert!(text(s.set("epochs", "1")).contains("balance.epochs, stage1.epochs"));
         assert!(text(s.set("stage1.epochs", "many")).contains("stage1.epochs"));
         assert!(text(s.set("stage1.epochs", "0")).contains("at least 1"));
         assert!(text(s.set("stage1.learning_rate", "nan")).contains("above 0"));
