@@ -166,6 +166,9 @@ impl Checkpoint {
                 velocities.push(tensor(name));
             }
         }
+        // The file's own index has no order.
+        weights.sort_by(|a, b| a.name.cmp(&b.name));
+        velocities.sort_by(|a, b| a.name.cmp(&b.name));
         let Metadata { config, mean, std, classes, train_counts, seed, progress, balancers, .. } = metadata;
         Ok(Self { source: path.to_path_buf(), config, mean, std, classes, train_counts, seed, progress, balancers, weights, velocities })
     }
