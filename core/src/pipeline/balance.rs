@@ -14,7 +14,7 @@ use crate::job::Job;
 use crate::model::{Mode, Network, weights};
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, Balancer, FeatureSource, Settings};
-use crate::train::{Checkpoint, Normalizer, classifier_of, host, network_of};
+use crate::train::{Checkpoint, Normaliser, classifier_of, host, network_of};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         let side = start.config.input_size;
         let mut batches = NetworkBatches {
             network: network_of(&start, &device.clone().without_autodiff())?.valid(),
-            normalizer: Normalizer::new(start.mean, start.std),
+            normaliser: Normaliser::new(start.mean, start.std),
             images: Images::open(run.dataset(), Split::Train, side, DEFAULT_BUDGET, job)?,
             augmentation: unmixed(run.settings(), start.mean),
             batch_size: settings.batch_size,
@@ -147,7 +147,7 @@ pub(super) fn unmixed(settings: &Settings, mean: [f32; 3]) -> Augmentation {
 /// statistics keep moving while only the classifier learns.
 struct NetworkBatches {
     network: Network,
-    normalizer: Normalizer,
+    normaliser: Normaliser,
     images: Images,
     augmentation: Augmentation,
     batch_size: usize,
@@ -164,7 +164,7 @@ impl FeatureBatches for NetworkBatches {
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
         for batch in self.images.train_batches(&self.augmentation, plan) {
             let batch = batch?;
-            let input = self.normalizer.tensor(&batch.images, self.side, &self.device);
+            let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
             let features = host(self.network.features(input, Mode::Train))?;
             step(&features, &batch.labels)?;
         }

@@ -12,7 +12,7 @@ use crate::job::Job;
 use crate::model::{Mode, Network, NetworkConfig};
 use crate::random;
 use crate::settings::Backbone;
-use crate::train::{Normalizer, Sgd, cross_entropy, host};
+use crate::train::{Normaliser, Sgd, cross_entropy, host};
 
 /// Steps before the timed ones: the first compile kernels and fill caches.
 const WARM_UP: usize = 3;
@@ -62,7 +62,7 @@ pub fn bench(request: &BenchRequest, device: &Device, device_name: &str, job: Jo
     let stem = NetworkConfig::stem_for(input_size);
     let mut network = Network::new(&NetworkConfig { backbone, stem, input_size, classes }, 0, &device);
     let mut optimizer = Sgd::new(0.9, 5e-3);
-    let normalizer = Normalizer::new([0.5; 3], [0.25; 3]);
+    let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
     let mut images = vec![0; batch_size * 3 * input_size * input_size];
     random::stream(0, "bench", &[]).fill_bytes(&mut images);
     let labels = (0..batch_size).map(|sample| (sample % classes) as u32).collect();
@@ -73,7 +73,7 @@ pub fn bench(request: &BenchRequest, device: &Device, device_name: &str, job: Jo
     for step in 0..WARM_UP + steps {
         job.check()?;
         let started = Instant::now();
-        let input = normalizer.tensor(&batch.images, input_size, &device);
+        let input = normaliser.tensor(&batch.images, input_size, &device);
         let loss = cross_entropy(network.forward(input, Mode::Train), &batch, 0.0);
         let gradients = loss.backward();
         network = optimizer.step(network, gradients, 1e-3);

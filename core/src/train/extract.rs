@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use super::checkpoint::Checkpoint;
-use super::input::Normalizer;
+use super::input::Normaliser;
 use crate::balance::{Classifier, FeatureSet};
 use crate::data::{Batch, Images};
 use crate::error::{Result, RunError, TrainError};
@@ -17,15 +17,15 @@ const BATCH: usize = 128;
 /// A network ready to compute features.
 pub struct Extractor {
     network: Network,
-    normalizer: Normalizer,
+    normaliser: Normaliser,
     side: usize,
     device: Device,
 }
 
 impl Extractor {
     /// From a network in training or not; its weights are copied.
-    pub fn new(network: &Network, normalizer: Normalizer, side: usize, device: &Device) -> Self {
-        Self { network: network.valid(), normalizer, side, device: device.clone().without_autodiff() }
+    pub fn new(network: &Network, normaliser: Normaliser, side: usize, device: &Device) -> Self {
+        Self { network: network.valid(), normaliser, side, device: device.clone().without_autodiff() }
     }
 
     /// From a checkpoint.
@@ -34,7 +34,7 @@ impl Extractor {
     /// [`RunError::Mismatch`] naming the tensor that is missing or has another shape.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
         let network = network_of(checkpoint, &device.clone().without_autodiff())?;
-        Ok(Self::new(&network, Normalizer::new(checkpoint.mean, checkpoint.std), checkpoint.config.input_size, device))
+        Ok(Self::new(&network, Normaliser::new(checkpoint.mean, checkpoint.std), checkpoint.config.input_size, device))
     }
 
     /// Features of every image, in order. With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
@@ -65,7 +65,7 @@ impl Extractor {
         for batch in batches {
             job.check()?;
             let batch = batch?;
-            let input = self.normalizer.tensor(&batch.images, self.side, &self.device);
+            let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
             let features = self.network.features(input, Mode::Evaluate);
             set.dim = features.dims()[1];
             set.features.extend(host(features)?);

@@ -4,11 +4,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 /// Turns planar RGB bytes into normalised tensors: (x / 255 − mean) / std per channel.
 #[derive(Clone, Debug)]
-pub struct Normalizer {
+pub struct Normaliser {
     table: [[f32; 256]; 3],
 }
 
-impl Normalizer {
+impl Normaliser {
     /// For the given per-channel mean and standard deviation, in 0..1.
     pub fn new(mean: [f32; 3], std: [f32; 3]) -> Self {
         let row = |channel: usize| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / std[channel]);
@@ -33,8 +33,8 @@ mod tests {
 
     #[test]
     fn each_channel_is_normalised_with_its_own_numbers() {
-        let normalizer = Normalizer::new([0.0, 0.5, 1.0], [1.0, 0.5, 2.0]);
-        let tensor = normalizer.tensor(&[0, 255, 0, 255, 0, 255], 1, &Device::flex());
+        let normaliser = Normaliser::new([0.0, 0.5, 1.0], [1.0, 0.5, 2.0]);
+        let tensor = normaliser.tensor(&[0, 255, 0, 255, 0, 255], 1, &Device::flex());
         assert_eq!(tensor.dims(), [2, 3, 1, 1]);
         assert_eq!(tensor.into_data().try_into_vec::<f32>().unwrap(), [0.0, 1.0, -0.5, 1.0, -1.0, 0.0]);
     }

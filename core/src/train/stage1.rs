@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::checkpoint::{Best, Checkpoint, Progress};
 use super::extract::{Extractor, classifier_of, host, network_of};
-use super::input::Normalizer;
+use super::input::Normaliser;
 use super::loss::cross_entropy;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
@@ -47,6 +47,7 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
         return run.checkpoint(run.stage1_checkpoint());
     }
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
+    job.phase("stage 1", Some(trainer.steps_left()), "steps");
     while trainer.state.progress.epoch < settings.stage1.epochs {
         match trainer.epoch(run) {
             Err(Error::Stopped) => {
@@ -66,7 +67,7 @@ struct Trainer<'a> {
     device: Device,
     images: Images,
     validation: Option<Images>,
-    normalizer: Normalizer,
+    normaliser: Normaliser,
     network: Network,
     optimizer: Sgd,
     /// Everything a checkpoint holds besides tensors.
@@ -74,6 +75,8 @@ struct Trainer<'a> {
     pending: Vec<Pending>,
     thresholds: GroupThresholds,
     saved: Instant,
+    /// Steps since this program began.
+    done: u64,
 }
 
 /// A step whose numbers have not been read from the device yet.
@@ -120,18 +123,22 @@ impl<'a> Trainer<'a> {
             device,
             images,
             validation,
-            normalizer: Normalizer::new(state.mean, state.std),
+            normaliser: Normaliser::new(state.mean, state.std),
             network,
             optimizer,
             state,
             pending: Vec::new(),
             thresholds: GroupThresholds::from(&settings.evaluation),
             saved: Instant::now(),
+            done: 0,
         })
     }
 
-    fn steps_per_epoch(&self) -> usize {
-        self.images.steps(self.settings.stage1.batch_size)
+    /// Steps from here to the end of stage 1.
+    fn steps_left(&self) -> u64 {
+        let s = &self.settings.stage1;
+        let progress = &self.state.progress;
+        (self.images.steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -139,8 +146,6 @@ impl<'a> Trainer<'a> {
         let s = &self.settings.stage1;
         let epoch = self.state.progress.epoch;
         run.rewind(1, epoch)?;
-        let steps = self.steps_per_epoch();
-        self.job.phase(format!("stage 1, epoch {} of {}", epoch + 1, s.epochs), Some(steps as u64), "steps");
         let rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
         let started = Instant::now();
         let seen_before = self.state.progress.seen;
@@ -153,7 +158,8 @@ impl<'a> Trainer<'a> {
             if self.pending.len() >= READ_EVERY {
                 self.flush()?;
             }
-            self.job.progress(step as u64 + 1);
+            self.done += 1;
+            self.job.progress(self.done);
             if self.saved.elapsed() > CHECKPOINT_EVERY {
                 self.flush()?;
                 self.save(run, "last")?;
@@ -202,7 +208,7 @@ impl<'a> Trainer<'a> {
 
     /// One step of SGD; its loss is read later.
     fn step(&mut self, step: usize, batch: &Batch, rate: f64) {
-        let input = self.normalizer.tensor(&batch.images, self.state.config.input_size, &self.device);
+        let input = self.normaliser.tensor(&batch.images, self.state.config.input_size, &self.device);
         let logits = self.network.forward(input, Mode::Train);
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
         let samples = labels.len();
@@ -239,7 +245,7 @@ impl<'a> Trainer<'a> {
 
     fn validate(&self, images: &Images) -> Result<Evaluation> {
         let side = self.state.config.input_size;
-        let extractor = Extractor::new(&self.network, self.normalizer.clone(), side, &self.device);
+        let extractor = Extractor::new(&self.network, self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
         let features = extractor.features(images, self.settings.evaluation.flip, quiet)?;
