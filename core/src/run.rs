@@ -348,3 +348,92 @@ fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
         Err(error) => Err(RunError::file(path, error).into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::SourceKind;
+    use crate::settings::Preset;
+
+    fn dataset() -> Dataset {
+        Dataset {
+            root: PathBuf::from("/images"),
+            kind: SourceKind::Folder,
+            classes: vec!["a,b".into(), "line\nbreak".into()],
+            samples: Vec::new(),
+            provenance: Default::default(),
+        }
+    }
+
+    fn record(stage: u8, epoch: usize) -> EpochRecord {
+        EpochRecord {
+            stage,
+            epoch,
+            epochs: 3,
+            learning_rate: 0.1,
+            train_loss: 1.5,
+            train_accuracy: 0.5,
+            validation_loss: None,
+            validation_top1: None,
+            validation_balanced: Some(0.25),
+            validation_many: None,
+            validation_medium: None,
+            validation_few: None,
+            norms: vec![epoch as f32, 2.5],
+            images_per_s: 10.0,
+            seconds: 1.0,
+        }
+    }
+
+    fn norms(folder: &Path) -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(folder.join(NORMS)).unwrap();
+        reader.records().map(|line| line.unwrap().iter().map(str::to_string).collect()).collect()
+    }
+
+    #[test]
+    fn a_rewound_log_forgets_what_will_be_done_again_and_torn_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("run");
+        let mut run = Run::create(&folder, Settings::preset(Preset::Quick), dataset()).unwrap();
+        for (stage, epoch) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+            run.record(record(stage, epoch)).unwrap();
+        }
+        let whole = norms(&folder);
+        assert_eq!(whole.len(), 5);
+        assert_eq!(whole[0], ["stage", "epoch", "a,b", "line\nbreak"]);
+        std::fs::OpenOptions::new().append(true).open(folder.join(NORMS)).unwrap().write_all(b"1,2,0.").unwrap();
+        let mut run = Run::open(&folder).unwrap();
+        assert_eq!(run.history().len(), 4);
+        run.rewind(1, 2).unwrap();
+        assert_eq!(norms(&folder), whole[..3]);
+        let again = Run::open(&folder).unwrap();
+        assert_eq!(again.history(), run.history());
+        let places: Vec<_> = again.history().iter().map(|r| (r.stage, r.epoch)).collect();
+        assert_eq!(places, [(1, 1), (1, 2)]);
+        assert_eq!(std::fs::read_to_string(folder.join(METRICS_CSV)).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn folders_in_use_are_refused_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let create = || Run::create(&path, Settings::preset(Preset::Quick), dataset());
+        assert!(Run::open(&path).unwrap_err().to_string().contains("no such run"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("thesis.doc"), "years of work").unwrap();
+        let error = create().unwrap_err().to_string();
+        assert!(error.contains("run") && error.contains("not empty"), "{error}");
+        std::fs::remove_file(path.join("thesis.doc")).unwrap();
+        let run = create().unwrap();
+        assert!(create().unwrap_err().to_string().contains("already holds a run"));
+        let error = run.checkpoint("best").unwrap_err().to_string();
+        assert!(error.contains("train it first"), "{error}");
+
+        let held = run.lock().unwrap();
+        assert!(run.lock().unwrap_err().to_string().contains("another program"));
+        drop(held);
+        std::fs::write(path.join(".counterweight-x.tmp"), "half").unwrap();
+        let _held = run.lock().unwrap();
+        assert!(!path.join(".counterweight-x.tmp").exists());
+    }
+}

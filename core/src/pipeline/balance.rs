@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split};
@@ -12,6 +13,7 @@ use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
 use crate::model::{Mode, Network, weights};
+use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, Balancer, FeatureSource, Settings};
 use crate::train::{Checkpoint, Normaliser, classifier_of, host, network_of};
@@ -159,8 +161,8 @@ struct NetworkBatches {
 
 impl FeatureBatches for NetworkBatches {
     fn epoch(&mut self, epoch: usize, step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
-        // Another seed than stage 1's, whose first epochs had the same numbers.
-        let seed = self.seed ^ 0x5743_4732;
+        // Stage 1's epochs have the same numbers, and would draw the same order and the same crops.
+        let seed = random::stream(self.seed, "stage 2", &[]).next_u64();
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
         for batch in self.images.train_batches(&self.augmentation, plan) {
             let batch = batch?;

@@ -211,6 +211,7 @@ impl Settings {
         }
         let rate = |value: f64| value.is_finite() && value > 0.0;
         let decay = |value: f64| value.is_finite() && value >= 0.0;
+        check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds")?;
         if let Auto::Value(side) = self.model.input_size {
             check((8..=512).contains(&side), "model.input_size", "must be auto or 8..=512")?;
         }

@@ -32,3 +32,42 @@ pub fn cross_entropy(logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> 
     let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
     -(log_probabilities * targets).sum() / samples as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::balance::Loss;
+    use crate::data::Mixed;
+    use crate::settings::ClassifierLoss;
+
+    const LOGITS: [f32; 6] = [2.0, -1.0, 0.5, 0.0, 3.0, -4.0];
+
+    fn ours(labels: Vec<u32>, mixed: Option<Mixed>, smoothing: f64) -> f32 {
+        let logits = Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [2, 3]), &Device::flex());
+        let batch = Batch { images: Vec::new(), indices: vec![0, 1], labels, mixed };
+        cross_entropy(logits, &batch, smoothing).into_scalar::<f32>()
+    }
+
+    /// The loss over slices, itself compared with PyTorch's.
+    fn reference(labels: &[u32], smoothing: f64) -> f32 {
+        let loss = Loss::new(ClassifierLoss::CrossEntropy, &[1, 1, 1], 0.0, 0.0, smoothing).unwrap();
+        loss.value_and_gradient(&LOGITS, labels).unwrap().0.loss as f32
+    }
+
+    #[test]
+    fn hard_and_smoothed_labels_give_pytorchs_loss() {
+        for smoothing in [0.0, 0.1, 0.9] {
+            let (a, b) = (ours(vec![0, 2], None, smoothing), reference(&[0, 2], smoothing));
+            assert!((a - b).abs() < 1e-5, "{a} and not {b} at {smoothing}");
+        }
+    }
+
+    #[test]
+    fn mixed_labels_share_the_loss() {
+        let mixed = Some(Mixed { other_labels: vec![1, 0], lambda: 0.3 });
+        let expected = 0.3 * reference(&[0, 2], 0.2) + 0.7 * reference(&[1, 0], 0.2);
+        assert!((ours(vec![0, 2], mixed, 0.2) - expected).abs() < 1e-5);
+    }
+}

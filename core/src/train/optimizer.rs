@@ -114,3 +114,73 @@ impl ModuleMapper for Step<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::balance;
+    use crate::model::{load_weights, weights};
+
+    #[derive(Module, Debug)]
+    struct Two {
+        matrix: Param<Tensor<2>>,
+        vector: Param<Tensor<1>>,
+    }
+
+    fn two() -> Two {
+        let device = Device::flex().autodiff();
+        Two {
+            matrix: Param::from_tensor(Tensor::from_floats([[0.5, -1.0], [2.0, 0.25]], &device)),
+            vector: Param::from_tensor(Tensor::from_floats([1.0, -3.0], &device)),
+        }
+    }
+
+    /// A loss whose gradient with respect to every parameter is that parameter times `factor`.
+    fn gradients(module: &Two, factor: f64) -> Gradients {
+        let squares = module.matrix.val().powi_scalar(2).sum() + module.vector.val().powi_scalar(2).sum();
+        (squares * (factor / 2.0)).backward()
+    }
+
+    fn flat(module: &Two) -> Vec<f32> {
+        weights(module).into_iter().flat_map(|tensor| tensor.values).collect()
+    }
+
+    /// The step over slices is itself compared with PyTorch's.
+    #[test]
+    fn steps_are_those_of_the_step_over_slices() {
+        let mut module = two();
+        let mut ours = Sgd::new(0.9, 0.05);
+        let mut expected = flat(&module);
+        let mut reference = balance::Sgd::new(expected.len(), 0.9, 0.05);
+        for (factor, rate) in [(1.0, 0.1), (-0.5, 0.2), (2.0, 0.05), (0.0, 0.1), (1.0, 0.3)] {
+            let gradient: Vec<f32> = expected.iter().map(|weight| factor as f32 * weight).collect();
+            reference.step(&mut expected, &gradient, rate);
+            let gradients = gradients(&module, factor);
+            module = ours.step(module, gradients, rate);
+            for (a, b) in flat(&module).iter().zip(&expected) {
+                assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} and not {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn restored_velocities_go_on_bit_for_bit() {
+        let step = |module: Two, optimizer: &mut Sgd| {
+            let gradients = gradients(&module, 0.7);
+            optimizer.step(module, gradients, 0.1)
+        };
+        let mut whole = Sgd::new(0.9, 0.01);
+        let halfway = step(step(two(), &mut whole), &mut whole);
+        let (saved, velocities) = (weights(&halfway), whole.velocities(&halfway));
+        assert_eq!(velocities.len(), 2);
+        let mut restored = Sgd::restore(0.9, 0.01, velocities.clone());
+        let again = load_weights(two(), saved).unwrap();
+        // Velocities that have not been used yet are not lost if the run is stopped at once.
+        assert_eq!(restored.velocities(&again), velocities);
+        let (one, two) = (step(halfway, &mut whole), step(again, &mut restored));
+        assert_eq!(flat(&one), flat(&two));
+        assert_eq!(whole.velocities(&one), restored.velocities(&two));
+    }
+}
