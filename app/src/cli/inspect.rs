@@ -73,10 +73,12 @@ fn has_splits(report: &ScanReport) -> bool {
     report.splits.validation + report.splits.test > 0
 }
 
+/// A column of counts: its heading and what it shows of a class.
+type CountColumn = (&'static str, fn(SplitCounts) -> usize);
+
 /// The table's columns of counts: those of the splits that have any images.
-fn count_columns(report: &ScanReport) -> Vec<(&'static str, fn(SplitCounts) -> usize)> {
-    let mut columns: Vec<(&str, fn(SplitCounts) -> usize)> =
-        vec![(if has_splits(report) { "train" } else { "images" }, |counts| counts.train)];
+fn count_columns(report: &ScanReport) -> Vec<CountColumn> {
+    let mut columns: Vec<CountColumn> = vec![(if has_splits(report) { "train" } else { "images" }, |counts| counts.train)];
     if report.splits.validation > 0 {
         columns.push(("validation", |counts| counts.validation));
     }
