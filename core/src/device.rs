@@ -82,11 +82,10 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
     match choice {
         DeviceChoice::Cpu => Ok((Device::flex(), "cpu".into())),
         DeviceChoice::Auto => {
-            let gpu = devices().into_iter().find(|device| device.usable && device.name != "cpu");
-            match gpu.and_then(|device| device.name.parse().ok()) {
-                Some(choice) => open(choice),
-                None => open(DeviceChoice::Cpu),
-            }
+            // A GPU that is listed may still fail when it is tried; the next one, and at last the CPU, takes its place.
+            let gpus = devices().into_iter().filter(|device| device.usable && device.name != "cpu");
+            let opened = gpus.filter_map(|device| device.name.parse().ok()).find_map(|choice| open(choice).ok());
+            opened.map_or_else(|| open(DeviceChoice::Cpu), Ok)
         }
         DeviceChoice::Cuda(_) | DeviceChoice::Wgpu(_) => {
             let name = choice.to_string();

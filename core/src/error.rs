@@ -137,12 +137,13 @@ pub enum RunError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The loss turned NaN or infinite.
+    /// The loss or a weight turned NaN or infinite.
     #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}, at learning rate {learning_rate}; the last good checkpoint is kept. Try a smaller learning rate"
+        "training diverged to {loss} in epoch {epoch}, step {step}, at learning rate {learning_rate:e}{}. Try a smaller learning rate",
+        if *epoch > 1 { "; the last good checkpoint is kept" } else { "" }
     )]
     Diverged {
-        /// The loss, NaN or infinite.
+        /// The loss or weight, NaN or infinite.
         loss: f32,
         /// Epoch, from 1.
         epoch: usize,

@@ -59,9 +59,13 @@ impl Run {
         match std::fs::read_dir(folder) {
             // A run that was killed while it was being made has left its dataset and nothing of worth.
             Ok(entries) => {
-                let foreign = entries.flatten().any(|entry| entry.file_name() != DATASET && entry.file_name() != LOCK);
-                if foreign {
+                let ours = |name: &std::ffi::OsStr| name == DATASET || name == LOCK || is_temporary(name);
+                if entries.flatten().any(|entry| !ours(&entry.file_name())) {
                     return Err(taken("is not empty and holds no run; choose another folder").into());
+                }
+                let manifest = folder.join(DATASET);
+                if manifest.exists() && Dataset::load(&manifest).is_ok_and(|found| !found.same_samples(&dataset)) {
+                    return Err(taken("holds the manifest of another dataset; choose another folder").into());
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -214,6 +218,25 @@ impl Run {
         self.rewind_norms(kept)
     }
 
+    /// Removes the balanced checkpoint and everything that was found out with it: stage 1 is about to give other features.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn forget_balancing(&self) -> Result<()> {
+        let mut stale = vec![self.checkpoint_path("balanced")];
+        if let Ok(entries) = std::fs::read_dir(self.folder.join("results")) {
+            let of_balancing = |name: &str| name.starts_with("balance") || name.starts_with("tune");
+            stale.extend(entries.flatten().filter(|e| e.file_name().to_str().is_some_and(of_balancing)).map(|e| e.path()));
+        }
+        for path in stale {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(RunError::file(&path, error).into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a result as JSON under `results/`.
     ///
     /// # Errors
@@ -257,13 +280,17 @@ impl Run {
         Ok(())
     }
 
+    fn norms_header(&self) -> csv::StringRecord {
+        ["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)).collect()
+    }
+
     fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
         let path = self.folder.join(NORMS);
         let is_new = !path.exists();
         let append = || -> Result<(), csv::Error> {
             let mut csv = csv::Writer::from_writer(File::options().create(true).append(true).open(&path)?);
             if is_new {
-                csv.write_record(["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)))?;
+                csv.write_record(&self.norms_header())?;
             }
             csv.write_record([stage.to_string(), epoch.to_string()].into_iter().chain(norms.iter().map(f32::to_string)))?;
             Ok(csv.flush()?)
@@ -271,15 +298,15 @@ impl Run {
         Ok(append().map_err(|e| RunError::file(&path, e))?)
     }
 
-    /// Keeps the header and the whole lines of kept epochs; the last line may be half of one after a kill.
+    /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was being written, the header too.
     fn rewind_norms(&self, kept: impl Fn(u8, usize) -> bool) -> Result<()> {
         let path = self.folder.join(NORMS);
         if !path.exists() {
             return Ok(());
         }
         let wrong = |e: csv::Error| RunError::file(&path, e);
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(&path).map_err(wrong)?;
-        let header = reader.byte_headers().map_err(wrong)?.clone();
+        let header = self.norms_header();
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(&path).map_err(wrong)?;
         let mut lines = Vec::new();
         for line in reader.byte_records() {
             let line = line.map_err(wrong)?;
@@ -290,7 +317,8 @@ impl Run {
         }
         write_atomically(&path, |out| {
             let mut csv = csv::Writer::from_writer(out);
-            for line in std::iter::once(&header).chain(&lines) {
+            csv.write_record(&header).map_err(std::io::Error::other)?;
+            for line in &lines {
                 csv.write_byte_record(line).map_err(std::io::Error::other)?;
             }
             csv.flush()

@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if !arguments.balancers.is_empty() {
         settings.set("balance.balancers", &arguments.balancers.join(","))?;
     }
-    arguments.set.apply_to_trained(&mut settings)?;
+    arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;
     let report = pipeline::balance(&mut run, &settings, &device, Job::new(&context.control, &context.console))?;
     context.console.result(&report, || {

@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, &context.console);
     let mut settings = run.settings().clone();
-    arguments.set.apply_to_trained(&mut settings)?;
+    arguments.set.apply_to_trained(&mut settings, false)?;
     settings.evaluation.flip |= arguments.flip;
     let result = pipeline::evaluate(&run, arguments.checkpoint.as_deref(), arguments.split, &settings.evaluation, &device, job)?;
     context.console.result(&result, || {

@@ -22,36 +22,47 @@ pub struct SetOption {
 }
 
 impl SetOption {
-    /// Applies the changes to the settings of a run that is trained already, of which only these sections can still be changed.
+    /// Applies the changes to the settings of a run that is trained already, of which only `evaluation` and, where it `balances`, `balance`
+    /// can still be changed.
     ///
     /// # Errors
     /// As [`SetOption::apply`], and a change to another section.
-    pub fn apply_to_trained(&self, settings: &mut Settings) -> Result<()> {
+    pub fn apply_to_trained(&self, settings: &mut Settings, balances: bool) -> Result<()> {
         let trained = settings.clone();
         self.apply(settings)?;
-        let same = Settings { balance: settings.balance.clone(), evaluation: settings.evaluation.clone(), ..trained };
-        if *settings != same {
+        let balance = if balances { settings.balance.clone() } else { trained.balance.clone() };
+        let changeable = Settings { balance, evaluation: settings.evaluation.clone(), ..trained };
+        if *settings != changeable {
             let error = SettingsError::Value {
                 key: self.set.join(" "),
-                reason: "the run is trained already; only balance.… and evaluation.… can still be changed".into(),
+                reason: match balances {
+                    true => "the run is trained already; only balance.… and evaluation.… can still be changed".into(),
+                    false => "only evaluation.… can be changed here".into(),
+                },
             };
             return Err(counterweight_core::Error::from(error).into());
         }
         Ok(())
     }
 
-    /// Applies the changes in the order they were given.
+    /// Applies the changes together.
     ///
     /// # Errors
     /// A change without `=`, an unknown key, a value out of range.
     pub fn apply(&self, settings: &mut Settings) -> Result<()> {
+        let wrong = |key: &str, reason: &str| {
+            let error = SettingsError::Value { key: key.to_string(), reason: reason.into() };
+            counterweight_core::Error::from(error)
+        };
+        let mut changes = Vec::new();
         for change in &self.set {
-            let Some((key, value)) = change.split_once('=') else {
-                let error = SettingsError::Value { key: change.clone(), reason: "expected KEY=VALUE".into() };
-                return Err(counterweight_core::Error::from(error).into());
-            };
-            settings.set(key.trim(), value.trim())?;
+            let (key, value) = change.split_once('=').ok_or_else(|| wrong(change, "expected KEY=VALUE"))?;
+            if key.trim() == "preset" {
+                return Err(wrong("preset", "a preset is where settings start from; use --preset").into());
+            }
+            changes.push((key.trim(), value.trim()));
         }
+        settings.set_all(changes)?;
         Ok(())
     }
 }

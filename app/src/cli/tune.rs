@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let run = Run::open(&arguments.run)?;
     let mut settings = run.settings().clone();
-    arguments.set.apply_to_trained(&mut settings)?;
+    arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, &context.console);
     let tuning = pipeline::tune(&run, &settings, arguments.candidates as usize, &device, job)?;

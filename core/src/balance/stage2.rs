@@ -214,7 +214,7 @@ fn train(
     let total = (batches.samples() * settings.epochs) as u64;
     job.phase("stage 2", Some(total), "samples");
     let (mut done, mut reported) = (0_u64, 0_u64);
-    let mut records = Vec::with_capacity(settings.epochs);
+    let mut records = Vec::new();
     for epoch in 0..settings.epochs {
         let started = Instant::now();
         let rate = learning_rate(settings.schedule, settings.learning_rate, epoch, settings.epochs, 0, &[]);

@@ -44,6 +44,11 @@ pub struct Provenance {
 }
 
 impl Dataset {
+    /// Whether the other dataset has the same classes and samples, wherever it was read from.
+    pub fn same_samples(&self, other: &Self) -> bool {
+        self.classes == other.classes && self.samples == other.samples
+    }
+
     /// Number of samples of each class in a split: n_k for [`Split::Train`].
     pub fn counts(&self, split: Split) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];

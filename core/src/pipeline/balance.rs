@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split};
+use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport};
 use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
@@ -47,9 +47,11 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     let _lock = run.lock()?;
     let name = run.stage1_checkpoint();
     let start = run.checkpoint(name)?;
-    let split = reporting_split(run)?;
+    let split = reporting_split(run).unwrap_or_else(|_| {
+        job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
+        Split::Train
+    });
     let before = evaluate_checkpoint(run, name, &start, split, evaluation, device, job)?;
-    run.rewind(1, usize::MAX)?;
 
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
@@ -69,12 +71,13 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         };
         // Batch-norm statistics move during this, so features of the validation split would be out of date from the first step.
         let balanced = balance::balance(&classifier, &mut batches, &start.train_counts, None, settings, thresholds, job)?;
+        batches.images.warn_of_problems(job);
         (balanced, Some(weights(&batches.network)))
     } else {
         let features = Features::new(run, &start, device);
         let validation = match run.dataset().split(Split::Validation).is_empty() {
             true => None,
-            false => Some(features.of(Split::Validation, false, job)?),
+            false => Some(features.of(Split::Validation, evaluation.flip, job)?),
         };
         let validation = validation.as_ref();
         let balance = |batches: &mut dyn FeatureBatches| {
@@ -89,10 +92,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         (balanced, None)
     };
 
-    for epoch in &balanced.epochs {
-        run.record(epoch.clone())?;
-    }
-    let Balanced { classifier, norms_before, norms_after, radius, notes, .. } = balanced;
+    let Balanced { classifier, norms_before, norms_after, radius, epochs, notes, .. } = balanced;
     let mut result = Checkpoint { balancers: settings.balancers.iter().map(|b| b.name().to_string()).collect(), ..start };
     if let Some(weights) = network_weights {
         result.weights = weights;
@@ -105,8 +105,15 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         }
     }
     result.velocities.clear();
-    result.save(&run.checkpoint_path("balanced"))?;
     let after = evaluate_checkpoint(run, "balanced", &result, split, evaluation, device, job)?;
+    // From here on nothing takes long: what an earlier balancing left is replaced as a whole.
+    run.forget_balancing()?;
+    result.save(&run.checkpoint_path("balanced"))?;
+    run.rewind(1, usize::MAX)?;
+    for epoch in epochs {
+        run.record(epoch)?;
+    }
+    run.write_result(&result_name("balanced", split, evaluation.flip), &after)?;
     let report = BalanceReport { after, before, settings: settings.clone(), norms_before, norms_after, radius, notes };
     run.write_result("balance", &report)?;
     Ok(report)

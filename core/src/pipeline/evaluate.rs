@@ -53,9 +53,13 @@ pub fn evaluate(
         None => reporting_split(run)?,
     };
     let result = evaluate_checkpoint(run, name, &checkpoint, split, settings, device, job)?;
-    let suffix = if settings.flip { "-flip" } else { "" };
-    run.write_result(&format!("{name}-{split}{suffix}"), &result)?;
+    run.write_result(&result_name(name, split, settings.flip), &result)?;
     Ok(result)
+}
+
+/// The name under which the evaluation of a checkpoint is stored.
+pub(super) fn result_name(checkpoint: &str, split: Split, flip: bool) -> String {
+    format!("{checkpoint}-{split}{}", if flip { "-flip" } else { "" })
 }
 
 /// The split results are reported on: test, or validation where there is no test split.
@@ -63,10 +67,12 @@ pub fn evaluate(
 /// # Errors
 /// [`TrainError::Request`] if the dataset has neither.
 pub(super) fn reporting_split(run: &Run) -> Result<Split> {
-    [Split::Test, Split::Validation]
-        .into_iter()
-        .find(|split| !run.dataset().split(*split).is_empty())
-        .ok_or_else(|| TrainError::Request("the dataset has neither a test nor a validation split to evaluate on".into()).into())
+    [Split::Test, Split::Validation].into_iter().find(|split| !run.dataset().split(*split).is_empty()).ok_or_else(|| {
+        TrainError::Request(
+            "the dataset has neither a test nor a validation split to evaluate on; build it with --validation 0.1 --test 0.2".into(),
+        )
+        .into()
+    })
 }
 
 pub(super) fn evaluate_checkpoint(

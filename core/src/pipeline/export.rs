@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::json;
 
-use super::evaluate::{RunEvaluation, reporting_split};
-use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
+use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use crate::data::{DEFAULT_BUDGET, Dataset, DatasetSample, Images, Split};
 use crate::error::Result;
 use crate::export::{self, ExportReport, ExportSource};
 use crate::job::Job;
@@ -25,13 +25,15 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let checkpoint = run.checkpoint(name)?;
     let split = reporting_split(run).unwrap_or(Split::Train);
-    let images = Images::open(&spread(run.dataset(), split), split, checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
+    let images = Images::open(&spread(run.dataset(), split), Split::Test, checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
     let size = 3 * checkpoint.config.input_size.pow(2);
     let mut checks = Vec::with_capacity(CHECKED);
     for batch in images.eval_batches(CHECKED, false) {
         checks.extend(batch?.images.chunks_exact(size).map(<[u8]>::to_vec));
     }
-    let evaluation: Option<RunEvaluation> = run.read_result(&format!("{name}-{split}")).ok();
+    images.warn_of_problems(job);
+    let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
+    let evaluation = stored(false).or_else(|| stored(true));
     let settings = run.settings();
     let summary = json!({
         "program": concat!("counterweight ", env!("CARGO_PKG_VERSION")),
@@ -43,6 +45,7 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
         "epochs": checkpoint.progress.epoch,
         "balancers": checkpoint.balancers,
         "train_counts": checkpoint.train_counts,
+        "flip": evaluation.as_ref().map(|e| e.flip),
         "evaluated_on": evaluation.as_ref().map(|_| split.name()),
         "balanced_accuracy": evaluation.as_ref().map(|e| e.evaluation.balanced_accuracy),
         "groups": evaluation.as_ref().map(|e| &e.evaluation.groups),
@@ -60,10 +63,11 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
     Ok(report)
 }
 
-/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are among them.
+/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are among them. They stand as test samples,
+/// of which no class needs any.
 fn spread(dataset: &Dataset, split: Split) -> Dataset {
     let samples = dataset.split(split);
     let count = samples.len().min(CHECKED);
-    let chosen = (0..count).map(|index| samples[index * samples.len() / count].clone()).collect();
+    let chosen = (0..count).map(|index| DatasetSample { split: Split::Test, ..samples[index * samples.len() / count].clone() }).collect();
     Dataset { samples: chosen, ..dataset.clone() }
 }

@@ -68,6 +68,12 @@ fn open(request: &TrainRequest<'_>, job: Job<'_>) -> Result<Run> {
         if request.settings.as_ref().is_some_and(|settings| settings != run.settings()) {
             return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());
         }
+        if let Some(source) = request.dataset {
+            let is_manifest = source.is_file() && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+            if is_manifest && !Dataset::load(source)?.same_samples(run.dataset()) {
+                return Err(folder_error("was made with another dataset; resume without one, or choose another folder").into());
+            }
+        }
         return Ok(run);
     }
     let Some(source) = request.dataset else {

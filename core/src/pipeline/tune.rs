@@ -30,7 +30,7 @@ pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, 
     let thresholds = GroupThresholds::from(evaluation);
     let features = Features::new(run, &start, device);
     let train = training_features(&features, settings.augmented_views, job)?;
-    let validation = features.of(Split::Validation, false, job)?;
+    let validation = features.of(Split::Validation, evaluation.flip, job)?;
     let counts = &start.train_counts;
     let tuning = balance::tune(&classifier, &train, &validation, counts, settings, thresholds, start.seed, candidates, job)?;
     run.write_result("tune", &tuning)?;

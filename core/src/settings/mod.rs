@@ -15,6 +15,10 @@ pub use values::{Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSour
 
 use crate::error::{Result, SettingsError};
 
+/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
+const MOST_EPOCHS: usize = 1_000_000;
+const LARGEST_BATCH: usize = 65_536;
+
 /// Everything that determines a run, apart from its dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,7 +194,18 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] for an unknown key, naming the nearest, and for a value of the wrong type or outside its range.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let changed = overrides::apply(self, key, value)?;
+        self.set_all([(key, value)])
+    }
+
+    /// Applies several overrides and then checks the whole, so that values that belong together may come in any order.
+    ///
+    /// # Errors
+    /// As [`Settings::set`]; nothing is changed then.
+    pub fn set_all<'a>(&mut self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<()> {
+        let mut changed = self.clone();
+        for (key, value) in changes {
+            changed = overrides::apply(&changed, key, value)?;
+        }
         changed.validate()?;
         *self = changed;
         Ok(())
@@ -220,12 +235,14 @@ impl Settings {
             check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0")?;
         }
         let s = &self.stage1;
-        check(s.epochs >= 1, "stage1.epochs", "must be at least 1")?;
-        check(s.batch_size >= 2, "stage1.batch_size", "must be at least 2, since batch norm needs two samples")?;
+        check((1..=MOST_EPOCHS).contains(&s.epochs), "stage1.epochs", "must be at least 1 and at most a million")?;
+        check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples")?;
         check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0")?;
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1")?;
         check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above")?;
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1")?;
+        let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
+        check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule")?;
         check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1")?;
         check(s.warmup_epochs <= s.epochs, "stage1.warmup_epochs", "must be at most stage1.epochs")?;
         let a = &self.augmentation;
@@ -246,8 +263,15 @@ impl Settings {
         check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above")?;
         check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1")?;
         check((0.0..1.0).contains(&b.label_smoothing), "balance.label_smoothing", "must be in 0..1")?;
-        check(b.epochs >= 1, "balance.epochs", "must be at least 1")?;
-        check(b.batch_size >= 1, "balance.batch_size", "must be at least 1")?;
+        check((1..=MOST_EPOCHS).contains(&b.epochs), "balance.epochs", "must be at least 1 and at most a million")?;
+        check((1..=LARGEST_BATCH).contains(&b.batch_size), "balance.batch_size", "must be in 1..=65536")?;
+        let live = b.features == FeatureSource::Network;
+        check(
+            !live || b.batch_size >= 2,
+            "balance.batch_size",
+            "must be at least 2 with features = network: batch norm needs two samples",
+        )?;
+        check(b.schedule != Schedule::Step, "balance.schedule", "must be cosine or constant: stage 2 has no milestones")?;
         check(rate(b.learning_rate), "balance.learning_rate", "must be above 0")?;
         check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1")?;
         check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100")?;

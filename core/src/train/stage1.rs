@@ -46,12 +46,14 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
         job.info("training was already finished");
         return run.checkpoint(run.stage1_checkpoint());
     }
+    run.forget_balancing()?;
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
     job.phase("stage 1", Some(trainer.steps_left()), "steps");
     while trainer.state.progress.epoch < settings.stage1.epochs {
         match trainer.epoch(run) {
             Err(Error::Stopped) => {
                 trainer.flush()?;
+                trainer.check_weights()?;
                 trainer.save(run, "last")?;
                 return Err(Error::Stopped);
             }
@@ -162,10 +164,12 @@ impl<'a> Trainer<'a> {
             self.job.progress(self.done);
             if self.saved.elapsed() > CHECKPOINT_EVERY {
                 self.flush()?;
+                self.check_weights()?;
                 self.save(run, "last")?;
             }
         }
         self.flush()?;
+        self.check_weights()?;
         self.images.warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == s.epochs;
@@ -241,6 +245,16 @@ impl<'a> Trainer<'a> {
             progress.step = pending.step + 1;
         }
         Ok(())
+    }
+
+    /// The last step's update comes after its loss, so a finite loss is no proof of finite weights.
+    fn check_weights(&self) -> Result<()> {
+        let wrong = weights(&self.network).into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
+        let Some(loss) = wrong else { return Ok(()) };
+        let s = &self.settings.stage1;
+        let Progress { epoch, step, .. } = self.state.progress;
+        let learning_rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
+        Err(TrainError::Diverged { loss, epoch: epoch + 1, step, learning_rate }.into())
     }
 
     fn validate(&self, images: &Images) -> Result<Evaluation> {
