@@ -43,7 +43,8 @@ pub fn write_if<T, E: From<io::Error>>(
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut temporary = builder.tempfile_in(folder)?;
+    // The error would name the temporary file, of which the person knows nothing.
+    let mut temporary = builder.tempfile_in(folder).map_err(|e| io::Error::from(e.kind()))?;
     {
         let mut buffered = io::BufWriter::new(temporary.as_file_mut());
         write(&mut buffered)?;

@@ -218,14 +218,15 @@ impl Run {
         self.rewind_norms(kept)
     }
 
-    /// Removes the balanced checkpoint and everything that was found out with it: stage 1 is about to give other features.
+    /// Removes the balanced checkpoint and its results, which another is about to replace; with `tuning` also what was tuned, since stage 1
+    /// is about to give other features.
     ///
     /// # Errors
     /// [`RunError::File`].
-    pub fn forget_balancing(&self) -> Result<()> {
+    pub fn forget_balancing(&self, tuning: bool) -> Result<()> {
         let mut stale = vec![self.checkpoint_path("balanced")];
         if let Ok(entries) = std::fs::read_dir(self.folder.join("results")) {
-            let of_balancing = |name: &str| name.starts_with("balance") || name.starts_with("tune");
+            let of_balancing = |name: &str| name.starts_with("balance") || (tuning && name.starts_with("tune"));
             stale.extend(entries.flatten().filter(|e| e.file_name().to_str().is_some_and(of_balancing)).map(|e| e.path()));
         }
         for path in stale {

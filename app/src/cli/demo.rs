@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use counterweight_core::Error;
 use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline;
@@ -24,7 +25,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let (device, name) = device::open(arguments.device.device)?;
-    let report = pipeline::demo(&arguments.out, &device, &name, Job::new(&context.control, &context.console))?;
+    let report = match pipeline::demo(&arguments.out, &device, &name, Job::new(&context.control, &context.console)) {
+        Err(Error::Stopped) => bail!("stopped, nothing is lost; the same command goes on"),
+        other => other?,
+    };
     context.console.result(&report, || {
         let counts: Vec<String> = report.train_counts.iter().map(usize::to_string).collect();
         format!(

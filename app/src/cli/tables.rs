@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
-use counterweight_core::eval::{Evaluation, comparison};
+use counterweight_core::eval::{Evaluation, Group, comparison, group_heading};
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
 
 /// Accuracies with one decimal, as every table of the field has them.
@@ -20,6 +20,12 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
+/// The table as text, without the blanks comfy-table puts before and after every line.
+fn render(table: &Table) -> String {
+    let trimmed = |line: String| line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end().to_string();
+    table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
+}
+
 /// What was evaluated, and its numbers.
 pub fn evaluation(result: &RunEvaluation) -> String {
     let e = &result.evaluation;
@@ -29,9 +35,9 @@ pub fn evaluation(result: &RunEvaluation) -> String {
         ("balanced accuracy".to_string(), Some(e.balanced_accuracy)),
         ("top-1".to_string(), Some(e.top1)),
         ("top-5".to_string(), Some(e.top5)),
-        (format!("many ({} classes)", sizes.many), e.groups.many),
-        (format!("medium ({} classes)", sizes.medium), e.groups.medium),
-        (format!("few ({} classes)", sizes.few), e.groups.few),
+        (group_heading(Group::Many, sizes.many), e.groups.many),
+        (group_heading(Group::Medium, sizes.medium), e.groups.medium),
+        (group_heading(Group::Few, sizes.few), e.groups.few),
         ("macro-F1".to_string(), Some(e.macro_f1)),
         ("expected calibration error".to_string(), Some(e.ece)),
     ] {
@@ -39,8 +45,9 @@ pub fn evaluation(result: &RunEvaluation) -> String {
     }
     let worst = &e.worst_class;
     format!(
-        "{}\n{table}\nworst class: {} ({} %)\n{}",
+        "{}\n\n{}\n\nworst class: {} ({} %)\n{}",
         what(result),
+        render(&table),
         worst.name,
         percent(Some(worst.accuracy)),
         thirds(e).unwrap_or_default()
@@ -81,7 +88,7 @@ pub fn per_class(evaluation: &Evaluation) -> String {
             class.samples.to_string(),
         ]);
     }
-    table.to_string()
+    render(&table)
 }
 
 /// Before and after balancing, side by side.
@@ -95,7 +102,7 @@ pub fn balance(report: &BalanceReport) -> String {
     table.add_row(["class weight norms".into(), spread(before), spread(after), String::new()]);
     let largest_over_smallest = |norms: NormSpread| format!("{:.2}", norms.max / norms.min);
     table.add_row(["largest norm over smallest".into(), largest_over_smallest(before), largest_over_smallest(after), String::new()]);
-    let mut text = format!("{}\n{table}\n", what(&report.after));
+    let mut text = format!("{}\n\n{}\n\n", what(&report.after), render(&table));
     if let Some(radius) = &report.radius {
         text += &format!(
             "MaxNorm radius {:.4}: {} of {} class weights were projected onto it\n",
@@ -117,5 +124,6 @@ pub fn tuning(tuning: &Tuning) -> String {
         table.add_row(std::iter::once(candidate.summary.clone()).chain(scores));
     }
     let hidden = tuning.candidates.len().saturating_sub(SHOWN);
-    format!("{table}\n… and {hidden} more in results/tune.json\n{}", tuning.reason)
+    let more = if hidden > 0 { format!("… and {hidden} more in results/tune.json\n") } else { String::new() };
+    format!("{}\n{more}\n{}", render(&table), tuning.reason)
 }

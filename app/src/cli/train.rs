@@ -39,8 +39,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let asked_for_settings = arguments.preset.is_some() || arguments.settings.is_some() || !arguments.set.set.is_empty();
     // A run that exists brings its own settings; new ones are only made for a new run, or to be compared with those.
-    let settings = match asked_for_settings || !Run::is_run(&arguments.run) {
-        true => Some(settings(arguments)?),
+    let exists = Run::is_run(&arguments.run);
+    let settings = match asked_for_settings || !exists {
+        true => Some(settings(arguments, exists)?),
         false => None,
     };
     let (device, name) = device::open(arguments.device.device)?;
@@ -57,10 +58,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     })
 }
 
-fn settings(arguments: &Arguments) -> Result<Settings> {
-    let mut settings = match &arguments.settings {
-        Some(file) => Settings::load(file)?,
-        None => Settings::preset(arguments.preset.unwrap_or(Preset::Quick)),
+fn settings(arguments: &Arguments, exists: bool) -> Result<Settings> {
+    let mut settings = match (&arguments.settings, arguments.preset) {
+        (Some(file), _) => Settings::load(file)?,
+        (None, None) if exists => Run::open(&arguments.run)?.settings().clone(),
+        (None, preset) => Settings::preset(preset.unwrap_or(Preset::Quick)),
     };
     arguments.set.apply(&mut settings)?;
     Ok(settings)
@@ -69,6 +71,10 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
 /// A path as it can be pasted into a shell.
 pub fn quoted(path: &std::path::Path) -> String {
     let text = path.display().to_string();
-    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-\\:~+".contains(c));
-    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c) || (cfg!(windows) && "\\:".contains(c));
+    match (text.chars().all(plain), cfg!(windows)) {
+        (true, _) => text,
+        (false, true) => format!("\"{text}\""),
+        (false, false) => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }

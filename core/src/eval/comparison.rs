@@ -1,6 +1,7 @@
 //! Results before and after balancing, side by side.
 
 use super::evaluation::Evaluation;
+use super::groups::Group;
 
 /// One row of a before/after table.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,11 @@ impl ComparisonRow {
     }
 }
 
+/// A group with its number of classes, as tables head it: `many (1 class)`.
+pub fn group_heading(group: Group, classes: usize) -> String {
+    format!("{} ({classes} {})", group.name(), if classes == 1 { "class" } else { "classes" })
+}
+
 /// The rows of a table of results before and after balancing: accuracies in the groups first, then the rest.
 ///
 /// ```
@@ -51,12 +57,11 @@ pub fn comparison(before: &Evaluation, after: &Evaluation) -> Vec<ComparisonRow>
         after: of(after),
         percent,
     };
-    let sized = |name: &str, classes: usize| format!("{name} ({classes} {})", if classes == 1 { "class" } else { "classes" });
     let sizes = after.group_sizes;
     vec![
-        row(sized("many", sizes.many), &|e| e.groups.many, true),
-        row(sized("medium", sizes.medium), &|e| e.groups.medium, true),
-        row(sized("few", sizes.few), &|e| e.groups.few, true),
+        row(group_heading(Group::Many, sizes.many), &|e| e.groups.many, true),
+        row(group_heading(Group::Medium, sizes.medium), &|e| e.groups.medium, true),
+        row(group_heading(Group::Few, sizes.few), &|e| e.groups.few, true),
         row("balanced accuracy".into(), &|e| Some(e.balanced_accuracy), true),
         row("top-1".into(), &|e| Some(e.top1), true),
         row("top-5".into(), &|e| Some(e.top5), true),

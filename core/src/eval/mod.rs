@@ -5,7 +5,7 @@ mod evaluation;
 mod groups;
 mod scores;
 
-pub use comparison::{ComparisonRow, comparison};
+pub use comparison::{ComparisonRow, comparison, group_heading};
 pub use evaluation::{CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval};
 pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
 pub(crate) use scores::argmax;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
+use super::tune::search;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport};
 use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
 use crate::error::Result;
@@ -38,13 +39,27 @@ pub struct BalanceReport {
     pub notes: Vec<String>,
 }
 
-/// Balances stage 1's classifier as the sections `balance` and `evaluation` of `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
+/// Balances stage 1's classifier (after tuning, if the settings ask for it) as the sections `balance` and `evaluation` of `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
 ///
 /// # Errors
 /// An untrained run, a loss that diverges, unreadable images, [`crate::Error::Stopped`].
 pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>) -> Result<BalanceReport> {
-    let Settings { balance: settings, evaluation, .. } = settings;
     let _lock = run.lock()?;
+    let evaluation = &settings.evaluation;
+    let has_validation = !run.dataset().split(Split::Validation).is_empty();
+    let settings = &match settings.balance.tune_candidates {
+        candidates if candidates > 0 && has_validation => {
+            let tuning = search(run, settings, candidates, device, job)?;
+            job.info(tuning.reason);
+            tuning.best
+        }
+        candidates => {
+            if candidates > 0 {
+                job.warn("there is no validation split to tune on; the balancer is taken as set");
+            }
+            settings.balance.clone()
+        }
+    };
     let name = run.stage1_checkpoint();
     let start = run.checkpoint(name)?;
     let split = reporting_split(run).unwrap_or_else(|_| {
@@ -75,9 +90,9 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         (balanced, Some(weights(&batches.network)))
     } else {
         let features = Features::new(run, &start, device);
-        let validation = match run.dataset().split(Split::Validation).is_empty() {
-            true => None,
-            false => Some(features.of(Split::Validation, evaluation.flip, job)?),
+        let validation = match has_validation {
+            true => Some(features.of(Split::Validation, evaluation.flip, job)?),
+            false => None,
         };
         let validation = validation.as_ref();
         let balance = |batches: &mut dyn FeatureBatches| {
@@ -107,7 +122,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     result.velocities.clear();
     let after = evaluate_checkpoint(run, "balanced", &result, split, evaluation, device, job)?;
     // From here on nothing takes long: what an earlier balancing left is replaced as a whole.
-    run.forget_balancing()?;
+    run.forget_balancing(false)?;
     result.save(&run.checkpoint_path("balanced"))?;
     run.rewind(1, usize::MAX)?;
     for epoch in epochs {

@@ -20,6 +20,11 @@ use crate::train::classifier_of;
 /// An untrained run, a dataset without a validation split, unreadable images, [`crate::Error::Stopped`].
 pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
     let _lock = run.lock()?;
+    search(run, settings, candidates, device, job)
+}
+
+/// [`tune`] for who holds the run's lock.
+pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
     let Settings { balance: settings, evaluation, .. } = settings;
     if run.dataset().split(Split::Validation).is_empty() {
         let reason = "tuning needs a validation split, and this dataset has none; build it with --validation 0.1 and train on that";
@@ -32,7 +37,9 @@ pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, 
     let train = training_features(&features, settings.augmented_views, job)?;
     let validation = features.of(Split::Validation, evaluation.flip, job)?;
     let counts = &start.train_counts;
-    let tuning = balance::tune(&classifier, &train, &validation, counts, settings, thresholds, start.seed, candidates, job)?;
+    let mut tuning = balance::tune(&classifier, &train, &validation, counts, settings, thresholds, start.seed, candidates, job)?;
+    // What was found is to be used as it is, not searched for again.
+    tuning.best.tune_candidates = 0;
     run.write_result("tune", &tuning)?;
     run.write_result("tuned", &tuning.best)?;
     Ok(tuning)

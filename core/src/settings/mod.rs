@@ -141,6 +141,8 @@ pub struct BalanceSettings {
     /// Where stage 2's features come from: `cached` computes them once, `network` recomputes them from augmented images with batch norm
     /// in training mode, as the authors' code does.
     pub features: FeatureSource,
+    /// Ways of balancing that `balance` tries on the validation split before it takes the best; 0 takes the settings as they are.
+    pub tune_candidates: usize,
     /// Augmented copies of the training set added to the cached features, besides the un-augmented one.
     pub augmented_views: usize,
 }
@@ -274,6 +276,7 @@ impl Settings {
         check(b.schedule != Schedule::Step, "balance.schedule", "must be cosine or constant: stage 2 has no milestones")?;
         check(rate(b.learning_rate), "balance.learning_rate", "must be above 0")?;
         check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1")?;
+        check(b.tune_candidates <= 100_000, "balance.tune_candidates", "must be at most 100000")?;
         check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100")?;
         let e = &self.evaluation;
         check(e.few_below <= e.many_above + 1, "evaluation.few_below", "must be at most evaluation.many_above + 1")?;

@@ -18,7 +18,7 @@ pub enum Preset {
     Quick,
     /// The authors' code, to the letter: what their numbers on CIFAR-100-LT were made with.
     Paper,
-    /// Longer training with stronger augmentation and a balancer on more views of the data.
+    /// Longer training with stronger augmentation, and a balancer tuned on validation over more views of the data.
     Strong,
 }
 
@@ -111,6 +111,7 @@ fn paper() -> Settings {
             momentum: 0.9,
             schedule: Schedule::Cosine,
             features: FeatureSource::Network,
+            tune_candidates: 0,
             augmented_views: 0,
         },
         evaluation: EvaluationSettings { many_above: 100, few_below: 20, flip: false },
@@ -150,6 +151,7 @@ fn strong() -> Settings {
             learning_rate: 0.05,
             epochs: 30,
             features: FeatureSource::Cached,
+            tune_candidates: 200,
             augmented_views: 4,
             ..paper.balance
         },

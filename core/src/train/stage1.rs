@@ -46,7 +46,7 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
         job.info("training was already finished");
         return run.checkpoint(run.stage1_checkpoint());
     }
-    run.forget_balancing()?;
+    run.forget_balancing(true)?;
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
     job.phase("stage 1", Some(trainer.steps_left()), "steps");
     while trainer.state.progress.epoch < settings.stage1.epochs {
