@@ -200,4 +200,32 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
     let output = counterweight(&command(&sample, &out, &["--write-images", sample.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("not an empty folder"));
+    assert!(!out.exists(), "a build that failed left a manifest");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_is_no_unicode_does_not_end_the_json() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let images = folder.path().join(OsStr::from_bytes(b"im\xff"));
+    let mut arguments = command(&sample, &folder.path().join("digits.toml"), &["--classes", "2", "--write-images"]);
+    arguments.push(images.clone().into());
+    let report = counterweight_json(&arguments);
+    assert!(report["images"].as_str().unwrap().ends_with("im\u{fffd}"), "{report}");
+    assert!(images.join("train").is_dir());
+}
+
+#[test]
+fn only_a_manifest_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let other = folder.path().join("Cargo.toml");
+    write(&other, "[package]\n");
+    let output = counterweight(&command(&sample, &other, &[]));
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("Cargo.toml") && error.contains("not overwritten"), "{error}");
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "[package]\n");
 }

@@ -91,7 +91,10 @@ fn a_class_left_empty_is_an_error_that_lists_it() {
     std::fs::create_dir(root.join("owl")).unwrap();
     let error = refusal(root);
     assert!(error.contains("classes without a readable image"), "{error}");
-    assert!(error.contains("dog: none of its images can be read") && error.contains("owl: the folder is empty"), "{error}");
+    // Together with the first of the files and its reason.
+    let first = Path::new("dog").join("1.png");
+    let expected = format!("dog: none of its images can be read; the first is {}: not an image: the file holds text", first.display());
+    assert!(error.contains(&expected) && error.contains("owl: the folder is empty"), "{error}");
     assert!(!error.contains("cat:"), "{error}");
 }
 
@@ -194,6 +197,69 @@ fn a_manifest_that_cannot_be_read_says_where() {
     says(b"", "is empty");
     says(b"a text\nabout something else\n", "is no image folder, CIFAR archive or manifest");
     says(&[0xff, 0xfe, 0, 1], "is no image folder, CIFAR archive or manifest");
+}
+
+#[test]
+fn an_image_listed_twice_counts_once_unless_the_lines_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for i in 0..3 {
+        save(&picture(i, 8, 8), root.join(format!("{i}.png")));
+    }
+    let list = root.join("m.csv");
+    write(&list, "path,label,split\n0.png,a,train\n1.png,b,train\n./0.png,a,train\n");
+    assert_eq!(counts(&inspect(&list)), [("a".into(), 1, 0, 0), ("b".into(), 1, 0, 0)]);
+    let output = counterweight(&["inspect".as_ref(), list.as_os_str()]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("1 line repeats an image"));
+
+    write(&list, "path,label,split\n0.png,a,train\n1.png,b,train\n0.png,b,train\n1.png,b,test\n2.png,a,train\n");
+    let error = refusal(&list);
+    assert!(error.contains("images listed with different labels or splits"), "{error}");
+    assert!(error.contains("0.png: a in train and b in train") && error.contains("1.png: b in train and b in test"), "{error}");
+    assert!(!error.contains("2.png"), "{error}");
+}
+
+#[test]
+fn what_is_something_else_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    save(&picture(1, 8, 8), root.join("photo.png"));
+    assert!(refusal(&root.join("photo.png")).contains("is one image, not a source"));
+    write(root.join("photos.zip"), b"PK\x03\x04\x14\0\0\0");
+    assert!(refusal(&root.join("photos.zip")).contains("unpack it and name its folder"));
+    let class = |name: &str| format!("[[class]]\nname = \"{name}\"\ntrain = [\"{name}.png\"]\n");
+    let dataset = format!("version = 1\nsource = \".\"\nkind = \"folder\"\n{}{}", class("a"), class("b"));
+    write(root.join("run/dataset.toml"), &dataset);
+    assert!(refusal(&root.join("run/dataset.toml")).contains("is a dataset made by `build`; give it to `train`"));
+    write(root.join("run/settings.toml"), "seed = 1\n");
+    assert!(refusal(&root.join("run/settings.toml")).contains("holds settings"));
+    assert!(refusal(&root.join("run")).contains("is a run"));
+    #[cfg(unix)]
+    assert!(refusal(Path::new("/dev/zero")).contains("a manifest is UTF-8 text"));
+}
+
+#[test]
+fn people_read_whole_words_and_no_control_characters() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let long = "very ".repeat(10) + "long";
+    save(&picture(1, 8, 8), root.join(&long).join("1.png"));
+    let odd = if cfg!(unix) { "red\u{1b}[31m" } else { "red" };
+    save(&picture(2, 8, 8), root.join(odd).join("1.png"));
+    write(root.join(odd).join("notes.txt"), "x");
+    let text = |more: &[&str]| {
+        let arguments: Vec<&OsStr> = ["inspect".as_ref(), root.as_os_str()].into_iter().chain(more.iter().map(OsStr::new)).collect();
+        counterweight(&arguments)
+    };
+    let shown = String::from_utf8(text(&[]).stdout).unwrap();
+    assert!(shown.contains("passed over: 1 other file") && shown.contains("largest class has 1 training sample,"), "{shown}");
+    assert!(!shown.contains('\u{1b}') && shown.contains(if cfg!(unix) { "red\u{fffd}[31m" } else { "red" }), "{shown}");
+    assert!(shown.contains("very very very very very very very very…"), "{shown}");
+
+    let output = text(&["--many-above", "5", "--few-below", "7"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--few-below"));
+    assert!(text(&["--many-above", "5", "--few-below", "6"]).status.success());
 }
 
 /// The pixels of image number `i`: red, green and blue planes of one value each.

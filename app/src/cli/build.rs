@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use counterweight_core::data::{
     self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick, Profile, ScanOptions, Split,
 };
-use counterweight_core::error::SettingsError;
+use counterweight_core::error::{DataError, SettingsError};
 use counterweight_core::job::Job;
 use serde::Serialize;
 
@@ -88,9 +88,9 @@ enum OrderKind {
 
 #[derive(Serialize)]
 struct Outcome {
-    path: PathBuf,
+    path: String,
     /// Where the images were written, if they were.
-    images: Option<PathBuf>,
+    images: Option<String>,
     counts: Counts,
     groups: GroupSizes,
     imbalance_factor: Option<f64>,
@@ -119,6 +119,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let reason = "only the profiles exponential, step and pareto have an imbalance factor".to_string();
         return Err(counterweight_core::Error::from(SettingsError::Value { key: "--factor".to_string(), reason }).into());
     }
+    if arguments.out.exists() && Dataset::load(&arguments.out).is_err() {
+        let reason = "is there already and is no dataset's manifest, so it is not overwritten; choose another name";
+        return Err(counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into());
+    }
     let scan_options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), ..ScanOptions::default() };
     let catalog = data::scan(&arguments.source, &scan_options, job)?;
     if !catalog.problems.is_empty() {
@@ -126,10 +130,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
     }
     let built = data::build(&catalog, &options(arguments, &catalog.classes)?)?;
-    built.dataset.save(&arguments.out)?;
+    // The manifest comes last: where it is, everything that was asked for is.
     if let Some(folder) = &arguments.write_images {
         data::write_images(&built.dataset, folder, job)?;
     }
+    built.dataset.save(&arguments.out)?;
     let outcome = outcome(arguments, &built.dataset);
     context.console.result(&outcome, || human(&outcome))
 }
@@ -167,8 +172,8 @@ fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
     let of = |k: usize| Counts { train: train[k], validation: validation[k], test: test[k] };
     let classes = dataset.classes.iter().enumerate().map(|(k, name)| ClassCounts { name: name.clone(), counts: of(k) }).collect();
     Outcome {
-        path: arguments.out.clone(),
-        images: arguments.write_images.clone(),
+        path: arguments.out.to_string_lossy().into_owned(),
+        images: arguments.write_images.as_ref().map(|folder| folder.to_string_lossy().into_owned()),
         counts: Counts { train: train.iter().sum(), validation: validation.iter().sum(), test: test.iter().sum() },
         groups: dataset.group_sizes(),
         imbalance_factor: dataset.imbalance_factor(),
@@ -191,9 +196,9 @@ fn human(outcome: &Outcome) -> String {
     for note in &outcome.notes {
         text += &format!("note: {note}\n");
     }
-    text += &format!("wrote {}\n", outcome.path.display());
+    text += &format!("wrote {}\n", outcome.path);
     if let Some(images) = &outcome.images {
-        text += &format!("wrote {}\n", images.display());
+        text += &format!("wrote {images}\n");
     }
     text
 }

@@ -10,6 +10,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::data::{
     self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport, SourceKind, SplitCounts,
 };
+use counterweight_core::error::SettingsError;
 use counterweight_core::job::Job;
 
 use super::Context;
@@ -40,6 +41,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    if arguments.few_below > arguments.many_above.saturating_add(1) {
+        let reason = "must be at most --many-above + 1".to_string();
+        return Err(counterweight_core::Error::from(SettingsError::Value { key: "--few-below".to_string(), reason }).into());
+    }
     let options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), max_pixels: arguments.max_pixels };
     let job = Job::new(&context.control, &context.console);
     let catalog = data::scan(&arguments.source, &options, job)?;
@@ -61,7 +66,8 @@ fn headline(report: &ScanReport) -> String {
         SourceKind::Cifar10 => "CIFAR-10",
         SourceKind::Cifar100 => "CIFAR-100",
     };
-    let mut text = format!("{}: {kind}, {}, {}", report.source, count(report.classes.len(), "class"), count(report.samples, "image"));
+    let mut text =
+        format!("{}: {kind}, {}, {}", shown(&report.source), count(report.classes.len(), "class"), count(report.samples, "image"));
     if has_splits(report) {
         let splits = report.splits;
         let _ = write!(text, " (train {}, validation {}, test {})", splits.train, splits.validation, splits.test);
@@ -107,7 +113,7 @@ fn classes(report: &ScanReport, all: bool) -> String {
             }
             continue;
         }
-        let mut cells = vec![class.name.clone()];
+        let mut cells = vec![shortened(&shown(&class.name))];
         cells.extend(columns.iter().map(|(_, count)| count(class.counts).to_string()));
         cells.extend([class.group.to_string(), bar(class.counts.train, largest)]);
         table.add_row(cells);
@@ -139,7 +145,8 @@ fn balance(report: &ScanReport) -> String {
         Some(factor) => {
             let counts = report.classes.iter().map(|class| class.counts.train).filter(|&count| count > 0);
             let (smallest, largest) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-            format!("imbalance factor {factor:.1} (the largest class has {largest} training samples, the smallest {smallest})")
+            let samples = if largest == 1 { "sample" } else { "samples" };
+            format!("imbalance factor {factor:.1} (the largest class has {largest} training {samples}, the smallest {smallest})")
         }
         None => "imbalance factor n/a (no training samples)".to_string(),
     };
@@ -170,7 +177,7 @@ fn problems(report: &ScanReport) -> String {
     }
     let mut text = format!("problems ({}):\n", report.problems.len());
     for problem in &report.problems {
-        let _ = writeln!(text, "  {}: {}", problem.path, problem.reason);
+        let _ = writeln!(text, "  {}: {}", shown(&problem.path), problem.reason);
     }
     text
 }
@@ -193,8 +200,8 @@ fn duplicates(report: &ScanReport) -> String {
     let mut groups: Vec<_> = found.groups.iter().collect();
     groups.sort_by_key(|group| !(group.across_splits || group.labels_differ));
     for group in groups.iter().take(SHOWN) {
-        let labels = if group.labels_differ { format!(" (labelled {})", group.classes.join(", ")) } else { String::new() };
-        let _ = writeln!(text, "  {}{labels}", group.paths.join(" = "));
+        let labels = if group.labels_differ { format!(" (labelled {})", shown(&group.classes.join(", "))) } else { String::new() };
+        let _ = writeln!(text, "  {}{labels}", shown(&group.paths.join(" = ")));
     }
     if groups.len() > SHOWN {
         let _ = writeln!(text, "  … {} more groups (--json lists them)", groups.len() - SHOWN);
@@ -204,9 +211,25 @@ fn duplicates(report: &ScanReport) -> String {
 
 fn skipped(report: &ScanReport) -> String {
     let skipped = report.skipped;
-    let parts = [(skipped.hidden, "hidden"), (skipped.not_images, "not images"), (skipped.link_loops, "links that lead in a circle")];
-    let parts: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let parts = [
+        (skipped.hidden, "hidden", "hidden"),
+        (skipped.not_images, "other file", "other files"),
+        (skipped.link_loops, "link that leads in a circle", "links that lead in a circle"),
+    ];
+    let parts = parts.iter().filter(|(count, ..)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more })).collect();
     if parts.is_empty() { String::new() } else { format!("passed over: {}", parts.join(", ")) }
+}
+
+/// A name of the source's without what would move the cursor or colour the terminal.
+fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A name that leaves room for the table's other columns.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 40;
+    if name.chars().count() <= LONGEST { name.into() } else { name.chars().take(LONGEST - 1).chain(['…']).collect() }
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1,7 +1,8 @@
 //! `counterweight predict`: what an exported model sees in images.
 
+use std::borrow::Cow;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use counterweight_core::infer::{OnnxClassifier, Prediction};
@@ -24,7 +25,8 @@ pub struct Arguments {
 /// One line of JSON output.
 #[derive(Serialize)]
 struct Line<'a> {
-    path: &'a Path,
+    /// A name that is no Unicode still has a line, with what of it can be shown.
+    path: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<Prediction>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,9 +36,10 @@ struct Line<'a> {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let classifier = OnnxClassifier::load(&arguments.file)?;
     let mut failed = 0;
-    for path in &arguments.images {
+    for file in &arguments.images {
         context.control.check()?;
-        let outcome = classifier.classify_file(path);
+        let outcome = classifier.classify_file(file);
+        let path = file.to_string_lossy();
         let line = match outcome {
             Ok(probabilities) => Line { path, top: Some(classifier.top_k(&probabilities, arguments.top as usize)), error: None },
             Err(error) => {
@@ -60,7 +63,7 @@ fn print(context: &Context, line: &Line<'_>) -> Result<()> {
         context.console.line(&format!("error: {error}"));
         return Ok(());
     }
-    let mut text = format!("{}\n", line.path.display());
+    let mut text = format!("{}\n", line.path);
     for prediction in line.top.iter().flatten() {
         text += &format!("  {:5.1} %  {}\n", 100.0 * prediction.probability, prediction.class);
     }

@@ -289,6 +289,11 @@ impl Plan {
                 notes.push(format!("{} too small to give a validation image: {}", are(without.len(), have), some(&without)));
             }
         }
+        let own = |split: Split, counts: &[usize]| if dropped.contains(&split) { 0 } else { counts.iter().sum::<usize>() };
+        let held_out = own(Split::Validation, &have.validation) + own(Split::Test, &have.test);
+        if have.has_splits && held_out == 0 && test.iter().chain(&validation_after).all(|held| *held == 0) {
+            notes.push("there is nothing to validate or test on; use --validation 0.1 --test 0.2".to_string());
+        }
         Ok(Self { test, validation_before, keep, validation_after, dropped, notes })
     }
 }

@@ -147,6 +147,21 @@ fn the_sources_own_splits_are_kept_or_left_out() {
 }
 
 #[test]
+fn a_source_of_training_images_alone_is_noted_to_leave_nothing_to_test_on() {
+    let source = catalog(&[("cat", &[(Some(Split::Train), 30)]), ("dog", &[(Some(Split::Train), 50)])]);
+    let noted =
+        |options: &BuildOptions| check_invariants(&source, options).notes.iter().any(|note| note.contains("nothing to validate or test"));
+    assert!(noted(&BuildOptions::default()));
+    assert!(!noted(&BuildOptions { test: Some(0.1), ..BuildOptions::default() }));
+    assert!(!noted(&BuildOptions { validation: Some(0.1), ..BuildOptions::default() }));
+    let parts: Parts = &[(Some(Split::Train), 20), (Some(Split::Test), 5)];
+    let own = catalog(&[("cat", parts), ("dog", parts)]);
+    assert_eq!(check_invariants(&own, &BuildOptions::default()).notes, Vec::<String>::new());
+    let left_out = check_invariants(&own, &BuildOptions { test: Some(0.0), ..BuildOptions::default() });
+    assert!(left_out.notes[1].contains("nothing to validate or test"), "{:?}", left_out.notes);
+}
+
+#[test]
 fn the_profile_runs_over_the_classes_in_the_order_asked_for() {
     let source = named(&[10, 400, 50, 200], Some(5));
     let by_size = check_invariants(&source, &BuildOptions { order: ClassOrder::Size, ..exponential(8.0) });

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{Cursor, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
@@ -111,6 +112,7 @@ fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
+    let _turn = turn(u64::from(width) * u64::from(height));
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_file_bytes(max_pixels));
     decoder.set_limits(limits).map_err(from_image)?;
@@ -122,6 +124,17 @@ fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();
     Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, mode })
+}
+
+/// One large image is decoded at a time: each may take up to a gigabyte, and every core has a thread that decodes. Returns `None` at once
+/// for an image of up to 16 megapixels.
+///
+/// None of the decoders hands work to other threads, so that nobody who has the turn waits for one who wants it.
+pub(super) fn turn(pixels: u64) -> Option<MutexGuard<'static, ()>> {
+    const LARGE: u64 = 16_000_000;
+    static TURN: Mutex<()> = Mutex::new(());
+    // Nothing is guarded that a panic could have left half done.
+    (pixels > LARGE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 pub(super) fn check_size(width: u32, height: u32, max_pixels: u64) -> Result<(), DecodeError> {
@@ -337,5 +350,26 @@ mod tests {
         image.write_to(&mut bytes, ImageFormat::Png).unwrap();
         let decoded = decode(&bytes.into_inner(), 1000).unwrap();
         assert_eq!((decoded.mode, decoded.pixels.data), ("LA", vec![90; 12]));
+    }
+
+    #[test]
+    fn large_images_take_turns_and_small_ones_do_not_wait() {
+        let first = turn(16_000_001);
+        assert!(first.is_some() && turn(16_000_000).is_none());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let _turn = turn(u64::MAX);
+            sender.send(()).unwrap();
+        });
+        assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err());
+        drop(first);
+        waiting.join().unwrap();
+        assert!(receiver.recv().is_ok());
+        // A panic of one who has the turn does not keep it from the others.
+        let panicked = std::thread::spawn(|| {
+            let _turn = turn(u64::MAX);
+            panic!("on purpose");
+        });
+        assert!(panicked.join().is_err() && turn(u64::MAX).is_some());
     }
 }

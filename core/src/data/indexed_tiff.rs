@@ -10,7 +10,7 @@ use image::{DynamicImage, RgbImage};
 use tiff::TiffError;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
-use super::decode::{DecodeError, Decoded, check_size, max_file_bytes};
+use super::decode::{DecodeError, Decoded, check_size, max_file_bytes, turn};
 use super::pixels::RgbPixels;
 
 const BITS_PER_SAMPLE: u16 = 258;
@@ -55,6 +55,8 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_
         let grey = |i: usize| (i * 255 / (levels - 1)) as u8;
         (0..levels).map(|i| [if photometric == WHITE_IS_ZERO { 255 - grey(i) } else { grey(i) }; 3]).collect()
     };
+    // A large file is copied before it is known how large its image is.
+    let for_copy = turn(bytes.len() as u64);
     let mut copy = bytes.to_vec();
     directory.set_short(&mut copy, PHOTOMETRIC, BLACK_IS_ZERO);
     let mut limits = Limits::unlimited();
@@ -63,6 +65,7 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_
     let mut decoder = Decoder::new(Cursor::new(copy)).map_err(from_tiff)?.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(from_tiff)?;
     check_size(width, height, max_pixels)?;
+    let _turn = for_copy.or_else(|| turn(u64::from(width) * u64::from(height)));
     let DecodingResult::U8(packed) = decoder.read_image().map_err(from_tiff)? else {
         return Err(DecodeError::Damaged("its samples are not of the size it states".into()));
     };

@@ -176,7 +176,15 @@ fn source_text(root: &Path, path: &Path) -> Result<String, String> {
     };
     let text = shown.to_str().ok_or_else(|| format!("the source's name {} is not Unicode and cannot be written", shown.display()))?;
     // An absolute path stays as the system writes it; a relative one should open on any.
-    Ok(if shown.is_absolute() { text.to_string() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+    Ok(if shown.is_absolute() { without_verbatim_prefix(text).to_string() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+}
+
+/// `C:\…` for `\\?\C:\…`, the form in which Windows resolves a path and which few other programs open.
+fn without_verbatim_prefix(text: &str) -> &str {
+    match text.strip_prefix(r"\\?\") {
+        Some(rest) if matches!(rest.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) => rest,
+        _ => text,
+    }
 }
 
 fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
@@ -279,6 +287,18 @@ mod tests {
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],
             },
+        }
+    }
+
+    #[test]
+    fn a_drive_is_named_as_people_name_it() {
+        for (resolved, shown) in [
+            (r"\\?\C:\photos", r"C:\photos"),
+            (r"\\?\UNC\server\photos", r"\\?\UNC\server\photos"),
+            (r"D:\photos", r"D:\photos"),
+            ("/photos", "/photos"),
+        ] {
+            assert_eq!(without_verbatim_prefix(resolved), shown);
         }
     }
 

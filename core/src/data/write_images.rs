@@ -108,7 +108,7 @@ fn paths(dataset: &Dataset) -> Vec<PathBuf> {
         .iter()
         .map(|sample| {
             let (stem, extension) = match &sample.location {
-                Location::File(path) => (stem(path), path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default()),
+                Location::File(path) => (stem(path), path.extension().map(|e| safe_extension(&e.to_string_lossy())).unwrap_or_default()),
                 Location::Record { file, index } => (format!("{}-{index:05}", stem(file)), ".png".to_string()),
             };
             let name = safe_name(&stem, &extension);
@@ -126,24 +126,47 @@ fn stem(path: &Path) -> String {
 #[derive(Default)]
 struct Names {
     taken: HashSet<String>,
+    /// The number to try next for a name that is taken, so that many equal names do not each try all numbers.
+    next: HashMap<String, usize>,
 }
 
 impl Names {
     fn unique(&mut self, extension: &str, name: &str) -> String {
         let mut candidate = format!("{name}{extension}");
-        let mut number = 2;
-        while !self.taken.insert(candidate.to_lowercase()) {
-            candidate = format!("{name}_{number}{extension}");
-            number += 1;
+        let lower = candidate.to_lowercase();
+        if self.taken.insert(lower.clone()) {
+            return candidate;
         }
-        candidate
+        let number = self.next.entry(lower).or_insert(2);
+        loop {
+            candidate = format!("{name}_{number}{extension}");
+            *number += 1;
+            if self.taken.insert(candidate.to_lowercase()) {
+                return candidate;
+            }
+        }
+    }
+}
+
+fn safe_character(c: char) -> char {
+    if c.is_control() || r#"/\:*?"<>|"#.contains(c) { '_' } else { c }
+}
+
+/// An extension with its dot, of safe characters, or nothing if none is left. What a file holds follows from its content, so one that
+/// is far too long may be cut.
+fn safe_extension(extension: &str) -> String {
+    const LONGEST: usize = 16;
+    let safe: String = extension.chars().take(LONGEST).map(safe_character).collect();
+    match safe.trim_end_matches(['.', ' ']) {
+        "" => String::new(),
+        safe => format!(".{safe}"),
     }
 }
 
 /// `name` as a file name that every system takes: no separators or control characters, not hidden, not reserved by Windows, not too
 /// long, and not empty. Letters of all scripts stay.
 fn safe_name(name: &str, extension: &str) -> String {
-    let mut safe: String = name.chars().map(|c| if c.is_control() || r#"/\:*?"<>|"#.contains(c) { '_' } else { c }).collect();
+    let mut safe: String = name.chars().map(safe_character).collect();
     while safe.len() + extension.len() > LONGEST_NAME && safe.pop().is_some() {}
     // Windows drops spaces and dots at the end, and a dot in front hides the folder from a scan.
     let mut safe = safe.trim().trim_end_matches(['.', ' ']).to_string();
@@ -243,7 +266,22 @@ mod tests {
         for (name, safe) in cases {
             assert_eq!(safe_name(name, ""), safe, "{name:?}");
         }
+        for (extension, safe) in [("png", ".png"), ("a:b\n", ".a_b_"), ("png ", ".png"), (" ", "")] {
+            assert_eq!(safe_extension(extension), safe, "{extension:?}");
+        }
+        assert_eq!(safe_extension(&"x".repeat(200)).len(), 17);
         let long = safe_name(&"ж".repeat(500), ".png");
         assert!(long.len() <= LONGEST_NAME && long.starts_with('ж'));
+    }
+
+    #[test]
+    fn many_equal_names_are_numbered_one_after_the_other() {
+        let mut names = Names::default();
+        // The third number is taken by a name of its own.
+        assert_eq!(names.unique(".png", "1_3"), "1_3.png");
+        let given: Vec<String> = (0..100_000).map(|_| names.unique(".png", "1")).collect();
+        assert_eq!(given[..4], ["1.png", "1_2.png", "1_4.png", "1_5.png"]);
+        assert_eq!(given.iter().collect::<HashSet<_>>().len(), 100_000);
+        assert_eq!(names.unique(".PNG", "1"), "1_100002.PNG");
     }
 }

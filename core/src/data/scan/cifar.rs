@@ -18,8 +18,8 @@ pub(crate) const SIDE: usize = 32;
 /// Bytes of an image: all reds in row order, then all greens, then all blues.
 pub(crate) const PIXELS: usize = 3 * SIDE * SIDE;
 
-/// The largest of the distributed files has 155 MB.
-const MAX_FILE_BYTES: u64 = 512 << 20;
+/// The largest of the distributed files has 155 MB, and all of a data set have 186 MB.
+const MAX_BYTES: u64 = 512 << 20;
 
 /// The labels and images of one file.
 pub(crate) struct RecordFile {
@@ -168,24 +168,24 @@ fn read_folder(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)>
     let (layout, folder) = find(root).ok_or_else(|| DataError::source(root, "holds none of the files of CIFAR-10 or CIFAR-100"))?;
     let mut contents = Contents::new();
     let (images, names) = layout.files();
+    let mut left = MAX_BYTES;
     for name in images.iter().chain([&names]) {
         job.check()?;
         let path = root.join(&folder).join(name);
         if !path.exists() {
             continue;
         }
-        let bytes = File::open(&path).and_then(limited).map_err(|reason| DataError::file(&path, reason))?;
+        let bytes = File::open(&path).and_then(|file| limited(file, &mut left)).map_err(|reason| DataError::file(&path, reason))?;
         contents.insert((*name).to_string(), bytes);
     }
     Ok((layout, folder, contents))
 }
 
-fn limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
+/// The whole of a file, if it has at most `left` bytes; they are then subtracted.
+fn limited(reader: impl Read, left: &mut u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(std::io::Error::other("far larger than any file of CIFAR"));
-    }
+    reader.take(*left + 1).read_to_end(&mut bytes)?;
+    *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| std::io::Error::other("its files are far larger than those of CIFAR"))?;
     Ok(bytes)
 }
 
@@ -202,6 +202,7 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
     let mut archive = tar::Archive::new(reader);
     // Every folder of the archive, with those of its files that a layout could want.
     let mut folders: BTreeMap<PathBuf, Contents> = BTreeMap::new();
+    let mut left = MAX_BYTES;
     for entry in archive.entries().map_err(broken)? {
         job.check()?;
         let entry = entry.map_err(broken)?;
@@ -212,7 +213,7 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
         }
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let size = entry.size();
-        let bytes = limited(entry).map_err(broken)?;
+        let bytes = limited(entry, &mut left).map_err(broken)?;
         if (bytes.len() as u64) < size {
             return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
         }
@@ -277,4 +278,18 @@ fn python_records(layout: Layout, bytes: &[u8]) -> std::result::Result<Records, 
         return Err(format!("holds {rows} rows of {columns} values for {} labels, not rows of {PIXELS}", labels.len()));
     }
     Ok((labels, pixels.to_vec(), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_share_one_limit() {
+        let mut left = 10;
+        assert_eq!(limited([1; 6].as_slice(), &mut left).unwrap().len(), 6);
+        assert_eq!(limited([1; 4].as_slice(), &mut left).unwrap().len(), 4);
+        assert_eq!(left, 0);
+        assert!(limited([1; 1].as_slice(), &mut left).unwrap_err().to_string().contains("far larger"));
+    }
 }

@@ -1,11 +1,13 @@
 //! Manifests: tables with a path and a label, and the `path label` lists that long-tailed benchmarks come with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{Candidate, ScanOptions};
+use super::{Candidate, ScanOptions, hint};
 use crate::data::Split;
 use crate::error::{DataError, Result};
 use crate::job::Job;
@@ -59,6 +61,9 @@ const LABEL_COLUMNS: [&str; 20] = [
 
 const SPLIT_COLUMNS: [&str; 8] = ["split", "set", "subset", "partition", "dataset", "data_set", "phase", "usage"];
 
+/// A list of ten million images is a few hundred MB; anything larger is not one.
+const LARGEST: u64 = 1 << 30;
+
 /// What the manifests of a source list.
 pub(super) struct Listed {
     pub root: PathBuf,
@@ -73,10 +78,11 @@ struct Row {
     split: Option<Split>,
 }
 
-/// Reads the manifest `source` and those that go with it, and requires every file they name.
+/// Reads the manifest `source` and those that go with it, and requires every file they name. An image that is listed more than once
+/// with the same label and split counts once.
 ///
 /// # Errors
-/// [`DataError`] naming the manifest and the line, or listing the absent files.
+/// [`DataError`] naming the manifest and the line, or listing the absent files, or the images with more than one label or split.
 pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Listed> {
     job.phase("reading the manifest", None, "lines");
     let mut rows = Vec::new();
@@ -113,9 +119,46 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     }
     let mut candidates: Vec<Candidate> =
         paths.into_iter().zip(labels).zip(&rows).map(|((path, class), row)| Candidate { path, class, split: row.split }).collect();
+    let repeated = merge_repeated(source, &mut candidates, &classes)?;
+    if repeated > 0 {
+        let lines =
+            if repeated == 1 { "1 line repeats an image that is".to_string() } else { format!("{repeated} lines repeat images that are") };
+        job.info(format!("{}: {lines} listed already; each image counts once", source.display()));
+    }
     // In the manifest's order within a class.
     candidates.sort_by_key(|candidate| candidate.class);
     Ok(Listed { root, classes, candidates })
+}
+
+/// Keeps the first of the candidates that are the same image with the same label and split, and returns how many are gone. Lines that
+/// contradict each other are an error: no training could tell which of them is meant.
+fn merge_repeated(source: &Path, candidates: &mut Vec<Candidate>, classes: &[String]) -> Result<usize, DataError> {
+    let before = candidates.len();
+    let mut first: HashMap<PathBuf, (usize, Option<Split>)> = HashMap::with_capacity(before);
+    let mut wrong = Vec::new();
+    candidates.retain(|candidate| {
+        let this = (candidate.class, candidate.split);
+        match first.get(&candidate.path) {
+            None => {
+                first.insert(candidate.path.clone(), this);
+                true
+            }
+            Some(other) => {
+                if *other != this {
+                    let named = |(class, split): (usize, Option<Split>)| match split {
+                        Some(split) => format!("{} in {split}", classes[class]),
+                        None => format!("{} in no split", classes[class]),
+                    };
+                    wrong.push(format!("{}: {} and {}", candidate.path.display(), named(*other), named(this)));
+                }
+                false
+            }
+        }
+    });
+    if wrong.is_empty() {
+        return Ok(before - candidates.len());
+    }
+    Err(DataError::Many { summary: format!("{}: images listed with different labels or splits", source.display()), items: wrong })
 }
 
 /// Class names in order, and the class of each row.
@@ -157,8 +200,7 @@ fn split_in_name(path: &Path) -> Option<Split> {
 
 fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
     let fail = |reason: &str| DataError::file(manifest, reason);
-    let bytes = std::fs::read(manifest).map_err(|reason| DataError::file(manifest, reason))?;
-    let text = String::from_utf8(bytes).map_err(|_| fail("is no image folder, CIFAR archive or manifest; a manifest is UTF-8 text"))?;
+    let text = read_text(manifest)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let first = text.lines().find(|line| !line.trim().is_empty()).ok_or_else(|| fail("is empty"))?;
     // A header decides, then what separates the fields of the first line; a list separated by spaces has neither.
@@ -181,6 +223,32 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
         return Err(fail(&reason));
     }
     list(manifest, text)
+}
+
+/// The text of a file that may be a manifest. A device that never ends, or a file that is no text, is found out by its first bytes.
+fn read_text(manifest: &Path) -> Result<String, DataError> {
+    const START: u64 = 4096;
+    let fail = |reason: std::io::Error| DataError::file(manifest, reason);
+    if let Some(reason) = hint::of_name(manifest) {
+        return Err(DataError::source(manifest, reason));
+    }
+    let mut file = File::open(manifest).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(START).read_to_end(&mut bytes).map_err(fail)?;
+    if !bytes.contains(&0) {
+        file.take(LARGEST + 1 - START).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    if bytes.len() as u64 > LARGEST {
+        return Err(DataError::file(manifest, "has more than 1 GiB, which no list of images has"));
+    }
+    let no_text = |bytes: &[u8]| {
+        let unknown = "is no image folder, CIFAR archive or manifest; a manifest is UTF-8 text";
+        DataError::source(manifest, hint::of_content(bytes).unwrap_or(unknown))
+    };
+    if bytes.contains(&0) {
+        return Err(no_text(&bytes));
+    }
+    String::from_utf8(bytes).map_err(|error| no_text(error.as_bytes()))
 }
 
 /// Whether a field reads like the name of a file: it has an extension of up to five letters.

@@ -5,9 +5,11 @@
 
 pub(crate) mod cifar;
 mod folder;
+mod hint;
 mod manifest;
 mod pickle;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +17,7 @@ use rayon::prelude::*;
 
 use super::decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, max_file_bytes};
 use super::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
-use crate::error::{DataError, Result};
+use crate::error::{DataError, Error, Result};
 use crate::job::Job;
 
 /// How a source is read.
@@ -52,7 +54,7 @@ struct Candidate {
 ///   `train`, `val` and `test` (or their longer names, in any case) above the classes are splits. Classes are ordered by name, by Unicode
 ///   code points, samples by path. Files without an extension count as images if they begin like one.
 /// - Any other file is a manifest: a CSV or TSV table with a header, or lines of a path and a label. Where all labels are integers,
-///   classes are ordered and named by them.
+///   classes are ordered and named by them. An image that is listed again with the same label and split counts once.
 ///
 /// ```
 /// # fn main() -> counterweight_core::Result<()> {
@@ -73,7 +75,7 @@ struct Candidate {
 ///
 /// # Errors
 /// [`DataError`] if the source is missing or of no known kind, has fewer than two classes, has classes left without a readable image, or
-/// is a manifest that names absent files; each is listed. [`crate::Error::Stopped`] if the job was stopped.
+/// is a manifest that names absent files, or an image with different labels or splits; each is listed. [`crate::Error::Stopped`] if the job was stopped.
 pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
     let metadata = std::fs::metadata(source).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -95,7 +97,12 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
 }
 
 fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
-    let found = folder::list(source, job)?;
+    let found = folder::list(source, job).map_err(|error| match error {
+        Error::Data(_) if hint::is_run(source) => {
+            DataError::source(source, "is a run, made by `train`, and holds no images; name the folder of its images").into()
+        }
+        other => other,
+    })?;
     let empty = found.empty.iter().map(|class| format!("{class}: the folder is empty")).collect();
     let mut catalog = Catalog {
         root: source.to_path_buf(),
@@ -107,8 +114,8 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         problems: found.problems,
         skipped: found.skipped,
     };
-    check_images(&mut catalog, found.candidates, options.max_pixels, job)?;
-    check_classes(&catalog, empty)?;
+    let unreadable = check_images(&mut catalog, found.candidates, options.max_pixels, job)?;
+    check_classes(&catalog, empty, &unreadable)?;
     Ok(catalog)
 }
 
@@ -124,8 +131,8 @@ fn scan_manifest(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<C
         problems: Vec::new(),
         skipped: Skipped::default(),
     };
-    check_images(&mut catalog, listed.candidates, options.max_pixels, job)?;
-    check_classes(&catalog, Vec::new())?;
+    let unreadable = check_images(&mut catalog, listed.candidates, options.max_pixels, job)?;
+    check_classes(&catalog, Vec::new(), &unreadable)?;
     Ok(catalog)
 }
 
@@ -159,12 +166,15 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
         problems: cifar.problems,
         skipped: Skipped::default(),
     };
-    check_classes(&catalog, Vec::new())?;
+    check_classes(&catalog, Vec::new(), &Unreadable::new())?;
     Ok(catalog)
 }
 
+/// The first file that cannot be read of each class that has one, and why.
+type Unreadable = HashMap<usize, String>;
+
 /// Decodes every candidate and adds it to the catalog's samples or problems.
-fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u64, job: Job<'_>) -> Result<()> {
+fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u64, job: Job<'_>) -> Result<Unreadable> {
     /// Events between which so many images pass.
     const STRIDE: u64 = 64;
     job.phase("checking images", Some(candidates.len() as u64), "images");
@@ -181,6 +191,7 @@ fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u
     };
     let checked: Vec<_> = candidates.par_iter().map(check).collect::<Result<_>>()?;
     job.progress(candidates.len() as u64);
+    let mut unreadable = Unreadable::new();
     for (candidate, facts) in candidates.into_iter().zip(checked) {
         match facts {
             Ok(facts) => {
@@ -188,11 +199,14 @@ fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u
                 catalog.samples.push(Sample { location: Location::File(path), class, split });
                 catalog.facts.push(facts);
             }
-            Err(reason) => catalog.problems.push(Problem { path: catalog.root.join(&candidate.path), reason }),
+            Err(reason) => {
+                unreadable.entry(candidate.class).or_insert_with(|| format!("{}: {reason}", candidate.path.display()));
+                catalog.problems.push(Problem { path: catalog.root.join(&candidate.path), reason });
+            }
         }
     }
     catalog.problems.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(())
+    Ok(unreadable)
 }
 
 fn image_facts(path: &Path, max_pixels: u64) -> std::result::Result<ImageFacts, String> {
@@ -214,7 +228,7 @@ pub(crate) fn read_image_file(path: &Path, max_pixels: u64) -> std::result::Resu
 }
 
 /// Refuses a catalog in which a class has no image, or which has nothing to tell apart.
-fn check_classes(catalog: &Catalog, mut empty: Vec<String>) -> Result<(), DataError> {
+fn check_classes(catalog: &Catalog, mut empty: Vec<String>, unreadable: &Unreadable) -> Result<(), DataError> {
     /// Enough to see what is wrong with a source of which no image can be read.
     const SHOWN: usize = 3;
     let counts = catalog.counts(None);
@@ -223,8 +237,9 @@ fn check_classes(catalog: &Catalog, mut empty: Vec<String>) -> Result<(), DataEr
             catalog.problems.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.path.display(), problem.reason)).collect();
         return Err(DataError::Many { summary: format!("{}: no image can be read", catalog.source.display()), items: first });
     }
-    for (class, _) in catalog.classes.iter().zip(&counts).filter(|(_, count)| **count == 0) {
-        empty.push(format!("{class}: none of its images can be read"));
+    for (class, name) in catalog.classes.iter().enumerate().filter(|(class, _)| counts[*class] == 0) {
+        let first = unreadable.get(&class).map(|first| format!("; the first is {first}")).unwrap_or_default();
+        empty.push(format!("{name}: none of its images can be read{first}"));
     }
     if !empty.is_empty() {
         empty.sort();

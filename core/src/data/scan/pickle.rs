@@ -7,8 +7,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// The most values a pickle may hold. CIFAR's files hold under 200,000.
-const MAX_NODES: usize = 20_000_000;
+/// The most steps a pickle may take, each of which makes or moves at most one value or mark: so this bounds the values, the stack and
+/// everything on it. CIFAR's files take under a million.
+const MAX_STEPS: usize = 20_000_000;
+
+/// The most names a list of names may hold, and the most bytes of one. CIFAR-100 has 100 short ones.
+const MAX_NAMES: usize = 1000;
+
+/// The longest code of an element type, such as `u1` or `<f16`; NumPy's are no longer.
+const MAX_CODE: usize = 16;
 
 /// The most dimensions an array may have; NumPy's own limit.
 const MAX_DIMENSIONS: usize = 64;
@@ -57,7 +64,7 @@ impl<'a> Pickle<'a> {
     /// Reads a whole pickle. An error is a sentence saying what is wrong with it.
     pub fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let mut machine =
-            Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), encoded: 0 };
+            Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), encoded: 0, steps: 0 };
         let root = machine.run().map_err(|reason| format!("its pickle cannot be read at byte {}: {reason}", machine.at))?;
         Ok(Self { nodes: machine.nodes, root })
     }
@@ -93,10 +100,13 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// A list of text.
+    /// A short list of short text. A long text can be named many times in few bytes, so lengths are looked at before anything is copied.
     pub fn texts(&self, key: &str) -> Result<Vec<String>, String> {
         let wrong = || format!("`{key}` is not a list of text");
         let Node::List(items) = self.get(key)? else { return Err(wrong()) };
+        if items.len() > MAX_NAMES || items.iter().filter_map(|id| text(&self.nodes[*id])).any(|name| name.len() > MAX_NAMES) {
+            return Err(format!("`{key}` holds more than {MAX_NAMES} names or one of more than {MAX_NAMES} bytes"));
+        }
         items.iter().map(|id| text(&self.nodes[*id]).map(|t| String::from_utf8_lossy(t).into_owned()).ok_or_else(wrong)).collect()
     }
 
@@ -143,6 +153,8 @@ struct Machine<'a> {
     memo: HashMap<u64, Id>,
     /// Bytes made by `_codecs.encode` so far.
     encoded: usize,
+    /// Opcodes so far.
+    steps: usize,
 }
 
 type Step<T = ()> = Result<T, String>;
@@ -159,6 +171,10 @@ impl<'a> Machine<'a> {
     }
 
     fn step(&mut self, code: u8) -> Step {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return Err(format!("it holds more than {MAX_STEPS} values"));
+        }
         match code {
             0x80 => match self.take(1)?[0] {
                 0..=4 => Ok(()),
@@ -266,9 +282,6 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, node: Node<'a>) -> Step {
-        if self.nodes.len() >= MAX_NODES {
-            return Err(format!("it holds more than {MAX_NODES} values"));
-        }
         self.stack.push(self.nodes.len());
         self.nodes.push(node);
         Ok(())
@@ -426,6 +439,9 @@ impl<'a> Machine<'a> {
             }
             ("numpy", "dtype") => {
                 let code = arguments.first().and_then(|id| text(&self.nodes[*id])).ok_or("an element type has no name")?;
+                if code.len() > MAX_CODE {
+                    return Err("an element type is of no known kind".into());
+                }
                 let code = code.strip_prefix(b"|").or(code.strip_prefix(b"<")).unwrap_or(code).to_vec();
                 self.push(Node::Type { code, big_endian: false })
             }
@@ -578,5 +594,36 @@ mod tests {
         bytes.extend(b"h\x00h\x01R0".repeat(100));
         bytes.extend(b"N.");
         assert!(Pickle::read(&bytes).unwrap_err().contains("more bytes than the file"));
+
+        // A long text in a list again and again, and too many short ones.
+        let list = |length: usize, times: usize| {
+            let mut bytes = b"\x80\x02}X\x05\x00\x00\x00namesX".to_vec();
+            bytes.extend((length as u32).to_le_bytes());
+            bytes.extend(vec![b'a'; length]);
+            bytes.extend(b"q\x000](");
+            bytes.extend(b"h\x00".repeat(times));
+            bytes.extend(b"es.");
+            Pickle::read(&bytes).unwrap().texts("names").map(|names| names.len())
+        };
+        assert_eq!(list(1000, 1000), Ok(1000));
+        assert!(list(1001, 1).unwrap_err().contains("more than 1000 bytes"));
+        assert!(list(1, 1001).unwrap_err().contains("more than 1000 names"));
+
+        // A long name of an element type.
+        let mut bytes = b"\x80\x02cnumpy\ndtype\nX".to_vec();
+        bytes.extend(1000u32.to_le_bytes());
+        bytes.extend([b'a'; 1000]);
+        bytes.extend(b"\x85R.");
+        assert!(Pickle::read(&bytes).unwrap_err().contains("no known kind"));
+    }
+
+    #[test]
+    fn the_stack_does_not_grow_without_end() {
+        for code in [b'(', b'2'] {
+            let mut bytes = b"\x80\x02N".to_vec();
+            bytes.resize(MAX_STEPS + 10, code);
+            bytes.push(b'.');
+            assert!(Pickle::read(&bytes).unwrap_err().contains("more than"));
+        }
     }
 }
