@@ -33,7 +33,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, &context.console);
     let tuning = pipeline::tune(&run, &settings, arguments.candidates as usize, &device, job)?;
-    context
-        .console
-        .result(&tuning, || format!("{}\nnext: counterweight balance {} --tuned", tables::tuning(&tuning), quoted(&arguments.run)))
+    let run = quoted(&arguments.run);
+    let next = match tuning.best.balancers.is_empty() {
+        true => format!("counterweight export {run} --out model.onnx"),
+        false => format!("counterweight balance {run} --tuned"),
+    };
+    context.console.result(&tuning, || format!("{}\nnext: {next}", tables::tuning(&tuning)))
 }
