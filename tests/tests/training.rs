@@ -192,13 +192,52 @@ fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = dataset(folder.path());
     let run = folder.path().join("run");
+    let fails = |arguments: &[&str], words: &[&str]| {
+        let output = counterweight(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        words.iter().for_each(|word| assert!(stderr.contains(word), "{word} is not in: {stderr}"));
+    };
     let more = ["--set", "stage1.learning_rate=1e20", "--set", "stage1.warmup_epochs=0"];
-    let output = counterweight(&train(&manifest, &run, &more));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    for word in ["epoch 1", "step", "learning rate"] {
-        assert!(stderr.contains(word), "{stderr}");
-    }
+    fails(&train(&manifest, &run, &more), &["epoch 1", "step", "learning rate"]);
+    assert!(!run.join("checkpoints").exists(), "nothing good was there to keep");
+
+    // A run that goes well for two epochs, and whose learning rate then becomes absurd.
+    let run = folder.path().join("later");
+    counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
+    let good = outcome(&run).0;
+    let path = run.join("settings.toml");
+    let settings = std::fs::read_to_string(&path).unwrap().replacen("learning_rate = 0.05", "learning_rate = 1e20", 1);
+    std::fs::write(&path, settings.replacen("epochs = 2\n", "epochs = 4\n", 1)).unwrap();
+    fails(&["train", "--run", text(&run), "--resume", "--device", "cpu"], &["epoch 3", "last good checkpoint is kept"]);
+    assert!(outcome(&run).0 == good, "the last good checkpoint was touched");
+}
+
+#[test]
+fn what_an_earlier_balancing_left_does_not_outlive_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = dataset(folder.path());
+    let run = folder.path().join("run");
+    counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
+    let cpu = ["--device", "cpu"];
+    let balance = |more: &[&str]| counterweight_json(&[["balance", text(&run)].as_slice(), more, &cpu].concat());
+    balance(&["--balancer", "l2"]);
+    counterweight_json(&["evaluate", text(&run), "--device", "cpu"]);
+    let last = balance(&["--balancer", "tau", "--set", "balance.tau=3"]);
+    let model = folder.path().join("model.onnx");
+    counterweight_json(&["export", text(&run), "--out", text(&model)]);
+    let summary = counterweight_core::infer::OnnxClassifier::load(&model).unwrap().metadata()["summary"].clone();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["balanced_accuracy"], last["balanced_accuracy"]);
+    assert_eq!(summary["balancers"], serde_json::json!(["tau"]));
+
+    // Epochs trained after balancing give other features, for which the balanced classifier was not made.
+    let settings = std::fs::read_to_string(run.join("settings.toml")).unwrap();
+    std::fs::write(run.join("settings.toml"), settings.replacen("epochs = 2\n", "epochs = 3\n", 1)).unwrap();
+    counterweight_json(&["train", "--run", text(&run), "--resume", "--device", "cpu"]);
+    assert!(!run.join("checkpoints/balanced.safetensors").exists());
+    let tuned = balance(&["--set", "balance.tune_candidates=40"]);
+    assert!(tuned["balanced_accuracy"].is_f64());
 }
 
 #[test]
@@ -227,4 +266,11 @@ fn wrong_usage_is_explained() {
     fails(&["balance", run, "--tuned"], 1, &["counterweight tune"]);
     fails(&["train", text(&manifest), "--run", run], 1, &["already holds a run"]);
     fails(&["train", "--run", run, "--resume", "--set", "seed=9"], 1, &["other settings"]);
+    fails(&["evaluate", run, "--set", "balance.tau=2"], 2, &["evaluation"]);
+    fails(&["balance", run, "--set", "balance.schedule=step"], 2, &["milestones"]);
+    fails(&["train", "nowhere", "--run", "x", "--set", "preset=paper"], 2, &["--preset"]);
+    fails(&["train", "nowhere", "--run", "x", "--set", "stage1.batch_size=999999999"], 2, &["65536"]);
+    let other = folder.path().join("other.toml");
+    counterweight_json(&["build", text(&folder.path().join("uci-digits")), "--out", text(&other), "--factor", "5"]);
+    fails(&["train", text(&other), "--run", run, "--resume"], 1, &["another dataset"]);
 }
