@@ -72,8 +72,9 @@ impl Run {
             Err(error) => return Err(RunError::file(folder, error).into()),
         }
         std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
-        // The settings come last: a folder with settings is a whole run.
+        // The settings come last: a folder with settings is a whole run, so what cannot be opened again must fail before them.
         dataset.save(&folder.join(DATASET))?;
+        Dataset::load(&folder.join(DATASET))?;
         let path = folder.join(SETTINGS);
         write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes())).map_err(|e| RunError::file(&path, e))?;
         Self::open(folder)
@@ -381,15 +382,16 @@ fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::SourceKind;
+    use crate::data::{DatasetSample, Location, SourceKind, Split};
     use crate::settings::Preset;
 
     fn dataset() -> Dataset {
+        let sample = |name: &str, class| DatasetSample { location: Location::File(name.into()), class, split: Split::Train };
         Dataset {
-            root: PathBuf::from("/images"),
+            root: std::env::temp_dir(),
             kind: SourceKind::Folder,
             classes: vec!["a,b".into(), "line\nbreak".into()],
-            samples: Vec::new(),
+            samples: vec![sample("0.png", 0), sample("1.png", 1)],
             provenance: Default::default(),
         }
     }
