@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::eval::GroupThresholds;
+
 /// Classes with more training samples than this are in the many group, unless set otherwise.
 pub const MANY_ABOVE: usize = 100;
 
@@ -26,17 +28,8 @@ pub struct GroupSizes {
 impl GroupSizes {
     /// Sorts classes into groups by their training counts.
     pub fn of(counts: &[usize], many_above: usize, few_below: usize) -> Self {
-        let mut sizes = Self { many: 0, medium: 0, few: 0, many_above, few_below };
-        for &count in counts {
-            if count > many_above {
-                sizes.many += 1;
-            } else if count < few_below {
-                sizes.few += 1;
-            } else {
-                sizes.medium += 1;
-            }
-        }
-        sizes
+        let sizes = GroupThresholds { many_above, few_below }.sizes(counts);
+        Self { many: sizes.many, medium: sizes.medium, few: sizes.few, many_above, few_below }
     }
 }
 

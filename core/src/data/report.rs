@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::groups::GroupSizes;
 use super::{Catalog, Skipped, SourceKind, Split};
+use crate::eval::GroupThresholds;
 
 /// The report on a scanned source. Its field names are what `inspect --json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -126,13 +127,7 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
     let mut classes = Vec::with_capacity(catalog.classes.len());
     for (k, name) in catalog.classes.iter().enumerate() {
         let counts = SplitCounts { train: train[k], validation: validation[k], test: test[k] };
-        let group = if counts.train > many_above {
-            "many"
-        } else if counts.train < few_below {
-            "few"
-        } else {
-            "medium"
-        };
+        let group = GroupThresholds { many_above, few_below }.group(counts.train).name();
         splits.train += counts.train;
         splits.validation += counts.validation;
         splits.test += counts.test;

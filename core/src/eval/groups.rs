@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{FEW_BELOW, MANY_ABOVE};
 use crate::settings::EvaluationSettings;
 
 /// A group of classes.
@@ -50,7 +51,7 @@ pub struct GroupThresholds {
 impl Default for GroupThresholds {
     /// Many above 100, few below 20, as the literature has it.
     fn default() -> Self {
-        Self { many_above: 100, few_below: 20 }
+        Self { many_above: MANY_ABOVE, few_below: FEW_BELOW }
     }
 }
 

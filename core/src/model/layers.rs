@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
+use super::weights::{NamedTensor, named};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -114,6 +115,11 @@ impl Linear {
             weight: initial.layer_default(&format!("{name}.weight"), [classes, features], features),
             bias: initial.layer_default(&format!("{name}.bias"), [classes], features),
         }
+    }
+
+    /// Weight and bias on the host.
+    pub fn on_host(&self) -> [NamedTensor; 2] {
+        [named("weight".into(), self.weight.val()), named("bias".into(), self.bias.val())]
     }
 
     /// Features `[batch, features]` to logits `[batch, classes]`.

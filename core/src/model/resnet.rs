@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{Block, EXPANSION};
 use super::initial::Initial;
 use super::layers::{BatchNorm, Conv2d, Linear, Mode};
+use super::weights::NamedTensor;
 use crate::settings::{Backbone, Stem};
 
 /// Images up to this side get the small stem when the stem is chosen automatically.
@@ -141,6 +142,11 @@ impl Network {
         }
         let [batch, channels, _, _] = x.dims();
         adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
+    }
+
+    /// The classifier's weight `[classes, features]` and bias `[classes]`, copied to the host.
+    pub fn classifier(&self) -> [NamedTensor; 2] {
+        self.fc.on_host()
     }
 
     /// Features `[batch, features]` to logits `[batch, classes]`.

@@ -26,32 +26,23 @@ pub(super) fn keys(settings: &Settings) -> Vec<String> {
 pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Settings> {
     let known = keys(settings);
     let full = resolve(key, &known)?;
-    let mut root = table(settings);
-    let parsed = parse(value);
-    let slot = match full.split_once('.') {
-        Some((section, leaf)) => root.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
-        None => root.get_mut(&full),
+    let root = table(settings);
+    let with = |value: Value| -> Result<Settings, toml::de::Error> {
+        let mut changed = root.clone();
+        let slot = match full.split_once('.') {
+            Some((section, leaf)) => changed.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
+            None => changed.get_mut(&full),
+        };
+        *slot.expect("the key was found in this very table") = value;
+        Value::Table(changed).try_into()
     };
-    *slot.expect("the key was found in this very table") = parsed.clone();
-    let changed: Result<Settings, _> = Value::Table(root.clone()).try_into();
-    match changed {
-        Ok(changed) => Ok(changed),
+    with(parse(value)).or_else(|first| {
         // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
-        Err(first) => {
-            for other in [Value::String(value.to_string()), Value::Array(list(value))] {
-                let mut again = root.clone();
-                let slot = match full.split_once('.') {
-                    Some((section, leaf)) => again.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
-                    None => again.get_mut(&full),
-                };
-                *slot.expect("the key was found in this very table") = other;
-                if let Ok(changed) = Value::Table(again).try_into() {
-                    return Ok(changed);
-                }
-            }
-            Err(SettingsError::Value { key: full, reason: format!("`{value}` does not fit: {}", first.message()) }.into())
-        }
-    }
+        with(Value::String(value.to_string())).or_else(|_| with(Value::Array(list(value)))).map_err(|_| {
+            let reason = format!("`{value}` does not fit: {}", first.message());
+            SettingsError::Value { key: full.clone(), reason }.into()
+        })
+    })
 }
 
 fn list(value: &str) -> Vec<Value> {

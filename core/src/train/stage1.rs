@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::checkpoint::{Best, Checkpoint, Progress};
-use super::extract::{Extractor, classifier_of, host, network_of};
+use super::extract::{Extractor, host, network_of};
 use super::input::Normaliser;
 use super::loss::cross_entropy;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
+use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
@@ -200,7 +201,7 @@ impl<'a> Trainer<'a> {
             validation_many: validation.as_ref().and_then(|v| v.groups.many),
             validation_medium: validation.as_ref().and_then(|v| v.groups.medium),
             validation_few: validation.as_ref().and_then(|v| v.groups.few),
-            norms: self.snapshot_classifier()?.norms(),
+            norms: self.classifier()?.norms(),
             images_per_s: (progress.seen - seen_before) as f64 / trained_s.max(1e-9),
             seconds: started.elapsed().as_secs_f64(),
         };
@@ -263,13 +264,14 @@ impl<'a> Trainer<'a> {
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
         let features = extractor.features(images, self.settings.evaluation.flip, quiet)?;
-        let logits = self.snapshot_classifier()?.logits(&features.features)?;
+        let logits = self.classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
     }
 
-    fn snapshot_classifier(&self) -> Result<crate::balance::Classifier> {
-        let weights = weights(&self.network).into_iter().filter(|tensor| tensor.name.starts_with("fc.")).collect();
-        classifier_of(&Checkpoint { weights, ..self.state.clone() })
+    fn classifier(&self) -> Result<Classifier> {
+        let [weight, bias] = self.network.classifier();
+        let config = &self.state.config;
+        Classifier::new(config.classes, config.features(), weight.values, bias.values)
     }
 
     fn save(&mut self, run: &Run, name: &str) -> Result<()> {
