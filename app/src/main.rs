@@ -1,9 +1,7 @@
-//! `counterweight`: the command line over `counterweight-core`.
-
-mod cli;
+//! `counterweight`: without a subcommand the window, with one the command line.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    counterweight_app::cli::run()
 }

@@ -1,0 +1,4 @@
+//! The two fronts over `counterweight-core`: the command line and the window.
+
+pub mod cli;
+pub mod gui;
