@@ -1,0 +1,1 @@
+//! Charts, tables and controls that know nothing of the application.
