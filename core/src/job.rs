@@ -37,6 +37,13 @@ pub enum Event {
     },
     /// An epoch of stage 1 or stage 2 has ended.
     Epoch(EpochRecord),
+    /// The accuracy of each class on validation, after an epoch of stage 1 that was evaluated. Follows that epoch's [`Event::Epoch`].
+    Classes {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Accuracy in 0..1, one a class in label order; `None` for a class without validation samples.
+        accuracy: Vec<Option<f64>>,
+    },
 }
 
 /// How much a [`Event::Message`] matters.

@@ -1,4 +1,16 @@
-//! The window.
+//! The window: what it knows, what it can be asked, and how it is drawn.
 
+mod app;
+mod command;
+mod dialogs;
+mod panels;
+mod state;
 pub mod theme;
 pub mod widgets;
+mod worker;
+
+pub use app::CounterweightApp;
+pub use command::{
+    BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+};
+pub use state::{Dialog, OpenRun, Page, Place, Preferences, State, StepStatus};

@@ -9,7 +9,7 @@ mod tests;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, Result};
 use crate::files;
@@ -38,7 +38,7 @@ pub struct ExportSource {
 }
 
 /// What was written, and how well it agrees with the network it came from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExportReport {
     /// The file.
     pub path: PathBuf,

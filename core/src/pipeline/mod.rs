@@ -11,7 +11,7 @@ mod tune;
 
 pub use balance::{BalanceReport, balance};
 pub use bench::{BenchReport, BenchRequest, bench};
-pub use demo::{DemoReport, demo};
+pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;
 pub use train::{TrainReport, TrainRequest, train};

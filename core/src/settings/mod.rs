@@ -182,6 +182,19 @@ impl Settings {
         toml::to_string(self).expect("settings hold only plain values")
     }
 
+    /// The value of a key as text, as [`Settings::set`] reads it: `64`, `cosine`, `weight-decay, max-norm`. `None` for an unknown key.
+    pub fn text(&self, key: &str) -> Option<String> {
+        overrides::text(self, key)
+    }
+
+    /// The settings with one key changed and the range of its value not yet checked, for forms that show what is wrong where it stands.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for an unknown key or a value of the wrong type.
+    pub fn with(&self, key: &str, value: &str) -> Result<Self> {
+        overrides::apply(self, key, value)
+    }
+
     /// Applies one override, for example `stage1.epochs` = `20`. A last part that occurs once, such as `backbone`, may stand alone.
     ///
     /// ```

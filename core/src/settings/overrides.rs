@@ -22,6 +22,20 @@ pub(super) fn keys(settings: &Settings) -> Vec<String> {
     keys
 }
 
+/// The value of a key as text that [`apply`] reads back; lists have commas between their values.
+pub(super) fn text(settings: &Settings, key: &str) -> Option<String> {
+    let root = table(settings);
+    let value = match key.split_once('.') {
+        Some((section, leaf)) => root.get(section)?.as_table()?.get(leaf)?,
+        None => root.get(key)?,
+    };
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    Some(match value {
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        value => plain(value),
+    })
+}
+
 /// `settings` with one key changed, not yet validated.
 pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Settings> {
     let known = keys(settings);

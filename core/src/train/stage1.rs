@@ -14,7 +14,7 @@ use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
-use crate::job::{EpochRecord, Job, Silent};
+use crate::job::{EpochRecord, Job, Silent, Event};
 use crate::model::{Mode, Network, NetworkConfig, weights};
 use crate::run::Run;
 use crate::settings::{Auto, Settings};
@@ -207,7 +207,11 @@ impl<'a> Trainer<'a> {
         };
         run.record(record.clone())?;
         self.save(run, "last")?;
-        self.job.sink.event(crate::job::Event::Epoch(record));
+        self.job.sink.event(Event::Epoch(record));
+        if let Some(evaluation) = validation {
+            let accuracy = evaluation.per_class.iter().map(|class| class.accuracy).collect();
+            self.job.sink.event(Event::Classes { epoch: epoch + 1, accuracy });
+        }
         Ok(())
     }
 

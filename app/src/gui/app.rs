@@ -1,0 +1,350 @@
+//! The application: what has happened is taken in and what was asked for is done, then everything is drawn.
+
+use egui::{Context, Ui};
+
+use super::command::{
+    BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand, entries,
+};
+use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind};
+use super::{panels, theme};
+
+/// Under this name the preferences are stored.
+const PREFERENCES: &str = "preferences";
+/// How much a step of zoom is, and its bounds.
+const ZOOM_STEP: f32 = 0.1;
+const ZOOM: std::ops::RangeInclusive<f32> = 0.5..=3.0;
+
+/// The window.
+pub struct CounterweightApp {
+    /// What it knows.
+    pub state: State,
+    /// What was asked for since the last frame.
+    commands: Vec<Command>,
+    toasts: egui_notify::Toasts,
+    panels: panels::Panels,
+    /// Whether the window is to close as soon as nothing is running any more.
+    quitting: bool,
+    /// Whether the window may close without asking.
+    closing: bool,
+}
+
+impl CounterweightApp {
+    /// A window whose runs and caches are kept at `place`.
+    pub fn new(creation: &eframe::CreationContext<'_>, place: Place) -> Self {
+        theme::install(&creation.egui_ctx);
+        let preferences: Preferences =
+            creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
+        let ctx = creation.egui_ctx.clone();
+        let mut state = State::new(Shell::new(ctx.clone(), place, preferences));
+        set_theme(&ctx, state.shell.preferences.theme);
+        ctx.set_zoom_factor(state.shell.preferences.zoom.clamp(*ZOOM.start(), *ZOOM.end()));
+        ctx.options_mut(|options| options.zoom_with_keyboard = false);
+        state.shell.info(concat!("Counterweight ", env!("CARGO_PKG_VERSION")));
+        let toasts = egui_notify::Toasts::default().with_anchor(egui_notify::Anchor::BottomRight).with_margin([16.0, 16.0].into());
+        Self { state, commands: Vec::new(), toasts, panels: panels::Panels::default(), quitting: false, closing: false }
+    }
+
+    /// Asks for something, as a click would.
+    pub fn send(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    /// Whether nothing is being worked on that changes what is shown.
+    pub fn is_idle(&self) -> bool {
+        let state = &self.state;
+        let busy = state.data.is_scanning()
+            || state.data.is_writing()
+            || state.train.is_running()
+            || state.balance.is_busy()
+            || state.balance.is_waiting()
+            || state.inspect.is_busy()
+            || state.export.is_exporting()
+            || state.export.is_trying()
+            || state.runs.is_listing()
+            || state.runs.opening().is_some()
+            || state.devices.is_looking();
+        !busy && self.commands.is_empty() && state.shell.queue.is_empty()
+    }
+
+    fn poll(&mut self) {
+        let state = &mut self.state;
+        let shell = &mut state.shell;
+        if let Some(asked) = shell.asked.take() {
+            match asked.poll() {
+                Ok(Some(command)) => self.commands.push(command),
+                Ok(None) => {}
+                Err(open) => shell.asked = Some(open),
+            }
+        }
+        state.devices.poll();
+        let was_open = state.data.source.is_some();
+        state.data.poll(shell);
+        if !was_open && let Some(source) = &state.data.source {
+            let is_sample = source.is_sample;
+            if is_sample && !state.train.is_running() && !state.train.named {
+                state.train.set_settings(counterweight_core::pipeline::sample_settings());
+            }
+        }
+        if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {
+            state.runs.refresh(shell);
+            shell.queue.push(Command::Runs(RunsCommand::Open(folder)));
+        }
+        if state.balance.poll(shell) | state.export.poll(shell)
+            && let Some(run) = &state.run
+        {
+            shell.queue.push(Command::Runs(RunsCommand::Open(run.folder.clone())));
+            state.runs.refresh(shell);
+        }
+        state.inspect.poll(shell);
+        if let Some(run) = state.runs.poll(shell) {
+            self.opened(run);
+        }
+        let state = &mut self.state;
+        if !state.train.named
+            && !state.train.is_running()
+            && let Some(source) = &state.data.source
+        {
+            state.train.name = state.runs.free_name(&source.name());
+        }
+    }
+
+    /// A run was read: it is the open one now.
+    fn opened(&mut self, run: OpenRun) {
+        let state = &mut self.state;
+        let same = state.run.as_ref().filter(|open| open.folder == run.folder);
+        let retrained = same.is_none_or(|open| open.history.len() != run.history.len() && open.finished_epochs() != run.finished_epochs());
+        let rebalanced = same.is_some_and(|open| open.checkpoints != run.checkpoints || run.balanced.is_some());
+        if retrained {
+            state.balance.forget();
+            state.export.open(&run);
+        }
+        if retrained || rebalanced {
+            state.inspect.forget();
+        }
+        if same.is_none() {
+            state.shell.notice(format!("Opened the run {}", run.name()));
+        }
+        state.shell.preferences.last_run = Some(run.folder.clone());
+        state.run = Some(run);
+    }
+
+    fn apply(&mut self, command: Command) {
+        let state = &mut self.state;
+        let device = state.train.device;
+        match command {
+            Command::Go(page) => state.page = page,
+            Command::Data(command) => state.data.apply(command, &mut state.shell),
+            Command::Train(command) => {
+                if command == TrainCommand::Start {
+                    state.page = Page::Train;
+                }
+                let around = super::state::Around {
+                    source: state.data.source.as_ref(),
+                    run: state.run.as_ref(),
+                    devices: &state.devices,
+                    runs: &state.runs.names,
+                };
+                state.train.apply(command, around, &mut state.shell);
+            }
+            Command::Balance(command) => state.balance.apply(command, state.run.as_ref(), device, &mut state.shell),
+            Command::Inspect(command) => state.inspect.apply(command, state.run.as_ref(), device, &mut state.shell),
+            Command::Export(command) => {
+                if matches!(command, ExportCommand::Export) {
+                    state.page = Page::Export;
+                }
+                state.export.apply(command, state.run.as_ref(), &mut state.shell);
+            }
+            Command::Runs(command) => {
+                if let RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _) = &command
+                    && state.run.as_ref().is_some_and(|run| run.folder == *folder)
+                {
+                    state.run = None;
+                    state.balance.forget();
+                    state.inspect.forget();
+                    state.export = Default::default();
+                }
+                state.runs.apply(command, &mut state.shell);
+            }
+            Command::Tour(command) => state.apply_tour(command),
+            Command::Window(command) => self.apply_window(command),
+        }
+    }
+
+    fn apply_window(&mut self, command: WindowCommand) {
+        let running = self.state.running();
+        let shell = &mut self.state.shell;
+        let zoom = |shell: &mut Shell, to: f32| {
+            shell.preferences.zoom = to.clamp(*ZOOM.start(), *ZOOM.end());
+            shell.ctx.set_zoom_factor(shell.preferences.zoom);
+        };
+        let theme = |shell: &mut Shell, theme: ThemeChoice| {
+            shell.preferences.theme = theme;
+            set_theme(&shell.ctx, theme);
+        };
+        match command {
+            WindowCommand::TogglePalette => shell.palette_open = !shell.palette_open,
+            WindowCommand::ToggleLog => shell.log_open = !shell.log_open,
+            WindowCommand::About => shell.dialog = Some(Dialog::About),
+            WindowCommand::ThemeSystem => theme(shell, ThemeChoice::System),
+            WindowCommand::ThemeLight => theme(shell, ThemeChoice::Light),
+            WindowCommand::ThemeDark => theme(shell, ThemeChoice::Dark),
+            WindowCommand::ZoomIn => zoom(shell, shell.preferences.zoom + ZOOM_STEP),
+            WindowCommand::ZoomOut => zoom(shell, shell.preferences.zoom - ZOOM_STEP),
+            WindowCommand::ZoomReset => zoom(shell, 1.0),
+            WindowCommand::Dismiss => {
+                shell.dialog = None;
+                shell.palette_open = false;
+            }
+            WindowCommand::Quit if running.is_empty() => self.quit(),
+            WindowCommand::Quit => shell.dialog = Some(Dialog::Quit(running)),
+            WindowCommand::QuitNow => self.quit(),
+        }
+    }
+
+    /// Asks everything that is running to stop; the window closes once all of it has left its checkpoint.
+    fn quit(&mut self) {
+        self.quitting = true;
+        self.state.shell.dialog = None;
+        self.commands.extend([
+            Command::Train(TrainCommand::Stop),
+            Command::Balance(BalanceCommand::Stop),
+            Command::Export(ExportCommand::Stop),
+            Command::Data(DataCommand::CancelWriting),
+        ]);
+        self.state.shell.ctx.request_repaint();
+    }
+
+    fn close_when_done(&mut self, ctx: &Context) {
+        if self.quitting && self.commands.is_empty() && self.state.running().is_empty() {
+            self.closing = true;
+            ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+        }
+    }
+
+    /// A window is closed by its frame, too.
+    fn ask_before_closing(&mut self, ctx: &Context) {
+        if self.closing || !ctx.input(|input| input.viewport().close_requested()) {
+            return;
+        }
+        let running = self.state.running();
+        if !running.is_empty() {
+            ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
+            self.state.shell.dialog = Some(Dialog::Quit(running));
+        }
+    }
+
+    fn shortcuts(&mut self, ctx: &Context) {
+        // In a dialog only the dialog is listened to.
+        if self.state.shell.dialog.is_some() {
+            return;
+        }
+        let typing = ctx.text_edit_focused();
+        for entry in entries() {
+            let Some(shortcut) = entry.shortcut else { continue };
+            // A field has its own undo, and its own way with the keys of text.
+            let of_text = matches!(shortcut.logical_key, egui::Key::Z | egui::Key::K | egui::Key::Enter);
+            if !(typing && of_text) && ctx.input_mut(|input| input.consume_shortcut(&shortcut)) {
+                self.commands.push(entry.command);
+            }
+        }
+    }
+
+    fn dropped(&mut self, ctx: &Context) {
+        let dropped = ctx.input(|input| input.raw.dropped_files.iter().find_map(|file| file.path.clone()));
+        let Some(path) = dropped else { return };
+        let command = match self.state.page {
+            Page::Export => Command::Export(ExportCommand::TryImage(path)),
+            Page::Runs => Command::Runs(RunsCommand::Open(path)),
+            _ => {
+                self.state.page = Page::Data;
+                Command::Data(DataCommand::Open(path))
+            }
+        };
+        self.commands.push(command);
+    }
+
+    /// What a page needs and nobody has asked for: features on the balancing page, results on the inspection page.
+    fn prepare(&mut self) {
+        let state = &self.state;
+        let Some(run) = state.run.as_ref().filter(|run| run.has_checkpoint() && !state.train.is_running()) else { return };
+        match state.page {
+            Page::Balance if !state.balance.has(run) && state.balance.failure.is_none() => {
+                self.commands.push(Command::Balance(BalanceCommand::Load));
+            }
+            Page::Inspect if state.inspect.shown.is_none() && !state.inspect.is_busy() && state.inspect.failure.is_none() => {
+                let split = match run.has_validation() {
+                    true => counterweight_core::data::Split::Validation,
+                    false => counterweight_core::data::Split::Train,
+                };
+                self.commands.push(Command::Inspect(InspectCommand::Load { checkpoint: None, split }));
+            }
+            _ => {}
+        }
+    }
+
+    fn show_toasts(&mut self, ctx: &Context) {
+        for toast in self.state.shell.toasts.drain(..) {
+            let shown = match toast.kind {
+                ToastKind::Success => self.toasts.success(toast.text),
+                ToastKind::Info => self.toasts.info(toast.text),
+                ToastKind::Warning => self.toasts.warning(toast.text),
+                ToastKind::Error => self.toasts.error(toast.text),
+            };
+            shown.duration(Some(std::time::Duration::from_secs(6))).width(360.0);
+        }
+        self.toasts.show(ctx);
+    }
+}
+
+fn set_theme(ctx: &Context, theme: ThemeChoice) {
+    ctx.set_theme(match theme {
+        ThemeChoice::System => egui::ThemePreference::System,
+        ThemeChoice::Light => egui::ThemePreference::Light,
+        ThemeChoice::Dark => egui::ThemePreference::Dark,
+    });
+}
+
+impl eframe::App for CounterweightApp {
+    fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        self.ask_before_closing(ctx);
+        self.poll();
+        self.prepare();
+        self.close_when_done(ctx);
+        // What is done may ask for more; a bound keeps two that ask for each other from going on for ever.
+        for _ in 0..8 {
+            let mut commands = std::mem::take(&mut self.commands);
+            commands.append(&mut self.state.shell.queue);
+            if commands.is_empty() {
+                break;
+            }
+            for command in commands {
+                self.apply(command);
+            }
+        }
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        self.shortcuts(&ctx);
+        self.dropped(&ctx);
+        self.panels.ui(ui, &mut self.state, &mut self.commands);
+        self.show_toasts(&ctx);
+        if !self.commands.is_empty() {
+            ctx.request_repaint();
+        }
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, PREFERENCES, &self.state.shell.preferences);
+    }
+
+    fn on_exit(&mut self) {
+        self.state.train.finish();
+        self.state.balance.finish();
+        self.state.export.finish();
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        theme::tokens(visuals).background.to_normalized_gamma_f32()
+    }
+}

@@ -1,0 +1,307 @@
+//! What a person can ask of the window. Drawing sends commands, and they are applied before the next frame is drawn.
+
+use std::path::PathBuf;
+
+use counterweight_core::data::{BuildOptions, Split};
+use egui::{Key, KeyboardShortcut, Modifiers};
+
+use super::state::Page;
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Show a page.
+    Go(Page),
+    /// Of the data page.
+    Data(DataCommand),
+    /// Of the training page.
+    Train(TrainCommand),
+    /// Of the balancing page.
+    Balance(BalanceCommand),
+    /// Of the inspection page.
+    Inspect(InspectCommand),
+    /// Of the export page.
+    Export(ExportCommand),
+    /// Of the runs page.
+    Runs(RunsCommand),
+    /// Of the guided tour.
+    Tour(TourCommand),
+    /// Of the window as a whole.
+    Window(WindowCommand),
+}
+
+/// What the data page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DataCommand {
+    /// Ask for a folder, then open it.
+    PickFolder,
+    /// Ask for an archive, a list or a dataset manifest, then open it.
+    PickFile,
+    /// Open a folder, an archive, a list or a dataset manifest.
+    Open(PathBuf),
+    /// Open the built-in sample.
+    OpenSample,
+    /// Stop scanning.
+    CancelScan,
+    /// Forget what is open.
+    Close,
+    /// Build with other options. Changes of the same kind in a row are one step of undo.
+    SetOptions {
+        /// What to build with.
+        options: Box<BuildOptions>,
+        /// What was moved, if the change is part of a movement.
+        drag: Option<&'static str>,
+    },
+    /// Take back the last change of the builder.
+    Undo,
+    /// Make it again.
+    Redo,
+    /// Ask where, then save the dataset manifest.
+    PickManifest,
+    /// Save the dataset manifest.
+    SaveManifest(PathBuf),
+    /// Ask where, then write the dataset as folders of images.
+    PickImageFolder,
+    /// Write the dataset as folders of images.
+    WriteImages(PathBuf),
+    /// Stop writing.
+    CancelWriting,
+    /// Show a file in the file manager.
+    ShowFile(PathBuf),
+    /// Forget the recent sources.
+    ForgetRecent,
+}
+
+/// What the training page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainCommand {
+    /// Train the dataset of the data page into a new run.
+    Start,
+    /// Go on with the open run where it was interrupted.
+    Continue,
+    /// Wait at the next step.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Stop and keep a checkpoint.
+    Stop,
+    /// Ask for a settings file, then take its settings.
+    PickSettings,
+    /// Take the settings of a file.
+    LoadSettings(PathBuf),
+}
+
+/// What the balancing page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BalanceCommand {
+    /// Compute or read the features of the open run.
+    Load,
+    /// Try the settings that are shown.
+    Try,
+    /// Keep what is shown in the comparison.
+    Keep,
+    /// Remove a line of the comparison.
+    Remove(usize),
+    /// Show a line of the comparison again.
+    Recall(usize),
+    /// Search for good values on validation.
+    Tune,
+    /// Stop searching, or applying.
+    Stop,
+    /// Balance the run as shown and write the checkpoint `balanced`.
+    Apply,
+    /// Show the numbers of the test split.
+    RevealTest,
+}
+
+/// What the inspection page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InspectCommand {
+    /// Evaluate a checkpoint of the open run on a split.
+    Load {
+        /// `last`, `best` or `balanced`; the run's final one without.
+        checkpoint: Option<String>,
+        /// The split.
+        split: Split,
+    },
+    /// Stop evaluating.
+    Stop,
+}
+
+/// What the export page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExportCommand {
+    /// Ask where to write the model.
+    PickPath,
+    /// Write the model there.
+    SetPath(PathBuf),
+    /// Export and check.
+    Export,
+    /// Stop exporting.
+    Stop,
+    /// Show the model in the file manager.
+    Reveal,
+    /// Ask for an image, then classify it.
+    PickImage,
+    /// Classify an image with the exported model.
+    TryImage(PathBuf),
+    /// Classify a sample of the run's test split, by its number.
+    TrySample(usize),
+}
+
+/// What the runs page can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunsCommand {
+    /// Read the runs folder again.
+    Refresh,
+    /// Ask for a run folder, then open it.
+    PickRun,
+    /// Open a run.
+    Open(PathBuf),
+    /// Ask for the folder that holds the runs.
+    PickRunsFolder,
+    /// Use another folder for runs.
+    SetRunsFolder(PathBuf),
+    /// Add to or remove from the comparison.
+    ToggleCompare(PathBuf),
+    /// Ask for a new name.
+    AskRename(PathBuf),
+    /// Rename a run.
+    Rename(PathBuf, String),
+    /// Ask whether to delete.
+    AskDelete(PathBuf),
+    /// Delete a run.
+    Delete(PathBuf),
+}
+
+/// What the tour can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TourCommand {
+    /// Begin, or go on where it was left.
+    Start,
+    /// Begin from the beginning.
+    Restart,
+    /// The next step.
+    Next,
+    /// The step before.
+    Back,
+    /// Do what the step is about.
+    Act,
+    /// Leave; it can be resumed.
+    Leave,
+}
+
+/// What the window can be asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WindowCommand {
+    /// Show or hide the list of commands.
+    TogglePalette,
+    /// Show or hide the log.
+    ToggleLog,
+    /// Show what this program is.
+    About,
+    /// Follow the system's theme.
+    ThemeSystem,
+    /// Light.
+    ThemeLight,
+    /// Dark.
+    ThemeDark,
+    /// Make everything larger.
+    ZoomIn,
+    /// Make everything smaller.
+    ZoomOut,
+    /// The usual size.
+    ZoomReset,
+    /// Close what lies over the page.
+    Dismiss,
+    /// Close the window, after asking if something is running.
+    Quit,
+    /// Close the window; what is running stops and keeps what it has.
+    QuitNow,
+}
+
+/// A command as the palette and the menus show it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it does, as one says it.
+    pub label: &'static str,
+    /// Where it belongs.
+    pub area: &'static str,
+    /// The keys that do it.
+    pub shortcut: Option<KeyboardShortcut>,
+    /// The command.
+    pub command: Command,
+}
+
+/// Every command that needs nothing but itself, in the order the palette lists them.
+pub fn entries() -> Vec<Entry> {
+    let command = Modifiers::COMMAND;
+    let shift = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+    let keys = |modifiers, key| Some(KeyboardShortcut::new(modifiers, key));
+    let entry = |area, label, shortcut, command| Entry { label, area, shortcut, command };
+    let go = |page| Command::Go(page);
+    vec![
+        entry("Go to", "Data", keys(command, Key::Num1), go(Page::Data)),
+        entry("Go to", "Train", keys(command, Key::Num2), go(Page::Train)),
+        entry("Go to", "Balance", keys(command, Key::Num3), go(Page::Balance)),
+        entry("Go to", "Inspect", keys(command, Key::Num4), go(Page::Inspect)),
+        entry("Go to", "Export", keys(command, Key::Num5), go(Page::Export)),
+        entry("Go to", "Runs", keys(command, Key::Num6), go(Page::Runs)),
+        entry("Data", "Open folder…", keys(command, Key::O), Command::Data(DataCommand::PickFolder)),
+        entry("Data", "Open archive or manifest…", keys(shift, Key::O), Command::Data(DataCommand::PickFile)),
+        entry("Data", "Open the built-in sample", None, Command::Data(DataCommand::OpenSample)),
+        entry("Data", "Cancel the scan", None, Command::Data(DataCommand::CancelScan)),
+        entry("Data", "Undo", keys(command, Key::Z), Command::Data(DataCommand::Undo)),
+        entry("Data", "Redo", keys(shift, Key::Z), Command::Data(DataCommand::Redo)),
+        entry("Data", "Save dataset manifest…", keys(command, Key::S), Command::Data(DataCommand::PickManifest)),
+        entry("Data", "Write image folder…", None, Command::Data(DataCommand::PickImageFolder)),
+        entry("Data", "Close the source", None, Command::Data(DataCommand::Close)),
+        entry("Data", "Forget recent sources", None, Command::Data(DataCommand::ForgetRecent)),
+        entry("Train", "Start training", keys(command, Key::Enter), Command::Train(TrainCommand::Start)),
+        entry("Train", "Continue the open run", None, Command::Train(TrainCommand::Continue)),
+        entry("Train", "Pause training", None, Command::Train(TrainCommand::Pause)),
+        entry("Train", "Resume training", None, Command::Train(TrainCommand::Resume)),
+        entry("Train", "Stop training", None, Command::Train(TrainCommand::Stop)),
+        entry("Train", "Load settings file…", None, Command::Train(TrainCommand::PickSettings)),
+        entry("Balance", "Keep this balancer in the comparison", keys(command, Key::K), Command::Balance(BalanceCommand::Keep)),
+        entry("Balance", "Tune on validation", keys(command, Key::T), Command::Balance(BalanceCommand::Tune)),
+        entry("Balance", "Stop tuning", None, Command::Balance(BalanceCommand::Stop)),
+        entry("Balance", "Use this balancer for the run", None, Command::Balance(BalanceCommand::Apply)),
+        entry("Balance", "Evaluate on test", None, Command::Balance(BalanceCommand::RevealTest)),
+        entry("Export", "Export and check the model", keys(command, Key::E), Command::Export(ExportCommand::Export)),
+        entry("Export", "Choose where to export…", None, Command::Export(ExportCommand::PickPath)),
+        entry("Export", "Show the exported model in the file manager", None, Command::Export(ExportCommand::Reveal)),
+        entry("Export", "Try an image…", None, Command::Export(ExportCommand::PickImage)),
+        entry("Runs", "Open run…", keys(command, Key::R), Command::Runs(RunsCommand::PickRun)),
+        entry("Runs", "Read the runs folder again", keys(Modifiers::NONE, Key::F5), Command::Runs(RunsCommand::Refresh)),
+        entry("Runs", "Choose the runs folder…", None, Command::Runs(RunsCommand::PickRunsFolder)),
+        entry("Help", "Start or resume the guided tour", keys(Modifiers::NONE, Key::F1), Command::Tour(TourCommand::Start)),
+        entry("Help", "Start the guided tour from the beginning", None, Command::Tour(TourCommand::Restart)),
+        entry("Help", "About Counterweight", None, Command::Window(WindowCommand::About)),
+        entry("Window", "Show all commands", keys(command, Key::P), Command::Window(WindowCommand::TogglePalette)),
+        entry("Window", "Show or hide the log", keys(command, Key::L), Command::Window(WindowCommand::ToggleLog)),
+        entry("Window", "Follow the system's theme", None, Command::Window(WindowCommand::ThemeSystem)),
+        entry("Window", "Light theme", None, Command::Window(WindowCommand::ThemeLight)),
+        entry("Window", "Dark theme", None, Command::Window(WindowCommand::ThemeDark)),
+        entry("Window", "Larger", keys(command, Key::Plus), Command::Window(WindowCommand::ZoomIn)),
+        entry("Window", "Smaller", keys(command, Key::Minus), Command::Window(WindowCommand::ZoomOut)),
+        entry("Window", "Usual size", keys(command, Key::Num0), Command::Window(WindowCommand::ZoomReset)),
+        entry("Window", "Quit", keys(command, Key::Q), Command::Window(WindowCommand::Quit)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_commands_share_keys_or_words() {
+        let entries = entries();
+        for (index, one) in entries.iter().enumerate() {
+            for other in &entries[index + 1..] {
+                assert!((one.area, one.label) != (other.area, other.label), "{}", one.label);
+                assert!(one.shortcut.is_none() || one.shortcut != other.shortcut, "{} and {}", one.label, other.label);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What lies over the page until it is answered: failures, questions, what this program is.
+
+use egui::{Align, Button, Id, Layout, Modal, RichText, Stroke, TextEdit, Ui};
+use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
+
+use super::about;
+use crate::gui::command::{Command, RunsCommand, WindowCommand};
+use crate::gui::state::{Dialog, ErrorReport, State};
+use crate::gui::theme::{self, icon, space, tokens};
+
+/// Draws the dialog that is open, if one is.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let Some(mut dialog) = state.shell.dialog.take() else { return };
+    let mut closed = false;
+    let modal = Modal::new(Id::new("dialog")).show(ui.ctx(), |ui| {
+        ui.set_width(if matches!(dialog, Dialog::About) { 560.0 } else { 460.0 });
+        match &mut dialog {
+            Dialog::Error(report) => closed = error_ui(ui, report),
+            Dialog::Quit(running) => closed = quit_ui(ui, running, commands),
+            Dialog::DeleteRun(folder) => {
+                title_ui(ui, ICON_DELETE.rich_text(), "Delete this run?");
+                ui.label(RichText::new(folder.display().to_string()).monospace());
+                ui.label("Its settings, checkpoints and results are deleted for good. The images it was trained on stay where they are.");
+                closed = buttons_ui(ui, "Delete", true, || Command::Runs(RunsCommand::Delete(folder.clone())), commands);
+            }
+            Dialog::RenameRun(folder, name) => {
+                title_ui(ui, ICON_HELP.rich_text(), "Rename the run");
+                let label = ui.label("New name");
+                ui.add(TextEdit::singleline(name).desired_width(f32::INFINITY)).labelled_by(label.id);
+                closed = buttons_ui(ui, "Rename", false, || Command::Runs(RunsCommand::Rename(folder.clone(), name.clone())), commands);
+            }
+            Dialog::About => closed = about::ui(ui),
+        }
+    });
+    if !closed && !modal.should_close() {
+        state.shell.dialog = Some(dialog);
+    }
+}
+
+fn title_ui(ui: &mut Ui, icon: RichText, text: &str) {
+    ui.horizontal(|ui| {
+        ui.label(icon.size(22.0));
+        ui.label(theme::heading(text));
+    });
+    ui.add_space(space::SMALL);
+}
+
+fn error_ui(ui: &mut Ui, report: &ErrorReport) -> bool {
+    let bad = tokens(ui.visuals()).bad;
+    title_ui(ui, icon(ICON_ERROR).color(bad), &report.title);
+    ui.label(&report.reason);
+    ui.add_space(space::MEDIUM);
+    for (heading, text) in [("What was kept", &report.kept), ("What to do", &report.advice)] {
+        ui.label(theme::strong(heading));
+        ui.label(text);
+        ui.add_space(space::SMALL);
+    }
+    let mut closed = false;
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        closed = ui.add(primary(ui, "Close")).clicked();
+        if ui.button("Copy").on_hover_text("Copy what happened, to pass it on").clicked() {
+            ui.ctx().copy_text(format!("{}\n{}", report.title, report.reason));
+        }
+    });
+    closed
+}
+
+fn quit_ui(ui: &mut Ui, running: &[&str], commands: &mut Vec<Command>) -> bool {
+    title_ui(ui, ICON_HELP.rich_text(), "Quit while something is running?");
+    ui.label(format!("Still running: {}.", running.join(", ")));
+    ui.label("It is asked to stop and leaves a checkpoint first, so a training can be continued later.");
+    buttons_ui(ui, "Stop and quit", false, || Command::Window(WindowCommand::QuitNow), commands)
+}
+
+/// The button that goes on, and Cancel. Returns whether one of them was pressed.
+fn buttons_ui(ui: &mut Ui, label: &str, destroys: bool, command: impl FnOnce() -> Command, commands: &mut Vec<Command>) -> bool {
+    ui.add_space(space::MEDIUM);
+    let mut closed = false;
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        let button = if destroys { danger(ui, label) } else { primary(ui, label) };
+        if ui.add(button).clicked() {
+            commands.push(command());
+            closed = true;
+        }
+        closed |= ui.button("Cancel").clicked();
+    });
+    closed
+}
+
+/// The button that is meant to be pressed.
+pub fn primary<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
+    let tokens = tokens(ui.visuals());
+    Button::new(RichText::new(label).color(tokens.on_accent)).fill(tokens.accent).stroke(Stroke::NONE)
+}
+
+fn danger<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
+    let tokens = tokens(ui.visuals());
+    Button::new(RichText::new(label).color(tokens.surface)).fill(tokens.bad).stroke(Stroke::NONE)
+}

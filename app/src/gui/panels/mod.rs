@@ -1,0 +1,61 @@
+//! The parts of the window. They read the state, change what is being typed or chosen, and send commands.
+
+mod about;
+mod balance;
+mod balance_controls;
+mod builder;
+mod data;
+mod dialogs;
+mod export;
+mod inspect;
+mod log;
+mod palette;
+mod rail;
+mod runs;
+mod tour;
+mod train;
+mod train_live;
+
+use egui::{CentralPanel, Frame, Margin, ScrollArea, Ui};
+
+use super::command::Command;
+use super::state::{Page, State};
+use super::theme::{space, tokens};
+
+/// What the parts keep between frames that is of no concern to anything else.
+#[derive(Default)]
+pub struct Panels {
+    palette: palette::Palette,
+}
+
+impl Panels {
+    /// Draws the whole window.
+    pub fn ui(&mut self, ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+        rail::ui(ui, state, commands);
+        if state.shell.log_open {
+            log::ui(ui, state, commands);
+        }
+        if state.tour.active {
+            tour::ui(ui, state, commands);
+        }
+        let background = tokens(ui.visuals()).background;
+        let frame = Frame::new().fill(background).inner_margin(Margin { left: space::PAGE as i8, right: 0, top: space::PAGE as i8, bottom: 0 });
+        CentralPanel::default().frame(frame).show(ui, |ui| {
+            ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(ui, |ui| {
+                // The scroll bar stands at the edge of the window, not of the text.
+                Frame::new().inner_margin(Margin { right: space::PAGE as i8, bottom: space::PAGE as i8, ..Margin::ZERO }).show(ui, |ui| {
+                    match state.page {
+                        Page::Data => data::ui(ui, state, commands),
+                        Page::Train => train::ui(ui, state, commands),
+                        Page::Balance => balance::ui(ui, state, commands),
+                        Page::Inspect => inspect::ui(ui, state, commands),
+                        Page::Export => export::ui(ui, state, commands),
+                        Page::Runs => runs::ui(ui, state, commands),
+                    }
+                });
+            });
+        });
+        self.palette.ui(ui, state, commands);
+        dialogs::ui(ui, state, commands);
+    }
+}

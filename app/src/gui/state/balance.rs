@@ -1,0 +1,382 @@
+//! The balancing page: features computed once, balancers tried on them, and the one the run is to keep.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use counterweight_core::balance::Tuning;
+use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::job::{Control, Job, Silent};
+use counterweight_core::pipeline::{self, BalanceReport, Trial, Workbench};
+use counterweight_core::run::Run;
+use counterweight_core::settings::{BalanceSettings, Balancer, FeatureSource, Settings};
+use counterweight_core::{Error, Result};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::run::OpenRun;
+use super::shell::{ErrorReport, Shell};
+use crate::gui::command::BalanceCommand;
+use crate::gui::worker::{Failure, Progress, Worker};
+
+/// Ways of balancing that tuning tries.
+const CANDIDATES: usize = 200;
+
+/// A line of the comparison.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What was tried, and what came of it.
+    pub trial: Trial,
+    /// Whether the person kept it, rather than it being one of the usual ones.
+    pub kept: bool,
+}
+
+/// What is being asked of the thread that tries.
+struct Question {
+    number: u64,
+    workbench: Arc<Workbench>,
+    settings: BalanceSettings,
+    control: Control,
+}
+
+type Answer = (u64, Result<Trial>);
+
+/// A thread that tries balancers, always the newest question first.
+struct Trier {
+    questions: Sender<Question>,
+    answers: Receiver<Answer>,
+    number: u64,
+    control: Control,
+}
+
+impl Trier {
+    fn new(ctx: &egui::Context) -> Self {
+        let (questions, asked) = unbounded::<Question>();
+        let (sender, answers) = unbounded();
+        let ctx = ctx.clone();
+        let thread = std::thread::Builder::new().name("balancers".into()).spawn(move || {
+            while let Ok(mut question) = asked.recv() {
+                // While a slider moves questions come faster than answers; only the newest is of interest.
+                while let Ok(newer) = asked.try_recv() {
+                    question = newer;
+                }
+                let answer = question.workbench.try_out(&question.settings, Job::new(&question.control, &Silent));
+                if sender.send((question.number, answer)).is_err() {
+                    return;
+                }
+                ctx.request_repaint();
+            }
+        });
+        // Without the thread no answer comes, and the page says that it waits.
+        drop(thread);
+        Self { questions, answers, number: 0, control: Control::new() }
+    }
+
+    fn ask(&mut self, workbench: &Arc<Workbench>, settings: &BalanceSettings) {
+        self.control.stop();
+        self.control = Control::new();
+        self.number += 1;
+        let (workbench, settings, control) = (Arc::clone(workbench), settings.clone(), self.control.clone());
+        drop(self.questions.send(Question { number: self.number, workbench, settings, control }));
+    }
+}
+
+/// The balancing page.
+#[derive(Default)]
+pub struct BalanceState {
+    /// The features of the open run, with the folder they belong to.
+    pub workbench: Option<(PathBuf, Arc<Workbench>)>,
+    /// The settings that are shown.
+    pub settings: Option<BalanceSettings>,
+    /// What came of them.
+    pub current: Option<Trial>,
+    /// Why nothing came of them.
+    pub trouble: Option<String>,
+    /// Why the features could not be computed.
+    pub failure: Option<String>,
+    /// Everything that was compared; the first line is the classifier as it is.
+    pub tried: Vec<Tried>,
+    /// What tuning found.
+    pub tuned: Option<Tuning>,
+    /// Whether the numbers of the test split are shown.
+    pub test_shown: bool,
+    /// The class that is pointed out in every chart.
+    pub selected: Option<usize>,
+    /// Whether the parameters that are seldom changed are shown.
+    pub show_all: bool,
+    /// Changes with every new trial.
+    pub revision: u64,
+    trier: Option<Trier>,
+    waiting: bool,
+    loading: Option<(PathBuf, Worker<Workbench>)>,
+    usual: Option<Worker<Vec<Trial>>>,
+    tuning: Option<Worker<Tuning>>,
+    applying: Option<Worker<BalanceReport>>,
+}
+
+impl BalanceState {
+    /// Whether anything is being computed that a person waits for.
+    pub fn is_busy(&self) -> bool {
+        self.loading.is_some() || self.tuning.is_some() || self.applying.is_some()
+    }
+
+    /// Whether the run is being balanced.
+    pub fn is_applying(&self) -> bool {
+        self.applying.is_some()
+    }
+
+    /// Whether tuning is searching.
+    pub fn is_tuning(&self) -> bool {
+        self.tuning.is_some()
+    }
+
+    /// Whether what is shown belongs to settings that have changed since.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting || self.usual.is_some()
+    }
+
+    /// What is being computed.
+    pub fn progress(&self) -> Option<&Progress> {
+        let loading = self.loading.as_ref().map(|(_, worker)| &worker.progress);
+        let tuning = self.tuning.as_ref().map(|worker| &worker.progress);
+        loading.or(tuning).or_else(|| self.applying.as_ref().map(|worker| &worker.progress))
+    }
+
+    /// Forgets everything about a run, which is about to be trained on, renamed or deleted.
+    pub fn forget(&mut self) {
+        let trier = self.trier.take();
+        *self = Self { trier, ..Self::default() };
+    }
+
+    /// Whether the features of this run are there or on their way.
+    pub fn has(&self, run: &OpenRun) -> bool {
+        let of = |folder: &PathBuf| *folder == run.folder;
+        self.workbench.as_ref().is_some_and(|(folder, _)| of(folder)) || self.loading.as_ref().is_some_and(|(folder, _)| of(folder))
+    }
+
+    /// Does what was asked.
+    pub fn apply(&mut self, command: BalanceCommand, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
+        match command {
+            BalanceCommand::Load => {
+                if let Some(run) = run.filter(|run| run.has_checkpoint() && !self.has(run)) {
+                    self.load(run, device, shell);
+                }
+            }
+            BalanceCommand::Try => self.try_out(shell),
+            BalanceCommand::Keep => {
+                if let Some(trial) = self.current.clone().filter(|_| !self.waiting) {
+                    let same = |tried: &Tried| tried.trial.settings == trial.settings || tried.trial.summary == trial.summary;
+                    if self.tried.iter().any(same) {
+                        shell.notice(format!("{} is in the comparison already", trial.summary));
+                    } else {
+                        shell.info(format!("Kept {} in the comparison", trial.summary));
+                        self.tried.push(Tried { trial, kept: true });
+                    }
+                }
+            }
+            BalanceCommand::Remove(index) => {
+                if index > 0 && index < self.tried.len() {
+                    self.tried.remove(index);
+                }
+            }
+            BalanceCommand::Recall(index) => {
+                if let Some(tried) = self.tried.get(index) {
+                    self.settings = Some(tried.trial.settings.clone());
+                    self.try_out(shell);
+                }
+            }
+            BalanceCommand::Tune => self.tune(run, device, shell),
+            BalanceCommand::Stop => {
+                if let Some(worker) = &self.tuning {
+                    worker.stop();
+                }
+                if let Some(worker) = &self.applying {
+                    worker.stop();
+                }
+                if let Some((_, worker)) = &self.loading {
+                    worker.stop();
+                }
+            }
+            BalanceCommand::Apply => self.keep_in_run(run, device, shell),
+            BalanceCommand::RevealTest => self.test_shown = true,
+        }
+    }
+
+    fn load(&mut self, run: &OpenRun, device: DeviceChoice, shell: &Shell) {
+        self.forget();
+        let (folder, settings) = (run.folder.clone(), run.settings.clone());
+        let mut start = run.balanced.as_ref().map_or_else(|| settings.balance.clone(), |report| report.settings.clone());
+        start.tune_candidates = 0;
+        self.settings = Some(start);
+        self.tuned = run.tuned.clone();
+        let worker = Worker::spawn("features", &shell.ctx, move |job| {
+            let (device, _) = device::open(device)?;
+            Workbench::open(&Run::open(&folder)?, &settings, &device, job)
+        });
+        self.loading = Some((run.folder.clone(), worker));
+    }
+
+    fn try_out(&mut self, shell: &Shell) {
+        let (Some((_, workbench)), Some(settings)) = (&self.workbench, &self.settings) else { return };
+        let trier = self.trier.get_or_insert_with(|| Trier::new(&shell.ctx));
+        trier.ask(workbench, settings);
+        self.waiting = true;
+    }
+
+    fn tune(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
+        let (Some(run), Some(settings)) = (run, &self.settings) else { return };
+        if self.tuning.is_some() || !run.has_validation() {
+            return;
+        }
+        let (folder, settings) = (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });
+        self.tuning = Some(Worker::spawn("tune", &shell.ctx, move |job| {
+            let (device, _) = device::open(device)?;
+            pipeline::tune(&Run::open(&folder)?, &settings, CANDIDATES, &device, job)
+        }));
+    }
+
+    fn keep_in_run(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
+        let (Some(run), Some(balance)) = (run, &self.settings) else { return };
+        if self.applying.is_some() || balance.balancers.is_empty() {
+            return;
+        }
+        let folder = run.folder.clone();
+        let settings = Settings { balance: balance.clone(), ..run.settings.clone() };
+        self.applying = Some(Worker::spawn("balance", &shell.ctx, move |job| {
+            let (device, _) = device::open(device)?;
+            pipeline::balance(&mut Run::open(&folder)?, &settings, &device, job)
+        }));
+    }
+
+    /// Takes what the jobs have done. Returns whether the run's folder has changed.
+    pub fn poll(&mut self, shell: &mut Shell) -> bool {
+        self.poll_loading(shell);
+        self.poll_trials();
+        let mut changed = false;
+        if let Some(worker) = &mut self.tuning {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                self.tuning = None;
+                match done {
+                    Ok(tuning) => {
+                        shell.success(tuning.reason.clone());
+                        self.settings = Some(BalanceSettings { tune_candidates: 0, ..tuning.best.clone() });
+                        self.tuned = Some(tuning);
+                        self.try_out(shell);
+                        changed = true;
+                    }
+                    Err(failure) => failed(failure, "Tuning", "The balancers on the page are as they were.", shell),
+                }
+            }
+        }
+        if let Some(worker) = &mut self.applying {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                self.applying = None;
+                match done {
+                    Ok(report) => {
+                        let words = counterweight_core::balance::describe(&report.settings);
+                        shell.success(format!("The run is balanced: {words}"));
+                        changed = true;
+                    }
+                    Err(failure) => failed(failure, "Balancing", "The run's checkpoints are as they were.", shell),
+                }
+            }
+        }
+        changed
+    }
+
+    fn poll_loading(&mut self, shell: &mut Shell) {
+        if let Some((folder, worker)) = &mut self.loading {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                let folder = std::mem::take(folder);
+                self.loading = None;
+                match done {
+                    Ok(workbench) => {
+                        let workbench = Arc::new(workbench);
+                        self.workbench = Some((folder, Arc::clone(&workbench)));
+                        let usual = self.settings.as_ref().map(usual).unwrap_or_default();
+                        self.usual = Some(Worker::spawn("usual balancers", &shell.ctx, move |job| {
+                            let quiet = Job::new(job.control, &Silent);
+                            // One that diverges is no reason to show none of the others.
+                            let tried = usual.iter().map(|settings| workbench.try_out(settings, quiet));
+                            tried.filter(|tried| !matches!(tried, Err(error) if !matches!(error, Error::Stopped))).collect()
+                        }));
+                        self.try_out(shell);
+                    }
+                    Err(Failure::Stopped) => shell.notice("Computing features was stopped"),
+                    Err(Failure::Failed(reason)) => {
+                        shell.info(format!("The features could not be computed: {reason}"));
+                        self.failure = Some(reason);
+                    }
+                }
+            }
+        }
+        if let Some(worker) = &mut self.usual
+            && let Some(done) = worker.poll().done
+        {
+            self.usual = None;
+            let kept = std::mem::take(&mut self.tried);
+            self.tried = done.unwrap_or_default().into_iter().map(|trial| Tried { trial, kept: false }).collect();
+            self.tried.extend(kept);
+        }
+    }
+
+    fn poll_trials(&mut self) {
+        let Some(trier) = &self.trier else { return };
+        while let Ok((number, answer)) = trier.answers.try_recv() {
+            let newest = number == trier.number;
+            match answer {
+                Ok(trial) => {
+                    self.current = Some(trial);
+                    self.revision += 1;
+                    self.trouble = None;
+                }
+                Err(Error::Stopped) => {}
+                Err(error) if newest => self.trouble = Some(error.to_string()),
+                Err(_) => {}
+            }
+            if newest {
+                self.waiting = false;
+            }
+        }
+    }
+
+    /// Ends what writes to the run's folder, and waits for it.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.applying.take() {
+            worker.stop_and_wait();
+        }
+        if let Some(worker) = self.tuning.take() {
+            worker.stop_and_wait();
+        }
+    }
+}
+
+fn failed(failure: Failure, what: &str, kept: &str, shell: &mut Shell) {
+    match failure {
+        Failure::Stopped => shell.notice(format!("{what} was stopped")),
+        Failure::Failed(reason) => shell.failed(ErrorReport {
+            title: format!("{what} failed"),
+            reason,
+            kept: kept.into(),
+            advice: "Choose other parameters, or train again if the run itself is damaged.".into(),
+        }),
+    }
+}
+
+/// The ways of balancing that the paper compares, with the parameters that are set.
+fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
+    use Balancer::{L2, LogitAdjustment, MaxNorm, Stage2, Tau, WeightDecay};
+    let with = |balancers: &[Balancer]| BalanceSettings {
+        balancers: balancers.to_vec(),
+        features: FeatureSource::Cached,
+        tune_candidates: 0,
+        ..settings.clone()
+    };
+    let lists: [&[Balancer]; 8] =
+        [&[], &[L2], &[Tau], &[LogitAdjustment], &[Stage2], &[Stage2, MaxNorm], &[WeightDecay], &[WeightDecay, MaxNorm]];
+    lists.into_iter().map(with).collect()
+}

@@ -1,0 +1,492 @@
+//! The data page: what is open, how it is built, and the jobs that read and write it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use counterweight_core::data::{
+    self, BuildOptions, Catalog, Dataset, ImageReader, Location, Profile, ScanOptions, ScanReport, Split, unpack_sample, write_images,
+};
+use counterweight_core::eval::{Group, GroupThresholds};
+use counterweight_core::job::{Control, Job, Silent};
+use counterweight_core::run::Run;
+use counterweight_core::{Result, pipeline};
+
+use super::shell::{ErrorReport, Shell};
+use super::{Builder, Thumbnails};
+use crate::gui::command::{Command, DataCommand, RunsCommand};
+use crate::gui::dialogs::{Asked, Question};
+use crate::gui::widgets::TableState;
+use crate::gui::worker::{Failure, Worker};
+
+/// What a source was opened as.
+pub enum Origin {
+    /// A folder, archive or list: a dataset is built of it.
+    Catalog {
+        /// What the scan found.
+        catalog: Arc<Catalog>,
+        /// What there is to say about it.
+        report: Arc<ScanReport>,
+        /// How the dataset is built.
+        builder: Box<Builder>,
+    },
+    /// A dataset manifest: it is trained on as it is.
+    Manifest {
+        /// What it holds.
+        dataset: Arc<Dataset>,
+    },
+}
+
+/// One class, as the page shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassRow {
+    /// Its name in the dataset.
+    pub name: String,
+    /// Images that could be trained on.
+    pub original: usize,
+    /// Training images in the dataset, n_k.
+    pub train: usize,
+    /// Validation images in the dataset.
+    pub validation: usize,
+    /// Test images in the dataset.
+    pub test: usize,
+    /// Whether it is part of the dataset.
+    pub included: bool,
+    /// Its group, by its training images.
+    pub group: Group,
+}
+
+/// What the page shows of a source: classes with their counts.
+#[derive(Clone, Debug, Default)]
+pub struct DataView {
+    /// The classes.
+    pub classes: Vec<ClassRow>,
+    /// Numbers of the samples of each class: indices into the catalog's or the dataset's samples.
+    pub samples: Vec<Vec<u32>>,
+    /// Largest over smallest training count.
+    pub imbalance_factor: Option<f64>,
+    /// Changes whenever the rest does.
+    pub revision: u64,
+}
+
+impl DataView {
+    /// Training, validation and test images in all.
+    pub fn totals(&self) -> [usize; 3] {
+        let sum = |of: fn(&ClassRow) -> usize| self.classes.iter().filter(|class| class.included).map(of).sum();
+        [sum(|class| class.train), sum(|class| class.validation), sum(|class| class.test)]
+    }
+}
+
+/// A source that is open.
+pub struct Source {
+    /// What was opened.
+    pub path: PathBuf,
+    /// Whether it is the built-in sample.
+    pub is_sample: bool,
+    /// As what.
+    pub origin: Origin,
+    /// What is shown of it.
+    pub view: DataView,
+}
+
+/// A dataset that is about to be trained on or written.
+#[derive(Clone)]
+pub enum Recipe {
+    /// Build it first.
+    Build(Arc<Catalog>, Box<BuildOptions>),
+    /// It is there.
+    Ready(Arc<Dataset>),
+}
+
+impl Recipe {
+    /// The dataset, with notes on how it was built.
+    ///
+    /// # Errors
+    /// As [`data::build`].
+    pub fn make(self) -> Result<(Dataset, Vec<String>)> {
+        match self {
+            Recipe::Build(catalog, options) => data::build(&catalog, &options).map(|built| (built.dataset, built.notes)),
+            Recipe::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
+        }
+    }
+}
+
+impl Source {
+    /// What is to be trained on.
+    pub fn recipe(&self) -> Recipe {
+        match &self.origin {
+            Origin::Catalog { catalog, builder, .. } => Recipe::Build(Arc::clone(catalog), Box::new(builder.options().clone())),
+            Origin::Manifest { dataset } => Recipe::Ready(Arc::clone(dataset)),
+        }
+    }
+
+    /// Why it cannot be trained on, if it cannot.
+    pub fn problem(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Catalog { builder, .. } => builder.preview.as_ref().err().map(String::as_str),
+            Origin::Manifest { .. } => None,
+        }
+    }
+
+    /// The name for a run that is trained on it.
+    pub fn name(&self) -> String {
+        if self.is_sample {
+            return "digits".into();
+        }
+        let name = if self.path.is_dir() { self.path.file_name() } else { self.path.file_stem() };
+        name.map_or_else(|| "run".into(), |name| name.to_string_lossy().trim_end_matches(".tar").to_string())
+    }
+
+    /// Where a sample's pixels are, by its number in [`DataView::samples`].
+    pub fn location(&self, sample: u32) -> Option<&Location> {
+        match &self.origin {
+            Origin::Catalog { catalog, .. } => catalog.samples.get(sample as usize).map(|sample| &sample.location),
+            Origin::Manifest { dataset } => dataset.samples.get(sample as usize).map(|sample| &sample.location),
+        }
+    }
+
+    /// What locations are relative to.
+    pub fn root(&self) -> &Path {
+        match &self.origin {
+            Origin::Catalog { catalog, .. } => &catalog.root,
+            Origin::Manifest { dataset } => &dataset.root,
+        }
+    }
+
+    fn refresh(&mut self) {
+        let revision = self.view.revision + 1;
+        self.view = match &self.origin {
+            Origin::Catalog { catalog, builder, .. } => catalog_view(catalog, builder),
+            Origin::Manifest { dataset } => dataset_view(dataset),
+        };
+        self.view.revision = revision;
+    }
+}
+
+fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    let mut names: Vec<String> = Vec::new();
+    let places: Vec<usize> = catalog.classes.iter().map(|original| {
+        let name = builder.present_name(original);
+        *index.entry(name).or_insert_with(|| {
+            names.push(name.to_string());
+            names.len() - 1
+        })
+    });
+    let places: Vec<usize> = places.collect();
+    let mut samples = vec![Vec::new(); names.len()];
+    let mut original = vec![0; names.len()];
+    for (number, sample) in catalog.samples.iter().enumerate() {
+        let class = places[sample.class];
+        samples[class].push(number as u32);
+        original[class] += usize::from(sample.split.unwrap_or(Split::Train) == Split::Train);
+    }
+    let thresholds = GroupThresholds::default();
+    let preview = builder.preview.as_ref().ok();
+    let built: HashMap<&str, usize> = preview.iter().flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i))).collect();
+    let row = |(class, name): (usize, String)| {
+        let place = built.get(name.as_str()).copied();
+        let count = |of: fn(&data::CountsPreview) -> &Vec<usize>| place.zip(preview).map_or(0, |(place, preview)| of(preview)[place]);
+        let train = count(|p| &p.train);
+        let included = place.is_some() || (preview.is_none() && builder.includes(&[], &name));
+        let group = thresholds.group(if included { train } else { original[class] });
+        ClassRow { original: original[class], train, validation: count(|p| &p.validation), test: count(|p| &p.test), included, group, name }
+    };
+    let classes: Vec<ClassRow> = names.into_iter().enumerate().map(row).collect();
+    let imbalance_factor = preview.and_then(|preview| data::imbalance_factor(&preview.train));
+    DataView { classes, samples, imbalance_factor, revision: 0 }
+}
+
+fn dataset_view(dataset: &Dataset) -> DataView {
+    let [train, validation, test] = Split::ALL.map(|split| dataset.counts(split));
+    let mut samples = vec![Vec::new(); dataset.classes.len()];
+    for (number, sample) in dataset.samples.iter().enumerate() {
+        samples[sample.class].push(number as u32);
+    }
+    let thresholds = GroupThresholds::default();
+    let row = |(k, name): (usize, &String)| ClassRow {
+        name: name.clone(),
+        original: train[k],
+        train: train[k],
+        validation: validation[k],
+        test: test[k],
+        included: true,
+        group: thresholds.group(train[k]),
+    };
+    let classes = dataset.classes.iter().enumerate().map(row).collect();
+    DataView { classes, samples, imbalance_factor: dataset.imbalance_factor(), revision: 0 }
+}
+
+/// What opening found.
+enum Opened {
+    Source { origin: Box<Origin>, reader: Arc<ImageReader>, is_sample: bool },
+    /// It is a run, and belongs on another page.
+    Run(PathBuf),
+}
+
+/// Where something was written.
+struct Written {
+    path: PathBuf,
+    text: String,
+}
+
+/// The data page.
+pub struct DataState {
+    /// What is open.
+    pub source: Option<Source>,
+    /// Why the last source could not be opened: its path and the reason.
+    pub failure: Option<(PathBuf, String)>,
+    opening: Option<(PathBuf, Worker<Opened>)>,
+    writing: Option<Worker<Written>>,
+    /// Small pictures of the open source.
+    pub thumbnails: Thumbnails,
+    /// The text of the path field.
+    pub path_text: String,
+    /// The class whose images are shown.
+    pub selected: Option<usize>,
+    /// Whether counts are drawn on a logarithmic scale.
+    pub log_scale: bool,
+    /// Whether classes are drawn in the order of their names, not of their counts.
+    pub by_name: bool,
+    /// How the table of classes is sorted and searched.
+    pub table: TableState,
+    /// Whether the list of problems is open.
+    pub problems_open: bool,
+    /// The new name being typed for the selected class.
+    pub rename_text: String,
+}
+
+impl DataState {
+    /// A page with nothing open.
+    pub fn new(ctx: &egui::Context) -> Self {
+        Self {
+            source: None,
+            failure: None,
+            opening: None,
+            writing: None,
+            thumbnails: Thumbnails::new(ctx),
+            path_text: String::new(),
+            selected: None,
+            log_scale: false,
+            by_name: false,
+            table: TableState::default(),
+            problems_open: false,
+            rename_text: String::new(),
+        }
+    }
+
+    /// The scan that is running: what is scanned, and how far it is.
+    pub fn scanning(&self) -> Option<(&Path, &crate::gui::worker::Progress)> {
+        self.opening.as_ref().map(|(path, worker)| (path.as_path(), &worker.progress))
+    }
+
+    /// Whether a source is being scanned.
+    pub fn is_scanning(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// Whether the dataset is being written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// How far writing is.
+    pub fn writing(&self) -> Option<&crate::gui::worker::Progress> {
+        self.writing.as_ref().map(|worker| &worker.progress)
+    }
+
+    /// Does what was asked.
+    pub fn apply(&mut self, command: DataCommand, shell: &mut Shell) {
+        match command {
+            DataCommand::PickFolder => {
+                let start = shell.preferences.recent.first().and_then(|path| path.parent().map(Path::to_path_buf));
+                let then = |path| Command::Data(DataCommand::Open(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Open a folder of images", start, Question::Folder, then));
+            }
+            DataCommand::PickFile => {
+                let question = Question::File("Archives, lists and datasets", &["toml", "csv", "tsv", "txt", "gz", "tgz", "tar", "bin"]);
+                let then = |path| Command::Data(DataCommand::Open(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Open an archive, a list or a dataset", None, question, then));
+            }
+            DataCommand::Open(path) => self.open(path, false, shell),
+            DataCommand::OpenSample => {
+                let folder = shell.place.cache.join("sample");
+                self.open(folder, true, shell);
+            }
+            DataCommand::CancelScan => {
+                if let Some((_, worker)) = &self.opening {
+                    worker.stop();
+                }
+            }
+            DataCommand::Close => {
+                self.source = None;
+                self.failure = None;
+                self.selected = None;
+                self.thumbnails.reset(None);
+            }
+            DataCommand::SetOptions { options, drag } => self.change(|builder, catalog| builder.set(catalog, *options, drag)),
+            DataCommand::Undo => self.change(|builder, catalog| drop(builder.undo(catalog))),
+            DataCommand::Redo => self.change(|builder, catalog| drop(builder.redo(catalog))),
+            DataCommand::PickManifest => {
+                let Some(source) = &self.source else { return };
+                let question = Question::Save(format!("{}.toml", source.name()), "Dataset manifest", &["toml"]);
+                let then = |path| Command::Data(DataCommand::SaveManifest(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Save the dataset manifest", None, question, then));
+            }
+            DataCommand::SaveManifest(path) => {
+                let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
+                self.write(shell, move |_| {
+                    recipe.make()?.0.save(&path)?;
+                    Ok(Written { text: format!("Saved the dataset manifest {}", path.display()), path })
+                });
+            }
+            DataCommand::PickImageFolder => {
+                let then = |path| Command::Data(DataCommand::WriteImages(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Write images into an empty folder", None, Question::Folder, then));
+            }
+            DataCommand::WriteImages(path) => {
+                let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
+                self.write(shell, move |job| {
+                    let count = write_images(&recipe.make()?.0, &path, job)?;
+                    Ok(Written { text: format!("Wrote {count} images to {}", path.display()), path })
+                });
+            }
+            DataCommand::CancelWriting => {
+                if let Some(worker) = &self.writing {
+                    worker.stop();
+                }
+            }
+            DataCommand::ShowFile(path) => reveal(path, shell),
+            DataCommand::ForgetRecent => shell.preferences.recent.clear(),
+        }
+    }
+
+    fn open(&mut self, path: PathBuf, is_sample: bool, shell: &mut Shell) {
+        self.failure = None;
+        shell.info(format!("Opening {}", path.display()));
+        let opened = path.clone();
+        let worker = Worker::spawn("scan", &shell.ctx, move |job| open(&opened, is_sample, job));
+        self.opening = Some((path, worker));
+    }
+
+    fn write(&mut self, shell: &Shell, work: impl FnOnce(Job<'_>) -> Result<Written> + Send + 'static) {
+        if self.writing.is_none() {
+            self.writing = Some(Worker::spawn("write", &shell.ctx, work));
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Builder, &Catalog)) {
+        let Some(source) = &mut self.source else { return };
+        let Origin::Catalog { catalog, builder, .. } = &mut source.origin else { return };
+        change(builder, catalog);
+        source.refresh();
+        self.selected = self.selected.filter(|class| *class < source.view.classes.len());
+    }
+
+    /// Takes what the jobs have done.
+    pub fn poll(&mut self, shell: &mut Shell) {
+        self.thumbnails.poll(&shell.ctx);
+        if let Some((path, worker)) = &mut self.opening {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                let path = std::mem::take(path);
+                self.opening = None;
+                self.opened(path, done, shell);
+            }
+        }
+        if let Some(worker) = &mut self.writing {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                self.writing = None;
+                match done {
+                    Ok(written) => {
+                        shell.success(written.text);
+                        shell.preferences.remember(&written.path);
+                    }
+                    Err(Failure::Stopped) => shell.notice("Writing was stopped; nothing half-written is left"),
+                    Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
+                        title: "The dataset could not be written".into(),
+                        reason,
+                        kept: "Nothing half-written is left, and the source is as it was.".into(),
+                        advice: "Choose a place you may write to and that has room, then write again.".into(),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, path: PathBuf, done: Result<Opened, Failure>, shell: &mut Shell) {
+        match done {
+            Ok(Opened::Run(folder)) => shell.queue.push(Command::Runs(RunsCommand::Open(folder))),
+            Ok(Opened::Source { origin, reader, is_sample }) => {
+                self.thumbnails.reset(Some(reader));
+                let mut source = Source { path: path.clone(), is_sample, origin: *origin, view: DataView::default() };
+                source.refresh();
+                let images: usize = source.view.samples.iter().map(Vec::len).sum();
+                shell.info(format!("Opened {}: {images} images of {} classes", path.display(), source.view.classes.len()));
+                self.problems_open = false;
+                self.selected = Some(0);
+                self.rename_text.clear();
+                self.table = TableState::default();
+                if !is_sample {
+                    self.path_text = path.display().to_string();
+                    shell.preferences.remember(&path);
+                }
+                self.source = Some(source);
+            }
+            Err(Failure::Stopped) => shell.notice("The scan was cancelled"),
+            Err(Failure::Failed(reason)) => {
+                shell.info(format!("{} could not be opened: {reason}", path.display()));
+                self.failure = Some((path, reason));
+            }
+        }
+    }
+}
+
+/// Shows a file in the system's file manager, which can take a while to answer.
+pub(super) fn reveal(path: PathBuf, shell: &mut Shell) {
+    shell.info(format!("Showing {}", path.display()));
+    let thread = std::thread::Builder::new().name("reveal".into()).spawn(move || {
+        // Where the file manager cannot point at a file, it can at least show the folder.
+        if opener::reveal(&path).is_err()
+            && let Some(folder) = path.parent()
+        {
+            drop(opener::open(folder));
+        }
+    });
+    drop(thread);
+}
+
+fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
+    if Run::is_run(path) {
+        return Ok(Opened::Run(path.to_path_buf()));
+    }
+    let is_manifest = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) && path.is_file();
+    if is_manifest {
+        let dataset = Dataset::load(path)?;
+        dataset.verify_files()?;
+        let reader = Arc::new(ImageReader::open(&dataset.root, dataset.kind, job)?);
+        return Ok(Opened::Source { origin: Box::new(Origin::Manifest { dataset: Arc::new(dataset) }), reader, is_sample: false });
+    }
+    let unpacked = if is_sample { unpack_sample(path)? } else { path.to_path_buf() };
+    let catalog = data::scan(&unpacked, &ScanOptions::default(), job)?;
+    let thresholds = GroupThresholds::default();
+    job.phase("looking for duplicates", None, "images");
+    let report = data::report(&catalog, thresholds.many_above, thresholds.few_below);
+    let reader = Arc::new(ImageReader::open(&catalog.root, catalog.kind, job)?);
+    let options = match is_sample {
+        true => BuildOptions { profile: Profile::Exponential { factor: pipeline::SAMPLE_FACTOR }, ..BuildOptions::default() },
+        false => BuildOptions::default(),
+    };
+    let builder = Box::new(Builder::new(&catalog, options));
+    let origin = Origin::Catalog { catalog: Arc::new(catalog), report: Arc::new(report), builder };
+    Ok(Opened::Source { origin: Box::new(origin), reader, is_sample })
+}
+
+/// Reads one image for drawing it large.
+pub(super) fn read_pixels(root: &Path, kind: data::SourceKind, location: &Location) -> Result<data::RgbPixels> {
+    let control = Control::new();
+    Ok(ImageReader::open(root, kind, Job::new(&control, &Silent))?.read(location)?)
+}

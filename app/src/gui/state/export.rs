@@ -1,0 +1,240 @@
+//! The export page: writing the model, and trying what was written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use counterweight_core::Result;
+use counterweight_core::data::{DEFAULT_MAX_PIXELS, RgbPixels, read_image, thumbnail, to_input};
+use counterweight_core::export::ExportReport;
+use counterweight_core::infer::{OnnxClassifier, Prediction};
+use counterweight_core::pipeline;
+use counterweight_core::run::Run;
+use egui::{ColorImage, TextureHandle, TextureOptions};
+
+use super::data::{read_pixels, reveal};
+use super::run::OpenRun;
+use super::shell::{ErrorReport, Shell};
+use crate::gui::command::{Command, ExportCommand};
+use crate::gui::dialogs::{Asked, Question};
+use crate::gui::worker::{Failure, Progress, Worker};
+
+/// Predictions that are shown of an image.
+const SHOWN: usize = 5;
+/// Longest side of the picture beside them.
+const PICTURE: u32 = 320;
+
+/// An image that was tried on the exported model.
+pub struct TriedImage {
+    /// Where it comes from.
+    pub name: String,
+    /// What it shows, if that is known.
+    pub truth: Option<String>,
+    /// The image.
+    pub picture: TextureHandle,
+    /// The most probable classes.
+    pub predictions: Vec<Prediction>,
+    /// What running the model took, in milliseconds.
+    pub milliseconds: f64,
+}
+
+struct Answer {
+    name: String,
+    truth: Option<String>,
+    pixels: RgbPixels,
+    predictions: Vec<Prediction>,
+    milliseconds: f64,
+    model: (PathBuf, Arc<OnnxClassifier>),
+}
+
+/// The export page.
+#[derive(Default)]
+pub struct ExportState {
+    /// Where the model is to be written.
+    pub path_text: String,
+    /// The image field.
+    pub image_text: String,
+    /// The checkpoint; the run's final one without.
+    pub checkpoint: Option<String>,
+    /// The sample of the test split that is tried next.
+    pub sample: usize,
+    /// The last image that was tried.
+    pub tried: Option<TriedImage>,
+    /// Why the last image could not be tried.
+    pub trouble: Option<String>,
+    /// Why the last export failed.
+    pub failure: Option<String>,
+    /// The exported model, once it was loaded.
+    model: Option<(PathBuf, Arc<OnnxClassifier>)>,
+    exporting: Option<Worker<ExportReport>>,
+    trying: Option<Worker<Answer>>,
+}
+
+impl ExportState {
+    /// Whether a model is being written.
+    pub fn is_exporting(&self) -> bool {
+        self.exporting.is_some()
+    }
+
+    /// Whether an image is being classified.
+    pub fn is_trying(&self) -> bool {
+        self.trying.is_some()
+    }
+
+    /// How far exporting is.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.exporting.as_ref().map(|worker| &worker.progress)
+    }
+
+    /// Begins anew for a run that was opened.
+    pub fn open(&mut self, run: &OpenRun) {
+        *self = Self { path_text: run.folder.join("model.onnx").display().to_string(), ..Self::default() };
+    }
+
+    /// Forgets the loaded model: its file is another one now, or belongs to a checkpoint that is gone.
+    pub fn forget_model(&mut self) {
+        self.model = None;
+        self.tried = None;
+        self.trouble = None;
+    }
+
+    /// Does what was asked.
+    pub fn apply(&mut self, command: ExportCommand, run: Option<&OpenRun>, shell: &mut Shell) {
+        match command {
+            ExportCommand::PickPath => {
+                let question = Question::Save("model.onnx".into(), "ONNX model", &["onnx"]);
+                let start = Path::new(&self.path_text).parent().map(Path::to_path_buf);
+                // The field shows what was chosen; exporting is another click.
+                let then = |path: PathBuf| Command::Export(ExportCommand::SetPath(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Export the model", start, question, then));
+            }
+            ExportCommand::SetPath(path) => self.path_text = path.display().to_string(),
+            ExportCommand::Export => self.export(run, shell),
+            ExportCommand::Stop => {
+                if let Some(worker) = &self.exporting {
+                    worker.stop();
+                }
+            }
+            ExportCommand::Reveal => {
+                if let Some(report) = run.and_then(|run| run.exported.as_ref()) {
+                    reveal(report.path.clone(), shell);
+                }
+            }
+            ExportCommand::PickImage => {
+                let question = Question::File("Images", &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]);
+                let then = |path| Command::Export(ExportCommand::TryImage(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Try an image", None, question, then));
+            }
+            ExportCommand::TryImage(path) => {
+                self.image_text = path.display().to_string();
+                let name = path.display().to_string();
+                self.try_pixels(run, name, None, shell, move || Ok(read_image(&path, DEFAULT_MAX_PIXELS)?));
+            }
+            ExportCommand::TrySample(index) => {
+                let Some(run) = run else { return };
+                let Some(sample) = run.examples.get(index) else { return };
+                self.sample = index;
+                let (root, kind, location) = (run.root.clone(), run.kind, sample.location.clone());
+                let name = location.to_text();
+                let truth = run.classes.get(sample.class).cloned();
+                self.try_pixels(Some(run), name, truth, shell, move || read_pixels(&root, kind, &location));
+            }
+        }
+    }
+
+    fn export(&mut self, run: Option<&OpenRun>, shell: &mut Shell) {
+        let Some(run) = run.filter(|run| run.has_checkpoint() && self.exporting.is_none()) else { return };
+        let text = self.path_text.trim();
+        if text.is_empty() {
+            self.failure = Some("Name a file to write, such as model.onnx".into());
+            return;
+        }
+        self.failure = None;
+        let (folder, path, checkpoint) = (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
+        self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
+            pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)
+        }));
+    }
+
+    fn try_pixels(
+        &mut self,
+        run: Option<&OpenRun>,
+        name: String,
+        truth: Option<String>,
+        shell: &Shell,
+        read: impl FnOnce() -> Result<RgbPixels> + Send + 'static,
+    ) {
+        let Some(report) = run.and_then(|run| run.exported.as_ref()) else { return };
+        let path = report.path.clone();
+        let loaded = self.model.clone().filter(|(loaded, _)| *loaded == path);
+        self.trouble = None;
+        self.trying = Some(Worker::spawn("try", &shell.ctx, move |_| {
+            let model = match loaded {
+                Some((_, model)) => model,
+                None => Arc::new(OnnxClassifier::load(&path)?),
+            };
+            let pixels = read()?;
+            let started = std::time::Instant::now();
+            let probabilities = model.classify(&[to_input(&pixels, model.input_size())])?.pop().unwrap_or_default();
+            let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+            let predictions = model.top_k(&probabilities, SHOWN);
+            Ok(Answer { name, truth, pixels: thumbnail(&pixels, PICTURE), predictions, milliseconds, model: (path, model) })
+        }));
+    }
+
+    /// Takes what the jobs have done. Returns whether the run's folder has changed.
+    pub fn poll(&mut self, shell: &mut Shell) -> bool {
+        if let Some(worker) = &mut self.trying
+            && let Some(done) = worker.poll().done
+        {
+            self.trying = None;
+            match done {
+                Ok(answer) => {
+                    let size = [answer.pixels.width as usize, answer.pixels.height as usize];
+                    let image = ColorImage::from_rgb(size, &answer.pixels.data);
+                    let picture = shell.ctx.load_texture("tried image", image, TextureOptions::NEAREST);
+                    let Answer { name, truth, predictions, milliseconds, model, .. } = answer;
+                    self.model = Some(model);
+                    self.tried = Some(TriedImage { name, truth, picture, predictions, milliseconds });
+                }
+                Err(Failure::Stopped) => {}
+                Err(Failure::Failed(reason)) => {
+                    shell.info(format!("The image could not be tried: {reason}"));
+                    self.trouble = Some(reason);
+                }
+            }
+        }
+        let Some(worker) = &mut self.exporting else { return false };
+        let news = worker.poll();
+        shell.messages(news.messages);
+        let Some(done) = news.done else { return false };
+        self.exporting = None;
+        match done {
+            Ok(report) => {
+                self.forget_model();
+                shell.success(format!("Exported and checked {}", report.path.display()));
+                true
+            }
+            Err(Failure::Stopped) => {
+                shell.notice("Exporting was stopped; no file was written");
+                false
+            }
+            Err(Failure::Failed(reason)) => {
+                self.failure = Some(reason.clone());
+                shell.failed(ErrorReport {
+                    title: "The model could not be exported".into(),
+                    reason,
+                    kept: "Nothing half-written is left, and the run is as it was.".into(),
+                    advice: "Choose a place you may write to and that has room, then export again.".into(),
+                });
+                false
+            }
+        }
+    }
+
+    /// Ends the export and waits for it.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.exporting.take() {
+            worker.stop_and_wait();
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What the window knows, and what happens to it. Nothing here draws.
+
+mod balance;
+mod builder;
+mod data;
+mod export;
+mod inspect;
+mod run;
+mod runs;
+mod shell;
+mod thumbnails;
+mod tour;
+mod train;
+
+use counterweight_core::device::{DeviceChoice, DeviceInfo, devices};
+
+pub use balance::{BalanceState, Tried};
+pub use builder::Builder;
+pub use data::{DataState, DataView, Origin, Source};
+pub use export::{ExportState, TriedImage};
+pub use inspect::{Inspection, InspectState};
+pub use run::OpenRun;
+pub use runs::{Compared, RunsState};
+pub use shell::{Dialog, ErrorReport, Log, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind};
+pub use thumbnails::{Thumbnail, Thumbnails};
+pub use tour::{Tour, TourStep};
+pub use train::{Around, Gauge, TrainState, Training};
+
+use super::worker::Worker;
+
+/// A page of the window: the five steps, and the list of runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Page {
+    /// See what there is, and build a dataset of it.
+    #[default]
+    Data,
+    /// Stage 1.
+    Train,
+    /// Stage 2 and every other way of balancing.
+    Balance,
+    /// Look at the results.
+    Inspect,
+    /// Write the model, and try it.
+    Export,
+    /// Earlier runs.
+    Runs,
+}
+
+impl Page {
+    /// The five steps, in order.
+    pub const STEPS: [Page; 5] = [Page::Data, Page::Train, Page::Balance, Page::Inspect, Page::Export];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Page::Data => "Data",
+            Page::Train => "Train",
+            Page::Balance => "Balance",
+            Page::Inspect => "Inspect",
+            Page::Export => "Export",
+            Page::Runs => "Runs",
+        }
+    }
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    /// Something before it has to be done first.
+    Waiting,
+    /// It can be done now.
+    Ready,
+    /// It is being done.
+    Running,
+    /// It is done.
+    Done,
+    /// It was tried and failed.
+    Failed,
+}
+
+impl StepStatus {
+    /// The status in a word, for the rail and for screen readers.
+    pub fn word(self) -> &'static str {
+        match self {
+            StepStatus::Waiting => "not yet",
+            StepStatus::Ready => "ready",
+            StepStatus::Running => "running",
+            StepStatus::Done => "done",
+            StepStatus::Failed => "failed",
+        }
+    }
+}
+
+/// Everything the window knows.
+pub struct State {
+    /// What every part may use: log, toasts, dialogs, preferences.
+    pub shell: Shell,
+    /// The page that is shown.
+    pub page: Page,
+    /// The data page.
+    pub data: DataState,
+    /// The training page.
+    pub train: TrainState,
+    /// The run that is open: the last one trained, or one opened from the list.
+    pub run: Option<OpenRun>,
+    /// The balancing page.
+    pub balance: BalanceState,
+    /// The inspection page.
+    pub inspect: InspectState,
+    /// The export page.
+    pub export: ExportState,
+    /// The runs page.
+    pub runs: RunsState,
+    /// The guided tour.
+    pub tour: Tour,
+    /// The devices of this machine.
+    pub devices: Devices,
+}
+
+/// The devices of this machine, once they are known.
+#[derive(Default)]
+pub struct Devices {
+    /// Every device, usable or not.
+    pub found: Vec<DeviceInfo>,
+    looking: Option<Worker<Vec<DeviceInfo>>>,
+}
+
+impl Devices {
+    /// Looks for devices; drivers can take a second to answer.
+    pub fn look(&mut self, ctx: &egui::Context) {
+        self.looking = Some(Worker::spawn("devices", ctx, |_| Ok(devices())));
+    }
+
+    /// Takes what was found.
+    pub fn poll(&mut self) {
+        let Some(worker) = &mut self.looking else { return };
+        if let Some(done) = worker.poll().done {
+            self.found = done.unwrap_or_default();
+            self.looking = None;
+        }
+    }
+
+    /// Whether they are still being looked for.
+    pub fn is_looking(&self) -> bool {
+        self.looking.is_some()
+    }
+
+    /// What `auto` will take, in words.
+    pub fn automatic(&self) -> Option<&DeviceInfo> {
+        let gpu = self.found.iter().find(|device| device.usable && device.name != "cpu");
+        gpu.or_else(|| self.found.iter().find(|device| device.usable))
+    }
+
+    /// The reason why a choice cannot be used, if there is one.
+    pub fn problem(&self, choice: DeviceChoice) -> Option<String> {
+        if choice == DeviceChoice::Auto || self.found.is_empty() {
+            return None;
+        }
+        let name = choice.to_string();
+        match self.found.iter().find(|device| device.name == name) {
+            Some(device) => device.reason.clone(),
+            None => Some("there is no such device on this machine".into()),
+        }
+    }
+}
+
+impl State {
+    /// A window that has just been opened.
+    pub fn new(shell: Shell) -> Self {
+        let ctx = shell.ctx.clone();
+        let page = Page::Data;
+        let train = TrainState::new(&shell);
+        let tour = Tour::new(&shell);
+        let mut devices = Devices::default();
+        devices.look(&ctx);
+        let mut runs = RunsState::default();
+        runs.refresh(&shell);
+        Self {
+            shell,
+            page,
+            data: DataState::new(&ctx),
+            train,
+            run: None,
+            balance: BalanceState::default(),
+            inspect: InspectState::default(),
+            export: ExportState::default(),
+            runs,
+            tour,
+            devices,
+        }
+    }
+
+    /// How far a step is.
+    pub fn status(&self, page: Page) -> StepStatus {
+        let after_training = |running: bool, done: bool| match &self.run {
+            _ if running => StepStatus::Running,
+            Some(run) if run.has_checkpoint() && done => StepStatus::Done,
+            Some(run) if run.has_checkpoint() => StepStatus::Ready,
+            _ => StepStatus::Waiting,
+        };
+        match page {
+            Page::Data if self.data.is_scanning() => StepStatus::Running,
+            Page::Data if self.data.failure.is_some() => StepStatus::Failed,
+            Page::Data if self.data.source.is_some() || self.run.is_some() => StepStatus::Done,
+            Page::Data => StepStatus::Ready,
+            Page::Train if self.train.is_running() => StepStatus::Running,
+            Page::Train if self.train.failure.is_some() => StepStatus::Failed,
+            Page::Train if self.run.as_ref().is_some_and(OpenRun::is_trained) => StepStatus::Done,
+            Page::Train if self.data.source.is_some() || self.run.is_some() => StepStatus::Ready,
+            Page::Train => StepStatus::Waiting,
+            Page::Balance => after_training(self.balance.is_busy(), self.run.as_ref().is_some_and(|run| run.balanced.is_some())),
+            Page::Inspect => after_training(self.inspect.is_busy(), self.inspect.shown.is_some()),
+            Page::Export => after_training(self.export.is_exporting(), self.run.as_ref().is_some_and(|run| run.exported.is_some())),
+            Page::Runs => StepStatus::Ready,
+        }
+    }
+
+    /// What would be cut short if the window closed now, in words.
+    pub fn running(&self) -> Vec<&'static str> {
+        let jobs = [
+            (self.train.is_running(), "training"),
+            (self.data.is_writing(), "writing the dataset"),
+            (self.balance.is_applying(), "balancing"),
+            (self.export.is_exporting(), "exporting"),
+        ];
+        jobs.into_iter().filter(|(running, _)| *running).map(|(_, name)| name).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! The run that is open: what its folder holds, read once and kept.
+
+use std::path::{Path, PathBuf};
+
+use counterweight_core::Result;
+use counterweight_core::balance::Tuning;
+use counterweight_core::data::{DatasetSample, SourceKind, Split};
+use counterweight_core::eval::{Group, GroupThresholds};
+use counterweight_core::export::ExportReport;
+use counterweight_core::job::EpochRecord;
+use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+use counterweight_core::run::{NormsRecord, Run};
+use counterweight_core::settings::Settings;
+
+/// What a run's folder holds.
+#[derive(Clone, Debug)]
+pub struct OpenRun {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The settings it was made with.
+    pub settings: Settings,
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// Training samples of each class, n_k.
+    pub train_counts: Vec<usize>,
+    /// Samples of the splits, in the order of [`Split::ALL`].
+    pub split_sizes: [usize; 3],
+    /// Every finished epoch, stage 1 first.
+    pub history: Vec<EpochRecord>,
+    /// Class weight norms after every epoch.
+    pub norms: Vec<NormsRecord>,
+    /// The checkpoints there are.
+    pub checkpoints: Vec<String>,
+    /// The evaluation of stage 1's result, if there is one.
+    pub trained: Option<RunEvaluation>,
+    /// Before and after balancing, if it was balanced.
+    pub balanced: Option<BalanceReport>,
+    /// What tuning tried, if it was tuned.
+    pub tuned: Option<Tuning>,
+    /// The last export, if there was one.
+    pub exported: Option<ExportReport>,
+    /// What samples are relative to.
+    pub root: PathBuf,
+    /// The kind of source they come from.
+    pub kind: SourceKind,
+    /// The test samples, or the validation samples where there are none.
+    pub examples: Vec<DatasetSample>,
+}
+
+impl OpenRun {
+    /// Reads a run's folder. Results that are missing or cannot be read count as not there: they can be made again.
+    ///
+    /// # Errors
+    /// As [`Run::open`].
+    pub fn read(folder: &Path) -> Result<Self> {
+        let run = Run::open(folder)?;
+        let dataset = run.dataset();
+        let stage1 = run.stage1_checkpoint();
+        let evaluated = |split: Split| {
+            let stored = |name: String| run.read_result::<RunEvaluation>(&name).ok();
+            stored(format!("{stage1}-{split}")).or_else(|| stored(format!("{stage1}-{split}-flip")))
+        };
+        let examples = [Split::Test, Split::Validation].map(|split| dataset.split(split).into_iter().cloned().collect::<Vec<_>>());
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            settings: run.settings().clone(),
+            classes: dataset.classes.clone(),
+            train_counts: dataset.counts(Split::Train),
+            split_sizes: Split::ALL.map(|split| dataset.split(split).len()),
+            history: run.history().to_vec(),
+            norms: run.norms_history()?,
+            checkpoints: run.checkpoints(),
+            trained: evaluated(Split::Test).or_else(|| evaluated(Split::Validation)),
+            balanced: run.read_result("balance").ok(),
+            tuned: run.read_result("tune").ok(),
+            exported: run.read_result("export").ok(),
+            root: dataset.root.clone(),
+            kind: dataset.kind,
+            examples: examples.into_iter().find(|samples| !samples.is_empty()).unwrap_or_default(),
+        })
+    }
+
+    /// The run's name: that of its folder.
+    pub fn name(&self) -> String {
+        self.folder.file_name().map_or_else(|| self.folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Whether there is something to balance or export.
+    pub fn has_checkpoint(&self) -> bool {
+        !self.checkpoints.is_empty()
+    }
+
+    /// Finished epochs of stage 1.
+    pub fn finished_epochs(&self) -> usize {
+        self.history.iter().filter(|record| record.stage == 1).map(|record| record.epoch).max().unwrap_or(0)
+    }
+
+    /// Whether stage 1 has come to its end.
+    pub fn is_trained(&self) -> bool {
+        self.finished_epochs() >= self.settings.stage1.epochs
+    }
+
+    /// Whether there is a split of which nothing was learned and nothing chosen.
+    pub fn has_test(&self) -> bool {
+        self.split_sizes[Split::Test as usize] > 0
+    }
+
+    /// Whether there are samples to choose by.
+    pub fn has_validation(&self) -> bool {
+        self.split_sizes[Split::Validation as usize] > 0
+    }
+
+    /// The group of each class.
+    pub fn groups(&self) -> Vec<Group> {
+        let thresholds = GroupThresholds::from(&self.settings.evaluation);
+        self.train_counts.iter().map(|count| thresholds.group(*count)).collect()
+    }
+}

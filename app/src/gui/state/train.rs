@@ -1,0 +1,504 @@
+//! The training page: the settings being edited, and the training that is running.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use counterweight_core::data::{ImageReader, Location, RgbPixels, augmented_previews};
+use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::job::{EpochRecord, Job};
+use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
+use counterweight_core::run::Run;
+use counterweight_core::settings::{AugmentationSettings, Auto, Preset, Settings};
+use counterweight_core::{Result, data};
+use egui::{ColorImage, TextureHandle, TextureOptions};
+
+use super::data::{Recipe, Source};
+use super::run::OpenRun;
+use super::shell::{ErrorReport, Shell};
+use super::{Devices, Origin};
+use crate::gui::command::{Command, TrainCommand};
+use crate::gui::dialogs::{Asked, Question};
+use crate::gui::worker::{Failure, Worker};
+
+/// How often the memory in use is looked at.
+const GAUGE_EVERY: Duration = Duration::from_secs(1);
+/// Augmented samples that are shown.
+const PREVIEWS: usize = 8;
+/// Mean colour that hidden parts of previews take: the training split's own is only measured when training begins.
+const PREVIEW_MEAN: [f32; 3] = [0.5; 3];
+
+/// The memory this program uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gauge {
+    /// Bytes in use.
+    pub bytes: Option<u64>,
+    looked: Option<Instant>,
+}
+
+impl Gauge {
+    fn look(&mut self) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= GAUGE_EVERY) {
+            self.looked = Some(Instant::now());
+            self.bytes = memory_stats::memory_stats().map(|stats| stats.physical_mem as u64);
+        }
+    }
+}
+
+/// A training that is running.
+pub struct Training {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The settings it runs with.
+    pub settings: Settings,
+    /// The classes it learns.
+    pub classes: Vec<String>,
+    /// Their training samples.
+    pub train_counts: Vec<usize>,
+    /// Finished epochs, of earlier sittings too.
+    pub history: Vec<EpochRecord>,
+    /// Class weight norms after each of them.
+    pub norms: Vec<Vec<f32>>,
+    /// Accuracy of each class on validation, when it was last evaluated.
+    pub class_accuracy: Option<(usize, Vec<Option<f64>>)>,
+    /// The device it runs on.
+    pub device: String,
+    /// Changes with every epoch.
+    pub revision: u64,
+    worker: Worker<TrainReport>,
+}
+
+impl Training {
+    /// What it is doing.
+    pub fn progress(&self) -> &crate::gui::worker::Progress {
+        &self.worker.progress
+    }
+
+    /// Whether it waits.
+    pub fn is_paused(&self) -> bool {
+        self.worker.is_paused()
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.worker.is_stopping()
+    }
+
+    /// Seconds since it began.
+    pub fn seconds(&self) -> f64 {
+        self.worker.started.elapsed().as_secs_f64()
+    }
+}
+
+/// What training depends on elsewhere in the window.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The source that is open.
+    pub source: Option<&'a Source>,
+    /// The run that is open.
+    pub run: Option<&'a OpenRun>,
+    /// The devices of this machine.
+    pub devices: &'a Devices,
+    /// The names that are taken in the runs folder.
+    pub runs: &'a HashSet<String>,
+}
+
+/// What a started training needs to be shown.
+struct Begun {
+    settings: Settings,
+    classes: Vec<String>,
+    train_counts: Vec<usize>,
+    history: Vec<EpochRecord>,
+    norms: Vec<Vec<f32>>,
+    device: String,
+}
+
+/// The training page.
+pub struct TrainState {
+    /// The settings a new run is made with.
+    pub settings: Settings,
+    /// Text being typed, by key, where it is not yet a value.
+    texts: HashMap<&'static str, String>,
+    errors: HashMap<&'static str, String>,
+    problems: HashMap<&'static str, String>,
+    /// The device.
+    pub device: DeviceChoice,
+    /// The name of the new run.
+    pub name: String,
+    /// Whether the person gave the name.
+    pub named: bool,
+    /// Whether every setting is shown.
+    pub show_all: bool,
+    /// What is running.
+    pub training: Option<Training>,
+    /// Why the last training failed.
+    pub failure: Option<String>,
+    /// The memory in use.
+    pub gauge: Gauge,
+    begun: Option<crossbeam_channel::Receiver<Begun>>,
+    previews: Previews,
+}
+
+impl TrainState {
+    /// A page with the settings a beginner should start with.
+    pub fn new(shell: &Shell) -> Self {
+        Self {
+            settings: Settings::preset(Preset::Quick),
+            texts: HashMap::new(),
+            errors: HashMap::new(),
+            problems: HashMap::new(),
+            device: shell.preferences.device.parse().unwrap_or_default(),
+            name: String::new(),
+            named: false,
+            show_all: false,
+            training: None,
+            failure: None,
+            gauge: Gauge::default(),
+            begun: None,
+            previews: Previews::default(),
+        }
+    }
+
+    /// Whether something is being trained.
+    pub fn is_running(&self) -> bool {
+        self.training.is_some()
+    }
+
+    /// Takes other settings as a whole.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.texts.clear();
+        self.errors.clear();
+        self.check();
+    }
+
+    /// Takes the settings of a preset.
+    pub fn set_preset(&mut self, preset: Preset) {
+        self.set_settings(Settings::preset(preset));
+    }
+
+    /// The text of a setting: what is being typed, or its value.
+    pub fn text(&self, key: &'static str) -> String {
+        self.texts.get(key).cloned().or_else(|| self.settings.text(key)).unwrap_or_default()
+    }
+
+    /// Takes what was typed for a setting. What is no value stays where it was typed, with the reason.
+    pub fn set_text(&mut self, key: &'static str, text: String) {
+        match self.settings.with(key, &text) {
+            Ok(settings) => {
+                self.settings = settings;
+                self.errors.remove(key);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let reason = reason.split_once(": ").map_or(reason.clone(), |(_, rest)| rest.to_string());
+                self.errors.insert(key, reason);
+            }
+        }
+        self.texts.insert(key, text);
+        self.check();
+    }
+
+    /// Puts a setting back to what its preset has.
+    pub fn reset(&mut self, key: &'static str) {
+        let preset = Settings::preset(self.settings.preset);
+        if let Some(text) = preset.text(key) {
+            self.set_text(key, text);
+            self.texts.remove(key);
+        }
+    }
+
+    /// What is wrong with a setting.
+    pub fn error(&self, key: &str) -> Option<&str> {
+        self.errors.get(key).or_else(|| self.problems.get(key)).map(String::as_str)
+    }
+
+    /// Settings that are wrong.
+    pub fn wrong(&self) -> usize {
+        self.problems.keys().filter(|key| !self.errors.contains_key(**key)).count() + self.errors.len()
+    }
+
+    fn check(&mut self) {
+        self.problems = self.settings.problems().into_iter().map(|problem| (problem.key, problem.reason)).collect();
+    }
+
+    /// Why training cannot start, if it cannot.
+    pub fn obstacle(&self, source: Option<&Source>, devices: &Devices, runs: &HashSet<String>) -> Option<String> {
+        let Some(source) = source else { return Some("Open images on the Data page first".into()) };
+        if let Some(problem) = source.problem() {
+            return Some(format!("The dataset cannot be built: {problem}"));
+        }
+        if let Some((key, reason)) = self.errors.iter().next() {
+            let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);
+            return Some(format!("{label}: {reason}"));
+        }
+        if let Some((key, reason)) = self.problems.iter().next() {
+            let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);
+            return Some(format!("{label} {reason}"));
+        }
+        if let Some(reason) = devices.problem(self.device) {
+            return Some(format!("{}: {reason}", self.device));
+        }
+        if self.name.trim().is_empty() {
+            return Some("The run needs a name".into());
+        }
+        if self.name.contains(['/', '\\', '\0']) || self.name.trim().starts_with('.') {
+            return Some("A run's name cannot hold / or \\ or begin with a dot".into());
+        }
+        if runs.contains(self.name.trim()) {
+            return Some(format!("There is a run named {} already", self.name.trim()));
+        }
+        None
+    }
+
+    /// Does what was asked.
+    pub fn apply(&mut self, command: TrainCommand, around: Around<'_>, shell: &mut Shell) {
+        let Around { source, run, devices, runs } = around;
+        match command {
+            TrainCommand::Start => {
+                if let Some(obstacle) = self.obstacle(source, devices, runs) {
+                    shell.notice(obstacle);
+                } else if let Some(source) = source.filter(|_| self.training.is_none()) {
+                    let folder = shell.runs_folder().join(self.name.trim());
+                    let task = Task::New { folder: folder.clone(), recipe: source.recipe(), settings: Box::new(self.settings.clone()) };
+                    self.start(folder, task, shell);
+                }
+            }
+            TrainCommand::Continue => {
+                if let Some(run) = run.filter(|_| self.training.is_none()) {
+                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone() }, shell);
+                }
+            }
+            TrainCommand::Pause => self.with_worker(Worker::pause),
+            TrainCommand::Resume => self.with_worker(Worker::resume),
+            TrainCommand::Stop => self.with_worker(Worker::stop),
+            TrainCommand::PickSettings => {
+                let question = Question::File("Settings", &["toml"]);
+                let then = |path| Command::Train(TrainCommand::LoadSettings(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Load settings", None, question, then));
+            }
+            TrainCommand::LoadSettings(path) => match Settings::load(&path) {
+                Ok(settings) => {
+                    self.set_settings(settings);
+                    shell.success(format!("Took the settings of {}", path.display()));
+                }
+                Err(error) => shell.failed(ErrorReport {
+                    title: "The settings could not be read".into(),
+                    reason: error.to_string(),
+                    kept: "The settings on the page are as they were.".into(),
+                    advice: "Choose a settings.toml that a run was made with.".into(),
+                }),
+            },
+        }
+    }
+
+    fn with_worker(&self, act: impl FnOnce(&Worker<TrainReport>)) {
+        if let Some(training) = &self.training {
+            act(&training.worker);
+        }
+    }
+
+    fn start(&mut self, folder: PathBuf, task: Task, shell: &mut Shell) {
+        self.failure = None;
+        shell.preferences.device = self.device.to_string();
+        let (sender, begun) = crossbeam_channel::bounded(1);
+        let choice = self.device;
+        let worker = Worker::spawn("train", &shell.ctx, move |job| task.run(choice, &sender, job));
+        shell.info(format!("Training into {}", folder.display()));
+        self.begun = Some(begun);
+        self.training = Some(Training {
+            folder,
+            settings: self.settings.clone(),
+            classes: Vec::new(),
+            train_counts: Vec::new(),
+            history: Vec::new(),
+            norms: Vec::new(),
+            class_accuracy: None,
+            device: String::new(),
+            revision: 0,
+            worker,
+        });
+    }
+
+    /// Takes what the training has done. Returns the folder of a training that has ended.
+    pub fn poll(&mut self, source: Option<&Source>, shell: &mut Shell) -> Option<PathBuf> {
+        self.previews.poll(&self.settings, source, &shell.ctx);
+        let training = self.training.as_mut()?;
+        self.gauge.look();
+        if let Some(begun) = self.begun.as_ref().and_then(|begun| begun.try_recv().ok()) {
+            training.settings = begun.settings;
+            training.classes = begun.classes;
+            training.train_counts = begun.train_counts;
+            training.history = begun.history;
+            training.norms = begun.norms;
+            training.device = begun.device;
+            training.revision += 1;
+            self.begun = None;
+        }
+        let news = training.worker.poll();
+        shell.messages(news.messages);
+        for mut record in news.epochs {
+            training.norms.push(std::mem::take(&mut record.norms));
+            training.history.push(record);
+            training.revision += 1;
+        }
+        if let Some(classes) = news.classes {
+            training.class_accuracy = Some(classes);
+            training.revision += 1;
+        }
+        let done = news.done?;
+        let training = self.training.take()?;
+        match done {
+            Ok(_) => {
+                self.named = false;
+                shell.success(format!("Stage 1 is done: {}", training.folder.display()));
+            }
+            Err(Failure::Stopped) => {
+                self.named = false;
+                shell.notice("Training was stopped. A checkpoint is kept: the run can be continued");
+            }
+            Err(Failure::Failed(reason)) => {
+                let kept = match training.history.is_empty() {
+                    true => "No epoch was finished. The dataset and the settings are as they were.".to_string(),
+                    false => format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display()),
+                };
+                let advice = if reason.contains("diverged") {
+                    "Lower the learning rate, or start from a preset, and train again."
+                } else if reason.contains("memory") {
+                    "Choose a smaller batch or input size and train again."
+                } else {
+                    "Mend what the reason names, then continue the run or start a new one."
+                };
+                shell.failed(ErrorReport { title: "Training failed".into(), reason: reason.clone(), kept, advice: advice.into() });
+                self.failure = Some(reason);
+            }
+        }
+        Some(training.folder)
+    }
+
+    /// Ends the training and waits for its checkpoint.
+    pub fn finish(&mut self) {
+        if let Some(training) = self.training.take() {
+            training.worker.stop_and_wait();
+        }
+    }
+
+    /// The augmented samples that are shown, as far as they are made.
+    pub fn previews(&self) -> &[TextureHandle] {
+        &self.previews.textures
+    }
+}
+
+/// What is to be trained.
+enum Task {
+    New { folder: PathBuf, recipe: Recipe, settings: Box<Settings> },
+    Continue { folder: PathBuf },
+}
+
+impl Task {
+    fn run(self, choice: DeviceChoice, begun: &crossbeam_channel::Sender<Begun>, job: Job<'_>) -> Result<TrainReport> {
+        let (device, name) = device::open(choice)?;
+        let (folder, run) = match self {
+            Task::New { folder, recipe, settings } => {
+                job.phase("building the dataset", None, "images");
+                let (dataset, notes) = recipe.make()?;
+                for note in notes {
+                    job.info(note);
+                }
+                let run = Run::create(&folder, *settings, dataset)?;
+                (folder, run)
+            }
+            Task::Continue { folder } => {
+                let run = Run::open(&folder)?;
+                (folder, run)
+            }
+        };
+        let norms = run.norms_history()?.into_iter().filter(|record| record.stage == 1).map(|record| record.norms).collect();
+        drop(begun.send(Begun {
+            settings: run.settings().clone(),
+            classes: run.dataset().classes.clone(),
+            train_counts: run.dataset().counts(data::Split::Train),
+            history: run.history().iter().filter(|record| record.stage == 1).cloned().collect(),
+            norms,
+            device: name.clone(),
+        }));
+        drop(run);
+        let request = TrainRequest { dataset: None, run: &folder, settings: None, resume: true };
+        pipeline::train(&request, &device, &name, job)
+    }
+}
+
+/// The strip of augmented samples: made again whenever the settings or the source change.
+#[derive(Default)]
+struct Previews {
+    made_for: Option<PreviewKey>,
+    textures: Vec<TextureHandle>,
+    making: Option<Worker<Vec<(usize, Vec<u8>)>>>,
+}
+
+#[derive(Clone, PartialEq)]
+struct PreviewKey {
+    settings: AugmentationSettings,
+    side: usize,
+    seed: u64,
+    source: PathBuf,
+    revision: u64,
+}
+
+impl Previews {
+    fn poll(&mut self, settings: &Settings, source: Option<&Source>, ctx: &egui::Context) {
+        if let Some(worker) = &mut self.making {
+            if let Some(done) = worker.poll().done {
+                self.making = None;
+                let texture = |(index, (side, planes)): (usize, (usize, Vec<u8>))| {
+                    let image = planar_image(side, &planes);
+                    ctx.load_texture(format!("augmented {index}"), image, TextureOptions::NEAREST)
+                };
+                self.textures = done.unwrap_or_default().into_iter().enumerate().map(texture).collect();
+            }
+            return;
+        }
+        let Some(source) = source else {
+            self.made_for = None;
+            self.textures.clear();
+            return;
+        };
+        let side = match settings.model.input_size {
+            Auto::Value(side) if (8..=512).contains(&side) => side,
+            _ => 0,
+        };
+        let revision = source.view.revision;
+        let key = PreviewKey { settings: settings.augmentation.clone(), side, seed: settings.seed, source: source.path.clone(), revision };
+        if self.made_for.as_ref() == Some(&key) || !settings.problems().is_empty() {
+            return;
+        }
+        let kind = match &source.origin {
+            Origin::Catalog { catalog, .. } => catalog.kind,
+            Origin::Manifest { dataset } => dataset.kind,
+        };
+        // One sample of each of a few classes, from the head to the tail.
+        let classes: Vec<&Vec<u32>> = source.view.samples.iter().filter(|samples| !samples.is_empty()).collect();
+        let pick = |index: usize| classes.get(index * classes.len() / PREVIEWS).and_then(|samples| samples.get(index % samples.len()));
+        let locations: Vec<Location> = (0..PREVIEWS).filter_map(pick).filter_map(|&sample| source.location(sample).cloned()).collect();
+        let root = source.root().to_path_buf();
+        let (augmentation, seed) = (key.settings.clone(), key.seed);
+        self.made_for = Some(key);
+        self.making = Some(Worker::spawn("previews", ctx, move |job| {
+            let reader = ImageReader::open(&root, kind, job)?;
+            let images: Vec<RgbPixels> = locations.iter().filter_map(|location| reader.read(location).ok()).collect();
+            let side = if side > 0 { side } else { data::choose_input_size(images.iter().map(|image| (image.width, image.height))) };
+            let one = |(index, image): (usize, &RgbPixels)| {
+                let mut made = augmented_previews(image, &augmentation, side, PREVIEW_MEAN, seed + index as u64, 1);
+                made.pop().map(|planes| (side, planes))
+            };
+            Ok(images.iter().enumerate().filter_map(one).collect())
+        }));
+    }
+}
+
+/// An image to draw of planes `[3, side, side]`.
+pub(super) fn planar_image(side: usize, planes: &[u8]) -> ColorImage {
+    let plane = side * side;
+    let pixels: Vec<u8> = (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
+    ColorImage::from_rgb([side, side], &pixels)
+}
