@@ -14,7 +14,7 @@ use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
-use crate::job::{EpochRecord, Job, Silent, Event};
+use crate::job::{EpochRecord, Event, Job, Silent};
 use crate::model::{Mode, Network, NetworkConfig, weights};
 use crate::run::Run;
 use crate::settings::{Auto, Settings};

@@ -325,6 +325,7 @@ impl DataState {
                 self.thumbnails.reset(None);
             }
             DataCommand::SetOptions { options, drag } => self.change(|builder, catalog| builder.set(catalog, *options, drag)),
+            DataCommand::Settle => self.change(|builder, _| builder.settle()),
             DataCommand::Undo => self.change(|builder, catalog| drop(builder.undo(catalog))),
             DataCommand::Redo => self.change(|builder, catalog| drop(builder.redo(catalog))),
             DataCommand::PickManifest => {

@@ -16,7 +16,7 @@ use counterweight_core::device::{DeviceChoice, DeviceInfo, devices};
 
 pub use balance::{BalanceState, Tried};
 pub use builder::Builder;
-pub use data::{DataState, DataView, Origin, Source};
+pub use data::{ClassRow, DataState, DataView, Origin, Source};
 pub use export::{ExportState, TriedImage};
 pub use inspect::{Inspection, InspectState};
 pub use run::OpenRun;
