@@ -6,8 +6,11 @@ mod demo;
 mod evaluate;
 mod export;
 mod features;
+#[cfg(test)]
+pub(crate) mod test_run;
 mod train;
 mod tune;
+mod workbench;
 
 pub use balance::{BalanceReport, balance};
 pub use bench::{BenchReport, BenchRequest, bench};
@@ -16,3 +19,4 @@ pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;
 pub use train::{TrainReport, TrainRequest, train};
 pub use tune::tune;
+pub use workbench::{Trial, Workbench};
