@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod export;
 mod features;
+mod predictions;
 #[cfg(test)]
 pub(crate) mod test_run;
 mod train;
@@ -17,6 +18,7 @@ pub use bench::{BenchReport, BenchRequest, bench};
 pub use demo::{DemoReport, demo};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;
+pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use train::{TrainReport, TrainRequest, train};
 pub use tune::tune;
 pub use workbench::{Trial, Workbench};
