@@ -24,7 +24,7 @@ mod scan;
 mod store;
 mod write_images;
 
-pub use augment::{Augmentation, Mixed};
+pub use augment::{Augmentation, Mixed, augmented_previews};
 pub use batches::{Batch, Batches, EpochPlan};
 pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
 pub use catalog::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
@@ -37,7 +37,7 @@ pub use profile::Profile;
 pub use reader::{ImageReader, read_image};
 pub use rename::renamed_classes;
 pub use report::{ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange, SizeReport, SplitCounts, report};
-pub use resize::{choose_input_size, to_input};
+pub use resize::{choose_input_size, thumbnail, to_input};
 pub use sample::unpack_sample;
 pub use scan::{ScanOptions, scan};
 pub use store::{DEFAULT_BUDGET, Images};
