@@ -267,7 +267,7 @@ impl<'a> Trainer<'a> {
         let extractor = Extractor::new(&self.network, self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
-        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?;
+        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
         let logits = self.classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
     }
