@@ -1,1 +1,7 @@
 //! Charts, tables and controls that know nothing of the application.
+
+mod chart;
+mod class_bars;
+pub mod numbers;
+
+pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
