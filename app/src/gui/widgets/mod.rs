@@ -2,6 +2,8 @@
 
 mod chart;
 mod class_bars;
+mod norm_bars;
 pub mod numbers;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
+pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
