@@ -2,8 +2,10 @@
 
 mod chart;
 mod class_bars;
+mod line_chart;
 mod norm_bars;
 pub mod numbers;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
+pub use line_chart::{LineChart, Series};
 pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
