@@ -2,10 +2,15 @@
 
 mod chart;
 mod class_bars;
+mod heat_map;
+mod labels;
 mod line_chart;
 mod norm_bars;
 pub mod numbers;
+mod raster;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
+pub use heat_map::HeatMap;
+pub use labels::ClassLabel;
 pub use line_chart::{LineChart, Series};
 pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
