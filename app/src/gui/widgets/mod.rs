@@ -8,9 +8,11 @@ mod line_chart;
 mod norm_bars;
 pub mod numbers;
 mod raster;
+mod scatter;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
 pub use heat_map::HeatMap;
 pub use labels::ClassLabel;
 pub use line_chart::{LineChart, Series};
 pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
+pub use scatter::{Scatter, ScatterPoint, ScatterResponse};
