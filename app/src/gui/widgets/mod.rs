@@ -2,6 +2,7 @@
 
 mod chart;
 mod class_bars;
+mod confusion;
 mod heat_map;
 mod labels;
 mod line_chart;
@@ -11,6 +12,7 @@ mod raster;
 mod scatter;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
+pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
 pub use heat_map::HeatMap;
 pub use labels::ClassLabel;
 pub use line_chart::{LineChart, Series};
