@@ -9,6 +9,7 @@ mod line_chart;
 mod norm_bars;
 pub mod numbers;
 mod raster;
+mod reliability;
 mod scatter;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
@@ -17,4 +18,5 @@ pub use heat_map::HeatMap;
 pub use labels::ClassLabel;
 pub use line_chart::{LineChart, Series};
 pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
+pub use reliability::Reliability;
 pub use scatter::{Scatter, ScatterPoint, ScatterResponse};
