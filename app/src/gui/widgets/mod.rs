@@ -3,6 +3,7 @@
 mod chart;
 mod class_bars;
 mod confusion;
+mod data_table;
 mod heat_map;
 mod labels;
 mod line_chart;
@@ -14,6 +15,7 @@ mod scatter;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
 pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
+pub use data_table::{Column, DataTable, DataTableResponse, SortKey, TableState};
 pub use heat_map::HeatMap;
 pub use labels::ClassLabel;
 pub use line_chart::{LineChart, Series};
