@@ -13,6 +13,7 @@ pub mod numbers;
 mod raster;
 mod reliability;
 mod scatter;
+mod setting_row;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
 pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
@@ -24,3 +25,4 @@ pub use line_chart::{LineChart, Series};
 pub use norm_bars::{NormBar, NormBars, NormBarsResponse};
 pub use reliability::Reliability;
 pub use scatter::{Scatter, ScatterPoint, ScatterResponse};
+pub use setting_row::{SettingRow, SettingRowResponse, setting_row};
