@@ -32,8 +32,7 @@ impl CounterweightApp {
     /// A window whose runs and caches are kept at `place`.
     pub fn new(creation: &eframe::CreationContext<'_>, place: Place) -> Self {
         theme::install(&creation.egui_ctx);
-        let preferences: Preferences =
-            creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
+        let preferences: Preferences = creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
         let ctx = creation.egui_ctx.clone();
         let mut state = State::new(Shell::new(ctx.clone(), place, preferences));
         set_theme(&ctx, state.shell.preferences.theme);

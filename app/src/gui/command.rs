@@ -106,6 +106,8 @@ pub enum BalanceCommand {
     Remove(usize),
     /// Show a line of the comparison again.
     Recall(usize),
+    /// Show what tuning chose.
+    RecallTuned,
     /// Search for good values on validation.
     Tune,
     /// Stop searching, or applying.

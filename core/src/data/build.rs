@@ -31,6 +31,8 @@ pub struct CountsPreview {
     pub classes: Vec<String>,
     /// Training samples a class.
     pub train: Vec<usize>,
+    /// Training samples of each class that the profile keeps; some of them are held out for validation where the source has splits.
+    pub kept: Vec<usize>,
     /// Validation samples a class.
     pub validation: Vec<usize>,
     /// Test samples a class.
@@ -123,6 +125,7 @@ pub fn counts_preview(catalog: &Catalog, options: &BuildOptions) -> Result<Count
         validation: add(&add(&kept(Split::Validation, &have.validation), &plan.validation_before), &plan.validation_after),
         test: add(&kept(Split::Test, &have.test), &plan.test),
         classes: have.names,
+        kept: plan.keep,
         notes: plan.notes,
     })
 }

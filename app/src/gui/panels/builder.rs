@@ -157,7 +157,8 @@ fn profile_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
         change.moved(&response, "alpha");
     }
     let mut limited = change.options.max_per_class.is_some();
-    let mut largest = change.options.max_per_class.unwrap_or_else(|| builder.preview.as_ref().map_or(1, |p| p.kept.iter().copied().max().unwrap_or(1)));
+    let mut largest =
+        change.options.max_per_class.unwrap_or_else(|| builder.preview.as_ref().map_or(1, |p| p.kept.iter().copied().max().unwrap_or(1)));
     row_ui(ui, "Largest class", "Training images of the largest class; unlimited takes what it has", |ui| {
         if ui.checkbox(&mut limited, "at most").changed() {
             change.options.max_per_class = limited.then_some(largest);
@@ -249,7 +250,8 @@ fn class_ui(
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let name = rename_text.trim().to_string();
         let merges = names.contains(&name) && name != class.name;
-        let pressed = ui.add_enabled(!name.is_empty() && name != class.name, Button::new(if merges { "Merge" } else { "Rename" })).clicked();
+        let pressed =
+            ui.add_enabled(!name.is_empty() && name != class.name, Button::new(if merges { "Merge" } else { "Rename" })).clicked();
         if (pressed || entered) && !name.is_empty() && name != class.name {
             change.options = builder.with_name(originals, &class.name, &name);
             rename_text.clear();

@@ -7,7 +7,8 @@ use counterweight_core::data::{Location, ScanReport};
 use counterweight_core::eval::GroupSizes;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
-    ICON_ARCHIVE, ICON_BROKEN_IMAGE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL, ICON_WARNING,
+    ICON_ARCHIVE, ICON_BROKEN_IMAGE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL,
+    ICON_WARNING,
 };
 
 use super::builder;
@@ -199,7 +200,8 @@ fn summary_ui(ui: &mut Ui, source: &Source) {
             metric(ui, "Validation images", &numbers::grouped(validation as u64), None);
             metric(ui, "Test images", &numbers::grouped(test as u64), None);
             let factor = source.view.imbalance_factor.map_or_else(|| "–".into(), numbers::value);
-            metric(ui, "Imbalance factor", &factor, None).on_hover_text("The largest class has so many times the training images of the smallest");
+            metric(ui, "Imbalance factor", &factor, None)
+                .on_hover_text("The largest class has so many times the training images of the smallest");
         });
         ui.add_space(space::SMALL);
         group_chips(ui, &group_sizes(source));
@@ -276,7 +278,9 @@ fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command
             .ghost_name("in the source")
             .show(ui);
         if builds {
-            ui.label(RichText::new("Outlines are what the source has. Drag the top of a bar to give a class another number.").small().weak());
+            ui.label(
+                RichText::new("Outlines are what the source has. Drag the top of a bar to give a class another number.").small().weak(),
+            );
         }
         if let Some((class, count)) = shown.dragged
             && let Origin::Catalog { builder, .. } = &source.origin
@@ -341,7 +345,8 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         let DataState { source, thumbnails, selected, .. } = data;
         let Some(source) = source else { return };
-        let Some((class, samples)) = selected.and_then(|class| Some((source.view.classes.get(class)?, source.view.samples.get(class)?))) else {
+        let Some((class, samples)) = selected.and_then(|class| Some((source.view.classes.get(class)?, source.view.samples.get(class)?)))
+        else {
             ui.label(theme::heading("Images"));
             ui.label(RichText::new("Choose a class in the chart or the table to see its images.").weak());
             return;
@@ -422,7 +427,9 @@ fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands:
             });
         });
         let found = &report.duplicates;
-        let count = |number: usize, one: &str, many: &str| (number > 0).then(|| format!("{} {}", numbers::grouped(number as u64), if number == 1 { one } else { many }));
+        let count = |number: usize, one: &str, many: &str| {
+            (number > 0).then(|| format!("{} {}", numbers::grouped(number as u64), if number == 1 { one } else { many }))
+        };
         let words = [
             count(report.problems.len(), "file cannot be read and is left out", "files cannot be read and are left out"),
             count(found.redundant, "image is a copy of another", "images are copies of others"),

@@ -1,6 +1,9 @@
 //! The rail on the left: the five steps with how far each is, the runs, and the menu.
 
-use egui::{Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo, WidgetType};
+use egui::{
+    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo,
+    WidgetType,
+};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING,
