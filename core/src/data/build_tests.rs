@@ -248,7 +248,7 @@ fn every_mixture_of_options_keeps_the_invariants() {
                             let profile = profile.clone();
                             check_invariants(
                                 source,
-                                &BuildOptions { seed: 9, max_per_class, order, pick, validation, test, profile, classes: None },
+                                &BuildOptions { seed: 9, max_per_class, order, pick, validation, test, profile, ..BuildOptions::default() },
                             );
                         }
                     }
