@@ -249,7 +249,7 @@ impl CounterweightApp {
     }
 
     fn dropped(&mut self, ctx: &Context) {
-        let dropped = ctx.input(|input| input.raw.dropped_files.iter().find_map(|file| file.path.clone()));
+        let dropped = ctx.input(|input| input.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
         let Some(path) = dropped else { return };
         let command = match self.state.page {
             Page::Export => Command::Export(ExportCommand::TryImage(path)),

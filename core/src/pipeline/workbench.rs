@@ -205,37 +205,4 @@ mod tests {
         settings.balancers = vec![];
         assert_eq!(workbench.try_out(&settings, job).unwrap().evaluation, workbench.before);
     }
-
-    #[test]
-    fn post_hoc_balancers_follow_a_slider() {
-        let (classes, dim, samples) = (100, 64, 1000);
-        let mut random = stream(0, "slider", &[]);
-        let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random_range(-1.0..1.0)).collect() };
-        let classifier = Classifier::new(classes, dim, numbers(classes * dim), numbers(classes)).unwrap();
-        let held_out = FeatureSet::new(dim, numbers(samples * dim), (0..samples).map(|i| (i % classes) as u32).collect()).unwrap();
-        let train_counts: Vec<usize> = (0..classes).map(|class| 500 / (class + 1)).collect();
-        let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
-        let thresholds = GroupThresholds::default();
-        let logits = classifier.logits(&held_out.features).unwrap();
-        let before = eval::evaluate(&logits, &held_out.labels, &names, &train_counts, thresholds).unwrap();
-        let workbench = Workbench {
-            classifier,
-            train: FeatureSet::default(),
-            augmented_views: 0,
-            held_out,
-            held_out_split: Split::Validation,
-            train_counts,
-            classes: names,
-            thresholds,
-            seed: 0,
-            before,
-        };
-        let control = Control::new();
-        let mut settings = Settings::preset(Preset::Quick).balance;
-        settings.balancers = vec![Balancer::MaxNorm, Balancer::Tau, Balancer::LogitAdjustment];
-        let tried = (0..20).map(|_| workbench.try_out(&settings, Job::new(&control, &Silent)).unwrap().seconds);
-        // The quickest, since this machine may have other things to do.
-        let seconds = tried.fold(f64::INFINITY, f64::min);
-        assert!(seconds < 0.016, "a trial takes {:.1} ms", 1000.0 * seconds);
-    }
 }

@@ -343,7 +343,7 @@ fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut 
             0 => SortKey::Text(Cow::Borrowed(tuned.candidates[row].summary.as_str())),
             _ => SortKey::Number(value(row, column).unwrap_or(f64::NAN)),
         };
-        let id = ui.id().with("tuning table");
+        let id = ui.scope_id().with("tuning table");
         let mut table: TableState = ui.data_mut(|data| data.get_temp(id)).unwrap_or_default();
         let revision = tuned.candidates.len() as u64 ^ tuned.best_score.to_bits();
         DataTable::new("candidates", &columns, tuned.candidates.len(), revision)

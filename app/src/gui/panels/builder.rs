@@ -91,7 +91,7 @@ fn row_ui<R>(ui: &mut Ui, label: &str, hint: &str, control: impl FnOnce(&mut Ui)
         });
         let id = label.inner.id;
         label.inner.on_hover_text(hint);
-        ui.label_inputs_by(id, control).inner
+        ui.label_inputs_by(id, control)
     })
     .inner
 }

@@ -1,8 +1,8 @@
 //! The rail on the left: the five steps with how far each is, the runs, and the menu.
 
 use egui::{
-    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo,
-    WidgetType,
+    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Role, Sense, Stroke, Ui, Vec2,
+    WidgetInfo,
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
@@ -65,7 +65,7 @@ fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, comman
         Some(number) => format!("{number} {}, {}", page.name(), status.word()),
         None => page.name().to_string(),
     };
-    response.widget_info(|| WidgetInfo::selected(WidgetType::SelectableLabel, true, selected, &label));
+    response.widget_info(|| WidgetInfo::selected(Role::Tab, true, selected, &label));
     if response.clicked() {
         commands.push(Command::Go(page));
     }

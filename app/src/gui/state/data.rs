@@ -165,14 +165,14 @@ impl Source {
 fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
     let mut index: HashMap<&str, usize> = HashMap::new();
     let mut names: Vec<String> = Vec::new();
-    let places: Vec<usize> = catalog.classes.iter().map(|original| {
+    let mut places = Vec::with_capacity(catalog.classes.len());
+    for original in &catalog.classes {
         let name = builder.present_name(original);
-        *index.entry(name).or_insert_with(|| {
+        places.push(*index.entry(name).or_insert_with(|| {
             names.push(name.to_string());
             names.len() - 1
-        })
-    });
-    let places: Vec<usize> = places.collect();
+        }));
+    }
     let mut samples = vec![Vec::new(); names.len()];
     let mut original = vec![0; names.len()];
     for (number, sample) in catalog.samples.iter().enumerate() {
@@ -331,8 +331,8 @@ impl DataState {
             }
             DataCommand::SetOptions { options, drag } => self.change(|builder, catalog| builder.set(catalog, *options, drag)),
             DataCommand::Settle => self.change(|builder, _| builder.settle()),
-            DataCommand::Undo => self.change(|builder, catalog| drop(builder.undo(catalog))),
-            DataCommand::Redo => self.change(|builder, catalog| drop(builder.redo(catalog))),
+            DataCommand::Undo => self.change(|builder, catalog| _ = builder.undo(catalog)),
+            DataCommand::Redo => self.change(|builder, catalog| _ = builder.redo(catalog)),
             DataCommand::PickManifest => {
                 let Some(source) = &self.source else { return };
                 let question = Question::Save(format!("{}.toml", source.name()), "Dataset manifest", &["toml"]);

@@ -17,17 +17,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterweight_core::device::{DeviceChoice, DeviceInfo, devices};
 
-pub use balance::{BalanceState, Tried};
+pub use balance::BalanceState;
 pub use builder::Builder;
-pub use data::{ClassRow, DataState, DataView, Origin, Source};
+pub use data::{ClassRow, DataState, Origin, Source};
 pub use export::{ExportState, TriedImage};
 pub use inspect::{InspectState, Inspection};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
-pub use shell::{Dialog, ErrorReport, Log, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind};
+pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{Around, Gauge, TrainState, Training};
+pub use train::{Around, TrainState, Training};
 
 use super::worker::Worker;
 
