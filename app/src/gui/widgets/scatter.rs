@@ -62,7 +62,7 @@ impl<'a> Scatter<'a> {
         });
         let pen = Pen::new(ui, response.rect);
         let outer = response.rect;
-        let (bottom, top) = (outer.bottom() - 2.0 * LINE - 4.0, outer.top() + LINE + 6.0);
+        let (bottom, top) = (outer.bottom() - 2.0 * LINE - 4.0, outer.top() + LINE + 8.0);
         let axis = ValueAxis::new(&pen, Scale::linear(0.0, 1.0, bottom, top), |value, step| {
             format!("{} %", numbers::tick(100.0 * value, 100.0 * step))
         });
