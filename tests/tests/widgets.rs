@@ -312,6 +312,59 @@ fn a_cell_of_the_confusion_matrix_names_its_pair() {
 }
 
 #[test]
+fn the_wheel_with_ctrl_looks_closer_and_dragging_looks_elsewhere() {
+    let counts = vec![vec![1; 5]; 5];
+    let mut harness = harness(None, |ui, hovered: &mut Option<(usize, usize)>| {
+        let labels = labels();
+        *hovered = ConfusionMatrix::new("confusion", &counts, &labels, 1).size(400.0).show(ui).hovered;
+    });
+    let cells = harness.get_by_label_contains("Confusion matrix").rect();
+    let corner = within(cells, 0.99, 0.99);
+    harness.hover_at(corner);
+    harness.run();
+    harness.event(Event::MouseWheel {
+        unit: MouseWheelUnit::Point,
+        delta: vec2(0.0, 400.0),
+        phase: egui::TouchPhase::Move,
+        source: egui::MouseWheelSource::Wheel,
+        modifiers: Modifiers::CTRL,
+    });
+    harness.run_steps(20);
+    assert_eq!(*harness.state(), Some((4, 4)), "what is under the pointer stays there");
+    harness.hover_at(within(cells, 0.01, 0.01));
+    harness.run();
+    let (row, column) = harness.state().unwrap();
+    assert!(row > 0 && column > 0, "the first class is out of sight: {row}, {column}");
+    harness.drag_at(within(cells, 0.01, 0.01));
+    harness.run();
+    harness.hover_at(within(cells, 20.0, 0.01));
+    harness.run();
+    harness.drop_at(within(cells, 20.0, 0.01));
+    harness.run();
+    harness.hover_at(within(cells, 0.01, 0.01));
+    harness.run();
+    assert_eq!(*harness.state(), Some((row, 0)));
+}
+
+#[test]
+fn the_tooltip_of_the_heat_map_follows_a_new_revision() {
+    let mut harness = harness((1, 0.25f32), |ui, (revision, value): &mut (u64, f32)| {
+        let labels = labels();
+        HeatMap::new("norms", &labels, &[3], &[0.5, 0.75, 0.5, 0.5, *value], *revision).show(ui);
+    });
+    let rect = harness.get_by_label("Class weight norms by epoch, 5 classes, epochs 3 to 3").rect();
+    assert!(harness.query_by_label("eel").is_none());
+    harness.hover_at(within(rect, 0.8, 0.5));
+    harness.run();
+    for text in ["eel", "3", "0.25"] {
+        assert!(harness.query_by_label(text).is_some(), "{text}");
+    }
+    *harness.state_mut() = (2, 0.125);
+    harness.run();
+    assert!(harness.query_by_label("0.125").is_some());
+}
+
+#[test]
 fn a_changed_setting_can_be_reset_and_its_control_has_its_name() {
     let mut harness = harness(7u32, |ui, value: &mut u32| {
         let row = SettingRow {

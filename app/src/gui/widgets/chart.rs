@@ -1,5 +1,6 @@
 //! What the charts share: scales, axes, tooltips, legends and the hint that stands in for missing data.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use egui::epaint::TextShape;
@@ -383,7 +384,7 @@ pub(super) fn tip_title(ui: &mut Ui, color: Option<Color32>, name: &str) {
         if let Some(color) = color {
             dot(ui, color);
         }
-        ui.label(theme::strong(name));
+        ui.label(theme::strong(shortened(name)));
     });
 }
 
@@ -397,10 +398,19 @@ pub(super) fn tip_rows(ui: &mut Ui, rows: &[(Option<Color32>, &str, String)]) {
                 }
                 ui.label(egui::RichText::new(*name).weak());
             });
-            ui.label(value);
+            ui.label(shortened(value));
             ui.end_row();
         }
     });
+}
+
+/// A name, or as much of it as a tooltip should have.
+fn shortened(name: &str) -> Cow<'_, str> {
+    const MOST: usize = 60;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
 }
 
 /// A small filled circle, on the line of the text beside it.

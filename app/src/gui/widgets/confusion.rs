@@ -109,7 +109,7 @@ impl<'a> ConfusionMatrix<'a> {
 
         let (outer, _) = ui.allocate_exact_size(vec2(side + GUTTER, side + GUTTER), Sense::hover());
         let plot = Rect::from_min_size(pos2((outer.left() + GUTTER).round(), outer.top().round()), vec2(side, side));
-        let sense = if view.zoom > 1.0 { Sense::click_and_drag() } else { Sense::click() };
+        let sense = if view.zoom > 1.0 { Sense::CLICK | Sense::DRAG } else { Sense::CLICK };
         let response = ui.interact(plot, id.with("cells"), sense);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
         navigate(ui, &response, plot, &mut view);

@@ -64,7 +64,7 @@ impl<'a> HeatMap<'a> {
         if !ui.is_rect_visible(response.rect) {
             return response;
         }
-        let (texture, drawn) = raster::cached(ui.ctx(), response.id.with(self.id), self.revision, |largest| self.draw(rows, largest));
+        let (texture, drawn) = raster::cached(ui.ctx(), ui.make_persistent_id(self.id), self.revision, |largest| self.draw(rows, largest));
         let pen = Pen::new(ui, response.rect);
         let epochs = &self.epochs[..rows];
         let gutter = pen.galley(numbers::grouped(epochs[rows - 1])).size().x.max(pen.galley("epoch").size().x) + space::MEDIUM;

@@ -65,7 +65,7 @@ impl<'a> NormBars<'a> {
             let response = chart::empty_hint(ui, self.height, "Class weight norms", "No norms yet");
             return NormBarsResponse { response, hovered: None, clicked: None };
         }
-        let response = chart::allocate(ui, self.height, Sense::click());
+        let response = chart::allocate(ui, self.height, Sense::CLICK);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
         let mut order: Vec<usize> = (0..self.classes.len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes[class].count));

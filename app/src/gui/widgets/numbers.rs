@@ -104,7 +104,11 @@ pub fn tick(value: f64, step: f64) -> String {
     if size < 1e-3 {
         return format!("{value:.0e}");
     }
-    let decimals = |unit: f64| (-(step / unit).log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
+    // As many decimals as make the step a whole number.
+    let decimals = |unit: f64| {
+        let scaled = |decimals: usize| step / unit * 10f64.powi(decimals as i32);
+        (0..6).find(|&decimals| (scaled(decimals) - scaled(decimals).round()).abs() < 1e-6 * scaled(decimals)).unwrap_or(6)
+    };
     let sign = if value < 0.0 { "−" } else { "" };
     match size {
         size if size >= 1e6 => format!("{sign}{:.*}M", decimals(1e6), size / 1e6),

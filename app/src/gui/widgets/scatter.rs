@@ -55,7 +55,7 @@ impl<'a> Scatter<'a> {
             let response = chart::empty_hint(ui, self.height, "Accuracy by class count", "No results yet");
             return ScatterResponse { response, hovered: None, clicked: None };
         }
-        let response = chart::allocate(ui, self.height, Sense::click());
+        let response = chart::allocate(ui, self.height, Sense::CLICK);
         response.widget_info(|| {
             let text = format!("Accuracy by class count, {} classes", self.points.len());
             WidgetInfo::labeled(Role::Image, ui.is_enabled(), text)
