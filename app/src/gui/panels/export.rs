@@ -2,7 +2,7 @@
 
 use counterweight_core::export::ExportReport;
 use counterweight_core::settings::Auto;
-use egui::{Align, ComboBox, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
+use egui::{Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING};
 
 use super::dialogs::primary;
@@ -186,7 +186,7 @@ fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
     });
     parts::weak(ui, "Any ONNX runtime will do. In Python, with onnxruntime, NumPy and Pillow:");
     let sunken = tokens(ui.visuals()).sunken;
-    Frame::new().fill(sunken).corner_radius(6).inner_margin(Margin::same(space::MEDIUM as i8)).show(ui, |ui| {
+    Frame::new().fill(sunken).corner_radius(CornerRadius::same(6)).inner_margin(Margin::same(space::MEDIUM as i8)).show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.label(RichText::new(&script).monospace());
     });

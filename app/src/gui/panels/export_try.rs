@@ -111,7 +111,9 @@ fn tried_ui(ui: &mut Ui, tried: &TriedImage) {
     let size = size * (PICTURE / size.max_elem().max(1.0));
     let beside = ui.available_width() >= PICTURE + 220.0;
     let picture = |ui: &mut Ui| {
-        let image = Image::from_texture((tried.picture.id(), size)).corner_radius(6).alt_text(format!("Picture of {}", tried.name));
+        let image = Image::from_texture((tried.picture.id(), size))
+            .corner_radius(CornerRadius::same(6))
+            .alt_text(format!("Picture of {}", tried.name));
         ui.add(image.fit_to_exact_size(size));
     };
     let results = |ui: &mut Ui| {
