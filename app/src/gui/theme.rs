@@ -128,6 +128,13 @@ pub fn tokens(visuals: &Visuals) -> &'static Tokens {
     if visuals.dark_mode { &DARK } else { &LIGHT }
 }
 
+/// Colours of runs that are compared, which differ for every kind of colour vision.
+pub fn run_colors(visuals: &Visuals) -> &'static [Color32; 6] {
+    const LIGHT: [Color32; 6] = [rgb(0x2329e6), rgb(0xdb7d20), rgb(0x05a97d), rgb(0xad6acf), rgb(0x5d1c00), rgb(0x180b2b)];
+    const DARK: [Color32; 6] = [rgb(0x4165ff), rgb(0xe77d46), rgb(0x1eba95), rgb(0xcd8edb), rgb(0xfafb57), rgb(0xc7ffff)];
+    if visuals.dark_mode { &DARK } else { &LIGHT }
+}
+
 impl Tokens {
     /// The colour of a group, the same in every chart.
     pub fn group(&self, group: Group) -> Color32 {
@@ -355,20 +362,44 @@ mod tests {
         [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
     }
 
+    type Matrix = [[f64; 3]; 3];
+
+    const KINDS: [(&str, Matrix); 4] = [
+        ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        ("protanopia", [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+        ("deuteranopia", [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+        ("tritanopia", [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+    ];
+
+    /// The distance of two colours in CIELAB.
+    fn difference(one: [f64; 3], other: [f64; 3]) -> f64 {
+        (0..3).map(|i| (one[i] - other[i]).powi(2)).sum::<f64>().sqrt()
+    }
+
     #[test]
     fn the_groups_differ_for_every_kind_of_colour_vision() {
-        let kinds = [
-            ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-            ("protanopia", [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-            ("deuteranopia", [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-            ("tritanopia", [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
-        ];
         for tokens in [LIGHT, DARK] {
-            for (kind, matrix) in kinds {
+            for (kind, matrix) in KINDS {
                 let colors = Group::ALL.map(|group| lab(seen(tokens.group(group), matrix)));
                 for (a, b) in [(0, 1), (0, 2), (1, 2)] {
-                    let difference: f64 = (0..3).map(|i| (colors[a][i] - colors[b][i]).powi(2)).sum::<f64>().sqrt();
+                    let difference = difference(colors[a], colors[b]);
                     assert!(difference > 20.0, "{:?} and {:?} for {kind}: {difference:.1}", Group::ALL[a], Group::ALL[b]);
+                }
+            }
+        }
+    }
+    #[test]
+    fn the_runs_differ_for_every_kind_of_colour_vision() {
+        for (tokens, visuals) in [(LIGHT, Visuals::light()), (DARK, Visuals::dark())] {
+            let colors = run_colors(&visuals);
+            for color in colors {
+                assert!(contrast(*color, tokens.surface) >= 3.0, "{color:?}: {:.2}", contrast(*color, tokens.surface));
+            }
+            for (kind, matrix) in KINDS {
+                let seen = colors.map(|color| lab(seen(color, matrix)));
+                for (a, b) in (0..6).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                    let difference = difference(seen[a], seen[b]);
+                    assert!(difference > 20.0, "{:?} and {:?} for {kind}: {difference:.1}", colors[a], colors[b]);
                 }
             }
         }

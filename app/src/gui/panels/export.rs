@@ -1,5 +1,247 @@
+<<<<<<< HEAD
+//! The export page: what is written, whether it is what was trained, and how it is used.
+
+use counterweight_core::export::ExportReport;
+use counterweight_core::settings::Auto;
+use egui::{Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
+use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING};
+
+use super::dialogs::primary;
+use super::{export_try, parts};
+use crate::gui::command::{Command, ExportCommand, RunsCommand};
+use crate::gui::state::{ExportState, OpenRun, Page, State};
+use crate::gui::theme::{self, icon, space, tokens};
+use crate::gui::widgets::{empty_state, numbers};
+
+/// The ONNX operator set that files are written in.
+const OPSET: i64 = 18;
+/// Class names that are listed of the labels.
+const NAMED: usize = 4;
+
+/// Draws the page.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let training = state.train.is_running();
+    let State { run, export, .. } = state;
+    let Some(run) = run else {
+        parts::title_row(ui, "Export", |_| {});
+        empty_state(
+            ui,
+            ICON_IOS_SHARE,
+            "There is no run to export yet",
+            "Train a run, or open an earlier one, and write its model as ONNX.",
+            |ui| {
+                if ui.add(primary(ui, "Go to Train")).clicked() {
+                    commands.push(Command::Go(Page::Train));
+                }
+                if ui.button("Open run…").clicked() {
+                    commands.push(Command::Runs(RunsCommand::PickRun));
+                }
+            },
+        );
+        return;
+    };
+    parts::title_row(ui, "Export", |ui| {
+        let reason = refusal(run, export, training);
+        let text = format!("{} Export and check", ICON_IOS_SHARE.codepoint);
+        let button = ui.add_enabled(reason.is_none(), primary(ui, text)).accessible_name("Export and check");
+        if button.on_disabled_hover_text(reason.unwrap_or_default()).clicked() {
+            commands.push(Command::Export(ExportCommand::Export));
+        }
+    });
+    parts::two_columns(ui, |ui, part| match part {
+        0 => {
+            theme::card(ui, |ui| file_ui(ui, run, export, training, commands));
+            if let Some(report) = &run.exported {
+                parts::gap(ui);
+                theme::card(ui, |ui| checked_ui(ui, report, commands));
+                parts::gap(ui);
+                theme::card(ui, |ui| deploy_ui(ui, report));
+            }
+        }
+        _ => theme::card(ui, |ui| export_try::ui(ui, run, export, commands)),
+    });
+}
+
+/// Why nothing can be exported now, if so.
+fn refusal(run: &OpenRun, export: &ExportState, training: bool) -> Option<&'static str> {
+    match () {
+        () if export.is_exporting() => Some("It is being exported"),
+        () if !run.has_checkpoint() && training => Some("Training has not left a checkpoint yet"),
+        () if !run.has_checkpoint() => Some("The run has no checkpoint yet: train it first"),
+        () if export.path_text.trim().is_empty() => Some("Name a file to write first"),
+        () => None,
+    }
+}
+
+fn file_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, training: bool, commands: &mut Vec<Command>) {
+    ui.label(theme::heading("What is written"));
+    parts::weak(ui, "One file that holds the network, its preprocessing and its labels. Nothing else is needed to run it.");
+    ui.add_space(space::SMALL);
+    let label = ui.label("File");
+    ui.horizontal(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if ui.button("Browse…").clicked() {
+                commands.push(Command::Export(ExportCommand::PickPath));
+            }
+            let field = TextEdit::singleline(&mut export.path_text).hint_text("model.onnx").desired_width(f32::INFINITY);
+            ui.add(field).labelled_by(label.id);
+        });
+    });
+    if run.has_checkpoint() {
+        checkpoint_ui(ui, run, export);
+    }
+    ui.add_space(space::SMALL);
+    facts_ui(ui, run);
+    if let Some(progress) = export.progress() {
+        ui.add_space(space::SMALL);
+        if parts::progress(ui, progress, "Exporting") {
+            commands.push(Command::Export(ExportCommand::Stop));
+        }
+    } else if !run.has_checkpoint() {
+        ui.add_space(space::SMALL);
+        let text = refusal(run, export, training).unwrap_or_default();
+        ui.horizontal_wrapped(|ui| {
+            let warn = tokens(ui.visuals()).warn;
+            ui.label(icon(ICON_WARNING).color(warn));
+            ui.label(RichText::new(text).color(warn));
+        });
+        if ui.button("Go to Train").clicked() {
+            commands.push(Command::Go(Page::Train));
+        }
+    }
+    if let Some(reason) = &export.failure {
+        ui.add_space(space::SMALL);
+        parts::trouble(ui, reason);
+    }
+}
+
+fn checkpoint_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState) {
+    let last = parts::final_checkpoint(run).unwrap_or("last");
+    let label = ui.label("Checkpoint");
+    let chosen = export.checkpoint.clone().unwrap_or_else(|| last.to_string());
+    let width = (ui.available_width() - space::LARGE).clamp(120.0, 420.0);
+    let combo = ComboBox::from_id_salt("exported checkpoint").width(width).truncate();
+    let shown = combo.selected_text(parts::checkpoint_words(run, &chosen)).show_ui(ui, |ui| {
+        for name in ["balanced", "best", "last"].into_iter().filter(|name| run.checkpoints.iter().any(|there| there == name)) {
+            if ui.selectable_label(name == chosen, parts::checkpoint_words(run, name)).clicked() {
+                // Without a name it is the run's final one, also after the run was balanced anew.
+                export.checkpoint = (name != last).then(|| name.to_string());
+            }
+        }
+    });
+    shown.response.labelled_by(label.id);
+}
+
+fn facts_ui(ui: &mut Ui, run: &OpenRun) {
+    let side = match (run.settings.model.input_size, &run.exported) {
+        (Auto::Value(side), _) => side.to_string(),
+        (Auto::Auto(_), Some(report)) => report.input_size.to_string(),
+        (Auto::Auto(_), None) => "side".into(),
+    };
+    let batch = format!("[batch, 3, {side}, {side}]");
+    Grid::new("what the file holds").num_columns(2).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
+        parts::fact(ui, "Format", format!("ONNX, opset {OPSET}"));
+        parts::fact(ui, "Input", RichText::new(format!("images  {batch}")).monospace());
+        parts::fact(ui, "", "RGB in 0..1, any batch; normalisation is inside the model");
+        parts::fact(ui, "Outputs", RichText::new(format!("logits, probabilities  [batch, {}]", run.classes.len())).monospace());
+        parts::fact(ui, "Labels", labels(&run.classes));
+    });
+}
+
+/// The first class names, and how many there are.
+fn labels(classes: &[String]) -> String {
+    let named = classes.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if classes.len() > NAMED { ", …" } else { "" };
+    format!("{named}{more} ({} classes)", numbers::grouped(classes.len() as u64))
+}
+
+fn checked_ui(ui: &mut Ui, report: &ExportReport, commands: &mut Vec<Command>) {
+    let good = tokens(ui.visuals()).good;
+    ui.horizontal(|ui| {
+        ui.label(icon(ICON_CHECK_CIRCLE).size(20.0).color(good));
+        ui.label(theme::heading("Checked"));
+    });
+    parts::weak(ui, "The file was run by tract, another program than the one that trained it, on real images.");
+    Grid::new("the check").num_columns(2).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
+        let images = numbers::grouped(report.images as u64);
+        parts::fact(ui, "Top-1 agreement", format!("{} on {images} images", numbers::percent(Some(report.top1_agreement))));
+        parts::fact(ui, "Largest difference of logits", numbers::value(report.max_abs_diff.into()));
+        parts::fact(ui, "Largest difference of probabilities", numbers::value(report.max_abs_diff_probabilities.into()));
+        parts::fact(ui, "Size", numbers::bytes(report.bytes));
+        parts::fact(ui, "Path", RichText::new(report.path.display().to_string()).monospace());
+    });
+    if ui.add(parts::icon_button(ICON_FOLDER_OPEN, "Show in file manager")).accessible_name("Show in file manager").clicked() {
+        commands.push(Command::Export(ExportCommand::Reveal));
+    }
+}
+
+fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
+    let script = script(&report.path.to_string_lossy(), report.input_size);
+    ui.horizontal(|ui| {
+        ui.label(theme::heading("For whoever deploys it"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if ui.add(parts::icon_button(ICON_CONTENT_COPY, "Copy")).accessible_name("Copy the Python lines").clicked() {
+                ui.ctx().copy_text(script.clone());
+            }
+        });
+    });
+    parts::weak(ui, "Any ONNX runtime will do. In Python, with onnxruntime, NumPy and Pillow:");
+    let sunken = tokens(ui.visuals()).sunken;
+    Frame::new().fill(sunken).corner_radius(CornerRadius::same(6)).inner_margin(Margin::same(space::MEDIUM as i8)).show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        ui.label(RichText::new(&script).monospace());
+    });
+}
+
+/// Three lines of Python that run the file on an image.
+fn script(path: &str, side: usize) -> String {
+    let path = python_string(path);
+    format!(
+        "import numpy as np, onnxruntime, PIL.Image\n\
+         image = np.float32(PIL.Image.open(\"photo.jpg\").convert(\"RGB\").resize(({side}, {side}))).transpose(2, 0, 1)[None] / 255\n\
+         probabilities = onnxruntime.InferenceSession({path}).run([\"probabilities\"], {{\"images\": image}})[0][0]"
+    )
+}
+
+/// A text as a Python literal, whatever is in it.
+fn python_string(text: &str) -> String {
+    let mut literal = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => literal.extend(['\\', character]),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            other => literal.push(other),
+        }
+    }
+    literal.push('"');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_holds_the_path_whatever_is_in_it() {
+        assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
+        let script = script("/home/ada/model.onnx", 48);
+        assert_eq!(script.lines().count(), 3);
+        assert!(script.contains("InferenceSession(\"/home/ada/model.onnx\")") && script.contains("resize((48, 48))"), "{script}");
+        assert!(script.contains("{\"images\": image}"), "{script}");
+    }
+
+    #[test]
+    fn labels_are_cut_short() {
+        let names = |count: usize| (0..count).map(|index| format!("c{index}")).collect::<Vec<_>>();
+        assert_eq!(labels(&names(2)), "c0, c1 (2 classes)");
+        assert_eq!(labels(&names(1000)), "c0, c1, c2, c3, … (1,000 classes)");
+    }
+}
+=======
 //! tmp
 use crate::gui::{command::Command, state::State};
 use egui::Ui;
 /// tmp
 pub fn ui(_ui: &mut Ui, _state: &mut State, _commands: &mut Vec<Command>) {}
+>>>>>>> main

@@ -1,5 +1,266 @@
-//! tmp
-use crate::gui::{command::Command, state::State};
-use egui::Ui;
-/// tmp
-pub fn ui(_ui: &mut Ui, _state: &mut State, _commands: &mut Vec<Command>) {}
+//! The runs page: every run of the runs folder, how far it is and how good, to be opened, compared, renamed or deleted.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use counterweight_core::data::Split;
+use counterweight_core::eval::Group;
+use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
+use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Role, Ui, WidgetInfo, vec2};
+use egui_material_icons::MaterialIcon;
+use egui_material_icons::icons::{
+    ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING, ICON_MORE_VERT, ICON_PAUSE_CIRCLE,
+    ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
+};
+
+use super::dialogs::primary;
+use super::{parts, runs_compare};
+use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
+use crate::gui::state::{Page, RunsState, State};
+use crate::gui::theme::{self, icon, space, tokens};
+use crate::gui::widgets::{before_after, empty_state, numbers};
+
+/// Width of the results of a run.
+const RESULTS: f32 = 400.0;
+/// Cards narrower than this have the results below the name.
+const BESIDE: f32 = 880.0;
+
+/// Draws the page.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    let folder = state.shell.runs_folder();
+    parts::title_row(ui, "Runs", |ui| {
+        if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked() {
+            commands.push(Command::Runs(RunsCommand::PickRun));
+        }
+        let refresh = ui.add_enabled(!state.runs.is_listing(), parts::icon_button(ICON_REFRESH, "Refresh"));
+        if refresh.accessible_name("Refresh").clicked() {
+            commands.push(Command::Runs(RunsCommand::Refresh));
+        }
+        if state.runs.is_listing() {
+            ui.spinner();
+        }
+    });
+    let has_test = state.runs.listed.iter().any(|(_, run)| matches!(run, Ok(run) if run.split == Some(Split::Test)));
+    let show_test = folder_ui(ui, &folder, has_test, commands);
+    parts::gap(ui);
+    let opened = state.run.as_ref().map(|run| run.folder.clone());
+    if state.runs.listed.is_empty() {
+        none_ui(ui, state.runs.is_listing(), commands);
+    } else {
+        let runs = &state.runs;
+        theme::card(ui, |ui| {
+            for (index, (path, run)) in runs.listed.iter().enumerate() {
+                if index > 0 {
+                    ui.separator();
+                }
+                ui.push_id(path, |ui| match run {
+                    Ok(run) => run_ui(ui, runs, run, opened.as_deref() == Some(path.as_path()), show_test, commands),
+                    Err(reason) => unreadable_ui(ui, path, reason, commands),
+                });
+            }
+        });
+    }
+    if !state.runs.compared.is_empty() {
+        parts::gap(ui);
+        runs_compare::ui(ui, &state.runs.compared, commands);
+    }
+}
+
+/// Where the runs are. Returns whether results of the test split are shown.
+fn folder_ui(ui: &mut Ui, folder: &Path, has_test: bool, commands: &mut Vec<Command>) -> bool {
+    let id = Id::new("show test results");
+    let mut shown = ui.data(|data| data.get_temp::<bool>(id)).unwrap_or(false);
+    ui.horizontal_wrapped(|ui| {
+        parts::weak(ui, format!("{} Runs are kept in", ICON_FOLDER_OPEN.codepoint));
+        ui.label(RichText::new(folder.display().to_string()).monospace());
+        if ui.button("Change…").on_hover_text("Keep runs in another folder").clicked() {
+            commands.push(Command::Runs(RunsCommand::PickRunsFolder));
+        }
+        if has_test {
+            ui.add_space(space::LARGE);
+            let text = "Show test results";
+            let hint = "Runs that are chosen by their results on test have no test left. Compare them on validation below.";
+            if ui.checkbox(&mut shown, text).on_hover_text(hint).changed() {
+                ui.data_mut(|data| data.insert_temp(id, shown));
+            }
+        }
+    });
+    shown
+}
+
+fn none_ui(ui: &mut Ui, is_listing: bool, commands: &mut Vec<Command>) {
+    if is_listing {
+        ui.horizontal(|ui| {
+            ui.spinner();
+            parts::weak(ui, "Reading the runs folder");
+        });
+        return;
+    }
+    let text = "Every training becomes a run: its settings, log, checkpoints and results in one folder. Open your images to begin.";
+    empty_state(ui, ICON_HISTORY, "No runs yet", text, |ui| {
+        if ui.add(primary(ui, "Go to Data")).clicked() {
+            commands.push(Command::Go(Page::Data));
+        }
+        if ui.button("Take the guided tour").clicked() {
+            commands.push(Command::Tour(TourCommand::Start));
+        }
+    });
+}
+
+fn run_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, is_open: bool, show_test: bool, commands: &mut Vec<Command>) {
+    let beside = ui.available_width() >= BESIDE;
+    ui.horizontal(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            actions_ui(ui, runs, run, commands);
+            if beside {
+                ui.add_space(space::LARGE);
+                ui.allocate_ui_with_layout(vec2(RESULTS, 0.0), Layout::top_down(Align::Min), |ui| {
+                    ui.set_width(RESULTS);
+                    results_ui(ui, run, show_test);
+                });
+            }
+            ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, is_open));
+        });
+    });
+    if !beside {
+        results_ui(ui, run, show_test);
+    }
+}
+
+fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
+    let tokens = tokens(ui.visuals());
+    ui.spacing_mut().item_spacing.y = space::SMALL;
+    let (mark, word) = state_words(run.state);
+    let color = if run.state == RunState::Interrupted { tokens.warn } else { tokens.text_weak };
+    ui.horizontal(|ui| {
+        ui.label(icon(mark).size(18.0).color(color));
+        ui.add(Label::new(theme::strong(&run.name)).truncate()).on_hover_text(run.folder.display().to_string());
+        if is_open {
+            ui.label(RichText::new("open now").small().color(tokens.accent_text));
+        }
+    });
+    let mut facts = vec![
+        word.to_string(),
+        format!("{}, {}", run.preset.name(), run.backbone.name()),
+        format!("{} of {} epochs", numbers::grouped(run.finished_epochs as u64), numbers::grouped(run.epochs as u64)),
+        format!("{} classes", numbers::grouped(run.classes as u64)),
+    ];
+    facts.extend(run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))));
+    facts.push(age(run.modified));
+    let mut facts = facts.into_iter();
+    let state = facts.next().unwrap_or_default();
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = 0.0;
+        ui.label(RichText::new(state).color(color));
+        for fact in facts {
+            ui.label(RichText::new(format!(" · {fact}")).color(tokens.text_weak));
+        }
+    });
+}
+
+/// The buttons of a run, from right to left.
+fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Vec<Command>) {
+    let name = &run.name;
+    menu_ui(ui, name, &run.folder, true, commands);
+    let compared = runs.compared.iter().any(|compared| compared.folder == run.folder);
+    let compare = ui.add(Button::new("Compare").selected(compared));
+    // A name given afterwards replaces the words on the button, not whether it is pressed.
+    if compare.on_hover_text("Add to the comparison below, or remove").accessible_name(format!("Compare {name}")).clicked() {
+        commands.push(Command::Runs(RunsCommand::ToggleCompare(run.folder.clone())));
+    }
+    if runs.opening() == Some(run.folder.as_path()) {
+        ui.spinner();
+    } else if ui.button("Open").accessible_name(format!("Open {name}")).clicked() {
+        commands.push(Command::Runs(RunsCommand::Open(run.folder.clone())));
+    }
+}
+
+fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
+    let button = ui.add(Button::new(icon(ICON_MORE_VERT)).frame_when_inactive(false)).on_hover_text("More");
+    button.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("More for {name}")));
+    Popup::menu(&button).show(|ui| {
+        ui.set_min_width(160.0);
+        let mut entry = |ui: &mut Ui, text: &str, command: Command| {
+            if ui.add(Button::new(text).frame_when_inactive(false)).clicked() {
+                commands.push(command);
+                ui.close();
+            }
+        };
+        let folder = folder.to_path_buf();
+        if is_readable {
+            entry(ui, "Rename…", Command::Runs(RunsCommand::AskRename(folder.clone())));
+        }
+        entry(ui, "Show folder", Command::Data(DataCommand::ShowFile(folder.clone())));
+        entry(ui, "Delete…", Command::Runs(RunsCommand::AskDelete(folder)));
+    });
+}
+
+fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
+    let Some(split) = run.split.filter(|_| run.before.is_some() || run.after.is_some()) else { return };
+    if split == Split::Test && !show_test {
+        parts::weak(ui, "Evaluated on test; not shown");
+        return;
+    }
+    ui.spacing_mut().item_spacing.y = space::SMALL;
+    let of = |brief: Option<EvaluationBrief>, value: &dyn Fn(EvaluationBrief) -> Option<f64>| brief.and_then(value);
+    let rows: [(Option<Group>, &str, &dyn Fn(EvaluationBrief) -> Option<f64>); 2] =
+        [(None, "Balanced", &|brief| Some(brief.balanced)), (Some(Group::Few), "Few", &|brief| brief.few)];
+    for (group, label, value) in rows {
+        let label = format!("{label} on {split}");
+        before_after(ui, group, &label, of(run.before, value), of(run.after, value));
+    }
+}
+
+fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {
+    let bad = tokens(ui.visuals()).bad;
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    ui.horizontal(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            menu_ui(ui, &name, path, false, commands);
+            ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                ui.horizontal(|ui| {
+                    ui.label(icon(ICON_ERROR).size(18.0).color(bad));
+                    ui.add(Label::new(theme::strong(&name)).truncate());
+                });
+                ui.add(Label::new(RichText::new(format!("Cannot be read: {reason}")).color(bad)).wrap());
+            });
+        });
+    });
+}
+
+/// How far a run is, as an icon and in a word.
+fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
+    match state {
+        RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "new"),
+        RunState::Interrupted => (ICON_PAUSE_CIRCLE, "interrupted"),
+        RunState::Trained => (ICON_MODEL_TRAINING, "trained"),
+        RunState::Balanced => (ICON_BALANCE, "balanced"),
+        RunState::Exported => (ICON_IOS_SHARE, "exported"),
+    }
+}
+
+/// How long ago something was, in its largest unit.
+fn age(time: SystemTime) -> String {
+    // A clock that was set back makes times of the future; those are as good as now.
+    let seconds = SystemTime::now().duration_since(time).map_or(0.0, |age| age.as_secs_f64());
+    if seconds < 60.0 {
+        return "just now".into();
+    }
+    let text = numbers::duration(seconds);
+    let largest: Vec<&str> = text.split(' ').take(2).collect();
+    format!("{} ago", largest.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ages_are_told_in_one_unit() {
+        let ago = |seconds: u64| age(SystemTime::now() - Duration::from_secs(seconds));
+        assert_eq!([5, 130, 3 * 3600 + 700, 49 * 3600].map(ago), ["just now", "2 min ago", "3 h ago", "2 d ago"]);
+        assert_eq!(age(SystemTime::now() + Duration::from_secs(60)), "just now");
+    }
+}

@@ -122,7 +122,13 @@ impl InspectState {
                 self.revision += 1;
                 self.shown = Some(inspection);
             }
-            Err(Failure::Stopped) => shell.notice("Evaluating was stopped"),
+            Err(Failure::Stopped) => {
+                shell.notice("Evaluating was stopped");
+                // Without a reason the page would ask for results at once again.
+                if self.shown.is_none() {
+                    self.failure = Some("Evaluating was stopped".into());
+                }
+            }
             Err(Failure::Failed(reason)) => {
                 shell.info(format!("The checkpoint could not be evaluated: {reason}"));
                 self.failure = Some(reason);

@@ -1,0 +1,150 @@
+//! What several pages are put together from.
+
+use counterweight_core::balance::describe;
+use counterweight_core::data::Split;
+use egui::{Align, Button, Layout, RichText, Ui, vec2};
+use egui_material_icons::MaterialIcon;
+use egui_material_icons::icons::ICON_ERROR;
+
+use crate::gui::state::OpenRun;
+use crate::gui::theme::{self, icon, space, tokens};
+use crate::gui::widgets::{ProgressStrip, metric};
+use crate::gui::worker::Progress;
+
+/// Pages wider than this show their cards in two columns.
+const WIDE: f32 = 1000.0;
+/// Tiles of numbers are at least this wide.
+const TILE: f32 = 128.0;
+
+/// The title of a page, with what is to be done there at the right.
+pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title(title));
+        ui.with_layout(Layout::right_to_left(Align::Center), add_actions);
+    });
+    gap(ui);
+}
+
+/// The distance between two cards, one below the other.
+pub fn gap(ui: &mut Ui) {
+    ui.add_space(space::LARGE - ui.spacing().item_spacing.y);
+}
+
+/// Two parts side by side where there is room for it, otherwise one below the other. `add_part` is given 0 and then 1.
+pub fn two_columns(ui: &mut Ui, mut add_part: impl FnMut(&mut Ui, usize)) {
+    if ui.available_width() <= WIDE {
+        add_part(ui, 0);
+        gap(ui);
+        add_part(ui, 1);
+        return;
+    }
+    ui.scope(|ui| {
+        let usual = ui.spacing().item_spacing;
+        ui.spacing_mut().item_spacing.x = space::LARGE;
+        ui.columns(2, |columns| {
+            for (part, column) in columns.iter_mut().enumerate() {
+                column.spacing_mut().item_spacing = usual;
+                // A column stretches what is in it; in cards things are as wide as they need to be.
+                column.vertical(|ui| add_part(ui, part));
+            }
+        });
+    });
+}
+
+/// Text that explains.
+pub fn weak(ui: &mut Ui, text: impl Into<String>) {
+    let color = tokens(ui.visuals()).text_weak;
+    ui.label(RichText::new(text).color(color));
+}
+
+/// A line of text that says what went wrong, with an icon for those who see no colours.
+pub fn trouble(ui: &mut Ui, text: &str) {
+    let bad = tokens(ui.visuals()).bad;
+    ui.horizontal_wrapped(|ui| {
+        ui.label(icon(ICON_ERROR).color(bad));
+        ui.label(RichText::new(text).color(bad));
+    });
+}
+
+/// Numbers with their names, in as many columns as fit.
+pub fn tiles(ui: &mut Ui, tiles: &[(String, String)]) {
+    let gap = space::LARGE;
+    let fitting = ((ui.available_width() + gap) / (TILE + gap)).floor().max(1.0) as usize;
+    let columns = fitting.min(tiles.len()).max(1);
+    let width = (ui.available_width() - gap * (columns - 1) as f32) / columns as f32;
+    for row in tiles.chunks(columns) {
+        ui.horizontal_top(|ui| {
+            ui.spacing_mut().item_spacing.x = gap;
+            for (name, value) in row {
+                ui.allocate_ui_with_layout(vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
+                    ui.set_width(width);
+                    metric(ui, name, value, None);
+                });
+            }
+        });
+    }
+}
+
+/// A name and a value of a grid of two columns.
+pub fn fact(ui: &mut Ui, name: &str, value: impl Into<RichText>) {
+    weak(ui, name);
+    ui.add(egui::Label::new(value.into()).wrap());
+    ui.end_row();
+}
+
+/// How far a job is, with a button that stops it. Returns whether that was pressed. `waiting` is said until the job says what it does.
+pub fn progress(ui: &mut Ui, progress: &Progress, waiting: &str) -> bool {
+    let phase = if progress.phase.is_empty() { waiting.to_string() } else { capitalised(&progress.phase) };
+    let strip = ProgressStrip {
+        phase: &phase,
+        done: progress.done,
+        total: progress.total,
+        unit: progress.unit,
+        left: progress.seconds_left(),
+        stopping: false,
+    };
+    strip.show(ui).stop
+}
+
+/// A button of an icon and words that are also its name.
+pub fn icon_button<'a>(icon: MaterialIcon, text: &str) -> Button<'a> {
+    Button::new(format!("{} {text}", icon.codepoint))
+}
+
+/// The name of the checkpoint a run ends with: `balanced` after balancing, otherwise stage 1's.
+pub fn final_checkpoint(run: &OpenRun) -> Option<&str> {
+    ["balanced", "best", "last"].into_iter().find(|name| run.checkpoints.iter().any(|there| there == name))
+}
+
+/// A checkpoint in words.
+pub fn checkpoint_words(run: &OpenRun, name: &str) -> String {
+    let words = match (name, &run.balanced) {
+        ("balanced", Some(report)) => format!("balanced: {}", describe(&report.settings)),
+        ("balanced", None) => "balanced".into(),
+        ("best", _) => "best: stage 1, best on validation".into(),
+        ("last", _) => "last: stage 1, last epoch".into(),
+        (other, _) => other.into(),
+    };
+    if final_checkpoint(run) == Some(name) { format!("{words} (final)") } else { words }
+}
+
+/// The split that may be looked at without giving away anything: validation, or else train.
+pub fn free_split(run: &OpenRun) -> Split {
+    if run.has_validation() { Split::Validation } else { Split::Train }
+}
+
+/// A text with a capital letter at its start.
+pub fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_begins_with_a_capital_letter() {
+        assert_eq!(["stage 1", "über", ""].map(capitalised), ["Stage 1", "Über", ""]);
+    }
+}
