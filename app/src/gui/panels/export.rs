@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The export page: what is written, whether it is what was trained, and how it is used.
 
 use counterweight_core::export::ExportReport;
@@ -238,10 +237,3 @@ mod tests {
         assert_eq!(labels(&names(1000)), "c0, c1, c2, c3, … (1,000 classes)");
     }
 }
-=======
-//! tmp
-use crate::gui::{command::Command, state::State};
-use egui::Ui;
-/// tmp
-pub fn ui(_ui: &mut Ui, _state: &mut State, _commands: &mut Vec<Command>) {}
->>>>>>> main

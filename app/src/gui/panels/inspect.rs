@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The inspection page: how good a checkpoint is, at which classes, and what it takes for what.
 
 use std::borrow::Cow;
@@ -301,10 +300,3 @@ mod tests {
         assert_eq!(interval_text([0.1234, 1.0]), "12.3–100.0 %");
     }
 }
-=======
-//! tmp
-use crate::gui::{command::Command, state::State};
-use egui::Ui;
-/// tmp
-pub fn ui(_ui: &mut Ui, _state: &mut State, _commands: &mut Vec<Command>) {}
->>>>>>> main

@@ -71,7 +71,7 @@ fn name(shown: &Inspection, class: usize) -> &str {
 fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, revision: u64) {
     let evaluation = &shown.evaluation.evaluation;
     let of_few = evaluation.per_class.iter().any(|class| class.group == Group::Few && class.samples > class.correct);
-    let id = Id::new("pairs of classes that samples are lost by");
+    let id = Id::unique("pairs of classes that samples are lost by");
     let known = ui.data(|data| data.get_temp::<(u64, Arc<[Lost]>)>(id)).filter(|(of, _)| *of == revision);
     let (_, lost) = known.unwrap_or_else(|| {
         let rows: Vec<bool> = evaluation.per_class.iter().map(|class| !of_few || class.group == Group::Few).collect();
@@ -259,7 +259,7 @@ fn picture(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
             ui.painter().image(texture.id(), Rect::from_center_size(frame.center(), size), whole, Color32::WHITE);
         }
         Thumbnail::Broken(_) => {
-            let font = FontId::new(28.0, ICON_BROKEN_IMAGE.font_family());
+            let font = FontId::unique(28.0, ICON_BROKEN_IMAGE.font_family());
             ui.painter().text(frame.center(), egui::Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.text_weak);
         }
         Thumbnail::Loading => {}

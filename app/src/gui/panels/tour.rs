@@ -8,7 +8,6 @@ use crate::gui::command::{Command, TourCommand};
 use crate::gui::state::{State, TourStep};
 use crate::gui::theme::{self, icon, tokens};
 use crate::gui::widgets::IconButton;
-use crate::gui::widgets::IconButton;
 
 /// Draws the card.
 pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
