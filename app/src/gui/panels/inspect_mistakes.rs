@@ -259,7 +259,7 @@ fn picture(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
             ui.painter().image(texture.id(), Rect::from_center_size(frame.center(), size), whole, Color32::WHITE);
         }
         Thumbnail::Broken(_) => {
-            let font = FontId::unique(28.0, ICON_BROKEN_IMAGE.font_family());
+            let font = FontId::new(28.0, ICON_BROKEN_IMAGE.font_family());
             ui.painter().text(frame.center(), egui::Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.text_weak);
         }
         Thumbnail::Loading => {}
