@@ -294,10 +294,20 @@ impl<'a> ClassBars<'a> {
 
     fn paint_bars(&self, pen: &Pen, axis: &ValueAxis, slots: &Slots, order: &[usize], active: Option<usize>) {
         let bottom = slots.plot.bottom();
+        // Outlines side by side would hatch the chart; where they are as close, a line along their tops says the same.
+        let outlined = slots.width() >= 12.0;
+        if !outlined {
+            let ghosts = order.iter().enumerate().filter_map(|(slot, &class)| Some((slot, self.bars[class].ghost?)));
+            let tops = ghosts.flat_map(|(slot, ghost)| [slot, slot + 1].map(|edge| pos2(slots.left(edge), axis.scale.place(ghost))));
+            let tops: Vec<_> = tops.collect();
+            if !tops.is_empty() {
+                pen.painter.line(tops, Stroke::new(1.0, pen.tokens.before));
+            }
+        }
         for (slot, &class) in order.iter().enumerate() {
             let bar = &self.bars[class];
             let rect = slots.bar(slot, 1.0, axis.scale.place(bar.count), bottom);
-            if let Some(ghost) = bar.ghost.filter(|ghost| *ghost > bar.count || bar.dimmed) {
+            if let Some(ghost) = bar.ghost.filter(|ghost| outlined && (*ghost > bar.count || bar.dimmed)) {
                 let behind = slots.bar(slot, 1.0, axis.scale.place(ghost), bottom);
                 pen.painter.rect_stroke(behind, chart::top_corners(behind), Stroke::new(1.0, pen.tokens.before), StrokeKind::Inside);
             }

@@ -142,9 +142,9 @@ fn paint_epochs(pen: &Pen, plot: Rect, epochs: &[u64]) {
     write(rows - 1);
     let step = Scale::linear(0.0, rows as f64, 0.0, 1.0).ticks((plot.height() / 36.0) as usize).1.max(1.0) as u64;
     let mut free_from = f32::NEG_INFINITY;
-    for row in 0..rows - 1 {
+    for (row, epoch) in epochs.iter().enumerate().take(rows - 1) {
         let y = center(row);
-        let round = row == 0 || epochs[row].is_multiple_of(step);
+        let round = row == 0 || epoch.is_multiple_of(step);
         if round && y >= free_from && y + LINE <= center(rows - 1) {
             write(row);
             free_from = y + LINE;

@@ -32,6 +32,13 @@ pub struct LineChart<'a> {
     empty: &'a str,
 }
 
+/// Where values lie on the screen.
+struct View {
+    plot: Rect,
+    x: Scale,
+    y: Scale,
+}
+
 impl<'a> LineChart<'a> {
     /// A chart named after what its curves measure, with the unit where there is one, such as `loss` or `learning rate`.
     pub fn new(id: impl egui::AsIdSalt, title_unit: &'a str) -> Self {
@@ -127,7 +134,7 @@ impl<'a> LineChart<'a> {
             paint_series(&clipped, series, &x_scale, &axis.scale, self.log);
         }
         if let Some(at) = response.hover_pos().filter(|at| plot.x_range().expand(space::MEDIUM).contains(at.x)) {
-            self.hover(&pen, &response, &shown, at, plot, &x_scale, &axis.scale);
+            self.hover(&pen, &response, &shown, at, &View { plot, x: x_scale, y: axis.scale });
         }
         response
     }
@@ -212,20 +219,20 @@ impl<'a> LineChart<'a> {
     }
 
     /// A line at the nearest x, a dot on every curve there, and their values.
-    fn hover(&self, pen: &Pen, response: &Response, shown: &[&Series], at: Pos2, plot: Rect, x_scale: &Scale, y_scale: &Scale) {
-        let x = x_scale.value(at.x);
+    fn hover(&self, pen: &Pen, response: &Response, shown: &[&Series], at: Pos2, view: &View) {
+        let x = view.x.value(at.x);
         let nearest =
             shown.iter().filter_map(|series| nearest(series.points, x)).min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs()));
         let Some([x, _]) = nearest else { return };
-        let across = x_scale.place(x);
-        pen.painter.vline(across, plot.y_range(), Stroke::new(1.0, pen.tokens.before));
+        let across = view.x.place(x);
+        pen.painter.vline(across, view.plot.y_range(), Stroke::new(1.0, pen.tokens.before));
         let mut rows = Vec::with_capacity(shown.len());
         for series in shown {
             if let Some([_, y]) = nearest_at(series.points, x) {
                 let text = if self.percent { numbers::percent(Some(y)) } else { numbers::value(y) };
                 rows.push((Some(series.color), series.name, text));
                 if y.is_finite() {
-                    let at = pos2(across, y_scale.place(y));
+                    let at = pos2(across, view.y.place(y));
                     pen.painter.circle(at, 4.0, series.color, Stroke::new(1.5, pen.tokens.surface));
                 }
             }

@@ -111,7 +111,7 @@ impl<'a> NormBars<'a> {
         pen.label(rect.left_top(), Align2::LEFT_TOP, "class weight norm");
         if self.compares() {
             let colors = Group::ALL.map(|group| tokens.group(group));
-            let before = if slots.dense() { Mark::Line(tokens.before) } else { Mark::Fill(tokens.before) };
+            let before = if slots.dense() { Mark::Line(tokens.text_weak) } else { Mark::Fill(tokens.before) };
             let at = pos2(slots.plot.right(), rect.top() + LINE / 2.0 - 2.0);
             pen.legend(at, &[(before, "before"), (Mark::Groups(colors), "after")]);
         }
@@ -172,7 +172,7 @@ impl<'a> NormBars<'a> {
         }
         pen.painter.add(Shape::mesh(area));
         if line.len() > 1 {
-            pen.painter.line(line, Stroke::new(1.5, pen.tokens.before));
+            pen.painter.line(line, Stroke::new(1.5, pen.tokens.text_weak));
         }
     }
 
