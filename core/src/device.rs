@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::error::{Error, Result};
 use crate::panics::caught;
@@ -64,11 +65,19 @@ pub struct DeviceInfo {
     pub usable: bool,
     /// Why it cannot be used.
     pub reason: Option<String>,
+    /// Its memory in bytes, for the CPU this machine's; `None` where it is not known.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Every device this build knows of, with the reason where one cannot be used.
 pub fn devices() -> Vec<DeviceInfo> {
-    let mut found = vec![DeviceInfo { name: "cpu".into(), description: cpu_description(), usable: true, reason: None }];
+    let mut found = vec![DeviceInfo {
+        name: "cpu".into(),
+        description: cpu_description(),
+        usable: true,
+        reason: None,
+        memory_bytes: physical_memory(),
+    }];
     found.extend(cuda_devices());
     found.extend(wgpu_devices());
     found
@@ -110,6 +119,13 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
 fn cpu_description() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     format!("CPU, {cores} {}", if cores == 1 { "core" } else { "cores" })
+}
+
+fn physical_memory() -> Option<u64> {
+    let ram = MemoryRefreshKind::nothing().with_ram();
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(ram));
+    // A system it does not know has no memory.
+    Some(system.total_memory()).filter(|bytes| *bytes > 0)
 }
 
 #[cfg(feature = "cuda")]
@@ -157,13 +173,14 @@ fn describe(kind: &str, devices: Vec<Device>) -> Vec<DeviceInfo> {
             description: identity.map_or_else(|| "GPU".to_string(), |identity| identity.name),
             usable: !software,
             reason: software.then(|| "it is a software renderer; the CPU device is faster".to_string()),
+            memory_bytes: None,
         }
     };
     devices.into_iter().enumerate().map(one).collect()
 }
 
 fn unusable(name: &str, description: &str, reason: &str) -> DeviceInfo {
-    DeviceInfo { name: name.into(), description: description.into(), usable: false, reason: Some(reason.into()) }
+    DeviceInfo { name: name.into(), description: description.into(), usable: false, reason: Some(reason.into()), memory_bytes: None }
 }
 
 fn gpu(choice: DeviceChoice) -> Result<Device, String> {
@@ -191,6 +208,13 @@ mod tests {
         for wrong in ["gpu", "cpu:1", "cuda:x", ""] {
             assert!(wrong.parse::<DeviceChoice>().is_err());
         }
+    }
+
+    #[test]
+    fn the_memory_of_this_machine_is_known() {
+        let cpu = devices().remove(0);
+        assert_eq!((cpu.name.as_str(), cpu.usable), ("cpu", true));
+        assert!(cpu.memory_bytes.unwrap() > 64 << 20);
     }
 
     #[test]

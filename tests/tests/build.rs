@@ -167,6 +167,35 @@ fn people_get_a_table_and_notes() {
 }
 
 #[test]
+fn classes_are_renamed_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let (out, images) = (folder.path().join("parity.toml"), folder.path().join("images"));
+    let names = ["0_zero", "1_one", "2_two", "3_three", "4_four", "5_five", "6_six", "7_seven", "8_eight", "9_nine"];
+    let pairs: Vec<String> =
+        names.iter().enumerate().map(|(i, name)| format!("{name}={}", if i % 2 == 0 { "even" } else { "odd numbers" })).collect();
+    let mut more: Vec<&str> = pairs.iter().flat_map(|pair| ["--rename", pair.as_str()]).collect();
+    write(folder.path().join("counts.csv"), "even,40\n1,8\n");
+    let custom = format!("custom:{}", folder.path().join("counts.csv").display());
+    more.extend(["--profile", &custom, "--write-images", images.to_str().unwrap()]);
+    let report = build(&sample, &out, &more);
+    let classes: Vec<&str> = report["classes"].as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap()).collect();
+    assert_eq!(classes, ["even", "odd numbers"]);
+    let dataset = Dataset::load(&out).unwrap();
+    assert_eq!(dataset.classes, classes);
+    assert_eq!(dataset.counts(Split::Train), [40, 8]);
+    assert_eq!(dataset.provenance.options.rename["7_seven"], "odd numbers");
+    dataset.verify_files().unwrap();
+    let written = counterweight_json(&[OsStr::new("inspect"), images.as_os_str()]);
+    assert_eq!(written["classes"].as_array().unwrap().len(), 2);
+    assert!(images.join("train/odd numbers").is_dir());
+    // A manifest without new names does not mention them.
+    let plain = folder.path().join("plain.toml");
+    build(&sample, &plain, &[]);
+    assert!(!std::fs::read_to_string(&plain).unwrap().contains("rename"));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
@@ -179,6 +208,9 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
         (&["--profile", "zipf"], "custom:FILE"),
         (&["--profile", "as-is", "--factor", "3"], "--factor"),
         (&["--pick", "last"], "random"),
+        (&["--rename", "0_zero"], "kitten=cat"),
+        (&["--rename", "0_zero= "], "kitten=cat"),
+        (&["--rename", "0_zero=a", "--rename", "0_zero=b"], "two names"),
         (&["--seed", "9223372036854775808"], "9223372036854775807"),
     ] {
         let error = refusal(&sample, &out, arguments, 2);
@@ -189,6 +221,9 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
         (&["--classes", "11"], "the source has 10"),
         (&["--classes", "0_zero"], "at least two classes"),
         (&["--profile", "custom:missing.csv"], "missing.csv"),
+        (&["--rename", "0_zero=a/b"], "slash"),
+        (&["--rename", "zero=null"], "does not have"),
+        (&["--rename", "0_zero=null", "--classes", "0_zero,1_one"], "0_zero"),
     ] {
         let error = refusal(&sample, &out, arguments, 1);
         assert!(error.contains(word), "{arguments:?}: {error}");

@@ -1,5 +1,6 @@
 //! `counterweight build`: from a source to a long-tailed dataset.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// Keep only the first N classes, or the named ones [default: all]
     #[arg(long, value_name = "N|NAME,NAME...")]
     classes: Option<ClassChoice>,
+    /// Give a class another name; may be given several times, and classes of one name become one. The other options go by the new names
+    #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
+    rename: Vec<(String, String)>,
     /// Which of a class's images are kept
     #[arg(long, value_enum, default_value_t = PickKind::First)]
     pick: PickKind,
@@ -123,13 +127,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let reason = "is there already and is no dataset's manifest, so it is not overwritten; choose another name";
         return Err(counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into());
     }
+    let rename = renames(&arguments.rename)?;
     let scan_options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), ..ScanOptions::default() };
     let catalog = data::scan(&arguments.source, &scan_options, job)?;
     if !catalog.problems.is_empty() {
         let number = catalog.problems.len();
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
     }
-    let built = data::build(&catalog, &options(arguments, &catalog.classes)?)?;
+    let classes = data::renamed_classes(&catalog.classes, &rename)?;
+    let built = data::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
     // The manifest comes last: where it is, everything that was asked for is.
     if let Some(folder) = &arguments.write_images {
         data::write_images(&built.dataset, folder, job)?;
@@ -164,7 +170,20 @@ fn options(arguments: &Arguments, classes: &[String]) -> Result<BuildOptions> {
         validation: arguments.validation,
         test: arguments.test,
         profile,
+        ..BuildOptions::default()
     })
+}
+
+/// The new names by the old ones.
+fn renames(pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {
+    let mut rename = BTreeMap::new();
+    for (old, new) in pairs {
+        if let Some(other) = rename.insert(old.clone(), new.clone()).filter(|other| other != new) {
+            let reason = format!("class `{old}` is given two names, `{other}` and `{new}`");
+            return Err(counterweight_core::Error::from(SettingsError::Value { key: "--rename".to_string(), reason }).into());
+        }
+    }
+    Ok(rename)
 }
 
 fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
@@ -242,6 +261,13 @@ fn factor(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|factor: &f64| factor.is_finite() && *factor >= 1.0)
         .ok_or_else(|| "expected a number of at least 1".to_string())
+}
+
+fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.trim().is_empty() => Ok((old.to_string(), new.trim().to_string())),
+        _ => Err("expected the class's name and its new name, such as kitten=cat".to_string()),
+    }
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

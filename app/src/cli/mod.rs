@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 pub use console::Console;
 use counterweight_core::job::Control;
 
-/// Train, balance and export image classifiers for long-tailed data.
+/// Train, balance and export image classifiers for long-tailed data. Without a command the window opens.
 #[derive(Debug, Parser)]
 #[command(name = "counterweight", version, propagate_version = true, max_term_width = 100)]
 struct Arguments {
@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,9 +89,12 @@ pub struct Context {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let control = Control::new();
-    stop_on_interrupt(&control);
+    if arguments.command.is_some() {
+        stop_on_interrupt(&control);
+    }
     let context = Context { console: Console::new(arguments.json), control };
-    let outcome: anyhow::Result<()> = match arguments.command {
+    let Some(command) = arguments.command else { return window(&context) };
+    let outcome: anyhow::Result<()> = match command {
         Command::Demo(arguments) => demo::run(&arguments, &context),
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Build(arguments) => build::run(&arguments, &context),
@@ -110,6 +113,17 @@ pub fn run() -> ExitCode {
         Err(error) => {
             context.console.error(&error);
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Opens the window, and waits until it is closed.
+fn window(context: &Context) -> ExitCode {
+    match crate::gui::open() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            context.console.error(&anyhow::anyhow!("{reason}; every job can be done without one, see `counterweight --help`"));
+            ExitCode::FAILURE
         }
     }
 }

@@ -32,8 +32,7 @@ impl CounterweightApp {
     /// A window whose runs and caches are kept at `place`.
     pub fn new(creation: &eframe::CreationContext<'_>, place: Place) -> Self {
         theme::install(&creation.egui_ctx);
-        let preferences: Preferences =
-            creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
+        let preferences: Preferences = creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
         let ctx = creation.egui_ctx.clone();
         let mut state = State::new(Shell::new(ctx.clone(), place, preferences));
         set_theme(&ctx, state.shell.preferences.theme);
@@ -250,7 +249,7 @@ impl CounterweightApp {
     }
 
     fn dropped(&mut self, ctx: &Context) {
-        let dropped = ctx.input(|input| input.raw.dropped_files.iter().find_map(|file| file.path.clone()));
+        let dropped = ctx.input(|input| input.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
         let Some(path) = dropped else { return };
         let command = match self.state.page {
             Page::Export => Command::Export(ExportCommand::TryImage(path)),

@@ -52,6 +52,8 @@ pub enum DataCommand {
         /// What was moved, if the change is part of a movement.
         drag: Option<&'static str>,
     },
+    /// A movement has ended: the next change is a step of its own.
+    Settle,
     /// Take back the last change of the builder.
     Undo,
     /// Make it again.
@@ -104,6 +106,8 @@ pub enum BalanceCommand {
     Remove(usize),
     /// Show a line of the comparison again.
     Recall(usize),
+    /// Show what tuning chose.
+    RecallTuned,
     /// Search for good values on validation.
     Tune,
     /// Stop searching, or applying.

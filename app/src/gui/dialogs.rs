@@ -27,7 +27,13 @@ pub struct Asked {
 
 impl Asked {
     /// Opens a dialog.
-    pub fn new(ctx: &Context, title: &str, start: Option<PathBuf>, question: Question, then: impl FnOnce(PathBuf) -> Command + 'static) -> Self {
+    pub fn new(
+        ctx: &Context,
+        title: &str,
+        start: Option<PathBuf>,
+        question: Question,
+        then: impl FnOnce(PathBuf) -> Command + 'static,
+    ) -> Self {
         let mut dialog = AsyncFileDialog::new().set_title(title);
         if let Some(folder) = start.filter(|folder| folder.is_dir()) {
             dialog = dialog.set_directory(folder);

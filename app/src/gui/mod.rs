@@ -3,6 +3,7 @@
 mod app;
 mod command;
 mod dialogs;
+mod open;
 mod panels;
 mod state;
 pub mod theme;
@@ -13,4 +14,5 @@ pub use app::CounterweightApp;
 pub use command::{
     BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
+pub use open::open;
 pub use state::{Dialog, OpenRun, Page, Place, Preferences, State, StepStatus};

@@ -25,6 +25,9 @@ pub mod space {
 /// Height of the rows of tables.
 pub const ROW_HEIGHT: f32 = 24.0;
 
+/// Size of an icon that stands for a whole page.
+pub const LARGE_ICON: f32 = 44.0;
+
 /// The colours of one theme.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tokens {

@@ -131,7 +131,7 @@ pub fn balance(
 }
 
 /// Whether these settings train the classifier.
-pub(super) fn trains(settings: &BalanceSettings) -> bool {
+pub(crate) fn trains(settings: &BalanceSettings) -> bool {
     settings.balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 

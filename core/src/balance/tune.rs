@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::RngExt;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::batches::CachedBatches;
 use super::classifier::{Classifier, FeatureSet};
@@ -18,7 +18,7 @@ use crate::random::stream;
 use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource};
 
 /// What a search found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tuning {
     /// The settings to balance with.
     pub best: BalanceSettings,
@@ -35,7 +35,7 @@ pub struct Tuning {
 }
 
 /// One way of balancing that was tried. Accuracies are on validation, in 0..1.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The balancers and their parameters in words.
     pub summary: String,
@@ -497,6 +497,23 @@ mod tests {
             assert_eq!(scores.balanced_accuracy, tuning.best_score);
         }
         assert_eq!(search(&start, &train, &validation, &settings, 200).unwrap().candidates, tuning.candidates);
+    }
+
+    #[test]
+    fn a_stored_result_is_read_back() {
+        let (train, validation) = (set(&COUNTS, "train"), set(&[10; CLASSES], "validation"));
+        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 40).unwrap();
+        let text = serde_json::to_string_pretty(&tuning).unwrap();
+        let read: Tuning = serde_json::from_str(&text).unwrap();
+        // A JSON reader may be off by the last bit of a decimal.
+        assert_eq!((&read.best, &read.reason, read.conclusive), (&tuning.best, &tuning.reason, tuning.conclusive));
+        assert_eq!(read.candidates.len(), tuning.candidates.len());
+        for (read, tried) in read.candidates.iter().zip(&tuning.candidates) {
+            assert_eq!((&read.summary, &read.balancers), (&tried.summary, &tried.balancers));
+            assert!((read.balanced_accuracy - tried.balanced_accuracy).abs() < 1e-12);
+            let (few, expected) = (read.groups.few.unwrap(), tried.groups.few.unwrap());
+            assert!((few - expected).abs() < 1e-12);
+        }
     }
 
     #[test]

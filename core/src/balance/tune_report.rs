@@ -5,7 +5,14 @@ use super::tune::Trial;
 use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss};
 
 /// The balancers of `settings` with their parameters, in words.
-pub(super) fn describe(settings: &BalanceSettings) -> String {
+///
+/// ```
+/// use counterweight_core::balance::describe;
+/// use counterweight_core::settings::{Preset, Settings};
+/// let settings = Settings::preset(Preset::Quick).balance;
+/// assert_eq!(describe(&settings), "stage 2 with weight decay 0.005, MaxNorm δ 0.1");
+/// ```
+pub fn describe(settings: &BalanceSettings) -> String {
     if settings.balancers.is_empty() {
         return "no balancing".into();
     }

@@ -10,6 +10,7 @@ use super::dataset::{Dataset, DatasetSample, Provenance};
 use super::holdout::{self, DEFAULT_TEST, DEFAULT_VALIDATION};
 use super::options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 use super::profile::Profile;
+use super::rename::Renamed;
 use crate::error::{DataError, Result};
 use crate::random::stream;
 
@@ -30,6 +31,8 @@ pub struct CountsPreview {
     pub classes: Vec<String>,
     /// Training samples a class.
     pub train: Vec<usize>,
+    /// Training samples of each class that the profile keeps; some of them are held out for validation where the source has splits.
+    pub kept: Vec<usize>,
     /// Validation samples a class.
     pub validation: Vec<usize>,
     /// Test samples a class.
@@ -41,7 +44,8 @@ pub struct CountsPreview {
 /// Builds a dataset of a catalog.
 ///
 /// The steps, in order:
-/// 1. The classes are chosen; labels keep the source's order.
+/// 1. Classes are renamed, which makes those with one name one class, and chosen; labels keep the source's order, a class of several
+///    standing where the first of them does.
 /// 2. Splits. Where the source has splits they are kept, and samples without one count as training samples; a source that has no
 ///    test split gives one only if [`BuildOptions::test`] asks for it, and then as in the next sentence. Where the source has no splits, a test part
 ///    is held out, the same number of every class (default: 0.2 of the mean class; a class gives at most a third of its own), then a
@@ -61,9 +65,9 @@ pub struct CountsPreview {
 pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> {
     let have = Available::of(catalog, options)?;
     let plan = Plan::of(&have, options)?;
-    let mut pools = vec![[const { Vec::new() }; 3]; catalog.classes.len()];
+    let mut pools = vec![[const { Vec::new() }; 3]; have.all.names.len()];
     for (i, sample) in catalog.samples.iter().enumerate() {
-        pools[sample.class][sample.split.unwrap_or(Split::Train) as usize].push(i);
+        pools[have.all.places[sample.class]][sample.split.unwrap_or(Split::Train) as usize].push(i);
     }
     let content = |sample: usize| catalog.facts.get(sample).map(|facts| facts.hash);
     let mut parts: [Vec<DatasetSample>; 3] = Default::default();
@@ -100,7 +104,7 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
     let dataset = Dataset {
         root: catalog.root.clone(),
         kind: catalog.kind,
-        classes: have.classes.iter().map(|&class| catalog.classes[class].clone()).collect(),
+        classes: have.names,
         samples: parts.into_iter().flatten().collect(),
         provenance: Provenance { options: options.clone(), source_hash: source_hash(catalog), notes: notes.clone() },
     };
@@ -121,6 +125,7 @@ pub fn counts_preview(catalog: &Catalog, options: &BuildOptions) -> Result<Count
         validation: add(&add(&kept(Split::Validation, &have.validation), &plan.validation_before), &plan.validation_after),
         test: add(&kept(Split::Test, &have.test), &plan.test),
         classes: have.names,
+        kept: plan.keep,
         notes: plan.notes,
     })
 }
@@ -151,7 +156,9 @@ pub fn source_hash(catalog: &Catalog) -> String {
 
 /// The chosen classes and what the source has of them.
 struct Available {
-    /// Indices into the catalog's classes.
+    /// Every class of the source, renamed.
+    all: Renamed,
+    /// The chosen ones of them, by their place.
     classes: Vec<usize>,
     names: Vec<String>,
     train: Vec<usize>,
@@ -163,30 +170,31 @@ struct Available {
 impl Available {
     fn of(catalog: &Catalog, options: &BuildOptions) -> Result<Self> {
         options.validate()?;
-        let classes = choose(&catalog.classes, options.classes.as_ref())?;
+        let all = Renamed::of(&catalog.classes, &options.rename)?;
+        let classes = choose(&all.names, options.classes.as_ref())?;
         if classes.len() < 2 {
             return Err(DataError::Build("a classifier needs at least two classes".to_string()).into());
         }
-        let mut counts = vec![[0usize; 3]; catalog.classes.len()];
+        let mut counts = vec![[0usize; 3]; all.names.len()];
         let mut has_splits = false;
         for sample in &catalog.samples {
             has_splits |= sample.split.is_some();
-            counts[sample.class][sample.split.unwrap_or(Split::Train) as usize] += 1;
+            counts[all.places[sample.class]][sample.split.unwrap_or(Split::Train) as usize] += 1;
         }
         let of = |split: Split| classes.iter().map(|&class| counts[class][split as usize]).collect::<Vec<_>>();
         let train = of(Split::Train);
-        let names: Vec<String> = classes.iter().map(|&class| catalog.classes[class].clone()).collect();
+        let names: Vec<String> = classes.iter().map(|&class| all.names[class].clone()).collect();
         let empty: Vec<String> = names.iter().zip(&train).filter(|(_, n)| **n == 0).map(|(name, _)| name.clone()).collect();
         if !empty.is_empty() {
             return Err(DataError::Many { summary: "classes without a training image".to_string(), items: empty }.into());
         }
         if let Profile::Custom { counts } = &options.profile {
-            let unknown: Vec<String> = counts.keys().filter(|name| !catalog.classes.contains(name)).cloned().collect();
+            let unknown: Vec<String> = counts.keys().filter(|name| !all.names.contains(name)).cloned().collect();
             if !unknown.is_empty() {
                 return Err(DataError::Many { summary: "classes that the source does not have".to_string(), items: unknown }.into());
             }
         }
-        Ok(Self { validation: of(Split::Validation), test: of(Split::Test), train, names, classes, has_splits })
+        Ok(Self { validation: of(Split::Validation), test: of(Split::Test), train, names, classes, all, has_splits })
     }
 }
 

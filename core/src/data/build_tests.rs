@@ -248,7 +248,7 @@ fn every_mixture_of_options_keeps_the_invariants() {
                             let profile = profile.clone();
                             check_invariants(
                                 source,
-                                &BuildOptions { seed: 9, max_per_class, order, pick, validation, test, profile, classes: None },
+                                &BuildOptions { seed: 9, max_per_class, order, pick, validation, test, profile, ..BuildOptions::default() },
                             );
                         }
                     }
@@ -291,4 +291,46 @@ fn a_preview_of_a_large_source_is_quick_enough_for_a_slider() {
     }
     // Milliseconds; the bound is for a machine that does much else.
     assert!(started.elapsed().as_secs_f64() / f64::from(previews) < 0.1);
+}
+
+#[test]
+fn classes_with_one_new_name_become_one_class() {
+    let source = catalog(&[("cat", &[(None, 30)]), ("dog", &[(None, 20)]), ("kitten", &[(None, 50)]), ("puppy", &[(None, 10)])]);
+    let options = |pairs: &[(&str, &str)]| BuildOptions {
+        rename: pairs.iter().map(|(old, new)| (old.to_string(), new.to_string())).collect(),
+        validation: Some(0.0),
+        test: Some(0.0),
+        ..BuildOptions::default()
+    };
+    let preview = |options: &BuildOptions| counts_preview(&source, options).map(|preview| (preview.classes, preview.train));
+    let merged = options(&[("kitten", "cat"), ("dog", "hound"), ("puppy", "hound")]);
+    assert_eq!(preview(&merged).unwrap(), (vec!["cat".to_string(), "hound".to_string()], vec![80, 30]));
+    let built = build(&source, &merged).unwrap().dataset;
+    assert_eq!((built.classes.as_slice(), built.counts(Split::Train)), (["cat".to_string(), "hound".to_string()].as_slice(), vec![80, 30]));
+    let text: Vec<String> = built.samples.iter().filter(|s| s.class == 1).map(|s| s.location.to_text()).collect();
+    assert!(text.iter().all(|text| text.contains("/dog/") || text.contains("/puppy/")), "{text:?}");
+    assert_eq!(built.provenance.source_hash, source_hash(&source));
+
+    // All at once: names can be swapped. A profile and a choice go by the new names.
+    let mut swapped = options(&[("cat", "dog"), ("dog", "cat")]);
+    swapped.profile = Profile::Custom { counts: [("cat".to_string(), 7)].into() };
+    swapped.classes = Some(ClassChoice::Named(vec!["cat".into(), "dog".into()]));
+    assert_eq!(preview(&swapped).unwrap(), (vec!["dog".to_string(), "cat".to_string()], vec![30, 7]));
+    check_held_out(&source, &merged);
+
+    let refused = |options: &BuildOptions| preview(options).unwrap_err().to_string();
+    assert!(refused(&options(&[("bird", "cat")])).contains("`bird`"));
+    assert!(refused(&options(&[("cat", "pet"), ("dog", "pet"), ("kitten", "pet"), ("puppy", "pet")])).contains("only the class `pet`"));
+    assert!(refused(&options(&[("cat", "")])).contains("empty"));
+    let mut gone = merged.clone();
+    gone.classes = Some(ClassChoice::Named(vec!["cat".into(), "puppy".into()]));
+    assert!(refused(&gone).contains("puppy"));
+}
+
+/// A merged class is split as one of its size is.
+fn check_held_out(source: &Catalog, merged: &BuildOptions) {
+    let options = BuildOptions { validation: None, test: None, ..merged.clone() };
+    let plain = named(&[80, 30], None);
+    let (renamed, expected) = (counts_preview(source, &options).unwrap(), counts_preview(&plain, &BuildOptions::default()).unwrap());
+    assert_eq!((renamed.train, renamed.validation, renamed.test), (expected.train, expected.validation, expected.test));
 }

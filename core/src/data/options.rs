@@ -1,10 +1,12 @@
 //! What a person asks of a build. Recorded in the dataset's manifest, so that it can be repeated.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::profile::Profile;
+use super::rename;
 use crate::error::{DataError, Result};
 
 /// How a catalog is built into a dataset.
@@ -31,6 +33,10 @@ pub struct BuildOptions {
     pub test: Option<f64>,
     /// How many training samples each class keeps.
     pub profile: Profile,
+    /// New names of classes, by the source's own; several classes with one new name become one class. Everything else here goes by the new
+    /// names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<String, String>,
 }
 
 impl BuildOptions {
@@ -53,6 +59,7 @@ impl BuildOptions {
             self.validation.unwrap_or(0.0) + self.test.unwrap_or(0.0) < 1.0,
             "the validation and test fractions together must be below 1, so that something is left to train on",
         )?;
+        rename::check(&self.rename)?;
         self.profile.validate()
     }
 }
@@ -129,6 +136,10 @@ mod tests {
             BuildOptions { test: Some(f64::NAN), ..BuildOptions::default() },
             BuildOptions { validation: Some(0.5), test: Some(0.5), ..BuildOptions::default() },
             BuildOptions { profile: Profile::Exponential { factor: 0.5 }, ..BuildOptions::default() },
+            BuildOptions { rename: [("cat".into(), " ".into())].into(), ..BuildOptions::default() },
+            BuildOptions { rename: [("cat".into(), "a/b".into())].into(), ..BuildOptions::default() },
+            BuildOptions { rename: [("cat".into(), "a\\b".into())].into(), ..BuildOptions::default() },
+            BuildOptions { rename: [("cat".into(), "a\0b".into())].into(), ..BuildOptions::default() },
         ];
         for options in wrong {
             assert!(options.validate().is_err(), "{options:?}");

@@ -69,6 +69,25 @@ pub(crate) fn write_input(image: &RgbPixels, side: usize, planes: &mut [u8]) {
     resize_pixels(image, Region::centred_square(image.width, image.height), side, planes);
 }
 
+/// A small copy of an image to look at: its longer side is `longest_side` pixels, or what it was if that is less. The aspect ratio stays, as far
+/// as whole pixels allow.
+///
+/// # Shapes
+/// `image.data` must hold `height · width · 3` bytes, and so does the copy's.
+pub fn thumbnail(image: &RgbPixels, longest_side: u32) -> RgbPixels {
+    assert_eq!(image.data.len(), image.width as usize * image.height as usize * 3, "three bytes a pixel");
+    let (longest, wanted) = (image.width.max(image.height), longest_side.max(1));
+    if longest <= wanted {
+        return image.clone();
+    }
+    let scaled = |length: u32| ((f64::from(length) * f64::from(wanted) / f64::from(longest)).round() as u32).max(1);
+    let (width, height) = (scaled(image.width), scaled(image.height));
+    let mut data = vec![0; width as usize * height as usize * 3];
+    let whole = Region { left: 0.0, top: 0.0, width: f64::from(image.width), height: f64::from(image.height) };
+    resize((&image.data, image.width, image.height), whole, (&mut data, width, height), PixelType::U8x3);
+    RgbPixels { width, height, data }
+}
+
 /// Resizes a region of an image to `side` × `side`, into `planes`, `[3, side, side]`.
 pub(crate) fn resize_pixels(image: &RgbPixels, region: Region, side: usize, planes: &mut [u8]) {
     assert_eq!(image.data.len(), image.width as usize * image.height as usize * 3, "three bytes a pixel");
@@ -77,25 +96,25 @@ pub(crate) fn resize_pixels(image: &RgbPixels, region: Region, side: usize, plan
         return split_planes(&image.data, planes);
     }
     let mut pixels = vec![0; 3 * side * side];
-    resize((&image.data, image.width, image.height), region, (&mut pixels, side), PixelType::U8x3);
+    resize((&image.data, image.width, image.height), region, (&mut pixels, side as u32, side as u32), PixelType::U8x3);
     split_planes(&pixels, planes);
 }
 
 /// Resizes a region of a planar image, `[3, side, side]`, to the whole of another of the same shape.
 pub(crate) fn resize_planes(from: &[u8], region: Region, side: usize, to: &mut [u8]) {
     for (from, to) in from.chunks_exact(side * side).zip(to.chunks_exact_mut(side * side)) {
-        resize((from, side as u32, side as u32), region, (to, side), PixelType::U8);
+        resize((from, side as u32, side as u32), region, (to, side as u32, side as u32), PixelType::U8);
     }
 }
 
-fn resize(from: (&[u8], u32, u32), region: Region, to: (&mut [u8], usize), kind: PixelType) {
+fn resize(from: (&[u8], u32, u32), region: Region, to: (&mut [u8], u32, u32), kind: PixelType) {
     thread_local! {
         /// Keeps its work buffers from image to image.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
     let (bytes, width, height) = from;
     let source = ImageRef::new(width, height, bytes, kind).expect("the buffer has the image's size");
-    let mut target = Image::from_slice_u8(to.1 as u32, to.1 as u32, to.0, kind).expect("the buffer has the input's size");
+    let mut target = Image::from_slice_u8(to.1, to.2, to.0, kind).expect("the buffer has the input's size");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
         region.left,
         region.top,
@@ -159,6 +178,22 @@ mod tests {
             assert!((f64::from(*got) - want).abs() <= 0.51, "{got} {want}");
         }
         assert!(out[16..32].iter().all(|&green| green == 0) && out[32..].iter().all(|&blue| blue == 7));
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_the_shape_and_never_grows() {
+        let image = grey(300, 200, |x, _| (x / 2) as u8);
+        let small = thumbnail(&image, 96);
+        assert_eq!((small.width, small.height, small.data.len()), (96, 64, 96 * 64 * 3));
+        // Red rises from left to right by 150 levels, the other channels are the same everywhere.
+        assert!(small.data[0] <= 2 && small.data[95 * 3] >= 147 && small.data[1] == 0 && small.data[2] == 7);
+        for side in [300, 301, u32::MAX] {
+            assert_eq!(thumbnail(&image, side), image);
+        }
+        let long = thumbnail(&grey(2000, 3, |_, _| 200), 50);
+        assert_eq!((long.width, long.height), (50, 1));
+        assert!(long.data.chunks(3).all(|pixel| pixel == [200, 0, 7]));
+        assert_eq!(thumbnail(&image, 0).width, 1);
     }
 
     #[test]

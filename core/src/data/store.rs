@@ -37,6 +37,8 @@ pub struct Images {
 struct Inner {
     side: usize,
     labels: Vec<u32>,
+    /// Places of the images among the split's samples.
+    positions: Vec<usize>,
     /// Indices of each class's samples, ascending.
     by_class: Vec<Vec<usize>>,
     pixels: Pixels,
@@ -77,19 +79,20 @@ impl Images {
             return Err(DataError::Source { path: dataset.root.clone(), reason: format!("there are no {split} images") }.into());
         }
         let mut labels: Vec<u32> = samples.iter().map(|sample| sample.class as u32).collect();
-        let mut locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
+        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
+        let mut positions: Vec<usize> = (0..samples.len()).collect();
         let size = 3 * side * side;
         let mut bytes = Vec::new();
         let fits = (samples.len() as u64).saturating_mul(size as u64) <= budget && bytes.try_reserve_exact(samples.len() * size).is_ok();
         if !fits {
-            return Ok(Self::new(side, dataset.classes.len(), labels, Pixels::Streaming { source, locations }));
+            return Ok(Self::new(side, dataset.classes.len(), labels, positions, Pixels::Streaming { source, locations }));
         }
         bytes.resize(samples.len() * size, 0);
         let problems = decode_all(source.as_ref(), &locations, side, &mut bytes, split, job)?;
         if !problems.is_empty() {
             warn_of(&problems, job);
             leave_out(&mut labels, &problems, 1);
-            leave_out(&mut locations, &problems, 1);
+            leave_out(&mut positions, &problems, 1);
             leave_out(&mut bytes, &problems, size);
         }
         if let Some((_, first)) = problems.first_key_value()
@@ -98,7 +101,7 @@ impl Images {
             let reason = format!("no {split} image can be read; the first is {}: {}", first.path.display(), first.reason);
             return Err(DataError::Source { path: dataset.root.clone(), reason }.into());
         }
-        let images = Self::new(side, dataset.classes.len(), labels, Pixels::Memory(bytes));
+        let images = Self::new(side, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
         if split == Split::Train {
             images.refuse_emptied_classes(dataset)?;
         }
@@ -117,15 +120,16 @@ impl Images {
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
             return Err(DataError::Build(format!("label {label} is not below the number of classes, {classes}")).into());
         }
-        Ok(Self::new(side, classes, labels, Pixels::Memory(bytes)))
+        let positions = (0..labels.len()).collect();
+        Ok(Self::new(side, classes, labels, positions, Pixels::Memory(bytes)))
     }
 
-    fn new(side: usize, classes: usize, labels: Vec<u32>, pixels: Pixels) -> Self {
+    fn new(side: usize, classes: usize, labels: Vec<u32>, positions: Vec<usize>, pixels: Pixels) -> Self {
         let mut by_class = vec![vec![]; classes];
         for (index, &label) in labels.iter().enumerate() {
             by_class[label as usize].push(index);
         }
-        Self { inner: Arc::new(Inner { side, labels, by_class, pixels, broken: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { side, labels, positions, by_class, pixels, broken: Mutex::default() }) }
     }
 
     fn refuse_emptied_classes(&self, dataset: &Dataset) -> Result<()> {
@@ -158,6 +162,11 @@ impl Images {
     /// The label of each image, `[n]`.
     pub fn labels(&self) -> &[u32] {
         &self.inner.labels
+    }
+
+    /// Where each image stands in [`Dataset::split`] of its split, `[n]`, ascending: images left out when they were decoded leave gaps.
+    pub fn positions(&self) -> &[usize] {
+        &self.inner.positions
     }
 
     /// Images of each class, `[classes]`: n_k as trained on, unreadable images not counted.
@@ -406,6 +415,7 @@ mod tests {
         let images = images.unwrap();
         assert!(images.is_in_memory());
         assert_eq!(images.labels(), [0, 0, 1, 2]);
+        assert_eq!(images.positions(), [0, 2, 3, 5]);
         assert_eq!(images.counts(), [2, 1, 1]);
         assert_eq!(warnings, ["left out 1: the file ends early", "left out 4: the file ends early"]);
         let reds: Vec<u8> =

@@ -8,5 +8,5 @@ mod scores;
 pub use comparison::{ComparisonRow, comparison, group_heading};
 pub use evaluation::{CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval};
 pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
-pub(crate) use scores::argmax;
 pub use scores::{GroupAccuracies, Scores, scores};
+pub(crate) use scores::{argmax, check, log_sum_exp};

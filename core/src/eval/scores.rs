@@ -111,12 +111,12 @@ pub(crate) fn argmax(row: &[f32]) -> usize {
 }
 
 /// log Σ exp(row − max).
-pub(super) fn log_sum_exp(row: &[f32], max: f32) -> f64 {
+pub(crate) fn log_sum_exp(row: &[f32], max: f32) -> f64 {
     row.iter().map(|logit| f64::from((*logit - max).exp())).sum::<f64>().ln()
 }
 
 /// Refuses logits and labels that cannot be scored.
-pub(super) fn check(logits: &[f32], labels: &[u32], classes: usize) -> Result<()> {
+pub(crate) fn check(logits: &[f32], labels: &[u32], classes: usize) -> Result<()> {
     let fail = |reason: String| Err(TrainError::Request(reason).into());
     if labels.is_empty() {
         return fail("there is no sample to evaluate".into());

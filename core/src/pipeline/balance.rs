@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
 use super::tune::search;
-use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport};
+use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains};
 use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
-use crate::settings::{AugmentationSettings, BalanceSettings, Balancer, FeatureSource, Settings};
+use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
 use crate::train::{Checkpoint, Normaliser, classifier_of, host, network_of};
 
 /// A classifier before and after balancing, side by side.
@@ -70,8 +70,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
 
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
-    let trains = settings.balancers.iter().any(|b| matches!(b, Balancer::Stage2 | Balancer::WeightDecay));
-    let (balanced, network_weights) = if trains && settings.features == FeatureSource::Network {
+    let (balanced, network_weights) = if trains(settings) && settings.features == FeatureSource::Network {
         let side = start.config.input_size;
         let mut batches = NetworkBatches {
             network: network_of(&start, &device.clone().without_autodiff())?.valid(),
@@ -98,7 +97,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         let balance = |batches: &mut dyn FeatureBatches| {
             balance::balance(&classifier, batches, &start.train_counts, validation, settings, thresholds, job)
         };
-        let balanced = if trains {
+        let balanced = if trains(settings) {
             let train = training_features(&features, settings.augmented_views, job)?;
             balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
         } else {
@@ -146,7 +145,7 @@ pub(super) fn training_features(features: &Features<'_>, augmented_views: usize,
 }
 
 /// What post-hoc balancers are given in place of batches: they never ask.
-struct NoBatches;
+pub(super) struct NoBatches;
 
 impl FeatureBatches for NoBatches {
     fn epoch(&mut self, _epoch: usize, _step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {

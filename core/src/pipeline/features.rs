@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, TensorView};
@@ -10,12 +10,12 @@ use safetensors::{SafeTensors, serialize};
 
 use super::balance::unmixed;
 use crate::balance::FeatureSet;
-use crate::data::{DEFAULT_BUDGET, Images, Split};
+use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
 use crate::run::Run;
-use crate::train::{Checkpoint, Extractor};
+use crate::train::{Checkpoint, Extractor, ImageFeatures};
 
 /// Computes and remembers the features a checkpoint's backbone gives a run's images.
 pub(super) struct Features<'a> {
@@ -25,6 +25,13 @@ pub(super) struct Features<'a> {
     key: String,
 }
 
+/// Features with the samples they belong to. They are kept together: which images can be read may change after they were computed.
+pub(super) struct SampleFeatures {
+    pub set: FeatureSet,
+    /// Place of each row's sample in [`Dataset::split`], shape [n].
+    pub positions: Vec<u32>,
+}
+
 impl<'a> Features<'a> {
     pub fn new(run: &'a Run, checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
         Self { run, checkpoint, device, key: backbone_key(checkpoint) }
@@ -32,6 +39,11 @@ impl<'a> Features<'a> {
 
     /// Features of a split, un-augmented; with `flip`, averaged with those of the mirror images.
     pub fn of(&self, split: Split, flip: bool, job: Job<'_>) -> Result<FeatureSet> {
+        Ok(self.with_positions(split, flip, job)?.set)
+    }
+
+    /// [`Features::of`] with the samples they belong to.
+    pub fn with_positions(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
         let name = format!("{split}{}", if flip { "-flip" } else { "" });
         self.cached(&name, split, job, |extractor, images| extractor.features(images, flip, job))
     }
@@ -39,12 +51,13 @@ impl<'a> Features<'a> {
     /// Features of one augmented copy of the training split.
     pub fn augmented_view(&self, view: usize, job: Job<'_>) -> Result<FeatureSet> {
         let settings = self.run.settings();
-        self.cached(&format!("train-view-{}", view + 1), Split::Train, job, |extractor, images| {
+        let found = self.cached(&format!("train-view-{}", view + 1), Split::Train, job, |extractor, images| {
             job.phase(format!("computing features of augmented view {}", view + 1), Some(images.len() as u64), "images");
             let augmentation = unmixed(settings, self.checkpoint.mean);
             let batches = images.augmented_view(&augmentation, settings.stage1.batch_size, self.checkpoint.seed, view);
             extractor.collect(batches, &mut 0, job)
-        })
+        })?;
+        Ok(found.set)
     }
 
     fn cached(
@@ -52,20 +65,34 @@ impl<'a> Features<'a> {
         name: &str,
         split: Split,
         job: Job<'_>,
-        compute: impl FnOnce(&Extractor, &Images) -> Result<FeatureSet>,
-    ) -> Result<FeatureSet> {
+        compute: impl FnOnce(&Extractor, &Images) -> Result<ImageFeatures>,
+    ) -> Result<SampleFeatures> {
         let path = self.run.folder().join("features").join(format!("{name}.safetensors"));
-        if let Some(found) = read(&path, &self.key) {
+        let key = format!("{} {}", self.key, samples_key(self.run.dataset(), split));
+        if let Some(found) = read(&path, &key) {
             return Ok(found);
         }
         let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
-        let features = compute(&Extractor::from_checkpoint(self.checkpoint, self.device)?, &images)?;
+        let ImageFeatures { set, indices } = compute(&Extractor::from_checkpoint(self.checkpoint, self.device)?, &images)?;
         images.warn_of_problems(job);
-        if let Err(error) = write(&path, &self.key, &features) {
+        let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();
+        let found = SampleFeatures { set, positions };
+        if let Err(error) = write(&path, &key, &found) {
             job.warn(format!("the features could not be kept for the next time: {}: {error}", path.display()));
         }
-        Ok(features)
+        Ok(found)
     }
+}
+
+/// Equal for splits of the same samples in the same order.
+fn samples_key(dataset: &Dataset, split: Split) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for sample in dataset.samples.iter().filter(|sample| sample.split == split) {
+        hasher.update(sample.location.to_text().as_bytes());
+        hasher.update(&[0]);
+        hasher.update(&(sample.class as u64).to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Equal for checkpoints whose features are equal: the same weights before the classifier, the same input.
@@ -81,36 +108,44 @@ fn backbone_key(checkpoint: &Checkpoint) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The stored features, unless there are none, they are damaged or belong to another backbone: then they are computed again.
-fn read(path: &PathBuf, key: &str) -> Option<FeatureSet> {
+/// The stored features, unless there are none, they are damaged or belong to another backbone or other samples: then they are computed
+/// again.
+fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
     let file = std::fs::read(path).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
-    if header.metadata().as_ref()?.get("backbone")? != key {
+    if header.metadata().as_ref()?.get("key")? != key {
         return None;
     }
     let tensors = SafeTensors::deserialize(&file).ok()?;
-    let (features, labels) = (tensors.tensor("features").ok()?, tensors.tensor("labels").ok()?);
-    let (&[rows, dim], &[count]) = (features.shape(), labels.shape()) else { return None };
-    if rows != count || features.dtype() != Dtype::F32 || labels.dtype() != Dtype::U32 {
+    let [features, labels, positions] = ["features", "labels", "positions"].map(|name| tensors.tensor(name).ok());
+    let (features, labels, positions) = (features?, labels?, positions?);
+    let &[rows, dim] = features.shape() else { return None };
+    if labels.shape() != [rows] || positions.shape() != [rows] || features.dtype() != Dtype::F32 {
         return None;
     }
-    let word = |b: &[u8]| [b[0], b[1], b[2], b[3]];
-    Some(FeatureSet {
+    let whole = |tensor: &TensorView<'_>| -> Option<Vec<u32>> {
+        let numbers = tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        (tensor.dtype() == Dtype::U32).then_some(numbers)
+    };
+    let set = FeatureSet {
         dim,
-        features: features.data().chunks_exact(4).map(|b| f32::from_le_bytes(word(b))).collect(),
-        labels: labels.data().chunks_exact(4).map(|b| u32::from_le_bytes(word(b))).collect(),
-    })
+        features: features.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        labels: whole(&labels)?,
+    };
+    Some(SampleFeatures { set, positions: whole(&positions)? })
 }
 
-fn write(path: &Path, key: &str, set: &FeatureSet) -> std::io::Result<()> {
+fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> {
+    let SampleFeatures { set, positions } = found;
     let features: Vec<u8> = set.features.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let labels: Vec<u8> = set.labels.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let [labels, places] = [&set.labels, positions].map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let file = || {
         let views = [
-            ("features", TensorView::new(Dtype::F32, vec![set.labels.len(), set.dim], &features)?),
-            ("labels", TensorView::new(Dtype::U32, vec![set.labels.len()], &labels)?),
+            ("features", TensorView::new(Dtype::F32, vec![set.len(), set.dim], &features)?),
+            ("labels", TensorView::new(Dtype::U32, vec![set.len()], &labels)?),
+            ("positions", TensorView::new(Dtype::U32, vec![set.len()], &places)?),
         ];
-        serialize(views, Some(HashMap::from([("backbone".to_string(), key.to_string())])))
+        serialize(views, Some(HashMap::from([("key".to_string(), key.to_string())])))
     };
     let file = file().map_err(std::io::Error::other)?;
     write_atomically(path, |out| out.write_all(&file))

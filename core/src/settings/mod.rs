@@ -2,22 +2,22 @@
 //!
 //! A settings file is TOML and complete: it holds every key, so a run can be repeated from it alone.
 
+mod info;
 mod overrides;
 mod presets;
+mod problems;
 mod values;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
+pub use problems::SettingProblem;
 pub use values::{Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Schedule, Stem};
 
 use crate::error::{Result, SettingsError};
-
-/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
-const MOST_EPOCHS: usize = 1_000_000;
-const LARGEST_BATCH: usize = 65_536;
 
 /// Everything that determines a run, apart from its dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,70 +229,5 @@ impl Settings {
     /// Every key, dotted, sorted.
     pub fn keys() -> Vec<String> {
         overrides::keys(&Settings::preset(Preset::Quick))
-    }
-
-    /// Checks every value's range.
-    ///
-    /// # Errors
-    /// [`SettingsError::Value`] for the first value outside its range.
-    pub fn validate(&self) -> Result<()> {
-        fn check(holds: bool, key: &str, reason: &str) -> Result<(), SettingsError> {
-            if holds { Ok(()) } else { Err(SettingsError::Value { key: key.to_string(), reason: reason.to_string() }) }
-        }
-        let rate = |value: f64| value.is_finite() && value > 0.0;
-        let decay = |value: f64| value.is_finite() && value >= 0.0;
-        check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds")?;
-        if let Auto::Value(side) = self.model.input_size {
-            check((8..=512).contains(&side), "model.input_size", "must be auto or 8..=512")?;
-        }
-        if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
-            check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite")?;
-            check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0")?;
-        }
-        let s = &self.stage1;
-        check((1..=MOST_EPOCHS).contains(&s.epochs), "stage1.epochs", "must be at least 1 and at most a million")?;
-        check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples")?;
-        check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0")?;
-        check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1")?;
-        check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above")?;
-        check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1")?;
-        let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
-        check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule")?;
-        check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1")?;
-        check(s.warmup_epochs <= s.epochs, "stage1.warmup_epochs", "must be at most stage1.epochs")?;
-        let a = &self.augmentation;
-        check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64")?;
-        check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1")?;
-        check(a.randaugment_ops <= 8, "augmentation.randaugment_ops", "must be at most 8")?;
-        check((0.0..=30.0).contains(&a.randaugment_magnitude), "augmentation.randaugment_magnitude", "must be in 0..=30")?;
-        check((0.0..=1.0).contains(&a.random_erasing), "augmentation.random_erasing", "must be in 0..=1")?;
-        check(a.mixup.is_finite() && a.mixup >= 0.0, "augmentation.mixup", "must be 0 or above")?;
-        check(a.cutmix.is_finite() && a.cutmix >= 0.0, "augmentation.cutmix", "must be 0 or above")?;
-        let b = &self.balance;
-        check(b.tau.is_finite(), "balance.tau", "must be finite")?;
-        if let Auto::Value(radius) = b.max_norm_radius {
-            check(radius.is_finite() && radius > 0.0, "balance.max_norm_radius", "must be auto or above 0")?;
-        }
-        check((0.0..=1.0).contains(&b.max_norm_delta), "balance.max_norm_delta", "must be in 0..=1")?;
-        check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite")?;
-        check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above")?;
-        check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1")?;
-        check((0.0..1.0).contains(&b.label_smoothing), "balance.label_smoothing", "must be in 0..1")?;
-        check((1..=MOST_EPOCHS).contains(&b.epochs), "balance.epochs", "must be at least 1 and at most a million")?;
-        check((1..=LARGEST_BATCH).contains(&b.batch_size), "balance.batch_size", "must be in 1..=65536")?;
-        let live = b.features == FeatureSource::Network;
-        check(
-            !live || b.batch_size >= 2,
-            "balance.batch_size",
-            "must be at least 2 with features = network: batch norm needs two samples",
-        )?;
-        check(b.schedule != Schedule::Step, "balance.schedule", "must be cosine or constant: stage 2 has no milestones")?;
-        check(rate(b.learning_rate), "balance.learning_rate", "must be above 0")?;
-        check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1")?;
-        check(b.tune_candidates <= 100_000, "balance.tune_candidates", "must be at most 100000")?;
-        check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100")?;
-        let e = &self.evaluation;
-        check(e.few_below <= e.many_above + 1, "evaluation.few_below", "must be at most evaluation.many_above + 1")?;
-        Ok(())
     }
 }

@@ -14,6 +14,15 @@ use crate::model::{Mode, Network, load_weights};
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
 
+/// Features with what they are features of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageFeatures {
+    /// The features and labels.
+    pub set: FeatureSet,
+    /// Which of the [`Images`] each row belongs to, shape [n].
+    pub indices: Vec<usize>,
+}
+
 /// A network ready to compute features.
 pub struct Extractor {
     network: Network,
@@ -37,44 +46,66 @@ impl Extractor {
         Ok(Self::new(&network, Normaliser::new(checkpoint.mean, checkpoint.std), checkpoint.config.input_size, device))
     }
 
-    /// Features of every image, in order. With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
+    /// Features of every readable image, in order. With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
     /// logits of the mean are the mean of the logits.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn features(&self, images: &Images, flip: bool, job: Job<'_>) -> Result<FeatureSet> {
+    pub fn features(&self, images: &Images, flip: bool, job: Job<'_>) -> Result<ImageFeatures> {
         let passes = if flip { 2 } else { 1 };
         job.phase("computing features", Some((images.len() * passes) as u64), "images");
         let mut done = 0;
-        let mut plain = self.collect(images.eval_batches(BATCH, false), &mut done, job)?;
-        if flip {
-            let mirrored = self.collect(images.eval_batches(BATCH, true), &mut done, job)?;
-            for (value, other) in plain.features.iter_mut().zip(&mirrored.features) {
-                *value = (*value + other) / 2.0;
-            }
+        let plain = self.collect(images.eval_batches(BATCH, false), &mut done, job)?;
+        if !flip {
+            return Ok(plain);
         }
-        Ok(plain)
+        let mirrored = self.collect(images.eval_batches(BATCH, true), &mut done, job)?;
+        Ok(mean(plain, &mirrored))
     }
 
     /// Features of the images of these batches, in order.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn collect(&self, batches: impl Iterator<Item = Result<Batch>>, done: &mut u64, job: Job<'_>) -> Result<FeatureSet> {
-        let mut set = FeatureSet { dim: 0, features: Vec::new(), labels: Vec::new() };
+    pub fn collect(&self, batches: impl Iterator<Item = Result<Batch>>, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
+        let mut found = ImageFeatures::default();
         for batch in batches {
             job.check()?;
             let batch = batch?;
             let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
             let features = self.network.features(input, Mode::Evaluate);
-            set.dim = features.dims()[1];
-            set.features.extend(host(features)?);
+            found.set.dim = features.dims()[1];
+            found.set.features.extend(host(features)?);
             *done += batch.labels.len() as u64;
-            set.labels.extend(batch.labels);
+            found.set.labels.extend(batch.labels);
+            found.indices.extend(batch.indices);
             job.progress(*done);
         }
-        Ok(set)
+        Ok(found)
     }
+}
+
+/// The mean of the features of each image and of its mirror image. A streamed image can become unreadable between the two passes; then its
+/// one reading is left out, so that rows never mix two images.
+fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
+    fn row(set: &FeatureSet, at: usize) -> &[f32] {
+        &set.features[at * set.dim..(at + 1) * set.dim]
+    }
+    let dim = plain.set.dim;
+    let mut both = ImageFeatures { set: FeatureSet { dim, ..FeatureSet::default() }, indices: Vec::with_capacity(plain.indices.len()) };
+    both.set.features.reserve(plain.set.features.len());
+    let mut other = 0;
+    for (at, &index) in plain.indices.iter().enumerate() {
+        while mirrored.indices.get(other).is_some_and(|&found| found < index) {
+            other += 1;
+        }
+        if mirrored.indices.get(other) == Some(&index) {
+            both.set.features.extend(row(&plain.set, at).iter().zip(row(&mirrored.set, other)).map(|(a, b)| (a + b) / 2.0));
+            both.set.labels.push(plain.set.labels[at]);
+            both.indices.push(index);
+        }
+    }
+    both
 }
 
 /// A network with the checkpoint's weights on `device`.
@@ -101,4 +132,26 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// A tensor's values on the host.
 pub(crate) fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>> {
     Ok(tensor.into_data().try_into_vec_as::<f32>().map_err(|e| TrainError::Request(format!("the device returned no numbers: {e}")))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_taken_of_images_that_were_read_twice() {
+        let found = |indices: &[usize], scale: f32| ImageFeatures {
+            set: FeatureSet {
+                dim: 2,
+                features: indices.iter().flat_map(|&i| [scale * i as f32, 1.0]).collect(),
+                labels: indices.iter().map(|&i| i as u32 + 10).collect(),
+            },
+            indices: indices.to_vec(),
+        };
+        let both = mean(found(&[0, 1, 3, 4], 1.0), &found(&[1, 2, 3, 5], 3.0));
+        assert_eq!(both.indices, [1, 3]);
+        assert_eq!(both.set.labels, [11, 13]);
+        assert_eq!(both.set.features, [2.0, 1.0, 6.0, 1.0]);
+        assert_eq!(mean(found(&[0, 1], 1.0), &found(&[0, 1], 1.0)), found(&[0, 1], 1.0));
+    }
 }

@@ -10,7 +10,7 @@ mod stage1;
 
 pub use checkpoint::{Best, Checkpoint, Progress};
 pub(crate) use extract::host;
-pub use extract::{Extractor, classifier_of, network_of};
+pub use extract::{Extractor, ImageFeatures, classifier_of, network_of};
 pub use input::Normaliser;
 pub use loss::cross_entropy;
 pub use optimizer::Sgd;

@@ -14,7 +14,7 @@ use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
-use crate::job::{EpochRecord, Job, Silent, Event};
+use crate::job::{EpochRecord, Event, Job, Silent};
 use crate::model::{Mode, Network, NetworkConfig, weights};
 use crate::run::Run;
 use crate::settings::{Auto, Settings};
@@ -267,7 +267,7 @@ impl<'a> Trainer<'a> {
         let extractor = Extractor::new(&self.network, self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
-        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?;
+        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
         let logits = self.classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
     }

@@ -12,7 +12,7 @@ use crate::gui::theme::{self, icon, space, tokens};
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let Some(mut dialog) = state.shell.dialog.take() else { return };
     let mut closed = false;
-    let modal = Modal::new(Id::new("dialog")).show(ui.ctx(), |ui| {
+    let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
         ui.set_width(if matches!(dialog, Dialog::About) { 560.0 } else { 460.0 });
         match &mut dialog {
             Dialog::Error(report) => closed = error_ui(ui, report),

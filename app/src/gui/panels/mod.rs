@@ -43,7 +43,8 @@ impl Panels {
             tour::ui(ui, state, commands);
         }
         let background = tokens(ui.visuals()).background;
-        let frame = Frame::new().fill(background).inner_margin(Margin { left: space::PAGE as i8, right: 0, top: space::PAGE as i8, bottom: 0 });
+        let frame =
+            Frame::new().fill(background).inner_margin(Margin { left: space::PAGE as i8, right: 0, top: space::PAGE as i8, bottom: 0 });
         CentralPanel::default().frame(frame).show(ui, |ui| {
             ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(ui, |ui| {
                 // The scroll bar stands at the edge of the window, not of the text.

@@ -41,12 +41,12 @@ impl Palette {
             self.chosen = self.chosen.saturating_sub(1);
         }
         let mut run = enter.then(|| found.get(self.chosen).map(|entry| entry.command.clone())).flatten();
-        let area = egui::Area::new(Id::new("palette area")).anchor(Align2::CENTER_TOP, [0.0, 90.0]).order(egui::Order::Foreground);
-        let modal = Modal::new(Id::new("palette")).area(area).show(ui.ctx(), |ui| {
+        let area = egui::Area::new(Id::unique("palette area")).anchor(Align2::CENTER_TOP, [0.0, 90.0]).order(egui::Order::Foreground);
+        let modal = Modal::new(Id::unique("palette")).area(area).show(ui.ctx(), |ui| {
             ui.set_width(520.0);
             let field = TextEdit::singleline(&mut self.text).hint_text("What do you want to do?").desired_width(f32::INFINITY);
             let response = ui.add(field);
-            response.widget_info(|| egui::WidgetInfo::labeled(egui::WidgetType::TextEdit, true, "Search commands"));
+            response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search commands"));
             response.request_focus();
             if response.changed() {
                 self.chosen = 0;

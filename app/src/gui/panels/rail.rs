@@ -1,6 +1,9 @@
 //! The rail on the left: the five steps with how far each is, the runs, and the menu.
 
-use egui::{Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Sense, Stroke, Ui, Vec2, WidgetInfo, WidgetType};
+use egui::{
+    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Role, Sense, Stroke, Ui, Vec2,
+    WidgetInfo,
+};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING,
@@ -62,7 +65,7 @@ fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, comman
         Some(number) => format!("{number} {}, {}", page.name(), status.word()),
         None => page.name().to_string(),
     };
-    response.widget_info(|| WidgetInfo::selected(WidgetType::SelectableLabel, true, selected, &label));
+    response.widget_info(|| WidgetInfo::selected(Role::Tab, true, selected, &label));
     if response.clicked() {
         commands.push(Command::Go(page));
     }

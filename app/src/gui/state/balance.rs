@@ -183,6 +183,12 @@ impl BalanceState {
                     self.try_out(shell);
                 }
             }
+            BalanceCommand::RecallTuned => {
+                if let Some(tuned) = &self.tuned {
+                    self.settings = Some(BalanceSettings { tune_candidates: 0, ..tuned.best.clone() });
+                    self.try_out(shell);
+                }
+            }
             BalanceCommand::Tune => self.tune(run, device, shell),
             BalanceCommand::Stop => {
                 if let Some(worker) = &self.tuning {

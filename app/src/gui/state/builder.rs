@@ -101,7 +101,8 @@ impl Builder {
     /// The options with one class left out, or taken in again. `all` are the classes by their present names.
     pub fn with_included(&self, all: &[String], class: &str, included: bool) -> BuildOptions {
         let mut options = self.options.clone();
-        let chosen: Vec<String> = all.iter().filter(|name| if *name == class { included } else { self.includes(all, name) }).cloned().collect();
+        let chosen: Vec<String> =
+            all.iter().filter(|name| if *name == class { included } else { self.includes(all, name) }).cloned().collect();
         options.classes = if chosen.len() == all.len() { None } else { Some(ClassChoice::Named(chosen)) };
         options
     }

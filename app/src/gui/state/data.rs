@@ -13,7 +13,7 @@ use counterweight_core::run::Run;
 use counterweight_core::{Result, pipeline};
 
 use super::shell::{ErrorReport, Shell};
-use super::{Builder, Thumbnails};
+use super::{Builder, Thumbnails, next_revision};
 use crate::gui::command::{Command, DataCommand, RunsCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::widgets::TableState;
@@ -154,26 +154,25 @@ impl Source {
     }
 
     fn refresh(&mut self) {
-        let revision = self.view.revision + 1;
         self.view = match &self.origin {
             Origin::Catalog { catalog, builder, .. } => catalog_view(catalog, builder),
             Origin::Manifest { dataset } => dataset_view(dataset),
         };
-        self.view.revision = revision;
+        self.view.revision = next_revision();
     }
 }
 
 fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
     let mut index: HashMap<&str, usize> = HashMap::new();
     let mut names: Vec<String> = Vec::new();
-    let places: Vec<usize> = catalog.classes.iter().map(|original| {
+    let mut places = Vec::with_capacity(catalog.classes.len());
+    for original in &catalog.classes {
         let name = builder.present_name(original);
-        *index.entry(name).or_insert_with(|| {
+        places.push(*index.entry(name).or_insert_with(|| {
             names.push(name.to_string());
             names.len() - 1
-        })
-    });
-    let places: Vec<usize> = places.collect();
+        }));
+    }
     let mut samples = vec![Vec::new(); names.len()];
     let mut original = vec![0; names.len()];
     for (number, sample) in catalog.samples.iter().enumerate() {
@@ -183,12 +182,14 @@ fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
     }
     let thresholds = GroupThresholds::default();
     let preview = builder.preview.as_ref().ok();
-    let built: HashMap<&str, usize> = preview.iter().flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i))).collect();
+    let built: HashMap<&str, usize> =
+        preview.iter().flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i))).collect();
+    let all = names.clone();
     let row = |(class, name): (usize, String)| {
         let place = built.get(name.as_str()).copied();
         let count = |of: fn(&data::CountsPreview) -> &Vec<usize>| place.zip(preview).map_or(0, |(place, preview)| of(preview)[place]);
         let train = count(|p| &p.train);
-        let included = place.is_some() || (preview.is_none() && builder.includes(&[], &name));
+        let included = place.is_some() || (preview.is_none() && builder.includes(&all, &name));
         let group = thresholds.group(if included { train } else { original[class] });
         ClassRow { original: original[class], train, validation: count(|p| &p.validation), test: count(|p| &p.test), included, group, name }
     };
@@ -219,7 +220,11 @@ fn dataset_view(dataset: &Dataset) -> DataView {
 
 /// What opening found.
 enum Opened {
-    Source { origin: Box<Origin>, reader: Arc<ImageReader>, is_sample: bool },
+    Source {
+        origin: Box<Origin>,
+        reader: Arc<ImageReader>,
+        is_sample: bool,
+    },
     /// It is a run, and belongs on another page.
     Run(PathBuf),
 }
@@ -325,8 +330,9 @@ impl DataState {
                 self.thumbnails.reset(None);
             }
             DataCommand::SetOptions { options, drag } => self.change(|builder, catalog| builder.set(catalog, *options, drag)),
-            DataCommand::Undo => self.change(|builder, catalog| drop(builder.undo(catalog))),
-            DataCommand::Redo => self.change(|builder, catalog| drop(builder.redo(catalog))),
+            DataCommand::Settle => self.change(|builder, _| builder.settle()),
+            DataCommand::Undo => self.change(|builder, catalog| _ = builder.undo(catalog)),
+            DataCommand::Redo => self.change(|builder, catalog| _ = builder.redo(catalog)),
             DataCommand::PickManifest => {
                 let Some(source) = &self.source else { return };
                 let question = Question::Save(format!("{}.toml", source.name()), "Dataset manifest", &["toml"]);

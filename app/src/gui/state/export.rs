@@ -150,9 +150,8 @@ impl ExportState {
         }
         self.failure = None;
         let (folder, path, checkpoint) = (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
-        self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
-            pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)
-        }));
+        self.exporting =
+            Some(Worker::spawn("export", &shell.ctx, move |job| pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)));
     }
 
     fn try_pixels(

@@ -12,19 +12,22 @@ mod thumbnails;
 mod tour;
 mod train;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use counterweight_core::device::{DeviceChoice, DeviceInfo, devices};
 
-pub use balance::{BalanceState, Tried};
+pub use balance::BalanceState;
 pub use builder::Builder;
-pub use data::{DataState, DataView, Origin, Source};
+pub use data::{ClassRow, DataState, Origin, Source};
 pub use export::{ExportState, TriedImage};
-pub use inspect::{Inspection, InspectState};
+pub use inspect::{InspectState, Inspection};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
-pub use shell::{Dialog, ErrorReport, Log, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind};
+pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{Around, Gauge, TrainState, Training};
+pub use train::{Around, TrainState, Training};
 
 use super::worker::Worker;
 
@@ -164,7 +167,19 @@ impl Devices {
     }
 }
 
+/// A number that no other state of anything shown has had: charts are drawn anew when theirs changes.
+pub(crate) fn next_revision() -> u64 {
+    static REVISION: AtomicU64 = AtomicU64::new(1);
+    REVISION.fetch_add(1, Ordering::Relaxed)
+}
+
 impl State {
+    /// The accuracy of each class when it was last evaluated while this window trained the run, and when that was.
+    pub fn last_class_accuracy(&self, folder: &Path) -> Option<(String, Vec<Option<f64>>)> {
+        let (of, (epoch, accuracy)) = self.train.last_classes.as_ref()?;
+        (of == folder).then(|| (format!("on validation, after epoch {epoch}"), accuracy.clone()))
+    }
+
     /// A window that has just been opened.
     pub fn new(shell: Shell) -> Self {
         let ctx = shell.ctx.clone();

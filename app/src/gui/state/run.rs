@@ -12,6 +12,8 @@ use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
 use counterweight_core::run::{NormsRecord, Run};
 use counterweight_core::settings::Settings;
 
+use super::next_revision;
+
 /// What a run's folder holds.
 #[derive(Clone, Debug)]
 pub struct OpenRun {
@@ -43,6 +45,7 @@ pub struct OpenRun {
     pub root: PathBuf,
     /// The kind of source they come from.
     pub kind: SourceKind,
+    revision: u64,
     /// The test samples, or the validation samples where there are none.
     pub examples: Vec<DatasetSample>,
 }
@@ -76,6 +79,7 @@ impl OpenRun {
             exported: run.read_result("export").ok(),
             root: dataset.root.clone(),
             kind: dataset.kind,
+            revision: next_revision(),
             examples: examples.into_iter().find(|samples| !samples.is_empty()).unwrap_or_default(),
         })
     }
@@ -83,6 +87,11 @@ impl OpenRun {
     /// The run's name: that of its folder.
     pub fn name(&self) -> String {
         self.folder.file_name().map_or_else(|| self.folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Another number whenever the folder was read again.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether there is something to balance or export.

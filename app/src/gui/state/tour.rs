@@ -201,8 +201,10 @@ impl State {
     /// Whether the tour's step has been done, so that the next one makes sense.
     pub fn tour_done(&self) -> bool {
         let has_run = |name: &str| self.run.as_ref().is_some_and(|run| run.name() == name && run.is_trained());
-        let tried = |balancers: &[Balancer]| self.balance.tried.iter().any(|tried| tried.trial.settings.balancers == balancers && tried.kept)
-            || self.balance.current.as_ref().is_some_and(|trial| trial.settings.balancers == balancers);
+        let tried = |balancers: &[Balancer]| {
+            self.balance.tried.iter().any(|tried| tried.trial.settings.balancers == balancers && tried.kept)
+                || self.balance.current.as_ref().is_some_and(|trial| trial.settings.balancers == balancers)
+        };
         match self.tour.step() {
             TourStep::Welcome => self.data.source.as_ref().is_some_and(|source| source.is_sample),
             TourStep::TrainWithout => has_run(WITHOUT),

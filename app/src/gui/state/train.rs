@@ -16,7 +16,7 @@ use egui::{ColorImage, TextureHandle, TextureOptions};
 use super::data::{Recipe, Source};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use super::{Devices, Origin};
+use super::{Devices, Origin, next_revision};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Worker};
@@ -129,12 +129,16 @@ pub struct TrainState {
     pub named: bool,
     /// Whether every setting is shown.
     pub show_all: bool,
+    /// Whether curves are shown, rather than the settings of a new run.
+    pub show_curves: bool,
     /// What is running.
     pub training: Option<Training>,
     /// Why the last training failed.
     pub failure: Option<String>,
     /// The memory in use.
     pub gauge: Gauge,
+    /// The accuracy of each class when the last training last evaluated it, with its epoch and the run's folder.
+    pub last_classes: Option<(PathBuf, (usize, Vec<Option<f64>>))>,
     begun: Option<crossbeam_channel::Receiver<Begun>>,
     previews: Previews,
 }
@@ -151,9 +155,11 @@ impl TrainState {
             name: String::new(),
             named: false,
             show_all: false,
+            show_curves: false,
             training: None,
             failure: None,
             gauge: Gauge::default(),
+            last_classes: None,
             begun: None,
             previews: Previews::default(),
         }
@@ -306,6 +312,7 @@ impl TrainState {
         let worker = Worker::spawn("train", &shell.ctx, move |job| task.run(choice, &sender, job));
         shell.info(format!("Training into {}", folder.display()));
         self.begun = Some(begun);
+        self.show_curves = true;
         self.training = Some(Training {
             folder,
             settings: self.settings.clone(),
@@ -315,7 +322,7 @@ impl TrainState {
             norms: Vec::new(),
             class_accuracy: None,
             device: String::new(),
-            revision: 0,
+            revision: next_revision(),
             worker,
         });
     }
@@ -332,7 +339,7 @@ impl TrainState {
             training.history = begun.history;
             training.norms = begun.norms;
             training.device = begun.device;
-            training.revision += 1;
+            training.revision = next_revision();
             self.begun = None;
         }
         let news = training.worker.poll();
@@ -340,14 +347,17 @@ impl TrainState {
         for mut record in news.epochs {
             training.norms.push(std::mem::take(&mut record.norms));
             training.history.push(record);
-            training.revision += 1;
+            training.revision = next_revision();
         }
         if let Some(classes) = news.classes {
             training.class_accuracy = Some(classes);
-            training.revision += 1;
+            training.revision = next_revision();
         }
         let done = news.done?;
         let training = self.training.take()?;
+        if let Some(classes) = training.class_accuracy {
+            self.last_classes = Some((training.folder.clone(), classes));
+        }
         match done {
             Ok(_) => {
                 self.named = false;
@@ -360,7 +370,9 @@ impl TrainState {
             Err(Failure::Failed(reason)) => {
                 let kept = match training.history.is_empty() {
                     true => "No epoch was finished. The dataset and the settings are as they were.".to_string(),
-                    false => format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display()),
+                    false => {
+                        format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display())
+                    }
                 };
                 let advice = if reason.contains("diverged") {
                     "Lower the learning rate, or start from a preset, and train again."

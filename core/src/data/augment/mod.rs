@@ -7,6 +7,7 @@ mod color;
 mod erase;
 mod geometry;
 mod mix;
+mod preview;
 mod randaugment;
 #[cfg(test)]
 mod reference;
@@ -16,6 +17,7 @@ use rand::{Rng, RngExt};
 
 pub(crate) use geometry::mirror;
 pub use mix::Mixed;
+pub use preview::augmented_previews;
 
 use super::pixels::RgbPixels;
 use super::resize::{self, Region};

@@ -10,12 +10,20 @@
 //! results/               evaluations, as JSON
 //! ```
 
+mod manage;
+mod norms;
+mod summary;
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use manage::{delete, rename};
+pub use norms::NormsRecord;
+pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
 
 use crate::data::Dataset;
 use crate::error::{Result, RunError};
@@ -30,6 +38,9 @@ const METRICS: &str = "metrics.jsonl";
 const METRICS_CSV: &str = "metrics.csv";
 const NORMS: &str = "norms.csv";
 const LOCK: &str = ".lock";
+const CHECKPOINTS: &str = "checkpoints";
+const FEATURES: &str = "features";
+const RESULTS: &str = "results";
 
 /// A run folder.
 #[derive(Debug)]
@@ -105,31 +116,7 @@ impl Run {
     /// # Errors
     /// [`RunError::Folder`] if another program holds it.
     pub fn lock(&self) -> Result<RunLock> {
-        let path = self.folder.join(LOCK);
-        let file = File::create(&path).map_err(|e| RunError::file(&path, e))?;
-        match file.try_lock() {
-            Ok(()) => {
-                self.remove_leftovers();
-                Ok(RunLock { _file: file })
-            }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let reason = "another program is working on this run".into();
-                Err(RunError::Folder { path: self.folder.clone(), reason }.into())
-            }
-            // Some network file systems have no locks; training there is still better than not training.
-            Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
-        }
-    }
-
-    /// Removes what a killed program had not finished writing. Only the holder of the lock may.
-    fn remove_leftovers(&self) {
-        for part in ["", "checkpoints", "features", "results"] {
-            let Ok(entries) = std::fs::read_dir(self.folder.join(part)) else { continue };
-            for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
-                // Nothing depends on it; it only takes room.
-                drop(std::fs::remove_file(entry.path()));
-            }
-        }
+        lock(&self.folder)
     }
 
     /// The run's folder.
@@ -154,12 +141,12 @@ impl Run {
 
     /// The file of the checkpoint of that name: `last`, `best` or `balanced`.
     pub fn checkpoint_path(&self, name: &str) -> PathBuf {
-        self.folder.join("checkpoints").join(format!("{name}.safetensors"))
+        self.folder.join(CHECKPOINTS).join(format!("{name}.safetensors"))
     }
 
     /// The names of the checkpoints there are.
     pub fn checkpoints(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.folder.join("checkpoints")) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.folder.join(CHECKPOINTS)) else { return Vec::new() };
         let mut names: Vec<String> = entries
             .flatten()
             .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".safetensors")?.to_string()))
@@ -226,7 +213,7 @@ impl Run {
     /// [`RunError::File`].
     pub fn forget_balancing(&self, tuning: bool) -> Result<()> {
         let mut stale = vec![self.checkpoint_path("balanced")];
-        if let Ok(entries) = std::fs::read_dir(self.folder.join("results")) {
+        if let Ok(entries) = std::fs::read_dir(self.folder.join(RESULTS)) {
             let of_balancing = |name: &str| name.starts_with("balance") || (tuning && name.starts_with("tune"));
             stale.extend(entries.flatten().filter(|e| e.file_name().to_str().is_some_and(of_balancing)).map(|e| e.path()));
         }
@@ -244,7 +231,7 @@ impl Run {
     /// # Errors
     /// [`RunError::File`].
     pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
-        let path = self.folder.join("results").join(format!("{name}.json"));
+        let path = self.folder.join(RESULTS).join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(result).map_err(|e| RunError::file(&path, e))?;
         write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|e| RunError::file(&path, e))?;
         Ok(path)
@@ -255,7 +242,7 @@ impl Run {
     /// # Errors
     /// [`RunError::File`] if it is missing or damaged.
     pub fn read_result<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let path = self.folder.join("results").join(format!("{name}.json"));
+        let path = self.folder.join(RESULTS).join(format!("{name}.json"));
         let text = std::fs::read_to_string(&path).map_err(|e| RunError::file(&path, e))?;
         Ok(serde_json::from_str(&text).map_err(|e| RunError::file(&path, e))?)
     }
@@ -275,53 +262,6 @@ impl Run {
             let mut csv = csv::Writer::from_writer(out);
             for record in &self.history {
                 csv.serialize(CsvLine::from(record)).map_err(std::io::Error::other)?;
-            }
-            csv.flush()
-        })
-        .map_err(|e| RunError::file(&path, e))?;
-        Ok(())
-    }
-
-    fn norms_header(&self) -> csv::StringRecord {
-        ["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)).collect()
-    }
-
-    fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
-        let path = self.folder.join(NORMS);
-        let is_new = !path.exists();
-        let append = || -> Result<(), csv::Error> {
-            let mut csv = csv::Writer::from_writer(File::options().create(true).append(true).open(&path)?);
-            if is_new {
-                csv.write_record(&self.norms_header())?;
-            }
-            csv.write_record([stage.to_string(), epoch.to_string()].into_iter().chain(norms.iter().map(f32::to_string)))?;
-            Ok(csv.flush()?)
-        };
-        Ok(append().map_err(|e| RunError::file(&path, e))?)
-    }
-
-    /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was being written, the header too.
-    fn rewind_norms(&self, kept: impl Fn(u8, usize) -> bool) -> Result<()> {
-        let path = self.folder.join(NORMS);
-        if !path.exists() {
-            return Ok(());
-        }
-        let wrong = |e: csv::Error| RunError::file(&path, e);
-        let header = self.norms_header();
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(&path).map_err(wrong)?;
-        let mut lines = Vec::new();
-        for line in reader.byte_records() {
-            let line = line.map_err(wrong)?;
-            let number = |index: usize| std::str::from_utf8(line.get(index)?).ok()?.parse::<usize>().ok();
-            if line.len() == header.len() && number(0).zip(number(1)).is_some_and(|(stage, epoch)| kept(stage as u8, epoch)) {
-                lines.push(line);
-            }
-        }
-        write_atomically(&path, |out| {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(&header).map_err(std::io::Error::other)?;
-            for line in &lines {
-                csv.write_byte_record(line).map_err(std::io::Error::other)?;
             }
             csv.flush()
         })
@@ -370,6 +310,35 @@ impl From<&EpochRecord> for CsvLine {
     }
 }
 
+/// Takes the run in `folder`, which may be damaged.
+fn lock(folder: &Path) -> Result<RunLock> {
+    let path = folder.join(LOCK);
+    let file = File::create(&path).map_err(|e| RunError::file(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => {
+            remove_leftovers(folder);
+            Ok(RunLock { _file: file })
+        }
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let reason = "another program is working on this run".into();
+            Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
+        }
+        // Some network file systems have no locks; training there is still better than not training.
+        Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+    }
+}
+
+/// Removes what a killed program had not finished writing. Only the holder of the lock may.
+fn remove_leftovers(folder: &Path) {
+    for part in ["", CHECKPOINTS, FEATURES, RESULTS] {
+        let Ok(entries) = std::fs::read_dir(folder.join(part)) else { continue };
+        for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
+            // Nothing depends on it; it only takes room.
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
 fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
     match std::fs::read_to_string(path) {
         // The file is replaced whole, so a line that cannot be read was not written by this program; it is no reason to refuse the run.
@@ -380,10 +349,15 @@ fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::data::{DatasetSample, Location, SourceKind, Split};
     use crate::settings::Preset;
+
+    /// A run that nothing was done in yet.
+    pub fn new_run(folder: &Path) -> Run {
+        Run::create(folder, Settings::preset(Preset::Quick), dataset()).unwrap()
+    }
 
     fn dataset() -> Dataset {
         let sample = |name: &str, class| DatasetSample { location: Location::File(name.into()), class, split: Split::Train };
@@ -396,7 +370,7 @@ mod tests {
         }
     }
 
-    fn record(stage: u8, epoch: usize) -> EpochRecord {
+    pub fn record(stage: u8, epoch: usize) -> EpochRecord {
         EpochRecord {
             stage,
             epoch,
@@ -431,10 +405,15 @@ mod tests {
         }
         let whole = norms(&folder);
         assert_eq!(whole.len(), 5);
+        let logged = run.norms_history().unwrap();
+        let places: Vec<_> = logged.iter().map(|r| (r.stage, r.epoch)).collect();
+        assert_eq!(places, [(1, 1), (1, 2), (1, 3), (2, 1)]);
+        assert_eq!(logged[2].norms, [3.0, 2.5]);
         assert_eq!(whole[0], ["stage", "epoch", "a,b", "line\nbreak"]);
         std::fs::OpenOptions::new().append(true).open(folder.join(NORMS)).unwrap().write_all(b"1,2,0.").unwrap();
         let mut run = Run::open(&folder).unwrap();
         assert_eq!(run.history().len(), 4);
+        assert_eq!(run.norms_history().unwrap(), logged);
         run.rewind(1, 2).unwrap();
         assert_eq!(norms(&folder), whole[..3]);
         let again = Run::open(&folder).unwrap();
@@ -442,6 +421,22 @@ mod tests {
         let places: Vec<_> = again.history().iter().map(|r| (r.stage, r.epoch)).collect();
         assert_eq!(places, [(1, 1), (1, 2)]);
         assert_eq!(std::fs::read_to_string(folder.join(METRICS_CSV)).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn a_line_torn_within_its_last_number_is_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(&folder.path().join("run"));
+        assert_eq!(run.norms_history().unwrap(), []);
+        run.record(record(1, 1)).unwrap();
+        run.record(record(1, 2)).unwrap();
+        let path = run.folder().join(NORMS);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let epochs: Vec<usize> = run.norms_history().unwrap().iter().map(|record| record.epoch).collect();
+        assert_eq!(epochs, [1]);
+        std::fs::write(&path, &whole[..5]).unwrap();
+        assert_eq!(run.norms_history().unwrap(), []);
     }
 
     #[test]

@@ -1,0 +1,405 @@
+//! The balancing page: norms and accuracies before and after, every balancer that was tried, and the one the run keeps.
+
+use std::borrow::Cow;
+
+use counterweight_core::data::Split;
+use counterweight_core::eval::{Evaluation, Group, comparison};
+use counterweight_core::pipeline::Trial;
+use egui::{Align, Button, Grid, Layout, RichText, Ui};
+use egui_material_icons::icons::{ICON_BALANCE, ICON_CLOSE, ICON_ERROR, ICON_VISIBILITY};
+
+use super::balance_controls;
+use super::dialogs::primary;
+use super::train_live::pair_ui;
+use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
+use crate::gui::state::{BalanceState, OpenRun, Page, State};
+use crate::gui::theme::{self, card, icon, space, tokens};
+use crate::gui::widgets::{
+    ClassLabel, Column, DataTable, LineChart, NormBar, NormBars, ProgressStrip, Scatter, ScatterPoint, Series, SortKey, TableState,
+    before_after, empty_state, numbers,
+};
+
+/// Width of the controls beside the charts.
+const CONTROLS: f32 = 340.0;
+/// From this width on the controls stand beside the charts.
+const WIDE: f32 = 900.0;
+
+/// Draws the page.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    title_ui(ui, state, commands);
+    ui.add_space(space::LARGE);
+    let State { run, balance, train, .. } = state;
+    let Some(run) = run.as_ref().filter(|run| run.has_checkpoint()) else {
+        no_run_ui(ui, train.is_running(), commands);
+        return;
+    };
+    if train.training.as_ref().is_some_and(|training| training.folder == run.folder) {
+        card(ui, |ui| ui.label("This run is being trained. It can be balanced when stage 1 is done or stopped."));
+        return;
+    }
+    if let Some(progress) = balance.progress() {
+        card(ui, |ui| {
+            let phase = if progress.phase.is_empty() { "Starting" } else { &progress.phase };
+            let left = progress.seconds_left();
+            let strip = ProgressStrip { phase, done: progress.done, total: progress.total, unit: progress.unit, left, stopping: false };
+            if strip.show(ui).stop {
+                commands.push(Command::Balance(BalanceCommand::Stop));
+            }
+        });
+        ui.add_space(space::LARGE);
+    }
+    if let Some(reason) = balance.failure.clone() {
+        card(ui, |ui| {
+            ui.horizontal(|ui| {
+                ui.label(icon(ICON_ERROR).size(20.0).color(tokens(ui.visuals()).bad));
+                ui.label(theme::heading("The features could not be computed"));
+            });
+            ui.label(&reason);
+            if ui.button("Try again").clicked() {
+                balance.failure = None;
+            }
+        });
+        return;
+    }
+    if balance.workbench.is_none() {
+        return;
+    }
+    if ui.available_width() > WIDE {
+        ui.horizontal_top(|ui| {
+            ui.vertical(|ui| {
+                ui.set_width(CONTROLS);
+                controls_ui(ui, balance, commands);
+            });
+            ui.add_space(space::LARGE - ui.spacing().item_spacing.x);
+            ui.vertical(|ui| {
+                ui.set_width(ui.available_width());
+                results_ui(ui, balance, run, commands);
+            });
+        });
+    } else {
+        controls_ui(ui, balance, commands);
+        ui.add_space(space::LARGE);
+        results_ui(ui, balance, run, commands);
+    }
+}
+
+fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title("Balance"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else { return };
+            if run.balanced.is_some() && ui.button("Continue to inspection").clicked() {
+                commands.push(Command::Go(Page::Inspect));
+            }
+            let listed = state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
+            let idle = !state.balance.is_busy();
+            let apply = ui.add_enabled(listed && idle, primary(ui, "Use for this run"));
+            let apply = apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`");
+            if apply.on_disabled_hover_text("Switch on a balancer first").clicked() {
+                commands.push(Command::Balance(BalanceCommand::Apply));
+            }
+            let tune = ui.add_enabled(run.has_validation() && idle, Button::new("Tune on validation"));
+            let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on the validation images");
+            if tune.on_disabled_hover_text("Needs validation images; build the dataset with some held out").clicked() {
+                commands.push(Command::Balance(BalanceCommand::Tune));
+            }
+            if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
+                commands.push(Command::Balance(BalanceCommand::Keep));
+            }
+        });
+    });
+}
+
+fn no_run_ui(ui: &mut Ui, training: bool, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.add_space(space::PAGE);
+        let text = match training {
+            true => "Stage 1 is running. Balancing comes after it.",
+            false => "Balancing needs the features that stage 1 learns. Train a run first, or open one.",
+        };
+        empty_state(ui, ICON_BALANCE, "No trained run is open", text, |ui| {
+            if ui.add(primary(ui, "Go to training")).clicked() {
+                commands.push(Command::Go(Page::Train));
+            }
+            if ui.button("Open a run").clicked() {
+                commands.push(Command::Go(Page::Runs));
+            }
+            if !training && ui.button("Use the built-in sample").clicked() {
+                commands.push(Command::Data(DataCommand::OpenSample));
+                commands.push(Command::Go(Page::Data));
+            }
+        });
+        ui.add_space(space::PAGE);
+    });
+}
+
+fn controls_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        let BalanceState { settings, show_all, .. } = balance;
+        let Some(settings) = settings else { return };
+        if balance_controls::ui(ui, settings, show_all) {
+            commands.push(Command::Balance(BalanceCommand::Try));
+        }
+        let tokens = tokens(ui.visuals());
+        ui.separator();
+        if let Some(trouble) = &balance.trouble {
+            ui.label(RichText::new(trouble).color(tokens.bad));
+        } else if balance.is_waiting() {
+            ui.horizontal(|ui| {
+                ui.spinner();
+                ui.label(RichText::new("Computing…").small().weak());
+            });
+        } else if let Some(trial) = &balance.current {
+            ui.label(RichText::new(format!("Computed in {}", milliseconds(trial.seconds))).small().weak());
+            for note in &trial.notes {
+                ui.label(RichText::new(note).small().color(tokens.warn));
+            }
+        }
+    });
+}
+
+fn milliseconds(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { numbers::duration(seconds) }
+}
+
+fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
+    let Some((_, workbench)) = balance.workbench.clone() else { return };
+    let groups: Vec<Group> = workbench.train_counts.iter().map(|count| workbench.thresholds.group(*count)).collect();
+    let trial = balance.current.as_ref();
+    card(ui, |ui| {
+        ui.label(theme::heading("Class weight norms before and after"));
+        ui.label(RichText::new("One pair of bars for each class, the class with most training images on the left.").small().weak());
+        let before = workbench.classifier.norms();
+        let after = |class: usize| trial.and_then(|trial| trial.norms_after.get(class).copied());
+        let bars: Vec<NormBar<'_>> = (0..workbench.classes.len())
+            .map(|class| NormBar {
+                name: &workbench.classes[class],
+                group: groups[class],
+                count: workbench.train_counts[class] as u64,
+                before: before[class],
+                after: after(class),
+            })
+            .collect();
+        let radius = trial.and_then(|trial| trial.radius);
+        let label = radius.map(|radius| format!("MaxNorm radius {:.3}", radius.radius)).unwrap_or_default();
+        NormBars::new(&bars).radius(radius.map(|radius| radius.radius), &label).height(220.0).show(ui);
+    });
+    ui.add_space(space::LARGE);
+    let split = workbench.held_out_split;
+    pair_ui(
+        ui,
+        |ui| {
+            ui.label(theme::heading("Accuracy before and after"));
+            held_out_ui(ui, split);
+            if let Some(trial) = trial {
+                groups_ui(ui, &workbench.before, &trial.evaluation);
+            }
+        },
+        |ui| {
+            ui.label(theme::heading("Accuracy by class count"));
+            ui.label(RichText::new(format!("Each dot is a class, on {split}; hollow before, filled after.")).small().weak());
+            let Some(trial) = trial else { return };
+            let classes = trial.evaluation.per_class.iter().zip(&workbench.before.per_class).zip(&groups);
+            let dots: Vec<ScatterPoint<'_>> = classes
+                .filter_map(|((after, before), group)| {
+                    let class = ClassLabel { name: &after.name, count: after.train_count as u64, group: *group };
+                    after.accuracy.map(|accuracy| ScatterPoint { class, accuracy, before: before.accuracy })
+                })
+                .collect();
+            Scatter::new(&dots).height(230.0).show(ui);
+        },
+    );
+    ui.add_space(space::LARGE);
+    comparison_ui(ui, balance, split, commands);
+    ui.add_space(space::LARGE);
+    tuning_ui(ui, balance, run, commands);
+    test_ui(ui, balance, run, commands);
+}
+
+fn held_out_ui(ui: &mut Ui, split: Split) {
+    let text = match split {
+        Split::Validation => "On the validation images: they are what a balancer is chosen by.".to_string(),
+        other => format!("There are no validation images, so these are accuracies on {other}; they flatter."),
+    };
+    ui.label(RichText::new(text).small().weak());
+}
+
+fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation) {
+    ui.add_space(space::SMALL);
+    for group in Group::ALL {
+        before_after(ui, Some(group), group.name(), before.groups.of(group), after.groups.of(group));
+    }
+    before_after(ui, None, "balanced accuracy", Some(before.balanced_accuracy), Some(after.balanced_accuracy));
+    before_after(ui, None, "top-1", Some(before.top1), Some(after.top1));
+    let (worst_before, worst_after) = (before.worst_class.accuracy, after.worst_class.accuracy);
+    before_after(ui, None, "worst class", Some(worst_before), Some(worst_after));
+}
+
+/// What the head paid and what the tail gained, in words.
+fn verdict(before: &Evaluation, after: &Evaluation) -> String {
+    let change = |group| Some(100.0 * (after.groups.of(group)? - before.groups.of(group)?));
+    match (change(Group::Many), change(Group::Few)) {
+        (Some(head), Some(tail)) => format!("{head:+.1} / {tail:+.1}"),
+        (Some(head), None) => format!("{head:+.1} / –"),
+        (None, Some(tail)) => format!("– / {tail:+.1}"),
+        (None, None) => "–".into(),
+    }
+}
+
+fn comparison_ui(ui: &mut Ui, balance: &mut BalanceState, split: Split, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Every balancer tried"));
+        ui.label(
+            RichText::new(format!("On {split}, in percent. The last column is what the head paid and what the tail gained."))
+                .small()
+                .weak(),
+        );
+        let Some(first) = balance.tried.first().map(|tried| tried.trial.evaluation.clone()) else {
+            ui.label(RichText::new("Computing the usual ones…").weak());
+            return;
+        };
+        let now = balance.current.as_ref().map(|trial| trial.summary.clone());
+        egui::ScrollArea::horizontal().id_salt("comparison").show(ui, |ui| {
+            Grid::new("comparison").num_columns(8).spacing([space::LARGE, 6.0]).min_row_height(26.0).show(ui, |ui| {
+                for heading in ["Balancer", "Many", "Medium", "Few", "Balanced", "Worst", "Head / tail", ""] {
+                    ui.label(RichText::new(heading).small().weak());
+                }
+                ui.end_row();
+                let best =
+                    |of: &dyn Fn(&Trial) -> Option<f64>| balance.tried.iter().filter_map(|tried| of(&tried.trial)).max_by(f64::total_cmp);
+                type Of = fn(&Trial) -> Option<f64>;
+                let columns: [Of; 5] = [
+                    |trial| trial.evaluation.groups.many,
+                    |trial| trial.evaluation.groups.medium,
+                    |trial| trial.evaluation.groups.few,
+                    |trial| Some(trial.evaluation.balanced_accuracy),
+                    |trial| Some(trial.evaluation.worst_class.accuracy),
+                ];
+                for (index, tried) in balance.tried.iter().enumerate() {
+                    let trial = &tried.trial;
+                    let shown = now.as_ref() == Some(&trial.summary);
+                    let name = if index == 0 { "as trained".to_string() } else { trial.summary.clone() };
+                    if ui.add(Button::selectable(shown, name)).on_hover_text("Show this one").clicked() {
+                        commands.push(Command::Balance(BalanceCommand::Recall(index)));
+                    }
+                    for of in columns {
+                        let value = of(trial);
+                        let text = value.map_or_else(|| "–".into(), |value| format!("{:.1}", 100.0 * value));
+                        let is_best = value.is_some() && value == best(&of);
+                        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                            ui.label(if is_best { theme::strong(text) } else { RichText::new(text) });
+                        });
+                    }
+                    ui.label(if index == 0 { String::new() } else { verdict(&first, &trial.evaluation) });
+                    if tried.kept {
+                        let remove =
+                            ui.add(Button::new(icon(ICON_CLOSE)).frame_when_inactive(false)).on_hover_text("Remove from the comparison");
+                        if remove.clicked() {
+                            commands.push(Command::Balance(BalanceCommand::Remove(index)));
+                        }
+                    }
+                    ui.end_row();
+                }
+            });
+        });
+    });
+}
+
+fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
+    let Some(tuned) = &balance.tuned else { return };
+    card(ui, |ui| {
+        ui.label(theme::heading("Tuning"));
+        ui.label(&tuned.reason);
+        let scores: Vec<[f64; 2]> =
+            tuned.candidates.iter().enumerate().map(|(rank, candidate)| [(rank + 1) as f64, candidate.balanced_accuracy]).collect();
+        let start: Vec<[f64; 2]> = [1.0, scores.len().max(2) as f64].map(|rank| [rank, tuned.start_score]).to_vec();
+        let tokens = tokens(ui.visuals());
+        LineChart::new(("tuning", &run.folder), "balanced accuracy")
+            .series(Series { name: "candidates, best first", color: tokens.accent_text, points: &scores, dashed: false })
+            .series(Series { name: "as trained", color: tokens.before, points: &start, dashed: true })
+            .x_label("rank")
+            .y_percent(true)
+            .height(170.0)
+            .show(ui);
+        let columns = [
+            Column { title: "Candidate", numeric: false, width: 0.0 },
+            Column { title: "Balanced", numeric: true, width: 90.0 },
+            Column { title: "Many", numeric: true, width: 80.0 },
+            Column { title: "Few", numeric: true, width: 80.0 },
+        ];
+        let value = |row: usize, column: usize| {
+            let candidate = &tuned.candidates[row];
+            match column {
+                1 => Some(candidate.balanced_accuracy),
+                2 => candidate.groups.many,
+                _ => candidate.groups.few,
+            }
+        };
+        let cell = |row: usize, column: usize| match column {
+            0 => Cow::Borrowed(tuned.candidates[row].summary.as_str()),
+            _ => Cow::Owned(numbers::percent(value(row, column))),
+        };
+        let key = |row: usize, column: usize| match column {
+            0 => SortKey::Text(Cow::Borrowed(tuned.candidates[row].summary.as_str())),
+            _ => SortKey::Number(value(row, column).unwrap_or(f64::NAN)),
+        };
+        let id = ui.scope_id().with("tuning table");
+        let mut table: TableState = ui.data_mut(|data| data.get_temp(id)).unwrap_or_default();
+        let revision = tuned.candidates.len() as u64 ^ tuned.best_score.to_bits();
+        DataTable::new("candidates", &columns, tuned.candidates.len(), revision)
+            .title("Candidates")
+            .height(200.0)
+            .show(ui, &mut table, cell, key);
+        ui.data_mut(|data| data.insert_temp(id, table));
+        if ui.button("Show what tuning chose").clicked() {
+            commands.push(Command::Balance(BalanceCommand::RecallTuned));
+        }
+    });
+    ui.add_space(space::LARGE);
+}
+
+fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Test"));
+        let Some(report) = &run.balanced else {
+            ui.label("Decide on a balancer and use it for this run; then it can be evaluated on the test images, once.");
+            return;
+        };
+        ui.label(format!("This run is balanced by {}.", counterweight_core::balance::describe(&report.settings)));
+        if report.after.split != Split::Test {
+            ui.label("The dataset has no test images.");
+            return;
+        }
+        if !balance.test_shown {
+            let text = "Test numbers are for the report, not for choosing: whoever picks the balancer that does best on test has no test any more.";
+            ui.label(RichText::new(text).small().weak());
+            if ui.button(format!("{} Evaluate on test", ICON_VISIBILITY.codepoint)).clicked() {
+                commands.push(Command::Balance(BalanceCommand::RevealTest));
+            }
+            return;
+        }
+        Grid::new("test").num_columns(4).spacing([space::PAGE, 6.0]).show(ui, |ui| {
+            for heading in ["On test", "Before", "After", "Change"] {
+                ui.label(RichText::new(heading).small().weak());
+            }
+            ui.end_row();
+            for row in comparison(&report.before.evaluation, &report.after.evaluation) {
+                for cell in row.cells() {
+                    ui.label(cell);
+                }
+                ui.end_row();
+            }
+        });
+    });
+    if run.is_trained() {
+        return;
+    }
+    ui.add_space(space::LARGE);
+    card(ui, |ui| {
+        ui.label(format!("Stage 1 of this run was stopped after {} of {} epochs.", run.finished_epochs(), run.settings.stage1.epochs));
+        if ui.button("Continue training").clicked() {
+            commands.push(Command::Train(TrainCommand::Continue));
+            commands.push(Command::Go(Page::Train));
+        }
+    });
+}

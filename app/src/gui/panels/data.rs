@@ -1,0 +1,486 @@
+//! The data page: open images, see their tail, build a dataset of them.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use counterweight_core::data::{Location, ScanReport};
+use counterweight_core::eval::GroupSizes;
+use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
+use egui_material_icons::icons::{
+    ICON_ARCHIVE, ICON_BROKEN_IMAGE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL,
+    ICON_WARNING,
+};
+
+use super::builder;
+use super::dialogs::primary;
+use crate::gui::command::{Command, DataCommand, TourCommand};
+use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
+use crate::gui::theme::{self, card, icon, space, tokens};
+use crate::gui::widgets::{
+    BarOrder, ClassBar, ClassBars, Column, DataTable, ProgressStrip, SortKey, empty_state, group_chips, metric, numbers,
+};
+
+/// Side of a small picture, in points.
+const PICTURE: f32 = 72.0;
+/// Width of the builder beside the charts.
+const BUILDER: f32 = 360.0;
+/// From this width on the builder stands beside the charts.
+const WIDE: f32 = 980.0;
+/// Problems that are listed; the rest is counted.
+const LISTED: usize = 200;
+
+/// Draws the page.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    title_ui(ui, state, commands);
+    ui.add_space(space::LARGE);
+    if let Some((path, progress)) = state.data.scanning() {
+        card(ui, |ui| {
+            ui.label(theme::heading(format!("Opening {}", path.display())));
+            ui.add_space(space::MEDIUM);
+            let phase = if progress.phase.is_empty() { "Looking for images" } else { &progress.phase };
+            let left = progress.seconds_left();
+            let strip = ProgressStrip { phase, done: progress.done, total: progress.total, unit: progress.unit, left, stopping: false };
+            if strip.show(ui).stop {
+                commands.push(Command::Data(DataCommand::CancelScan));
+            }
+        });
+        return;
+    }
+    if let Some((path, reason)) = &state.data.failure {
+        failure_ui(ui, path, reason);
+        ui.add_space(space::LARGE);
+    }
+    let State { data, shell, tour, .. } = state;
+    let Some(source) = &data.source else {
+        open_ui(ui, data, shell, tour.can_resume(), commands);
+        return;
+    };
+    summary_ui(ui, source);
+    ui.add_space(space::LARGE);
+    if ui.available_width() > WIDE {
+        ui.horizontal_top(|ui| {
+            let width = ui.available_width() - BUILDER - space::LARGE;
+            ui.vertical(|ui| {
+                ui.set_width(width);
+                charts_ui(ui, data, commands);
+            });
+            ui.add_space(space::LARGE - ui.spacing().item_spacing.x);
+            ui.vertical(|ui| {
+                ui.set_width(BUILDER);
+                builder::ui(ui, data, commands);
+            });
+        });
+    } else {
+        builder::ui(ui, data, commands);
+        ui.add_space(space::LARGE);
+        charts_ui(ui, data, commands);
+    }
+}
+
+fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title("Data"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if state.data.source.is_none() {
+                return;
+            }
+            let ready = state.data.source.as_ref().is_some_and(|source| source.problem().is_none());
+            let train = ui.add_enabled(ready, primary(ui, "Continue to training"));
+            if train.on_disabled_hover_text("The dataset cannot be built as asked").clicked() {
+                commands.push(Command::Go(Page::Train));
+            }
+            if ui.button(icon(ICON_CLOSE)).on_hover_text("Close this source").clicked() {
+                commands.push(Command::Data(DataCommand::Close));
+            }
+            if ui.button("Open file…").on_hover_text("An archive, a list of images, or a dataset manifest").clicked() {
+                commands.push(Command::Data(DataCommand::PickFile));
+            }
+            if ui.button("Open folder…").clicked() {
+                commands.push(Command::Data(DataCommand::PickFolder));
+            }
+        });
+    });
+}
+
+fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
+    let tokens = tokens(ui.visuals());
+    card(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.label(icon(ICON_ERROR).size(20.0).color(tokens.bad));
+            ui.label(theme::heading("This could not be opened"));
+        });
+        ui.label(RichText::new(reason).color(tokens.bad));
+        if !reason.contains(&path.display().to_string()) {
+            ui.label(RichText::new(path.display().to_string()).weak());
+        }
+        ui.label("A source is a folder with one subfolder for each class, a CSV list of paths and labels, a CIFAR archive, or a dataset manifest.");
+    });
+}
+
+fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.add_space(space::PAGE);
+        let text = "A folder with one subfolder for each class is all it takes. Drop it here, or open it with a button.";
+        empty_state(ui, ICON_PHOTO_LIBRARY, "Open your images", text, |ui| {
+            if ui.add(primary(ui, format!("{} Open folder…", ICON_FOLDER_OPEN.codepoint))).clicked() {
+                commands.push(Command::Data(DataCommand::PickFolder));
+            }
+            if ui.button(format!("{} Open archive or manifest…", ICON_ARCHIVE.codepoint)).clicked() {
+                commands.push(Command::Data(DataCommand::PickFile));
+            }
+            if ui.button(format!("{} Use the built-in sample", ICON_GRID_VIEW.codepoint)).clicked() {
+                commands.push(Command::Data(DataCommand::OpenSample));
+            }
+        });
+        ui.add_space(space::LARGE);
+        ui.vertical_centered(|ui| {
+            ui.set_max_width(620.0);
+            ui.horizontal(|ui| {
+                let label = ui.label("Path");
+                let width = ui.available_width() - 90.0;
+                let field = TextEdit::singleline(&mut data.path_text).hint_text("or type where the images are").desired_width(width);
+                let field = ui.add(field).labelled_by(label.id);
+                let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+                let given = !data.path_text.trim().is_empty();
+                if (ui.add_enabled(given, Button::new("Open")).clicked() || entered) && given {
+                    commands.push(Command::Data(DataCommand::Open(PathBuf::from(data.path_text.trim()))));
+                }
+            });
+        });
+        ui.add_space(space::PAGE);
+    });
+    ui.add_space(space::LARGE);
+    if !shell.preferences.recent.is_empty() {
+        card(ui, |ui| {
+            ui.horizontal(|ui| {
+                ui.label(theme::heading("Recent"));
+                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                    if ui.add(Button::new("Forget").frame_when_inactive(false)).on_hover_text("Empty this list").clicked() {
+                        commands.push(Command::Data(DataCommand::ForgetRecent));
+                    }
+                });
+            });
+            for path in &shell.preferences.recent {
+                let name = path.display().to_string();
+                if ui.add(Button::new(&name).frame_when_inactive(false).truncate()).clicked() {
+                    commands.push(Command::Data(DataCommand::Open(path.clone())));
+                }
+            }
+        });
+        ui.add_space(space::LARGE);
+    }
+    card(ui, |ui| {
+        ui.horizontal(|ui| {
+            let color = tokens(ui.visuals()).accent_text;
+            ui.label(icon(ICON_SCHOOL).size(26.0).color(color));
+            ui.add_space(space::SMALL);
+            ui.vertical(|ui| {
+                ui.label(theme::heading("New to this?"));
+                ui.label("The guided tour shows in a few minutes why rare classes are neglected and what helps, on digits that come with the program.");
+            });
+        });
+        ui.add_space(space::SMALL);
+        let text = if can_resume { "Resume the guided tour" } else { "Start the guided tour" };
+        if ui.button(text).clicked() {
+            commands.push(Command::Tour(TourCommand::Start));
+        }
+    });
+}
+
+fn summary_ui(ui: &mut Ui, source: &Source) {
+    card(ui, |ui| {
+        ui.add(Label::new(RichText::new(source_words(source)).weak()).truncate());
+        ui.add_space(space::SMALL);
+        let [train, validation, test] = source.view.totals();
+        let classes = source.view.classes.iter().filter(|class| class.included).count();
+        ui.horizontal_wrapped(|ui| {
+            ui.spacing_mut().item_spacing.x = space::PAGE + space::MEDIUM;
+            metric(ui, "Classes", &numbers::grouped(classes as u64), None);
+            metric(ui, "Training images", &numbers::grouped(train as u64), None);
+            metric(ui, "Validation images", &numbers::grouped(validation as u64), None);
+            metric(ui, "Test images", &numbers::grouped(test as u64), None);
+            let factor = source.view.imbalance_factor.map_or_else(|| "–".into(), numbers::value);
+            metric(ui, "Imbalance factor", &factor, None)
+                .on_hover_text("The largest class has so many times the training images of the smallest");
+        });
+        ui.add_space(space::SMALL);
+        group_chips(ui, &group_sizes(source));
+    });
+}
+
+fn source_words(source: &Source) -> String {
+    let what = match &source.origin {
+        Origin::Manifest { .. } => "dataset manifest".to_string(),
+        Origin::Catalog { report, .. } => {
+            let sizes = report.sizes.map(|sizes| match sizes.distinct {
+                1 => format!("{} × {} pixels", sizes.width.min, sizes.height.min),
+                _ => format!("{}–{} × {}–{} pixels", sizes.width.min, sizes.width.max, sizes.height.min, sizes.height.max),
+            });
+            format!("{} images, {}", numbers::grouped(report.samples as u64), sizes.unwrap_or_else(|| "none readable".into()))
+        }
+    };
+    let name = if source.is_sample { "The built-in sample".into() } else { source.path.display().to_string() };
+    format!("{name}: {what}")
+}
+
+fn group_sizes(source: &Source) -> GroupSizes {
+    use counterweight_core::eval::Group;
+    let number = |group| source.view.classes.iter().filter(|class| class.included && class.group == group).count();
+    GroupSizes { many: number(Group::Many), medium: number(Group::Medium), few: number(Group::Few) }
+}
+
+fn charts_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
+    distribution_ui(ui, data, commands);
+    ui.add_space(space::LARGE);
+    if let Some(Source { origin: Origin::Catalog { report, .. }, .. }) = &data.source {
+        let report = std::sync::Arc::clone(report);
+        if has_problems(&report) {
+            problems_ui(ui, data, &report, commands);
+            ui.add_space(space::LARGE);
+        }
+    }
+    table_ui(ui, data);
+    ui.add_space(space::LARGE);
+    samples_ui(ui, data, commands);
+}
+
+fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        let Some(source) = &data.source else { return };
+        ui.horizontal(|ui| {
+            let factor = source.view.imbalance_factor.map(|factor| format!(", imbalance factor {}", numbers::value(factor)));
+            ui.label(theme::heading(format!("Class distribution{}", factor.unwrap_or_default())));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.checkbox(&mut data.log_scale, "Log scale");
+                ui.checkbox(&mut data.by_name, "By name");
+            });
+        });
+        let builds = matches!(source.origin, Origin::Catalog { .. });
+        let bar = |class: &'_ crate::gui::state::ClassRow| (class.train, class.original, class.group, class.included);
+        let bars: Vec<ClassBar<'_>> = source
+            .view
+            .classes
+            .iter()
+            .map(|class| {
+                let (train, original, group, included) = bar(class);
+                let count = if included { train } else { original } as f64;
+                ClassBar { name: &class.name, count, ghost: builds.then_some(original as f64), group, dimmed: !included }
+            })
+            .collect();
+        let order = if data.by_name { BarOrder::ByName } else { BarOrder::ByCount };
+        let shown = ClassBars::new(&bars)
+            .log(data.log_scale)
+            .order(order)
+            .height(250.0)
+            .selected(data.selected)
+            .draggable(builds)
+            .unit("training images")
+            .ghost_name("in the source")
+            .show(ui);
+        if builds {
+            ui.label(
+                RichText::new("Outlines are what the source has. Drag the top of a bar to give a class another number.").small().weak(),
+            );
+        }
+        if let Some((class, count)) = shown.dragged
+            && let Origin::Catalog { builder, .. } = &source.origin
+            && let Some(class) = source.view.classes.get(class)
+        {
+            let options = Box::new(builder.with_count(&class.name, count.round().max(1.0) as usize));
+            commands.push(Command::Data(DataCommand::SetOptions { options, drag: Some("bar") }));
+        }
+        if shown.drag_stopped {
+            commands.push(Command::Data(DataCommand::Settle));
+        }
+        if let Some(class) = shown.clicked {
+            data.selected = Some(class);
+        }
+    });
+}
+
+fn table_ui(ui: &mut Ui, data: &mut DataState) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Classes"));
+        let Some(source) = &data.source else { return };
+        let columns = [
+            Column { title: "Class", numeric: false, width: 0.0 },
+            Column { title: "In the source", numeric: true, width: 110.0 },
+            Column { title: "Train", numeric: true, width: 80.0 },
+            Column { title: "Validation", numeric: true, width: 90.0 },
+            Column { title: "Test", numeric: true, width: 70.0 },
+            Column { title: "Group", numeric: false, width: 90.0 },
+        ];
+        let classes = &source.view.classes;
+        let value = |row: usize, column: usize| match column {
+            1 => classes[row].original,
+            2 => classes[row].train,
+            3 => classes[row].validation,
+            _ => classes[row].test,
+        };
+        let group = |row: usize| Some(classes[row].group);
+        data.table.selected = data.selected;
+        let table = DataTable::new("classes", &columns, classes.len(), source.view.revision)
+            .title("Classes")
+            .height(280.0)
+            .search("Search classes")
+            .group(&group);
+        let cell = |row: usize, column: usize| match column {
+            0 => Cow::Borrowed(classes[row].name.as_str()),
+            5 if !classes[row].included => Cow::Borrowed("left out"),
+            5 => Cow::Borrowed(classes[row].group.name()),
+            _ => Cow::Owned(numbers::grouped(value(row, column) as u64)),
+        };
+        let key = |row: usize, column: usize| match column {
+            0 => SortKey::Text(Cow::Borrowed(classes[row].name.as_str())),
+            5 => SortKey::Text(Cow::Borrowed(classes[row].group.name())),
+            _ => SortKey::Number(value(row, column) as f64),
+        };
+        if let Some(row) = table.show(ui, &mut data.table, cell, key).clicked {
+            data.selected = Some(row);
+        }
+    });
+}
+
+fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        let DataState { source, thumbnails, selected, .. } = data;
+        let Some(source) = source else { return };
+        let Some((class, samples)) = selected.and_then(|class| Some((source.view.classes.get(class)?, source.view.samples.get(class)?)))
+        else {
+            ui.label(theme::heading("Images"));
+            ui.label(RichText::new("Choose a class in the chart or the table to see its images.").weak());
+            return;
+        };
+        let number = samples.len();
+        ui.label(theme::heading(format!("Images of {}", class.name)));
+        ui.label(RichText::new(format!("{} in the source, of all splits", numbers::grouped(number as u64))).small().weak());
+        let step = PICTURE + space::MEDIUM;
+        let columns = (((ui.available_width() - 12.0 + space::MEDIUM) / step).floor() as usize).max(1);
+        let rows = number.div_ceil(columns);
+        ui.spacing_mut().item_spacing = Vec2::splat(space::MEDIUM);
+        let area = egui::ScrollArea::vertical().id_salt(("images", &class.name)).max_height(3.0 * step).auto_shrink([false, true]);
+        area.show_rows(ui, PICTURE, rows, |ui, range| {
+            for row in range {
+                ui.horizontal(|ui| {
+                    for &sample in samples.iter().skip(row * columns).take(columns) {
+                        let Some(location) = source.location(sample) else { continue };
+                        let picture = thumbnails.get(sample as usize, location);
+                        if picture_ui(ui, &picture, location).clicked()
+                            && let Location::File(path) = location
+                        {
+                            commands.push(Command::Data(DataCommand::ShowFile(source.root().join(path))));
+                        }
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// A small picture, or what there is to say in its place.
+pub fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Response {
+    let tokens = tokens(ui.visuals());
+    let (rect, response) = ui.allocate_exact_size(Vec2::splat(PICTURE), Sense::click());
+    let painter = ui.painter();
+    painter.rect_filled(rect, 6.0, tokens.sunken);
+    match picture {
+        Thumbnail::Loading => {}
+        Thumbnail::Ready(texture) => {
+            let size = texture.size_vec2();
+            let scale = (PICTURE / size.x).min(PICTURE / size.y);
+            let fitted = egui::Rect::from_center_size(rect.center(), size * scale);
+            egui::Image::new(texture).corner_radius(6.0).paint_at(ui, fitted);
+        }
+        Thumbnail::Broken(_) => {
+            let font = egui::FontId::new(24.0, ICON_BROKEN_IMAGE.font_family());
+            painter.text(rect.center(), egui::Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.bad);
+        }
+    }
+    if response.hovered() || response.has_focus() {
+        ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, tokens.accent), egui::StrokeKind::Inside);
+    }
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, location.to_text()));
+    response.on_hover_ui(|ui| {
+        ui.label(location.to_text());
+        match picture {
+            Thumbnail::Broken(reason) => drop(ui.label(RichText::new(reason.as_ref()).color(tokens.bad))),
+            _ => drop(ui.label(RichText::new("Click to show the file").small().weak())),
+        }
+    })
+}
+
+fn has_problems(report: &ScanReport) -> bool {
+    !report.problems.is_empty() || !report.duplicates.groups.is_empty()
+}
+
+fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands: &mut Vec<Command>) {
+    let tokens = tokens(ui.visuals());
+    card(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.label(icon(ICON_WARNING).size(20.0).color(tokens.warn));
+            ui.label(theme::heading("Problems"));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let text = if data.problems_open { "Hide" } else { "Show problems" };
+                if ui.button(text).clicked() {
+                    data.problems_open = !data.problems_open;
+                }
+            });
+        });
+        let found = &report.duplicates;
+        let count = |number: usize, one: &str, many: &str| {
+            (number > 0).then(|| format!("{} {}", numbers::grouped(number as u64), if number == 1 { one } else { many }))
+        };
+        let words = [
+            count(report.problems.len(), "file cannot be read and is left out", "files cannot be read and are left out"),
+            count(found.redundant, "image is a copy of another", "images are copies of others"),
+            count(found.across_splits, "image is in more than one split", "images are in more than one split"),
+            count(found.labels_differ, "image has more than one label", "images have more than one label"),
+        ];
+        ui.label(words.into_iter().flatten().collect::<Vec<_>>().join(" · "));
+        if !data.problems_open {
+            return;
+        }
+        let root = data.source.as_ref().map(|source| source.root().to_path_buf()).unwrap_or_default();
+        egui::ScrollArea::vertical().id_salt("problems").max_height(260.0).auto_shrink([false, true]).show(ui, |ui| {
+            for problem in report.problems.iter().take(LISTED) {
+                let show = |commands: &mut Vec<Command>| commands.push(Command::Data(DataCommand::ShowFile(PathBuf::from(&problem.path))));
+                problem_ui(ui, &problem.path, &problem.reason, tokens.bad, show, commands);
+            }
+            for group in found.groups.iter().take(LISTED) {
+                let what = match (group.labels_differ, group.across_splits) {
+                    (true, true) => format!("one image, in several splits, labelled {}", group.classes.join(" and ")),
+                    (true, false) => format!("one image, labelled {}", group.classes.join(" and ")),
+                    (false, true) => "one image in several splits: what is tested was learned".to_string(),
+                    (false, false) => "one image several times".to_string(),
+                };
+                let first = root.join(group.paths.first().map(String::as_str).unwrap_or_default());
+                let show = |commands: &mut Vec<Command>| commands.push(Command::Data(DataCommand::ShowFile(first)));
+                problem_ui(ui, &group.paths.join(", "), &what, tokens.warn, show, commands);
+            }
+            let more = report.problems.len().saturating_sub(LISTED) + found.groups.len().saturating_sub(LISTED);
+            if more > 0 {
+                ui.label(RichText::new(format!("and {} more", numbers::grouped(more as u64))).weak());
+            }
+        });
+    });
+}
+
+fn problem_ui(
+    ui: &mut Ui,
+    path: &str,
+    reason: &str,
+    color: egui::Color32,
+    show: impl FnOnce(&mut Vec<Command>),
+    commands: &mut Vec<Command>,
+) {
+    ui.horizontal(|ui| {
+        if ui.button("Show file").clicked() {
+            show(commands);
+        }
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = 0.0;
+            ui.add(Label::new(path).truncate());
+            ui.add(Label::new(RichText::new(reason).small().color(color)).truncate());
+        });
+    });
+}

@@ -1,0 +1,341 @@
+//! The training page: settings with what each is for, and the curves of the run that is trained or open.
+
+use counterweight_core::device::DeviceChoice;
+use counterweight_core::settings::{Backbone, Preset, Settings, info};
+use egui::{Align, ComboBox, Layout, RichText, TextEdit, Ui, Vec2};
+use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
+
+use super::dialogs::primary;
+use super::train_live;
+use crate::gui::command::{Command, DataCommand, TrainCommand};
+use crate::gui::state::{Devices, Page, State, TrainState};
+use crate::gui::theme::{self, card, space, tokens};
+use crate::gui::widgets::{SettingRow, empty_state, numbers, setting_row};
+
+/// From this width on cards stand side by side.
+const WIDE: f32 = 1000.0;
+
+const BASICS: [&str; 7] =
+    ["model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed"];
+const MORE: [&str; 12] = [
+    "stage1.schedule",
+    "stage1.warmup_epochs",
+    "stage1.milestones",
+    "stage1.momentum",
+    "stage1.label_smoothing",
+    "stage1.validate_every",
+    "model.stem",
+    "model.normalisation",
+    "evaluation.many_above",
+    "evaluation.few_below",
+    "evaluation.flip",
+    "balance.augmented_views",
+];
+const AUGMENTATION: [&str; 4] = ["augmentation.flip", "augmentation.pad_crop", "augmentation.resized_crop", "augmentation.color_jitter"];
+const MORE_AUGMENTATION: [&str; 6] = [
+    "augmentation.randaugment_ops",
+    "augmentation.randaugment_magnitude",
+    "augmentation.random_erasing",
+    "augmentation.cutout",
+    "augmentation.mixup",
+    "augmentation.cutmix",
+];
+
+/// Draws the page.
+pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    title_ui(ui, state, commands);
+    ui.add_space(space::LARGE);
+    if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
+        train_live::ui(ui, state, commands);
+        return;
+    }
+    if state.data.source.is_none() {
+        no_source_ui(ui, state, commands);
+        return;
+    }
+    if let Some(run) = state.run.as_ref().filter(|run| !run.is_trained()) {
+        card(ui, |ui| {
+            ui.label(theme::heading(format!("{} was interrupted", run.name())));
+            ui.label(format!(
+                "{} of {} epochs are done. It goes on where it was stopped.",
+                run.finished_epochs(),
+                run.settings.stage1.epochs
+            ));
+            if ui.button("Continue this run").clicked() {
+                commands.push(Command::Train(TrainCommand::Continue));
+            }
+        });
+        ui.add_space(space::LARGE);
+    }
+    if ui.available_width() > WIDE {
+        ui.horizontal_top(|ui| {
+            let width = (ui.available_width() - space::LARGE) / 2.0;
+            ui.spacing_mut().item_spacing.x = space::LARGE;
+            ui.vertical(|ui| {
+                ui.set_width(width);
+                settings_ui(ui, state);
+            });
+            ui.vertical(|ui| {
+                ui.set_width(width);
+                start_ui(ui, state, commands);
+                ui.add_space(space::LARGE);
+                augmentation_ui(ui, state);
+            });
+        });
+    } else {
+        start_ui(ui, state, commands);
+        ui.add_space(space::LARGE);
+        settings_ui(ui, state);
+        ui.add_space(space::LARGE);
+        augmentation_ui(ui, state);
+    }
+}
+
+fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        ui.label(theme::title("Train"));
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if state.train.is_running() {
+                return;
+            }
+            if let Some(run) = state.run.as_ref() {
+                if run.is_trained() && ui.add(primary(ui, "Continue to balancing")).clicked() {
+                    commands.push(Command::Go(Page::Balance));
+                }
+                let curves = format!("Curves of {}", run.name());
+                if ui.selectable_label(state.train.show_curves, curves).clicked() {
+                    state.train.show_curves = true;
+                }
+                if ui.selectable_label(!state.train.show_curves, "New run").clicked() {
+                    state.train.show_curves = false;
+                }
+            }
+        });
+    });
+}
+
+fn no_source_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.add_space(space::PAGE);
+        let text = "Training learns features from images. Open a folder of them on the Data page, or the built-in sample.";
+        empty_state(ui, ICON_MODEL_TRAINING, "Nothing to train on yet", text, |ui| {
+            if ui.add(primary(ui, "Open images")).clicked() {
+                commands.push(Command::Go(Page::Data));
+            }
+            if ui.button("Use the built-in sample").clicked() {
+                commands.push(Command::Data(DataCommand::OpenSample));
+            }
+            if state.run.as_ref().is_some_and(|run| !run.is_trained()) && ui.button("Continue the open run").clicked() {
+                commands.push(Command::Train(TrainCommand::Continue));
+            }
+        });
+        ui.add_space(space::PAGE);
+    });
+}
+
+fn preset_words(preset: Preset) -> (&'static str, &'static str) {
+    match preset {
+        Preset::Quick => ("Quick", "A small network for a few epochs: minutes on any computer."),
+        Preset::Paper => ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU."),
+        Preset::Strong => ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU."),
+    }
+}
+
+fn settings_ui(ui: &mut Ui, state: &mut State) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Settings"));
+        ui.add_space(space::SMALL);
+        let train = &mut state.train;
+        ui.horizontal(|ui| {
+            for preset in Preset::ALL {
+                let (name, text) = preset_words(preset);
+                if ui.selectable_label(train.settings.preset == preset, name).on_hover_text(text).clicked() {
+                    train.set_preset(preset);
+                }
+            }
+            let changed = Settings::preset(train.settings.preset) != train.settings;
+            if changed {
+                ui.label(RichText::new("changed").small().weak());
+            }
+        });
+        ui.label(RichText::new(preset_words(train.settings.preset).1).small().weak());
+        ui.add_space(space::MEDIUM);
+        for key in BASICS {
+            key_ui(ui, train, key);
+        }
+        device_ui(ui, train, &state.devices);
+        let text = if train.show_all { "Fewer settings" } else { "More settings" };
+        if ui.button(text).clicked() {
+            train.show_all = !train.show_all;
+        }
+        if train.show_all {
+            ui.add_space(space::MEDIUM);
+            for key in MORE {
+                key_ui(ui, train, key);
+            }
+        }
+    });
+}
+
+/// The values a setting can have, where it is one of a few.
+fn choices(key: &str) -> Option<Vec<&'static str>> {
+    match key {
+        "model.backbone" => Some(Backbone::ALL.map(Backbone::name).to_vec()),
+        "model.stem" => Some(vec!["auto", "small", "imagenet"]),
+        "model.normalisation" => Some(vec!["measured", "cifar", "imagenet"]),
+        "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
+        _ => None,
+    }
+}
+
+fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
+    let Some(info) = info(key) else { return };
+    let preset = Settings::preset(train.settings.preset);
+    let default_text = preset.text(key).unwrap_or_default();
+    let mut text = train.text(key);
+    let before = text.clone();
+    let changed = train.settings.text(key).is_some_and(|value| value != default_text) || train.error(key).is_some();
+    let error = train.error(key).map(str::to_string);
+    let row =
+        SettingRow { label: info.label, explanation: info.explanation, default_text: &default_text, changed, error: error.as_deref() };
+    let shown = setting_row(ui, row, |ui| {
+        if let Some(choices) = choices(key) {
+            ComboBox::from_id_salt(key).selected_text(&text).show_ui(ui, |ui| {
+                for choice in choices {
+                    ui.selectable_value(&mut text, choice.to_string(), choice);
+                }
+            });
+        } else if default_text == "true" || default_text == "false" {
+            let mut on = text == "true";
+            ui.checkbox(&mut on, "");
+            text = on.to_string();
+        } else {
+            ui.add(TextEdit::singleline(&mut text).desired_width(110.0));
+        }
+    });
+    if shown.reset {
+        train.reset(key);
+    } else if text != before {
+        train.set_text(key, text);
+    }
+    ui.add_space(space::SMALL);
+}
+
+fn device_ui(ui: &mut Ui, train: &mut TrainState, devices: &Devices) {
+    let error = devices.problem(train.device);
+    let explanation = match devices.automatic() {
+        Some(device) if train.device == DeviceChoice::Auto => {
+            format!("Automatic takes {}: a GPU where one can be used, else the CPU.", device.description)
+        }
+        _ if devices.is_looking() => "Looking for devices…".to_string(),
+        _ => "What computes. A GPU is many times faster; the CPU always works.".to_string(),
+    };
+    let row = SettingRow {
+        label: "Device",
+        explanation: &explanation,
+        default_text: "auto",
+        changed: train.device != DeviceChoice::Auto,
+        error: error.as_deref(),
+    };
+    let shown = setting_row(ui, row, |ui| {
+        ComboBox::from_id_salt("device").selected_text(train.device.to_string()).show_ui(ui, |ui| {
+            ui.selectable_value(&mut train.device, DeviceChoice::Auto, "auto");
+            for device in &devices.found {
+                let memory = device.memory_bytes.map(|bytes| format!(", {}", numbers::bytes(bytes))).unwrap_or_default();
+                let text = format!("{}: {}{memory}", device.name, device.description);
+                let Ok(choice) = device.name.parse::<DeviceChoice>() else { continue };
+                let entry = ui.add_enabled(device.usable, egui::Button::selectable(train.device == choice, text));
+                let entry = match &device.reason {
+                    Some(reason) => entry.on_disabled_hover_text(reason),
+                    None => entry,
+                };
+                if entry.clicked() {
+                    train.device = choice;
+                }
+            }
+        });
+    });
+    if shown.reset {
+        train.device = DeviceChoice::Auto;
+    }
+    ui.add_space(space::MEDIUM);
+}
+
+fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Start"));
+        if let Some(source) = &state.data.source {
+            let [training, validation, test] = source.view.totals().map(|count| numbers::grouped(count as u64));
+            let classes = source.view.classes.iter().filter(|class| class.included).count();
+            ui.label(format!("{classes} classes: {training} training, {validation} validation and {test} test images"));
+            if validation == "0" {
+                let color = tokens(ui.visuals()).warn;
+                ui.label(
+                    RichText::new("Without validation images the last epoch is taken, and balancers cannot be tuned.").small().color(color),
+                );
+            }
+        }
+        ui.horizontal(|ui| {
+            let label = ui.label("Run name");
+            let field = ui.add(TextEdit::singleline(&mut state.train.name).desired_width(220.0)).labelled_by(label.id);
+            if field.changed() {
+                state.train.named = true;
+            }
+        });
+        ui.label(RichText::new(format!("It is kept in {}", state.shell.runs_folder().display())).small().weak());
+        ui.add_space(space::SMALL);
+        let obstacle = state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names);
+        ui.horizontal(|ui| {
+            let button = primary(ui, format!("{} Train", ICON_PLAY_ARROW.codepoint)).min_size(Vec2::new(120.0, 36.0));
+            let start = ui.add_enabled(obstacle.is_none(), button);
+            start.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, obstacle.is_none(), "Train"));
+            if start.clicked() {
+                commands.push(Command::Train(TrainCommand::Start));
+            }
+            if ui.button("Load settings…").on_hover_text("Take the settings.toml of another run").clicked() {
+                commands.push(Command::Train(TrainCommand::PickSettings));
+            }
+        });
+        let tokens = tokens(ui.visuals());
+        if let Some(obstacle) = obstacle {
+            ui.label(RichText::new(obstacle).color(tokens.warn));
+        }
+        if let Some(reason) = &state.train.failure {
+            ui.label(RichText::new(format!("The last training failed: {reason}")).color(tokens.bad));
+        }
+    });
+}
+
+fn augmentation_ui(ui: &mut Ui, state: &mut State) {
+    card(ui, |ui| {
+        ui.label(theme::heading("Augmentation"));
+        ui.label(
+            RichText::new("Training images are changed a little every time they are seen, so that the network learns what matters.")
+                .small()
+                .weak(),
+        );
+        ui.add_space(space::SMALL);
+        let pictures = state.train.previews();
+        ui.horizontal_wrapped(|ui| {
+            ui.spacing_mut().item_spacing = Vec2::splat(space::MEDIUM);
+            for (index, picture) in pictures.iter().enumerate() {
+                let image = egui::Image::new(picture).fit_to_exact_size(Vec2::splat(64.0)).corner_radius(6.0);
+                ui.add(image.alt_text(format!("Augmented sample {}", index + 1)));
+            }
+            if pictures.is_empty() {
+                ui.add_space(64.0);
+            }
+        });
+        ui.add_space(space::MEDIUM);
+        for key in AUGMENTATION {
+            key_ui(ui, &mut state.train, key);
+        }
+        if state.train.show_all {
+            for key in MORE_AUGMENTATION {
+                key_ui(ui, &mut state.train, key);
+            }
+        } else {
+            ui.label(RichText::new("RandAugment, erasing, Cutout, mixup and CutMix are under More settings.").small().weak());
+        }
+    });
+}

@@ -1,0 +1,392 @@
+//! The confusion matrix: true classes from top to bottom, predicted ones from left to right.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use egui::{
+    Align2, Button, Color32, CursorIcon, IdSalt, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+};
+use egui_material_icons::icons;
+
+use super::super::theme::{self, Tokens, space};
+use super::chart::{self, Pen};
+use super::labels::{ClassLabel, by_count};
+use super::{numbers, raster};
+
+/// Cells of this size have the names of their classes at the axes.
+const NAMED: f32 = 14.0;
+/// Cells of this size have their percentage in them.
+const WRITTEN: f32 = 34.0;
+/// Room for names at both axes.
+const GUTTER: f32 = 96.0;
+/// How near one can get.
+const MOST_ZOOM: f32 = 64.0;
+
+/// The order of the classes at both axes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MatrixOrder {
+    /// As labels are numbered.
+    #[default]
+    ByLabel,
+    /// The class of most training samples first, so that groups lie together.
+    ByCount,
+}
+
+/// A confusion matrix that can be looked at from near.
+pub struct ConfusionMatrix<'a> {
+    id: IdSalt,
+    counts: &'a [Vec<u32>],
+    classes: &'a [ClassLabel<'a>],
+    order: MatrixOrder,
+    normalised: bool,
+    revision: u64,
+    size: f32,
+}
+
+/// What is under the pointer: true class and predicted class, as places in the slice of classes.
+pub struct ConfusionResponse {
+    /// Of the matrix.
+    pub response: Response,
+    /// The cell under the pointer.
+    pub hovered: Option<(usize, usize)>,
+    /// The cell that was clicked.
+    pub clicked: Option<(usize, usize)>,
+}
+
+/// The part of the matrix in sight.
+#[derive(Clone, Copy, PartialEq)]
+struct View {
+    zoom: f32,
+    /// The top left corner in sight, in shares of the whole.
+    corner: Pos2,
+}
+
+#[derive(Clone)]
+struct Drawn {
+    order: Arc<[usize]>,
+    /// Samples of every true class.
+    samples: Arc<[u64]>,
+}
+
+impl<'a> ConfusionMatrix<'a> {
+    /// The matrix of `counts`, indexed by the true class and then by the predicted one. It is drawn anew only when `revision` is another
+    /// than last time.
+    pub fn new(id: impl egui::AsIdSalt, counts: &'a [Vec<u32>], classes: &'a [ClassLabel<'a>], revision: u64) -> Self {
+        let id = IdSalt::new(id);
+        Self { id, counts, classes, order: MatrixOrder::ByLabel, normalised: true, revision, size: 440.0 }
+    }
+
+    /// The order of the classes.
+    pub fn order(mut self, order: MatrixOrder) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Whether cells show shares of their true class rather than counts.
+    pub fn normalised(mut self, normalised: bool) -> Self {
+        self.normalised = normalised;
+        self
+    }
+
+    /// Height and width of the cells and their names together, in points, at most.
+    pub fn size(mut self, size: f32) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Draws the matrix.
+    pub fn show(self, ui: &mut Ui) -> ConfusionResponse {
+        let classes = self.classes.len();
+        if classes == 0 || self.counts.len() != classes || self.counts.iter().any(|row| row.len() != classes) {
+            let response = chart::empty_hint(ui, self.size, "Confusion matrix", "No results yet");
+            return ConfusionResponse { response, hovered: None, clicked: None };
+        }
+        let id = ui.make_persistent_id(self.id);
+        let mut view = ui.data(|data| data.get_temp(id)).unwrap_or(View { zoom: 1.0, corner: Pos2::ZERO });
+        let before = view;
+        let side = (self.size.min(ui.available_width().max(200.0)) - GUTTER).max(80.0).round();
+        self.bar(ui, &mut view, side);
+
+        let (outer, _) = ui.allocate_exact_size(vec2(side + GUTTER, side + GUTTER), Sense::hover());
+        let plot = Rect::from_min_size(pos2((outer.left() + GUTTER).round(), outer.top().round()), vec2(side, side));
+        let sense = if view.zoom > 1.0 { Sense::click_and_drag() } else { Sense::click() };
+        let response = ui.interact(plot, id.with("cells"), sense);
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
+        navigate(ui, &response, plot, &mut view);
+        view.settle();
+        if view != before {
+            ui.data_mut(|data| data.insert_temp(id, view));
+        }
+        let cell_at = |at: Pos2| {
+            let whole = view.corner + (at - plot.min) / side / view.zoom;
+            let index = |share: f32| ((share * classes as f32) as usize).min(classes - 1);
+            (index(whole.y), index(whole.x))
+        };
+        let under = response.hover_pos().filter(|at| plot.contains(*at)).map(cell_at);
+        let (texture, drawn) = raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| self.draw(ui, largest));
+        if ui.is_rect_visible(outer) {
+            let pen = Pen::new(ui, outer);
+            let uv = Rect::from_min_size(view.corner, vec2(1.0, 1.0) / view.zoom);
+            pen.painter.image(texture.id(), plot, uv, Color32::WHITE);
+            self.paint_over(&pen, plot, view, &drawn, under);
+            pen.painter.rect_stroke(plot, 0.0, Stroke::new(1.0, pen.tokens.border), StrokeKind::Outside);
+        }
+        let hovered = under.map(|(row, column)| (drawn.order[row], drawn.order[column]));
+        if let Some((truth, predicted)) = hovered {
+            self.tip(ui, &response, &drawn, truth, predicted);
+        }
+        let clicked = hovered.filter(|_| response.clicked());
+        ConfusionResponse { response, hovered, clicked }
+    }
+
+    fn spoken(&self) -> String {
+        let total: u64 = self.counts.iter().flatten().map(|&count| u64::from(count)).sum();
+        let right: u64 = self.counts.iter().enumerate().map(|(i, row)| u64::from(row[i])).sum();
+        let share = numbers::percent((total > 0).then(|| right as f64 / total as f64));
+        format!("Confusion matrix, {} classes, {share} correct", self.classes.len())
+    }
+
+    /// What the axes are, what the colours are, and the buttons.
+    fn bar(&self, ui: &mut Ui, view: &mut View, side: f32) {
+        let tokens = theme::tokens(ui.visuals());
+        ui.allocate_ui_with_layout(vec2(side + GUTTER, 30.0), egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = space::SMALL;
+            let mut button = |enabled: bool, icon: egui_material_icons::MaterialIcon, name: &str| {
+                let button = Button::new(theme::icon(icon)).min_size(vec2(30.0, 30.0)).frame_when_inactive(false);
+                let response = ui.add_enabled(enabled, button).on_hover_text(name);
+                response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
+                response.clicked()
+            };
+            let middle = pos2(0.5, 0.5);
+            if button(*view != View::WHOLE, icons::ICON_FIT_SCREEN, "Show the whole matrix") {
+                *view = View::WHOLE;
+            }
+            if button(view.zoom < MOST_ZOOM, icons::ICON_ADD, "Zoom in") {
+                view.zoom_at(middle, 1.6);
+            }
+            if button(view.zoom > 1.0, icons::ICON_REMOVE, "Zoom out") {
+                view.zoom_at(middle, 1.0 / 1.6);
+            }
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                ui.spacing_mut().item_spacing.x = space::MEDIUM;
+                for (color, name) in [(tokens.accent, "correct"), (tokens.bad, "confused")] {
+                    let (rect, _) = ui.allocate_exact_size(vec2(36.0, 10.0), Sense::hover());
+                    let mut mesh = egui::Mesh::default();
+                    for (x, share) in [(rect.left(), 0.0), (rect.right(), 1.0)] {
+                        let color = shade(tokens, color, share);
+                        mesh.colored_vertex(pos2(x, rect.top()), color);
+                        mesh.colored_vertex(pos2(x, rect.bottom()), color);
+                    }
+                    mesh.add_triangle(0, 1, 2);
+                    mesh.add_triangle(1, 2, 3);
+                    ui.painter().add(egui::Shape::mesh(mesh));
+                    ui.add(egui::Label::new(egui::RichText::new(name).small().color(tokens.text_weak)).truncate());
+                }
+            });
+        });
+    }
+
+    fn key(&self, ui: &Ui) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.revision, self.order, self.normalised, ui.visuals().dark_mode, self.classes.len()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn draw(&self, ui: &Ui, largest: usize) -> (egui::ColorImage, Drawn) {
+        let tokens = theme::tokens(ui.visuals());
+        let order = match self.order {
+            MatrixOrder::ByLabel => (0..self.classes.len()).collect(),
+            MatrixOrder::ByCount => by_count(self.classes),
+        };
+        let samples: Vec<u64> = self.counts.iter().map(|row| row.iter().map(|&count| u64::from(count)).sum()).collect();
+        let most = self.counts.iter().flatten().copied().max().unwrap_or(1).max(1);
+        let image = raster::image(order.len(), order.len(), largest, |x, y| {
+            let (truth, predicted) = (order[y], order[x]);
+            let count = self.counts[truth][predicted] as f32;
+            let of = if self.normalised { samples[truth] as f32 } else { most as f32 };
+            let color = if truth == predicted { tokens.accent } else { tokens.bad };
+            shade(tokens, color, if of > 0.0 { count / of } else { 0.0 })
+        });
+        (image, Drawn { order: order.into(), samples: samples.into() })
+    }
+
+    /// Names, lines between cells, groups, percentages and the frame of the cell under the pointer.
+    fn paint_over(&self, pen: &Pen, plot: Rect, view: View, drawn: &Drawn, under: Option<(usize, usize)>) {
+        let classes = self.classes.len();
+        let cell = plot.width() * view.zoom / classes as f32;
+        let first = |share: f32| (share * classes as f32) as usize;
+        let last = |share: f32| (((share + 1.0 / view.zoom) * classes as f32).ceil() as usize).min(classes);
+        let (rows, columns) = (first(view.corner.y)..last(view.corner.y), first(view.corner.x)..last(view.corner.x));
+        let left = |column: usize| plot.left() + (column as f32 / classes as f32 - view.corner.x) * view.zoom * plot.width();
+        let top = |row: usize| plot.top() + (row as f32 / classes as f32 - view.corner.y) * view.zoom * plot.height();
+        let inside = pen.painter.with_clip_rect(plot);
+        if cell >= 10.0 {
+            let line = Stroke::new(1.0, pen.tokens.surface);
+            columns.clone().for_each(|column| _ = inside.vline(left(column), plot.y_range(), line));
+            rows.clone().for_each(|row| _ = inside.hline(plot.x_range(), top(row), line));
+        }
+        self.paint_groups(pen, plot, drawn, &left, &top);
+        if cell >= WRITTEN {
+            for (row, column) in rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column))) {
+                self.paint_number(&inside, pen, drawn, (row, column), pos2(left(column) + cell / 2.0, top(row) + cell / 2.0));
+            }
+        }
+        if let Some((row, column)) = under {
+            let frame = Rect::from_min_size(pos2(left(column), top(row)), vec2(cell, cell));
+            let lines = Stroke::new(1.0, pen.tokens.text.gamma_multiply(0.35));
+            inside.hline(plot.left()..=frame.left(), frame.center().y, lines);
+            inside.vline(frame.center().x, frame.bottom()..=plot.bottom(), lines);
+            inside.rect_stroke(frame.expand(1.0), 1.0, Stroke::new(2.0, pen.tokens.text), StrokeKind::Middle);
+        }
+        if cell < NAMED {
+            pen.label(pos2(plot.center().x, plot.bottom() + 14.0), Align2::CENTER_TOP, "predicted class");
+            self.upright(pen, "true class", pos2(plot.left() - 14.0, plot.center().y));
+            return;
+        }
+        let room = GUTTER - 14.0;
+        for row in rows {
+            let y = top(row) + cell / 2.0;
+            if plot.y_range().contains(y) {
+                let galley = pen.elided(self.classes[drawn.order[row]].name, room);
+                let at = pos2(plot.left() - 10.0 - galley.size().x, y - galley.size().y / 2.0);
+                pen.painter.galley(at, galley, pen.tokens.text_weak);
+            }
+        }
+        for column in columns {
+            let x = left(column) + cell / 2.0;
+            if plot.x_range().contains(x) {
+                let galley = pen.elided(self.classes[drawn.order[column]].name, room);
+                let size = galley.size();
+                // Read from below to above, ending at the matrix.
+                let at = pos2(x - size.y / 2.0, plot.bottom() + 10.0 + size.x);
+                pen.painter.add(egui::epaint::TextShape::new(at, galley, pen.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
+            }
+        }
+    }
+
+    /// Strips along both axes in the colours of the groups.
+    fn paint_groups(&self, pen: &Pen, plot: Rect, drawn: &Drawn, left: &dyn Fn(usize) -> f32, top: &dyn Fn(usize) -> f32) {
+        let order = &drawn.order;
+        let mut from = 0;
+        while from < order.len() {
+            let group = self.classes[order[from]].group;
+            let to = (from..order.len()).find(|&i| self.classes[order[i]].group != group).unwrap_or(order.len());
+            let color = pen.tokens.group(group);
+            let across = left(from).max(plot.left())..=left(to).min(plot.right());
+            let down = top(from).max(plot.top())..=top(to).min(plot.bottom());
+            if across.start() < across.end() {
+                pen.painter.rect_filled(Rect::from_x_y_ranges(across, plot.bottom() + 3.0..=plot.bottom() + 6.0), 0.0, color);
+            }
+            if down.start() < down.end() {
+                pen.painter.rect_filled(Rect::from_x_y_ranges(plot.left() - 6.0..=plot.left() - 3.0, down), 0.0, color);
+            }
+            from = to;
+        }
+    }
+
+    fn paint_number(&self, painter: &egui::Painter, pen: &Pen, drawn: &Drawn, (row, column): (usize, usize), at: Pos2) {
+        let (truth, predicted) = (drawn.order[row], drawn.order[column]);
+        let count = self.counts[truth][predicted];
+        if count == 0 {
+            return;
+        }
+        let share = f64::from(count) / drawn.samples[truth].max(1) as f64;
+        let text = if self.normalised { format!("{:.0}", 100.0 * share) } else { numbers::grouped(count.into()) };
+        // Past the middle of the ramp, the colour of text on the accent reads better.
+        let filled = if self.normalised { (share as f32).sqrt() > 0.6 } else { false };
+        let color = if filled { pen.tokens.on_accent } else { pen.tokens.text };
+        painter.text(at, Align2::CENTER_CENTER, text, pen.font.clone(), color);
+    }
+
+    fn upright(&self, pen: &Pen, text: &str, right_center: Pos2) {
+        let galley = pen.galley(text);
+        let size = galley.size();
+        let at = pos2(right_center.x - size.y, right_center.y + size.x / 2.0);
+        pen.painter.add(egui::epaint::TextShape::new(at, galley, pen.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
+    }
+
+    fn tip(&self, ui: &Ui, response: &Response, drawn: &Drawn, truth: usize, predicted: usize) {
+        let tokens = theme::tokens(ui.visuals());
+        let (count, samples) = (u64::from(self.counts[truth][predicted]), drawn.samples[truth]);
+        chart::tooltip(response, |ui| {
+            let color = if truth == predicted { tokens.accent } else { tokens.bad };
+            chart::tip_title(ui, Some(color), if truth == predicted { "correct" } else { "confused" });
+            let share = numbers::percent((samples > 0).then(|| count as f64 / samples as f64));
+            chart::tip_rows(
+                ui,
+                &[
+                    (Some(tokens.group(self.classes[truth].group)), "true", self.classes[truth].name.to_owned()),
+                    (Some(tokens.group(self.classes[predicted].group)), "predicted", self.classes[predicted].name.to_owned()),
+                    (None, "samples", format!("{} of {} ({share})", numbers::grouped(count), numbers::grouped(samples))),
+                ],
+            );
+        });
+    }
+}
+
+/// The colour of a share: its square root, so that a confusion of one in twenty is seen.
+fn shade(tokens: &Tokens, color: Color32, share: f32) -> Color32 {
+    tokens.sunken.lerp_to_gamma(color, share.clamp(0.0, 1.0).sqrt())
+}
+
+/// The wheel with Ctrl, pinching, and dragging.
+fn navigate(ui: &Ui, response: &Response, plot: Rect, view: &mut View) {
+    if let Some(at) = response.hover_pos() {
+        let zoom = ui.input(|input| input.zoom_delta());
+        if zoom != 1.0 {
+            let share = (at - plot.min) / plot.size();
+            view.zoom_at(share.to_pos2(), zoom);
+        }
+    }
+    if response.dragged() {
+        view.corner -= response.drag_delta() / plot.width() / view.zoom;
+        ui.ctx().set_cursor_icon(CursorIcon::Grabbing);
+    } else if response.hovered() && view.zoom > 1.0 {
+        ui.ctx().set_cursor_icon(CursorIcon::Grab);
+    }
+}
+
+impl View {
+    const WHOLE: View = View { zoom: 1.0, corner: Pos2::ZERO };
+
+    /// Zooms by `factor` such that what lies at `at`, in shares of the window, stays there.
+    fn zoom_at(&mut self, at: Pos2, factor: f32) {
+        let zoom = (self.zoom * factor).clamp(1.0, MOST_ZOOM);
+        self.corner += at.to_vec2() * (1.0 / self.zoom - 1.0 / zoom);
+        self.zoom = zoom;
+        self.settle();
+    }
+
+    /// Keeps the window inside of the matrix.
+    fn settle(&mut self) {
+        let most = 1.0 - 1.0 / self.zoom;
+        self.corner = pos2(self.corner.x.clamp(0.0, most), self.corner.y.clamp(0.0, most));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zooming_keeps_what_is_under_the_pointer_there() {
+        let mut view = View { zoom: 2.0, corner: pos2(0.3, 0.2) };
+        let at = pos2(0.25, 0.5);
+        let seen = |view: &View| view.corner + at.to_vec2() / view.zoom;
+        let before = seen(&view);
+        view.zoom_at(at, 1.5);
+        assert!(before.distance(seen(&view)) < 1e-5);
+        assert_eq!(view.zoom, 3.0);
+    }
+
+    #[test]
+    fn the_window_stays_inside_of_the_matrix() {
+        let mut view = View::WHOLE;
+        view.zoom_at(pos2(1.0, 1.0), 4.0);
+        assert_eq!(view.corner, pos2(0.75, 0.75));
+        view.zoom_at(pos2(0.0, 0.0), 0.01);
+        assert!(view == View::WHOLE);
+        view.zoom_at(pos2(0.5, 0.5), 1e9);
+        assert_eq!(view.zoom, MOST_ZOOM);
+    }
+}

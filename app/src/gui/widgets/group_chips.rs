@@ -1,0 +1,105 @@
+//! Short lines of numbers: groups, metrics, before and after.
+
+use counterweight_core::eval::{Group, GroupSizes};
+use egui::{Response, RichText, Role, Sense, TextStyle, Ui, WidgetInfo, vec2};
+use egui_material_icons::icons;
+
+use super::super::theme::{self, space};
+use super::{chart, numbers};
+
+/// The groups with their classes: `● many 35 · ● medium 35 · ● few 30`.
+pub fn group_chips(ui: &mut Ui, sizes: &GroupSizes) {
+    let tokens = theme::tokens(ui.visuals());
+    let counts = [sizes.many, sizes.medium, sizes.few];
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = space::SMALL;
+        for (i, (group, classes)) in Group::ALL.into_iter().zip(counts).enumerate() {
+            if i > 0 {
+                ui.label(RichText::new("·").color(tokens.text_weak));
+            }
+            group_dot(ui, group);
+            let text = RichText::new(group.name()).color(tokens.text_weak);
+            ui.label(text);
+            ui.label(numbers::grouped(classes as u64)).on_hover_text(if classes == 1 {
+                format!("1 class in the {group} group")
+            } else {
+                format!("{} classes in the {group} group", numbers::grouped(classes as u64))
+            });
+        }
+    });
+}
+
+/// A dot in the colour of a group.
+pub fn group_dot(ui: &mut Ui, group: Group) {
+    chart::dot(ui, theme::tokens(ui.visuals()).group(group));
+}
+
+/// A number that matters, under its name; `delta` is its change, in percentage points of one, where more is better.
+pub fn metric(ui: &mut Ui, label: &str, value: &str, delta: Option<f64>) -> Response {
+    let tokens = theme::tokens(ui.visuals());
+    let inner = ui.vertical(|ui| {
+        ui.spacing_mut().item_spacing.y = 2.0;
+        ui.label(RichText::new(label).text_style(TextStyle::Small).color(tokens.text_weak));
+        ui.horizontal(|ui| {
+            ui.spacing_mut().item_spacing.x = space::MEDIUM;
+            ui.label(RichText::new(value).text_style(theme::title_style()));
+            if let Some(delta) = delta {
+                change(ui, delta);
+            }
+        });
+    });
+    let response = inner.response.interact(Sense::hover());
+    let change = delta.map(|delta| format!(", {} points", numbers::points(delta))).unwrap_or_default();
+    response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{label}: {value}{change}")));
+    response
+}
+
+/// A change as a coloured arrow with its number, for those who see no colours as well.
+fn change(ui: &mut Ui, delta: f64) {
+    let tokens = theme::tokens(ui.visuals());
+    let (icon, color) = match delta {
+        delta if delta.abs() < 5e-4 => (icons::ICON_ARROW_FORWARD, tokens.text_weak),
+        delta if delta > 0.0 => (icons::ICON_ARROW_UPWARD, tokens.good),
+        _ => (icons::ICON_ARROW_DOWNWARD, tokens.bad),
+    };
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 2.0;
+        ui.label(theme::icon(icon).color(color));
+        ui.label(theme::strong(numbers::points(delta)).color(color));
+    });
+}
+
+/// Shares before and after, in one line: `few  13.9 % → 34.9 %  ↑ +21.0`.
+pub fn before_after(ui: &mut Ui, group: Option<Group>, label: &str, before: Option<f64>, after: Option<f64>) -> Response {
+    let tokens = theme::tokens(ui.visuals());
+    let inner = ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = space::MEDIUM;
+        match group {
+            Some(group) => group_dot(ui, group),
+            None => _ = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover()),
+        }
+        fixed(ui, 132.0, egui::Align::Min, RichText::new(label));
+        fixed(ui, 60.0, egui::Align::Max, RichText::new(numbers::percent(before)).color(tokens.text_weak));
+        ui.label(theme::icon(icons::ICON_ARROW_FORWARD).color(tokens.text_weak));
+        fixed(ui, 60.0, egui::Align::Max, theme::strong(numbers::percent(after)));
+        if let (Some(before), Some(after)) = (before, after) {
+            change(ui, after - before);
+        }
+    });
+    let spoken = || format!("{label}: {} before, {} after", numbers::percent(before), numbers::percent(after));
+    inner.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, spoken()));
+    inner.response
+}
+
+/// Text in a column of its own, so that rows line up.
+fn fixed(ui: &mut Ui, width: f32, align: egui::Align, text: RichText) {
+    let layout = match align {
+        egui::Align::Max => egui::Layout::right_to_left(egui::Align::Center),
+        _ => egui::Layout::left_to_right(egui::Align::Center),
+    };
+    let height = ui.text_style_height(&TextStyle::Body);
+    ui.allocate_ui_with_layout(vec2(width, height), layout, |ui| {
+        ui.set_min_width(width);
+        ui.add(egui::Label::new(text).truncate());
+    });
+}

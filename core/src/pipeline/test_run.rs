@@ -1,0 +1,30 @@
+//! A run small enough for tests to train one each.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::{TrainRequest, train};
+use crate::data::{self, BuildOptions, Profile, ScanOptions, unpack_sample};
+use crate::job::{Control, Job, Silent};
+use crate::run::Run;
+use crate::settings::{Preset, Settings};
+
+/// Two epochs on a long tail of the built-in sample, with validation and test, in `folder`.
+pub fn trained(folder: &Path) -> Run {
+    let control = Control::new();
+    let job = Job::new(&control, &Silent);
+    let sample = unpack_sample(folder).unwrap();
+    let catalog = data::scan(&sample, &ScanOptions::default(), job).unwrap();
+    let options = BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
+    let manifest = folder.join("digits.toml");
+    data::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
+    let mut settings = Settings::preset(Preset::Quick);
+    settings.stage1.epochs = 2;
+    settings.augmentation.pad_crop = 1;
+    settings.augmentation.flip = false;
+    let run = folder.join("run");
+    let request = TrainRequest { dataset: Some(&manifest), run: &run, settings: Some(settings), resume: false };
+    train(&request, &Device::flex(), "cpu", job).unwrap();
+    Run::open(&run).unwrap()
+}

@@ -1,0 +1,208 @@
+//! Trying balancers on features computed once, without changing the run.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+
+use super::balance::{NoBatches, training_features};
+use super::features::Features;
+use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains};
+use crate::data::Split;
+use crate::error::Result;
+use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::job::Job;
+use crate::run::Run;
+use crate::settings::{BalanceSettings, FeatureSource, Settings};
+use crate::train::classifier_of;
+
+/// Stage 1's classifier of a run with the features it is balanced and judged on. Nothing here is computed again when other balancers are
+/// tried, and test data is never looked at.
+#[derive(Clone, Debug)]
+pub struct Workbench {
+    /// Stage 1's classifier.
+    pub classifier: Classifier,
+    /// Features of the training split, followed by those of its augmented views.
+    pub train: FeatureSet,
+    /// Augmented views in [`Workbench::train`].
+    pub augmented_views: usize,
+    /// Features of the split that trials are judged on.
+    pub held_out: FeatureSet,
+    /// That split: validation, or train where the dataset has no validation split.
+    pub held_out_split: Split,
+    /// Training samples of each class, n_k.
+    pub train_counts: Vec<usize>,
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// Where the groups begin and end.
+    pub thresholds: GroupThresholds,
+    /// The run's seed, which the order of stage 2's samples follows from.
+    pub seed: u64,
+    /// Stage 1's classifier on [`Workbench::held_out`].
+    pub before: Evaluation,
+}
+
+/// One way of balancing, tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The settings as they were asked for.
+    pub settings: BalanceSettings,
+    /// The balancers and their parameters in words.
+    pub summary: String,
+    /// Class weight norms before, one a class.
+    pub norms_before: Vec<f32>,
+    /// Class weight norms after, one a class.
+    pub norms_after: Vec<f32>,
+    /// The MaxNorm radius and how many classes it touched, if MaxNorm was used.
+    pub radius: Option<RadiusReport>,
+    /// The balanced classifier on [`Workbench::held_out`].
+    pub evaluation: Evaluation,
+    /// What the person should know about the trial, one sentence each.
+    pub notes: Vec<String>,
+    /// Wall time in seconds.
+    pub seconds: f64,
+}
+
+impl Workbench {
+    /// Loads stage 1's classifier of `run` and the features of its training and validation split. They are computed on `device` unless the
+    /// run's folder holds them. `settings` say how many augmented views to add, whether to average flips, and where the groups begin.
+    ///
+    /// # Errors
+    /// An untrained run, unreadable images, [`crate::Error::Stopped`].
+    pub fn open(run: &Run, settings: &Settings, device: &Device, job: Job<'_>) -> Result<Self> {
+        let start = run.checkpoint(run.stage1_checkpoint())?;
+        let classifier = classifier_of(&start)?;
+        let held_out_split = match run.dataset().split(Split::Validation).is_empty() {
+            true => Split::Train,
+            false => Split::Validation,
+        };
+        let features = Features::new(run, &start, device);
+        let held_out = features.of(held_out_split, settings.evaluation.flip, job)?;
+        let augmented_views = settings.balance.augmented_views;
+        let train = training_features(&features, augmented_views, job)?;
+        let thresholds = GroupThresholds::from(&settings.evaluation);
+        let logits = classifier.logits(&held_out.features)?;
+        let before = eval::evaluate(&logits, &held_out.labels, &start.classes, &start.train_counts, thresholds)?;
+        Ok(Self {
+            classifier,
+            train,
+            augmented_views,
+            held_out,
+            held_out_split,
+            train_counts: start.train_counts,
+            classes: start.classes,
+            thresholds,
+            seed: start.seed,
+            before,
+        })
+    }
+
+    /// Balances stage 1's classifier and evaluates it on the held-out split, giving the classifier that [`super::balance`] would on cached
+    /// features. Where the settings ask for something else (features of the network, another number of augmented views) a note says what was
+    /// done instead. Settings for tuning are ignored. Post-hoc balancers take milliseconds.
+    ///
+    /// # Errors
+    /// A loss that diverges, settings that make no sense for this classifier, [`crate::Error::Stopped`].
+    pub fn try_out(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Trial> {
+        let started = Instant::now();
+        let mut instead = Vec::new();
+        if trains(settings) && settings.features == FeatureSource::Network {
+            instead.push("tried on features computed once; with features = network the result will differ a little".to_string());
+        } else if trains(settings) && settings.augmented_views != self.augmented_views {
+            instead.push(format!(
+                "tried on {} augmented views of the training images instead of {}",
+                self.augmented_views, settings.augmented_views
+            ));
+        }
+        // Scores after every epoch of stage 2 mean something only on samples it does not learn from.
+        let validation = (self.held_out_split == Split::Validation).then_some(&self.held_out);
+        let balance = |batches: &mut dyn FeatureBatches| {
+            balance::balance(&self.classifier, batches, &self.train_counts, validation, settings, self.thresholds, job)
+        };
+        let balanced = match trains(settings) {
+            true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?)?,
+            false => balance(&mut NoBatches)?,
+        };
+        let logits = balanced.classifier.logits(&self.held_out.features)?;
+        let evaluation = eval::evaluate(&logits, &self.held_out.labels, &self.classes, &self.train_counts, self.thresholds)?;
+        Ok(Trial {
+            settings: settings.clone(),
+            summary: describe(settings),
+            norms_before: balanced.norms_before,
+            norms_after: balanced.norms_after,
+            radius: balanced.radius,
+            evaluation,
+            notes: instead.into_iter().chain(balanced.notes).collect(),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::super::test_run::trained;
+    use super::super::{balance, evaluate};
+    use super::*;
+    use crate::job::{Control, Silent};
+    use crate::random::stream;
+    use crate::settings::{Balancer, Preset};
+
+    #[test]
+    fn a_trial_gives_what_balancing_gives() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = trained(folder.path());
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let device = Device::flex();
+        let mut settings = run.settings().clone();
+        settings.balance.epochs = 4;
+        settings.balance.augmented_views = 1;
+        let workbench = Workbench::open(&run, &settings, &device, job).unwrap();
+        assert_eq!(workbench.held_out_split, Split::Validation);
+        assert_eq!(workbench.train.len(), 2 * workbench.train_counts.iter().sum::<usize>());
+        let on_validation = |run: &Run, checkpoint: &str| {
+            evaluate(run, Some(checkpoint), Some(Split::Validation), &settings.evaluation, &device, job).unwrap().evaluation
+        };
+        assert_eq!(workbench.before, on_validation(&run, run.stage1_checkpoint()));
+
+        for balancers in [vec![Balancer::WeightDecay, Balancer::MaxNorm], vec![Balancer::Tau, Balancer::LogitAdjustment]] {
+            let mut settings = settings.clone();
+            settings.balance.balancers = balancers;
+            let trial = workbench.try_out(&settings.balance, job).unwrap();
+            let report = balance(&mut run, &settings, &device, job).unwrap();
+            assert_eq!(trial.norms_before, report.norms_before);
+            assert_eq!(trial.norms_after, report.norms_after);
+            assert_eq!(trial.radius, report.radius);
+            assert_eq!(trial.notes, report.notes);
+            assert_eq!(trial.evaluation, on_validation(&run, "balanced"));
+            assert_ne!(trial.norms_after, trial.norms_before);
+        }
+    }
+
+    #[test]
+    fn post_hoc_balancers_need_no_batches_and_notes_say_what_was_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = trained(folder.path());
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let mut workbench = Workbench::open(&run, run.settings(), &Device::flex(), job).unwrap();
+        let mut settings = run.settings().balance.clone();
+        settings.balancers = vec![Balancer::Stage2];
+        settings.epochs = 1;
+        settings.features = FeatureSource::Network;
+        let trial = workbench.try_out(&settings, job).unwrap();
+        assert!(trial.notes[0].contains("network"), "{:?}", trial.notes);
+
+        // Without a training sample batches cannot even be made.
+        workbench.train = FeatureSet { dim: workbench.train.dim, ..FeatureSet::default() };
+        assert!(workbench.try_out(&settings, job).is_err());
+        settings.balancers = vec![Balancer::L2];
+        let trial = workbench.try_out(&settings, job).unwrap();
+        assert!(trial.notes.is_empty(), "{:?}", trial.notes);
+        assert_eq!(trial.summary, "L2-normalisation");
+        assert!(trial.norms_after.iter().all(|norm| (norm - 1.0).abs() < 1e-5));
+        settings.balancers = vec![];
+        assert_eq!(workbench.try_out(&settings, job).unwrap().evaluation, workbench.before);
+    }
+}

@@ -1,0 +1,97 @@
+//! The table of class weight norms: `norms.csv`, one line an epoch, the only file of a run that is appended to.
+
+use std::path::Path;
+
+use super::{NORMS, Run};
+use crate::error::{Result, RunError};
+use crate::files::write_atomically;
+
+/// Class weight norms after one epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormsRecord {
+    /// 1 for learning features, 2 for balancing the classifier.
+    pub stage: u8,
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// ‖W_k‖₂, one a class in label order.
+    pub norms: Vec<f32>,
+}
+
+impl Run {
+    /// The class weight norms of every finished epoch, as logged; empty if there is no log. A line that was torn when the program was
+    /// killed is left out.
+    ///
+    /// # Errors
+    /// [`RunError::File`] if the log cannot be read.
+    pub fn norms_history(&self) -> Result<Vec<NormsRecord>> {
+        let parse = |line: &csv::ByteRecord| -> Option<NormsRecord> {
+            let (stage, epoch) = place(line)?;
+            let norms = line.iter().skip(2).map(|norm| std::str::from_utf8(norm).ok()?.parse::<f32>().ok()).collect::<Option<Vec<_>>>()?;
+            Some(NormsRecord { stage, epoch, norms })
+        };
+        Ok(whole_lines(&self.folder.join(NORMS), self.norms_header().len())?.iter().filter_map(parse).collect())
+    }
+
+    fn norms_header(&self) -> csv::StringRecord {
+        ["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)).collect()
+    }
+
+    pub(super) fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
+        let path = self.folder.join(NORMS);
+        let is_new = !path.exists();
+        let append = || -> Result<(), csv::Error> {
+            let mut csv = csv::Writer::from_writer(std::fs::File::options().create(true).append(true).open(&path)?);
+            if is_new {
+                csv.write_record(&self.norms_header())?;
+            }
+            csv.write_record([stage.to_string(), epoch.to_string()].into_iter().chain(norms.iter().map(f32::to_string)))?;
+            Ok(csv.flush()?)
+        };
+        Ok(append().map_err(|e| RunError::file(&path, e))?)
+    }
+
+    /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was being written, the header too.
+    pub(super) fn rewind_norms(&self, kept: impl Fn(u8, usize) -> bool) -> Result<()> {
+        let path = self.folder.join(NORMS);
+        if !path.exists() {
+            return Ok(());
+        }
+        let header = self.norms_header();
+        let mut lines = whole_lines(&path, header.len())?;
+        lines.retain(|line| place(line).is_some_and(|(stage, epoch)| kept(stage, epoch)));
+        write_atomically(&path, |out| {
+            let mut csv = csv::Writer::from_writer(out);
+            csv.write_record(&header).map_err(std::io::Error::other)?;
+            for line in &lines {
+                csv.write_byte_record(line).map_err(std::io::Error::other)?;
+            }
+            csv.flush()
+        })
+        .map_err(|e| RunError::file(&path, e))?;
+        Ok(())
+    }
+}
+
+/// Stage and epoch of a line; none of the header.
+fn place(line: &csv::ByteRecord) -> Option<(u8, usize)> {
+    let text = |index: usize| std::str::from_utf8(line.get(index)?).ok();
+    Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?))
+}
+
+/// The lines of the table at `path` that have `length` fields and an end; none if there is no table.
+fn whole_lines(path: &Path, length: usize) -> Result<Vec<csv::ByteRecord>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(RunError::file(path, error).into()),
+    };
+    // A line torn within its last number has all its fields, but no end.
+    let torn = bytes.last().is_some_and(|last| *last != b'\n');
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+    let mut lines = reader.byte_records().collect::<Result<Vec<_>, csv::Error>>().map_err(|e| RunError::file(path, e))?;
+    if torn {
+        lines.pop();
+    }
+    lines.retain(|line| line.len() == length);
+    Ok(lines)
+}

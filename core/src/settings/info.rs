@@ -1,0 +1,233 @@
+//! What each setting is called and what it does, for a person who has never trained a model.
+
+/// A setting in plain words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingInfo {
+    /// The key, dotted.
+    pub key: &'static str,
+    /// A short name.
+    pub label: &'static str,
+    /// What it does and which way to turn it, in one line.
+    pub explanation: &'static str,
+}
+
+const fn setting(key: &'static str, label: &'static str, explanation: &'static str) -> SettingInfo {
+    SettingInfo { key, label, explanation }
+}
+
+/// Every setting, in the order of the settings.
+pub const INFO: &[SettingInfo] = &[
+    setting("preset", "Preset", "The ready-made settings that these started from. Changing it afterwards changes nothing else."),
+    setting("seed", "Seed", "Number that everything random follows from. The same seed on the same device gives the same result."),
+    setting(
+        "model.backbone",
+        "Backbone",
+        "The network that turns an image into features. Larger ones can learn more, and need more time and memory.",
+    ),
+    setting(
+        "model.stem",
+        "Stem",
+        "The network's first layers. Small keeps the detail of small images; imagenet shrinks large ones quickly.",
+    ),
+    setting("model.input_size", "Input size", "Side in pixels that every image is brought to. Larger shows more detail and takes longer."),
+    setting(
+        "model.normalisation",
+        "Normalisation",
+        "How colours are brought to a common scale before the network sees them. Measured takes it from your own images.",
+    ),
+    setting("stage1.epochs", "Epochs", "How often training goes through all images. More learns better up to a point and takes longer."),
+    setting(
+        "stage1.batch_size",
+        "Batch size",
+        "Images the network looks at before each correction. Larger batches need more memory and fewer steps.",
+    ),
+    setting(
+        "stage1.learning_rate",
+        "Learning rate",
+        "Size of each correction. Too large and training breaks down, too small and it hardly moves.",
+    ),
+    setting(
+        "stage1.momentum",
+        "Momentum",
+        "How much of the last correction carries over into the next, which smooths the way. 0.9 is usual.",
+    ),
+    setting(
+        "stage1.weight_decay",
+        "Weight decay",
+        "Pulls all weights towards zero, which keeps frequent classes from dominating. Larger is stronger.",
+    ),
+    setting("stage1.schedule", "Schedule", "How the learning rate falls: smoothly (cosine), in steps at the milestones, or not at all."),
+    setting(
+        "stage1.warmup_epochs",
+        "Warm-up epochs",
+        "Epochs at the start during which the learning rate rises slowly, so that training begins gently.",
+    ),
+    setting("stage1.milestones", "Milestones", "Epochs after which the step schedule divides the learning rate by ten."),
+    setting(
+        "stage1.label_smoothing",
+        "Label smoothing",
+        "Share of doubt added to every label, so that the network is less sure of itself. 0 is off.",
+    ),
+    setting(
+        "stage1.validate_every",
+        "Validate every",
+        "Check on the validation images after every so many epochs. Rarer checks save time.",
+    ),
+    setting(
+        "augmentation.pad_crop",
+        "Pad and crop",
+        "Shifts each training image at random by up to this many pixels, so that position matters less. 0 is off.",
+    ),
+    setting(
+        "augmentation.resized_crop",
+        "Random crop",
+        "Trains on random parts of each image, enlarged, so that size and position matter less.",
+    ),
+    setting(
+        "augmentation.flip",
+        "Mirror",
+        "Shows half of the training images mirrored. Turn it off where left and right mean something, as in writing.",
+    ),
+    setting(
+        "augmentation.color_jitter",
+        "Colour jitter",
+        "Changes brightness, contrast and colours at random, so that lighting matters less. 0 is off.",
+    ),
+    setting(
+        "augmentation.randaugment_ops",
+        "RandAugment operations",
+        "Random distortions, one after another, for each training image. 0 is off.",
+    ),
+    setting("augmentation.randaugment_magnitude", "RandAugment strength", "How strong RandAugment's distortions are, from 0 to 30."),
+    setting(
+        "augmentation.random_erasing",
+        "Random erasing",
+        "Chance that a random rectangle of a training image is covered, so that no single part decides. 0 is off.",
+    ),
+    setting("augmentation.cutout", "Cutout", "Side in pixels of a square that is covered in every training image. 0 is off."),
+    setting("augmentation.mixup", "Mixup", "Blends pairs of training images and their labels. Larger blends more evenly; 0 is off."),
+    setting("augmentation.cutmix", "CutMix", "Pastes a part of one training image into another and mixes their labels. 0 is off."),
+    setting(
+        "balance.balancers",
+        "Balancers",
+        "What is done to the trained classifier so that rare classes get a fair chance. Several act together.",
+    ),
+    setting(
+        "balance.tau",
+        "τ",
+        "How far τ-normalisation evens out the classes' weights: 0 leaves them, 1 makes them equal, more favours rare classes.",
+    ),
+    setting(
+        "balance.max_norm_radius",
+        "MaxNorm radius",
+        "The longest that a class's weight may be. Auto takes it from the weights at the start and δ.",
+    ),
+    setting(
+        "balance.max_norm_delta",
+        "MaxNorm δ",
+        "Where the automatic radius lies between the shortest class weight (0) and the longest (1). Smaller is stricter.",
+    ),
+    setting(
+        "balance.logit_adjustment",
+        "Logit adjustment",
+        "How much frequent classes are held back by how frequent they are. 1 corrects for it fully, 0 not at all.",
+    ),
+    setting(
+        "balance.weight_decay",
+        "Weight decay of stage 2",
+        "Pulls the classifier's weights towards zero while it is balanced, which holds frequent classes back. Larger is stronger.",
+    ),
+    setting(
+        "balance.loss",
+        "Loss",
+        "How mistakes are counted in stage 2. All but plain cross-entropy count those on rare classes for more.",
+    ),
+    setting(
+        "balance.beta",
+        "β",
+        "How much more mistakes on rare classes count: 0 counts all the same, close to 1 counts by how rare a class is.",
+    ),
+    setting(
+        "balance.label_smoothing",
+        "Label smoothing of stage 2",
+        "Share of doubt added to every label while the classifier is balanced. 0 is off.",
+    ),
+    setting(
+        "balance.epochs",
+        "Epochs of stage 2",
+        "How often stage 2 goes through all training images. It is quick, since only the classifier learns.",
+    ),
+    setting("balance.batch_size", "Batch size of stage 2", "Images that the classifier looks at before each correction in stage 2."),
+    setting(
+        "balance.learning_rate",
+        "Learning rate of stage 2",
+        "Size of each correction in stage 2. Too large and it breaks down, too small and little changes.",
+    ),
+    setting(
+        "balance.momentum",
+        "Momentum of stage 2",
+        "How much of the last correction carries over into the next in stage 2. 0.9 is usual.",
+    ),
+    setting(
+        "balance.schedule",
+        "Schedule of stage 2",
+        "How the learning rate of stage 2 falls: smoothly (cosine) or not at all (constant).",
+    ),
+    setting(
+        "balance.features",
+        "Features",
+        "Cached computes what the network sees once, which is fast. Network computes it anew at every step, as the method's authors do.",
+    ),
+    setting(
+        "balance.tune_candidates",
+        "Candidates to try",
+        "Ways of balancing that are tried on the validation images before the best is taken. 0 takes the settings as they are.",
+    ),
+    setting(
+        "balance.augmented_views",
+        "Augmented views",
+        "Changed copies of the training images that stage 2 learns from as well. More can help rare classes and takes longer.",
+    ),
+    setting("evaluation.many_above", "Many above", "Classes with more training images than this count as having many."),
+    setting("evaluation.few_below", "Few below", "Classes with fewer training images than this count as having few."),
+    setting(
+        "evaluation.flip",
+        "Average with mirror image",
+        "Judges each image together with its mirror image. Slower, and often a little better.",
+    ),
+];
+
+/// What is known of the setting of that dotted key.
+///
+/// ```
+/// use counterweight_core::settings::info;
+/// assert_eq!(info("stage1.weight_decay").unwrap().label, "Weight decay");
+/// assert!(info("weight_decay").is_none());
+/// ```
+pub fn info(key: &str) -> Option<&'static SettingInfo> {
+    INFO.iter().find(|info| info.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn every_setting_is_explained_and_nothing_else() {
+        let mut known: Vec<&str> = INFO.iter().map(|info| info.key).collect();
+        known.sort_unstable();
+        let mut keys = Settings::keys();
+        keys.sort_unstable();
+        assert_eq!(known, keys);
+        let labels: HashSet<&str> = INFO.iter().map(|info| info.label).collect();
+        assert_eq!(labels.len(), INFO.len(), "two settings have one label");
+        for SettingInfo { key, label, explanation } in INFO {
+            assert!(label.len() <= 30 && !label.ends_with('.'), "{key}: {label}");
+            assert!(label.chars().next().is_some_and(|first| !first.is_ascii_lowercase()), "{key}: {label}");
+            assert!(explanation.ends_with('.') && explanation.len() <= 150 && !explanation.contains('\n'), "{key}: {explanation}");
+        }
+    }
+}

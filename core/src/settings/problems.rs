@@ -1,0 +1,133 @@
+//! Checking every value's range.
+
+use super::{Auto, FeatureSource, Normalisation, Schedule, Settings};
+use crate::error::{Result, SettingsError};
+
+/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
+const MOST_EPOCHS: usize = 1_000_000;
+const LARGEST_BATCH: usize = 65_536;
+
+/// A value outside its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingProblem {
+    /// The key, dotted.
+    pub key: &'static str,
+    /// What is allowed, as it would follow the key.
+    pub reason: String,
+}
+
+impl Settings {
+    /// Checks every value's range.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] for the first value outside its range.
+    pub fn validate(&self) -> Result<()> {
+        match self.problems().into_iter().next() {
+            Some(SettingProblem { key, reason }) => Err(SettingsError::Value { key: key.to_string(), reason }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Every value outside its range, in the order of the settings; none if they are valid.
+    ///
+    /// ```
+    /// use counterweight_core::settings::{Preset, Settings};
+    /// let mut settings = Settings::preset(Preset::Quick);
+    /// assert!(settings.problems().is_empty());
+    /// settings.stage1.epochs = 0;
+    /// settings.balance.beta = 1.0;
+    /// let keys: Vec<_> = settings.problems().iter().map(|problem| problem.key).collect();
+    /// assert_eq!(keys, ["stage1.epochs", "stage1.warmup_epochs", "balance.beta"]);
+    /// ```
+    pub fn problems(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, key: &'static str, reason: &str| {
+            if !holds {
+                problems.push(SettingProblem { key, reason: reason.to_string() });
+            }
+        };
+        let rate = |value: f64| value.is_finite() && value > 0.0;
+        let decay = |value: f64| value.is_finite() && value >= 0.0;
+        check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds");
+        if let Auto::Value(side) = self.model.input_size {
+            check((8..=512).contains(&side), "model.input_size", "must be auto or 8..=512");
+        }
+        if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
+            check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite");
+            check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0");
+        }
+        let s = &self.stage1;
+        check((1..=MOST_EPOCHS).contains(&s.epochs), "stage1.epochs", "must be at least 1 and at most a million");
+        check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples");
+        check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0");
+        check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
+        check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above");
+        check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1");
+        let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
+        check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule");
+        check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1");
+        check(s.warmup_epochs <= s.epochs, "stage1.warmup_epochs", "must be at most stage1.epochs");
+        let a = &self.augmentation;
+        check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64");
+        check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1");
+        check(a.randaugment_ops <= 8, "augmentation.randaugment_ops", "must be at most 8");
+        check((0.0..=30.0).contains(&a.randaugment_magnitude), "augmentation.randaugment_magnitude", "must be in 0..=30");
+        check((0.0..=1.0).contains(&a.random_erasing), "augmentation.random_erasing", "must be in 0..=1");
+        check(a.mixup.is_finite() && a.mixup >= 0.0, "augmentation.mixup", "must be 0 or above");
+        check(a.cutmix.is_finite() && a.cutmix >= 0.0, "augmentation.cutmix", "must be 0 or above");
+        let b = &self.balance;
+        check(b.tau.is_finite(), "balance.tau", "must be finite");
+        if let Auto::Value(radius) = b.max_norm_radius {
+            check(radius.is_finite() && radius > 0.0, "balance.max_norm_radius", "must be auto or above 0");
+        }
+        check((0.0..=1.0).contains(&b.max_norm_delta), "balance.max_norm_delta", "must be in 0..=1");
+        check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite");
+        check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above");
+        check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1");
+        check((0.0..1.0).contains(&b.label_smoothing), "balance.label_smoothing", "must be in 0..1");
+        check((1..=MOST_EPOCHS).contains(&b.epochs), "balance.epochs", "must be at least 1 and at most a million");
+        check((1..=LARGEST_BATCH).contains(&b.batch_size), "balance.batch_size", "must be in 1..=65536");
+        let alone = b.features == FeatureSource::Network && b.batch_size == 1;
+        check(!alone, "balance.batch_size", "must be at least 2 with features = network: batch norm needs two samples");
+        check(b.schedule != Schedule::Step, "balance.schedule", "must be cosine or constant: stage 2 has no milestones");
+        check(rate(b.learning_rate), "balance.learning_rate", "must be above 0");
+        check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1");
+        check(b.tune_candidates <= 100_000, "balance.tune_candidates", "must be at most 100000");
+        check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100");
+        let e = &self.evaluation;
+        check(e.few_below <= e.many_above.saturating_add(1), "evaluation.few_below", "must be at most evaluation.many_above + 1");
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Auto, FeatureSource, Preset, Settings};
+
+    #[test]
+    fn every_problem_is_listed_and_the_first_is_the_error() {
+        let mut settings = Settings::preset(Preset::Paper);
+        settings.model.input_size = Auto::Value(4);
+        settings.stage1.learning_rate = f64::NAN;
+        settings.augmentation.pad_crop = 65;
+        settings.balance.batch_size = 0;
+        settings.evaluation.few_below = 102;
+        let problems = settings.problems();
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key).collect();
+        assert_eq!(
+            keys,
+            ["model.input_size", "stage1.learning_rate", "augmentation.pad_crop", "balance.batch_size", "evaluation.few_below"]
+        );
+        let first = settings.validate().unwrap_err().to_string();
+        assert!(first.contains(problems[0].key) && first.contains(&problems[0].reason), "{first}");
+
+        let mut settings = Settings::preset(Preset::Paper);
+        settings.evaluation.many_above = usize::MAX;
+        settings.balance.batch_size = 1;
+        assert_eq!(settings.balance.features, FeatureSource::Network);
+        let problems = settings.problems();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].reason.contains("two samples"));
+        assert!(problems.iter().all(|problem| Settings::keys().iter().any(|key| key == problem.key)));
+    }
+}
