@@ -2,6 +2,7 @@
 
 pub mod fixtures;
 pub mod python;
+pub mod window;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -15,8 +15,8 @@ use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    ClassLabel, Column, DataTable, LineChart, NormBar, NormBars, ProgressStrip, Scatter, ScatterPoint, Series, SortKey, TableState,
-    before_after, empty_state, numbers,
+    ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, ProgressStrip, Scatter, ScatterPoint, Series, SortKey,
+    TableState, before_after, empty_state, numbers,
 };
 
 /// Width of the controls beside the charts.
@@ -292,8 +292,7 @@ fn comparison_ui(ui: &mut Ui, balance: &mut BalanceState, split: Split, commands
                     }
                     ui.label(if index == 0 { String::new() } else { verdict(&first, &trial.evaluation) });
                     if tried.kept {
-                        let remove =
-                            ui.add(Button::new(icon(ICON_CLOSE)).frame_when_inactive(false)).on_hover_text("Remove from the comparison");
+                        let remove = IconButton::new(ICON_CLOSE, "Remove from the comparison").icon_only().quiet().show(ui);
                         if remove.clicked() {
                             commands.push(Command::Balance(BalanceCommand::Remove(index)));
                         }
@@ -373,7 +372,7 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
         if !balance.test_shown {
             let text = "Test numbers are for the report, not for choosing: whoever picks the balancer that does best on test has no test any more.";
             ui.label(RichText::new(text).small().weak());
-            if ui.button(format!("{} Evaluate on test", ICON_VISIBILITY.codepoint)).clicked() {
+            if IconButton::new(ICON_VISIBILITY, "Evaluate on test").show(ui).clicked() {
                 commands.push(Command::Balance(BalanceCommand::RevealTest));
             }
             return;

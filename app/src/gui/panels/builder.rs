@@ -6,8 +6,8 @@ use egui_material_icons::icons::{ICON_REDO, ICON_UNDO};
 
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Builder, ClassRow, DataState, Origin};
-use crate::gui::theme::{self, card, icon, space, tokens};
-use crate::gui::widgets::numbers;
+use crate::gui::theme::{self, card, space, tokens};
+use crate::gui::widgets::{IconButton, numbers};
 
 /// The largest imbalance factor the slider reaches; more can be typed.
 const LARGEST_FACTOR: f64 = 1000.0;
@@ -27,14 +27,10 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.label(theme::heading("Build a dataset"));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                let redo = ui.add_enabled(builder.can_redo(), Button::new(icon(ICON_REDO)));
-                named(&redo, "Redo");
-                if redo.on_hover_text("Redo").clicked() {
+                if IconButton::new(ICON_REDO, "Redo").icon_only().enabled(builder.can_redo()).show(ui).clicked() {
                     commands.push(Command::Data(DataCommand::Redo));
                 }
-                let undo = ui.add_enabled(builder.can_undo(), Button::new(icon(ICON_UNDO)));
-                named(&undo, "Undo");
-                if undo.on_hover_text("Undo").clicked() {
+                if IconButton::new(ICON_UNDO, "Undo").icon_only().enabled(builder.can_undo()).show(ui).clicked() {
                     commands.push(Command::Data(DataCommand::Undo));
                 }
             });
@@ -74,11 +70,6 @@ impl Change {
         }
         self.settled |= response.drag_stopped();
     }
-}
-
-fn named(response: &egui::Response, name: &str) {
-    let enabled = response.enabled();
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, name));
 }
 
 /// A label on the left and what it names on the right.

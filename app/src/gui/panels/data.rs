@@ -17,7 +17,7 @@ use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    BarOrder, ClassBar, ClassBars, Column, DataTable, ProgressStrip, SortKey, empty_state, group_chips, metric, numbers,
+    BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, ProgressStrip, SortKey, empty_state, group_chips, metric, numbers,
 };
 
 /// Side of a small picture, in points.
@@ -89,7 +89,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             if train.on_disabled_hover_text("The dataset cannot be built as asked").clicked() {
                 commands.push(Command::Go(Page::Train));
             }
-            if ui.button(icon(ICON_CLOSE)).on_hover_text("Close this source").clicked() {
+            if IconButton::new(ICON_CLOSE, "Close this source").icon_only().show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::Close));
             }
             if ui.button("Open file…").on_hover_text("An archive, a list of images, or a dataset manifest").clicked() {
@@ -122,13 +122,13 @@ fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, c
         ui.add_space(space::PAGE);
         let text = "A folder with one subfolder for each class is all it takes. Drop it here, or open it with a button.";
         empty_state(ui, ICON_PHOTO_LIBRARY, "Open your images", text, |ui| {
-            if ui.add(primary(ui, format!("{} Open folder…", ICON_FOLDER_OPEN.codepoint))).clicked() {
+            if IconButton::new(ICON_FOLDER_OPEN, "Open folder…").primary().show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFolder));
             }
-            if ui.button(format!("{} Open archive or manifest…", ICON_ARCHIVE.codepoint)).clicked() {
+            if IconButton::new(ICON_ARCHIVE, "Open archive or manifest…").show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFile));
             }
-            if ui.button(format!("{} Use the built-in sample", ICON_GRID_VIEW.codepoint)).clicked() {
+            if IconButton::new(ICON_GRID_VIEW, "Use the built-in sample").show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::OpenSample));
             }
         });

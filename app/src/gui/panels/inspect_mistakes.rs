@@ -71,7 +71,7 @@ fn name(shown: &Inspection, class: usize) -> &str {
 fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, revision: u64) {
     let evaluation = &shown.evaluation.evaluation;
     let of_few = evaluation.per_class.iter().any(|class| class.group == Group::Few && class.samples > class.correct);
-    let id = Id::new("pairs of classes that samples are lost by");
+    let id = Id::unique("pairs of classes that samples are lost by");
     let known = ui.data(|data| data.get_temp::<(u64, Arc<[Lost]>)>(id)).filter(|(of, _)| *of == revision);
     let (_, lost) = known.unwrap_or_else(|| {
         let rows: Vec<bool> = evaluation.per_class.iter().map(|class| !of_few || class.group == Group::Few).collect();

@@ -8,7 +8,8 @@ use egui_material_icons::icons::{ICON_CLOSE, ICON_CONTENT_COPY};
 
 use crate::gui::command::{Command, WindowCommand};
 use crate::gui::state::{LogLine, State};
-use crate::gui::theme::{self, icon, tokens};
+use crate::gui::theme::{self, tokens};
+use crate::gui::widgets::IconButton;
 
 /// Draws the log.
 pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
@@ -18,10 +19,10 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.label(theme::heading("Log"));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if ui.button(icon(ICON_CLOSE)).on_hover_text("Hide the log").clicked() {
+                if IconButton::new(ICON_CLOSE, "Hide the log").icon_only().show(ui).clicked() {
                     commands.push(Command::Window(WindowCommand::ToggleLog));
                 }
-                if ui.button(icon(ICON_CONTENT_COPY)).on_hover_text("Copy the whole log").clicked() {
+                if IconButton::new(ICON_CONTENT_COPY, "Copy the whole log").icon_only().show(ui).clicked() {
                     ui.ctx().copy_text(state.shell.log.text());
                 }
             });

@@ -12,7 +12,8 @@ use egui_material_icons::icons::{
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
 use crate::gui::state::{Page, State, StepStatus, ThemeChoice};
-use crate::gui::theme::{self, icon, space, tokens};
+use crate::gui::theme::{self, space, tokens};
+use crate::gui::widgets::IconButton;
 
 const WIDTH: f32 = 208.0;
 
@@ -116,7 +117,7 @@ fn status_ui(ui: &mut Ui, center: egui::Pos2, status: StepStatus) {
 }
 
 fn menu_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    let button = ui.add(Button::new((icon(ICON_MENU), "Menu")).frame_when_inactive(false));
+    let button = IconButton::new(ICON_MENU, "Menu").quiet().show(ui);
     egui::Popup::menu(&button).close_behavior(PopupCloseBehavior::CloseOnClick).show(|ui| {
         ui.set_min_width(220.0);
         let mut entry = |ui: &mut Ui, text: &str, command: Command| {

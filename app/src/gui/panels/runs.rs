@@ -68,7 +68,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 
 /// Where the runs are. Returns whether results of the test split are shown.
 fn folder_ui(ui: &mut Ui, folder: &Path, has_test: bool, commands: &mut Vec<Command>) -> bool {
-    let id = Id::new("show test results");
+    let id = Id::unique("show test results");
     let mut shown = ui.data(|data| data.get_temp::<bool>(id)).unwrap_or(false);
     ui.horizontal_wrapped(|ui| {
         parts::weak(ui, format!("{} Runs are kept in", ICON_FOLDER_OPEN.codepoint));

@@ -215,7 +215,7 @@ fn settings_ui(ui: &mut Ui, shown: &[Shown]) {
         return;
     }
     let folders: Vec<PathBuf> = shown.iter().map(|shown| shown.run.folder.clone()).collect();
-    let id = Id::new("settings that differ between runs");
+    let id = Id::unique("settings that differ between runs");
     let known = ui.data(|data| data.get_temp::<(Vec<PathBuf>, Arc<[Difference]>)>(id)).filter(|(of, _)| *of == folders);
     let (_, rows) = known.unwrap_or_else(|| {
         let found: (Vec<PathBuf>, Arc<[Difference]>) = (folders, Arc::from(differences(shown)));

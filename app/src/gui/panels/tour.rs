@@ -7,6 +7,7 @@ use super::dialogs::primary;
 use crate::gui::command::{Command, TourCommand};
 use crate::gui::state::{State, TourStep};
 use crate::gui::theme::{self, icon, tokens};
+use crate::gui::widgets::IconButton;
 
 /// Draws the card.
 pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
@@ -19,7 +20,7 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             ui.label(theme::heading(step.title()));
             ui.label(RichText::new(format!("{} of {}", state.tour.number(), TourStep::ALL.len())).weak());
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if ui.button(icon(ICON_CLOSE)).on_hover_text("Leave the tour; it can be resumed from the menu").clicked() {
+                if IconButton::new(ICON_CLOSE, "Leave the tour").icon_only().quiet().show(ui).clicked() {
                     commands.push(Command::Tour(TourCommand::Leave));
                 }
             });

@@ -10,7 +10,7 @@ use super::train_live;
 use crate::gui::command::{Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, Page, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{SettingRow, empty_state, numbers, setting_row};
+use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
 
 /// From this width on cards stand side by side.
 const WIDE: f32 = 1000.0;
@@ -286,9 +286,8 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.add_space(space::SMALL);
         let obstacle = state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names);
         ui.horizontal(|ui| {
-            let button = primary(ui, format!("{} Train", ICON_PLAY_ARROW.codepoint)).min_size(Vec2::new(120.0, 36.0));
-            let start = ui.add_enabled(obstacle.is_none(), button);
-            start.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, obstacle.is_none(), "Train"));
+            let button = IconButton::new(ICON_PLAY_ARROW, "Train").primary().enabled(obstacle.is_none());
+            let start = button.min_size(Vec2::new(120.0, 36.0)).show(ui);
             if start.clicked() {
                 commands.push(Command::Train(TrainCommand::Start));
             }

@@ -9,7 +9,7 @@ use egui_material_icons::icons::{ICON_PAUSE, ICON_PLAY_ARROW};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{State, Training};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{ClassLabel, HeatMap, LineChart, ProgressStrip, Scatter, ScatterPoint, Series, metric, numbers};
+use crate::gui::widgets::{ClassLabel, HeatMap, IconButton, LineChart, ProgressStrip, Scatter, ScatterPoint, Series, metric, numbers};
 
 /// From this width on charts stand side by side.
 const WIDE: f32 = 900.0;
@@ -109,8 +109,7 @@ fn status_ui(ui: &mut Ui, state: &State, training: &Training, commands: &mut Vec
                 true => (ICON_PLAY_ARROW, "Resume", TrainCommand::Resume),
                 false => (ICON_PAUSE, "Pause", TrainCommand::Pause),
             };
-            let button = ui.add_enabled(!training.is_stopping(), egui::Button::new(format!("{} {label}", icon.codepoint)));
-            button.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, label));
+            let button = IconButton::new(icon, label).enabled(!training.is_stopping()).show(ui);
             if button.clicked() {
                 commands.push(Command::Train(command));
             }

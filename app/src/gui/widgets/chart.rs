@@ -1,9 +1,14 @@
 //! What the charts share: scales, axes, tooltips, legends and the hint that stands in for missing data.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use egui::epaint::TextShape;
 use egui::text::{LayoutJob, TextWrapping};
-use egui::{Align2, Color32, FontId, Galley, Painter, Pos2, Rangef, Rect, Response, Role, Sense, Shape, Stroke, TextStyle, Tooltip, Ui};
+use egui::{
+    Align2, Color32, CornerRadius, FontId, Galley, Painter, Pos2, Rangef, Rect, Response, Role, Sense, Shape, Stroke, TextStyle, Tooltip,
+    Ui,
+};
 use egui::{WidgetInfo, pos2, vec2};
 
 use super::super::theme::{self, Tokens, space};
@@ -42,6 +47,14 @@ impl Pen {
         let mut job = LayoutJob::simple_singleline(text.to_owned(), self.font.clone(), self.tokens.text_weak);
         job.wrap = TextWrapping::truncate_at_width(width);
         self.painter.layout_job(job)
+    }
+
+    /// Small text read from below to above that ends at `top_center`, cut off where it is longer than `longest`.
+    pub(super) fn upright(&self, top_center: Pos2, text: &str, longest: f32) {
+        let galley = self.elided(text, longest);
+        let size = galley.size();
+        let at = pos2(top_center.x - size.y / 2.0, top_center.y + size.x);
+        self.painter.add(TextShape::new(at, galley, self.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
     }
 
     /// A line of the grid, as quiet as possible.
@@ -162,8 +175,8 @@ impl Scale {
         let first = (self.low.log10() + 1e-9).floor() as i32;
         let last = (self.high.log10() + 1e-9).floor() as i32;
         let decades = (self.high / self.low).log10();
-        let multiples: &[f64] = if 3.0 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let every = (decades / most as f64).ceil().max(1.0) as i32;
+        let multiples: &[f64] = if 2.5 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let every = (decades / most as f64).round().max(1.0) as i32;
         (first..=last)
             .filter(|power| power.rem_euclid(every) == 0)
             .flat_map(|power| multiples.iter().map(move |m| m * 10f64.powi(power)))
@@ -207,7 +220,7 @@ impl ValueAxis {
 
 /// Ticks of a horizontal axis of numbers, below the plot, with the axis's name under the labels.
 pub(super) fn number_axis(pen: &Pen, plot: Rect, scale: &Scale, name: &str, whole: bool, vertical_lines: bool) {
-    let (mut values, mut step) = scale.ticks((plot.width() / 80.0) as usize);
+    let (mut values, mut step) = scale.ticks((plot.width() / 60.0) as usize);
     if whole && step > 0.0 && step < 1.0 {
         step = 1.0;
         values.retain(|value| value.fract().abs() < 1e-9);
@@ -219,7 +232,7 @@ pub(super) fn number_axis(pen: &Pen, plot: Rect, scale: &Scale, name: &str, whol
             pen.painter.vline(x, plot.y_range(), Stroke::new(1.0, pen.tokens.border.gamma_multiply(0.6)));
         }
         let label = pen.galley(numbers::tick(value, if step > 0.0 { step } else { value }));
-        let left = (x - label.size().x / 2.0).min(plot.right() - label.size().x);
+        let left = (x - label.size().x / 2.0).min(plot.right() + space::MEDIUM - label.size().x);
         if left >= free_from {
             free_from = left + label.size().x + space::MEDIUM;
             pen.painter.galley(pos2(left, plot.bottom() + 4.0), label, pen.tokens.text_weak);
@@ -233,6 +246,24 @@ pub(super) fn number_axis(pen: &Pen, plot: Rect, scale: &Scale, name: &str, whol
 pub(super) struct Slots {
     pub plot: Rect,
     pub count: usize,
+}
+
+/// Slots from this width have the names of their classes below them.
+const LEVEL_NAMES: f32 = 48.0;
+/// Slots from this width have names that are read from below to above.
+const UPRIGHT_NAMES: f32 = 15.0;
+/// Where those are cut off.
+const LONGEST_UPRIGHT: f32 = 72.0;
+
+/// Room below a plot about `width` wide for what [`Slots::names`] writes there.
+pub(super) fn names_height<'n>(pen: &Pen, width: f32, names: impl ExactSizeIterator<Item = &'n str>) -> f32 {
+    let slot = width / names.len().max(1) as f32;
+    if (UPRIGHT_NAMES..LEVEL_NAMES).contains(&slot) {
+        let longest = names.map(|name| pen.elided(name, LONGEST_UPRIGHT).size().x).fold(0.0, f32::max);
+        longest + 10.0
+    } else {
+        LINE + 4.0
+    }
 }
 
 impl Slots {
@@ -285,24 +316,26 @@ impl Slots {
         })
     }
 
-    /// The names of the classes where they fit, cut off where most of them does, or else their ranks; `name` gives the name in a slot.
+    /// The names of the classes where they fit, upright where they only fit so, or else their ranks; `name` gives the name in a slot.
     pub(super) fn names<'n>(&self, pen: &Pen, name: impl Fn(usize) -> &'n str, caption: &str) {
-        let room = self.width() - space::MEDIUM;
         let top = self.plot.bottom() + 4.0;
-        if self.width() >= 44.0 {
+        if self.width() >= LEVEL_NAMES {
             for slot in 0..self.count {
-                let galley = pen.elided(name(slot), room);
+                let galley = pen.elided(name(slot), self.width() - space::MEDIUM);
                 pen.painter.galley(pos2(self.center(slot) - galley.size().x / 2.0, top), galley, pen.tokens.text_weak);
             }
             return;
         }
-        let step = Scale::linear(0.0, self.count as f64, 0.0, 1.0).ticks((self.plot.width() / 70.0) as usize).1.max(1.0) as usize;
+        if self.width() >= UPRIGHT_NAMES {
+            for slot in 0..self.count {
+                pen.upright(pos2(self.center(slot), top + 2.0), name(slot), LONGEST_UPRIGHT);
+            }
+            return;
+        }
+        let step = Scale::linear(0.0, self.count as f64, 0.0, 1.0).ticks((self.plot.width() / 56.0) as usize).1.max(1.0) as usize;
         // The caption keeps the right end to itself.
         let caption = pen.label(pos2(self.plot.right(), top), Align2::RIGHT_TOP, caption);
         for rank in std::iter::once(1).chain((step..=self.count).step_by(step)) {
-            if rank == 1 && step == 1 && self.count > 1 && self.width() < 14.0 {
-                continue;
-            }
             let galley = pen.galley(numbers::grouped(rank as u64));
             let left = (self.center(rank - 1) - galley.size().x / 2.0).max(self.plot.left());
             if left + galley.size().x + space::MEDIUM <= caption.left() {
@@ -310,6 +343,12 @@ impl Slots {
             }
         }
     }
+}
+
+/// A bar is round at its top, where it is large enough for that to show.
+pub(super) fn top_corners(bar: Rect) -> CornerRadius {
+    let radius = if bar.width() >= 8.0 && bar.height() >= 4.0 { 3 } else { 0 };
+    CornerRadius { nw: radius, ne: radius, sw: 0, se: 0 }
 }
 
 /// Allocates a chart as wide as there is room.
@@ -333,6 +372,8 @@ pub(super) fn empty_hint(ui: &mut Ui, height: f32, name: &str, hint: &str) -> Re
 pub(super) fn tooltip(response: &Response, add_contents: impl FnOnce(&mut Ui)) {
     Tooltip::for_widget(response).at_pointer().gap(14.0).show(|ui| {
         ui.spacing_mut().item_spacing = vec2(space::MEDIUM, 2.0);
+        // Rows of text, not of buttons.
+        ui.spacing_mut().interact_size.y = LINE;
         add_contents(ui);
     });
 }
@@ -343,7 +384,7 @@ pub(super) fn tip_title(ui: &mut Ui, color: Option<Color32>, name: &str) {
         if let Some(color) = color {
             dot(ui, color);
         }
-        ui.label(theme::strong(name));
+        ui.label(theme::strong(shortened(name)));
     });
 }
 
@@ -357,10 +398,19 @@ pub(super) fn tip_rows(ui: &mut Ui, rows: &[(Option<Color32>, &str, String)]) {
                 }
                 ui.label(egui::RichText::new(*name).weak());
             });
-            ui.label(value);
+            ui.label(shortened(value));
             ui.end_row();
         }
     });
+}
+
+/// A name, or as much of it as a tooltip should have.
+fn shortened(name: &str) -> Cow<'_, str> {
+    const MOST: usize = 60;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
 }
 
 /// A small filled circle, on the line of the text beside it.

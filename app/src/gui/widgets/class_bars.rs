@@ -148,7 +148,8 @@ impl<'a> ClassBars<'a> {
         let drag: Option<Drag> = ui.data(|data| data.get_temp(response.id)).filter(|drag: &Drag| drag.order.len() == self.bars.len());
         let order = drag.as_ref().map_or_else(|| self.ordered(), |drag| drag.order.clone());
         let pen = Pen::new(ui, response.rect);
-        let axis = self.axis(&pen, response.rect, drag.as_ref().map(|drag| drag.high));
+        let below = chart::names_height(&pen, response.rect.width() - 40.0, self.bars.iter().map(|bar| bar.name));
+        let axis = self.axis(&pen, response.rect, below, drag.as_ref().map(|drag| drag.high));
         let slots = Slots { plot: axis.plot(response.rect), count: order.len() };
 
         let hovered = response.hover_pos().and_then(|at| slots.at(at.x)).map(|slot| order[slot]);
@@ -187,11 +188,11 @@ impl<'a> ClassBars<'a> {
         order
     }
 
-    fn axis(&self, pen: &Pen, rect: Rect, frozen: Option<f64>) -> ValueAxis {
+    fn axis(&self, pen: &Pen, rect: Rect, below: f32, frozen: Option<f64>) -> ValueAxis {
         let most =
             self.bars.iter().map(|bar| bar.count.max(bar.ghost.unwrap_or(0.0))).filter(|count| count.is_finite()).fold(1.0, f64::max);
         let high = frozen.unwrap_or(if self.log { most * 1.2 } else { most * 1.04 });
-        let (bottom, top) = (rect.bottom() - LINE - 4.0, rect.top() + LINE + 4.0);
+        let (bottom, top) = (rect.bottom() - below, rect.top() + LINE + 4.0);
         // A class of one sample still shows on a logarithmic scale that begins below one.
         let scale = if self.log { Scale::log(0.5, high, bottom, top) } else { Scale::linear(0.0, high, bottom, top) };
         ValueAxis::new(pen, scale, |value, step| numbers::tick(value, step.max(1.0)))
@@ -205,8 +206,9 @@ impl<'a> ClassBars<'a> {
             && let Some(from) = ui.input(|input| input.pointer.press_origin())
             && let Some(slot) = slots.at(from.x)
         {
-            drag = Some(Drag { class: order[slot], order: order.to_vec(), high: axis.scale.high() });
-            ui.data_mut(|data| data.insert_temp(id, drag.clone()));
+            let started = Drag { class: order[slot], order: order.to_vec(), high: axis.scale.high() };
+            ui.data_mut(|data| data.insert_temp(id, started.clone()));
+            drag = Some(started);
         }
         if let Some(drag) = drag {
             if (response.dragged() || response.drag_stopped())
@@ -276,8 +278,8 @@ impl<'a> ClassBars<'a> {
             self.paint_bars(pen, axis, slots, order, active)
         }
         if let Some(slot) = self.selected.and_then(|class| order.iter().position(|&other| other == class)) {
-            let band = slots.band(slot);
-            pen.painter.hline(band.x_range(), slots.plot.bottom() + 2.0, Stroke::new(3.0, tokens.accent));
+            let (center, half) = (slots.center(slot), (slots.width() / 2.0).max(3.0));
+            pen.painter.hline(center - half..=center + half, slots.plot.bottom() + 2.0, Stroke::new(3.0, tokens.accent));
         }
         pen.painter.hline(slots.plot.x_range(), slots.plot.bottom(), Stroke::new(1.0, tokens.before));
         let caption = match self.order {
@@ -295,14 +297,12 @@ impl<'a> ClassBars<'a> {
         for (slot, &class) in order.iter().enumerate() {
             let bar = &self.bars[class];
             let rect = slots.bar(slot, 1.0, axis.scale.place(bar.count), bottom);
-            let radius = if rect.width() >= 8.0 && rect.height() >= 4.0 { 3 } else { 0 };
-            let radius = CornerRadius { nw: radius, ne: radius, sw: 0, se: 0 };
             if let Some(ghost) = bar.ghost.filter(|ghost| *ghost > bar.count || bar.dimmed) {
                 let behind = slots.bar(slot, 1.0, axis.scale.place(ghost), bottom);
-                pen.painter.rect_stroke(behind, radius, Stroke::new(1.0, pen.tokens.before), StrokeKind::Inside);
+                pen.painter.rect_stroke(behind, chart::top_corners(behind), Stroke::new(1.0, pen.tokens.before), StrokeKind::Inside);
             }
             if bar.count > 0.0 {
-                pen.painter.rect_filled(rect, radius, self.color(bar, pen.tokens));
+                pen.painter.rect_filled(rect, chart::top_corners(rect), self.color(bar, pen.tokens));
             }
             // Where a class grew, the outline lies inside of its bar.
             if let Some(ghost) = bar.ghost.filter(|ghost| *ghost < bar.count) {

@@ -16,7 +16,7 @@ use super::{numbers, raster};
 /// Cells of this size have the names of their classes at the axes.
 const NAMED: f32 = 14.0;
 /// Cells of this size have their percentage in them.
-const WRITTEN: f32 = 34.0;
+const WRITTEN: f32 = 26.0;
 /// Room for names at both axes.
 const GUTTER: f32 = 96.0;
 /// How near one can get.
@@ -109,7 +109,7 @@ impl<'a> ConfusionMatrix<'a> {
 
         let (outer, _) = ui.allocate_exact_size(vec2(side + GUTTER, side + GUTTER), Sense::hover());
         let plot = Rect::from_min_size(pos2((outer.left() + GUTTER).round(), outer.top().round()), vec2(side, side));
-        let sense = if view.zoom > 1.0 { Sense::click_and_drag() } else { Sense::click() };
+        let sense = if view.zoom > 1.0 { Sense::CLICK | Sense::DRAG } else { Sense::CLICK };
         let response = ui.interact(plot, id.with("cells"), sense);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
         navigate(ui, &response, plot, &mut view);
@@ -228,19 +228,21 @@ impl<'a> ConfusionMatrix<'a> {
         self.paint_groups(pen, plot, drawn, &left, &top);
         if cell >= WRITTEN {
             for (row, column) in rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column))) {
-                self.paint_number(&inside, pen, drawn, (row, column), pos2(left(column) + cell / 2.0, top(row) + cell / 2.0));
+                let cell = Rect::from_min_size(pos2(left(column), top(row)), vec2(cell, cell));
+                self.paint_number(&inside, pen, drawn, (row, column), cell);
             }
         }
         if let Some((row, column)) = under {
             let frame = Rect::from_min_size(pos2(left(column), top(row)), vec2(cell, cell));
-            let lines = Stroke::new(1.0, pen.tokens.text.gamma_multiply(0.35));
+            let lines = Stroke::new(1.0, pen.tokens.text.gamma_multiply(0.2));
             inside.hline(plot.left()..=frame.left(), frame.center().y, lines);
             inside.vline(frame.center().x, frame.bottom()..=plot.bottom(), lines);
             inside.rect_stroke(frame.expand(1.0), 1.0, Stroke::new(2.0, pen.tokens.text), StrokeKind::Middle);
         }
         if cell < NAMED {
             pen.label(pos2(plot.center().x, plot.bottom() + 14.0), Align2::CENTER_TOP, "predicted class");
-            self.upright(pen, "true class", pos2(plot.left() - 14.0, plot.center().y));
+            let half = pen.galley("true class").size().x / 2.0;
+            pen.upright(pos2(plot.left() - 22.0, plot.center().y - half), "true class", plot.height());
             return;
         }
         let room = GUTTER - 14.0;
@@ -255,11 +257,7 @@ impl<'a> ConfusionMatrix<'a> {
         for column in columns {
             let x = left(column) + cell / 2.0;
             if plot.x_range().contains(x) {
-                let galley = pen.elided(self.classes[drawn.order[column]].name, room);
-                let size = galley.size();
-                // Read from below to above, ending at the matrix.
-                let at = pos2(x - size.y / 2.0, plot.bottom() + 10.0 + size.x);
-                pen.painter.add(egui::epaint::TextShape::new(at, galley, pen.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
+                pen.upright(pos2(x, plot.bottom() + 10.0), self.classes[drawn.order[column]].name, room);
             }
         }
     }
@@ -284,7 +282,7 @@ impl<'a> ConfusionMatrix<'a> {
         }
     }
 
-    fn paint_number(&self, painter: &egui::Painter, pen: &Pen, drawn: &Drawn, (row, column): (usize, usize), at: Pos2) {
+    fn paint_number(&self, painter: &egui::Painter, pen: &Pen, drawn: &Drawn, (row, column): (usize, usize), cell: Rect) {
         let (truth, predicted) = (drawn.order[row], drawn.order[column]);
         let count = self.counts[truth][predicted];
         if count == 0 {
@@ -295,14 +293,10 @@ impl<'a> ConfusionMatrix<'a> {
         // Past the middle of the ramp, the colour of text on the accent reads better.
         let filled = if self.normalised { (share as f32).sqrt() > 0.6 } else { false };
         let color = if filled { pen.tokens.on_accent } else { pen.tokens.text };
-        painter.text(at, Align2::CENTER_CENTER, text, pen.font.clone(), color);
-    }
-
-    fn upright(&self, pen: &Pen, text: &str, right_center: Pos2) {
-        let galley = pen.galley(text);
-        let size = galley.size();
-        let at = pos2(right_center.x - size.y, right_center.y + size.x / 2.0);
-        pen.painter.add(egui::epaint::TextShape::new(at, galley, pen.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
+        let galley = painter.layout_no_wrap(text, pen.font.clone(), color);
+        if galley.size().x + 2.0 <= cell.width() {
+            painter.galley(cell.center() - galley.size() / 2.0, galley, color);
+        }
     }
 
     fn tip(&self, ui: &Ui, response: &Response, drawn: &Drawn, truth: usize, predicted: usize) {
@@ -310,16 +304,11 @@ impl<'a> ConfusionMatrix<'a> {
         let (count, samples) = (u64::from(self.counts[truth][predicted]), drawn.samples[truth]);
         chart::tooltip(response, |ui| {
             let color = if truth == predicted { tokens.accent } else { tokens.bad };
-            chart::tip_title(ui, Some(color), if truth == predicted { "correct" } else { "confused" });
             let share = numbers::percent((samples > 0).then(|| count as f64 / samples as f64));
-            chart::tip_rows(
-                ui,
-                &[
-                    (Some(tokens.group(self.classes[truth].group)), "true", self.classes[truth].name.to_owned()),
-                    (Some(tokens.group(self.classes[predicted].group)), "predicted", self.classes[predicted].name.to_owned()),
-                    (None, "samples", format!("{} of {} ({share})", numbers::grouped(count), numbers::grouped(samples))),
-                ],
-            );
+            chart::tip_title(ui, Some(color), &format!("{} of {} ({share})", numbers::grouped(count), numbers::grouped(samples)));
+            let name = |class: usize| (Some(tokens.group(self.classes[class].group)), self.classes[class].name.to_owned());
+            let ((true_color, truth), (predicted_color, predicted)) = (name(truth), name(predicted));
+            chart::tip_rows(ui, &[(true_color, "true", truth), (predicted_color, "predicted", predicted)]);
         });
     }
 }

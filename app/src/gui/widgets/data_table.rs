@@ -228,6 +228,7 @@ impl<'a> DataTable<'a> {
         let inner = ui.scope(|ui| {
             ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
             ui.visuals_mut().widgets.hovered.bg_fill = tokens.sunken;
+            ui.visuals_mut().widgets.noninteractive.bg_stroke.color = tokens.border.gamma_multiply(0.6);
             if least <= room {
                 self.table(ui, state, order, cell, scroll_to, &mut result);
             } else {
@@ -365,15 +366,17 @@ fn heading(ui: &mut Ui, state: &mut TableState, place: usize, column: &Column) {
     let sorted = state.sort.filter(|(sorted, _)| *sorted == place).map(|(_, descending)| descending);
     response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), sorted.is_some(), format!("Sort by {}", column.title)));
     let color = if sorted.is_some() || response.hovered() || response.has_focus() { tokens.text } else { tokens.text_weak };
-    let font = FontId::new(TextStyle::Small.resolve(ui.style()).size, theme::semibold());
-    let mut job = LayoutJob::simple_singleline(String::new(), font.clone(), color);
-    let arrow = sorted.map(|descending| if descending { icons::ICON_ARROW_DOWNWARD } else { icons::ICON_ARROW_UPWARD }.codepoint);
-    let format = TextFormat { font_id: font, color, valign: Align::Center, ..TextFormat::default() };
+    let size = TextStyle::Small.resolve(ui.style()).size;
+    let format = |family| TextFormat { font_id: FontId::new(size, family), color, valign: Align::Center, ..TextFormat::default() };
+    let arrow = sorted.map(|descending| if descending { icons::ICON_ARROW_DOWNWARD } else { icons::ICON_ARROW_UPWARD });
+    let mut job = LayoutJob::default();
     // The arrow stands on the side away from the numbers, so that titles line up with them.
-    match (arrow, column.numeric) {
-        (Some(arrow), true) => job.append(&format!("{arrow} {}", column.title), 0.0, format),
-        (Some(arrow), false) => job.append(&format!("{} {arrow}", column.title), 0.0, format),
-        (None, _) => job.append(column.title, 0.0, format),
+    if let Some(arrow) = arrow.filter(|_| column.numeric) {
+        job.append(arrow.codepoint, 0.0, format(arrow.font_family()));
+    }
+    job.append(column.title, if job.is_empty() { 0.0 } else { space::SMALL }, format(theme::semibold()));
+    if let Some(arrow) = arrow.filter(|_| !column.numeric) {
+        job.append(arrow.codepoint, space::SMALL, format(arrow.font_family()));
     }
     job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 2.0 * space::MEDIUM);
     let galley = ui.painter().layout_job(job);
@@ -394,10 +397,14 @@ fn tabular(ui: &Ui, text: &str) -> LayoutJob {
     ui.fonts_mut(|fonts| {
         let zero = fonts.glyph_width(&font_id, '0');
         let mut buffer = [0; 4];
+        let mut spare_before = 0.0;
         for character in text.chars() {
             let spare = if character.is_ascii_digit() { (zero - fonts.glyph_width(&font_id, character)).max(0.0) } else { 0.0 };
+            // The space is added before a character, so half of what a digit lacks goes to the character after it.
+            let extra_letter_spacing = (spare_before + spare) / 2.0;
+            spare_before = spare;
             let color = egui::Color32::PLACEHOLDER;
-            let format = TextFormat { font_id: font_id.clone(), extra_letter_spacing: spare, color, ..TextFormat::default() };
+            let format = TextFormat { font_id: font_id.clone(), extra_letter_spacing, color, ..TextFormat::default() };
             job.append(character.encode_utf8(&mut buffer), 0.0, format);
         }
     });

@@ -1,10 +1,10 @@
 //! Short lines of numbers: groups, metrics, before and after.
 
 use counterweight_core::eval::{Group, GroupSizes};
-use egui::{Response, RichText, Role, Sense, TextStyle, Ui, WidgetInfo, vec2};
-use egui_material_icons::icons;
+use egui::{Color32, Response, RichText, Role, Sense, TextStyle, TextWrapMode, Ui, WidgetInfo, WidgetText, pos2, vec2};
+use egui_material_icons::{MaterialIcon, icons};
 
-use super::super::theme::{self, space};
+use super::super::theme::{self, Tokens, space};
 use super::{chart, numbers};
 
 /// The groups with their classes: `● many 35 · ● medium 35 · ● few 30`.
@@ -34,34 +34,50 @@ pub fn group_dot(ui: &mut Ui, group: Group) {
     chart::dot(ui, theme::tokens(ui.visuals()).group(group));
 }
 
-/// A number that matters, under its name; `delta` is its change, in percentage points of one, where more is better.
+/// A number that matters, under its name; `delta` is its change as a share of one, where more is better.
 pub fn metric(ui: &mut Ui, label: &str, value: &str, delta: Option<f64>) -> Response {
     let tokens = theme::tokens(ui.visuals());
-    let inner = ui.vertical(|ui| {
-        ui.spacing_mut().item_spacing.y = 2.0;
-        ui.label(RichText::new(label).text_style(TextStyle::Small).color(tokens.text_weak));
-        ui.horizontal(|ui| {
-            ui.spacing_mut().item_spacing.x = space::MEDIUM;
-            ui.label(RichText::new(value).text_style(theme::title_style()));
-            if let Some(delta) = delta {
-                change(ui, delta);
-            }
-        });
+    let galley = |text: RichText, color: Color32, ui: &Ui| {
+        WidgetText::from(text.color(color)).into_galley(ui, Some(TextWrapMode::Extend), f32::INFINITY, TextStyle::Body)
+    };
+    let name = galley(RichText::new(label).text_style(TextStyle::Small), tokens.text_weak, ui);
+    let value_text = galley(RichText::new(value).text_style(theme::title_style()), tokens.text, ui);
+    let change = delta.map(|delta| {
+        let (icon, color) = direction(tokens, delta);
+        [galley(theme::icon(icon), color, ui), galley(theme::strong(numbers::points(delta)), color, ui)]
     });
-    let response = inner.response.interact(Sense::hover());
-    let change = delta.map(|delta| format!(", {} points", numbers::points(delta))).unwrap_or_default();
-    response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{label}: {value}{change}")));
+    // One widget of a known size, so that tiles wrap as words do.
+    let change_width = change.as_ref().map_or(0.0, |[icon, text]| space::MEDIUM + icon.size().x + 2.0 + text.size().x);
+    let width = name.size().x.max(value_text.size().x + change_width);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, name.size().y + 2.0 + value_text.size().y), Sense::hover());
+    let spoken = delta.map(|delta| format!(", {} points", numbers::points(delta))).unwrap_or_default();
+    response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{label}: {value}{spoken}")));
+    let painter = ui.painter();
+    let top = rect.top() + name.size().y + 2.0;
+    let middle = top + value_text.size().y / 2.0;
+    let mut x = rect.left() + value_text.size().x + space::MEDIUM;
+    painter.galley(rect.left_top(), name, tokens.text_weak);
+    painter.galley(pos2(rect.left(), top), value_text, tokens.text);
+    for galley in change.into_iter().flatten() {
+        let size = galley.size();
+        painter.galley(pos2(x, middle - size.y / 2.0), galley, tokens.text);
+        x += size.x + 2.0;
+    }
     response
+}
+
+/// The arrow and the colour of a change.
+fn direction(tokens: &Tokens, delta: f64) -> (MaterialIcon, Color32) {
+    match delta {
+        delta if delta.abs() < 5e-4 => (icons::ICON_ARROW_FORWARD, tokens.text_weak),
+        delta if delta > 0.0 => (icons::ICON_ARROW_UPWARD, tokens.good),
+        _ => (icons::ICON_ARROW_DOWNWARD, tokens.bad),
+    }
 }
 
 /// A change as a coloured arrow with its number, for those who see no colours as well.
 fn change(ui: &mut Ui, delta: f64) {
-    let tokens = theme::tokens(ui.visuals());
-    let (icon, color) = match delta {
-        delta if delta.abs() < 5e-4 => (icons::ICON_ARROW_FORWARD, tokens.text_weak),
-        delta if delta > 0.0 => (icons::ICON_ARROW_UPWARD, tokens.good),
-        _ => (icons::ICON_ARROW_DOWNWARD, tokens.bad),
-    };
+    let (icon, color) = direction(theme::tokens(ui.visuals()), delta);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         ui.label(theme::icon(icon).color(color));
@@ -72,8 +88,10 @@ fn change(ui: &mut Ui, delta: f64) {
 /// Shares before and after, in one line: `few  13.9 % → 34.9 %  ↑ +21.0`.
 pub fn before_after(ui: &mut Ui, group: Option<Group>, label: &str, before: Option<f64>, after: Option<f64>) -> Response {
     let tokens = theme::tokens(ui.visuals());
-    let inner = ui.horizontal(|ui| {
+    let size = vec2(ui.available_width(), theme::ROW_HEIGHT);
+    let inner = ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Center), |ui| {
         ui.spacing_mut().item_spacing.x = space::MEDIUM;
+        ui.spacing_mut().interact_size.y = theme::ROW_HEIGHT;
         match group {
             Some(group) => group_dot(ui, group),
             None => _ = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover()),

@@ -34,7 +34,7 @@ struct Drawn {
 impl<'a> HeatMap<'a> {
     /// A map of `values`, shape [epochs, classes]. It is drawn anew only when `revision` is another than last time.
     pub fn new(id: impl egui::AsIdSalt, classes: &'a [ClassLabel<'a>], epochs: &'a [u64], values: &'a [f32], revision: u64) -> Self {
-        Self { id: IdSalt::new(id), classes, epochs, values, revision, title: "norm ‖W‖₂", height: 260.0 }
+        Self { id: IdSalt::new(id), classes, epochs, values, revision, title: "class weight norm", height: 260.0 }
     }
 
     /// What the values are.
@@ -64,15 +64,16 @@ impl<'a> HeatMap<'a> {
         if !ui.is_rect_visible(response.rect) {
             return response;
         }
-        let (texture, drawn) = raster::cached(ui.ctx(), response.id.with(self.id), self.revision, |largest| self.draw(rows, largest));
+        let (texture, drawn) = raster::cached(ui.ctx(), ui.make_persistent_id(self.id), self.revision, |largest| self.draw(rows, largest));
         let pen = Pen::new(ui, response.rect);
         let epochs = &self.epochs[..rows];
         let gutter = pen.galley(numbers::grouped(epochs[rows - 1])).size().x.max(pen.galley("epoch").size().x) + space::MEDIUM;
         let legend = BAR_WIDTH + space::LARGE + pen.galley(numbers::value(drawn.high.into())).size().x.max(44.0);
         let outer = response.rect;
+        let below = chart::names_height(&pen, outer.width() - gutter - legend, self.classes.iter().map(|class| class.name));
         let plot = Rect::from_min_max(
             pos2((outer.left() + gutter).round(), outer.top() + LINE + 4.0),
-            pos2((outer.right() - legend).max(outer.left() + gutter + 10.0).round(), outer.bottom() - LINE - 4.0),
+            pos2((outer.right() - legend).max(outer.left() + gutter + 10.0).round(), outer.bottom() - below),
         );
         let slots = Slots { plot, count: drawn.order.len() };
         let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));

@@ -193,7 +193,7 @@ impl<'a> LineChart<'a> {
     }
 
     fn y_axis(&self, pen: &Pen, rect: Rect, (low, high): (f64, f64)) -> ValueAxis {
-        let (bottom, top) = (rect.bottom() - 2.0 * LINE - 4.0, rect.top() + LINE + 4.0);
+        let (bottom, top) = (rect.bottom() - 2.0 * LINE - 4.0, rect.top() + LINE + 8.0);
         let scale = if self.log {
             let margin = (high / low).powf(0.05).max(1.1);
             Scale::log(low / margin, high * margin, bottom, top)

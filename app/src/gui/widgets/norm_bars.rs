@@ -1,7 +1,7 @@
 //! Class weight norms, before and after balancing.
 
 use counterweight_core::eval::Group;
-use egui::{Align2, Color32, CornerRadius, Mesh, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2};
+use egui::{Align2, Color32, Mesh, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2};
 
 use super::super::theme::{self, Tokens, space};
 use super::chart::{self, LINE, Mark, Pen, Scale, Slots, ValueAxis};
@@ -65,13 +65,14 @@ impl<'a> NormBars<'a> {
             let response = chart::empty_hint(ui, self.height, "Class weight norms", "No norms yet");
             return NormBarsResponse { response, hovered: None, clicked: None };
         }
-        let response = chart::allocate(ui, self.height, Sense::click());
+        let response = chart::allocate(ui, self.height, Sense::CLICK);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
         let mut order: Vec<usize> = (0..self.classes.len()).collect();
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes[class].count));
 
         let pen = Pen::new(ui, response.rect);
-        let (bottom, top) = (response.rect.bottom() - LINE - 4.0, response.rect.top() + LINE + 4.0);
+        let below = chart::names_height(&pen, response.rect.width() - 40.0, self.classes.iter().map(|class| class.name));
+        let (bottom, top) = (response.rect.bottom() - below, response.rect.top() + LINE + 4.0);
         let norms = self.classes.iter().flat_map(|class| [Some(class.before), class.after]).chain([self.radius]).flatten();
         let high = norms.filter(|norm| norm.is_finite()).fold(0.0, f32::max);
         let high = if high > 0.0 { f64::from(high) * 1.06 } else { 1.0 };
@@ -107,7 +108,7 @@ impl<'a> NormBars<'a> {
 
     fn paint(&self, pen: &Pen, axis: &ValueAxis, slots: &Slots, order: &[usize], hovered: Option<usize>, rect: Rect) {
         let tokens = pen.tokens;
-        pen.label(rect.left_top(), Align2::LEFT_TOP, "norm ‖W‖₂");
+        pen.label(rect.left_top(), Align2::LEFT_TOP, "class weight norm");
         if self.compares() {
             let colors = Group::ALL.map(|group| tokens.group(group));
             let before = if slots.dense() { Mark::Line(tokens.before) } else { Mark::Fill(tokens.before) };
@@ -138,8 +139,7 @@ impl<'a> NormBars<'a> {
             let group = pen.tokens.group(class.group);
             let paint = |norm: f32, share: f32, color: Color32| {
                 let rect = slots.bar(slot, share, axis.scale.place(norm.into()), bottom);
-                let radius = if rect.width() >= 8.0 && rect.height() >= 4.0 { 3 } else { 0 };
-                pen.painter.rect_filled(rect, CornerRadius { nw: radius, ne: radius, sw: 0, se: 0 }, color);
+                pen.painter.rect_filled(rect, chart::top_corners(rect), color);
             };
             if !compares {
                 paint(class.before, 1.0, group);

@@ -79,7 +79,7 @@ pub fn bytes(size: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// A value for a table or a tooltip with four significant digits, or scientific where that is shorter.
+/// A value with up to four significant digits, or scientific where that is shorter.
 pub fn value(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() {
@@ -90,7 +90,8 @@ pub fn value(number: f64) -> String {
         format!("{number:.2e}")
     } else {
         let decimals = (3 - size.log10().floor() as i32).clamp(0, 7) as usize;
-        format!("{number:.decimals$}")
+        let text = format!("{number:.decimals$}");
+        if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
     }
 }
 
@@ -103,7 +104,11 @@ pub fn tick(value: f64, step: f64) -> String {
     if size < 1e-3 {
         return format!("{value:.0e}");
     }
-    let decimals = |unit: f64| (-(step / unit).log10() - 1e-9).ceil().clamp(0.0, 6.0) as usize;
+    // As many decimals as make the step a whole number.
+    let decimals = |unit: f64| {
+        let scaled = |decimals: usize| step / unit * 10f64.powi(decimals as i32);
+        (0..6).find(|&decimals| (scaled(decimals) - scaled(decimals).round()).abs() < 1e-6 * scaled(decimals)).unwrap_or(6)
+    };
     let sign = if value < 0.0 { "−" } else { "" };
     match size {
         size if size >= 1e6 => format!("{sign}{:.*}M", decimals(1e6), size / 1e6),
@@ -146,6 +151,7 @@ mod tests {
     #[test]
     fn values_keep_four_digits() {
         assert_eq!([0.0, 1.23456, 123.456, 0.00123456].map(value), ["0", "1.235", "123.5", "0.001235"]);
+        assert_eq!([0.72, 5.0, 1200.0].map(value), ["0.72", "5", "1200"]);
         assert_eq!(value(1.5e-7), "1.50e-7");
     }
 

@@ -1,6 +1,6 @@
 //! How far a job is.
 
-use egui::{Label, Layout, ProgressBar, Response, RichText, Role, TextStyle, Ui, WidgetInfo, vec2};
+use egui::{Button, Label, Layout, ProgressBar, Response, RichText, Role, TextStyle, Ui, WidgetInfo, vec2};
 use egui_material_icons::icons;
 
 use super::super::theme::{self, space};
@@ -40,8 +40,8 @@ impl ProgressStrip<'_> {
         let width = ui.available_width();
         let inner = ui.allocate_ui_with_layout(vec2(width, height), Layout::right_to_left(egui::Align::Center), |ui| {
             ui.set_min_width(width);
-            let text = if self.stopping { "Stopping…".to_string() } else { format!("{} Stop", icons::ICON_STOP.codepoint) };
-            stop = ui.add_enabled(!self.stopping, egui::Button::new(text)).clicked();
+            let button = if self.stopping { Button::new("Stopping…") } else { Button::new((theme::icon(icons::ICON_STOP), "Stop")) };
+            stop = ui.add_enabled(!self.stopping, button).clicked();
             ui.add_space(space::SMALL);
             ui.with_layout(Layout::top_down(egui::Align::Min), |ui| {
                 ui.spacing_mut().item_spacing.y = space::SMALL;

@@ -24,8 +24,8 @@ const RAMP: [(u8, u8, u8); 16] = [
 
 /// The colour of a share of the range from the lowest to the highest value.
 pub(super) fn ramp(share: f32) -> Color32 {
-    let at = share.clamp(0.0, 1.0) * (RAMP.len() - 1) as f32;
-    // A share that is no number lands on the first stop.
+    let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+    let at = share * (RAMP.len() - 1) as f32;
     let below = (at as usize).min(RAMP.len() - 2);
     let mix = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * (at - below as f32)).round() as u8;
     let (from, to) = (RAMP[below], RAMP[below + 1]);

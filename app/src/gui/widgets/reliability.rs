@@ -9,6 +9,8 @@ use super::numbers;
 
 /// Height of the bars that show where the samples are.
 const SHARES: f32 = 34.0;
+/// Between the plot and those bars.
+const GAP: f32 = 14.0;
 
 /// A reliability diagram.
 pub struct Reliability<'a> {
@@ -47,13 +49,13 @@ impl<'a> Reliability<'a> {
         }
         let pen = Pen::new(ui, response.rect);
         let outer = response.rect;
-        let bottom = outer.bottom() - 2.0 * LINE - 4.0 - SHARES - space::SMALL;
-        let axis = ValueAxis::new(&pen, Scale::linear(0.0, 1.0, bottom, outer.top() + LINE + 6.0), |value, step| {
+        let bottom = outer.bottom() - 2.0 * LINE - 4.0 - SHARES - GAP;
+        let axis = ValueAxis::new(&pen, Scale::linear(0.0, 1.0, bottom, outer.top() + LINE + 8.0), |value, step| {
             format!("{} %", numbers::tick(100.0 * value, 100.0 * step))
         });
         let plot = axis.plot(Rect::from_min_max(outer.min, outer.max - vec2(space::MEDIUM, 0.0)));
         let x = Scale::linear(0.0, 1.0, plot.left(), plot.right());
-        let strip = Rect::from_x_y_ranges(plot.x_range(), bottom + space::SMALL..=bottom + space::SMALL + SHARES);
+        let strip = Rect::from_x_y_ranges(plot.x_range(), bottom + GAP..=bottom + GAP + SHARES);
         let hovered = response.hover_pos().filter(|at| plot.union(strip).contains(*at)).and_then(|at| {
             let confidence = x.value(at.x);
             self.bins.iter().find(|bin| bin.lower < confidence && confidence <= bin.upper)

@@ -55,14 +55,14 @@ impl<'a> Scatter<'a> {
             let response = chart::empty_hint(ui, self.height, "Accuracy by class count", "No results yet");
             return ScatterResponse { response, hovered: None, clicked: None };
         }
-        let response = chart::allocate(ui, self.height, Sense::click());
+        let response = chart::allocate(ui, self.height, Sense::CLICK);
         response.widget_info(|| {
             let text = format!("Accuracy by class count, {} classes", self.points.len());
             WidgetInfo::labeled(Role::Image, ui.is_enabled(), text)
         });
         let pen = Pen::new(ui, response.rect);
         let outer = response.rect;
-        let (bottom, top) = (outer.bottom() - 2.0 * LINE - 4.0, outer.top() + LINE + 6.0);
+        let (bottom, top) = (outer.bottom() - 2.0 * LINE - 4.0, outer.top() + LINE + 8.0);
         let axis = ValueAxis::new(&pen, Scale::linear(0.0, 1.0, bottom, top), |value, step| {
             format!("{} %", numbers::tick(100.0 * value, 100.0 * step))
         });

@@ -1,0 +1,194 @@
+//! Draws every page of the window, empty, running, finished and failed, in both themes and two sizes, into PNG files.
+//!
+//! `cargo run --release --example screenshots -- FOLDER`
+
+use std::path::{Path, PathBuf};
+
+use counterweight_app::gui::{
+    BalanceCommand, Command, DataCommand, Dialog, ExportCommand, InspectCommand, Page, RunsCommand, TourCommand, TrainCommand,
+    WindowCommand,
+};
+use counterweight_core::data::Split;
+use counterweight_tests::fixtures;
+use counterweight_tests::window::Window;
+use egui::{Theme, Vec2};
+
+const SIZES: [(f32, f32); 2] = [(1280.0, 800.0), (1920.0, 1080.0)];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "screenshots".into()));
+    std::fs::create_dir_all(&out)?;
+    // One folder serves all: what is trained in the first round is opened in the others.
+    let mut folder = tempfile::tempdir()?;
+    for (index, (width, height)) in SIZES.into_iter().enumerate() {
+        for theme in [Theme::Light, Theme::Dark] {
+            let name = format!("{}x{}-{}", width, height, if theme == Theme::Dark { "dark" } else { "light" });
+            let mut round = Round { window: Window::drawn(folder, Vec2::new(width, height), theme), out: out.join(name) };
+            std::fs::create_dir_all(&round.out)?;
+            round.run(index == 0 && theme == Theme::Light)?;
+            folder = round.window.folder;
+        }
+    }
+    Ok(())
+}
+
+struct Round {
+    window: Window,
+    out: PathBuf,
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+impl Round {
+    fn run(&mut self, first: bool) -> Outcome {
+        self.window.settle();
+        self.shot("01-data-empty")?;
+        for (page, name) in [(Page::Train, "02-train-empty"), (Page::Balance, "03-balance-empty"), (Page::Inspect, "04-inspect-empty")] {
+            self.go(page);
+            self.shot(name)?;
+        }
+        self.go(Page::Export);
+        self.shot("05-export-empty")?;
+        self.go(Page::Runs);
+        if first {
+            self.shot("06-runs-empty")?;
+        }
+        self.failed_data()?;
+        self.send(Command::Data(DataCommand::OpenSample));
+        self.go(Page::Data);
+        self.window.frames(40);
+        self.shot("11-data-sample")?;
+        self.go(Page::Train);
+        self.window.settle();
+        self.window.frames(10);
+        self.shot("12-train-settings")?;
+        self.window.app().state.train.set_text("stage1.learning_rate", "fast".into());
+        self.window.frames(5);
+        self.shot("13-train-wrong-setting")?;
+        self.window.app().state.train.reset("stage1.learning_rate");
+        let run = self.window.app().state.shell.runs_folder().join("digits");
+        if first {
+            self.window.app().send(Command::Train(TrainCommand::Start));
+            self.window.until("some epochs", |app| app.state.train.training.as_ref().is_some_and(|t| t.history.len() >= 12));
+            self.shot("14-train-running")?;
+            self.window.settle();
+        } else {
+            self.window.app().send(Command::Runs(RunsCommand::Open(run.clone())));
+            self.window.settle();
+            self.window.app().state.train.show_curves = true;
+        }
+        self.go(Page::Train);
+        self.shot("15-train-finished")?;
+        self.go(Page::Balance);
+        self.window.settle();
+        self.shot("21-balance")?;
+        if first {
+            self.send(Command::Balance(BalanceCommand::Tune));
+            self.send(Command::Balance(BalanceCommand::Apply));
+        }
+        self.send(Command::Balance(BalanceCommand::RevealTest));
+        self.tall("22-balance-whole-page")?;
+        self.go(Page::Inspect);
+        self.window.settle();
+        self.send(Command::Inspect(InspectCommand::Load { checkpoint: None, split: Split::Validation }));
+        self.window.frames(30);
+        self.shot("31-inspect")?;
+        self.tall("32-inspect-whole-page")?;
+        self.go(Page::Export);
+        if first {
+            self.send(Command::Export(ExportCommand::Export));
+        }
+        self.send(Command::Export(ExportCommand::TrySample(340)));
+        self.shot("41-export")?;
+        self.failed_export()?;
+        self.go(Page::Runs);
+        self.shot("51-runs")?;
+        self.tour()?;
+        self.over_the_page()
+    }
+
+    fn failed_data(&mut self) -> Outcome {
+        self.go(Page::Data);
+        let missing = self.window.folder.path().join("no such folder");
+        self.send(Command::Data(DataCommand::Open(missing)));
+        self.shot("07-data-failed")?;
+        let broken = self.window.folder.path().join("broken");
+        if !broken.exists() {
+            fixtures::broken_folder(&broken);
+        }
+        self.send(Command::Data(DataCommand::Open(broken)));
+        self.window.app().state.data.problems_open = true;
+        self.window.frames(30);
+        self.shot("08-data-problems")?;
+        self.send(Command::Data(DataCommand::Close));
+        Ok(())
+    }
+
+    fn failed_export(&mut self) -> Outcome {
+        let before = std::mem::replace(&mut self.window.app().state.export.path_text, "/proc/model.onnx".into());
+        self.send(Command::Export(ExportCommand::Export));
+        self.shot("42-export-failed")?;
+        self.window.app().state.shell.dialog = None;
+        self.window.app().state.export.path_text = before;
+        Ok(())
+    }
+
+    fn tour(&mut self) -> Outcome {
+        self.send(Command::Tour(TourCommand::Restart));
+        self.shot("61-tour-welcome")?;
+        self.send(Command::Tour(TourCommand::Next));
+        self.window.frames(20);
+        self.shot("62-tour-tail")?;
+        self.send(Command::Tour(TourCommand::Leave));
+        Ok(())
+    }
+
+    fn over_the_page(&mut self) -> Outcome {
+        self.go(Page::Balance);
+        self.send(Command::Window(WindowCommand::TogglePalette));
+        self.shot("71-palette")?;
+        self.send(Command::Window(WindowCommand::Dismiss));
+        self.send(Command::Window(WindowCommand::About));
+        self.shot("72-about")?;
+        self.window.app().state.shell.dialog = Some(Dialog::Quit(vec!["training"]));
+        self.window.frames(5);
+        self.shot("73-quit")?;
+        self.window.app().state.shell.dialog = None;
+        self.send(Command::Window(WindowCommand::ToggleLog));
+        self.shot("74-log")?;
+        self.send(Command::Window(WindowCommand::ToggleLog));
+        Ok(())
+    }
+
+    fn go(&mut self, page: Page) {
+        self.window.app().send(Command::Go(page));
+        self.window.frames(8);
+    }
+
+    fn send(&mut self, command: Command) {
+        self.window.app().send(command);
+        self.window.settle();
+        self.window.frames(8);
+    }
+
+    fn shot(&mut self, name: &str) -> Outcome {
+        self.window.frames(4);
+        save(&mut self.window, &self.out.join(format!("{name}.png")))
+    }
+
+    /// The whole of a page, however long it is.
+    fn tall(&mut self, name: &str) -> Outcome {
+        let size = self.window.harness.ctx.content_rect().size();
+        self.window.harness.set_size(Vec2::new(size.x, 2300.0));
+        self.window.frames(12);
+        let outcome = save(&mut self.window, &self.out.join(format!("{name}.png")));
+        self.window.harness.set_size(size);
+        self.window.frames(8);
+        outcome
+    }
+}
+
+fn save(window: &mut Window, path: &Path) -> Outcome {
+    window.harness.render()?.save(path)?;
+    Ok(())
+}
