@@ -1,6 +1,10 @@
 //! The application: what has happened is taken in and what was asked for is done, then everything is drawn.
 
+use std::time::Duration;
+
 use egui::{Context, Ui};
+use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_INFO, ICON_WARNING};
+use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
     BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand, entries,
@@ -10,6 +14,8 @@ use super::{panels, theme};
 
 /// Under this name the preferences are stored.
 const PREFERENCES: &str = "preferences";
+/// How long a toast is shown.
+const TOAST: Duration = Duration::from_secs(6);
 /// How much a step of zoom is, and its bounds.
 const ZOOM_STEP: f32 = 0.1;
 const ZOOM: std::ops::RangeInclusive<f32> = 0.5..=3.0;
@@ -283,13 +289,17 @@ impl CounterweightApp {
 
     fn show_toasts(&mut self, ctx: &Context) {
         for toast in self.state.shell.toasts.drain(..) {
-            let shown = match toast.kind {
-                ToastKind::Success => self.toasts.success(toast.text),
-                ToastKind::Info => self.toasts.info(toast.text),
-                ToastKind::Warning => self.toasts.warning(toast.text),
-                ToastKind::Error => self.toasts.error(toast.text),
+            let tokens = theme::tokens(&ctx.global_style().visuals);
+            let (icon, color) = match toast.kind {
+                ToastKind::Success => (ICON_CHECK_CIRCLE, tokens.good),
+                ToastKind::Info => (ICON_INFO, tokens.accent_text),
+                ToastKind::Warning => (ICON_WARNING, tokens.warn),
+                ToastKind::Error => (ICON_ERROR, tokens.bad),
             };
-            shown.duration(Some(std::time::Duration::from_secs(6))).width(360.0);
+            // The library's own marks are letters that not every system has a font for.
+            let level = ToastLevel::Custom(icon.codepoint.into(), color);
+            let shown = self.toasts.add(Toast::custom(toast.text, level));
+            shown.duration(Some(TOAST)).width(360.0).show_progress_bar(false);
         }
         self.toasts.show(ctx);
     }

@@ -39,6 +39,8 @@ pub struct Tokens {
     pub sunken: Color32,
     /// Lines around and between things.
     pub border: Color32,
+    /// Lines around what can be changed: they are to be found.
+    pub outline: Color32,
     /// Text.
     pub text: Color32,
     /// Text that explains.
@@ -82,6 +84,7 @@ const LIGHT: Tokens = Tokens {
     surface: rgb(0xffffff),
     sunken: rgb(0xf0f1f4),
     border: rgb(0xdcdfe4),
+    outline: rgb(0xb3b9c3),
     text: rgb(0x1b1f24),
     text_weak: rgb(0x59616b),
     accent: rgb(0x4f46c8),
@@ -105,6 +108,7 @@ const DARK: Tokens = Tokens {
     surface: rgb(0x1b1e23),
     sunken: rgb(0x24282e),
     border: rgb(0x343a42),
+    outline: rgb(0x505965),
     text: rgb(0xe8eaed),
     text_weak: rgb(0xa3abb6),
     accent: rgb(0x6a62dd),
@@ -231,16 +235,15 @@ fn fonts() -> FontDefinitions {
 }
 
 fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
-    let mut style = Style::default();
-    style.text_styles = [
+    let text_styles = [
         (TextStyle::Small, FontId::new(12.0, FontFamily::Proportional)),
         (TextStyle::Body, FontId::new(14.0, FontFamily::Proportional)),
         (TextStyle::Button, FontId::new(14.0, FontFamily::Name("medium".into()))),
         (TextStyle::Monospace, FontId::new(13.0, FontFamily::Monospace)),
         (TextStyle::Heading, FontId::new(16.0, semibold())),
         (title_style(), FontId::new(24.0, semibold())),
-    ]
-    .into();
+    ];
+    let mut style = Style { text_styles: text_styles.into(), ..Style::default() };
     let spacing = &mut style.spacing;
     spacing.item_spacing = Vec2::new(space::MEDIUM, space::MEDIUM);
     spacing.button_padding = Vec2::new(12.0, 6.0);
@@ -274,7 +277,7 @@ fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
     visuals.error_fg_color = tokens.bad;
     visuals.selection.bg_fill = tokens.accent_wash;
     visuals.selection.stroke = Stroke::new(1.0, tokens.accent_text);
-    visuals.slider_trailing_fill = true;
+    visuals.slider_trailing_fill = false;
     visuals.striped = false;
     visuals.indent_has_left_vline = false;
 
@@ -291,6 +294,7 @@ fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
     widgets.noninteractive.bg_fill = tokens.surface;
     widgets.noninteractive.weak_bg_fill = tokens.surface;
     widgets.inactive.bg_fill = tokens.border;
+    widgets.inactive.bg_stroke = Stroke::new(1.0, tokens.outline);
     widgets.hovered.bg_stroke = Stroke::new(1.0, tokens.accent);
     widgets.hovered.fg_stroke = Stroke::new(1.5, tokens.text);
     widgets.hovered.bg_fill = tokens.border;

@@ -25,7 +25,7 @@ pub fn ui(ui: &mut Ui) -> bool {
     });
     ui.add_space(space::MEDIUM);
     ui.label(theme::strong("Made with"));
-    ui.label("burn, burn-onnx, tract, egui, eframe, egui_plot, egui_extras, egui-notify, rfd, image and many more crates.");
+    ui.label("burn, burn-onnx, tract, egui, eframe, egui_extras, egui-notify, rfd, image and many more crates.");
     ui.add_space(space::MEDIUM);
     ui.label(theme::strong("Licences"));
     ui.label("Counterweight is yours under the MIT licence or the Apache licence 2.0, as you choose.");

@@ -237,7 +237,7 @@ fn class_ui(
         }
     });
     row_ui(ui, "New name", "Another class's name merges the two", |ui| {
-        let field = ui.add(TextEdit::singleline(rename_text).desired_width(120.0).hint_text(&class.name));
+        let field = ui.add(TextEdit::singleline(rename_text).desired_width(96.0).hint_text(&class.name));
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let name = rename_text.trim().to_string();
         let merges = names.contains(&name) && name != class.name;

@@ -195,10 +195,10 @@ impl TrainState {
                 self.settings = settings;
                 self.errors.remove(key);
             }
-            Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.split_once(": ").map_or(reason.clone(), |(_, rest)| rest.to_string());
-                self.errors.insert(key, reason);
+            Err(_) => {
+                let example = Settings::preset(self.settings.preset).text(key).unwrap_or_default();
+                let wanted = if example.parse::<f64>().is_ok() { "a number" } else { "a value" };
+                self.errors.insert(key, format!("needs {wanted} such as {example}"));
             }
         }
         self.texts.insert(key, text);
@@ -236,7 +236,7 @@ impl TrainState {
         }
         if let Some((key, reason)) = self.errors.iter().next() {
             let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);
-            return Some(format!("{label}: {reason}"));
+            return Some(format!("{label} {reason}"));
         }
         if let Some((key, reason)) = self.problems.iter().next() {
             let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);

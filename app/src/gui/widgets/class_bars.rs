@@ -181,9 +181,12 @@ impl<'a> ClassBars<'a> {
     fn ordered(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.bars.len()).collect();
         if self.order == BarOrder::ByCount {
-            // The original counts order the preview, so that bars do not change places while a setting is tried.
-            let key = |class: usize| self.bars[class].ghost.unwrap_or(self.bars[class].count);
-            order.sort_by(|&a, &b| key(b).total_cmp(&key(a)));
+            // Classes that are left out come last; they have no place on the curve.
+            let key = |class: usize| (!self.bars[class].dimmed, self.bars[class].count);
+            order.sort_by(|&a, &b| {
+                let ((here, a), (there, b)) = (key(a), key(b));
+                there.cmp(&here).then(b.total_cmp(&a))
+            });
         }
         order
     }

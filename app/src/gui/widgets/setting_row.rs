@@ -6,7 +6,7 @@ use egui_material_icons::icons;
 use super::super::theme::{self, space};
 
 /// Width of the names, so that controls line up.
-const LABEL_WIDTH: f32 = 190.0;
+const LABEL_WIDTH: f32 = 150.0;
 /// Below this width the control stands under its name.
 const NARROW: f32 = 440.0;
 
@@ -58,7 +58,7 @@ pub fn setting_row<R>(ui: &mut Ui, row: SettingRow, control: impl FnOnce(&mut Ui
                 reset = reset_button(ui, &row);
             });
         }
-        below(ui, &row, if narrow { 0.0 } else { LABEL_WIDTH + space::MEDIUM });
+        below(ui, &row, if narrow { 0.0 } else { LABEL_WIDTH + 2.0 * space::MEDIUM });
     });
     SettingRowResponse { response: inner.response, reset }
 }
