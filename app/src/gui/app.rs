@@ -299,7 +299,7 @@ impl CounterweightApp {
             // The library's own marks are letters that not every system has a font for.
             let level = ToastLevel::Custom(icon.codepoint.into(), color);
             let shown = self.toasts.add(Toast::custom(toast.text, level));
-            shown.duration(Some(TOAST)).width(360.0).show_progress_bar(false);
+            shown.duration(Some(TOAST)).width(360.0).show_progress_bar(false).closable(false);
         }
         self.toasts.show(ctx);
     }
