@@ -4,13 +4,12 @@ use std::borrow::Cow;
 
 use counterweight_core::data::Split;
 use counterweight_core::eval::{Evaluation, Group, comparison};
-use counterweight_core::pipeline::Trial;
 use egui::{Align, Button, Grid, Layout, RichText, Ui};
-use egui_material_icons::icons::{ICON_BALANCE, ICON_CLOSE, ICON_ERROR, ICON_VISIBILITY};
+use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
-use super::balance_controls;
 use super::dialogs::primary;
 use super::train_live::pair_ui;
+use super::{balance_comparison, balance_controls};
 use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -159,7 +158,7 @@ fn controls_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Comma
 }
 
 fn milliseconds(seconds: f64) -> String {
-    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { numbers::duration(seconds) }
+    if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { numbers::duration(seconds) }
 }
 
 fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
@@ -181,8 +180,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             })
             .collect();
         let radius = trial.and_then(|trial| trial.radius);
-        let label = radius.map(|radius| format!("MaxNorm radius {:.3}", radius.radius)).unwrap_or_default();
-        NormBars::new(&bars).radius(radius.map(|radius| radius.radius), &label).height(220.0).show(ui);
+        NormBars::new(&bars).radius(radius.map(|radius| radius.radius), "MaxNorm radius η").height(220.0).show(ui);
     });
     ui.add_space(space::LARGE);
     let split = workbench.held_out_split;
@@ -210,7 +208,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
         },
     );
     ui.add_space(space::LARGE);
-    comparison_ui(ui, balance, split, commands);
+    balance_comparison::ui(ui, balance, split, commands);
     ui.add_space(space::LARGE);
     tuning_ui(ui, balance, run, commands);
     test_ui(ui, balance, run, commands);
@@ -233,75 +231,6 @@ fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation) {
     before_after(ui, None, "top-1", Some(before.top1), Some(after.top1));
     let (worst_before, worst_after) = (before.worst_class.accuracy, after.worst_class.accuracy);
     before_after(ui, None, "worst class", Some(worst_before), Some(worst_after));
-}
-
-/// What the head paid and what the tail gained, in words.
-fn verdict(before: &Evaluation, after: &Evaluation) -> String {
-    let change = |group| Some(100.0 * (after.groups.of(group)? - before.groups.of(group)?));
-    match (change(Group::Many), change(Group::Few)) {
-        (Some(head), Some(tail)) => format!("{head:+.1} / {tail:+.1}"),
-        (Some(head), None) => format!("{head:+.1} / –"),
-        (None, Some(tail)) => format!("– / {tail:+.1}"),
-        (None, None) => "–".into(),
-    }
-}
-
-fn comparison_ui(ui: &mut Ui, balance: &mut BalanceState, split: Split, commands: &mut Vec<Command>) {
-    card(ui, |ui| {
-        ui.label(theme::heading("Every balancer tried"));
-        ui.label(
-            RichText::new(format!("On {split}, in percent. The last column is what the head paid and what the tail gained."))
-                .small()
-                .weak(),
-        );
-        let Some(first) = balance.tried.first().map(|tried| tried.trial.evaluation.clone()) else {
-            ui.label(RichText::new("Computing the usual ones…").weak());
-            return;
-        };
-        let now = balance.current.as_ref().map(|trial| trial.summary.clone());
-        egui::ScrollArea::horizontal().id_salt("comparison").show(ui, |ui| {
-            Grid::new("comparison").num_columns(8).spacing([space::LARGE, 6.0]).min_row_height(26.0).show(ui, |ui| {
-                for heading in ["Balancer", "Many", "Medium", "Few", "Balanced", "Worst", "Head / tail", ""] {
-                    ui.label(RichText::new(heading).small().weak());
-                }
-                ui.end_row();
-                let best =
-                    |of: &dyn Fn(&Trial) -> Option<f64>| balance.tried.iter().filter_map(|tried| of(&tried.trial)).max_by(f64::total_cmp);
-                type Of = fn(&Trial) -> Option<f64>;
-                let columns: [Of; 5] = [
-                    |trial| trial.evaluation.groups.many,
-                    |trial| trial.evaluation.groups.medium,
-                    |trial| trial.evaluation.groups.few,
-                    |trial| Some(trial.evaluation.balanced_accuracy),
-                    |trial| Some(trial.evaluation.worst_class.accuracy),
-                ];
-                for (index, tried) in balance.tried.iter().enumerate() {
-                    let trial = &tried.trial;
-                    let shown = now.as_ref() == Some(&trial.summary);
-                    let name = if index == 0 { "as trained".to_string() } else { trial.summary.clone() };
-                    if ui.add(Button::selectable(shown, name)).on_hover_text("Show this one").clicked() {
-                        commands.push(Command::Balance(BalanceCommand::Recall(index)));
-                    }
-                    for of in columns {
-                        let value = of(trial);
-                        let text = value.map_or_else(|| "–".into(), |value| format!("{:.1}", 100.0 * value));
-                        let is_best = value.is_some() && value == best(&of);
-                        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                            ui.label(if is_best { theme::strong(text) } else { RichText::new(text) });
-                        });
-                    }
-                    ui.label(if index == 0 { String::new() } else { verdict(&first, &trial.evaluation) });
-                    if tried.kept {
-                        let remove = IconButton::new(ICON_CLOSE, "Remove from the comparison").icon_only().quiet().show(ui);
-                        if remove.clicked() {
-                            commands.push(Command::Balance(BalanceCommand::Remove(index)));
-                        }
-                    }
-                    ui.end_row();
-                }
-            });
-        });
-    });
 }
 
 fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {

@@ -2,6 +2,7 @@
 
 mod about;
 mod balance;
+mod balance_comparison;
 mod balance_controls;
 mod builder;
 mod data;

@@ -1,6 +1,6 @@
 //! The list of all commands: type a few letters, press Enter.
 
-use egui::{Align, Align2, Id, Key, Layout, Modal, Modifiers, RichText, ScrollArea, TextEdit, Ui};
+use egui::{Align2, Id, Key, Modal, Modifiers, RichText, ScrollArea, TextEdit, Ui};
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
@@ -79,7 +79,8 @@ fn entry_ui(ui: &mut Ui, entry: &Entry, chosen: bool, moved: bool) -> bool {
     let keys = entry.shortcut.map(|shortcut| ui.ctx().format_shortcut(&shortcut)).unwrap_or_default();
     let button = egui::Button::selectable(chosen, RichText::new(&name).color(tokens.text)).min_size([ui.available_width(), 30.0].into());
     let button = button.right_text(RichText::new(keys).small().color(tokens.text_weak));
-    let response = ui.with_layout(Layout::left_to_right(Align::Center), |ui| ui.add(button)).inner;
+    let response = ui.add(button);
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, chosen, &name));
     if chosen && moved {
         response.scroll_to_me(None);
     }

@@ -46,11 +46,7 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         }
         (None, Some(run)) => {
             let stage1 = |record: &&EpochRecord| record.stage == 1;
-            let evaluated = run.trained.as_ref().filter(|result| result.split != counterweight_core::data::Split::Test);
-            let accuracy = evaluated.map(|result| {
-                let of = result.evaluation.per_class.iter().map(|class| class.accuracy).collect();
-                (format!("on {}", result.split), of)
-            });
+            let accuracy = state.balance.held_out_accuracy(run);
             Shown {
                 settings: &run.settings,
                 classes: &run.classes,

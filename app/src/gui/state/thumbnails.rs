@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use counterweight_core::data::{ImageReader, Location, RgbPixels, thumbnail};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use egui::{ColorImage, Context, TextureHandle, TextureOptions};
+use egui::{ColorImage, Context, TextureFilter, TextureHandle, TextureOptions};
 
 /// Longest side, in pixels.
 const SIDE: u32 = 128;
@@ -15,6 +15,9 @@ const KEPT: usize = 1500;
 const WAITING: usize = 96;
 /// Pictures handed to the graphics card in one frame.
 const PER_FRAME: usize = 24;
+
+/// Pictures that are smaller than they are drawn show their pixels, as they are; larger ones are smoothed.
+const SMOOTH: TextureOptions = TextureOptions { magnification: TextureFilter::Nearest, ..TextureOptions::LINEAR };
 
 /// A small picture of a sample, as far as it is known.
 #[derive(Clone)]
@@ -92,7 +95,7 @@ impl Thumbnails {
             let thumbnail = match pixels {
                 Ok(pixels) => {
                     let image = ColorImage::from_rgb([pixels.width as usize, pixels.height as usize], &pixels.data);
-                    Thumbnail::Ready(ctx.load_texture(format!("sample {key}"), image, TextureOptions::LINEAR))
+                    Thumbnail::Ready(ctx.load_texture(format!("sample {key}"), image, SMOOTH))
                 }
                 Err(reason) => Thumbnail::Broken(reason.into()),
             };
