@@ -3,6 +3,7 @@
 use counterweight_core::data::Split;
 use counterweight_core::eval::{Evaluation, Group};
 use counterweight_core::pipeline::Trial;
+use counterweight_core::settings::{Auto, BalanceSettings, Balancer};
 use egui::{Align, Button, Layout, RichText, Ui, vec2};
 use egui_material_icons::icons::ICON_CLOSE;
 
@@ -14,7 +15,7 @@ use crate::gui::widgets::IconButton;
 /// Height of a line.
 const LINE: f32 = 32.0;
 /// Width of a column of numbers.
-const NUMBER: f32 = 68.0;
+const NUMBER: f32 = 64.0;
 /// Width of the last column, which says who paid and who gained.
 const VERDICT: f32 = 104.0;
 /// Width of the button that removes a line.
@@ -59,10 +60,10 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
         for (index, tried) in balance.tried.iter().enumerate() {
             let trial = &tried.trial;
             ui.horizontal(|ui| {
-                let words = if index == 0 { "as trained" } else { &trial.summary };
-                let button = Button::selectable(shown == Some(&trial.summary), words).truncate();
+                let words = if index == 0 { "as trained".to_string() } else { short(&trial.settings) };
+                let button = Button::selectable(shown == Some(&trial.summary), &words).truncate();
                 let row = cell(ui, name, Align::Min, |ui| ui.add(button));
-                if row.on_hover_text(format!("Show {words}")).clicked() {
+                if row.on_hover_text(format!("Show {}", if index == 0 { "the classifier as trained" } else { &trial.summary })).clicked() {
                     commands.push(Command::Balance(BalanceCommand::Recall(index)));
                 }
                 for ((_, of), best) in COLUMNS.into_iter().zip(best) {
@@ -89,6 +90,22 @@ fn cell<R>(ui: &mut Ui, width: f32, align: Align, add: impl FnOnce(&mut Ui) -> R
         add(ui)
     })
     .inner
+}
+
+/// The balancers in as few letters as tell them apart.
+fn short(settings: &BalanceSettings) -> String {
+    let word = |balancer: &Balancer| match balancer {
+        Balancer::Stage2 => "stage 2".to_string(),
+        Balancer::WeightDecay => format!("λ {}", settings.weight_decay),
+        Balancer::MaxNorm => match settings.max_norm_radius {
+            Auto::Auto(_) => format!("MaxNorm δ {}", settings.max_norm_delta),
+            Auto::Value(radius) => format!("MaxNorm η {radius}"),
+        },
+        Balancer::L2 => "L2".to_string(),
+        Balancer::Tau => format!("τ {}", settings.tau),
+        Balancer::LogitAdjustment => format!("logit adj. {}", settings.logit_adjustment),
+    };
+    settings.balancers.iter().map(word).collect::<Vec<_>>().join(" + ")
 }
 
 /// What the head paid and what the tail gained, in points.
