@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use counterweight_core::data::Split;
 use counterweight_core::eval::Group;
 use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
-use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Role, Ui, WidgetInfo, vec2};
+use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING, ICON_MORE_VERT, ICON_PAUSE_CIRCLE,
@@ -18,7 +18,7 @@ use super::{parts, runs_compare};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{before_after, empty_state, numbers};
+use crate::gui::widgets::{IconButton, before_after, empty_state, numbers};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
@@ -32,8 +32,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked() {
             commands.push(Command::Runs(RunsCommand::PickRun));
         }
-        let refresh = ui.add_enabled(!state.runs.is_listing(), parts::icon_button(ICON_REFRESH, "Refresh"));
-        if refresh.accessible_name("Refresh").clicked() {
+        if IconButton::new(ICON_REFRESH, "Refresh").enabled(!state.runs.is_listing()).show(ui).clicked() {
             commands.push(Command::Runs(RunsCommand::Refresh));
         }
         if state.runs.is_listing() {
@@ -176,8 +175,7 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
 }
 
 fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
-    let button = ui.add(Button::new(icon(ICON_MORE_VERT)).frame_when_inactive(false)).on_hover_text("More");
-    button.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("More for {name}")));
+    let button = IconButton::new(ICON_MORE_VERT, &format!("More for {name}")).icon_only().quiet().show(ui);
     Popup::menu(&button).show(|ui| {
         ui.set_min_width(160.0);
         let mut entry = |ui: &mut Ui, text: &str, command: Command| {
