@@ -23,7 +23,7 @@ use crate::gui::widgets::{IconButton, before_after, empty_state, numbers};
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
 /// Cards narrower than this have the results below the name.
-const BESIDE: f32 = 880.0;
+const BESIDE: f32 = 1040.0;
 
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -139,21 +139,16 @@ fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
         }
     });
     let mut facts = vec![
-        word.to_string(),
         format!("{}, {}", run.preset.name(), run.backbone.name()),
         format!("{} of {} epochs", numbers::grouped(run.finished_epochs as u64), numbers::grouped(run.epochs as u64)),
         format!("{} classes", numbers::grouped(run.classes as u64)),
     ];
     facts.extend(run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))));
     facts.push(age(run.modified));
-    let mut facts = facts.into_iter();
-    let state = facts.next().unwrap_or_default();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
-        ui.label(RichText::new(state).color(color));
-        for fact in facts {
-            ui.label(RichText::new(format!(" · {fact}")).color(tokens.text_weak));
-        }
+        ui.label(RichText::new(word).color(color));
+        ui.label(RichText::new(format!(" · {}", facts.join(" · "))).color(tokens.text_weak));
     });
 }
 
