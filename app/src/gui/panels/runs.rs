@@ -195,13 +195,10 @@ fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
         return;
     }
     ui.spacing_mut().item_spacing.y = space::SMALL;
-    let of = |brief: Option<EvaluationBrief>, value: &dyn Fn(EvaluationBrief) -> Option<f64>| brief.and_then(value);
-    let rows: [(Option<Group>, &str, &dyn Fn(EvaluationBrief) -> Option<f64>); 2] =
-        [(None, "Balanced", &|brief| Some(brief.balanced)), (Some(Group::Few), "Few", &|brief| brief.few)];
-    for (group, label, value) in rows {
-        let label = format!("{label} on {split}");
-        before_after(ui, group, &label, of(run.before, value), of(run.after, value));
-    }
+    let balanced = |brief: Option<EvaluationBrief>| brief.map(|brief| brief.balanced);
+    let few = |brief: Option<EvaluationBrief>| brief.and_then(|brief| brief.few);
+    before_after(ui, None, &format!("Balanced on {split}"), balanced(run.before), balanced(run.after));
+    before_after(ui, Some(Group::Few), &format!("Few on {split}"), few(run.before), few(run.after));
 }
 
 fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {

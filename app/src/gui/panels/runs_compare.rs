@@ -191,7 +191,7 @@ fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
         if let Some(best) = best.filter(|_| stage == 1) {
             rows.push(row(best, "best"));
         }
-        if let Some(last) = records().last().filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch)) {
+        if let Some(last) = records().next_back().filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch)) {
             rows.push(row(last, "last"));
         }
     }
