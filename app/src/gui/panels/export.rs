@@ -10,7 +10,7 @@ use super::{export_try, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand};
 use crate::gui::state::{ExportState, OpenRun, Page, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{empty_state, numbers};
+use crate::gui::widgets::{IconButton, empty_state, numbers};
 
 /// The ONNX operator set that files are written in.
 const OPSET: i64 = 18;
@@ -41,8 +41,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     };
     parts::title_row(ui, "Export", |ui| {
         let reason = refusal(run, export, training);
-        let text = format!("{} Export and check", ICON_IOS_SHARE.codepoint);
-        let button = ui.add_enabled(reason.is_none(), primary(ui, text)).accessible_name("Export and check");
+        let button = IconButton::new(ICON_IOS_SHARE, "Export and check").primary().enabled(reason.is_none()).show(ui);
         if button.on_disabled_hover_text(reason.unwrap_or_default()).clicked() {
             commands.push(Command::Export(ExportCommand::Export));
         }
@@ -74,7 +73,7 @@ fn refusal(run: &OpenRun, export: &ExportState, training: bool) -> Option<&'stat
 
 fn file_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, training: bool, commands: &mut Vec<Command>) {
     ui.label(theme::heading("What is written"));
-    parts::weak(ui, "One file that holds the network, its preprocessing and its labels. Nothing else is needed to run it.");
+    parts::weak(ui, "One file with the network, its preprocessing and its labels.");
     ui.add_space(space::SMALL);
     let label = ui.label("File");
     ui.horizontal(|ui| {
@@ -138,7 +137,7 @@ fn facts_ui(ui: &mut Ui, run: &OpenRun) {
         (Auto::Auto(_), None) => "side".into(),
     };
     let batch = format!("[batch, 3, {side}, {side}]");
-    Grid::new("what the file holds").num_columns(2).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
+    Grid::new("what the file holds").num_columns(2).min_row_height(18.0).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
         parts::fact(ui, "Format", format!("ONNX, opset {OPSET}"));
         parts::fact(ui, "Input", RichText::new(format!("images  {batch}")).monospace());
         parts::fact(ui, "", "RGB in 0..1, any batch; normalisation is inside the model");
@@ -161,7 +160,7 @@ fn checked_ui(ui: &mut Ui, report: &ExportReport, commands: &mut Vec<Command>) {
         ui.label(theme::heading("Checked"));
     });
     parts::weak(ui, "The file was run by tract, another program than the one that trained it, on real images.");
-    Grid::new("the check").num_columns(2).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
+    Grid::new("the check").num_columns(2).min_row_height(18.0).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
         let images = numbers::grouped(report.images as u64);
         parts::fact(ui, "Top-1 agreement", format!("{} on {images} images", numbers::percent(Some(report.top1_agreement))));
         parts::fact(ui, "Largest difference of logits", numbers::value(report.max_abs_diff.into()));
@@ -169,7 +168,7 @@ fn checked_ui(ui: &mut Ui, report: &ExportReport, commands: &mut Vec<Command>) {
         parts::fact(ui, "Size", numbers::bytes(report.bytes));
         parts::fact(ui, "Path", RichText::new(report.path.display().to_string()).monospace());
     });
-    if ui.add(parts::icon_button(ICON_FOLDER_OPEN, "Show in file manager")).accessible_name("Show in file manager").clicked() {
+    if IconButton::new(ICON_FOLDER_OPEN, "Show in file manager").show(ui).clicked() {
         commands.push(Command::Export(ExportCommand::Reveal));
     }
 }
@@ -179,7 +178,7 @@ fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
     ui.horizontal(|ui| {
         ui.label(theme::heading("For whoever deploys it"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if ui.add(parts::icon_button(ICON_CONTENT_COPY, "Copy")).accessible_name("Copy the Python lines").clicked() {
+            if IconButton::new(ICON_CONTENT_COPY, "Copy").show(ui).accessible_name("Copy the Python lines").clicked() {
                 ui.ctx().copy_text(script.clone());
             }
         });

@@ -13,7 +13,7 @@ use super::parts;
 use crate::gui::command::{Command, ExportCommand};
 use crate::gui::state::{ExportState, OpenRun, TriedImage};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{IconButton, numbers};
 
 /// Longest side of the picture, in points.
 const PICTURE: f32 = 240.0;
@@ -76,17 +76,17 @@ fn sample_ui(ui: &mut Ui, run: &OpenRun, export: &ExportState, commands: &mut Ve
     ui.label(format!("Sample from the {split} split"));
     let mut chosen = None;
     ui.horizontal_wrapped(|ui| {
-        if ui.add(parts::icon_button(ICON_CHEVRON_LEFT, "Previous")).accessible_name("Previous sample").clicked() {
+        if IconButton::new(ICON_CHEVRON_LEFT, "Previous").show(ui).accessible_name("Previous sample").clicked() {
             chosen = Some((here + count - 1) % count);
         }
         let number = format!("Sample {} of {}", numbers::grouped(here as u64 + 1), numbers::grouped(count as u64));
         if ui.button(number).on_hover_text("Classify this sample").clicked() {
             chosen = Some(here);
         }
-        if ui.add(egui::Button::new(format!("Next {}", ICON_CHEVRON_RIGHT.codepoint))).accessible_name("Next sample").clicked() {
+        if IconButton::new(ICON_CHEVRON_RIGHT, "Next").show(ui).accessible_name("Next sample").clicked() {
             chosen = Some((here + 1) % count);
         }
-        if ui.add(parts::icon_button(ICON_SHUFFLE, "Random")).accessible_name("Random sample").clicked() {
+        if IconButton::new(ICON_SHUFFLE, "Random").show(ui).accessible_name("Random sample").clicked() {
             chosen = Some(scattered(ui.input(|input| input.time.to_bits()), count));
         }
     });

@@ -134,7 +134,7 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
         ui.label("Split");
         for (candidate, name) in [(Split::Validation, "Validation"), (Split::Train, "Train")] {
             let there = run.split_sizes[candidate as usize] > 0;
-            let button = ui.add_enabled(there, Button::selectable(split == candidate, name));
+            let button = ui.add_enabled(there, Button::new(name).selected(split == candidate));
             if button.on_disabled_hover_text("The dataset has no such split").clicked() && split != candidate {
                 commands.push(load(checkpoint.clone(), candidate));
             }
@@ -166,7 +166,7 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
             _ => {
                 ui.label(theme::heading("Reliability"));
                 parts::weak(ui, "Whether the model is right as often as it is sure. On the dashed line it is.");
-                Reliability::new(&shown.evaluation.evaluation.calibration, shown.evaluation.evaluation.ece).height(CHART).show(ui);
+                Reliability::new(&shown.evaluation.evaluation.calibration, shown.evaluation.evaluation.ece).height(CHART + 48.0).show(ui);
             }
         });
     });
@@ -233,9 +233,13 @@ fn confusion_ui(ui: &mut Ui, shown: &Inspection, labels: &[ClassLabel], by_count
     ui.horizontal_wrapped(|ui| {
         ui.label(theme::heading("Confusion matrix"));
         ui.add_space(space::MEDIUM);
-        ui.selectable_value(by_count, false, "By label").on_hover_text("Classes in the order of their labels");
-        ui.selectable_value(by_count, true, "By group")
-            .on_hover_text("The class of most training samples first, so that groups lie together");
+        if parts::chip(ui, !*by_count, "By label").on_hover_text("Classes in the order of their labels").clicked() {
+            *by_count = false;
+        }
+        let hint = "The class of most training samples first, so that groups lie together";
+        if parts::chip(ui, *by_count, "By group").on_hover_text(hint).clicked() {
+            *by_count = true;
+        }
     });
     parts::weak(ui, "True classes downwards, predicted ones across. Click a cell to see its images below.");
     let order = if *by_count { MatrixOrder::ByCount } else { MatrixOrder::ByLabel };

@@ -7,8 +7,8 @@ use counterweight_core::eval::Group;
 use counterweight_core::pipeline::SamplePrediction;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Button, Color32, CornerRadius, FontId, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui,
-    WidgetInfo, pos2, vec2,
+    Color32, CornerRadius, FontId, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, WidgetInfo, pos2,
+    vec2,
 };
 use egui_material_icons::icons::{ICON_ARROW_FORWARD, ICON_BROKEN_IMAGE, ICON_CLOSE};
 
@@ -16,7 +16,7 @@ use super::parts;
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Inspection, OpenRun, Thumbnail, Thumbnails};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{group_dot, numbers};
+use crate::gui::widgets::{IconButton, group_dot, numbers};
 
 /// Side of the pictures, in points.
 const SIDE: f32 = 120.0;
@@ -88,7 +88,7 @@ fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, r
             let text = format!("{} → {}, {count} of {samples}", name(shown, truth), name(shown, predicted));
             let this = Some((truth, predicted));
             let group = shown.group(predicted);
-            let button = ui.selectable_label(*pair == this, text);
+            let button = parts::chip(ui, *pair == this, &text);
             let button = button.on_hover_text(format!(
                 "{} has {} training samples, {} has {} ({group})",
                 name(shown, truth),
@@ -121,14 +121,14 @@ fn filter_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>,
     ui.horizontal_wrapped(|ui| {
         ui.label("True class in");
         let everything = pair.is_none() && group.is_none();
-        if ui.selectable_label(everything, "All mistakes").clicked() {
+        if parts::chip(ui, everything, "All mistakes").clicked() {
             (*pair, *group) = (None, None);
         }
         for candidate in Group::ALL {
             ui.add_space(space::SMALL);
             group_dot(ui, candidate);
             let chosen = pair.is_none() && *group == Some(candidate);
-            let button = ui.selectable_label(chosen, parts::capitalised(candidate.name()));
+            let button = parts::chip(ui, chosen, &parts::capitalised(candidate.name()));
             if button.on_hover_text(format!("Mistakes of classes in the {candidate} group")).clicked() {
                 (*pair, *group) = (None, Some(candidate));
             }
@@ -137,12 +137,7 @@ fn filter_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>,
             ui.add_space(space::MEDIUM);
             let text = format!("{} {} {}", name(shown, truth), ICON_ARROW_FORWARD.codepoint, name(shown, predicted));
             ui.label(theme::strong(text));
-            if ui
-                .add(Button::new(theme::icon(ICON_CLOSE)).small())
-                .on_hover_text("Show all mistakes")
-                .accessible_name("Clear the pair")
-                .clicked()
-            {
+            if IconButton::new(ICON_CLOSE, "Show all pairs").icon_only().quiet().show(ui).clicked() {
                 *pair = None;
             }
         }
@@ -180,7 +175,8 @@ fn images_ui(
     let room = ui.available_width() - ui.spacing().scroll.allocated_width();
     let columns = ((room + gap) / (SIDE + gap)).floor().max(1.0) as usize;
     let rows = samples.len().div_ceil(columns);
-    let area = ScrollArea::vertical().id_salt("misclassified images").max_height(HEIGHT).auto_shrink([false, true]);
+    let area =
+        ScrollArea::vertical().id_salt("misclassified images").min_scrolled_height(HEIGHT).max_height(HEIGHT).auto_shrink([false, true]);
     area.show_rows(ui, ROW, rows, |ui, range| {
         for row in range {
             ui.horizontal(|ui| {

@@ -2,8 +2,7 @@
 
 use counterweight_core::balance::describe;
 use counterweight_core::data::Split;
-use egui::{Align, Button, Layout, RichText, Ui, vec2};
-use egui_material_icons::MaterialIcon;
+use egui::{Align, Button, Layout, Response, RichText, Ui, vec2};
 use egui_material_icons::icons::ICON_ERROR;
 
 use crate::gui::state::OpenRun;
@@ -106,9 +105,9 @@ pub fn progress(ui: &mut Ui, progress: &Progress, waiting: &str) -> bool {
     strip.show(ui).stop
 }
 
-/// A button of an icon and words that are also its name.
-pub fn icon_button<'a>(icon: MaterialIcon, text: &str) -> Button<'a> {
-    Button::new(format!("{} {text}", icon.codepoint))
+/// A button that stays pressed while it is chosen.
+pub fn chip(ui: &mut Ui, chosen: bool, text: &str) -> Response {
+    ui.add(Button::new(text).selected(chosen))
 }
 
 /// The name of the checkpoint a run ends with: `balanced` after balancing, otherwise stage 1's.

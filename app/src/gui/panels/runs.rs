@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use counterweight_core::data::Split;
 use counterweight_core::eval::Group;
 use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
-use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Role, Ui, WidgetInfo, vec2};
+use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING, ICON_MORE_VERT, ICON_PAUSE_CIRCLE,
@@ -18,12 +18,12 @@ use super::{parts, runs_compare};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{before_after, empty_state, numbers};
+use crate::gui::widgets::{IconButton, before_after, empty_state, numbers};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
 /// Cards narrower than this have the results below the name.
-const BESIDE: f32 = 880.0;
+const BESIDE: f32 = 1040.0;
 
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -32,8 +32,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked() {
             commands.push(Command::Runs(RunsCommand::PickRun));
         }
-        let refresh = ui.add_enabled(!state.runs.is_listing(), parts::icon_button(ICON_REFRESH, "Refresh"));
-        if refresh.accessible_name("Refresh").clicked() {
+        if IconButton::new(ICON_REFRESH, "Refresh").enabled(!state.runs.is_listing()).show(ui).clicked() {
             commands.push(Command::Runs(RunsCommand::Refresh));
         }
         if state.runs.is_listing() {
@@ -140,21 +139,16 @@ fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
         }
     });
     let mut facts = vec![
-        word.to_string(),
         format!("{}, {}", run.preset.name(), run.backbone.name()),
         format!("{} of {} epochs", numbers::grouped(run.finished_epochs as u64), numbers::grouped(run.epochs as u64)),
         format!("{} classes", numbers::grouped(run.classes as u64)),
     ];
     facts.extend(run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))));
     facts.push(age(run.modified));
-    let mut facts = facts.into_iter();
-    let state = facts.next().unwrap_or_default();
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
-        ui.label(RichText::new(state).color(color));
-        for fact in facts {
-            ui.label(RichText::new(format!(" · {fact}")).color(tokens.text_weak));
-        }
+        ui.label(RichText::new(word).color(color));
+        ui.label(RichText::new(format!(" · {}", facts.join(" · "))).color(tokens.text_weak));
     });
 }
 
@@ -176,8 +170,7 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
 }
 
 fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
-    let button = ui.add(Button::new(icon(ICON_MORE_VERT)).frame_when_inactive(false)).on_hover_text("More");
-    button.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("More for {name}")));
+    let button = IconButton::new(ICON_MORE_VERT, &format!("More for {name}")).icon_only().quiet().show(ui);
     Popup::menu(&button).show(|ui| {
         ui.set_min_width(160.0);
         let mut entry = |ui: &mut Ui, text: &str, command: Command| {
@@ -202,13 +195,10 @@ fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
         return;
     }
     ui.spacing_mut().item_spacing.y = space::SMALL;
-    let of = |brief: Option<EvaluationBrief>, value: &dyn Fn(EvaluationBrief) -> Option<f64>| brief.and_then(value);
-    let rows: [(Option<Group>, &str, &dyn Fn(EvaluationBrief) -> Option<f64>); 2] =
-        [(None, "Balanced", &|brief| Some(brief.balanced)), (Some(Group::Few), "Few", &|brief| brief.few)];
-    for (group, label, value) in rows {
-        let label = format!("{label} on {split}");
-        before_after(ui, group, &label, of(run.before, value), of(run.after, value));
-    }
+    let balanced = |brief: Option<EvaluationBrief>| brief.map(|brief| brief.balanced);
+    let few = |brief: Option<EvaluationBrief>| brief.and_then(|brief| brief.few);
+    before_after(ui, None, &format!("Balanced on {split}"), balanced(run.before), balanced(run.after));
+    before_after(ui, Some(Group::Few), &format!("Few on {split}"), few(run.before), few(run.after));
 }
 
 fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {

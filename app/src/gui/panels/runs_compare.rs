@@ -6,14 +6,14 @@ use std::sync::Arc;
 use counterweight_core::data::Split;
 use counterweight_core::job::EpochRecord;
 use counterweight_core::settings::INFO;
-use egui::{Button, Color32, Grid, Id, RichText, ScrollArea, Sense, Ui, vec2};
+use egui::{Color32, Grid, Id, RichText, ScrollArea, Sense, Ui, vec2};
 use egui_material_icons::icons::{ICON_CLOSE, ICON_COMPARE_ARROWS};
 
 use super::parts;
 use crate::gui::command::{Command, RunsCommand};
 use crate::gui::state::{Compared, OpenRun};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{LineChart, Series, numbers};
+use crate::gui::widgets::{IconButton, LineChart, Series, numbers};
 
 /// A run that is read, with its name and its colour.
 struct Shown<'a> {
@@ -90,9 +90,8 @@ fn runs_ui(ui: &mut Ui, compared: &[Compared], color: impl Fn(usize) -> Color32,
             if compared.run.is_none() {
                 ui.spinner();
             }
-            let button = ui.add(Button::new(icon(ICON_CLOSE)).small().frame_when_inactive(false));
-            let button = button.on_hover_text("Remove from the comparison").accessible_name(format!("Remove {name} from the comparison"));
-            if button.clicked() {
+            let remove = format!("Remove {name} from the comparison");
+            if IconButton::new(ICON_CLOSE, &remove).icon_only().quiet().show(ui).clicked() {
                 commands.push(Command::Runs(RunsCommand::ToggleCompare(compared.folder.clone())));
             }
             ui.add_space(space::LARGE);
@@ -192,7 +191,7 @@ fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
         if let Some(best) = best.filter(|_| stage == 1) {
             rows.push(row(best, "best"));
         }
-        if let Some(last) = records().last().filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch)) {
+        if let Some(last) = records().next_back().filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch)) {
             rows.push(row(last, "last"));
         }
     }

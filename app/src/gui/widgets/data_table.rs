@@ -292,7 +292,9 @@ impl<'a> DataTable<'a> {
     ) {
         // Cells are clicked but never tabbed to: the table as a whole takes the focus.
         let mut table = TableBuilder::new(ui).id_salt("rows").striped(false).sense(Sense::CLICK).animate_scrolling(false);
-        table = table.auto_shrink([false, true]).min_scrolled_height(ROW_HEIGHT * 3.0).max_scroll_height(self.height - ROW_HEIGHT);
+        // On a page that scrolls itself the table keeps its height, however little of the page is in sight.
+        let height = (self.height - ROW_HEIGHT).max(ROW_HEIGHT * 3.0);
+        table = table.auto_shrink([false, true]).min_scrolled_height(height).max_scroll_height(height);
         table = table.cell_layout(Layout::left_to_right(Align::Center));
         for column in self.columns {
             let width = if column.width > 0.0 { Width::exact(column.width) } else { Width::remainder().at_least(120.0) };
