@@ -12,8 +12,8 @@ use egui::Context;
 
 /// Messages that may wait for the window. A full channel makes the job wait, except for progress, of which the newest is enough.
 const CAPACITY: usize = 1024;
-/// Progress is passed on no more often than it can be seen.
-const PROGRESS_EVERY: Duration = Duration::from_millis(33);
+/// Progress is passed on ten times a second: more is not seen, and where there is no graphics card drawing takes from training.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// How a job ended that did not succeed.
 #[derive(Debug)]

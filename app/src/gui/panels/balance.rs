@@ -15,7 +15,7 @@ use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, ProgressStrip, Scatter, ScatterPoint, Series, SortKey,
-    TableState, before_after, empty_state, numbers,
+    TableState, before_after, empty_state, numbers, waiting,
 };
 
 /// Width of the controls beside the charts.
@@ -145,7 +145,7 @@ fn controls_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Comma
             ui.label(RichText::new(trouble).color(tokens.bad));
         } else if balance.is_waiting() {
             ui.horizontal(|ui| {
-                ui.spinner();
+                waiting(ui);
                 ui.label(RichText::new("Computing…").small().weak());
             });
         } else if let Some(trial) = &balance.current {

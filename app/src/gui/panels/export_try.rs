@@ -13,7 +13,7 @@ use super::parts;
 use crate::gui::command::{Command, ExportCommand};
 use crate::gui::state::{ExportState, OpenRun, TriedImage};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, numbers};
+use crate::gui::widgets::{IconButton, numbers, waiting};
 
 /// Longest side of the picture, in points.
 const PICTURE: f32 = 240.0;
@@ -37,7 +37,7 @@ pub fn ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, commands: &mut V
     }
     if export.is_trying() {
         ui.horizontal(|ui| {
-            ui.spinner();
+            waiting(ui);
             parts::weak(ui, "Running the model");
         });
     }

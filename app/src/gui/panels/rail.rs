@@ -13,7 +13,7 @@ use egui_material_icons::icons::{
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
 use crate::gui::state::{Page, State, StepStatus, ThemeChoice};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::IconButton;
+use crate::gui::widgets::{IconButton, turning_arc};
 
 const WIDTH: f32 = 208.0;
 
@@ -100,8 +100,7 @@ fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, comman
 fn status_ui(ui: &mut Ui, center: egui::Pos2, status: StepStatus) {
     let tokens = tokens(ui.visuals());
     if status == StepStatus::Running {
-        let rect = egui::Rect::from_center_size(center, Vec2::splat(16.0));
-        egui::Spinner::new().size(16.0).color(tokens.accent_text).paint_at(ui, rect);
+        turning_arc(ui, ui.painter(), center, tokens.accent_text);
         return;
     }
     let (icon, color) = match status {

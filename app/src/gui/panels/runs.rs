@@ -18,7 +18,7 @@ use super::{parts, runs_compare};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, before_after, empty_state, numbers};
+use crate::gui::widgets::{IconButton, before_after, empty_state, numbers, waiting};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
@@ -36,7 +36,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             commands.push(Command::Runs(RunsCommand::Refresh));
         }
         if state.runs.is_listing() {
-            ui.spinner();
+            waiting(ui);
         }
     });
     let has_test = state.runs.listed.iter().any(|(_, run)| matches!(run, Ok(run) if run.split == Some(Split::Test)));
@@ -90,7 +90,7 @@ fn folder_ui(ui: &mut Ui, folder: &Path, has_test: bool, commands: &mut Vec<Comm
 fn none_ui(ui: &mut Ui, is_listing: bool, commands: &mut Vec<Command>) {
     if is_listing {
         ui.horizontal(|ui| {
-            ui.spinner();
+            waiting(ui);
             parts::weak(ui, "Reading the runs folder");
         });
         return;
@@ -163,7 +163,7 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
         commands.push(Command::Runs(RunsCommand::ToggleCompare(run.folder.clone())));
     }
     if runs.opening() == Some(run.folder.as_path()) {
-        ui.spinner();
+        waiting(ui);
     } else if ui.button("Open").accessible_name(format!("Open {name}")).clicked() {
         commands.push(Command::Runs(RunsCommand::Open(run.folder.clone())));
     }

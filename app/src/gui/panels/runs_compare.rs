@@ -13,7 +13,7 @@ use super::parts;
 use crate::gui::command::{Command, RunsCommand};
 use crate::gui::state::{Compared, OpenRun};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, LineChart, Series, numbers};
+use crate::gui::widgets::{IconButton, LineChart, Series, numbers, waiting};
 
 /// A run that is read, with its name and its colour.
 struct Shown<'a> {
@@ -88,7 +88,7 @@ fn runs_ui(ui: &mut Ui, compared: &[Compared], color: impl Fn(usize) -> Color32,
             };
             ui.label(theme::strong(&name)).on_hover_text(compared.folder.display().to_string());
             if compared.run.is_none() {
-                ui.spinner();
+                waiting(ui);
             }
             let remove = format!("Remove {name} from the comparison");
             if IconButton::new(ICON_CLOSE, &remove).icon_only().quiet().show(ui).clicked() {
