@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use counterweight_app::gui::{CounterweightApp, Place};
-use egui::{Theme, Vec2};
-use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable;
+use counterweight_app::gui::{CounterweightApp, Place, State};
+use egui::accesskit::{Role, Toggled};
+use egui::{Event, Key, Modifiers, Theme, Vec2};
+use egui_kittest::kittest::{NodeT, Queryable, by};
+use egui_kittest::{Harness, Node};
 use tempfile::TempDir;
 
 /// Longer than anything takes that a test waits for.
@@ -44,6 +45,11 @@ impl Window {
         self.harness.state_mut()
     }
 
+    /// What its state is.
+    pub fn state(&self) -> &State {
+        &self.harness.state().state
+    }
+
     /// A few frames.
     pub fn frames(&mut self, count: usize) {
         for _ in 0..count {
@@ -77,6 +83,100 @@ impl Window {
         self.frames(3);
     }
 
+    /// The one thing of this name and one of these roles.
+    ///
+    /// # Panics
+    /// If there is none or more than one.
+    pub fn find<'a>(&'a self, roles: &[Role], label: &'a str) -> Node<'a> {
+        let found: Vec<Node<'_>> = self.all(roles, label);
+        assert!(found.len() == 1, "{} things named {label:?}; named are:\n{}\nthe log says:\n{}", found.len(), self.names(), self.log());
+        found[0]
+    }
+
+    /// Everything of this name and one of these roles.
+    pub fn all<'a>(&'a self, roles: &[Role], label: &'a str) -> Vec<Node<'a>> {
+        let is_one = |node: &Node<'_>| roles.contains(&node.accesskit_node().role());
+        self.harness.query_all(by().label(label)).filter(is_one).collect()
+    }
+
+    /// Presses the button of this name.
+    ///
+    /// # Panics
+    /// If there is no such button, or it cannot be pressed.
+    pub fn press(&mut self, label: &str) {
+        let button = self.find(&[Role::Button], label);
+        assert!(!button.accesskit_node().is_disabled(), "{label:?} cannot be pressed");
+        button.click();
+        self.frames(3);
+    }
+
+    /// Presses the one button whose name begins so.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn press_beginning(&mut self, beginning: &str) {
+        let begins = |node: &Node<'_>| node.accesskit_node().label().is_some_and(|name| name.starts_with(beginning));
+        let button = self.harness.query_all(by().role(Role::Button)).find(begins);
+        button.unwrap_or_else(|| panic!("no button begins with {beginning:?}; named are:\n{}", self.names())).click();
+        self.frames(3);
+    }
+
+    /// Whether the button of this name is there and can be pressed.
+    pub fn can_press(&self, label: &str) -> bool {
+        self.all(&[Role::Button], label).iter().any(|button| !button.accesskit_node().is_disabled())
+    }
+
+    /// Goes to a page by the rail: `label` is its name.
+    pub fn go(&mut self, label: &str) {
+        let tabs = self.harness.query_all(by().role(Role::Tab));
+        let is_it = |node: &Node<'_>| node.accesskit_node().label().is_some_and(|name| name.split([' ', ',']).any(|word| word == label));
+        let tab = tabs.into_iter().find(is_it).unwrap_or_else(|| panic!("the rail has no {label}"));
+        tab.click();
+        self.frames(4);
+    }
+
+    /// Switches a checkbox on or off, if it is not so already.
+    pub fn tick(&mut self, label: &str, on: bool) {
+        let checkbox = self.find(&[Role::CheckBox], label);
+        if checkbox.accesskit_node().toggled() != Some(if on { Toggled::True } else { Toggled::False }) {
+            checkbox.click();
+            self.frames(3);
+        }
+    }
+
+    /// Types into the number of this name, as one does: a click, the digits, Enter.
+    pub fn set_number(&mut self, label: &str, text: &str) {
+        self.find(&[Role::SpinButton], label).click();
+        self.frames(2);
+        self.keys(Modifiers::COMMAND, Key::A);
+        self.harness.event(Event::Text(text.into()));
+        self.frames(1);
+        self.keys(Modifiers::NONE, Key::Enter);
+        self.frames(3);
+    }
+
+    /// Presses keys together.
+    pub fn keys(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.frames(3);
+    }
+
+    /// What is named on the window, one line each: role and name.
+    pub fn names(&self) -> String {
+        let name = |node: Node<'_>| {
+            let node = node.accesskit_node();
+            let name = if node.role() == Role::Label { node.value() } else { node.label() };
+            name.map(|name| format!("{:?}: {name}\n", node.role()))
+        };
+        self.harness.root().children_recursive().filter_map(name).collect()
+    }
+
+    /// Closes the window; gives what it has left.
+    pub fn close(self) -> TempDir {
+        drop(self.harness);
+        self.folder
+    }
+
     /// Whether something with this name is shown.
     pub fn shows(&self, label: &str) -> bool {
         self.harness.query_all_by_label_contains(label).next().is_some()
@@ -84,13 +184,11 @@ impl Window {
 
     /// Types into the field of this name, in place of what it holds.
     pub fn enter(&mut self, label: &str, text: &str) {
-        let field = self.harness.get_by_label(label);
-        field.focus();
-        self.harness.step();
-        self.harness.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
-        self.harness.step();
-        self.harness.get_by_label(label).type_text(text);
+        self.find(&[Role::TextInput], label).click();
         self.frames(2);
+        self.keys(Modifiers::COMMAND, Key::A);
+        self.harness.event(Event::Text(text.into()));
+        self.frames(3);
     }
 
     /// What has happened.

@@ -66,6 +66,7 @@ impl CounterweightApp {
             || state.export.is_exporting()
             || state.export.is_trying()
             || state.runs.is_listing()
+            || state.runs.is_changing()
             || state.runs.opening().is_some()
             || state.devices.is_looking();
         !busy && self.commands.is_empty() && state.shell.queue.is_empty()
@@ -127,6 +128,8 @@ impl CounterweightApp {
             state.inspect.forget();
         }
         if same.is_none() {
+            // Where no new run is being prepared, the opened one is what there is to see.
+            state.train.show_curves |= state.data.source.is_none();
             state.shell.notice(format!("Opened the run {}", run.name()));
         }
         state.shell.preferences.last_run = Some(run.folder.clone());
@@ -158,6 +161,10 @@ impl CounterweightApp {
                     state.page = Page::Export;
                 }
                 state.export.apply(command, state.run.as_ref(), &mut state.shell);
+            }
+            Command::Runs(RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _)) if state.works_on(&folder).is_some() => {
+                let work = state.works_on(&folder).unwrap_or_default();
+                state.shell.notice(format!("This run is in use by {work}. Stop that first, or wait until it is done"));
             }
             Command::Runs(command) => {
                 if let RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _) = &command
@@ -244,7 +251,10 @@ impl CounterweightApp {
             return;
         }
         let typing = ctx.text_edit_focused();
-        for entry in entries() {
+        // A shortcut also answers to its keys with Shift held, so those that ask for Shift come first.
+        let mut entries = entries();
+        entries.sort_by_key(|entry| !entry.shortcut.is_some_and(|shortcut| shortcut.modifiers.shift));
+        for entry in entries {
             let Some(shortcut) = entry.shortcut else { continue };
             // A field has its own undo, and its own way with the keys of text.
             let of_text = matches!(shortcut.logical_key, egui::Key::Z | egui::Key::K | egui::Key::Enter);
@@ -301,6 +311,7 @@ impl CounterweightApp {
             // The library's own marks are letters that not every system has a font for.
             let level = ToastLevel::Custom(icon.codepoint.into(), color);
             let shown = self.toasts.add(Toast::custom(toast.text, level));
+            // Nor for its cross, so toasts go away by themselves.
             shown.duration(Some(TOAST)).width(360.0).show_progress_bar(false).closable(false);
         }
         self.toasts.show(ctx);

@@ -15,4 +15,4 @@ pub use command::{
     BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 pub use open::open;
-pub use state::{Dialog, OpenRun, Page, Place, Preferences, State, StepStatus};
+pub use state::{Builder, ClassRow, Dialog, OpenRun, Origin, Page, Place, Preferences, Source, State, StepStatus, ThemeChoice, TourStep};

@@ -151,7 +151,7 @@ fn profile_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
     let mut largest =
         change.options.max_per_class.unwrap_or_else(|| builder.preview.as_ref().map_or(1, |p| p.kept.iter().copied().max().unwrap_or(1)));
     row_ui(ui, "Largest class", "Training images of the largest class; unlimited takes what it has", |ui| {
-        if ui.checkbox(&mut limited, "at most").changed() {
+        if ui.checkbox(&mut limited, "at most").accessible_name("Largest class: at most").changed() {
             change.options.max_per_class = limited.then_some(largest);
         }
         let response = ui.add_enabled(limited, DragValue::new(&mut largest).range(1..=10_000_000));
@@ -193,11 +193,13 @@ fn splits_ui(ui: &mut Ui, change: &mut Change) {
         row_ui(ui, name, hint, |ui| {
             let part = of(&mut change.options);
             let mut set = part.is_some();
-            if ui.checkbox(&mut set, "hold out").on_hover_text("Otherwise the source's own split is used, or the usual share").changed() {
+            let hold = ui.checkbox(&mut set, "hold out").on_hover_text("Otherwise the source's own split is used, or the usual share");
+            if hold.accessible_name(format!("{name}: hold out")).changed() {
                 *part = set.then_some(0.1);
             }
             let mut percent = part.unwrap_or(0.1) * 100.0;
             let response = ui.add_enabled(set, DragValue::new(&mut percent).range(0.0..=90.0).suffix(" %").speed(0.2).max_decimals(1));
+            let response = response.accessible_name(format!("{name}: percent"));
             if response.changed() {
                 *of(&mut change.options) = Some(percent / 100.0);
             }
@@ -225,7 +227,8 @@ fn class_ui(
     row_ui(ui, "Training images", "Give this class another number; all others stay as they are", |ui| {
         let mut count = class.train;
         let response = ui.add_enabled(class.included, DragValue::new(&mut count).range(1..=class.original.max(1)));
-        if response.changed() {
+        // A class that is left out has no number, and the field's idea of the nearest one is not the person's.
+        if response.changed() && class.included {
             change.options = builder.with_count(&class.name, count);
         }
         change.moved(&response, "count");
@@ -237,7 +240,7 @@ fn class_ui(
         }
     });
     row_ui(ui, "New name", "Another class's name merges the two", |ui| {
-        let field = ui.add(TextEdit::singleline(rename_text).desired_width(96.0).hint_text(&class.name));
+        let field = ui.add(TextEdit::singleline(rename_text).desired_width(96.0).hint_text(&class.name)).accessible_name("New name");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let name = rename_text.trim().to_string();
         let merges = names.contains(&name) && name != class.name;

@@ -145,10 +145,10 @@ fn menu_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         let zoom = state.shell.preferences.zoom;
         ui.horizontal(|ui| {
             ui.label(format!("Size {:.0} %", 100.0 * zoom));
-            if ui.button("−").on_hover_text("Smaller").clicked() {
+            if ui.button("−").accessible_name("Smaller").on_hover_text("Smaller").clicked() {
                 commands.push(Command::Window(WindowCommand::ZoomOut));
             }
-            if ui.button("+").on_hover_text("Larger").clicked() {
+            if ui.button("+").accessible_name("Larger").on_hover_text("Larger").clicked() {
                 commands.push(Command::Window(WindowCommand::ZoomIn));
             }
         });

@@ -8,7 +8,7 @@ use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 use super::dialogs::primary;
 use super::train_live;
 use crate::gui::command::{Command, DataCommand, TrainCommand};
-use crate::gui::state::{Devices, Page, State, TrainState};
+use crate::gui::state::{Devices, OpenRun, Page, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
 use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
 
@@ -45,27 +45,18 @@ const MORE_AUGMENTATION: [&str; 6] = [
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     title_ui(ui, state, commands);
     ui.add_space(space::LARGE);
+    if !state.train.is_running()
+        && let Some(run) = state.run.as_ref().filter(|run| !run.is_trained())
+    {
+        interrupted_ui(ui, run, commands);
+    }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
         train_live::ui(ui, state, commands);
         return;
     }
     if state.data.source.is_none() {
-        no_source_ui(ui, state, commands);
+        no_source_ui(ui, commands);
         return;
-    }
-    if let Some(run) = state.run.as_ref().filter(|run| !run.is_trained()) {
-        card(ui, |ui| {
-            ui.label(theme::heading(format!("{} was interrupted", run.name())));
-            ui.label(format!(
-                "{} of {} epochs are done. It goes on where it was stopped.",
-                run.finished_epochs(),
-                run.settings.stage1.epochs
-            ));
-            if ui.button("Continue this run").clicked() {
-                commands.push(Command::Train(TrainCommand::Continue));
-            }
-        });
-        ui.add_space(space::LARGE);
     }
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
@@ -114,7 +105,19 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
 }
 
-fn no_source_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
+/// What is said of an open run that has not come to its end.
+fn interrupted_ui(ui: &mut Ui, run: &OpenRun, commands: &mut Vec<Command>) {
+    card(ui, |ui| {
+        ui.label(theme::heading(format!("{} was interrupted", run.name())));
+        ui.label(format!("{} of {} epochs are done. It goes on where it was stopped.", run.finished_epochs(), run.settings.stage1.epochs));
+        if ui.button("Continue this run").clicked() {
+            commands.push(Command::Train(TrainCommand::Continue));
+        }
+    });
+    ui.add_space(space::LARGE);
+}
+
+fn no_source_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.add_space(space::PAGE);
         let text = "Training learns features from images. Open a folder of them on the Data page, or the built-in sample.";
@@ -124,9 +127,6 @@ fn no_source_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             }
             if ui.button("Use the built-in sample").clicked() {
                 commands.push(Command::Data(DataCommand::OpenSample));
-            }
-            if state.run.as_ref().is_some_and(|run| !run.is_trained()) && ui.button("Continue the open run").clicked() {
-                commands.push(Command::Train(TrainCommand::Continue));
             }
         });
         ui.add_space(space::PAGE);

@@ -230,6 +230,22 @@ impl State {
         }
     }
 
+    /// What is using a run's folder now, in a word: it cannot be renamed or deleted meanwhile.
+    pub fn works_on(&self, folder: &Path) -> Option<&'static str> {
+        let open = self.run.as_ref().is_some_and(|run| run.folder == folder);
+        if self.train.training.as_ref().is_some_and(|training| training.folder == folder) {
+            Some("training")
+        } else if open && self.balance.is_busy() {
+            Some("balancing")
+        } else if open && self.inspect.is_busy() {
+            Some("evaluating")
+        } else if open && self.export.is_exporting() {
+            Some("exporting")
+        } else {
+            None
+        }
+    }
+
     /// What would be cut short if the window closed now, in words.
     pub fn running(&self) -> Vec<&'static str> {
         let jobs = [

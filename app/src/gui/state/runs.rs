@@ -62,6 +62,11 @@ impl RunsState {
         self.listing.is_some()
     }
 
+    /// Whether a run is being renamed or deleted.
+    pub fn is_changing(&self) -> bool {
+        self.changing.is_some()
+    }
+
     /// The run that is being opened.
     pub fn opening(&self) -> Option<&Path> {
         self.opening.as_ref().map(|(path, _)| path.as_path())

@@ -127,7 +127,8 @@ impl TourStep {
     pub fn action(self) -> Option<&'static str> {
         match self {
             TourStep::Welcome => Some("Open the sample"),
-            TourStep::TrainWithout | TourStep::TrainWith => Some("Train"),
+            TourStep::TrainWithout => Some("Train without it"),
+            TourStep::TrainWith => Some("Train with it"),
             TourStep::SeeBoth => Some("Compare the two runs"),
             TourStep::TryL2 => Some("Try L2-normalisation"),
             TourStep::TryTau => Some("Try τ = 1.5"),

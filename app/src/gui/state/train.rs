@@ -9,7 +9,7 @@ use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::{EpochRecord, Job};
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
 use counterweight_core::run::Run;
-use counterweight_core::settings::{AugmentationSettings, Auto, Preset, Settings};
+use counterweight_core::settings::{AugmentationSettings, Auto, INFO, Preset, Settings};
 use counterweight_core::{Result, data};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -234,12 +234,8 @@ impl TrainState {
         if let Some(problem) = source.problem() {
             return Some(format!("The dataset cannot be built: {problem}"));
         }
-        if let Some((key, reason)) = self.errors.iter().next() {
-            let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);
-            return Some(format!("{label} {reason}"));
-        }
-        if let Some((key, reason)) = self.problems.iter().next() {
-            let label = counterweight_core::settings::info(key).map_or(*key, |info| info.label);
+        // The first in the order of the settings: later ones may only be wrong because of it.
+        if let Some((label, reason)) = INFO.iter().find_map(|info| Some((info.label, self.error(info.key)?))) {
             return Some(format!("{label} {reason}"));
         }
         if let Some(reason) = devices.problem(self.device) {

@@ -41,7 +41,8 @@ impl ProgressStrip<'_> {
         let inner = ui.allocate_ui_with_layout(vec2(width, height), Layout::right_to_left(egui::Align::Center), |ui| {
             ui.set_min_width(width);
             let button = if self.stopping { Button::new("Stopping…") } else { Button::new((theme::icon(icons::ICON_STOP), "Stop")) };
-            stop = ui.add_enabled(!self.stopping, button).clicked();
+            let name = if self.stopping { "Stopping…" } else { "Stop" };
+            stop = ui.add_enabled(!self.stopping, button).accessible_name(name).clicked();
             ui.add_space(space::SMALL);
             ui.with_layout(Layout::top_down(egui::Align::Min), |ui| {
                 ui.spacing_mut().item_spacing.y = space::SMALL;

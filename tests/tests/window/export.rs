@@ -1,0 +1,44 @@
+//! Exporting to where nothing can be written.
+
+use std::path::PathBuf;
+
+use counterweight_app::gui::{Page, StepStatus};
+use counterweight_core::files::is_temporary;
+
+use crate::{train, with_sample};
+
+#[test]
+fn an_export_that_fails_says_what_was_kept_and_leaves_nothing_half_written() {
+    let mut window = with_sample();
+    train(&mut window, 1);
+    let folder = window.folder.path().join("out");
+    std::fs::create_dir_all(folder.join("taken.onnx/something")).unwrap();
+    std::fs::write(folder.join("file"), "in the way").unwrap();
+    let mut places: Vec<PathBuf> = vec![folder.join("file/model.onnx"), folder.join("taken.onnx"), folder.join("n".repeat(300))];
+    if cfg!(target_os = "linux") {
+        places.push("/proc/model.onnx".into());
+    }
+    window.go("Export");
+    for place in places {
+        window.enter("File", place.to_str().unwrap());
+        window.press("Export and check");
+        window.settle();
+        for text in ["The model could not be exported", "What was kept", "What to do", "Nothing half-written is left"] {
+            assert!(window.shows(text), "{text} for {}: {}", place.display(), window.names());
+        }
+        let reason = window.state().export.failure.clone().unwrap();
+        assert!(reason.contains(place.to_str().unwrap()), "{reason} does not name {}", place.display());
+        window.press("Close");
+        assert!(window.state().shell.dialog.is_none());
+        assert!(window.state().run.as_ref().unwrap().exported.is_none());
+        let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(!left.iter().any(|name| is_temporary(name)), "{left:?}");
+    }
+    let good = folder.join("good.onnx");
+    window.enter("File", good.to_str().unwrap());
+    window.press("Export and check");
+    window.settle();
+    assert!(good.is_file() && window.state().export.failure.is_none());
+    assert_eq!(window.state().status(Page::Export), StepStatus::Done);
+}

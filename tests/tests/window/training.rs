@@ -1,0 +1,147 @@
+//! Training that is asked for wrongly, killed, stopped, quit and continued.
+
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use counterweight_app::gui::{Command, Dialog, WindowCommand};
+use counterweight_core::data::unpack_sample;
+use counterweight_core::run::{Run, RunState, summary};
+use counterweight_tests::window::Window;
+use counterweight_tests::{binary, counterweight_json};
+
+use crate::{epochs, with_sample};
+
+#[test]
+fn a_wrong_setting_is_named_at_its_field_and_can_be_reset() {
+    let mut window = with_sample();
+    window.go("Train");
+    window.settle();
+    assert!(window.can_press("Train"));
+    let cases =
+        [("Learning rate", "fast", "needs a number such as"), ("Epochs", "0", "must be"), ("Batch size", "-3", "needs a number such as")];
+    for (label, text, reason) in cases {
+        window.enter(label, text);
+        assert!(!window.can_press("Train"), "{label} = {text}");
+        // Once at the field, and once where training is started, with the setting's name.
+        assert!(window.shows(reason) && window.shows(&format!("{label} {reason}")), "{label} = {text}: {}", window.names());
+        window.app().send(Command::Train(counterweight_app::gui::TrainCommand::Start));
+        window.frames(4);
+        assert!(!window.state().train.is_running());
+        window.press_beginning(&format!("Reset {label} to "));
+        assert!(window.can_press("Train") && !window.shows(&format!("{label} {reason}")), "{label}: {}", window.names());
+    }
+    window.enter("Run name", "a/b");
+    assert!(!window.can_press("Train") && window.shows("A run's name cannot hold"));
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_killed_run_is_continued_to_its_last_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let manifest = folder.path().join("digits.toml");
+    counterweight_json(&["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
+    let run = folder.path().join("runs/killed");
+    let mut child = Process::new(binary())
+        .args(["train", text(&manifest), "--run", text(&run), "--device", "cpu", "--set", "stage1.epochs=8"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let log = run.join("metrics.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |log| log.lines().count()) < 2 {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it was over before it could be killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(summary(&run).unwrap().state, RunState::Interrupted);
+
+    let mut window = Window::in_folder(folder);
+    window.settle();
+    window.go("Runs");
+    assert!(window.shows("interrupted"), "{}", window.names());
+    window.press("Open killed");
+    window.settle();
+    window.go("Train");
+    assert!(window.shows("killed was interrupted"), "{}", window.names());
+    window.press("Continue this run");
+    window.settle();
+    assert!(window.state().run.as_ref().unwrap().is_trained(), "{}", window.log());
+    assert_eq!(epochs(&run), (1..=8).collect::<Vec<_>>());
+    assert!(window.shows("loss by epoch: training, validation, 8 points"), "{}", window.names());
+    assert!(window.can_press("Continue to balancing") && !window.can_press("Continue this run"));
+}
+
+/// Starts training the sample for `count` epochs and waits for the second.
+fn begun(count: usize) -> Window {
+    let mut window = with_sample();
+    window.go("Train");
+    window.enter("Epochs", &count.to_string());
+    window.press("Train");
+    window.until("two epochs", |app| app.state.train.training.as_ref().is_some_and(|training| training.history.len() >= 2));
+    window
+}
+
+#[test]
+fn a_training_is_paused_stopped_and_continued() {
+    let mut window = begun(12);
+    window.press("Pause");
+    // What is under way is finished first.
+    std::thread::sleep(Duration::from_millis(400));
+    window.frames(5);
+    let before = window.state().train.training.as_ref().unwrap().history.len();
+    assert!(window.shows("Paused: Stage 1"), "{}", window.names());
+    std::thread::sleep(Duration::from_millis(700));
+    window.frames(5);
+    assert_eq!(window.state().train.training.as_ref().unwrap().history.len(), before);
+    window.press("Resume");
+    window.until("another epoch", move |app| app.state.train.training.as_ref().is_some_and(|training| training.history.len() > before));
+    window.press("Stop");
+    window.settle();
+    let run = window.state().run.clone().expect("the stopped run is open");
+    assert!(run.finished_epochs() > before && !run.is_trained() && run.has_checkpoint(), "{}", window.log());
+    assert!(window.shows("digits was interrupted"), "{}", window.names());
+    window.press("Continue this run");
+    window.settle();
+    assert_eq!(epochs(&run.folder), (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn quitting_while_training_asks_and_leaves_a_run_that_goes_on() {
+    let mut window = begun(10);
+    window.app().send(Command::Window(WindowCommand::Quit));
+    window.frames(4);
+    assert!(window.shows("Quit while something is running?") && window.shows("Still running: training."), "{}", window.names());
+    window.press("Cancel");
+    assert!(window.state().shell.dialog.is_none() && window.state().train.is_running());
+    window.app().send(Command::Window(WindowCommand::Quit));
+    window.frames(4);
+    assert!(matches!(window.state().shell.dialog, Some(Dialog::Quit(_))));
+    window.press("Stop and quit");
+    window.until("the end of training", |app| !app.state.train.is_running());
+    let closes = |window: &Window| {
+        let commands = window.harness.output().viewport_output.values().flat_map(|viewport| &viewport.commands);
+        commands.into_iter().any(|command| *command == egui::ViewportCommand::Close)
+    };
+    window.frames(3);
+    assert!(closes(&window), "the window closes once the checkpoint is there");
+
+    let mut window = Window::in_folder(window.close());
+    window.settle();
+    window.go("Runs");
+    window.press("Open digits");
+    window.settle();
+    let folder = window.state().run.as_ref().unwrap().folder.clone();
+    assert!(Run::open(&folder).unwrap().checkpoint_path("last").is_file());
+    assert!(epochs(&folder).len() < 10);
+    window.go("Train");
+    window.press("Continue this run");
+    window.settle();
+    assert_eq!(epochs(&folder), (1..=10).collect::<Vec<_>>());
+}
