@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use counterweight_core::pipeline::sample_settings;
+use counterweight_core::settings::{Preset, Settings};
 use egui::{Context, Ui};
 use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_INFO, ICON_WARNING};
 use egui_notify::{Toast, ToastLevel};
@@ -9,6 +11,7 @@ use egui_notify::{Toast, ToastLevel};
 use super::command::{
     BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand, entries,
 };
+use super::dialogs::Answer;
 use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind};
 use super::{panels, theme};
 
@@ -77,18 +80,24 @@ impl CounterweightApp {
         let shell = &mut state.shell;
         if let Some(asked) = shell.asked.take() {
             match asked.poll() {
-                Ok(Some(command)) => self.commands.push(command),
-                Ok(None) => {}
+                Ok(Answer::Chosen(command)) => self.commands.push(command),
+                Ok(Answer::Nothing) => {}
+                Ok(Answer::NotShown) => {
+                    shell.notice("The system has shown no dialog. Type the path into the field, or drop the file on the window")
+                }
                 Err(open) => shell.asked = Some(open),
             }
         }
         state.devices.poll();
-        let was_open = state.data.source.is_some();
+        let was_sample = state.data.source.as_ref().map(|source| source.is_sample);
         state.data.poll(shell);
-        if !was_open && let Some(source) = &state.data.source {
-            let is_sample = source.is_sample;
-            if is_sample && !state.train.is_running() && !state.train.named {
-                state.train.set_settings(counterweight_core::pipeline::sample_settings());
+        let is_sample = state.data.source.as_ref().map(|source| source.is_sample);
+        if was_sample != is_sample && !state.train.is_running() {
+            // Settings that were not touched follow the source: what suits small digits suits nothing else.
+            match is_sample {
+                Some(true) if state.train.settings == Settings::preset(Preset::Quick) => state.train.set_settings(sample_settings()),
+                Some(false) if state.train.settings == sample_settings() => state.train.set_preset(Preset::Quick),
+                _ => {}
             }
         }
         if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {

@@ -139,8 +139,10 @@ pub enum ExportCommand {
     PickPath,
     /// Write the model there.
     SetPath(PathBuf),
-    /// Export and check.
+    /// Export and check; asks first if that would replace a file which is not the run's own export.
     Export,
+    /// Export and check, whatever is there.
+    Replace,
     /// Stop exporting.
     Stop,
     /// Show the model in the file manager.

@@ -1,6 +1,7 @@
 //! The system's dialogs for files and folders, asked without making the window wait.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use egui::Context;
@@ -19,8 +20,22 @@ pub enum Question {
     Save(String, &'static str, &'static [&'static str]),
 }
 
+/// Nobody reads a dialog and closes it in less: it has not been shown.
+const UNSEEN: Duration = Duration::from_millis(400);
+
+/// What came of a dialog.
+pub enum Answer {
+    /// Something was chosen, and this follows from it.
+    Chosen(Command),
+    /// Nothing was chosen.
+    Nothing,
+    /// The system has shown no dialog.
+    NotShown,
+}
+
 /// A dialog that is open, and what is to be done with the answer.
 pub struct Asked {
+    since: Instant,
     answer: Receiver<Option<PathBuf>>,
     then: Box<dyn FnOnce(PathBuf) -> Command>,
 }
@@ -54,18 +69,21 @@ impl Asked {
         });
         // Without the thread the sender is gone, and the answer is that nothing was chosen.
         drop(waiting);
-        Self { answer, then: Box::new(then) }
+        Self { since: Instant::now(), answer, then: Box::new(then) }
     }
 
-    /// The command that follows from the answer: `Ok(None)` if nothing was chosen.
+    /// What came of it.
     ///
     /// # Errors
     /// The dialog itself, while it is still open.
-    pub fn poll(self) -> Result<Option<Command>, Self> {
+    pub fn poll(self) -> Result<Answer, Self> {
         match self.answer.try_recv() {
-            Ok(path) => Ok(path.map(self.then)),
+            Ok(Some(path)) => Ok(Answer::Chosen((self.then)(path))),
             Err(crossbeam_channel::TryRecvError::Empty) => Err(self),
-            Err(crossbeam_channel::TryRecvError::Disconnected) => Ok(None),
+            Ok(None) | Err(crossbeam_channel::TryRecvError::Disconnected) => match self.since.elapsed() {
+                elapsed if elapsed < UNSEEN => Ok(Answer::NotShown),
+                _ => Ok(Answer::Nothing),
+            },
         }
     }
 }

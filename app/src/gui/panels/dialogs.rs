@@ -4,7 +4,7 @@ use egui::{Align, Button, Id, Layout, Modal, RichText, Stroke, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
 use super::about;
-use crate::gui::command::{Command, RunsCommand, WindowCommand};
+use crate::gui::command::{Command, ExportCommand, RunsCommand, WindowCommand};
 use crate::gui::state::{Dialog, ErrorReport, State};
 use crate::gui::theme::{self, icon, space, tokens};
 
@@ -22,6 +22,12 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 ui.label(RichText::new(folder.display().to_string()).monospace());
                 ui.label("Its settings, checkpoints and results are deleted for good. The images it was trained on stay where they are.");
                 closed = buttons_ui(ui, "Delete", true, || Command::Runs(RunsCommand::Delete(folder.clone())), commands);
+            }
+            Dialog::ReplaceFile(path) => {
+                title_ui(ui, ICON_HELP.rich_text(), "Replace this file?");
+                ui.label(RichText::new(path.display().to_string()).monospace());
+                ui.label("There is a file of that name already, and it is not this run's last export.");
+                closed = buttons_ui(ui, "Replace", true, || Command::Export(ExportCommand::Replace), commands);
             }
             Dialog::RenameRun(folder, name) => {
                 title_ui(ui, ICON_HELP.rich_text(), "Rename the run");

@@ -192,12 +192,18 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
     let Some(info) = info(key) else { return };
     let preset = Settings::preset(train.settings.preset);
     let default_text = preset.text(key).unwrap_or_default();
+    let shown_default = match default_text.as_str() {
+        "true" => "on",
+        "false" => "off",
+        "" => "none",
+        other => other,
+    };
     let mut text = train.text(key);
     let before = text.clone();
     let changed = train.settings.text(key).is_some_and(|value| value != default_text) || train.error(key).is_some();
     let error = train.error(key).map(str::to_string);
     let row =
-        SettingRow { label: info.label, explanation: info.explanation, default_text: &default_text, changed, error: error.as_deref() };
+        SettingRow { label: info.label, explanation: info.explanation, default_text: shown_default, changed, error: error.as_deref() };
     let shown = setting_row(ui, row, |ui| {
         if let Some(choices) = choices(key) {
             ComboBox::from_id_salt(key).selected_text(&text).show_ui(ui, |ui| {

@@ -13,7 +13,7 @@ use egui::{ColorImage, TextureHandle, TextureOptions};
 
 use super::data::{read_pixels, reveal};
 use super::run::OpenRun;
-use super::shell::{ErrorReport, Shell};
+use super::shell::{Dialog, ErrorReport, Shell};
 use crate::gui::command::{Command, ExportCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Progress, Worker};
@@ -108,7 +108,15 @@ impl ExportState {
                 shell.asked = Some(Asked::new(&shell.ctx, "Export the model", start, question, then));
             }
             ExportCommand::SetPath(path) => self.path_text = path.display().to_string(),
-            ExportCommand::Export => self.export(run, shell),
+            ExportCommand::Export => {
+                let path = PathBuf::from(self.path_text.trim());
+                let own = run.and_then(|run| run.exported.as_ref()).is_some_and(|report| report.path == path);
+                match path.is_file() && !own {
+                    true => shell.dialog = Some(Dialog::ReplaceFile(path)),
+                    false => self.export(run, shell),
+                }
+            }
+            ExportCommand::Replace => self.export(run, shell),
             ExportCommand::Stop => {
                 if let Some(worker) = &self.exporting {
                     worker.stop();

@@ -146,6 +146,8 @@ pub enum Dialog {
     Quit(Vec<&'static str>),
     /// Whether to delete a run.
     DeleteRun(PathBuf),
+    /// Whether to export over a file.
+    ReplaceFile(PathBuf),
     /// A new name for a run.
     RenameRun(PathBuf, String),
     /// What this program is.

@@ -1,5 +1,7 @@
 //! A setting with its name, its control and one line that explains it.
 
+use std::borrow::Cow;
+
 use egui::{Button, Label, Layout, Response, RichText, Role, TextStyle, Ui, WidgetInfo, vec2};
 use egui_material_icons::icons;
 
@@ -83,8 +85,9 @@ fn reset_button(ui: &mut Ui, row: &SettingRow) -> bool {
 fn below(ui: &mut Ui, row: &SettingRow, indent: f32) {
     let tokens = theme::tokens(ui.visuals());
     let (text, color) = match row.error {
-        Some(error) => (error, tokens.bad),
-        None => (row.explanation, tokens.text_weak),
+        Some(error) => (Cow::Borrowed(error), tokens.bad),
+        None if row.default_text.is_empty() || row.explanation.is_empty() => (Cow::Borrowed(row.explanation), tokens.text_weak),
+        None => (Cow::Owned(format!("{} Default: {}.", row.explanation, row.default_text)), tokens.text_weak),
     };
     if text.is_empty() {
         return;
@@ -92,7 +95,7 @@ fn below(ui: &mut Ui, row: &SettingRow, indent: f32) {
     ui.horizontal_top(|ui| {
         ui.add_space(indent);
         ui.vertical(|ui| {
-            ui.add(Label::new(RichText::new(text).text_style(TextStyle::Small).color(color)).wrap());
+            ui.add(Label::new(RichText::new(text.as_ref()).text_style(TextStyle::Small).color(color)).wrap());
         });
     });
 }
