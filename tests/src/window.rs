@@ -204,5 +204,5 @@ impl Default for Window {
 }
 
 fn place(folder: &TempDir) -> Place {
-    Place { runs: folder.path().join("runs"), cache: folder.path().join("cache") }
+    Place { runs: folder.path().join("runs"), cache: folder.path().join("cache"), program: Some(crate::binary()) }
 }

@@ -88,7 +88,7 @@ impl CounterweightApp {
                 Err(open) => shell.asked = Some(open),
             }
         }
-        state.devices.poll();
+        state.devices.poll(shell);
         let was_sample = state.data.source.as_ref().map(|source| source.is_sample);
         state.data.poll(shell);
         let is_sample = state.data.source.as_ref().map(|source| source.is_sample);
@@ -147,7 +147,7 @@ impl CounterweightApp {
 
     fn apply(&mut self, command: Command) {
         let state = &mut self.state;
-        let device = state.train.device;
+        let device = state.devices.resolve(state.train.device);
         match command {
             Command::Go(page) => state.page = page,
             Command::Data(command) => state.data.apply(command, &mut state.shell),

@@ -3,6 +3,7 @@
 mod balance;
 mod builder;
 mod data;
+mod devices;
 mod export;
 mod inspect;
 mod run;
@@ -15,11 +16,10 @@ mod train;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use counterweight_core::device::{DeviceChoice, DeviceInfo, devices};
-
 pub use balance::BalanceState;
 pub use builder::Builder;
 pub use data::{ClassRow, DataState, Origin, Source};
+pub use devices::Devices;
 pub use export::{ExportState, TriedImage};
 pub use inspect::{InspectState, Inspection};
 pub use run::OpenRun;
@@ -28,8 +28,6 @@ pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeCh
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
 pub use train::{Around, TrainState, Training};
-
-use super::worker::Worker;
 
 /// A page of the window: the five steps, and the list of runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -120,53 +118,6 @@ pub struct State {
     pub devices: Devices,
 }
 
-/// The devices of this machine, once they are known.
-#[derive(Default)]
-pub struct Devices {
-    /// Every device, usable or not.
-    pub found: Vec<DeviceInfo>,
-    looking: Option<Worker<Vec<DeviceInfo>>>,
-}
-
-impl Devices {
-    /// Looks for devices; drivers can take a second to answer.
-    pub fn look(&mut self, ctx: &egui::Context) {
-        self.looking = Some(Worker::spawn("devices", ctx, |_| Ok(devices())));
-    }
-
-    /// Takes what was found.
-    pub fn poll(&mut self) {
-        let Some(worker) = &mut self.looking else { return };
-        if let Some(done) = worker.poll().done {
-            self.found = done.unwrap_or_default();
-            self.looking = None;
-        }
-    }
-
-    /// Whether they are still being looked for.
-    pub fn is_looking(&self) -> bool {
-        self.looking.is_some()
-    }
-
-    /// What `auto` will take, in words.
-    pub fn automatic(&self) -> Option<&DeviceInfo> {
-        let gpu = self.found.iter().find(|device| device.usable && device.name != "cpu");
-        gpu.or_else(|| self.found.iter().find(|device| device.usable))
-    }
-
-    /// The reason why a choice cannot be used, if there is one.
-    pub fn problem(&self, choice: DeviceChoice) -> Option<String> {
-        if choice == DeviceChoice::Auto || self.found.is_empty() {
-            return None;
-        }
-        let name = choice.to_string();
-        match self.found.iter().find(|device| device.name == name) {
-            Some(device) => device.reason.clone(),
-            None => Some("there is no such device on this machine".into()),
-        }
-    }
-}
-
 /// A number that no other state of anything shown has had: charts are drawn anew when theirs changes.
 pub(crate) fn next_revision() -> u64 {
     static REVISION: AtomicU64 = AtomicU64::new(1);
@@ -187,7 +138,7 @@ impl State {
         let train = TrainState::new(&shell);
         let tour = Tour::new(&shell);
         let mut devices = Devices::default();
-        devices.look(&ctx);
+        devices.look(&ctx, shell.place.program.clone());
         let mut runs = RunsState::default();
         runs.refresh(&shell);
         Self {

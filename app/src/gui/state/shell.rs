@@ -46,6 +46,8 @@ pub struct Place {
     pub runs: PathBuf,
     /// The unpacked sample, and other things that can be made again.
     pub cache: PathBuf,
+    /// This program, to be asked what only a process of its own should find out.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Place {
@@ -53,7 +55,7 @@ impl Default for Place {
     fn default() -> Self {
         let home = dirs::document_dir().or_else(dirs::home_dir).unwrap_or_else(|| PathBuf::from("."));
         let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
-        Self { runs: home.join("Counterweight"), cache: cache.join("counterweight") }
+        Self { runs: home.join("Counterweight"), cache: cache.join("counterweight"), program: std::env::current_exe().ok() }
     }
 }
 

@@ -256,6 +256,7 @@ impl TrainState {
     /// Does what was asked.
     pub fn apply(&mut self, command: TrainCommand, around: Around<'_>, shell: &mut Shell) {
         let Around { source, run, devices, runs } = around;
+        let device = devices.resolve(self.device);
         match command {
             TrainCommand::Start => {
                 if let Some(obstacle) = self.obstacle(source, devices, runs) {
@@ -263,12 +264,12 @@ impl TrainState {
                 } else if let Some(source) = source.filter(|_| self.training.is_none()) {
                     let folder = shell.runs_folder().join(self.name.trim());
                     let task = Task::New { folder: folder.clone(), recipe: source.recipe(), settings: Box::new(self.settings.clone()) };
-                    self.start(folder, task, shell);
+                    self.start(folder, task, device, shell);
                 }
             }
             TrainCommand::Continue => {
                 if let Some(run) = run.filter(|_| self.training.is_none()) {
-                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone() }, shell);
+                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone() }, device, shell);
                 }
             }
             TrainCommand::Pause => self.with_worker(Worker::pause),
@@ -300,11 +301,11 @@ impl TrainState {
         }
     }
 
-    fn start(&mut self, folder: PathBuf, task: Task, shell: &mut Shell) {
+    fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
         self.failure = None;
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
-        let choice = self.device;
+        let choice = device;
         let worker = Worker::spawn("train", &shell.ctx, move |job| task.run(choice, &sender, job));
         shell.info(format!("Training into {}", folder.display()));
         self.begun = Some(begun);
