@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use counterweight_app::gui::{Origin, Page, StepStatus};
+use counterweight_app::gui::{Command, DataCommand, Origin, Page, StepStatus};
 use counterweight_tests::fixtures::{broken_folder, picture, save};
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
@@ -143,4 +143,44 @@ fn classes_are_renamed_and_merged() {
     assert_eq!(classes(&mut window).len(), 10);
     window.press("Close this source");
     assert!(window.shows("Open your images"));
+}
+
+#[test]
+fn a_dataset_is_saved_written_and_opened_again() {
+    let mut window = with_sample();
+    window.set_number("Imbalance factor", "20");
+    let built = classes(&mut window);
+    let manifest = window.folder.path().join("digits.toml");
+    window.app().send(Command::Data(DataCommand::SaveManifest(manifest.clone())));
+    window.settle();
+    let images = window.folder.path().join("images");
+    window.app().send(Command::Data(DataCommand::WriteImages(images.clone())));
+    window.settle();
+    assert!(images.is_dir(), "{}", window.log());
+    // Into a folder that holds something nothing is written.
+    window.app().send(Command::Data(DataCommand::WriteImages(images)));
+    window.settle();
+    assert!(window.shows("The dataset could not be written") && window.shows("What to do"), "{}", window.names());
+    window.press("Close");
+
+    window.press("Close this source");
+    open(&mut window, &manifest);
+    window.settle();
+    assert!(window.shows("digits.toml: dataset manifest"), "{}", window.names());
+    assert_eq!(classes(&mut window), built);
+    train(&mut window, 1);
+    assert_eq!(window.state().run.as_ref().unwrap().train_counts, built.iter().map(|(_, count)| *count).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_source_that_fails_leaves_the_open_one_where_it_was() {
+    let mut window = with_sample();
+    window.app().send(Command::Data(DataCommand::Open("/no/such/folder".into())));
+    window.settle();
+    assert!(window.shows("This could not be opened") && window.shows("/no/such/folder"), "{}", window.names());
+    assert!(window.can_press("Continue to training"));
+    assert_eq!(classes(&mut window).len(), 10);
+    // What went wrong with another source is no word on this one.
+    window.press("Continue to training");
+    assert_eq!(window.state().page, Page::Train);
 }

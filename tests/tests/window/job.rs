@@ -86,6 +86,11 @@ fn balance(window: &mut Window) {
     assert_eq!(window.state().balance.settings.as_ref().unwrap().balancers, [Balancer::Tau]);
     window.press(&learned);
     window.settle();
+    window.press("Tune on validation");
+    window.settle();
+    let tuned = window.state().balance.tuned.clone().expect("tuning has come to its end");
+    assert!(tuned.best_score >= tuned.start_score && window.shows(&tuned.reason), "{}", window.names());
+    only(window, &["Weight decay", "MaxNorm"]);
     window.press("Use for this run");
     window.settle();
     assert!(!window.shows("On test"), "{}", window.names());

@@ -2,6 +2,9 @@
 
 use counterweight_app::gui::{Command, RunsCommand};
 
+use counterweight_tests::window::Window;
+use egui::{Event, Key, Modifiers};
+
 use crate::{train, with_sample};
 
 #[test]
@@ -19,17 +22,27 @@ fn a_run_is_renamed_and_deleted_only_after_a_question() {
     assert!(runs.join("first try/settings.toml").is_file() && !runs.join("digits").exists());
     assert!(window.can_press("Open first try") && window.state().run.is_none());
 
+    // The field has the focus, so typing and Enter are enough.
     window.press("More for first try");
+    window.press("Rename…");
+    window.keys(Modifiers::COMMAND, Key::A);
+    window.harness.event(Event::Text("best try".into()));
+    window.frames(2);
+    window.keys(Modifiers::NONE, Key::Enter);
+    window.settle();
+    assert!(runs.join("best try").is_dir(), "{}", window.log());
+
+    window.press("More for best try");
     window.press("Delete…");
-    assert!(window.shows("Delete this run?") && window.shows(runs.join("first try").to_str().unwrap()), "{}", window.names());
+    assert!(window.shows("Delete this run?") && window.shows(runs.join("best try").to_str().unwrap()), "{}", window.names());
     window.press("Cancel");
     window.settle();
-    assert!(runs.join("first try").exists());
-    window.press("More for first try");
+    assert!(runs.join("best try").exists());
+    window.press("More for best try");
     window.press("Delete…");
     window.press("Delete");
     window.settle();
-    assert!(!runs.join("first try").exists());
+    assert!(!runs.join("best try").exists());
     assert!(window.shows("No runs yet"), "{}", window.names());
 }
 
@@ -49,4 +62,38 @@ fn a_run_that_is_being_trained_is_neither_deleted_nor_renamed() {
     window.press("Stop");
     window.settle();
     assert!(folder.join("settings.toml").is_file());
+}
+
+#[test]
+fn a_damaged_run_says_what_is_wrong_with_it() {
+    let mut window = with_sample();
+    train(&mut window, 1);
+    let runs = window.state().shell.runs_folder();
+    let folder = window.close();
+    let checkpoints = runs.join("digits/checkpoints");
+    for entry in std::fs::read_dir(&checkpoints).unwrap() {
+        std::fs::write(entry.unwrap().path(), "no tensors").unwrap();
+    }
+    std::fs::create_dir_all(runs.join("broken")).unwrap();
+    std::fs::write(runs.join("broken/settings.toml"), "epochs = [").unwrap();
+    std::fs::copy(runs.join("digits/dataset.toml"), runs.join("broken/dataset.toml")).unwrap();
+
+    let mut window = Window::in_folder(folder);
+    window.settle();
+    window.go("Runs");
+    window.settle();
+    assert!(window.shows("Cannot be read") && window.shows("settings.toml"), "{}", window.names());
+    window.press("Open digits");
+    window.settle();
+    window.go("Balance");
+    window.settle();
+    assert!(window.shows("The features could not be computed") && window.shows("safetensors"), "{}", window.names());
+    assert!(window.can_press("Try again"));
+    window.go("Inspect");
+    window.settle();
+    assert!(window.shows("The checkpoint could not be evaluated"), "{}", window.names());
+    window.go("Export");
+    window.press("Export and check");
+    window.settle();
+    assert!(window.shows("The model could not be exported"), "{}", window.names());
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use counterweight_app::gui::{Command, Dialog, WindowCommand};
+use counterweight_app::gui::{Command, Dialog, TrainCommand, WindowCommand};
 use counterweight_core::data::unpack_sample;
 use counterweight_core::run::{Run, RunState, summary};
 use counterweight_tests::window::Window;
@@ -25,7 +25,7 @@ fn a_wrong_setting_is_named_at_its_field_and_can_be_reset() {
         assert!(!window.can_press("Train"), "{label} = {text}");
         // Once at the field, and once where training is started, with the setting's name.
         assert!(window.shows(reason) && window.shows(&format!("{label} {reason}")), "{label} = {text}: {}", window.names());
-        window.app().send(Command::Train(counterweight_app::gui::TrainCommand::Start));
+        window.app().send(Command::Train(TrainCommand::Start));
         window.frames(4);
         assert!(!window.state().train.is_running());
         window.press_beginning(&format!("Reset {label} to "));
@@ -120,8 +120,14 @@ fn quitting_while_training_asks_and_leaves_a_run_that_goes_on() {
     assert!(window.shows("Quit while something is running?") && window.shows("Still running: training."), "{}", window.names());
     window.press("Cancel");
     assert!(window.state().shell.dialog.is_none() && window.state().train.is_running());
-    window.app().send(Command::Window(WindowCommand::Quit));
-    window.frames(4);
+    // The cross of the window's frame asks the same.
+    let root = egui::ViewportId::ROOT;
+    window.harness.input_mut().viewports.entry(root).or_default().events.push(egui::ViewportEvent::Close);
+    window.frames(1);
+    let asked = window.harness.output().viewport_output[&root].commands.contains(&egui::ViewportCommand::CancelClose);
+    window.harness.input_mut().viewports.entry(root).or_default().events.clear();
+    window.frames(3);
+    assert!(asked);
     assert!(matches!(window.state().shell.dialog, Some(Dialog::Quit(_))));
     window.press("Stop and quit");
     window.until("the end of training", |app| !app.state.train.is_running());
@@ -144,4 +150,18 @@ fn quitting_while_training_asks_and_leaves_a_run_that_goes_on() {
     window.press("Continue this run");
     window.settle();
     assert_eq!(epochs(&folder), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn settings_that_cannot_be_read_leave_the_page_as_it_was() {
+    let mut window = with_sample();
+    window.go("Train");
+    window.enter("Epochs", "7");
+    let file = window.folder.path().join("settings.toml");
+    std::fs::write(&file, "stage1 = 3").unwrap();
+    window.app().send(Command::Train(TrainCommand::LoadSettings(file)));
+    window.frames(4);
+    assert!(window.shows("The settings could not be read") && window.shows("settings.toml"), "{}", window.names());
+    window.press("Close");
+    assert_eq!(window.state().train.settings.stage1.epochs, 7);
 }

@@ -28,6 +28,8 @@ const BUILDER: f32 = 360.0;
 const WIDE: f32 = 980.0;
 /// Problems that are listed; the rest is counted.
 const LISTED: usize = 200;
+/// Copies of one image that are named.
+const PATHS: usize = 5;
 
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -455,7 +457,7 @@ fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands:
                 };
                 let first = root.join(group.paths.first().map(String::as_str).unwrap_or_default());
                 let show = |commands: &mut Vec<Command>| commands.push(Command::Data(DataCommand::ShowFile(first)));
-                problem_ui(ui, &group.paths.join(", "), &what, tokens.warn, show, commands);
+                problem_ui(ui, &some_of(&group.paths), &what, tokens.warn, show, commands);
             }
             let more = report.problems.len().saturating_sub(LISTED) + found.groups.len().saturating_sub(LISTED);
             if more > 0 {
@@ -463,6 +465,15 @@ fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands:
             }
         });
     });
+}
+
+/// The first few of the paths, and how many more there are: a thousand copies make no line that can be read.
+fn some_of(paths: &[String]) -> String {
+    let named = paths.iter().take(PATHS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(PATHS) {
+        0 => named,
+        more => format!("{named} and {} more", numbers::grouped(more as u64)),
+    }
 }
 
 fn problem_ui(

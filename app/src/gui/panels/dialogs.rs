@@ -1,6 +1,6 @@
 //! What lies over the page until it is answered: failures, questions, what this program is.
 
-use egui::{Align, Button, Id, Layout, Modal, RichText, Stroke, TextEdit, Ui};
+use egui::{Align, Button, Id, Key, Layout, Modal, RichText, Stroke, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
 use super::about;
@@ -21,7 +21,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 title_ui(ui, ICON_DELETE.rich_text(), "Delete this run?");
                 ui.label(RichText::new(folder.display().to_string()).monospace());
                 ui.label("Its settings, checkpoints and results are deleted for good. The images it was trained on stay where they are.");
-                closed = buttons_ui(ui, "Delete", true, || Command::Runs(RunsCommand::Delete(folder.clone())), commands);
+                closed = buttons_ui(ui, ("Delete", Kind::Destroys), false, || Command::Runs(RunsCommand::Delete(folder.clone())), commands);
             }
             Dialog::ReplaceFile(path) => {
                 title_ui(ui, ICON_HELP.rich_text(), "Replace this file?");
@@ -32,8 +32,18 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             Dialog::RenameRun(folder, name) => {
                 title_ui(ui, ICON_HELP.rich_text(), "Rename the run");
                 let label = ui.label("New name");
-                ui.add(TextEdit::singleline(name).desired_width(f32::INFINITY)).labelled_by(label.id);
-                closed = buttons_ui(ui, "Rename", false, || Command::Runs(RunsCommand::Rename(folder.clone(), name.clone())), commands);
+                let field = ui.add(TextEdit::singleline(name).desired_width(f32::INFINITY)).labelled_by(label.id);
+                let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+                if ui.memory(|memory| memory.focused().is_none()) {
+                    field.request_focus();
+                }
+                closed = buttons_ui(
+                    ui,
+                    ("Rename", Kind::Usual),
+                    entered,
+                    || Command::Runs(RunsCommand::Rename(folder.clone(), name.clone())),
+                    commands,
+                );
             }
             Dialog::About => closed = about::ui(ui),
         }
@@ -75,16 +85,30 @@ fn quit_ui(ui: &mut Ui, running: &[&str], commands: &mut Vec<Command>) -> bool {
     title_ui(ui, ICON_HELP.rich_text(), "Quit while something is running?");
     ui.label(format!("Still running: {}.", running.join(", ")));
     ui.label("It is asked to stop and leaves a checkpoint first, so a training can be continued later.");
-    buttons_ui(ui, "Stop and quit", false, || Command::Window(WindowCommand::QuitNow), commands)
+    buttons_ui(ui, ("Stop and quit", Kind::Usual), false, || Command::Window(WindowCommand::QuitNow), commands)
 }
 
-/// The button that goes on, and Cancel. Returns whether one of them was pressed.
-fn buttons_ui(ui: &mut Ui, label: &str, destroys: bool, command: impl FnOnce() -> Command, commands: &mut Vec<Command>) -> bool {
+/// What a button does that goes on.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Usual,
+    /// Something that cannot be had back.
+    Destroys,
+}
+
+/// The button that goes on, and Cancel. Returns whether the question is answered; `entered` answers it, too.
+fn buttons_ui(
+    ui: &mut Ui,
+    (label, kind): (&str, Kind),
+    entered: bool,
+    command: impl FnOnce() -> Command,
+    commands: &mut Vec<Command>,
+) -> bool {
     ui.add_space(space::MEDIUM);
     let mut closed = false;
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        let button = if destroys { danger(ui, label) } else { primary(ui, label) };
-        if ui.add(button).clicked() {
+        let button = if kind == Kind::Destroys { danger(ui, label) } else { primary(ui, label) };
+        if ui.add(button).clicked() || entered {
             commands.push(command());
             closed = true;
         }
