@@ -139,14 +139,11 @@ impl Workbench {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::super::test_run::trained;
     use super::super::{balance, evaluate};
     use super::*;
     use crate::job::{Control, Silent};
-    use crate::random::stream;
-    use crate::settings::{Balancer, Preset};
+    use crate::settings::Balancer;
 
     #[test]
     fn a_trial_gives_what_balancing_gives() {

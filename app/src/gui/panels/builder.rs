@@ -185,7 +185,8 @@ fn choice_ui<T: PartialEq + Copy>(ui: &mut Ui, id: &str, value: &mut T, choices:
 }
 
 fn splits_ui(ui: &mut Ui, change: &mut Change) {
-    let parts: [(&'static str, &str, fn(&mut BuildOptions) -> &mut Option<f64>); 2] = [
+    type Of = fn(&mut BuildOptions) -> &mut Option<f64>;
+    let parts: [(&'static str, &str, Of); 2] = [
         ("Validation", "Images held out to choose by: the best epoch, the balancer's parameters", |options| &mut options.validation),
         ("Test", "Images held out to report on: never learned from, never chosen by", |options| &mut options.test),
     ];
@@ -208,7 +209,6 @@ fn splits_ui(ui: &mut Ui, change: &mut Change) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the class and what stands around it")]
 fn class_ui(
     ui: &mut Ui,
     change: &mut Change,

@@ -27,7 +27,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 title_ui(ui, ICON_HELP.rich_text(), "Replace this file?");
                 ui.label(RichText::new(path.display().to_string()).monospace());
                 ui.label("There is a file of that name already, and it is not this run's last export.");
-                closed = buttons_ui(ui, "Replace", true, || Command::Export(ExportCommand::Replace), commands);
+                closed = buttons_ui(ui, ("Replace", Kind::Destroys), false, || Command::Export(ExportCommand::Replace), commands);
             }
             Dialog::RenameRun(folder, name) => {
                 title_ui(ui, ICON_HELP.rich_text(), "Rename the run");

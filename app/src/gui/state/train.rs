@@ -45,6 +45,9 @@ impl Gauge {
     }
 }
 
+/// The accuracy of each class on validation, and the epoch after which it was evaluated.
+pub type ClassAccuracies = (usize, Vec<Option<f64>>);
+
 /// A training that is running.
 pub struct Training {
     /// The run's folder.
@@ -60,7 +63,7 @@ pub struct Training {
     /// Class weight norms after each of them.
     pub norms: Vec<Vec<f32>>,
     /// Accuracy of each class on validation, when it was last evaluated.
-    pub class_accuracy: Option<(usize, Vec<Option<f64>>)>,
+    pub class_accuracy: Option<ClassAccuracies>,
     /// The device it runs on.
     pub device: String,
     /// Changes with every epoch.
@@ -138,7 +141,7 @@ pub struct TrainState {
     /// The memory in use.
     pub gauge: Gauge,
     /// The accuracy of each class when the last training last evaluated it, with its epoch and the run's folder.
-    pub last_classes: Option<(PathBuf, (usize, Vec<Option<f64>>))>,
+    pub last_classes: Option<(PathBuf, ClassAccuracies)>,
     begun: Option<crossbeam_channel::Receiver<Begun>>,
     previews: Previews,
 }
@@ -442,8 +445,11 @@ impl Task {
 struct Previews {
     made_for: Option<PreviewKey>,
     textures: Vec<TextureHandle>,
-    making: Option<Worker<Vec<(usize, Vec<u8>)>>>,
+    making: Option<Worker<Vec<Planes>>>,
 }
+
+/// The side of an image, and its planes `[3, side, side]`.
+type Planes = (usize, Vec<u8>);
 
 #[derive(Clone, PartialEq)]
 struct PreviewKey {
@@ -459,7 +465,7 @@ impl Previews {
         if let Some(worker) = &mut self.making {
             if let Some(done) = worker.poll().done {
                 self.making = None;
-                let texture = |(index, (side, planes)): (usize, (usize, Vec<u8>))| {
+                let texture = |(index, (side, planes)): (usize, Planes)| {
                     let image = planar_image(side, &planes);
                     ctx.load_texture(format!("augmented {index}"), image, TextureOptions::NEAREST)
                 };
