@@ -167,7 +167,7 @@ fn images(folder: &Path, classes: u32, each: u32) {
 
 fn wheel(at: Pos2, frame: usize) -> Vec<Event> {
     // To the end and back, so that there is always something new to come.
-    let delta = Vec2::new(0.0, if frame / 100 % 2 == 0 { WHEEL } else { -WHEEL });
+    let delta = Vec2::new(0.0, if (frame / 100).is_multiple_of(2) { WHEEL } else { -WHEEL });
     let (unit, phase) = (egui::MouseWheelUnit::Point, egui::TouchPhase::Move);
     let source = egui::MouseWheelSource::Wheel;
     vec![Event::PointerMoved(at), Event::MouseWheel { unit, delta, phase, source, modifiers: egui::Modifiers::NONE }]
