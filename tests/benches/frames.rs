@@ -101,8 +101,10 @@ fn many(window: &mut Window, folder: &Path) {
     window.measure("the data page, 100,000 images", 300, |_, _| {});
     let table = window.place_of(|role, name| role == Role::Table && name.starts_with("Classes"));
     window.measure("its table being scrolled", 300, |_, frame| wheel(table, frame));
-    let pictures = window.place_of(|role, name| role == Role::Image && name.contains("class"));
-    window.measure("its pictures being scrolled", 600, |_, frame| wheel(pictures, frame));
+    let pictures = window.place_of(|role, name| role == Role::Image && name.ends_with(".png"));
+    let first = window.first_picture();
+    window.measure("its pictures being scrolled", 650, |_, frame| wheel(pictures, frame));
+    assert_ne!(window.first_picture(), first, "the wheel has moved nothing");
     window.measure("its imbalance factor being moved", 200, |app, frame| {
         let source = app.state.data.source.as_ref().expect("the source is open");
         let counterweight_app::gui::Origin::Catalog { builder, .. } = &source.origin else { return };
@@ -165,7 +167,7 @@ fn images(folder: &Path, classes: u32, each: u32) {
 
 fn wheel(at: Pos2, frame: usize) -> Vec<Event> {
     // To the end and back, so that there is always something new to come.
-    let delta = Vec2::new(0.0, if frame / 100 % 2 == 0 { WHEEL } else { -WHEEL });
+    let delta = Vec2::new(0.0, if (frame / 100).is_multiple_of(2) { WHEEL } else { -WHEEL });
     let (unit, phase) = (egui::MouseWheelUnit::Point, egui::TouchPhase::Move);
     let source = egui::MouseWheelSource::Wheel;
     vec![Event::PointerMoved(at), Event::MouseWheel { unit, delta, phase, source, modifiers: egui::Modifiers::NONE }]
@@ -265,6 +267,13 @@ impl Window {
         let screen = Rect::from_min_size(Pos2::ZERO, SIZE);
         let found = self.named.iter().find(|(role, name, rect)| is(*role, name) && screen.contains(rect.center()));
         found.expect("it is on the page").2.center()
+    }
+
+    /// The name of the first picture in sight.
+    fn first_picture(&mut self) -> Option<String> {
+        self.place_of(|role, _| role == Role::Image);
+        let pictures = self.named.iter().filter(|(role, name, _)| *role == Role::Image && name.ends_with(".png"));
+        pictures.map(|(_, name, _)| name.clone()).min()
     }
 
     fn quietly(&mut self, frames: usize) {

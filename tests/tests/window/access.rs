@@ -4,7 +4,7 @@ use counterweight_app::gui::{Command, Page, ThemeChoice, WindowCommand};
 use counterweight_tests::window::Window;
 use egui::accesskit::{Action, Role};
 use egui::{Event, Key, Modifiers};
-use egui_kittest::kittest::NodeT;
+use egui_kittest::kittest::{NodeT, Queryable, by};
 
 use crate::{train, with_sample};
 
@@ -80,21 +80,24 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
     }
 }
 
+/// Whether something can be clicked or changed.
+fn is_used(node: &egui_kittest::Node<'_>) -> bool {
+    let passive = [Role::Label, Role::Window, Role::GenericContainer, Role::Unknown, Role::ScrollView, Role::ScrollBar];
+    let node = node.accesskit_node();
+    let acts = node.data().supports_action(Action::Click) || node.data().supports_action(Action::Focus);
+    acts && !passive.contains(&node.role())
+}
+
+fn describe(node: &egui_kittest::Node<'_>) -> String {
+    format!("{:?} {:?} at {:?}", node.accesskit_node().role(), node.accesskit_node().label(), node.rect())
+}
+
 /// What can be clicked or changed: how much of it there is, and what of it has no name. An icon is a letter of a private area and a sign
 /// is none, which nobody wants to have read out.
 fn nameless(window: &Window) -> (usize, Vec<String>) {
-    let passive = [Role::Label, Role::Window, Role::GenericContainer, Role::Unknown, Role::ScrollView, Role::ScrollBar];
-    let is_used = |node: &egui_kittest::Node<'_>| {
-        let node = node.accesskit_node();
-        let acts = node.data().supports_action(Action::Click) || node.data().supports_action(Action::Focus);
-        acts && !passive.contains(&node.role())
-    };
     let used: Vec<_> = window.harness.root().children_recursive().filter(is_used).collect();
     let offends = |node: &&egui_kittest::Node<'_>| !node.accesskit_node().label().unwrap_or_default().chars().any(char::is_alphabetic);
-    let describe = |node: &egui_kittest::Node<'_>| {
-        format!("{:?} {:?} at {:?}", node.accesskit_node().role(), node.accesskit_node().label(), node.rect())
-    };
-    (used.len(), used.iter().filter(offends).map(describe).collect())
+    (used.len(), used.iter().filter(offends).map(|node| describe(node)).collect())
 }
 
 #[test]
@@ -156,4 +159,30 @@ fn everything_that_can_be_used_has_a_name() {
     }
     assert!(seen > 400, "{seen} are too few to be everything");
     assert!(offenders.is_empty(), "{} without a name:\n{}", offenders.len(), offenders.join("\n"));
+}
+
+#[test]
+fn everything_stays_inside_the_smallest_window() {
+    let mut window = with_sample();
+    train(&mut window, 1);
+    let size = egui::vec2(720.0, 480.0);
+    window.harness.set_size(size);
+    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Runs"] {
+        window.go(page);
+        window.settle();
+        if page == "Train" {
+            window.press("New run");
+        }
+        window.frames(4);
+        let leaves = |node: &egui_kittest::Node<'_>| node.rect().left() < 0.0 || node.rect().right() > size.x + 0.5;
+        // What scrolls sideways may.
+        let scrolls = |node: &egui_kittest::Node<'_>| node.accesskit_node().label().is_some_and(|name| name.starts_with("Sort by"));
+        let outside = |node: &egui_kittest::Node<'_>| is_used(node) && leaves(node) && !scrolls(node);
+        let found: Vec<_> = window.harness.root().children_recursive().filter(outside).map(|node| describe(&node)).collect();
+        assert!(found.is_empty(), "{page}: {}", found.join("\n"));
+        let menu = window.find(&[Role::Button], "Menu").rect();
+        let tabs = window.harness.query_all(by().role(Role::Tab)).map(|tab| tab.rect().bottom());
+        let lowest = tabs.into_iter().fold(0.0, f32::max);
+        assert!(menu.bottom() <= size.y && lowest <= menu.top(), "{page}: {menu:?} and pages down to {lowest}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Opening images and building datasets of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use counterweight_app::gui::{Command, DataCommand, Origin, Page, StepStatus};
 use counterweight_tests::fixtures::{broken_folder, picture, save};
@@ -183,4 +184,38 @@ fn a_source_that_fails_leaves_the_open_one_where_it_was() {
     // What went wrong with another source is no word on this one.
     window.press("Continue to training");
     assert_eq!(window.state().page, Page::Train);
+}
+
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn a_folder_is_dropped_on_the_window_and_is_recent_afterwards() {
+    let mut window = Window::new();
+    window.settle();
+    let images = window.folder.path().join("pets");
+    many_images(&images, 3, 20);
+    window.go("Balance");
+    window.harness.input_mut().dropped_files.push(Arc::new(Dropped(images.clone())));
+    window.frames(1);
+    window.settle();
+    assert_eq!(window.state().page, Page::Data);
+    assert_eq!(classes(&mut window).len(), 3);
+    window.press("Close this source");
+    window.press(images.to_str().unwrap());
+    window.settle();
+    assert_eq!(classes(&mut window).len(), 3);
+    window.press("Close this source");
+    window.press("Forget");
+    assert!(window.all(&[Role::Button], images.to_str().unwrap()).is_empty());
 }
