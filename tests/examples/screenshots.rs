@@ -66,6 +66,9 @@ impl Round {
         self.window.frames(5);
         self.shot("13-train-wrong-setting")?;
         self.window.app().state.train.reset("stage1.learning_rate");
+        if first {
+            self.failed_training()?;
+        }
         let run = self.window.app().state.shell.runs_folder().join("digits");
         if first {
             self.window.app().send(Command::Train(TrainCommand::Start));
@@ -83,7 +86,10 @@ impl Round {
         self.window.settle();
         self.shot("21-balance")?;
         if first {
-            self.send(Command::Balance(BalanceCommand::Tune));
+            self.window.app().send(Command::Balance(BalanceCommand::Tune));
+            self.window.until("candidates", |app| app.state.balance.progress().is_some_and(|progress| progress.done > 0) || app.is_idle());
+            self.shot("23-balance-tuning")?;
+            self.window.settle();
             self.send(Command::Balance(BalanceCommand::Apply));
         }
         self.send(Command::Balance(BalanceCommand::RevealTest));
@@ -116,11 +122,30 @@ impl Round {
         if !broken.exists() {
             fixtures::broken_folder(&broken);
         }
-        self.send(Command::Data(DataCommand::Open(broken)));
+        self.window.app().send(Command::Data(DataCommand::Open(broken)));
+        self.window.until("a scan", |app| app.state.data.is_scanning() || app.is_idle());
+        self.shot("09-data-scanning")?;
+        self.window.settle();
         self.window.app().state.data.problems_open = true;
         self.window.frames(30);
         self.shot("08-data-problems")?;
         self.send(Command::Data(DataCommand::Close));
+        Ok(())
+    }
+
+    /// A learning rate that makes the loss infinite.
+    fn failed_training(&mut self) -> Outcome {
+        let train = &mut self.window.app().state.train;
+        train.set_text("stage1.learning_rate", "1e30".into());
+        (train.name, train.named) = ("too fast".into(), true);
+        self.send(Command::Train(TrainCommand::Start));
+        self.shot("16-train-failed")?;
+        self.window.app().state.shell.dialog = None;
+        let train = &mut self.window.app().state.train;
+        train.reset("stage1.learning_rate");
+        (train.named, train.show_curves) = (false, false);
+        self.window.settle();
+        self.shot("17-train-failed-page")?;
         Ok(())
     }
 
