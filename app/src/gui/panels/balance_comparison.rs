@@ -62,7 +62,8 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
             ui.horizontal(|ui| {
                 let words = if index == 0 { "as trained".to_string() } else { short(&trial.settings) };
                 let button = Button::selectable(shown == Some(&trial.summary), &words).truncate();
-                let row = cell(ui, name, Align::Min, |ui| ui.add(button));
+                let row =
+                    cell(ui, name, Align::Min, |ui| ui.add(button)).accessible_name(if index == 0 { "as trained" } else { &trial.summary });
                 if row.on_hover_text(format!("Show {}", if index == 0 { "the classifier as trained" } else { &trial.summary })).clicked() {
                     commands.push(Command::Balance(BalanceCommand::Recall(index)));
                 }
