@@ -33,7 +33,7 @@ fn a_scan_is_cancelled_and_begun_again() {
     let mut window = Window::new();
     window.settle();
     let images = window.folder.path().join("many");
-    many_images(&images, 4, 2000);
+    many_images(&images, 4, 6000);
     open(&mut window, &images);
     window.until("a scan under way", |app| app.state.data.scanning().is_some_and(|(_, progress)| progress.done > 0));
     assert_eq!(window.state().status(Page::Data), StepStatus::Running);
@@ -45,7 +45,7 @@ fn a_scan_is_cancelled_and_begun_again() {
     window.press("Open");
     window.settle();
     let source = window.state().data.source.as_ref().unwrap();
-    assert_eq!(source.view.samples.iter().map(Vec::len).collect::<Vec<_>>(), [2000; 4]);
+    assert_eq!(source.view.samples.iter().map(Vec::len).collect::<Vec<_>>(), [6000; 4]);
 }
 
 #[test]

@@ -9,13 +9,13 @@ use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
 use super::dialogs::primary;
 use super::train_live::pair_ui;
-use super::{balance_comparison, balance_controls};
+use super::{balance_comparison, balance_controls, parts};
 use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, ProgressStrip, Scatter, ScatterPoint, Series, SortKey,
-    TableState, before_after, empty_state, numbers, waiting,
+    ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint, Series, SortKey, TableState,
+    before_after, empty_state, numbers, waiting,
 };
 
 /// Width of the controls beside the charts.
@@ -38,10 +38,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     }
     if let Some(progress) = balance.progress() {
         card(ui, |ui| {
-            let phase = if progress.phase.is_empty() { "Starting" } else { &progress.phase };
-            let left = progress.seconds_left();
-            let strip = ProgressStrip { phase, done: progress.done, total: progress.total, unit: progress.unit, left, stopping: false };
-            if strip.show(ui).stop {
+            if parts::progress(ui, progress, "Starting") {
                 commands.push(Command::Balance(BalanceCommand::Stop));
             }
         });

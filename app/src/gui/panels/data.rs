@@ -11,13 +11,13 @@ use egui_material_icons::icons::{
     ICON_WARNING,
 };
 
-use super::builder;
 use super::dialogs::primary;
+use super::{builder, parts};
 use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, ProgressStrip, SortKey, empty_state, group_chips, metric, numbers,
+    BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, SortKey, empty_state, group_chips, metric, numbers,
 };
 
 /// Side of a small picture, in points.
@@ -39,10 +39,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         card(ui, |ui| {
             ui.label(theme::heading(format!("Opening {}", path.display())));
             ui.add_space(space::MEDIUM);
-            let phase = if progress.phase.is_empty() { "Looking for images" } else { &progress.phase };
-            let left = progress.seconds_left();
-            let strip = ProgressStrip { phase, done: progress.done, total: progress.total, unit: progress.unit, left, stopping: false };
-            if strip.show(ui).stop {
+            if parts::progress(ui, progress, "Looking for images") {
                 commands.push(Command::Data(DataCommand::CancelScan));
             }
         });
