@@ -54,6 +54,14 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         open_ui(ui, data, shell, tour.can_resume(), commands);
         return;
     };
+    if let Some(progress) = data.writing() {
+        card(ui, |ui| {
+            if parts::progress(ui, progress, "Writing the dataset") {
+                commands.push(Command::Data(DataCommand::CancelWriting));
+            }
+        });
+        ui.add_space(space::LARGE);
+    }
     summary_ui(ui, source);
     ui.add_space(space::LARGE);
     if ui.available_width() > WIDE {
