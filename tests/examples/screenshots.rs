@@ -1,6 +1,6 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER`
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]...`
 
 use std::path::{Path, PathBuf};
 
@@ -13,19 +13,25 @@ use counterweight_tests::fixtures;
 use counterweight_tests::window::Window;
 use egui::{Theme, Vec2};
 
-const SIZES: [(f32, f32); 2] = [(1280.0, 800.0), (1920.0, 1080.0)];
+/// The sizes that are drawn if none are given.
+const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let out = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "screenshots".into()));
-    std::fs::create_dir_all(&out)?;
+    let mut arguments = std::env::args().skip(1);
+    let out = PathBuf::from(arguments.next().unwrap_or_else(|| "screenshots".into()));
+    let given: Vec<String> = arguments.collect();
+    let sizes = if given.is_empty() { SIZES.map(String::from).to_vec() } else { given };
     // One folder serves all: what is trained in the first round is opened in the others.
-    let mut folder = tempfile::tempdir()?;
-    for (index, (width, height)) in SIZES.into_iter().enumerate() {
+    let mut folder = tempfile::Builder::new().prefix("counterweight-").tempdir()?;
+    let mut first = true;
+    for size in sizes {
+        let (width, height) = size.split_once('x').ok_or_else(|| format!("`{size}` is no size; give one such as {}", SIZES[0]))?;
+        let pixels = Vec2::new(width.parse()?, height.parse()?);
         for theme in [Theme::Light, Theme::Dark] {
-            let name = format!("{}x{}-{}", width, height, if theme == Theme::Dark { "dark" } else { "light" });
-            let mut round = Round { window: Window::drawn(folder, Vec2::new(width, height), theme), out: out.join(name) };
+            let name = format!("{size}-{}", if theme == Theme::Dark { "dark" } else { "light" });
+            let mut round = Round { window: Window::drawn(folder, pixels, theme), out: out.join(name) };
             std::fs::create_dir_all(&round.out)?;
-            round.run(index == 0 && theme == Theme::Light)?;
+            round.run(std::mem::take(&mut first))?;
             folder = round.window.folder;
         }
     }
