@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use counterweight_core::data::Split;
 use counterweight_core::eval::{Evaluation, Group, comparison};
-use egui::{Align, Button, Grid, Layout, RichText, Ui};
+use egui::{Button, Grid, RichText, Ui};
 use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
 use super::dialogs::primary;
@@ -26,7 +26,6 @@ const WIDE: f32 = 900.0;
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     title_ui(ui, state, commands);
-    ui.add_space(space::LARGE);
     let State { run, balance, train, .. } = state;
     let Some(run) = run.as_ref().filter(|run| run.has_checkpoint()) else {
         no_run_ui(ui, train.is_running(), commands);
@@ -80,29 +79,26 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 }
 
 fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
-    ui.horizontal(|ui| {
-        ui.label(theme::title("Balance"));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else { return };
-            if run.balanced.is_some() && ui.button("Continue to inspection").clicked() {
-                commands.push(Command::Go(Page::Inspect));
-            }
-            let listed = state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
-            let idle = !state.balance.is_busy();
-            let apply = ui.add_enabled(listed && idle, primary(ui, "Use for this run"));
-            let apply = apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`");
-            if apply.on_disabled_hover_text("Switch on a balancer first").clicked() {
-                commands.push(Command::Balance(BalanceCommand::Apply));
-            }
-            let tune = ui.add_enabled(run.has_validation() && idle, Button::new("Tune on validation"));
-            let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on the validation images");
-            if tune.on_disabled_hover_text("Needs validation images; build the dataset with some held out").clicked() {
-                commands.push(Command::Balance(BalanceCommand::Tune));
-            }
-            if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
-                commands.push(Command::Balance(BalanceCommand::Keep));
-            }
-        });
+    parts::title_row(ui, "Balance", |ui| {
+        let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else { return };
+        if run.balanced.is_some() && ui.button("Continue to inspection").clicked() {
+            commands.push(Command::Go(Page::Inspect));
+        }
+        let listed = state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
+        let idle = !state.balance.is_busy();
+        let apply = ui.add_enabled(listed && idle, primary(ui, "Use for this run"));
+        let apply = apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`");
+        if apply.on_disabled_hover_text("Switch on a balancer first").clicked() {
+            commands.push(Command::Balance(BalanceCommand::Apply));
+        }
+        let tune = ui.add_enabled(run.has_validation() && idle, Button::new("Tune on validation"));
+        let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on the validation images");
+        if tune.on_disabled_hover_text("Needs validation images; build the dataset with some held out").clicked() {
+            commands.push(Command::Balance(BalanceCommand::Tune));
+        }
+        if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
+            commands.push(Command::Balance(BalanceCommand::Keep));
+        }
     });
 }
 

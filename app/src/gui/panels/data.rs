@@ -34,7 +34,6 @@ const PATHS: usize = 5;
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     title_ui(ui, state, commands);
-    ui.add_space(space::LARGE);
     if let Some((path, progress)) = state.data.scanning() {
         card(ui, |ui| {
             ui.label(theme::heading(format!("Opening {}", path.display())));
@@ -85,27 +84,24 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 }
 
 fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    ui.horizontal(|ui| {
-        ui.label(theme::title("Data"));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if state.data.source.is_none() {
-                return;
-            }
-            let ready = state.data.source.as_ref().is_some_and(|source| source.problem().is_none());
-            let train = ui.add_enabled(ready, primary(ui, "Continue to training"));
-            if train.on_disabled_hover_text("The dataset cannot be built as asked").clicked() {
-                commands.push(Command::Go(Page::Train));
-            }
-            if IconButton::new(ICON_CLOSE, "Close this source").icon_only().show(ui).clicked() {
-                commands.push(Command::Data(DataCommand::Close));
-            }
-            if ui.button("Open file…").on_hover_text("An archive, a list of images, or a dataset manifest").clicked() {
-                commands.push(Command::Data(DataCommand::PickFile));
-            }
-            if ui.button("Open folder…").clicked() {
-                commands.push(Command::Data(DataCommand::PickFolder));
-            }
-        });
+    parts::title_row(ui, "Data", |ui| {
+        if state.data.source.is_none() {
+            return;
+        }
+        let ready = state.data.source.as_ref().is_some_and(|source| source.problem().is_none());
+        let train = ui.add_enabled(ready, primary(ui, "Continue to training"));
+        if train.on_disabled_hover_text("The dataset cannot be built as asked").clicked() {
+            commands.push(Command::Go(Page::Train));
+        }
+        if IconButton::new(ICON_CLOSE, "Close this source").icon_only().show(ui).clicked() {
+            commands.push(Command::Data(DataCommand::Close));
+        }
+        if ui.button("Open file…").on_hover_text("An archive, a list of images, or a dataset manifest").clicked() {
+            commands.push(Command::Data(DataCommand::PickFile));
+        }
+        if ui.button("Open folder…").clicked() {
+            commands.push(Command::Data(DataCommand::PickFolder));
+        }
     });
 }
 
@@ -141,7 +137,7 @@ fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, c
         });
         ui.add_space(space::LARGE);
         ui.vertical_centered(|ui| {
-            ui.set_max_width(620.0);
+            ui.set_max_width(ui.available_width().min(620.0));
             ui.horizontal(|ui| {
                 let label = ui.label("Path");
                 let width = ui.available_width() - 90.0;

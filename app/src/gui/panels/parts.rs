@@ -15,12 +15,31 @@ const WIDE: f32 = 1000.0;
 /// Tiles of numbers are at least this wide.
 const TILE: f32 = 128.0;
 
-/// The title of a page, with what is to be done there at the right.
+/// The title of a page, with what is to be done there at the right, or below where it does not fit.
 pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
-    ui.horizontal(|ui| {
-        ui.label(theme::title(title));
-        ui.with_layout(Layout::right_to_left(Align::Center), add_actions);
+    // Whether the actions fit is known by the width they had when they last stood in one row.
+    let id = ui.make_persistent_id(("title row", title));
+    let (room, known) = (ui.available_width(), ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(0.0));
+    let words = ui.horizontal(|ui| {
+        let words = ui.label(theme::title(title)).rect.width() + space::LARGE;
+        if words + known <= room {
+            let row = ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                add_actions(ui);
+                ui.min_rect().width()
+            });
+            if row.inner != known {
+                ui.data_mut(|data| data.insert_temp(id, row.inner));
+                if words + row.inner > room {
+                    ui.ctx().request_discard("the actions of the page do not fit beside its title");
+                }
+            }
+            return None;
+        }
+        Some(add_actions)
     });
+    if let Some(add_actions) = words.inner {
+        ui.horizontal_wrapped(add_actions);
+    }
     gap(ui);
 }
 

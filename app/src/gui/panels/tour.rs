@@ -26,7 +26,7 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
             });
         });
         ui.scope(|ui| {
-            ui.set_max_width(860.0);
+            ui.set_max_width(ui.available_width().min(860.0));
             ui.label(step.text());
         });
         ui.horizontal(|ui| {

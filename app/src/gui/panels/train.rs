@@ -2,11 +2,11 @@
 
 use counterweight_core::device::DeviceChoice;
 use counterweight_core::settings::{Backbone, Preset, Settings, info};
-use egui::{Align, ComboBox, Layout, RichText, TextEdit, Ui, Vec2};
+use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::primary;
-use super::train_live;
+use super::{parts, train_live};
 use crate::gui::command::{Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
@@ -44,7 +44,6 @@ const MORE_AUGMENTATION: [&str; 6] = [
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     title_ui(ui, state, commands);
-    ui.add_space(space::LARGE);
     if !state.train.is_running()
         && let Some(run) = state.run.as_ref().filter(|run| !run.is_trained())
     {
@@ -83,25 +82,22 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 }
 
 fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    ui.horizontal(|ui| {
-        ui.label(theme::title("Train"));
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if state.train.is_running() {
-                return;
+    parts::title_row(ui, "Train", |ui| {
+        if state.train.is_running() {
+            return;
+        }
+        if let Some(run) = state.run.as_ref() {
+            if run.is_trained() && ui.add(primary(ui, "Continue to balancing")).clicked() {
+                commands.push(Command::Go(Page::Balance));
             }
-            if let Some(run) = state.run.as_ref() {
-                if run.is_trained() && ui.add(primary(ui, "Continue to balancing")).clicked() {
-                    commands.push(Command::Go(Page::Balance));
-                }
-                let curves = format!("Curves of {}", run.name());
-                if ui.selectable_label(state.train.show_curves, curves).clicked() {
-                    state.train.show_curves = true;
-                }
-                if ui.selectable_label(!state.train.show_curves, "New run").clicked() {
-                    state.train.show_curves = false;
-                }
+            let curves = format!("Curves of {}", run.name());
+            if ui.selectable_label(state.train.show_curves, curves).clicked() {
+                state.train.show_curves = true;
             }
-        });
+            if ui.selectable_label(!state.train.show_curves, "New run").clicked() {
+                state.train.show_curves = false;
+            }
+        }
     });
 }
 

@@ -27,6 +27,11 @@ pub fn empty_state(ui: &mut Ui, icon: MaterialIcon, title: &str, text: &str, add
         });
         ui.add_space(space::MEDIUM);
         let room = ui.available_width();
+        if known.is_some_and(|known| known > room) {
+            ui.vertical_centered(add_actions);
+            ui.add_space(space::PAGE);
+            return;
+        }
         ui.horizontal(|ui| {
             ui.add_space(((room - known.unwrap_or(0.0)) / 2.0).max(0.0));
             let row = ui.horizontal(add_actions).response.rect.width();
