@@ -387,7 +387,7 @@ fn a_changed_setting_can_be_reset_and_its_control_has_its_name() {
     assert_eq!(*harness.state(), 200);
     harness.run();
     assert!(harness.query_by_label("Reset Epochs to 200").is_none());
-    assert!(harness.query_by_label("How often every image is seen.").is_some());
+    assert!(harness.query_by_label("How often every image is seen. Default: 200.").is_some());
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> b
     }
     if trains(settings) {
         ui.separator();
-        ui.label(theme::strong("Training the classifier"));
+        ui.label(theme::strong("Stage 2: training the classifier"));
         loss_ui(ui, settings);
         let text = if *show_all { "Fewer settings" } else { "More settings" };
         if *show_all {
@@ -43,7 +43,6 @@ pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> b
             *show_all = !*show_all;
         }
     }
-    // A balancer that needs the classifier to be trained brings stage 2 along, as on the command line.
     *settings != before
 }
 
