@@ -76,7 +76,7 @@ impl OpenRun {
             trained: evaluated(Split::Test).or_else(|| evaluated(Split::Validation)),
             balanced: run.read_result("balance").ok(),
             tuned: run.read_result("tune").ok(),
-            exported: run.read_result("export").ok(),
+            exported: exported(&run),
             root: dataset.root.clone(),
             kind: dataset.kind,
             revision: next_revision(),
@@ -124,4 +124,13 @@ impl OpenRun {
         let thresholds = GroupThresholds::from(&self.settings.evaluation);
         self.train_counts.iter().map(|count| thresholds.group(*count)).collect()
     }
+}
+
+/// The last export, unless its file is gone or was made of a checkpoint that has been replaced since.
+fn exported(run: &Run) -> Option<ExportReport> {
+    let report: ExportReport = run.read_result("export").ok()?;
+    let written = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let model = written(&report.path)?;
+    let checkpoint = written(&run.checkpoint_path(run.final_checkpoint()))?;
+    (model >= checkpoint).then_some(report)
 }
