@@ -292,9 +292,7 @@ impl CounterweightApp {
         let state = &self.state;
         let Some(run) = state.run.as_ref().filter(|run| run.has_checkpoint() && !state.train.is_running()) else { return };
         match state.page {
-            Page::Balance | Page::Train
-                if (state.page == Page::Balance || run.is_trained()) && !state.balance.has(run) && state.balance.failure.is_none() =>
-            {
+            Page::Balance if !state.balance.has(run) && state.balance.failure.is_none() => {
                 self.commands.push(Command::Balance(BalanceCommand::Load));
             }
             Page::Inspect if state.inspect.shown.is_none() && !state.inspect.is_busy() && state.inspect.failure.is_none() => {

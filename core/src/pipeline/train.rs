@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
-use crate::data::Dataset;
+use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
@@ -48,7 +48,12 @@ pub fn train(request: &TrainRequest<'_>, device: &Device, device_name: &str, job
     let evaluation = match reporting_split(&run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
-            Some(evaluate(&run, Some(run.stage1_checkpoint()), Some(split), settings, device, job)?)
+            let checkpoint = Some(run.stage1_checkpoint());
+            // What is looked at while choosing is kept besides what is reported.
+            if split != Split::Validation && !run.dataset().split(Split::Validation).is_empty() {
+                evaluate(&run, checkpoint, Some(Split::Validation), settings, device, job)?;
+            }
+            Some(evaluate(&run, checkpoint, Some(split), settings, device, job)?)
         }
         Err(_) => {
             job.warn("the dataset has neither a test nor a validation split, so nothing was evaluated");

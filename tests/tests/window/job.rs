@@ -116,7 +116,7 @@ fn export(window: &mut Window) {
     assert_eq!(epochs(&run.folder), [1, 2]);
     let exported = run.exported.unwrap();
     assert_eq!(exported.top1_agreement, 1.0);
-    assert_eq!(exported.path, run.folder.join("model.onnx"));
+    assert_eq!(exported.path, run.folder.with_extension("onnx"));
     assert!(exported.path.is_file());
     let image = window.state().data.source.as_ref().unwrap().root().join("0_zero/0000.png");
     window.enter("Image", image.to_str().unwrap());

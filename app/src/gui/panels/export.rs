@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn the_script_holds_the_path_whatever_is_in_it() {
         assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
-        let script = script("/home/ada/model.onnx", 48);
+        let script = script("/models/model.onnx", 48);
         assert_eq!(script.lines().count(), 3);
-        assert!(script.contains("InferenceSession(\"/home/ada/model.onnx\")") && script.contains("resize((48, 48))"), "{script}");
+        assert!(script.contains("InferenceSession(\"/models/model.onnx\")") && script.contains("resize((48, 48))"), "{script}");
         assert!(script.contains("{\"images\": image}"), "{script}");
     }
 

@@ -46,7 +46,10 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         }
         (None, Some(run)) => {
             let stage1 = |record: &&EpochRecord| record.stage == 1;
-            let accuracy = state.balance.held_out_accuracy(run);
+            let accuracy = run.validated.as_ref().map(|result| {
+                let of = result.evaluation.per_class.iter().map(|class| class.accuracy).collect();
+                (format!("on validation, after epoch {}", result.epoch), of)
+            });
             Shown {
                 settings: &run.settings,
                 classes: &run.classes,

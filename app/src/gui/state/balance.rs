@@ -152,13 +152,6 @@ impl BalanceState {
         self.workbench.as_ref().is_some_and(|(folder, _)| of(folder)) || self.loading.as_ref().is_some_and(|(folder, _)| of(folder))
     }
 
-    /// The accuracy of each class of stage 1's classifier on the held-out images, once the features of the run are there, and what that is.
-    pub fn held_out_accuracy(&self, run: &OpenRun) -> Option<(String, Vec<Option<f64>>)> {
-        let (_, workbench) = self.workbench.as_ref().filter(|(folder, _)| *folder == run.folder)?;
-        let accuracy = workbench.before.per_class.iter().map(|class| class.accuracy).collect();
-        Some((format!("on {}", workbench.held_out_split), accuracy))
-    }
-
     /// Does what was asked.
     pub fn apply(&mut self, command: BalanceCommand, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
         match command {

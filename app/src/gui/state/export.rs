@@ -87,7 +87,9 @@ impl ExportState {
 
     /// Begins anew for a run that was opened.
     pub fn open(&mut self, run: &OpenRun) {
-        *self = Self { path_text: run.folder.join("model.onnx").display().to_string(), ..Self::default() };
+        // Beside the run and not in it: the model outlives the run when that is deleted.
+        let path = run.folder.with_file_name(format!("{}.onnx", run.name()));
+        *self = Self { path_text: path.display().to_string(), ..Self::default() };
     }
 
     /// Forgets the loaded model: its file is another one now, or belongs to a checkpoint that is gone.
@@ -101,8 +103,10 @@ impl ExportState {
     pub fn apply(&mut self, command: ExportCommand, run: Option<&OpenRun>, shell: &mut Shell) {
         match command {
             ExportCommand::PickPath => {
-                let question = Question::Save("model.onnx".into(), "ONNX model", &["onnx"]);
-                let start = Path::new(&self.path_text).parent().map(Path::to_path_buf);
+                let path = Path::new(self.path_text.trim());
+                let name = path.file_name().map_or_else(|| "model.onnx".into(), |name| name.to_string_lossy().into_owned());
+                let question = Question::Save(name, "ONNX model", &["onnx"]);
+                let start = path.parent().map(Path::to_path_buf);
                 // The field shows what was chosen; exporting is another click.
                 let then = |path: PathBuf| Command::Export(ExportCommand::SetPath(path));
                 shell.asked = Some(Asked::new(&shell.ctx, "Export the model", start, question, then));

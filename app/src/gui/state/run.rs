@@ -33,8 +33,8 @@ pub struct OpenRun {
     pub norms: Vec<NormsRecord>,
     /// The checkpoints there are.
     pub checkpoints: Vec<String>,
-    /// The evaluation of stage 1's result, if there is one.
-    pub trained: Option<RunEvaluation>,
+    /// The evaluation of stage 1's result on validation, if there is one.
+    pub validated: Option<RunEvaluation>,
     /// Before and after balancing, if it was balanced.
     pub balanced: Option<BalanceReport>,
     /// What tuning tried, if it was tuned.
@@ -73,7 +73,7 @@ impl OpenRun {
             history: run.history().to_vec(),
             norms: run.norms_history()?,
             checkpoints: run.checkpoints(),
-            trained: evaluated(Split::Test).or_else(|| evaluated(Split::Validation)),
+            validated: evaluated(Split::Validation),
             balanced: run.read_result("balance").ok(),
             tuned: run.read_result("tune").ok(),
             exported: exported(&run),
