@@ -123,11 +123,11 @@ impl<'a> ConfusionMatrix<'a> {
             (index(whole.y), index(whole.x))
         };
         let under = response.hover_pos().filter(|at| plot.contains(*at)).map(cell_at);
-        let (texture, drawn) = raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| self.draw(ui, largest));
+        let (cells, drawn) = raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| self.draw(ui, largest));
         if ui.is_rect_visible(outer) {
             let pen = Pen::new(ui, outer);
             let uv = Rect::from_min_size(view.corner, vec2(1.0, 1.0) / view.zoom);
-            pen.painter.image(texture.id(), plot, uv, Color32::WHITE);
+            pen.painter.image(cells.texture.id(), plot, cells.uv(uv), Color32::WHITE);
             self.paint_over(&pen, plot, view, &drawn, under);
             pen.painter.rect_stroke(plot, 0.0, Stroke::new(1.0, pen.tokens.border), StrokeKind::Outside);
         }

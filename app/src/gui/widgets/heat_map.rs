@@ -64,7 +64,7 @@ impl<'a> HeatMap<'a> {
         if !ui.is_rect_visible(response.rect) {
             return response;
         }
-        let (texture, drawn) = raster::cached(ui.ctx(), ui.make_persistent_id(self.id), self.revision, |largest| self.draw(rows, largest));
+        let (cells, drawn) = raster::cached(ui.ctx(), ui.make_persistent_id(self.id), self.revision, |largest| self.draw(rows, largest));
         let pen = Pen::new(ui, response.rect);
         let epochs = &self.epochs[..rows];
         let gutter = pen.galley(numbers::grouped(epochs[rows - 1])).size().x.max(pen.galley("epoch").size().x) + space::MEDIUM;
@@ -77,7 +77,7 @@ impl<'a> HeatMap<'a> {
         );
         let slots = Slots { plot, count: drawn.order.len() };
         let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
-        pen.painter.image(texture.id(), plot, whole, Color32::WHITE);
+        pen.painter.image(cells.texture.id(), plot, cells.uv(whole), Color32::WHITE);
         pen.painter.rect_stroke(plot, 0.0, Stroke::new(1.0, pen.tokens.border), StrokeKind::Outside);
         pen.label(outer.left_top(), Align2::LEFT_TOP, "epoch");
         pen.label(outer.right_top(), Align2::RIGHT_TOP, self.title);
