@@ -64,6 +64,7 @@ impl Drop for Small {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn a_full_disk_is_named_and_the_file_on_it_is_not_lost() {
     let mut window = with_sample();
     train(&mut window, 1);
