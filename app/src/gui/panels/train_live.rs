@@ -160,9 +160,9 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
     );
     ui.add_space(space::LARGE);
     let thresholds = GroupThresholds::from(&shown.settings.evaluation);
-    let label = |(name, count): (&'_ String, &usize)| (name.as_str().to_owned(), *count as u64, thresholds.group(*count));
-    let owned: Vec<(String, u64, Group)> = shown.classes.iter().zip(shown.train_counts).map(label).collect();
-    let labels: Vec<ClassLabel<'_>> = owned.iter().map(|(name, count, group)| ClassLabel { name, count: *count, group: *group }).collect();
+    let classes = shown.classes.iter().zip(shown.train_counts);
+    let labels: Vec<ClassLabel<'_>> =
+        classes.map(|(name, &count)| ClassLabel { name, count: count as u64, group: thresholds.group(count) }).collect();
     pair_ui(
         ui,
         |ui| {

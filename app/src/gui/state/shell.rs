@@ -75,8 +75,6 @@ pub struct Preferences {
     pub device: String,
     /// Where the guided tour was left, if it was.
     pub tour_step: Option<usize>,
-    /// Whether the tour was offered and put aside.
-    pub tour_dismissed: bool,
     /// The run last open.
     pub last_run: Option<PathBuf>,
 }
@@ -90,7 +88,6 @@ impl Default for Preferences {
             zoom: 1.0,
             device: "auto".into(),
             tour_step: None,
-            tour_dismissed: false,
             last_run: None,
         }
     }
