@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow};
 use counterweight_core::device;
 use counterweight_core::job::Job;
+use counterweight_core::model::Kernels;
 use counterweight_core::pipeline::{self, BenchRequest};
 use counterweight_core::settings::Backbone;
 
@@ -23,6 +24,9 @@ pub struct Arguments {
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
+    /// Who computes on the CPU: own (this program's kernels) or burn (the tensor library's, for comparison)
+    #[arg(long, value_name = "WHOSE", default_value = "own", value_parser = kernels)]
+    kernels: Kernels,
     #[command(flatten)]
     device: DeviceOption,
 }
@@ -30,6 +34,14 @@ pub struct Arguments {
 fn backbone(text: &str) -> Result<Backbone> {
     let names = || Backbone::ALL.map(Backbone::name).join(", ");
     Backbone::ALL.into_iter().find(|b| b.name() == text).ok_or_else(|| anyhow!("no such model; there is {}", names()))
+}
+
+fn kernels(text: &str) -> Result<Kernels> {
+    match text {
+        "own" => Ok(Kernels::Own),
+        "burn" => Ok(Kernels::Burn),
+        _ => Err(anyhow!("there are only `own` and `burn`")),
+    }
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -40,6 +52,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         input_size: arguments.size as usize,
         classes: 100,
         steps: arguments.steps as usize,
+        kernels: arguments.kernels,
     };
     let report = pipeline::bench(&request, &device, &name, Job::new(&context.control, &context.console))?;
     context.console.result(&report, || {

@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 
 use super::initial::Initial;
-use super::layers::{BatchNorm, Conv2d, Mode};
+use super::layers::{BatchNorm, Conv2d, Pass};
+use crate::ops::{Fork, Residual};
 
 /// Channels of a bottleneck block's output over those of its middle.
 pub(super) const EXPANSION: usize = 4;
@@ -50,17 +50,20 @@ impl Block {
     }
 
     /// `[batch, in, h, w]` to `[batch, out, h / stride, w / stride]`.
-    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let skip = match &self.downsample {
-            Some((conv, bn)) => bn.forward(conv.forward(x.clone()), mode),
-            None => x.clone(),
+    pub fn forward(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
+        let (skip, fork) = match &self.downsample {
+            Some((conv, bn)) => (conv.with_norm(bn, x.clone(), None, None, false, pass), None),
+            None => (x.clone(), Some(Fork::default())),
         };
-        let mut y = relu(self.bn1.forward(self.conv1.forward(x), mode));
-        y = self.bn2.forward(self.conv2.forward(y), mode);
-        if let (Some(conv), Some(bn)) = (&self.conv3, &self.bn3) {
-            y = bn.forward(conv.forward(relu(y)), mode);
+        let skip = Residual { tensor: skip, fork: fork.clone() };
+        let y = self.conv1.with_norm(&self.bn1, x, fork, None, true, pass);
+        match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => {
+                let y = self.conv2.with_norm(&self.bn2, y, None, None, true, pass);
+                conv3.with_norm(bn3, y, None, Some(skip), true, pass)
+            }
+            _ => self.conv2.with_norm(&self.bn2, y, None, Some(skip), true, pass),
         }
-        relu(y + skip)
     }
 }
 

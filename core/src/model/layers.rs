@@ -1,12 +1,12 @@
-//! The layers backbones are made of. They are our own so that their names, their running statistics and later their kernels are.
+//! The layers backbones are made of. They are our own so that their names, their running statistics and their kernels are.
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module as op;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
 use super::weights::{NamedTensor, named};
+use crate::ops::{self, FoldedConv, Fork, Kernels, Residual};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -19,6 +19,13 @@ pub enum Mode {
     Train,
     /// The running statistics, which stay.
     Evaluate,
+}
+
+/// How a network computes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub mode: Mode,
+    pub kernels: Kernels,
 }
 
 /// A square convolution without bias, padded so that stride 1 keeps the size.
@@ -43,10 +50,34 @@ impl Conv2d {
         Self::new(initial.kaiming_normal(name, [output, input, kernel, kernel]), stride)
     }
 
-    /// `[batch, in, h, w]` to `[batch, out, h', w']`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1);
-        op::conv2d(x, self.weight.val(), None, options)
+    /// The convolution, batch norm, the residual sum and ReLU if `relu`: `[batch, in, h, w]` to `[batch, out, h', w']`. With `fork`, `x` is
+    /// a block's input, and that fork's residual is added later in the block.
+    pub fn with_norm(
+        &self,
+        norm: &BatchNorm,
+        x: Tensor<4>,
+        fork: Option<Fork>,
+        residual: Option<Residual>,
+        relu: bool,
+        pass: Pass,
+    ) -> Tensor<4> {
+        let weight = self.weight.val();
+        let plain = !x.is_autodiff() && !weight.is_autodiff();
+        if pass.mode == Mode::Evaluate && plain && pass.kernels.own(&x) {
+            let conv = FoldedConv {
+                weight,
+                stride: self.stride,
+                padding: self.padding,
+                scale: norm.weight.val(),
+                bias: norm.bias.val(),
+                mean: norm.running_mean.value().without_autodiff(),
+                variance: norm.running_var.value().without_autodiff(),
+                epsilon: EPSILON,
+            };
+            return conv.forward(x, residual.map(|residual| residual.tensor), relu);
+        }
+        let y = ops::conv2d(x, weight, self.stride, self.padding, fork, pass.kernels);
+        norm.forward(y, residual, relu, pass)
     }
 }
 
@@ -71,24 +102,25 @@ impl BatchNorm {
     }
 
     /// `[batch, channels, h, w]` to the same shape.
-    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> Tensor<4> {
-        match mode {
-            Mode::Train => self.forward_train(x),
+    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, pass: Pass) -> Tensor<4> {
+        match pass.mode {
+            Mode::Train => self.forward_train(x, residual, relu, pass.kernels),
             Mode::Evaluate => {
                 let (mean, variance) = (self.running_mean.value(), self.running_var.value());
                 let (mean, variance) = match x.is_autodiff() {
                     true => (mean.autodiff(), variance.autodiff()),
                     false => (mean.without_autodiff(), variance.without_autodiff()),
                 };
-                op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, EPSILON)
+                let y = op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, EPSILON);
+                ops::finish(y, residual.map(|residual| residual.tensor), relu)
             }
         }
     }
 
-    fn forward_train(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward_train(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, kernels: Kernels) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let n = (batch * height * width) as f64;
-        let result = op::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON);
+        let result = ops::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON, residual, relu, kernels);
         let unbiased = n / (n - 1.0).max(1.0);
         let follow = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {
             let kept = state.value().without_autodiff() * (1.0 - MOMENTUM);

@@ -9,6 +9,7 @@ mod layers;
 mod resnet;
 mod weights;
 
+pub use crate::ops::Kernels;
 pub use layers::Mode;
 pub use resnet::{Network, NetworkConfig};
 pub(crate) use weights::named;

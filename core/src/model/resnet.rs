@@ -1,16 +1,14 @@
 //! Residual networks with a linear classifier.
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
-use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
-use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::block::{Block, EXPANSION};
 use super::initial::Initial;
-use super::layers::{BatchNorm, Conv2d, Linear, Mode};
+use super::layers::{BatchNorm, Conv2d, Linear, Mode, Pass};
 use super::weights::NamedTensor;
+use crate::ops::{self, Kernels};
 use crate::settings::{Backbone, Stem};
 
 /// Images up to this side get the small stem when the stem is chosen automatically.
@@ -89,6 +87,8 @@ pub struct Network {
     fc: Linear,
     #[module(skip)]
     max_pool: bool,
+    #[module(skip)]
+    kernels: Kernels,
 }
 
 impl Network {
@@ -128,20 +128,26 @@ impl Network {
             layer4,
             fc: Linear::new(initial, "fc", config.features(), config.classes),
             max_pool: config.stem == Stem::Imagenet,
+            kernels: Kernels::chosen(),
         }
+    }
+
+    /// The same network, computing on the CPU with these instead of [`Kernels::chosen`].
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// Features before the classifier: `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
-        let mut x = relu(self.bn1.forward(self.conv1.forward(images), mode));
+        let pass = Pass { mode, kernels: self.kernels };
+        let mut x = self.conv1.with_norm(&self.bn1, images, None, None, true, pass);
         if self.max_pool {
-            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
+            x = ops::max_pool(x, self.kernels);
         }
         for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4) {
-            x = block.forward(x, mode);
+            x = block.forward(x, pass);
         }
-        let [batch, channels, _, _] = x.dims();
-        adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
+        ops::average_pool(x, self.kernels)
     }
 
     /// The classifier's weight `[classes, features]` and bias `[classes]`, copied to the host.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::model::{Mode, Network, NetworkConfig};
+use crate::model::{Kernels, Mode, Network, NetworkConfig};
 use crate::random;
 use crate::settings::Backbone;
 use crate::train::{Normaliser, Sgd, cross_entropy, host};
@@ -30,6 +30,8 @@ pub struct BenchRequest {
     pub classes: usize,
     /// Steps timed.
     pub steps: usize,
+    /// Who computes on the CPU.
+    pub kernels: Kernels,
 }
 
 /// How fast training steps are. A step takes a batch of bytes to the device, normalises it, and does forward, backward and SGD with
@@ -57,11 +59,11 @@ pub struct BenchReport {
 /// # Errors
 /// [`Error::Stopped`], or [`Error::Device`] if the device cannot finish its work.
 pub fn bench(request: &BenchRequest, device: &Device, device_name: &str, job: Job<'_>) -> Result<BenchReport> {
-    let BenchRequest { backbone, batch_size, input_size, classes, steps } = *request;
+    let BenchRequest { backbone, batch_size, input_size, classes, steps, kernels } = *request;
     let device = device.clone().autodiff();
     let stem = NetworkConfig::stem_for(input_size);
-    let mut network = Network::new(&NetworkConfig { backbone, stem, input_size, classes }, 0, &device);
-    let mut optimizer = Sgd::new(0.9, 5e-3);
+    let mut network = Network::new(&NetworkConfig { backbone, stem, input_size, classes }, 0, &device).with_kernels(kernels);
+    let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(kernels);
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
     let mut images = vec![0; batch_size * 3 * input_size * input_size];
     random::stream(0, "bench", &[]).fill_bytes(&mut images);

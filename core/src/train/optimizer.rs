@@ -7,7 +7,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use crate::model::NamedTensor;
+use crate::kernels::SgdStep;
+use crate::model::{Kernels, NamedTensor};
+use crate::ops;
 
 /// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
 ///
@@ -20,12 +22,20 @@ pub struct Sgd {
     names: BTreeSet<String>,
     /// Velocities of a checkpoint, until their parameter is met and its device and rank are known.
     restored: BTreeMap<String, NamedTensor>,
+    kernels: Kernels,
 }
 
 impl Sgd {
     /// An optimiser without velocity.
     pub fn new(momentum: f64, weight_decay: f64) -> Self {
-        Self { momentum, weight_decay, velocity: TensorContainer::new(), names: BTreeSet::new(), restored: BTreeMap::new() }
+        Self {
+            momentum,
+            weight_decay,
+            velocity: TensorContainer::new(),
+            names: BTreeSet::new(),
+            restored: BTreeMap::new(),
+            kernels: Kernels::chosen(),
+        }
     }
 
     /// An optimiser that goes on with the velocities of a checkpoint; see [`Sgd::velocities`].
@@ -34,7 +44,13 @@ impl Sgd {
         Self { restored, ..Self::new(momentum, weight_decay) }
     }
 
-    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are.
+    /// The same optimiser, computing on the CPU with these instead of [`Kernels::chosen`].
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
+    }
+
+    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are. On the CPU, a parameter that nobody
+    /// else holds is changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
         module.map(&mut Step { optimizer: self, gradients, learning_rate, path: Vec::new() })
@@ -71,6 +87,31 @@ impl Sgd {
     }
 }
 
+impl Sgd {
+    fn update<const D: usize>(
+        &self,
+        weight: Tensor<D>,
+        gradient: Tensor<D>,
+        velocity: Option<Tensor<D>>,
+        learning_rate: f64,
+    ) -> (Tensor<D>, Tensor<D>) {
+        if self.kernels.own(&weight) {
+            let step =
+                SgdStep { learning_rate: learning_rate as f32, momentum: self.momentum as f32, weight_decay: self.weight_decay as f32 };
+            return ops::sgd(step, weight, gradient, velocity);
+        }
+        let mut step = gradient;
+        if self.weight_decay != 0.0 {
+            step = step + weight.clone() * self.weight_decay;
+        }
+        let velocity = match velocity {
+            Some(velocity) => velocity * self.momentum + step,
+            None => step,
+        };
+        (weight - velocity.clone() * learning_rate, velocity)
+    }
+}
+
 struct Step<'a> {
     optimizer: &'a mut Sgd,
     gradients: GradientsParams,
@@ -94,23 +135,17 @@ impl ModuleMapper for Step<'_> {
         let learning_rate = self.learning_rate;
         param.map(|weight| {
             let weight = weight.inner();
-            let mut step = gradient.inner();
-            if optimizer.weight_decay != 0.0 {
-                step = step + weight.clone() * optimizer.weight_decay;
-            }
+            let gradient = gradient.inner();
             let velocity = match optimizer.restored.remove(&name) {
                 Some(tensor) if tensor.shape == weight.dims() => {
                     Some(Tensor::from_data(TensorData::new(tensor.values, tensor.shape), &weight.device()))
                 }
                 _ => optimizer.velocity.remove::<Tensor<D>>(&name),
             };
-            let velocity = match velocity {
-                Some(velocity) => velocity * optimizer.momentum + step,
-                None => step,
-            };
+            let (weight, velocity) = optimizer.update(weight, gradient, velocity, learning_rate);
             optimizer.names.insert(name.clone());
-            optimizer.velocity.register(name, velocity.clone());
-            Tensor::from_inner(weight - velocity * learning_rate).require_grad()
+            optimizer.velocity.register(name, velocity);
+            Tensor::from_inner(weight).require_grad()
         })
     }
 }

@@ -1,0 +1,25 @@
+//! Arithmetic on slices for training on the processor: float32, channels last, spread over rayon's threads.
+//!
+//! Images are `[batch, height, width, channels]`, row-major, so that the values of a pixel lie together; a slice `[pixels, channels]` is
+//! such a batch with its first three axes taken as one. Nothing here depends on the number of threads: work is cut by shape alone and partial
+//! sums are added in a fixed order. Output slices are overwritten whole, whatever they held.
+
+mod batch_norm;
+mod buffer;
+mod channels_last;
+mod fold;
+mod lanes;
+mod pooling;
+mod reference;
+mod sgd;
+mod shape;
+mod vectorised;
+
+pub use batch_norm::{BatchNormGradients, Normalisation, Statistics};
+pub use buffer::{Buffer, release_memory};
+pub use channels_last::to_channels_last;
+pub use fold::fold;
+pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub use reference::{conv_forward, conv_forward_fused, conv_input_gradient, conv_weight_gradient};
+pub use sgd::{SgdStep, add_assign};
+pub use shape::ConvShape;

@@ -1,0 +1,64 @@
+//! The step of stochastic gradient descent, and sums of gradients.
+
+use rayon::prelude::*;
+
+use super::vectorised::vectorised;
+
+/// Values a thread takes at a time.
+const PIECE: usize = 16 * 1024;
+
+/// g ← g + λ w, v ← μ v + g (v = g on the first step), w ← w − lr · v.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdStep {
+    /// Learning rate lr.
+    pub learning_rate: f32,
+    /// Momentum μ.
+    pub momentum: f32,
+    /// Weight decay λ.
+    pub weight_decay: f32,
+}
+
+impl SgdStep {
+    /// Moves `weight` along `gradient`. With `first` there is no velocity yet and `velocity` is overwritten.
+    ///
+    /// # Shapes
+    /// All slices have the same length.
+    pub fn apply(&self, weight: &mut [f32], velocity: &mut [f32], gradient: &[f32], first: bool) {
+        let pieces = weight.par_chunks_mut(PIECE).zip(velocity.par_chunks_mut(PIECE)).zip(gradient.par_chunks(PIECE));
+        pieces.for_each(|((weight, velocity), gradient)| match first {
+            true => first_step(weight, velocity, gradient, self.learning_rate, self.weight_decay),
+            false => step(weight, velocity, gradient, self.learning_rate, self.momentum, self.weight_decay),
+        });
+    }
+}
+
+vectorised! {
+    fn first_step(weight: &mut [f32], velocity: &mut [f32], gradient: &[f32], learning_rate: f32, weight_decay: f32) {
+        for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
+            *velocity = gradient + *weight * weight_decay;
+            *weight -= *velocity * learning_rate;
+        }
+    }
+}
+
+vectorised! {
+    fn step(weight: &mut [f32], velocity: &mut [f32], gradient: &[f32], learning_rate: f32, momentum: f32, weight_decay: f32) {
+        for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
+            *velocity = *velocity * momentum + (gradient + *weight * weight_decay);
+            *weight -= *velocity * learning_rate;
+        }
+    }
+}
+
+/// Adds `summand` to `sum`, of the same length.
+pub fn add_assign(sum: &mut [f32], summand: &[f32]) {
+    sum.par_chunks_mut(PIECE).zip(summand.par_chunks(PIECE)).for_each(|(sum, summand)| add_piece(sum, summand));
+}
+
+vectorised! {
+    fn add_piece(sum: &mut [f32], summand: &[f32]) {
+        for (sum, summand) in sum.iter_mut().zip(summand) {
+            *sum += summand;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Tensors of the CPU backend as slices, and slices as tensors.
+
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{DType, Shape, TensorData};
+
+use crate::kernels::{Buffer, to_channels_last};
+
+/// From `[batch, channels, height, width]` to the order in memory.
+const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+/// And back.
+const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+
+/// `[batch, channels, height, width]`.
+pub(super) fn dims(tensor: &FlexTensor) -> [usize; 4] {
+    let shape = tensor.layout().shape();
+    [shape[0], shape[1], shape[2], shape[3]]
+}
+
+/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
+#[derive(Clone, Debug)]
+pub(super) struct Images(FlexTensor);
+
+impl Images {
+    /// From a float32 tensor `[batch, channels, height, width]` with any strides.
+    pub fn new(tensor: FlexTensor) -> Self {
+        if tensor.layout().permute(&TO_CHANNELS_LAST).is_contiguous() {
+            return Self(tensor);
+        }
+        let dims = dims(&tensor);
+        let layout = tensor.layout();
+        let strides = [layout.strides()[0], layout.strides()[1], layout.strides()[2], layout.strides()[3]];
+        let mut out = Buffer::take(dims.iter().product());
+        to_channels_last(tensor.storage(), layout.start_offset(), dims, strides, &mut out);
+        Self::from_buffer(out, dims)
+    }
+
+    /// From values in the order `[batch, height, width, channels]`, `dims` being `[batch, channels, height, width]`.
+    pub fn from_buffer(values: Buffer, dims: [usize; 4]) -> Self {
+        let [batch, channels, height, width] = dims;
+        let layout = Layout::contiguous(Shape::from([batch, height, width, channels])).permute(&TO_CHANNELS_FIRST);
+        Self(FlexTensor::new(values.into_bytes(), layout, DType::F32))
+    }
+
+    /// `[batch, channels, height, width]`.
+    pub fn dims(&self) -> [usize; 4] {
+        dims(&self.0)
+    }
+
+    /// The values in the order in which they lie.
+    pub fn values(&self) -> &[f32] {
+        let start = self.0.layout().start_offset();
+        &self.0.storage()[start..start + self.0.layout().num_elements()]
+    }
+
+    /// The values to be changed; they are copied first if somebody else can see them.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        if !self.0.is_unique() {
+            *self = Self::from_buffer(Buffer::copy_of(self.values()), self.dims());
+        }
+        let start = self.0.layout().start_offset();
+        let end = start + self.0.layout().num_elements();
+        &mut self.0.storage_mut()[start..end]
+    }
+
+    pub fn tensor(self) -> FlexTensor {
+        self.0
+    }
+}
+
+/// A row-major float32 tensor; one that is so already is not copied.
+#[derive(Clone, Debug)]
+pub(super) struct Dense(FlexTensor);
+
+impl Dense {
+    pub fn new(tensor: FlexTensor) -> Self {
+        match tensor.is_contiguous() {
+            true => Self(tensor),
+            false => Self(tensor.to_contiguous()),
+        }
+    }
+
+    pub fn from_buffer(values: Buffer, shape: impl Into<Shape>) -> Self {
+        Self(FlexTensor::new(values.into_bytes(), Layout::contiguous(shape.into()), DType::F32))
+    }
+
+    pub fn from_vec(values: Vec<f32>) -> Self {
+        let length = values.len();
+        Self(FlexTensor::from_data(TensorData::new(values, [length])))
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.0.layout().shape().clone()
+    }
+
+    pub fn values(&self) -> &[f32] {
+        let start = self.0.layout().start_offset();
+        &self.0.storage()[start..start + self.0.layout().num_elements()]
+    }
+
+    /// The values to be changed; they are copied first if somebody else can see them.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        if !self.0.is_unique() {
+            *self = Self::from_buffer(Buffer::copy_of(self.values()), self.shape());
+        }
+        let start = self.0.layout().start_offset();
+        let end = start + self.0.layout().num_elements();
+        &mut self.0.storage_mut()[start..end]
+    }
+
+    pub fn tensor(self) -> FlexTensor {
+        self.0
+    }
+}
