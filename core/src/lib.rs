@@ -16,7 +16,7 @@ pub mod export;
 pub mod files;
 pub mod infer;
 pub mod job;
-mod kernels;
+pub mod kernels;
 pub mod model;
 mod ops;
 mod panics;

@@ -7,19 +7,23 @@
 mod batch_norm;
 mod buffer;
 mod channels_last;
+mod conv;
 mod fold;
 mod lanes;
 mod pooling;
-mod reference;
+mod scratch;
 mod sgd;
-mod shape;
+mod simd;
 mod vectorised;
 
 pub use batch_norm::{BatchNormGradients, Normalisation, Statistics};
 pub use buffer::{Buffer, release_memory};
 pub use channels_last::to_channels_last;
+pub use conv::{
+    ConvShape, Epilogue, conv_forward, conv_forward_on, conv_input_gradient, conv_input_gradient_on, conv_weight_gradient,
+    conv_weight_gradient_on,
+};
 pub use fold::fold;
 pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
-pub use reference::{conv_forward, conv_forward_fused, conv_input_gradient, conv_weight_gradient};
-pub use sgd::{SgdStep, add_assign};
-pub use shape::ConvShape;
+pub use sgd::SgdStep;
+pub use simd::InstructionSet;

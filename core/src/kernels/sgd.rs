@@ -1,4 +1,4 @@
-//! The step of stochastic gradient descent, and sums of gradients.
+//! The step of stochastic gradient descent.
 
 use rayon::prelude::*;
 
@@ -46,19 +46,6 @@ vectorised! {
         for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
             *velocity = *velocity * momentum + (gradient + *weight * weight_decay);
             *weight -= *velocity * learning_rate;
-        }
-    }
-}
-
-/// Adds `summand` to `sum`, of the same length.
-pub fn add_assign(sum: &mut [f32], summand: &[f32]) {
-    sum.par_chunks_mut(PIECE).zip(summand.par_chunks(PIECE)).for_each(|(sum, summand)| add_piece(sum, summand));
-}
-
-vectorised! {
-    fn add_piece(sum: &mut [f32], summand: &[f32]) {
-        for (sum, summand) in sum.iter_mut().zip(summand) {
-            *sum += summand;
         }
     }
 }

@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Flex};
 use super::extension::{Affine, ResidualOps, average_pool, batch_norm, conv2d, max_pool};
 use super::fork::Fork;
 use super::storage::{Dense, Images};
-use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, PoolShape, Statistics};
+use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, PoolShape, Statistics};
 
 impl<C: CheckpointStrategy> ResidualOps for Autodiff<Flex, C> {
     fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize, fork: Option<Fork>) -> FloatTensor<Self> {
@@ -116,14 +116,9 @@ impl Backward<Flex, 2> for ConvBackward {
         let around = fork.and_then(|fork| fork.take());
         if let Some(node) = of_x {
             let mut dx = Buffer::take(x.values().len());
-            kernels::conv_input_gradient(&shape, dy.values(), weight.values(), &mut dx);
-            let dx = match around {
-                None => Images::from_buffer(dx, x.dims()),
-                Some(mut sum) => {
-                    kernels::add_assign(sum.values_mut(), &dx);
-                    sum
-                }
-            };
+            let epilogue = Epilogue { residual: around.as_ref().map(Images::values), ..Epilogue::default() };
+            kernels::conv_input_gradient(&shape, dy.values(), weight.values(), epilogue, &mut dx);
+            let dx = Images::from_buffer(dx, x.dims());
             grads.register::<Flex>(node.id, dx.tensor());
         }
     }

@@ -7,7 +7,7 @@ use burn::backend::{Backend, Flex};
 
 use super::fork::Fork;
 use super::storage::{Dense, Images};
-use crate::kernels::{self, Buffer, ConvShape, Normalisation, PoolShape, Statistics};
+use crate::kernels::{self, Buffer, ConvShape, Epilogue, Normalisation, PoolShape, Statistics};
 
 /// Operations of residual networks. Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory.
 #[backend_extension(Flex, Autodiff)]
@@ -78,8 +78,8 @@ impl ResidualOps for Flex {
 /// The shape of a convolution, and its output.
 pub(super) fn conv2d(x: &Images, weight: &Dense, stride: usize, padding: usize) -> (ConvShape, Images) {
     let shape = conv_shape(x, weight, stride, padding);
-    let mut y = Buffer::take(shape.batch * shape.output_len());
-    kernels::conv_forward(&shape, x.values(), weight.values(), &mut y);
+    let mut y = Buffer::take(shape.output_len());
+    kernels::conv_forward(&shape, x.values(), weight.values(), Epilogue::default(), &mut y);
     (shape, Images::from_buffer(y, [shape.batch, shape.output, shape.out_height(), shape.out_width()]))
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::extension::{Affine, conv_shape};
 use super::storage::{Dense, Images};
-use crate::kernels::{self, Buffer, SgdStep};
+use crate::kernels::{self, Buffer, Epilogue, SgdStep};
 
 /// A convolution with the batch norm after it.
 pub(crate) struct FoldedConv {
@@ -40,8 +40,9 @@ impl FoldedConv {
         let affine = Affine::new(flex(self.scale), flex(self.bias), self.epsilon);
         let (mean, variance) = (Dense::new(flex(self.mean)), Dense::new(flex(self.variance)));
         let (weight, bias) = kernels::fold(weight.values(), &affine.with(mean.values(), variance.values()));
-        let mut y = Buffer::take(shape.batch * shape.output_len());
-        kernels::conv_forward_fused(&shape, x.values(), &weight, &bias, residual.as_ref().map(Images::values), relu, &mut y);
+        let mut y = Buffer::take(shape.output_len());
+        let epilogue = Epilogue { bias: Some(&bias), residual: residual.as_ref().map(Images::values), relu };
+        kernels::conv_forward(&shape, x.values(), &weight, epilogue, &mut y);
         Tensor::from_primitive::<Flex>(Images::from_buffer(y, dims).tensor())
     }
 }

@@ -1,0 +1,63 @@
+//! Convolutions of images stored channels-last, and their gradients.
+//!
+//! 3×3 convolutions with stride 1 take [`winograd`], all others [`direct`] and [`gradient`].
+
+mod direct;
+mod epilogue;
+mod gradient;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+pub use epilogue::Epilogue;
+pub use shape::ConvShape;
+
+use super::simd::InstructionSet;
+use winograd::Direction;
+
+/// The convolution y = x ∗ w, finished as `epilogue` asks for.
+///
+/// `x` is `[batch, height, width, input]`, `weight` `[output, input, kernel, kernel]` and `y`, which is overwritten,
+/// `[batch, out_height, out_width, output]`.
+///
+/// # Panics
+/// If a length does not fit the shape; so do the other functions here.
+pub fn conv_forward(shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+    conv_forward_on(InstructionSet::best(), shape, x, weight, epilogue, y);
+}
+
+/// The gradient of a convolution's input from that of its output, finished as `epilogue` asks for: `dx`, which is overwritten, as
+/// [`conv_forward`]'s x, `dy` as its y.
+pub fn conv_input_gradient(shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
+    conv_input_gradient_on(InstructionSet::best(), shape, dy, weight, epilogue, dx);
+}
+
+/// The gradient of a convolution's weight from its input and the gradient of its output; `dw`, which is overwritten, as the weight.
+pub fn conv_weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    conv_weight_gradient_on(InstructionSet::best(), shape, x, dy, dw);
+}
+
+/// [`conv_forward`] with a chosen instruction set, which the processor must have.
+pub fn conv_forward_on(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+    shape.check(x, weight, y);
+    if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, weight, epilogue, y)) {
+        direct::forward(set, shape, x, weight, epilogue, y);
+    }
+}
+
+/// [`conv_input_gradient`] with a chosen instruction set.
+pub fn conv_input_gradient_on(set: InstructionSet, shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
+    shape.check(dx, weight, dy);
+    if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx)) {
+        direct::input_gradient(set, shape, dy, weight, epilogue, dx);
+    }
+}
+
+/// [`conv_weight_gradient`] with a chosen instruction set.
+pub fn conv_weight_gradient_on(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    shape.check(x, dw, dy);
+    if !(winograd::fits(set, shape) && winograd::weight_gradient(set, shape, x, dy, dw)) {
+        gradient::weight_gradient(set, shape, x, dy, dw);
+    }
+}

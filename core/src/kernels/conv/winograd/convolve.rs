@@ -1,0 +1,325 @@
+//! The convolution itself and, with the kernel turned round, the gradient of its input.
+#![allow(unsafe_code)]
+// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
+#![allow(clippy::needless_range_loop)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::super::super::scratch::{split, with_scratch};
+use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
+use super::super::direct::{Source, column_blocks};
+use super::super::epilogue::Epilogue;
+use super::super::shape::ConvShape;
+use super::transforms::{transform_input, transform_output, weights_6_of_3};
+use super::{Direction, GAP, IN, OUT, POINTS, Tiles};
+
+/// Tiles of a task, about: each transformed weight is used that often while it is in the cache.
+const TILES: usize = 32;
+
+/// Forward: y from x. Backward: dx from dy. Returns whether every result is finite.
+pub(in super::super) fn convolve(
+    set: InstructionSet,
+    shape: &ConvShape,
+    direction: Direction,
+    x: &[f32],
+    weight: &[f32],
+    epilogue: Epilogue<'_>,
+    y: &mut [f32],
+) -> bool {
+    struct Whole<'a> {
+        set: InstructionSet,
+        shape: &'a ConvShape,
+        direction: Direction,
+        x: &'a [f32],
+        weight: &'a [f32],
+        epilogue: Epilogue<'a>,
+        y: &'a mut [f32],
+    }
+    impl Kernel for Whole<'_> {
+        type Output = bool;
+        unsafe fn run<S: Simd>(self) -> bool {
+            let Whole { set, shape, direction, x, weight, epilogue, y } = self;
+            let (from, to) = match direction {
+                Direction::Forward => (shape.input, shape.output),
+                Direction::Backward => (shape.output, shape.input),
+            };
+            let blocks = column_blocks(to, S::LANES, S::REGISTERS);
+            let tiles = Tiles::of(shape);
+            let source = tiles.source(shape, from);
+            with_scratch(POINTS * from * to, |transformed| {
+                let parts = split(transformed, blocks.iter().map(|(_, vectors)| POINTS * from * vectors * S::LANES));
+                blocks.par_iter().zip(parts).for_each(|(&(first, vectors), to)| {
+                    dispatch(set, TransformWeights { shape, direction, weight, first, width: vectors * S::LANES, depth: from, to });
+                });
+                let transformed = &*transformed;
+                let weights: Vec<&[f32]> = blocks
+                    .iter()
+                    .map(|(first, vectors)| &transformed[POINTS * from * first..][..POINTS * from * vectors * S::LANES])
+                    .collect();
+                let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
+                let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
+                // Of small images some are taken together, of large ones some rows of tiles.
+                let held = match images {
+                    1 => TILES.min(tiles.count()),
+                    _ => images * tiles.count(),
+                };
+                let finite = AtomicBool::new(true);
+                y.par_chunks_mut(images * out_image).enumerate().for_each(|(index, y)| {
+                    let count = y.len() / out_image;
+                    let sizes = [count * source.len(), POINTS * (held * from + GAP), POINTS * (held * to + GAP)];
+                    with_scratch(sizes.iter().sum(), |scratch| {
+                        let (padded, rest) = scratch.split_at_mut(sizes[0]);
+                        let (inputs, products) = rest.split_at_mut(sizes[1]);
+                        for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
+                            source.pad(&x[(index * images + image) * in_image..][..in_image], to);
+                        }
+                        let mut start = 0;
+                        while start < count * tiles.count() {
+                            let end = (start + held).min(count * tiles.count());
+                            let task = Task {
+                                shape,
+                                source: &source,
+                                tiles: &tiles,
+                                from,
+                                to,
+                                padded,
+                                inputs,
+                                products,
+                                blocks: &blocks,
+                                weights: &weights,
+                                range: start..end,
+                                y,
+                            };
+                            if !dispatch(set, task) {
+                                finite.store(false, Ordering::Relaxed);
+                            }
+                            start = end;
+                        }
+                        if epilogue.is_needed() {
+                            dispatch(set, Finish { epilogue: epilogue.part(index * images * out_image, y.len()), channels: to, y });
+                        }
+                    });
+                });
+                finite.into_inner()
+            })
+        }
+    }
+    dispatch(set, Whole { set, shape, direction, x, weight, epilogue, y })
+}
+
+/// The epilogue of whole images.
+struct Finish<'a> {
+    epilogue: Epilogue<'a>,
+    channels: usize,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for (index, pixel) in self.y.chunks_exact_mut(self.channels).enumerate() {
+            self.epilogue.part(index * self.channels, self.channels).apply(0, pixel);
+        }
+    }
+}
+
+/// G g Gᵀ for one block of output channels: `[point][depth][width]`.
+struct TransformWeights<'a> {
+    shape: &'a ConvShape,
+    direction: Direction,
+    weight: &'a [f32],
+    first: usize,
+    width: usize,
+    depth: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for TransformWeights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { shape, direction, weight, first, width, depth, to } = self;
+        assert_eq!(to.len(), POINTS * depth * width);
+        for d in 0..depth {
+            for n in (0..width).step_by(S::LANES) {
+                let mut kernel = [[0.0f32; 16]; 9];
+                for lane in 0..S::LANES {
+                    let at = match direction {
+                        Direction::Forward => (first + n + lane) * shape.input + d,
+                        Direction::Backward => d * shape.input + first + n + lane,
+                    };
+                    let values: &[f32; 9] = weight[at * 9..][..9].try_into().expect("there are nine");
+                    for tap in 0..9 {
+                        let turned = if direction == Direction::Forward { tap } else { 8 - tap };
+                        kernel[tap][lane] = values[turned];
+                    }
+                }
+                // SAFETY: `dispatch` entered a function for S; every store is inside `to`, whose length was checked.
+                unsafe {
+                    let mut columns = [[S::splat(0.0); 3]; IN];
+                    for c in 0..3 {
+                        let g = [0, 1, 2].map(|r| S::load(kernel[r * 3 + c].as_ptr()));
+                        let t = weights_6_of_3::<S>(g);
+                        for r in 0..IN {
+                            columns[r][c] = t[r];
+                        }
+                    }
+                    for r in 0..IN {
+                        let t = weights_6_of_3::<S>(columns[r]);
+                        for c in 0..IN {
+                            S::store(to.as_mut_ptr().add(((r * IN + c) * depth + d) * width + n), t[c]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Task<'a> {
+    shape: &'a ConvShape,
+    source: &'a Source,
+    tiles: &'a Tiles,
+    from: usize,
+    to: usize,
+    padded: &'a [f32],
+    /// `[point][tile][from]`.
+    inputs: &'a mut [f32],
+    /// `[point][tile][to]`.
+    products: &'a mut [f32],
+    blocks: &'a [(usize, usize)],
+    weights: &'a [&'a [f32]],
+    /// Tiles, counted over the images of `padded`.
+    range: std::ops::Range<usize>,
+    /// The images' outputs.
+    y: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> bool {
+        let Self { shape, source, tiles, from, to, padded, inputs, products, blocks, weights, range, y } = self;
+        let count = range.len();
+        let (input_step, product_step) = (count * from + GAP, count * to + GAP);
+        assert!(inputs.len() >= POINTS * input_step && products.len() >= POINTS * product_step);
+        // SAFETY: `dispatch` entered a function for S. Tiles lie inside the padded images, transformed tiles inside the two scratches (just
+        // checked), weights were made for these blocks, and outputs are written row by row within the image's bounds.
+        unsafe {
+            for (slot, tile) in range.clone().enumerate() {
+                let (image, within) = (tile / tiles.count(), tile % tiles.count());
+                let at = source.at(within / tiles.columns * OUT, within % tiles.columns * OUT);
+                let from_tile = &padded[image * source.len() + at..][..source.at(IN - 1, IN - 1) + from];
+                transform_input::<S>(from_tile.as_ptr(), source.columns * from, from, inputs.as_mut_ptr().add(slot * from), input_step);
+            }
+            for point in 0..POINTS {
+                for (&(first, vectors), weights) in blocks.iter().zip(weights) {
+                    let width = vectors * S::LANES;
+                    let w = weights[point * from * width..][..from * width].as_ptr();
+                    let x = inputs.as_ptr().add(point * input_step);
+                    let z = products.as_mut_ptr().add(point * product_step + first);
+                    match vectors {
+                        4 => multiply::<S, 4>(count, from, x, w, z, to),
+                        2 => multiply::<S, 2>(count, from, x, w, z, to),
+                        _ => multiply::<S, 1>(count, from, x, w, z, to),
+                    }
+                }
+            }
+            let mut doubt = S::splat(0.0);
+            for (slot, tile) in range.enumerate() {
+                let (image, within) = (tile / tiles.count(), tile % tiles.count());
+                let (row, column) = (within / tiles.columns * OUT, within % tiles.columns * OUT);
+                let (rows, columns) = (OUT.min(shape.height - row), OUT.min(shape.width - column));
+                let at = ((image * shape.height + row) * shape.width + column) * to;
+                let last = ((rows - 1) * shape.width + columns) * to;
+                let target = &mut y[at..][..last];
+                doubt = transform_output::<S>(
+                    products.as_ptr().add(slot * to),
+                    product_step,
+                    to,
+                    target.as_mut_ptr(),
+                    shape.width * to,
+                    [rows, columns],
+                    doubt,
+                );
+            }
+            let mut sums = [0.0f32; 16];
+            S::store(sums.as_mut_ptr(), doubt);
+            sums[..S::LANES].iter().all(|sum| *sum == 0.0)
+        }
+    }
+}
+
+/// z `[count][..]` = x `[count][depth]` · w `[depth][N vectors]`.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const N: usize>(count: usize, depth: usize, x: *const f32, w: *const f32, z: *mut f32, z_step: usize) {
+    let most = match (S::REGISTERS >= 32, N) {
+        (true, 4) => 6,
+        (true, 2) => 10,
+        (true, _) => 12,
+        (false, 2) => 6,
+        (false, _) => 10,
+    };
+    // Blocks of nearly the same height, so that none is left with a row or two.
+    let blocks = count.div_ceil(most);
+    let mut row = 0;
+    for block in 0..blocks {
+        let rows = (count - row).div_ceil(blocks - block);
+        // SAFETY: the rows are inside x and z, as the caller has made sure.
+        unsafe {
+            let (x, z) = (x.add(row * depth), z.add(row * z_step));
+            match rows {
+                12 => rows_by_columns::<S, 12, N>(depth, x, w, z, z_step),
+                11 => rows_by_columns::<S, 11, N>(depth, x, w, z, z_step),
+                10 => rows_by_columns::<S, 10, N>(depth, x, w, z, z_step),
+                9 => rows_by_columns::<S, 9, N>(depth, x, w, z, z_step),
+                8 => rows_by_columns::<S, 8, N>(depth, x, w, z, z_step),
+                7 => rows_by_columns::<S, 7, N>(depth, x, w, z, z_step),
+                6 => rows_by_columns::<S, 6, N>(depth, x, w, z, z_step),
+                5 => rows_by_columns::<S, 5, N>(depth, x, w, z, z_step),
+                4 => rows_by_columns::<S, 4, N>(depth, x, w, z, z_step),
+                3 => rows_by_columns::<S, 3, N>(depth, x, w, z, z_step),
+                2 => rows_by_columns::<S, 2, N>(depth, x, w, z, z_step),
+                _ => rows_by_columns::<S, 1, N>(depth, x, w, z, z_step),
+            }
+        }
+        row += rows;
+    }
+}
+
+#[inline(always)]
+unsafe fn rows_by_columns<S: Simd, const M: usize, const N: usize>(depth: usize, x: *const f32, w: *const f32, z: *mut f32, z_step: usize) {
+    // SAFETY: the caller passes M rows of x and z, and `depth` rows of w.
+    unsafe {
+        let mut sums = [[S::splat(0.0); N]; M];
+        let mut rows = [x; M];
+        for m in 0..M {
+            rows[m] = x.add(m * depth);
+        }
+        let mut w = w;
+        for d in 0..depth {
+            let mut wv = [S::splat(0.0); N];
+            for n in 0..N {
+                wv[n] = S::load(w.add(n * S::LANES));
+            }
+            for m in 0..M {
+                let xv = S::splat(*rows[m].add(d));
+                for n in 0..N {
+                    sums[m][n] = S::fma(xv, wv[n], sums[m][n]);
+                }
+            }
+            w = w.add(N * S::LANES);
+        }
+        for m in 0..M {
+            for n in 0..N {
+                S::store(z.add(m * z_step + n * S::LANES), sums[m][n]);
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Vectors of 32-bit floats, and the choice of instruction set at run time.
+//!
+//! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`. [`dispatch`] enters it through a function that is compiled
+//! for the chosen instruction set, into which everything is inlined; so the vector types never cross a real call.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// Instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// Portable code, one float at a time.
+    Scalar,
+    /// 8 floats a vector, with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 16 floats a vector.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 4 floats a vector.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
+
+impl InstructionSet {
+    /// Every instruction set that this processor can run, the fastest last.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut sets = vec![Self::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                sets.push(Self::Avx2);
+                if std::arch::is_x86_feature_detected!("avx512f") {
+                    sets.push(Self::Avx512);
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        sets.push(Self::Neon);
+        sets
+    }
+
+    /// Floats in one of its vectors.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Scalar => 1,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 8,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 16,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => 4,
+        }
+    }
+
+    /// The fastest that this processor can run.
+    pub fn best() -> Self {
+        static BEST: OnceLock<InstructionSet> = OnceLock::new();
+        *BEST.get_or_init(|| *Self::available().last().expect("there is always the scalar one"))
+    }
+}
+
+/// Arithmetic on one vector of floats.
+///
+/// # Safety
+/// The functions of an implementation may only run on a processor with its instruction set, inside a function compiled for it.
+pub(super) trait Simd {
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Vector registers there are; kernels choose their blocks by it.
+    const REGISTERS: usize;
+    type V: Copy;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, value: Self::V);
+    /// a · b + c, rounded once where the instruction set can.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+}
+
+/// What can be run on every instruction set.
+pub(super) trait Kernel {
+    type Output;
+    /// # Safety
+    /// Only [`dispatch`] calls this; see [`Simd`].
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the given instruction set.
+pub(super) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
+    match set {
+        // SAFETY: scalar code needs no particular processor.
+        InstructionSet::Scalar => unsafe { kernel.run::<Scalar>() },
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => {
+            #[target_feature(enable = "avx2,fma")]
+            fn enter<K: Kernel>(kernel: K) -> K::Output {
+                // SAFETY: this function is compiled for the instruction set, and its caller has made sure of the processor.
+                unsafe { kernel.run::<x86::Avx2>() }
+            }
+            assert!(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"));
+            // SAFETY: the processor has just been asked.
+            unsafe { enter(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => {
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            fn enter<K: Kernel>(kernel: K) -> K::Output {
+                // SAFETY: as above.
+                unsafe { kernel.run::<x86::Avx512>() }
+            }
+            assert!(std::arch::is_x86_feature_detected!("avx512f"));
+            // SAFETY: the processor has just been asked.
+            unsafe { enter(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: every 64-bit Arm processor has NEON.
+        InstructionSet::Neon => unsafe { kernel.run::<arm::Neon>() },
+    }
+}
+
+pub(super) struct Scalar;
+
+impl Simd for Scalar {
+    const LANES: usize = 1;
+    const REGISTERS: usize = 16;
+    type V = f32;
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> f32 {
+        value
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> f32 {
+        // SAFETY: the caller passes a readable address.
+        unsafe { *from }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: f32) {
+        // SAFETY: the caller passes a writable address.
+        unsafe { *to = value }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    unsafe fn add(a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    unsafe fn sub(a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    unsafe fn mul(a: f32, b: f32) -> f32 {
+        a * b
+    }
+}
+
+/// Implements [`Simd`] by one intrinsic a function.
+macro_rules! by_intrinsics {
+    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident) => {
+        pub(in super::super) struct $name;
+
+        // SAFETY, for every call below: the trait's contract says that the processor has the instruction set, and that addresses given
+        // can be read or written for a whole vector; none needs to be aligned.
+        impl Simd for $name {
+            const LANES: usize = $lanes;
+            const REGISTERS: usize = $registers;
+            type V = $vector;
+            #[inline(always)]
+            unsafe fn splat(value: f32) -> $vector {
+                unsafe { $splat(value) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> $vector {
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut f32, value: $vector) {
+                unsafe { $store(to, value) }
+            }
+            #[inline(always)]
+            unsafe fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $vector, b: $vector) -> $vector {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: $vector, b: $vector) -> $vector {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $vector, b: $vector) -> $vector {
+                unsafe { $mul(a, b) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Simd;
+
+    by_intrinsics!(
+        Avx2,
+        __m256,
+        8,
+        16,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_fmadd_ps
+    );
+    by_intrinsics!(
+        Avx512,
+        __m512,
+        16,
+        32,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_fmadd_ps
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::Simd;
+
+    /// The instruction takes the summand first.
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: every 64-bit Arm processor has NEON.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    by_intrinsics!(Neon, float32x4_t, 4, 32, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, fma);
+}
