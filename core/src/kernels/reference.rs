@@ -22,6 +22,13 @@ fn for_each_tap(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
     }
 }
 
+/// `[out, in, kernel, kernel]` as `[kernel · kernel, out, in]`, so that what is multiplied with a pixel lies together.
+fn by_tap(shape: &ConvShape, weight: &[f32]) -> Vec<f32> {
+    let taps = shape.kernel * shape.kernel;
+    let pairs = shape.output * shape.input;
+    (0..taps * pairs).map(|index| weight[index % pairs * taps + index / pairs]).collect()
+}
+
 /// Convolution as networks compute it (the kernel is not mirrored).
 ///
 /// # Shapes
@@ -29,14 +36,14 @@ fn for_each_tap(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
 /// - `weight`: `[out, in, kernel, kernel]`
 /// - `y`: `[batch, height', width', out]`, overwritten
 pub fn conv_forward(shape: &ConvShape, x: &[f32], weight: &[f32], y: &mut [f32]) {
-    let taps = shape.kernel * shape.kernel;
+    let weight = by_tap(shape, weight);
     y.par_chunks_mut(shape.output_len().max(1)).zip(x.par_chunks(shape.input_len().max(1))).for_each(|(y, x)| {
         y.fill(0.0);
         for_each_tap(shape, |out, tap, at| {
-            for o in 0..shape.output {
-                for i in 0..shape.input {
-                    y[out * shape.output + o] += x[at * shape.input + i] * weight[(o * shape.input + i) * taps + tap];
-                }
+            let x = &x[at * shape.input..(at + 1) * shape.input];
+            let weight = &weight[tap * shape.output * shape.input..];
+            for (o, weight) in weight.chunks(shape.input).take(shape.output).enumerate() {
+                y[out * shape.output + o] += x.iter().zip(weight).map(|(x, weight)| x * weight).sum::<f32>();
             }
         });
     });
@@ -63,14 +70,15 @@ pub fn conv_forward_fused(shape: &ConvShape, x: &[f32], weight: &[f32], bias: &[
 /// - `weight`: `[out, in, kernel, kernel]`
 /// - `dx`: `[batch, height, width, in]`, overwritten
 pub fn conv_input_gradient(shape: &ConvShape, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
-    let taps = shape.kernel * shape.kernel;
+    let weight = by_tap(shape, weight);
     dx.par_chunks_mut(shape.input_len().max(1)).zip(dy.par_chunks(shape.output_len().max(1))).for_each(|(dx, dy)| {
         dx.fill(0.0);
         for_each_tap(shape, |out, tap, at| {
-            for o in 0..shape.output {
-                for i in 0..shape.input {
-                    dx[at * shape.input + i] += dy[out * shape.output + o] * weight[(o * shape.input + i) * taps + tap];
-                }
+            let dx = &mut dx[at * shape.input..(at + 1) * shape.input];
+            let weight = &weight[tap * shape.output * shape.input..];
+            for (o, weight) in weight.chunks(shape.input).take(shape.output).enumerate() {
+                let dy = dy[out * shape.output + o];
+                dx.iter_mut().zip(weight).for_each(|(dx, weight)| *dx += dy * weight);
             }
         });
     });
@@ -89,17 +97,21 @@ pub fn conv_weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [
         .map(|(x, dy)| {
             let mut dw = vec![0.0; shape.weight_len()];
             for_each_tap(shape, |out, tap, at| {
-                for o in 0..shape.output {
-                    for i in 0..shape.input {
-                        dw[(o * shape.input + i) * taps + tap] += dy[out * shape.output + o] * x[at * shape.input + i];
-                    }
+                let x = &x[at * shape.input..(at + 1) * shape.input];
+                let dw = &mut dw[tap * shape.output * shape.input..];
+                for (o, dw) in dw.chunks_mut(shape.input).take(shape.output).enumerate() {
+                    let dy = dy[out * shape.output + o];
+                    dw.iter_mut().zip(x).for_each(|(dw, x)| *dw += dy * x);
                 }
             });
             dw
         })
         .collect();
     dw.fill(0.0);
+    let pairs = shape.output * shape.input;
     for of_image in of_images {
-        dw.iter_mut().zip(of_image).for_each(|(sum, value)| *sum += value);
+        for (index, value) in of_image.into_iter().enumerate() {
+            dw[index % pairs * taps + index / pairs] += value;
+        }
     }
 }
