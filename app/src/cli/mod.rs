@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 pub use console::Console;
 use counterweight_core::job::Control;
+use counterweight_core::model::Kernels;
 
 /// Train, balance and export image classifiers for long-tailed data. Without a command the window opens.
 #[derive(Debug, Parser)]
@@ -88,6 +89,7 @@ pub struct Context {
 /// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0 done, 1 the work failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    choose_kernels();
     let control = Control::new();
     if arguments.command.is_some() {
         stop_on_interrupt(&control);
@@ -114,6 +116,13 @@ pub fn run() -> ExitCode {
             context.console.error(&error);
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
+    }
+}
+
+/// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's operations, to compare them in a whole run.
+fn choose_kernels() {
+    if std::env::var_os("COUNTERWEIGHT_KERNELS").is_some_and(|whose| whose == "burn") {
+        Kernels::Burn.choose();
     }
 }
 

@@ -19,9 +19,10 @@ use burn::tensor::module as burn_ops;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
+pub(crate) use crate::kernels::release_memory;
 use extension::ResidualOps;
 pub(crate) use fork::Fork;
-pub(crate) use plain::{FoldedConv, sgd};
+pub(crate) use plain::{FoldedConv, images, sgd};
 
 /// Who computes on the CPU. Other devices always use burn's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

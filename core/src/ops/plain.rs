@@ -2,7 +2,7 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::extension::{Affine, conv_shape};
 use super::storage::{Dense, Images};
@@ -62,6 +62,12 @@ pub(crate) fn sgd<const D: usize>(
     };
     step.apply(weight.values_mut(), velocity.values_mut(), gradient.values(), first);
     (Tensor::from_primitive::<Flex>(weight.tensor()), Tensor::from_primitive::<Flex>(velocity.tensor()))
+}
+
+/// A tensor `[batch, channels, height, width]` on a CPU device, of values in the order `[batch, height, width, channels]`.
+pub(crate) fn images(values: Buffer, dims: [usize; 4], device: &Device) -> Tensor<4> {
+    let tensor = Tensor::from_primitive::<Flex>(Images::from_buffer(values, dims).tensor());
+    if device.is_autodiff() { tensor.autodiff() } else { tensor }
 }
 
 fn flex<const D: usize>(tensor: Tensor<D>) -> FlexTensor {

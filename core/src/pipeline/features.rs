@@ -14,6 +14,7 @@ use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
+use crate::ops;
 use crate::run::Run;
 use crate::train::{Checkpoint, Extractor, ImageFeatures};
 
@@ -74,6 +75,7 @@ impl<'a> Features<'a> {
         }
         let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
         let ImageFeatures { set, indices } = compute(&Extractor::from_checkpoint(self.checkpoint, self.device)?, &images)?;
+        ops::release_memory();
         images.warn_of_problems(job);
         let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();
         let found = SampleFeatures { set, positions };

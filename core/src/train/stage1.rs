@@ -16,6 +16,7 @@ use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::{EpochRecord, Event, Job, Silent};
 use crate::model::{Mode, Network, NetworkConfig, weights};
+use crate::ops;
 use crate::run::Run;
 use crate::settings::{Auto, Settings};
 
@@ -61,6 +62,8 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
             other => other?,
         }
     }
+    drop(trainer);
+    ops::release_memory();
     run.checkpoint(run.stage1_checkpoint())
 }
 
@@ -71,7 +74,8 @@ struct Trainer<'a> {
     images: Images,
     validation: Option<Images>,
     normaliser: Normaliser,
-    network: Network,
+    /// Away only while the optimiser changes it in place.
+    network: Option<Network>,
     optimizer: Sgd,
     /// Everything a checkpoint holds besides tensors.
     state: Checkpoint,
@@ -127,7 +131,7 @@ impl<'a> Trainer<'a> {
             images,
             validation,
             normaliser: Normaliser::new(state.mean, state.std),
-            network,
+            network: Some(network),
             optimizer,
             state,
             pending: Vec::new(),
@@ -135,6 +139,10 @@ impl<'a> Trainer<'a> {
             saved: Instant::now(),
             done: 0,
         })
+    }
+
+    fn network(&self) -> &Network {
+        self.network.as_ref().expect("a network comes back from its step")
     }
 
     /// Steps from here to the end of stage 1.
@@ -218,7 +226,7 @@ impl<'a> Trainer<'a> {
     /// One step of SGD; its loss is read later.
     fn step(&mut self, step: usize, batch: &Batch, rate: f64) {
         let input = self.normaliser.tensor(&batch.images, self.state.config.input_size, &self.device);
-        let logits = self.network.forward(input, Mode::Train);
+        let logits = self.network().forward(input, Mode::Train);
         let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
         let samples = labels.len();
         let plain = logits.clone().inner();
@@ -227,7 +235,7 @@ impl<'a> Trainer<'a> {
         let loss = cross_entropy(logits, batch, self.settings.stage1.label_smoothing);
         self.pending.push(Pending { step, learning_rate: rate, samples, loss: loss.clone().inner(), correct });
         let gradients = loss.backward();
-        self.network = self.optimizer.step(self.network.clone(), gradients, rate);
+        self.network = self.network.take().map(|network| self.optimizer.step(network, gradients, rate));
     }
 
     /// Reads the numbers of the steps since the last reading.
@@ -254,7 +262,7 @@ impl<'a> Trainer<'a> {
 
     /// The last step's update comes after its loss, so a finite loss is no proof of finite weights.
     fn check_weights(&self) -> Result<()> {
-        let wrong = weights(&self.network).into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
+        let wrong = weights(self.network()).into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
         let Some(loss) = wrong else { return Ok(()) };
         let s = &self.settings.stage1;
         let Progress { epoch, step, .. } = self.state.progress;
@@ -264,7 +272,7 @@ impl<'a> Trainer<'a> {
 
     fn validate(&self, images: &Images) -> Result<Evaluation> {
         let side = self.state.config.input_size;
-        let extractor = Extractor::new(&self.network, self.normaliser.clone(), side, &self.device);
+        let extractor = Extractor::new(self.network(), self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
         let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
@@ -273,15 +281,15 @@ impl<'a> Trainer<'a> {
     }
 
     fn classifier(&self) -> Result<Classifier> {
-        let [weight, bias] = self.network.classifier();
+        let [weight, bias] = self.network().classifier();
         let config = &self.state.config;
         Classifier::new(config.classes, config.features(), weight.values, bias.values)
     }
 
     fn save(&mut self, run: &Run, name: &str) -> Result<()> {
-        self.state.weights = weights(&self.network);
+        self.state.weights = weights(self.network());
         if name == "last" {
-            self.state.velocities = self.optimizer.velocities(&self.network);
+            self.state.velocities = self.optimizer.velocities(self.network());
             self.saved = Instant::now();
         }
         let outcome = self.state.save(&run.checkpoint_path(name));
