@@ -132,7 +132,12 @@ pub fn balance(
 
 /// Whether these settings train the classifier.
 pub(crate) fn trains(settings: &BalanceSettings) -> bool {
-    settings.balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
+    trained(&settings.balancers)
+}
+
+/// Whether these balancers train the classifier.
+pub(crate) fn trained(balancers: &[Balancer]) -> bool {
+    balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 
 /// Applies `l2`, `tau` and `logit-adjustment`, those of them that are listed. Returns how many class weights are zero and could not be
