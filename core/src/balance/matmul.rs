@@ -150,13 +150,7 @@ unsafe fn store_first<L: Lanes>(vector: L, to: *mut f32, len: usize) {
 /// # Safety
 /// The pointers must be good for the shape.
 #[inline(always)]
-unsafe fn logits_in<L: Lanes, const R: usize, const C: usize>(
-    shape: Shape,
-    x: *const f32,
-    w: *const f32,
-    bias: *const f32,
-    out: *mut f32,
-) {
+unsafe fn logits_in<L: Lanes, const R: usize, const C: usize>(shape: Shape, x: *const f32, w: *const f32, bias: *const f32, out: *mut f32) {
     let Shape { n, classes, dim } = shape;
     let mut class = 0;
     while class < classes {

@@ -41,10 +41,10 @@ impl Sgd {
     ///
     /// ```
     /// use counterweight_core::balance::Sgd;
-    /// let mut weight = [1.0, 2.0, 3.0, 4.0];
+    /// let mut weight = [6.0, 12.0, 3.0, 4.0];
     /// // One sample, two classes, two features.
-    /// Sgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.1);
-    /// assert_eq!(weight, [0.0, 0.0, 3.0, 4.0]);
+    /// Sgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.5);
+    /// assert_eq!(weight, [1.0, 2.0, 3.0, 4.0]);
     /// ```
     ///
     /// # Panics
