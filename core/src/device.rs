@@ -116,6 +116,15 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
     }
 }
 
+/// Has the CPU device, and everything else that works on all cores, use this many threads. To be called before any of them has worked.
+///
+/// # Errors
+/// [`Error::Device`] if there are threads already, or they cannot be started.
+pub fn use_threads(threads: usize) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build_global().map_err(|e| Error::Device { name: "cpu".into(), reason: format!("{threads} threads cannot be used: {e}") })
+}
+
 fn cpu_description() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     format!("CPU, {cores} {}", if cores == 1 { "core" } else { "cores" })

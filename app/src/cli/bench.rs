@@ -1,17 +1,52 @@
-//! `counterweight bench`: how fast this machine trains.
+//! `counterweight bench`: how fast this machine is at what the program does.
+
+use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::model::Kernels;
-use counterweight_core::pipeline::{self, BenchRequest};
-use counterweight_core::settings::Backbone;
+use counterweight_core::pipeline::bench::{
+    self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
+    TuneRequest,
+};
+use counterweight_core::settings::{Backbone, ClassifierLoss};
 
 use super::Context;
 use super::options::DeviceOption;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    train: TrainOptions,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The training step: forward, backward and SGD. What is timed if nothing is named
+    Train(TrainOptions),
+    /// Computing features, as evaluation does
+    Infer(InferOptions),
+    /// Stage 2 with weight decay and MaxNorm, on features in memory
+    Stage2(Stage2Options),
+    /// A search for the best balancer, on features in memory
+    Tune(TuneOptions),
+    /// Scanning a source, and decoding and resizing its images
+    Decode(DecodeOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct Threads {
+    /// Threads to work with; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+struct NetworkOptions {
     /// The network: resnet20, resnet32, resnet44, resnet56, resnet18, resnet34 or resnet50
     #[arg(long, value_name = "MODEL", default_value = "resnet32", value_parser = backbone)]
     model: Backbone,
@@ -29,6 +64,74 @@ pub struct Arguments {
     kernels: Kernels,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+#[derive(Debug, clap::Args)]
+struct TrainOptions {
+    #[command(flatten)]
+    network: NetworkOptions,
+    /// Have batches cropped and flipped on a thread beside the steps, as in training, instead of using one batch again and again
+    #[arg(long)]
+    loader: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct InferOptions {
+    #[command(flatten)]
+    network: NetworkOptions,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShapeOptions {
+    /// Classes
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    classes: u32,
+    /// Features of a sample
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    features: u32,
+    /// Training samples of the largest class; the smallest has a hundredth of them
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    largest: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct Stage2Options {
+    #[command(flatten)]
+    shape: ShapeOptions,
+    /// Samples a step
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: u32,
+    /// Epochs of a training
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    epochs: u32,
+    /// Trainings to time with each loss
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+}
+
+#[derive(Debug, clap::Args)]
+struct TuneOptions {
+    #[command(flatten)]
+    shape: ShapeOptions,
+    /// Candidates to try
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    candidates: u32,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+#[derive(Debug, clap::Args)]
+struct DecodeOptions {
+    /// A folder with one folder a class, an archive, or a list: whatever `inspect` takes
+    #[arg(value_name = "FOLDER")]
+    source: PathBuf,
+    /// Side of the network's input in pixels; what training would choose if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=4096))]
+    size: Option<u32>,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 fn backbone(text: &str) -> Result<Backbone> {
@@ -45,26 +148,157 @@ fn kernels(text: &str) -> Result<Kernels> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
-    let (device, name) = device::open(arguments.device.device)?;
-    let request = BenchRequest {
-        backbone: arguments.model,
-        batch_size: arguments.batch as usize,
-        input_size: arguments.size as usize,
-        classes: 100,
-        steps: arguments.steps as usize,
-        kernels: arguments.kernels,
+    let job = Job::new(&context.control, &context.console);
+    let console = &context.console;
+    match &arguments.what {
+        None => train(&arguments.train, context),
+        Some(What::Train(options)) => train(options, context),
+        Some(What::Infer(options)) => {
+            options.network.threads.apply()?;
+            let (device, name) = device::open(options.network.device.device)?;
+            let report = bench::infer(&options.network.request(), &device, &name, job)?;
+            console.result(&report, || infer_line(&report))
+        }
+        Some(What::Stage2(options)) => {
+            let request = Stage2Request {
+                shape: options.shape.shape(),
+                batch_size: options.batch as usize,
+                epochs: options.epochs as usize,
+                repeats: options.repeats as usize,
+            };
+            let report = bench::stage2(&request, job)?;
+            console.result(&report, || stage2_line(&report))
+        }
+        Some(What::Tune(options)) => {
+            options.threads.apply()?;
+            let request = TuneRequest { shape: options.shape.shape(), candidates: options.candidates as usize };
+            let report = bench::tune(&request, job)?;
+            console.result(&report, || tune_line(&report))
+        }
+        Some(What::Decode(options)) => {
+            options.threads.apply()?;
+            let report = bench::decode(&options.source, options.size.map(|side| side as usize), job)?;
+            console.result(&report, || decode_line(&report))
+        }
+    }
+}
+
+fn train(options: &TrainOptions, context: &Context) -> Result<()> {
+    options.network.threads.apply()?;
+    let (device, name) = device::open(options.network.device.device)?;
+    let job = Job::new(&context.control, &context.console);
+    let report = bench::train(&options.network.request(), options.loader, &device, &name, job)?;
+    context.console.result(&report, || train_line(&report))
+}
+
+impl Threads {
+    fn apply(&self) -> Result<()> {
+        Ok(self.threads.map_or(Ok(()), |threads| device::use_threads(threads as usize))?)
+    }
+}
+
+impl NetworkOptions {
+    fn request(&self) -> NetworkRequest {
+        NetworkRequest {
+            backbone: self.model,
+            batch_size: self.batch as usize,
+            input_size: self.size as usize,
+            classes: 100,
+            steps: self.steps as usize,
+            kernels: self.kernels,
+        }
+    }
+}
+
+impl ShapeOptions {
+    fn shape(&self) -> FeatureShape {
+        FeatureShape { classes: self.classes as usize, features: self.features as usize, largest: self.largest as usize }
+    }
+}
+
+fn train_line(report: &TrainReport) -> String {
+    let peak = report.peak_gflop_per_s.map(|peak| format!(" of at most {peak:.0}")).unwrap_or_default();
+    format!(
+        "training {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a step (median of {}), {:.0} GFLOP/s{peak}{}",
+        report.backbone,
+        report.device,
+        report.batch_size,
+        report.images_per_s,
+        report.ms_per_step,
+        report.steps,
+        report.gflop_per_s,
+        memory(report.peak_memory_bytes),
+        side = report.input_size,
+    )
+}
+
+fn infer_line(report: &InferReport) -> String {
+    format!(
+        "features of {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a batch (median of {}), {:.0} GFLOP/s{}",
+        report.backbone,
+        report.device,
+        report.batch_size,
+        report.images_per_s,
+        report.ms_per_step,
+        report.steps,
+        report.gflop_per_s,
+        memory(report.peak_memory_bytes),
+        side = report.input_size,
+    )
+}
+
+fn stage2_line(report: &Stage2Report) -> String {
+    let loss = |loss: &LossTime| {
+        let name = match loss.loss {
+            ClassifierLoss::ClassBalancedBce => "class-balanced BCE",
+            _ => "class-balanced loss",
+        };
+        format!("{:.3} s with the {name}", loss.seconds)
     };
-    let report = pipeline::bench(&request, &device, &name, Job::new(&context.control, &context.console))?;
-    context.console.result(&report, || {
-        format!(
-            "{} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a step (median of {})",
-            report.backbone,
-            report.device,
-            report.batch_size,
-            report.images_per_s,
-            report.ms_per_step,
-            report.steps,
-            side = report.input_size,
-        )
-    })
+    format!(
+        "stage 2, {} epochs of {} × {} features, {} classes, batch {}: {} (median of {}){}",
+        report.epochs,
+        report.samples,
+        report.features,
+        report.classes,
+        report.batch_size,
+        report.losses.iter().map(loss).collect::<Vec<_>>().join(", "),
+        report.repeats,
+        memory(report.peak_memory_bytes),
+    )
+}
+
+fn tune_line(report: &TuneReport) -> String {
+    format!(
+        "tuning, {} candidates ({} trained) on {} × {} features, {} classes: {:.2} s on {}{}",
+        report.candidates,
+        report.trained_candidates,
+        report.samples,
+        report.features,
+        report.classes,
+        report.seconds,
+        threads(report.threads),
+        memory(report.peak_memory_bytes),
+    )
+}
+
+fn decode_line(report: &DecodeReport) -> String {
+    let unreadable = if report.unreadable > 0 { format!(" ({} unreadable)", report.unreadable) } else { String::new() };
+    format!(
+        "{} images{unreadable} on {}: scanned {:.0} images/s, decoded to {side}×{side} {:.0} images/s{}",
+        report.images,
+        threads(report.threads),
+        report.scan_images_per_s,
+        report.decode_images_per_s,
+        memory(report.peak_memory_bytes),
+        side = report.side,
+    )
+}
+
+fn threads(count: usize) -> String {
+    if count == 1 { "one thread".into() } else { format!("{count} threads") }
+}
+
+fn memory(bytes: Option<u64>) -> String {
+    bytes.map(|bytes| format!(", at most {:.0} MB of memory", bytes as f64 / 1e6)).unwrap_or_default()
 }

@@ -73,8 +73,9 @@ enum Command {
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
-    /// Time the training step on this machine.
-    #[command(after_help = "Example:\n  counterweight bench --model resnet34 --batch 64")]
+    /// Time this machine: the training step, inference, stage 2, tuning, decoding.
+    #[command(after_help = "Examples:\n  counterweight bench --model resnet34 --batch 64\n  counterweight bench infer --size 224\n  \
+                            counterweight bench decode photos/")]
     Bench(bench::Arguments),
 }
 

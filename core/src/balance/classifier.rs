@@ -73,10 +73,7 @@ impl Classifier {
 
     /// [`Classifier::logits`] on this thread, into a buffer of the right length.
     pub(super) fn logits_into(&self, features: &[f32], logits: &mut [f32]) {
-        for row in logits.chunks_exact_mut(self.classes) {
-            row.copy_from_slice(&self.bias);
-        }
-        matmul::add_product_transposed(features, &self.weight, logits, self.features, self.classes);
+        matmul::logits(features, &self.weight, &self.bias, logits);
     }
 }
 

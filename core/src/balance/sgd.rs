@@ -1,5 +1,7 @@
 //! Stochastic gradient descent on slices, as PyTorch's `torch.optim.SGD` with momentum and weight decay.
 
+use super::matmul::{Update, descend};
+
 /// SGD with momentum, without dampening, and with weight decay added to the gradient:
 /// g ← g + λ p; v ← μ v + g; p ← p − lr · v. The first step starts from v = 0, which is PyTorch's v ← g.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,5 +34,24 @@ impl Sgd {
             *velocity = momentum * *velocity + (gradient + decay * *parameter);
             *parameter -= rate * *velocity;
         }
+    }
+
+    /// One step along the gradient dᵀ · x, which is not stored: `weight` is W of a linear layer, shape [classes, dim], `gradient` d the
+    /// gradient of its outputs, shape [n, classes], and `features` x its inputs, shape [n, dim].
+    ///
+    /// ```
+    /// use counterweight_core::balance::Sgd;
+    /// let mut weight = [6.0, 12.0, 3.0, 4.0];
+    /// // One sample, two classes, two features.
+    /// Sgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.5);
+    /// assert_eq!(weight, [1.0, 2.0, 3.0, 4.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the lengths do not fit each other, `classes`, or what the optimiser was made for.
+    pub fn step_along_product(&mut self, weight: &mut [f32], gradient: &[f32], features: &[f32], classes: usize, learning_rate: f64) {
+        let Self { momentum, weight_decay, velocity } = self;
+        let update = Update { momentum: *momentum, weight_decay: *weight_decay, learning_rate: learning_rate as f32 };
+        descend(gradient, features, weight, velocity, classes, update);
     }
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::batches::FeatureBatches;
+use super::check_labels;
 use super::classifier::{Classifier, FeatureSet};
 use super::loss::Loss;
 use super::normalise::{RadiusReport, adjust_logits, l2_normalise, max_norm, radius_from_delta, tau_normalise};
 use super::sgd::Sgd;
-use super::{check_labels, matmul};
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
 use crate::job::{EpochRecord, Event, Job};
@@ -132,7 +132,12 @@ pub fn balance(
 
 /// Whether these settings train the classifier.
 pub(crate) fn trains(settings: &BalanceSettings) -> bool {
-    settings.balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
+    trained(&settings.balancers)
+}
+
+/// Whether these balancers train the classifier.
+pub(crate) fn trained(balancers: &[Balancer]) -> bool {
+    balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 
 /// Applies `l2`, `tau` and `logit-adjustment`, those of them that are listed. Returns how many class weights are zero and could not be
@@ -209,7 +214,7 @@ fn train(
     let decay = if settings.balancers.contains(&Balancer::WeightDecay) { settings.weight_decay } else { 0.0 };
     let mut weight_sgd = Sgd::new(classes * dim, settings.momentum, decay);
     let mut bias_sgd = Sgd::new(classes, settings.momentum, decay);
-    let mut buffers = Buffers { gradient: Vec::new(), weight: vec![0.0; classes * dim], bias: vec![0.0; classes] };
+    let mut buffers = Buffers { gradient: Vec::new(), bias: vec![0.0; classes] };
 
     let total = (batches.samples() * settings.epochs) as u64;
     job.phase("stage 2", Some(total), "samples");
@@ -233,12 +238,11 @@ fn train(
             if !batch.loss.is_finite() {
                 return Err(TrainError::Diverged { loss: batch.loss as f32, epoch: epoch + 1, step, learning_rate: rate }.into());
             }
-            matmul::transposed_product(&buffers.gradient, features, &mut buffers.weight, classes, dim);
             buffers.bias.fill(0.0);
             for row in buffers.gradient.chunks_exact(classes) {
                 buffers.bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
-            weight_sgd.step(&mut classifier.weight, &buffers.weight, rate);
+            weight_sgd.step_along_product(&mut classifier.weight, &buffers.gradient, features, classes, rate);
             bias_sgd.step(&mut classifier.bias, &buffers.bias, rate);
             samples += labels.len();
             correct += batch.correct;
@@ -292,8 +296,6 @@ fn train(
 struct Buffers {
     /// Logits, then their gradient, [batch, classes].
     gradient: Vec<f32>,
-    /// Gradient of the weight, [classes, dim].
-    weight: Vec<f32>,
     /// Gradient of the bias, [classes].
     bias: Vec<f32>,
 }

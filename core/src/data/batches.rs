@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
@@ -16,8 +16,11 @@ use crate::random::stream;
 /// Batches kept ready ahead of the device.
 const AHEAD: usize = 3;
 
+/// Batches there can be at a time: those ready, the one being prepared, and the one in use.
+const IN_FLIGHT: usize = AHEAD + 2;
+
 /// Some images with their labels.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// The images as bytes, `[batch, 3, side, side]`, red, green, blue; to be divided by 255 and normalised on the device.
     pub images: Vec<u8>,
@@ -73,12 +76,13 @@ impl Images {
         let batch_size = plan.batch_size.max(1);
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.shuffle(&mut stream(plan.seed, "order", &[plan.epoch as u64]));
-        Batches::prepare(plan.from_step..self.steps(batch_size), move |step, stop| {
+        let mut scratch = Vec::new();
+        Batches::prepare(plan.from_step..self.steps(batch_size), move |step, spare, stop| {
             let chosen = &order[step * batch_size..((step + 1) * batch_size).min(order.len())];
             let draw = Draw { augmentation: &augmentation, seed: plan.seed, purpose: "augment", pass: plan.epoch as u64 };
-            let mut batch = images.augmented(chosen, &draw, stop)?;
+            let mut batch = images.augmented(chosen, &draw, spare, stop)?;
             let mut rng = stream(plan.seed, "mix", &[plan.epoch as u64, step as u64]);
-            batch.mixed = augmentation.mix(&mut batch.images, &batch.labels, images.side(), &mut rng);
+            batch.mixed = augmentation.mix(&mut batch.images, &batch.labels, images.side(), &mut scratch, &mut rng);
             Ok(Some(batch))
         })
     }
@@ -90,10 +94,10 @@ impl Images {
     pub fn augmented_view(&self, augmentation: &Augmentation, batch_size: usize, seed: u64, view: usize) -> Batches {
         let (images, augmentation) = (self.clone(), augmentation.clone());
         let (batch_size, count) = (batch_size.max(1), self.len());
-        Batches::prepare(0..count.div_ceil(batch_size), move |step, stop| {
+        Batches::prepare(0..count.div_ceil(batch_size), move |step, spare, stop| {
             let chosen: Vec<usize> = (step * batch_size..((step + 1) * batch_size).min(count)).collect();
             let draw = Draw { augmentation: &augmentation, seed, purpose: "view", pass: view as u64 };
-            images.augmented(&chosen, &draw, stop).map(Some)
+            images.augmented(&chosen, &draw, spare, stop).map(Some)
         })
     }
 
@@ -107,8 +111,8 @@ impl Images {
         let (batch_size, count) = (batch_size.max(1), self.len());
         let steps = count.div_ceil(batch_size);
         let mut any = false;
-        Batches::prepare(0..steps, move |step, stop| {
-            let batch = images.plain(step * batch_size..((step + 1) * batch_size).min(count), mirrored, stop);
+        Batches::prepare(0..steps, move |step, spare, stop| {
+            let batch = images.plain(step * batch_size..((step + 1) * batch_size).min(count), mirrored, spare, stop);
             any |= !batch.is_empty();
             if step + 1 == steps && !any {
                 return Err(images.nothing_readable());
@@ -117,52 +121,71 @@ impl Images {
         })
     }
 
-    /// One augmented image for each of `chosen`.
-    fn augmented(&self, chosen: &[usize], draw: &Draw<'_>, stop: &AtomicBool) -> Result<Batch> {
+    /// One augmented image for each of `chosen`, in the room that `batch` has.
+    fn augmented(&self, chosen: &[usize], draw: &Draw<'_>, mut batch: Batch, stop: &AtomicBool) -> Result<Batch> {
         let side = self.side();
         let size = 3 * side * side;
-        let mut images = vec![0; chosen.len() * size];
-        let one = |(&index, planes): (&usize, &mut [u8])| -> Result<usize> {
+        batch.images.resize(chosen.len() * size, 0);
+        batch.indices.clear();
+        batch.indices.extend_from_slice(chosen);
+        let one = |(index, planes): (&mut usize, &mut [u8])| -> Result<()> {
             if stop.load(Ordering::Relaxed) {
-                return Ok(index);
+                return Ok(());
             }
-            let (index, view) = self.view_or_substitute(index)?;
-            let mut rng = stream(draw.seed, draw.purpose, &[draw.pass, index as u64]);
+            let (found, view) = self.view_or_substitute(*index)?;
+            *index = found;
+            let mut rng = stream(draw.seed, draw.purpose, &[draw.pass, found as u64]);
             draw.augmentation.write(&view, side, planes, &mut rng);
-            Ok(index)
+            Ok(())
         };
         // Handing tiny images out one by one would cost more than the work.
         let part = if draw.augmentation.is_heavy() || !self.is_in_memory() { 1 } else { 1 + 65536 / size };
-        let indices = chosen.par_iter().zip(images.par_chunks_exact_mut(size)).with_min_len(part).map(one).collect::<Result<Vec<_>>>()?;
-        let labels = indices.iter().map(|&index| self.labels()[index]).collect();
-        Ok(Batch { images, labels, mixed: None, indices })
+        batch.indices.par_iter_mut().zip(batch.images.par_chunks_exact_mut(size)).with_min_len(part).try_for_each(one)?;
+        batch.labels.clear();
+        batch.labels.extend(batch.indices.iter().map(|&index| self.labels()[index]));
+        batch.mixed = None;
+        Ok(batch)
     }
 
-    /// The readable ones of a range of images.
-    fn plain(&self, range: std::ops::Range<usize>, mirrored: bool, stop: &AtomicBool) -> Batch {
+    /// The readable ones of a range of images, in the room that `batch` has.
+    fn plain(&self, range: std::ops::Range<usize>, mirrored: bool, mut batch: Batch, stop: &AtomicBool) -> Batch {
+        /// Stands for an image that cannot be read.
+        const NONE: usize = usize::MAX;
         let side = self.side();
         let size = 3 * side * side;
-        let mut images = vec![0; range.len() * size];
-        let one = |(index, planes): (usize, &mut [u8])| -> Option<usize> {
+        batch.images.resize(range.len() * size, 0);
+        batch.indices.clear();
+        batch.indices.extend(range);
+        let one = |(index, planes): (&mut usize, &mut [u8])| {
             if stop.load(Ordering::Relaxed) {
-                return None;
+                return;
             }
-            self.view(index).ok()?.write(side, planes);
+            match self.view(*index) {
+                Ok(view) => view.write(side, planes),
+                Err(_) => return *index = NONE,
+            }
             if mirrored {
                 mirror(planes, side);
             }
-            Some(index)
         };
         let part = if self.is_in_memory() { 1 + 65536 / size } else { 1 };
-        let found: Vec<Option<usize>> =
-            range.clone().into_par_iter().zip(images.par_chunks_exact_mut(size)).with_min_len(part).map(one).collect();
-        if found.contains(&None) {
-            let kept = images.chunks_exact(size).zip(&found).filter(|(_, found)| found.is_some());
-            images = kept.flat_map(|(planes, _)| planes).copied().collect();
+        batch.indices.par_iter_mut().zip(batch.images.par_chunks_exact_mut(size)).with_min_len(part).for_each(one);
+        let mut kept = 0;
+        for at in 0..batch.indices.len() {
+            if batch.indices[at] != NONE {
+                if kept != at {
+                    batch.indices[kept] = batch.indices[at];
+                    batch.images.copy_within(at * size..(at + 1) * size, kept * size);
+                }
+                kept += 1;
+            }
         }
-        let indices: Vec<usize> = found.into_iter().flatten().collect();
-        let labels = indices.iter().map(|&index| self.labels()[index]).collect();
-        Batch { images, labels, mixed: None, indices }
+        batch.indices.truncate(kept);
+        batch.images.truncate(kept * size);
+        batch.labels.clear();
+        batch.labels.extend(batch.indices.iter().map(|&index| self.labels()[index]));
+        batch.mixed = None;
+        batch
     }
 }
 
@@ -175,23 +198,32 @@ struct Draw<'a> {
 }
 
 /// Batches as a thread prepares them, a few ahead of whoever takes them. Dropping this stops the thread.
+///
+/// A batch that is given back with [`Batches::reuse`] is filled anew, so that nothing the size of images is allocated once a few batches
+/// have gone round.
 pub struct Batches {
     /// `None` once the last batch, or an error, was given.
     receiver: Option<Receiver<Result<Batch>>>,
+    spares: Sender<Batch>,
     stop: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
 }
 
 impl Batches {
-    /// Starts making the batch of each of `steps`; a step can give none.
-    fn prepare(steps: std::ops::Range<usize>, mut make: impl FnMut(usize, &AtomicBool) -> Result<Option<Batch>> + Send + 'static) -> Self {
+    /// Starts making the batch of each of `steps` in the room of an earlier one, or of none; a step can give none.
+    fn prepare(
+        steps: std::ops::Range<usize>,
+        mut make: impl FnMut(usize, Batch, &AtomicBool) -> Result<Option<Batch>> + Send + 'static,
+    ) -> Self {
         let (sender, receiver) = crossbeam_channel::bounded(AHEAD);
+        let (spares, returned) = crossbeam_channel::bounded::<Batch>(IN_FLIGHT);
         let stop = Arc::new(AtomicBool::new(false));
         let worker = {
             let (sender, stop) = (sender.clone(), stop.clone());
             std::thread::Builder::new().name("batches".into()).spawn(move || {
                 for step in steps {
-                    let Some(batch) = in_pool(|| make(step, &stop)).transpose() else { continue };
+                    let spare = returned.try_recv().unwrap_or_default();
+                    let Some(batch) = in_pool(|| make(step, spare, &stop)).transpose() else { continue };
                     let failed = batch.is_err();
                     if stop.load(Ordering::Relaxed) || sender.send(batch).is_err() || failed {
                         return;
@@ -203,7 +235,13 @@ impl Batches {
             // The channel is empty, so there is room.
             let _ = sender.send(Err(DataError::Build(format!("a thread to prepare batches cannot be started: {error}")).into()));
         });
-        Self { receiver: Some(receiver), stop, worker: worker.ok() }
+        Self { receiver: Some(receiver), spares, stop, worker: worker.ok() }
+    }
+
+    /// Gives back a batch that is no longer needed, for its memory.
+    pub fn reuse(&self, batch: Batch) {
+        // With no room or no worker left, the memory is freed instead.
+        let _ = self.spares.try_send(batch);
     }
 
     /// Ends the worker; says whether it panicked.
@@ -241,6 +279,8 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::data::{Dataset, DatasetSample, Location, PixelSource, RgbPixels, SourceKind, Split};
     use crate::job::{Control, Event, Job};
@@ -321,12 +361,41 @@ mod tests {
         let chosen: Vec<usize> = (0..64).rev().collect();
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| images.augmented(&chosen, &draw, &AtomicBool::new(false)).unwrap())
+            pool.install(|| images.augmented(&chosen, &draw, Batch::default(), &AtomicBool::new(false)).unwrap())
         };
         let one = with(1);
         assert_eq!(one, with(2));
         assert_eq!(one, with(7));
         assert_eq!(one.indices, chosen);
+    }
+
+    /// Goes through all batches, giving each back; returns copies, and where in memory the images lay.
+    fn all_reused(mut batches: Batches) -> (Vec<Batch>, HashSet<*const u8>) {
+        let (mut copies, mut places) = (Vec::new(), HashSet::new());
+        while let Some(batch) = batches.next().transpose().unwrap() {
+            copies.push(batch.clone());
+            places.insert(batch.images.as_ptr());
+            batches.reuse(batch);
+        }
+        (copies, places)
+    }
+
+    #[test]
+    fn batches_given_back_are_filled_anew_with_the_same_bytes() {
+        // The last batch is smaller than the others, and the ones after a smaller one are larger again.
+        let images = images(16 * 40 + 5);
+        for augmentation in [everything(), nothing()] {
+            let (reused, places) = all_reused(images.train_batches(&augmentation, plan(1, 0)));
+            assert_eq!(reused, all(images.train_batches(&augmentation, plan(1, 0))));
+            assert!(reused.len() == 41 && places.len() <= IN_FLIGHT, "{} places", places.len());
+        }
+        let images = streamed(3..6, false);
+        for mirrored in [false, true] {
+            let (reused, places) = all_reused(images.eval_batches(4, mirrored));
+            assert_eq!(reused, all(images.eval_batches(4, mirrored)));
+            assert!(reused.len() == 10 && places.len() <= IN_FLIGHT + 1, "{} places", places.len());
+        }
+        assert_eq!(all_reused(images.train_batches(&everything(), plan(0, 0))).0, all(images.train_batches(&everything(), plan(0, 0))));
     }
 
     #[test]

@@ -342,7 +342,8 @@ fn leave_out<T: Clone>(items: &mut Vec<T>, problems: &BTreeMap<usize, Problem>, 
 /// Runs on threads of its own, so that decoding and augmenting neither wait for the device's work on the CPU nor hold it up.
 pub(crate) fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
-    let build = || rayon::ThreadPoolBuilder::new().thread_name(|i| format!("images-{i}")).build().ok();
+    let build =
+        || rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).thread_name(|i| format!("images-{i}")).build().ok();
     match POOL.get_or_init(build) {
         Some(pool) => pool.install(work),
         None => work(),

@@ -185,11 +185,12 @@ impl FeatureBatches for NetworkBatches {
         // Stage 1's epochs have the same numbers, and would draw the same order and the same crops.
         let seed = random::stream(self.seed, "stage 2", &[]).next_u64();
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
-        for batch in self.images.train_batches(&self.augmentation, plan) {
-            let batch = batch?;
+        let mut batches = self.images.train_batches(&self.augmentation, plan);
+        while let Some(batch) = batches.next().transpose()? {
             let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
             let features = host(self.network.features(input, Mode::Train))?;
             step(&features, &batch.labels)?;
+            batches.reuse(batch);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and the whole of it on the sample.
 
 mod balance;
-mod bench;
+pub mod bench;
 mod demo;
 mod evaluate;
 mod export;
@@ -14,7 +14,6 @@ mod tune;
 mod workbench;
 
 pub use balance::{BalanceReport, balance};
-pub use bench::{BenchReport, BenchRequest, bench};
 pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;

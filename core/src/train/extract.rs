@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use super::checkpoint::Checkpoint;
 use super::input::Normaliser;
 use crate::balance::{Classifier, FeatureSet};
-use crate::data::{Batch, Images};
+use crate::data::{Batches, Images};
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
@@ -67,9 +67,9 @@ impl Extractor {
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn collect(&self, batches: impl Iterator<Item = Result<Batch>>, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
+    pub fn collect(&self, mut batches: Batches, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
         let mut found = ImageFeatures::default();
-        for batch in batches {
+        while let Some(batch) = batches.next() {
             job.check()?;
             let batch = batch?;
             let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
@@ -77,8 +77,9 @@ impl Extractor {
             found.set.dim = features.dims()[1];
             found.set.features.extend(host(features)?);
             *done += batch.labels.len() as u64;
-            found.set.labels.extend(batch.labels);
-            found.indices.extend(batch.indices);
+            found.set.labels.extend(&batch.labels);
+            found.indices.extend(&batch.indices);
+            batches.reuse(batch);
             job.progress(*done);
         }
         Ok(found)

@@ -11,7 +11,7 @@ mod stage1;
 pub use checkpoint::{Best, Checkpoint, Progress};
 pub(crate) use extract::host;
 pub use extract::{Extractor, ImageFeatures, classifier_of, network_of};
-pub use input::Normaliser;
+pub use input::{InputLayout, Normaliser};
 pub use loss::cross_entropy;
 pub use optimizer::Sgd;
 pub use schedule::learning_rate;

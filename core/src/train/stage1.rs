@@ -162,10 +162,14 @@ impl<'a> Trainer<'a> {
         let seen_before = self.state.progress.seen;
         let first = self.state.progress.step;
         let plan = EpochPlan { batch_size: s.batch_size, seed: self.state.seed, epoch, from_step: first };
-        let batches = self.images.train_batches(&Augmentation::new(&self.settings.augmentation, self.state.mean), plan);
-        for (step, batch) in (first..).zip(batches) {
+        let mut batches = self.images.train_batches(&Augmentation::new(&self.settings.augmentation, self.state.mean), plan);
+        let mut step = first;
+        while let Some(batch) = batches.next() {
             self.job.check()?;
-            self.step(step, &batch?, rate);
+            let batch = batch?;
+            self.step(step, &batch, rate);
+            batches.reuse(batch);
+            step += 1;
             if self.pending.len() >= READ_EVERY {
                 self.flush()?;
             }

@@ -19,7 +19,16 @@ pub struct Mixed {
 
 /// Mixes a batch by mixup or CutMix, whichever is on; with both, by either with equal chance. Each image is mixed with one other of a
 /// random permutation (which may be itself).
-pub(super) fn mix(images: &mut [u8], labels: &[u32], side: usize, settings: &AugmentationSettings, rng: &mut impl Rng) -> Option<Mixed> {
+///
+/// `scratch` takes a copy of the images; it keeps its memory from batch to batch.
+pub(super) fn mix(
+    images: &mut [u8],
+    labels: &[u32],
+    side: usize,
+    settings: &AugmentationSettings,
+    scratch: &mut Vec<u8>,
+    rng: &mut impl Rng,
+) -> Option<Mixed> {
     let cut = match (settings.mixup > 0.0, settings.cutmix > 0.0) {
         (false, false) => return None,
         (true, true) => rng.random_bool(0.5),
@@ -30,19 +39,20 @@ pub(super) fn mix(images: &mut [u8], labels: &[u32], side: usize, settings: &Aug
     let mut others: Vec<usize> = (0..labels.len()).collect();
     others.shuffle(rng);
     let other_labels = others.iter().map(|&other| labels[other]).collect();
+    scratch.clear();
+    scratch.extend_from_slice(images);
     let lambda = if cut {
         let centre = (rng.random_range(0..side), rng.random_range(0..side));
-        cutmix(images, side, &others, lambda, centre)
+        cutmix(images, scratch, side, &others, lambda, centre)
     } else {
-        mixup(images, 3 * side * side, &others, lambda);
+        mixup(images, scratch, 3 * side * side, &others, lambda);
         lambda
     };
     Some(Mixed { other_labels, lambda })
 }
 
 /// x ← λ x + (1 − λ) x_other, rounded to bytes (Zhang et al., *mixup: Beyond Empirical Risk Minimization*, 2018).
-fn mixup(images: &mut [u8], size: usize, others: &[usize], lambda: f32) {
-    let source = images.to_vec();
+fn mixup(images: &mut [u8], source: &[u8], size: usize, others: &[usize], lambda: f32) {
     for (image, &other) in images.chunks_exact_mut(size).zip(others) {
         for (value, &other) in image.iter_mut().zip(&source[other * size..][..size]) {
             let other = f32::from(other);
@@ -53,11 +63,10 @@ fn mixup(images: &mut [u8], size: usize, others: &[usize], lambda: f32) {
 
 /// Pastes one rectangle of area 1 − λ around `centre` from the other image into each; returns the share of the image that is left
 /// after the rectangle was cut off at the border (Yun et al., *CutMix*, ICCV 2019).
-fn cutmix(images: &mut [u8], side: usize, others: &[usize], lambda: f32, centre: (usize, usize)) -> f32 {
+fn cutmix(images: &mut [u8], source: &[u8], side: usize, others: &[usize], lambda: f32, centre: (usize, usize)) -> f32 {
     let half = (0.5 * (1.0 - lambda).max(0.0).sqrt() * side as f32) as usize;
     let span = |centre: usize| centre.saturating_sub(half)..(centre + half).min(side);
     let (columns, rows) = (span(centre.0), span(centre.1));
-    let source = images.to_vec();
     let area = side * side;
     for (image, &other) in images.chunks_exact_mut(3 * area).zip(others) {
         let other = &source[other * 3 * area..][..3 * area];
@@ -78,7 +87,8 @@ mod tests {
     #[test]
     fn mixup_is_a_weighted_mean() {
         let mut images = [100, 0, 10, 200, 255, 20];
-        mixup(&mut images, 3, &[1, 0], 0.75);
+        let source = images;
+        mixup(&mut images, &source, 3, &[1, 0], 0.75);
         assert_eq!(images, [125, 64, 13, 175, 191, 18]);
     }
 
@@ -86,7 +96,8 @@ mod tests {
     fn cutmix_pastes_a_rectangle_and_counts_it() {
         let mut images = [vec![1; 48], vec![2; 48]].concat();
         // λ = 0.75 on a side of 4: half the rectangle's side is 1, so it covers columns 0 and rows 1..3.
-        let lambda = cutmix(&mut images, 4, &[1, 1], 0.75, (0, 2));
+        let source = images.clone();
+        let lambda = cutmix(&mut images, &source, 4, &[1, 1], 0.75, (0, 2));
         assert_eq!(lambda, 1.0 - 2.0 / 16.0);
         assert_eq!(images[..16], [1, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(images[..16], images[32..48]);
@@ -100,7 +111,7 @@ mod tests {
         let start: Vec<u8> = (0..4u8).flat_map(|label| vec![label * 60; 3 * 64]).collect();
         let run = |settings: &AugmentationSettings, seed| {
             let mut images = start.clone();
-            let mixed = mix(&mut images, &labels, 8, settings, &mut stream(seed, "mix", &[]));
+            let mixed = mix(&mut images, &labels, 8, settings, &mut vec![7; 9], &mut stream(seed, "mix", &[]));
             (images, mixed)
         };
         assert_eq!(run(&settings, 0), (start.clone(), None));

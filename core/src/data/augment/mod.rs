@@ -118,8 +118,8 @@ impl Augmentation {
         }
     }
 
-    /// Mixes the images of a batch, `[batch, 3, side, side]`, if mixup or CutMix is on.
-    pub(crate) fn mix(&self, images: &mut [u8], labels: &[u32], side: usize, rng: &mut impl Rng) -> Option<Mixed> {
-        mix::mix(images, labels, side, &self.settings, rng)
+    /// Mixes the images of a batch, `[batch, 3, side, side]`, if mixup or CutMix is on. `scratch` keeps its memory from batch to batch.
+    pub(crate) fn mix(&self, images: &mut [u8], labels: &[u32], side: usize, scratch: &mut Vec<u8>, rng: &mut impl Rng) -> Option<Mixed> {
+        mix::mix(images, labels, side, &self.settings, scratch, rng)
     }
 }

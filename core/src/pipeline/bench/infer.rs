@@ -1,0 +1,81 @@
+//! Timing inference.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use rand::Rng;
+use serde::Serialize;
+
+use super::step::{NetworkRequest, WARM_UP};
+use super::{median, multiply_adds, peak_memory};
+use crate::error::Result;
+use crate::job::Job;
+use crate::model::{Mode, Network};
+use crate::random;
+use crate::settings::Backbone;
+use crate::train::{Normaliser, host};
+
+/// How fast features are computed. A batch is taken to the device as bytes, normalised there, and its features are brought back.
+#[derive(Clone, Debug, Serialize)]
+pub struct InferReport {
+    /// The device, as `--device` names it.
+    pub device: String,
+    /// The network.
+    pub backbone: Backbone,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Side of the square input in pixels.
+    pub input_size: usize,
+    /// Batches timed.
+    pub steps: usize,
+    /// Threads the CPU device works with.
+    pub threads: usize,
+    /// Median time of a batch in milliseconds.
+    pub ms_per_step: f64,
+    /// Images over the median time.
+    pub images_per_s: f64,
+    /// Floating-point operations of convolutions and classifier a second, in billions; see [`multiply_adds`].
+    pub gflop_per_s: f64,
+    /// See [`peak_memory`].
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Times [`Network::features`] in [`Mode::Evaluate`] on random images.
+///
+/// # Errors
+/// [`crate::Error::Stopped`]; a device that cannot return its numbers.
+pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: Job<'_>) -> Result<InferReport> {
+    let &NetworkRequest { backbone, batch_size, input_size, steps, .. } = request;
+    let device = device.clone().without_autodiff();
+    let config = request.config();
+    let network = Network::new(&config, 0, &device).with_kernels(request.kernels).valid();
+    let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
+    let mut images = vec![0; batch_size * 3 * input_size * input_size];
+    random::stream(0, "bench", &[]).fill_bytes(&mut images);
+    job.phase(format!("timing {backbone}"), Some((WARM_UP + steps) as u64), "batches");
+    let mut times = Vec::with_capacity(steps);
+    for step in 0..WARM_UP + steps.max(1) {
+        job.check()?;
+        let started = Instant::now();
+        let input = normaliser.tensor(&images, input_size, &device);
+        host(network.features(input, Mode::Evaluate))?;
+        if step >= WARM_UP {
+            times.push(started.elapsed().as_secs_f64());
+        }
+        job.progress(step as u64 + 1);
+    }
+    let median = median(times);
+    Ok(InferReport {
+        device: device_name.to_string(),
+        backbone,
+        batch_size,
+        input_size,
+        steps,
+        threads: rayon::current_num_threads(),
+        ms_per_step: median * 1e3,
+        images_per_s: batch_size as f64 / median,
+        gflop_per_s: 2.0 * (multiply_adds(&network, &config) * batch_size as u64) as f64 / median / 1e9,
+        peak_memory_bytes: peak_memory(),
+    })
+}
