@@ -1,0 +1,125 @@
+"""Times training and inference in PyTorch beside `counterweight bench`, and prints the ratios.
+
+usage: bench_train.py [--ours PROGRAM] [--model resnet32] [--batch 64] [--size 32] [--steps 20] [--rounds 3] [--infer]
+
+Both sides compute in float32 on the processor, on random images: a training step is forward, backward and SGD with momentum and weight decay;
+inference is the features in evaluation mode. PyTorch keeps images channels last, which is its faster way. Ours and theirs take turns, each in a
+process of its own, so that the most memory it had at once is its own, too. Without --ours only PyTorch is timed. Prints one JSON object. Needs torch.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+PLANS = {
+    "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2)),
+    "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3)),
+    "resnet20": ((16, 32, 64), (3, 3, 3)),
+    "resnet32": ((16, 32, 64), (5, 5, 5)),
+    "resnet44": ((16, 32, 64), (7, 7, 7)),
+    "resnet56": ((16, 32, 64), (9, 9, 9)),
+}
+WARM_UP = 3
+
+
+def network(name, classes=100):
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Block(nn.Module):
+        def __init__(self, before, after, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(after)
+            self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(after)
+            self.around = nn.Identity()
+            if stride != 1 or before != after:
+                self.around = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(self.conv1(x)))
+            return functional.relu(self.bn2(self.conv2(y)) + self.around(x))
+
+    widths, depths = PLANS[name]
+    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    before = widths[0]
+    for stage, (width, depth) in enumerate(zip(widths, depths)):
+        for block in range(depth):
+            layers.append(Block(before, width, 2 if stage and not block else 1))
+            before = width
+    features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return features, nn.Linear(before, classes), torch
+
+
+def theirs(arguments):
+    features, classifier, torch = network(arguments.model)
+    model = torch.nn.Sequential(features, classifier).to(memory_format=torch.channels_last)
+    images = torch.rand(arguments.batch, 3, arguments.size, arguments.size).to(memory_format=torch.channels_last)
+    labels = torch.arange(arguments.batch) % 100
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-3)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    def infer():
+        with torch.inference_mode():
+            features(images)
+
+    if arguments.infer:
+        model.eval()
+    times = []
+    for index in range(WARM_UP + arguments.steps):
+        started = time.perf_counter()
+        infer() if arguments.infer else step()
+        if index >= WARM_UP:
+            times.append(time.perf_counter() - started)
+    # Kilobytes on Linux.
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"images_per_s": arguments.batch / statistics.median(times), "peak_memory_bytes": memory}))
+
+
+def last_json(command):
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours")
+    parser.add_argument("--model", choices=sorted(PLANS), default="resnet32")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--size", type=int, default=32, choices=range(8, 65), metavar="SIDE")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--infer", action="store_true")
+    parser.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.theirs:
+        return theirs(arguments)
+    sizes = ["--model", arguments.model, "--batch", str(arguments.batch), "--size", str(arguments.size), "--steps", str(arguments.steps)]
+    what = ["--infer"] if arguments.infer else []
+    found = {"ours": [], "theirs": []}
+    for _ in range(arguments.rounds):
+        if arguments.ours:
+            job = "infer" if arguments.infer else "train"
+            found["ours"].append(last_json([arguments.ours, "bench", job, "--json", "--device", "cpu", *sizes]))
+        found["theirs"].append(last_json([sys.executable, __file__, "--theirs", *sizes, *what]))
+    middle = lambda side, key: statistics.median(run[key] for run in found[side])
+    result = {"model": arguments.model, "batch": arguments.batch, "size": arguments.size, "what": "infer" if arguments.infer else "train"}
+    for side in [side for side in found if found[side]]:
+        result[side] = {key: round(middle(side, key), 1) for key in ("images_per_s", "peak_memory_bytes")}
+    if arguments.ours:
+        result["ratio"] = round(middle("ours", "images_per_s") / middle("theirs", "images_per_s"), 2)
+        result["memory_ratio"] = round(middle("ours", "peak_memory_bytes") / middle("theirs", "peak_memory_bytes"), 2)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
