@@ -21,11 +21,16 @@ impl Statistics {
     /// mean far from zero does not eat up the variance.
     pub fn of(x: &[f32], channels: usize) -> Self {
         let lanes = Lanes::new(channels);
-        let pieces: Vec<Moments> = x.par_chunks(lanes.piece).map(|piece| Moments::of(piece, lanes)).collect();
-        let mut whole = Moments { pixels: 0.0, mean: vec![0.0; channels], squares: vec![0.0; channels] };
-        for piece in pieces {
-            whole.join(&piece);
-        }
+        let parts: Vec<Moments> = x
+            .par_chunks(lanes.part(x.len()))
+            .map(|part| {
+                let mut moments = Moments::none(channels);
+                part.chunks(lanes.piece).for_each(|piece| moments.join(&Moments::of(piece, lanes)));
+                moments
+            })
+            .collect();
+        let mut whole = Moments::none(channels);
+        parts.iter().for_each(|part| whole.join(part));
         let pixels = whole.pixels.max(1.0);
         Self {
             mean: whole.mean.iter().map(|mean| *mean as f32).collect(),
@@ -42,6 +47,10 @@ struct Moments {
 }
 
 impl Moments {
+    fn none(channels: usize) -> Self {
+        Self { pixels: 0.0, mean: vec![0.0; channels], squares: vec![0.0; channels] }
+    }
+
     fn of(x: &[f32], lanes: Lanes) -> Self {
         let pixels = (x.len() / lanes.channels) as f64;
         let mut sums = vec![0.0; lanes.row];
@@ -152,19 +161,18 @@ impl Normalisation<'_> {
     pub fn backward(&self, x: &[f32], relu: bool, gradient: &mut [f32]) -> BatchNormGradients {
         let lanes = Lanes::new(self.mean.len());
         let at = self.spread(lanes);
-        let pieces = x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece));
-        let sums = pieces.map(|(x, gradient)| {
-            let mut sums = [vec![0.0; lanes.row], vec![0.0; lanes.row]];
-            let [of_gradient, of_products] = &mut sums;
-            add_gradients(x, gradient, &at.mean, &at.scale, &at.bias, relu, of_gradient, of_products);
+        let part = lanes.part(x.len());
+        let parts = x.par_chunks(part).zip(gradient.par_chunks(part)).map(|(x, gradient)| {
+            let mut sums = Sums::none(lanes);
+            for (x, gradient) in x.chunks(lanes.piece).zip(gradient.chunks(lanes.piece)) {
+                sums.add(|sums, products| add_gradients(x, gradient, &at.mean, &at.scale, &at.bias, relu, sums, products));
+            }
             sums
         });
-        let sums = Sums::collect(sums, lanes);
+        let sums = Sums::join(parts, lanes);
         let (mean, factor) = self.corrections(&sums, x.len(), lanes);
-        gradient
-            .par_chunks_mut(lanes.piece)
-            .zip(x.par_chunks(lanes.piece))
-            .for_each(|(gradient, x)| to_input_gradient(x, &at.mean, &at.scale, &at.bias, &mean, &factor, relu, gradient));
+        let pieces = gradient.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
+        pieces.for_each(|(gradient, x)| to_input_gradient(x, &at.mean, &at.scale, &at.bias, &mean, &factor, relu, gradient));
         self.parameter_gradients(&sums)
     }
 
@@ -176,22 +184,22 @@ impl Normalisation<'_> {
     pub fn backward_residual(&self, x: &[f32], y: Option<&[f32]>, gradient: &mut [f32], dx: &mut [f32]) -> BatchNormGradients {
         let lanes = Lanes::new(self.mean.len());
         let at = self.spread(lanes);
-        if y.is_none() {
+        let Some(y) = y else {
             dx.par_chunks_mut(lanes.piece).zip(gradient.par_chunks(lanes.piece)).for_each(|(dx, gradient)| dx.copy_from_slice(gradient));
             return self.backward(x, false, dx);
-        }
-        let pieces = gradient.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece)).zip(y.unwrap_or(x).par_chunks(lanes.piece));
-        let sums = pieces.map(|((gradient, x), y)| {
-            let mut sums = [vec![0.0; lanes.row], vec![0.0; lanes.row]];
-            let [of_gradient, of_products] = &mut sums;
-            mask_and_add_gradients(x, y, &at.mean, gradient, of_gradient, of_products);
+        };
+        let part = lanes.part(x.len());
+        let parts = gradient.par_chunks_mut(part).zip(x.par_chunks(part)).zip(y.par_chunks(part)).map(|((gradient, x), y)| {
+            let mut sums = Sums::none(lanes);
+            for ((gradient, x), y) in gradient.chunks_mut(lanes.piece).zip(x.chunks(lanes.piece)).zip(y.chunks(lanes.piece)) {
+                sums.add(|sums, products| mask_and_add_gradients(x, y, &at.mean, gradient, sums, products));
+            }
             sums
         });
-        let sums = Sums::collect(sums, lanes);
+        let sums = Sums::join(parts, lanes);
         let (mean, factor) = self.corrections(&sums, x.len(), lanes);
-        dx.par_chunks_mut(lanes.piece)
-            .zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)))
-            .for_each(|(dx, (x, gradient))| input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx));
+        let pieces = dx.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)));
+        pieces.for_each(|(dx, (x, gradient))| input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx));
         self.parameter_gradients(&sums)
     }
 
@@ -212,19 +220,32 @@ impl Normalisation<'_> {
 
 /// Sums over pixels by channel, of the gradient g and of g (x − μ).
 struct Sums {
+    lanes: Lanes,
     gradient: Vec<f64>,
     products: Vec<f64>,
 }
 
 impl Sums {
-    fn collect(pieces: impl IndexedParallelIterator<Item = [Vec<f32>; 2]>, lanes: Lanes) -> Self {
-        let pieces: Vec<[Vec<f64>; 2]> = pieces.map(|[gradient, products]| [lanes.gather(&gradient), lanes.gather(&products)]).collect();
-        let mut sums = Self { gradient: vec![0.0; lanes.channels], products: vec![0.0; lanes.channels] };
-        for [gradient, products] in pieces {
-            sums.gradient.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
-            sums.products.iter_mut().zip(products).for_each(|(sum, value)| *sum += value);
+    fn none(lanes: Lanes) -> Self {
+        Self { lanes, gradient: vec![0.0; lanes.channels], products: vec![0.0; lanes.channels] }
+    }
+
+    /// Adds the sums of a piece, which `sum` leaves in two rows of lanes.
+    fn add(&mut self, sum: impl FnOnce(&mut [f32], &mut [f32])) {
+        let (mut gradient, mut products) = (vec![0.0; self.lanes.row], vec![0.0; self.lanes.row]);
+        sum(&mut gradient, &mut products);
+        self.lanes.gather_into(&gradient, &mut self.gradient);
+        self.lanes.gather_into(&products, &mut self.products);
+    }
+
+    fn join(parts: impl IndexedParallelIterator<Item = Self>, lanes: Lanes) -> Self {
+        let parts: Vec<Self> = parts.collect();
+        let mut all = Self::none(lanes);
+        for part in parts {
+            all.gradient.iter_mut().zip(part.gradient).for_each(|(sum, value)| *sum += value);
+            all.products.iter_mut().zip(part.products).for_each(|(sum, value)| *sum += value);
         }
-        sums
+        all
     }
 }
 
@@ -315,6 +336,36 @@ vectorised! {
             let channels = mean.iter().zip(scale).zip(gradient_mean.iter().zip(factor));
             for (((x, gradient), dx), ((mean, scale), (gradient_mean, factor))) in x.iter().zip(gradient).zip(dx).zip(channels) {
                 *dx = (gradient - gradient_mean - (x - mean) * factor) * scale;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+    use crate::random;
+
+    #[test]
+    fn a_mean_far_from_zero_leaves_the_variance_right() {
+        for channels in [1, 3, 16, 64, 130] {
+            let mut rng = random::stream(0, "far", &[channels as u64]);
+            let pixels = 3 * 16 * 1024 / channels + 5;
+            let x: Vec<f32> =
+                (0..pixels * channels).map(|index| 3e4 * (index % channels + 1) as f32 + rng.random_range(-1.0..1.0)).collect();
+            let found = Statistics::of(&x, channels);
+            for channel in 0..channels {
+                let values = || x.iter().skip(channel).step_by(channels).map(|value| f64::from(*value));
+                let mean = values().sum::<f64>() / pixels as f64;
+                let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels as f64;
+                assert_eq!(found.mean[channel], mean as f32);
+                assert!(
+                    (f64::from(found.variance[channel]) / variance - 1.0).abs() < 1e-5,
+                    "{} and not {variance}",
+                    found.variance[channel]
+                );
             }
         }
     }

@@ -167,3 +167,54 @@ impl AllocationController for Buffer {
         Some(Box::new(Self::copy_of(self)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No other test takes so many.
+    const MANY: usize = 3_333_333;
+
+    #[test]
+    fn memory_comes_back_and_is_given_up_when_it_is_not_needed() {
+        let mut buffer = Buffer::take(MANY);
+        assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (MANY, 0));
+        buffer.fill(7.0);
+        let place = buffer.as_ptr();
+        drop(buffer.into_bytes());
+        let again = Buffer::take(MANY - 5);
+        assert_eq!((again.as_ptr(), again.len()), (place, MANY - 5));
+        drop(again);
+        let size = size(MANY.div_ceil(LINE));
+        let waiting = || pool().free.get(&size).map_or(0, Vec::len);
+        assert_eq!(waiting(), 1);
+        for _ in 0..KEPT_FOR + LOOK_EVERY {
+            drop(Buffer::take(POOLED * LINE));
+        }
+        assert_eq!(waiting(), 0);
+    }
+
+    #[test]
+    fn bytes_are_the_values_and_copies_are_their_own() {
+        for len in [0, 1, 1000, 5000] {
+            let values: Vec<f32> = (0..len).map(|index| index as f32).collect();
+            let bytes = Buffer::copy_of(&values).into_bytes();
+            let mut copy = bytes.clone();
+            assert_eq!((bytes.len(), &bytes), (4 * len, &copy));
+            copy.fill(1);
+            assert_eq!(
+                bytes.iter().copied().collect::<Vec<u8>>(),
+                values.iter().flat_map(|value| value.to_ne_bytes()).collect::<Vec<u8>>()
+            );
+            // What asks for a vector gets a copy, not the pool's memory.
+            assert!(bytes.try_into_vec::<f32>().is_err());
+        }
+    }
+
+    #[test]
+    fn sizes_waste_little() {
+        for lines in (1..5000).chain([123_456, 7_654_321]) {
+            assert!((lines..=lines + lines / 8).contains(&size(lines)), "{lines}");
+        }
+    }
+}

@@ -9,6 +9,8 @@ use super::vectorised::vectorised;
 const LEAST: usize = 128;
 /// Rows are whole numbers of the widest vectors.
 const VECTOR: usize = 16;
+/// A tensor is cut into no more parts than these, each of one or more pieces: every part has sums of its own.
+const PARTS: usize = 256;
 /// Values a thread takes at a time: a piece and its like from two more tensors stay in the second-level cache.
 const PIECE: usize = 16 * 1024;
 
@@ -34,6 +36,11 @@ impl Lanes {
         Self { channels, row, piece: row * (PIECE / row).max(1) }
     }
 
+    /// Values of a part of a tensor of `len` values, a multiple of a piece.
+    pub fn part(&self, len: usize) -> usize {
+        self.piece * len.div_ceil(self.piece).div_ceil(PARTS).max(1)
+    }
+
     /// `values` of the channels, repeated to a row.
     pub fn spread(&self, values: &[f32]) -> Vec<f32> {
         values.iter().copied().cycle().take(self.row).collect()
@@ -42,10 +49,15 @@ impl Lanes {
     /// The sums of the lanes of each channel.
     pub fn gather(&self, lanes: &[f32]) -> Vec<f64> {
         let mut sums = vec![0.0; self.channels];
+        self.gather_into(lanes, &mut sums);
+        sums
+    }
+
+    /// Adds the sums of the lanes of each channel to `sums` `[channels]`.
+    pub fn gather_into(&self, lanes: &[f32], sums: &mut [f64]) {
         for pixel in lanes.chunks(self.channels) {
             sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += f64::from(*value));
         }
-        sums
     }
 }
 
