@@ -13,7 +13,7 @@ mod lanes;
 mod pooling;
 mod scratch;
 mod sgd;
-mod simd;
+pub(crate) mod simd;
 mod vectorised;
 
 pub use batch_norm::{BatchNormGradients, Normalisation, Statistics};

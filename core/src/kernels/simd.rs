@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 /// Instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {
-    /// Portable code, one float at a time.
-    Scalar,
-    /// 8 floats a vector, with fused multiply-add.
+    /// Portable code, for whatever the program was built for: 4 floats at a time, without fused multiply-add on x86.
+    Portable,
+    /// AVX2 with FMA: 8 floats a vector.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 16 floats a vector.
+    /// AVX-512 F, BW, DQ and VL: 16 floats a vector.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// 4 floats a vector.
@@ -26,12 +26,18 @@ impl InstructionSet {
     /// Every instruction set that this processor can run, the fastest last.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
-        let mut sets = vec![Self::Scalar];
+        let mut sets = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 sets.push(Self::Avx2);
-                if std::arch::is_x86_feature_detected!("avx512f") {
+                let parts = [
+                    is_x86_feature_detected!("avx512f"),
+                    is_x86_feature_detected!("avx512bw"),
+                    is_x86_feature_detected!("avx512dq"),
+                    is_x86_feature_detected!("avx512vl"),
+                ];
+                if parts == [true; 4] {
                     sets.push(Self::Avx512);
                 }
             }
@@ -44,7 +50,7 @@ impl InstructionSet {
     /// Floats in one of its vectors.
     pub fn lanes(self) -> usize {
         match self {
-            Self::Scalar => 1,
+            Self::Portable => 4,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 8,
             #[cfg(target_arch = "x86_64")]
@@ -54,10 +60,29 @@ impl InstructionSet {
         }
     }
 
-    /// The fastest that this processor can run.
+    /// Its name in the environment variable of [`InstructionSet::best`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+        }
+    }
+
+    /// The fastest that this processor can run, or the one that the environment variable `COUNTERWEIGHT_INSTRUCTIONS` names, if it can run
+    /// that: so tests and benchmarks can see the others at work.
     pub fn best() -> Self {
         static BEST: OnceLock<InstructionSet> = OnceLock::new();
-        *BEST.get_or_init(|| *Self::available().last().expect("there is always the scalar one"))
+        *BEST.get_or_init(|| {
+            let available = Self::available();
+            let named = std::env::var("COUNTERWEIGHT_INSTRUCTIONS").unwrap_or_default();
+            let named = available.iter().find(|set| set.name() == named);
+            *named.or(available.last()).expect("there is always the portable one")
+        })
     }
 }
 
@@ -65,7 +90,7 @@ impl InstructionSet {
 ///
 /// # Safety
 /// The functions of an implementation may only run on a processor with its instruction set, inside a function compiled for it.
-pub(super) trait Simd {
+pub(crate) trait Simd {
     /// Floats in a vector.
     const LANES: usize;
     /// Vector registers there are; kernels choose their blocks by it.
@@ -80,10 +105,12 @@ pub(super) trait Simd {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// The sum of the lanes.
+    unsafe fn sum(a: Self::V) -> f32;
 }
 
 /// What can be run on every instruction set.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     type Output;
     /// # Safety
     /// Only [`dispatch`] calls this; see [`Simd`].
@@ -91,10 +118,10 @@ pub(super) trait Kernel {
 }
 
 /// Runs a kernel with the given instruction set.
-pub(super) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
+pub(crate) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
     match set {
-        // SAFETY: scalar code needs no particular processor.
-        InstructionSet::Scalar => unsafe { kernel.run::<Scalar>() },
+        // SAFETY: portable code needs no particular processor.
+        InstructionSet::Portable => unsafe { kernel.run::<Portable>() },
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 => {
             #[target_feature(enable = "avx2,fma")]
@@ -102,19 +129,20 @@ pub(super) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
                 // SAFETY: this function is compiled for the instruction set, and its caller has made sure of the processor.
                 unsafe { kernel.run::<x86::Avx2>() }
             }
-            assert!(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"));
-            // SAFETY: the processor has just been asked.
+            assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
+            // SAFETY: the processor was just asked.
             unsafe { enter(kernel) }
         }
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 => {
-            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             fn enter<K: Kernel>(kernel: K) -> K::Output {
                 // SAFETY: as above.
                 unsafe { kernel.run::<x86::Avx512>() }
             }
-            assert!(std::arch::is_x86_feature_detected!("avx512f"));
-            // SAFETY: the processor has just been asked.
+            assert!(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw"));
+            assert!(is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl"));
+            // SAFETY: the processor was just asked.
             unsafe { enter(kernel) }
         }
         #[cfg(target_arch = "aarch64")]
@@ -123,47 +151,63 @@ pub(super) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
     }
 }
 
-pub(super) struct Scalar;
+/// Four floats, which compilers put into a vector where there is one.
+pub(crate) struct Portable;
 
-impl Simd for Scalar {
-    const LANES: usize = 1;
+/// The same in every lane.
+#[inline(always)]
+fn lanes(of: impl Fn(usize) -> f32) -> [f32; 4] {
+    [of(0), of(1), of(2), of(3)]
+}
+
+impl Simd for Portable {
+    const LANES: usize = 4;
     const REGISTERS: usize = 16;
-    type V = f32;
+    type V = [f32; 4];
+
     #[inline(always)]
-    unsafe fn splat(value: f32) -> f32 {
-        value
+    unsafe fn splat(value: f32) -> [f32; 4] {
+        [value; 4]
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> f32 {
-        // SAFETY: the caller passes a readable address.
-        unsafe { *from }
+    unsafe fn load(from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller passes the address of four floats; an array asks for no more alignment than they do.
+        unsafe { from.cast::<[f32; 4]>().read() }
     }
     #[inline(always)]
-    unsafe fn store(to: *mut f32, value: f32) {
-        // SAFETY: the caller passes a writable address.
-        unsafe { *to = value }
+    unsafe fn store(to: *mut f32, value: [f32; 4]) {
+        // SAFETY: as above.
+        unsafe { to.cast::<[f32; 4]>().write(value) }
     }
     #[inline(always)]
-    unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a * b + c
+    unsafe fn fma(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        // A fused operation that the processor lacks is a call of a slow function.
+        match cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+            true => lanes(|i| a[i].mul_add(b[i], c[i])),
+            false => lanes(|i| a[i] * b[i] + c[i]),
+        }
     }
     #[inline(always)]
-    unsafe fn add(a: f32, b: f32) -> f32 {
-        a + b
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] + b[i])
     }
     #[inline(always)]
-    unsafe fn sub(a: f32, b: f32) -> f32 {
-        a - b
+    unsafe fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] - b[i])
     }
     #[inline(always)]
-    unsafe fn mul(a: f32, b: f32) -> f32 {
-        a * b
+    unsafe fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn sum(a: [f32; 4]) -> f32 {
+        (a[0] + a[2]) + (a[1] + a[3])
     }
 }
 
 /// Implements [`Simd`] by one intrinsic a function.
 macro_rules! by_intrinsics {
-    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident) => {
+    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $sum:ident) => {
         pub(in super::super) struct $name;
 
         // SAFETY, for every call below: the trait's contract says that the processor has the instruction set, and that addresses given
@@ -200,6 +244,10 @@ macro_rules! by_intrinsics {
             unsafe fn mul(a: $vector, b: $vector) -> $vector {
                 unsafe { $mul(a, b) }
             }
+            #[inline(always)]
+            unsafe fn sum(a: $vector) -> f32 {
+                unsafe { $sum(a) }
+            }
         }
     };
 }
@@ -209,6 +257,16 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::Simd;
+
+    #[inline(always)]
+    unsafe fn sum_of_8(a: __m256) -> f32 {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+            let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+            _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
+        }
+    }
 
     by_intrinsics!(
         Avx2,
@@ -221,7 +279,8 @@ mod x86 {
         _mm256_add_ps,
         _mm256_sub_ps,
         _mm256_mul_ps,
-        _mm256_fmadd_ps
+        _mm256_fmadd_ps,
+        sum_of_8
     );
     by_intrinsics!(
         Avx512,
@@ -234,7 +293,8 @@ mod x86 {
         _mm512_add_ps,
         _mm512_sub_ps,
         _mm512_mul_ps,
-        _mm512_fmadd_ps
+        _mm512_fmadd_ps,
+        _mm512_reduce_add_ps
     );
 }
 
@@ -251,5 +311,5 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
-    by_intrinsics!(Neon, float32x4_t, 4, 32, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, fma);
+    by_intrinsics!(Neon, float32x4_t, 4, 32, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, fma, vaddvq_f32);
 }

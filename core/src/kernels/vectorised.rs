@@ -21,17 +21,12 @@ macro_rules! vectorised {
                 fn avx2($($argument: $kind),*) {
                     body($($argument),*)
                 }
-                let has_avx512 = is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl");
-                if has_avx512 {
+                match $crate::kernels::InstructionSet::best() {
                     // SAFETY: the processor has every feature that the function is compiled for.
-                    return unsafe { avx512($($argument),*) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has the feature that the function is compiled for.
-                    return unsafe { avx2($($argument),*) };
+                    $crate::kernels::InstructionSet::Avx512 => return unsafe { avx512($($argument),*) },
+                    // SAFETY: as above.
+                    $crate::kernels::InstructionSet::Avx2 => return unsafe { avx2($($argument),*) },
+                    $crate::kernels::InstructionSet::Portable => {}
                 }
             }
             body($($argument),*)

@@ -185,13 +185,14 @@ fn whole_networks_train_as_with_burn() {
     ] {
         let config = NetworkConfig { backbone, stem, input_size, classes: 7 };
         let (own, burn) = (train(&config, 8, Kernels::Own), train(&config, 8, Kernels::Burn));
-        assert!(apart(&own.logits, &burn.logits) < 1e-4, "{backbone}: logits are {} apart", apart(&own.logits, &burn.logits));
+        // Winograd's transforms lose a digit, and so does batch norm over the few pixels at the end of a small image.
+        assert!(apart(&own.logits, &burn.logits) < 1e-3, "{backbone}: logits are {} apart", apart(&own.logits, &burn.logits));
         let gradients = distance(&own.gradients, &burn.gradients);
         assert!(gradients < tolerance, "{backbone}: gradients are {gradients} apart");
         let weights = distance(&own.weights, &burn.weights);
         assert!(weights < tolerance, "{backbone}: weights are {weights} apart");
         let folded = apart(&own.evaluated[0], &own.evaluated[1]);
-        assert!(folded < 1e-4, "{backbone}: with batch norm folded, logits are {folded} apart");
+        assert!(folded < 1e-3, "{backbone}: with batch norm folded, logits are {folded} apart");
     }
 }
 

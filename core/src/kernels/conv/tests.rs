@@ -134,7 +134,7 @@ fn transformed_tiles_may_reach_beyond_the_image() {
         let dy = numbers.floats(shape.output_len());
         let right = [forward(&shape, &x, &w), input_gradient(&shape, &dy, &w), weight_gradient(&shape, &x, &dy)];
         for set in InstructionSet::available() {
-            assert_eq!(winograd::fits(set, &shape), set.lanes() > 1 && set.lanes() <= 16, "{set:?}");
+            assert!(winograd::fits(set, &shape), "{set:?}");
             let found = all(set, &shape, &x, &w, &dy);
             for (found, right) in [&found.y, &found.dx, &found.dw].into_iter().zip(&right) {
                 let error = error(found, right);

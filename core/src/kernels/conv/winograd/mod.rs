@@ -41,7 +41,7 @@ pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
     let lanes = set.lanes();
     let whole = |channels: usize| channels.is_multiple_of(lanes) && channels >= 16;
     let enough = shape.batch * Tiles::of(shape).count() >= ENOUGH;
-    shape.kernel == 3 && shape.stride == 1 && shape.padding == 1 && lanes > 1 && whole(shape.input) && whole(shape.output) && enough
+    shape.kernel == 3 && shape.stride == 1 && shape.padding == 1 && whole(shape.input) && whole(shape.output) && enough
 }
 
 struct Tiles {
