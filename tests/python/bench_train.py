@@ -59,6 +59,9 @@ def network(name, classes=100):
 
 def theirs(arguments):
     features, classifier, torch = network(arguments.model)
+    # Kilobytes on Linux.
+    most_memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    imported = most_memory()
     model = torch.nn.Sequential(features, classifier).to(memory_format=torch.channels_last)
     images = torch.rand(arguments.batch, 3, arguments.size, arguments.size).to(memory_format=torch.channels_last)
     labels = torch.arange(arguments.batch) % 100
@@ -81,9 +84,15 @@ def theirs(arguments):
         infer() if arguments.infer else step()
         if index >= WARM_UP:
             times.append(time.perf_counter() - started)
-    # Kilobytes on Linux.
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"images_per_s": arguments.batch / statistics.median(times), "peak_memory_bytes": memory}))
+    print(
+        json.dumps(
+            {
+                "images_per_s": arguments.batch / statistics.median(times),
+                "peak_memory_bytes": most_memory(),
+                "before_the_first_step_bytes": imported,
+            }
+        )
+    )
 
 
 def last_json(command):
@@ -114,7 +123,8 @@ def main():
     middle = lambda side, key: statistics.median(run[key] for run in found[side])
     result = {"model": arguments.model, "batch": arguments.batch, "size": arguments.size, "what": "infer" if arguments.infer else "train"}
     for side in [side for side in found if found[side]]:
-        result[side] = {key: round(middle(side, key), 1) for key in ("images_per_s", "peak_memory_bytes")}
+        keys = ("images_per_s", "peak_memory_bytes", "before_the_first_step_bytes", "gflop_per_s", "peak_gflop_per_s")
+        result[side] = {key: round(middle(side, key), 1) for key in keys if found[side][0].get(key)}
     if arguments.ours:
         result["ratio"] = round(middle("ours", "images_per_s") / middle("theirs", "images_per_s"), 2)
         result["memory_ratio"] = round(middle("ours", "peak_memory_bytes") / middle("theirs", "peak_memory_bytes"), 2)
