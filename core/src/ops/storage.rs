@@ -16,6 +16,12 @@ pub(super) fn dims(tensor: &FlexTensor) -> [usize; 4] {
     [shape[0], shape[1], shape[2], shape[3]]
 }
 
+/// Where the values of a tensor without gaps lie in its storage.
+fn range(tensor: &FlexTensor) -> std::ops::Range<usize> {
+    let start = tensor.layout().start_offset();
+    start..start + tensor.layout().num_elements()
+}
+
 /// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
 #[derive(Clone, Debug)]
 pub(super) struct Images(FlexTensor);
@@ -48,8 +54,7 @@ impl Images {
 
     /// The values in the order in which they lie.
     pub fn values(&self) -> &[f32] {
-        let start = self.0.layout().start_offset();
-        &self.0.storage()[start..start + self.0.layout().num_elements()]
+        &self.0.storage()[range(&self.0)]
     }
 
     /// The values to be changed; they are copied first if somebody else can see them.
@@ -57,9 +62,8 @@ impl Images {
         if !self.0.is_unique() {
             *self = Self::from_buffer(Buffer::copy_of(self.values()), self.dims());
         }
-        let start = self.0.layout().start_offset();
-        let end = start + self.0.layout().num_elements();
-        &mut self.0.storage_mut()[start..end]
+        let range = range(&self.0);
+        &mut self.0.storage_mut()[range]
     }
 
     pub fn tensor(self) -> FlexTensor {
@@ -93,8 +97,7 @@ impl Dense {
     }
 
     pub fn values(&self) -> &[f32] {
-        let start = self.0.layout().start_offset();
-        &self.0.storage()[start..start + self.0.layout().num_elements()]
+        &self.0.storage()[range(&self.0)]
     }
 
     /// The values to be changed; they are copied first if somebody else can see them.
@@ -102,9 +105,8 @@ impl Dense {
         if !self.0.is_unique() {
             *self = Self::from_buffer(Buffer::copy_of(self.values()), self.shape());
         }
-        let start = self.0.layout().start_offset();
-        let end = start + self.0.layout().num_elements();
-        &mut self.0.storage_mut()[start..end]
+        let range = range(&self.0);
+        &mut self.0.storage_mut()[range]
     }
 
     pub fn tensor(self) -> FlexTensor {

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
+use super::block::accumulate;
 use super::epilogue::Epilogue;
 use super::shape::ConvShape;
 
@@ -396,19 +397,8 @@ unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>
                     for a in &mut at {
                         *a = a.add(run.offset);
                     }
-                    for d in 0..run.len {
-                        let mut wv = [S::splat(0.0); N];
-                        for n in 0..N {
-                            wv[n] = S::load(w.add(n * S::LANES));
-                        }
-                        for m in 0..M {
-                            let xv = S::splat(*at[m].add(d));
-                            for n in 0..N {
-                                sums[m][n] = S::fma(xv, wv[n], sums[m][n]);
-                            }
-                        }
-                        w = w.add(width);
-                    }
+                    accumulate::<S, M, N>(&mut sums, at, run.len, w);
+                    w = w.add(run.len * width);
                 }
                 let finish = index == last_chunk && epilogue_needed;
                 if whole && valid == M && !finish {

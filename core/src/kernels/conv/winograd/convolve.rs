@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::super::super::scratch::{split, with_scratch};
 use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
+use super::super::block::accumulate;
 use super::super::direct::{Source, column_blocks};
 use super::super::epilogue::Epilogue;
 use super::super::shape::ConvShape;
@@ -302,20 +303,7 @@ unsafe fn rows_by_columns<S: Simd, const M: usize, const N: usize>(depth: usize,
         for m in 0..M {
             rows[m] = x.add(m * depth);
         }
-        let mut w = w;
-        for d in 0..depth {
-            let mut wv = [S::splat(0.0); N];
-            for n in 0..N {
-                wv[n] = S::load(w.add(n * S::LANES));
-            }
-            for m in 0..M {
-                let xv = S::splat(*rows[m].add(d));
-                for n in 0..N {
-                    sums[m][n] = S::fma(xv, wv[n], sums[m][n]);
-                }
-            }
-            w = w.add(N * S::LANES);
-        }
+        accumulate::<S, M, N>(&mut sums, rows, depth, w);
         for m in 0..M {
             for n in 0..N {
                 S::store(z.add(m * z_step + n * S::LANES), sums[m][n]);
