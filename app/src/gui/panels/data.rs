@@ -7,8 +7,7 @@ use counterweight_core::data::{Location, ScanReport};
 use counterweight_core::eval::GroupSizes;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
-    ICON_ARCHIVE, ICON_BROKEN_IMAGE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL,
-    ICON_WARNING,
+    ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL, ICON_WARNING,
 };
 
 use super::dialogs::primary;
@@ -381,24 +380,10 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
 }
 
 /// A small picture, or what there is to say in its place.
-pub fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Response {
+fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Response {
     let tokens = tokens(ui.visuals());
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(PICTURE), Sense::click());
-    let painter = ui.painter();
-    painter.rect_filled(rect, 6.0, tokens.sunken);
-    match picture {
-        Thumbnail::Loading => {}
-        Thumbnail::Ready(texture) => {
-            let size = texture.size_vec2();
-            let scale = (PICTURE / size.x).min(PICTURE / size.y);
-            let fitted = egui::Rect::from_center_size(rect.center(), size * scale);
-            egui::Image::new(texture).corner_radius(6.0).paint_at(ui, fitted);
-        }
-        Thumbnail::Broken(_) => {
-            let font = egui::FontId::new(24.0, ICON_BROKEN_IMAGE.font_family());
-            painter.text(rect.center(), egui::Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.bad);
-        }
-    }
+    parts::thumbnail(ui, rect, picture);
     if response.hovered() || response.has_focus() {
         ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, tokens.accent), egui::StrokeKind::Inside);
     }

@@ -7,10 +7,9 @@ use counterweight_core::eval::Group;
 use counterweight_core::pipeline::SamplePrediction;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Color32, CornerRadius, FontId, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, WidgetInfo, pos2,
-    vec2,
+    Color32, CornerRadius, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, WidgetInfo, pos2, vec2,
 };
-use egui_material_icons::icons::{ICON_ARROW_FORWARD, ICON_BROKEN_IMAGE, ICON_CLOSE};
+use egui_material_icons::icons::{ICON_ARROW_FORWARD, ICON_CLOSE};
 
 use super::parts;
 use crate::gui::command::{Command, DataCommand};
@@ -208,7 +207,7 @@ fn image_ui(ui: &mut Ui, shown: &Inspection, sample: &SamplePrediction, thumbnai
     response.widget_info(|| WidgetInfo::labeled(role, true, spoken()));
     if ui.is_rect_visible(rect) {
         let frame = Rect::from_min_size(rect.min, vec2(SIDE, SIDE));
-        picture(ui, frame, thumbnail);
+        parts::thumbnail(ui, frame, thumbnail);
         if is_file && (response.hovered() || response.has_focus()) {
             ui.painter().rect_stroke(frame, CornerRadius::same(6), Stroke::new(2.0, tokens.accent), StrokeKind::Inside);
         }
@@ -242,24 +241,6 @@ fn image_ui(ui: &mut Ui, shown: &Inspection, sample: &SamplePrediction, thumbnai
         }
     });
     response.clicked()
-}
-
-fn picture(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
-    let tokens = tokens(ui.visuals());
-    ui.painter().rect_filled(frame, CornerRadius::same(6), tokens.sunken);
-    match thumbnail {
-        Thumbnail::Ready(texture) => {
-            let size = texture.size_vec2();
-            let size = size * (SIDE / size.max_elem().max(1.0));
-            let whole = Rect::from_min_max(Pos2::ZERO, pos2(1.0, 1.0));
-            ui.painter().image(texture.id(), Rect::from_center_size(frame.center(), size), whole, Color32::WHITE);
-        }
-        Thumbnail::Broken(_) => {
-            let font = FontId::new(28.0, ICON_BROKEN_IMAGE.font_family());
-            ui.painter().text(frame.center(), egui::Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.text_weak);
-        }
-        Thumbnail::Loading => {}
-    }
 }
 
 /// A line of small text that ends in an ellipsis where it would be wider than `width`.

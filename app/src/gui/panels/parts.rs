@@ -2,10 +2,10 @@
 
 use counterweight_core::balance::describe;
 use counterweight_core::data::Split;
-use egui::{Align, Button, Layout, Response, RichText, Ui, vec2};
-use egui_material_icons::icons::ICON_ERROR;
+use egui::{Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, Ui, vec2};
+use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 
-use crate::gui::state::OpenRun;
+use crate::gui::state::{OpenRun, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{ProgressStrip, metric};
 use crate::gui::worker::Progress;
@@ -67,6 +67,25 @@ pub fn two_columns(ui: &mut Ui, mut add_part: impl FnMut(&mut Ui, usize)) {
             }
         });
     });
+}
+
+/// A sample's small picture in a frame, or what there is to show in its place.
+pub fn thumbnail(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
+    const CORNER: f32 = 6.0;
+    let tokens = tokens(ui.visuals());
+    ui.painter().rect_filled(frame, CORNER, tokens.sunken);
+    match thumbnail {
+        Thumbnail::Loading => {}
+        Thumbnail::Ready(texture) => {
+            let size = texture.size_vec2();
+            let size = size * (frame.width() / size.max_elem().max(1.0));
+            Image::new(texture).corner_radius(CORNER).paint_at(ui, Rect::from_center_size(frame.center(), size));
+        }
+        Thumbnail::Broken(_) => {
+            let font = FontId::new(frame.width() / 4.0, ICON_BROKEN_IMAGE.font_family());
+            ui.painter().text(frame.center(), Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.bad);
+        }
+    }
 }
 
 /// Text that explains.
