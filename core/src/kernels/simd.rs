@@ -49,15 +49,12 @@ impl InstructionSet {
 
     /// Floats in one of its vectors.
     pub fn lanes(self) -> usize {
-        match self {
-            Self::Portable => 4,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => 8,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 16,
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => 4,
-        }
+        dispatch(self, Size).lanes
+    }
+
+    /// Vector registers it has.
+    pub(super) fn registers(self) -> usize {
+        dispatch(self, Size).registers
     }
 
     /// Its name in the environment variable of [`InstructionSet::best`].
@@ -115,6 +112,23 @@ pub(crate) trait Kernel {
     /// # Safety
     /// Only [`dispatch`] calls this; see [`Simd`].
     unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Asks an instruction set for its size.
+struct Size;
+
+struct SizeFound {
+    lanes: usize,
+    registers: usize,
+}
+
+impl Kernel for Size {
+    type Output = SizeFound;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> SizeFound {
+        SizeFound { lanes: S::LANES, registers: S::REGISTERS }
+    }
 }
 
 /// Runs a kernel with the given instruction set.

@@ -195,15 +195,15 @@ fn runs(source: &Source, taps: &[Tap]) -> (Vec<Run>, Vec<Chunk>) {
 }
 
 /// Divides `channels` into blocks of 4, 2 or 1 vectors: first channel and vectors of each.
-pub(super) fn column_blocks(channels: usize, lanes: usize, registers: usize) -> Vec<(usize, usize)> {
-    let widest = if registers >= 32 { 4 } else { 2 };
+pub(super) fn column_blocks(channels: usize, set: InstructionSet) -> Vec<(usize, usize)> {
+    let widest = if set.registers() >= 32 { 4 } else { 2 };
     let mut blocks = Vec::new();
     let mut at = 0;
     while at < channels {
-        let left = (channels - at).div_ceil(lanes);
+        let left = (channels - at).div_ceil(set.lanes());
         let vectors = [4, 2, 1].into_iter().find(|v| *v <= left && *v <= widest).unwrap_or(1);
         blocks.push((at, vectors));
-        at += vectors * lanes;
+        at += vectors * set.lanes();
     }
     blocks
 }
@@ -220,54 +220,36 @@ fn sum_windows(
     epilogue: Epilogue<'_>,
     y: &mut [f32],
 ) {
-    struct Whole<'a> {
-        batch: usize,
-        source: &'a Source,
-        parts: &'a [Part],
-        weights: &'a Weights<'a>,
-        target: Target,
-        x: &'a [f32],
-        epilogue: Epilogue<'a>,
-        y: &'a mut [f32],
-        set: InstructionSet,
-    }
-    impl Kernel for Whole<'_> {
-        type Output = ();
-        unsafe fn run<S: Simd>(self) {
-            let Whole { batch, source, parts, weights, target, x, epilogue, y, set } = self;
-            let blocks = column_blocks(target.channels, S::LANES, S::REGISTERS);
-            let plans: Vec<Plan> = parts.iter().map(|part| Plan::new(source, part)).collect();
-            let sizes: Vec<usize> =
-                plans.iter().flat_map(|plan| blocks.iter().map(|(_, vectors)| plan.depth * vectors * S::LANES)).collect();
-            with_scratch(sizes.iter().sum(), |packed| {
-                let mut pieces = split(packed, sizes.iter().copied());
-                pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
-                    let (part, (first, vectors)) = (&parts[index / blocks.len()], blocks[index % blocks.len()]);
-                    pack(weights, part, source.channels, first..target.channels.min(first + vectors * S::LANES), vectors * S::LANES, to);
-                });
-                let pieces: Vec<&[f32]> = pieces.into_iter().map(|piece| &*piece).collect();
-                let pixels = target.image / target.channels;
-                let images = PIXELS.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
-                let in_image = source.height * source.width * source.channels;
-                let task = |(index, y): (usize, &mut [f32])| {
-                    let count = y.len() / target.image;
-                    with_scratch(count * source.len(), |padded| {
-                        for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
-                            source.pad(&x[(index * images + image) * in_image..][..in_image], to);
-                        }
-                        let first = index * images * target.image;
-                        let epilogue = epilogue.part(first, y.len());
-                        let group = Group { padded, source_len: source.len(), y, image: target.image, channels: target.channels, epilogue };
-                        dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks });
-                    });
-                };
-                y.par_chunks_mut(images * target.image).enumerate().for_each(task);
-            });
-        }
-    }
     assert_eq!(y.len(), batch * target.image);
     assert_eq!(x.len(), batch * source.height * source.width * source.channels);
-    dispatch(set, Whole { batch, source, parts, weights, target, x, epilogue, y, set });
+    let lanes = set.lanes();
+    let blocks = column_blocks(target.channels, set);
+    let plans: Vec<Plan> = parts.iter().map(|part| Plan::new(source, part)).collect();
+    let sizes: Vec<usize> = plans.iter().flat_map(|plan| blocks.iter().map(|(_, vectors)| plan.depth * vectors * lanes)).collect();
+    with_scratch(sizes.iter().sum(), |packed| {
+        let mut pieces = split(packed, sizes.iter().copied());
+        pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
+            let (part, (first, vectors)) = (&parts[index / blocks.len()], blocks[index % blocks.len()]);
+            pack(weights, part, source.channels, first..target.channels.min(first + vectors * lanes), vectors * lanes, to);
+        });
+        let pieces: Vec<&[f32]> = pieces.into_iter().map(|piece| &*piece).collect();
+        let pixels = target.image / target.channels;
+        let images = PIXELS.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
+        let in_image = source.height * source.width * source.channels;
+        let task = |(index, y): (usize, &mut [f32])| {
+            let count = y.len() / target.image;
+            with_scratch(count * source.len(), |padded| {
+                for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
+                    source.pad(&x[(index * images + image) * in_image..][..in_image], to);
+                }
+                let first = index * images * target.image;
+                let epilogue = epilogue.part(first, y.len());
+                let group = Group { padded, source_len: source.len(), y, image: target.image, channels: target.channels, epilogue };
+                dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks });
+            });
+        };
+        y.par_chunks_mut(images * target.image).enumerate().for_each(task);
+    });
 }
 
 /// How a part's windows are walked.

@@ -28,71 +28,55 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     assert_eq!(x.len(), shape.input_len());
     assert_eq!(dy.len(), shape.output_len());
     assert_eq!(dw.len(), shape.weight_len());
-    struct Whole<'a> {
-        set: InstructionSet,
-        shape: &'a ConvShape,
-        x: &'a [f32],
-        dy: &'a [f32],
-        dw: &'a mut [f32],
-    }
-    impl Kernel for Whole<'_> {
-        type Output = ();
-        unsafe fn run<S: Simd>(self) {
-            let Whole { set, shape, x, dy, dw } = self;
-            let blocks = column_blocks(shape.output, S::LANES, S::REGISTERS);
-            let taps = shape.kernel * shape.kernel;
-            let parts = PARTS.min(HELD / shape.weight_len().max(1)).clamp(1, shape.batch);
-            let images = shape.batch.div_ceil(parts);
-            let parts = shape.batch.div_ceil(images);
-            let tasks = blocks.iter().flat_map(|block| (0..parts).map(move |part| (*block, part)));
-            let tasks: Vec<((usize, usize), usize)> = tasks.collect();
-            let sizes: Vec<usize> = tasks.iter().map(|((_, vectors), _)| taps * shape.input * vectors * S::LANES).collect();
-            with_scratch(sizes.iter().sum(), |scratch| {
-                let sums = split(scratch, sizes.iter().copied());
-                tasks.par_iter().zip(sums).for_each(|(&((first, vectors), part), sum)| {
-                    sum.fill(0.0);
-                    let width = vectors * S::LANES;
-                    let images = part * images..((part + 1) * images).min(shape.batch);
-                    // Channels beyond the last are zeros in a copy.
-                    let copy = if first + width <= shape.output {
-                        0
-                    } else {
-                        images_at_once(shape) * rows_at_once(shape) * shape.out_width() * width
-                    };
-                    with_scratch(copy, |copy| dispatch(set, Task { shape, x, dy, images, first, vectors, copy, sum }));
-                });
-                let scratch = &*scratch;
-                // [output][input][tap] from [tap][input][width], summed over the parts in order.
-                let out_len = shape.input * taps;
-                let mut start = 0;
-                for &(first, vectors) in &blocks {
-                    let width = vectors * S::LANES;
-                    let last = (first + width).min(shape.output);
-                    let size = taps * shape.input * width;
-                    let of_block = &scratch[start..start + parts * size];
-                    start += parts * size;
-                    dw[first * out_len..last * out_len].par_chunks_mut(GROUP * out_len).enumerate().for_each(|(group, to)| {
-                        let columns = to.len() / out_len;
-                        for i in 0..shape.input {
-                            for tap in 0..taps {
-                                let at = (tap * shape.input + i) * width + group * GROUP;
-                                let mut total = [0.0; GROUP];
-                                for part in of_block.chunks_exact(size) {
-                                    for (total, value) in total.iter_mut().zip(&part[at..at + GROUP.min(width)]) {
-                                        *total += value;
-                                    }
-                                }
-                                for (n, total) in total.iter().take(columns).enumerate() {
-                                    to[n * out_len + i * taps + tap] = *total;
-                                }
+    let lanes = set.lanes();
+    let blocks = column_blocks(shape.output, set);
+    let taps = shape.kernel * shape.kernel;
+    let parts = PARTS.min(HELD / shape.weight_len().max(1)).clamp(1, shape.batch);
+    let images = shape.batch.div_ceil(parts);
+    let parts = shape.batch.div_ceil(images);
+    let tasks = blocks.iter().flat_map(|block| (0..parts).map(move |part| (*block, part)));
+    let tasks: Vec<((usize, usize), usize)> = tasks.collect();
+    let sizes: Vec<usize> = tasks.iter().map(|((_, vectors), _)| taps * shape.input * vectors * lanes).collect();
+    with_scratch(sizes.iter().sum(), |scratch| {
+        let sums = split(scratch, sizes.iter().copied());
+        tasks.par_iter().zip(sums).for_each(|(&((first, vectors), part), sum)| {
+            sum.fill(0.0);
+            let width = vectors * lanes;
+            let images = part * images..((part + 1) * images).min(shape.batch);
+            // Channels beyond the last are zeros in a copy.
+            let copy =
+                if first + width <= shape.output { 0 } else { images_at_once(shape) * rows_at_once(shape) * shape.out_width() * width };
+            with_scratch(copy, |copy| dispatch(set, Task { shape, x, dy, images, first, vectors, copy, sum }));
+        });
+        let scratch = &*scratch;
+        // [output][input][tap] from [tap][input][width], summed over the parts in order.
+        let out_len = shape.input * taps;
+        let mut start = 0;
+        for &(first, vectors) in &blocks {
+            let width = vectors * lanes;
+            let last = (first + width).min(shape.output);
+            let size = taps * shape.input * width;
+            let of_block = &scratch[start..start + parts * size];
+            start += parts * size;
+            dw[first * out_len..last * out_len].par_chunks_mut(GROUP * out_len).enumerate().for_each(|(group, to)| {
+                let columns = to.len() / out_len;
+                for i in 0..shape.input {
+                    for tap in 0..taps {
+                        let at = (tap * shape.input + i) * width + group * GROUP;
+                        let mut total = [0.0; GROUP];
+                        for part in of_block.chunks_exact(size) {
+                            for (total, value) in total.iter_mut().zip(&part[at..at + GROUP.min(width)]) {
+                                *total += value;
                             }
                         }
-                    });
+                        for (n, total) in total.iter().take(columns).enumerate() {
+                            to[n * out_len + i * taps + tap] = *total;
+                        }
+                    }
                 }
             });
         }
-    }
-    dispatch(set, Whole { set, shape, x, dy, dw });
+    });
 }
 
 /// Some images and one block of output channels.

@@ -29,85 +29,68 @@ pub(in super::super) fn convolve(
     epilogue: Epilogue<'_>,
     y: &mut [f32],
 ) -> bool {
-    struct Whole<'a> {
-        set: InstructionSet,
-        shape: &'a ConvShape,
-        direction: Direction,
-        x: &'a [f32],
-        weight: &'a [f32],
-        epilogue: Epilogue<'a>,
-        y: &'a mut [f32],
-    }
-    impl Kernel for Whole<'_> {
-        type Output = bool;
-        unsafe fn run<S: Simd>(self) -> bool {
-            let Whole { set, shape, direction, x, weight, epilogue, y } = self;
-            let (from, to) = match direction {
-                Direction::Forward => (shape.input, shape.output),
-                Direction::Backward => (shape.output, shape.input),
-            };
-            let blocks = column_blocks(to, S::LANES, S::REGISTERS);
-            let tiles = Tiles::of(shape);
-            let source = tiles.source(shape, from);
-            with_scratch(POINTS * from * to, |transformed| {
-                let parts = split(transformed, blocks.iter().map(|(_, vectors)| POINTS * from * vectors * S::LANES));
-                blocks.par_iter().zip(parts).for_each(|(&(first, vectors), to)| {
-                    dispatch(set, TransformWeights { shape, direction, weight, first, width: vectors * S::LANES, depth: from, to });
-                });
-                let transformed = &*transformed;
-                let weights: Vec<&[f32]> = blocks
-                    .iter()
-                    .map(|(first, vectors)| &transformed[POINTS * from * first..][..POINTS * from * vectors * S::LANES])
-                    .collect();
-                let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
-                let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
-                // Of small images some are taken together, of large ones some rows of tiles.
-                let held = match images {
-                    1 => TILES.min(tiles.count()),
-                    _ => images * tiles.count(),
-                };
-                let finite = AtomicBool::new(true);
-                y.par_chunks_mut(images * out_image).enumerate().for_each(|(index, y)| {
-                    let count = y.len() / out_image;
-                    let sizes = [count * source.len(), POINTS * (held * from + GAP), POINTS * (held * to + GAP)];
-                    with_scratch(sizes.iter().sum(), |scratch| {
-                        let (padded, rest) = scratch.split_at_mut(sizes[0]);
-                        let (inputs, products) = rest.split_at_mut(sizes[1]);
-                        for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
-                            source.pad(&x[(index * images + image) * in_image..][..in_image], to);
-                        }
-                        let mut start = 0;
-                        while start < count * tiles.count() {
-                            let end = (start + held).min(count * tiles.count());
-                            let task = Task {
-                                shape,
-                                source: &source,
-                                tiles: &tiles,
-                                from,
-                                to,
-                                padded,
-                                inputs,
-                                products,
-                                blocks: &blocks,
-                                weights: &weights,
-                                range: start..end,
-                                y,
-                            };
-                            if !dispatch(set, task) {
-                                finite.store(false, Ordering::Relaxed);
-                            }
-                            start = end;
-                        }
-                        if epilogue.is_needed() {
-                            dispatch(set, Finish { epilogue: epilogue.part(index * images * out_image, y.len()), channels: to, y });
-                        }
-                    });
-                });
-                finite.into_inner()
-            })
-        }
-    }
-    dispatch(set, Whole { set, shape, direction, x, weight, epilogue, y })
+    let lanes = set.lanes();
+    let (from, to) = match direction {
+        Direction::Forward => (shape.input, shape.output),
+        Direction::Backward => (shape.output, shape.input),
+    };
+    let blocks = column_blocks(to, set);
+    let tiles = Tiles::of(shape);
+    let source = tiles.source(shape, from);
+    with_scratch(POINTS * from * to, |transformed| {
+        let parts = split(transformed, blocks.iter().map(|(_, vectors)| POINTS * from * vectors * lanes));
+        blocks.par_iter().zip(parts).for_each(|(&(first, vectors), to)| {
+            dispatch(set, TransformWeights { shape, direction, weight, first, width: vectors * lanes, depth: from, to });
+        });
+        let transformed = &*transformed;
+        let weights: Vec<&[f32]> =
+            blocks.iter().map(|(first, vectors)| &transformed[POINTS * from * first..][..POINTS * from * vectors * lanes]).collect();
+        let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
+        let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
+        // Of small images some are taken together, of large ones some rows of tiles.
+        let held = match images {
+            1 => TILES.min(tiles.count()),
+            _ => images * tiles.count(),
+        };
+        let finite = AtomicBool::new(true);
+        y.par_chunks_mut(images * out_image).enumerate().for_each(|(index, y)| {
+            let count = y.len() / out_image;
+            let sizes = [count * source.len(), POINTS * (held * from + GAP), POINTS * (held * to + GAP)];
+            with_scratch(sizes.iter().sum(), |scratch| {
+                let (padded, rest) = scratch.split_at_mut(sizes[0]);
+                let (inputs, products) = rest.split_at_mut(sizes[1]);
+                for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
+                    source.pad(&x[(index * images + image) * in_image..][..in_image], to);
+                }
+                let mut start = 0;
+                while start < count * tiles.count() {
+                    let end = (start + held).min(count * tiles.count());
+                    let task = Task {
+                        shape,
+                        source: &source,
+                        tiles: &tiles,
+                        from,
+                        to,
+                        padded,
+                        inputs,
+                        products,
+                        blocks: &blocks,
+                        weights: &weights,
+                        range: start..end,
+                        y,
+                    };
+                    if !dispatch(set, task) {
+                        finite.store(false, Ordering::Relaxed);
+                    }
+                    start = end;
+                }
+                if epilogue.is_needed() {
+                    dispatch(set, Finish { epilogue: epilogue.part(index * images * out_image, y.len()), channels: to, y });
+                }
+            });
+        });
+        finite.into_inner()
+    })
 }
 
 /// The epilogue of whole images.

@@ -20,78 +20,65 @@ const HELD: usize = 4 << 20;
 
 /// dw from x and dy. Returns whether every result is finite.
 pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> bool {
-    struct Whole<'a> {
-        set: InstructionSet,
-        shape: &'a ConvShape,
-        x: &'a [f32],
-        dy: &'a [f32],
-        dw: &'a mut [f32],
-    }
-    impl Kernel for Whole<'_> {
-        type Output = bool;
-        unsafe fn run<S: Simd>(self) -> bool {
-            let Whole { set, shape, x, dy, dw } = self;
-            let &ConvShape { input, output, .. } = shape;
-            let tiles = Tiles::of(shape);
-            let source = tiles.source(shape, input);
-            let images = (HELD / (POINTS * tiles.count() * (input + output))).clamp(1, shape.batch);
-            let groups = shape.batch.div_ceil(images);
-            let images = shape.batch.div_ceil(groups);
-            let held = images * tiles.count();
-            let blocks = column_blocks(output, S::LANES, S::REGISTERS);
-            let (input_step, gradient_step) = (held * input + GAP, held * output + GAP);
-            with_scratch(POINTS * (input_step + gradient_step + input * output), |scratch| {
-                let (inputs, rest) = scratch.split_at_mut(POINTS * input_step);
-                let (gradients, sums) = rest.split_at_mut(POINTS * gradient_step);
-                sums.fill(0.0);
-                for first in (0..shape.batch).step_by(images) {
-                    let last = (first + images).min(shape.batch);
-                    let held = (last - first) * tiles.count();
-                    let shared = Shared { inputs: inputs.as_mut_ptr(), input_step, gradients: gradients.as_mut_ptr(), gradient_step, held };
-                    (first..last).into_par_iter().for_each(|image| {
-                        with_scratch(source.len(), |padded| {
-                            let pixels = shape.height * shape.width;
-                            source.pad(&x[image * pixels * input..][..pixels * input], padded);
-                            let dy = &dy[image * pixels * output..][..pixels * output];
-                            dispatch(
-                                set,
-                                TransformImage {
-                                    shape,
-                                    source: &source,
-                                    tiles: &tiles,
-                                    padded,
-                                    dy,
-                                    shared: &shared,
-                                    first: (image - first) * tiles.count(),
-                                },
-                            );
-                        });
-                    });
-                    let (inputs, gradients) = (&*inputs, &*gradients);
-                    let tasks = (0..POINTS).flat_map(|point| blocks.iter().map(move |block| (point, *block)));
-                    let tasks: Vec<_> = tasks.collect();
-                    let sums = split(sums, tasks.iter().map(|(_, (_, vectors))| input * vectors * S::LANES));
-                    tasks.into_par_iter().zip(sums).for_each(|((point, (column, vectors)), sum)| {
-                        let x = &inputs[point * input_step..][..held * input];
-                        let y = &gradients[point * gradient_step..][..held * output];
-                        dispatch(set, SumTiles { x, y, input, output, column, vectors, sum });
-                    });
-                }
-                let finite = AtomicBool::new(true);
-                dw.par_chunks_mut(S::LANES * input * 9).enumerate().for_each(|(index, dw)| {
-                    let column = index * S::LANES;
-                    let &(first, vectors) = blocks.iter().rev().find(|(first, _)| *first <= column).expect("the first block starts at 0");
-                    let start = first * input + column - first;
-                    let task = FinishWeights { input, sums: &sums[start..], point_step: input * output, line: vectors * S::LANES, dw };
-                    if !dispatch(set, task) {
-                        finite.store(false, Ordering::Relaxed);
-                    }
+    let lanes = set.lanes();
+    let &ConvShape { input, output, .. } = shape;
+    let tiles = Tiles::of(shape);
+    let source = tiles.source(shape, input);
+    let images = (HELD / (POINTS * tiles.count() * (input + output))).clamp(1, shape.batch);
+    let groups = shape.batch.div_ceil(images);
+    let images = shape.batch.div_ceil(groups);
+    let held = images * tiles.count();
+    let blocks = column_blocks(output, set);
+    let (input_step, gradient_step) = (held * input + GAP, held * output + GAP);
+    with_scratch(POINTS * (input_step + gradient_step + input * output), |scratch| {
+        let (inputs, rest) = scratch.split_at_mut(POINTS * input_step);
+        let (gradients, sums) = rest.split_at_mut(POINTS * gradient_step);
+        sums.fill(0.0);
+        for first in (0..shape.batch).step_by(images) {
+            let last = (first + images).min(shape.batch);
+            let held = (last - first) * tiles.count();
+            let shared = Shared { inputs: inputs.as_mut_ptr(), input_step, gradients: gradients.as_mut_ptr(), gradient_step, held };
+            (first..last).into_par_iter().for_each(|image| {
+                with_scratch(source.len(), |padded| {
+                    let pixels = shape.height * shape.width;
+                    source.pad(&x[image * pixels * input..][..pixels * input], padded);
+                    let dy = &dy[image * pixels * output..][..pixels * output];
+                    dispatch(
+                        set,
+                        TransformImage {
+                            shape,
+                            source: &source,
+                            tiles: &tiles,
+                            padded,
+                            dy,
+                            shared: &shared,
+                            first: (image - first) * tiles.count(),
+                        },
+                    );
                 });
-                finite.into_inner()
-            })
+            });
+            let (inputs, gradients) = (&*inputs, &*gradients);
+            let tasks = (0..POINTS).flat_map(|point| blocks.iter().map(move |block| (point, *block)));
+            let tasks: Vec<_> = tasks.collect();
+            let sums = split(sums, tasks.iter().map(|(_, (_, vectors))| input * vectors * lanes));
+            tasks.into_par_iter().zip(sums).for_each(|((point, (column, vectors)), sum)| {
+                let x = &inputs[point * input_step..][..held * input];
+                let y = &gradients[point * gradient_step..][..held * output];
+                dispatch(set, SumTiles { x, y, input, output, column, vectors, sum });
+            });
         }
-    }
-    dispatch(set, Whole { set, shape, x, dy, dw })
+        let finite = AtomicBool::new(true);
+        dw.par_chunks_mut(lanes * input * 9).enumerate().for_each(|(index, dw)| {
+            let column = index * lanes;
+            let &(first, vectors) = blocks.iter().rev().find(|(first, _)| *first <= column).expect("the first block starts at 0");
+            let start = first * input + column - first;
+            let task = FinishWeights { input, sums: &sums[start..], point_step: input * output, line: vectors * lanes, dw };
+            if !dispatch(set, task) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        finite.into_inner()
+    })
 }
 
 /// Gᵀ u G for as many output channels as a vector has; `line` floats apart are those of the next input channel.
