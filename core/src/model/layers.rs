@@ -155,7 +155,7 @@ impl Linear {
     }
 
     /// Features `[batch, features]` to logits `[batch, classes]`.
-    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        features.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    pub fn forward(&self, features: Tensor<2>, kernels: Kernels) -> Tensor<2> {
+        ops::linear(features, self.weight.val(), self.bias.val(), kernels)
     }
 }

@@ -132,7 +132,7 @@ impl Network {
         }
     }
 
-    /// The same network, computing on the CPU with these instead of [`Kernels::chosen`].
+    /// The same network, computing with these instead of [`Kernels::chosen`].
     pub fn with_kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
     }
@@ -157,7 +157,7 @@ impl Network {
 
     /// Features `[batch, features]` to logits `[batch, classes]`.
     pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
-        self.fc.forward(features)
+        self.fc.forward(features, self.kernels)
     }
 
     /// `[batch, 3, side, side]` to logits `[batch, classes]`.

@@ -4,22 +4,19 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend, Flex};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 
-use super::extension::{Affine, ResidualOps, average_pool, batch_norm, conv2d, max_pool};
+use super::extension::{Norm, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
-use super::storage::{Dense, Images};
-use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, PoolShape, Statistics};
 
-impl<C: CheckpointStrategy> ResidualOps for Autodiff<Flex, C> {
-    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize, fork: Option<Fork>) -> FloatTensor<Self> {
+impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for Autodiff<B, C> {
+    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window, fork: Option<Fork>) -> FloatTensor<Self> {
         let ((x, of_x), (weight, of_weight)) = (x.into_parts(), weight.into_parts());
-        let (x, weight) = (Images::new(x), Dense::new(weight));
-        let (shape, y) = conv2d(&x, &weight, stride, padding);
+        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), window, None);
         match ConvBackward.prepare::<C>([of_x, of_weight]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, shape, fork }, y.tensor()),
-            OpsKind::UnTracked(step) => step.finish(y.tensor()),
+            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, window, fork }, y),
+            OpsKind::UnTracked(step) => step.finish(y),
         }
     }
 
@@ -27,16 +24,14 @@ impl<C: CheckpointStrategy> ResidualOps for Autodiff<Flex, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let (x, affine) = (Images::new(x), Affine::new(weight, bias, epsilon));
-        let (y, statistics) = batch_norm(&x, &affine, None, relu);
-        let (mean, variance) = untracked(&statistics);
+        let (y, mean, variance) = <B as ResidualOps>::batch_norm(x.clone(), weight.clone(), bias.clone(), norm);
+        let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
         let y = match BatchNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(BatchNormState { x, affine, statistics, relu }, y.tensor()),
-            OpsKind::UnTracked(step) => step.finish(y.tensor()),
+            OpsKind::Tracked(step) => step.finish(state, y),
+            OpsKind::UnTracked(step) => step.finish(y),
         };
         (y, Self::from_inner(mean), Self::from_inner(variance))
     }
@@ -46,80 +41,80 @@ impl<C: CheckpointStrategy> ResidualOps for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
         fork: Option<Fork>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (residual, of_residual) = residual.into_parts();
-        let (x, residual, affine) = (Images::new(x), Images::new(residual), Affine::new(weight, bias, epsilon));
-        let (y, statistics) = batch_norm(&x, &affine, Some(&residual), relu);
-        let (mean, variance) = untracked(&statistics);
+        let (y, mean, variance) = B::batch_norm_residual(x.clone(), weight.clone(), bias.clone(), residual, norm, None);
+        let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
         let y = match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
-                let output = relu.then(|| y.clone());
-                let norm = BatchNormState { x, affine, statistics, relu };
-                step.finish(ResidualState { norm, output, fork }, y.tensor())
+                let output = norm.relu.then(|| y.clone());
+                step.finish(ResidualState { norm: state, output, fork }, y)
             }
-            OpsKind::UnTracked(step) => step.finish(y.tensor()),
+            OpsKind::UnTracked(step) => step.finish(y),
         };
         (y, Self::from_inner(mean), Self::from_inner(variance))
     }
 
-    fn max_pool(x: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self> {
+    fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (x, of_x) = x.into_parts();
-        let (shape, y, chosen) = max_pool(&Images::new(x), kernel, stride, padding);
-        match MaxPoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(MaxPoolState { shape, chosen }, y.tensor()),
-            OpsKind::UnTracked(step) => step.finish(y.tensor()),
-        }
+        let size = size(&x);
+        let (y, chosen) = B::max_pool(x, window);
+        let y = match MaxPoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish(MaxPoolState { chosen: chosen.clone(), size, window }, y),
+            OpsKind::UnTracked(step) => step.finish(y),
+        };
+        (y, chosen)
     }
 
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, of_x) = x.into_parts();
-        let x = Images::new(x);
-        let (dims, y) = (x.dims(), average_pool(&x));
+        let size = size(&x);
+        let y = B::average_pool(x);
         match AveragePoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(dims, y.tensor()),
-            OpsKind::UnTracked(step) => step.finish(y.tensor()),
+            OpsKind::Tracked(step) => step.finish(size, y),
+            OpsKind::UnTracked(step) => step.finish(y),
         }
     }
 }
 
-fn untracked(statistics: &Statistics) -> (FloatTensor<Flex>, FloatTensor<Flex>) {
-    (Dense::from_vec(statistics.mean.clone()).tensor(), Dense::from_vec(statistics.variance.clone()).tensor())
+/// Rows and columns of images.
+fn size(images: &impl TensorMetadata) -> [usize; 2] {
+    let shape = images.shape();
+    [shape[2], shape[3]]
 }
 
 #[derive(Debug)]
 struct ConvBackward;
 
 #[derive(Clone, Debug)]
-struct ConvState {
-    x: Images,
-    weight: Dense,
-    shape: ConvShape,
+struct ConvState<B: Backend> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    window: Window,
     fork: Option<Fork>,
 }
 
-impl Backward<Flex, 2> for ConvBackward {
-    type State = ConvState;
+impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
+    type State = ConvState<B>;
 
-    fn backward(self, ops: Ops<ConvState, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let ConvState { x, weight, shape, fork } = ops.state;
-        let dy = Images::new(grads.consume::<Flex>(&ops.node));
+    fn backward(self, ops: Ops<ConvState<B>, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let ConvState { x, weight, window, fork } = ops.state;
+        let dy = grads.consume::<B>(&ops.node);
         let [of_x, of_weight] = ops.parents;
+        let size = size(&x);
         if let Some(node) = of_weight {
-            let mut dw = Buffer::take(shape.weight_len());
-            kernels::conv_weight_gradient(&shape, x.values(), dy.values(), &mut dw);
-            grads.register::<Flex>(node.id, Dense::from_buffer(dw, weight.shape()).tensor());
+            grads.register::<B>(node.id, B::conv2d_weight_gradient(x, dy.clone(), window));
         }
-        let around = fork.and_then(|fork| fork.take());
+        let around = fork.and_then(|fork| fork.take::<B>());
         if let Some(node) = of_x {
-            let mut dx = Buffer::take(x.values().len());
-            let epilogue = Epilogue { residual: around.as_ref().map(Images::values), ..Epilogue::default() };
-            kernels::conv_input_gradient(&shape, dy.values(), weight.values(), epilogue, &mut dx);
-            let dx = Images::from_buffer(dx, x.dims());
-            grads.register::<Flex>(node.id, dx.tensor());
+            let dx = match around {
+                Some(around) => B::conv2d_input_gradient_and(dy, weight, around, window),
+                None => B::conv2d_input_gradient(dy, weight, size, window),
+            };
+            grads.register::<B>(node.id, dx);
         }
     }
 }
@@ -128,30 +123,26 @@ impl Backward<Flex, 2> for ConvBackward {
 struct BatchNormBackward;
 
 #[derive(Clone, Debug)]
-struct BatchNormState {
-    x: Images,
-    affine: Affine,
-    statistics: Statistics,
-    relu: bool,
+struct BatchNormState<B: Backend> {
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    mean: FloatTensor<B>,
+    variance: FloatTensor<B>,
+    norm: Norm,
 }
 
-impl Backward<Flex, 3> for BatchNormBackward {
-    type State = BatchNormState;
+impl<B: ResidualGradients> Backward<B, 3> for BatchNormBackward {
+    type State = BatchNormState<B>;
 
-    fn backward(self, ops: Ops<BatchNormState, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let BatchNormState { x, affine, statistics, relu } = ops.state;
-        let mut gradient = Images::new(grads.consume::<Flex>(&ops.node));
-        let norm = affine.with(&statistics.mean, &statistics.variance);
-        let BatchNormGradients { weight, bias } = norm.backward(x.values(), relu, gradient.values_mut());
-        let [of_x, of_weight, of_bias] = ops.parents;
-        if let Some(node) = of_weight {
-            grads.register::<Flex>(node.id, Dense::from_vec(weight).tensor());
-        }
-        if let Some(node) = of_bias {
-            grads.register::<Flex>(node.id, Dense::from_vec(bias).tensor());
-        }
-        if let Some(node) = of_x {
-            grads.register::<Flex>(node.id, gradient.tensor());
+    fn backward(self, ops: Ops<BatchNormState<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let BatchNormState { x, weight, bias, mean, variance, norm } = ops.state;
+        let dy = grads.consume::<B>(&ops.node);
+        let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy, mean, variance, weight, bias, norm);
+        for (node, gradient) in ops.parents.into_iter().zip([dx, dweight, dbias]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
         }
     }
 }
@@ -160,36 +151,35 @@ impl Backward<Flex, 3> for BatchNormBackward {
 struct ResidualBackward;
 
 #[derive(Clone, Debug)]
-struct ResidualState {
-    norm: BatchNormState,
+struct ResidualState<B: Backend> {
+    norm: BatchNormState<B>,
     /// The output, if it went through ReLU.
-    output: Option<Images>,
+    output: Option<FloatTensor<B>>,
     fork: Option<Fork>,
 }
 
-impl Backward<Flex, 4> for ResidualBackward {
-    type State = ResidualState;
+impl<B: ResidualGradients> Backward<B, 4> for ResidualBackward {
+    type State = ResidualState<B>;
 
-    fn backward(self, ops: Ops<ResidualState, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let ResidualState { norm: BatchNormState { x, affine, statistics, .. }, output, fork } = ops.state;
-        let mut gradient = Images::new(grads.consume::<Flex>(&ops.node));
-        let mut dx = Buffer::take(x.values().len());
-        let norm = affine.with(&statistics.mean, &statistics.variance);
-        let output = output.as_ref().map(Images::values);
-        let BatchNormGradients { weight, bias } = norm.backward_residual(x.values(), output, gradient.values_mut(), &mut dx);
+    fn backward(self, ops: Ops<ResidualState<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let ResidualState { norm: BatchNormState { x, weight, bias, mean, variance, norm }, output, fork } = ops.state;
+        let dy = grads.consume::<B>(&ops.node);
+        let (dx, dweight, dbias, dresidual) = match output {
+            Some(y) => B::batch_norm_relu_gradient(x, dy, y, mean, variance, weight, bias, norm),
+            None => {
+                let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy.clone(), mean, variance, weight, bias, norm);
+                (dx, dweight, dbias, dy)
+            }
+        };
         let [of_x, of_weight, of_bias, of_residual] = ops.parents;
-        if let Some(node) = of_weight {
-            grads.register::<Flex>(node.id, Dense::from_vec(weight).tensor());
-        }
-        if let Some(node) = of_bias {
-            grads.register::<Flex>(node.id, Dense::from_vec(bias).tensor());
-        }
-        if let Some(node) = of_x {
-            grads.register::<Flex>(node.id, Images::from_buffer(dx, x.dims()).tensor());
+        for (node, gradient) in [(of_x, dx), (of_weight, dweight), (of_bias, dbias)] {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
         }
         match (fork, of_residual) {
-            (Some(fork), Some(_)) => fork.leave(gradient),
-            (None, Some(node)) => grads.register::<Flex>(node.id, gradient.tensor()),
+            (Some(fork), Some(_)) => fork.leave::<B>(dresidual),
+            (None, Some(node)) => grads.register::<B>(node.id, dresidual),
             (_, None) => {}
         }
     }
@@ -199,23 +189,21 @@ impl Backward<Flex, 4> for ResidualBackward {
 struct MaxPoolBackward;
 
 #[derive(Clone, Debug)]
-struct MaxPoolState {
-    shape: PoolShape,
-    chosen: Vec<u8>,
+struct MaxPoolState<B: Backend> {
+    chosen: IntTensor<B>,
+    size: [usize; 2],
+    window: Window,
 }
 
-impl Backward<Flex, 1> for MaxPoolBackward {
-    type State = MaxPoolState;
+impl<B: ResidualGradients> Backward<B, 1> for MaxPoolBackward {
+    type State = MaxPoolState<B>;
 
-    fn backward(self, ops: Ops<MaxPoolState, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let MaxPoolState { shape, chosen } = ops.state;
-        let dy = Images::new(grads.consume::<Flex>(&ops.node));
+    fn backward(self, ops: Ops<MaxPoolState<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let MaxPoolState { chosen, size, window } = ops.state;
+        let dy = grads.consume::<B>(&ops.node);
         let [of_x] = ops.parents;
         if let Some(node) = of_x {
-            let dims = [shape.batch, shape.channels, shape.height, shape.width];
-            let mut dx = Buffer::take(dims.iter().product());
-            kernels::max_pool_gradient(&shape, dy.values(), &chosen, &mut dx);
-            grads.register::<Flex>(node.id, Images::from_buffer(dx, dims).tensor());
+            grads.register::<B>(node.id, B::max_pool_gradient(dy, chosen, size, window));
         }
     }
 }
@@ -223,18 +211,15 @@ impl Backward<Flex, 1> for MaxPoolBackward {
 #[derive(Debug)]
 struct AveragePoolBackward;
 
-impl Backward<Flex, 1> for AveragePoolBackward {
-    /// `[batch, channels, height, width]` of the input.
-    type State = [usize; 4];
+impl<B: ResidualGradients> Backward<B, 1> for AveragePoolBackward {
+    /// Rows and columns of the input.
+    type State = [usize; 2];
 
-    fn backward(self, ops: Ops<[usize; 4], 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dims @ [_, channels, height, width] = ops.state;
-        let dy = Dense::new(grads.consume::<Flex>(&ops.node));
+    fn backward(self, ops: Ops<[usize; 2], 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<B>(&ops.node);
         let [of_x] = ops.parents;
         if let Some(node) = of_x {
-            let mut dx = Buffer::take(dims.iter().product());
-            kernels::average_pool_gradient(dy.values(), height * width, channels, &mut dx);
-            grads.register::<Flex>(node.id, Images::from_buffer(dx, dims).tensor());
+            grads.register::<B>(node.id, B::average_pool_gradient(dy, ops.state));
         }
     }
 }

@@ -1,139 +1,198 @@
-//! The operations as an extension of burn's backends, and what they compute on the CPU backend.
+//! The operations as extensions of burn's backends. What they compute is in `cpu` and `gpu`, their gradients are put together in `backward`.
+//!
+//! Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory. Where burn fuses operations, these
+//! are run as they are, later than they are called; the functions named in `meta` tell the shapes of their results beforehand.
 
-use burn::backend::backend_extension;
-use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Flex};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
 
 use super::fork::Fork;
-use super::storage::{Dense, Images};
-use crate::kernels::{self, Buffer, ConvShape, Epilogue, Normalisation, PoolShape, Statistics};
+#[cfg(feature = "gpu")]
+use super::spec;
+use crate::kernels::{ConvShape, PoolShape};
 
-/// Operations of residual networks. Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory.
-#[backend_extension(Flex, Autodiff)]
+/// Where a square kernel is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Its side.
+    pub kernel: usize,
+    /// Pixels between the places where it is applied.
+    pub stride: usize,
+    /// Pixels around the input.
+    pub padding: usize,
+}
+
+impl Window {
+    /// The convolution of images `[batch, channels, height, width]` to this many channels.
+    pub fn conv(self, [batch, input, height, width]: [usize; 4], output: usize) -> ConvShape {
+        let Self { kernel, stride, padding } = self;
+        assert!(kernel <= height.min(width) + 2 * padding, "a kernel of side {kernel} does not fit an image of {height}×{width}");
+        ConvShape { batch, height, width, input, output, kernel, stride, padding }
+    }
+
+    /// Pooling of images `[batch, channels, height, width]`.
+    pub fn pool(self, [batch, channels, height, width]: [usize; 4]) -> PoolShape {
+        let Self { kernel, stride, padding } = self;
+        assert!(kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding, "no window of side {kernel} fits");
+        PoolShape { batch, height, width, channels, kernel, stride, padding }
+    }
+
+    /// Places along a side of the input.
+    #[cfg(feature = "gpu")]
+    pub fn out(&self, side: usize) -> usize {
+        (side + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+}
+
+/// Batch norm, and whether ReLU follows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Norm {
+    /// ε.
+    pub epsilon: f64,
+    pub relu: bool,
+}
+
+/// Learning rate, momentum and weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rates {
+    pub learning_rate: f64,
+    pub momentum: f64,
+    pub weight_decay: f64,
+}
+
+/// What gradients flow through.
+#[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
 pub(super) trait ResidualOps: Backend {
     /// A convolution without bias; `weight` is `[out, in, k, k]`. In the backward pass, a gradient left in `fork` is added to the input's.
-    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize, fork: Option<Fork>) -> FloatTensor<Self>;
+    #[fusion(meta = spec::conv2d)]
+    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window, fork: Option<Fork>) -> FloatTensor<Self>;
 
-    /// Batch norm in training, with ReLU if `relu`. Gives the output and, without gradient, the batch's means and biased variances.
+    /// Batch norm in training; `weight` is γ and `bias` β. Gives the output and, without gradient, the batch's means and biased variances.
+    #[fusion(meta = spec::batch_norm)]
     fn batch_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// As `batch_norm`, with `residual` added before ReLU. The residual's gradient is left in `fork` if there is one.
+    #[fusion(meta = spec::batch_norm_residual)]
     fn batch_norm_residual(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
+        norm: Norm,
         fork: Option<Fork>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The largest value of each window.
-    fn max_pool(x: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self>;
+    /// The largest value of each window, and its position there, which only the backward pass understands.
+    #[fusion(meta = spec::max_pool)]
+    fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// The mean of every channel of every image, `[batch, channels]`.
+    #[fusion(meta = spec::average_pool)]
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-impl ResidualOps for Flex {
-    fn conv2d(x: FlexTensor, weight: FlexTensor, stride: usize, padding: usize, _fork: Option<Fork>) -> FlexTensor {
-        conv2d(&Images::new(x), &Dense::new(weight), stride, padding).1.tensor()
-    }
+/// Their gradients. `dy` is the gradient of an output.
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
+pub(super) trait ResidualGradients: Backend {
+    /// The gradient of a convolution's input, which has these numbers of rows and columns.
+    #[fusion(meta = spec::conv2d_input_gradient)]
+    fn conv2d_input_gradient(dy: FloatTensor<Self>, weight: FloatTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
 
-    fn batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsilon: f64, relu: bool) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (y, statistics) = batch_norm(&Images::new(x), &Affine::new(weight, bias, epsilon), None, relu);
-        (y.tensor(), Dense::from_vec(statistics.mean).tensor(), Dense::from_vec(statistics.variance).tensor())
-    }
+    /// The same plus `around`, another gradient of the same input.
+    #[fusion(meta = spec::conv2d_input_gradient_and)]
+    fn conv2d_input_gradient_and(
+        dy: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        around: FloatTensor<Self>,
+        window: Window,
+    ) -> FloatTensor<Self>;
 
-    fn batch_norm_residual(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        residual: FlexTensor,
-        epsilon: f64,
-        relu: bool,
-        _fork: Option<Fork>,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let residual = Images::new(residual);
-        let (y, statistics) = batch_norm(&Images::new(x), &Affine::new(weight, bias, epsilon), Some(&residual), relu);
-        (y.tensor(), Dense::from_vec(statistics.mean).tensor(), Dense::from_vec(statistics.variance).tensor())
-    }
+    /// The gradient of a convolution's weight.
+    #[fusion(meta = spec::conv2d_weight_gradient)]
+    fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
 
-    fn max_pool(x: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
-        max_pool(&Images::new(x), kernel, stride, padding).1.tensor()
-    }
+    /// The gradients of `x`, γ and β through batch norm and, if `norm` says so, ReLU.
+    #[fusion(meta = spec::batch_norm_gradient)]
+    fn batch_norm_gradient(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        norm: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    fn average_pool(x: FlexTensor) -> FlexTensor {
-        average_pool(&Images::new(x)).tensor()
-    }
+    /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and ReLU, whose output is `y`.
+    #[expect(clippy::too_many_arguments, reason = "they are what the gradients depend on")]
+    #[fusion(meta = spec::batch_norm_relu_gradient)]
+    fn batch_norm_relu_gradient(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        norm: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The gradient of the input of max-pooling, which has these numbers of rows and columns.
+    #[fusion(meta = spec::max_pool_gradient)]
+    fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
+
+    /// The gradient of the input of average pooling, which has these numbers of rows and columns.
+    #[fusion(meta = spec::average_pool_gradient)]
+    fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
 }
 
-/// The shape of a convolution, and its output.
-pub(super) fn conv2d(x: &Images, weight: &Dense, stride: usize, padding: usize) -> (ConvShape, Images) {
-    let shape = conv_shape(x, weight, stride, padding);
-    let mut y = Buffer::take(shape.output_len());
-    kernels::conv_forward(&shape, x.values(), weight.values(), Epilogue::default(), &mut y);
-    (shape, Images::from_buffer(y, [shape.batch, shape.output, shape.out_height(), shape.out_width()]))
-}
+/// What no gradient flows through.
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
+pub(super) trait PlainOps: Backend {
+    /// A convolution, the batch norm after it with running statistics, and ReLU if `norm` says so, in one pass over the output.
+    #[expect(clippy::too_many_arguments, reason = "they are a layer's parameters")]
+    #[fusion(meta = spec::folded_conv2d)]
+    fn folded_conv2d(
+        x: FloatTensor<Self>,
+        conv: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        window: Window,
+        norm: Norm,
+    ) -> FloatTensor<Self>;
 
-pub(super) fn conv_shape(x: &Images, weight: &Dense, stride: usize, padding: usize) -> ConvShape {
-    let [batch, input, height, width] = x.dims();
-    let of_weight = weight.shape();
-    let (output, kernel) = (of_weight[0], of_weight[3]);
-    assert_eq!([input, kernel], [of_weight[1], of_weight[2]], "a weight of shape {of_weight:?} does not fit {input} channels");
-    assert!(kernel <= height.min(width) + 2 * padding, "a kernel of side {kernel} does not fit an image of {height}×{width}");
-    ConvShape { batch, height, width, input, output, kernel, stride, padding }
-}
+    /// As `folded_conv2d`, with `residual` added before ReLU.
+    #[expect(clippy::too_many_arguments, reason = "they are a layer's parameters")]
+    #[fusion(meta = spec::folded_conv2d_residual)]
+    fn folded_conv2d_residual(
+        x: FloatTensor<Self>,
+        conv: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        window: Window,
+        norm: Norm,
+    ) -> FloatTensor<Self>;
 
-/// The parameters of batch norm.
-#[derive(Clone, Debug)]
-pub(super) struct Affine {
-    weight: Dense,
-    bias: Dense,
-    epsilon: f64,
-}
+    /// The first step of SGD, when there is no velocity yet. Gives the weight and the velocity.
+    #[fusion(meta = spec::first_sgd)]
+    fn first_sgd(weight: FloatTensor<Self>, gradient: FloatTensor<Self>, rates: Rates) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-impl Affine {
-    pub fn new(weight: FlexTensor, bias: FlexTensor, epsilon: f64) -> Self {
-        Self { weight: Dense::new(weight), bias: Dense::new(bias), epsilon }
-    }
-
-    pub fn with<'a>(&'a self, mean: &'a [f32], variance: &'a [f32]) -> Normalisation<'a> {
-        Normalisation { mean, variance, weight: self.weight.values(), bias: self.bias.values(), epsilon: self.epsilon }
-    }
-}
-
-pub(super) fn batch_norm(x: &Images, affine: &Affine, residual: Option<&Images>, relu: bool) -> (Images, Statistics) {
-    let dims = x.dims();
-    assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
-    let statistics = Statistics::of(x.values(), dims[1]);
-    let mut y = Buffer::take(x.values().len());
-    affine.with(&statistics.mean, &statistics.variance).forward(x.values(), residual.map(Images::values), relu, &mut y);
-    (Images::from_buffer(y, dims), statistics)
-}
-
-/// The shape of the pooling, its output, and the chosen position of every window.
-pub(super) fn max_pool(x: &Images, kernel: usize, stride: usize, padding: usize) -> (PoolShape, Images, Vec<u8>) {
-    let [batch, channels, height, width] = x.dims();
-    assert!(kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding, "no window of side {kernel} fits");
-    let shape = PoolShape { batch, height, width, channels, kernel, stride, padding };
-    let dims = [batch, channels, shape.out_height(), shape.out_width()];
-    let mut y = Buffer::take(dims.iter().product());
-    let mut chosen = vec![0; y.len()];
-    kernels::max_pool(&shape, x.values(), &mut y, &mut chosen);
-    (shape, Images::from_buffer(y, dims), chosen)
-}
-
-pub(super) fn average_pool(x: &Images) -> Dense {
-    let [batch, channels, height, width] = x.dims();
-    let mut y = Buffer::take(batch * channels);
-    kernels::average_pool(x.values(), height * width, channels, &mut y);
-    Dense::from_buffer(y, [batch, channels])
+    /// A step of SGD. Gives the weight and the velocity. Tensors that nobody else holds may be changed in place.
+    #[fusion(meta = spec::sgd)]
+    fn sgd(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        rates: Rates,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }

@@ -1,12 +1,19 @@
-//! The operations residual networks are made of: our own on the CPU, burn's everywhere else.
+//! The operations residual networks are made of: our own on the CPU and on GPUs, burn's where a network is captured for export.
 //!
-//! Our own ([`crate::kernels`]) keep images channels last in memory, behind strides, so that tensors have the same shape whoever computes.
+//! Our own (`crate::kernels` and `crate::gpu`) keep images channels last in memory, behind strides, so that tensors have the same shape whoever computes.
 //! They reach burn as a backend extension, with their own backward passes.
 
 mod backward;
+mod cpu;
 mod extension;
 mod fork;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(feature = "gpu")]
+mod head;
 mod plain;
+#[cfg(feature = "gpu")]
+mod spec;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -20,11 +27,13 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
 pub(crate) use crate::kernels::release_memory;
-use extension::ResidualOps;
+use extension::{Norm, ResidualOps, Window};
 pub(crate) use fork::Fork;
-pub(crate) use plain::{FoldedConv, images, sgd};
+#[cfg(feature = "gpu")]
+pub(crate) use head::{Shares, cross_entropy};
+pub(crate) use plain::{FoldedConv, Rates, images, sgd};
 
-/// Who computes on the CPU. Other devices always use burn's operations.
+/// Who computes, on the CPU as on GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
     /// The operations of this crate.
@@ -49,13 +58,25 @@ impl Kernels {
 
     /// Whether our own operations compute with this tensor.
     pub(crate) fn own<const D: usize>(self, tensor: &Tensor<D>) -> bool {
-        self == Kernels::Own && tensor.dtype() == DType::F32 && is_cpu(&tensor.device())
+        let device = tensor.device();
+        self == Kernels::Own && tensor.dtype() == DType::F32 && (is_cpu(&device) || is_gpu(&device))
     }
 }
 
 /// Whether the device is the CPU backend, with or without autodiff.
 pub(crate) fn is_cpu(device: &Device) -> bool {
     matches!(device.as_dispatch().clone().inner(), DispatchDevice::Flex(_))
+}
+
+/// Whether the device is a GPU, with or without autodiff.
+pub(crate) fn is_gpu(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return matches!(device.as_dispatch().clone().inner(), DispatchDevice::Cube(_));
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 /// What batch norm gives in training.
@@ -77,7 +98,8 @@ pub(crate) struct Residual {
 /// A convolution without bias: `[batch, in, h, w]` and `[out, in, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
 pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize, fork: Option<Fork>, kernels: Kernels) -> Tensor<4> {
     if kernels.own(&x) {
-        return Tensor::from_dispatch(Dispatch::conv2d(x.into_dispatch(), weight.into_dispatch(), stride, padding, fork));
+        let window = Window { kernel: weight.dims()[3], stride, padding };
+        return Tensor::from_dispatch(Dispatch::conv2d(x.into_dispatch(), weight.into_dispatch(), window, fork));
     }
     burn_ops::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
 }
@@ -98,9 +120,10 @@ pub(crate) fn batch_norm_train(
         return Normalised { output, mean: result.mean, variance: result.variance };
     }
     let (x, scale, bias) = (x.into_dispatch(), scale.into_dispatch(), bias.into_dispatch());
+    let norm = Norm { epsilon, relu };
     let (output, mean, variance) = match residual {
-        None => Dispatch::batch_norm(x, scale, bias, epsilon, relu),
-        Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, scale, bias, tensor.into_dispatch(), epsilon, relu, fork),
+        None => Dispatch::batch_norm(x, scale, bias, norm),
+        Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, scale, bias, tensor.into_dispatch(), norm, fork),
     };
     Normalised { output: Tensor::from_dispatch(output), mean: Tensor::from_dispatch(mean), variance: Tensor::from_dispatch(variance) }
 }
@@ -117,7 +140,8 @@ pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> T
 /// The largest value of each 3×3 window, two pixels apart, with a border of one.
 pub(crate) fn max_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
     if kernels.own(&x) {
-        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), 3, 2, 1));
+        let window = Window { kernel: 3, stride: 2, padding: 1 };
+        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), window).0);
     }
     burn_ops::max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
 }
@@ -129,4 +153,14 @@ pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
     }
     let [batch, channels, _, _] = x.dims();
     burn_ops::adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
+}
+
+/// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, kernels: Kernels) -> Tensor<2> {
+    #[cfg(feature = "gpu")]
+    if kernels.own(&x) && is_gpu(&x.device()) {
+        return head::linear(x, weight, bias);
+    }
+    let _ = kernels;
+    x.matmul(weight.transpose()) + bias.unsqueeze()
 }

@@ -113,3 +113,25 @@ impl Dense {
         self.0
     }
 }
+
+/// Bytes of `[batch, channels, height, width]` in the order of [`Images`].
+pub(super) struct Bytes(FlexTensor);
+
+impl Bytes {
+    pub fn from_vec(values: Vec<u8>, dims: [usize; 4]) -> Self {
+        Self(FlexTensor::from_data(TensorData::new(values, dims)))
+    }
+
+    /// What `from_vec` made.
+    pub fn new(tensor: FlexTensor) -> Self {
+        Self(tensor)
+    }
+
+    pub fn values(&self) -> &[u8] {
+        &self.0.storage()[range(&self.0)]
+    }
+
+    pub fn tensor(self) -> FlexTensor {
+        self.0
+    }
+}

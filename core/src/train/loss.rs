@@ -4,6 +4,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::data::Batch;
+#[cfg(feature = "gpu")]
+use crate::ops;
 
 /// Mean cross-entropy of a batch, with label smoothing ε (the target is 1 − ε on the label plus ε / C on every class, as in PyTorch) and
 /// with the second labels of mixup or CutMix.
@@ -13,6 +15,20 @@ use crate::data::Batch;
 /// - result: `[1]`
 pub fn cross_entropy(logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> Tensor<1> {
     let [samples, classes] = logits.dims();
+    #[cfg(feature = "gpu")]
+    if ops::is_gpu(&logits.device()) {
+        let device = logits.device().without_autodiff();
+        let labels = |labels: &[u32]| {
+            let labels: Vec<i32> = labels.iter().map(|label| *label as i32).collect();
+            Tensor::<1, Int>::from_data(TensorData::new(labels, [samples]), &device)
+        };
+        let first = labels(&batch.labels);
+        let (second, lambda) = match &batch.mixed {
+            Some(mixed) => (labels(&mixed.other_labels), f64::from(mixed.lambda)),
+            None => (first.clone(), 1.0),
+        };
+        return ops::cross_entropy(logits, first, second, ops::Shares { lambda, smoothing: label_smoothing }).0;
+    }
     let log_probabilities = log_softmax(logits, 1);
     let device = log_probabilities.device();
     if label_smoothing == 0.0 && batch.mixed.is_none() {

@@ -7,9 +7,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use crate::kernels::SgdStep;
 use crate::model::{Kernels, NamedTensor};
-use crate::ops;
+use crate::ops::{self, Rates};
 
 /// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
 ///
@@ -96,9 +95,8 @@ impl Sgd {
         learning_rate: f64,
     ) -> (Tensor<D>, Tensor<D>) {
         if self.kernels.own(&weight) {
-            let step =
-                SgdStep { learning_rate: learning_rate as f32, momentum: self.momentum as f32, weight_decay: self.weight_decay as f32 };
-            return ops::sgd(step, weight, gradient, velocity);
+            let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
+            return ops::sgd(rates, weight, gradient, velocity);
         }
         let mut step = gradient;
         if self.weight_decay != 0.0 {

@@ -1,0 +1,9 @@
+//! Convolutions as products of matrices whose entries are gathered from images.
+
+mod gather;
+mod pack;
+mod weight_gradient;
+
+pub use gather::{Epilogue, convolve, input_gradient};
+pub use pack::pack;
+pub use weight_gradient::weight_gradient;

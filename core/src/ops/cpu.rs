@@ -1,0 +1,249 @@
+//! The operations on the CPU backend.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+
+use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::fork::Fork;
+use super::storage::{Bytes, Dense, Images};
+use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
+
+impl ResidualOps for Flex {
+    fn conv2d(x: FlexTensor, weight: FlexTensor, window: Window, _fork: Option<Fork>) -> FlexTensor {
+        let (x, weight) = (Images::new(x), Dense::new(weight));
+        let shape = conv_shape(&x, &weight, window);
+        convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
+    }
+
+    fn batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
+        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), None, norm.relu)
+    }
+
+    fn batch_norm_residual(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        residual: FlexTensor,
+        norm: Norm,
+        _fork: Option<Fork>,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), Some(&Images::new(residual)), norm.relu)
+    }
+
+    fn max_pool(x: FlexTensor, window: Window) -> (FlexTensor, FlexTensor) {
+        let x = Images::new(x);
+        let shape = window.pool(x.dims());
+        let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
+        let mut y = Buffer::take(dims.iter().product());
+        let mut chosen = vec![0; y.len()];
+        kernels::max_pool(&shape, x.values(), &mut y, &mut chosen);
+        (Images::from_buffer(y, dims).tensor(), Bytes::from_vec(chosen, dims).tensor())
+    }
+
+    fn average_pool(x: FlexTensor) -> FlexTensor {
+        let x = Images::new(x);
+        let [batch, channels, height, width] = x.dims();
+        let mut y = Buffer::take(batch * channels);
+        kernels::average_pool(x.values(), height * width, channels, &mut y);
+        Dense::from_buffer(y, [batch, channels]).tensor()
+    }
+}
+
+impl ResidualGradients for Flex {
+    fn conv2d_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], window: Window) -> FlexTensor {
+        conv_input_gradient(dy, weight, size, None, window)
+    }
+
+    fn conv2d_input_gradient_and(dy: FlexTensor, weight: FlexTensor, around: FlexTensor, window: Window) -> FlexTensor {
+        let around = Images::new(around);
+        let [_, _, height, width] = around.dims();
+        conv_input_gradient(dy, weight, [height, width], Some(&around), window)
+    }
+
+    fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window) -> FlexTensor {
+        let (x, dy) = (Images::new(x), Images::new(dy));
+        let [batch, input, height, width] = x.dims();
+        let shape = window.conv([batch, input, height, width], dy.dims()[1]);
+        let mut dw = Buffer::take(shape.weight_len());
+        kernels::conv_weight_gradient(&shape, x.values(), dy.values(), &mut dw);
+        Dense::from_buffer(dw, [shape.output, input, shape.kernel, shape.kernel]).tensor()
+    }
+
+    fn batch_norm_gradient(
+        x: FlexTensor,
+        dy: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        norm: Norm,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (x, mut gradient) = (Images::new(x), Images::new(dy));
+        let (mean, variance) = (Dense::new(mean), Dense::new(variance));
+        let affine = Affine::new(weight, bias, norm);
+        let normalisation = affine.with(&mean, &variance);
+        let BatchNormGradients { weight, bias } = normalisation.backward(x.values(), norm.relu, gradient.values_mut());
+        (gradient.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor())
+    }
+
+    fn batch_norm_relu_gradient(
+        x: FlexTensor,
+        dy: FlexTensor,
+        y: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        norm: Norm,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let (x, y, mut gradient) = (Images::new(x), Images::new(y), Images::new(dy));
+        let (mean, variance) = (Dense::new(mean), Dense::new(variance));
+        let affine = Affine::new(weight, bias, norm);
+        let mut dx = Buffer::take(x.values().len());
+        let normalisation = affine.with(&mean, &variance);
+        let found = normalisation.backward_residual(x.values(), Some(y.values()), gradient.values_mut(), &mut dx);
+        let BatchNormGradients { weight, bias } = found;
+        let dx = Images::from_buffer(dx, x.dims());
+        (dx.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor(), gradient.tensor())
+    }
+
+    fn max_pool_gradient(dy: FlexTensor, chosen: FlexTensor, [height, width]: [usize; 2], window: Window) -> FlexTensor {
+        let (dy, chosen) = (Images::new(dy), Bytes::new(chosen));
+        let [batch, channels, _, _] = dy.dims();
+        let dims = [batch, channels, height, width];
+        let mut dx = Buffer::take(dims.iter().product());
+        kernels::max_pool_gradient(&window.pool(dims), dy.values(), chosen.values(), &mut dx);
+        Images::from_buffer(dx, dims).tensor()
+    }
+
+    fn average_pool_gradient(dy: FlexTensor, [height, width]: [usize; 2]) -> FlexTensor {
+        let dy = Dense::new(dy);
+        let (batch, channels) = (dy.shape()[0], dy.shape()[1]);
+        let dims = [batch, channels, height, width];
+        let mut dx = Buffer::take(dims.iter().product());
+        kernels::average_pool_gradient(dy.values(), height * width, channels, &mut dx);
+        Images::from_buffer(dx, dims).tensor()
+    }
+}
+
+impl PlainOps for Flex {
+    fn folded_conv2d(
+        x: FlexTensor,
+        conv: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        window: Window,
+        norm: Norm,
+    ) -> FlexTensor {
+        folded_conv2d(x, conv, &Affine::new(weight, bias, norm), [mean, variance], None, window, norm)
+    }
+
+    fn folded_conv2d_residual(
+        x: FlexTensor,
+        conv: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        residual: FlexTensor,
+        window: Window,
+        norm: Norm,
+    ) -> FlexTensor {
+        folded_conv2d(x, conv, &Affine::new(weight, bias, norm), [mean, variance], Some(&Images::new(residual)), window, norm)
+    }
+
+    fn first_sgd(weight: FlexTensor, gradient: FlexTensor, rates: Rates) -> (FlexTensor, FlexTensor) {
+        let (mut weight, gradient) = (Dense::new(weight), Dense::new(gradient));
+        let mut velocity = Dense::from_buffer(Buffer::take(gradient.values().len()), gradient.shape());
+        step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values(), true);
+        (weight.tensor(), velocity.tensor())
+    }
+
+    fn sgd(weight: FlexTensor, gradient: FlexTensor, velocity: FlexTensor, rates: Rates) -> (FlexTensor, FlexTensor) {
+        let (mut weight, gradient, mut velocity) = (Dense::new(weight), Dense::new(gradient), Dense::new(velocity));
+        step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values(), false);
+        (weight.tensor(), velocity.tensor())
+    }
+}
+
+fn step(rates: Rates) -> SgdStep {
+    SgdStep { learning_rate: rates.learning_rate as f32, momentum: rates.momentum as f32, weight_decay: rates.weight_decay as f32 }
+}
+
+fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
+    let of_weight = weight.shape();
+    let (dims, expected) = (x.dims(), [of_weight[1], of_weight[2]]);
+    assert_eq!([dims[1], window.kernel], expected, "a weight of shape {of_weight:?} does not fit {} channels", dims[1]);
+    window.conv(dims, of_weight[0])
+}
+
+fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], epilogue: Epilogue<'_>) -> Images {
+    let mut y = Buffer::take(shape.output_len());
+    kernels::conv_forward(shape, x.values(), weight, epilogue, &mut y);
+    Images::from_buffer(y, [shape.batch, shape.output, shape.out_height(), shape.out_width()])
+}
+
+fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], around: Option<&Images>, window: Window) -> FlexTensor {
+    let (dy, weight) = (Images::new(dy), Dense::new(weight));
+    let [batch, output, _, _] = dy.dims();
+    let dims = [batch, weight.shape()[1], size[0], size[1]];
+    let shape = window.conv(dims, output);
+    let mut dx = Buffer::take(dims.iter().product());
+    let epilogue = Epilogue { residual: around.map(Images::values), ..Epilogue::default() };
+    kernels::conv_input_gradient(&shape, dy.values(), weight.values(), epilogue, &mut dx);
+    Images::from_buffer(dx, dims).tensor()
+}
+
+fn folded_conv2d(
+    x: FlexTensor,
+    conv: FlexTensor,
+    affine: &Affine,
+    statistics: [FlexTensor; 2],
+    residual: Option<&Images>,
+    window: Window,
+    norm: Norm,
+) -> FlexTensor {
+    let (x, conv) = (Images::new(x), Dense::new(conv));
+    let shape = conv_shape(&x, &conv, window);
+    let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
+    assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
+    let [mean, variance] = statistics.map(Dense::new);
+    let (weight, bias) = kernels::fold(conv.values(), &affine.with(&mean, &variance));
+    let epilogue = Epilogue { bias: Some(&bias), residual: residual.map(Images::values), relu: norm.relu };
+    convolve(&shape, &x, &weight, epilogue).tensor()
+}
+
+/// The parameters of batch norm.
+struct Affine {
+    weight: Dense,
+    bias: Dense,
+    epsilon: f64,
+}
+
+impl Affine {
+    fn new(weight: FlexTensor, bias: FlexTensor, norm: Norm) -> Self {
+        Self { weight: Dense::new(weight), bias: Dense::new(bias), epsilon: norm.epsilon }
+    }
+
+    fn with<'a>(&'a self, mean: &'a Dense, variance: &'a Dense) -> Normalisation<'a> {
+        Normalisation {
+            mean: mean.values(),
+            variance: variance.values(),
+            weight: self.weight.values(),
+            bias: self.bias.values(),
+            epsilon: self.epsilon,
+        }
+    }
+}
+
+fn batch_norm(x: &Images, affine: &Affine, residual: Option<&Images>, relu: bool) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let dims = x.dims();
+    assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
+    let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
+    let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
+    let mut y = Buffer::take(x.values().len());
+    affine.with(&mean, &variance).forward(x.values(), residual.map(Images::values), relu, &mut y);
+    (Images::from_buffer(y, dims).tensor(), mean.tensor(), variance.tensor())
+}

@@ -1,0 +1,344 @@
+//! The operations on CubeCL's backend: CUDA and wgpu.
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::kernel::{cast, into_contiguous};
+use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
+use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeBackend, CubeDevice};
+use cubecl::client::Client;
+
+use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::fork::Fork;
+use super::head::{HeadGradients, HeadOps, Shares};
+use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through, column_sums};
+use crate::gpu::buffer::Buffer;
+use crate::gpu::conv::{Epilogue, convolve, input_gradient, pack, weight_gradient};
+use crate::gpu::cross_entropy::{Targets, cross_entropy};
+use crate::gpu::{pooling, sgd};
+use crate::kernels::ConvShape;
+
+impl ResidualOps for CubeBackend {
+    fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window, _fork: Option<Fork>) -> CubeTensor {
+        let place = Place::of(&x);
+        let (x, weight) = (Images::new(x), Dense::new(weight));
+        let shape = window.conv(x.dims, weight.shape[0]);
+        let packed = pack(&place.client, &shape, &weight.values, None, false);
+        place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape))
+    }
+
+    fn batch_norm(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
+        batch_norm(x, weight, bias, None, norm)
+    }
+
+    fn batch_norm_residual(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        residual: CubeTensor,
+        norm: Norm,
+        _fork: Option<Fork>,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        batch_norm(x, weight, bias, Some(residual), norm)
+    }
+
+    fn max_pool(x: CubeTensor, window: Window) -> (CubeTensor, CubeTensor) {
+        let place = Place::of(&x);
+        let x = Images::new(x);
+        let shape = window.pool(x.dims);
+        let (y, chosen) = pooling::max_pool(&place.client, &shape, &x.values);
+        let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
+        (place.images(y, dims), place.tensor(chosen, Shape::from(dims), DType::U32))
+    }
+
+    fn average_pool(x: CubeTensor) -> CubeTensor {
+        let place = Place::of(&x);
+        let Images { values, dims: [batch, channels, height, width] } = Images::new(x);
+        place.dense(pooling::average_pool(&place.client, &values, height * width, channels), Shape::from([batch, channels]))
+    }
+}
+
+impl ResidualGradients for CubeBackend {
+    fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], window: Window) -> CubeTensor {
+        conv_input_gradient(dy, weight, size, None, window)
+    }
+
+    fn conv2d_input_gradient_and(dy: CubeTensor, weight: CubeTensor, around: CubeTensor, window: Window) -> CubeTensor {
+        let around = Images::new(around);
+        let [_, _, height, width] = around.dims;
+        conv_input_gradient(dy, weight, [height, width], Some(&around.values), window)
+    }
+
+    fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> CubeTensor {
+        let place = Place::of(&x);
+        let (x, dy) = (Images::new(x), Images::new(dy));
+        let shape = window.conv(x.dims, dy.dims[1]);
+        let gradient = weight_gradient(&place.client, &shape, &x.values, &dy.values);
+        place.dense(gradient, Shape::from([shape.output, shape.input, shape.kernel, shape.kernel]))
+    }
+
+    fn batch_norm_gradient(
+        x: CubeTensor,
+        dy: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        norm: Norm,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let through = if norm.relu { Through::Relu } else { Through::Everything };
+        let ([dx, dweight, dbias], _) = gradients(x, dy, [mean, variance, weight, bias], through, norm);
+        (dx, dweight, dbias)
+    }
+
+    fn batch_norm_relu_gradient(
+        x: CubeTensor,
+        dy: CubeTensor,
+        y: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        norm: Norm,
+    ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
+        let y = Images::new(y);
+        let ([dx, dweight, dbias], residual) = gradients(x, dy, [mean, variance, weight, bias], Through::Output(&y.values), norm);
+        (dx, dweight, dbias, residual.expect("it comes with an output"))
+    }
+
+    fn max_pool_gradient(dy: CubeTensor, chosen: CubeTensor, [height, width]: [usize; 2], window: Window) -> CubeTensor {
+        let place = Place::of(&dy);
+        let (dy, chosen) = (Images::new(dy), Dense::new(chosen));
+        let [batch, channels, _, _] = dy.dims;
+        let dims = [batch, channels, height, width];
+        place.images(pooling::max_pool_gradient(&place.client, &window.pool(dims), &dy.values, &chosen.values), dims)
+    }
+
+    fn average_pool_gradient(dy: CubeTensor, [height, width]: [usize; 2]) -> CubeTensor {
+        let place = Place::of(&dy);
+        let Dense { values, shape } = Dense::new(dy);
+        let (batch, channels) = (shape[0], shape[1]);
+        let dx = pooling::average_pool_gradient(&place.client, &values, height * width, channels);
+        place.images(dx, [batch, channels, height, width])
+    }
+}
+
+impl PlainOps for CubeBackend {
+    fn folded_conv2d(
+        x: CubeTensor,
+        conv: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        window: Window,
+        norm: Norm,
+    ) -> CubeTensor {
+        folded_conv2d(x, conv, [mean, variance, weight, bias], None, window, norm)
+    }
+
+    fn folded_conv2d_residual(
+        x: CubeTensor,
+        conv: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        residual: CubeTensor,
+        window: Window,
+        norm: Norm,
+    ) -> CubeTensor {
+        folded_conv2d(x, conv, [mean, variance, weight, bias], Some(residual), window, norm)
+    }
+
+    fn first_sgd(weight: CubeTensor, gradient: CubeTensor, rates: Rates) -> (CubeTensor, CubeTensor) {
+        step(weight, gradient, None, rates)
+    }
+
+    fn sgd(weight: CubeTensor, gradient: CubeTensor, velocity: CubeTensor, rates: Rates) -> (CubeTensor, CubeTensor) {
+        step(weight, gradient, Some(velocity), rates)
+    }
+}
+
+impl HeadOps for CubeBackend {
+    fn linear(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
+        let place = Place::of(&x);
+        let (x, weight, bias) = (Dense::new(x), Dense::new(weight), Dense::new(bias));
+        let shape = product(&x.shape, weight.shape[0]);
+        let packed = pack(&place.client, &shape, &weight.values, None, false);
+        let epilogue = Epilogue { bias: Some(&bias.values), ..Epilogue::default() };
+        place.dense(convolve(&place.client, &shape, &x.values, &packed, epilogue), Shape::from([shape.batch, shape.output]))
+    }
+
+    fn cross_entropy(logits: CubeTensor, first: CubeTensor, second: CubeTensor, shares: Shares) -> (CubeTensor, CubeTensor, CubeTensor) {
+        let place = Place::of(&logits);
+        let labels = |tensor| Dense::new(cast(tensor, DType::I32)).values;
+        let (logits, first, second) = (Dense::new(logits), labels(first), labels(second));
+        let targets = Targets { first: &first, second: &second, lambda: shares.lambda as f32, smoothing: shares.smoothing as f32 };
+        let found = cross_entropy(&place.client, &logits.values, logits.shape[1], targets);
+        (place.vector(found.loss), place.dense(found.gradient, logits.shape), place.vector(found.correct))
+    }
+}
+
+impl HeadGradients for CubeBackend {
+    fn linear_input_gradient(dy: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        let place = Place::of(&dy);
+        let (dy, weight) = (Dense::new(dy), Dense::new(weight));
+        let (classes, features) = (weight.shape[0], weight.shape[1]);
+        let shape = product(&Shape::from([dy.shape[0], features]), classes);
+        let packed = pack(&place.client, &shape, &weight.values, None, true);
+        place.dense(input_gradient(&place.client, &shape, &dy.values, &packed, None), Shape::from([shape.batch, features]))
+    }
+
+    fn linear_weight_gradient(x: CubeTensor, dy: CubeTensor) -> CubeTensor {
+        let place = Place::of(&x);
+        let (x, dy) = (Dense::new(x), Dense::new(dy));
+        let shape = product(&x.shape, dy.shape[1]);
+        place.dense(weight_gradient(&place.client, &shape, &x.values, &dy.values), Shape::from([shape.output, shape.input]))
+    }
+
+    fn column_sums(dy: CubeTensor) -> CubeTensor {
+        let place = Place::of(&dy);
+        let dy = Dense::new(dy);
+        place.vector(column_sums(&place.client, &dy.values, dy.shape[1]))
+    }
+}
+
+/// The product of `[rows, inputs]` and a matrix of this many outputs, as a convolution of images of one pixel.
+fn product(x: &Shape, output: usize) -> ConvShape {
+    ConvShape { batch: x[0], height: 1, width: 1, input: x[1], output, kernel: 1, stride: 1, padding: 0 }
+}
+
+/// Where tensors are.
+struct Place {
+    client: Client,
+    device: CubeDevice,
+}
+
+impl Place {
+    fn of(tensor: &CubeTensor) -> Self {
+        Self { client: tensor.client.clone(), device: tensor.device.clone() }
+    }
+
+    fn tensor(&self, buffer: Buffer, shape: Shape, dtype: DType) -> CubeTensor {
+        CubeTensor::new_contiguous(self.client.clone(), self.device.clone(), shape, buffer.handle, dtype)
+    }
+
+    fn dense(&self, buffer: Buffer, shape: Shape) -> CubeTensor {
+        self.tensor(buffer, shape, DType::F32)
+    }
+
+    fn vector(&self, buffer: Buffer) -> CubeTensor {
+        let shape = Shape::from([buffer.length]);
+        self.dense(buffer, shape)
+    }
+
+    /// Values in the order `[batch, height, width, channels]` as a tensor of `dims`, `[batch, channels, height, width]`.
+    fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4]) -> CubeTensor {
+        permute_nhwc_to_nchw(self.dense(buffer, Shape::from([batch, height, width, channels])))
+    }
+}
+
+/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
+struct Images {
+    values: Buffer,
+    /// `[batch, channels, height, width]`.
+    dims: [usize; 4],
+}
+
+impl Images {
+    fn new(tensor: CubeTensor) -> Self {
+        let Dense { values, shape } = Dense::new(permute_nchw_to_nhwc(tensor));
+        Self { values, dims: [shape[0], shape[3], shape[1], shape[2]] }
+    }
+}
+
+/// Row-major values; those that are so already are not copied.
+struct Dense {
+    values: Buffer,
+    shape: Shape,
+}
+
+impl Dense {
+    fn new(tensor: CubeTensor) -> Self {
+        let tensor = into_contiguous(tensor);
+        let shape = tensor.meta.shape().clone();
+        Self { values: Buffer { handle: tensor.handle, length: shape.num_elements() }, shape }
+    }
+}
+
+fn out_dims(shape: &ConvShape) -> [usize; 4] {
+    [shape.batch, shape.output, shape.out_height(), shape.out_width()]
+}
+
+fn batch_norm(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: CubeTensor,
+    residual: Option<CubeTensor>,
+    norm: Norm,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let place = Place::of(&x);
+    let (x, residual) = (Images::new(x), residual.map(Images::new));
+    let (weight, bias) = (Dense::new(weight), Dense::new(bias));
+    let statistics = Statistics::of(&place.client, &x.values, x.dims[1]);
+    let affine = Affine { weight: &weight.values, bias: &bias.values, epsilon: norm.epsilon as f32 };
+    let residual = residual.as_ref().map(|residual| &residual.values);
+    let y = statistics.normalise(&place.client, &x.values, affine, residual, norm.relu);
+    (place.images(y, x.dims), place.vector(statistics.mean), place.vector(statistics.variance))
+}
+
+/// The gradients of `x`, γ and β, and that of the residual if there is an output.
+fn gradients(
+    x: CubeTensor,
+    dy: CubeTensor,
+    vectors: [CubeTensor; 4],
+    through: Through<'_>,
+    norm: Norm,
+) -> ([CubeTensor; 3], Option<CubeTensor>) {
+    let place = Place::of(&x);
+    let (x, dy) = (Images::new(x), Images::new(dy));
+    let [mean, variance, weight, bias] = vectors.map(|vector| Dense::new(vector).values);
+    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
+    let found = Statistics { mean, variance }.gradients(&place.client, &x.values, &dy.values, affine, through);
+    let Gradients { x: dx, weight, bias, residual } = found;
+    let residual = residual.map(|residual| place.images(residual, x.dims));
+    ([place.images(dx, x.dims), place.vector(weight), place.vector(bias)], residual)
+}
+
+fn conv_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], around: Option<&Buffer>, window: Window) -> CubeTensor {
+    let place = Place::of(&dy);
+    let (dy, weight) = (Images::new(dy), Dense::new(weight));
+    let [batch, output, _, _] = dy.dims;
+    let dims = [batch, weight.shape[1], size[0], size[1]];
+    let shape = window.conv(dims, output);
+    let packed = pack(&place.client, &shape, &weight.values, None, true);
+    place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims)
+}
+
+fn folded_conv2d(
+    x: CubeTensor,
+    conv: CubeTensor,
+    vectors: [CubeTensor; 4],
+    residual: Option<CubeTensor>,
+    window: Window,
+    norm: Norm,
+) -> CubeTensor {
+    let place = Place::of(&x);
+    let (x, conv, residual) = (Images::new(x), Dense::new(conv), residual.map(Images::new));
+    let [mean, variance, weight, bias] = vectors.map(|vector| Dense::new(vector).values);
+    let shape = window.conv(x.dims, conv.shape[0]);
+    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
+    let (scale, bias) = Statistics { mean, variance }.fold(&place.client, affine);
+    let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
+    let epilogue = Epilogue { bias: Some(&bias), residual: residual.as_ref().map(|residual| &residual.values), relu: norm.relu };
+    place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape))
+}
+
+fn step(weight: CubeTensor, gradient: CubeTensor, velocity: Option<CubeTensor>, rates: Rates) -> (CubeTensor, CubeTensor) {
+    let place = Place::of(&weight);
+    let (weight, gradient, velocity) = (Dense::new(weight), Dense::new(gradient), velocity.map(Dense::new));
+    let velocity = velocity.as_ref().map(|velocity| &velocity.values);
+    let rates = [rates.learning_rate, rates.momentum, rates.weight_decay].map(|rate| rate as f32);
+    let (next, velocity) = sgd::sgd(&place.client, &weight.values, &gradient.values, velocity, rates);
+    (place.dense(next, weight.shape.clone()), place.dense(velocity, weight.shape))
+}

@@ -1,0 +1,151 @@
+//! What the operations give, for burn's fusion, which calls them later.
+
+use burn::backend::fusion::custom::TensorSpec;
+use burn::tensor::{DType, Shape};
+
+use super::extension::{Norm, Rates, Window};
+use super::fork::Fork;
+use super::head::Shares;
+
+fn shaped<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
+    TensorSpec::new(Shape::from(shape), like.dtype)
+}
+
+/// `[batch, channels, height, width]` of what a window sees.
+fn windows(x: &TensorSpec, channels: usize, window: &Window) -> [usize; 4] {
+    let out = |side: usize| window.out(side);
+    [x.shape[0], channels, out(x.shape[2]), out(x.shape[3])]
+}
+
+pub fn conv2d(x: &TensorSpec, weight: &TensorSpec, window: &Window, _fork: &Option<Fork>) -> TensorSpec {
+    shaped(x, windows(x, weight.shape[0], window))
+}
+
+type Three = (TensorSpec, TensorSpec, TensorSpec);
+
+pub fn batch_norm(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec, _norm: &Norm) -> Three {
+    (x.clone(), weight.clone(), weight.clone())
+}
+
+pub fn batch_norm_residual(
+    x: &TensorSpec,
+    weight: &TensorSpec,
+    _bias: &TensorSpec,
+    _residual: &TensorSpec,
+    _norm: &Norm,
+    _fork: &Option<Fork>,
+) -> Three {
+    (x.clone(), weight.clone(), weight.clone())
+}
+
+pub fn max_pool(x: &TensorSpec, window: &Window) -> (TensorSpec, TensorSpec) {
+    let shape = Shape::from(windows(x, x.shape[1], window));
+    (TensorSpec::new(shape.clone(), x.dtype), TensorSpec::new(shape, DType::U32))
+}
+
+pub fn average_pool(x: &TensorSpec) -> TensorSpec {
+    shaped(x, [x.shape[0], x.shape[1]])
+}
+
+pub fn conv2d_input_gradient(dy: &TensorSpec, weight: &TensorSpec, size: &[usize; 2], _window: &Window) -> TensorSpec {
+    shaped(dy, [dy.shape[0], weight.shape[1], size[0], size[1]])
+}
+
+pub fn conv2d_input_gradient_and(_dy: &TensorSpec, _weight: &TensorSpec, around: &TensorSpec, _window: &Window) -> TensorSpec {
+    around.clone()
+}
+
+pub fn conv2d_weight_gradient(x: &TensorSpec, dy: &TensorSpec, window: &Window) -> TensorSpec {
+    shaped(x, [dy.shape[1], x.shape[1], window.kernel, window.kernel])
+}
+
+pub fn batch_norm_gradient(
+    x: &TensorSpec,
+    _dy: &TensorSpec,
+    _mean: &TensorSpec,
+    _variance: &TensorSpec,
+    weight: &TensorSpec,
+    bias: &TensorSpec,
+    _norm: &Norm,
+) -> Three {
+    (x.clone(), weight.clone(), bias.clone())
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the operation's")]
+pub fn batch_norm_relu_gradient(
+    x: &TensorSpec,
+    _dy: &TensorSpec,
+    y: &TensorSpec,
+    _mean: &TensorSpec,
+    _variance: &TensorSpec,
+    weight: &TensorSpec,
+    bias: &TensorSpec,
+    _norm: &Norm,
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
+    (x.clone(), weight.clone(), bias.clone(), y.clone())
+}
+
+pub fn max_pool_gradient(dy: &TensorSpec, _chosen: &TensorSpec, size: &[usize; 2], _window: &Window) -> TensorSpec {
+    average_pool_gradient(dy, size)
+}
+
+pub fn average_pool_gradient(dy: &TensorSpec, size: &[usize; 2]) -> TensorSpec {
+    shaped(dy, [dy.shape[0], dy.shape[1], size[0], size[1]])
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the operation's")]
+pub fn folded_conv2d(
+    x: &TensorSpec,
+    conv: &TensorSpec,
+    _weight: &TensorSpec,
+    _bias: &TensorSpec,
+    _mean: &TensorSpec,
+    _variance: &TensorSpec,
+    window: &Window,
+    _norm: &Norm,
+) -> TensorSpec {
+    shaped(x, windows(x, conv.shape[0], window))
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the operation's")]
+pub fn folded_conv2d_residual(
+    _x: &TensorSpec,
+    _conv: &TensorSpec,
+    _weight: &TensorSpec,
+    _bias: &TensorSpec,
+    _mean: &TensorSpec,
+    _variance: &TensorSpec,
+    residual: &TensorSpec,
+    _window: &Window,
+    _norm: &Norm,
+) -> TensorSpec {
+    residual.clone()
+}
+
+pub fn first_sgd(weight: &TensorSpec, _gradient: &TensorSpec, _rates: &Rates) -> (TensorSpec, TensorSpec) {
+    (weight.clone(), weight.clone())
+}
+
+pub fn sgd(weight: &TensorSpec, _gradient: &TensorSpec, _velocity: &TensorSpec, _rates: &Rates) -> (TensorSpec, TensorSpec) {
+    (weight.clone(), weight.clone())
+}
+
+pub fn linear(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {
+    shaped(x, [x.shape[0], weight.shape[0]])
+}
+
+pub fn cross_entropy(logits: &TensorSpec, _first: &TensorSpec, _second: &TensorSpec, _shares: &Shares) -> Three {
+    (shaped(logits, [1]), logits.clone(), shaped(logits, [1]))
+}
+
+pub fn linear_input_gradient(dy: &TensorSpec, weight: &TensorSpec) -> TensorSpec {
+    shaped(dy, [dy.shape[0], weight.shape[1]])
+}
+
+pub fn linear_weight_gradient(x: &TensorSpec, dy: &TensorSpec) -> TensorSpec {
+    shaped(x, [dy.shape[1], x.shape[1]])
+}
+
+pub fn column_sums(dy: &TensorSpec) -> TensorSpec {
+    shaped(dy, [dy.shape[1]])
+}

@@ -1,0 +1,156 @@
+//! The operations on a GPU against those on the CPU. A software renderer will do.
+
+use std::sync::OnceLock;
+
+use burn::tensor::{DeviceType, Int};
+
+use super::*;
+
+/// The first adapter, which every machine that runs all tests has.
+fn gpu() -> Option<Device> {
+    static FOUND: OnceLock<Option<Device>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| Device::enumerate(DeviceType::Wgpu).into_iter().next());
+    assert!(found.is_some() || std::env::var_os("CI").is_none(), "there is no adapter to test with");
+    found.clone()
+}
+
+/// Runs the same on the CPU and on the GPU.
+fn compare(what: &str, tolerance: f32, run: impl Fn(&Device) -> Vec<Vec<f32>>) {
+    let Some(gpu) = gpu() else { return };
+    assert_close(&run(&gpu), &run(&Device::flex()), tolerance, what);
+}
+
+#[test]
+fn convolutions_are_those_of_the_cpu() {
+    for seed in 0..24 {
+        let mut rng = random::stream(seed, "convolutions on a gpu", &[]);
+        let kernel = [1, 3, 7][rng.random_range(0..3)];
+        let (stride, padding) = (rng.random_range(1..=2), rng.random_range(0..=kernel / 2));
+        let [input, output] = [[3, 16, 20, 65][rng.random_range(0..4)], [5, 16, 32, 64, 70][rng.random_range(0..5)]];
+        let batch = rng.random_range(1..4);
+        let (height, width) = (kernel + rng.random_range(0..8), kernel + rng.random_range(0..8));
+        let x = numbers(&mut rng, batch * input * height * width);
+        let weight = numbers(&mut rng, output * input * kernel * kernel);
+        let probe = numbers(&mut rng, batch * output * (height + 6) * (width + 6));
+        let what = format!("[{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}");
+        compare(&what, 1e-5, |device| {
+            let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
+            with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, Kernels::Own))
+        });
+    }
+}
+
+#[test]
+fn batch_norm_is_that_of_the_cpu() {
+    for seed in 0..16 {
+        let mut rng = random::stream(seed, "batch norm on a gpu", &[]);
+        let channels = [3, 16, 40, 64][rng.random_range(0..4)];
+        let dims @ [batch, _, height, width] = [rng.random_range(1..6), channels, rng.random_range(2..20), rng.random_range(2..20)];
+        let len = batch * channels * height * width;
+        let (relu, has_residual) = (rng.random(), rng.random());
+        // Far from zero, sums of squares would lose the variance. ReLU makes leaps where rounding moves a value across zero.
+        let far = if relu { 0.0 } else { 100.0 };
+        let x: Vec<f32> = numbers(&mut rng, len).iter().map(|value| value + far).collect();
+        let (residual, probe) = (numbers(&mut rng, len), numbers(&mut rng, len));
+        let (scale, bias) = (numbers(&mut rng, channels), numbers(&mut rng, channels));
+        compare(&format!("{dims:?}, ReLU {relu}, residual {has_residual}"), if relu { 1e-4 } else { 5e-3 }, |device| {
+            let of_channels = [1, channels, 1, 1];
+            let norm =
+                |x, scale, bias, residual| batch_norm_train(x, channel(scale), channel(bias), 1e-5, residual, relu, Kernels::Own).output;
+            let (x, scale, bias) = ((x.as_slice(), dims), (scale.as_slice(), of_channels), (bias.as_slice(), of_channels));
+            let mut results = match has_residual {
+                true => with_gradients_on(device, [x, scale, bias, (&residual, dims)], &probe, |[x, scale, bias, residual]| {
+                    norm(x, scale, bias, Some(Residual { tensor: residual, fork: None }))
+                }),
+                false => with_gradients_on(device, [x, scale, bias], &probe, |[x, scale, bias]| norm(x, scale, bias, None)),
+            };
+            let (scale, bias) = (tensor(scale.0, [channels], device), tensor(bias.0, [channels], device));
+            let plain = batch_norm_train(tensor(x.0, dims, device), scale, bias, 1e-5, None, relu, Kernels::Own);
+            results.extend([host(plain.output), host(plain.mean), host(plain.variance)]);
+            results
+        });
+    }
+}
+
+#[test]
+fn pooling_is_that_of_the_cpu() {
+    for seed in 0..8 {
+        let mut rng = random::stream(seed, "pooling on a gpu", &[]);
+        let dims = [rng.random_range(1..5), [1, 3, 16, 17][rng.random_range(0..4)], rng.random_range(1..12), rng.random_range(1..12)];
+        let len = dims.iter().product();
+        let (x, probe) = (numbers(&mut rng, len), numbers(&mut rng, len));
+        compare(&format!("{dims:?}"), 1e-6, |device| {
+            let mut results = with_gradients_on(device, [(x.as_slice(), dims)], &probe, |[x]| max_pool(x, Kernels::Own));
+            let average = |[x]: [Tensor<4>; 1]| average_pool(x, Kernels::Own).unsqueeze_dims(&[2, 3]);
+            results.extend(with_gradients_on(device, [(x.as_slice(), dims)], &probe, average));
+            results
+        });
+    }
+}
+
+#[test]
+fn the_classifier_and_its_loss_are_those_of_the_cpu() {
+    use crate::data::Mixed;
+    for (samples, features, classes, smoothing, lambda) in [(5, 64, 10, 0.0, 1.0), (70, 16, 100, 0.1, 1.0), (3, 30, 7, 0.2, 0.3)] {
+        let mut rng = random::stream(samples as u64, "classifier on a gpu", &[]);
+        let (x, weight, bias) = (numbers(&mut rng, samples * features), numbers(&mut rng, classes * features), numbers(&mut rng, classes));
+        let mut labels = || (0..samples).map(|_| rng.random_range(0..classes as u32)).collect::<Vec<_>>();
+        let mixed = (lambda < 1.0).then(|| Mixed { other_labels: labels(), lambda: lambda as f32 });
+        let batch = Batch { images: Vec::new(), indices: (0..samples).collect(), labels: labels(), mixed };
+        compare(&format!("{samples} × {features}, {classes} classes"), 1e-5, |device| {
+            let device = &device.clone().autodiff();
+            let x = tensor::<2>(&x, [samples, features], device).require_grad();
+            let weight = tensor::<2>(&weight, [classes, features], device).require_grad();
+            let bias = tensor::<1>(&bias, [classes], device).require_grad();
+            let logits = linear(x.clone(), weight.clone(), bias.clone(), Kernels::Own);
+            let loss = cross_entropy(logits.clone(), &batch, smoothing);
+            let gradients = (loss.clone() * 3.0).backward();
+            vec![
+                host(logits.inner()),
+                host(loss.inner()),
+                host(x.grad(&gradients).unwrap()),
+                host(weight.grad(&gradients).unwrap()),
+                host(bias.grad(&gradients).unwrap()),
+            ]
+        });
+    }
+}
+
+#[test]
+fn hits_are_counted_and_what_is_no_number_shows_in_the_loss() {
+    let Some(device) = gpu() else { return };
+    let labels = |labels: [i32; 3]| Tensor::<1, Int>::from_data(TensorData::new(labels.to_vec(), [3]), &device);
+    let run = |logits: [f32; 9]| {
+        let shares = head::Shares { lambda: 1.0, smoothing: 0.0 };
+        let (loss, hits) = head::cross_entropy(tensor(&logits, [3, 3], &device), labels([1, 0, 2]), labels([1, 0, 2]), shares);
+        (host(loss)[0], host(hits)[0])
+    };
+    // Of equal logits the first counts.
+    let (loss, hits) = run([0.0, 2.0, 1.0, 5.0, 5.0, 5.0, 3.0, 0.0, 1.0]);
+    assert!(loss.is_finite() && hits == 2.0, "{loss} {hits}");
+    for wrong in [f32::NAN, f32::INFINITY] {
+        assert!(!run([0.0, 2.0, 1.0, wrong, 0.0, 0.0, 3.0, 0.0, 1.0]).0.is_finite());
+    }
+}
+
+/// Tolerances are those between our operations and burn's on the CPU; see there.
+#[test]
+fn whole_networks_train_as_on_the_cpu_and_twice_the_same() {
+    let Some(gpu) = gpu() else { return };
+    for (backbone, stem, input_size, tolerance) in
+        [(Backbone::ResNet20, Stem::Small, 8, 5e-3), (Backbone::ResNet18, Stem::Imagenet, 33, 5e-2)]
+    {
+        let config = NetworkConfig { backbone, stem, input_size, classes: 10 };
+        let found = train_on(&gpu, &config, 4, Kernels::Own);
+        let expected = train(&config, 4, Kernels::Own);
+        assert!(apart(&found.logits, &expected.logits) < 1e-4, "{backbone}: logits {}", apart(&found.logits, &expected.logits));
+        let gradients = distance(&found.gradients, &expected.gradients);
+        assert!(gradients < tolerance, "{backbone}: gradients are {gradients} apart");
+        let weights = distance(&found.weights, &expected.weights);
+        assert!(weights < 1e-3, "{backbone}: weights are {weights} apart");
+        let answers = apart(&found.evaluated[0], &expected.evaluated[0]);
+        assert!(answers < tolerance as f32, "{backbone}: answers are {answers} apart");
+        let again = train_on(&gpu, &config, 4, Kernels::Own);
+        assert!(again.weights == found.weights && again.evaluated == found.evaluated, "{backbone} gives something else the second time");
+    }
+}
