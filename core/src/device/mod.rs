@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod driver;
+mod failure;
 mod list;
 mod open;
 mod tuning;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use failure::{Failure, attempt};
 pub use list::devices;
 pub use open::{open, use_threads};
 pub use tuning::while_tuning;

@@ -1,5 +1,7 @@
 //! The loss of stage 1.
 
+use std::ops::Range;
+
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -12,21 +14,27 @@ use crate::data::Batch;
 /// - `logits`: `[batch, classes]`
 /// - result: `[1]`
 pub fn cross_entropy(logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> Tensor<1> {
+    cross_entropy_of(0..batch.labels.len(), logits, batch, label_smoothing)
+}
+
+/// [`cross_entropy`] of these samples of a batch, `logits` being theirs only.
+pub(super) fn cross_entropy_of(part: Range<usize>, logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> Tensor<1> {
     let [samples, classes] = logits.dims();
+    let labels = &batch.labels[part.clone()];
     let log_probabilities = log_softmax(logits, 1);
     let device = log_probabilities.device();
     if label_smoothing == 0.0 && batch.mixed.is_none() {
-        let labels = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        let labels = labels.iter().map(|label| i64::from(*label)).collect();
         let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [samples, 1]), &device);
         return -log_probabilities.gather(1, labels).mean();
     }
     let smoothing = label_smoothing as f32;
     let mut targets = vec![smoothing / classes as f32; samples * classes];
-    for (sample, label) in batch.labels.iter().enumerate() {
+    for (sample, label) in labels.iter().enumerate() {
         let share = batch.mixed.as_ref().map_or(1.0, |mixed| mixed.lambda);
         targets[sample * classes + *label as usize] += (1.0 - smoothing) * share;
         if let Some(mixed) = &batch.mixed {
-            targets[sample * classes + mixed.other_labels[sample] as usize] += (1.0 - smoothing) * (1.0 - share);
+            targets[sample * classes + mixed.other_labels[part.start + sample] as usize] += (1.0 - smoothing) * (1.0 - share);
         }
     }
     let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
