@@ -152,9 +152,34 @@ pub enum TrainError {
         /// The learning rate of that step.
         learning_rate: f64,
     },
+    /// The device's memory does not hold what a step of stage 1 takes. The last checkpoint is kept.
+    #[error("the device ran out of memory at batch size {batch_size}{}; {}", computed_in(*parts), smaller(*batch_size, *suggested))]
+    OutOfMemory {
+        /// Images a step, as set.
+        batch_size: usize,
+        /// The parts that each batch was computed in.
+        parts: usize,
+        /// A larger number of parts that may do; `None` if parts cannot be smaller.
+        suggested: Option<usize>,
+    },
     /// The request makes no sense for this dataset or these settings.
     #[error("{0}")]
     Request(String),
+}
+
+fn computed_in(parts: usize) -> String {
+    if parts > 1 { format!(", computed in {parts} parts") } else { String::new() }
+}
+
+fn smaller(batch_size: usize, parts: Option<usize>) -> String {
+    match parts {
+        Some(parts) => format!(
+            "resume the run with stage1.parts = {parts} to compute each batch in parts of {}: the result stays the same up to batch norm, \
+             whose statistics are then of each part",
+            batch_size.div_ceil(parts)
+        ),
+        None => "parts of a batch cannot be smaller; train a smaller network or with a smaller input size".into(),
+    }
 }
 
 /// Failures of export and of running an exported model.

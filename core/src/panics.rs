@@ -3,23 +3,40 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::{Mutex, Once};
 
 thread_local! {
     /// How many calls of [`caught`] this thread is in. Other threads' panics are none of its business and are reported as ever.
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Runs what may panic inside a driver or a parser and turns a panic into its message.
+/// What a thread of the GPU's library panicked with last.
+static OF_DRIVER: Mutex<Option<String>> = Mutex::new(None);
+
+/// Runs what may panic inside a driver or a parser and turns a panic into its message. The GPU's library works on threads of its own; if one of
+/// them panicked first, its message is the reason.
 ///
 /// # Errors
 /// What `work` returns, or the panic's message.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     install();
+    if RUNNING.get() == 0 {
+        take_of_driver();
+    }
     RUNNING.set(RUNNING.get() + 1);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     RUNNING.set(RUNNING.get() - 1);
-    outcome.unwrap_or_else(|panic| Err(message(panic.as_ref())))
+    outcome.unwrap_or_else(|panic| Err(take_of_driver().unwrap_or_else(|| message(panic.as_ref()))))
+}
+
+fn take_of_driver() -> Option<String> {
+    OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+}
+
+/// Whether this is a thread of the GPU's library, one a device. It catches its panics itself and fails what waits for it, so they need not be
+/// reported where they happen.
+fn is_of_driver() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with("DSU-") || name.starts_with("DSD-"))
 }
 
 /// Replaces the panic hook once, and for good: taking it out and putting it back around each call would be a race between threads.
@@ -28,7 +45,9 @@ fn install() {
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if RUNNING.get() == 0 {
+            if is_of_driver() {
+                *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(message(info.payload()));
+            } else if RUNNING.get() == 0 {
                 previous(info);
             }
         }));
@@ -50,5 +69,15 @@ mod tests {
         assert_eq!(caught::<()>(|| Err("plain".into())), Err("plain".into()));
         let empty: Vec<u8> = Vec::new();
         assert!(caught(|| Ok(empty[usize::from(empty.is_empty())])).unwrap_err().contains("out of bounds"));
+    }
+
+    #[test]
+    fn the_reason_of_a_drivers_thread_is_what_counts() {
+        let opened = caught::<()>(|| {
+            let driver = std::thread::Builder::new().name("DSD-0-0".into()).spawn(|| panic!("no adapter found")).unwrap();
+            driver.join().map_err(|_| String::new()).unwrap();
+            Ok(())
+        });
+        assert_eq!(opened, Err("no adapter found".into()));
     }
 }

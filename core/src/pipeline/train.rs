@@ -20,7 +20,7 @@ pub struct TrainRequest<'a> {
     pub dataset: Option<&'a Path>,
     /// The run folder.
     pub run: &'a Path,
-    /// The settings of a new run; for a run that exists they must be its own, or `None`.
+    /// The settings of a new run; for a run that exists they must be its own, apart from `stage1.parts`, or `None`.
     pub settings: Option<Settings>,
     /// Go on where the run was interrupted, or begin if there is nothing yet.
     pub resume: bool,
@@ -69,9 +69,16 @@ fn open(request: &TrainRequest<'_>, job: Job<'_>) -> Result<Run> {
         if !request.resume {
             return Err(folder_error("already holds a run; resume it, or choose another folder").into());
         }
-        let run = Run::open(request.run)?;
-        if request.settings.as_ref().is_some_and(|settings| settings != run.settings()) {
-            return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());
+        let mut run = Run::open(request.run)?;
+        if let Some(settings) = &request.settings {
+            let mut known = run.settings().clone();
+            known.stage1.parts = settings.stage1.parts;
+            if *settings != known {
+                return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());
+            }
+            if known != *run.settings() {
+                run.compute_in_parts(known.stage1.parts)?;
+            }
         }
         if let Some(source) = request.dataset {
             let is_manifest = source.is_file() && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));

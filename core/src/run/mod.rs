@@ -86,8 +86,7 @@ impl Run {
         // The settings come last: a folder with settings is a whole run, so what cannot be opened again must fail before them.
         dataset.save(&folder.join(DATASET))?;
         Dataset::load(&folder.join(DATASET))?;
-        let path = folder.join(SETTINGS);
-        write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes())).map_err(|e| RunError::file(&path, e))?;
+        write_settings(folder, &settings)?;
         Self::open(folder)
     }
 
@@ -127,6 +126,21 @@ impl Run {
     /// The settings the run was made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Has batches of stage 1 computed in this many parts from here on. It is the one setting of a run that can be changed, since it is about the
+    /// device and not about what is learned.
+    ///
+    /// # Errors
+    /// A number of parts that the batch size does not allow; [`RunError`] if another program works on the run or the file cannot be written.
+    pub fn compute_in_parts(&mut self, parts: usize) -> Result<()> {
+        let mut settings = self.settings.clone();
+        settings.stage1.parts = parts;
+        settings.validate()?;
+        let _lock = self.lock()?;
+        write_settings(&self.folder, &settings)?;
+        self.settings = settings;
+        Ok(())
     }
 
     /// The dataset the run was made with.
@@ -308,6 +322,11 @@ impl From<&EpochRecord> for CsvLine {
             seconds: r.seconds,
         }
     }
+}
+
+fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {
+    let path = folder.join(SETTINGS);
+    Ok(write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes())).map_err(|e| RunError::file(&path, e))?)
 }
 
 /// Takes the run in `folder`, which may be damaged.

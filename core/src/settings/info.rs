@@ -42,6 +42,11 @@ pub const INFO: &[SettingInfo] = &[
         "Images the network looks at before each correction. Larger batches need more memory and fewer steps.",
     ),
     setting(
+        "stage1.parts",
+        "Parts of a batch",
+        "Parts a batch is computed in, one after the other. More need less memory; batch norm then looks at each part alone.",
+    ),
+    setting(
         "stage1.learning_rate",
         "Learning rate",
         "Size of each correction. Too large and training breaks down, too small and it hardly moves.",

@@ -61,6 +61,10 @@ pub struct Stage1Settings {
     pub epochs: usize,
     /// Samples a step.
     pub batch_size: usize,
+    /// Parts that each batch is computed in, one after the other, for devices whose memory does not hold it at once. A step is the same up to
+    /// batch norm, whose statistics are of each part. It can be changed when a run is resumed.
+    #[serde(default = "one")]
+    pub parts: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Momentum of SGD, without dampening.
@@ -77,6 +81,11 @@ pub struct Stage1Settings {
     pub label_smoothing: f64,
     /// Evaluate on validation every this many epochs (and always after the last).
     pub validate_every: usize,
+}
+
+/// What a settings file has that was written before there were parts.
+fn one() -> usize {
+    1
 }
 
 /// What is done to training images. Images are evaluated un-augmented.

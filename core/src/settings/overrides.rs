@@ -114,6 +114,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_parts_computes_batches_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        let text = Settings::preset(Preset::Quick).to_toml();
+        assert!(text.contains("parts = 1\n"), "{text}");
+        std::fs::write(&path, text.replace("parts = 1\n", "")).unwrap();
+        assert_eq!(Settings::load(&path).unwrap(), Settings::preset(Preset::Quick));
+    }
+
+    #[test]
     fn values_of_every_kind_can_be_set() {
         let mut s = Settings::preset(Preset::Quick);
         s.set("seed", "7").unwrap();

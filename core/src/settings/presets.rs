@@ -74,6 +74,7 @@ fn paper() -> Settings {
         stage1: Stage1Settings {
             epochs: 320,
             batch_size: 64,
+            parts: 1,
             learning_rate: 0.01,
             momentum: 0.9,
             weight_decay: 5e-3,

@@ -59,6 +59,8 @@ impl Settings {
         let s = &self.stage1;
         check((1..=MOST_EPOCHS).contains(&s.epochs), "stage1.epochs", "must be at least 1 and at most a million");
         check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples");
+        let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
+        check(whole, "stage1.parts", "must be at least 1 and leave two samples or more in each part: batch norm needs two");
         check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0");
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
         check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above");
@@ -121,6 +123,11 @@ mod tests {
         let first = settings.validate().unwrap_err().to_string();
         assert!(first.contains(problems[0].key) && first.contains(&problems[0].reason), "{first}");
 
+        for (batch_size, parts, right) in [(64, 1, true), (64, 32, true), (64, 33, false), (64, 0, false), (3, 2, false)] {
+            let mut settings = Settings::preset(Preset::Quick);
+            (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
+            assert_eq!(settings.validate().is_ok(), right, "{batch_size} in {parts}");
+        }
         let mut settings = Settings::preset(Preset::Paper);
         settings.evaluation.many_above = usize::MAX;
         settings.balance.batch_size = 1;

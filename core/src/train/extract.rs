@@ -1,13 +1,16 @@
 //! Features of many images, computed once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::Checkpoint;
 use super::input::Normaliser;
 use crate::balance::{Classifier, FeatureSet};
 use crate::data::{Batches, Images};
-use crate::error::{Result, RunError, TrainError};
+use crate::device::{Failure, attempt};
+use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
 
@@ -29,12 +32,15 @@ pub struct Extractor {
     normaliser: Normaliser,
     side: usize,
     device: Device,
+    /// Samples that are computed at once, at most: fewer from when the device's memory did not hold as many.
+    at_once: AtomicUsize,
 }
 
 impl Extractor {
     /// From a network in training or not; its weights are copied.
     pub fn new(network: &Network, normaliser: Normaliser, side: usize, device: &Device) -> Self {
-        Self { network: network.valid(), normaliser, side, device: device.clone().without_autodiff() }
+        let device = device.clone().without_autodiff();
+        Self { network: network.valid(), normaliser, side, device, at_once: AtomicUsize::new(usize::MAX) }
     }
 
     /// From a checkpoint.
@@ -63,19 +69,18 @@ impl Extractor {
         Ok(mean(plain, &mirrored))
     }
 
-    /// Features of the images of these batches, in order.
+    /// Features of the images of these batches, in order. Batches that the device's memory does not hold are computed in parts, which changes
+    /// no result.
     ///
     /// # Errors
-    /// [`Error::Stopped`](crate::Error::Stopped); reading images.
+    /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
     pub fn collect(&self, mut batches: Batches, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
         let mut found = ImageFeatures::default();
         while let Some(batch) = batches.next() {
             job.check()?;
             let batch = batch?;
             let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
-            let features = self.network.features(input, Mode::Evaluate);
-            found.set.dim = features.dims()[1];
-            found.set.features.extend(host(features)?);
+            found.set.dim = self.extend(&mut found.set.features, input, job)?;
             *done += batch.labels.len() as u64;
             found.set.labels.extend(&batch.labels);
             found.indices.extend(&batch.indices);
@@ -83,6 +88,47 @@ impl Extractor {
             job.progress(*done);
         }
         Ok(found)
+    }
+
+    /// Appends the features of a batch, of shape `[batch, features]`, and returns their number of columns.
+    fn extend(&self, features: &mut Vec<f32>, input: Tensor<4>, job: Job<'_>) -> Result<usize> {
+        let compute = |part: Tensor<4>| {
+            attempt(&self.device, || {
+                let features = self.network.features(part, Mode::Evaluate);
+                Ok((features.dims()[1], host(features)?))
+            })
+        };
+        self.in_parts(input, compute, features, job)
+    }
+
+    /// Appends what `compute` gives for parts of a batch, each as large as the device's memory lets it be.
+    fn in_parts(
+        &self,
+        input: Tensor<4>,
+        mut compute: impl FnMut(Tensor<4>) -> Result<(usize, Vec<f32>), Failure>,
+        values: &mut Vec<f32>,
+        job: Job<'_>,
+    ) -> Result<usize> {
+        let samples = input.dims()[0];
+        let (mut done, mut dim) = (0, 0);
+        while done < samples {
+            let size = self.at_once.load(Ordering::Relaxed).min(samples - done);
+            let part = if size == samples { input.clone() } else { input.clone().slice([done..done + size]) };
+            match compute(part) {
+                Ok((columns, found)) => {
+                    dim = columns;
+                    values.extend(found);
+                    done += size;
+                }
+                Err(Failure::OutOfMemory) if size > 1 => {
+                    self.at_once.store(size / 2, Ordering::Relaxed);
+                    self.device.memory_cleanup();
+                    job.info(format!("the device's memory does not hold {size} images at once; going on with {}", size / 2));
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(dim)
     }
 }
 
@@ -131,13 +177,49 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 }
 
 /// A tensor's values on the host.
-pub(crate) fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>> {
-    Ok(tensor.into_data().try_into_vec_as::<f32>().map_err(|e| TrainError::Request(format!("the device returned no numbers: {e}")))?)
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
+    let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
+    data.try_into_vec_as::<f32>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::TensorData;
+
     use super::*;
+    use crate::job::{Control, Silent};
+    use crate::model::NetworkConfig;
+    use crate::settings::{Backbone, Stem};
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_halved_until_it_does_and_nothing_else_changes() {
+        let device = Device::flex();
+        let config = NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 8, classes: 2 };
+        let network = Network::new(&config, 0, &device);
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let values: Vec<f32> = (0..11 * 3).map(|i| i as f32).collect();
+        let input = || Tensor::<4>::from_data(TensorData::new(values.clone(), [11, 3, 1, 1]), &device);
+        let mut asked = Vec::new();
+        let mut run = |extractor: &Extractor, most: usize| {
+            let mut found = Vec::new();
+            let compute = |part: Tensor<4>| {
+                asked.push(part.dims()[0]);
+                if part.dims()[0] > most { Err(Failure::OutOfMemory) } else { Ok((3, host(part)?)) }
+            };
+            let dim = extractor.in_parts(input(), compute, &mut found, job);
+            (dim.map_err(|error| error.to_string()), found, std::mem::take(&mut asked))
+        };
+        let extractor = || Extractor::new(&network, Normaliser::new([0.0; 3], [1.0; 3]), 8, &device);
+        assert_eq!(run(&extractor(), 11), (Ok(3), values.clone(), vec![11]));
+        let small = extractor();
+        assert_eq!(run(&small, 3), (Ok(3), values.clone(), vec![11, 5, 2, 2, 2, 2, 2, 1]));
+        // What was found out holds for the next batch.
+        assert_eq!(run(&small, 3).2, [2, 2, 2, 2, 2, 1]);
+        let (outcome, _, asked) = run(&extractor(), 0);
+        assert_eq!(asked, [11, 5, 2, 1]);
+        assert!(outcome.unwrap_err().contains("memory"));
+    }
 
     #[test]
     fn the_mean_is_taken_of_images_that_were_read_twice() {

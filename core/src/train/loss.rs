@@ -1,5 +1,7 @@
 //! The loss of stage 1.
 
+use std::ops::Range;
+
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -14,35 +16,56 @@ use crate::ops;
 /// - `logits`: `[batch, classes]`
 /// - result: `[1]`
 pub fn cross_entropy(logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> Tensor<1> {
-    let [samples, classes] = logits.dims();
+    loss_and_hits(0..batch.labels.len(), logits, batch, label_smoothing).0
+}
+
+/// [`cross_entropy`] of these samples of a batch, `logits` being theirs only, and the number of those whose largest logit is their label's, without
+/// gradient.
+pub(super) fn loss_and_hits(part: Range<usize>, logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> (Tensor<1>, Tensor<1>) {
     #[cfg(feature = "gpu")]
     if ops::is_gpu(&logits.device()) {
-        let device = logits.device().without_autodiff();
-        let labels = |labels: &[u32]| {
-            let labels: Vec<i32> = labels.iter().map(|label| *label as i32).collect();
-            Tensor::<1, Int>::from_data(TensorData::new(labels, [samples]), &device)
-        };
-        let first = labels(&batch.labels);
-        let (second, lambda) = match &batch.mixed {
-            Some(mixed) => (labels(&mixed.other_labels), f64::from(mixed.lambda)),
-            None => (first.clone(), 1.0),
-        };
-        return ops::cross_entropy(logits, first, second, ops::Shares { lambda, smoothing: label_smoothing }).0;
+        return on_gpu(part, logits, batch, label_smoothing);
     }
+    let plain = logits.clone().inner();
+    let labels = batch.labels[part.clone()].iter().map(|label| i64::from(*label)).collect();
+    let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [part.len(), 1]), &plain.device());
+    let hits = plain.argmax(1).equal(labels).int().sum().float();
+    (loss(part, logits, batch, label_smoothing), hits)
+}
+
+/// Both in one pass over the logits.
+#[cfg(feature = "gpu")]
+fn on_gpu(part: Range<usize>, logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> (Tensor<1>, Tensor<1>) {
+    let device = logits.device().without_autodiff();
+    let labels = |labels: &[u32]| {
+        let labels: Vec<i32> = labels[part.clone()].iter().map(|label| *label as i32).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(labels, [part.len()]), &device)
+    };
+    let first = labels(&batch.labels);
+    let (second, lambda) = match &batch.mixed {
+        Some(mixed) => (labels(&mixed.other_labels), f64::from(mixed.lambda)),
+        None => (first.clone(), 1.0),
+    };
+    ops::cross_entropy(logits, first, second, ops::Shares { lambda, smoothing: label_smoothing })
+}
+
+fn loss(part: Range<usize>, logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> Tensor<1> {
+    let [samples, classes] = logits.dims();
+    let labels = &batch.labels[part.clone()];
     let log_probabilities = log_softmax(logits, 1);
     let device = log_probabilities.device();
     if label_smoothing == 0.0 && batch.mixed.is_none() {
-        let labels = batch.labels.iter().map(|label| i64::from(*label)).collect();
+        let labels = labels.iter().map(|label| i64::from(*label)).collect();
         let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [samples, 1]), &device);
         return -log_probabilities.gather(1, labels).mean();
     }
     let smoothing = label_smoothing as f32;
     let mut targets = vec![smoothing / classes as f32; samples * classes];
-    for (sample, label) in batch.labels.iter().enumerate() {
+    for (sample, label) in labels.iter().enumerate() {
         let share = batch.mixed.as_ref().map_or(1.0, |mixed| mixed.lambda);
         targets[sample * classes + *label as usize] += (1.0 - smoothing) * share;
         if let Some(mixed) = &batch.mixed {
-            targets[sample * classes + mixed.other_labels[sample] as usize] += (1.0 - smoothing) * (1.0 - share);
+            targets[sample * classes + mixed.other_labels[part.start + sample] as usize] += (1.0 - smoothing) * (1.0 - share);
         }
     }
     let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);

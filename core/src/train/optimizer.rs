@@ -52,6 +52,11 @@ impl Sgd {
     /// else holds is changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
+        self.step_along(module, gradients, learning_rate)
+    }
+
+    /// [`Sgd::step`] along gradients that are sorted by parameter already, such as sums of several.
+    pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
         module.map(&mut Step { optimizer: self, gradients, learning_rate, path: Vec::new() })
     }
 

@@ -1,21 +1,24 @@
 //! Stage 1: learning features with cross-entropy and tuned weight decay.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::{Best, Checkpoint, Progress};
 use super::extract::{Extractor, host, network_of};
 use super::input::Normaliser;
-use super::loss::cross_entropy;
+use super::loss::loss_and_hits;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
+use crate::device::{Failure, attempt, while_tuning};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::{EpochRecord, Event, Job, Silent};
-use crate::model::{Mode, Network, NetworkConfig, weights};
+use crate::model::{Mode, NamedTensor, Network, NetworkConfig, weights};
 use crate::ops;
 use crate::run::Run;
 use crate::settings::{Auto, Settings};
@@ -33,8 +36,8 @@ const SIZES_LOOKED_AT: usize = 512;
 /// The result does not depend on whether the run was interrupted: with the same seed and device, it ends with the same weights.
 ///
 /// # Errors
-/// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no number, the last checkpoint being kept;
-/// unreadable images, a full disk.
+/// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no number and [`TrainError::OutOfMemory`] when the
+/// device's memory does not hold a step, the last checkpoint being kept; unreadable images, a full disk, a device that fails.
 pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint> {
     let _lock = run.lock()?;
     let settings = run.settings().clone();
@@ -50,7 +53,7 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
     }
     run.forget_balancing(true)?;
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
-    job.phase("stage 1", Some(trainer.steps_left()), "steps");
+    trainer.phase();
     while trainer.state.progress.epoch < settings.stage1.epochs {
         match trainer.epoch(run) {
             Err(Error::Stopped) => {
@@ -82,7 +85,8 @@ struct Trainer<'a> {
     pending: Vec<Pending>,
     thresholds: GroupThresholds,
     saved: Instant,
-    /// Steps since this program began.
+    /// Steps that were left when this program began, and those since.
+    steps: u64,
     done: u64,
 }
 
@@ -92,7 +96,7 @@ struct Pending {
     learning_rate: f64,
     samples: usize,
     loss: Tensor<1>,
-    correct: Tensor<1, Int>,
+    correct: Tensor<1>,
 }
 
 impl<'a> Trainer<'a> {
@@ -124,7 +128,7 @@ impl<'a> Trainer<'a> {
             optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
-        Ok(Self {
+        let mut trainer = Self {
             settings,
             job,
             device,
@@ -137,8 +141,15 @@ impl<'a> Trainer<'a> {
             pending: Vec::new(),
             thresholds: GroupThresholds::from(&settings.evaluation),
             saved: Instant::now(),
+            steps: 0,
             done: 0,
-        })
+        };
+        trainer.steps = trainer.steps_left();
+        Ok(trainer)
+    }
+
+    fn phase(&self) {
+        self.job.phase("stage 1", Some(self.steps), "steps");
     }
 
     fn network(&self) -> &Network {
@@ -167,7 +178,11 @@ impl<'a> Trainer<'a> {
         while let Some(batch) = batches.next() {
             self.job.check()?;
             let batch = batch?;
-            self.step(step, &batch, rate);
+            if self.done == 0 {
+                self.first_step(step, &batch, rate)?;
+            } else {
+                self.step(step, &batch, rate)?;
+            }
             batches.reuse(batch);
             step += 1;
             if self.pending.len() >= READ_EVERY {
@@ -227,26 +242,93 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// The first step of this program. On a GPU it can take minutes, which are spent on finding the fastest kernels, and says so.
+    fn first_step(&mut self, step: usize, batch: &Batch, rate: f64) -> Result<()> {
+        let device = self.device.clone();
+        if ops::is_cpu(&device) {
+            return self.step(step, batch, rate);
+        }
+        // Work is only queued until somebody waits for it.
+        while_tuning(&device, self.job, || {
+            self.step(step, batch, rate)?;
+            self.flush()?;
+            let done = attempt(&device, || device.sync().map_err(|error| Failure::from(error.to_string())));
+            done.map_err(|failure| self.failed(failure))
+        })?;
+        self.phase();
+        Ok(())
+    }
+
     /// One step of SGD; its loss is read later.
-    fn step(&mut self, step: usize, batch: &Batch, rate: f64) {
+    fn step(&mut self, step: usize, batch: &Batch, rate: f64) -> Result<()> {
+        let device = self.device.clone();
+        attempt(&device, || {
+            self.queue_step(step, batch, rate);
+            Ok(())
+        })
+        .map_err(|failure| self.failed(failure))
+    }
+
+    fn queue_step(&mut self, step: usize, batch: &Batch, rate: f64) {
         let input = self.normaliser.tensor(&batch.images, self.state.config.input_size, &self.device);
+        let samples = batch.labels.len();
+        let mut parts = parts(samples, self.settings.stage1.parts).into_iter();
+        let (gradients, loss, correct) = match parts.len() {
+            1 => self.gradients(0..samples, input, batch),
+            _ => {
+                let mut sum = GradientsAccumulator::new();
+                let mut part = |part: Range<usize>| {
+                    let input = input.clone().slice([part.clone()]);
+                    let (gradients, loss, correct) = self.gradients(part, input, batch);
+                    sum.accumulate(self.network(), gradients);
+                    (loss, correct)
+                };
+                let first = part(parts.next().unwrap_or_default());
+                let (loss, correct) = parts.map(part).fold(first, |(loss, correct), (more, right)| (loss + more, correct + right));
+                (sum.grads(), loss, correct)
+            }
+        };
+        self.pending.push(Pending { step, learning_rate: rate, samples, loss, correct });
+        self.network = self.network.take().map(|network| self.optimizer.step_along(network, gradients, rate));
+    }
+
+    /// The gradients, the loss and the number of samples classified correctly of a part of a batch, `input` being that part only. Gradients and
+    /// loss are the part's share, so that those of all parts add up to the batch's.
+    fn gradients(&self, part: Range<usize>, input: Tensor<4>, batch: &Batch) -> (GradientsParams, Tensor<1>, Tensor<1>) {
         let logits = self.network().forward(input, Mode::Train);
-        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
-        let samples = labels.len();
-        let plain = logits.clone().inner();
-        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [samples, 1]), &plain.device());
-        let correct = plain.argmax(1).equal(labels).int().sum();
-        let loss = cross_entropy(logits, batch, self.settings.stage1.label_smoothing);
-        self.pending.push(Pending { step, learning_rate: rate, samples, loss: loss.clone().inner(), correct });
-        let gradients = loss.backward();
-        self.network = self.network.take().map(|network| self.optimizer.step(network, gradients, rate));
+        let (samples, of) = (part.len(), batch.labels.len());
+        let (mut loss, correct) = loss_and_hits(part, logits, batch, self.settings.stage1.label_smoothing);
+        if samples < of {
+            loss = loss * (samples as f64 / of as f64);
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), self.network());
+        (gradients, loss.inner(), correct)
+    }
+
+    /// What a failure of the device means to somebody who trains.
+    fn failed(&self, failure: Failure) -> Error {
+        let s = &self.settings.stage1;
+        match failure {
+            Failure::OutOfMemory => {
+                let more = (s.parts + 1).next_power_of_two();
+                let suggested = (s.batch_size / more >= 2).then_some(more);
+                TrainError::OutOfMemory { batch_size: s.batch_size, parts: s.parts, suggested }.into()
+            }
+            other => other.into(),
+        }
+    }
+
+    /// A tensor's values; waits for the device.
+    fn read<const D: usize>(&self, tensor: Tensor<D>) -> Result<Vec<f32>> {
+        attempt(&self.device, || host(tensor)).map_err(|failure| self.failed(failure))
     }
 
     /// Reads the numbers of the steps since the last reading.
     fn flush(&mut self) -> Result<()> {
-        let progress = &mut self.state.progress;
-        for pending in self.pending.drain(..) {
-            let loss = host(pending.loss)?[0];
+        for pending in std::mem::take(&mut self.pending) {
+            let loss = self.read(pending.loss)?[0];
+            let correct = self.read(pending.correct)?[0];
+            let progress = &mut self.state.progress;
             if !loss.is_finite() {
                 return Err(TrainError::Diverged {
                     loss,
@@ -257,7 +339,7 @@ impl<'a> Trainer<'a> {
                 .into());
             }
             progress.loss_sum += f64::from(loss) * pending.samples as f64;
-            progress.correct += host(pending.correct.float())?[0] as f64;
+            progress.correct += f64::from(correct);
             progress.seen += pending.samples;
             progress.step = pending.step + 1;
         }
@@ -266,12 +348,16 @@ impl<'a> Trainer<'a> {
 
     /// The last step's update comes after its loss, so a finite loss is no proof of finite weights.
     fn check_weights(&self) -> Result<()> {
-        let wrong = weights(self.network()).into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
+        let wrong = self.weights()?.into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
         let Some(loss) = wrong else { return Ok(()) };
         let s = &self.settings.stage1;
         let Progress { epoch, step, .. } = self.state.progress;
         let learning_rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
         Err(TrainError::Diverged { loss, epoch: epoch + 1, step, learning_rate }.into())
+    }
+
+    fn weights(&self) -> Result<Vec<NamedTensor>> {
+        attempt(&self.device, || Ok(weights(self.network()))).map_err(|failure| self.failed(failure))
     }
 
     fn validate(&self, images: &Images) -> Result<Evaluation> {
@@ -285,15 +371,16 @@ impl<'a> Trainer<'a> {
     }
 
     fn classifier(&self) -> Result<Classifier> {
-        let [weight, bias] = self.network().classifier();
+        let [weight, bias] = attempt(&self.device, || Ok(self.network().classifier())).map_err(|failure| self.failed(failure))?;
         let config = &self.state.config;
         Classifier::new(config.classes, config.features(), weight.values, bias.values)
     }
 
     fn save(&mut self, run: &Run, name: &str) -> Result<()> {
-        self.state.weights = weights(self.network());
+        self.state.weights = self.weights()?;
         if name == "last" {
-            self.state.velocities = self.optimizer.velocities(self.network());
+            let velocities = attempt(&self.device, || Ok(self.optimizer.velocities(self.network())));
+            self.state.velocities = velocities.map_err(|failure| self.failed(failure))?;
             self.saved = Instant::now();
         }
         let outcome = self.state.save(&run.checkpoint_path(name));
@@ -301,6 +388,12 @@ impl<'a> Trainer<'a> {
         self.state.velocities.clear();
         outcome
     }
+}
+
+/// The samples of a batch in so many nearly equal parts, or in fewer: batch norm needs two samples in each.
+fn parts(samples: usize, parts: usize) -> Vec<Range<usize>> {
+    let parts = parts.min(samples / 2).max(1);
+    (0..parts).map(|part| part * samples / parts..(part + 1) * samples / parts).collect()
 }
 
 /// The state before the first step.
@@ -342,3 +435,7 @@ fn input_size(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<us
     let sizes = samples.into_iter().step_by(apart).filter_map(|sample| reader.read(&sample.location).ok());
     Ok(choose_input_size(sizes.map(|image| (image.width, image.height))))
 }
+
+#[cfg(test)]
+#[path = "stage1_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use counterweight_core::device::{DeviceChoice, DeviceInfo};
+use counterweight_core::device::{DeviceChoice, DeviceInfo, preferred};
 
 use super::Shell;
 use crate::gui::worker::{Failure, Worker};
@@ -47,10 +47,9 @@ impl Devices {
         self.looking.is_some()
     }
 
-    /// What `auto` takes: a GPU where one can be used, otherwise the CPU.
+    /// What `auto` takes.
     pub fn automatic(&self) -> Option<&DeviceInfo> {
-        let gpu = self.found.iter().find(|device| device.usable && device.name != "cpu");
-        gpu.or_else(|| self.found.iter().find(|device| device.usable))
+        preferred(&self.found)
     }
 
     /// The device that a choice comes to. What `auto` takes is known by now, and need not be tried out once more.

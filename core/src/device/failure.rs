@@ -1,0 +1,88 @@
+//! Why a device did not do what it was asked.
+
+use burn::tensor::Device;
+
+use crate::error::Error;
+use crate::ops;
+use crate::panics::caught;
+
+/// Why a device did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Its memory does not hold what it would take. It can be asked for less.
+    OutOfMemory,
+    /// Anything else, in the driver's words.
+    Broken(String),
+}
+
+impl From<String> for Failure {
+    /// Libraries and drivers give a reason as text only.
+    fn from(reason: String) -> Self {
+        /// What cubecl, wgpu, Vulkan and CUDA write; a buffer that no memory could hold counts as well, since less of it would fit.
+        const OUT_OF_MEMORY: [&str; 5] =
+            ["out of memory", "out of device memory", "out_of_memory", "not enough memory left", "can't allocate"];
+        let lower = reason.to_lowercase();
+        match OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
+            true => Self::OutOfMemory,
+            false => Self::Broken(reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let reason = match failure {
+            Failure::OutOfMemory => "it ran out of memory".to_string(),
+            Failure::Broken(reason) => reason,
+        };
+        Self::Device { name: "GPU".into(), reason }
+    }
+}
+
+/// Does something on a device. Drivers and what stands over them panic where they fail, which becomes the reason; on the CPU a panic is an error
+/// in this program and stays one.
+pub(crate) fn attempt<T>(device: &Device, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    if ops::is_cpu(device) {
+        return work();
+    }
+    caught(|| Ok(work())).unwrap_or_else(|panic| Err(panic.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Tensor;
+
+    use super::*;
+    use crate::device::{DeviceChoice, open};
+
+    #[test]
+    fn reasons_that_ask_for_less_are_told_from_others() {
+        for reason in [
+            "out of device memory allocating 1073741824 bytes\n",
+            "wgpu error: Out of Memory\n",
+            "CUDA_ERROR_OUT_OF_MEMORY",
+            "can't allocate buffer of size: 1099511627776\n",
+            "An error happened during execution\nCaused by:\n  out of device memory allocating 5 bytes",
+        ] {
+            assert_eq!(Failure::from(reason.to_string()), Failure::OutOfMemory, "{reason}");
+        }
+        let lost = Failure::from("The device is poisoned\nCaused by:\n  Unknown: it was unplugged\n".to_string());
+        assert_eq!(lost, Failure::Broken("The device is poisoned Caused by: Unknown: it was unplugged".into()));
+        assert!(Error::from(lost).to_string().contains("unplugged"));
+    }
+
+    /// Runs where a GPU can be opened by that name: see `COUNTERWEIGHT_SOFTWARE_GPU`.
+    #[test]
+    fn a_gpu_that_runs_out_of_memory_says_so_and_goes_on() {
+        let Ok((device, _)) = open(DeviceChoice::Wgpu(0)) else { return };
+        let sum = |side: usize| {
+            attempt(&device, || {
+                let much = Tensor::<2>::ones([side, side], &device) * 2.0;
+                crate::train::host(much.sum())
+            })
+        };
+        assert_eq!(sum(4), Ok(vec![32.0]));
+        assert_eq!(sum(1 << 19), Err(Failure::OutOfMemory));
+        assert_eq!(sum(8), Ok(vec![128.0]));
+    }
+}

@@ -1,0 +1,132 @@
+//! Trying out kernels: for every new shape, a GPU's library runs several of its kernels and goes on with the fastest. That takes a while before
+//! the first step, and nothing would be said of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+
+use crate::job::Job;
+use crate::ops;
+
+/// Kernels that were chosen since this program began.
+static CHOSEN: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were chosen: as a phase of `job`, which the
+/// caller follows with its next one. On the CPU there is nothing to try out and nothing is said.
+pub fn while_tuning<T>(device: &Device, job: Job<'_>, work: impl FnOnce() -> T) -> T {
+    if ops::is_cpu(device) {
+        return work();
+    }
+    report(job, work)
+}
+
+fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
+    const LOOK_EVERY: Duration = Duration::from_millis(200);
+    /// What takes no longer than this needs no explanation.
+    const SHORT: Duration = Duration::from_secs(5);
+
+    let before = CHOSEN.load(Ordering::Relaxed);
+    job.phase("trying out this GPU's kernels", None, "kernels");
+    let (done, working) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let began = Instant::now();
+            let mut explained = false;
+            while working.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                job.progress(CHOSEN.load(Ordering::Relaxed) - before);
+                if !explained && began.elapsed() > SHORT {
+                    explained = true;
+                    job.info(
+                        "before the first steps the fastest kernels for this GPU, network and batch size are found by trying them out, \
+                         which can take some minutes",
+                    );
+                }
+            }
+        });
+        // The sender goes with the closure, also when `work` panics, and its end is what the thread waits for.
+        let _done = done;
+        work()
+    })
+}
+
+/// Tells the GPU's library where to keep what it finds out, and has it count its choices instead of writing them anywhere. To be called before
+/// a GPU is opened; only the first call does something.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+pub(super) fn prepare() {
+    use cubecl::config::autotune::AutotuneLogLevel;
+    use cubecl::config::cache::CacheConfig;
+    use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+    // Never the current folder, which is whatever a person happened to be in, nor the library's configuration file there.
+    let mut config = CubeClRuntimeConfig::default().override_from_env();
+    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("counterweight").join("kernels");
+    config.environment.path = CacheConfig::Directory(folder);
+    if matches!(config.autotune.logger.level, AutotuneLogLevel::Disabled) {
+        config.autotune.logger.level = AutotuneLogLevel::Minimal;
+    }
+    // The level that `Counter` looks at.
+    config.autotune.logger.log = Some(Default::default());
+    if CubeClRuntimeConfig::try_set(config) && log::set_logger(&Counter).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+pub(super) fn prepare() {}
+
+/// Takes what the libraries would write to a log, and counts the kernels that were chosen.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+struct Counter;
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl log::Log for Counter {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target() == "cubecl::autotune"
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // What is written of a choice begins so; a choice can have more lines.
+        if self.enabled(record.metadata()) && record.args().to_string().starts_with("Fastest result") {
+            CHOSEN.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::job::{Control, Event};
+
+    #[test]
+    fn kernels_are_counted_while_they_are_tried_and_the_cpu_has_none_to_try() {
+        let events = Mutex::new(Vec::new());
+        let sink = |event: Event| events.lock().unwrap().push(event);
+        let control = Control::new();
+        let job = Job::new(&control, &sink);
+        assert_eq!(while_tuning(&Device::flex(), job, || 3), 3);
+        assert!(events.lock().unwrap().is_empty());
+
+        report(job, || {
+            CHOSEN.fetch_add(7, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(500));
+        });
+        let events = events.into_inner().unwrap();
+        assert!(matches!(&events[0], Event::Phase { total: None, unit: "kernels", .. }), "{events:?}");
+        assert!(events[1..].iter().any(|event| matches!(event, Event::Progress { done } if *done >= 7)), "{events:?}");
+    }
+
+    #[test]
+    fn a_panic_in_the_work_is_passed_on_and_not_waited_for() {
+        let (control, sink) = (Control::new(), crate::job::Silent);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            crate::panics::caught::<()>(|| report(Job::new(&control, &sink), || panic!("a driver's bug")))
+        }));
+        assert_eq!(outcome.unwrap(), Err("a driver's bug".into()));
+    }
+}
