@@ -1,10 +1,12 @@
 """Times training and inference in PyTorch beside `counterweight bench`, and prints the ratios.
 
 usage: bench_train.py [--ours PROGRAM] [--model resnet32] [--batch 64] [--size 32] [--steps 20] [--rounds 3] [--infer]
+                      [--device cuda] [--precision bfloat16] [--compile]
 
-Both sides compute in float32 on the processor, on random images: a training step is forward, backward and SGD with momentum and weight decay;
-inference is the features in evaluation mode. PyTorch keeps images channels last, which is its faster way. Ours and theirs take turns, each in a
-process of its own, so that the most memory it had at once is its own, too. Without --ours only PyTorch is timed. Prints one JSON object. Needs torch.
+Both sides compute on the same device on random images: a training step is forward, backward and SGD with momentum and weight decay; inference is the
+features in evaluation mode, always in float32. PyTorch keeps images channels last, which is its faster way; bfloat16 is its autocast, tf32 its switch
+of that name. Ours and theirs take turns, each in a process of its own, so that the most memory it had at once is its own, too. Without --ours only
+PyTorch is timed. Prints one JSON object. Needs torch.
 """
 
 import argparse
@@ -18,15 +20,17 @@ import time
 PLANS = {
     "resnet18": ((64, 128, 256, 512), (2, 2, 2, 2)),
     "resnet34": ((64, 128, 256, 512), (3, 4, 6, 3)),
+    "resnet50": ((64, 128, 256, 512), (3, 4, 6, 3)),
     "resnet20": ((16, 32, 64), (3, 3, 3)),
     "resnet32": ((16, 32, 64), (5, 5, 5)),
     "resnet44": ((16, 32, 64), (7, 7, 7)),
     "resnet56": ((16, 32, 64), (9, 9, 9)),
 }
-WARM_UP = 3
+# The first steps compile kernels and try them out.
+WARM_UP = 5
 
 
-def network(name, classes=100):
+def network(name, classes=100, size=32):
     import torch
     from torch import nn
     from torch.nn import functional
@@ -46,30 +50,57 @@ def network(name, classes=100):
             y = functional.relu(self.bn1(self.conv1(x)))
             return functional.relu(self.bn2(self.conv2(y)) + self.around(x))
 
+    class Bottleneck(nn.Module):
+        def __init__(self, before, width, stride):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+            self.around = nn.Identity()
+            if stride != 1 or before != 4 * width:
+                self.around = nn.Sequential(nn.Conv2d(before, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(self.conv1(x)))
+            y = functional.relu(self.bn2(self.conv2(y)))
+            return functional.relu(self.bn3(self.conv3(y)) + self.around(x))
+
     widths, depths = PLANS[name]
-    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    block, growth = (Bottleneck, 4) if name == "resnet50" else (Block, 1)
+    if size <= 64:
+        layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    else:
+        layers = [nn.Conv2d(3, widths[0], 7, 2, 3, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     before = widths[0]
     for stage, (width, depth) in enumerate(zip(widths, depths)):
-        for block in range(depth):
-            layers.append(Block(before, width, 2 if stage and not block else 1))
-            before = width
+        for index in range(depth):
+            layers.append(block(before, width, 2 if stage and not index else 1))
+            before = width * growth
     features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return features, nn.Linear(before, classes), torch
 
 
 def theirs(arguments):
-    features, classifier, torch = network(arguments.model)
+    features, classifier, torch = network(arguments.model, size=arguments.size)
     # Kilobytes on Linux.
     most_memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     imported = most_memory()
-    model = torch.nn.Sequential(features, classifier).to(memory_format=torch.channels_last)
-    images = torch.rand(arguments.batch, 3, arguments.size, arguments.size).to(memory_format=torch.channels_last)
-    labels = torch.arange(arguments.batch) % 100
+    device = arguments.device
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    model = torch.nn.Sequential(features, classifier).to(device, memory_format=torch.channels_last)
+    images = torch.rand(arguments.batch, 3, arguments.size, arguments.size).to(device, memory_format=torch.channels_last)
+    labels = (torch.arange(arguments.batch) % 100).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-3)
+
+    run = torch.compile(model) if arguments.compile else model
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=arguments.precision == "bfloat16"):
+            logits = run(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
     def infer():
@@ -82,6 +113,7 @@ def theirs(arguments):
     for index in range(WARM_UP + arguments.steps):
         started = time.perf_counter()
         infer() if arguments.infer else step()
+        wait()
         if index >= WARM_UP:
             times.append(time.perf_counter() - started)
     print(
@@ -104,22 +136,28 @@ def main():
     parser.add_argument("--ours")
     parser.add_argument("--model", choices=sorted(PLANS), default="resnet32")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--size", type=int, default=32, choices=range(8, 65), metavar="SIDE")
+    parser.add_argument("--size", type=int, default=32, choices=range(8, 513), metavar="SIDE")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--infer", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true", help="compile PyTorch's model")
     parser.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.theirs:
         return theirs(arguments)
     sizes = ["--model", arguments.model, "--batch", str(arguments.batch), "--size", str(arguments.size), "--steps", str(arguments.steps)]
+    sizes += ["--device", arguments.device]
     what = ["--infer"] if arguments.infer else []
+    precision = [] if arguments.infer else ["--precision", arguments.precision]
+    compiled = ["--compile"] if arguments.compile else []
     found = {"ours": [], "theirs": []}
     for _ in range(arguments.rounds):
         if arguments.ours:
             job = "infer" if arguments.infer else "train"
-            found["ours"].append(last_json([arguments.ours, "bench", job, "--json", "--device", "cpu", *sizes]))
-        found["theirs"].append(last_json([sys.executable, __file__, "--theirs", *sizes, *what]))
+            found["ours"].append(last_json([arguments.ours, "bench", job, "--json", *sizes, *precision]))
+        found["theirs"].append(last_json([sys.executable, __file__, "--theirs", *sizes, *what, *precision, *compiled]))
     middle = lambda side, key: statistics.median(run[key] for run in found[side])
     result = {"model": arguments.model, "batch": arguments.batch, "size": arguments.size, "what": "infer" if arguments.infer else "train"}
     for side in [side for side in found if found[side]]:

@@ -10,7 +10,7 @@ use counterweight_core::pipeline::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
     TuneRequest,
 };
-use counterweight_core::settings::{Backbone, ClassifierLoss};
+use counterweight_core::settings::{Backbone, ClassifierLoss, Precision};
 
 use super::Context;
 use super::options::DeviceOption;
@@ -59,7 +59,7 @@ struct NetworkOptions {
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
-    /// Who computes on the CPU: own (this program's kernels) or burn (the tensor library's, for comparison)
+    /// Who computes: own (this program's kernels) or burn (the tensor library's, for comparison)
     #[arg(long, value_name = "WHOSE", default_value = "own", value_parser = kernels)]
     kernels: Kernels,
     #[command(flatten)]
@@ -72,6 +72,9 @@ struct NetworkOptions {
 struct TrainOptions {
     #[command(flatten)]
     network: NetworkOptions,
+    /// What convolutions compute with: float32, tf32 or bfloat16; the last two where a GPU has units for them
+    #[arg(long, value_name = "NUMBERS", default_value = "float32", value_parser = precision)]
+    precision: Precision,
     /// Have batches cropped and flipped on a thread beside the steps, as in training, instead of using one batch again and again
     #[arg(long)]
     loader: bool,
@@ -139,6 +142,11 @@ fn backbone(text: &str) -> Result<Backbone> {
     Backbone::ALL.into_iter().find(|b| b.name() == text).ok_or_else(|| anyhow!("no such model; there is {}", names()))
 }
 
+fn precision(text: &str) -> Result<Precision> {
+    let found = Precision::ALL.into_iter().find(|precision| precision.to_string() == text);
+    found.ok_or_else(|| anyhow!("it is float32, tf32 or bfloat16"))
+}
+
 fn kernels(text: &str) -> Result<Kernels> {
     match text {
         "own" => Ok(Kernels::Own),
@@ -187,7 +195,8 @@ fn train(options: &TrainOptions, context: &Context) -> Result<()> {
     options.network.threads.apply()?;
     let (device, name) = device::open(options.network.device.device)?;
     let job = Job::new(&context.control, &context.console);
-    let report = bench::train(&options.network.request(), options.loader, &device, &name, job)?;
+    let request = NetworkRequest { precision: options.precision, ..options.network.request() };
+    let report = bench::train(&request, options.loader, &device, &name, job)?;
     context.console.result(&report, || train_line(&report))
 }
 
@@ -206,6 +215,7 @@ impl NetworkOptions {
             classes: 100,
             steps: self.steps as usize,
             kernels: self.kernels,
+            precision: Precision::Float32,
         }
     }
 }
@@ -219,9 +229,10 @@ impl ShapeOptions {
 fn train_line(report: &TrainReport) -> String {
     let peak = report.peak_gflop_per_s.map(|peak| format!(" of at most {peak:.0}")).unwrap_or_default();
     format!(
-        "training {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a step (median of {}), {:.0} GFLOP/s{peak}{}",
+        "training {} on {} in {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a step (median of {}), {:.0} GFLOP/s{peak}{}",
         report.backbone,
         report.device,
+        report.precision,
         report.batch_size,
         report.images_per_s,
         report.ms_per_step,

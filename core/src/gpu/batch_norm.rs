@@ -1,11 +1,12 @@
 //! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and ReLU around it.
 //!
 //! Images are `[pixels, channels]`. Sums over pixels are taken in two steps: cubes sum up their share, then one more launch adds the shares
-//! up in a fixed order.
+//! up in a fixed order. Images can be of half precision; everything is computed in float32.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
 use cubecl::client::Client;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::buffer::{Buffer, cubes, width};
@@ -44,7 +45,7 @@ impl Shares {
     }
 
     fn partial(&self, client: &Client) -> Buffer {
-        Buffer::new(client, self.count * 2 * self.channels)
+        Buffer::floats(client, self.count * 2 * self.channels)
     }
 }
 
@@ -94,7 +95,7 @@ impl Statistics {
     pub fn of(client: &Client, x: &Buffer, channels: usize) -> Self {
         let shares = Shares::new(x.length / channels, channels);
         let partial = shares.partial(client);
-        let (mean, variance) = (Buffer::new(client, channels), Buffer::new(client, channels));
+        let (mean, variance) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             moments_kernel::launch_unchecked(
@@ -107,6 +108,7 @@ impl Statistics {
                 channels as u32,
                 shares.share as u32,
                 shares.lanes,
+                x.elem,
             );
             join_moments_kernel::launch_unchecked(
                 client,
@@ -129,7 +131,7 @@ impl Statistics {
     pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, relu: bool) -> Buffer {
         let channels = self.mean.length;
         let wide = width(channels);
-        let y = Buffer::new(client, x.length);
+        let y = Buffer::like(client, x);
         // SAFETY: units past the values stop.
         unsafe {
             normalise_kernel::launch_unchecked(
@@ -148,6 +150,7 @@ impl Statistics {
                 (channels / wide) as u32,
                 affine.epsilon,
                 relu,
+                x.elem,
             );
         }
         y
@@ -156,7 +159,7 @@ impl Statistics {
     /// What batch norm with these statistics multiplies with and adds: γ / √(σ² + ε) and β − μ γ / √(σ² + ε).
     pub fn fold(&self, client: &Client, affine: Affine<'_>) -> (Buffer, Buffer) {
         let channels = self.mean.length;
-        let (scale, bias) = (Buffer::new(client, channels), Buffer::new(client, channels));
+        let (scale, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
         // SAFETY: units past the channels stop.
         unsafe {
             fold_kernel::launch_unchecked(
@@ -181,14 +184,14 @@ impl Statistics {
         let channels = self.mean.length;
         let shares = Shares::new(x.length / channels, channels);
         let partial = shares.partial(client);
-        let (weight, bias) = (Buffer::new(client, channels), Buffer::new(client, channels));
+        let (weight, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
         let relu = matches!(through, Through::Relu);
         let output = match through {
             Through::Output(output) => Some(output),
             _ => None,
         };
         // Five numbers a channel, so that the last kernel reads one table instead of six vectors.
-        let table = Buffer::new(client, 5 * channels);
+        let table = Buffer::floats(client, 5 * channels);
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             gradient_sums_kernel::launch_unchecked(
@@ -209,6 +212,7 @@ impl Statistics {
                 affine.epsilon,
                 shares.lanes,
                 relu,
+                x.elem,
             );
             join_sums_kernel::launch_unchecked(
                 client,
@@ -230,8 +234,8 @@ impl Statistics {
             );
         }
         let wide = width(channels);
-        let dx = Buffer::new(client, x.length);
-        let dresidual = output.map(|_| Buffer::new(client, x.length));
+        let dx = Buffer::like(client, x);
+        let dresidual = output.map(|_| Buffer::like(client, x));
         // SAFETY: units past the values stop.
         unsafe {
             gradient_kernel::launch_unchecked(
@@ -248,6 +252,7 @@ impl Statistics {
                 (x.length / wide) as u32,
                 (channels / wide) as u32,
                 relu,
+                x.elem,
             );
         }
         Gradients { x: dx, weight, bias, residual: dresidual }
@@ -256,7 +261,7 @@ impl Statistics {
 
 /// The sums of the columns of `[rows, columns]`.
 pub fn column_sums(client: &Client, x: &Buffer, columns: usize) -> Buffer {
-    let sums = Buffer::new(client, columns);
+    let sums = Buffer::floats(client, columns);
     let lanes = 32;
     // SAFETY: lanes past the columns are left out.
     unsafe {
@@ -310,7 +315,15 @@ fn column_sums_kernel(x: &[f32], sums: &mut [f32], rows: u32, columns: u32, #[co
 
 /// Means and sums of squared deviations of each share, `[share, 2, channels]`.
 #[cube(launch_unchecked)]
-fn moments_kernel(x: &[f32], partial: &mut [f32], pixels: u32, channels: u32, share: u32, #[comptime] lanes: usize) {
+fn moments_kernel<E: Float>(
+    x: &[E],
+    partial: &mut [f32],
+    pixels: u32,
+    channels: u32,
+    share: u32,
+    #[comptime] lanes: usize,
+    #[define(E)] _elem: ElemType,
+) {
     let down = comptime!((UNITS / lanes) as u32);
     let mut shared = Shared::<[f32]>::new_slice(UNITS);
     let channel = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
@@ -321,10 +334,10 @@ fn moments_kernel(x: &[f32], partial: &mut [f32], pixels: u32, channels: u32, sh
     let mut near = 0.0f32;
     if channel < channels {
         // A value of the share lies near its mean, so that no digits are lost when the mean is far from zero.
-        near = x[(first * channels + channel) as usize];
+        near = f32::cast_from(x[(first * channels + channel) as usize]);
         let mut pixel = first + UNIT_POS_Y;
         while pixel < end {
-            let deviation = x[(pixel * channels + channel) as usize] - near;
+            let deviation = f32::cast_from(x[(pixel * channels + channel) as usize]) - near;
             sum += deviation;
             squares += deviation * deviation;
             pixel += down;
@@ -386,18 +399,19 @@ fn join_moments_kernel(
 }
 
 #[cube(launch_unchecked)]
-fn normalise_kernel<W: Size>(
-    x: &[Vector<f32, W>],
+fn normalise_kernel<E: Float, W: Size>(
+    x: &[Vector<E, W>],
     mean: &[Vector<f32, W>],
     variance: &[Vector<f32, W>],
     weight: &[Vector<f32, W>],
     bias: &[Vector<f32, W>],
-    residual: ComptimeOption<&[Vector<f32, W>]>,
-    y: &mut [Vector<f32, W>],
+    residual: ComptimeOption<&[Vector<E, W>]>,
+    y: &mut [Vector<E, W>],
     length: u32,
     channels: u32,
     epsilon: f32,
     #[comptime] relu: bool,
+    #[define(E)] _elem: ElemType,
 ) {
     let index = ABSOLUTE_POS;
     if index >= length as usize {
@@ -406,17 +420,17 @@ fn normalise_kernel<W: Size>(
     let channel = index % channels as usize;
     // The backward pass asks again whether this is more than 0, and must come to the same answer.
     let scale = weight[channel] * (variance[channel] + Vector::new(epsilon)).sqrt().recip();
-    let mut value = (x[index] - mean[channel]) * scale + bias[channel];
+    let mut value = (Vector::<f32, W>::cast_from(x[index]) - mean[channel]) * scale + bias[channel];
     #[comptime]
     match residual {
-        ComptimeOption::Some(residual) => value += residual[index],
+        ComptimeOption::Some(residual) => value += Vector::<f32, W>::cast_from(residual[index]),
         ComptimeOption::None => {}
     }
     if comptime!(relu) {
         // Not a number stays what it is.
         value = select_many(value.less_than(&Vector::new(0.0f32)), Vector::new(0.0f32), value);
     }
-    y[index] = value;
+    y[index] = Vector::cast_from(value);
 }
 
 #[cube(launch_unchecked)]
@@ -443,14 +457,14 @@ fn fold_kernel(
 /// Sums of the gradients, and of the gradients times the deviations from the mean, of each share, `[share, 2, channels]`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn gradient_sums_kernel(
-    x: &[f32],
-    dy: &[f32],
+fn gradient_sums_kernel<E: Float>(
+    x: &[E],
+    dy: &[E],
     mean: &[f32],
     variance: &[f32],
     weight: &[f32],
     bias: &[f32],
-    output: ComptimeOption<&[f32]>,
+    output: ComptimeOption<&[E]>,
     partial: &mut [f32],
     pixels: u32,
     channels: u32,
@@ -458,6 +472,7 @@ fn gradient_sums_kernel(
     epsilon: f32,
     #[comptime] lanes: usize,
     #[comptime] relu: bool,
+    #[define(E)] _elem: ElemType,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
     let mut shared = Shared::<[f32]>::new_slice(UNITS);
@@ -473,8 +488,8 @@ fn gradient_sums_kernel(
         let mut pixel = first + UNIT_POS_Y;
         while pixel < end {
             let at = (pixel * channels + channel) as usize;
-            let deviation = x[at] - middle;
-            let mut gradient = dy[at];
+            let deviation = f32::cast_from(x[at]) - middle;
+            let mut gradient = f32::cast_from(dy[at]);
             if comptime!(relu) {
                 if deviation * scale + bias[c] <= 0.0f32 {
                     gradient = 0.0f32;
@@ -483,7 +498,7 @@ fn gradient_sums_kernel(
             #[comptime]
             match &output {
                 ComptimeOption::Some(output) => {
-                    if output[at] <= 0.0f32 {
+                    if f32::cast_from(output[at]) <= 0.0f32 {
                         gradient = 0.0f32;
                     }
                 }
@@ -553,16 +568,17 @@ fn join_sums_kernel(
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn gradient_kernel<W: Size>(
-    x: &[Vector<f32, W>],
-    dy: &[Vector<f32, W>],
+fn gradient_kernel<E: Float, W: Size>(
+    x: &[Vector<E, W>],
+    dy: &[Vector<E, W>],
     table: &[Vector<f32, W>],
-    output: ComptimeOption<&[Vector<f32, W>]>,
-    dx: &mut [Vector<f32, W>],
-    dresidual: ComptimeOption<&mut [Vector<f32, W>]>,
+    output: ComptimeOption<&[Vector<E, W>]>,
+    dx: &mut [Vector<E, W>],
+    dresidual: ComptimeOption<&mut [Vector<E, W>]>,
     length: u32,
     channels: u32,
     #[comptime] relu: bool,
+    #[define(E)] _elem: ElemType,
 ) {
     let index = ABSOLUTE_POS;
     if index >= length as usize {
@@ -571,22 +587,25 @@ fn gradient_kernel<W: Size>(
     let n = channels as usize;
     let channel = index % n;
     let zero = Vector::<f32, W>::new(0.0f32);
-    let deviation = x[index] - table[channel];
+    let deviation = Vector::<f32, W>::cast_from(x[index]) - table[channel];
     let scale = table[n + channel];
-    let mut gradient = dy[index];
+    let mut gradient = Vector::<f32, W>::cast_from(dy[index]);
     if comptime!(relu) {
         let value = deviation * scale + table[2 * n + channel];
         gradient = select_many(value.less_equal(&zero), zero, gradient);
     }
     #[comptime]
     match output {
-        ComptimeOption::Some(output) => gradient = select_many(output[index].less_equal(&zero), zero, gradient),
+        ComptimeOption::Some(output) => {
+            let output = Vector::<f32, W>::cast_from(output[index]);
+            gradient = select_many(output.less_equal(&zero), zero, gradient);
+        }
         ComptimeOption::None => {}
     }
     #[comptime]
     match dresidual {
-        ComptimeOption::Some(dresidual) => dresidual[index] = gradient,
+        ComptimeOption::Some(dresidual) => dresidual[index] = Vector::cast_from(gradient),
         ComptimeOption::None => {}
     }
-    dx[index] = scale * (gradient - table[3 * n + channel] - deviation * table[4 * n + channel]);
+    dx[index] = Vector::cast_from(scale * (gradient - table[3 * n + channel] - deviation * table[4 * n + channel]));
 }

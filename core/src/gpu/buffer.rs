@@ -3,21 +3,34 @@
 #![allow(unsafe_code)] // Telling CubeCL how long a buffer is, is unsafe: kernels rely on it.
 
 use cubecl::client::Client;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-/// Values of four bytes that lie next to each other in the GPU's memory.
+/// Values that lie next to each other in the GPU's memory.
 #[derive(Clone)]
 pub struct Buffer {
     pub handle: Handle,
     /// How many there are.
     pub length: usize,
+    /// What they are.
+    pub elem: ElemType,
 }
 
 impl Buffer {
     /// Room for so many values, which hold anything.
-    pub fn new(client: &Client, length: usize) -> Self {
-        Self { handle: client.empty(length.max(1) * size_of::<f32>()), length }
+    pub fn new(client: &Client, length: usize, elem: ElemType) -> Self {
+        Self { handle: client.empty(length.max(1) * elem.size()), length, elem }
+    }
+
+    /// Room for so many float32 values.
+    pub fn floats(client: &Client, length: usize) -> Self {
+        Self::new(client, length, f32::elem_type_native())
+    }
+
+    /// Room for as many values of the same sort.
+    pub fn like(client: &Client, other: &Buffer) -> Self {
+        Self::new(client, other.length, other.elem)
     }
 
     /// For a kernel that reads or writes it `width` values at a time.

@@ -34,9 +34,9 @@ pub struct Outcome {
 /// The mean cross-entropy of `logits`, `[samples, classes]`.
 pub fn cross_entropy(client: &Client, logits: &Buffer, classes: usize, targets: Targets<'_>) -> Outcome {
     let samples = logits.length / classes;
-    let each = Buffer::new(client, samples * 2);
-    let gradient = Buffer::new(client, logits.length);
-    let (loss, correct) = (Buffer::new(client, 1), Buffer::new(client, 1));
+    let each = Buffer::floats(client, samples * 2);
+    let gradient = Buffer::floats(client, logits.length);
+    let (loss, correct) = (Buffer::floats(client, 1), Buffer::floats(client, 1));
     // SAFETY: a cube looks at one row of logits, whose number is below that of the samples.
     unsafe {
         sample_kernel::launch_unchecked(

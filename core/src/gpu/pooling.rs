@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
 use cubecl::client::Client;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::buffer::{Buffer, cubes};
@@ -40,7 +41,7 @@ struct Windows {
 /// The largest value of each window, not a number if there is such a one, and its position in the window.
 pub fn max_pool(client: &Client, shape: &PoolShape, x: &Buffer) -> (Buffer, Buffer) {
     let length = shape.batch * shape.out_height() * shape.out_width() * shape.channels;
-    let (y, chosen) = (Buffer::new(client, length), Buffer::new(client, length));
+    let (y, chosen) = (Buffer::new(client, length, x.elem), Buffer::new(client, length, u32::elem_type_native()));
     // SAFETY: units past the windows stop, and places outside of an image are passed over.
     unsafe {
         max_pool_kernel::launch_unchecked(
@@ -51,6 +52,7 @@ pub fn max_pool(client: &Client, shape: &PoolShape, x: &Buffer) -> (Buffer, Buff
             y.arg(1),
             chosen.arg(1),
             windows(shape),
+            x.elem,
         );
     }
     (y, chosen)
@@ -58,7 +60,7 @@ pub fn max_pool(client: &Client, shape: &PoolShape, x: &Buffer) -> (Buffer, Buff
 
 /// The gradient of the input from that of the output and the chosen positions.
 pub fn max_pool_gradient(client: &Client, shape: &PoolShape, dy: &Buffer, chosen: &Buffer) -> Buffer {
-    let dx = Buffer::new(client, shape.batch * shape.height * shape.width * shape.channels);
+    let dx = Buffer::new(client, shape.batch * shape.height * shape.width * shape.channels, dy.elem);
     // SAFETY: units past the pixels stop, and windows outside of the image are passed over.
     unsafe {
         max_pool_gradient_kernel::launch_unchecked(
@@ -69,14 +71,15 @@ pub fn max_pool_gradient(client: &Client, shape: &PoolShape, dy: &Buffer, chosen
             chosen.arg(1),
             dx.arg(1),
             windows(shape),
+            dy.elem,
         );
     }
     dx
 }
 
-/// The mean of the pixels of every channel: `[batch, pixels, channels]` to `[batch, channels]`.
+/// The mean of the pixels of every channel: `[batch, pixels, channels]` to `[batch, channels]` of float32.
 pub fn average_pool(client: &Client, x: &Buffer, pixels: usize, channels: usize) -> Buffer {
-    let y = Buffer::new(client, x.length / pixels);
+    let y = Buffer::floats(client, x.length / pixels);
     // SAFETY: units past the means stop.
     unsafe {
         average_pool_kernel::launch_unchecked(
@@ -88,14 +91,15 @@ pub fn average_pool(client: &Client, x: &Buffer, pixels: usize, channels: usize)
             y.length as u32,
             pixels as u32,
             channels as u32,
+            x.elem,
         );
     }
     y
 }
 
-/// The gradient of the input from that of the means.
-pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channels: usize) -> Buffer {
-    let dx = Buffer::new(client, dy.length * pixels);
+/// The gradient of the input, whose values are of this sort, from that of the means.
+pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channels: usize, elem: ElemType) -> Buffer {
+    let dx = Buffer::new(client, dy.length * pixels, elem);
     // SAFETY: units past the pixels stop.
     unsafe {
         average_pool_gradient_kernel::launch_unchecked(
@@ -107,13 +111,14 @@ pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channe
             dx.length as u32,
             pixels as u32,
             channels as u32,
+            elem,
         );
     }
     dx
 }
 
 #[cube(launch_unchecked)]
-fn max_pool_kernel(x: &[f32], y: &mut [f32], chosen: &mut [u32], shape: Windows) {
+fn max_pool_kernel<E: Float>(x: &[E], y: &mut [E], chosen: &mut [u32], shape: Windows, #[define(E)] _elem: ElemType) {
     let index = ABSOLUTE_POS as u32;
     let channel = index % shape.channels;
     let out_x = index / shape.channels % shape.out_width;
@@ -131,7 +136,7 @@ fn max_pool_kernel(x: &[f32], y: &mut [f32], chosen: &mut [u32], shape: Windows)
             let row = out_y * shape.stride + i - shape.padding;
             let column = out_x * shape.stride + j - shape.padding;
             if row < shape.height && column < shape.width {
-                let value = x[(((image * shape.height + row) * shape.width + column) * shape.channels + channel) as usize];
+                let value = f32::cast_from(x[(((image * shape.height + row) * shape.width + column) * shape.channels + channel) as usize]);
                 if !found || value > best || value != value {
                     best = value;
                     at = i * shape.kernel + j;
@@ -140,12 +145,12 @@ fn max_pool_kernel(x: &[f32], y: &mut [f32], chosen: &mut [u32], shape: Windows)
             }
         }
     }
-    y[index as usize] = best;
+    y[index as usize] = E::cast_from(best);
     chosen[index as usize] = at;
 }
 
 #[cube(launch_unchecked)]
-fn max_pool_gradient_kernel(dy: &[f32], chosen: &[u32], dx: &mut [f32], shape: Windows) {
+fn max_pool_gradient_kernel<E: Float>(dy: &[E], chosen: &[u32], dx: &mut [E], shape: Windows, #[define(E)] _elem: ElemType) {
     let index = ABSOLUTE_POS as u32;
     let channel = index % shape.channels;
     let column = index / shape.channels % shape.width;
@@ -165,16 +170,16 @@ fn max_pool_gradient_kernel(dy: &[f32], chosen: &[u32], dx: &mut [f32], shape: W
             if top % shape.stride == 0 && left % shape.stride == 0 && out_y < shape.out_height && out_x < shape.out_width {
                 let window = (((image * shape.out_height + out_y) * shape.out_width + out_x) * shape.channels + channel) as usize;
                 if chosen[window] == i * shape.kernel + j {
-                    sum += dy[window];
+                    sum += f32::cast_from(dy[window]);
                 }
             }
         }
     }
-    dx[index as usize] = sum;
+    dx[index as usize] = E::cast_from(sum);
 }
 
 #[cube(launch_unchecked)]
-fn average_pool_kernel(x: &[f32], y: &mut [f32], length: u32, pixels: u32, channels: u32) {
+fn average_pool_kernel<E: Float>(x: &[E], y: &mut [f32], length: u32, pixels: u32, channels: u32, #[define(E)] _elem: ElemType) {
     let index = ABSOLUTE_POS as u32;
     if index >= length {
         terminate!();
@@ -182,17 +187,17 @@ fn average_pool_kernel(x: &[f32], y: &mut [f32], length: u32, pixels: u32, chann
     let first = index / channels * pixels * channels + index % channels;
     let mut sum = 0.0f32;
     for pixel in 0..pixels {
-        sum += x[(first + pixel * channels) as usize];
+        sum += f32::cast_from(x[(first + pixel * channels) as usize]);
     }
     y[index as usize] = sum / f32::cast_from(pixels);
 }
 
 #[cube(launch_unchecked)]
-fn average_pool_gradient_kernel(dy: &[f32], dx: &mut [f32], length: u32, pixels: u32, channels: u32) {
+fn average_pool_gradient_kernel<E: Float>(dy: &[f32], dx: &mut [E], length: u32, pixels: u32, channels: u32, #[define(E)] _elem: ElemType) {
     let index = ABSOLUTE_POS as u32;
     if index >= length {
         terminate!();
     }
     let image = index / (channels * pixels);
-    dx[index as usize] = dy[(image * channels + index % channels) as usize] / f32::cast_from(pixels);
+    dx[index as usize] = E::cast_from(dy[(image * channels + index % channels) as usize] / f32::cast_from(pixels));
 }

@@ -18,7 +18,7 @@ pub fn sgd(
     [learning_rate, momentum, weight_decay]: [f32; 3],
 ) -> (Buffer, Buffer) {
     let wide = width(weight.length);
-    let (next, next_velocity) = (Buffer::new(client, weight.length), Buffer::new(client, weight.length));
+    let (next, next_velocity) = (Buffer::floats(client, weight.length), Buffer::floats(client, weight.length));
     // SAFETY: units past the parameter stop.
     unsafe {
         sgd_kernel::launch_unchecked(

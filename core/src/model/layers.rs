@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
 use super::weights::{NamedTensor, named};
-use crate::ops::{self, FoldedConv, Fork, Kernels, Residual};
+use crate::ops::{self, Computing, FoldedConv, Fork, Kernels, Residual};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -25,7 +25,7 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     pub mode: Mode,
-    pub kernels: Kernels,
+    pub computing: Computing,
 }
 
 /// A square convolution without bias, padded so that stride 1 keeps the size.
@@ -63,7 +63,7 @@ impl Conv2d {
     ) -> Tensor<4> {
         let weight = self.weight.val();
         let plain = !x.is_autodiff() && !weight.is_autodiff();
-        if pass.mode == Mode::Evaluate && plain && pass.kernels.own(&x) {
+        if pass.mode == Mode::Evaluate && plain && pass.computing.kernels.own(&x) {
             let conv = FoldedConv {
                 weight,
                 stride: self.stride,
@@ -76,7 +76,7 @@ impl Conv2d {
             };
             return conv.forward(x, residual.map(|residual| residual.tensor), relu);
         }
-        let y = ops::conv2d(x, weight, self.stride, self.padding, fork, pass.kernels);
+        let y = ops::conv2d(x, weight, self.stride, self.padding, fork, pass.computing);
         norm.forward(y, residual, relu, pass)
     }
 }
@@ -104,7 +104,7 @@ impl BatchNorm {
     /// `[batch, channels, h, w]` to the same shape.
     fn forward(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, pass: Pass) -> Tensor<4> {
         match pass.mode {
-            Mode::Train => self.forward_train(x, residual, relu, pass.kernels),
+            Mode::Train => self.forward_train(x, residual, relu, pass.computing.kernels),
             Mode::Evaluate => {
                 let (mean, variance) = (self.running_mean.value(), self.running_var.value());
                 let (mean, variance) = match x.is_autodiff() {
@@ -152,6 +152,10 @@ impl Linear {
     /// Weight and bias on the host.
     pub fn on_host(&self) -> [NamedTensor; 2] {
         [named("weight".into(), self.weight.val()), named("bias".into(), self.bias.val())]
+    }
+
+    pub fn device(&self) -> Device {
+        self.weight.device()
     }
 
     /// Features `[batch, features]` to logits `[batch, classes]`.

@@ -1,15 +1,15 @@
 //! Residual networks with a linear classifier.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::block::{Block, EXPANSION};
 use super::initial::Initial;
 use super::layers::{BatchNorm, Conv2d, Linear, Mode, Pass};
 use super::weights::NamedTensor;
-use crate::ops::{self, Kernels};
-use crate::settings::{Backbone, Stem};
+use crate::ops::{self, Computing, Kernels};
+use crate::settings::{Backbone, Precision, Stem};
 
 /// Images up to this side get the small stem when the stem is chosen automatically.
 const SMALL_SIDE: usize = 64;
@@ -66,7 +66,7 @@ fn plan(backbone: Backbone) -> Plan {
 /// Three-stage networks have no `layer4`. Inputs are normalised images `[batch, 3, side, side]`.
 ///
 /// ```
-/// use burn::tensor::{Device, Tensor};
+/// use burn::tensor::{Device, FloatDType, Tensor};
 /// use counterweight_core::model::{Mode, Network, NetworkConfig};
 /// use counterweight_core::settings::{Backbone, Stem};
 ///
@@ -89,6 +89,8 @@ pub struct Network {
     max_pool: bool,
     #[module(skip)]
     kernels: Kernels,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Network {
@@ -129,6 +131,7 @@ impl Network {
             fc: Linear::new(initial, "fc", config.features(), config.classes),
             max_pool: config.stem == Stem::Imagenet,
             kernels: Kernels::chosen(),
+            precision: Precision::Float32,
         }
     }
 
@@ -137,9 +140,22 @@ impl Network {
         Self { kernels, ..self }
     }
 
+    /// The same network, with convolutions computed in this precision in training where the device can, and otherwise in float32.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let precision = if ops::can_compute(&self.fc.device(), precision) { precision } else { Precision::Float32 };
+        Self { precision, ..self }
+    }
+
+    /// What convolutions are computed with in training.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Features before the classifier: `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
-        let pass = Pass { mode, kernels: self.kernels };
+        let precision = if mode == Mode::Train { self.precision } else { Precision::Float32 };
+        let pass = Pass { mode, computing: Computing { kernels: self.kernels, precision } };
+        let images = if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };
         let mut x = self.conv1.with_norm(&self.bn1, images, None, None, true, pass);
         if self.max_pool {
             x = ops::max_pool(x, self.kernels);

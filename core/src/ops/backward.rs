@@ -6,16 +6,24 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
+use burn::tensor::DType;
 
 use super::extension::{Norm, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
+use crate::settings::Precision;
 
 impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for Autodiff<B, C> {
-    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window, fork: Option<Fork>) -> FloatTensor<Self> {
+    fn conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        window: Window,
+        precision: Precision,
+        fork: Option<Fork>,
+    ) -> FloatTensor<Self> {
         let ((x, of_x), (weight, of_weight)) = (x.into_parts(), weight.into_parts());
-        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), window, None);
+        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), window, precision, None);
         match ConvBackward.prepare::<C>([of_x, of_weight]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, window, fork }, y),
+            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, window, precision, fork }, y),
             OpsKind::UnTracked(step) => step.finish(y),
         }
     }
@@ -71,10 +79,10 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
 
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, of_x) = x.into_parts();
-        let size = size(&x);
+        let state = (size(&x), x.dtype());
         let y = B::average_pool(x);
         match AveragePoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(size, y),
+            OpsKind::Tracked(step) => step.finish(state, y),
             OpsKind::UnTracked(step) => step.finish(y),
         }
     }
@@ -94,6 +102,7 @@ struct ConvState<B: Backend> {
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
     window: Window,
+    precision: Precision,
     fork: Option<Fork>,
 }
 
@@ -101,18 +110,18 @@ impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
     type State = ConvState<B>;
 
     fn backward(self, ops: Ops<ConvState<B>, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let ConvState { x, weight, window, fork } = ops.state;
+        let ConvState { x, weight, window, precision, fork } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let [of_x, of_weight] = ops.parents;
         let size = size(&x);
         if let Some(node) = of_weight {
-            grads.register::<B>(node.id, B::conv2d_weight_gradient(x, dy.clone(), window));
+            grads.register::<B>(node.id, B::conv2d_weight_gradient(x, dy.clone(), window, precision));
         }
         let around = fork.and_then(|fork| fork.take::<B>());
         if let Some(node) = of_x {
             let dx = match around {
-                Some(around) => B::conv2d_input_gradient_and(dy, weight, around, window),
-                None => B::conv2d_input_gradient(dy, weight, size, window),
+                Some(around) => B::conv2d_input_gradient_and(dy, weight, around, window, precision),
+                None => B::conv2d_input_gradient(dy, weight, size, window, precision),
             };
             grads.register::<B>(node.id, dx);
         }
@@ -212,14 +221,15 @@ impl<B: ResidualGradients> Backward<B, 1> for MaxPoolBackward {
 struct AveragePoolBackward;
 
 impl<B: ResidualGradients> Backward<B, 1> for AveragePoolBackward {
-    /// Rows and columns of the input.
-    type State = [usize; 2];
+    /// Rows and columns of the input, and the sort of its values.
+    type State = ([usize; 2], DType);
 
-    fn backward(self, ops: Ops<[usize; 2], 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (size, dtype) = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let [of_x] = ops.parents;
         if let Some(node) = of_x {
-            grads.register::<B>(node.id, B::average_pool_gradient(dy, ops.state));
+            grads.register::<B>(node.id, B::average_pool_gradient(dy, size, dtype));
         }
     }
 }

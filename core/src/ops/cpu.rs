@@ -2,14 +2,16 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
+use burn::tensor::DType;
 
 use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
+use crate::settings::Precision;
 
 impl ResidualOps for Flex {
-    fn conv2d(x: FlexTensor, weight: FlexTensor, window: Window, _fork: Option<Fork>) -> FlexTensor {
+    fn conv2d(x: FlexTensor, weight: FlexTensor, window: Window, _precision: Precision, _fork: Option<Fork>) -> FlexTensor {
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
         convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
@@ -50,17 +52,23 @@ impl ResidualOps for Flex {
 }
 
 impl ResidualGradients for Flex {
-    fn conv2d_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], window: Window) -> FlexTensor {
+    fn conv2d_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], window: Window, _precision: Precision) -> FlexTensor {
         conv_input_gradient(dy, weight, size, None, window)
     }
 
-    fn conv2d_input_gradient_and(dy: FlexTensor, weight: FlexTensor, around: FlexTensor, window: Window) -> FlexTensor {
+    fn conv2d_input_gradient_and(
+        dy: FlexTensor,
+        weight: FlexTensor,
+        around: FlexTensor,
+        window: Window,
+        _precision: Precision,
+    ) -> FlexTensor {
         let around = Images::new(around);
         let [_, _, height, width] = around.dims();
         conv_input_gradient(dy, weight, [height, width], Some(&around), window)
     }
 
-    fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window) -> FlexTensor {
+    fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window, _precision: Precision) -> FlexTensor {
         let (x, dy) = (Images::new(x), Images::new(dy));
         let [batch, input, height, width] = x.dims();
         let shape = window.conv([batch, input, height, width], dy.dims()[1]);
@@ -116,7 +124,7 @@ impl ResidualGradients for Flex {
         Images::from_buffer(dx, dims).tensor()
     }
 
-    fn average_pool_gradient(dy: FlexTensor, [height, width]: [usize; 2]) -> FlexTensor {
+    fn average_pool_gradient(dy: FlexTensor, [height, width]: [usize; 2], _dtype: DType) -> FlexTensor {
         let dy = Dense::new(dy);
         let (batch, channels) = (dy.shape()[0], dy.shape()[1]);
         let dims = [batch, channels, height, width];

@@ -1,15 +1,18 @@
 //! The operations as extensions of burn's backends. What they compute is in `cpu` and `gpu`, their gradients are put together in `backward`.
 //!
-//! Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory. Where burn fuses operations, these
+//! Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory. On GPUs images can be of half precision, and
+//! then so are the gradients of images; all else is float32. Where burn fuses operations, these
 //! are run as they are, later than they are called; the functions named in `meta` tell the shapes of their results beforehand.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, backend_extension};
+use burn::tensor::DType;
 
 use super::fork::Fork;
 #[cfg(feature = "gpu")]
 use super::spec;
 use crate::kernels::{ConvShape, PoolShape};
+use crate::settings::Precision;
 
 /// Where a square kernel is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,13 @@ pub(crate) struct Rates {
 pub(super) trait ResidualOps: Backend {
     /// A convolution without bias; `weight` is `[out, in, k, k]`. In the backward pass, a gradient left in `fork` is added to the input's.
     #[fusion(meta = spec::conv2d)]
-    fn conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, window: Window, fork: Option<Fork>) -> FloatTensor<Self>;
+    fn conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        window: Window,
+        precision: Precision,
+        fork: Option<Fork>,
+    ) -> FloatTensor<Self>;
 
     /// Batch norm in training; `weight` is γ and `bias` β. Gives the output and, without gradient, the batch's means and biased variances.
     #[fusion(meta = spec::batch_norm)]
@@ -91,7 +100,7 @@ pub(super) trait ResidualOps: Backend {
     #[fusion(meta = spec::max_pool)]
     fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>);
 
-    /// The mean of every channel of every image, `[batch, channels]`.
+    /// The mean of every channel of every image, `[batch, channels]`, in float32.
     #[fusion(meta = spec::average_pool)]
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
@@ -101,7 +110,13 @@ pub(super) trait ResidualOps: Backend {
 pub(super) trait ResidualGradients: Backend {
     /// The gradient of a convolution's input, which has these numbers of rows and columns.
     #[fusion(meta = spec::conv2d_input_gradient)]
-    fn conv2d_input_gradient(dy: FloatTensor<Self>, weight: FloatTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
+    fn conv2d_input_gradient(
+        dy: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        size: [usize; 2],
+        window: Window,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
     /// The same plus `around`, another gradient of the same input.
     #[fusion(meta = spec::conv2d_input_gradient_and)]
@@ -110,11 +125,12 @@ pub(super) trait ResidualGradients: Backend {
         weight: FloatTensor<Self>,
         around: FloatTensor<Self>,
         window: Window,
+        precision: Precision,
     ) -> FloatTensor<Self>;
 
-    /// The gradient of a convolution's weight.
+    /// The gradient of a convolution's weight, in float32.
     #[fusion(meta = spec::conv2d_weight_gradient)]
-    fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
+    fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window, precision: Precision) -> FloatTensor<Self>;
 
     /// The gradients of `x`, γ and β through batch norm and, if `norm` says so, ReLU.
     #[fusion(meta = spec::batch_norm_gradient)]
@@ -146,9 +162,9 @@ pub(super) trait ResidualGradients: Backend {
     #[fusion(meta = spec::max_pool_gradient)]
     fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
 
-    /// The gradient of the input of average pooling, which has these numbers of rows and columns.
+    /// The gradient of the input of average pooling, which has these numbers of rows and columns and values of this sort.
     #[fusion(meta = spec::average_pool_gradient)]
-    fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2]) -> FloatTensor<Self>;
+    fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2], dtype: DType) -> FloatTensor<Self>;
 }
 
 /// What no gradient flows through.

@@ -1,29 +1,37 @@
 //! The operations on CubeCL's backend: CUDA and wgpu.
 
+use burn::backend::cubecl::dtype_to_elem_type;
+use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
+use cubecl::ir::{ElemType, FloatKind};
 
 use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
+use super::rounded;
 use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through, column_sums};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::{Epilogue, convolve, input_gradient, pack, weight_gradient};
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
 use crate::gpu::{pooling, sgd};
 use crate::kernels::ConvShape;
+use crate::settings::Precision;
 
 impl ResidualOps for CubeBackend {
-    fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window, _fork: Option<Fork>) -> CubeTensor {
+    fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window, precision: Precision, _fork: Option<Fork>) -> CubeTensor {
+        if is_rounded(&x, precision) {
+            return rounded::conv2d(x, weight, window);
+        }
         let place = Place::of(&x);
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = window.conv(x.dims, weight.shape[0]);
         let packed = pack(&place.client, &shape, &weight.values, None, false);
-        place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape))
+        place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
     }
 
     fn batch_norm(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
@@ -42,12 +50,12 @@ impl ResidualOps for CubeBackend {
     }
 
     fn max_pool(x: CubeTensor, window: Window) -> (CubeTensor, CubeTensor) {
-        let place = Place::of(&x);
+        let (place, dtype) = (Place::of(&x), x.dtype);
         let x = Images::new(x);
         let shape = window.pool(x.dims);
         let (y, chosen) = pooling::max_pool(&place.client, &shape, &x.values);
         let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
-        (place.images(y, dims), place.tensor(chosen, Shape::from(dims), DType::U32))
+        (place.images(y, dims, dtype), place.chosen(chosen, dims))
     }
 
     fn average_pool(x: CubeTensor) -> CubeTensor {
@@ -58,17 +66,34 @@ impl ResidualOps for CubeBackend {
 }
 
 impl ResidualGradients for CubeBackend {
-    fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], window: Window) -> CubeTensor {
+    fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], window: Window, precision: Precision) -> CubeTensor {
+        if is_rounded(&dy, precision) {
+            return rounded::conv2d_input_gradient(dy, weight, size, window);
+        }
         conv_input_gradient(dy, weight, size, None, window)
     }
 
-    fn conv2d_input_gradient_and(dy: CubeTensor, weight: CubeTensor, around: CubeTensor, window: Window) -> CubeTensor {
+    fn conv2d_input_gradient_and(
+        dy: CubeTensor,
+        weight: CubeTensor,
+        around: CubeTensor,
+        window: Window,
+        precision: Precision,
+    ) -> CubeTensor {
+        let rounded = is_rounded(&dy, precision);
+        if rounded {
+            let size = [around.meta.shape()[2], around.meta.shape()[3]];
+            return Self::float_add(rounded::conv2d_input_gradient(dy, weight, size, window), around);
+        }
         let around = Images::new(around);
         let [_, _, height, width] = around.dims;
         conv_input_gradient(dy, weight, [height, width], Some(&around.values), window)
     }
 
-    fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> CubeTensor {
+    fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window, precision: Precision) -> CubeTensor {
+        if is_rounded(&dy, precision) {
+            return rounded::conv2d_weight_gradient(x, dy, window);
+        }
         let place = Place::of(&x);
         let (x, dy) = (Images::new(x), Images::new(dy));
         let shape = window.conv(x.dims, dy.dims[1]);
@@ -106,19 +131,19 @@ impl ResidualGradients for CubeBackend {
     }
 
     fn max_pool_gradient(dy: CubeTensor, chosen: CubeTensor, [height, width]: [usize; 2], window: Window) -> CubeTensor {
-        let place = Place::of(&dy);
-        let (dy, chosen) = (Images::new(dy), Dense::new(chosen));
+        let (place, dtype) = (Place::of(&dy), dy.dtype);
+        let (dy, chosen) = (Images::new(dy), Images::new(chosen));
         let [batch, channels, _, _] = dy.dims;
         let dims = [batch, channels, height, width];
-        place.images(pooling::max_pool_gradient(&place.client, &window.pool(dims), &dy.values, &chosen.values), dims)
+        place.images(pooling::max_pool_gradient(&place.client, &window.pool(dims), &dy.values, &chosen.values), dims, dtype)
     }
 
-    fn average_pool_gradient(dy: CubeTensor, [height, width]: [usize; 2]) -> CubeTensor {
+    fn average_pool_gradient(dy: CubeTensor, [height, width]: [usize; 2], dtype: DType) -> CubeTensor {
         let place = Place::of(&dy);
         let Dense { values, shape } = Dense::new(dy);
         let (batch, channels) = (shape[0], shape[1]);
-        let dx = pooling::average_pool_gradient(&place.client, &values, height * width, channels);
-        place.images(dx, [batch, channels, height, width])
+        let dx = pooling::average_pool_gradient(&place.client, &values, height * width, channels, dtype_to_elem_type(dtype));
+        place.images(dx, [batch, channels, height, width], dtype)
     }
 }
 
@@ -208,6 +233,23 @@ fn product(x: &Shape, output: usize) -> ConvShape {
     ConvShape { batch: x[0], height: 1, width: 1, input: x[1], output, kernel: 1, stride: 1, padding: 0 }
 }
 
+/// Whether the GPU has units for products of matrices of this precision.
+pub fn can_compute(device: &CubeDevice, precision: Precision) -> bool {
+    let client = device.client();
+    let properties = client.properties();
+    let units = !(properties.features.matmul.cmma.is_empty() && properties.features.matmul.mma.is_empty());
+    match precision {
+        Precision::Float32 => true,
+        Precision::Tf32 => units && properties.supports_type(ElemType::Float(FloatKind::TF32)),
+        Precision::BFloat16 => units && properties.supports_type(ElemType::Float(FloatKind::BF16)),
+    }
+}
+
+/// Whether a convolution of these images, or of gradients of images, is left to kernels that round factors.
+fn is_rounded(images: &CubeTensor, precision: Precision) -> bool {
+    images.dtype != DType::F32 || precision == Precision::Tf32
+}
+
 /// Where tensors are.
 struct Place {
     client: Client,
@@ -233,8 +275,13 @@ impl Place {
     }
 
     /// Values in the order `[batch, height, width, channels]` as a tensor of `dims`, `[batch, channels, height, width]`.
-    fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4]) -> CubeTensor {
-        permute_nhwc_to_nchw(self.dense(buffer, Shape::from([batch, height, width, channels])))
+    fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4], dtype: DType) -> CubeTensor {
+        permute_nhwc_to_nchw(self.tensor(buffer, Shape::from([batch, height, width, channels]), dtype))
+    }
+
+    /// Positions in windows, as images.
+    fn chosen(&self, buffer: Buffer, dims: [usize; 4]) -> CubeTensor {
+        self.images(buffer, dims, DType::U32)
     }
 }
 
@@ -262,7 +309,8 @@ impl Dense {
     fn new(tensor: CubeTensor) -> Self {
         let tensor = into_contiguous(tensor);
         let shape = tensor.meta.shape().clone();
-        Self { values: Buffer { handle: tensor.handle, length: shape.num_elements() }, shape }
+        let elem = dtype_to_elem_type(tensor.dtype);
+        Self { values: Buffer { handle: tensor.handle, length: shape.num_elements(), elem }, shape }
     }
 }
 
@@ -277,14 +325,14 @@ fn batch_norm(
     residual: Option<CubeTensor>,
     norm: Norm,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let place = Place::of(&x);
+    let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, residual) = (Images::new(x), residual.map(Images::new));
     let (weight, bias) = (Dense::new(weight), Dense::new(bias));
     let statistics = Statistics::of(&place.client, &x.values, x.dims[1]);
     let affine = Affine { weight: &weight.values, bias: &bias.values, epsilon: norm.epsilon as f32 };
     let residual = residual.as_ref().map(|residual| &residual.values);
     let y = statistics.normalise(&place.client, &x.values, affine, residual, norm.relu);
-    (place.images(y, x.dims), place.vector(statistics.mean), place.vector(statistics.variance))
+    (place.images(y, x.dims, dtype), place.vector(statistics.mean), place.vector(statistics.variance))
 }
 
 /// The gradients of `x`, γ and β, and that of the residual if there is an output.
@@ -295,14 +343,14 @@ fn gradients(
     through: Through<'_>,
     norm: Norm,
 ) -> ([CubeTensor; 3], Option<CubeTensor>) {
-    let place = Place::of(&x);
+    let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, dy) = (Images::new(x), Images::new(dy));
     let [mean, variance, weight, bias] = vectors.map(|vector| Dense::new(vector).values);
     let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
     let found = Statistics { mean, variance }.gradients(&place.client, &x.values, &dy.values, affine, through);
     let Gradients { x: dx, weight, bias, residual } = found;
-    let residual = residual.map(|residual| place.images(residual, x.dims));
-    ([place.images(dx, x.dims), place.vector(weight), place.vector(bias)], residual)
+    let residual = residual.map(|residual| place.images(residual, x.dims, dtype));
+    ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
 }
 
 fn conv_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], around: Option<&Buffer>, window: Window) -> CubeTensor {
@@ -312,7 +360,7 @@ fn conv_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], aro
     let dims = [batch, weight.shape[1], size[0], size[1]];
     let shape = window.conv(dims, output);
     let packed = pack(&place.client, &shape, &weight.values, None, true);
-    place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims)
+    place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims, DType::F32)
 }
 
 fn folded_conv2d(
@@ -331,7 +379,7 @@ fn folded_conv2d(
     let (scale, bias) = Statistics { mean, variance }.fold(&place.client, affine);
     let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
     let epilogue = Epilogue { bias: Some(&bias), residual: residual.as_ref().map(|residual| &residual.values), relu: norm.relu };
-    place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape))
+    place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape), DType::F32)
 }
 
 fn step(weight: CubeTensor, gradient: CubeTensor, velocity: Option<CubeTensor>, rates: Rates) -> (CubeTensor, CubeTensor) {

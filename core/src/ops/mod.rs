@@ -13,6 +13,8 @@ mod gpu;
 mod head;
 mod plain;
 #[cfg(feature = "gpu")]
+mod rounded;
+#[cfg(feature = "gpu")]
 mod spec;
 mod storage;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
 pub(crate) use crate::kernels::release_memory;
+use crate::settings::Precision;
 use extension::{Norm, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
@@ -58,9 +61,36 @@ impl Kernels {
 
     /// Whether our own operations compute with this tensor.
     pub(crate) fn own<const D: usize>(self, tensor: &Tensor<D>) -> bool {
-        let device = tensor.device();
-        self == Kernels::Own && tensor.dtype() == DType::F32 && (is_cpu(&device) || is_gpu(&device))
+        let (device, dtype) = (tensor.device(), tensor.dtype());
+        let known = match is_gpu(&device) {
+            true => matches!(dtype, DType::F32 | DType::BF16 | DType::F16),
+            false => is_cpu(&device) && dtype == DType::F32,
+        };
+        self == Kernels::Own && known
     }
+}
+
+/// Who computes, and with what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Computing {
+    pub kernels: Kernels,
+    pub precision: Precision,
+}
+
+impl From<Kernels> for Computing {
+    fn from(kernels: Kernels) -> Self {
+        Self { kernels, precision: Precision::Float32 }
+    }
+}
+
+/// Whether convolutions can be computed in this precision on the device, by units made for it.
+pub(crate) fn can_compute(device: &Device, precision: Precision) -> bool {
+    #[cfg(feature = "gpu")]
+    if let DispatchDevice::Cube(gpu) = device.as_dispatch().clone().inner() {
+        return gpu::can_compute(&gpu, precision);
+    }
+    let _ = device;
+    precision == Precision::Float32
 }
 
 /// Whether the device is the CPU backend, with or without autodiff.
@@ -96,10 +126,17 @@ pub(crate) struct Residual {
 }
 
 /// A convolution without bias: `[batch, in, h, w]` and `[out, in, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
-pub(crate) fn conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize, fork: Option<Fork>, kernels: Kernels) -> Tensor<4> {
-    if kernels.own(&x) {
+pub(crate) fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    stride: usize,
+    padding: usize,
+    fork: Option<Fork>,
+    computing: Computing,
+) -> Tensor<4> {
+    if computing.kernels.own(&x) {
         let window = Window { kernel: weight.dims()[3], stride, padding };
-        return Tensor::from_dispatch(Dispatch::conv2d(x.into_dispatch(), weight.into_dispatch(), window, fork));
+        return Tensor::from_dispatch(Dispatch::conv2d(x.into_dispatch(), weight.into_dispatch(), window, computing.precision, fork));
     }
     burn_ops::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
 }

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Shape};
 use super::extension::{Norm, Rates, Window};
 use super::fork::Fork;
 use super::head::Shares;
+use crate::settings::Precision;
 
 fn shaped<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
     TensorSpec::new(Shape::from(shape), like.dtype)
@@ -17,7 +18,7 @@ fn windows(x: &TensorSpec, channels: usize, window: &Window) -> [usize; 4] {
     [x.shape[0], channels, out(x.shape[2]), out(x.shape[3])]
 }
 
-pub fn conv2d(x: &TensorSpec, weight: &TensorSpec, window: &Window, _fork: &Option<Fork>) -> TensorSpec {
+pub fn conv2d(x: &TensorSpec, weight: &TensorSpec, window: &Window, _precision: &Precision, _fork: &Option<Fork>) -> TensorSpec {
     shaped(x, windows(x, weight.shape[0], window))
 }
 
@@ -44,19 +45,31 @@ pub fn max_pool(x: &TensorSpec, window: &Window) -> (TensorSpec, TensorSpec) {
 }
 
 pub fn average_pool(x: &TensorSpec) -> TensorSpec {
-    shaped(x, [x.shape[0], x.shape[1]])
+    TensorSpec::new(Shape::from([x.shape[0], x.shape[1]]), DType::F32)
 }
 
-pub fn conv2d_input_gradient(dy: &TensorSpec, weight: &TensorSpec, size: &[usize; 2], _window: &Window) -> TensorSpec {
+pub fn conv2d_input_gradient(
+    dy: &TensorSpec,
+    weight: &TensorSpec,
+    size: &[usize; 2],
+    _window: &Window,
+    _precision: &Precision,
+) -> TensorSpec {
     shaped(dy, [dy.shape[0], weight.shape[1], size[0], size[1]])
 }
 
-pub fn conv2d_input_gradient_and(_dy: &TensorSpec, _weight: &TensorSpec, around: &TensorSpec, _window: &Window) -> TensorSpec {
+pub fn conv2d_input_gradient_and(
+    _dy: &TensorSpec,
+    _weight: &TensorSpec,
+    around: &TensorSpec,
+    _window: &Window,
+    _precision: &Precision,
+) -> TensorSpec {
     around.clone()
 }
 
-pub fn conv2d_weight_gradient(x: &TensorSpec, dy: &TensorSpec, window: &Window) -> TensorSpec {
-    shaped(x, [dy.shape[1], x.shape[1], window.kernel, window.kernel])
+pub fn conv2d_weight_gradient(x: &TensorSpec, dy: &TensorSpec, window: &Window, _precision: &Precision) -> TensorSpec {
+    TensorSpec::new(Shape::from([dy.shape[1], x.shape[1], window.kernel, window.kernel]), DType::F32)
 }
 
 pub fn batch_norm_gradient(
@@ -86,11 +99,11 @@ pub fn batch_norm_relu_gradient(
 }
 
 pub fn max_pool_gradient(dy: &TensorSpec, _chosen: &TensorSpec, size: &[usize; 2], _window: &Window) -> TensorSpec {
-    average_pool_gradient(dy, size)
+    average_pool_gradient(dy, size, &dy.dtype)
 }
 
-pub fn average_pool_gradient(dy: &TensorSpec, size: &[usize; 2]) -> TensorSpec {
-    shaped(dy, [dy.shape[0], dy.shape[1], size[0], size[1]])
+pub fn average_pool_gradient(dy: &TensorSpec, size: &[usize; 2], dtype: &DType) -> TensorSpec {
+    TensorSpec::new(Shape::from([dy.shape[0], dy.shape[1], size[0], size[1]]), *dtype)
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are the operation's")]

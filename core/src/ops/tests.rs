@@ -90,9 +90,9 @@ fn convolutions_are_burns() {
         let x = numbers(&mut rng, batch * input * height * width);
         let weight = numbers(&mut rng, output * input * kernel * kernel);
         let probe = numbers(&mut rng, batch * output * (height + 6) * (width + 6));
-        let run = |kernels| {
+        let run = |kernels: Kernels| {
             let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
-            with_gradients(inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, kernels))
+            with_gradients(inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, kernels.into()))
         };
         let what = format!("[{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}");
         assert_close(&run(Kernels::Own), &run(Kernels::Burn), 2e-6, &what);
@@ -265,7 +265,7 @@ fn gradients_are_central_differences() {
         let probe = numbers(&mut rng, len);
         let [x, weight, scale, bias, residual] = std::array::from_fn(|index| (inputs[index].as_slice(), shapes[index]));
         let found = with_gradients([x, weight, scale, bias, residual], &probe, |[x, weight, scale, bias, residual]| {
-            let y = conv2d(x, weight, stride, kernel / 2, None, Kernels::Own);
+            let y = conv2d(x, weight, stride, kernel / 2, None, Kernels::Own.into());
             let residual = Residual { tensor: residual, fork: None };
             batch_norm_train(y, channel(scale), channel(bias), 1e-5, Some(residual), true, Kernels::Own).output
         });
@@ -309,7 +309,7 @@ fn what_is_no_number_spreads_as_in_pytorch() {
         let y = host(batch_norm_train(plain(), one(), zero(), 1e-5, Some(residual), true, Kernels::Own).output);
         assert!(y[5].is_nan() == wrong.is_nan() && y[5] != 0.0 && y.iter().filter(|value| !value.is_finite()).count() == 1);
         // A 3×3 kernel of ones spreads it to the nine pixels around it, in every output channel of that image.
-        let y = host(conv2d(x(), Tensor::ones([3, 2, 3, 3], &device), 1, 1, None, Kernels::Own));
+        let y = host(conv2d(x(), Tensor::ones([3, 2, 3, 3], &device), 1, 1, None, Kernels::Own.into()));
         assert_eq!(y.iter().map(|value| !value.is_finite()).filter(|wrong| *wrong).count(), 27, "{wrong}");
         assert!(y[48..].iter().all(|value| value.is_finite()));
         // It lies in all four windows of its image's channel.
@@ -363,7 +363,7 @@ fn strides_do_not_matter() {
             let residual = Residual { tensor: x.clone(), fork: None };
             let normalised = batch_norm_train(x.clone(), one, zero, 1e-5, Some(residual), true, Kernels::Own);
             [
-                host(conv2d(x.clone(), weight, 2, 1, None, Kernels::Own)),
+                host(conv2d(x.clone(), weight, 2, 1, None, Kernels::Own.into())),
                 host(normalised.output),
                 host(max_pool(x.clone(), Kernels::Own)),
                 host(average_pool(x, Kernels::Own)),

@@ -47,6 +47,11 @@ pub const INFO: &[SettingInfo] = &[
         "Parts a batch is computed in, one after the other. More need less memory; batch norm then looks at each part alone.",
     ),
     setting(
+        "stage1.precision",
+        "Precision",
+        "What convolutions compute with: float32, or tf32 or bfloat16, which are faster on NVIDIA GPUs and round more. Others use float32.",
+    ),
+    setting(
         "stage1.learning_rate",
         "Learning rate",
         "Size of each correction. Too large and training breaks down, too small and it hardly moves.",

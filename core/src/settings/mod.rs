@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
-pub use values::{Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Schedule, Stem};
+pub use values::{
+    Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Precision, Schedule, Stem,
+};
 
 use crate::error::{Result, SettingsError};
 
@@ -65,6 +67,9 @@ pub struct Stage1Settings {
     /// batch norm, whose statistics are of each part. It can be changed when a run is resumed.
     #[serde(default = "one")]
     pub parts: usize,
+    /// What convolutions compute with, where the device can.
+    #[serde(default)]
+    pub precision: Precision,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Momentum of SGD, without dampening.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
-    Normalisation, Schedule, Settings, Stage1Settings,
+    Normalisation, Precision, Schedule, Settings, Stage1Settings,
 };
 
 /// A named starting point.
@@ -75,6 +75,7 @@ fn paper() -> Settings {
             epochs: 320,
             batch_size: 64,
             parts: 1,
+            precision: Precision::Float32,
             learning_rate: 0.01,
             momentum: 0.9,
             weight_decay: 5e-3,

@@ -154,6 +154,34 @@ pub enum Schedule {
     Constant,
 }
 
+/// What convolutions and their gradients compute with in training. Weights, batch norm, sums and the loss are float32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32 throughout.
+    #[default]
+    Float32,
+    /// Factors rounded to TensorFloat-32 (8 bits of exponent, 10 of fraction), where a GPU has units for it.
+    Tf32,
+    /// Images and factors rounded to bfloat16 (8 bits of exponent, 7 of fraction), where a GPU has units for it.
+    BFloat16,
+}
+
+impl Precision {
+    /// Every precision, the most exact first.
+    pub const ALL: [Precision; 3] = [Precision::Float32, Precision::Tf32, Precision::BFloat16];
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::Float32 => "float32",
+            Precision::Tf32 => "tf32",
+            Precision::BFloat16 => "bfloat16",
+        })
+    }
+}
+
 /// A way of balancing the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -128,6 +128,10 @@ impl<'a> Trainer<'a> {
             optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
+        let network = network.with_precision(s.precision);
+        if network.precision() != s.precision {
+            job.info(format!("this device has no units that compute in {}; it computes in float32", s.precision));
+        }
         let mut trainer = Self {
             settings,
             job,

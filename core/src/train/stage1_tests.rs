@@ -41,11 +41,7 @@ fn step(batch: &Batch, parts: usize) -> Stepped {
     let mut trainer = Trainer::new(&run, &settings, None, &Device::flex(), Job::new(&control, &Silent)).unwrap();
     trainer.step(0, batch, 0.1).unwrap();
     let pending = trainer.pending.pop().unwrap();
-    Stepped {
-        loss: host(pending.loss).unwrap()[0],
-        correct: host(pending.correct.float()).unwrap()[0],
-        weights: trainer.weights().unwrap(),
-    }
+    Stepped { loss: host(pending.loss).unwrap()[0], correct: host(pending.correct).unwrap()[0], weights: trainer.weights().unwrap() }
 }
 
 fn noise(images: usize) -> Vec<u8> {

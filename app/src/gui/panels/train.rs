@@ -17,13 +17,14 @@ const WIDE: f32 = 1000.0;
 
 const BASICS: [&str; 7] =
     ["model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed"];
-const MORE: [&str; 12] = [
+const MORE: [&str; 13] = [
     "stage1.schedule",
     "stage1.warmup_epochs",
     "stage1.milestones",
     "stage1.momentum",
     "stage1.label_smoothing",
     "stage1.validate_every",
+    "stage1.precision",
     "model.stem",
     "model.normalisation",
     "evaluation.many_above",
@@ -180,6 +181,7 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "cifar", "imagenet"]),
         "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
+        "stage1.precision" => Some(vec!["float32", "tf32", "bfloat16"]),
         _ => None,
     }
 }

@@ -93,7 +93,7 @@ fn launch(
     transposed: bool,
 ) -> Buffer {
     let pixels = shape.batch * height * row;
-    let result = Buffer::new(client, pixels * channels);
+    let result = Buffer::floats(client, pixels * channels);
     let tile = Tile::for_columns(channels, pixels);
     let (narrow, wide) = (width(source_channels), width(channels));
     let down = pixels.div_ceil(tile.down * tile.rows);

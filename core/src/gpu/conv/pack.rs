@@ -26,7 +26,7 @@ pub fn pack(client: &Client, shape: &ConvShape, weight: &Buffer, scale: Option<&
     let taps = shape.kernel * shape.kernel;
     let (rows4, columns4) = (rows.div_ceil(4), columns.div_ceil(4));
     let length = taps * rows4 * columns4 * 16;
-    let buffer = Buffer::new(client, length);
+    let buffer = Buffer::floats(client, length);
     let scale = match scale {
         Some(scale) => ComptimeOptionArgs::Some(scale.arg(1)),
         None => ComptimeOptionArgs::None,

@@ -50,7 +50,7 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
     let parts = 512usize.div_ceil(tiles).min(pixels.div_ceil(FEWEST)).max(1);
     let share = pixels.div_ceil(parts).next_multiple_of(DEPTH);
     let parts = pixels.div_ceil(share).max(1);
-    let partial = Buffer::new(client, parts * taps * fours * 4 * columns * 4);
+    let partial = Buffer::floats(client, parts * taps * fours * 4 * columns * 4);
     let (narrow, wide) = (width(shape.input), width(shape.output));
     let count = CubeCount::new_3d((taps * fours * 4).div_ceil(down * rows) as u32, columns.div_ceil(across) as u32, parts as u32);
     // SAFETY: rows, columns and pixels past the last are neither read nor written, and places outside of an image count as zeros.
@@ -84,7 +84,7 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
             rows,
         );
     }
-    let gradient = Buffer::new(client, shape.weight_len());
+    let gradient = Buffer::floats(client, shape.weight_len());
     const UNITS: usize = 256;
     // SAFETY: units past the weights stop.
     unsafe {

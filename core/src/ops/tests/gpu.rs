@@ -35,7 +35,7 @@ fn convolutions_are_those_of_the_cpu() {
         let what = format!("[{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}");
         compare(&what, 1e-5, |device| {
             let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
-            with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, Kernels::Own))
+            with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, Kernels::Own.into()))
         });
     }
 }
@@ -86,6 +86,37 @@ fn pooling_is_that_of_the_cpu() {
             results
         });
     }
+}
+
+/// What bfloat16 is to an NVIDIA GPU: images of half precision, everything else in float32. Convolutions are burn's then, which tries its ways
+/// out, so there is one of them.
+#[test]
+fn images_of_half_precision_are_rounded_and_no_more() {
+    use burn::tensor::FloatDType;
+
+    let mut rng = random::stream(0, "half precision on a gpu", &[]);
+    let (dims, len) = ([3, 16, 6, 6], 3 * 16 * 36);
+    let (x, residual, probe) = (numbers(&mut rng, len), numbers(&mut rng, len), numbers(&mut rng, len));
+    let (scale, bias, weight) = (numbers(&mut rng, 16), numbers(&mut rng, 16), numbers(&mut rng, 16 * 16 * 9));
+    let run = |device: &Device, half: bool| {
+        let of_channels = [1, 16, 1, 1];
+        let round = |x: Tensor<4>| if half { x.cast(FloatDType::F16) } else { x };
+        let inputs = [(x.as_slice(), dims), (&weight, [16, 16, 3, 3]), (&scale, of_channels), (&bias, of_channels), (&residual, dims)];
+        with_gradients_on(device, inputs, &probe, |[x, weight, scale, bias, residual]| {
+            let y = conv2d(round(x), weight, 1, 1, None, Kernels::Own.into());
+            let residual = Residual { tensor: round(residual), fork: None };
+            let y = batch_norm_train(y, channel(scale), channel(bias), 1e-5, Some(residual), true, Kernels::Own).output;
+            assert_eq!(y.dtype() == DType::F16, half);
+            let pooled = average_pool(max_pool(y.clone(), Kernels::Own), Kernels::Own).unsqueeze_dims(&[2, 3]);
+            y.cast(FloatDType::F32) + pooled
+        })
+    };
+    let Some(gpu) = gpu() else { return };
+    let (rounded, exact) = (run(&gpu, true), run(&Device::flex(), false));
+    let (outputs, all) = (distance(&rounded[..1], &exact[..1]), distance(&rounded, &exact));
+    assert!((1e-5..5e-3).contains(&outputs), "outputs are {outputs} apart");
+    // Rounding moves some values across ReLU's zero.
+    assert!(all < 5e-2, "gradients are {all} apart");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::model::{Kernels, Mode, Network, NetworkConfig};
 use crate::random;
-use crate::settings::{Backbone, Preset, Settings};
+use crate::settings::{Backbone, Precision, Preset, Settings};
 use crate::train::{Normaliser, Sgd, cross_entropy, host};
 
 /// Steps before the timed ones: the first compile kernels and fill caches.
@@ -34,8 +34,10 @@ pub struct NetworkRequest {
     pub classes: usize,
     /// Steps timed.
     pub steps: usize,
-    /// Who computes on the CPU.
+    /// Who computes.
     pub kernels: Kernels,
+    /// What convolutions compute with in training, where the device can.
+    pub precision: Precision,
 }
 
 impl NetworkRequest {
@@ -57,6 +59,8 @@ pub struct TrainReport {
     pub batch_size: usize,
     /// Side of the square input in pixels.
     pub input_size: usize,
+    /// What convolutions computed with.
+    pub precision: Precision,
     /// Steps timed.
     pub steps: usize,
     /// Whether batches were cropped and flipped on a thread beside the steps, rather than one and the same used in each.
@@ -85,7 +89,7 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
     let peak_gflop_per_s = (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
     let device = device.clone().autodiff();
     let config = request.config();
-    let mut network = Network::new(&config, 0, &device).with_kernels(request.kernels);
+    let mut network = Network::new(&config, 0, &device).with_kernels(request.kernels).with_precision(request.precision);
     let operations = training_operations(&network, &config) * batch_size as u64;
     let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(request.kernels);
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
@@ -115,6 +119,7 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
         backbone,
         batch_size,
         input_size,
+        precision: network.precision(),
         steps,
         loader,
         threads: rayon::current_num_threads(),
