@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use crate::error::Error;
 use crate::ops;
-use crate::panics::caught;
+use crate::panics::{caught, driver_said};
 
 /// Why a device did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,10 @@ pub(crate) fn attempt<T>(device: &Device, work: impl FnOnce() -> Result<T, Failu
     if ops::is_cpu(device) {
         return work();
     }
-    caught(|| Ok(work())).unwrap_or_else(|panic| Err(panic.into()))
+    match caught(|| Ok(work())) {
+        Ok(Err(Failure::Broken(reason))) | Err(reason) => Err(driver_said().unwrap_or(reason).into()),
+        Ok(outcome) => outcome,
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::device::{Failure, attempt};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
+use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
@@ -179,6 +180,8 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// A tensor's values on the host.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
     let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
+    // What failed on the way here, such as a kernel that was only tried out, did no harm.
+    driver_said();
     data.try_into_vec_as::<f32>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 
