@@ -114,7 +114,7 @@ impl Extractor {
         let (mut done, mut dim) = (0, 0);
         while done < samples {
             let size = self.at_once.load(Ordering::Relaxed).min(samples - done);
-            let part = if size == samples { input.clone() } else { input.clone().slice([done..done + size]) };
+            let part = if size == samples { input.clone() } else { input.clone().narrow(0, done, size) };
             match compute(part) {
                 Ok((columns, found)) => {
                     dim = columns;

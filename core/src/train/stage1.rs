@@ -285,7 +285,7 @@ impl<'a> Trainer<'a> {
             _ => {
                 let mut sum = GradientsAccumulator::new();
                 let mut part = |part: Range<usize>| {
-                    let input = input.clone().slice([part.clone()]);
+                    let input = input.clone().narrow(0, part.start, part.len());
                     let (gradients, loss, correct) = self.gradients(part, input, batch);
                     sum.accumulate(self.network(), gradients);
                     (loss, correct)
