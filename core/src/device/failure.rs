@@ -51,6 +51,16 @@ pub(crate) fn attempt<T>(device: &Device, work: impl FnOnce() -> Result<T, Failu
     }
 }
 
+/// Has a GPU's library give back the memory that it keeps for later, which is in the way of what needs other amounts.
+pub(crate) fn release_memory(device: &Device) {
+    let released = attempt(device, || {
+        device.memory_cleanup();
+        Ok(())
+    });
+    // A device that cannot do this any more says so when it is used next.
+    drop(released);
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Tensor;

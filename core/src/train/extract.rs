@@ -9,7 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::input::Normaliser;
 use crate::balance::{Classifier, FeatureSet};
 use crate::data::{Batches, Images};
-use crate::device::{Failure, attempt};
+use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
@@ -123,7 +123,7 @@ impl Extractor {
                 }
                 Err(Failure::OutOfMemory) if size > 1 => {
                     self.at_once.store(size / 2, Ordering::Relaxed);
-                    self.device.memory_cleanup();
+                    release_memory(&self.device);
                     job.info(format!("the device's memory does not hold {size} images at once; going on with {}", size / 2));
                 }
                 Err(failure) => return Err(failure.into()),
@@ -159,10 +159,12 @@ fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
 /// A network with the checkpoint's weights on `device`.
 ///
 /// # Errors
-/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape.
+/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape; a device that fails.
 pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
-    let network = Network::new(&checkpoint.config, checkpoint.seed, device);
-    let fits = load_weights(network, checkpoint.weights.clone());
+    let fits = attempt(device, || {
+        let network = Network::new(&checkpoint.config, checkpoint.seed, device);
+        Ok(load_weights(network, checkpoint.weights.clone()))
+    })?;
     fits.map_err(|reason| RunError::Mismatch { path: checkpoint.source.clone(), reason }.into())
 }
 

@@ -14,7 +14,7 @@ use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
-use crate::device::{Failure, attempt, while_tuning};
+use crate::device::{Failure, attempt, release_memory, while_tuning};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::{EpochRecord, Event, Job, Silent};
@@ -53,20 +53,11 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
     }
     run.forget_balancing(true)?;
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
-    trainer.phase();
-    while trainer.state.progress.epoch < settings.stage1.epochs {
-        match trainer.epoch(run) {
-            Err(Error::Stopped) => {
-                trainer.flush()?;
-                trainer.check_weights()?;
-                trainer.save(run, "last")?;
-                return Err(Error::Stopped);
-            }
-            other => other?,
-        }
-    }
+    let outcome = trainer.run(run);
     drop(trainer);
     ops::release_memory();
+    release_memory(device);
+    outcome?;
     run.checkpoint(run.stage1_checkpoint())
 }
 
@@ -122,7 +113,7 @@ impl<'a> Trainer<'a> {
             None => fresh(settings, dataset, side, &images, job)?,
         };
         let s = &settings.stage1;
-        let mut network = Network::new(&state.config, state.seed, &device);
+        let mut network = attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
         let mut optimizer = Sgd::new(s.momentum, s.weight_decay);
         let mut state = state;
         if !state.weights.is_empty() {
@@ -157,6 +148,23 @@ impl<'a> Trainer<'a> {
 
     fn network(&self) -> &Network {
         self.network.as_ref().expect("a network comes back from its step")
+    }
+
+    /// Every epoch that is left.
+    fn run(&mut self, run: &mut Run) -> Result<()> {
+        self.phase();
+        while self.state.progress.epoch < self.settings.stage1.epochs {
+            match self.epoch(run) {
+                Err(Error::Stopped) => {
+                    self.flush()?;
+                    self.check_weights()?;
+                    self.save(run, "last")?;
+                    return Err(Error::Stopped);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// Steps from here to the end of stage 1.
