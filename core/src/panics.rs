@@ -13,23 +13,20 @@ thread_local! {
 /// What a thread of the GPU's library panicked with last.
 static OF_DRIVER: Mutex<Option<String>> = Mutex::new(None);
 
-/// Runs what may panic inside a driver or a parser and turns a panic into its message. The GPU's library works on threads of its own; if one of
-/// them panicked first, its message is the reason.
+/// Runs what may panic inside a driver or a parser and turns a panic into its message.
 ///
 /// # Errors
 /// What `work` returns, or the panic's message.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     install();
-    if RUNNING.get() == 0 {
-        take_of_driver();
-    }
     RUNNING.set(RUNNING.get() + 1);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     RUNNING.set(RUNNING.get() - 1);
-    outcome.unwrap_or_else(|panic| Err(take_of_driver().unwrap_or_else(|| message(panic.as_ref()))))
+    outcome.unwrap_or_else(|panic| Err(message(panic.as_ref())))
 }
 
-fn take_of_driver() -> Option<String> {
+/// Takes what a thread of the GPU's library panicked with since this was last asked. What waited for it fails afterwards, and knows less.
+pub(crate) fn driver_said() -> Option<String> {
     OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
@@ -72,12 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_a_drivers_thread_is_what_counts() {
-        let opened = caught::<()>(|| {
+    fn what_a_drivers_thread_panicked_with_is_known_once() {
+        let waited = caught::<()>(|| {
             let driver = std::thread::Builder::new().name("DSD-0-0".into()).spawn(|| panic!("no adapter found")).unwrap();
-            driver.join().map_err(|_| String::new()).unwrap();
-            Ok(())
+            driver.join().map_err(|_| "the channel is closed".to_string())
         });
-        assert_eq!(opened, Err("no adapter found".into()));
+        assert_eq!(waited, Err("the channel is closed".into()));
+        assert_eq!(driver_said(), Some("no adapter found".into()));
+        assert_eq!(driver_said(), None);
     }
 }

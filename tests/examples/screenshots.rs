@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
-    BalanceCommand, Command, DataCommand, Dialog, ExportCommand, InspectCommand, Page, RunsCommand, TourCommand, TrainCommand,
-    WindowCommand,
+    BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand, InspectCommand, Page, RunsCommand, TourCommand, TrainCommand,
+    WayOn, WindowCommand,
 };
 use counterweight_core::data::Split;
+use counterweight_core::error::TrainError;
 use counterweight_tests::fixtures;
 use counterweight_tests::window::Window;
 use egui::{Theme, Vec2};
@@ -147,11 +148,34 @@ impl Round {
         self.send(Command::Train(TrainCommand::Start));
         self.shot("16-train-failed")?;
         self.window.app().state.shell.dialog = None;
+        self.out_of_memory()?;
         let train = &mut self.window.app().state.train;
         train.reset("stage1.learning_rate");
         (train.named, train.show_curves) = (false, false);
         self.window.settle();
         self.shot("17-train-failed-page")?;
+        Ok(())
+    }
+
+    /// The run that has just failed, as if it had run out of memory.
+    fn out_of_memory(&mut self) -> Outcome {
+        let state = &mut self.window.app().state;
+        let way_on = WayOn { folder: state.shell.runs_folder().join("too fast"), parts: 2 };
+        let reason = TrainError::OutOfMemory { batch_size: 256, parts: 1, suggested: Some(2) }.to_string();
+        let report = ErrorReport {
+            title: "The device ran out of memory".into(),
+            reason: reason.clone(),
+            kept: "3 finished epochs and the last checkpoint are in the run's folder.".into(),
+            advice: "Go on with each batch computed in 2 parts, which takes less memory at once and little more time.".into(),
+        };
+        let failed = (state.train.failure.replace(reason), state.train.way_on.replace(way_on.clone()));
+        state.shell.out_of_memory(report, way_on);
+        self.shot("18-train-out-of-memory")?;
+        let state = &mut self.window.app().state;
+        state.shell.dialog = None;
+        self.shot("19-train-out-of-memory-page")?;
+        let train = &mut self.window.app().state.train;
+        (train.failure, train.way_on) = failed;
         Ok(())
     }
 

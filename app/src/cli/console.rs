@@ -123,6 +123,7 @@ impl Console {
             (Some(total), Some(left)) => {
                 format!("{}: {done}/{total} {} · {rate:.0}/s · {} left", phase.name, phase.unit, duration(left))
             }
+            _ if rate < 1.0 => format!("{}: {done} {}", phase.name, phase.unit),
             _ => format!("{}: {done} {} · {rate:.0}/s", phase.name, phase.unit),
         });
     }

@@ -81,6 +81,8 @@ pub enum TrainCommand {
     Start,
     /// Go on with the open run where it was interrupted.
     Continue,
+    /// Go on with the run in this folder, each batch computed in so many parts.
+    ContinueInParts(PathBuf, usize),
     /// Wait at the next step.
     Pause,
     /// Go on after a pause.

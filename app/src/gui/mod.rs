@@ -15,4 +15,7 @@ pub use command::{
     BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 pub use open::open;
-pub use state::{Builder, ClassRow, Dialog, OpenRun, Origin, Page, Place, Preferences, Source, State, StepStatus, ThemeChoice, TourStep};
+pub use state::{
+    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, Source, State, StepStatus, ThemeChoice, TourStep,
+    WayOn,
+};

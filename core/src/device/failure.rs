@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use crate::error::Error;
 use crate::ops;
-use crate::panics::caught;
+use crate::panics::{caught, driver_said};
 
 /// Why a device did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,20 @@ pub(crate) fn attempt<T>(device: &Device, work: impl FnOnce() -> Result<T, Failu
     if ops::is_cpu(device) {
         return work();
     }
-    caught(|| Ok(work())).unwrap_or_else(|panic| Err(panic.into()))
+    match caught(|| Ok(work())) {
+        Ok(Err(Failure::Broken(reason))) | Err(reason) => Err(driver_said().unwrap_or(reason).into()),
+        Ok(outcome) => outcome,
+    }
+}
+
+/// Has a GPU's library give back the memory that it keeps for later, which is in the way of what needs other amounts.
+pub(crate) fn release_memory(device: &Device) {
+    let released = attempt(device, || {
+        device.memory_cleanup();
+        Ok(())
+    });
+    // A device that cannot do this any more says so when it is used next.
+    drop(released);
 }
 
 #[cfg(test)]

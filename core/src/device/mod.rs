@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use failure::{Failure, attempt};
+pub(crate) use failure::{Failure, attempt, release_memory};
 pub use list::devices;
 pub use open::{open, use_threads};
 pub use tuning::while_tuning;

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::list::devices;
 use super::{DeviceChoice, DeviceInfo, ranked, tuning};
 use crate::error::{Error, Result};
-use crate::panics::caught;
+use crate::panics::{caught, driver_said};
 
 /// Held while drivers are asked and GPUs are opened: Vulkan's loader crashes when programs come and go on several threads at once.
 static OPENING: Mutex<()> = Mutex::new(());
@@ -44,15 +44,19 @@ fn open_listed(info: &DeviceInfo) -> Result<(Device, String)> {
     }
     let device = match info.name.parse().map_err(fail)? {
         DeviceChoice::Cpu | DeviceChoice::Auto => Device::flex(),
-        choice => caught(|| {
-            tuning::prepare();
-            let device = gpu(choice)?;
-            let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
-            let values = sum.try_into_data().map_err(|error| error.to_string())?;
-            let values = values.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
-            if values == [2.0, 3.0] { Ok(device) } else { Err("it computes 1 + 1 wrongly".to_string()) }
-        })
-        .map_err(fail)?,
+        choice => {
+            // What an earlier device failed with says nothing about this one.
+            driver_said();
+            let opened = caught(|| {
+                tuning::prepare();
+                let device = gpu(choice)?;
+                let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
+                let values = sum.try_into_data().map_err(|error| error.to_string())?;
+                let values = values.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+                if values == [2.0, 3.0] { Ok(device) } else { Err("it computes 1 + 1 wrongly".to_string()) }
+            });
+            opened.map_err(|reason| fail(driver_said().unwrap_or(reason)))?
+        }
     };
     Ok((device, info.name.clone()))
 }

@@ -1,7 +1,7 @@
 //! Trying out kernels: for every new shape, a GPU's library runs several of its kernels and goes on with the fastest. That takes a while before
 //! the first step, and nothing would be said of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use crate::ops;
 
 /// Kernels that were chosen since this program began.
 static CHOSEN: AtomicU64 = AtomicU64::new(0);
+/// Whether it was said what is being done.
+static EXPLAINED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were chosen: as a phase of `job`, which the
 /// caller follows with its next one. On the CPU there is nothing to try out and nothing is said.
@@ -33,14 +35,12 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let began = Instant::now();
-            let mut explained = false;
             while working.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 job.progress(CHOSEN.load(Ordering::Relaxed) - before);
-                if !explained && began.elapsed() > SHORT {
-                    explained = true;
+                if began.elapsed() > SHORT && !EXPLAINED.swap(true, Ordering::Relaxed) {
                     job.info(
-                        "before the first steps the fastest kernels for this GPU, network and batch size are found by trying them out, \
-                         which can take some minutes",
+                        "the fastest kernels for this GPU, network and batch size are found by trying them out, which can take some minutes \
+                         at first",
                     );
                 }
             }

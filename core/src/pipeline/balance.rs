@@ -10,6 +10,7 @@ use super::features::Features;
 use super::tune::search;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains};
 use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
+use crate::device::attempt;
 use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
@@ -86,7 +87,8 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         // Batch-norm statistics move during this, so features of the validation split would be out of date from the first step.
         let balanced = balance::balance(&classifier, &mut batches, &start.train_counts, None, settings, thresholds, job)?;
         batches.images.warn_of_problems(job);
-        (balanced, Some(weights(&batches.network)))
+        let weights = attempt(&batches.device, || Ok(weights(&batches.network)))?;
+        (balanced, Some(weights))
     } else {
         let features = Features::new(run, &start, device);
         let validation = match has_validation {
@@ -188,7 +190,7 @@ impl FeatureBatches for NetworkBatches {
         let mut batches = self.images.train_batches(&self.augmentation, plan);
         while let Some(batch) = batches.next().transpose()? {
             let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
-            let features = host(self.network.features(input, Mode::Train))?;
+            let features = attempt(&self.device, || host(self.network.features(input, Mode::Train)))?;
             step(&features, &batch.labels)?;
             batches.reuse(batch);
         }

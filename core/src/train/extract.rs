@@ -9,10 +9,11 @@ use super::checkpoint::Checkpoint;
 use super::input::Normaliser;
 use crate::balance::{Classifier, FeatureSet};
 use crate::data::{Batches, Images};
-use crate::device::{Failure, attempt};
+use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
+use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
@@ -113,7 +114,7 @@ impl Extractor {
         let (mut done, mut dim) = (0, 0);
         while done < samples {
             let size = self.at_once.load(Ordering::Relaxed).min(samples - done);
-            let part = if size == samples { input.clone() } else { input.clone().slice([done..done + size]) };
+            let part = if size == samples { input.clone() } else { input.clone().narrow(0, done, size) };
             match compute(part) {
                 Ok((columns, found)) => {
                     dim = columns;
@@ -122,7 +123,7 @@ impl Extractor {
                 }
                 Err(Failure::OutOfMemory) if size > 1 => {
                     self.at_once.store(size / 2, Ordering::Relaxed);
-                    self.device.memory_cleanup();
+                    release_memory(&self.device);
                     job.info(format!("the device's memory does not hold {size} images at once; going on with {}", size / 2));
                 }
                 Err(failure) => return Err(failure.into()),
@@ -158,10 +159,12 @@ fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
 /// A network with the checkpoint's weights on `device`.
 ///
 /// # Errors
-/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape.
+/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape; a device that fails.
 pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
-    let network = Network::new(&checkpoint.config, checkpoint.seed, device);
-    let fits = load_weights(network, checkpoint.weights.clone());
+    let fits = attempt(device, || {
+        let network = Network::new(&checkpoint.config, checkpoint.seed, device);
+        Ok(load_weights(network, checkpoint.weights.clone()))
+    })?;
     fits.map_err(|reason| RunError::Mismatch { path: checkpoint.source.clone(), reason }.into())
 }
 
@@ -179,6 +182,8 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// A tensor's values on the host.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
     let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
+    // What failed on the way here, such as a kernel that was only tried out, did no harm.
+    driver_said();
     data.try_into_vec_as::<f32>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 

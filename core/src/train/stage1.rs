@@ -14,7 +14,7 @@ use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
-use crate::device::{Failure, attempt, while_tuning};
+use crate::device::{Failure, attempt, release_memory, while_tuning};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::{EpochRecord, Event, Job, Silent};
@@ -53,20 +53,11 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
     }
     run.forget_balancing(true)?;
     let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
-    trainer.phase();
-    while trainer.state.progress.epoch < settings.stage1.epochs {
-        match trainer.epoch(run) {
-            Err(Error::Stopped) => {
-                trainer.flush()?;
-                trainer.check_weights()?;
-                trainer.save(run, "last")?;
-                return Err(Error::Stopped);
-            }
-            other => other?,
-        }
-    }
+    let outcome = trainer.run(run);
     drop(trainer);
     ops::release_memory();
+    release_memory(device);
+    outcome?;
     run.checkpoint(run.stage1_checkpoint())
 }
 
@@ -88,6 +79,8 @@ struct Trainer<'a> {
     /// Steps that were left when this program began, and those since.
     steps: u64,
     done: u64,
+    /// Whether this program has evaluated on validation yet.
+    validated: bool,
 }
 
 /// A step whose numbers have not been read from the device yet.
@@ -120,7 +113,7 @@ impl<'a> Trainer<'a> {
             None => fresh(settings, dataset, side, &images, job)?,
         };
         let s = &settings.stage1;
-        let mut network = Network::new(&state.config, state.seed, &device);
+        let mut network = attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
         let mut optimizer = Sgd::new(s.momentum, s.weight_decay);
         let mut state = state;
         if !state.weights.is_empty() {
@@ -147,6 +140,7 @@ impl<'a> Trainer<'a> {
             saved: Instant::now(),
             steps: 0,
             done: 0,
+            validated: false,
         };
         trainer.steps = trainer.steps_left();
         Ok(trainer)
@@ -158,6 +152,23 @@ impl<'a> Trainer<'a> {
 
     fn network(&self) -> &Network {
         self.network.as_ref().expect("a network comes back from its step")
+    }
+
+    /// Every epoch that is left.
+    fn run(&mut self, run: &mut Run) -> Result<()> {
+        self.phase();
+        while self.state.progress.epoch < self.settings.stage1.epochs {
+            match self.epoch(run) {
+                Err(Error::Stopped) => {
+                    self.flush()?;
+                    self.check_weights()?;
+                    self.save(run, "last")?;
+                    return Err(Error::Stopped);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// Steps from here to the end of stage 1.
@@ -182,10 +193,9 @@ impl<'a> Trainer<'a> {
         while let Some(batch) = batches.next() {
             self.job.check()?;
             let batch = batch?;
-            if self.done == 0 {
-                self.first_step(step, &batch, rate)?;
-            } else {
-                self.step(step, &batch, rate)?;
+            match self.done {
+                0 => self.first(|trainer| trainer.step(step, &batch, rate).and_then(|()| trainer.flush()))?,
+                _ => self.step(step, &batch, rate)?,
             }
             batches.reuse(batch);
             step += 1;
@@ -205,10 +215,13 @@ impl<'a> Trainer<'a> {
         self.images.warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == s.epochs;
-        let validation = match &self.validation {
-            Some(images) if is_last || (epoch + 1).is_multiple_of(s.validate_every) => Some(self.validate(images)?),
-            _ => None,
+        let is_validated = self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
+        let validation = match (is_validated, self.validated) {
+            (false, _) => None,
+            (true, true) => self.validate()?,
+            (true, false) => self.first(|trainer| trainer.validate())?,
         };
+        self.validated |= is_validated;
         let progress = std::mem::take(&mut self.state.progress);
         let seen = progress.seen.max(1) as f64;
         self.state.progress = Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
@@ -246,21 +259,23 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The first step of this program. On a GPU it can take minutes, which are spent on finding the fastest kernels, and says so.
-    fn first_step(&mut self, step: usize, batch: &Batch, rate: f64) -> Result<()> {
-        let device = self.device.clone();
+    /// Does what a GPU is asked for the first time by this program. That can take minutes, which are spent on finding the fastest kernels, so it
+    /// is waited for under a phase of its own.
+    fn first<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (device, job) = (self.device.clone(), self.job);
         if ops::is_cpu(&device) {
-            return self.step(step, batch, rate);
+            return work(self);
         }
-        // Work is only queued until somebody waits for it.
-        while_tuning(&device, self.job, || {
-            self.step(step, batch, rate)?;
-            self.flush()?;
+        let outcome = while_tuning(&device, job, || {
+            let outcome = work(self)?;
+            // Work is only queued until somebody waits for it.
             let done = attempt(&device, || device.sync().map_err(|error| Failure::from(error.to_string())));
-            done.map_err(|failure| self.failed(failure))
-        })?;
+            done.map_err(|failure| self.failed(failure))?;
+            Ok(outcome)
+        });
         self.phase();
-        Ok(())
+        job.progress(self.done);
+        outcome
     }
 
     /// One step of SGD; its loss is read later.
@@ -282,7 +297,7 @@ impl<'a> Trainer<'a> {
             _ => {
                 let mut sum = GradientsAccumulator::new();
                 let mut part = |part: Range<usize>| {
-                    let input = input.clone().slice([part.clone()]);
+                    let input = input.clone().narrow(0, part.start, part.len());
                     let (gradients, loss, correct) = self.gradients(part, input, batch);
                     sum.accumulate(self.network(), gradients);
                     (loss, correct)
@@ -364,14 +379,16 @@ impl<'a> Trainer<'a> {
         attempt(&self.device, || Ok(weights(self.network()))).map_err(|failure| self.failed(failure))
     }
 
-    fn validate(&self, images: &Images) -> Result<Evaluation> {
+    /// The evaluation on the validation split, if there is one.
+    fn validate(&self) -> Result<Option<Evaluation>> {
+        let Some(images) = &self.validation else { return Ok(None) };
         let side = self.state.config.input_size;
         let extractor = Extractor::new(self.network(), self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
         let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
         let logits = self.classifier()?.logits(&features.features)?;
-        eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
+        eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds).map(Some)
     }
 
     fn classifier(&self) -> Result<Classifier> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use counterweight_app::gui::{Command, Dialog, TrainCommand, WindowCommand};
+use counterweight_app::gui::{Command, Dialog, ErrorReport, TrainCommand, WayOn, WindowCommand};
 use counterweight_core::data::unpack_sample;
 use counterweight_core::run::{Run, RunState, summary};
 use counterweight_tests::window::Window;
@@ -110,6 +110,38 @@ fn a_training_is_paused_stopped_and_continued() {
     window.press("Continue this run");
     window.settle();
     assert_eq!(epochs(&run.folder), (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
+    let mut window = begun(8);
+    window.press("Stop");
+    window.settle();
+    let folder = window.state().run.as_ref().unwrap().folder.clone();
+    let before = epochs(&folder);
+    assert!(!before.is_empty() && before.len() < 8);
+    // What a device with little memory leaves, which no test can count on having.
+    let reason = "the device ran out of memory at batch size 64; resume the run with stage1.parts = 2".to_string();
+    let report = ErrorReport {
+        title: "The device ran out of memory".into(),
+        reason: reason.clone(),
+        kept: "Some epochs.".into(),
+        advice: "Go on in parts.".into(),
+    };
+    let way_on = WayOn { folder: folder.clone(), parts: 2 };
+    let state = &mut window.app().state;
+    (state.train.failure, state.train.way_on) = (Some(reason), Some(way_on.clone()));
+    state.shell.out_of_memory(report, way_on.clone());
+    window.frames(4);
+    assert!(window.shows("The device ran out of memory") && window.can_press("Continue in 2 parts"), "{}", window.names());
+    window.press("Close");
+    window.frames(4);
+    assert!(window.shows("The last time the device ran out of memory at batch size 64"), "{}", window.names());
+    window.press("Continue this run in 2 parts");
+    window.settle();
+    assert_eq!(epochs(&folder), (1..=8).collect::<Vec<_>>(), "{}", window.log());
+    assert_eq!(Run::open(&folder).unwrap().settings().stage1.parts, 2);
+    assert!(window.state().train.way_on.is_none() && !window.shows("ran out of memory at"), "{}", window.names());
 }
 
 #[test]

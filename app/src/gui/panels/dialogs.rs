@@ -4,8 +4,8 @@ use egui::{Align, Button, Id, Key, Layout, Modal, RichText, Stroke, TextEdit, Ui
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
 use super::about;
-use crate::gui::command::{Command, ExportCommand, RunsCommand, WindowCommand};
-use crate::gui::state::{Dialog, ErrorReport, State};
+use crate::gui::command::{Command, ExportCommand, RunsCommand, TrainCommand, WindowCommand};
+use crate::gui::state::{Dialog, ErrorReport, State, WayOn};
 use crate::gui::theme::{self, icon, space, tokens};
 
 /// Draws the dialog that is open, if one is.
@@ -15,7 +15,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
         ui.set_width(if matches!(dialog, Dialog::About) { 560.0 } else { 460.0 });
         match &mut dialog {
-            Dialog::Error(report) => closed = error_ui(ui, report),
+            Dialog::Error(report) => closed = error_ui(ui, report, None, commands),
+            Dialog::OutOfMemory(report, way_on) => closed = error_ui(ui, report, Some(way_on), commands),
             Dialog::Quit(running) => closed = quit_ui(ui, running, commands),
             Dialog::DeleteRun(folder) => {
                 title_ui(ui, ICON_DELETE.rich_text(), "Delete this run?");
@@ -61,7 +62,7 @@ fn title_ui(ui: &mut Ui, icon: RichText, text: &str) {
     ui.add_space(space::SMALL);
 }
 
-fn error_ui(ui: &mut Ui, report: &ErrorReport) -> bool {
+fn error_ui(ui: &mut Ui, report: &ErrorReport, way_on: Option<&WayOn>, commands: &mut Vec<Command>) -> bool {
     let bad = tokens(ui.visuals()).bad;
     title_ui(ui, icon(ICON_ERROR).color(bad), &report.title);
     ui.label(&report.reason);
@@ -73,12 +74,28 @@ fn error_ui(ui: &mut Ui, report: &ErrorReport) -> bool {
     }
     let mut closed = false;
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        closed = ui.add(primary(ui, "Close")).clicked();
+        match way_on {
+            Some(way_on) => {
+                let label = format!("Continue in {} parts", way_on.parts);
+                closed = way_on_ui(ui, label, way_on, commands);
+                closed |= ui.button("Close").clicked();
+            }
+            None => closed = ui.add(primary(ui, "Close")).clicked(),
+        }
         if ui.button("Copy").on_hover_text("Copy what happened, to pass it on").clicked() {
             ui.ctx().copy_text(format!("{}\n{}", report.title, report.reason));
         }
     });
     closed
+}
+
+/// The button that goes on with a training that ran out of memory. Returns whether it was pressed.
+pub fn way_on_ui(ui: &mut Ui, label: String, way_on: &WayOn, commands: &mut Vec<Command>) -> bool {
+    let pressed = ui.add(primary(ui, label)).clicked();
+    if pressed {
+        commands.push(Command::Train(TrainCommand::ContinueInParts(way_on.folder.clone(), way_on.parts)));
+    }
+    pressed
 }
 
 fn quit_ui(ui: &mut Ui, running: &[&str], commands: &mut Vec<Command>) -> bool {

@@ -5,10 +5,10 @@ use counterweight_core::settings::{Backbone, Preset, Settings, info};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
-use super::dialogs::primary;
+use super::dialogs::{primary, way_on_ui};
 use super::{parts, train_live};
 use crate::gui::command::{Command, DataCommand, TrainCommand};
-use crate::gui::state::{Devices, OpenRun, Page, State, TrainState};
+use crate::gui::state::{Devices, OpenRun, Page, State, TrainState, WayOn};
 use crate::gui::theme::{self, card, space, tokens};
 use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
 
@@ -17,7 +17,8 @@ const WIDE: f32 = 1000.0;
 
 const BASICS: [&str; 7] =
     ["model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed"];
-const MORE: [&str; 13] = [
+const MORE: [&str; 14] = [
+    "stage1.parts",
     "stage1.schedule",
     "stage1.warmup_epochs",
     "stage1.milestones",
@@ -48,7 +49,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     if !state.train.is_running()
         && let Some(run) = state.run.as_ref().filter(|run| !run.is_trained())
     {
-        interrupted_ui(ui, run, commands);
+        let way_on = state.train.way_on.as_ref().filter(|way_on| way_on.folder == run.folder);
+        interrupted_ui(ui, run, way_on.zip(state.train.failure.as_deref()), commands);
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
         train_live::ui(ui, state, commands);
@@ -102,14 +104,23 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
 }
 
-/// What is said of an open run that has not come to its end.
-fn interrupted_ui(ui: &mut Ui, run: &OpenRun, commands: &mut Vec<Command>) {
+/// What is said of an open run that has not come to its end, `out_of_memory` being how it can go on, and the reason, if it ran out of memory.
+fn interrupted_ui(ui: &mut Ui, run: &OpenRun, out_of_memory: Option<(&WayOn, &str)>, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading(format!("{} was interrupted", run.name())));
         ui.label(format!("{} of {} epochs are done. It goes on where it was stopped.", run.finished_epochs(), run.settings.stage1.epochs));
-        if ui.button("Continue this run").clicked() {
-            commands.push(Command::Train(TrainCommand::Continue));
+        if let Some((_, reason)) = out_of_memory {
+            let bad = tokens(ui.visuals()).bad;
+            ui.label(RichText::new(format!("The last time {reason}.")).color(bad));
         }
+        ui.horizontal(|ui| {
+            if let Some((way_on, _)) = out_of_memory {
+                way_on_ui(ui, format!("Continue this run in {} parts", way_on.parts), way_on, commands);
+            }
+            if ui.button("Continue this run").clicked() {
+                commands.push(Command::Train(TrainCommand::Continue));
+            }
+        });
     });
     ui.add_space(space::LARGE);
 }
@@ -229,7 +240,7 @@ fn device_ui(ui: &mut Ui, train: &mut TrainState, devices: &Devices) {
     let error = devices.problem(train.device);
     let explanation = match devices.automatic() {
         Some(device) if train.device == DeviceChoice::Auto => {
-            format!("Automatic takes {}: a GPU where one can be used, else the CPU.", device.description)
+            format!("Automatic takes {}: a GPU that beats the CPU if there is one, else the CPU.", device.description)
         }
         _ if devices.is_looking() => "Looking for devices…".to_string(),
         _ => "What computes. A GPU is many times faster; the CPU always works.".to_string(),

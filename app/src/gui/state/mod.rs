@@ -27,7 +27,7 @@ pub use runs::{Compared, RunsState};
 pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{Around, TrainState, Training};
+pub use train::{Around, TrainState, Training, WayOn};
 
 /// A page of the window: the five steps, and the list of runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

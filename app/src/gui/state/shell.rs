@@ -8,6 +8,7 @@ use counterweight_core::job::Level;
 use egui::Context;
 use serde::{Deserialize, Serialize};
 
+use super::train::WayOn;
 use crate::gui::command::Command;
 
 /// Sources that are remembered.
@@ -141,6 +142,8 @@ pub enum ToastKind {
 pub enum Dialog {
     /// Something failed.
     Error(ErrorReport),
+    /// A training failed that can go on with less memory.
+    OutOfMemory(ErrorReport, WayOn),
     /// Whether to quit while something is running.
     Quit(Vec<&'static str>),
     /// Whether to delete a run.
@@ -266,9 +269,19 @@ impl Shell {
 
     /// Says that something failed: a dialog, a toast and a line.
     pub fn failed(&mut self, report: ErrorReport) {
+        self.note_failure(&report);
+        self.dialog = Some(Dialog::Error(report));
+    }
+
+    /// Says that a training ran out of memory, and offers to go on.
+    pub fn out_of_memory(&mut self, report: ErrorReport, way_on: WayOn) {
+        self.note_failure(&report);
+        self.dialog = Some(Dialog::OutOfMemory(report, way_on));
+    }
+
+    fn note_failure(&mut self, report: &ErrorReport) {
         self.log.push(Level::Warning, true, format!("{}: {}", report.title, report.reason));
         self.toasts.push(Toast { kind: ToastKind::Error, text: report.title.clone() });
-        self.dialog = Some(Dialog::Error(report));
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use counterweight_core::data::{ImageReader, Location, RgbPixels, augmented_previews};
 use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::error::TrainError;
 use counterweight_core::job::{EpochRecord, Job};
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
 use counterweight_core::run::Run;
 use counterweight_core::settings::{AugmentationSettings, Auto, INFO, Preset, Settings};
-use counterweight_core::{Result, data};
+use counterweight_core::{Error, Result, data};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
 use super::data::{Recipe, Source};
@@ -68,7 +69,26 @@ pub struct Training {
     pub device: String,
     /// Changes with every epoch.
     pub revision: u64,
-    worker: Worker<TrainReport>,
+    worker: Worker<Ended>,
+}
+
+/// How a training came to its end.
+enum Ended {
+    Trained,
+    /// It did not, and can with more parts.
+    OutOfMemory {
+        reason: String,
+        parts: usize,
+    },
+}
+
+/// How a training that ran out of memory can go on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WayOn {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The parts that each batch is to be computed in.
+    pub parts: usize,
 }
 
 impl Training {
@@ -138,6 +158,8 @@ pub struct TrainState {
     pub training: Option<Training>,
     /// Why the last training failed.
     pub failure: Option<String>,
+    /// How a training that ran out of memory can go on.
+    pub way_on: Option<WayOn>,
     /// The memory in use.
     pub gauge: Gauge,
     /// The accuracy of each class when the last training last evaluated it, with its epoch and the run's folder.
@@ -161,6 +183,7 @@ impl TrainState {
             show_curves: false,
             training: None,
             failure: None,
+            way_on: None,
             gauge: Gauge::default(),
             last_classes: None,
             begun: None,
@@ -272,7 +295,12 @@ impl TrainState {
             }
             TrainCommand::Continue => {
                 if let Some(run) = run.filter(|_| self.training.is_none()) {
-                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone() }, device, shell);
+                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone(), parts: None }, device, shell);
+                }
+            }
+            TrainCommand::ContinueInParts(folder, parts) => {
+                if self.training.is_none() {
+                    self.start(folder.clone(), Task::Continue { folder, parts: Some(parts) }, device, shell);
                 }
             }
             TrainCommand::Pause => self.with_worker(Worker::pause),
@@ -298,18 +326,23 @@ impl TrainState {
         }
     }
 
-    fn with_worker(&self, act: impl FnOnce(&Worker<TrainReport>)) {
+    fn with_worker(&self, act: impl FnOnce(&Worker<Ended>)) {
         if let Some(training) = &self.training {
             act(&training.worker);
         }
     }
 
     fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
-        self.failure = None;
+        (self.failure, self.way_on) = (None, None);
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
         let choice = device;
-        let worker = Worker::spawn("train", &shell.ctx, move |job| task.run(choice, &sender, job));
+        let worker = Worker::spawn("train", &shell.ctx, move |job| match task.run(choice, &sender, job) {
+            Err(Error::Train(error @ TrainError::OutOfMemory { suggested: Some(parts), .. })) => {
+                Ok(Ended::OutOfMemory { reason: error.to_string(), parts })
+            }
+            other => other.map(|_| Ended::Trained),
+        });
         shell.info(format!("Training into {}", folder.display()));
         self.begun = Some(begun);
         self.show_curves = true;
@@ -358,8 +391,12 @@ impl TrainState {
         if let Some(classes) = training.class_accuracy {
             self.last_classes = Some((training.folder.clone(), classes));
         }
+        let kept = match training.history.is_empty() {
+            true => "No epoch was finished. The dataset and the settings are as they were.".to_string(),
+            false => format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display()),
+        };
         match done {
-            Ok(_) => {
+            Ok(Ended::Trained) => {
                 self.named = false;
                 shell.success(format!("Stage 1 is done: {}", training.folder.display()));
             }
@@ -367,13 +404,18 @@ impl TrainState {
                 self.named = false;
                 shell.notice("Training was stopped. A checkpoint is kept: the run can be continued");
             }
+            Ok(Ended::OutOfMemory { reason, parts }) => {
+                self.named = false;
+                let way_on = WayOn { folder: training.folder.clone(), parts };
+                let advice = format!(
+                    "Go on with each batch computed in {parts} parts, which takes less memory at once and little more time. A smaller batch or \
+                     input size in a new run does it, too."
+                );
+                let title = "The device ran out of memory".into();
+                shell.out_of_memory(ErrorReport { title, reason: reason.clone(), kept, advice }, way_on.clone());
+                (self.failure, self.way_on) = (Some(reason), Some(way_on));
+            }
             Err(Failure::Failed(reason)) => {
-                let kept = match training.history.is_empty() {
-                    true => "No epoch was finished. The dataset and the settings are as they were.".to_string(),
-                    false => {
-                        format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display())
-                    }
-                };
                 let advice = if reason.contains("diverged") {
                     "Lower the learning rate, or start from a preset, and train again."
                 } else if reason.contains("memory") {
@@ -404,7 +446,7 @@ impl TrainState {
 /// What is to be trained.
 enum Task {
     New { folder: PathBuf, recipe: Recipe, settings: Box<Settings> },
-    Continue { folder: PathBuf },
+    Continue { folder: PathBuf, parts: Option<usize> },
 }
 
 impl Task {
@@ -420,8 +462,11 @@ impl Task {
                 let run = Run::create(&folder, *settings, dataset)?;
                 (folder, run)
             }
-            Task::Continue { folder } => {
-                let run = Run::open(&folder)?;
+            Task::Continue { folder, parts } => {
+                let mut run = Run::open(&folder)?;
+                if let Some(parts) = parts {
+                    run.compute_in_parts(parts)?;
+                }
                 (folder, run)
             }
         };

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::step::{NetworkRequest, WARM_UP};
 use super::{median, multiply_adds, peak_memory};
+use crate::device::attempt;
 use crate::error::Result;
 use crate::job::Job;
 use crate::model::{Mode, Network};
@@ -59,7 +60,7 @@ pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: 
         job.check()?;
         let started = Instant::now();
         let input = normaliser.tensor(&images, input_size, &device);
-        host(network.features(input, Mode::Evaluate))?;
+        attempt(&device, || host(network.features(input, Mode::Evaluate)))?;
         if step >= WARM_UP {
             times.push(started.elapsed().as_secs_f64());
         }

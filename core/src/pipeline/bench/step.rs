@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::{median, peak_gflops, peak_memory, training_operations};
 use crate::data::{Augmentation, Batch, Batches, EpochPlan, Images};
-use crate::error::{Error, Result};
+use crate::device::{Failure, attempt};
+use crate::error::Result;
 use crate::job::Job;
 use crate::model::{Kernels, Mode, Network, NetworkConfig};
 use crate::random;
@@ -102,11 +103,14 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
         let started = Instant::now();
         let batch = source.next()?;
         let input = normaliser.tensor(&batch.images, input_size, &device);
-        let loss = cross_entropy(network.forward(input, Mode::Train), &batch, 0.0);
-        let gradients = loss.backward();
-        network = optimizer.step(network, gradients, 1e-3);
-        host(loss.inner())?;
-        device.sync().map_err(|e| Error::Device { name: device_name.to_string(), reason: e.to_string() })?;
+        network = attempt(&device, || {
+            let loss = cross_entropy(network.forward(input, Mode::Train), &batch, 0.0);
+            let gradients = loss.backward();
+            let stepped = optimizer.step(network, gradients, 1e-3);
+            host(loss.inner())?;
+            device.sync().map_err(|error| Failure::from(error.to_string()))?;
+            Ok(stepped)
+        })?;
         source.give_back(batch);
         if step >= WARM_UP {
             times.push(started.elapsed().as_secs_f64());
