@@ -14,6 +14,8 @@ pub mod error;
 pub mod eval;
 pub mod export;
 pub mod files;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod gpu;
 pub mod infer;
 pub mod job;
 pub mod kernels;

@@ -4,6 +4,11 @@
 //! They reach burn as a backend extension, with their own backward passes.
 
 mod backward;
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+mod device_images;
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[path = "no_device_images.rs"]
+mod device_images;
 mod extension;
 mod fork;
 mod plain;
@@ -20,6 +25,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
 pub(crate) use crate::kernels::release_memory;
+pub(crate) use device_images::DeviceImages;
 use extension::ResidualOps;
 pub(crate) use fork::Fork;
 pub(crate) use plain::{FoldedConv, images, sgd};

@@ -1,18 +1,22 @@
 //! Features of many images, computed once.
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, Transaction};
 
 use super::checkpoint::Checkpoint;
-use super::input::Normaliser;
+use super::loader::Loader;
 use crate::balance::{Classifier, FeatureSet};
-use crate::data::{Batches, Images};
+use crate::data::Batches;
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
+use crate::ops;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
+
+/// Batches whose features stay on a GPU until they are read together, since reading waits for it.
+const READ_EVERY: usize = 32;
 
 /// Features with what they are features of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,15 +30,12 @@ pub struct ImageFeatures {
 /// A network ready to compute features.
 pub struct Extractor {
     network: Network,
-    normaliser: Normaliser,
-    side: usize,
-    device: Device,
 }
 
 impl Extractor {
     /// From a network in training or not; its weights are copied.
-    pub fn new(network: &Network, normaliser: Normaliser, side: usize, device: &Device) -> Self {
-        Self { network: network.valid(), normaliser, side, device: device.clone().without_autodiff() }
+    pub fn new(network: &Network) -> Self {
+        Self { network: network.valid() }
     }
 
     /// From a checkpoint.
@@ -42,47 +43,62 @@ impl Extractor {
     /// # Errors
     /// [`RunError::Mismatch`] naming the tensor that is missing or has another shape.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
-        let network = network_of(checkpoint, &device.clone().without_autodiff())?;
-        Ok(Self::new(&network, Normaliser::new(checkpoint.mean, checkpoint.std), checkpoint.config.input_size, device))
+        Ok(Self::new(&network_of(checkpoint, &device.clone().without_autodiff())?))
     }
 
-    /// Features of every readable image, in order. With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
-    /// logits of the mean are the mean of the logits.
+    /// Features of every readable image of `loader`, whose device must be the network's, in order. With `flip`, the mean of an image's and its
+    /// mirror image's: the classifier is linear, so logits of the mean are the mean of the logits.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn features(&self, images: &Images, flip: bool, job: Job<'_>) -> Result<ImageFeatures> {
+    pub fn features(&self, loader: &Loader, flip: bool, job: Job<'_>) -> Result<ImageFeatures> {
         let passes = if flip { 2 } else { 1 };
-        job.phase("computing features", Some((images.len() * passes) as u64), "images");
+        job.phase("computing features", Some((loader.images().len() * passes) as u64), "images");
         let mut done = 0;
-        let plain = self.collect(images.eval_batches(BATCH, false), &mut done, job)?;
+        let plain = self.collect(loader, loader.eval_batches(BATCH, false), &mut done, job)?;
         if !flip {
             return Ok(plain);
         }
-        let mirrored = self.collect(images.eval_batches(BATCH, true), &mut done, job)?;
+        let mirrored = self.collect(loader, loader.eval_batches(BATCH, true), &mut done, job)?;
         Ok(mean(plain, &mirrored))
     }
 
-    /// Features of the images of these batches, in order.
+    /// Features of the images of these batches of `loader`, in order.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn collect(&self, mut batches: Batches, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
+    pub fn collect(&self, loader: &Loader, mut batches: Batches, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
         let mut found = ImageFeatures::default();
+        let mut pending = Vec::new();
         while let Some(batch) = batches.next() {
             job.check()?;
             let batch = batch?;
-            let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
+            let input = loader.input(&batch).inner();
             let features = self.network.features(input, Mode::Evaluate);
             found.set.dim = features.dims()[1];
-            found.set.features.extend(host(features)?);
             *done += batch.labels.len() as u64;
             found.set.labels.extend(&batch.labels);
             found.indices.extend(&batch.indices);
             batches.reuse(batch);
+            let read_every = if ops::is_cpu(&features.device()) { 1 } else { READ_EVERY };
+            pending.push(features);
+            if pending.len() >= read_every {
+                found.read(&mut pending)?;
+            }
             job.progress(*done);
         }
+        found.read(&mut pending)?;
         Ok(found)
+    }
+}
+
+impl ImageFeatures {
+    /// Appends the features that are still on the device.
+    fn read(&mut self, pending: &mut Vec<Tensor<2>>) -> Result<()> {
+        for features in host_all(std::mem::take(pending))? {
+            self.set.features.extend(features);
+        }
+        Ok(())
     }
 }
 
@@ -133,6 +149,18 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// A tensor's values on the host.
 pub(crate) fn host<const D: usize>(tensor: burn::tensor::Tensor<D>) -> Result<Vec<f32>> {
     Ok(tensor.into_data().try_into_vec_as::<f32>().map_err(|e| TrainError::Request(format!("the device returned no numbers: {e}")))?)
+}
+
+/// The values of many tensors on the host, waiting for the device once.
+pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Vec<f32>>> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |reason: String| TrainError::Request(format!("the device returned no numbers: {reason}"));
+    let all = tensors.into_iter().fold(Transaction::default(), |all, tensor| all.register(tensor));
+    let all = all.try_execute().map_err(|e| failed(e.to_string()))?;
+    let all: Result<Vec<Vec<f32>>, _> = all.into_iter().map(|data| data.try_into_vec_as::<f32>()).collect();
+    Ok(all.map_err(|e| failed(e.to_string()))?)
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::checkpoint::{Best, Checkpoint, Progress};
-use super::extract::{Extractor, host, network_of};
+use super::extract::{Extractor, host_all, network_of};
 use super::input::Normaliser;
-use super::loss::cross_entropy;
+use super::loader::Loader;
+use super::loss::Targets;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
@@ -71,9 +72,8 @@ struct Trainer<'a> {
     settings: &'a Settings,
     job: Job<'a>,
     device: Device,
-    images: Images,
-    validation: Option<Images>,
-    normaliser: Normaliser,
+    images: Loader,
+    validation: Option<Loader>,
     /// Away only while the optimiser changes it in place.
     network: Option<Network>,
     optimizer: Sgd,
@@ -124,13 +124,14 @@ impl<'a> Trainer<'a> {
             optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
+        let normaliser = Normaliser::new(state.mean, state.std);
+        let loader = |images| Loader::new(images, normaliser.clone(), &device);
         Ok(Self {
             settings,
             job,
-            device,
-            images,
-            validation,
-            normaliser: Normaliser::new(state.mean, state.std),
+            images: loader(images),
+            validation: validation.map(loader),
+            device: device.clone(),
             network: Some(network),
             optimizer,
             state,
@@ -149,7 +150,7 @@ impl<'a> Trainer<'a> {
     fn steps_left(&self) -> u64 {
         let s = &self.settings.stage1;
         let progress = &self.state.progress;
-        (self.images.steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
+        (self.images.images().steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -183,7 +184,7 @@ impl<'a> Trainer<'a> {
         }
         self.flush()?;
         self.check_weights()?;
-        self.images.warn_of_problems(self.job);
+        self.images.images().warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == s.epochs;
         let validation = match &self.validation {
@@ -229,24 +230,24 @@ impl<'a> Trainer<'a> {
 
     /// One step of SGD; its loss is read later.
     fn step(&mut self, step: usize, batch: &Batch, rate: f64) {
-        let input = self.normaliser.tensor(&batch.images, self.state.config.input_size, &self.device);
+        let input = self.images.input(batch);
+        let targets = Targets::new(batch, self.state.config.classes, self.settings.stage1.label_smoothing, &self.device);
         let logits = self.network().forward(input, Mode::Train);
-        let labels: Vec<i64> = batch.labels.iter().map(|label| i64::from(*label)).collect();
-        let samples = labels.len();
-        let plain = logits.clone().inner();
-        let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [samples, 1]), &plain.device());
-        let correct = plain.argmax(1).equal(labels).int().sum();
-        let loss = cross_entropy(logits, batch, self.settings.stage1.label_smoothing);
-        self.pending.push(Pending { step, learning_rate: rate, samples, loss: loss.clone().inner(), correct });
+        let correct = targets.hits(logits.clone());
+        let loss = targets.loss(logits);
+        self.pending.push(Pending { step, learning_rate: rate, samples: targets.len(), loss: loss.clone().inner(), correct });
         let gradients = loss.backward();
         self.network = self.network.take().map(|network| self.optimizer.step(network, gradients, rate));
     }
 
-    /// Reads the numbers of the steps since the last reading.
+    /// Reads the numbers of the steps since the last reading, all at once.
     fn flush(&mut self) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let numbers = pending.iter().flat_map(|step| [step.loss.clone(), step.correct.clone().float()]).collect();
+        let numbers = host_all(numbers)?;
         let progress = &mut self.state.progress;
-        for pending in self.pending.drain(..) {
-            let loss = host(pending.loss)?[0];
+        for (pending, numbers) in pending.into_iter().zip(numbers.chunks_exact(2)) {
+            let (loss, correct) = (numbers[0][0], numbers[1][0]);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged {
                     loss,
@@ -257,7 +258,7 @@ impl<'a> Trainer<'a> {
                 .into());
             }
             progress.loss_sum += f64::from(loss) * pending.samples as f64;
-            progress.correct += host(pending.correct.float())?[0] as f64;
+            progress.correct += f64::from(correct);
             progress.seen += pending.samples;
             progress.step = pending.step + 1;
         }
@@ -274,12 +275,10 @@ impl<'a> Trainer<'a> {
         Err(TrainError::Diverged { loss, epoch: epoch + 1, step, learning_rate }.into())
     }
 
-    fn validate(&self, images: &Images) -> Result<Evaluation> {
-        let side = self.state.config.input_size;
-        let extractor = Extractor::new(self.network(), self.normaliser.clone(), side, &self.device);
+    fn validate(&self, images: &Loader) -> Result<Evaluation> {
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
-        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
+        let features = Extractor::new(self.network()).features(images, self.settings.evaluation.flip, quiet)?.set;
         let logits = self.classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds)
     }
