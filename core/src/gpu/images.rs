@@ -140,11 +140,8 @@ fn hue(pixel: u32, turned: f32, zero: u32) -> u32 {
         } else if sixth < 0.0f32 {
             sixth += 6.0f32;
         }
-        result = packed(
-            hued(sixth, 0.0f32, low, spread, zero),
-            hued(sixth, 2.0f32, low, spread, zero),
-            hued(sixth, 4.0f32, low, spread, zero),
-        );
+        result =
+            packed(hued(sixth, 0.0f32, low, spread, zero), hued(sixth, 2.0f32, low, spread, zero), hued(sixth, 4.0f32, low, spread, zero));
     }
     result
 }

@@ -5,8 +5,8 @@ use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::calculate_cube_count_elemwise;
 use burn_std::{Metadata, strides};
+use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 use crate::data::{Pairs, Recipes, four_to_a_number};

@@ -7,11 +7,13 @@ use super::*;
 use crate::random::stream;
 use crate::settings::{AugmentationSettings, Preset, Settings};
 use crate::train::InputLayout;
+use crate::train::extract::host_all;
 
 const MEAN: [f32; 3] = [0.41, 0.5, 0.62];
 const STD: [f32; 3] = [0.2, 0.25, 0.3];
 
 /// The first adapter that wgpu finds, were it one that only imitates a GPU.
+#[allow(clippy::print_stderr)]
 fn gpu() -> Option<Device> {
     let found = Device::enumerate(DeviceType::Wgpu).into_iter().next();
     if found.is_none() {
@@ -138,6 +140,17 @@ fn what_a_gpu_cannot_draw_it_is_given_as_bytes() {
         compare("bytes", &loader, drawn, made, false);
     }
     assert!(loader.input(&loader.eval_batches(4, false).next().unwrap().unwrap()).is_autodiff());
+}
+
+#[test]
+fn many_tensors_are_read_at_once_in_their_order() {
+    let Some(device) = gpu() else { return };
+    let images = images(12, 6);
+    let loader = loader(&images, &device);
+    let inputs = loader.eval_batches(5, false).map(|batch| loader.input(&batch.unwrap())).collect();
+    let wanted: Vec<Vec<f32>> = images.eval_batches(5, false).map(|batch| expected(&batch.unwrap(), 6)).collect();
+    assert_eq!(host_all(inputs).unwrap(), wanted);
+    assert_eq!(host_all(Vec::<Tensor<4>>::new()).unwrap(), Vec::<Vec<f32>>::new());
 }
 
 #[test]

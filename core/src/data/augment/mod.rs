@@ -180,3 +180,29 @@ impl Augmentation {
         mix::draw(count, side, &self.settings, rng)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::stream;
+    use crate::settings::{Preset, Settings};
+
+    /// A run that goes on with a later version must see the images it would have seen.
+    #[test]
+    fn images_are_what_they_always_were() {
+        let mut settings = Settings::preset(Preset::Quick).augmentation;
+        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) = (4, true, 0.5, 0.4, 5);
+        (settings.randaugment_ops, settings.resized_crop) = (0, false);
+        let augmentation = Augmentation::new(&settings, [0.4, 0.5, 0.6]);
+        let side = 16;
+        let mut all = blake3::Hasher::new();
+        for image in 0..16 {
+            let mut stored = vec![0; 3 * side * side];
+            stream(3, "pixels", &[image]).fill_bytes(&mut stored);
+            let mut planes = vec![0; stored.len()];
+            augmentation.write(&View::Planes(&stored), side, &mut planes, &mut stream(3, "augment", &[image]));
+            all.update(&planes);
+        }
+        assert_eq!(all.finalize().to_hex().as_str(), "6b6f935e43f045121963d46ff1c6f711baa37bee924d46814f21925cb477d7cc");
+    }
+}
