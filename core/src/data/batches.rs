@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::augment::{Augmentation, Mixed, mirror};
+use super::recipes::Recipes;
 use super::store::{Images, in_pool};
 use crate::error::{DataError, Result};
 use crate::random::stream;
@@ -22,8 +22,10 @@ const IN_FLIGHT: usize = AHEAD + 2;
 /// Some images with their labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The images as bytes, `[batch, 3, side, side]`, red, green, blue; to be divided by 255 and normalised on the device.
+    /// The images as bytes, `[batch, 3, side, side]`, red, green, blue; to be divided by 255 and normalised. Empty if there are recipes.
     pub images: Vec<u8>,
+    /// What to draw, `[batch]`, for a device that holds the images itself; otherwise empty.
+    pub recipes: Recipes,
     /// The label of each image, `[batch]`.
     pub labels: Vec<u32>,
     /// What was mixed into the images, if mixup or CutMix was.
@@ -74,15 +76,17 @@ impl Images {
     pub fn train_batches(&self, augmentation: &Augmentation, plan: EpochPlan) -> Batches {
         let (images, augmentation) = (self.clone(), augmentation.clone());
         let batch_size = plan.batch_size.max(1);
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        order.shuffle(&mut stream(plan.seed, "order", &[plan.epoch as u64]));
+        let order = self.order(&plan);
         let mut scratch = Vec::new();
         Batches::prepare(plan.from_step..self.steps(batch_size), move |step, spare, stop| {
             let chosen = &order[step * batch_size..((step + 1) * batch_size).min(order.len())];
             let draw = Draw { augmentation: &augmentation, seed: plan.seed, purpose: "augment", pass: plan.epoch as u64 };
             let mut batch = images.augmented(chosen, &draw, spare, stop)?;
             let mut rng = stream(plan.seed, "mix", &[plan.epoch as u64, step as u64]);
-            batch.mixed = augmentation.mix(&mut batch.images, &batch.labels, images.side(), &mut scratch, &mut rng);
+            if let Some(mixing) = augmentation.draw_mixing(batch.len(), images.side(), &mut rng) {
+                mixing.apply(&mut batch.images, images.side(), &mut scratch);
+                batch.mixed = Some(mixing.mixed(&batch.labels));
+            }
             Ok(Some(batch))
         })
     }
@@ -125,6 +129,7 @@ impl Images {
     fn augmented(&self, chosen: &[usize], draw: &Draw<'_>, mut batch: Batch, stop: &AtomicBool) -> Result<Batch> {
         let side = self.side();
         let size = 3 * side * side;
+        batch.recipes.clear();
         batch.images.resize(chosen.len() * size, 0);
         batch.indices.clear();
         batch.indices.extend_from_slice(chosen);
@@ -153,6 +158,7 @@ impl Images {
         const NONE: usize = usize::MAX;
         let side = self.side();
         let size = 3 * side * side;
+        batch.recipes.clear();
         batch.images.resize(range.len() * size, 0);
         batch.indices.clear();
         batch.indices.extend(range);
@@ -211,7 +217,7 @@ pub struct Batches {
 
 impl Batches {
     /// Starts making the batch of each of `steps` in the room of an earlier one, or of none; a step can give none.
-    fn prepare(
+    pub(super) fn prepare(
         steps: std::ops::Range<usize>,
         mut make: impl FnMut(usize, Batch, &AtomicBool) -> Result<Option<Batch>> + Send + 'static,
     ) -> Self {

@@ -16,6 +16,7 @@ mod options;
 mod pixels;
 mod profile;
 mod reader;
+mod recipes;
 mod rename;
 mod report;
 mod resize;
@@ -35,6 +36,12 @@ pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use pixels::{PixelSource, RgbPixels};
 pub use profile::Profile;
 pub use reader::{ImageReader, read_image};
+pub use recipes::Recipes;
+#[cfg(feature = "gpu")]
+pub(crate) use recipes::{
+    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS, HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE,
+    OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE, RIGHT, SATURATION, ZERO, four_to_a_number,
+};
 pub use rename::renamed_classes;
 pub use report::{ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange, SizeReport, SplitCounts, report};
 pub use resize::{choose_input_size, thumbnail, to_input};

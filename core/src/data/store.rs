@@ -179,6 +179,14 @@ impl Images {
         matches!(self.inner.pixels, Pixels::Memory(_))
     }
 
+    /// All images' bytes, `[n, 3, side, side]`, if they are kept in memory.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match &self.inner.pixels {
+            Pixels::Memory(bytes) => Some(bytes),
+            Pixels::Streaming { .. } => None,
+        }
+    }
+
     /// Unreadable images met since this was last asked, each once. Only streamed images can become unreadable; while training another image of the
     /// same class took their place, elsewhere they were left out.
     pub fn take_problems(&self) -> Vec<Problem> {

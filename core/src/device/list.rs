@@ -3,7 +3,7 @@
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::{DeviceInfo, DeviceKind};
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 use crate::panics::caught;
 
 /// Every device this build knows of, with the reason where one cannot be used. Drivers are asked, and no device is opened.

@@ -1,6 +1,6 @@
 //! Where tensors live and are computed: which devices there are, which one is taken, and opening it.
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 mod driver;
 mod failure;
 mod list;

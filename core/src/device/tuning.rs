@@ -53,7 +53,7 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
 
 /// Tells the GPU's library where to keep what it finds out, and has it count its choices instead of writing them anywhere. To be called before
 /// a GPU is opened; only the first call does something.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 pub(super) fn prepare() {
     use cubecl::config::autotune::AutotuneLogLevel;
     use cubecl::config::cache::CacheConfig;
@@ -73,14 +73,14 @@ pub(super) fn prepare() {
     }
 }
 
-#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[cfg(not(feature = "gpu"))]
 pub(super) fn prepare() {}
 
 /// Takes what the libraries would write to a log, and counts the kernels that were chosen.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 struct Counter;
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 impl log::Log for Counter {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.target() == "cubecl::autotune"

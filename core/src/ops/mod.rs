@@ -5,6 +5,11 @@
 
 mod backward;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod device_images;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_device_images.rs"]
+mod device_images;
 mod extension;
 mod fork;
 #[cfg(feature = "gpu")]
@@ -30,6 +35,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 pub(crate) use crate::kernels::release_memory;
 use crate::settings::Precision;
+pub(crate) use device_images::DeviceImages;
 use extension::{Norm, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]

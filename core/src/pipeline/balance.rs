@@ -18,7 +18,7 @@ use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
-use crate::train::{Checkpoint, Normaliser, classifier_of, host, network_of};
+use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host, network_of};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,22 +72,20 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
     let (balanced, network_weights) = if trains(settings) && settings.features == FeatureSource::Network {
-        let side = start.config.input_size;
+        let device = device.clone().without_autodiff();
+        let images = Images::open(run.dataset(), Split::Train, start.config.input_size, DEFAULT_BUDGET, job)?;
         let mut batches = NetworkBatches {
-            network: network_of(&start, &device.clone().without_autodiff())?.valid(),
-            normaliser: Normaliser::new(start.mean, start.std),
-            images: Images::open(run.dataset(), Split::Train, side, DEFAULT_BUDGET, job)?,
+            network: network_of(&start, &device)?.valid(),
+            images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
             augmentation: unmixed(run.settings(), start.mean),
             batch_size: settings.batch_size,
-            side,
             dim: start.config.features(),
             seed: start.seed,
-            device: device.clone().without_autodiff(),
         };
         // Batch-norm statistics move during this, so features of the validation split would be out of date from the first step.
         let balanced = balance::balance(&classifier, &mut batches, &start.train_counts, None, settings, thresholds, job)?;
-        batches.images.warn_of_problems(job);
-        let weights = attempt(&batches.device, || Ok(weights(&batches.network)))?;
+        batches.images.images().warn_of_problems(job);
+        let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
         (balanced, Some(weights))
     } else {
         let features = Features::new(run, &start, device);
@@ -172,14 +170,11 @@ pub(super) fn unmixed(settings: &Settings, mean: [f32; 3]) -> Augmentation {
 /// statistics keep moving while only the classifier learns.
 struct NetworkBatches {
     network: Network,
-    normaliser: Normaliser,
-    images: Images,
+    images: Loader,
     augmentation: Augmentation,
     batch_size: usize,
-    side: usize,
     dim: usize,
     seed: u64,
-    device: Device,
 }
 
 impl FeatureBatches for NetworkBatches {
@@ -189,8 +184,8 @@ impl FeatureBatches for NetworkBatches {
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
         let mut batches = self.images.train_batches(&self.augmentation, plan);
         while let Some(batch) = batches.next().transpose()? {
-            let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
-            let features = attempt(&self.device, || host(self.network.features(input, Mode::Train)))?;
+            let input = self.images.input(&batch);
+            let features = attempt(self.images.device(), || host(self.network.features(input, Mode::Train)))?;
             step(&features, &batch.labels)?;
             batches.reuse(batch);
         }
@@ -198,7 +193,7 @@ impl FeatureBatches for NetworkBatches {
     }
 
     fn samples(&self) -> usize {
-        self.images.len()
+        self.images.images().len()
     }
 
     fn dim(&self) -> usize {

@@ -16,7 +16,7 @@ use crate::files::write_atomically;
 use crate::job::Job;
 use crate::ops;
 use crate::run::Run;
-use crate::train::{Checkpoint, Extractor, ImageFeatures};
+use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser};
 
 /// Computes and remembers the features a checkpoint's backbone gives a run's images.
 pub(super) struct Features<'a> {
@@ -46,17 +46,17 @@ impl<'a> Features<'a> {
     /// [`Features::of`] with the samples they belong to.
     pub fn with_positions(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
         let name = format!("{split}{}", if flip { "-flip" } else { "" });
-        self.cached(&name, split, job, |extractor, images| extractor.features(images, flip, job))
+        self.cached(&name, split, job, |extractor, loader| extractor.features(loader, flip, job))
     }
 
     /// Features of one augmented copy of the training split.
     pub fn augmented_view(&self, view: usize, job: Job<'_>) -> Result<FeatureSet> {
         let settings = self.run.settings();
-        let found = self.cached(&format!("train-view-{}", view + 1), Split::Train, job, |extractor, images| {
-            job.phase(format!("computing features of augmented view {}", view + 1), Some(images.len() as u64), "images");
+        let found = self.cached(&format!("train-view-{}", view + 1), Split::Train, job, |extractor, loader| {
+            job.phase(format!("computing features of augmented view {}", view + 1), Some(loader.images().len() as u64), "images");
             let augmentation = unmixed(settings, self.checkpoint.mean);
-            let batches = images.augmented_view(&augmentation, settings.stage1.batch_size, self.checkpoint.seed, view);
-            extractor.collect(batches, &mut 0, job)
+            let batches = || loader.augmented_view(&augmentation, settings.stage1.batch_size, self.checkpoint.seed, view);
+            extractor.collect(loader, batches, 0, job)
         })?;
         Ok(found.set)
     }
@@ -66,7 +66,7 @@ impl<'a> Features<'a> {
         name: &str,
         split: Split,
         job: Job<'_>,
-        compute: impl FnOnce(&Extractor, &Images) -> Result<ImageFeatures>,
+        compute: impl FnOnce(&Extractor, &Loader) -> Result<ImageFeatures>,
     ) -> Result<SampleFeatures> {
         let path = self.run.folder().join("features").join(format!("{name}.safetensors"));
         let key = format!("{} {}", self.key, samples_key(self.run.dataset(), split));
@@ -74,7 +74,10 @@ impl<'a> Features<'a> {
             return Ok(found);
         }
         let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
-        let ImageFeatures { set, indices } = compute(&Extractor::from_checkpoint(self.checkpoint, self.device)?, &images)?;
+        let extractor = Extractor::from_checkpoint(self.checkpoint, self.device)?;
+        let loader = Loader::new(images, Normaliser::new(self.checkpoint.mean, self.checkpoint.std), self.device);
+        let ImageFeatures { set, indices } = compute(&extractor, &loader)?;
+        let images = loader.images();
         ops::release_memory();
         images.warn_of_problems(job);
         let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();

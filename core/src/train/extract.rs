@@ -3,20 +3,24 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, Transaction};
 
 use super::checkpoint::Checkpoint;
-use super::input::Normaliser;
+use super::loader::Loader;
 use crate::balance::{Classifier, FeatureSet};
-use crate::data::{Batches, Images};
+use crate::data::Batches;
 use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
+use crate::ops;
 use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
+
+/// Batches whose features stay on a GPU until they are read together, since reading waits for it.
+const READ_EVERY: usize = 32;
 
 /// Features with what they are features of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,18 +34,14 @@ pub struct ImageFeatures {
 /// A network ready to compute features.
 pub struct Extractor {
     network: Network,
-    normaliser: Normaliser,
-    side: usize,
-    device: Device,
     /// Samples that are computed at once, at most: fewer from when the device's memory did not hold as many.
     at_once: AtomicUsize,
 }
 
 impl Extractor {
     /// From a network in training or not; its weights are copied.
-    pub fn new(network: &Network, normaliser: Normaliser, side: usize, device: &Device) -> Self {
-        let device = device.clone().without_autodiff();
-        Self { network: network.valid(), normaliser, side, device, at_once: AtomicUsize::new(usize::MAX) }
+    pub fn new(network: &Network) -> Self {
+        Self { network: network.valid(), at_once: AtomicUsize::new(BATCH) }
     }
 
     /// From a checkpoint.
@@ -49,87 +49,99 @@ impl Extractor {
     /// # Errors
     /// [`RunError::Mismatch`] naming the tensor that is missing or has another shape.
     pub fn from_checkpoint(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
-        let network = network_of(checkpoint, &device.clone().without_autodiff())?;
-        Ok(Self::new(&network, Normaliser::new(checkpoint.mean, checkpoint.std), checkpoint.config.input_size, device))
+        Ok(Self::new(&network_of(checkpoint, &device.clone().without_autodiff())?))
     }
 
-    /// Features of every readable image, in order. With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
-    /// logits of the mean are the mean of the logits.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`](crate::Error::Stopped); reading images.
-    pub fn features(&self, images: &Images, flip: bool, job: Job<'_>) -> Result<ImageFeatures> {
-        let passes = if flip { 2 } else { 1 };
-        job.phase("computing features", Some((images.len() * passes) as u64), "images");
-        let mut done = 0;
-        let plain = self.collect(images.eval_batches(BATCH, false), &mut done, job)?;
-        if !flip {
-            return Ok(plain);
-        }
-        let mirrored = self.collect(images.eval_batches(BATCH, true), &mut done, job)?;
-        Ok(mean(plain, &mirrored))
-    }
-
-    /// Features of the images of these batches, in order. Batches that the device's memory does not hold are computed in parts, which changes
-    /// no result.
+    /// Features of every readable image of `loader`, whose device must be the network's, in order. With `flip`, the mean of an image's and its
+    /// mirror image's: the classifier is linear, so logits of the mean are the mean of the logits.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
-    pub fn collect(&self, mut batches: Batches, done: &mut u64, job: Job<'_>) -> Result<ImageFeatures> {
-        let mut found = ImageFeatures::default();
-        while let Some(batch) = batches.next() {
-            job.check()?;
-            let batch = batch?;
-            let input = self.normaliser.tensor(&batch.images, self.side, &self.device);
-            found.set.dim = self.extend(&mut found.set.features, input, job)?;
-            *done += batch.labels.len() as u64;
-            found.set.labels.extend(&batch.labels);
-            found.indices.extend(&batch.indices);
-            batches.reuse(batch);
-            job.progress(*done);
+    pub fn features(&self, loader: &Loader, flip: bool, job: Job<'_>) -> Result<ImageFeatures> {
+        let passes = if flip { 2 } else { 1 };
+        job.phase("computing features", Some((loader.images().len() * passes) as u64), "images");
+        let plain = self.collect(loader, || loader.eval_batches(BATCH, false), 0, job)?;
+        if !flip {
+            return Ok(plain);
         }
-        Ok(found)
+        let done = plain.set.labels.len() as u64;
+        let mirrored = self.collect(loader, || loader.eval_batches(BATCH, true), done, job)?;
+        Ok(mean(plain, &mirrored))
     }
 
-    /// Appends the features of a batch, of shape `[batch, features]`, and returns their number of columns.
-    fn extend(&self, features: &mut Vec<f32>, input: Tensor<4>, job: Job<'_>) -> Result<usize> {
-        let compute = |part: Tensor<4>| {
-            attempt(&self.device, || {
-                let features = self.network.features(part, Mode::Evaluate);
-                Ok((features.dims()[1], host(features)?))
-            })
-        };
-        self.in_parts(input, compute, features, job)
+    /// Features of the images of these batches of `loader`, in order, `done` images being done before. Batches that the device's memory does not
+    /// hold are computed in parts, from the first one again, which changes no result.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
+    pub fn collect(&self, loader: &Loader, batches: impl Fn() -> Batches, done: u64, job: Job<'_>) -> Result<ImageFeatures> {
+        self.in_parts(loader.device(), job, |at_once| self.pass(loader, batches(), at_once, done, job))
     }
 
-    /// Appends what `compute` gives for parts of a batch, each as large as the device's memory lets it be.
-    fn in_parts(
-        &self,
-        input: Tensor<4>,
-        mut compute: impl FnMut(Tensor<4>) -> Result<(usize, Vec<f32>), Failure>,
-        values: &mut Vec<f32>,
-        job: Job<'_>,
-    ) -> Result<usize> {
-        let samples = input.dims()[0];
-        let (mut done, mut dim) = (0, 0);
-        while done < samples {
-            let size = self.at_once.load(Ordering::Relaxed).min(samples - done);
-            let part = if size == samples { input.clone() } else { input.clone().narrow(0, done, size) };
-            match compute(part) {
-                Ok((columns, found)) => {
-                    dim = columns;
-                    values.extend(found);
-                    done += size;
-                }
-                Err(Failure::OutOfMemory) if size > 1 => {
-                    self.at_once.store(size / 2, Ordering::Relaxed);
-                    release_memory(&self.device);
-                    job.info(format!("the device's memory does not hold {size} images at once; going on with {}", size / 2));
+    /// What `pass` gives when it computes so many samples at once, as many as the device's memory lets it.
+    fn in_parts<T>(&self, device: &Device, job: Job<'_>, mut pass: impl FnMut(usize) -> Result<Result<T, Failure>>) -> Result<T> {
+        loop {
+            let at_once = self.at_once.load(Ordering::Relaxed);
+            match pass(at_once)? {
+                Ok(found) => return Ok(found),
+                Err(Failure::OutOfMemory) if at_once > 1 => {
+                    self.at_once.store(at_once / 2, Ordering::Relaxed);
+                    release_memory(device);
+                    job.info(format!("the device's memory does not hold {at_once} images at once; going on with {}", at_once / 2));
                 }
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Ok(dim)
+    }
+
+    fn pass(
+        &self,
+        loader: &Loader,
+        mut batches: Batches,
+        at_once: usize,
+        mut done: u64,
+        job: Job<'_>,
+    ) -> Result<Result<ImageFeatures, Failure>> {
+        let device = loader.device();
+        let read_every = if ops::is_cpu(device) { 1 } else { READ_EVERY };
+        let mut found = ImageFeatures::default();
+        let mut pending = Vec::new();
+        while let Some(batch) = batches.next() {
+            job.check()?;
+            let batch = batch?;
+            let computed = attempt(device, || {
+                let input = loader.input(&batch).inner();
+                let samples = input.dims()[0];
+                for start in (0..samples).step_by(at_once) {
+                    let size = at_once.min(samples - start);
+                    let part = if size == samples { input.clone() } else { input.clone().narrow(0, start, size) };
+                    pending.push(self.network.features(part, Mode::Evaluate));
+                }
+                if pending.len() >= read_every { found.read(&mut pending) } else { Ok(()) }
+            });
+            if let Err(failure) = computed {
+                return Ok(Err(failure));
+            }
+            done += batch.labels.len() as u64;
+            found.set.labels.extend(&batch.labels);
+            found.indices.extend(&batch.indices);
+            batches.reuse(batch);
+            job.progress(done);
+        }
+        Ok(attempt(device, || found.read(&mut pending)).map(|()| found))
+    }
+}
+
+impl ImageFeatures {
+    /// Appends the features that are still on the device.
+    fn read(&mut self, pending: &mut Vec<Tensor<2>>) -> Result<(), Failure> {
+        if let Some(features) = pending.first() {
+            self.set.dim = features.dims()[1];
+        }
+        for features in host_all(std::mem::take(pending))? {
+            self.set.features.extend(features);
+        }
+        Ok(())
     }
 }
 
@@ -187,43 +199,60 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failur
     data.try_into_vec_as::<f32>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 
+/// The values of many tensors on the host, waiting for the device once.
+pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Vec<f32>>, Failure> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = tensors.into_iter().fold(Transaction::default(), |all, tensor| all.register(tensor));
+    let all = all.try_execute().map_err(|error| Failure::from(error.to_string()))?;
+    driver_said();
+    let numbers = all.into_iter().map(|data| data.try_into_vec_as::<f32>());
+    numbers.collect::<Result<_, _>>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
-
     use super::*;
+    use crate::data::Images;
     use crate::job::{Control, Silent};
     use crate::model::NetworkConfig;
     use crate::settings::{Backbone, Stem};
+    use crate::train::Normaliser;
 
     #[test]
-    fn a_batch_that_does_not_fit_is_halved_until_it_does_and_nothing_else_changes() {
+    fn what_does_not_fit_is_computed_in_parts_and_nothing_else_changes() {
         let device = Device::flex();
         let config = NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 8, classes: 2 };
         let network = Network::new(&config, 0, &device);
         let control = Control::new();
         let job = Job::new(&control, &Silent);
-        let values: Vec<f32> = (0..11 * 3).map(|i| i as f32).collect();
-        let input = || Tensor::<4>::from_data(TensorData::new(values.clone(), [11, 3, 1, 1]), &device);
+        let bytes = (0..11 * 3 * 64).map(|i| (i * 37 % 256) as u8).collect();
+        let images = Images::from_bytes(8, 2, (0..11).map(|i| i % 2).collect(), bytes).unwrap();
+        let loader = Loader::new(images, Normaliser::new([0.5; 3], [0.25; 3]), &device);
+        let whole = Extractor::new(&network).features(&loader, true, job).unwrap();
+        assert_eq!((whole.set.dim, whole.set.labels.len(), whole.set.features.len()), (64, 11, 11 * 64));
+
         let mut asked = Vec::new();
         let mut run = |extractor: &Extractor, most: usize| {
-            let mut found = Vec::new();
-            let compute = |part: Tensor<4>| {
-                asked.push(part.dims()[0]);
-                if part.dims()[0] > most { Err(Failure::OutOfMemory) } else { Ok((3, host(part)?)) }
-            };
-            let dim = extractor.in_parts(input(), compute, &mut found, job);
-            (dim.map_err(|error| error.to_string()), found, std::mem::take(&mut asked))
+            let found = extractor.in_parts(&device, job, |at_once| {
+                asked.push(at_once);
+                if at_once > most {
+                    return Ok(Err(Failure::OutOfMemory));
+                }
+                extractor.pass(&loader, loader.eval_batches(BATCH, false), at_once, 0, job)
+            });
+            (found.map_err(|error| error.to_string()), std::mem::take(&mut asked))
         };
-        let extractor = || Extractor::new(&network, Normaliser::new([0.0; 3], [1.0; 3]), 8, &device);
-        assert_eq!(run(&extractor(), 11), (Ok(3), values.clone(), vec![11]));
-        let small = extractor();
-        assert_eq!(run(&small, 3), (Ok(3), values.clone(), vec![11, 5, 2, 2, 2, 2, 2, 1]));
-        // What was found out holds for the next batch.
-        assert_eq!(run(&small, 3).2, [2, 2, 2, 2, 2, 1]);
-        let (outcome, _, asked) = run(&extractor(), 0);
-        assert_eq!(asked, [11, 5, 2, 1]);
-        assert!(outcome.unwrap_err().contains("memory"));
+        let plain = Extractor::new(&network).features(&loader, false, job).unwrap();
+        let small = Extractor::new(&network);
+        let (found, sizes) = run(&small, 5);
+        assert_eq!((found.as_ref(), sizes), (Ok(&plain), vec![128, 64, 32, 16, 8, 4]));
+        // What was found out holds from then on.
+        assert_eq!(run(&small, 5).1, [4]);
+        let (found, sizes) = run(&Extractor::new(&network), 0);
+        assert_eq!(sizes, [128, 64, 32, 16, 8, 4, 2, 1]);
+        assert!(found.unwrap_err().contains("memory"));
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl Normaliser {
         Self { table: std::array::from_fn(row) }
     }
 
+    /// The number that each byte becomes, by channel.
+    pub(crate) fn values(&self) -> &[[f32; 256]; 3] {
+        &self.table
+    }
+
     /// Bytes of `[batch, 3, side, side]`, row-major, to a float tensor of that shape on `device`. On the CPU its values lie channels last,
     /// as the networks' operations want them.
     pub fn tensor(&self, bytes: &[u8], side: usize, device: &Device) -> Tensor<4> {

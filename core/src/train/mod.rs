@@ -3,6 +3,7 @@
 mod checkpoint;
 mod extract;
 mod input;
+mod loader;
 mod loss;
 mod optimizer;
 mod schedule;
@@ -12,7 +13,8 @@ pub use checkpoint::{Best, Checkpoint, Progress};
 pub(crate) use extract::host;
 pub use extract::{Extractor, ImageFeatures, classifier_of, network_of};
 pub use input::{InputLayout, Normaliser};
-pub use loss::cross_entropy;
+pub use loader::Loader;
+pub use loss::{Targets, cross_entropy};
 pub use optimizer::Sgd;
 pub use schedule::learning_rate;
 pub use stage1::train;

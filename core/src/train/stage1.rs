@@ -7,9 +7,10 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 
 use super::checkpoint::{Best, Checkpoint, Progress};
-use super::extract::{Extractor, host, network_of};
+use super::extract::{Extractor, host_all, network_of};
 use super::input::Normaliser;
-use super::loss::loss_and_hits;
+use super::loader::Loader;
+use super::loss::Targets;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
@@ -65,9 +66,8 @@ struct Trainer<'a> {
     settings: &'a Settings,
     job: Job<'a>,
     device: Device,
-    images: Images,
-    validation: Option<Images>,
-    normaliser: Normaliser,
+    images: Loader,
+    validation: Option<Loader>,
     /// Away only while the optimiser changes it in place.
     network: Option<Network>,
     optimizer: Sgd,
@@ -125,13 +125,14 @@ impl<'a> Trainer<'a> {
         if network.precision() != s.precision {
             job.info(format!("this device has no units that compute in {}; it computes in float32", s.precision));
         }
+        let normaliser = Normaliser::new(state.mean, state.std);
+        let loader = |images| Loader::new(images, normaliser.clone(), &device);
         let mut trainer = Self {
             settings,
             job,
-            device,
-            images,
-            validation,
-            normaliser: Normaliser::new(state.mean, state.std),
+            images: loader(images),
+            validation: validation.map(loader),
+            device: device.clone(),
             network: Some(network),
             optimizer,
             state,
@@ -175,7 +176,7 @@ impl<'a> Trainer<'a> {
     fn steps_left(&self) -> u64 {
         let s = &self.settings.stage1;
         let progress = &self.state.progress;
-        (self.images.steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
+        (self.images.images().steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -212,7 +213,7 @@ impl<'a> Trainer<'a> {
         }
         self.flush()?;
         self.check_weights()?;
-        self.images.warn_of_problems(self.job);
+        self.images.images().warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == s.epochs;
         let is_validated = self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
@@ -289,16 +290,17 @@ impl<'a> Trainer<'a> {
     }
 
     fn queue_step(&mut self, step: usize, batch: &Batch, rate: f64) {
-        let input = self.normaliser.tensor(&batch.images, self.state.config.input_size, &self.device);
-        let samples = batch.labels.len();
+        let input = self.images.input(batch);
+        let targets = Targets::new(batch, self.state.config.classes, self.settings.stage1.label_smoothing, &self.device);
+        let samples = targets.len();
         let mut parts = parts(samples, self.settings.stage1.parts).into_iter();
         let (gradients, loss, correct) = match parts.len() {
-            1 => self.gradients(0..samples, input, batch),
+            1 => self.gradients(input, &targets, samples),
             _ => {
                 let mut sum = GradientsAccumulator::new();
                 let mut part = |part: Range<usize>| {
                     let input = input.clone().narrow(0, part.start, part.len());
-                    let (gradients, loss, correct) = self.gradients(part, input, batch);
+                    let (gradients, loss, correct) = self.gradients(input, &targets.slice(part), samples);
                     sum.accumulate(self.network(), gradients);
                     (loss, correct)
                 };
@@ -311,14 +313,13 @@ impl<'a> Trainer<'a> {
         self.network = self.network.take().map(|network| self.optimizer.step_along(network, gradients, rate));
     }
 
-    /// The gradients, the loss and the number of samples classified correctly of a part of a batch, `input` being that part only. Gradients and
-    /// loss are the part's share, so that those of all parts add up to the batch's.
-    fn gradients(&self, part: Range<usize>, input: Tensor<4>, batch: &Batch) -> (GradientsParams, Tensor<1>, Tensor<1>) {
+    /// The gradients, the loss and the number of samples classified correctly of a part of a batch of so many samples. Gradients and loss are the
+    /// part's share, so that those of all parts add up to the batch's.
+    fn gradients(&self, input: Tensor<4>, targets: &Targets, of: usize) -> (GradientsParams, Tensor<1>, Tensor<1>) {
         let logits = self.network().forward(input, Mode::Train);
-        let (samples, of) = (part.len(), batch.labels.len());
-        let (mut loss, correct) = loss_and_hits(part, logits, batch, self.settings.stage1.label_smoothing);
-        if samples < of {
-            loss = loss * (samples as f64 / of as f64);
+        let (mut loss, correct) = targets.loss_and_hits(logits);
+        if targets.len() < of {
+            loss = loss * (targets.len() as f64 / of as f64);
         }
         let gradients = GradientsParams::from_grads(loss.backward(), self.network());
         (gradients, loss.inner(), correct)
@@ -337,17 +338,14 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// A tensor's values; waits for the device.
-    fn read<const D: usize>(&self, tensor: Tensor<D>) -> Result<Vec<f32>> {
-        attempt(&self.device, || host(tensor)).map_err(|failure| self.failed(failure))
-    }
-
-    /// Reads the numbers of the steps since the last reading.
+    /// Reads the numbers of the steps since the last reading, all at once.
     fn flush(&mut self) -> Result<()> {
-        for pending in std::mem::take(&mut self.pending) {
-            let loss = self.read(pending.loss)?[0];
-            let correct = self.read(pending.correct)?[0];
-            let progress = &mut self.state.progress;
+        let pending = std::mem::take(&mut self.pending);
+        let numbers = pending.iter().flat_map(|step| [step.loss.clone(), step.correct.clone()]).collect();
+        let numbers = attempt(&self.device, || host_all(numbers)).map_err(|failure| self.failed(failure))?;
+        let progress = &mut self.state.progress;
+        for (pending, numbers) in pending.into_iter().zip(numbers.chunks_exact(2)) {
+            let (loss, correct) = (numbers[0][0], numbers[1][0]);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged {
                     loss,
@@ -382,11 +380,9 @@ impl<'a> Trainer<'a> {
     /// The evaluation on the validation split, if there is one.
     fn validate(&self) -> Result<Option<Evaluation>> {
         let Some(images) = &self.validation else { return Ok(None) };
-        let side = self.state.config.input_size;
-        let extractor = Extractor::new(self.network(), self.normaliser.clone(), side, &self.device);
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
-        let features = extractor.features(images, self.settings.evaluation.flip, quiet)?.set;
+        let features = Extractor::new(self.network()).features(images, self.settings.evaluation.flip, quiet)?.set;
         let logits = self.classifier()?.logits(&features.features)?;
         eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds).map(Some)
     }

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::train::host;
 use crate::data::{DatasetSample, Location, Mixed, SourceKind};
 use crate::job::Control;
 use crate::random;
@@ -71,6 +72,7 @@ fn parts_that_are_alike_give_the_step_of_the_whole_batch() {
         labels: twice([0, 1, 1, 0]),
         mixed: Some(Mixed { other_labels: twice([1, 1, 0, 0]), lambda: 0.3 }),
         indices: (0..8).collect(),
+        ..Batch::default()
     };
     let whole = step(&batch, 1);
     // Running statistics move once for each part.
@@ -83,7 +85,7 @@ fn parts_that_are_alike_give_the_step_of_the_whole_batch() {
 #[test]
 fn parts_count_by_their_size() {
     // One image five times: batch norm makes the same of it whatever the part, and only the labels differ.
-    let batch = Batch { images: noise(1).repeat(5), labels: vec![0, 0, 1, 1, 1], mixed: None, indices: (0..5).collect() };
+    let batch = Batch { images: noise(1).repeat(5), labels: vec![0, 0, 1, 1, 1], indices: (0..5).collect(), ..Batch::default() };
     let (whole, parts) = (step(&batch, 1), step(&batch, 2));
     compare(&whole, &parts, |name| name == "fc.bias");
     let bias = |stepped: &Stepped| stepped.weights.iter().find(|tensor| tensor.name == "fc.bias").unwrap().values.clone();

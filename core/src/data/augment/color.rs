@@ -101,9 +101,20 @@ pub(super) fn hue(planes: &mut [u8], turns: f32) {
     });
 }
 
-/// Brightness, contrast and saturation by factors drawn from 1 ± `strength`, hue by ± `strength` / 4 of a turn, in a random order (as
+/// What colour jitter does to one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Jitter {
+    /// Factors of brightness, contrast and saturation.
+    pub factors: [f32; 3],
+    /// How far the hue is turned, in turns.
+    pub turns: f32,
+    /// The operations in the order they act: 0 brightness, 1 contrast, 2 saturation, 3 hue.
+    pub order: [u8; 4],
+}
+
+/// Draws factors of brightness, contrast and saturation from 1 ± `strength`, a turn of the hue by ± `strength` / 4, and a random order (as
 /// torchvision's `ColorJitter`).
-pub(super) fn jitter(planes: &mut [u8], strength: f32, rng: &mut impl Rng) {
+pub(super) fn draw_jitter(strength: f32, rng: &mut impl Rng) -> Jitter {
     let mut factors = [0.0; 3];
     factors.fill_with(|| rng.random_range((1.0 - strength).max(0.0)..=1.0 + strength));
     let turns = rng.random_range(-strength / 4.0..=strength / 4.0);
@@ -111,12 +122,17 @@ pub(super) fn jitter(planes: &mut [u8], strength: f32, rng: &mut impl Rng) {
     for last in (1..order.len()).rev() {
         order.swap(last, rng.random_range(0..=last));
     }
-    for operation in order {
+    Jitter { factors, turns, order }
+}
+
+/// Changes colours as drawn.
+pub(super) fn jitter(planes: &mut [u8], drawn: &Jitter) {
+    for operation in drawn.order {
         match operation {
-            0 => brightness(planes, factors[0]),
-            1 => contrast(planes, factors[1]),
-            2 => saturation(planes, factors[2]),
-            _ => hue(planes, turns),
+            0 => brightness(planes, drawn.factors[0]),
+            1 => contrast(planes, drawn.factors[1]),
+            2 => saturation(planes, drawn.factors[2]),
+            _ => hue(planes, drawn.turns),
         }
     }
 }
@@ -139,8 +155,8 @@ mod tests {
         assert_eq!(change(&|p| saturation(p, 1.0)), image);
         assert_eq!(change(&|p| sharpness(p, 4, 1.0)), image);
         assert_eq!(change(&|p| hue(p, 0.0)), image);
-        assert_eq!(change(&|p| jitter(p, 0.0, &mut stream(0, "test", &[]))), image);
-        assert_ne!(change(&|p| jitter(p, 0.5, &mut stream(0, "test", &[]))), image);
+        assert_eq!(change(&|p| jitter(p, &draw_jitter(0.0, &mut stream(0, "test", &[])))), image);
+        assert_ne!(change(&|p| jitter(p, &draw_jitter(0.5, &mut stream(0, "test", &[])))), image);
     }
 
     #[test]

@@ -6,19 +6,40 @@ use std::ops::Range;
 
 use rand::{Rng, RngExt};
 
-fn each_row(planes: &mut [u8], side: usize, columns: Range<usize>, rows: Range<usize>, mut change: impl FnMut(usize, &mut [u8])) {
+/// A part of an image, in pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rectangle {
+    pub columns: Range<usize>,
+    pub rows: Range<usize>,
+}
+
+impl Rectangle {
+    /// Number of pixels.
+    pub fn area(&self) -> usize {
+        self.columns.len() * self.rows.len()
+    }
+}
+
+/// A part that takes random values: `noise` holds them, `[3, rows, columns]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Erased {
+    pub place: Rectangle,
+    pub noise: Vec<u8>,
+}
+
+fn each_row(planes: &mut [u8], side: usize, place: &Rectangle, mut change: impl FnMut(usize, &mut [u8])) {
     for (channel, plane) in planes.chunks_exact_mut(side * side).enumerate() {
-        for y in rows.clone() {
-            change(channel, &mut plane[y * side..][columns.clone()]);
+        for y in place.rows.clone() {
+            change(channel, &mut plane[y * side..][place.columns.clone()]);
         }
     }
 }
 
-/// With this `probability`, replaces a rectangle by random values: area 0.02..0.4 of the image's, aspect ratio 0.3..1/0.3 (Zhong et al.,
-/// *Random Erasing Data Augmentation*, AAAI 2020, variant RE-R).
-pub(super) fn random_erasing(planes: &mut [u8], side: usize, probability: f32, rng: &mut impl Rng) {
+/// Draws, with this `probability`, a rectangle and the random values that replace it: area 0.02..0.4 of the image's, aspect ratio 0.3..1/0.3
+/// (Zhong et al., *Random Erasing Data Augmentation*, AAAI 2020, variant RE-R).
+pub(super) fn draw_erasing(side: usize, probability: f32, rng: &mut impl Rng) -> Option<Erased> {
     if !rng.random_bool(f64::from(probability)) {
-        return;
+        return None;
     }
     let size = side as f64;
     for _ in 0..100 {
@@ -30,20 +51,39 @@ pub(super) fn random_erasing(planes: &mut [u8], side: usize, probability: f32, r
         }
         let left = rng.random_range(0..=side - width);
         let top = rng.random_range(0..=side - height);
-        each_row(planes, side, left..left + width, top..top + height, |_, row| rng.fill_bytes(row));
-        return;
+        let place = Rectangle { columns: left..left + width, rows: top..top + height };
+        let mut noise = vec![0; 3 * place.area()];
+        // Row by row: a generator gives whole words and throws away what is left of the last.
+        noise.chunks_exact_mut(width).for_each(|row| rng.fill_bytes(row));
+        return Some(Erased { place, noise });
     }
+    None
 }
 
-/// Sets a square of `length` pixels a side to `fill`. Its centre is any pixel; what lies outside the image is cut off (DeVries and Taylor,
+/// Replaces the rectangle by its random values.
+pub(super) fn erase(planes: &mut [u8], side: usize, erased: &Erased) {
+    let mut rows = erased.noise.chunks_exact(erased.place.columns.len().max(1));
+    each_row(planes, side, &erased.place, |_, row| {
+        if let Some(noise) = rows.next() {
+            row.copy_from_slice(noise);
+        }
+    });
+}
+
+/// Draws where a square of `length` pixels a side goes. Its centre is any pixel; what lies outside the image is cut off (DeVries and Taylor,
 /// *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017).
-pub(super) fn cutout(planes: &mut [u8], side: usize, length: usize, fill: [u8; 3], rng: &mut impl Rng) {
+pub(super) fn draw_cutout(side: usize, length: usize, rng: &mut impl Rng) -> Rectangle {
     let mut range = || {
         let centre = rng.random_range(0..side);
         centre.saturating_sub(length / 2)..(centre + length - length / 2).min(side)
     };
-    let (columns, rows) = (range(), range());
-    each_row(planes, side, columns, rows, |channel, row| row.fill(fill[channel]));
+    let columns = range();
+    Rectangle { columns, rows: range() }
+}
+
+/// Sets the rectangle to `fill`.
+pub(super) fn cut_out(planes: &mut [u8], side: usize, place: &Rectangle, fill: [u8; 3]) {
+    each_row(planes, side, place, |channel, row| row.fill(fill[channel]));
 }
 
 #[cfg(test)]
@@ -59,7 +99,9 @@ mod tests {
         for _ in 0..300 {
             // Random bytes equal 0 now and then, so the rectangle is found from its extremes.
             let mut planes = vec![0; 3 * side * side];
-            random_erasing(&mut planes, side, 0.5, &mut rng);
+            if let Some(erased) = draw_erasing(side, 0.5, &mut rng) {
+                erase(&mut planes, side, &erased);
+            }
             let hit: Vec<usize> = (0..side * side).filter(|&i| (0..3).any(|c| planes[c * side * side + i] != 0)).collect();
             if hit.is_empty() {
                 continue;
@@ -83,7 +125,7 @@ mod tests {
         let mut sizes = std::collections::BTreeSet::new();
         for _ in 0..500 {
             let mut planes = vec![0; 3 * 64];
-            cutout(&mut planes, 8, 4, [1, 2, 3], &mut rng);
+            cut_out(&mut planes, 8, &draw_cutout(8, 4, &mut rng), [1, 2, 3]);
             let count = |channel: usize| planes[channel * 64..][..64].iter().filter(|&&v| v == channel as u8 + 1).count();
             assert_eq!((count(0), count(0)), (count(1), count(2)));
             sizes.insert(count(0));

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
+use super::erase::Rectangle;
 use crate::settings::AugmentationSettings;
 
 /// How the samples of a batch were mixed: the target of image i is `lambda` · its own label + (1 − `lambda`) · `other_labels[i]`.
@@ -17,18 +18,20 @@ pub struct Mixed {
     pub lambda: f32,
 }
 
-/// Mixes a batch by mixup or CutMix, whichever is on; with both, by either with equal chance. Each image is mixed with one other of a
+/// How the images of a batch are to be mixed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mixing {
+    /// Which of the batch each image is mixed with, `[batch]`.
+    pub others: Vec<usize>,
+    /// The images' own share, 0..=1.
+    pub lambda: f32,
+    /// For CutMix, the part that is pasted.
+    pub pasted: Option<Rectangle>,
+}
+
+/// Draws mixup or CutMix, whichever is on; with both, either with equal chance. Each of `count` images is mixed with one other of a
 /// random permutation (which may be itself).
-///
-/// `scratch` takes a copy of the images; it keeps its memory from batch to batch.
-pub(super) fn mix(
-    images: &mut [u8],
-    labels: &[u32],
-    side: usize,
-    settings: &AugmentationSettings,
-    scratch: &mut Vec<u8>,
-    rng: &mut impl Rng,
-) -> Option<Mixed> {
+pub(super) fn draw(count: usize, side: usize, settings: &AugmentationSettings, rng: &mut impl Rng) -> Option<Mixing> {
     let cut = match (settings.mixup > 0.0, settings.cutmix > 0.0) {
         (false, false) => return None,
         (true, true) => rng.random_bool(0.5),
@@ -36,19 +39,31 @@ pub(super) fn mix(
     };
     let alpha = if cut { settings.cutmix } else { settings.mixup };
     let lambda = Beta::new(alpha, alpha).ok()?.sample(rng);
-    let mut others: Vec<usize> = (0..labels.len()).collect();
+    let mut others: Vec<usize> = (0..count).collect();
     others.shuffle(rng);
-    let other_labels = others.iter().map(|&other| labels[other]).collect();
-    scratch.clear();
-    scratch.extend_from_slice(images);
-    let lambda = if cut {
-        let centre = (rng.random_range(0..side), rng.random_range(0..side));
-        cutmix(images, scratch, side, &others, lambda, centre)
-    } else {
-        mixup(images, scratch, 3 * side * side, &others, lambda);
-        lambda
-    };
-    Some(Mixed { other_labels, lambda })
+    if !cut {
+        return Some(Mixing { others, lambda, pasted: None });
+    }
+    let centre = (rng.random_range(0..side), rng.random_range(0..side));
+    let (place, lambda) = pasted_part(side, lambda, centre);
+    Some(Mixing { others, lambda, pasted: Some(place) })
+}
+
+impl Mixing {
+    /// Mixes images, `[batch, 3, side, side]`. `scratch` takes a copy of them; it keeps its memory from batch to batch.
+    pub fn apply(&self, images: &mut [u8], side: usize, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        scratch.extend_from_slice(images);
+        match &self.pasted {
+            Some(place) => cutmix(images, scratch, side, &self.others, place),
+            None => mixup(images, scratch, 3 * side * side, &self.others, self.lambda),
+        }
+    }
+
+    /// What is mixed into images with these labels.
+    pub fn mixed(&self, labels: &[u32]) -> Mixed {
+        Mixed { other_labels: self.others.iter().map(|&other| labels[other]).collect(), lambda: self.lambda }
+    }
 }
 
 /// x ← λ x + (1 − λ) x_other, rounded to bytes (Zhang et al., *mixup: Beyond Empirical Risk Minimization*, 2018).
@@ -61,21 +76,26 @@ fn mixup(images: &mut [u8], source: &[u8], size: usize, others: &[usize], lambda
     }
 }
 
-/// Pastes one rectangle of area 1 − λ around `centre` from the other image into each; returns the share of the image that is left
-/// after the rectangle was cut off at the border (Yun et al., *CutMix*, ICCV 2019).
-fn cutmix(images: &mut [u8], source: &[u8], side: usize, others: &[usize], lambda: f32, centre: (usize, usize)) -> f32 {
+/// The rectangle of area 1 − λ around `centre`, cut off at the border, and the share of the image that is left (Yun et al., *CutMix*, ICCV
+/// 2019).
+fn pasted_part(side: usize, lambda: f32, centre: (usize, usize)) -> (Rectangle, f32) {
     let half = (0.5 * (1.0 - lambda).max(0.0).sqrt() * side as f32) as usize;
     let span = |centre: usize| centre.saturating_sub(half)..(centre + half).min(side);
-    let (columns, rows) = (span(centre.0), span(centre.1));
+    let place = Rectangle { columns: span(centre.0), rows: span(centre.1) };
+    let left = 1.0 - place.area() as f32 / (side * side) as f32;
+    (place, left)
+}
+
+/// Pastes one rectangle from the other image into each.
+fn cutmix(images: &mut [u8], source: &[u8], side: usize, others: &[usize], place: &Rectangle) {
     let area = side * side;
     for (image, &other) in images.chunks_exact_mut(3 * area).zip(others) {
         let other = &source[other * 3 * area..][..3 * area];
-        for row in (0..3).flat_map(|channel| rows.clone().map(move |y| channel * area + y * side)) {
-            let range = row + columns.start..row + columns.end;
+        for row in (0..3).flat_map(|channel| place.rows.clone().map(move |y| channel * area + y * side)) {
+            let range = row + place.columns.start..row + place.columns.end;
             image[range.clone()].copy_from_slice(&other[range]);
         }
     }
-    1.0 - (columns.len() * rows.len()) as f32 / area as f32
 }
 
 #[cfg(test)]
@@ -97,7 +117,8 @@ mod tests {
         let mut images = [vec![1; 48], vec![2; 48]].concat();
         // λ = 0.75 on a side of 4: half the rectangle's side is 1, so it covers columns 0 and rows 1..3.
         let source = images.clone();
-        let lambda = cutmix(&mut images, &source, 4, &[1, 1], 0.75, (0, 2));
+        let (place, lambda) = pasted_part(4, 0.75, (0, 2));
+        cutmix(&mut images, &source, 4, &[1, 1], &place);
         assert_eq!(lambda, 1.0 - 2.0 / 16.0);
         assert_eq!(images[..16], [1, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(images[..16], images[32..48]);
@@ -111,8 +132,11 @@ mod tests {
         let start: Vec<u8> = (0..4u8).flat_map(|label| vec![label * 60; 3 * 64]).collect();
         let run = |settings: &AugmentationSettings, seed| {
             let mut images = start.clone();
-            let mixed = mix(&mut images, &labels, 8, settings, &mut vec![7; 9], &mut stream(seed, "mix", &[]));
-            (images, mixed)
+            let mixing = draw(labels.len(), 8, settings, &mut stream(seed, "mix", &[]));
+            if let Some(mixing) = &mixing {
+                mixing.apply(&mut images, 8, &mut vec![7; 9]);
+            }
+            (images, mixing.map(|mixing| mixing.mixed(&labels)))
         };
         assert_eq!(run(&settings, 0), (start.clone(), None));
         (settings.mixup, settings.cutmix) = (0.4, 1.0);

@@ -41,12 +41,25 @@ const OPERATIONS: [Operation; 14] = [
     Operation::Equalize,
 ];
 
-/// Applies `count` operations, each drawn from all 14, at `magnitude` (0..=30); those with a direction take either with equal chance.
-/// Ranges are torchvision's. Parts that come in from outside take `fill`.
-pub(super) fn randaugment(planes: &mut [u8], side: usize, count: usize, magnitude: f32, fill: [u8; 3], rng: &mut impl Rng) {
-    for _ in 0..count {
+/// One operation as drawn: which, and in which direction (± 1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Drawn {
+    operation: Operation,
+    sign: f32,
+}
+
+/// Draws `count` operations, each from all 14; those with a direction take either with equal chance.
+pub(super) fn draw(count: usize, rng: &mut impl Rng) -> Vec<Drawn> {
+    let one = |_| {
         let operation = OPERATIONS[rng.random_range(0..OPERATIONS.len())];
-        let sign = if rng.random_bool(0.5) { -1.0 } else { 1.0 };
+        Drawn { operation, sign: if rng.random_bool(0.5) { -1.0 } else { 1.0 } }
+    };
+    (0..count).map(one).collect()
+}
+
+/// Applies operations at `magnitude` (0..=30). Ranges are torchvision's. Parts that come in from outside take `fill`.
+pub(super) fn randaugment(planes: &mut [u8], side: usize, drawn: &[Drawn], magnitude: f32, fill: [u8; 3]) {
+    for &Drawn { operation, sign } in drawn {
         apply(planes, side, operation, magnitude / 30.0, sign, fill);
     }
 }
@@ -97,13 +110,13 @@ mod tests {
         let mut results = std::collections::BTreeSet::new();
         for sample in 0..400 {
             let mut changed = image.clone();
-            randaugment(&mut changed, 32, 1, 15.0, [128; 3], &mut stream(0, "test", &[sample]));
+            randaugment(&mut changed, 32, &draw(1, &mut stream(0, "test", &[sample])), 15.0, [128; 3]);
             results.insert(changed);
         }
         // Nine operations have a direction and five do not.
         assert_eq!(results.len(), 9 * 2 + 5);
         let mut changed = image.clone();
-        randaugment(&mut changed, 32, 0, 15.0, [128; 3], &mut stream(0, "test", &[]));
+        randaugment(&mut changed, 32, &draw(0, &mut stream(0, "test", &[])), 15.0, [128; 3]);
         assert_eq!(changed, image);
     }
 }

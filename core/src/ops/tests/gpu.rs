@@ -127,7 +127,7 @@ fn the_classifier_and_its_loss_are_those_of_the_cpu() {
         let (x, weight, bias) = (numbers(&mut rng, samples * features), numbers(&mut rng, classes * features), numbers(&mut rng, classes));
         let mut labels = || (0..samples).map(|_| rng.random_range(0..classes as u32)).collect::<Vec<_>>();
         let mixed = (lambda < 1.0).then(|| Mixed { other_labels: labels(), lambda: lambda as f32 });
-        let batch = Batch { images: Vec::new(), indices: (0..samples).collect(), labels: labels(), mixed };
+        let batch = Batch { indices: (0..samples).collect(), labels: labels(), mixed, ..Batch::default() };
         compare(&format!("{samples} × {features}, {classes} classes"), 1e-5, |device| {
             let device = &device.clone().autodiff();
             let x = tensor::<2>(&x, [samples, features], device).require_grad();

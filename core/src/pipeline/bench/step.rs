@@ -14,7 +14,7 @@ use crate::job::Job;
 use crate::model::{Kernels, Mode, Network, NetworkConfig};
 use crate::random;
 use crate::settings::{Backbone, Precision, Preset, Settings};
-use crate::train::{Normaliser, Sgd, cross_entropy, host};
+use crate::train::{Loader, Normaliser, Sgd, cross_entropy, host};
 
 /// Steps before the timed ones: the first compile kernels and fill caches.
 pub(super) const WARM_UP: usize = 3;
@@ -93,8 +93,7 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
     let mut network = Network::new(&config, 0, &device).with_kernels(request.kernels).with_precision(request.precision);
     let operations = training_operations(&network, &config) * batch_size as u64;
     let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(request.kernels);
-    let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
-    let mut source = Source::new(request, loader)?;
+    let mut source = Source::new(request, loader, &device)?;
 
     job.phase(format!("timing {backbone}"), Some((WARM_UP + steps) as u64), "steps");
     let mut times = Vec::with_capacity(steps);
@@ -102,7 +101,7 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
         job.check()?;
         let started = Instant::now();
         let batch = source.next()?;
-        let input = normaliser.tensor(&batch.images, input_size, &device);
+        let input = source.loader.input(&batch);
         network = attempt(&device, || {
             let loss = cross_entropy(network.forward(input, Mode::Train), &batch, 0.0);
             let gradients = loss.backward();
@@ -136,51 +135,48 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
 }
 
 /// Where the batches come from.
-enum Source {
-    /// The one batch, while it is not in use.
-    Same(Option<Batch>),
-    Loader {
-        images: Images,
-        augmentation: Augmentation,
-        plan: EpochPlan,
-        batches: Batches,
-    },
+struct Source {
+    loader: Loader,
+    augmentation: Augmentation,
+    plan: EpochPlan,
+    batches: Option<Batches>,
+    /// The one batch, while it is not in use, if it is to be used in every step.
+    same: Option<Batch>,
 }
 
 impl Source {
-    fn new(request: &NetworkRequest, loader: bool) -> Result<Self> {
+    fn new(request: &NetworkRequest, fresh: bool, device: &Device) -> Result<Self> {
         let &NetworkRequest { batch_size, input_size, classes, .. } = request;
-        let count = if loader { EPOCH * batch_size } else { batch_size };
+        let count = if fresh { EPOCH * batch_size } else { batch_size };
         let mut bytes = vec![0; count * 3 * input_size * input_size];
         random::stream(0, "bench", &[]).fill_bytes(&mut bytes);
         let labels = (0..count).map(|sample| (sample % classes) as u32).collect();
-        if !loader {
-            return Ok(Self::Same(Some(Batch { images: bytes, labels, mixed: None, indices: (0..count).collect() })));
-        }
         let images = Images::from_bytes(input_size, classes, labels, bytes)?;
         let augmentation = Augmentation::new(&Settings::preset(Preset::Paper).augmentation, [0.5; 3]);
         let plan = EpochPlan { batch_size, seed: 0, epoch: 0, from_step: 0 };
-        let batches = images.train_batches(&augmentation, plan);
-        Ok(Self::Loader { images, augmentation, plan, batches })
+        let loader = Loader::new(images, Normaliser::new([0.5; 3], [0.25; 3]), device);
+        let (batches, same) = match fresh {
+            true => (Some(loader.train_batches(&augmentation, plan)), None),
+            false => (None, loader.eval_batches(batch_size, false).next().transpose()?),
+        };
+        Ok(Self { loader, augmentation, plan, batches, same })
     }
 
     fn next(&mut self) -> Result<Batch> {
-        match self {
-            Self::Same(batch) => Ok(batch.take().unwrap_or_default()),
-            Self::Loader { images, augmentation, plan, batches } => loop {
-                if let Some(batch) = batches.next() {
-                    return batch;
-                }
-                plan.epoch += 1;
-                *batches = images.train_batches(augmentation, *plan);
-            },
+        let Some(batches) = &mut self.batches else { return Ok(self.same.take().unwrap_or_default()) };
+        loop {
+            if let Some(batch) = batches.next() {
+                return batch;
+            }
+            self.plan.epoch += 1;
+            *batches = self.loader.train_batches(&self.augmentation, self.plan);
         }
     }
 
     fn give_back(&mut self, batch: Batch) {
-        match self {
-            Self::Same(place) => *place = Some(batch),
-            Self::Loader { batches, .. } => batches.reuse(batch),
+        match &self.batches {
+            None => self.same = Some(batch),
+            Some(batches) => batches.reuse(batch),
         }
     }
 }
