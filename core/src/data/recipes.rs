@@ -1,5 +1,8 @@
 //! Batches that say what to draw instead of holding images: for a device that holds the images itself.
 
+// In a build without GPUs nobody reads the numbers.
+#![cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code))]
+
 use rand::seq::SliceRandom;
 
 use super::augment::{Augmentation, Mixing, Recipe, Rectangle};
