@@ -137,7 +137,7 @@ fn max_pool_kernel<E: Float>(x: &[E], y: &mut [E], chosen: &mut [u32], shape: Wi
             let column = out_x * shape.stride + j - shape.padding;
             if row < shape.height && column < shape.width {
                 let value = f32::cast_from(x[(((image * shape.height + row) * shape.width + column) * shape.channels + channel) as usize]);
-                if !found || value > best || value != value {
+                if !found || value > best || value.is_nan() {
                     best = value;
                     at = i * shape.kernel + j;
                     found = true;

@@ -145,8 +145,8 @@ pub(super) trait ResidualGradients: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and ReLU, whose output is `y`.
-    #[expect(clippy::too_many_arguments, reason = "they are what the gradients depend on")]
     #[fusion(meta = spec::batch_norm_relu_gradient)]
+    #[allow(clippy::too_many_arguments)] // They are what the gradients depend on.
     fn batch_norm_relu_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -171,8 +171,8 @@ pub(super) trait ResidualGradients: Backend {
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
 pub(super) trait PlainOps: Backend {
     /// A convolution, the batch norm after it with running statistics, and ReLU if `norm` says so, in one pass over the output.
-    #[expect(clippy::too_many_arguments, reason = "they are a layer's parameters")]
     #[fusion(meta = spec::folded_conv2d)]
+    #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
@@ -185,8 +185,8 @@ pub(super) trait PlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// As `folded_conv2d`, with `residual` added before ReLU.
-    #[expect(clippy::too_many_arguments, reason = "they are a layer's parameters")]
     #[fusion(meta = spec::folded_conv2d_residual)]
+    #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d_residual(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,

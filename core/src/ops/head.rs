@@ -60,7 +60,7 @@ pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor
 /// The mean loss, `[1]`, and the number of hits, `[1]`, without gradient; see [`HeadOps::cross_entropy`]. For tensors on a GPU.
 pub(crate) fn cross_entropy(logits: Tensor<2>, first: Tensor<1, Int>, second: Tensor<1, Int>, shares: Shares) -> (Tensor<1>, Tensor<1>) {
     let (loss, _, hits) = Dispatch::cross_entropy(logits.into_dispatch(), first.into_dispatch(), second.into_dispatch(), shares);
-    (Tensor::from_dispatch(loss), Tensor::from_dispatch(hits))
+    (Tensor::from_dispatch(loss), Tensor::from_dispatch(hits).inner())
 }
 
 impl<B: HeadOps + HeadGradients, C: CheckpointStrategy> HeadOps for Autodiff<B, C> {

@@ -247,7 +247,11 @@ mod tests {
         let plain = Extractor::new(&network).features(&loader, false, job).unwrap();
         let small = Extractor::new(&network);
         let (found, sizes) = run(&small, 5);
-        assert_eq!((found.as_ref(), sizes), (Ok(&plain), vec![128, 64, 32, 16, 8, 4]));
+        let found = found.unwrap();
+        assert_eq!((sizes, &found.indices, &found.set.labels), (vec![128, 64, 32, 16, 8, 4], &plain.indices, &plain.set.labels));
+        // Few images are convolved in another way, which rounds differently.
+        let apart = found.set.features.iter().zip(&plain.set.features).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(found.set.features.len() == plain.set.features.len() && apart < 1e-4, "{apart}");
         // What was found out holds from then on.
         assert_eq!(run(&small, 5).1, [4]);
         let (found, sizes) = run(&Extractor::new(&network), 0);

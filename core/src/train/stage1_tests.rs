@@ -1,11 +1,11 @@
 use std::path::Path;
 
 use super::*;
-use crate::train::host;
 use crate::data::{DatasetSample, Location, Mixed, SourceKind};
 use crate::job::Control;
 use crate::random;
 use crate::settings::Preset;
+use crate::train::host;
 
 const SIDE: usize = 8;
 

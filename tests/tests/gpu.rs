@@ -1,0 +1,88 @@
+//! The whole job on a GPU. A software renderer will do, so that every machine can be asked.
+
+use std::path::Path;
+use std::process::Command;
+
+use counterweight_core::data::unpack_sample;
+use counterweight_tests::binary;
+use serde_json::Value;
+
+/// Runs the binary on what is the first GPU of wgpu, be it a software renderer.
+fn counterweight(arguments: &[&str]) -> Value {
+    let mut command = Command::new(binary());
+    command.env("COUNTERWEIGHT_SOFTWARE_GPU", "1").args(arguments).arg("--json");
+    let output = command.output().expect("the binary starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "exit {:?}\n{stdout}\n{stderr}", output.status.code());
+    serde_json::from_str(stdout.lines().last().unwrap_or_default()).unwrap_or_else(|e| panic!("{e}\n{stdout}\n{stderr}"))
+}
+
+fn has_gpu() -> bool {
+    let devices = counterweight(&["devices"]);
+    let found = devices.as_array().unwrap().iter().any(|device| device["name"] == "wgpu:0" && device["usable"] == true);
+    assert!(found || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(), "there is nothing to test with: {devices}");
+    found
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The lines of a run's log.
+fn log(run: &Path) -> Vec<Value> {
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test must say so")]
+fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
+    if !has_gpu() {
+        println!("skipped: there is no GPU, nor a software renderer");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let manifest = folder.path().join("digits.toml");
+    counterweight(&["build", text(&sample), "--out", text(&manifest), "--factor", "20", "--max-per-class", "40"]);
+    let train = |run: &Path, device: &str, more: &[&str]| {
+        let mut arguments = vec!["train", text(&manifest), "--run", text(run), "--device", device];
+        // So slow that rounding stays rounding.
+        for setting in ["stage1.epochs=2", "stage1.warmup_epochs=0", "stage1.schedule=constant", "stage1.learning_rate=0.001"] {
+            arguments.extend(["--set", setting]);
+        }
+        arguments.extend([
+            "--set",
+            "augmentation.mixup=0.2",
+            "--set",
+            "augmentation.color_jitter=0.2",
+            "--set",
+            "stage1.label_smoothing=0.1",
+        ]);
+        arguments.extend(more);
+        counterweight(&arguments)
+    };
+    let [cpu, gpu, again] = ["cpu", "gpu", "again"].map(|name| folder.path().join(name));
+    train(&cpu, "cpu", &[]);
+    // Units for bfloat16 are an NVIDIA GPU's; elsewhere the setting changes nothing.
+    train(&gpu, "wgpu:0", &["--set", "stage1.precision=bfloat16"]);
+    train(&again, "wgpu:0", &[]);
+
+    for (cpu, gpu) in log(&cpu).iter().zip(&log(&gpu)) {
+        for key in ["train_loss", "validation_loss"] {
+            let [cpu, gpu] = [cpu, gpu].map(|line| line[key].as_f64().unwrap());
+            assert!((cpu - gpu).abs() < 2e-3 * cpu, "{key}: {gpu} on the GPU, {cpu} on the CPU");
+        }
+    }
+    let weights = |run: &Path| std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
+    assert!(weights(&gpu) == weights(&again), "the second run ends with other weights");
+    assert!(weights(&gpu) != weights(&cpu), "the GPU did not compute");
+
+    let on_gpu = ["--device", "wgpu:0"];
+    let balanced =
+        counterweight(&[&["balance", text(&gpu), "--balancer", "weight-decay", "--balancer", "max-norm"], on_gpu.as_slice()].concat());
+    assert!(balanced["balanced_accuracy"].as_f64().is_some(), "{balanced}");
+    let model = folder.path().join("digits.onnx");
+    let exported = counterweight(&[&["export", text(&gpu), "--out", text(&model)], on_gpu.as_slice()].concat());
+    assert!(model.is_file(), "{exported}");
+}
