@@ -1,5 +1,5 @@
-//! Trying out kernels: for every new shape, a GPU's library runs several of its kernels and goes on with the fastest. That takes a while before
-//! the first step, and nothing would be said of it.
+//! Getting kernels ready: they are compiled for the GPU, and where its library has several for the same, it runs them all for every new shape and goes
+//! on with the fastest. That takes a while before the first step, and nothing would be said of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -16,7 +16,7 @@ static CHOSEN: AtomicU64 = AtomicU64::new(0);
 static EXPLAINED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were chosen: as a phase of `job`, which the
-/// caller follows with its next one. On the CPU there is nothing to try out and nothing is said.
+/// caller follows with its next one. On the CPU there is nothing to prepare and nothing is said.
 pub fn while_tuning<T>(device: &Device, job: Job<'_>, work: impl FnOnce() -> T) -> T {
     if ops::is_cpu(device) {
         return work();
@@ -30,7 +30,7 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
     const SHORT: Duration = Duration::from_secs(5);
 
     let before = CHOSEN.load(Ordering::Relaxed);
-    job.phase("trying out this GPU's kernels", None, "kernels");
+    job.phase("preparing this GPU's kernels", None, "kernels");
     let (done, working) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -39,8 +39,8 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
                 job.progress(CHOSEN.load(Ordering::Relaxed) - before);
                 if began.elapsed() > SHORT && !EXPLAINED.swap(true, Ordering::Relaxed) {
                     job.info(
-                        "the fastest kernels for this GPU, network and batch size are found by trying them out, which can take some minutes \
-                         at first",
+                        "kernels are compiled for this GPU and, where there are several, the fastest is found by trying them out; that can take \
+                         some minutes at first",
                     );
                 }
             }

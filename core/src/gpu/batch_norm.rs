@@ -127,6 +127,30 @@ impl Statistics {
         Self { mean, variance }
     }
 
+    /// Running statistics a share of the way to these, whose variances are taken times `unbiased`.
+    pub fn follow(&self, client: &Client, running: &Statistics, share: f32, unbiased: f32) -> Statistics {
+        let channels = self.mean.length;
+        let next = Self { mean: Buffer::floats(client, channels), variance: Buffer::floats(client, channels) };
+        // SAFETY: units past the channels stop.
+        unsafe {
+            follow_kernel::launch_unchecked(
+                client,
+                cubes(channels, UNITS),
+                CubeDim::new_1d(UNITS as u32),
+                self.mean.arg(1),
+                self.variance.arg(1),
+                running.mean.arg(1),
+                running.variance.arg(1),
+                next.mean.arg(1),
+                next.variance.arg(1),
+                channels as u32,
+                share,
+                unbiased,
+            );
+        }
+        next
+    }
+
     /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through ReLU if `relu`.
     pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, relu: bool) -> Buffer {
         let channels = self.mean.length;
@@ -431,6 +455,27 @@ fn normalise_kernel<E: Float, W: Size>(
         value = select_many(value.less_than(&Vector::new(0.0f32)), Vector::new(0.0f32), value);
     }
     y[index] = Vector::cast_from(value);
+}
+
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn follow_kernel(
+    mean: &[f32],
+    variance: &[f32],
+    running_mean: &[f32],
+    running_variance: &[f32],
+    next_mean: &mut [f32],
+    next_variance: &mut [f32],
+    channels: u32,
+    share: f32,
+    unbiased: f32,
+) {
+    let channel = ABSOLUTE_POS;
+    if channel >= channels as usize {
+        terminate!();
+    }
+    next_mean[channel] = running_mean[channel] * (1.0f32 - share) + mean[channel] * share;
+    next_variance[channel] = running_variance[channel] * (1.0f32 - share) + variance[channel] * (share * unbiased);
 }
 
 #[cube(launch_unchecked)]

@@ -122,14 +122,14 @@ impl BatchNorm {
         let n = (batch * height * width) as f64;
         let result = ops::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON, residual, relu, kernels);
         let unbiased = n / (n - 1.0).max(1.0);
-        let follow = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, scale: f64| {
-            let kept = state.value().without_autodiff() * (1.0 - MOMENTUM);
-            state.update(kept + batch.detach().without_autodiff() * (MOMENTUM * scale));
+        let states = [&self.running_mean, &self.running_var];
+        let running = states.map(|state| state.value().without_autodiff());
+        let batch = [result.mean, result.variance].map(|of_batch| of_batch.detach().without_autodiff());
+        for (state, next) in states.into_iter().zip(ops::follow(running, batch, MOMENTUM, unbiased, kernels)) {
+            state.update(next);
             // The update waits until it is asked for on this thread; a checkpoint or another thread would not see it.
             drop(state.value_sync());
-        };
-        follow(&self.running_mean, result.mean, 1.0);
-        follow(&self.running_var, result.variance, unbiased);
+        }
         result.output
     }
 }

@@ -14,6 +14,7 @@ use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Wi
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::rounded;
+use super::running::{Following, RunningOps};
 use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through, column_sums};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::{Epilogue, convolve, input_gradient, pack, weight_gradient};
@@ -181,6 +182,23 @@ impl PlainOps for CubeBackend {
 
     fn sgd(weight: CubeTensor, gradient: CubeTensor, velocity: CubeTensor, rates: Rates) -> (CubeTensor, CubeTensor) {
         step(weight, gradient, Some(velocity), rates)
+    }
+}
+
+impl RunningOps for CubeBackend {
+    fn follow(
+        running_mean: CubeTensor,
+        running_variance: CubeTensor,
+        mean: CubeTensor,
+        variance: CubeTensor,
+        following: Following,
+    ) -> (CubeTensor, CubeTensor) {
+        let place = Place::of(&mean);
+        let statistics = |mean, variance| Statistics { mean: Dense::new(mean).values, variance: Dense::new(variance).values };
+        let running = statistics(running_mean, running_variance);
+        let Following { share, unbiased } = following;
+        let next = statistics(mean, variance).follow(&place.client, &running, share as f32, unbiased as f32);
+        (place.vector(next.mean), place.vector(next.variance))
     }
 }
 

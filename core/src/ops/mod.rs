@@ -20,6 +20,8 @@ mod plain;
 #[cfg(feature = "gpu")]
 mod rounded;
 #[cfg(feature = "gpu")]
+mod running;
+#[cfg(feature = "gpu")]
 mod spec;
 mod storage;
 #[cfg(test)]
@@ -196,6 +198,18 @@ pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
     }
     let [batch, channels, _, _] = x.dims();
     burn_ops::adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
+}
+
+/// The next running means and variances of batch norm, `[channels]` without autodiff: `share` of them the batch's, whose variances are taken times
+/// `unbiased`.
+pub(crate) fn follow(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], share: f64, unbiased: f64, kernels: Kernels) -> [Tensor<1>; 2] {
+    #[cfg(feature = "gpu")]
+    if kernels.own(&running[0]) && is_gpu(&running[0].device()) {
+        return running::follow(running, batch, running::Following { share, unbiased });
+    }
+    let _ = kernels;
+    let ([running_mean, running_variance], [mean, variance]) = (running, batch);
+    [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)]
 }
 
 /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
