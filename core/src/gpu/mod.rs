@@ -9,6 +9,7 @@
 
 pub mod batch_norm;
 pub mod buffer;
+pub mod columns;
 pub mod conv;
 pub mod cross_entropy;
 pub mod images;

@@ -1,0 +1,288 @@
+//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and ReLU around it.
+//!
+//! Images are `[pixels, channels]`. Sums over pixels are taken in two steps: cubes sum up their share, then one more launch adds the shares
+//! up in a fixed order. Images can be of half precision; everything is computed in float32.
+
+#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+
+mod kernels;
+
+use cubecl::client::Client;
+use cubecl::prelude::*;
+
+use super::buffer::{Buffer, cubes, width};
+use super::columns::UNITS;
+use kernels::{
+    fold_kernel, follow_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel,
+    normalise_kernel,
+};
+
+/// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` channels.
+#[derive(Clone, Copy, Debug)]
+struct Shares {
+    pixels: usize,
+    channels: usize,
+    lanes: usize,
+    /// Pixels a cube.
+    share: usize,
+    count: usize,
+}
+
+impl Shares {
+    fn new(pixels: usize, channels: usize) -> Self {
+        /// Cubes that keep a large GPU busy.
+        const CUBES: usize = 512;
+        /// Pixels that are worth a cube.
+        const FEWEST: usize = 64;
+        let lanes = if channels > 16 { 32 } else { 16 };
+        let wanted = (CUBES / channels.div_ceil(lanes)).clamp(1, pixels.div_ceil(FEWEST).max(1));
+        let share = pixels.div_ceil(wanted).max(1);
+        Self { pixels, channels, lanes, share, count: pixels.div_ceil(share) }
+    }
+
+    fn dim(&self) -> CubeDim {
+        CubeDim::new_2d(self.lanes as u32, (UNITS / self.lanes) as u32)
+    }
+
+    fn cubes(&self) -> CubeCount {
+        CubeCount::new_2d(self.channels.div_ceil(self.lanes) as u32, self.count as u32)
+    }
+
+    fn partial(&self, client: &Client) -> Buffer {
+        Buffer::floats(client, self.count * 2 * self.channels)
+    }
+}
+
+/// The parameters of batch norm, `[channels]` each.
+#[derive(Clone, Copy)]
+pub struct Affine<'a> {
+    /// γ.
+    pub weight: &'a Buffer,
+    /// β.
+    pub bias: &'a Buffer,
+    /// ε.
+    pub epsilon: f32,
+}
+
+/// A batch's statistics by channel, `[channels]` each.
+#[derive(Clone)]
+pub struct Statistics {
+    pub mean: Buffer,
+    /// The biased ones.
+    pub variance: Buffer,
+}
+
+/// Which gradients of the output reach batch norm.
+#[derive(Clone, Copy)]
+pub enum Through<'a> {
+    /// All.
+    Everything,
+    /// Those where ReLU let batch norm's result through.
+    Relu,
+    /// Those where this output of ReLU, with a residual under it, is not 0.
+    Output(&'a Buffer),
+}
+
+/// Gradients of batch norm.
+pub struct Gradients {
+    pub x: Buffer,
+    /// Of γ, `[channels]`.
+    pub weight: Buffer,
+    /// Of β, `[channels]`.
+    pub bias: Buffer,
+    /// Of what was added, if an output was given.
+    pub residual: Option<Buffer>,
+}
+
+impl Statistics {
+    /// Means and biased variances of `x`, `[pixels, channels]`.
+    pub fn of(client: &Client, x: &Buffer, channels: usize) -> Self {
+        let shares = Shares::new(x.length / channels, channels);
+        let partial = shares.partial(client);
+        let (mean, variance) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        // SAFETY: lanes past the channels and pixels past a share are left out.
+        unsafe {
+            moments_kernel::launch_unchecked(
+                client,
+                shares.cubes(),
+                shares.dim(),
+                x.arg(1),
+                partial.arg(1),
+                shares.pixels as u32,
+                channels as u32,
+                shares.share as u32,
+                shares.lanes,
+                x.elem,
+            );
+            join_moments_kernel::launch_unchecked(
+                client,
+                CubeCount::new_1d(channels.div_ceil(shares.lanes) as u32),
+                shares.dim(),
+                partial.arg(1),
+                mean.arg(1),
+                variance.arg(1),
+                shares.pixels as u32,
+                channels as u32,
+                shares.share as u32,
+                shares.count as u32,
+                shares.lanes,
+            );
+        }
+        Self { mean, variance }
+    }
+
+    /// Running statistics a share of the way to these, whose variances are taken times `unbiased`.
+    pub fn follow(&self, client: &Client, running: &Statistics, share: f32, unbiased: f32) -> Statistics {
+        let channels = self.mean.length;
+        let next = Self { mean: Buffer::floats(client, channels), variance: Buffer::floats(client, channels) };
+        // SAFETY: units past the channels stop.
+        unsafe {
+            follow_kernel::launch_unchecked(
+                client,
+                cubes(channels, UNITS),
+                CubeDim::new_1d(UNITS as u32),
+                self.mean.arg(1),
+                self.variance.arg(1),
+                running.mean.arg(1),
+                running.variance.arg(1),
+                next.mean.arg(1),
+                next.variance.arg(1),
+                channels as u32,
+                share,
+                unbiased,
+            );
+        }
+        next
+    }
+
+    /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through ReLU if `relu`.
+    pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, relu: bool) -> Buffer {
+        let channels = self.mean.length;
+        let wide = width(channels);
+        let y = Buffer::like(client, x);
+        // SAFETY: units past the values stop.
+        unsafe {
+            normalise_kernel::launch_unchecked(
+                client,
+                cubes(x.length / wide, UNITS),
+                CubeDim::new_1d(UNITS as u32),
+                wide,
+                x.arg(wide),
+                self.mean.arg(wide),
+                self.variance.arg(wide),
+                affine.weight.arg(wide),
+                affine.bias.arg(wide),
+                residual.map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
+                y.arg(wide),
+                (x.length / wide) as u32,
+                (channels / wide) as u32,
+                affine.epsilon,
+                relu,
+                x.elem,
+            );
+        }
+        y
+    }
+
+    /// What batch norm with these statistics multiplies with and adds: γ / √(σ² + ε) and β − μ γ / √(σ² + ε).
+    pub fn fold(&self, client: &Client, affine: Affine<'_>) -> (Buffer, Buffer) {
+        let channels = self.mean.length;
+        let (scale, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        // SAFETY: units past the channels stop.
+        unsafe {
+            fold_kernel::launch_unchecked(
+                client,
+                cubes(channels, UNITS),
+                CubeDim::new_1d(UNITS as u32),
+                self.mean.arg(1),
+                self.variance.arg(1),
+                affine.weight.arg(1),
+                affine.bias.arg(1),
+                scale.arg(1),
+                bias.arg(1),
+                channels as u32,
+                affine.epsilon,
+            );
+        }
+        (scale, bias)
+    }
+
+    /// Gradients from `dy`, the gradient of the output. That of the residual is given if the output is.
+    pub fn gradients(&self, client: &Client, x: &Buffer, dy: &Buffer, affine: Affine<'_>, through: Through<'_>) -> Gradients {
+        let channels = self.mean.length;
+        let shares = Shares::new(x.length / channels, channels);
+        let partial = shares.partial(client);
+        let (weight, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        let relu = matches!(through, Through::Relu);
+        let output = match through {
+            Through::Output(output) => Some(output),
+            _ => None,
+        };
+        // Five numbers a channel, so that the last kernel reads one table instead of six vectors.
+        let table = Buffer::floats(client, 5 * channels);
+        // SAFETY: lanes past the channels and pixels past a share are left out.
+        unsafe {
+            gradient_sums_kernel::launch_unchecked(
+                client,
+                shares.cubes(),
+                shares.dim(),
+                x.arg(1),
+                dy.arg(1),
+                self.mean.arg(1),
+                self.variance.arg(1),
+                affine.weight.arg(1),
+                affine.bias.arg(1),
+                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(1))),
+                partial.arg(1),
+                shares.pixels as u32,
+                channels as u32,
+                shares.share as u32,
+                affine.epsilon,
+                shares.lanes,
+                relu,
+                x.elem,
+            );
+            join_sums_kernel::launch_unchecked(
+                client,
+                CubeCount::new_1d(channels.div_ceil(shares.lanes) as u32),
+                shares.dim(),
+                partial.arg(1),
+                self.mean.arg(1),
+                self.variance.arg(1),
+                affine.weight.arg(1),
+                affine.bias.arg(1),
+                weight.arg(1),
+                bias.arg(1),
+                table.arg(1),
+                shares.pixels as u32,
+                channels as u32,
+                shares.count as u32,
+                affine.epsilon,
+                shares.lanes,
+            );
+        }
+        let wide = width(channels);
+        let dx = Buffer::like(client, x);
+        let dresidual = output.map(|_| Buffer::like(client, x));
+        // SAFETY: units past the values stop.
+        unsafe {
+            gradient_kernel::launch_unchecked(
+                client,
+                cubes(x.length / wide, UNITS),
+                CubeDim::new_1d(UNITS as u32),
+                wide,
+                x.arg(wide),
+                dy.arg(wide),
+                table.arg(wide),
+                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(wide))),
+                dx.arg(wide),
+                dresidual.as_ref().map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
+                (x.length / wide) as u32,
+                (channels / wide) as u32,
+                relu,
+                x.elem,
+            );
+        }
+        Gradients { x: dx, weight, bias, residual: dresidual }
+    }
+}
