@@ -1,7 +1,7 @@
 //! Balancing the classifier of a run.
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
-use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host, network_of};
+use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -183,13 +183,23 @@ impl FeatureBatches for NetworkBatches {
         let seed = random::stream(self.seed, "stage 2", &[]).next_u64();
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
         let mut batches = self.images.train_batches(&self.augmentation, plan);
+        // Features do not wait for the classifier, so a GPU need not wait for the host either.
+        let mut pending: Vec<Tensor<2>> = Vec::new();
+        let mut labels: Vec<Vec<u32>> = Vec::new();
+        let mut learn = |pending: &mut Vec<Tensor<2>>, labels: &mut Vec<Vec<u32>>| -> Result<()> {
+            let features = attempt(self.images.device(), || host_all(std::mem::take(pending)))?;
+            features.iter().zip(labels.drain(..)).try_for_each(|(features, labels)| step(features, &labels))
+        };
         while let Some(batch) = batches.next().transpose()? {
             let input = self.images.input(&batch);
-            let features = attempt(self.images.device(), || host(self.network.features(input, Mode::Train)))?;
-            step(&features, &batch.labels)?;
+            pending.push(attempt(self.images.device(), || Ok(self.network.features(input, Mode::Train)))?);
+            labels.push(batch.labels.clone());
             batches.reuse(batch);
+            if pending.len() >= self.images.read_every() {
+                learn(&mut pending, &mut labels)?;
+            }
         }
-        Ok(())
+        learn(&mut pending, &mut labels)
     }
 
     fn samples(&self) -> usize {

@@ -13,14 +13,10 @@ use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{Mode, Network, load_weights};
-use crate::ops;
 use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
-
-/// Batches whose features stay on a GPU until they are read together, since reading waits for it.
-const READ_EVERY: usize = 32;
 
 /// Features with what they are features of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +99,6 @@ impl Extractor {
         job: Job<'_>,
     ) -> Result<Result<ImageFeatures, Failure>> {
         let device = loader.device();
-        let read_every = if ops::is_cpu(device) { 1 } else { READ_EVERY };
         let mut found = ImageFeatures::default();
         let mut pending = Vec::new();
         while let Some(batch) = batches.next() {
@@ -117,7 +112,7 @@ impl Extractor {
                     let part = if size == samples { input.clone() } else { input.clone().narrow(0, start, size) };
                     pending.push(self.network.features(part, Mode::Evaluate));
                 }
-                if pending.len() >= read_every { found.read(&mut pending) } else { Ok(()) }
+                if pending.len() >= loader.read_every() { found.read(&mut pending) } else { Ok(()) }
             });
             if let Err(failure) = computed {
                 return Ok(Err(failure));

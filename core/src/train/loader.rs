@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::input::Normaliser;
 use crate::data::{Augmentation, Batch, Batches, EpochPlan, Images, Recipes};
-use crate::ops::DeviceImages;
+use crate::ops::{self, DeviceImages};
 
 /// The images of one split with the device that a network takes them on.
 ///
@@ -35,6 +35,12 @@ impl Loader {
     /// The images.
     pub fn images(&self) -> &Images {
         &self.images
+    }
+
+    /// Of how many batches results are read together: reading waits for a GPU, and the CPU gains nothing by keeping them.
+    pub fn read_every(&self) -> usize {
+        const ON_A_GPU: usize = 32;
+        if ops::is_cpu(&self.device) { 1 } else { ON_A_GPU }
     }
 
     /// Where batches are made.

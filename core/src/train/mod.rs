@@ -10,7 +10,7 @@ mod schedule;
 mod stage1;
 
 pub use checkpoint::{Best, Checkpoint, Progress};
-pub(crate) use extract::host;
+pub(crate) use extract::{host, host_all};
 pub use extract::{Extractor, ImageFeatures, classifier_of, network_of};
 pub use input::{InputLayout, Normaliser};
 pub use loader::Loader;
