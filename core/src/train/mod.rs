@@ -10,8 +10,8 @@ mod schedule;
 mod stage1;
 
 pub use checkpoint::{Best, Checkpoint, Progress};
-pub(crate) use extract::{host, host_all};
 pub use extract::{Extractor, ImageFeatures, classifier_of, network_of};
+pub(crate) use extract::{host, host_all};
 pub use input::{InputLayout, Normaliser};
 pub use loader::Loader;
 pub use loss::{Targets, cross_entropy};
