@@ -6,6 +6,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::data::Batch;
+#[cfg(feature = "gpu")]
 use crate::ops;
 
 /// What the samples of a batch are to be classified as, on the device: their labels, with label smoothing ε (the target is 1 − ε on the label
