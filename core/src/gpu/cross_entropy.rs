@@ -6,6 +6,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 
 use super::buffer::Buffer;
+use super::elementary::{exp, ln};
 
 const UNITS: usize = 64;
 
@@ -125,11 +126,11 @@ fn sample_kernel(
     let mut sum = 0.0f32;
     let mut class = UNIT_POS;
     while class < classes {
-        sum += (logits[(row + class) as usize] - largest).exp();
+        sum += exp(logits[(row + class) as usize] - largest);
         class += step;
     }
     let whole = add_all(sum, &mut shared);
-    let log_whole = whole.ln();
+    let log_whole = ln(whole);
     let label = first[CUBE_POS_X as usize] as u32;
     let other = second[CUBE_POS_X as usize] as u32;
     let mut loss = 0.0f32;
@@ -147,7 +148,7 @@ fn sample_kernel(
         if target != 0.0f32 {
             loss -= target * (shifted - log_whole);
         }
-        gradient[(row + class) as usize] = (shifted.exp() / whole - target) / f32::cast_from(samples);
+        gradient[(row + class) as usize] = (exp(shifted) / whole - target) / f32::cast_from(samples);
         class += step;
     }
     let loss = add_all(loss, &mut shared);

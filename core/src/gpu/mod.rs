@@ -12,6 +12,9 @@ pub mod buffer;
 pub mod columns;
 pub mod conv;
 pub mod cross_entropy;
+mod elementary;
 pub mod images;
 pub mod pooling;
 pub mod sgd;
+#[cfg(test)]
+pub mod test_device;

@@ -88,7 +88,7 @@ impl DeviceImages {
     /// For images of `side` pixels whose bytes become `values`, by channel; `None` if the device is no GPU.
     pub fn new(values: &[[f32; 256]; 3], side: usize, device: &Device) -> Option<Self> {
         let inner = device.clone().without_autodiff();
-        matches!(inner.as_dispatch(), DispatchDevice::Cube(_)).then(|| {
+        super::is_gpu(device).then(|| {
             let values = TensorData::new(values.as_flattened().to_vec(), [3 * 256]);
             Self { values: Tensor::from_data(values, (&inner, DType::F32)), device: device.clone(), side }
         })

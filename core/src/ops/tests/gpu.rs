@@ -1,18 +1,9 @@
 //! The operations on a GPU against those on the CPU. A software renderer will do.
 
-use std::sync::OnceLock;
-
-use burn::tensor::{DeviceType, Int};
+use burn::tensor::Int;
 
 use super::*;
-
-/// The first adapter. Where there is none, tests pass without a word, unless the environment says that there must be one.
-fn gpu() -> Option<Device> {
-    static FOUND: OnceLock<Option<Device>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| Device::enumerate(DeviceType::Wgpu).into_iter().next());
-    assert!(found.is_some() || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(), "there is no adapter to test with");
-    found.clone()
-}
+use crate::gpu::test_device::device as gpu;
 
 /// Runs the same on the CPU and on the GPU.
 fn compare(what: &str, tolerance: f32, run: impl Fn(&Device) -> Vec<Vec<f32>>) {
