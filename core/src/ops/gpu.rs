@@ -1,7 +1,6 @@
 //! The operations on CubeCL's backend: CUDA and wgpu.
 
 use burn::backend::cubecl::dtype_to_elem_type;
-use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
@@ -18,6 +17,7 @@ use super::running::{Following, RunningOps};
 use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
+use crate::gpu::conv::matrix::Rounding;
 use crate::gpu::conv::{Epilogue, convolve, input_gradient, pack, weight_gradient};
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
 use crate::gpu::{pooling, sgd};
@@ -70,7 +70,7 @@ impl ResidualOps for CubeBackend {
 impl ResidualGradients for CubeBackend {
     fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], window: Window, precision: Precision) -> CubeTensor {
         if is_rounded(&dy, precision) {
-            return rounded::conv2d_input_gradient(dy, weight, size, window);
+            return rounded::conv2d_input_gradient(dy, weight, size, None, window);
         }
         conv_input_gradient(dy, weight, size, None, window)
     }
@@ -82,10 +82,9 @@ impl ResidualGradients for CubeBackend {
         window: Window,
         precision: Precision,
     ) -> CubeTensor {
-        let rounded = is_rounded(&dy, precision);
-        if rounded {
+        if is_rounded(&dy, precision) {
             let size = [around.meta.shape()[2], around.meta.shape()[3]];
-            return Self::float_add(rounded::conv2d_input_gradient(dy, weight, size, window), around);
+            return rounded::conv2d_input_gradient(dy, weight, size, Some(around), window);
         }
         let around = Images::new(around);
         let [_, _, height, width] = around.dims;
@@ -99,8 +98,7 @@ impl ResidualGradients for CubeBackend {
         let place = Place::of(&x);
         let (x, dy) = (Images::new(x), Images::new(dy));
         let shape = window.conv(x.dims, dy.dims[1]);
-        let gradient = weight_gradient(&place.client, &shape, &x.values, &dy.values);
-        place.dense(gradient, Shape::from([shape.output, shape.input, shape.kernel, shape.kernel]))
+        place.weights(weight_gradient(&place.client, &shape, &x.values, &dy.values), &shape)
     }
 
     fn batch_norm_gradient(
@@ -254,14 +252,12 @@ fn product(x: &Shape, output: usize) -> ConvShape {
 
 /// Whether the GPU has units for products of matrices of this precision.
 pub fn can_compute(device: &CubeDevice, precision: Precision) -> bool {
-    let client = device.client();
-    let properties = client.properties();
-    let units = !(properties.features.matmul.cmma.is_empty() && properties.features.matmul.mma.is_empty());
-    match precision {
-        Precision::Float32 => true,
-        Precision::Tf32 => units && properties.supports_type(ElemType::Float(FloatKind::TF32)),
-        Precision::BFloat16 => units && properties.supports_type(ElemType::Float(FloatKind::BF16)),
-    }
+    let rounding = match precision {
+        Precision::Float32 => return true,
+        Precision::Tf32 => Rounding::tf32(),
+        Precision::BFloat16 => Rounding::none(ElemType::Float(FloatKind::BF16)),
+    };
+    rounding.is_possible(&device.client())
 }
 
 /// Whether a convolution of these images, or of gradients of images, is left to kernels that round factors.
@@ -270,13 +266,13 @@ fn is_rounded(images: &CubeTensor, precision: Precision) -> bool {
 }
 
 /// Where tensors are.
-struct Place {
-    client: Client,
+pub(super) struct Place {
+    pub client: Client,
     device: CubeDevice,
 }
 
 impl Place {
-    fn of(tensor: &CubeTensor) -> Self {
+    pub fn of(tensor: &CubeTensor) -> Self {
         Self { client: tensor.client.clone(), device: tensor.device.clone() }
     }
 
@@ -294,8 +290,13 @@ impl Place {
     }
 
     /// Values in the order `[batch, height, width, channels]` as a tensor of `dims`, `[batch, channels, height, width]`.
-    fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4], dtype: DType) -> CubeTensor {
+    pub fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4], dtype: DType) -> CubeTensor {
         permute_nhwc_to_nchw(self.tensor(buffer, Shape::from([batch, height, width, channels]), dtype))
+    }
+
+    /// Weights of a convolution.
+    pub fn weights(&self, buffer: Buffer, shape: &ConvShape) -> CubeTensor {
+        self.dense(buffer, Shape::from([shape.output, shape.input, shape.kernel, shape.kernel]))
     }
 
     /// Positions in windows, as images.
@@ -305,27 +306,27 @@ impl Place {
 }
 
 /// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
-struct Images {
-    values: Buffer,
+pub(super) struct Images {
+    pub values: Buffer,
     /// `[batch, channels, height, width]`.
-    dims: [usize; 4],
+    pub dims: [usize; 4],
 }
 
 impl Images {
-    fn new(tensor: CubeTensor) -> Self {
+    pub fn new(tensor: CubeTensor) -> Self {
         let Dense { values, shape } = Dense::new(permute_nchw_to_nhwc(tensor));
         Self { values, dims: [shape[0], shape[3], shape[1], shape[2]] }
     }
 }
 
 /// Row-major values; those that are so already are not copied.
-struct Dense {
-    values: Buffer,
-    shape: Shape,
+pub(super) struct Dense {
+    pub values: Buffer,
+    pub shape: Shape,
 }
 
 impl Dense {
-    fn new(tensor: CubeTensor) -> Self {
+    pub fn new(tensor: CubeTensor) -> Self {
         let tensor = into_contiguous(tensor);
         let shape = tensor.meta.shape().clone();
         let elem = dtype_to_elem_type(tensor.dtype);
@@ -333,7 +334,7 @@ impl Dense {
     }
 }
 
-fn out_dims(shape: &ConvShape) -> [usize; 4] {
+pub(super) fn out_dims(shape: &ConvShape) -> [usize; 4] {
     [shape.batch, shape.output, shape.out_height(), shape.out_width()]
 }
 

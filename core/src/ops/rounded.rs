@@ -1,34 +1,70 @@
-//! Convolutions whose factors are rounded, on a GPU's units for products of matrices. These are burn's, which finds the fastest of its kernels for every
-//! new shape by trying them out.
+//! Convolutions whose factors are rounded, on a GPU's units for products of matrices. A GPU without such units computes them in float32 and rounds the
+//! results.
 
-use burn::backend::ops::ConvOptions;
-use burn::tensor::{DType, Shape};
+use burn::backend::cubecl::dtype_to_elem_type;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::cast;
-use burn_cubecl::kernel::conv::{ConvStrategy, conv_data_backward, conv_forward, conv_weight_backward};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::extension::Window;
+use super::extension::{ResidualGradients, ResidualOps, Window};
+use super::gpu::{Dense, Images, Place, out_dims};
+use crate::gpu::conv::matrix::{self, Rounding};
+use crate::settings::Precision;
 
-/// A convolution in the precision of `x`; float32 factors may be rounded to TensorFloat-32.
-pub fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window) -> CubeTensor {
-    let weight = cast(weight, x.dtype);
-    conv_forward(x, weight, None, options(window), ConvStrategy::default()).expect("a direct convolution is always possible")
+/// What the factors of images of this sort are rounded to, or `None` if the GPU cannot.
+fn rounding(images: &CubeTensor) -> Option<Rounding> {
+    let rounding = match images.dtype {
+        DType::F32 => Rounding::tf32(),
+        half => Rounding::none(dtype_to_elem_type(half)),
+    };
+    rounding.is_possible(&images.client).then_some(rounding)
 }
 
-/// The gradient of its input, of these rows and columns, in the precision of `dy`.
-pub fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, [height, width]: [usize; 2], window: Window) -> CubeTensor {
-    let shape = Shape::from([dy.meta.shape()[0], weight.meta.shape()[1], height, width]);
-    let weight = cast(weight, dy.dtype);
-    conv_data_backward(dy, weight, shape, options(window), ConvStrategy::default()).expect("a direct convolution is always possible")
+/// A convolution with images as precise as `x`.
+pub fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window) -> CubeTensor {
+    let (place, dtype) = (Place::of(&x), x.dtype);
+    let Some(rounding) = rounding(&x) else {
+        return cast(CubeBackend::conv2d(cast(x, DType::F32), weight, window, Precision::Float32, None), dtype);
+    };
+    let (x, weight) = (Images::new(x), Dense::new(weight));
+    let shape = window.conv(x.dims, weight.shape[0]);
+    place.images(matrix::convolve(&place.client, rounding, &shape, &x.values, &weight.values), out_dims(&shape), dtype)
+}
+
+/// The gradient of its input, of these rows and columns, as precise as `dy`, plus that of another way.
+pub fn conv2d_input_gradient(
+    dy: CubeTensor,
+    weight: CubeTensor,
+    size: [usize; 2],
+    around: Option<CubeTensor>,
+    window: Window,
+) -> CubeTensor {
+    let (place, dtype) = (Place::of(&dy), dy.dtype);
+    let Some(rounding) = rounding(&dy) else {
+        let dy = cast(dy, DType::F32);
+        let dx = match around {
+            Some(around) => CubeBackend::conv2d_input_gradient_and(dy, weight, cast(around, DType::F32), window, Precision::Float32),
+            None => CubeBackend::conv2d_input_gradient(dy, weight, size, window, Precision::Float32),
+        };
+        return cast(dx, dtype);
+    };
+    let (dy, weight, around) = (Images::new(dy), Dense::new(weight), around.map(Images::new));
+    let [batch, output, _, _] = dy.dims;
+    let dims = [batch, weight.shape[1], size[0], size[1]];
+    let around = around.as_ref().map(|around| &around.values);
+    let shape = window.conv(dims, output);
+    place.images(matrix::input_gradient(&place.client, rounding, &shape, &dy.values, &weight.values, around), dims, dtype)
 }
 
 /// The gradient of its weight, in float32.
 pub fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> CubeTensor {
-    let shape = Shape::from([dy.meta.shape()[1], x.meta.shape()[1], window.kernel, window.kernel]);
-    let gradient = conv_weight_backward(x, dy, shape, options(window), ConvStrategy::default());
-    cast(gradient.expect("a direct convolution is always possible"), DType::F32)
-}
-
-fn options(Window { stride, padding, .. }: Window) -> ConvOptions<2> {
-    ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+    let place = Place::of(&x);
+    let Some(rounding) = rounding(&x) else {
+        return CubeBackend::conv2d_weight_gradient(cast(x, DType::F32), cast(dy, DType::F32), window, Precision::Float32);
+    };
+    let (x, dy) = (Images::new(x), Images::new(dy));
+    let shape = window.conv(x.dims, dy.dims[1]);
+    let gradient = matrix::weight_gradient(&place.client, rounding, &shape, &x.values, &dy.values);
+    place.weights(gradient, &shape)
 }

@@ -1,6 +1,7 @@
 //! Convolutions as products of matrices whose entries are gathered from images.
 
 mod gather;
+pub mod matrix;
 mod pack;
 mod weight_gradient;
 

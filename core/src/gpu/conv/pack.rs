@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
 use cubecl::client::Client;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use crate::gpu::buffer::{Buffer, cubes};
@@ -19,50 +20,78 @@ pub struct Packed {
     pub columns: usize,
 }
 
+/// How rows and columns are filled up with zeros: to multiples of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Groups {
+    rows: usize,
+    columns: usize,
+}
+
 /// Packs weights `[out, in, k, k]` with rows of inputs and columns of outputs, or the other way round if `transposed`. With `scale`, `[out]`, the weights
 /// of every output are multiplied by its.
 pub fn pack(client: &Client, shape: &ConvShape, weight: &Buffer, scale: Option<&Buffer>, transposed: bool) -> Packed {
+    let groups = Groups { rows: 4, columns: 4 };
+    let (buffer, [rows, columns]) = launch(client, shape, weight, scale, transposed, groups, f32::elem_type_native());
+    Packed { buffer, rows: rows / 4, columns: columns / 4 }
+}
+
+/// Packs weights `[out, in, k, k]` in the same order, rounded to `elem`, with zeros up to multiples of `width` in the last axis alone.
+pub fn pack_rounded(client: &Client, shape: &ConvShape, weight: &Buffer, transposed: bool, width: usize, elem: ElemType) -> Buffer {
+    launch(client, shape, weight, None, transposed, Groups { rows: 1, columns: width }, elem).0
+}
+
+/// The packed weights, and their rows and columns.
+fn launch(
+    client: &Client,
+    shape: &ConvShape,
+    weight: &Buffer,
+    scale: Option<&Buffer>,
+    transposed: bool,
+    groups: Groups,
+    elem: ElemType,
+) -> (Buffer, [usize; 2]) {
     let (rows, columns) = if transposed { (shape.output, shape.input) } else { (shape.input, shape.output) };
+    let (rows, columns) = (rows.next_multiple_of(groups.rows), columns.next_multiple_of(groups.columns));
     let taps = shape.kernel * shape.kernel;
-    let (rows4, columns4) = (rows.div_ceil(4), columns.div_ceil(4));
-    let length = taps * rows4 * columns4 * 16;
-    let buffer = Buffer::floats(client, length);
-    let scale = match scale {
-        Some(scale) => ComptimeOptionArgs::Some(scale.arg(1)),
-        None => ComptimeOptionArgs::None,
-    };
+    let buffer = Buffer::new(client, taps * rows * columns, elem);
     // SAFETY: units past the packed weights stop, and the others read the weight that their position names.
     unsafe {
         pack_kernel::launch_unchecked(
             client,
-            cubes(length, UNITS),
+            cubes(buffer.length, UNITS),
             CubeDim::new_1d(UNITS as u32),
             weight.arg(1),
-            scale,
+            scale.map_or(ComptimeOptionArgs::None, |scale| ComptimeOptionArgs::Some(scale.arg(1))),
             buffer.arg(1),
             shape.input as u32,
             shape.output as u32,
             taps as u32,
             transposed,
+            groups,
+            elem,
         );
     }
-    Packed { buffer, rows: rows4, columns: columns4 }
+    (buffer, [rows, columns])
 }
 
 #[cube(launch_unchecked)]
-fn pack_kernel(
+#[allow(clippy::too_many_arguments)]
+fn pack_kernel<F: Float>(
     weight: &[f32],
     scale: ComptimeOption<&[f32]>,
-    packed: &mut [f32],
+    packed: &mut [F],
     input: u32,
     output: u32,
     taps: u32,
     #[comptime] transposed: bool,
+    #[comptime] groups: Groups,
+    #[define(F)] _elem: ElemType,
 ) {
     let rows = if comptime!(transposed) { output } else { input };
     let columns = if comptime!(transposed) { input } else { output };
-    let rows_padded = (rows + 3) / 4 * 4;
-    let columns_padded = (columns + 3) / 4 * 4;
+    let (by_rows, by_columns) = comptime!((groups.rows as u32, groups.columns as u32));
+    let rows_padded = (rows + by_rows - 1) / by_rows * by_rows;
+    let columns_padded = (columns + by_columns - 1) / by_columns * by_columns;
     let index = ABSOLUTE_POS as u32;
     let column = index % columns_padded;
     let row = index / columns_padded % rows_padded;
@@ -81,5 +110,5 @@ fn pack_kernel(
             ComptimeOption::None => {}
         }
     }
-    packed[index as usize] = value;
+    packed[index as usize] = F::cast_from(value);
 }

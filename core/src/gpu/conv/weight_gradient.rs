@@ -46,13 +46,10 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
     let taps = shape.kernel * shape.kernel;
     let (fours, columns) = (shape.input.div_ceil(4), shape.output.div_ceil(4));
     let tiles = (taps * fours * 4).div_ceil(down * rows) * columns.div_ceil(across);
-    // As many cubes as keep a large GPU busy; the number depends on the shape alone, so that sums are the same everywhere.
-    let parts = 512usize.div_ceil(tiles).min(pixels.div_ceil(FEWEST)).max(1);
-    let share = pixels.div_ceil(parts).next_multiple_of(DEPTH);
-    let parts = pixels.div_ceil(share).max(1);
-    let partial = Buffer::floats(client, parts * taps * fours * 4 * columns * 4);
+    let parts = Parts::new(pixels, tiles, DEPTH);
+    let partial = Buffer::floats(client, parts.count * taps * fours * 4 * columns * 4);
     let (narrow, wide) = (width(shape.input), width(shape.output));
-    let count = CubeCount::new_3d((taps * fours * 4).div_ceil(down * rows) as u32, columns.div_ceil(across) as u32, parts as u32);
+    let count = CubeCount::new_3d((taps * fours * 4).div_ceil(down * rows) as u32, columns.div_ceil(across) as u32, parts.count as u32);
     // SAFETY: rows, columns and pixels past the last are neither read nor written, and places outside of an image count as zeros.
     unsafe {
         partial_kernel::launch_unchecked(
@@ -77,13 +74,35 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
                 pixels as u32,
                 (height * row) as u32,
                 row as u32,
-                share as u32,
+                parts.share as u32,
             ),
             across,
             down,
             rows,
         );
     }
+    add_parts(client, shape, &partial, parts.count, [fours * 4, taps * fours * 4, columns * 4])
+}
+
+/// How pixels are divided among cubes.
+pub struct Parts {
+    pub count: usize,
+    /// Pixels of each but the last.
+    pub share: usize,
+}
+
+impl Parts {
+    /// As many cubes as keep a large GPU busy; the number depends on the shape alone, so that sums are the same everywhere.
+    pub fn new(pixels: usize, tiles: usize, depth: usize) -> Self {
+        let wanted = 512usize.div_ceil(tiles).min(pixels.div_ceil(FEWEST)).max(1);
+        let share = pixels.div_ceil(wanted).next_multiple_of(depth);
+        Self { count: pixels.div_ceil(share).max(1), share }
+    }
+}
+
+/// The sum of so many parts, `[part, rows, columns]`, as `[out, in, k, k]`. Columns are outputs, rows taps with this many inputs each; those past the
+/// last are left out.
+pub fn add_parts(client: &Client, shape: &ConvShape, partial: &Buffer, count: usize, [inputs, rows, columns]: [usize; 3]) -> Buffer {
     let gradient = Buffer::floats(client, shape.weight_len());
     const UNITS: usize = 256;
     // SAFETY: units past the weights stop.
@@ -96,8 +115,11 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
             gradient.arg(1),
             shape.input as u32,
             shape.output as u32,
-            taps as u32,
-            parts as u32,
+            (shape.kernel * shape.kernel) as u32,
+            count as u32,
+            inputs as u32,
+            rows as u32,
+            columns as u32,
         );
     }
     gradient
@@ -209,9 +231,9 @@ fn partial_kernel<S: Size, T: Size>(
     }
 }
 
-/// Adds up the parts, `[part, tap, in, out]` with both channels filled up to fours, to `[out, in, tap]`.
 #[cube(launch_unchecked)]
-fn sum_kernel(partial: &[f32], gradient: &mut [f32], input: u32, output: u32, taps: u32, parts: u32) {
+#[allow(clippy::too_many_arguments)]
+fn sum_kernel(partial: &[f32], gradient: &mut [f32], input: u32, output: u32, taps: u32, parts: u32, inputs: u32, rows: u32, columns: u32) {
     let index = ABSOLUTE_POS as u32;
     let out = index % output;
     let inp = index / output % input;
@@ -219,11 +241,9 @@ fn sum_kernel(partial: &[f32], gradient: &mut [f32], input: u32, output: u32, ta
     if tap >= taps {
         terminate!();
     }
-    let input_padded = (input + 3) / 4 * 4;
-    let output_padded = (output + 3) / 4 * 4;
     let mut sum = 0.0f32;
     for part in 0..parts {
-        sum += partial[(((part * taps + tap) * input_padded + inp) * output_padded + out) as usize];
+        sum += partial[((part * rows + tap * inputs + inp) * columns + out) as usize];
     }
     gradient[((out * input + inp) * taps + tap) as usize] = sum;
 }

@@ -79,8 +79,45 @@ fn pooling_is_that_of_the_cpu() {
     }
 }
 
-/// What bfloat16 is to an NVIDIA GPU: images of half precision, everything else in float32. Convolutions are burn's then, which tries its ways
-/// out, so there is one of them.
+/// Values that bfloat16 and TensorFloat-32 hold exactly, so that only results are rounded.
+#[test]
+fn convolutions_on_units_for_matrices_are_those_of_the_cpu() {
+    use burn::tensor::FloatDType;
+
+    let Some(gpu) = gpu() else { return };
+    for seed in 0..24 {
+        let mut rng = random::stream(seed, "units for matrices", &[]);
+        let precision = [Precision::Tf32, Precision::BFloat16][seed as usize % 2];
+        if !can_compute(&gpu, precision) {
+            continue;
+        }
+        let kernel = [1, 3, 7][rng.random_range(0..3)];
+        let (stride, padding) = (rng.random_range(1..=2), rng.random_range(0..=kernel / 2));
+        let [input, output] = [[3, 16, 20, 136][rng.random_range(0..4)], [5, 16, 32, 64, 200][rng.random_range(0..5)]];
+        // One seed has pixels enough for the largest tiles.
+        let batch = if seed == 23 { 200 } else { rng.random_range(1..4) };
+        let (height, width) = (kernel + rng.random_range(0..8), kernel + rng.random_range(0..8));
+        let mut exact = |len| -> Vec<f32> { (0..len).map(|_| rng.random_range(-64..=64) as f32 / 64.0).collect() };
+        let (x, weight) = (exact(batch * input * height * width), exact(output * input * kernel * kernel));
+        let probe = exact(batch * output * (height + 6) * (width + 6));
+        let what = format!(
+            "{precision}, [{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}"
+        );
+        let run = |device: &Device, precision| {
+            let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
+            let half = precision == Precision::BFloat16;
+            with_gradients_on(device, inputs, &probe, |[x, weight]| {
+                let x = if half { x.cast(FloatDType::BF16) } else { x };
+                let y = conv2d(x, weight, stride, padding, None, Computing { kernels: Kernels::Own, precision });
+                if half { y.cast(FloatDType::F32) } else { y }
+            })
+        };
+        let tolerance = if precision == Precision::BFloat16 { 4e-3 } else { 1e-5 };
+        assert_close(&run(&gpu, precision), &run(&Device::flex(), Precision::Float32), tolerance, &what);
+    }
+}
+
+/// What bfloat16 is to an NVIDIA GPU: images of half precision, everything else in float32.
 #[test]
 fn images_of_half_precision_are_rounded_and_no_more() {
     use burn::tensor::FloatDType;
