@@ -84,8 +84,8 @@ mod wgpu_list {
     use super::{DeviceInfo, DeviceKind, physical_memory};
     use crate::device::driver;
 
-    /// Buffers that a kernel must be able to work on at once. WebGPU promises as many, and the tensor library's kernels count on it.
-    const NEEDED_BUFFERS: u32 = 8;
+    /// Buffers that a kernel must be able to work on at once: those of batch norm's gradient, and one for sizes.
+    const NEEDED_BUFFERS: u32 = 9;
 
     /// In the order in which the tensor library numbers them: those of the first graphics interface that has a GPU, or else of the first that
     /// has anything.

@@ -5,7 +5,7 @@ mod driver;
 mod failure;
 mod list;
 mod open;
-mod tuning;
+mod preparing;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use failure::{Failure, attempt, release_memory};
 pub use list::devices;
 pub use open::{open, use_threads};
-pub use tuning::while_tuning;
+pub use preparing::while_preparing;
 
 use crate::error::Result;
 

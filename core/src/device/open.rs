@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use burn::tensor::{Device, Tensor};
 
 use super::list::devices;
-use super::{DeviceChoice, DeviceInfo, ranked, tuning};
+use super::{DeviceChoice, DeviceInfo, preparing, ranked};
 use crate::error::{Error, Result};
 use crate::panics::{caught, driver_said};
 
@@ -48,7 +48,7 @@ fn open_listed(info: &DeviceInfo) -> Result<(Device, String)> {
             // What an earlier device failed with says nothing about this one.
             driver_said();
             let opened = caught(|| {
-                tuning::prepare();
+                preparing::prepare();
                 let device = gpu(choice)?;
                 let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
                 let values = sum.try_into_data().map_err(|error| error.to_string())?;

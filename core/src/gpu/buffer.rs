@@ -33,6 +33,12 @@ impl Buffer {
         Self::new(client, other.length, other.elem)
     }
 
+    /// Values that a kernel that only streams takes at a time from rows of this length: 16 bytes if the GPU can.
+    pub fn width(&self, client: &Client, row: usize) -> usize {
+        let most = client.properties().hardware.max_vector_size.min(16 / self.elem.size());
+        [most, 4].into_iter().find(|&width| width <= most && row.is_multiple_of(width)).unwrap_or(1)
+    }
+
     /// For a kernel that reads or writes it `width` values at a time.
     pub fn arg(&self, width: usize) -> BufferArg {
         // SAFETY: whoever makes a buffer gives it the length of its handle.

@@ -45,6 +45,22 @@ pub fn add_down(value: f32, shared: &mut Shared<[f32]>, #[comptime] lanes: usize
     sum
 }
 
+/// As [`add_down`] for several columns a unit, with the sums for the first row of units alone.
+#[cube]
+pub fn add_vectors_down<W: Size>(value: Vector<f32, W>, shared: &mut Shared<[Vector<f32, W>]>, #[comptime] lanes: usize) -> Vector<f32, W> {
+    let rows = comptime!(UNITS / lanes);
+    sync_cube();
+    shared[UNIT_POS as usize] = value;
+    sync_cube();
+    let mut sum = Vector::<f32, W>::new(0.0f32);
+    if UNIT_POS_Y == 0 {
+        for row in 0..rows {
+            sum += shared[row * lanes + UNIT_POS_X as usize];
+        }
+    }
+    sum
+}
+
 #[cube(launch_unchecked)]
 fn column_sums_kernel(x: &[f32], sums: &mut [f32], rows: u32, columns: u32, #[comptime] lanes: usize) {
     let down = comptime!((UNITS / lanes) as u32);

@@ -15,7 +15,7 @@ use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
 use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
-use crate::device::{Failure, attempt, release_memory, while_tuning};
+use crate::device::{Failure, attempt, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
 use crate::job::{EpochRecord, Event, Job, Silent};
@@ -267,7 +267,7 @@ impl<'a> Trainer<'a> {
         if ops::is_cpu(&device) {
             return work(self);
         }
-        let outcome = while_tuning(&device, job, || {
+        let outcome = while_preparing(&device, job, || {
             let outcome = work(self)?;
             // Work is only queued until somebody waits for it.
             let done = attempt(&device, || device.sync().map_err(|error| Failure::from(error.to_string())));

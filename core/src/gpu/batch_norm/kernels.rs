@@ -3,44 +3,44 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use crate::gpu::columns::{UNITS, add_down};
+use crate::gpu::columns::{UNITS, add_down, add_vectors_down};
 
-/// Means and sums of squared deviations of each share, `[share, 2, channels]`.
+/// Means and sums of squared deviations of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]
-pub fn moments_kernel<E: Float>(
-    x: &[E],
-    partial: &mut [f32],
+pub fn moments_kernel<E: Float, W: Size>(
+    x: &[Vector<E, W>],
+    partial: &mut [Vector<f32, W>],
     pixels: u32,
-    channels: u32,
+    vectors: u32,
     share: u32,
     #[comptime] lanes: usize,
     #[define(E)] _elem: ElemType,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
-    let mut shared = Shared::<[f32]>::new_slice(UNITS);
-    let channel = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
+    let mut shared = Shared::<[Vector<f32, W>]>::new_slice(UNITS);
+    let vector = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
     let first = CUBE_POS_Y * share;
     let end = min(first + share, pixels);
-    let mut sum = 0.0f32;
-    let mut squares = 0.0f32;
-    let mut near = 0.0f32;
-    if channel < channels {
+    let mut sum = Vector::<f32, W>::new(0.0f32);
+    let mut squares = Vector::<f32, W>::new(0.0f32);
+    let mut near = Vector::<f32, W>::new(0.0f32);
+    if vector < vectors {
         // A value of the share lies near its mean, so that no digits are lost when the mean is far from zero.
-        near = f32::cast_from(x[(first * channels + channel) as usize]);
+        near = Vector::cast_from(x[(first * vectors + vector) as usize]);
         let mut pixel = first + UNIT_POS_Y;
         while pixel < end {
-            let deviation = f32::cast_from(x[(pixel * channels + channel) as usize]) - near;
+            let deviation = Vector::<f32, W>::cast_from(x[(pixel * vectors + vector) as usize]) - near;
             sum += deviation;
             squares += deviation * deviation;
             pixel += down;
         }
     }
-    let sum = add_down(sum, &mut shared, lanes);
-    let squares = add_down(squares, &mut shared, lanes);
-    if channel < channels && UNIT_POS_Y == 0 {
-        let apart = sum / f32::cast_from(end - first);
-        partial[(CUBE_POS_Y * 2 * channels + channel) as usize] = near + apart;
-        partial[((CUBE_POS_Y * 2 + 1) * channels + channel) as usize] = squares - sum * apart;
+    let sum = add_vectors_down(sum, &mut shared, lanes);
+    let squares = add_vectors_down(squares, &mut shared, lanes);
+    if vector < vectors && UNIT_POS_Y == 0 {
+        let apart = sum / Vector::new(f32::cast_from(end - first));
+        partial[(CUBE_POS_Y * 2 * vectors + vector) as usize] = near + apart;
+        partial[((CUBE_POS_Y * 2 + 1) * vectors + vector) as usize] = squares - sum * apart;
     }
 }
 
@@ -167,20 +167,20 @@ pub fn fold_kernel(
     shift[channel] = bias[channel] - mean[channel] * factor;
 }
 
-/// Sums of the gradients, and of the gradients times the deviations from the mean, of each share, `[share, 2, channels]`.
+/// Sums of the gradients, and of the gradients times the deviations from the mean, of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub fn gradient_sums_kernel<E: Float>(
-    x: &[E],
-    dy: &[E],
-    mean: &[f32],
-    variance: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    output: ComptimeOption<&[E]>,
-    partial: &mut [f32],
+pub fn gradient_sums_kernel<E: Float, W: Size>(
+    x: &[Vector<E, W>],
+    dy: &[Vector<E, W>],
+    mean: &[Vector<f32, W>],
+    variance: &[Vector<f32, W>],
+    weight: &[Vector<f32, W>],
+    bias: &[Vector<f32, W>],
+    output: ComptimeOption<&[Vector<E, W>]>,
+    partial: &mut [Vector<f32, W>],
     pixels: u32,
-    channels: u32,
+    vectors: u32,
     share: u32,
     epsilon: f32,
     #[comptime] lanes: usize,
@@ -188,32 +188,31 @@ pub fn gradient_sums_kernel<E: Float>(
     #[define(E)] _elem: ElemType,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
-    let mut shared = Shared::<[f32]>::new_slice(UNITS);
-    let channel = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
+    let mut shared = Shared::<[Vector<f32, W>]>::new_slice(UNITS);
+    let vector = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
     let first = CUBE_POS_Y * share;
     let end = min(first + share, pixels);
-    let mut sum = 0.0f32;
-    let mut product = 0.0f32;
-    if channel < channels {
-        let c = channel as usize;
+    let zero = Vector::<f32, W>::new(0.0f32);
+    let mut sum = Vector::<f32, W>::new(0.0f32);
+    let mut product = Vector::<f32, W>::new(0.0f32);
+    if vector < vectors {
+        let c = vector as usize;
         let middle = mean[c];
-        let scale = weight[c] * (variance[c] + epsilon).sqrt().recip();
+        let scale = weight[c] * (variance[c] + Vector::new(epsilon)).sqrt().recip();
         let mut pixel = first + UNIT_POS_Y;
         while pixel < end {
-            let at = (pixel * channels + channel) as usize;
-            let deviation = f32::cast_from(x[at]) - middle;
-            let mut gradient = f32::cast_from(dy[at]);
+            let at = (pixel * vectors + vector) as usize;
+            let deviation = Vector::<f32, W>::cast_from(x[at]) - middle;
+            let mut gradient = Vector::<f32, W>::cast_from(dy[at]);
             if comptime!(relu) {
-                if deviation * scale + bias[c] <= 0.0f32 {
-                    gradient = 0.0f32;
-                }
+                let value = deviation * scale + bias[c];
+                gradient = select_many(value.less_equal(&zero), zero, gradient);
             }
             #[comptime]
             match &output {
                 ComptimeOption::Some(output) => {
-                    if f32::cast_from(output[at]) <= 0.0f32 {
-                        gradient = 0.0f32;
-                    }
+                    let output = Vector::<f32, W>::cast_from(output[at]);
+                    gradient = select_many(output.less_equal(&zero), zero, gradient);
                 }
                 ComptimeOption::None => {}
             }
@@ -222,11 +221,11 @@ pub fn gradient_sums_kernel<E: Float>(
             pixel += down;
         }
     }
-    let sum = add_down(sum, &mut shared, lanes);
-    let product = add_down(product, &mut shared, lanes);
-    if channel < channels && UNIT_POS_Y == 0 {
-        partial[(CUBE_POS_Y * 2 * channels + channel) as usize] = sum;
-        partial[((CUBE_POS_Y * 2 + 1) * channels + channel) as usize] = product;
+    let sum = add_vectors_down(sum, &mut shared, lanes);
+    let product = add_vectors_down(product, &mut shared, lanes);
+    if vector < vectors && UNIT_POS_Y == 0 {
+        partial[(CUBE_POS_Y * 2 * vectors + vector) as usize] = sum;
+        partial[((CUBE_POS_Y * 2 + 1) * vectors + vector) as usize] = product;
     }
 }
 

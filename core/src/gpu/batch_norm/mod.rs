@@ -10,18 +10,20 @@ mod kernels;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes, width};
+use super::buffer::{Buffer, cubes};
 use super::columns::UNITS;
 use kernels::{
     fold_kernel, follow_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel,
     normalise_kernel,
 };
 
-/// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` channels.
+/// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` vectors of channels.
 #[derive(Clone, Copy, Debug)]
 struct Shares {
     pixels: usize,
     channels: usize,
+    /// Channels of a vector.
+    width: usize,
     lanes: usize,
     /// Pixels a cube.
     share: usize,
@@ -29,15 +31,21 @@ struct Shares {
 }
 
 impl Shares {
-    fn new(pixels: usize, channels: usize) -> Self {
+    fn new(client: &Client, x: &Buffer, channels: usize) -> Self {
         /// Cubes that keep a large GPU busy.
-        const CUBES: usize = 512;
+        const CUBES: usize = 1024;
         /// Pixels that are worth a cube.
         const FEWEST: usize = 64;
-        let lanes = if channels > 16 { 32 } else { 16 };
-        let wanted = (CUBES / channels.div_ceil(lanes)).clamp(1, pixels.div_ceil(FEWEST).max(1));
+        let (pixels, width) = (x.length / channels, x.width(client, channels));
+        let vectors = channels / width;
+        let lanes = vectors.next_power_of_two().min(16);
+        let wanted = (CUBES / vectors.div_ceil(lanes)).clamp(1, pixels.div_ceil(FEWEST).max(1));
         let share = pixels.div_ceil(wanted).max(1);
-        Self { pixels, channels, lanes, share, count: pixels.div_ceil(share) }
+        Self { pixels, channels, width, lanes, share, count: pixels.div_ceil(share) }
+    }
+
+    fn vectors(&self) -> usize {
+        self.channels / self.width
     }
 
     fn dim(&self) -> CubeDim {
@@ -45,12 +53,20 @@ impl Shares {
     }
 
     fn cubes(&self) -> CubeCount {
-        CubeCount::new_2d(self.channels.div_ceil(self.lanes) as u32, self.count as u32)
+        CubeCount::new_2d(self.vectors().div_ceil(self.lanes) as u32, self.count as u32)
     }
 
     fn partial(&self, client: &Client) -> Buffer {
         Buffer::floats(client, self.count * 2 * self.channels)
     }
+}
+
+/// Channels that one cube joins the shares of.
+const JOINED: usize = 32;
+
+/// The cubes that join shares, and their units.
+fn joining(channels: usize) -> (CubeCount, CubeDim) {
+    (CubeCount::new_1d(channels.div_ceil(JOINED) as u32), CubeDim::new_2d(JOINED as u32, (UNITS / JOINED) as u32))
 }
 
 /// The parameters of batch norm, `[channels]` each.
@@ -97,7 +113,9 @@ pub struct Gradients {
 impl Statistics {
     /// Means and biased variances of `x`, `[pixels, channels]`.
     pub fn of(client: &Client, x: &Buffer, channels: usize) -> Self {
-        let shares = Shares::new(x.length / channels, channels);
+        let shares = Shares::new(client, x, channels);
+        let wide = shares.width;
+        let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
         let (mean, variance) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
         // SAFETY: lanes past the channels and pixels past a share are left out.
@@ -106,18 +124,19 @@ impl Statistics {
                 client,
                 shares.cubes(),
                 shares.dim(),
-                x.arg(1),
-                partial.arg(1),
+                wide,
+                x.arg(wide),
+                partial.arg(wide),
                 shares.pixels as u32,
-                channels as u32,
+                shares.vectors() as u32,
                 shares.share as u32,
                 shares.lanes,
                 x.elem,
             );
             join_moments_kernel::launch_unchecked(
                 client,
-                CubeCount::new_1d(channels.div_ceil(shares.lanes) as u32),
-                shares.dim(),
+                cubes_joining,
+                units_joining,
                 partial.arg(1),
                 mean.arg(1),
                 variance.arg(1),
@@ -125,7 +144,7 @@ impl Statistics {
                 channels as u32,
                 shares.share as u32,
                 shares.count as u32,
-                shares.lanes,
+                JOINED,
             );
         }
         Self { mean, variance }
@@ -158,7 +177,7 @@ impl Statistics {
     /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through ReLU if `relu`.
     pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, relu: bool) -> Buffer {
         let channels = self.mean.length;
-        let wide = width(channels);
+        let wide = x.width(client, channels);
         let y = Buffer::like(client, x);
         // SAFETY: units past the values stop.
         unsafe {
@@ -210,7 +229,9 @@ impl Statistics {
     /// Gradients from `dy`, the gradient of the output. That of the residual is given if the output is.
     pub fn gradients(&self, client: &Client, x: &Buffer, dy: &Buffer, affine: Affine<'_>, through: Through<'_>) -> Gradients {
         let channels = self.mean.length;
-        let shares = Shares::new(x.length / channels, channels);
+        let shares = Shares::new(client, x, channels);
+        let wide = shares.width;
+        let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
         let (weight, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
         let relu = matches!(through, Through::Relu);
@@ -226,16 +247,17 @@ impl Statistics {
                 client,
                 shares.cubes(),
                 shares.dim(),
-                x.arg(1),
-                dy.arg(1),
-                self.mean.arg(1),
-                self.variance.arg(1),
-                affine.weight.arg(1),
-                affine.bias.arg(1),
-                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(1))),
-                partial.arg(1),
+                wide,
+                x.arg(wide),
+                dy.arg(wide),
+                self.mean.arg(wide),
+                self.variance.arg(wide),
+                affine.weight.arg(wide),
+                affine.bias.arg(wide),
+                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(wide))),
+                partial.arg(wide),
                 shares.pixels as u32,
-                channels as u32,
+                shares.vectors() as u32,
                 shares.share as u32,
                 affine.epsilon,
                 shares.lanes,
@@ -244,8 +266,8 @@ impl Statistics {
             );
             join_sums_kernel::launch_unchecked(
                 client,
-                CubeCount::new_1d(channels.div_ceil(shares.lanes) as u32),
-                shares.dim(),
+                cubes_joining,
+                units_joining,
                 partial.arg(1),
                 self.mean.arg(1),
                 self.variance.arg(1),
@@ -258,10 +280,9 @@ impl Statistics {
                 channels as u32,
                 shares.count as u32,
                 affine.epsilon,
-                shares.lanes,
+                JOINED,
             );
         }
-        let wide = width(channels);
         let dx = Buffer::like(client, x);
         let dresidual = output.map(|_| Buffer::like(client, x));
         // SAFETY: units past the values stop.

@@ -1,5 +1,4 @@
-//! Getting kernels ready: they are compiled for the GPU, and where its library has several for the same, it runs them all for every new shape and goes
-//! on with the fastest. That takes a while before the first step, and nothing would be said of it.
+//! Getting kernels ready: the first step compiles them for the GPU it finds. That takes a while, and nothing would be said of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -10,14 +9,14 @@ use burn::tensor::Device;
 use crate::job::Job;
 use crate::ops;
 
-/// Kernels that were chosen since this program began.
-static CHOSEN: AtomicU64 = AtomicU64::new(0);
+/// Kernels that were compiled since this program began.
+static COMPILED: AtomicU64 = AtomicU64::new(0);
 /// Whether it was said what is being done.
 static EXPLAINED: AtomicBool = AtomicBool::new(false);
 
-/// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were chosen: as a phase of `job`, which the
+/// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were compiled: as a phase of `job`, which the
 /// caller follows with its next one. On the CPU there is nothing to prepare and nothing is said.
-pub fn while_tuning<T>(device: &Device, job: Job<'_>, work: impl FnOnce() -> T) -> T {
+pub fn while_preparing<T>(device: &Device, job: Job<'_>, work: impl FnOnce() -> T) -> T {
     if ops::is_cpu(device) {
         return work();
     }
@@ -29,19 +28,16 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
     /// What takes no longer than this needs no explanation.
     const SHORT: Duration = Duration::from_secs(5);
 
-    let before = CHOSEN.load(Ordering::Relaxed);
+    let before = COMPILED.load(Ordering::Relaxed);
     job.phase("preparing this GPU's kernels", None, "kernels");
     let (done, working) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let began = Instant::now();
             while working.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                job.progress(CHOSEN.load(Ordering::Relaxed) - before);
+                job.progress(COMPILED.load(Ordering::Relaxed) - before);
                 if began.elapsed() > SHORT && !EXPLAINED.swap(true, Ordering::Relaxed) {
-                    job.info(
-                        "kernels are compiled for this GPU and, where there are several, the fastest is found by trying them out; that can take \
-                         some minutes at first",
-                    );
+                    job.info("kernels are compiled for this GPU; that can take a minute at first");
                 }
             }
         });
@@ -51,23 +47,27 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Tells the GPU's library where to keep what it finds out, and has it count its choices instead of writing them anywhere. To be called before
-/// a GPU is opened; only the first call does something.
+/// Tells the GPU's library where to keep what it compiled or found out, and has it name what it compiles, to be counted. To be called before a GPU is
+/// opened; only the first call does something.
 #[cfg(feature = "gpu")]
 pub(super) fn prepare() {
-    use cubecl::config::autotune::AutotuneLogLevel;
     use cubecl::config::cache::CacheConfig;
+    use cubecl::config::compilation::CompilationLogLevel;
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
     // Never the current folder, which is whatever a person happened to be in, nor the library's configuration file there.
     let mut config = CubeClRuntimeConfig::default().override_from_env();
     let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("counterweight").join("kernels");
     config.environment.path = CacheConfig::Directory(folder);
-    if matches!(config.autotune.logger.level, AutotuneLogLevel::Disabled) {
-        config.autotune.logger.level = AutotuneLogLevel::Minimal;
+    #[cfg(feature = "cuda")]
+    {
+        config.compilation.cache = true;
+    }
+    if matches!(config.compilation.logger.level, CompilationLogLevel::Disabled) {
+        config.compilation.logger.level = CompilationLogLevel::Basic;
     }
     // The level that `Counter` looks at.
-    config.autotune.logger.log = Some(Default::default());
+    config.compilation.logger.log = Some(Default::default());
     if CubeClRuntimeConfig::try_set(config) && log::set_logger(&Counter).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
@@ -76,20 +76,19 @@ pub(super) fn prepare() {
 #[cfg(not(feature = "gpu"))]
 pub(super) fn prepare() {}
 
-/// Takes what the libraries would write to a log, and counts the kernels that were chosen.
+/// Takes what the libraries would write to a log, and counts the kernels that were compiled.
 #[cfg(feature = "gpu")]
 struct Counter;
 
 #[cfg(feature = "gpu")]
 impl log::Log for Counter {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "cubecl::autotune"
+        metadata.target() == "cubecl::compilation"
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // What is written of a choice begins so; a choice can have more lines.
-        if self.enabled(record.metadata()) && record.args().to_string().starts_with("Fastest result") {
-            CHOSEN.fetch_add(1, Ordering::Relaxed);
+        if self.enabled(record.metadata()) {
+            COMPILED.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -104,16 +103,16 @@ mod tests {
     use crate::job::{Control, Event};
 
     #[test]
-    fn kernels_are_counted_while_they_are_tried_and_the_cpu_has_none_to_try() {
+    fn kernels_are_counted_while_they_are_compiled_and_the_cpu_has_none_to_compile() {
         let events = Mutex::new(Vec::new());
         let sink = |event: Event| events.lock().unwrap().push(event);
         let control = Control::new();
         let job = Job::new(&control, &sink);
-        assert_eq!(while_tuning(&Device::flex(), job, || 3), 3);
+        assert_eq!(while_preparing(&Device::flex(), job, || 3), 3);
         assert!(events.lock().unwrap().is_empty());
 
         report(job, || {
-            CHOSEN.fetch_add(7, Ordering::Relaxed);
+            COMPILED.fetch_add(7, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(500));
         });
         let events = events.into_inner().unwrap();
