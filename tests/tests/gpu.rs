@@ -7,7 +7,11 @@ use counterweight_core::data::unpack_sample;
 use counterweight_tests::binary;
 use serde_json::Value;
 
-/// Runs the binary on what is the first GPU of wgpu, be it a software renderer.
+/// The GPU to test: wgpu's first, be it a software renderer, or CUDA's if COUNTERWEIGHT_TEST_GPU is `cuda`.
+fn tested() -> &'static str {
+    if std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_some_and(|value| value == "cuda") { "cuda:0" } else { "wgpu:0" }
+}
+
 fn counterweight(arguments: &[&str]) -> Value {
     let mut command = Command::new(binary());
     command.env("COUNTERWEIGHT_SOFTWARE_GPU", "1").args(arguments).arg("--json");
@@ -19,7 +23,7 @@ fn counterweight(arguments: &[&str]) -> Value {
 
 fn has_gpu() -> bool {
     let devices = counterweight(&["devices"]);
-    let found = devices.as_array().unwrap().iter().any(|device| device["name"] == "wgpu:0" && device["usable"] == true);
+    let found = devices.as_array().unwrap().iter().any(|device| device["name"] == tested() && device["usable"] == true);
     assert!(found || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(), "there is nothing to test with: {devices}");
     found
 }
@@ -64,21 +68,34 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     };
     let [cpu, gpu, again] = ["cpu", "gpu", "again"].map(|name| folder.path().join(name));
     train(&cpu, "cpu", &[]);
-    // Units for bfloat16 are an NVIDIA GPU's; elsewhere the setting changes nothing.
-    train(&gpu, "wgpu:0", &["--set", "stage1.precision=bfloat16"]);
-    train(&again, "wgpu:0", &[]);
-
-    for (cpu, gpu) in log(&cpu).iter().zip(&log(&gpu)) {
-        for key in ["train_loss", "validation_loss"] {
-            let [cpu, gpu] = [cpu, gpu].map(|line| line[key].as_f64().unwrap());
-            assert!((cpu - gpu).abs() < 2e-3 * cpu, "{key}: {gpu} on the GPU, {cpu} on the CPU");
+    train(&gpu, tested(), &[]);
+    train(&again, tested(), &[]);
+    let near = |gpu: &Path, tolerance: f64| {
+        for (cpu, gpu) in log(&cpu).iter().zip(&log(gpu)) {
+            for key in ["train_loss", "validation_loss"] {
+                let [cpu, gpu] = [cpu, gpu].map(|line| line[key].as_f64().unwrap());
+                assert!((cpu - gpu).abs() < tolerance * cpu, "{key}: {gpu} on the GPU, {cpu} on the CPU");
+            }
         }
-    }
+    };
+    near(&gpu, 2e-3);
     let weights = |run: &Path| std::fs::read(run.join("checkpoints/last.safetensors")).unwrap();
     assert!(weights(&gpu) == weights(&again), "the second run ends with other weights");
     assert!(weights(&gpu) != weights(&cpu), "the GPU did not compute");
 
-    let on_gpu = ["--device", "wgpu:0"];
+    // Units for bfloat16 are an NVIDIA GPU's; elsewhere the setting changes nothing.
+    let [rounded, rounded_again] = ["rounded", "rounded-again"].map(|name| folder.path().join(name));
+    train(&rounded, tested(), &["--set", "stage1.precision=bfloat16"]);
+    if tested() == "wgpu:0" {
+        assert!(weights(&rounded) == weights(&gpu), "bfloat16 is not what a GPU without units for it computes with");
+    } else {
+        train(&rounded_again, tested(), &["--set", "stage1.precision=bfloat16"]);
+        assert!(weights(&rounded) == weights(&rounded_again), "rounding has the second run end with other weights");
+        assert!(weights(&rounded) != weights(&gpu), "nothing was rounded");
+        near(&rounded, 2e-2);
+    }
+
+    let on_gpu = ["--device", tested()];
     let balanced =
         counterweight(&[&["balance", text(&gpu), "--balancer", "weight-decay", "--balancer", "max-norm"], on_gpu.as_slice()].concat());
     assert!(balanced["balanced_accuracy"].as_f64().is_some(), "{balanced}");
