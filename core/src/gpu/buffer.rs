@@ -51,10 +51,18 @@ pub fn width(length: usize) -> usize {
     if length.is_multiple_of(4) { 4 } else { 1 }
 }
 
-/// Cubes of `units` units, one unit for each of `work`, spread over two axes so that none gets longer than GPUs allow.
-pub fn cubes(work: usize, units: usize) -> CubeCount {
+/// Units of a cube in which every unit works for itself.
+const UNITS: usize = 256;
+
+/// As many cubes of such units as have one for each of `work`, spread over two axes so that none gets longer than GPUs allow.
+pub fn cubes(work: usize) -> CubeCount {
     const LONGEST: usize = 1 << 15;
-    let cubes = work.div_ceil(units).max(1);
+    let cubes = work.div_ceil(UNITS).max(1);
     let y = cubes.div_ceil(LONGEST);
     CubeCount::new_2d(cubes.div_ceil(y) as u32, y as u32)
+}
+
+/// The units of such a cube.
+pub fn units() -> CubeDim {
+    CubeDim::new_1d(UNITS as u32)
 }

@@ -1,6 +1,8 @@
 //! Exponentials and logarithms of plain arithmetic. NVIDIA's compilers take theirs from a library of the CUDA toolkit, which a machine with nothing but a
 //! driver does not have.
 
+use std::f32::consts::{LOG2_E, SQRT_2};
+
 use cubecl::prelude::*;
 
 /// The bits of a float32's exponent begin here.
@@ -14,7 +16,7 @@ const INFINITE: u32 = 0x7f80_0000;
 /// merge products, as near as `x` is to its neighbours.
 #[cube]
 pub fn exp(x: f32) -> f32 {
-    let log2_e = 1.442_695_f32;
+    let log2_e = comptime!(LOG2_E);
     let high = comptime!(LN_2.0);
     let low = comptime!(LN_2.1);
     let floor = -87.0f32;
@@ -52,7 +54,7 @@ pub fn ln(x: f32) -> f32 {
     let mut power = i32::cast_from((bits >> MANTISSA) & 255u32) - 127;
     // Between 1 and 2, or half of that where it is above the root of 2.
     let mut fraction = f32::reinterpret((bits & 0x007f_ffffu32) | 0x3f80_0000u32);
-    if fraction > 1.414_213_5_f32 {
+    if fraction > comptime!(SQRT_2) {
         fraction *= 0.5f32;
         power += 1;
     }
@@ -83,7 +85,7 @@ mod tests {
     use cubecl::prelude::*;
 
     use super::{exp, ln};
-    use crate::gpu::buffer::{Buffer, cubes};
+    use crate::gpu::buffer::{Buffer, cubes, units};
     use crate::gpu::test_device;
 
     #[cube(launch_unchecked)]
@@ -103,7 +105,7 @@ mod tests {
         let x = Buffer { handle, length: 2 * length, elem: f32::elem_type_native() };
         let results = Buffer::floats(&client, 2 * length);
         // SAFETY: units past the values do nothing.
-        unsafe { both_kernel::launch_unchecked(&client, cubes(length, 64), CubeDim::new_1d(64), x.arg(1), results.arg(1), length as u32) };
+        unsafe { both_kernel::launch_unchecked(&client, cubes(length), units(), x.arg(1), results.arg(1), length as u32) };
         let bytes = client.read_one(results.handle).expect("results can be read");
         let values = f32::from_bytes(&bytes);
         Some((values[..length].to_vec(), values[length..].to_vec()))

@@ -1,4 +1,5 @@
-//! Kernels for training on a GPU, written once in CubeCL for CUDA and wgpu (Vulkan, Metal, DirectX 12): float32, channels last.
+//! Kernels for training on a GPU, written once in CubeCL for CUDA and wgpu (Vulkan, Metal, DirectX 12): float32 or rounded where a GPU has units for it,
+//! channels last.
 //!
 //! Images are `[batch, height, width, channels]`, row-major. Sums are cut by shape alone and added in a fixed order, so the same input gives
 //! the same result on the same device. Nothing here is tuned on the device before it is used.

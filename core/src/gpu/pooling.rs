@@ -6,10 +6,8 @@ use cubecl::client::Client;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes};
+use super::buffer::{Buffer, cubes, units};
 use crate::kernels::PoolShape;
-
-const UNITS: usize = 256;
 
 fn windows(shape: &PoolShape) -> WindowsLaunch {
     WindowsLaunch::new(
@@ -44,16 +42,7 @@ pub fn max_pool(client: &Client, shape: &PoolShape, x: &Buffer) -> (Buffer, Buff
     let (y, chosen) = (Buffer::new(client, length, x.elem), Buffer::new(client, length, u32::elem_type_native()));
     // SAFETY: units past the windows stop, and places outside of an image are passed over.
     unsafe {
-        max_pool_kernel::launch_unchecked(
-            client,
-            cubes(length, UNITS),
-            CubeDim::new_1d(UNITS as u32),
-            x.arg(1),
-            y.arg(1),
-            chosen.arg(1),
-            windows(shape),
-            x.elem,
-        );
+        max_pool_kernel::launch_unchecked(client, cubes(length), units(), x.arg(1), y.arg(1), chosen.arg(1), windows(shape), x.elem);
     }
     (y, chosen)
 }
@@ -65,8 +54,8 @@ pub fn max_pool_gradient(client: &Client, shape: &PoolShape, dy: &Buffer, chosen
     unsafe {
         max_pool_gradient_kernel::launch_unchecked(
             client,
-            cubes(dx.length, UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(dx.length),
+            units(),
             dy.arg(1),
             chosen.arg(1),
             dx.arg(1),
@@ -84,8 +73,8 @@ pub fn average_pool(client: &Client, x: &Buffer, pixels: usize, channels: usize)
     unsafe {
         average_pool_kernel::launch_unchecked(
             client,
-            cubes(y.length, UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(y.length),
+            units(),
             x.arg(1),
             y.arg(1),
             y.length as u32,
@@ -104,8 +93,8 @@ pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channe
     unsafe {
         average_pool_gradient_kernel::launch_unchecked(
             client,
-            cubes(dx.length, UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(dx.length),
+            units(),
             dy.arg(1),
             dx.arg(1),
             dx.length as u32,

@@ -5,9 +5,7 @@
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes, width};
-
-const UNITS: usize = 256;
+use super::buffer::{Buffer, cubes, units, width};
 
 /// One step: g ← g + λ w, v ← μ v + g (v = g where there is none), w ← w − lr · v. Gives the weight and the velocity.
 pub fn sgd(
@@ -23,8 +21,8 @@ pub fn sgd(
     unsafe {
         sgd_kernel::launch_unchecked(
             client,
-            cubes(weight.length / wide, UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(weight.length / wide),
+            units(),
             wide,
             weight.arg(wide),
             gradient.arg(wide),

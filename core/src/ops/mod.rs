@@ -76,6 +76,12 @@ impl Kernels {
         };
         self == Kernels::Own && known
     }
+
+    /// Whether our own operations compute with this tensor on a GPU.
+    #[cfg(feature = "gpu")]
+    fn own_on_gpu<const D: usize>(self, tensor: &Tensor<D>) -> bool {
+        self.own(tensor) && is_gpu(&tensor.device())
+    }
 }
 
 /// Who computes, and with what.
@@ -204,7 +210,7 @@ pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
 /// `unbiased`.
 pub(crate) fn follow(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], share: f64, unbiased: f64, kernels: Kernels) -> [Tensor<1>; 2] {
     #[cfg(feature = "gpu")]
-    if kernels.own(&running[0]) && is_gpu(&running[0].device()) {
+    if kernels.own_on_gpu(&running[0]) {
         return running::follow(running, batch, running::Following { share, unbiased });
     }
     let _ = kernels;
@@ -215,7 +221,7 @@ pub(crate) fn follow(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], share: f64,
 /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
 pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, kernels: Kernels) -> Tensor<2> {
     #[cfg(feature = "gpu")]
-    if kernels.own(&x) && is_gpu(&x.device()) {
+    if kernels.own_on_gpu(&x) {
         return head::linear(x, weight, bias);
     }
     let _ = kernels;

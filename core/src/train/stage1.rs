@@ -260,8 +260,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Does what a GPU is asked for the first time by this program. That can take minutes, which are spent on finding the fastest kernels, so it
-    /// is waited for under a phase of its own.
+    /// Does what a GPU is asked for the first time by this program. That takes a while, which is spent on compiling kernels, so it is
+    /// waited for under a phase of its own.
     fn first<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let (device, job) = (self.device.clone(), self.job);
         if ops::is_cpu(&device) {

@@ -10,7 +10,7 @@ mod kernels;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes};
+use super::buffer::{Buffer, cubes, units};
 use super::columns::UNITS;
 use kernels::{
     fold_kernel, follow_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel,
@@ -158,8 +158,8 @@ impl Statistics {
         unsafe {
             follow_kernel::launch_unchecked(
                 client,
-                cubes(channels, UNITS),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(channels),
+                units(),
                 self.mean.arg(1),
                 self.variance.arg(1),
                 running.mean.arg(1),
@@ -183,8 +183,8 @@ impl Statistics {
         unsafe {
             normalise_kernel::launch_unchecked(
                 client,
-                cubes(x.length / wide, UNITS),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(x.length / wide),
+                units(),
                 wide,
                 x.arg(wide),
                 self.mean.arg(wide),
@@ -211,8 +211,8 @@ impl Statistics {
         unsafe {
             fold_kernel::launch_unchecked(
                 client,
-                cubes(channels, UNITS),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(channels),
+                units(),
                 self.mean.arg(1),
                 self.variance.arg(1),
                 affine.weight.arg(1),
@@ -289,8 +289,8 @@ impl Statistics {
         unsafe {
             gradient_kernel::launch_unchecked(
                 client,
-                cubes(x.length / wide, UNITS),
-                CubeDim::new_1d(UNITS as u32),
+                cubes(x.length / wide),
+                units(),
                 wide,
                 x.arg(wide),
                 dy.arg(wide),

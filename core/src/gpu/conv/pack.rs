@@ -6,10 +6,8 @@ use cubecl::client::Client;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use crate::gpu::buffer::{Buffer, cubes};
+use crate::gpu::buffer::{Buffer, cubes, units};
 use crate::kernels::ConvShape;
-
-const UNITS: usize = 256;
 
 /// Weights as `[tap, rows, columns]`, a tap being a position of the kernel, with zeros up to multiples of four in the last two axes.
 pub struct Packed {
@@ -58,8 +56,8 @@ fn launch(
     unsafe {
         pack_kernel::launch_unchecked(
             client,
-            cubes(buffer.length, UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(buffer.length),
+            units(),
             weight.arg(1),
             scale.map_or(ComptimeOptionArgs::None, |scale| ComptimeOptionArgs::Some(scale.arg(1))),
             buffer.arg(1),

@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
 
 use super::gather::load;
-use crate::gpu::buffer::{Buffer, cubes, width};
+use crate::gpu::buffer::{Buffer, cubes, units, width};
 use crate::kernels::ConvShape;
 
 /// Pixels summed up between two barriers.
@@ -104,13 +104,12 @@ impl Parts {
 /// last are left out.
 pub fn add_parts(client: &Client, shape: &ConvShape, partial: &Buffer, count: usize, [inputs, rows, columns]: [usize; 3]) -> Buffer {
     let gradient = Buffer::floats(client, shape.weight_len());
-    const UNITS: usize = 256;
     // SAFETY: units past the weights stop.
     unsafe {
         sum_kernel::launch_unchecked(
             client,
-            cubes(shape.weight_len(), UNITS),
-            CubeDim::new_1d(UNITS as u32),
+            cubes(shape.weight_len()),
+            units(),
             partial.arg(1),
             gradient.arg(1),
             shape.input as u32,
