@@ -7,7 +7,8 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
 
-use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile, factor};
+use super::multiply::{multiply, part, zeros};
+use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::pack::pack_rounded;
 use crate::kernels::ConvShape;
@@ -183,15 +184,8 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
 
     let mut next_pixels = Array::<Vector<F, W>>::new(gathers);
     let mut next_weights = Array::<Vector<F, W>>::new(reads);
-    let matrices_down = comptime!(tile.matrices_down());
-    let matrices_across = comptime!(tile.matrices_across());
-    let mut sums = Sequence::<cmma::Matrix<f32>>::new();
-    #[unroll]
-    for _ in 0..comptime!(matrices_down * matrices_across) {
-        sums.push(cmma::Matrix::<f32>::from_value(cmma::MatrixIdent::Accumulator, SIDE, SIDE, depth, cmma::MatrixLayout::Undefined, 0.0));
-    }
-    let mine_down = UNIT_POS_Y as usize / comptime!(tile.across()) * comptime!(matrices_down * SIDE);
-    let mine_across = UNIT_POS_Y as usize % comptime!(tile.across()) * comptime!(matrices_across * SIDE);
+    let sums = zeros(tile, depth);
+    let mine = part(tile);
 
     let steps = from.taps * ((from.run + comptime!(DEPTH as u32 - 1)) / comptime!(DEPTH as u32));
     // The values of the next step are on their way while this one's are multiplied.
@@ -252,27 +246,19 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
         }
         if step > 0 {
             let stage = (step - 1) as usize % 2;
-            #[unroll]
-            for k in 0..comptime!(DEPTH / depth) {
-                let mut right = Sequence::<cmma::Matrix<F>>::new();
-                #[unroll]
-                for j in 0..matrices_across {
-                    let at = stage * weights_length + comptime!(k * depth) * weight_pitch + (mine_across + comptime!(j * SIDE)) / wide;
-                    let matrix =
-                        factor::<F, W>(&weights[at..at + 1], weight_pitch, cmma::MatrixIdent::B, cmma::MatrixLayout::RowMajor, depth);
-                    right.push(matrix);
-                }
-                #[unroll]
-                for i in 0..matrices_down {
-                    let at = stage * pixels_length + (mine_down + comptime!(i * SIDE)) * pitch + comptime!(k * depth / wide);
-                    let left = factor::<F, W>(&pixels[at..at + 1], pitch, cmma::MatrixIdent::A, cmma::MatrixLayout::RowMajor, depth);
-                    #[unroll]
-                    for j in 0..matrices_across {
-                        let sum = sums.index(comptime!(i * matrices_across + j));
-                        cmma::execute(&left, right.index(j), sum, sum);
-                    }
-                }
-            }
+            multiply::<F, W>(
+                &pixels,
+                stage * pixels_length,
+                pitch,
+                cmma::MatrixLayout::RowMajor,
+                &weights,
+                stage * weights_length,
+                weight_pitch,
+                &mine,
+                &sums,
+                tile,
+                depth,
+            );
         }
         if step < steps {
             let stage = step as usize % 2;
@@ -294,6 +280,7 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
         sync_cube();
     }
 
+    let (matrices_down, matrices_across) = comptime!((tile.matrices_down(), tile.matrices_across()));
     // Every plane writes rows of its matrices through memory of its own.
     let narrow = T::value();
     let own_columns = comptime!(matrices_across * SIDE);
@@ -320,8 +307,8 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
             let index = UNIT_POS_X as usize + comptime!(part * PLANE);
             let row_here = index / per_row;
             let column_here = index % per_row * narrow;
-            let row = first_row + (mine_down + comptime!(i * SIDE) + row_here) as u32;
-            let channel = first_column * comptime!(wide as u32) + (mine_across + column_here) as u32;
+            let row = first_row + (mine.row + comptime!(i * SIDE) + row_here) as u32;
+            let channel = first_column * comptime!(wide as u32) + (mine.column + column_here) as u32;
             if row < to.pixels && channel < to.channels {
                 let at = ((row * to.channels + channel) / comptime!(narrow as u32)) as usize;
                 let mut value = Vector::<f32, T>::empty();

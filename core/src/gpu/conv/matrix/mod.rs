@@ -2,6 +2,7 @@
 //! float32. Their kernels are those of the modules above, with a plane of 32 units computing what there one unit does.
 
 mod gather;
+mod multiply;
 mod weight_gradient;
 
 pub use gather::{convolve, input_gradient};
@@ -10,7 +11,6 @@ pub use weight_gradient::weight_gradient;
 use cubecl::client::Client;
 use cubecl::ir::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
-use cubecl::prelude::*;
 
 /// Sides of the matrices that a plane multiplies at a time.
 const SIDE: usize = 16;
@@ -112,20 +112,4 @@ impl Tile {
     fn matrices_across(self) -> usize {
         self.columns / self.across() / SIDE
     }
-}
-
-/// The factor of a product that begins at the first of these values, with `pitch` vectors between two rows, or columns.
-#[cube]
-#[allow(unsafe_code)] // The matrix holds nothing until it is loaded, which it is at once.
-fn factor<F: Float, W: Size>(
-    values: &[Vector<F, W>],
-    #[comptime] pitch: usize,
-    #[comptime] side: cmma::MatrixIdent,
-    #[comptime] layout: cmma::MatrixLayout,
-    #[comptime] depth: usize,
-) -> cmma::Matrix<F> {
-    let wide = W::value();
-    let mut matrix = unsafe { cmma::Matrix::<F>::uninitialized(side, SIDE, SIDE, depth, layout) };
-    cmma::load(&mut matrix, values, comptime!((pitch * wide) as u32));
-    matrix
 }

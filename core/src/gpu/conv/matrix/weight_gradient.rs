@@ -9,7 +9,8 @@ use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
 
 use super::gather::load;
-use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile, factor};
+use super::multiply::{multiply, part, zeros};
+use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::weight_gradient::{Parts, add_parts};
 use crate::kernels::ConvShape;
@@ -135,15 +136,8 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
 
     let mut next_inputs = Array::<Vector<F, W>>::new(gathers);
     let mut next_gradients = Array::<Vector<F, W>>::new(reads);
-    let matrices_down = comptime!(tile.matrices_down());
-    let matrices_across = comptime!(tile.matrices_across());
-    let mut sums = Sequence::<cmma::Matrix<f32>>::new();
-    #[unroll]
-    for _ in 0..comptime!(matrices_down * matrices_across) {
-        sums.push(cmma::Matrix::<f32>::from_value(cmma::MatrixIdent::Accumulator, SIDE, SIDE, depth, cmma::MatrixLayout::Undefined, 0.0));
-    }
-    let mine_down = UNIT_POS_Y as usize / comptime!(tile.across()) * comptime!(matrices_down * SIDE);
-    let mine_across = UNIT_POS_Y as usize % comptime!(tile.across()) * comptime!(matrices_across * SIDE);
+    let sums = zeros(tile, depth);
+    let mine = part(tile);
 
     let steps = (end - first_pixel + comptime!(DEPTH as u32 - 1)) / comptime!(DEPTH as u32);
     // The values of the next step are on their way while this one's are multiplied.
@@ -180,27 +174,19 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
         }
         if step > 0 {
             let stage = (step - 1) as usize % 2;
-            #[unroll]
-            for k in 0..comptime!(DEPTH / depth) {
-                let mut right = Sequence::<cmma::Matrix<F>>::new();
-                #[unroll]
-                for j in 0..matrices_across {
-                    let at = stage * gradients_length + comptime!(k * depth) * gradient_pitch + (mine_across + comptime!(j * SIDE)) / wide;
-                    let matrix =
-                        factor::<F, W>(&gradients[at..at + 1], gradient_pitch, cmma::MatrixIdent::B, cmma::MatrixLayout::RowMajor, depth);
-                    right.push(matrix);
-                }
-                #[unroll]
-                for i in 0..matrices_down {
-                    let at = stage * inputs_length + comptime!(k * depth) * input_pitch + (mine_down + comptime!(i * SIDE)) / wide;
-                    let left = factor::<F, W>(&inputs[at..at + 1], input_pitch, cmma::MatrixIdent::A, cmma::MatrixLayout::ColMajor, depth);
-                    #[unroll]
-                    for j in 0..matrices_across {
-                        let sum = sums.index(comptime!(i * matrices_across + j));
-                        cmma::execute(&left, right.index(j), sum, sum);
-                    }
-                }
-            }
+            multiply::<F, W>(
+                &inputs,
+                stage * inputs_length,
+                input_pitch,
+                cmma::MatrixLayout::ColMajor,
+                &gradients,
+                stage * gradients_length,
+                gradient_pitch,
+                &mine,
+                &sums,
+                tile,
+                depth,
+            );
         }
         if step < steps {
             let stage = step as usize % 2;
@@ -222,12 +208,13 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
         sync_cube();
     }
 
+    let (matrices_down, matrices_across) = comptime!((tile.matrices_down(), tile.matrices_across()));
     #[unroll]
     for i in 0..matrices_down {
         #[unroll]
         for j in 0..matrices_across {
-            let row = first_row as usize * wide + mine_down + comptime!(i * SIDE);
-            let column = first_column as usize * wide + mine_across + comptime!(j * SIDE);
+            let row = first_row as usize * wide + mine.row + comptime!(i * SIDE);
+            let column = first_column as usize * wide + mine.column + comptime!(j * SIDE);
             let at = (CUBE_POS_Z * sizes.rows) as usize * sizes.columns as usize + row * sizes.columns as usize + column;
             cmma::store(
                 &mut partial[at..at + 1],
