@@ -7,6 +7,7 @@ use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
 
 use super::pack::Packed;
+use super::places::{at_tap, first_tap};
 use crate::gpu::buffer::{Buffer, width};
 use crate::kernels::ConvShape;
 
@@ -175,22 +176,10 @@ fn gather_kernel<S: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / depth) as u32;
-        let (n, rest) = to.plane.div_mod(row);
-        let (y, x) = to.row.div_mod(rest);
+        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, transposed);
         image[i] = n;
-        if row < to.pixels {
-            if comptime!(transposed) {
-                top[i] = y + from.padding;
-                left[i] = x + from.padding;
-            } else {
-                top[i] = y * from.stride - from.padding;
-                left[i] = x * from.stride - from.padding;
-            }
-        } else {
-            // Far outside of every image.
-            top[i] = 0x4000_0000u32.runtime();
-            left[i] = 0x4000_0000u32.runtime();
-        }
+        top[i] = y;
+        left[i] = x;
     }
 
     for tap_y in 0..from.kernel {
@@ -200,20 +189,7 @@ fn gather_kernel<S: Size, T: Size>(
             let mut inside = Array::<bool>::new(gathers);
             #[unroll]
             for i in 0..gathers {
-                let mut y = top[i];
-                let mut x = left[i];
-                let mut hit = true.runtime();
-                // A place before the first row or column wraps round to a very large number.
-                if comptime!(transposed) {
-                    y -= tap_y;
-                    x -= tap_x;
-                    hit = y % from.stride == 0 && x % from.stride == 0;
-                    y /= from.stride;
-                    x /= from.stride;
-                } else {
-                    y += tap_y;
-                    x += tap_x;
-                }
+                let (y, x, hit) = at_tap(top[i], left[i], tap_y, tap_x, from.stride, transposed);
                 inside[i] = hit && y < from.height && x < from.width;
                 place[i] = (image[i] * from.height + y) * from.width + x;
             }

@@ -3,6 +3,7 @@
 mod gather;
 pub mod matrix;
 mod pack;
+mod places;
 mod weight_gradient;
 
 pub use gather::{Epilogue, convolve, input_gradient};

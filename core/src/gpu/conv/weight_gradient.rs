@@ -7,6 +7,7 @@ use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
 
 use super::gather::load;
+use super::places::first_tap;
 use crate::gpu::buffer::{Buffer, cubes, units, width};
 use crate::kernels::ConvShape;
 
@@ -178,12 +179,11 @@ fn partial_kernel<S: Size, T: Size>(
             if index < comptime!(DEPTH * height) {
                 let mut value = Vector::<f32, Const<4>>::new(0.0f32);
                 let pixel = start + (index / height) as u32;
-                let (n, rest) = sizes.plane.div_mod(pixel);
-                let (out_y, out_x) = sizes.row.div_mod(rest);
-                // A place before the first row or column wraps round to a very large number.
-                let y = out_y * sizes.stride + down_by[i];
-                let x_at = out_x * sizes.stride + right_by[i];
-                if wanted[i] && pixel < end && y < sizes.height && x_at < sizes.width {
+                // The padding is already in what is added.
+                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, false);
+                let y = top + down_by[i];
+                let x_at = left + right_by[i];
+                if y < sizes.height && x_at < sizes.width {
                     value = load::<S>(x, (n * sizes.height + y) * sizes.width + x_at, channel[i], sizes.input);
                 }
                 inputs[index] = value;

@@ -11,6 +11,7 @@ use super::multiply::{multiply, part, zeros};
 use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::pack::pack_rounded;
+use crate::gpu::conv::places::{at_tap, first_tap};
 use crate::kernels::ConvShape;
 
 /// The images that are read, and where.
@@ -75,8 +76,7 @@ fn launch(
     let result = Buffer::new(client, pixels * channels, rounding.images);
     let tile = Tile::new(pixels, channels, 1);
     let wide = rounding.width();
-    let narrow = if source_channels.is_multiple_of(wide) { wide } else { 1 };
-    let out = if channels.is_multiple_of(wide) { wide } else { 1 };
+    let (narrow, out) = (rounding.fits(source_channels), rounding.fits(channels));
     // Few channels: what a row of the kernel covers is one run of values.
     let flat = if source_channels < wide && !transposed { source_channels } else { 0 };
     let (run, taps, kernel) = match flat {
@@ -164,22 +164,10 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / vectors) as u32;
-        let (n, rest) = to.plane.div_mod(row);
-        let (y, x) = to.row.div_mod(rest);
+        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, transposed);
         image[i] = n;
-        if row < to.pixels {
-            if comptime!(transposed) {
-                top[i] = y + from.padding;
-                left[i] = x + from.padding;
-            } else {
-                top[i] = y * from.stride - from.padding;
-                left[i] = x * from.stride - from.padding;
-            }
-        } else {
-            // Far outside of every image.
-            top[i] = 0x4000_0000u32.runtime();
-            left[i] = 0x4000_0000u32.runtime();
-        }
+        top[i] = y;
+        left[i] = x;
     }
 
     let mut next_pixels = Array::<Vector<F, W>>::new(gathers);
@@ -199,20 +187,7 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
                 let index = unit + comptime!(i * units);
                 let at = first + (index % vectors * wide) as u32;
                 let mut value = Vector::<F, W>::new(F::from_int(0));
-                let mut y = top[i];
-                let mut x = left[i];
-                let mut hit = true.runtime();
-                // A place before the first row or column wraps round to a very large number.
-                if comptime!(transposed) {
-                    y -= tap_y;
-                    x -= tap_x;
-                    hit = y % from.stride == 0 && x % from.stride == 0;
-                    y /= from.stride;
-                    x /= from.stride;
-                } else {
-                    y += tap_y;
-                    x += tap_x;
-                }
+                let (y, x, hit) = at_tap(top[i], left[i], tap_y, tap_x, from.stride, transposed);
                 if comptime!(flat > 0) {
                     if y < from.height {
                         #[unroll]

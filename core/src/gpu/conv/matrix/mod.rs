@@ -65,6 +65,11 @@ impl Rounding {
         16 / self.images.size()
     }
 
+    /// Values of a row of so many that can be read or written at a time.
+    fn fits(self, channels: usize) -> usize {
+        if channels.is_multiple_of(self.width()) { self.width() } else { 1 }
+    }
+
     /// Columns of the left and rows of the right one of two matrices that are multiplied at a time.
     fn depth(self) -> usize {
         if self.factors == ElemType::Float(FloatKind::TF32) { 8 } else { 16 }

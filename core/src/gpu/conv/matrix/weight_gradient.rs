@@ -12,6 +12,7 @@ use super::gather::load;
 use super::multiply::{multiply, part, zeros};
 use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
+use crate::gpu::conv::places::first_tap;
 use crate::gpu::conv::weight_gradient::{Parts, add_parts};
 use crate::kernels::ConvShape;
 
@@ -49,18 +50,18 @@ pub fn weight_gradient(client: &Client, rounding: Rounding, shape: &ConvShape, x
     let parts = Parts::new(pixels, down * across, DEPTH);
     let (rows, columns) = (down * tile.rows, across * tile.columns);
     let partial = Buffer::floats(client, parts.count * rows * columns);
-    let fits = |channels: usize| if channels.is_multiple_of(wide) { wide } else { 1 };
+    let (narrow, out) = (rounding.fits(shape.input), rounding.fits(shape.output));
     // SAFETY: pixels past the last are not read, places outside of an image count as zeros, and what is written has room for whole tiles.
     unsafe {
         partial_kernel::launch_unchecked(
             client,
             CubeCount::new_3d(down as u32, across as u32, parts.count as u32),
             CubeDim::new_2d(PLANE as u32, PLANES as u32),
-            fits(shape.input),
-            fits(shape.output),
+            narrow,
+            out,
             wide,
-            x.arg(fits(shape.input)),
-            dy.arg(fits(shape.output)),
+            x.arg(narrow),
+            dy.arg(out),
             partial.arg(1),
             SizesLaunch::new(
                 shape.height as u32,
@@ -149,12 +150,11 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
                 let index = unit + comptime!(i * units);
                 let mut value = Vector::<F, W>::new(F::from_int(0));
                 let pixel = start + (index / height) as u32;
-                let (n, rest) = sizes.plane.div_mod(pixel);
-                let (out_y, out_x) = sizes.row.div_mod(rest);
-                // A place before the first row or column wraps round to a very large number.
-                let y = out_y * sizes.stride + down_by[i];
-                let x_at = out_x * sizes.stride + right_by[i];
-                if wanted[i] && pixel < end && y < sizes.height && x_at < sizes.width {
+                // The padding is already in what is added.
+                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, false);
+                let y = top + down_by[i];
+                let x_at = left + right_by[i];
+                if y < sizes.height && x_at < sizes.width {
                     let place = ((n * sizes.height + y) * sizes.width + x_at) * sizes.input + channel[i];
                     value = load::<I, F, S, W>(x, place, channel[i], sizes.input);
                 }
