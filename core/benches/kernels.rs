@@ -118,5 +118,5 @@ fn sgd_step(bencher: Bencher<'_, '_>) {
     let mut weight = numbers(21_300_000);
     let (mut velocity, gradient) = (vec![0.0; weight.len()], weight.clone());
     let step = SgdStep { learning_rate: 0.01, momentum: 0.9, weight_decay: 5e-3 };
-    bencher.counter(BytesCount::of_slice(&gradient)).bench_local(|| step.apply(&mut weight, &mut velocity, &gradient, false));
+    bencher.counter(BytesCount::of_slice(&gradient)).bench_local(|| step.apply(&mut weight, &mut velocity, &gradient));
 }

@@ -52,12 +52,17 @@ pub fn width(length: usize) -> usize {
 }
 
 /// Units of a cube in which every unit works for itself.
-const UNITS: usize = 256;
+pub const UNITS: usize = 256;
 
-/// As many cubes of such units as have one for each of `work`, spread over two axes so that none gets longer than GPUs allow.
+/// As many cubes of such units as have one for each of `work`.
 pub fn cubes(work: usize) -> CubeCount {
+    spread(work.div_ceil(UNITS))
+}
+
+/// At least so many cubes, spread over two axes so that none gets longer than GPUs allow.
+pub fn spread(cubes: usize) -> CubeCount {
     const LONGEST: usize = 1 << 15;
-    let cubes = work.div_ceil(UNITS).max(1);
+    let cubes = cubes.max(1);
     let y = cubes.div_ceil(LONGEST);
     CubeCount::new_2d(cubes.div_ceil(y) as u32, y as u32)
 }

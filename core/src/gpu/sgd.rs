@@ -1,66 +1,87 @@
-//! Stochastic gradient descent in one pass over a parameter.
+//! Stochastic gradient descent over many parameters at once.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes, units, width};
+use super::buffer::{Buffer, UNITS, spread, units, width};
 
-/// One step: g ← g + λ w, v ← μ v + g (v = g where there is none), w ← w − lr · v. Gives the weight and the velocity.
-pub fn sgd(
-    client: &Client,
-    weight: &Buffer,
-    gradient: &Buffer,
-    velocity: Option<&Buffer>,
-    [learning_rate, momentum, weight_decay]: [f32; 3],
-) -> (Buffer, Buffer) {
-    let wide = width(weight.length);
-    let (next, next_velocity) = (Buffer::floats(client, weight.length), Buffer::floats(client, weight.length));
-    // SAFETY: units past the parameter stop.
-    unsafe {
-        sgd_kernel::launch_unchecked(
-            client,
-            cubes(weight.length / wide),
-            units(),
-            wide,
-            weight.arg(wide),
-            gradient.arg(wide),
-            velocity.map_or(ComptimeOptionArgs::None, |velocity| ComptimeOptionArgs::Some(velocity.arg(wide))),
-            next.arg(wide),
-            next_velocity.arg(wide),
-            (weight.length / wide) as u32,
-            learning_rate,
-            momentum,
-            weight_decay,
-        );
+/// Values of one parameter, all of one length. The step changes weight and velocity in place.
+pub struct Parameter {
+    pub weight: Buffer,
+    pub gradient: Buffer,
+    pub velocity: Buffer,
+}
+
+/// One step: g ← g + λ w, v ← μ v + g, w ← w − lr · v.
+pub fn sgd(client: &Client, parameters: &[Parameter], [learning_rate, momentum, weight_decay]: [f32; 3]) {
+    for wide in [4, 1] {
+        let of_width: Vec<&Parameter> = parameters.iter().filter(|parameter| width(parameter.weight.length) == wide).collect();
+        for together in of_width.chunks(at_once(client)) {
+            let lengths: Vec<u32> = together.iter().map(|parameter| (parameter.weight.length / wide) as u32).collect();
+            let mut cubes = 0;
+            let starts = lengths.iter().map(|&length| {
+                let start = cubes;
+                cubes += length.div_ceil(UNITS as u32);
+                start
+            });
+            let starts: Vec<u32> = starts.collect();
+            let buffers = |which: fn(&Parameter) -> &Buffer| together.iter().map(|parameter| which(parameter).arg(wide)).collect();
+            // SAFETY: units past a parameter do nothing.
+            unsafe {
+                sgd_kernel::launch_unchecked(
+                    client,
+                    spread(cubes as usize),
+                    units(),
+                    wide,
+                    buffers(|parameter| &parameter.weight),
+                    buffers(|parameter| &parameter.gradient),
+                    buffers(|parameter| &parameter.velocity),
+                    starts.into_iter().collect(),
+                    lengths.into_iter().collect(),
+                    learning_rate,
+                    momentum,
+                    weight_decay,
+                    together.len(),
+                );
+            }
+        }
     }
-    (next, next_velocity)
+}
+
+/// Parameters one launch can take: of three buffers each, and one buffer for numbers.
+fn at_once(client: &Client) -> usize {
+    /// Enough that launches cost nothing beside what they do.
+    const MOST: usize = 32;
+    let buffers = client.properties().hardware.max_bindings as usize;
+    (buffers.saturating_sub(1) / 3).clamp(1, MOST)
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn sgd_kernel<W: Size>(
-    weight: &[Vector<f32, W>],
-    gradient: &[Vector<f32, W>],
-    velocity: ComptimeOption<&[Vector<f32, W>]>,
-    next: &mut [Vector<f32, W>],
-    next_velocity: &mut [Vector<f32, W>],
-    length: u32,
+    weights: &mut Sequence<Box<[Vector<f32, W>]>>,
+    gradients: &Sequence<Box<[Vector<f32, W>]>>,
+    velocities: &mut Sequence<Box<[Vector<f32, W>]>>,
+    starts: &Sequence<u32>,
+    lengths: &Sequence<u32>,
     learning_rate: f32,
     momentum: f32,
     weight_decay: f32,
+    #[comptime] count: usize,
 ) {
-    let index = ABSOLUTE_POS;
-    if index >= length as usize {
-        terminate!();
+    #[unroll]
+    for parameter in 0..count {
+        let index = (CUBE_POS as u32 - starts[parameter]) * comptime!(UNITS as u32) + UNIT_POS;
+        if CUBE_POS as u32 >= starts[parameter] && index < lengths[parameter] {
+            let index = index as usize;
+            let weights = weights.index_mut(parameter);
+            let velocities = velocities.index_mut(parameter);
+            let weight = weights[index];
+            let step = gradients.index(parameter)[index] + weight * Vector::new(weight_decay) + velocities[index] * Vector::new(momentum);
+            velocities[index] = step;
+            weights[index] = weight - step * Vector::new(learning_rate);
+        }
     }
-    let mut step = gradient[index] + weight[index] * Vector::new(weight_decay);
-    #[comptime]
-    match velocity {
-        ComptimeOption::Some(velocity) => step += velocity[index] * Vector::new(momentum),
-        ComptimeOption::None => {}
-    }
-    next_velocity[index] = step;
-    next[index] = weight[index] - step * Vector::new(learning_rate);
 }

@@ -7,7 +7,7 @@ use super::vectorised::vectorised;
 /// Values a thread takes at a time.
 const PIECE: usize = 16 * 1024;
 
-/// g ← g + λ w, v ← μ v + g (v = g on the first step), w ← w − lr · v.
+/// g ← g + λ w, v ← μ v + g (v = 0 before the first step), w ← w − lr · v.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
     /// Learning rate lr.
@@ -19,25 +19,15 @@ pub struct SgdStep {
 }
 
 impl SgdStep {
-    /// Moves `weight` along `gradient`. With `first` there is no velocity yet and `velocity` is overwritten.
+    /// Moves `weight` along `gradient`.
     ///
     /// # Shapes
     /// All slices have the same length.
-    pub fn apply(&self, weight: &mut [f32], velocity: &mut [f32], gradient: &[f32], first: bool) {
+    pub fn apply(&self, weight: &mut [f32], velocity: &mut [f32], gradient: &[f32]) {
         let pieces = weight.par_chunks_mut(PIECE).zip(velocity.par_chunks_mut(PIECE)).zip(gradient.par_chunks(PIECE));
-        pieces.for_each(|((weight, velocity), gradient)| match first {
-            true => first_step(weight, velocity, gradient, self.learning_rate, self.weight_decay),
-            false => step(weight, velocity, gradient, self.learning_rate, self.momentum, self.weight_decay),
+        pieces.for_each(|((weight, velocity), gradient)| {
+            step(weight, velocity, gradient, self.learning_rate, self.momentum, self.weight_decay);
         });
-    }
-}
-
-vectorised! {
-    fn first_step(weight: &mut [f32], velocity: &mut [f32], gradient: &[f32], learning_rate: f32, weight_decay: f32) {
-        for ((weight, velocity), gradient) in weight.iter_mut().zip(velocity).zip(gradient) {
-            *velocity = gradient + *weight * weight_decay;
-            *weight -= *velocity * learning_rate;
-        }
     }
 }
 

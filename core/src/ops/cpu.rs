@@ -7,6 +7,7 @@ use burn::tensor::DType;
 use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
+use super::tensors::Tensors;
 use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
 use crate::settings::Precision;
 
@@ -162,17 +163,15 @@ impl PlainOps for Flex {
         folded_conv2d(x, conv, &Affine::new(weight, bias, norm), [mean, variance], Some(&Images::new(residual)), window, norm)
     }
 
-    fn first_sgd(weight: FlexTensor, gradient: FlexTensor, rates: Rates) -> (FlexTensor, FlexTensor) {
-        let (mut weight, gradient) = (Dense::new(weight), Dense::new(gradient));
-        let mut velocity = Dense::from_buffer(Buffer::take(gradient.values().len()), gradient.shape());
-        step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values(), true);
-        (weight.tensor(), velocity.tensor())
-    }
-
-    fn sgd(weight: FlexTensor, gradient: FlexTensor, velocity: FlexTensor, rates: Rates) -> (FlexTensor, FlexTensor) {
-        let (mut weight, gradient, mut velocity) = (Dense::new(weight), Dense::new(gradient), Dense::new(velocity));
-        step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values(), false);
-        (weight.tensor(), velocity.tensor())
+    fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
+        let parameters = weights.0.into_iter().zip(gradients.0).zip(velocities.0);
+        let moved = parameters.map(|((weight, gradient), velocity)| {
+            let (mut weight, gradient, mut velocity) = (Dense::new(weight), Dense::new(gradient), Dense::new(velocity));
+            step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values());
+            (weight.tensor(), velocity.tensor())
+        });
+        let (weights, velocities) = moved.unzip();
+        (Tensors(weights), Tensors(velocities))
     }
 }
 

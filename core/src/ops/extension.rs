@@ -11,6 +11,7 @@ use burn::tensor::DType;
 use super::fork::Fork;
 #[cfg(feature = "gpu")]
 use super::spec;
+use super::tensors::Tensors;
 use crate::kernels::{ConvShape, PoolShape};
 use crate::settings::Precision;
 
@@ -199,16 +200,13 @@ pub(super) trait PlainOps: Backend {
         norm: Norm,
     ) -> FloatTensor<Self>;
 
-    /// The first step of SGD, when there is no velocity yet. Gives the weight and the velocity.
-    #[fusion(meta = spec::first_sgd)]
-    fn first_sgd(weight: FloatTensor<Self>, gradient: FloatTensor<Self>, rates: Rates) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// A step of SGD. Gives the weight and the velocity. Tensors that nobody else holds may be changed in place.
+    /// A step of SGD over as many parameters as there are in each list. Gives the weights and the velocities. Tensors that nobody else holds
+    /// are changed in place.
     #[fusion(meta = spec::sgd)]
     fn sgd(
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        velocity: FloatTensor<Self>,
+        #[extension_type] weights: Tensors<Self>,
+        #[extension_type] gradients: Tensors<Self>,
+        #[extension_type] velocities: Tensors<Self>,
         rates: Rates,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (Tensors<Self>, Tensors<Self>);
 }

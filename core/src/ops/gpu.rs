@@ -14,6 +14,7 @@ use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::rounded;
 use super::running::{Following, RunningOps};
+use super::tensors::Tensors;
 use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
@@ -175,12 +176,19 @@ impl PlainOps for CubeBackend {
         folded_conv2d(x, conv, [mean, variance, weight, bias], Some(residual), window, norm)
     }
 
-    fn first_sgd(weight: CubeTensor, gradient: CubeTensor, rates: Rates) -> (CubeTensor, CubeTensor) {
-        step(weight, gradient, None, rates)
-    }
-
-    fn sgd(weight: CubeTensor, gradient: CubeTensor, velocity: CubeTensor, rates: Rates) -> (CubeTensor, CubeTensor) {
-        step(weight, gradient, Some(velocity), rates)
+    fn sgd(weights: Tensors<Self>, gradients: Tensors<Self>, velocities: Tensors<Self>, rates: Rates) -> (Tensors<Self>, Tensors<Self>) {
+        let Some(first) = weights.0.first() else { return (weights, velocities) };
+        let place = Place::of(first);
+        let (weights, velocities): (Vec<_>, Vec<_>) =
+            (weights.0.into_iter().map(own).collect(), velocities.0.into_iter().map(own).collect());
+        let gradients = gradients.0.into_iter().map(|gradient| Dense::new(gradient).values);
+        let of = |tensor: &CubeTensor| Dense::new(tensor.clone()).values;
+        let parameters = weights.iter().zip(&velocities).zip(gradients);
+        let parameters: Vec<_> = parameters
+            .map(|((weight, velocity), gradient)| sgd::Parameter { weight: of(weight), gradient, velocity: of(velocity) })
+            .collect();
+        sgd::sgd(&place.client, &parameters, [rates.learning_rate as f32, rates.momentum as f32, rates.weight_decay as f32]);
+        (Tensors(weights), Tensors(velocities))
     }
 }
 
@@ -402,11 +410,8 @@ fn folded_conv2d(
     place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape), DType::F32)
 }
 
-fn step(weight: CubeTensor, gradient: CubeTensor, velocity: Option<CubeTensor>, rates: Rates) -> (CubeTensor, CubeTensor) {
-    let place = Place::of(&weight);
-    let (weight, gradient, velocity) = (Dense::new(weight), Dense::new(gradient), velocity.map(Dense::new));
-    let velocity = velocity.as_ref().map(|velocity| &velocity.values);
-    let rates = [rates.learning_rate, rates.momentum, rates.weight_decay].map(|rate| rate as f32);
-    let (next, velocity) = sgd::sgd(&place.client, &weight.values, &gradient.values, velocity, rates);
-    (place.dense(next, weight.shape.clone()), place.dense(velocity, weight.shape))
+/// The tensor, row-major and held by nobody else; a copy if it is not.
+fn own(tensor: CubeTensor) -> CubeTensor {
+    let tensor = into_contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
 }

@@ -24,6 +24,7 @@ mod running;
 #[cfg(feature = "gpu")]
 mod spec;
 mod storage;
+mod tensors;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +43,7 @@ use extension::{Norm, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
-pub(crate) use plain::{FoldedConv, Rates, images, sgd};
+pub(crate) use plain::{Descended, Descent, FoldedConv, Rates, images};
 
 /// Who computes, on the CPU as on GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,14 @@
 //! Operations that no gradient flows through.
 
-use burn::backend::{Dispatch, Flex};
+use std::iter::Zip;
+use std::vec::IntoIter;
+
+use burn::backend::{Dispatch, DispatchTensor, Flex};
 use burn::tensor::{Device, Tensor};
 
 use super::extension::{Norm, PlainOps, Window};
 use super::storage::Images;
+use super::tensors::Tensors;
 use crate::kernels::Buffer;
 
 pub(crate) use super::extension::Rates;
@@ -46,20 +50,39 @@ impl FoldedConv {
     }
 }
 
-/// One step of SGD; gives the weight and the velocity. Tensors that nobody else holds may be changed in place. For tensors that
-/// [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
-pub(crate) fn sgd<const D: usize>(
-    rates: Rates,
-    weight: Tensor<D>,
-    gradient: Tensor<D>,
-    velocity: Option<Tensor<D>>,
-) -> (Tensor<D>, Tensor<D>) {
-    let (weight, gradient) = (weight.into_dispatch(), gradient.into_dispatch());
-    let (weight, velocity) = match velocity {
-        None => Dispatch::first_sgd(weight, gradient, rates),
-        Some(velocity) => Dispatch::sgd(weight, gradient, velocity.into_dispatch(), rates),
-    };
-    (Tensor::from_dispatch(weight), Tensor::from_dispatch(velocity))
+/// Parameters of any rank that take a step of SGD together. For tensors that [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
+#[derive(Default)]
+pub(crate) struct Descent {
+    weights: Vec<DispatchTensor>,
+    gradients: Vec<DispatchTensor>,
+    velocities: Vec<DispatchTensor>,
+}
+
+impl Descent {
+    pub fn add<const D: usize>(&mut self, weight: Tensor<D>, gradient: Tensor<D>, velocity: Tensor<D>) {
+        self.weights.push(weight.into_dispatch());
+        self.gradients.push(gradient.into_dispatch());
+        self.velocities.push(velocity.into_dispatch());
+    }
+
+    /// Takes the step. Weights and velocities that nobody else holds are changed in place.
+    pub fn step(self, rates: Rates) -> Descended {
+        let (mut weights, mut velocities) = (Tensors(self.weights), Tensors(self.velocities));
+        if !weights.0.is_empty() {
+            (weights, velocities) = Dispatch::sgd(weights, Tensors(self.gradients), velocities, rates);
+        }
+        Descended(weights.0.into_iter().zip(velocities.0))
+    }
+}
+
+/// Parameters after a step.
+pub(crate) struct Descended(Zip<IntoIter<DispatchTensor>, IntoIter<DispatchTensor>>);
+
+impl Descended {
+    /// The next weight and its velocity, in the order in which they were added.
+    pub fn next<const D: usize>(&mut self) -> Option<(Tensor<D>, Tensor<D>)> {
+        self.0.next().map(|(weight, velocity)| (Tensor::from_dispatch(weight), Tensor::from_dispatch(velocity)))
+    }
 }
 
 /// A tensor `[batch, channels, height, width]` on a CPU device, of values in the order `[batch, height, width, channels]`.

@@ -136,12 +136,11 @@ pub fn folded_conv2d_residual(
     residual.clone()
 }
 
-pub fn first_sgd(weight: &TensorSpec, _gradient: &TensorSpec, _rates: &Rates) -> (TensorSpec, TensorSpec) {
-    (weight.clone(), weight.clone())
-}
+type Specs = Vec<TensorSpec>;
 
-pub fn sgd(weight: &TensorSpec, _gradient: &TensorSpec, _velocity: &TensorSpec, _rates: &Rates) -> (TensorSpec, TensorSpec) {
-    (weight.clone(), weight.clone())
+#[expect(clippy::ptr_arg, reason = "they are the operation's")]
+pub fn sgd(weights: &Specs, _gradients: &Specs, _velocities: &Specs, _rates: &Rates) -> (Specs, Specs) {
+    (weights.clone(), weights.clone())
 }
 
 pub fn linear(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {

@@ -1,14 +1,14 @@
 //! Stochastic gradient descent with momentum and weight decay over a whole network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
 use crate::model::{Kernels, NamedTensor};
-use crate::ops::{self, Rates};
+use crate::ops::{Descended, Descent, Rates};
 
 /// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
 ///
@@ -48,8 +48,8 @@ impl Sgd {
         Self { kernels, ..self }
     }
 
-    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are. On the CPU, a parameter that nobody
-    /// else holds is changed in place.
+    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are. A parameter that nobody else holds is
+    /// changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
         self.step_along(module, gradients, learning_rate)
@@ -57,7 +57,15 @@ impl Sgd {
 
     /// [`Sgd::step`] along gradients that are sorted by parameter already, such as sums of several.
     pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
-        module.map(&mut Step { optimizer: self, gradients, learning_rate, path: Vec::new() })
+        let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
+        let mut step =
+            Step { optimizer: self, gradients, learning_rate, path: Vec::new(), descent: Descent::default(), waiting: VecDeque::new() };
+        let module = module.map(&mut step);
+        let Step { descent, waiting, .. } = step;
+        if waiting.is_empty() {
+            return module;
+        }
+        module.map(&mut Return { optimizer: self, moved: descent.step(rates), waiting })
     }
 
     /// Every velocity by its parameter's name, on the host.
@@ -92,6 +100,7 @@ impl Sgd {
 }
 
 impl Sgd {
+    /// A step by burn's operations.
     fn update<const D: usize>(
         &self,
         weight: Tensor<D>,
@@ -99,10 +108,6 @@ impl Sgd {
         velocity: Option<Tensor<D>>,
         learning_rate: f64,
     ) -> (Tensor<D>, Tensor<D>) {
-        if self.kernels.own(&weight) {
-            let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
-            return ops::sgd(rates, weight, gradient, velocity);
-        }
         let mut step = gradient;
         if self.weight_decay != 0.0 {
             step = step + weight.clone() * self.weight_decay;
@@ -113,13 +118,32 @@ impl Sgd {
         };
         (weight - velocity.clone() * learning_rate, velocity)
     }
+
+    /// The velocity of a parameter, if it has one.
+    fn take_velocity<const D: usize>(&mut self, name: &str, weight: &Tensor<D>) -> Option<Tensor<D>> {
+        match self.restored.remove(name) {
+            Some(tensor) if tensor.shape == weight.dims() => {
+                Some(Tensor::from_data(TensorData::new(tensor.values, tensor.shape), &weight.device()))
+            }
+            _ => self.velocity.remove::<Tensor<D>>(&name.to_string()),
+        }
+    }
+
+    fn keep_velocity<const D: usize>(&mut self, name: String, velocity: Tensor<D>) {
+        self.names.insert(name.clone());
+        self.velocity.register(name, velocity);
+    }
 }
 
+/// Gives every parameter to burn's operations, or to the descent that all others take part in.
 struct Step<'a> {
     optimizer: &'a mut Sgd,
     gradients: GradientsParams,
     learning_rate: f64,
     path: Vec<String>,
+    descent: Descent,
+    /// Who takes part in it, in this order.
+    waiting: VecDeque<(ParamId, String)>,
 }
 
 impl ModuleMapper for Step<'_> {
@@ -135,22 +159,42 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let name = self.path.join(".");
         let optimizer = &mut *self.optimizer;
-        let learning_rate = self.learning_rate;
-        param.map(|weight| {
-            let weight = weight.inner();
-            let gradient = gradient.inner();
-            let velocity = match optimizer.restored.remove(&name) {
-                Some(tensor) if tensor.shape == weight.dims() => {
-                    Some(Tensor::from_data(TensorData::new(tensor.values, tensor.shape), &weight.device()))
-                }
-                _ => optimizer.velocity.remove::<Tensor<D>>(&name),
-            };
-            let (weight, velocity) = optimizer.update(weight, gradient, velocity, learning_rate);
-            optimizer.names.insert(name.clone());
-            optimizer.velocity.register(name, velocity);
-            Tensor::from_inner(weight).require_grad()
-        })
+        let (id, weight, _) = param.consume();
+        let (weight, gradient) = (weight.inner(), gradient.inner());
+        let velocity = optimizer.take_velocity(&name, &weight);
+        if !optimizer.kernels.own(&weight) {
+            let (weight, velocity) = optimizer.update(weight, gradient, velocity, self.learning_rate);
+            optimizer.keep_velocity(name, velocity);
+            return moved(id, weight);
+        }
+        let (device, shape) = (weight.device(), weight.shape());
+        let velocity = velocity.unwrap_or_else(|| Tensor::zeros(shape.clone(), &device));
+        self.descent.add(weight, gradient, velocity);
+        self.waiting.push_back((id, name));
+        // Only the descent may hold the weight, or it could not change it in place.
+        Param::uninitialized(id, |_, _| unreachable!("the step returns it before anybody asks"), device, true, shape)
     }
+}
+
+/// Puts parameters back that took part in a descent.
+struct Return<'a> {
+    optimizer: &'a mut Sgd,
+    moved: Descended,
+    waiting: VecDeque<(ParamId, String)>,
+}
+
+impl ModuleMapper for Return<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some((id, name)) = self.waiting.pop_front_if(|(id, _)| *id == param.id) else { return param };
+        let (weight, velocity) = self.moved.next().expect("as many come back as took part");
+        self.optimizer.keep_velocity(name, velocity);
+        moved(id, weight)
+    }
+}
+
+/// A parameter after a step, from its weight without autodiff.
+fn moved<const D: usize>(id: ParamId, weight: Tensor<D>) -> Param<Tensor<D>> {
+    Param::initialized(id, Tensor::from_inner(weight).require_grad())
 }
 
 #[cfg(test)]
