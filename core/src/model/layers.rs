@@ -1,12 +1,13 @@
 //! The layers backbones are made of. They are our own so that their names, their running statistics and their kernels are.
 
-use burn::module::{Module, Param, RunningState};
+use burn::module::{Module, Param};
 use burn::tensor::module as op;
 use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
+use super::running::Running;
 use super::weights::{NamedTensor, named};
-use crate::ops::{self, Computing, FoldedConv, Fork, Kernels, Residual};
+use crate::ops::{self, Computing, FoldedConv, Fork, Kernels, NormLayer, Residual};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -86,8 +87,8 @@ impl Conv2d {
 pub(super) struct BatchNorm {
     weight: Param<Tensor<1>>,
     bias: Param<Tensor<1>>,
-    running_mean: RunningState<Tensor<1>>,
-    running_var: RunningState<Tensor<1>>,
+    running_mean: Running,
+    running_var: Running,
 }
 
 impl BatchNorm {
@@ -96,8 +97,8 @@ impl BatchNorm {
         Self {
             weight: initial.constant(channels, 1.0),
             bias: initial.constant(channels, 0.0),
-            running_mean: RunningState::new(Tensor::zeros([channels], device)),
-            running_var: RunningState::new(Tensor::ones([channels], device)),
+            running_mean: Running::new(Tensor::zeros([channels], device)),
+            running_var: Running::new(Tensor::ones([channels], device)),
         }
     }
 
@@ -118,17 +119,17 @@ impl BatchNorm {
     }
 
     fn forward_train(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, kernels: Kernels) -> Tensor<4> {
-        let [batch, _, height, width] = x.dims();
-        let n = (batch * height * width) as f64;
-        let result = ops::batch_norm_train(x, self.weight.val(), self.bias.val(), EPSILON, residual, relu, kernels);
-        let unbiased = n / (n - 1.0).max(1.0);
         let states = [&self.running_mean, &self.running_var];
-        let running = states.map(|state| state.value().without_autodiff());
-        let batch = [result.mean, result.variance].map(|of_batch| of_batch.detach().without_autodiff());
-        for (state, next) in states.into_iter().zip(ops::follow(running, batch, MOMENTUM, unbiased, kernels)) {
-            state.update(next);
-            // The update waits until it is asked for on this thread; a checkpoint or another thread would not see it.
-            drop(state.value_sync());
+        let layer = NormLayer {
+            scale: self.weight.val(),
+            bias: self.bias.val(),
+            epsilon: EPSILON,
+            running: states.map(|state| state.value().without_autodiff()),
+            share: MOMENTUM,
+        };
+        let result = ops::batch_norm_train(x, layer, residual, relu, kernels);
+        for (state, next) in states.into_iter().zip(result.running) {
+            state.set(next);
         }
         result.output
     }

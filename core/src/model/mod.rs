@@ -7,6 +7,7 @@ mod block;
 mod initial;
 mod layers;
 mod resnet;
+mod running;
 mod weights;
 
 pub use crate::ops::Kernels;

@@ -8,7 +8,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 use burn::tensor::DType;
 
-use super::extension::{Norm, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use crate::settings::Precision;
 
@@ -32,29 +32,40 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_variance: FloatTensor<Self>,
+        share: f64,
         norm: Norm,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> BatchNormed<Self> {
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let (y, mean, variance) = <B as ResidualOps>::batch_norm(x.clone(), weight.clone(), bias.clone(), norm);
+        let [running_mean, running_variance] = [running_mean, running_variance].map(|running| running.into_parts().0);
+        let BatchNormed { output: y, mean, variance, next_mean, next_variance } =
+            <B as ResidualOps>::batch_norm(x.clone(), weight.clone(), bias.clone(), running_mean, running_variance, share, norm);
         let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
         let y = match BatchNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::Tracked(step) => step.finish(state, y),
             OpsKind::UnTracked(step) => step.finish(y),
         };
-        (y, Self::from_inner(mean), Self::from_inner(variance))
+        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Self::from_inner);
+        BatchNormed { output: y, mean, variance, next_mean, next_variance }
     }
 
     fn batch_norm_residual(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_variance: FloatTensor<Self>,
+        share: f64,
         residual: FloatTensor<Self>,
         norm: Norm,
         fork: Option<Fork>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> BatchNormed<Self> {
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (residual, of_residual) = residual.into_parts();
-        let (y, mean, variance) = B::batch_norm_residual(x.clone(), weight.clone(), bias.clone(), residual, norm, None);
+        let [running_mean, running_variance] = [running_mean, running_variance].map(|running| running.into_parts().0);
+        let BatchNormed { output: y, mean, variance, next_mean, next_variance } =
+            B::batch_norm_residual(x.clone(), weight.clone(), bias.clone(), running_mean, running_variance, share, residual, norm, None);
         let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
         let y = match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
@@ -63,7 +74,8 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
             }
             OpsKind::UnTracked(step) => step.finish(y),
         };
-        (y, Self::from_inner(mean), Self::from_inner(variance))
+        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Self::from_inner);
+        BatchNormed { output: y, mean, variance, next_mean, next_variance }
     }
 
     fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {

@@ -4,10 +4,11 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 
-use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
+use super::unbiased;
 use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
 use crate::settings::Precision;
 
@@ -18,19 +19,32 @@ impl ResidualOps for Flex {
         convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
     }
 
-    fn batch_norm(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
-        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), None, norm.relu)
+    fn batch_norm(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        running_mean: FlexTensor,
+        running_variance: FlexTensor,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Flex> {
+        let following = Following { running: [running_mean, running_variance], share };
+        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), following, None, norm)
     }
 
     fn batch_norm_residual(
         x: FlexTensor,
         weight: FlexTensor,
         bias: FlexTensor,
+        running_mean: FlexTensor,
+        running_variance: FlexTensor,
+        share: f64,
         residual: FlexTensor,
         norm: Norm,
         _fork: Option<Fork>,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), Some(&Images::new(residual)), norm.relu)
+    ) -> BatchNormed<Flex> {
+        let following = Following { running: [running_mean, running_variance], share };
+        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), following, Some(&Images::new(residual)), norm)
     }
 
     fn max_pool(x: FlexTensor, window: Window) -> (FlexTensor, FlexTensor) {
@@ -245,12 +259,33 @@ impl Affine {
     }
 }
 
-fn batch_norm(x: &Images, affine: &Affine, residual: Option<&Images>, relu: bool) -> (FlexTensor, FlexTensor, FlexTensor) {
+/// Running means and variances, and the share of the batch's in the next.
+struct Following {
+    running: [FlexTensor; 2],
+    share: f64,
+}
+
+fn batch_norm(x: &Images, affine: &Affine, following: Following, residual: Option<&Images>, norm: Norm) -> BatchNormed<Flex> {
     let dims = x.dims();
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
     let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
     let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
     let mut y = Buffer::take(x.values().len());
-    affine.with(&mean, &variance).forward(x.values(), residual.map(Images::values), relu, &mut y);
-    (Images::from_buffer(y, dims).tensor(), mean.tensor(), variance.tensor())
+    affine.with(&mean, &variance).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
+    let Following { running: [running_mean, running_variance], share } = following;
+    BatchNormed {
+        output: Images::from_buffer(y, dims).tensor(),
+        next_mean: follow(running_mean, &mean, share, 1.0),
+        next_variance: follow(running_variance, &variance, share, unbiased(dims)),
+        mean: mean.tensor(),
+        variance: variance.tensor(),
+    }
+}
+
+/// Running statistics a share of the way to the batch's, which are taken times `factor`.
+fn follow(running: FlexTensor, batch: &Dense, share: f64, factor: f64) -> FlexTensor {
+    let (stay, follow) = ((1.0 - share) as f32, (share * factor) as f32);
+    let running = Dense::new(running);
+    let pairs = running.values().iter().zip(batch.values());
+    Dense::from_vec(pairs.map(|(running, batch)| running * stay + batch * follow).collect()).tensor()
 }

@@ -5,7 +5,7 @@
 //! are run as they are, later than they are called; the functions named in `meta` tell the shapes of their results beforehand.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Backend, backend_extension};
+use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::DType;
 
 use super::fork::Fork;
@@ -48,11 +48,12 @@ impl Window {
     }
 }
 
-/// Batch norm, and whether ReLU follows.
+/// Batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Norm {
     /// ε.
     pub epsilon: f64,
+    /// Whether ReLU follows.
     pub relu: bool,
 }
 
@@ -62,6 +63,22 @@ pub(crate) struct Rates {
     pub learning_rate: f64,
     pub momentum: f64,
     pub weight_decay: f64,
+}
+
+/// What batch norm gives in training; vectors are `[channels]`.
+#[derive(ExtensionType)]
+#[extension_type(fusion: cfg(feature = "gpu"))]
+pub(super) struct BatchNormed<B: Backend> {
+    /// `[batch, channels, height, width]`.
+    pub output: FloatTensor<B>,
+    /// The batch's means.
+    pub mean: FloatTensor<B>,
+    /// The batch's variances, the biased ones.
+    pub variance: FloatTensor<B>,
+    /// The next running means.
+    pub next_mean: FloatTensor<B>,
+    /// The next running variances, which follow the unbiased ones.
+    pub next_variance: FloatTensor<B>,
 }
 
 /// What gradients flow through.
@@ -77,25 +94,34 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> FloatTensor<Self>;
 
-    /// Batch norm in training; `weight` is γ and `bias` β. Gives the output and, without gradient, the batch's means and biased variances.
+    /// Batch norm in training; `weight` is γ and `bias` β. In the next running statistics the batch's have this share. Gradients flow to the
+    /// output alone.
     #[fusion(meta = spec::batch_norm)]
+    #[allow(clippy::too_many_arguments)] // They are a layer's state.
     fn batch_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_variance: FloatTensor<Self>,
+        share: f64,
         norm: Norm,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> BatchNormed<Self>;
 
     /// As `batch_norm`, with `residual` added before ReLU. The residual's gradient is left in `fork` if there is one.
     #[fusion(meta = spec::batch_norm_residual)]
+    #[allow(clippy::too_many_arguments)] // They are a layer's state.
     fn batch_norm_residual(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        running_mean: FloatTensor<Self>,
+        running_variance: FloatTensor<Self>,
+        share: f64,
         residual: FloatTensor<Self>,
         norm: Norm,
         fork: Option<Fork>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> BatchNormed<Self>;
 
     /// The largest value of each window, and its position there, which only the backward pass understands.
     #[fusion(meta = spec::max_pool)]

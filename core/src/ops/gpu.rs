@@ -9,13 +9,13 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::extension::{Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::rounded;
-use super::running::{Following, RunningOps};
 use super::tensors::Tensors;
-use crate::gpu::batch_norm::{Affine, Gradients, Statistics, Through};
+use super::unbiased;
+use crate::gpu::batch_norm::{Affine, Following, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
 use crate::gpu::conv::matrix::Rounding;
@@ -37,19 +37,30 @@ impl ResidualOps for CubeBackend {
         place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
     }
 
-    fn batch_norm(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
-        batch_norm(x, weight, bias, None, norm)
+    fn batch_norm(
+        x: CubeTensor,
+        weight: CubeTensor,
+        bias: CubeTensor,
+        running_mean: CubeTensor,
+        running_variance: CubeTensor,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Self> {
+        batch_norm(x, [weight, bias, running_mean, running_variance], share, None, norm)
     }
 
     fn batch_norm_residual(
         x: CubeTensor,
         weight: CubeTensor,
         bias: CubeTensor,
+        running_mean: CubeTensor,
+        running_variance: CubeTensor,
+        share: f64,
         residual: CubeTensor,
         norm: Norm,
         _fork: Option<Fork>,
-    ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        batch_norm(x, weight, bias, Some(residual), norm)
+    ) -> BatchNormed<Self> {
+        batch_norm(x, [weight, bias, running_mean, running_variance], share, Some(residual), norm)
     }
 
     fn max_pool(x: CubeTensor, window: Window) -> (CubeTensor, CubeTensor) {
@@ -192,23 +203,6 @@ impl PlainOps for CubeBackend {
     }
 }
 
-impl RunningOps for CubeBackend {
-    fn follow(
-        running_mean: CubeTensor,
-        running_variance: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        following: Following,
-    ) -> (CubeTensor, CubeTensor) {
-        let place = Place::of(&mean);
-        let statistics = |mean, variance| Statistics { mean: Dense::new(mean).values, variance: Dense::new(variance).values };
-        let running = statistics(running_mean, running_variance);
-        let Following { share, unbiased } = following;
-        let next = statistics(mean, variance).follow(&place.client, &running, share as f32, unbiased as f32);
-        (place.vector(next.mean), place.vector(next.variance))
-    }
-}
-
 impl HeadOps for CubeBackend {
     fn linear(x: CubeTensor, weight: CubeTensor, bias: CubeTensor) -> CubeTensor {
         let place = Place::of(&x);
@@ -346,21 +340,24 @@ pub(super) fn out_dims(shape: &ConvShape) -> [usize; 4] {
     [shape.batch, shape.output, shape.out_height(), shape.out_width()]
 }
 
-fn batch_norm(
-    x: CubeTensor,
-    weight: CubeTensor,
-    bias: CubeTensor,
-    residual: Option<CubeTensor>,
-    norm: Norm,
-) -> (CubeTensor, CubeTensor, CubeTensor) {
+/// `vectors` are γ, β and the running means and variances.
+fn batch_norm(x: CubeTensor, vectors: [CubeTensor; 4], share: f64, residual: Option<CubeTensor>, norm: Norm) -> BatchNormed<CubeBackend> {
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, residual) = (Images::new(x), residual.map(Images::new));
-    let (weight, bias) = (Dense::new(weight), Dense::new(bias));
-    let statistics = Statistics::of(&place.client, &x.values, x.dims[1]);
-    let affine = Affine { weight: &weight.values, bias: &bias.values, epsilon: norm.epsilon as f32 };
+    let [weight, bias, mean, variance] = vectors.map(|vector| Dense::new(vector).values);
+    let following = Following { running: &Statistics { mean, variance }, share: share as f32, unbiased: unbiased(x.dims) as f32 };
+    let (statistics, next) = Statistics::of(&place.client, &x.values, x.dims[1], following);
+    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
     let residual = residual.as_ref().map(|residual| &residual.values);
     let y = statistics.normalise(&place.client, &x.values, affine, residual, norm.relu);
-    (place.images(y, x.dims, dtype), place.vector(statistics.mean), place.vector(statistics.variance))
+    let vector = |buffer| place.vector(buffer);
+    BatchNormed {
+        output: place.images(y, x.dims, dtype),
+        mean: vector(statistics.mean),
+        variance: vector(statistics.variance),
+        next_mean: vector(next.mean),
+        next_variance: vector(next.variance),
+    }
 }
 
 /// The gradients of `x`, γ and β, and that of the residual if there is an output.

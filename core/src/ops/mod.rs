@@ -20,8 +20,6 @@ mod plain;
 #[cfg(feature = "gpu")]
 mod rounded;
 #[cfg(feature = "gpu")]
-mod running;
-#[cfg(feature = "gpu")]
 mod spec;
 mod storage;
 mod tensors;
@@ -39,7 +37,7 @@ use burn::tensor::{DType, Device, Tensor};
 pub(crate) use crate::kernels::release_memory;
 use crate::settings::Precision;
 pub(crate) use device_images::DeviceImages;
-use extension::{Norm, ResidualOps, Window};
+use extension::{BatchNormed, Norm, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
@@ -124,13 +122,24 @@ pub(crate) fn is_gpu(device: &Device) -> bool {
     }
 }
 
+/// A layer of batch norm.
+pub(crate) struct NormLayer {
+    /// γ, `[channels]`.
+    pub scale: Tensor<1>,
+    /// β, `[channels]`.
+    pub bias: Tensor<1>,
+    pub epsilon: f64,
+    /// Running means and variances, `[channels]` each, without autodiff.
+    pub running: [Tensor<1>; 2],
+    /// The share of a batch's statistics in the next running ones.
+    pub share: f64,
+}
+
 /// What batch norm gives in training.
 pub(crate) struct Normalised {
     pub output: Tensor<4>,
-    /// The batch's means, `[channels]`, without gradient.
-    pub mean: Tensor<1>,
-    /// The batch's biased variances, `[channels]`, without gradient.
-    pub variance: Tensor<1>,
+    /// The next running means and variances, those of the batch being unbiased in them; without autodiff.
+    pub running: [Tensor<1>; 2],
 }
 
 /// What is added to a block's output.
@@ -156,28 +165,34 @@ pub(crate) fn conv2d(
     burn_ops::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
 }
 
-/// Batch norm with the batch's statistics, then the residual sum, then ReLU. `scale` is γ and `bias` β, `[channels]`.
-pub(crate) fn batch_norm_train(
-    x: Tensor<4>,
-    scale: Tensor<1>,
-    bias: Tensor<1>,
-    epsilon: f64,
-    residual: Option<Residual>,
-    relu: bool,
-    kernels: Kernels,
-) -> Normalised {
+/// Batch norm with the batch's statistics, then the residual sum, then ReLU.
+pub(crate) fn batch_norm_train(x: Tensor<4>, layer: NormLayer, residual: Option<Residual>, relu: bool, kernels: Kernels) -> Normalised {
+    let NormLayer { scale, bias, epsilon, running, share } = layer;
+    let plain = |tensor: Tensor<1>| tensor.detach().without_autodiff();
     if !kernels.own(&x) {
+        let unbiased = unbiased(x.dims());
         let result = burn_ops::batch_norm_train(x, scale, bias, epsilon);
         let output = finish(result.output, residual.map(|residual| residual.tensor), relu);
-        return Normalised { output, mean: result.mean, variance: result.variance };
+        let ([running_mean, running_variance], mean, variance) = (running, plain(result.mean), plain(result.variance));
+        let running = [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)];
+        return Normalised { output, running };
     }
     let (x, scale, bias) = (x.into_dispatch(), scale.into_dispatch(), bias.into_dispatch());
+    let [mean, variance] = running.map(Tensor::into_dispatch);
     let norm = Norm { epsilon, relu };
-    let (output, mean, variance) = match residual {
-        None => Dispatch::batch_norm(x, scale, bias, norm),
-        Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, scale, bias, tensor.into_dispatch(), norm, fork),
+    let BatchNormed { output, next_mean, next_variance, .. } = match residual {
+        None => Dispatch::batch_norm(x, scale, bias, mean, variance, share, norm),
+        Some(Residual { tensor, fork }) => {
+            Dispatch::batch_norm_residual(x, scale, bias, mean, variance, share, tensor.into_dispatch(), norm, fork)
+        }
     };
-    Normalised { output: Tensor::from_dispatch(output), mean: Tensor::from_dispatch(mean), variance: Tensor::from_dispatch(variance) }
+    Normalised { output: Tensor::from_dispatch(output), running: [next_mean, next_variance].map(|next| plain(Tensor::from_dispatch(next))) }
+}
+
+/// What makes biased variances over the batch and the pixels of `[batch, channels, height, width]` unbiased.
+fn unbiased([batch, _, height, width]: [usize; 4]) -> f64 {
+    let n = (batch * height * width) as f64;
+    n / (n - 1.0).max(1.0)
 }
 
 /// The residual sum and ReLU by burn.
@@ -205,18 +220,6 @@ pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
     }
     let [batch, channels, _, _] = x.dims();
     burn_ops::adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
-}
-
-/// The next running means and variances of batch norm, `[channels]` without autodiff: `share` of them the batch's, whose variances are taken times
-/// `unbiased`.
-pub(crate) fn follow(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], share: f64, unbiased: f64, kernels: Kernels) -> [Tensor<1>; 2] {
-    #[cfg(feature = "gpu")]
-    if kernels.own_on_gpu(&running[0]) {
-        return running::follow(running, batch, running::Following { share, unbiased });
-    }
-    let _ = kernels;
-    let ([running_mean, running_variance], [mean, variance]) = (running, batch);
-    [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)]
 }
 
 /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.

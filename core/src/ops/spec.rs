@@ -3,10 +3,9 @@
 use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::{DType, Shape};
 
-use super::extension::{Norm, Rates, Window};
+use super::extension::{BatchNormedMetadata, Norm, Rates, Window};
 use super::fork::Fork;
 use super::head::Shares;
-use super::running::Following;
 use crate::settings::Precision;
 
 fn shaped<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
@@ -25,19 +24,36 @@ pub fn conv2d(x: &TensorSpec, weight: &TensorSpec, window: &Window, _precision: 
 
 type Three = (TensorSpec, TensorSpec, TensorSpec);
 
-pub fn batch_norm(x: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec, _norm: &Norm) -> Three {
-    (x.clone(), weight.clone(), weight.clone())
+fn normalised(x: &TensorSpec, channel: &TensorSpec) -> BatchNormedMetadata {
+    let vector = || channel.clone();
+    BatchNormedMetadata { output: x.clone(), mean: vector(), variance: vector(), next_mean: vector(), next_variance: vector() }
 }
 
+pub fn batch_norm(
+    x: &TensorSpec,
+    weight: &TensorSpec,
+    _bias: &TensorSpec,
+    _running_mean: &TensorSpec,
+    _running_variance: &TensorSpec,
+    _share: &f64,
+    _norm: &Norm,
+) -> BatchNormedMetadata {
+    normalised(x, weight)
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the operation's")]
 pub fn batch_norm_residual(
     x: &TensorSpec,
     weight: &TensorSpec,
     _bias: &TensorSpec,
+    _running_mean: &TensorSpec,
+    _running_variance: &TensorSpec,
+    _share: &f64,
     _residual: &TensorSpec,
     _norm: &Norm,
     _fork: &Option<Fork>,
-) -> Three {
-    (x.clone(), weight.clone(), weight.clone())
+) -> BatchNormedMetadata {
+    normalised(x, weight)
 }
 
 pub fn max_pool(x: &TensorSpec, window: &Window) -> (TensorSpec, TensorSpec) {
@@ -138,7 +154,6 @@ pub fn folded_conv2d_residual(
 
 type Specs = Vec<TensorSpec>;
 
-#[expect(clippy::ptr_arg, reason = "they are the operation's")]
 pub fn sgd(weights: &Specs, _gradients: &Specs, _velocities: &Specs, _rates: &Rates) -> (Specs, Specs) {
     (weights.clone(), weights.clone())
 }
@@ -161,14 +176,4 @@ pub fn linear_weight_gradient(x: &TensorSpec, dy: &TensorSpec) -> TensorSpec {
 
 pub fn column_sums(dy: &TensorSpec) -> TensorSpec {
     shaped(dy, [dy.shape[1]])
-}
-
-pub fn follow(
-    running_mean: &TensorSpec,
-    running_variance: &TensorSpec,
-    _mean: &TensorSpec,
-    _variance: &TensorSpec,
-    _following: &Following,
-) -> (TensorSpec, TensorSpec) {
-    (running_mean.clone(), running_variance.clone())
 }

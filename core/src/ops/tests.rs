@@ -77,6 +77,13 @@ fn channel(tensor: Tensor<4>) -> Tensor<1> {
     tensor.reshape([channels])
 }
 
+/// A layer whose running means are 0.5 and whose running variances are 2.
+fn layer(scale: Tensor<1>, bias: Tensor<1>) -> NormLayer {
+    let (channels, device) = (scale.dims(), scale.device().without_autodiff());
+    let running = [Tensor::full(channels, 0.5, &device), Tensor::full(channels, 2.0, &device)];
+    NormLayer { scale, bias, epsilon: 1e-5, running, share: 0.4 }
+}
+
 #[test]
 fn convolutions_are_burns() {
     for seed in 0..60 {
@@ -111,7 +118,7 @@ fn batch_norm_is_burns() {
         let (scale, bias) = (numbers(&mut rng, channels), numbers(&mut rng, channels));
         let run = |kernels| {
             let of_channels = [1, channels, 1, 1];
-            let norm = |x, scale, bias, residual| batch_norm_train(x, channel(scale), channel(bias), 1e-5, residual, relu, kernels).output;
+            let norm = |x, scale, bias, residual| batch_norm_train(x, layer(channel(scale), channel(bias)), residual, relu, kernels).output;
             let (x, scale, bias) = ((x.as_slice(), dims), (scale.as_slice(), of_channels), (bias.as_slice(), of_channels));
             let mut results = match has_residual {
                 true => with_gradients([x, scale, bias, (&residual, dims)], &probe, |[x, scale, bias, residual]| {
@@ -121,8 +128,9 @@ fn batch_norm_is_burns() {
             };
             let device = Device::flex();
             let (scale, bias) = (tensor(scale.0, [channels], &device), tensor(bias.0, [channels], &device));
-            let plain = batch_norm_train(tensor(x.0, dims, &device), scale, bias, 1e-5, None, relu, kernels);
-            results.extend([host(plain.output), host(plain.mean), host(plain.variance)]);
+            let plain = batch_norm_train(tensor(x.0, dims, &device), layer(scale, bias), None, relu, kernels);
+            results.push(host(plain.output));
+            results.extend(plain.running.map(host));
             results
         };
         let what = format!("{dims:?}, ReLU {relu}, residual {has_residual}");
@@ -267,7 +275,7 @@ fn gradients_are_central_differences() {
         let found = with_gradients([x, weight, scale, bias, residual], &probe, |[x, weight, scale, bias, residual]| {
             let y = conv2d(x, weight, stride, kernel / 2, None, Kernels::Own.into());
             let residual = Residual { tensor: residual, fork: None };
-            batch_norm_train(y, channel(scale), channel(bias), 1e-5, Some(residual), true, Kernels::Own).output
+            batch_norm_train(y, layer(channel(scale), channel(bias)), Some(residual), true, Kernels::Own).output
         });
         let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
         let exact: Vec<Vec<f64>> = inputs.iter().map(|values| wide(values)).collect();
@@ -297,16 +305,17 @@ fn what_is_no_number_spreads_as_in_pytorch() {
         let mut values = numbers(&mut random::stream(0, "wrong", &[]), 2 * 2 * 16);
         values[5] = wrong;
         let x = || tensor(&values, [2, 2, 4, 4], &device);
-        let normalised = batch_norm_train(x(), one(), zero(), 1e-5, None, true, Kernels::Own);
+        let normalised = batch_norm_train(x(), layer(one(), zero()), None, true, Kernels::Own);
         let y = host(normalised.output);
         let channels: Vec<bool> = y.chunks(16).map(|plane| plane.iter().all(|value| value.is_nan())).collect();
         assert_eq!(channels, [true, false, true, false], "{wrong}");
         assert!(y[16..32].iter().all(|value| value.is_finite()));
-        assert!(host(normalised.variance)[0].is_nan() && !host(normalised.mean)[0].is_finite());
+        let [mean, variance] = normalised.running.map(host);
+        assert!(variance[0].is_nan() && !mean[0].is_finite() && variance[1].is_finite() && mean[1].is_finite());
         // The same with the residual instead: only that pixel.
         let plain = || Tensor::<4>::ones([2, 2, 4, 4], &device);
         let residual = Residual { tensor: x(), fork: None };
-        let y = host(batch_norm_train(plain(), one(), zero(), 1e-5, Some(residual), true, Kernels::Own).output);
+        let y = host(batch_norm_train(plain(), layer(one(), zero()), Some(residual), true, Kernels::Own).output);
         assert!(y[5].is_nan() == wrong.is_nan() && y[5] != 0.0 && y.iter().filter(|value| !value.is_finite()).count() == 1);
         // A 3×3 kernel of ones spreads it to the nine pixels around it, in every output channel of that image.
         let y = host(conv2d(x(), Tensor::ones([3, 2, 3, 3], &device), 1, 1, None, Kernels::Own.into()));
@@ -326,7 +335,7 @@ fn a_gradient_that_is_no_number_passes_relu_where_the_value_did() {
     let residual = tensor(&[0.0, 0.0, f32::NAN, -9.0], [1, 1, 2, 2], &device).require_grad();
     let (scale, bias) = (Tensor::<1>::ones([1], &device), Tensor::<1>::zeros([1], &device));
     let added = Residual { tensor: residual.clone(), fork: None };
-    let y = batch_norm_train(x, scale, bias, 1e-5, Some(added), true, Kernels::Own).output;
+    let y = batch_norm_train(x, layer(scale, bias), Some(added), true, Kernels::Own).output;
     let gradients = (y * tensor(&[1.0, 2.0, 3.0, 4.0], [1, 1, 2, 2], &device)).sum().backward();
     // The sums are positive, negative, no number and negative.
     assert_eq!(host(residual.grad(&gradients).unwrap()), [1.0, 0.0, 3.0, 0.0]);
@@ -361,7 +370,7 @@ fn strides_do_not_matter() {
         let run = |x: Tensor<4>, weight: Tensor<4>| {
             let (one, zero) = (Tensor::ones([channels], &device), Tensor::zeros([channels], &device));
             let residual = Residual { tensor: x.clone(), fork: None };
-            let normalised = batch_norm_train(x.clone(), one, zero, 1e-5, Some(residual), true, Kernels::Own);
+            let normalised = batch_norm_train(x.clone(), layer(one, zero), Some(residual), true, Kernels::Own);
             [
                 host(conv2d(x.clone(), weight, 2, 1, None, Kernels::Own.into())),
                 host(normalised.output),
@@ -384,7 +393,7 @@ fn inputs_are_left_as_they_were() {
     let x: Tensor<4> = tensor(&values, [2, 16, 5, 5], &device).require_grad();
     let gradient = tensor(&values, [2, 16, 5, 5], &device);
     let (one, zero) = (Tensor::ones([16], &device).require_grad(), Tensor::zeros([16], &device));
-    let y = batch_norm_train(x.clone(), one, zero, 1e-5, None, true, Kernels::Own).output;
+    let y = batch_norm_train(x.clone(), layer(one, zero), None, true, Kernels::Own).output;
     // Both terms see the same output; the gradient of one is asked for while the other's tensors live on.
     let gradients = ((y.clone() * gradient.clone()).sum() + (y.clone() * gradient.clone()).sum()).backward();
     assert_eq!(host(gradient.inner()), values);

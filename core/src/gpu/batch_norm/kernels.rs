@@ -44,16 +44,23 @@ pub fn moments_kernel<E: Float, W: Size>(
     }
 }
 
-/// The mean and variance of the whole from those of its shares (Chan, Golub and LeVeque, 1983).
+/// The mean and variance of the whole from those of its shares (Chan, Golub and LeVeque, 1983), and running ones that follow them.
 #[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
 pub fn join_moments_kernel(
     partial: &[f32],
+    running_mean: &[f32],
+    running_variance: &[f32],
     mean: &mut [f32],
     variance: &mut [f32],
+    next_mean: &mut [f32],
+    next_variance: &mut [f32],
     pixels: u32,
     channels: u32,
     share: u32,
     count: u32,
+    follow: f32,
+    unbiased: f32,
     #[comptime] lanes: usize,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
@@ -85,8 +92,12 @@ pub fn join_moments_kernel(
     }
     let squares = add_down(squares, &mut shared, lanes);
     if inside && UNIT_POS_Y == 0 {
-        mean[channel as usize] = middle;
-        variance[channel as usize] = squares / all;
+        let c = channel as usize;
+        let biased = squares / all;
+        mean[c] = middle;
+        variance[c] = biased;
+        next_mean[c] = running_mean[c] * (1.0f32 - follow) + middle * follow;
+        next_variance[c] = running_variance[c] * (1.0f32 - follow) + biased * (follow * unbiased);
     }
 }
 
@@ -123,27 +134,6 @@ pub fn normalise_kernel<E: Float, W: Size>(
         value = select_many(value.less_than(&Vector::new(0.0f32)), Vector::new(0.0f32), value);
     }
     y[index] = Vector::cast_from(value);
-}
-
-#[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
-pub fn follow_kernel(
-    mean: &[f32],
-    variance: &[f32],
-    running_mean: &[f32],
-    running_variance: &[f32],
-    next_mean: &mut [f32],
-    next_variance: &mut [f32],
-    channels: u32,
-    share: f32,
-    unbiased: f32,
-) {
-    let channel = ABSOLUTE_POS;
-    if channel >= channels as usize {
-        terminate!();
-    }
-    next_mean[channel] = running_mean[channel] * (1.0f32 - share) + mean[channel] * share;
-    next_variance[channel] = running_variance[channel] * (1.0f32 - share) + variance[channel] * (share * unbiased);
 }
 
 #[cube(launch_unchecked)]

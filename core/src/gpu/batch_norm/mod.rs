@@ -13,8 +13,7 @@ use cubecl::prelude::*;
 use super::buffer::{Buffer, cubes, units};
 use super::columns::UNITS;
 use kernels::{
-    fold_kernel, follow_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel,
-    normalise_kernel,
+    fold_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel, normalise_kernel,
 };
 
 /// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` vectors of channels.
@@ -88,6 +87,16 @@ pub struct Statistics {
     pub variance: Buffer,
 }
 
+/// How running statistics follow those of a batch.
+#[derive(Clone, Copy)]
+pub struct Following<'a> {
+    pub running: &'a Statistics,
+    /// The share of the batch's in the next.
+    pub share: f32,
+    /// What makes biased variances unbiased.
+    pub unbiased: f32,
+}
+
 /// Which gradients of the output reach batch norm.
 #[derive(Clone, Copy)]
 pub enum Through<'a> {
@@ -111,13 +120,15 @@ pub struct Gradients {
 }
 
 impl Statistics {
-    /// Means and biased variances of `x`, `[pixels, channels]`.
-    pub fn of(client: &Client, x: &Buffer, channels: usize) -> Self {
+    /// Means and biased variances of `x`, `[pixels, channels]`, and the next running ones.
+    pub fn of(client: &Client, x: &Buffer, channels: usize, following: Following<'_>) -> (Self, Self) {
         let shares = Shares::new(client, x, channels);
         let wide = shares.width;
         let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
-        let (mean, variance) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        let empty = || Self { mean: Buffer::floats(client, channels), variance: Buffer::floats(client, channels) };
+        let (statistics, next) = (empty(), empty());
+        let Following { running, share, unbiased } = following;
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             moments_kernel::launch_unchecked(
@@ -138,40 +149,22 @@ impl Statistics {
                 cubes_joining,
                 units_joining,
                 partial.arg(1),
-                mean.arg(1),
-                variance.arg(1),
+                running.mean.arg(1),
+                running.variance.arg(1),
+                statistics.mean.arg(1),
+                statistics.variance.arg(1),
+                next.mean.arg(1),
+                next.variance.arg(1),
                 shares.pixels as u32,
                 channels as u32,
                 shares.share as u32,
                 shares.count as u32,
+                share,
+                unbiased,
                 JOINED,
             );
         }
-        Self { mean, variance }
-    }
-
-    /// Running statistics a share of the way to these, whose variances are taken times `unbiased`.
-    pub fn follow(&self, client: &Client, running: &Statistics, share: f32, unbiased: f32) -> Statistics {
-        let channels = self.mean.length;
-        let next = Self { mean: Buffer::floats(client, channels), variance: Buffer::floats(client, channels) };
-        // SAFETY: units past the channels stop.
-        unsafe {
-            follow_kernel::launch_unchecked(
-                client,
-                cubes(channels),
-                units(),
-                self.mean.arg(1),
-                self.variance.arg(1),
-                running.mean.arg(1),
-                running.variance.arg(1),
-                next.mean.arg(1),
-                next.variance.arg(1),
-                channels as u32,
-                share,
-                unbiased,
-            );
-        }
-        next
+        (statistics, next)
     }
 
     /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through ReLU if `relu`.
