@@ -19,11 +19,10 @@ const BUDGET: u64 = 1 << 30;
 const ADDRESSED: u64 = u32::MAX as u64;
 
 /// Operations on images that lie on the device.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(super) trait ImageOps: Backend {
     /// The normalised images `[batch, 3, side, side]`, channels last in memory, that `recipes` describe (see [`Recipes`]); `bytes` holds
     /// images `[n, 3, side, side]`, four bytes to a number, and `values` the number for each byte of each channel, `[3 · 256]`.
-    #[fusion(dtype = values, shape = Shape::new([*batch, 3, *side, *side]))]
     fn draw_images(
         bytes: IntTensor<Self>,
         recipes: IntTensor<Self>,

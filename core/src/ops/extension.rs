@@ -1,16 +1,13 @@
 //! The operations as extensions of burn's backends. What they compute is in `cpu` and `gpu`, their gradients are put together in `backward`.
 //!
 //! Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory. On GPUs images can be of half precision, and
-//! then so are the gradients of images; all else is float32. Where burn fuses operations, these
-//! are run as they are, later than they are called; the functions named in `meta` tell the shapes of their results beforehand.
+//! then so are the gradients of images; all else is float32.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use burn::tensor::DType;
 
 use super::fork::Fork;
-#[cfg(feature = "gpu")]
-use super::spec;
 use super::tensors::Tensors;
 use crate::kernels::{ConvShape, PoolShape};
 use crate::settings::Precision;
@@ -67,7 +64,6 @@ pub(crate) struct Rates {
 
 /// What batch norm gives in training; vectors are `[channels]`.
 #[derive(ExtensionType)]
-#[extension_type(fusion: cfg(feature = "gpu"))]
 pub(super) struct BatchNormed<B: Backend> {
     /// `[batch, channels, height, width]`.
     pub output: FloatTensor<B>,
@@ -82,10 +78,9 @@ pub(super) struct BatchNormed<B: Backend> {
 }
 
 /// What gradients flow through.
-#[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
+#[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"))]
 pub(super) trait ResidualOps: Backend {
     /// A convolution without bias; `weight` is `[out, in, k, k]`. In the backward pass, a gradient left in `fork` is added to the input's.
-    #[fusion(meta = spec::conv2d)]
     fn conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -96,7 +91,6 @@ pub(super) trait ResidualOps: Backend {
 
     /// Batch norm in training; `weight` is γ and `bias` β. In the next running statistics the batch's have this share. Gradients flow to the
     /// output alone.
-    #[fusion(meta = spec::batch_norm)]
     #[allow(clippy::too_many_arguments)] // They are a layer's state.
     fn batch_norm(
         x: FloatTensor<Self>,
@@ -109,7 +103,6 @@ pub(super) trait ResidualOps: Backend {
     ) -> BatchNormed<Self>;
 
     /// As `batch_norm`, with `residual` added before ReLU. The residual's gradient is left in `fork` if there is one.
-    #[fusion(meta = spec::batch_norm_residual)]
     #[allow(clippy::too_many_arguments)] // They are a layer's state.
     fn batch_norm_residual(
         x: FloatTensor<Self>,
@@ -124,19 +117,16 @@ pub(super) trait ResidualOps: Backend {
     ) -> BatchNormed<Self>;
 
     /// The largest value of each window, and its position there, which only the backward pass understands.
-    #[fusion(meta = spec::max_pool)]
     fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// The mean of every channel of every image, `[batch, channels]`, in float32.
-    #[fusion(meta = spec::average_pool)]
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Their gradients. `dy` is the gradient of an output.
-#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 pub(super) trait ResidualGradients: Backend {
     /// The gradient of a convolution's input, which has these numbers of rows and columns.
-    #[fusion(meta = spec::conv2d_input_gradient)]
     fn conv2d_input_gradient(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -146,7 +136,6 @@ pub(super) trait ResidualGradients: Backend {
     ) -> FloatTensor<Self>;
 
     /// The same plus `around`, another gradient of the same input.
-    #[fusion(meta = spec::conv2d_input_gradient_and)]
     fn conv2d_input_gradient_and(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -156,11 +145,9 @@ pub(super) trait ResidualGradients: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradient of a convolution's weight, in float32.
-    #[fusion(meta = spec::conv2d_weight_gradient)]
     fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window, precision: Precision) -> FloatTensor<Self>;
 
     /// The gradients of `x`, γ and β through batch norm and, if `norm` says so, ReLU.
-    #[fusion(meta = spec::batch_norm_gradient)]
     fn batch_norm_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -172,7 +159,6 @@ pub(super) trait ResidualGradients: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and ReLU, whose output is `y`.
-    #[fusion(meta = spec::batch_norm_relu_gradient)]
     #[allow(clippy::too_many_arguments)] // They are what the gradients depend on.
     fn batch_norm_relu_gradient(
         x: FloatTensor<Self>,
@@ -186,19 +172,16 @@ pub(super) trait ResidualGradients: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradient of the input of max-pooling, which has these numbers of rows and columns.
-    #[fusion(meta = spec::max_pool_gradient)]
     fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
 
     /// The gradient of the input of average pooling, which has these numbers of rows and columns and values of this sort.
-    #[fusion(meta = spec::average_pool_gradient)]
     fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2], dtype: DType) -> FloatTensor<Self>;
 }
 
 /// What no gradient flows through.
-#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "gpu"))]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 pub(super) trait PlainOps: Backend {
     /// A convolution, the batch norm after it with running statistics, and ReLU if `norm` says so, in one pass over the output.
-    #[fusion(meta = spec::folded_conv2d)]
     #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d(
         x: FloatTensor<Self>,
@@ -212,7 +195,6 @@ pub(super) trait PlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// As `folded_conv2d`, with `residual` added before ReLU.
-    #[fusion(meta = spec::folded_conv2d_residual)]
     #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d_residual(
         x: FloatTensor<Self>,
@@ -228,7 +210,6 @@ pub(super) trait PlainOps: Backend {
 
     /// A step of SGD over as many parameters as there are in each list. Gives the weights and the velocities. Tensors that nobody else holds
     /// are changed in place.
-    #[fusion(meta = spec::sgd)]
     fn sgd(
         #[extension_type] weights: Tensors<Self>,
         #[extension_type] gradients: Tensors<Self>,

@@ -8,8 +8,6 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::spec;
-
 /// What the labels of a batch say: the share `lambda` of every sample belongs to its first label, the rest to its second, and `smoothing` is
 /// taken from both and spread over all classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,15 +17,13 @@ pub(crate) struct Shares {
 }
 
 /// What gradients flow through.
-#[backend_extension(Autodiff, Cube, Fusion)]
+#[backend_extension(Autodiff, Cube)]
 pub(super) trait HeadOps: Backend {
     /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
-    #[fusion(meta = spec::linear)]
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The mean loss of `logits`, `[batch, classes]`, with labels `[batch]` of int32; its gradient with respect to the logits; and the number of
     /// samples whose largest logit is the first label's. Loss and number have the shape `[1]`; only the loss has a gradient.
-    #[fusion(meta = spec::cross_entropy)]
     fn cross_entropy(
         logits: FloatTensor<Self>,
         first: IntTensor<Self>,
@@ -37,18 +33,15 @@ pub(super) trait HeadOps: Backend {
 }
 
 /// Their gradients.
-#[backend_extension(Cube, Fusion)]
+#[backend_extension(Cube)]
 pub(super) trait HeadGradients: Backend {
     /// The gradient of the input of `linear`.
-    #[fusion(meta = spec::linear_input_gradient)]
     fn linear_input_gradient(dy: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The gradient of the weight of `linear`.
-    #[fusion(meta = spec::linear_weight_gradient)]
     fn linear_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// The gradient of the bias of `linear`: the sums of the columns.
-    #[fusion(meta = spec::column_sums)]
     fn column_sums(dy: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

@@ -19,8 +19,6 @@ mod head;
 mod plain;
 #[cfg(feature = "gpu")]
 mod rounded;
-#[cfg(feature = "gpu")]
-mod spec;
 mod storage;
 mod tensors;
 #[cfg(test)]
