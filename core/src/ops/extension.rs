@@ -37,12 +37,6 @@ impl Window {
         assert!(kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding, "no window of side {kernel} fits");
         PoolShape { batch, height, width, channels, kernel, stride, padding }
     }
-
-    /// Places along a side of the input.
-    #[cfg(feature = "gpu")]
-    pub fn out(&self, side: usize) -> usize {
-        (side + 2 * self.padding - self.kernel) / self.stride + 1
-    }
 }
 
 /// Batch norm.
