@@ -56,14 +56,14 @@ fn launch(
     unsafe {
         pack_kernel::launch_unchecked(
             client,
-            cubes(buffer.length),
+            cubes(rows * columns),
             units(),
             weight.arg(1),
             scale.map_or(ComptimeOptionArgs::None, |scale| ComptimeOptionArgs::Some(scale.arg(1))),
             buffer.arg(1),
             shape.input as u32,
             shape.output as u32,
-            taps as u32,
+            taps,
             transposed,
             groups,
             elem,
@@ -72,6 +72,8 @@ fn launch(
     (buffer, [rows, columns])
 }
 
+/// A unit packs all taps of a row and a column. They lie next to each other in the weights, and those of its neighbours lie apart from them, so that
+/// what the GPU reads at once would otherwise be read again for every tap.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn pack_kernel<F: Float>(
@@ -80,7 +82,7 @@ fn pack_kernel<F: Float>(
     packed: &mut [F],
     input: u32,
     output: u32,
-    taps: u32,
+    #[comptime] taps: usize,
     #[comptime] transposed: bool,
     #[comptime] groups: Groups,
     #[define(F)] _elem: ElemType,
@@ -92,21 +94,30 @@ fn pack_kernel<F: Float>(
     let columns_padded = (columns + by_columns - 1) / by_columns * by_columns;
     let index = ABSOLUTE_POS as u32;
     let column = index % columns_padded;
-    let row = index / columns_padded % rows_padded;
-    let tap = index / (columns_padded * rows_padded);
-    if tap >= taps {
+    let row = index / columns_padded;
+    if row >= rows_padded {
         terminate!();
     }
-    let mut value = 0.0f32;
-    if row < rows && column < columns {
-        let out = if comptime!(transposed) { row } else { column };
-        let inp = if comptime!(transposed) { column } else { row };
-        value = weight[((out * input + inp) * taps + tap) as usize];
-        #[comptime]
-        match scale {
-            ComptimeOption::Some(scale) => value *= scale[out as usize],
-            ComptimeOption::None => {}
+    let inside = row < rows && column < columns;
+    let out = if comptime!(transposed) { row } else { column };
+    let inp = if comptime!(transposed) { column } else { row };
+    let mut factor = 1.0f32;
+    #[comptime]
+    match scale {
+        ComptimeOption::Some(scale) => {
+            if inside {
+                factor = scale[out as usize];
+            }
         }
+        ComptimeOption::None => {}
     }
-    packed[index as usize] = F::cast_from(value);
+    let first = (out * input + inp) * comptime!(taps as u32);
+    #[unroll(taps <= 9)]
+    for tap in 0..taps {
+        let mut value = 0.0f32;
+        if inside {
+            value = weight[first as usize + tap] * factor;
+        }
+        packed[tap * (rows_padded * columns_padded) as usize + index as usize] = F::cast_from(value);
+    }
 }
