@@ -65,12 +65,9 @@ impl Descent {
         self.velocities.push(velocity.into_dispatch());
     }
 
-    /// Takes the step. Weights and velocities that nobody else holds are changed in place.
+    /// Takes the step; there must be a parameter. Weights and velocities that nobody else holds are changed in place.
     pub fn step(self, rates: Rates) -> Descended {
-        let (mut weights, mut velocities) = (Tensors(self.weights), Tensors(self.velocities));
-        if !weights.0.is_empty() {
-            (weights, velocities) = Dispatch::sgd(weights, Tensors(self.gradients), velocities, rates);
-        }
+        let (weights, velocities) = Dispatch::sgd(Tensors(self.weights), Tensors(self.gradients), Tensors(self.velocities), rates);
         Descended(weights.0.into_iter().zip(velocities.0))
     }
 }
