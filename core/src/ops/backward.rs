@@ -8,7 +8,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 use burn::tensor::DType;
 
-use super::extension::{BatchNormed, Norm, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, NormVectors, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use crate::settings::Precision;
 
@@ -28,54 +28,37 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         }
     }
 
-    fn batch_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        share: f64,
-        norm: Norm,
-    ) -> BatchNormed<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let [running_mean, running_variance] = [running_mean, running_variance].map(|running| running.into_parts().0);
-        let BatchNormed { output: y, mean, variance, next_mean, next_variance } =
-            <B as ResidualOps>::batch_norm(x.clone(), weight.clone(), bias.clone(), running_mean, running_variance, share, norm);
-        let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
-        let y = match BatchNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
+    fn batch_norm(x: FloatTensor<Self>, vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self> {
+        let ((x, of_x), plain) = (x.into_parts(), vectors.plain());
+        let ((_, of_weight), (_, of_bias)) = (vectors.weight.into_parts(), vectors.bias.into_parts());
+        let found = <B as ResidualOps>::batch_norm(x.clone(), plain.clone(), share, norm);
+        let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
+        found.tracked(|y| match BatchNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::Tracked(step) => step.finish(state, y),
             OpsKind::UnTracked(step) => step.finish(y),
-        };
-        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Self::from_inner);
-        BatchNormed { output: y, mean, variance, next_mean, next_variance }
+        })
     }
 
     fn batch_norm_residual(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        share: f64,
         residual: FloatTensor<Self>,
+        vectors: NormVectors<Self>,
+        share: f64,
         norm: Norm,
         fork: Option<Fork>,
     ) -> BatchNormed<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let ((x, of_x), plain) = (x.into_parts(), vectors.plain());
+        let ((_, of_weight), (_, of_bias)) = (vectors.weight.into_parts(), vectors.bias.into_parts());
         let (residual, of_residual) = residual.into_parts();
-        let [running_mean, running_variance] = [running_mean, running_variance].map(|running| running.into_parts().0);
-        let BatchNormed { output: y, mean, variance, next_mean, next_variance } =
-            B::batch_norm_residual(x.clone(), weight.clone(), bias.clone(), running_mean, running_variance, share, residual, norm, None);
-        let state = BatchNormState { x, weight, bias, mean: mean.clone(), variance: variance.clone(), norm };
-        let y = match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
+        let found = <B as ResidualOps>::batch_norm_residual(x.clone(), residual, plain.clone(), share, norm, None);
+        let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
+        found.tracked(|y| match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
                 let output = norm.relu.then(|| y.clone());
                 step.finish(ResidualState { norm: state, output, fork }, y)
             }
             OpsKind::UnTracked(step) => step.finish(y),
-        };
-        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Self::from_inner);
-        BatchNormed { output: y, mean, variance, next_mean, next_variance }
+        })
     }
 
     fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
@@ -97,6 +80,32 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
             OpsKind::Tracked(step) => step.finish(state, y),
             OpsKind::UnTracked(step) => step.finish(y),
         }
+    }
+}
+
+impl<B: Backend, C: CheckpointStrategy> NormVectors<Autodiff<B, C>> {
+    /// The same without autodiff.
+    fn plain(&self) -> NormVectors<B> {
+        let [weight, bias, mean, variance] =
+            [&self.weight, &self.bias, &self.mean, &self.variance].map(|vector| Autodiff::<B, C>::inner(vector.clone()));
+        NormVectors { weight, bias, mean, variance }
+    }
+}
+
+impl<B: Backend> BatchNormed<B> {
+    /// γ and β of these vectors with the batch's statistics.
+    fn vectors_of_batch(&self, vectors: NormVectors<B>) -> NormVectors<B> {
+        NormVectors { mean: self.mean.clone(), variance: self.variance.clone(), ..vectors }
+    }
+
+    /// The same under autodiff, with what `track` makes of the output.
+    fn tracked<C: CheckpointStrategy>(
+        self,
+        track: impl FnOnce(FloatTensor<B>) -> FloatTensor<Autodiff<B, C>>,
+    ) -> BatchNormed<Autodiff<B, C>> {
+        let Self { output, mean, variance, next_mean, next_variance } = self;
+        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Autodiff::<B, C>::from_inner);
+        BatchNormed { output: track(output), mean, variance, next_mean, next_variance }
     }
 }
 
@@ -146,10 +155,8 @@ struct BatchNormBackward;
 #[derive(Clone, Debug)]
 struct BatchNormState<B: Backend> {
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
-    bias: FloatTensor<B>,
-    mean: FloatTensor<B>,
-    variance: FloatTensor<B>,
+    /// With the batch's statistics.
+    vectors: NormVectors<B>,
     norm: Norm,
 }
 
@@ -157,9 +164,9 @@ impl<B: ResidualGradients> Backward<B, 3> for BatchNormBackward {
     type State = BatchNormState<B>;
 
     fn backward(self, ops: Ops<BatchNormState<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let BatchNormState { x, weight, bias, mean, variance, norm } = ops.state;
+        let BatchNormState { x, vectors, norm } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
-        let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy, mean, variance, weight, bias, norm);
+        let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy, vectors, norm);
         for (node, gradient) in ops.parents.into_iter().zip([dx, dweight, dbias]) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, gradient);
@@ -183,12 +190,12 @@ impl<B: ResidualGradients> Backward<B, 4> for ResidualBackward {
     type State = ResidualState<B>;
 
     fn backward(self, ops: Ops<ResidualState<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let ResidualState { norm: BatchNormState { x, weight, bias, mean, variance, norm }, output, fork } = ops.state;
+        let ResidualState { norm: BatchNormState { x, vectors, norm }, output, fork } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let (dx, dweight, dbias, dresidual) = match output {
-            Some(y) => B::batch_norm_relu_gradient(x, dy, y, mean, variance, weight, bias, norm),
+            Some(y) => B::batch_norm_relu_gradient(x, dy, y, vectors, norm),
             None => {
-                let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy.clone(), mean, variance, weight, bias, norm);
+                let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy.clone(), vectors, norm);
                 (dx, dweight, dbias, dy)
             }
         };

@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 
-use super::extension::{BatchNormed, Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
@@ -19,32 +19,19 @@ impl ResidualOps for Flex {
         convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
     }
 
-    fn batch_norm(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        running_mean: FlexTensor,
-        running_variance: FlexTensor,
-        share: f64,
-        norm: Norm,
-    ) -> BatchNormed<Flex> {
-        let following = Following { running: [running_mean, running_variance], share };
-        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), following, None, norm)
+    fn batch_norm(x: FlexTensor, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
+        batch_norm(&Images::new(x), None, vectors, share, norm)
     }
 
     fn batch_norm_residual(
         x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        running_mean: FlexTensor,
-        running_variance: FlexTensor,
-        share: f64,
         residual: FlexTensor,
+        vectors: NormVectors<Flex>,
+        share: f64,
         norm: Norm,
         _fork: Option<Fork>,
     ) -> BatchNormed<Flex> {
-        let following = Following { running: [running_mean, running_variance], share };
-        batch_norm(&Images::new(x), &Affine::new(weight, bias, norm), following, Some(&Images::new(residual)), norm)
+        batch_norm(&Images::new(x), Some(&Images::new(residual)), vectors, share, norm)
     }
 
     fn max_pool(x: FlexTensor, window: Window) -> (FlexTensor, FlexTensor) {
@@ -92,20 +79,10 @@ impl ResidualGradients for Flex {
         Dense::from_buffer(dw, [shape.output, input, shape.kernel, shape.kernel]).tensor()
     }
 
-    fn batch_norm_gradient(
-        x: FlexTensor,
-        dy: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        norm: Norm,
-    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+    fn batch_norm_gradient(x: FlexTensor, dy: FlexTensor, vectors: NormVectors<Flex>, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (x, mut gradient) = (Images::new(x), Images::new(dy));
-        let (mean, variance) = (Dense::new(mean), Dense::new(variance));
-        let affine = Affine::new(weight, bias, norm);
-        let normalisation = affine.with(&mean, &variance);
-        let BatchNormGradients { weight, bias } = normalisation.backward(x.values(), norm.relu, gradient.values_mut());
+        let vectors = Vectors::new(vectors);
+        let BatchNormGradients { weight, bias } = vectors.normalisation(norm).backward(x.values(), norm.relu, gradient.values_mut());
         (gradient.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor())
     }
 
@@ -113,17 +90,13 @@ impl ResidualGradients for Flex {
         x: FlexTensor,
         dy: FlexTensor,
         y: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
+        vectors: NormVectors<Flex>,
         norm: Norm,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         let (x, y, mut gradient) = (Images::new(x), Images::new(y), Images::new(dy));
-        let (mean, variance) = (Dense::new(mean), Dense::new(variance));
-        let affine = Affine::new(weight, bias, norm);
+        let vectors = Vectors::new(vectors);
         let mut dx = Buffer::take(x.values().len());
-        let normalisation = affine.with(&mean, &variance);
+        let normalisation = vectors.normalisation(norm);
         let found = normalisation.backward_residual(x.values(), Some(y.values()), gradient.values_mut(), &mut dx);
         let BatchNormGradients { weight, bias } = found;
         let dx = Images::from_buffer(dx, x.dims());
@@ -150,31 +123,19 @@ impl ResidualGradients for Flex {
 }
 
 impl PlainOps for Flex {
-    fn folded_conv2d(
-        x: FlexTensor,
-        conv: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
-        window: Window,
-        norm: Norm,
-    ) -> FlexTensor {
-        folded_conv2d(x, conv, &Affine::new(weight, bias, norm), [mean, variance], None, window, norm)
+    fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, window: Window, norm: Norm) -> FlexTensor {
+        folded_conv2d(x, conv, vectors, None, window, norm)
     }
 
     fn folded_conv2d_residual(
         x: FlexTensor,
         conv: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        mean: FlexTensor,
-        variance: FlexTensor,
+        vectors: NormVectors<Flex>,
         residual: FlexTensor,
         window: Window,
         norm: Norm,
     ) -> FlexTensor {
-        folded_conv2d(x, conv, &Affine::new(weight, bias, norm), [mean, variance], Some(&Images::new(residual)), window, norm)
+        folded_conv2d(x, conv, vectors, Some(&Images::new(residual)), window, norm)
     }
 
     fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
@@ -220,8 +181,7 @@ fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], aro
 fn folded_conv2d(
     x: FlexTensor,
     conv: FlexTensor,
-    affine: &Affine,
-    statistics: [FlexTensor; 2],
+    vectors: NormVectors<Flex>,
     residual: Option<&Images>,
     window: Window,
     norm: Norm,
@@ -230,62 +190,61 @@ fn folded_conv2d(
     let shape = conv_shape(&x, &conv, window);
     let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
-    let [mean, variance] = statistics.map(Dense::new);
-    let (weight, bias) = kernels::fold(conv.values(), &affine.with(&mean, &variance));
+    let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(norm));
     let epilogue = Epilogue { bias: Some(&bias), residual: residual.map(Images::values), relu: norm.relu };
     convolve(&shape, &x, &weight, epilogue).tensor()
 }
 
-/// The parameters of batch norm.
-struct Affine {
+/// The vectors of batch norm.
+struct Vectors {
     weight: Dense,
     bias: Dense,
-    epsilon: f64,
+    mean: Dense,
+    variance: Dense,
 }
 
-impl Affine {
-    fn new(weight: FlexTensor, bias: FlexTensor, norm: Norm) -> Self {
-        Self { weight: Dense::new(weight), bias: Dense::new(bias), epsilon: norm.epsilon }
+impl Vectors {
+    fn new(vectors: NormVectors<Flex>) -> Self {
+        let NormVectors { weight, bias, mean, variance } = vectors;
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(Dense::new);
+        Self { weight, bias, mean, variance }
     }
 
-    fn with<'a>(&'a self, mean: &'a Dense, variance: &'a Dense) -> Normalisation<'a> {
+    fn normalisation(&self, norm: Norm) -> Normalisation<'_> {
         Normalisation {
-            mean: mean.values(),
-            variance: variance.values(),
+            mean: self.mean.values(),
+            variance: self.variance.values(),
             weight: self.weight.values(),
             bias: self.bias.values(),
-            epsilon: self.epsilon,
+            epsilon: norm.epsilon,
         }
     }
 }
 
-/// Running means and variances, and the share of the batch's in the next.
-struct Following {
-    running: [FlexTensor; 2],
-    share: f64,
-}
-
-fn batch_norm(x: &Images, affine: &Affine, following: Following, residual: Option<&Images>, norm: Norm) -> BatchNormed<Flex> {
+fn batch_norm(x: &Images, residual: Option<&Images>, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
     let dims = x.dims();
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
+    let running = Vectors::new(vectors);
     let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
     let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
+    let next_mean = follow(&running.mean, &mean, share, 1.0);
+    let next_variance = follow(&running.variance, &variance, share, unbiased(dims));
+    let of_batch = Vectors { mean, variance, ..running };
     let mut y = Buffer::take(x.values().len());
-    affine.with(&mean, &variance).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
-    let Following { running: [running_mean, running_variance], share } = following;
+    of_batch.normalisation(norm).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
+    let Vectors { mean, variance, .. } = of_batch;
     BatchNormed {
         output: Images::from_buffer(y, dims).tensor(),
-        next_mean: follow(running_mean, &mean, share, 1.0),
-        next_variance: follow(running_variance, &variance, share, unbiased(dims)),
         mean: mean.tensor(),
         variance: variance.tensor(),
+        next_mean,
+        next_variance,
     }
 }
 
 /// Running statistics a share of the way to the batch's, which are taken times `factor`.
-fn follow(running: FlexTensor, batch: &Dense, share: f64, factor: f64) -> FlexTensor {
+fn follow(running: &Dense, batch: &Dense, share: f64, factor: f64) -> FlexTensor {
     let (stay, follow) = ((1.0 - share) as f32, (share * factor) as f32);
-    let running = Dense::new(running);
     let pairs = running.values().iter().zip(batch.values());
     Dense::from_vec(pairs.map(|(running, batch)| running * stay + batch * follow).collect()).tensor()
 }

@@ -56,6 +56,19 @@ pub(crate) struct Rates {
     pub weight_decay: f64,
 }
 
+/// The vectors of batch norm, `[channels]` each.
+#[derive(ExtensionType, Clone, Debug)]
+pub(super) struct NormVectors<B: Backend> {
+    /// γ.
+    pub weight: FloatTensor<B>,
+    /// β.
+    pub bias: FloatTensor<B>,
+    /// Means: the running ones, or those of the batch where its gradients are asked for.
+    pub mean: FloatTensor<B>,
+    /// Biased variances of the same sort; the running ones follow the unbiased ones.
+    pub variance: FloatTensor<B>,
+}
+
 /// What batch norm gives in training; vectors are `[channels]`.
 #[derive(ExtensionType)]
 pub(super) struct BatchNormed<B: Backend> {
@@ -83,29 +96,15 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> FloatTensor<Self>;
 
-    /// Batch norm in training; `weight` is γ and `bias` β. In the next running statistics the batch's have this share. Gradients flow to the
-    /// output alone.
-    #[allow(clippy::too_many_arguments)] // They are a layer's state.
-    fn batch_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        share: f64,
-        norm: Norm,
-    ) -> BatchNormed<Self>;
+    /// Batch norm in training. In the next running statistics the batch's have this share. Gradients flow from the output alone.
+    fn batch_norm(x: FloatTensor<Self>, #[extension_type] vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self>;
 
     /// As `batch_norm`, with `residual` added before ReLU. The residual's gradient is left in `fork` if there is one.
-    #[allow(clippy::too_many_arguments)] // They are a layer's state.
     fn batch_norm_residual(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        share: f64,
         residual: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
+        share: f64,
         norm: Norm,
         fork: Option<Fork>,
     ) -> BatchNormed<Self>;
@@ -145,23 +144,16 @@ pub(super) trait ResidualGradients: Backend {
     fn batch_norm_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
         norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and ReLU, whose output is `y`.
-    #[allow(clippy::too_many_arguments)] // They are what the gradients depend on.
     fn batch_norm_relu_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         y: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
         norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
@@ -176,27 +168,19 @@ pub(super) trait ResidualGradients: Backend {
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 pub(super) trait PlainOps: Backend {
     /// A convolution, the batch norm after it with running statistics, and ReLU if `norm` says so, in one pass over the output.
-    #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
         window: Window,
         norm: Norm,
     ) -> FloatTensor<Self>;
 
     /// As `folded_conv2d`, with `residual` added before ReLU.
-    #[allow(clippy::too_many_arguments)] // They are the parameters of two layers.
     fn folded_conv2d_residual(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
         residual: FloatTensor<Self>,
         window: Window,
         norm: Norm,

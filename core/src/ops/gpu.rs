@@ -9,7 +9,7 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::extension::{BatchNormed, Norm, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::rounded;
@@ -37,30 +37,19 @@ impl ResidualOps for CubeBackend {
         place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
     }
 
-    fn batch_norm(
-        x: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        running_mean: CubeTensor,
-        running_variance: CubeTensor,
-        share: f64,
-        norm: Norm,
-    ) -> BatchNormed<Self> {
-        batch_norm(x, [weight, bias, running_mean, running_variance], share, None, norm)
+    fn batch_norm(x: CubeTensor, vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self> {
+        batch_norm(x, None, vectors, share, norm)
     }
 
     fn batch_norm_residual(
         x: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        running_mean: CubeTensor,
-        running_variance: CubeTensor,
-        share: f64,
         residual: CubeTensor,
+        vectors: NormVectors<Self>,
+        share: f64,
         norm: Norm,
         _fork: Option<Fork>,
     ) -> BatchNormed<Self> {
-        batch_norm(x, [weight, bias, running_mean, running_variance], share, Some(residual), norm)
+        batch_norm(x, Some(residual), vectors, share, norm)
     }
 
     fn max_pool(x: CubeTensor, window: Window) -> (CubeTensor, CubeTensor) {
@@ -113,17 +102,9 @@ impl ResidualGradients for CubeBackend {
         place.weights(weight_gradient(&place.client, &shape, &x.values, &dy.values), &shape)
     }
 
-    fn batch_norm_gradient(
-        x: CubeTensor,
-        dy: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        norm: Norm,
-    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+    fn batch_norm_gradient(x: CubeTensor, dy: CubeTensor, vectors: NormVectors<Self>, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
         let through = if norm.relu { Through::Relu } else { Through::Everything };
-        let ([dx, dweight, dbias], _) = gradients(x, dy, [mean, variance, weight, bias], through, norm);
+        let ([dx, dweight, dbias], _) = gradients(x, dy, vectors, through, norm);
         (dx, dweight, dbias)
     }
 
@@ -131,14 +112,11 @@ impl ResidualGradients for CubeBackend {
         x: CubeTensor,
         dy: CubeTensor,
         y: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
+        vectors: NormVectors<Self>,
         norm: Norm,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
         let y = Images::new(y);
-        let ([dx, dweight, dbias], residual) = gradients(x, dy, [mean, variance, weight, bias], Through::Output(&y.values), norm);
+        let ([dx, dweight, dbias], residual) = gradients(x, dy, vectors, Through::Output(&y.values), norm);
         (dx, dweight, dbias, residual.expect("it comes with an output"))
     }
 
@@ -160,31 +138,19 @@ impl ResidualGradients for CubeBackend {
 }
 
 impl PlainOps for CubeBackend {
-    fn folded_conv2d(
-        x: CubeTensor,
-        conv: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
-        window: Window,
-        norm: Norm,
-    ) -> CubeTensor {
-        folded_conv2d(x, conv, [mean, variance, weight, bias], None, window, norm)
+    fn folded_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, window: Window, norm: Norm) -> CubeTensor {
+        folded_conv2d(x, conv, vectors, None, window, norm)
     }
 
     fn folded_conv2d_residual(
         x: CubeTensor,
         conv: CubeTensor,
-        weight: CubeTensor,
-        bias: CubeTensor,
-        mean: CubeTensor,
-        variance: CubeTensor,
+        vectors: NormVectors<Self>,
         residual: CubeTensor,
         window: Window,
         norm: Norm,
     ) -> CubeTensor {
-        folded_conv2d(x, conv, [mean, variance, weight, bias], Some(residual), window, norm)
+        folded_conv2d(x, conv, vectors, Some(residual), window, norm)
     }
 
     fn sgd(weights: Tensors<Self>, gradients: Tensors<Self>, velocities: Tensors<Self>, rates: Rates) -> (Tensors<Self>, Tensors<Self>) {
@@ -340,16 +306,39 @@ pub(super) fn out_dims(shape: &ConvShape) -> [usize; 4] {
     [shape.batch, shape.output, shape.out_height(), shape.out_width()]
 }
 
-/// `vectors` are γ, β and the running means and variances.
-fn batch_norm(x: CubeTensor, vectors: [CubeTensor; 4], share: f64, residual: Option<CubeTensor>, norm: Norm) -> BatchNormed<CubeBackend> {
+/// The vectors of batch norm.
+struct Vectors {
+    weight: Buffer,
+    bias: Buffer,
+    statistics: Statistics,
+}
+
+impl Vectors {
+    fn new(vectors: NormVectors<CubeBackend>) -> Self {
+        let NormVectors { weight, bias, mean, variance } = vectors;
+        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|vector| Dense::new(vector).values);
+        Self { weight, bias, statistics: Statistics { mean, variance } }
+    }
+
+    fn affine(&self, norm: Norm) -> Affine<'_> {
+        Affine { weight: &self.weight, bias: &self.bias, epsilon: norm.epsilon as f32 }
+    }
+}
+
+fn batch_norm(
+    x: CubeTensor,
+    residual: Option<CubeTensor>,
+    vectors: NormVectors<CubeBackend>,
+    share: f64,
+    norm: Norm,
+) -> BatchNormed<CubeBackend> {
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, residual) = (Images::new(x), residual.map(Images::new));
-    let [weight, bias, mean, variance] = vectors.map(|vector| Dense::new(vector).values);
-    let following = Following { running: &Statistics { mean, variance }, share: share as f32, unbiased: unbiased(x.dims) as f32 };
+    let vectors = Vectors::new(vectors);
+    let following = Following { running: &vectors.statistics, share: share as f32, unbiased: unbiased(x.dims) as f32 };
     let (statistics, next) = Statistics::of(&place.client, &x.values, x.dims[1], following);
-    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
     let residual = residual.as_ref().map(|residual| &residual.values);
-    let y = statistics.normalise(&place.client, &x.values, affine, residual, norm.relu);
+    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm), residual, norm.relu);
     let vector = |buffer| place.vector(buffer);
     BatchNormed {
         output: place.images(y, x.dims, dtype),
@@ -364,15 +353,14 @@ fn batch_norm(x: CubeTensor, vectors: [CubeTensor; 4], share: f64, residual: Opt
 fn gradients(
     x: CubeTensor,
     dy: CubeTensor,
-    vectors: [CubeTensor; 4],
+    vectors: NormVectors<CubeBackend>,
     through: Through<'_>,
     norm: Norm,
 ) -> ([CubeTensor; 3], Option<CubeTensor>) {
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, dy) = (Images::new(x), Images::new(dy));
-    let [mean, variance, weight, bias] = vectors.map(|vector| Dense::new(vector).values);
-    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
-    let found = Statistics { mean, variance }.gradients(&place.client, &x.values, &dy.values, affine, through);
+    let vectors = Vectors::new(vectors);
+    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm), through);
     let Gradients { x: dx, weight, bias, residual } = found;
     let residual = residual.map(|residual| place.images(residual, x.dims, dtype));
     ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
@@ -391,17 +379,16 @@ fn conv_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], aro
 fn folded_conv2d(
     x: CubeTensor,
     conv: CubeTensor,
-    vectors: [CubeTensor; 4],
+    vectors: NormVectors<CubeBackend>,
     residual: Option<CubeTensor>,
     window: Window,
     norm: Norm,
 ) -> CubeTensor {
     let place = Place::of(&x);
     let (x, conv, residual) = (Images::new(x), Dense::new(conv), residual.map(Images::new));
-    let [mean, variance, weight, bias] = vectors.map(|vector| Dense::new(vector).values);
+    let vectors = Vectors::new(vectors);
     let shape = window.conv(x.dims, conv.shape[0]);
-    let affine = Affine { weight: &weight, bias: &bias, epsilon: norm.epsilon as f32 };
-    let (scale, bias) = Statistics { mean, variance }.fold(&place.client, affine);
+    let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(norm));
     let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
     let epilogue = Epilogue { bias: Some(&bias), residual: residual.as_ref().map(|residual| &residual.values), relu: norm.relu };
     place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape), DType::F32)

@@ -35,7 +35,7 @@ use burn::tensor::{DType, Device, Tensor};
 pub(crate) use crate::kernels::release_memory;
 use crate::settings::Precision;
 pub(crate) use device_images::DeviceImages;
-use extension::{BatchNormed, Norm, ResidualOps, Window};
+use extension::{BatchNormed, Norm, NormVectors, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
@@ -175,14 +175,12 @@ pub(crate) fn batch_norm_train(x: Tensor<4>, layer: NormLayer, residual: Option<
         let running = [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)];
         return Normalised { output, running };
     }
-    let (x, scale, bias) = (x.into_dispatch(), scale.into_dispatch(), bias.into_dispatch());
-    let [mean, variance] = running.map(Tensor::into_dispatch);
-    let norm = Norm { epsilon, relu };
+    let [mean, variance] = running;
+    let [weight, bias, mean, variance] = [scale, bias, mean, variance].map(Tensor::into_dispatch);
+    let (x, vectors, norm) = (x.into_dispatch(), NormVectors { weight, bias, mean, variance }, Norm { epsilon, relu });
     let BatchNormed { output, next_mean, next_variance, .. } = match residual {
-        None => Dispatch::batch_norm(x, scale, bias, mean, variance, share, norm),
-        Some(Residual { tensor, fork }) => {
-            Dispatch::batch_norm_residual(x, scale, bias, mean, variance, share, tensor.into_dispatch(), norm, fork)
-        }
+        None => Dispatch::batch_norm(x, vectors, share, norm),
+        Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, share, norm, fork),
     };
     Normalised { output: Tensor::from_dispatch(output), running: [next_mean, next_variance].map(|next| plain(Tensor::from_dispatch(next))) }
 }

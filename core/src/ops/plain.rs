@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 use burn::backend::{Dispatch, DispatchTensor, Flex};
 use burn::tensor::{Device, Tensor};
 
-use super::extension::{Norm, PlainOps, Window};
+use super::extension::{Norm, NormVectors, PlainOps, Window};
 use super::storage::Images;
 use super::tensors::Tensors;
 use crate::kernels::Buffer;
@@ -40,12 +40,11 @@ impl FoldedConv {
         let window = Window { kernel: self.weight.dims()[3], stride: self.stride, padding: self.padding };
         let norm = Norm { epsilon: self.epsilon, relu };
         let (x, conv) = (x.into_dispatch(), self.weight.into_dispatch());
-        let [scale, bias, mean, variance] = [self.scale, self.bias, self.mean, self.variance].map(Tensor::into_dispatch);
+        let [weight, bias, mean, variance] = [self.scale, self.bias, self.mean, self.variance].map(Tensor::into_dispatch);
+        let vectors = NormVectors { weight, bias, mean, variance };
         Tensor::from_dispatch(match residual {
-            None => Dispatch::folded_conv2d(x, conv, scale, bias, mean, variance, window, norm),
-            Some(residual) => {
-                Dispatch::folded_conv2d_residual(x, conv, scale, bias, mean, variance, residual.into_dispatch(), window, norm)
-            }
+            None => Dispatch::folded_conv2d(x, conv, vectors, window, norm),
+            Some(residual) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), window, norm),
         })
     }
 }
