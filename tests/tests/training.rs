@@ -64,8 +64,15 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     assert_eq!(std::fs::read_to_string(run.join("norms.csv")).unwrap().lines().count(), 1 + 6);
 
     let few = |result: &Value| result["groups"]["few"].as_f64().unwrap();
-    for balancers in [["weight-decay", "max-norm"].as_slice(), &["stage2"], &["l2"], &["tau"], &["max-norm"], &["logit-adjustment", "tau"]]
-    {
+    for balancers in [
+        ["weight-decay", "max-norm"].as_slice(),
+        &["stage2"],
+        &["l2"],
+        &["tau"],
+        &["max-norm"],
+        &["multiplicative-adjustment"],
+        &["logit-adjustment", "tau"],
+    ] {
         let mut arguments = vec!["balance", text(&run), "--device", "cpu"];
         balancers.iter().for_each(|balancer| arguments.extend(["--balancer", balancer]));
         let balanced = counterweight_json(&arguments);

@@ -17,7 +17,7 @@ pub use batches::{BatchStep, CachedBatches, FeatureBatches};
 use classifier::check_labels;
 pub use classifier::{Classifier, FeatureSet};
 pub use loss::{BatchLoss, Loss};
-pub use normalise::{RadiusReport, adjust_logits, l2_normalise, max_norm, radius_from_delta, tau_normalise};
+pub use normalise::{RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm, radius_from_delta, tau_normalise};
 pub use sgd::Sgd;
 pub use stage2::{Balanced, NormSpread, balance};
 pub(crate) use stage2::{trained, trains};

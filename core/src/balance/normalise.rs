@@ -36,6 +36,27 @@ pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
     zeros
 }
 
+/// Multiplicative logit adjustment (Kim and Kim, *Adjusting Decision Boundary for Class Imbalanced Learning*, IEEE Access 2020; Hasegawa and
+/// Sato, *Multiplicative Logit Adjustment Approximates Neural-Collapse-Aware Decision Boundary Adjustment*, ICLR 2025):
+/// W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖₂ and no bias, so that the boundary between two classes lies closer to the more frequent one. With γ = 0
+/// only directions count. A class without training samples counts as having one. Returns how many classes have a norm of zero and were left
+/// as they are.
+///
+/// # Errors
+/// [`TrainError::Request`] if there is not one count a class, or no training sample.
+pub fn adjust_multiplicatively(classifier: &mut Classifier, train_counts: &[usize], gamma: f32) -> Result<usize> {
+    check_counts(classifier, train_counts)?;
+    let log_priors = log_priors(train_counts)?;
+    let most = log_priors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let zeros = l2_normalise(classifier);
+    for (row, log_prior) in classifier.weight.chunks_exact_mut(classifier.features).zip(log_priors) {
+        let scale = (f64::from(gamma) * (most - log_prior)).exp();
+        row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+    }
+    classifier.bias.fill(0.0);
+    Ok(zeros)
+}
+
 /// The radius η = min + δ (max − min) of the class weight norms.
 pub fn radius_from_delta(norms: &[f32], delta: f32) -> f32 {
     let min = norms.iter().copied().fold(f32::INFINITY, f32::min);
@@ -69,14 +90,19 @@ pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) 
 /// # Errors
 /// [`TrainError::Request`] if there is not one count a class, or no training sample.
 pub fn adjust_logits(classifier: &mut Classifier, train_counts: &[usize], tau: f32) -> Result<()> {
-    if train_counts.len() != classifier.classes {
-        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), classifier.classes);
-        return Err(TrainError::Request(reason).into());
-    }
+    check_counts(classifier, train_counts)?;
     for (bias, log_prior) in classifier.bias.iter_mut().zip(log_priors(train_counts)?) {
         *bias -= (f64::from(tau) * log_prior) as f32;
     }
     Ok(())
+}
+
+fn check_counts(classifier: &Classifier, train_counts: &[usize]) -> Result<()> {
+    if train_counts.len() == classifier.classes {
+        return Ok(());
+    }
+    let reason = format!("{} training counts do not fit {} classes", train_counts.len(), classifier.classes);
+    Err(TrainError::Request(reason).into())
 }
 
 #[cfg(test)]
@@ -113,6 +139,20 @@ mod tests {
         assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 0.0), 1.0);
         assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 1.0), 5.0);
         assert_eq!(radius_from_delta(&[1.0, 5.0, 3.0], 0.25), 2.0);
+    }
+
+    #[test]
+    fn multiplicative_adjustment_makes_a_weight_as_long_as_its_class_is_rare() {
+        let mut classifier = Classifier::new(3, 2, vec![3.0, 4.0, 0.6, 0.8, 0.0, 2.0], vec![0.1, 0.2, 0.3]).unwrap();
+        assert_eq!(adjust_multiplicatively(&mut classifier, &[90, 10, 0], 0.5).unwrap(), 0);
+        // √(90 / 90), √(90 / 10) and √(90 / 1) times the directions (0.6, 0.8), (0.6, 0.8) and (0, 1).
+        let root = 90.0_f32.sqrt();
+        let expected = [0.6, 0.8, 1.8, 2.4, 0.0, root];
+        assert!(classifier.weight.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{:?}", classifier.weight);
+        assert_eq!(classifier.bias, [0.0; 3]);
+        assert_eq!(adjust_multiplicatively(&mut example(), &[90, 10, 1], 0.5).unwrap(), 1);
+        assert!(adjust_multiplicatively(&mut classifier, &[1, 2], 1.0).is_err());
+        assert!(adjust_multiplicatively(&mut classifier, &[0, 0, 0], 1.0).is_err());
     }
 
     #[test]

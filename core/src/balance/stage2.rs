@@ -8,7 +8,7 @@ use super::batches::FeatureBatches;
 use super::check_labels;
 use super::classifier::{Classifier, FeatureSet};
 use super::loss::Loss;
-use super::normalise::{RadiusReport, adjust_logits, l2_normalise, max_norm, radius_from_delta, tau_normalise};
+use super::normalise::{RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm, radius_from_delta, tau_normalise};
 use super::sgd::Sgd;
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
@@ -67,8 +67,8 @@ impl NormSpread {
 ///
 /// With `stage2` or `weight-decay` among them the classifier is trained: SGD on weight and bias with `settings.loss`, weight decay λ only if
 /// `weight-decay` is listed, and with `max-norm` the weights (not the biases) projected once an epoch, after its last step. Otherwise
-/// `max-norm` projects once. Then follow `l2`, `tau` and `logit-adjustment`, in this order. The automatic MaxNorm radius is taken from the norms
-/// at the start.
+/// `max-norm` projects once. Then follow `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, in this order. The automatic MaxNorm
+/// radius is taken from the norms at the start.
 ///
 /// `batches` deliver the training samples; `train_counts` are the samples of each class, n_k; `validation` is scored after every epoch.
 /// Batches in one order (`seed` belongs to the source of the batches) give one result, whatever the number of threads.
@@ -140,8 +140,8 @@ pub(crate) fn trained(balancers: &[Balancer]) -> bool {
     balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 
-/// Applies `l2`, `tau` and `logit-adjustment`, those of them that are listed. Returns how many class weights are zero and could not be
-/// normalised.
+/// Applies `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, those of them that are listed. Returns how many class weights are
+/// zero and could not be normalised.
 pub(super) fn post_hoc(classifier: &mut Classifier, settings: &BalanceSettings, train_counts: &[usize]) -> Result<usize> {
     let listed = |balancer| settings.balancers.contains(&balancer);
     let mut zeros = 0;
@@ -151,13 +151,16 @@ pub(super) fn post_hoc(classifier: &mut Classifier, settings: &BalanceSettings, 
     if listed(Balancer::Tau) {
         zeros = zeros.max(tau_normalise(classifier, settings.tau));
     }
+    if listed(Balancer::MultiplicativeAdjustment) {
+        zeros = zeros.max(adjust_multiplicatively(classifier, train_counts, settings.gamma)?);
+    }
     if listed(Balancer::LogitAdjustment) {
         adjust_logits(classifier, train_counts, settings.logit_adjustment)?;
     }
     if !classifier.weight.iter().chain(&classifier.bias).all(|value| value.is_finite()) {
         let reason = format!(
-            "balancing with τ = {} and a logit adjustment of {} makes the classifier overflow; choose smaller values",
-            settings.tau, settings.logit_adjustment
+            "balancing with τ = {}, γ = {} and a logit adjustment of {} makes the classifier overflow; choose smaller values",
+            settings.tau, settings.gamma, settings.logit_adjustment
         );
         return Err(TrainError::Request(reason).into());
     }
@@ -313,6 +316,12 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
     if listed(Balancer::L2) && listed(Balancer::MaxNorm) && !trains(settings) {
         notes.push("`max-norm` has no effect before `l2`, which makes every class weight norm 1".to_string());
     }
+    if listed(Balancer::MultiplicativeAdjustment) {
+        let overruled = |other: &Balancer| listed(*other) && (*other != Balancer::MaxNorm || !trains(settings));
+        for other in [Balancer::MaxNorm, Balancer::L2, Balancer::Tau].iter().filter(|other| overruled(other)) {
+            notes.push(format!("`{other}` has no effect before `multiplicative-adjustment`, which sets every class weight norm"));
+        }
+    }
     if listed(Balancer::LogitAdjustment)
         && trains(settings)
         && matches!(settings.loss, ClassifierLoss::BalancedSoftmax | ClassifierLoss::LogitAdjusted)
@@ -402,6 +411,16 @@ mod tests {
         tau_normalise(&mut expected, 1.0);
         adjust_logits(&mut expected, &counts, 1.0).unwrap();
         assert_eq!(balanced.classifier, expected);
+    }
+
+    #[test]
+    fn what_multiplicative_adjustment_overrules_is_said() {
+        let told = |balancers: &[Balancer]| {
+            let notes = run(&settings(balancers), false).unwrap().notes;
+            notes.iter().filter(|note| note.contains("before `multiplicative-adjustment`")).count()
+        };
+        assert_eq!(told(&[Balancer::MultiplicativeAdjustment, Balancer::Tau, Balancer::MaxNorm]), 2);
+        assert_eq!(told(&[Balancer::MultiplicativeAdjustment, Balancer::MaxNorm, Balancer::Stage2]), 0);
     }
 
     #[test]

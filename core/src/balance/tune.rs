@@ -49,6 +49,9 @@ pub struct Candidate {
     pub max_norm_radius: Option<f32>,
     /// τ of τ-normalisation, if it is among them.
     pub tau: Option<f32>,
+    /// γ of multiplicative logit adjustment, if it is among them.
+    #[serde(default)]
+    pub gamma: Option<f32>,
     /// Strength of logit adjustment, post-hoc or in the loss.
     pub logit_adjustment: Option<f32>,
     /// Mean of the per-class accuracies.
@@ -66,7 +69,7 @@ pub(super) struct Trial {
     pub hits: Vec<bool>,
 }
 
-/// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ and the strength of logit adjustment for the best balanced accuracy on
+/// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of logit adjustment for the best balanced accuracy on
 /// `validation`, trying up to `budget` candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of it, and
 /// stage 2 drawn at random over the whole range and then around the best three, each with and without post-hoc balancers on top. Of equal
 /// candidates the one with fewer balancers, and of these the one without training, is taken. The remaining settings (loss, learning rate,
@@ -220,6 +223,9 @@ impl Search<'_> {
             if listed(Balancer::Tau) {
                 near.tau = hundredths((near.tau + random.random_range(-0.25..0.25)).max(0.0));
             }
+            if listed(Balancer::MultiplicativeAdjustment) {
+                near.gamma = hundredths((near.gamma + random.random_range(-0.1..0.1)).max(0.0));
+            }
             if listed(Balancer::LogitAdjustment) {
                 near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
             }
@@ -298,7 +304,7 @@ impl Search<'_> {
 
 /// Post-hoc candidates over the whole range, single balancers before pairs.
 fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
-    use Balancer::{L2, LogitAdjustment, MaxNorm, Tau};
+    use Balancer::{L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Tau};
     let with = |balancers: &[Balancer], change: &dyn Fn(&mut BalanceSettings)| {
         let mut settings = BalanceSettings { balancers: balancers.to_vec(), ..base.clone() };
         change(&mut settings);
@@ -312,6 +318,7 @@ fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
     let mut grid = vec![with(&[L2], &|_| ())];
     grid.extend([1.0, 0.5, 1.5, 2.0, 0.25, 0.75, 1.25, 2.5, 3.0].map(|tau| with(&[Tau], &|s| s.tau = tau)));
     grid.extend([1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0].map(|strength| with(&[LogitAdjustment], &|s| s.logit_adjustment = strength)));
+    grid.extend([0.2, 0.1, 0.3, 0.05, 0.4, 0.5].map(|gamma| with(&[MultiplicativeAdjustment], &|s| s.gamma = gamma)));
     grid.extend([0.1, 0.3, 0.5, 0.0, 0.75].map(|delta| with(&[MaxNorm], &|s| project(s, delta))));
     for strength in [0.5, 1.0, 0.25, 0.75, 1.5] {
         grid.push(with(&[L2, LogitAdjustment], &|s| s.logit_adjustment = strength));
@@ -420,6 +427,7 @@ fn candidate(trial: &Trial) -> Candidate {
         max_norm_delta: (listed(Balancer::MaxNorm) && given.is_none()).then_some(settings.max_norm_delta),
         max_norm_radius: given.filter(|_| listed(Balancer::MaxNorm)),
         tau: listed(Balancer::Tau).then_some(settings.tau),
+        gamma: listed(Balancer::MultiplicativeAdjustment).then_some(settings.gamma),
         logit_adjustment: adjusts.then_some(settings.logit_adjustment),
         balanced_accuracy: trial.scores.balanced_accuracy,
         groups: trial.scores.groups,

@@ -27,6 +27,7 @@ pub fn describe(settings: &BalanceSettings) -> String {
             },
             Balancer::L2 => "L2-normalisation".to_string(),
             Balancer::Tau => format!("τ-normalisation {}", settings.tau),
+            Balancer::MultiplicativeAdjustment => format!("multiplicative logit adjustment {}", settings.gamma),
             Balancer::LogitAdjustment => format!("logit adjustment {}", settings.logit_adjustment),
         });
     }

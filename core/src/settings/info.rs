@@ -138,6 +138,11 @@ pub const INFO: &[SettingInfo] = &[
         "Where the automatic radius lies between the shortest class weight (0) and the longest (1). Smaller is stricter.",
     ),
     setting(
+        "balance.gamma",
+        "γ",
+        "How much longer than a frequent class's weight multiplicative logit adjustment makes a rare one's: 0 makes all equal, more favours rare classes.",
+    ),
+    setting(
         "balance.logit_adjustment",
         "Logit adjustment",
         "How much frequent classes are held back by how frequent they are. 1 corrects for it fully, 0 not at all.",

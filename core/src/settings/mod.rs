@@ -132,6 +132,9 @@ pub struct BalanceSettings {
     pub max_norm_radius: Auto<f32>,
     /// δ of the automatic radius.
     pub max_norm_delta: f32,
+    /// Exponent γ of `multiplicative-adjustment`: W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖.
+    #[serde(default = "usual_gamma")]
+    pub gamma: f32,
     /// Strength τ of `logit-adjustment`: logits − τ log π_k.
     pub logit_adjustment: f32,
     /// Weight decay λ of `weight-decay`, on the classifier's weight and bias.
@@ -159,6 +162,11 @@ pub struct BalanceSettings {
     pub tune_candidates: usize,
     /// Augmented copies of the training set added to the cached features, besides the un-augmented one.
     pub augmented_views: usize,
+}
+
+/// What a settings file has that was written before there was multiplicative logit adjustment.
+fn usual_gamma() -> f32 {
+    0.2
 }
 
 /// How results are computed.

@@ -102,6 +102,7 @@ fn paper() -> Settings {
             tau: 1.9,
             max_norm_radius: Auto::AUTO,
             max_norm_delta: 0.1,
+            gamma: 0.2,
             logit_adjustment: 1.0,
             weight_decay: 0.1,
             loss: ClassifierLoss::ClassBalancedBce,

@@ -83,6 +83,7 @@ impl Settings {
             check(radius.is_finite() && radius > 0.0, "balance.max_norm_radius", "must be auto or above 0");
         }
         check((0.0..=1.0).contains(&b.max_norm_delta), "balance.max_norm_delta", "must be in 0..=1");
+        check(b.gamma.is_finite(), "balance.gamma", "must be finite");
         check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite");
         check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above");
         check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1");

@@ -196,14 +196,23 @@ pub enum Balancer {
     L2,
     /// τ-normalisation (Kang et al., 2020): W_k ← W_k / ‖W_k‖^τ.
     Tau,
+    /// Multiplicative logit adjustment (Kim and Kim, 2020): W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖, without bias.
+    MultiplicativeAdjustment,
     /// Logit adjustment (Menon et al., 2021): logits − τ log π_k.
     LogitAdjustment,
 }
 
 impl Balancer {
     /// Every balancer.
-    pub const ALL: [Balancer; 6] =
-        [Balancer::Stage2, Balancer::WeightDecay, Balancer::MaxNorm, Balancer::L2, Balancer::Tau, Balancer::LogitAdjustment];
+    pub const ALL: [Balancer; 7] = [
+        Balancer::Stage2,
+        Balancer::WeightDecay,
+        Balancer::MaxNorm,
+        Balancer::L2,
+        Balancer::Tau,
+        Balancer::MultiplicativeAdjustment,
+        Balancer::LogitAdjustment,
+    ];
 
     /// The name used in settings and on the command line.
     pub fn name(self) -> &'static str {
@@ -213,6 +222,7 @@ impl Balancer {
             Balancer::MaxNorm => "max-norm",
             Balancer::L2 => "l2",
             Balancer::Tau => "tau",
+            Balancer::MultiplicativeAdjustment => "multiplicative-adjustment",
             Balancer::LogitAdjustment => "logit-adjustment",
         }
     }

@@ -104,6 +104,7 @@ fn short(settings: &BalanceSettings) -> String {
         },
         Balancer::L2 => "L2".to_string(),
         Balancer::Tau => format!("τ {}", settings.tau),
+        Balancer::MultiplicativeAdjustment => format!("γ {}", settings.gamma),
         Balancer::LogitAdjustment => format!("logit adj. {}", settings.logit_adjustment),
     };
     settings.balancers.iter().map(word).collect::<Vec<_>>().join(" + ")

@@ -13,6 +13,10 @@ fn words(balancer: Balancer) -> (&'static str, &'static str) {
         Balancer::MaxNorm => ("MaxNorm", "Shortens every class weight that is longer than a radius."),
         Balancer::L2 => ("L2-normalisation", "Makes all class weights equally long. Needs no training."),
         Balancer::Tau => ("τ-normalisation", "Divides each class weight by its norm to the power τ. Needs no training."),
+        Balancer::MultiplicativeAdjustment => (
+            "Multiplicative adjustment",
+            "Makes each class weight as long as the class is rare: a power γ of how many times rarer than the largest. Needs no training.",
+        ),
         Balancer::LogitAdjustment => ("Logit adjustment", "Lowers the score of a class by how frequent it is. Needs no training."),
     }
 }
@@ -61,6 +65,7 @@ fn balancer_ui(ui: &mut Ui, settings: &mut BalanceSettings, balancer: Balancer) 
     }
     ui.indent(name, |ui| match balancer {
         Balancer::Tau => drop(slider(ui, "τ", Slider::new(&mut settings.tau, 0.0..=3.0).max_decimals(2))),
+        Balancer::MultiplicativeAdjustment => drop(slider(ui, "γ", Slider::new(&mut settings.gamma, 0.0..=1.0).max_decimals(2))),
         Balancer::LogitAdjustment => drop(slider(ui, "Strength", Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2))),
         Balancer::WeightDecay => {
             let range = Slider::new(&mut settings.weight_decay, 0.0..=1.0).logarithmic(true).smallest_positive(1e-4).max_decimals(5);
