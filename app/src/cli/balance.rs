@@ -16,8 +16,8 @@ use super::{Context, tables};
 pub struct Arguments {
     /// The run folder
     run: PathBuf,
-    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, logit-adjustment; may be given several times [default: the run's
-    /// setting balance.balancers]
+    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, multiplicative-adjustment, logit-adjustment; may be given several
+    /// times [default: the run's setting balance.balancers]
     #[arg(long = "balancer", value_name = "NAME", value_delimiter = ',')]
     balancers: Vec<String>,
     /// Use what `tune` chose
