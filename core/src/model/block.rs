@@ -50,7 +50,7 @@ impl Block {
     }
 
     /// `[batch, in, h, w]` to `[batch, out, h / stride, w / stride]`.
-    pub fn forward(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         let (skip, fork) = match &self.downsample {
             Some((conv, bn)) => (conv.with_norm(bn, x.clone(), None, None, false, pass), None),
             None => (x.clone(), Some(Fork::default())),

@@ -1,13 +1,15 @@
 //! The layers backbones are made of. They are our own so that their names, their running statistics and their kernels are.
 
-use burn::module::{Module, Param};
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::module as op;
 use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
 use super::running::Running;
 use super::weights::{NamedTensor, named};
-use crate::ops::{self, Computing, FoldedConv, Fork, Kernels, NormLayer, Residual};
+use crate::ops::{self, Computing, ConvWeight, FoldedConv, Fork, Kernels, NormLayer, Packed, Residual};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -24,9 +26,34 @@ pub enum Mode {
 
 /// How a network computes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pass {
+pub(super) struct Pass<'a> {
     pub mode: Mode,
     pub computing: Computing,
+    /// Weights of convolutions that were packed beforehand.
+    pub packed: &'a PackedWeights,
+}
+
+/// Packed weights by their parameter.
+pub(super) type PackedWeights = HashMap<ParamId, Packed>;
+
+/// Packs the weights of all convolutions of a network, where the device reads them packed.
+pub(super) fn packed_weights(network: &impl Module, computing: Computing) -> PackedWeights {
+    #[derive(Default)]
+    struct Weights {
+        ids: Vec<ParamId>,
+        weights: Vec<Tensor<4>>,
+    }
+    impl ModuleVisitor for Weights {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D == 4 {
+                self.ids.push(param.id);
+                self.weights.push(Tensor::from_dispatch(param.val().into_dispatch()));
+            }
+        }
+    }
+    let mut found = Weights::default();
+    network.visit(&mut found);
+    found.ids.into_iter().zip(ops::pack(found.weights, computing)).collect()
 }
 
 /// A square convolution without bias, padded so that stride 1 keeps the size.
@@ -60,7 +87,7 @@ impl Conv2d {
         fork: Option<Fork>,
         residual: Option<Residual>,
         relu: bool,
-        pass: Pass,
+        pass: Pass<'_>,
     ) -> Tensor<4> {
         let weight = self.weight.val();
         let plain = !x.is_autodiff() && !weight.is_autodiff();
@@ -77,7 +104,8 @@ impl Conv2d {
             };
             return conv.forward(x, residual.map(|residual| residual.tensor), relu);
         }
-        let y = ops::conv2d(x, weight, self.stride, self.padding, fork, pass.computing);
+        let packed = pass.packed.get(&self.weight.id).cloned().unwrap_or_default();
+        let y = ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.stride, self.padding, fork, pass.computing);
         norm.forward(y, residual, relu, pass)
     }
 }
@@ -103,7 +131,7 @@ impl BatchNorm {
     }
 
     /// `[batch, channels, h, w]` to the same shape.
-    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, pass: Pass) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, pass: Pass<'_>) -> Tensor<4> {
         match pass.mode {
             Mode::Train => self.forward_train(x, residual, relu, pass.computing.kernels),
             Mode::Evaluate => {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, EXPANSION};
 use super::initial::Initial;
-use super::layers::{BatchNorm, Conv2d, Linear, Mode, Pass};
+use super::layers::{BatchNorm, Conv2d, Linear, Mode, PackedWeights, Pass, packed_weights};
 use super::weights::NamedTensor;
 use crate::ops::{self, Computing, Kernels};
 use crate::settings::{Backbone, Precision, Stem};
@@ -154,7 +154,10 @@ impl Network {
     /// Features before the classifier: `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let precision = if mode == Mode::Train { self.precision } else { Precision::Float32 };
-        let pass = Pass { mode, computing: Computing { kernels: self.kernels, precision } };
+        let computing = Computing { kernels: self.kernels, precision };
+        // In evaluation batch norm is folded into the weights, which are packed then.
+        let packed = if mode == Mode::Train { packed_weights(self, computing) } else { PackedWeights::new() };
+        let pass = Pass { mode, computing, packed: &packed };
         let images = if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };
         let mut x = self.conv1.with_norm(&self.bn1, images, None, None, true, pass);
         if self.max_pool {

@@ -10,20 +10,23 @@ use burn::tensor::DType;
 
 use super::extension::{BatchNormed, Norm, NormVectors, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
+use super::tensors::Tensors;
 use crate::settings::Precision;
 
 impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for Autodiff<B, C> {
     fn conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        packed: Tensors<Self>,
         window: Window,
         precision: Precision,
         fork: Option<Fork>,
     ) -> FloatTensor<Self> {
         let ((x, of_x), (weight, of_weight)) = (x.into_parts(), weight.into_parts());
-        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), window, precision, None);
+        let packed = Tensors(packed.0.into_iter().map(Self::inner).collect());
+        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), packed.clone(), window, precision, None);
         match ConvBackward.prepare::<C>([of_x, of_weight]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, window, precision, fork }, y),
+            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, packed, window, precision, fork }, y),
             OpsKind::UnTracked(step) => step.finish(y),
         }
     }
@@ -122,6 +125,7 @@ struct ConvBackward;
 struct ConvState<B: Backend> {
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
+    packed: Tensors<B>,
     window: Window,
     precision: Precision,
     fork: Option<Fork>,
@@ -131,7 +135,7 @@ impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
     type State = ConvState<B>;
 
     fn backward(self, ops: Ops<ConvState<B>, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let ConvState { x, weight, window, precision, fork } = ops.state;
+        let ConvState { x, weight, packed, window, precision, fork } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let [of_x, of_weight] = ops.parents;
         let size = size(&x);
@@ -141,8 +145,8 @@ impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
         let around = fork.and_then(|fork| fork.take::<B>());
         if let Some(node) = of_x {
             let dx = match around {
-                Some(around) => B::conv2d_input_gradient_and(dy, weight, around, window, precision),
-                None => B::conv2d_input_gradient(dy, weight, size, window, precision),
+                Some(around) => B::conv2d_input_gradient_and(dy, weight, packed, around, window, precision),
+                None => B::conv2d_input_gradient(dy, weight, packed, size, window, precision),
             };
             grads.register::<B>(node.id, dx);
         }

@@ -13,7 +13,14 @@ use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Norm
 use crate::settings::Precision;
 
 impl ResidualOps for Flex {
-    fn conv2d(x: FlexTensor, weight: FlexTensor, window: Window, _precision: Precision, _fork: Option<Fork>) -> FlexTensor {
+    fn conv2d(
+        x: FlexTensor,
+        weight: FlexTensor,
+        _packed: Tensors<Flex>,
+        window: Window,
+        _precision: Precision,
+        _fork: Option<Fork>,
+    ) -> FlexTensor {
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
         convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
@@ -54,13 +61,21 @@ impl ResidualOps for Flex {
 }
 
 impl ResidualGradients for Flex {
-    fn conv2d_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], window: Window, _precision: Precision) -> FlexTensor {
+    fn conv2d_input_gradient(
+        dy: FlexTensor,
+        weight: FlexTensor,
+        _packed: Tensors<Flex>,
+        size: [usize; 2],
+        window: Window,
+        _precision: Precision,
+    ) -> FlexTensor {
         conv_input_gradient(dy, weight, size, None, window)
     }
 
     fn conv2d_input_gradient_and(
         dy: FlexTensor,
         weight: FlexTensor,
+        _packed: Tensors<Flex>,
         around: FlexTensor,
         window: Window,
         _precision: Precision,

@@ -87,10 +87,12 @@ pub(super) struct BatchNormed<B: Backend> {
 /// What gradients flow through.
 #[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"))]
 pub(super) trait ResidualOps: Backend {
-    /// A convolution without bias; `weight` is `[out, in, k, k]`. In the backward pass, a gradient left in `fork` is added to the input's.
+    /// A convolution without bias; `weight` is `[out, in, k, k]`, and `packed` is empty or holds what `pack_weights` made of it. In the backward
+    /// pass, a gradient left in `fork` is added to the input's.
     fn conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] packed: Tensors<Self>,
         window: Window,
         precision: Precision,
         fork: Option<Fork>,
@@ -123,6 +125,7 @@ pub(super) trait ResidualGradients: Backend {
     fn conv2d_input_gradient(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] packed: Tensors<Self>,
         size: [usize; 2],
         window: Window,
         precision: Precision,
@@ -132,6 +135,7 @@ pub(super) trait ResidualGradients: Backend {
     fn conv2d_input_gradient_and(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] packed: Tensors<Self>,
         around: FloatTensor<Self>,
         window: Window,
         precision: Precision,

@@ -12,6 +12,7 @@ use cubecl::ir::{ElemType, FloatKind};
 use super::extension::{BatchNormed, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
+use super::packing::packed_values;
 use super::rounded;
 use super::tensors::Tensors;
 use super::unbiased;
@@ -19,21 +20,29 @@ use crate::gpu::batch_norm::{Affine, Following, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
 use crate::gpu::conv::matrix::Rounding;
-use crate::gpu::conv::{Epilogue, convolve, input_gradient, pack, weight_gradient};
+use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, input_gradient, pack, weight_gradient};
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
 use crate::gpu::{pooling, sgd};
 use crate::kernels::ConvShape;
 use crate::settings::Precision;
 
 impl ResidualOps for CubeBackend {
-    fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window, precision: Precision, _fork: Option<Fork>) -> CubeTensor {
+    fn conv2d(
+        x: CubeTensor,
+        weight: CubeTensor,
+        packed: Tensors<Self>,
+        window: Window,
+        precision: Precision,
+        _fork: Option<Fork>,
+    ) -> CubeTensor {
         if is_rounded(&x, precision) {
-            return rounded::conv2d(x, weight, window);
+            return rounded::conv2d(x, weight, packed, window);
         }
         let place = Place::of(&x);
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = window.conv(x.dims, weight.shape[0]);
-        let packed = pack(&place.client, &shape, &weight.values, None, false);
+        let packed = packed_values(&place.client, packed, &weight.values, &shape, false, Layout::fours());
+        let packed = Packed::new(packed, &shape, false);
         place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
     }
 
@@ -69,27 +78,35 @@ impl ResidualOps for CubeBackend {
 }
 
 impl ResidualGradients for CubeBackend {
-    fn conv2d_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], window: Window, precision: Precision) -> CubeTensor {
+    fn conv2d_input_gradient(
+        dy: CubeTensor,
+        weight: CubeTensor,
+        packed: Tensors<Self>,
+        size: [usize; 2],
+        window: Window,
+        precision: Precision,
+    ) -> CubeTensor {
         if is_rounded(&dy, precision) {
-            return rounded::conv2d_input_gradient(dy, weight, size, None, window);
+            return rounded::conv2d_input_gradient(dy, weight, packed, size, None, window);
         }
-        conv_input_gradient(dy, weight, size, None, window)
+        conv_input_gradient(dy, weight, packed, size, None, window)
     }
 
     fn conv2d_input_gradient_and(
         dy: CubeTensor,
         weight: CubeTensor,
+        packed: Tensors<Self>,
         around: CubeTensor,
         window: Window,
         precision: Precision,
     ) -> CubeTensor {
         if is_rounded(&dy, precision) {
             let size = [around.meta.shape()[2], around.meta.shape()[3]];
-            return rounded::conv2d_input_gradient(dy, weight, size, Some(around), window);
+            return rounded::conv2d_input_gradient(dy, weight, packed, size, Some(around), window);
         }
         let around = Images::new(around);
         let [_, _, height, width] = around.dims;
-        conv_input_gradient(dy, weight, [height, width], Some(&around.values), window)
+        conv_input_gradient(dy, weight, packed, [height, width], Some(&around.values), window)
     }
 
     fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window, precision: Precision) -> CubeTensor {
@@ -244,7 +261,7 @@ impl Place {
         Self { client: tensor.client.clone(), device: tensor.device.clone() }
     }
 
-    fn tensor(&self, buffer: Buffer, shape: Shape, dtype: DType) -> CubeTensor {
+    pub fn tensor(&self, buffer: Buffer, shape: Shape, dtype: DType) -> CubeTensor {
         CubeTensor::new_contiguous(self.client.clone(), self.device.clone(), shape, buffer.handle, dtype)
     }
 
@@ -366,13 +383,21 @@ fn gradients(
     ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
 }
 
-fn conv_input_gradient(dy: CubeTensor, weight: CubeTensor, size: [usize; 2], around: Option<&Buffer>, window: Window) -> CubeTensor {
+fn conv_input_gradient(
+    dy: CubeTensor,
+    weight: CubeTensor,
+    packed: Tensors<CubeBackend>,
+    size: [usize; 2],
+    around: Option<&Buffer>,
+    window: Window,
+) -> CubeTensor {
     let place = Place::of(&dy);
     let (dy, weight) = (Images::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims;
     let dims = [batch, weight.shape[1], size[0], size[1]];
     let shape = window.conv(dims, output);
-    let packed = pack(&place.client, &shape, &weight.values, None, true);
+    let packed = packed_values(&place.client, packed, &weight.values, &shape, true, Layout::fours());
+    let packed = Packed::new(packed, &shape, true);
     place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims, DType::F32)
 }
 

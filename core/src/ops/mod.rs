@@ -16,6 +16,9 @@ mod fork;
 mod gpu;
 #[cfg(feature = "gpu")]
 mod head;
+mod packed;
+#[cfg(feature = "gpu")]
+mod packing;
 mod plain;
 #[cfg(feature = "gpu")]
 mod rounded;
@@ -39,7 +42,9 @@ use extension::{BatchNormed, Norm, NormVectors, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
+pub(crate) use packed::{ConvWeight, Packed, pack};
 pub(crate) use plain::{Descended, Descent, FoldedConv, Rates, images};
+use tensors::Tensors;
 
 /// Who computes, on the CPU as on GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,15 +155,17 @@ pub(crate) struct Residual {
 /// A convolution without bias: `[batch, in, h, w]` and `[out, in, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
 pub(crate) fn conv2d(
     x: Tensor<4>,
-    weight: Tensor<4>,
+    weight: impl Into<ConvWeight>,
     stride: usize,
     padding: usize,
     fork: Option<Fork>,
     computing: Computing,
 ) -> Tensor<4> {
+    let ConvWeight { tensor: weight, packed } = weight.into();
     if computing.kernels.own(&x) {
         let window = Window { kernel: weight.dims()[3], stride, padding };
-        return Tensor::from_dispatch(Dispatch::conv2d(x.into_dispatch(), weight.into_dispatch(), window, computing.precision, fork));
+        let (x, weight, packed) = (x.into_dispatch(), weight.into_dispatch(), Tensors(packed.0));
+        return Tensor::from_dispatch(Dispatch::conv2d(x, weight, packed, window, computing.precision, fork));
     }
     burn_ops::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
 }

@@ -6,46 +6,53 @@ use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::cast;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
 
 use super::extension::{ResidualGradients, ResidualOps, Window};
 use super::gpu::{Dense, Images, Place, out_dims};
+use super::packing::packed_values;
+use super::tensors::Tensors;
 use crate::gpu::conv::matrix::{self, Rounding};
 use crate::settings::Precision;
 
 /// What the factors of images of this sort are rounded to, or `None` if the GPU cannot.
-fn rounding(images: &CubeTensor) -> Option<Rounding> {
-    let rounding = match images.dtype {
+pub fn rounding(images: DType, client: &Client) -> Option<Rounding> {
+    let rounding = match images {
         DType::F32 => Rounding::tf32(),
         half => Rounding::none(dtype_to_elem_type(half)),
     };
-    rounding.is_possible(&images.client).then_some(rounding)
+    rounding.is_possible(client).then_some(rounding)
 }
 
 /// A convolution with images as precise as `x`.
-pub fn conv2d(x: CubeTensor, weight: CubeTensor, window: Window) -> CubeTensor {
+pub fn conv2d(x: CubeTensor, weight: CubeTensor, packed: Tensors<CubeBackend>, window: Window) -> CubeTensor {
     let (place, dtype) = (Place::of(&x), x.dtype);
-    let Some(rounding) = rounding(&x) else {
-        return cast(CubeBackend::conv2d(cast(x, DType::F32), weight, window, Precision::Float32, None), dtype);
+    let Some(rounding) = rounding(x.dtype, &x.client) else {
+        return cast(CubeBackend::conv2d(cast(x, DType::F32), weight, packed, window, Precision::Float32, None), dtype);
     };
     let (x, weight) = (Images::new(x), Dense::new(weight));
     let shape = window.conv(x.dims, weight.shape[0]);
-    place.images(matrix::convolve(&place.client, rounding, &shape, &x.values, &weight.values), out_dims(&shape), dtype)
+    let packed = packed_values(&place.client, packed, &weight.values, &shape, false, rounding.layout());
+    place.images(matrix::convolve(&place.client, rounding, &shape, &x.values, &packed), out_dims(&shape), dtype)
 }
 
 /// The gradient of its input, of these rows and columns, as precise as `dy`, plus that of another way.
 pub fn conv2d_input_gradient(
     dy: CubeTensor,
     weight: CubeTensor,
+    packed: Tensors<CubeBackend>,
     size: [usize; 2],
     around: Option<CubeTensor>,
     window: Window,
 ) -> CubeTensor {
     let (place, dtype) = (Place::of(&dy), dy.dtype);
-    let Some(rounding) = rounding(&dy) else {
+    let Some(rounding) = rounding(dy.dtype, &dy.client) else {
         let dy = cast(dy, DType::F32);
         let dx = match around {
-            Some(around) => CubeBackend::conv2d_input_gradient_and(dy, weight, cast(around, DType::F32), window, Precision::Float32),
-            None => CubeBackend::conv2d_input_gradient(dy, weight, size, window, Precision::Float32),
+            Some(around) => {
+                CubeBackend::conv2d_input_gradient_and(dy, weight, packed, cast(around, DType::F32), window, Precision::Float32)
+            }
+            None => CubeBackend::conv2d_input_gradient(dy, weight, packed, size, window, Precision::Float32),
         };
         return cast(dx, dtype);
     };
@@ -54,13 +61,14 @@ pub fn conv2d_input_gradient(
     let dims = [batch, weight.shape[1], size[0], size[1]];
     let around = around.as_ref().map(|around| &around.values);
     let shape = window.conv(dims, output);
-    place.images(matrix::input_gradient(&place.client, rounding, &shape, &dy.values, &weight.values, around), dims, dtype)
+    let packed = packed_values(&place.client, packed, &weight.values, &shape, true, rounding.layout());
+    place.images(matrix::input_gradient(&place.client, rounding, &shape, &dy.values, &packed, around), dims, dtype)
 }
 
 /// The gradient of its weight, in float32.
 pub fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> CubeTensor {
     let place = Place::of(&x);
-    let Some(rounding) = rounding(&x) else {
+    let Some(rounding) = rounding(x.dtype, &x.client) else {
         return CubeBackend::conv2d_weight_gradient(cast(x, DType::F32), cast(dy, DType::F32), window, Precision::Float32);
     };
     let (x, dy) = (Images::new(x), Images::new(dy));

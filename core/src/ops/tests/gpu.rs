@@ -122,6 +122,40 @@ fn convolutions_on_units_for_matrices_are_those_of_the_cpu() {
     }
 }
 
+#[test]
+fn weights_packed_together_give_the_same_to_the_last_bit() {
+    use burn::tensor::FloatDType;
+
+    let Some(gpu) = gpu() else { return };
+    let mut rng = random::stream(0, "packed weights", &[]);
+    // Output, input and kernel; more of one kernel than one launch takes on GPUs that bind few buffers.
+    let mut shapes = vec![[5, 3, 7], [16, 3, 3], [40, 16, 1], [7, 65, 1]];
+    shapes.extend((0..12).map(|i| [[16, 20, 70][i % 3], [16, 33, 20][i % 3], 3]));
+    let weights: Vec<Vec<f32>> = shapes.iter().map(|[output, input, kernel]| numbers(&mut rng, output * input * kernel * kernel)).collect();
+    let (x, probe) = (numbers(&mut rng, 2 * 65 * 64), numbers(&mut rng, 2 * 70 * 64));
+    for precision in Precision::ALL {
+        if !can_compute(&gpu, precision) {
+            continue;
+        }
+        let computing = Computing { kernels: Kernels::Own, precision };
+        let tensors = shapes.iter().zip(&weights).map(|([output, input, kernel], w)| tensor(w, [*output, *input, *kernel, *kernel], &gpu));
+        let packed = pack(tensors.collect(), computing);
+        assert_eq!(packed.len(), shapes.len());
+        for (([output, input, kernel], values), packed) in shapes.iter().zip(&weights).zip(packed) {
+            let run = |packed: Packed| {
+                let inputs = [(&x[..2 * input * 64], [2, *input, 8, 8]), (values.as_slice(), [*output, *input, *kernel, *kernel])];
+                with_gradients_on(&gpu, inputs, &probe, |[x, tensor]| {
+                    let half = precision == Precision::BFloat16;
+                    let x = if half { x.cast(FloatDType::BF16) } else { x };
+                    let y = conv2d(x, ConvWeight { tensor, packed: packed.clone() }, 1, kernel / 2, None, computing);
+                    if half { y.cast(FloatDType::F32) } else { y }
+                })
+            };
+            assert!(run(packed) == run(Packed::default()), "{precision}, {input} to {output} with kernel {kernel}");
+        }
+    }
+}
+
 /// What bfloat16 is to an NVIDIA GPU: images of half precision, everything else in float32.
 #[test]
 fn images_of_half_precision_are_rounded_and_no_more() {

@@ -10,7 +10,6 @@ use cubecl::std::FastDivmod;
 use super::multiply::{multiply, part, zeros};
 use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
-use crate::gpu::conv::pack::pack_rounded;
 use crate::gpu::conv::places::{at_tap, first_tap};
 use crate::kernels::ConvShape;
 
@@ -38,14 +37,15 @@ struct Target {
     row: FastDivmod<u32>,
 }
 
-/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is `[out, in, k, k]` in float32.
+/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is packed in the layout of the rounding.
 pub fn convolve(client: &Client, rounding: Rounding, shape: &ConvShape, x: &Buffer, weight: &Buffer) -> Buffer {
     let source = [shape.height, shape.width, shape.input];
     let target = [shape.out_height(), shape.out_width(), shape.output];
     launch(client, rounding, shape, x, source, weight, target, None, false)
 }
 
-/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to which `residual` is added.
+/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to which `residual` is added; `weight` is packed
+/// transposed.
 pub fn input_gradient(
     client: &Client,
     rounding: Rounding,
@@ -72,7 +72,6 @@ fn launch(
     transposed: bool,
 ) -> Buffer {
     let pixels = shape.batch * height * row;
-    let weight = pack_rounded(client, shape, weight, transposed, rounding.width(), rounding.factors);
     let result = Buffer::new(client, pixels * channels, rounding.images);
     let tile = Tile::new(pixels, channels, 1);
     let wide = rounding.width();

@@ -12,6 +12,8 @@ use cubecl::client::Client;
 use cubecl::ir::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
 
+use super::pack::Layout;
+
 /// Sides of the matrices that a plane multiplies at a time.
 const SIDE: usize = 16;
 /// Units of a plane.
@@ -68,6 +70,11 @@ impl Rounding {
     /// Values of a row of so many that can be read or written at a time.
     fn fits(self, channels: usize) -> usize {
         if channels.is_multiple_of(self.width()) { self.width() } else { 1 }
+    }
+
+    /// The layout of weights for such products.
+    pub fn layout(self) -> Layout {
+        Layout::rows_of(self.width(), self.factors)
     }
 
     /// Columns of the left and rows of the right one of two matrices that are multiplied at a time.
