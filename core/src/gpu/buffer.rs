@@ -23,6 +23,31 @@ impl Buffer {
         Self { handle: client.empty(length.max(1) * elem.size()), length, elem }
     }
 
+    /// Room for buffers of so many values each in one piece of memory, which is free again when none of them is left. Finding a piece costs the
+    /// host about as much as a launch, so this is for what lives equally long.
+    pub fn together(client: &Client, lengths: &[usize], elem: ElemType) -> Vec<Self> {
+        let alignment = client.properties().memory.alignment as usize;
+        let mut total = 0;
+        let offsets = lengths.iter().map(|&length| {
+            let offset = total;
+            total += (length.max(1) * elem.size()).next_multiple_of(alignment);
+            offset
+        });
+        let offsets: Vec<usize> = offsets.collect();
+        let whole = client.empty(total.max(1));
+        let part = |(&length, offset): (&usize, usize)| {
+            let behind = total - offset - length.max(1) * elem.size();
+            Self { handle: whole.clone().offset_start(offset as u64).offset_end(behind as u64), length, elem }
+        };
+        lengths.iter().zip(offsets).map(part).collect()
+    }
+
+    /// [`Buffer::together`] for float32 vectors.
+    pub fn vectors<const N: usize>(client: &Client, lengths: [usize; N]) -> [Self; N] {
+        let buffers = Self::together(client, &lengths, f32::elem_type_native());
+        buffers.try_into().unwrap_or_else(|_| unreachable!("there are as many as lengths"))
+    }
+
     /// Room for so many float32 values.
     pub fn floats(client: &Client, length: usize) -> Self {
         Self::new(client, length, f32::elem_type_native())

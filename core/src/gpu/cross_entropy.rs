@@ -37,7 +37,7 @@ pub fn cross_entropy(client: &Client, logits: &Buffer, classes: usize, targets: 
     let samples = logits.length / classes;
     let each = Buffer::floats(client, samples * 2);
     let gradient = Buffer::floats(client, logits.length);
-    let (loss, correct) = (Buffer::floats(client, 1), Buffer::floats(client, 1));
+    let [loss, correct] = Buffer::vectors(client, [1; 2]);
     // SAFETY: a cube looks at one row of logits, whose number is below that of the samples.
     unsafe {
         sample_kernel::launch_unchecked(

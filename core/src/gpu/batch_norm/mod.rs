@@ -126,8 +126,8 @@ impl Statistics {
         let wide = shares.width;
         let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
-        let empty = || Self { mean: Buffer::floats(client, channels), variance: Buffer::floats(client, channels) };
-        let (statistics, next) = (empty(), empty());
+        let [mean, variance, next_mean, next_variance] = Buffer::vectors(client, [channels; 4]);
+        let (statistics, next) = (Self { mean, variance }, Self { mean: next_mean, variance: next_variance });
         let Following { running, share, unbiased } = following;
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
@@ -199,7 +199,7 @@ impl Statistics {
     /// What batch norm with these statistics multiplies with and adds: γ / √(σ² + ε) and β − μ γ / √(σ² + ε).
     pub fn fold(&self, client: &Client, affine: Affine<'_>) -> (Buffer, Buffer) {
         let channels = self.mean.length;
-        let (scale, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        let [scale, bias] = Buffer::vectors(client, [channels; 2]);
         // SAFETY: units past the channels stop.
         unsafe {
             fold_kernel::launch_unchecked(
@@ -226,14 +226,13 @@ impl Statistics {
         let wide = shares.width;
         let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
-        let (weight, bias) = (Buffer::floats(client, channels), Buffer::floats(client, channels));
+        // Five numbers a channel in the table, so that the last kernel reads it instead of six vectors.
+        let [weight, bias, table] = Buffer::vectors(client, [channels, channels, 5 * channels]);
         let relu = matches!(through, Through::Relu);
         let output = match through {
             Through::Output(output) => Some(output),
             _ => None,
         };
-        // Five numbers a channel, so that the last kernel reads one table instead of six vectors.
-        let table = Buffer::floats(client, 5 * channels);
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             gradient_sums_kernel::launch_unchecked(

@@ -99,13 +99,14 @@ pub struct Weight {
 
 /// Packs the weights of many convolutions in few launches. Gives each as it is, and transposed.
 pub fn pack_all(client: &Client, weights: &[Weight], layout: Layout) -> Vec<[Buffer; 2]> {
-    let packed = weights.iter().map(|weight| {
+    let lengths = weights.iter().flat_map(|weight| {
         [false, true].map(|transposed| {
             let [rows, columns] = layout.extents(weight.input, weight.output, transposed);
-            Buffer::new(client, weight.kernel * weight.kernel * rows * columns, layout.elem)
+            weight.kernel * weight.kernel * rows * columns
         })
     });
-    let packed: Vec<[Buffer; 2]> = packed.collect();
+    let lengths: Vec<usize> = lengths.collect();
+    let packed: Vec<[Buffer; 2]> = Buffer::together(client, &lengths, layout.elem).as_chunks().0.to_vec();
     let mut kernels: Vec<usize> = weights.iter().map(|weight| weight.kernel).collect();
     kernels.sort_unstable();
     kernels.dedup();
