@@ -30,12 +30,12 @@ impl Initial<'_> {
     }
 
     pub fn constant(&self, length: usize, value: f32) -> Param<Tensor<1>> {
-        Param::from_tensor(Tensor::full([length], value, self.device))
+        Param::from_data(TensorData::new(vec![value; length], [length]), self.device)
     }
 
     fn draw<const D: usize>(&self, name: &str, shape: [usize; D], distribution: impl Distribution<f32>) -> Param<Tensor<D>> {
         let rng = random::stream(self.seed, &format!("weights {name}"), &[]);
         let values: Vec<f32> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
-        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
+        Param::from_data(TensorData::new(values, shape), self.device)
     }
 }

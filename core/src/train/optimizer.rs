@@ -168,7 +168,8 @@ impl ModuleMapper for Step<'_> {
             return moved(id, weight);
         }
         let (device, shape) = (weight.device(), weight.shape());
-        let velocity = velocity.unwrap_or_else(|| Tensor::zeros(shape.clone(), &device));
+        let velocity =
+            velocity.unwrap_or_else(|| device.memory_persistent_allocations(shape.clone(), |shape| Tensor::zeros(shape, &device)));
         self.descent.add(weight, gradient, velocity);
         self.waiting.push_back((id, name));
         // Only the descent may hold the weight, or it could not change it in place.
