@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import signal
 import statistics
 import subprocess
@@ -171,9 +172,17 @@ class Measurement:
         log = self.out / f"profile-{batch}-{precision}.log"
         environment = {"CUBECL_DEBUG_LOG": str(log), "CUBECL_DEBUG_OPTION": "profile"}
         timed = ["bench", "--device", self.device, "--model", "resnet34", "--batch", batch, "--precision", precision, "--steps", "10"]
-        report = self.ours(*timed, environment=environment)
-        # Waiting for every kernel makes the step slow, so that the shares count and not the sum.
-        return {"log": log.name, "end": log.read_text(errors="replace")[-4000:], "ms_per_step": report["ms_per_step"]}
+        self.ours(*timed, environment=environment)
+        # The last table is that of the last step. A kernel's name ends in a number of how it was made.
+        table = log.read_text(errors="replace").rsplit("| Name ", 1)[-1]
+        microseconds, launches = {}, {}
+        for name, duration, unit, count in re.findall(r"\| (.+?)_[0-9a-f]+ *\| *([\d.]+)(ns|µs|ms|s) *\| *(\d+) ", table):
+            scale = {"ns": 1e-3, "µs": 1, "ms": 1e3, "s": 1e6}[unit]
+            microseconds[name] = microseconds.get(name, 0) + float(duration) * scale
+            launches[name] = launches.get(name, 0) + int(count)
+        longest = sorted(microseconds, key=microseconds.get, reverse=True)
+        kernels = [{"kernel": name, "microseconds": round(microseconds[name], 1), "launches": launches[name]} for name in longest]
+        return {"log": log.name, "kernels": kernels}
 
     def paper(self):
         if not self.data:
@@ -237,6 +246,10 @@ class Measurement:
             for line in named("speed ")
         ]
         table("Training step", ["network", "input", "batch", "precision", "ours, images/s", "PyTorch", "ratio", "ours, TFLOP/s"], speeds)
+        for line in named("profile "):
+            whole = sum(kernel["microseconds"] for kernel in line["kernels"])
+            rows = [[*kernel.values(), f"{100 * kernel['microseconds'] / whole:.0f} %"] for kernel in line["kernels"][:12]]
+            table(f"Kernels of a step, batch {line['name'][8:]}", ["kernel", "µs", "launches", "share"], rows)
         percent = lambda share: round(100 * share, 1)
         samples = [[line["name"][7:], percent(line["stage1"]), percent(line["balanced"]), line["train_seconds"]] for line in named("sample ")]
         table("Sample", ["device, precision, seed", "stage 1", "balanced", "seconds"], samples)
