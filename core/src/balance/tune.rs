@@ -215,7 +215,7 @@ impl Search<'_> {
         let Some(best) = candidates.reduce(|best, trial| if better(trial, best) { trial } else { best }) else {
             return Vec::new();
         };
-        let mut seen = HashSet::from([describe(&best.settings)]);
+        let mut seen: HashSet<String> = trials.iter().map(|trial| describe(&trial.settings)).collect();
         let near = (0..n as u64).map(|i| {
             let mut random = stream(self.seed, "tune around post-hoc", &[i]);
             let mut near = best.settings.clone();

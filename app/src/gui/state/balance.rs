@@ -373,16 +373,25 @@ fn failed(failure: Failure, what: &str, kept: &str, shell: &mut Shell) {
     }
 }
 
-/// The ways of balancing that the paper compares, with the parameters that are set.
+/// The ways of balancing that the paper compares, and those that need no training beside them, with the parameters that are set.
 fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
-    use Balancer::{L2, LogitAdjustment, MaxNorm, Stage2, Tau, WeightDecay};
+    use Balancer::{L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Stage2, Tau, WeightDecay};
     let with = |balancers: &[Balancer]| BalanceSettings {
         balancers: balancers.to_vec(),
         features: FeatureSource::Cached,
         tune_candidates: 0,
         ..settings.clone()
     };
-    let lists: [&[Balancer]; 8] =
-        [&[], &[L2], &[Tau], &[LogitAdjustment], &[Stage2], &[Stage2, MaxNorm], &[WeightDecay], &[WeightDecay, MaxNorm]];
+    let lists: [&[Balancer]; 9] = [
+        &[],
+        &[L2],
+        &[Tau],
+        &[MultiplicativeAdjustment],
+        &[LogitAdjustment],
+        &[Stage2],
+        &[Stage2, MaxNorm],
+        &[WeightDecay],
+        &[WeightDecay, MaxNorm],
+    ];
     lists.into_iter().map(with).collect()
 }
