@@ -76,7 +76,7 @@ pub fn width(length: usize) -> usize {
     if length.is_multiple_of(4) { 4 } else { 1 }
 }
 
-/// Units of a cube in which every unit works for itself.
+/// Units of a cube whose kernel needs no number of its own.
 pub const UNITS: usize = 256;
 
 /// As many cubes of such units as have one for each of `work`.

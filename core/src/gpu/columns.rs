@@ -5,10 +5,7 @@
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::Buffer;
-
-/// Units of a cube that adds up columns: `lanes` columns at a time, the others below them.
-pub const UNITS: usize = 256;
+use super::buffer::{Buffer, UNITS};
 
 /// The sums of the columns of `[rows, columns]`.
 pub fn column_sums(client: &Client, x: &Buffer, columns: usize) -> Buffer {
@@ -30,7 +27,7 @@ pub fn column_sums(client: &Client, x: &Buffer, columns: usize) -> Buffer {
     sums
 }
 
-/// Adds up what the units of a column of the cube hold, in order; every unit gets the sum.
+/// Adds up what the units of a column of the cube hold, in order; every unit gets the sum. A cube has [`UNITS`] units, `lanes` of them in a row.
 #[cube]
 pub fn add_down(value: f32, shared: &mut Shared<[f32]>, #[comptime] lanes: usize) -> f32 {
     let rows = comptime!(UNITS / lanes);

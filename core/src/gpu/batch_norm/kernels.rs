@@ -3,7 +3,8 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use crate::gpu::columns::{UNITS, add_down, add_vectors_down};
+use crate::gpu::buffer::UNITS;
+use crate::gpu::columns::{add_down, add_vectors_down};
 
 /// Means and sums of squared deviations of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]

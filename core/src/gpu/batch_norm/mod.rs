@@ -10,8 +10,7 @@ mod kernels;
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-use super::buffer::{Buffer, cubes, units};
-use super::columns::UNITS;
+use super::buffer::{Buffer, UNITS, cubes, units};
 use kernels::{
     fold_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel, normalise_kernel,
 };

@@ -4,10 +4,9 @@
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
-use cubecl::std::FastDivmod;
 
 use super::pack::Packed;
-use super::places::{at_tap, first_tap};
+use super::places::{Target, TargetLaunch, at_tap, first_tap};
 use crate::gpu::buffer::{Buffer, width};
 use crate::kernels::ConvShape;
 
@@ -55,17 +54,6 @@ struct Source {
     kernel: u32,
     stride: u32,
     padding: u32,
-}
-
-/// The images that are written.
-#[derive(CubeType, CubeLaunch)]
-struct Target {
-    pixels: u32,
-    channels: u32,
-    /// Divides by the pixels of an image.
-    plane: FastDivmod<u32>,
-    /// Divides by the pixels of a row.
-    row: FastDivmod<u32>,
 }
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`.

@@ -7,6 +7,17 @@ use cubecl::std::FastDivmod;
 /// Far outside of every image.
 const FAR: u32 = 0x4000_0000;
 
+/// The images that are written.
+#[derive(CubeType, CubeLaunch)]
+pub struct Target {
+    pub pixels: u32,
+    pub channels: u32,
+    /// Divides by the pixels of an image.
+    pub plane: FastDivmod<u32>,
+    /// Divides by the pixels of a row.
+    pub row: FastDivmod<u32>,
+}
+
 /// The image of a pixel that is written, or whose gradient is read, and the row and column there of the kernel's first tap; far outside if the pixel is not
 /// wanted. `plane` divides by the pixels of an image, `row` by those of a row. For a `transposed` convolution taps go backwards.
 #[cube]

@@ -10,7 +10,7 @@ use cubecl::std::FastDivmod;
 use super::multiply::{multiply, part, zeros};
 use super::{DEPTH, PLANE, PLANES, Rounding, SIDE, Tile};
 use crate::gpu::buffer::Buffer;
-use crate::gpu::conv::places::{at_tap, first_tap};
+use crate::gpu::conv::places::{Target, TargetLaunch, at_tap, first_tap};
 use crate::kernels::ConvShape;
 
 /// The images that are read, and where.
@@ -26,15 +26,6 @@ struct Source {
     chunks: FastDivmod<u32>,
     stride: u32,
     padding: u32,
-}
-
-/// The images that are written.
-#[derive(CubeType, CubeLaunch)]
-struct Target {
-    pixels: u32,
-    channels: u32,
-    plane: FastDivmod<u32>,
-    row: FastDivmod<u32>,
 }
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is packed in the layout of the rounding.
