@@ -146,7 +146,8 @@ fn strong() -> Settings {
     Settings {
         preset: Preset::Strong,
         model: ModelSettings { normalisation: Normalisation::MEASURED, ..paper.model },
-        stage1: Stage1Settings { epochs: 400, learning_rate: 0.05, batch_size: 128, warmup_epochs: 5, validate_every: 5, ..paper.stage1 },
+        // Twice the paper's batch at twice its learning rate, so that an epoch's weight decay is the paper's.
+        stage1: Stage1Settings { epochs: 400, learning_rate: 0.02, batch_size: 128, warmup_epochs: 5, validate_every: 5, ..paper.stage1 },
         augmentation: AugmentationSettings { randaugment_ops: 2, randaugment_magnitude: 10.0, cutout: 16, ..paper.augmentation },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,
