@@ -71,6 +71,15 @@ impl Classifier {
         Ok(logits)
     }
 
+    /// Refuses counts of training samples that are not one a class.
+    pub(super) fn check_counts(&self, train_counts: &[usize]) -> Result<()> {
+        if train_counts.len() == self.classes {
+            return Ok(());
+        }
+        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), self.classes);
+        Err(TrainError::Request(reason).into())
+    }
+
     /// [`Classifier::logits`] on this thread, into a buffer of the right length.
     pub(super) fn logits_into(&self, features: &[f32], logits: &mut [f32]) {
         matmul::logits(features, &self.weight, &self.bias, logits);

@@ -26,11 +26,11 @@ pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
     let mut zeros = 0;
     for row in classifier.weight.chunks_exact_mut(classifier.features) {
         let norm = f64::from(norm(row));
-        let scale = norm.powf(-f64::from(tau));
+        let by = norm.powf(-f64::from(tau));
         if norm == 0.0 {
             zeros += 1;
-        } else if scale.is_finite() {
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        } else if by.is_finite() {
+            scale(row, by);
         }
     }
     zeros
@@ -45,13 +45,12 @@ pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
 /// # Errors
 /// [`TrainError::Request`] if there is not one count a class, or no training sample.
 pub fn adjust_multiplicatively(classifier: &mut Classifier, train_counts: &[usize], gamma: f32) -> Result<usize> {
-    check_counts(classifier, train_counts)?;
+    classifier.check_counts(train_counts)?;
     let log_priors = log_priors(train_counts)?;
     let most = log_priors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let zeros = l2_normalise(classifier);
     for (row, log_prior) in classifier.weight.chunks_exact_mut(classifier.features).zip(log_priors) {
-        let scale = (f64::from(gamma) * (most - log_prior)).exp();
-        row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        scale(row, (f64::from(gamma) * (most - log_prior)).exp());
     }
     classifier.bias.fill(0.0);
     Ok(zeros)
@@ -90,19 +89,15 @@ pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) 
 /// # Errors
 /// [`TrainError::Request`] if there is not one count a class, or no training sample.
 pub fn adjust_logits(classifier: &mut Classifier, train_counts: &[usize], tau: f32) -> Result<()> {
-    check_counts(classifier, train_counts)?;
+    classifier.check_counts(train_counts)?;
     for (bias, log_prior) in classifier.bias.iter_mut().zip(log_priors(train_counts)?) {
         *bias -= (f64::from(tau) * log_prior) as f32;
     }
     Ok(())
 }
 
-fn check_counts(classifier: &Classifier, train_counts: &[usize]) -> Result<()> {
-    if train_counts.len() == classifier.classes {
-        return Ok(());
-    }
-    let reason = format!("{} training counts do not fit {} classes", train_counts.len(), classifier.classes);
-    Err(TrainError::Request(reason).into())
+fn scale(row: &mut [f32], by: f64) {
+    row.iter_mut().for_each(|value| *value = (f64::from(*value) * by) as f32);
 }
 
 #[cfg(test)]

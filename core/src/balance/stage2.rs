@@ -85,10 +85,7 @@ pub fn balance(
     thresholds: GroupThresholds,
     job: Job<'_>,
 ) -> Result<Balanced> {
-    let fail = |reason: String| Err(TrainError::Request(reason).into());
-    if train_counts.len() != start.classes {
-        return fail(format!("{} training counts do not fit {} classes", train_counts.len(), start.classes));
-    }
+    start.check_counts(train_counts)?;
     if let Some(set) = validation {
         set.check(start)?;
     }

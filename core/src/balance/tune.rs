@@ -94,10 +94,7 @@ pub fn tune(
 ) -> Result<Tuning> {
     train.check(start)?;
     validation.check(start)?;
-    if train_counts.len() != start.classes {
-        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), start.classes);
-        return Err(TrainError::Request(reason).into());
-    }
+    start.check_counts(train_counts)?;
     if validation.is_empty() {
         return Err(TrainError::Request("tuning needs a validation split, and this dataset has none".into()).into());
     }

@@ -155,8 +155,9 @@ impl Network {
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let precision = if mode == Mode::Train { self.precision } else { Precision::Float32 };
         let computing = Computing { kernels: self.kernels, precision };
-        // In evaluation batch norm is folded into the weights, which are packed then.
-        let packed = if mode == Mode::Train { packed_weights(self, computing) } else { PackedWeights::new() };
+        // In evaluation batch norm is folded into the weights, which are packed then; the CPU reads them as they are.
+        let packs = mode == Mode::Train && ops::is_gpu(&images.device());
+        let packed = if packs { packed_weights(self, computing) } else { PackedWeights::new() };
         let pass = Pass { mode, computing, packed: &packed };
         let images = if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };
         let mut x = self.conv1.with_norm(&self.bn1, images, None, None, true, pass);

@@ -208,14 +208,7 @@ fn pack_kernel<F: Float>(
         }
         ComptimeOption::None => {}
     }
-    #[unroll(taps <= 9)]
-    for tap in 0..taps {
-        let mut value = 0.0f32;
-        if inside {
-            value = weight[first as usize + tap] * factor;
-        }
-        packed[tap * apart as usize + index as usize] = F::cast_from(value);
-    }
+    copy_taps::<F>(weight, packed, inside, first, factor, index, apart, taps);
 }
 
 #[cube(launch_unchecked)]
@@ -257,12 +250,28 @@ fn pack_taps<F: Float>(
 ) {
     let (inside, _, first, apart) = place(index, input, output, taps, transposed, groups);
     if index < apart {
-        for tap in 0..taps {
-            let mut value = 0.0f32;
-            if inside {
-                value = weight[first as usize + tap];
-            }
-            packed[tap * apart as usize + index as usize] = F::cast_from(value);
+        copy_taps::<F>(weight, packed, inside, first, 1.0f32, index, apart, taps);
+    }
+}
+
+/// Writes the taps of one place, which [`place`] has found, times `factor`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn copy_taps<F: Float>(
+    weight: &[f32],
+    packed: &mut [F],
+    inside: bool,
+    first: u32,
+    factor: f32,
+    index: u32,
+    apart: u32,
+    #[comptime] taps: usize,
+) {
+    for tap in 0..taps {
+        let mut value = 0.0f32;
+        if inside {
+            value = weight[first as usize + tap] * factor;
         }
+        packed[tap * apart as usize + index as usize] = F::cast_from(value);
     }
 }
