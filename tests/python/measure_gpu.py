@@ -47,20 +47,19 @@ class Notebook:
 
     def once(self, name, measure):
         if name in self.results:
-            return self.results[name]
+            return
         started = time.perf_counter()
         try:
             result = measure()
         except subprocess.CalledProcessError as error:
             # Said, and tried again next time.
             print(json.dumps({"name": name, "failed": (error.stderr or error.stdout or str(error))[-600:]}), flush=True)
-            return None
+            return
         line = {"name": name, "seconds": round(time.perf_counter() - started, 1), **result}
         self.results[name] = line
         with self.path.open("a") as out:
             out.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
-        return line
 
 
 class Measurement:
