@@ -20,7 +20,7 @@ fn images(count: usize, side: usize) -> Images {
 fn settings(name: &str) -> AugmentationSettings {
     let mut s = Settings::preset(Preset::Paper).augmentation;
     match name {
-        "none" => (s.pad_crop, s.flip) = (0, false),
+        "none" => (s.pad_crop, s.flip) = (0, counterweight_core::settings::Auto::Value(false)),
         "pad-crop, flip" => {}
         "resized crop" => s.resized_crop = true,
         "color jitter" => s.color_jitter = 0.4,

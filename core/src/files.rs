@@ -56,6 +56,21 @@ pub fn write_if<T, E: From<io::Error>>(
     Ok(outcome)
 }
 
+/// An empty folder in `parent` with a name of its own, which is removed with all that is in it unless it is kept.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(parent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

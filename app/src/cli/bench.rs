@@ -8,7 +8,7 @@ use counterweight_core::job::Job;
 use counterweight_core::model::Kernels;
 use counterweight_core::pipeline::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
-    TuneRequest,
+    TuneRequest, WARM_UP,
 };
 use counterweight_core::settings::{Backbone, ClassifierLoss, Precision};
 
@@ -138,8 +138,7 @@ struct DecodeOptions {
 }
 
 fn backbone(text: &str) -> Result<Backbone> {
-    let names = || Backbone::ALL.map(Backbone::name).join(", ");
-    Backbone::ALL.into_iter().find(|b| b.name() == text).ok_or_else(|| anyhow!("no such model; there is {}", names()))
+    text.parse().map_err(|reason: String| anyhow!(reason))
 }
 
 fn precision(text: &str) -> Result<Precision> {
@@ -209,6 +208,7 @@ impl Threads {
 impl NetworkOptions {
     fn request(&self) -> NetworkRequest {
         NetworkRequest {
+            warm_up: WARM_UP,
             backbone: self.model,
             batch_size: self.batch as usize,
             input_size: self.size as usize,

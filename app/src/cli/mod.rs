@@ -9,6 +9,7 @@ mod devices;
 mod evaluate;
 mod export;
 mod inspect;
+mod make;
 mod options;
 mod predict;
 mod tables;
@@ -39,6 +40,9 @@ enum Command {
     /// Do the whole job on the built-in sample: long-tailed handwritten digits, both stages, a checked model.onnx.
     #[command(after_help = "Example:\n  counterweight demo --out demo")]
     Demo(demo::Arguments),
+    /// Make a model of a folder of images: scan, splits, features, classifier, tuned balancer, report and checked export, with nothing to set.
+    #[command(after_help = "Examples:\n  counterweight make photos/ --out photos.onnx\n  counterweight make photos/ --out photos.onnx --preset quick")]
+    Make(make::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(
         after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
@@ -99,6 +103,7 @@ pub fn run() -> ExitCode {
     let Some(command) = arguments.command else { return window(&context) };
     let outcome: anyhow::Result<()> = match command {
         Command::Demo(arguments) => demo::run(&arguments, &context),
+        Command::Make(arguments) => make::run(&arguments, &context),
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Build(arguments) => build::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// Settings to start from: quick, paper or strong [default: quick]
+    /// Settings to start from: auto, quick, paper or strong [default: auto]
     #[arg(long, value_name = "PRESET", conflicts_with = "settings")]
     preset: Option<Preset>,
     /// A settings file to start from, such as another run's settings.toml
@@ -62,7 +62,7 @@ fn settings(arguments: &Arguments, exists: bool) -> Result<Settings> {
     let mut settings = match (&arguments.settings, arguments.preset) {
         (Some(file), _) => Settings::load(file)?,
         (None, None) if exists => Run::open(&arguments.run)?.settings().clone(),
-        (None, preset) => Settings::preset(preset.unwrap_or(Preset::Quick)),
+        (None, preset) => Settings::preset(preset.unwrap_or(Preset::Auto)),
     };
     arguments.set.apply(&mut settings)?;
     Ok(settings)

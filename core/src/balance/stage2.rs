@@ -13,7 +13,7 @@ use super::sgd::Sgd;
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
 use crate::job::{EpochRecord, Event, Job};
-use crate::settings::{BalanceSettings, Balancer, ClassifierLoss};
+use crate::settings::{BalanceSettings, Balancer, ClassifierLoss, Schedule, Stage1Settings};
 use crate::train::learning_rate;
 
 /// A balanced classifier, and how it came about.
@@ -106,8 +106,19 @@ pub fn balance(
         false => None,
     };
     if trained {
-        let context = Context { train_counts, validation, settings, thresholds, job };
-        result.epochs = train(&mut result.classifier, batches, projection.as_mut(), &context)?;
+        let loss = Loss::new(settings.loss, train_counts, settings.beta, settings.logit_adjustment, settings.label_smoothing)?;
+        let course = Course {
+            stage: 2,
+            epochs: settings.epochs,
+            learning_rate: settings.learning_rate,
+            momentum: settings.momentum,
+            weight_decay: if listed(Balancer::WeightDecay) { settings.weight_decay } else { 0.0 },
+            schedule: settings.schedule,
+            warmup_epochs: 0,
+            milestones: &[],
+        };
+        let context = Context { train_counts, validation, loss, course, thresholds, job };
+        result.epochs = train(&mut result.classifier, batches, projection.as_mut(), context)?;
     } else if let Some(projection) = &mut projection {
         projection.apply(&mut result.classifier)?;
     }
@@ -189,11 +200,59 @@ impl Projection {
     }
 }
 
-/// What stage 2 is told besides the classifier and its samples.
+/// Trains a classifier by stage 1's settings on features that stay as they are: cross-entropy by SGD with momentum and weight decay on weight and
+/// bias. Returns it with its epochs, which count as stage 1's. Batches in one order give one result, whatever the number of threads.
+///
+/// # Errors
+/// As [`balance`].
+pub fn learn(
+    start: &Classifier,
+    batches: &mut dyn FeatureBatches,
+    train_counts: &[usize],
+    validation: Option<&FeatureSet>,
+    settings: &Stage1Settings,
+    thresholds: GroupThresholds,
+    job: Job<'_>,
+) -> Result<(Classifier, Vec<EpochRecord>)> {
+    start.check_counts(train_counts)?;
+    if let Some(set) = validation {
+        set.check(start)?;
+    }
+    let loss = Loss::new(ClassifierLoss::CrossEntropy, train_counts, 0.0, 0.0, settings.label_smoothing)?;
+    let course = Course {
+        stage: 1,
+        epochs: settings.epochs(),
+        learning_rate: settings.learning_rate(),
+        momentum: settings.momentum,
+        weight_decay: settings.weight_decay,
+        schedule: settings.schedule,
+        warmup_epochs: settings.warmup_epochs,
+        milestones: &settings.milestones,
+    };
+    let mut classifier = start.clone();
+    let epochs = train(&mut classifier, batches, None, Context { train_counts, validation, loss, course, thresholds, job })?;
+    Ok((classifier, epochs))
+}
+
+/// How a classifier is trained.
+struct Course<'a> {
+    /// The stage its epochs belong to.
+    stage: u8,
+    epochs: usize,
+    learning_rate: f64,
+    momentum: f64,
+    weight_decay: f64,
+    schedule: Schedule,
+    warmup_epochs: usize,
+    milestones: &'a [usize],
+}
+
+/// What training a classifier is told besides the classifier and its samples.
 struct Context<'a> {
     train_counts: &'a [usize],
     validation: Option<&'a FeatureSet>,
-    settings: &'a BalanceSettings,
+    loss: Loss,
+    course: Course<'a>,
     thresholds: GroupThresholds,
     job: Job<'a>,
 }
@@ -202,27 +261,25 @@ fn train(
     classifier: &mut Classifier,
     batches: &mut dyn FeatureBatches,
     mut projection: Option<&mut Projection>,
-    context: &Context<'_>,
+    context: Context<'_>,
 ) -> Result<Vec<EpochRecord>> {
-    let &Context { train_counts, validation, settings, thresholds, job } = context;
+    let Context { train_counts, validation, mut loss, course, thresholds, job } = context;
     let (classes, dim) = (classifier.classes, classifier.features);
     if batches.dim() != dim {
         let reason = format!("the classifier takes {dim} features, the training samples have {}", batches.dim());
         return Err(TrainError::Request(reason).into());
     }
-    let mut loss = Loss::new(settings.loss, train_counts, settings.beta, settings.logit_adjustment, settings.label_smoothing)?;
-    let decay = if settings.balancers.contains(&Balancer::WeightDecay) { settings.weight_decay } else { 0.0 };
-    let mut weight_sgd = Sgd::new(classes * dim, settings.momentum, decay);
-    let mut bias_sgd = Sgd::new(classes, settings.momentum, decay);
+    let mut weight_sgd = Sgd::new(classes * dim, course.momentum, course.weight_decay);
+    let mut bias_sgd = Sgd::new(classes, course.momentum, course.weight_decay);
     let mut buffers = Buffers { gradient: Vec::new(), bias: vec![0.0; classes] };
 
-    let total = (batches.samples() * settings.epochs) as u64;
-    job.phase("stage 2", Some(total), "samples");
+    let total = (batches.samples() * course.epochs) as u64;
+    job.phase(format!("stage {}", course.stage), Some(total), "samples");
     let (mut done, mut reported) = (0_u64, 0_u64);
     let mut records = Vec::new();
-    for epoch in 0..settings.epochs {
+    for epoch in 0..course.epochs {
         let started = Instant::now();
-        let rate = learning_rate(settings.schedule, settings.learning_rate, epoch, settings.epochs, 0, &[]);
+        let rate = learning_rate(course.schedule, course.learning_rate, epoch, course.epochs, course.warmup_epochs, course.milestones);
         let (mut step, mut samples, mut correct, mut loss_sum) = (0, 0, 0, 0.0);
         batches.epoch(epoch, &mut |features, labels| {
             job.check()?;
@@ -256,7 +313,7 @@ fn train(
         })?;
         let train_seconds = started.elapsed().as_secs_f64();
         if samples == 0 {
-            return Err(TrainError::Request("stage 2 got no training sample".into()).into());
+            return Err(TrainError::Request("there is no training sample".into()).into());
         }
         if let Some(projection) = projection.as_deref_mut() {
             projection.apply(classifier)?;
@@ -270,9 +327,9 @@ fn train(
             _ => None,
         };
         let record = EpochRecord {
-            stage: 2,
+            stage: course.stage,
             epoch: epoch + 1,
-            epochs: settings.epochs,
+            epochs: course.epochs,
             learning_rate: rate,
             train_loss: loss_sum / samples as f64,
             train_accuracy: correct as f64 / samples as f64,

@@ -306,7 +306,7 @@ mod tests {
 
     fn nothing() -> Augmentation {
         let mut s = Settings::preset(Preset::Quick).augmentation;
-        (s.pad_crop, s.flip) = (0, false);
+        (s.pad_crop, s.flip) = (0, crate::settings::Auto::Value(false));
         Augmentation::new(&s, [0.5; 3])
     }
 

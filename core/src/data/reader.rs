@@ -45,6 +45,22 @@ impl ImageReader {
         self
     }
 
+    /// BLAKE3 of what is stored at each of `locations`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Stopped`]. Of a location: [`DataError::File`] if nothing can be read there.
+    pub fn content_hashes(&self, locations: &[Location], job: Job<'_>) -> Result<Vec<Result<[u8; 32], DataError>>> {
+        use rayon::prelude::*;
+        let one = |location: &Location| -> Result<Result<[u8; 32], DataError>> {
+            job.check()?;
+            Ok(match location {
+                Location::File(path) => std::fs::read(self.root.join(path)).map(|bytes| *blake3::hash(&bytes).as_bytes()).map_err(|e| DataError::file(path, e)),
+                Location::Record { .. } => self.read(location).map(|pixels| *blake3::hash(&pixels.data).as_bytes()),
+            })
+        };
+        locations.par_iter().map(one).collect()
+    }
+
     /// The image at `location`, upright, as 8-bit RGB of shape [height, width, 3].
     ///
     /// # Errors

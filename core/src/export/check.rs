@@ -8,6 +8,7 @@ use super::graph::Normalized;
 use crate::error::{ModelError, Result};
 use crate::infer::{OnnxClassifier, softmax};
 use crate::job::Job;
+use crate::model::Prepared;
 
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all are smaller).
 const TOLERANCE: f32 = 1e-3;
@@ -30,6 +31,7 @@ pub(super) struct Agreement {
 pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[Vec<u8>], job: Job<'_>) -> Result<Agreement> {
     job.phase("checking the export", Some(images.len() as u64), "images");
     let classifier = OnnxClassifier::load(path)?;
+    let prepared = network.prepared();
     let mut agreement = Agreement::default();
     let (mut same, mut scale, mut done) = (0usize, 1.0f32, 0usize);
     let mut changed = Vec::new();
@@ -37,7 +39,7 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
     let pair = if let [image] = images { vec![image.clone(); 2] } else { Vec::new() };
     for batch in batches(images).chain(pair.chunks(2)) {
         job.check()?;
-        let expected = logits(network, side, batch)?;
+        let expected = logits(network, &prepared, side, batch)?;
         let found = classifier.run(batch)?;
         let Some(found_logits) = found.logits else { return Err(disagrees("the file gives no logits")) };
         if expected.iter().flatten().any(|logit| !logit.is_finite()) {
@@ -79,10 +81,10 @@ fn batches(images: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
 }
 
 /// `[3, side, side]` bytes an image to one row of logits an image.
-fn logits(network: &Normalized, side: usize, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
+fn logits(network: &Normalized, prepared: &Prepared, side: usize, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
     let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
     let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &Device::flex());
-    let output = network.forward(input);
+    let output = network.forward(prepared, input);
     let classes = output.dims()[1];
     let values = output.into_data().try_into_vec::<f32>().map_err(|e| ModelError::Export(format!("{e:?}")))?;
     Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())

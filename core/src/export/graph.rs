@@ -9,8 +9,9 @@ use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, Val
 use protobuf::Message;
 use serde::Serialize;
 
+use super::clip::clip;
 use super::{ExportSource, labels};
-use crate::model::{Mode, NamedTensor, Network, load_weights};
+use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name};
 
 /// The graph's input: float32 `[batch, 3, H, W]`, RGB in 0..1.
 pub(crate) const INPUT: &str = "images";
@@ -28,9 +29,7 @@ const FLOAT: i32 = 1;
 const BATCH: &str = "batch";
 /// The value between backbone and classifier, `[batch, features]`.
 const FEATURES: &str = "features";
-/// Weight `[classes, features]` and bias of the classifier.
-const CLASSIFIER: [&str; 2] = ["fc.weight", "fc.bias"];
-/// Under which name [`Normalized`] holds the network; taken off again so that weights keep torchvision's names.
+/// Under which name [`Normalized`] holds the network; taken off again so that weights keep their names.
 const NETWORK_PREFIX: &str = "network.";
 
 /// A network with its normalisation in front.
@@ -53,20 +52,29 @@ impl Normalized {
         Ok(Self { mean: channel(source.mean), std: channel(source.std), network })
     }
 
-    /// RGB in 0..1, `[batch, 3, side, side]`, to logits `[batch, classes]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.network.classify(self.features(images))
+    /// The network alone, ready to compute many images.
+    pub fn prepared(&self) -> Prepared {
+        Prepared::new(self.network.clone())
+    }
+
+    /// RGB in 0..1, `[batch, 3, side, side]`, to logits `[batch, classes]`, by the prepared network.
+    pub fn forward(&self, prepared: &Prepared, images: Tensor<4>) -> Tensor<2> {
+        self.network.classify(prepared.features(self.normalised(images)))
+    }
+
+    fn normalised(&self, images: Tensor<4>) -> Tensor<4> {
+        (images - self.mean.val()) / self.std.val()
     }
 
     /// RGB in 0..1, `[batch, 3, side, side]`, to features `[batch, features]`.
     fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.network.features((images - self.mean.val()) / self.std.val(), Mode::Evaluate)
+        self.network.features(self.normalised(images), Mode::Evaluate)
     }
 }
 
 /// The bytes of the ONNX file, and its operator set.
 pub(super) fn build(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<(Vec<u8>, i64), String> {
-    let classifier: Vec<NamedTensor> = weights.iter().filter(|tensor| CLASSIFIER.contains(&tensor.name.as_str())).cloned().collect();
+    let classifier: Vec<NamedTensor> = weights.iter().filter(|tensor| is_of_classifier(&tensor.name)).cloned().collect();
     let module = Normalized::copy(source, weights)?;
     let side = source.config.input_size;
     let device = Device::flex();
@@ -83,10 +91,12 @@ pub(super) fn build(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<
 /// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight), the softmax, metadata.
 fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTensor]) -> Result<(), String> {
     let graph = model.graph.as_mut().ok_or("the captured model has no graph")?;
-    flatten(graph)?;
+    flatten(graph);
+    clip(graph);
+    remove_unused(graph);
     rename(graph)?;
     graph.initializer.extend(classifier.iter().map(initializer));
-    push_node(graph, "Gemm", &[FEATURES, CLASSIFIER[0], CLASSIFIER[1]], LOGITS, ("transB", 1));
+    push_node(graph, "Gemm", &[FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS], LOGITS, ("transB", 1));
     push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
 
     let (side, classes) = (source.config.input_size as i64, source.config.classes as i64);
@@ -114,13 +124,17 @@ fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTens
     Ok(())
 }
 
-/// The exporter computes the shape of the features at run time, by three more operations; flattening the pooled values says the same.
-fn flatten(graph: &mut GraphProto) -> Result<(), String> {
-    let reshape =
-        graph.node.last_mut().filter(|node| node.op_type == "Reshape").ok_or("the captured graph does not end in the features")?;
+/// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by three more operations; flattening the pooled
+/// values says the same.
+fn flatten(graph: &mut GraphProto) {
+    let Some(reshape) = graph.node.last_mut().filter(|node| node.op_type == "Reshape") else { return };
     reshape.op_type = "Flatten".into();
     reshape.input.truncate(1);
     set_attribute(reshape, "axis", 1);
+}
+
+/// Takes away what the outputs do not depend on.
+fn remove_unused(graph: &mut GraphProto) {
     let mut needed: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     let mut kept: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node).into_iter().rev() {
@@ -132,10 +146,9 @@ fn flatten(graph: &mut GraphProto) -> Result<(), String> {
     kept.reverse();
     graph.node = kept;
     graph.initializer.retain(|tensor| needed.contains(&tensor.name));
-    Ok(())
 }
 
-/// Gives the boundaries their names, weights torchvision's, and values names that do not depend on what else the process has done, so
+/// Gives the boundaries their names, weights those of the checkpoint, and values names that do not depend on what else the process has done, so
 /// that the same network gives the same bytes.
 fn rename(graph: &mut GraphProto) -> Result<(), String> {
     let [input] = &graph.input[..] else { return Err("the captured graph has no single input".into()) };
@@ -143,7 +156,7 @@ fn rename(graph: &mut GraphProto) -> Result<(), String> {
     let mut names = HashMap::from([(input.name.clone(), INPUT.to_string()), (output.name.clone(), FEATURES.to_string())]);
     for tensor in &graph.initializer {
         if let Some(name) = tensor.name.strip_prefix(NETWORK_PREFIX) {
-            names.insert(tensor.name.clone(), name.to_string());
+            names.insert(tensor.name.clone(), parameter_name(name.split('.')));
         }
     }
     for (index, node) in graph.node.iter_mut().enumerate() {

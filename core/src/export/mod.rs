@@ -1,6 +1,7 @@
 //! Export: one ONNX file that holds its preprocessing and its labels, checked before it takes its name.
 
 mod check;
+mod clip;
 mod graph;
 pub(crate) mod labels;
 #[cfg(test)]

@@ -11,13 +11,16 @@ use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{ModelProto, TensorProto};
 use tract_onnx::prelude::Framework;
 
+use crate::model::Backbone;
+
 /// Larger than any classifier this app makes, small enough to be held in memory a few times over.
 const MAX_BYTES: u64 = 1 << 30;
 /// Values a tensor of the graph may have for one image.
 pub(super) const MAX_VALUES: usize = 1 << 28;
 const MAX_NODES: usize = 20_000;
 
-/// The operations an image classifier is made of. Control flow and operations whose result may be of any size are not among them.
+/// The operations other people's image classifiers are made of, besides those of our backbones. Control flow and operations whose result may be of any
+/// size are not among them.
 const OPERATIONS: &[&str] = &[
     "Add",
     "AveragePool",
@@ -88,7 +91,7 @@ fn check(model: &ModelProto) -> Result<(), String> {
         known.insert(&tensor.name);
     }
     for node in &graph.node {
-        if !OPERATIONS.contains(&node.op_type.as_str()) || !["", "ai.onnx"].contains(&node.domain.as_str()) {
+        if !is_known(&node.op_type) || !["", "ai.onnx"].contains(&node.domain.as_str()) {
             return Err(format!("it uses the operation `{}`, which no exported classifier has", shown(&node.op_type)));
         }
         if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !known.contains(name.as_str())) {
@@ -109,6 +112,10 @@ fn check(model: &ModelProto) -> Result<(), String> {
         Some(output) => Err(format!("the output `{}` is computed nowhere", shown(&output.name))),
         None => Ok(()),
     }
+}
+
+fn is_known(operation: &str) -> bool {
+    OPERATIONS.contains(&operation) || Backbone::ALL.iter().any(|backbone| backbone.info().operations.contains(&operation))
 }
 
 /// A tensor must hold exactly the bytes its shape asks for.

@@ -1,4 +1,4 @@
-//! Arithmetic on slices for training on the processor: float32, channels last, spread over rayon's threads.
+//! Arithmetic on slices for training and inference on the processor: float32, channels last, spread over rayon's threads.
 //!
 //! Images are `[batch, height, width, channels]`, row-major, so that the values of a pixel lie together; a slice `[pixels, channels]` is
 //! such a batch with its first three axes taken as one. Nothing here depends on the number of threads: work is cut by shape alone and partial
@@ -9,6 +9,7 @@ mod buffer;
 mod channels_last;
 mod conv;
 mod fold;
+mod inverted_residual;
 mod lanes;
 mod pooling;
 mod scratch;
@@ -24,6 +25,7 @@ pub use conv::{
     conv_weight_gradient_on,
 };
 pub use fold::fold;
+pub use inverted_residual::{FoldedBlock, FoldedConv, PackedNetwork};
 pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 pub use sgd::SgdStep;
 pub use simd::InstructionSet;

@@ -102,6 +102,10 @@ pub(crate) trait Simd {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// The lesser of a bound and a value; a value that is no number stays.
+    unsafe fn min(bound: Self::V, value: Self::V) -> Self::V;
+    /// The greater of a bound and a value; a value that is no number stays.
+    unsafe fn max(bound: Self::V, value: Self::V) -> Self::V;
     /// The sum of the lanes.
     unsafe fn sum(a: Self::V) -> f32;
 }
@@ -214,6 +218,14 @@ impl Simd for Portable {
         lanes(|i| a[i] * b[i])
     }
     #[inline(always)]
+    unsafe fn min(bound: [f32; 4], value: [f32; 4]) -> [f32; 4] {
+        lanes(|i| if bound[i] < value[i] { bound[i] } else { value[i] })
+    }
+    #[inline(always)]
+    unsafe fn max(bound: [f32; 4], value: [f32; 4]) -> [f32; 4] {
+        lanes(|i| if bound[i] > value[i] { bound[i] } else { value[i] })
+    }
+    #[inline(always)]
     unsafe fn sum(a: [f32; 4]) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }
@@ -221,7 +233,7 @@ impl Simd for Portable {
 
 /// Implements [`Simd`] by one intrinsic a function.
 macro_rules! by_intrinsics {
-    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fma:ident, $sum:ident) => {
+    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $min:ident, $max:ident, $fma:ident, $sum:ident) => {
         pub(in super::super) struct $name;
 
         // SAFETY, for every call below: the trait's contract says that the processor has the instruction set, and that addresses given
@@ -258,6 +270,15 @@ macro_rules! by_intrinsics {
             unsafe fn mul(a: $vector, b: $vector) -> $vector {
                 unsafe { $mul(a, b) }
             }
+            // The x86 instructions give the second operand where either is no number, the others what is no number.
+            #[inline(always)]
+            unsafe fn min(bound: $vector, value: $vector) -> $vector {
+                unsafe { $min(bound, value) }
+            }
+            #[inline(always)]
+            unsafe fn max(bound: $vector, value: $vector) -> $vector {
+                unsafe { $max(bound, value) }
+            }
             #[inline(always)]
             unsafe fn sum(a: $vector) -> f32 {
                 unsafe { $sum(a) }
@@ -293,6 +314,8 @@ mod x86 {
         _mm256_add_ps,
         _mm256_sub_ps,
         _mm256_mul_ps,
+        _mm256_min_ps,
+        _mm256_max_ps,
         _mm256_fmadd_ps,
         sum_of_8
     );
@@ -307,6 +330,8 @@ mod x86 {
         _mm512_add_ps,
         _mm512_sub_ps,
         _mm512_mul_ps,
+        _mm512_min_ps,
+        _mm512_max_ps,
         _mm512_fmadd_ps,
         _mm512_reduce_add_ps
     );
@@ -325,5 +350,20 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
-    by_intrinsics!(Neon, float32x4_t, 4, 32, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, fma, vaddvq_f32);
+    by_intrinsics!(
+        Neon,
+        float32x4_t,
+        4,
+        32,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        vmulq_f32,
+        vminq_f32,
+        vmaxq_f32,
+        fma,
+        vaddvq_f32
+    );
 }

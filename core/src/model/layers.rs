@@ -8,8 +8,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::initial::Initial;
 use super::running::Running;
-use super::weights::{NamedTensor, named};
-use crate::ops::{self, Computing, ConvWeight, FoldedConv, Fork, Kernels, NormLayer, Packed, Residual};
+use super::weights::named;
+use crate::kernels::{self, FoldedConv as FoldedWeights, Normalisation};
+use crate::ops::{self, Activation, Computing, ConvWeight, FoldedConv, Fork, Kernels, NormLayer, Packed, Padding, Residual};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -59,18 +60,21 @@ pub(super) fn packed_weights(network: &impl Module, computing: Computing) -> Pac
 /// A square convolution without bias, padded so that stride 1 keeps the size.
 #[derive(Module, Debug)]
 pub(super) struct Conv2d {
-    /// `[out, in, k, k]`.
+    /// `[out, in, k, k]`; of a depthwise convolution `[channels, 1, k, k]`.
     weight: Param<Tensor<4>>,
     #[module(skip)]
     stride: usize,
     #[module(skip)]
-    padding: usize,
+    padding: Padding,
+    /// Whether every channel is convolved by itself.
+    #[module(skip)]
+    depthwise: bool,
 }
 
 impl Conv2d {
     pub fn new(weight: Param<Tensor<4>>, stride: usize) -> Self {
         let kernel = weight.dims()[3];
-        Self { weight, stride, padding: kernel / 2 }
+        Self { weight, stride, padding: Padding::Around(kernel / 2), depthwise: false }
     }
 
     /// A convolution inside a block: Kaiming normal.
@@ -78,7 +82,44 @@ impl Conv2d {
         Self::new(initial.kaiming_normal(name, [output, input, kernel, kernel]), stride)
     }
 
-    /// The convolution, batch norm, the residual sum and ReLU if `relu`: `[batch, in, h, w]` to `[batch, out, h', w']`. With `fork`, `x` is
+    /// A convolution padded as TensorFlow's SAME does, Kaiming normal.
+    pub fn same(initial: &Initial<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+        Self { padding: Padding::Same, ..Self::kaiming(initial, name, channels, kernel, stride) }
+    }
+
+    /// A convolution of every channel by itself, padded as TensorFlow's SAME does, Kaiming normal.
+    pub fn depthwise(initial: &Initial<'_>, name: &str, channels: usize, kernel: usize, stride: usize) -> Self {
+        Self { depthwise: true, ..Self::same(initial, name, [1, channels], kernel, stride) }
+    }
+
+    /// Side of the kernel.
+    pub fn kernel(&self) -> usize {
+        self.weight.dims()[3]
+    }
+
+    /// Pixels between the places where the kernel is applied.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The convolution that does what this one and the batch norm after it do in evaluation, on the host.
+    pub fn folded(&self, norm: &BatchNorm) -> FoldedWeights {
+        let host = |tensor: Tensor<1>| named(String::new(), tensor).values;
+        let (scale, bias) = (host(norm.weight.val()), host(norm.bias.val()));
+        let (mean, variance) = (host(norm.running_mean.value()), host(norm.running_var.value()));
+        let normalisation = Normalisation { mean: &mean, variance: &variance, weight: &scale, bias: &bias, epsilon: norm.epsilon };
+        let (weight, bias) = kernels::fold(&named(String::new(), self.weight.val()).values, &normalisation);
+        FoldedWeights { weight: weight.to_vec(), bias }
+    }
+
+    /// Adds its multiply-adds for one image of this side; returns the side of its output.
+    pub fn count(&self, side: usize, counted: &mut Vec<u64>) -> usize {
+        let output = side.div_ceil(self.stride);
+        counted.push((self.weight.shape().num_elements() * output * output) as u64);
+        output
+    }
+
+    /// The convolution, batch norm, the residual sum and the activation: `[batch, in, h, w]` to `[batch, out, h', w']`. With `fork`, `x` is
     /// a block's input, and that fork's residual is added later in the block.
     pub fn with_norm(
         &self,
@@ -86,7 +127,7 @@ impl Conv2d {
         x: Tensor<4>,
         fork: Option<Fork>,
         residual: Option<Residual>,
-        relu: bool,
+        activation: Activation,
         pass: Pass<'_>,
     ) -> Tensor<4> {
         let weight = self.weight.val();
@@ -96,17 +137,23 @@ impl Conv2d {
                 weight,
                 stride: self.stride,
                 padding: self.padding,
+                depthwise: self.depthwise,
                 scale: norm.weight.val(),
                 bias: norm.bias.val(),
                 mean: norm.running_mean.value().without_autodiff(),
                 variance: norm.running_var.value().without_autodiff(),
-                epsilon: EPSILON,
+                epsilon: norm.epsilon,
             };
-            return conv.forward(x, residual.map(|residual| residual.tensor), relu);
+            return conv.forward(x, residual.map(|residual| residual.tensor), activation);
         }
         let packed = pass.packed.get(&self.weight.id).cloned().unwrap_or_default();
-        let y = ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.stride, self.padding, fork, pass.computing);
-        norm.forward(y, residual, relu, pass)
+        let y = match (self.depthwise, self.padding) {
+            (false, Padding::Around(padding)) => {
+                ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.stride, padding, fork, pass.computing)
+            }
+            _ => ops::any_conv2d(x, weight, self.stride, self.padding, self.depthwise),
+        };
+        norm.forward(y, residual, activation, pass)
     }
 }
 
@@ -117,78 +164,60 @@ pub(super) struct BatchNorm {
     bias: Param<Tensor<1>>,
     running_mean: Running,
     running_var: Running,
+    #[module(skip)]
+    epsilon: f64,
 }
 
 impl BatchNorm {
     pub fn new(initial: &Initial<'_>, channels: usize) -> Self {
+        Self::with_epsilon(initial, channels, EPSILON)
+    }
+
+    pub fn with_epsilon(initial: &Initial<'_>, channels: usize, epsilon: f64) -> Self {
         let device: &Device = &initial.device.clone().without_autodiff();
         Self {
             weight: initial.constant(channels, 1.0),
             bias: initial.constant(channels, 0.0),
             running_mean: Running::new(Tensor::zeros([channels], device)),
             running_var: Running::new(Tensor::ones([channels], device)),
+            epsilon,
         }
     }
 
     /// `[batch, channels, h, w]` to the same shape.
-    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, pass: Pass<'_>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, activation: Activation, pass: Pass<'_>) -> Tensor<4> {
         match pass.mode {
-            Mode::Train => self.forward_train(x, residual, relu, pass.computing.kernels),
+            Mode::Train => self.forward_train(x, residual, activation, pass.computing.kernels),
             Mode::Evaluate => {
                 let (mean, variance) = (self.running_mean.value(), self.running_var.value());
                 let (mean, variance) = match x.is_autodiff() {
                     true => (mean.autodiff(), variance.autodiff()),
                     false => (mean.without_autodiff(), variance.without_autodiff()),
                 };
-                let y = op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, EPSILON);
-                ops::finish(y, residual.map(|residual| residual.tensor), relu)
+                let y = op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.epsilon);
+                ops::finish(y, residual.map(|residual| residual.tensor), activation)
             }
         }
     }
 
-    fn forward_train(&self, x: Tensor<4>, residual: Option<Residual>, relu: bool, kernels: Kernels) -> Tensor<4> {
+    fn forward_train(&self, x: Tensor<4>, residual: Option<Residual>, activation: Activation, kernels: Kernels) -> Tensor<4> {
         let states = [&self.running_mean, &self.running_var];
         let layer = NormLayer {
             scale: self.weight.val(),
             bias: self.bias.val(),
-            epsilon: EPSILON,
+            epsilon: self.epsilon,
             running: states.map(|state| state.value().without_autodiff()),
             share: MOMENTUM,
         };
+        // Our own batch norm knows ReLU; anything else comes after it.
+        let relu = activation == Activation::Relu;
         let result = ops::batch_norm_train(x, layer, residual, relu, kernels);
         for (state, next) in states.into_iter().zip(result.running) {
             state.set(next);
         }
-        result.output
-    }
-}
-
-/// The classifier: weight W `[classes, features]` and a bias, as PyTorch's `Linear`.
-#[derive(Module, Debug)]
-pub(super) struct Linear {
-    weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
-}
-
-impl Linear {
-    pub fn new(initial: &Initial<'_>, name: &str, features: usize, classes: usize) -> Self {
-        Self {
-            weight: initial.layer_default(&format!("{name}.weight"), [classes, features], features),
-            bias: initial.layer_default(&format!("{name}.bias"), [classes], features),
+        match activation {
+            Activation::None | Activation::Relu => result.output,
+            Activation::Relu6 => ops::relu6(result.output),
         }
-    }
-
-    /// Weight and bias on the host.
-    pub fn on_host(&self) -> [NamedTensor; 2] {
-        [named("weight".into(), self.weight.val()), named("bias".into(), self.bias.val())]
-    }
-
-    pub fn device(&self) -> Device {
-        self.weight.device()
-    }
-
-    /// Features `[batch, features]` to logits `[batch, classes]`.
-    pub fn forward(&self, features: Tensor<2>, kernels: Kernels) -> Tensor<2> {
-        ops::linear(features, self.weight.val(), self.bias.val(), kernels)
     }
 }

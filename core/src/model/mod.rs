@@ -1,17 +1,26 @@
-//! Backbones and the classifier head.
+//! Backbones and the classifier behind them.
 //!
-//! Parameters are named as torchvision names them (`conv1.weight`, `layer1.0.bn1.running_mean`, `fc.bias`, …), so that weights can be
-//! exchanged by name.
+//! Parameters are named as those who published the network name them (torchvision: `conv1.weight`, `layer1.0.bn1.running_mean`, …), and the
+//! classifier `fc`, so that weights can be exchanged by name.
 
-mod block;
+mod backbones;
+mod classifier;
 mod initial;
 mod layers;
-mod resnet;
+mod names;
+mod network;
+mod prepared;
+mod pretrained;
 mod running;
 mod weights;
 
 pub use crate::ops::Kernels;
+pub use backbones::{Backbone, BackboneInfo};
+pub use classifier::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, is_of_classifier};
 pub use layers::Mode;
-pub use resnet::{Network, NetworkConfig};
+pub(crate) use names::{ModulePath, parameter_name};
+pub use network::{Network, NetworkConfig};
+pub use prepared::Prepared;
+pub use pretrained::Pretrained;
 pub(crate) use weights::named;
 pub use weights::{NamedTensor, load_weights, weights};

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 
+use super::names::ModulePath;
+
 /// A float32 tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// The torchvision name, such as `layer1.0.conv1.weight`.
+    /// Its name, such as `layer1.0.conv1.weight`.
     pub name: String,
     /// Lengths of the axes.
     pub shape: Vec<usize>,
@@ -19,21 +21,21 @@ pub struct NamedTensor {
 /// Every weight and running statistic of a module, by name.
 pub fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
     struct Collect {
-        path: Vec<String>,
+        path: ModulePath,
         found: Vec<NamedTensor>,
     }
     impl ModuleVisitor for Collect {
         fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_string());
+            self.path.enter(name);
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
+            self.path.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.found.push(named(self.path.join("."), param.val()));
+            self.found.push(named(self.path.name(), param.val()));
         }
     }
-    let mut collect = Collect { path: Vec::new(), found: Vec::new() };
+    let mut collect = Collect { path: ModulePath::default(), found: Vec::new() };
     module.visit(&mut collect);
     collect.found
 }
@@ -52,22 +54,22 @@ pub(crate) fn named<const D: usize>(name: String, tensor: Tensor<D>) -> NamedTen
 /// `num_batches_tracked` does no harm.
 pub fn load_weights<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M, String> {
     struct Replace {
-        path: Vec<String>,
+        path: ModulePath,
         tensors: BTreeMap<String, NamedTensor>,
         wrong: Option<String>,
     }
     impl ModuleMapper for Replace {
         fn enter_module(&mut self, name: &str, _container: &str) {
-            self.path.push(name.to_string());
+            self.path.enter(name);
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.path.pop();
+            self.path.exit();
         }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             if self.wrong.is_some() {
                 return param;
             }
-            let name = self.path.join(".");
+            let name = self.path.name();
             let Some(tensor) = self.tensors.remove(&name) else {
                 self.wrong = Some(format!("there is no tensor `{name}`"));
                 return param;
@@ -84,7 +86,7 @@ pub fn load_weights<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M
         }
     }
     let tensors = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    let mut replace = Replace { path: Vec::new(), tensors, wrong: None };
+    let mut replace = Replace { path: ModulePath::default(), tensors, wrong: None };
     let module = module.map(&mut replace);
     match replace.wrong {
         Some(wrong) => Err(wrong),

@@ -43,7 +43,7 @@ pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
 pub(crate) use packed::{ConvWeight, Packed, pack};
-pub(crate) use plain::{Descended, Descent, FoldedConv, Rates, images};
+pub(crate) use plain::{Descended, Descent, FoldedConv, Rates, images, packed_features};
 use tensors::Tensors;
 
 /// Who computes, on the CPU as on GPUs.
@@ -96,6 +96,39 @@ pub(crate) struct Computing {
 impl From<Kernels> for Computing {
     fn from(kernels: Kernels) -> Self {
         Self { kernels, precision: Precision::Float32 }
+    }
+}
+
+/// What is applied to every value at the end of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// Nothing.
+    None,
+    /// max(x, 0).
+    Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
+}
+
+/// Zeros around the input of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// So many pixels on each side.
+    Around(usize),
+    /// As few as give ⌈side / stride⌉ pixels, the larger half of an odd number right and below: TensorFlow's SAME.
+    Same,
+}
+
+impl Padding {
+    /// Zeros before and after `side` pixels.
+    pub fn of(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+        match self {
+            Padding::Around(padding) => (padding, padding),
+            Padding::Same => {
+                let all = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
+                (all / 2, all - all / 2)
+            }
+        }
     }
 }
 
@@ -177,7 +210,8 @@ pub(crate) fn batch_norm_train(x: Tensor<4>, layer: NormLayer, residual: Option<
     if !kernels.own(&x) {
         let unbiased = unbiased(x.dims());
         let result = burn_ops::batch_norm_train(x, scale, bias, epsilon);
-        let output = finish(result.output, residual.map(|residual| residual.tensor), relu);
+        let activation = if relu { Activation::Relu } else { Activation::None };
+        let output = finish(result.output, residual.map(|residual| residual.tensor), activation);
         let ([running_mean, running_variance], mean, variance) = (running, plain(result.mean), plain(result.variance));
         let running = [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)];
         return Normalised { output, running };
@@ -198,13 +232,34 @@ fn unbiased([batch, _, height, width]: [usize; 4]) -> f64 {
     n / (n - 1.0).max(1.0)
 }
 
-/// The residual sum and ReLU by burn.
-pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+/// The residual sum and the activation by burn.
+pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
     let y = match residual {
         Some(residual) => y + residual,
         None => y,
     };
-    if relu { burn_relu(y) } else { y }
+    match activation {
+        Activation::None => y,
+        Activation::Relu => burn_relu(y),
+        Activation::Relu6 => relu6(y),
+    }
+}
+
+/// min(max(x, 0), 6) by burn. Said with ReLU alone, since the exporter cannot write a clamp; exported graphs have one `Clip` in its place.
+pub(crate) fn relu6(x: Tensor<4>) -> Tensor<4> {
+    burn_relu(burn_relu(x).neg().add_scalar(SIX)).neg().add_scalar(SIX)
+}
+
+/// What ReLU6 ends at.
+pub(crate) const SIX: f32 = 6.0;
+
+/// Any convolution without bias by burn; `weight` is `[out, in, k, k]`, or `[channels, 1, k, k]` of a depthwise one.
+pub(crate) fn any_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: Padding, depthwise: bool) -> Tensor<4> {
+    let [_, channels, height, width] = x.dims();
+    let kernel = weight.dims()[3];
+    let sides = [height, width].map(|side| padding.of(side, kernel, stride));
+    let groups = if depthwise { channels } else { 1 };
+    burn_ops::conv2d(x, weight, None, ConvOptions::new_with_padding([stride; 2], sides, [1; 2], groups))
 }
 
 /// The largest value of each 3×3 window, two pixels apart, with a border of one.

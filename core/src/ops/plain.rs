@@ -4,12 +4,14 @@ use std::iter::Zip;
 use std::vec::IntoIter;
 
 use burn::backend::{Dispatch, DispatchTensor, Flex};
+use burn::tensor::module as burn_ops;
 use burn::tensor::{Device, Tensor};
 
 use super::extension::{Norm, NormVectors, PlainOps, Window};
-use super::storage::Images;
+use super::storage::{Dense, Images};
 use super::tensors::Tensors;
-use crate::kernels::Buffer;
+use super::{Activation, Padding, SIX, any_conv2d, finish};
+use crate::kernels::{Buffer, PackedNetwork};
 
 pub(crate) use super::extension::Rates;
 
@@ -19,8 +21,10 @@ pub(crate) struct FoldedConv {
     pub weight: Tensor<4>,
     /// Pixels between the places where the kernel is applied.
     pub stride: usize,
-    /// Pixels of zeros around the input.
-    pub padding: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Whether every channel is convolved by itself; the weight is `[channels, 1, k, k]` then.
+    pub depthwise: bool,
     /// γ, `[out]`.
     pub scale: Tensor<1>,
     /// β, `[out]`.
@@ -34,18 +38,31 @@ pub(crate) struct FoldedConv {
 }
 
 impl FoldedConv {
-    /// Convolution, batch norm with running statistics, residual sum and ReLU in one pass over the output. For tensors that
-    /// [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
-    pub fn forward(self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
-        let window = Window { kernel: self.weight.dims()[3], stride: self.stride, padding: self.padding };
-        let norm = Norm { epsilon: self.epsilon, relu };
+    /// Convolution, batch norm with running statistics, residual sum and activation, in one pass over the output where we have a kernel for it. For
+    /// tensors that [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
+    pub fn forward(self, x: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let kernel = self.weight.dims()[3];
+        let padding = [height, width].map(|side| self.padding.of(side, kernel, self.stride));
+        let around = padding[0].0;
+        if self.depthwise || padding != [(around, around); 2] {
+            let y = any_conv2d(x, self.weight, self.stride, self.padding, self.depthwise);
+            let y = burn_ops::batch_norm(y, self.scale, self.bias, self.mean, self.variance, self.epsilon);
+            return finish(y, residual, activation);
+        }
+        let window = Window { kernel, stride: self.stride, padding: around };
+        let norm = Norm { epsilon: self.epsilon, relu: activation != Activation::None };
         let (x, conv) = (x.into_dispatch(), self.weight.into_dispatch());
         let [weight, bias, mean, variance] = [self.scale, self.bias, self.mean, self.variance].map(Tensor::into_dispatch);
         let vectors = NormVectors { weight, bias, mean, variance };
-        Tensor::from_dispatch(match residual {
+        let y = Tensor::from_dispatch(match residual {
             None => Dispatch::folded_conv2d(x, conv, vectors, window, norm),
             Some(residual) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), window, norm),
-        })
+        });
+        match activation {
+            Activation::None | Activation::Relu => y,
+            Activation::Relu6 => y.clamp_max(SIX),
+        }
     }
 }
 
@@ -85,4 +102,13 @@ impl Descended {
 pub(crate) fn images(values: Buffer, dims: [usize; 4], device: &Device) -> Tensor<4> {
     let tensor = Tensor::from_primitive::<Flex>(Images::from_buffer(values, dims).tensor());
     if device.is_autodiff() { tensor.autodiff() } else { tensor }
+}
+
+/// The features of normalised images `[batch, 3, side, side]` on a CPU device without autodiff, `[batch, features]`.
+pub(crate) fn packed_features(packed: &PackedNetwork, images: Tensor<4>) -> Tensor<2> {
+    let images = Images::new(images.try_into_primitive::<Flex>().expect("the network was packed for the CPU"));
+    let [batch, _, side, _] = images.dims();
+    let mut features = Buffer::take(batch * packed.features_len());
+    packed.features(images.values(), side, &mut features);
+    Tensor::from_primitive::<Flex>(Dense::from_buffer(features, [batch, packed.features_len()]).tensor())
 }

@@ -18,7 +18,7 @@ use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
-use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of};
+use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of, put_classifier};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,13 +111,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     if let Some(weights) = network_weights {
         result.weights = weights;
     }
-    for tensor in &mut result.weights {
-        match tensor.name.as_str() {
-            "fc.weight" => tensor.values.clone_from(&classifier.weight),
-            "fc.bias" => tensor.values.clone_from(&classifier.bias),
-            _ => {}
-        }
-    }
+    put_classifier(&mut result, &classifier);
     result.velocities.clear();
     let after = evaluate_checkpoint(run, "balanced", &result, split, evaluation, device, job)?;
     // From here on nothing takes long: what an earlier balancing left is replaced as a whole.

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::export::ExportReport;
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::{Preset, Settings};
+use crate::settings::{Auto, Preset, Settings};
 
 /// What the demonstration ends with.
 #[derive(Debug, Serialize)]
@@ -73,8 +73,8 @@ fn example(dataset: &Dataset) -> PathBuf {
 /// The quick preset for digits of 8 × 8 pixels: a mirrored digit is none, and four pixels are half of one.
 pub fn sample_settings() -> Settings {
     let mut settings = Settings::preset(Preset::Quick);
-    settings.stage1.epochs = 40;
+    settings.stage1.epochs = Auto::Value(40);
     settings.augmentation.pad_crop = 1;
-    settings.augmentation.flip = false;
+    settings.augmentation.flip = Auto::Value(false);
     settings
 }

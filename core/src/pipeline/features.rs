@@ -9,14 +9,16 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::balance::unmixed;
+use super::frozen::{FrozenBackbone, View};
 use crate::balance::FeatureSet;
 use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
+use crate::model::{NetworkConfig, is_of_classifier};
 use crate::ops;
 use crate::run::Run;
-use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser};
+use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser, mean};
 
 /// Computes and remembers the features a checkpoint's backbone gives a run's images.
 pub(super) struct Features<'a> {
@@ -35,18 +37,22 @@ pub(super) struct SampleFeatures {
 
 impl<'a> Features<'a> {
     pub fn new(run: &'a Run, checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
-        Self { run, checkpoint, device, key: backbone_key(checkpoint) }
+        Self { run, checkpoint, device, key: backbone_key(checkpoint).to_hex().to_string() }
     }
 
-    /// Features of a split, un-augmented; with `flip`, averaged with those of the mirror images.
+    /// Features of a split, un-augmented, as the checkpoint's classifier sees them; with `flip`, averaged with those of the mirror images.
     pub fn of(&self, split: Split, flip: bool, job: Job<'_>) -> Result<FeatureSet> {
         Ok(self.with_positions(split, flip, job)?.set)
     }
 
     /// [`Features::of`] with the samples they belong to.
     pub fn with_positions(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
+        if self.run.settings().stage1.is_frozen() {
+            return self.of_frozen(split, flip, job).map(|found| self.standardised(found));
+        }
         let name = format!("{split}{}", if flip { "-flip" } else { "" });
-        self.cached(&name, split, job, |extractor, loader| extractor.features(loader, flip, job))
+        let found = self.cached(&name, split, job, |extractor, loader| extractor.features(loader, flip, job))?;
+        Ok(self.standardised(found))
     }
 
     /// Features of one augmented copy of the training split.
@@ -58,7 +64,30 @@ impl<'a> Features<'a> {
             let batches = || loader.augmented_view(&augmentation, settings.stage1.batch_size, self.checkpoint.seed, view);
             extractor.collect(loader, batches, 0, job)
         })?;
-        Ok(found.set)
+        Ok(self.standardised(found).set)
+    }
+
+    /// Features of a split by a backbone that stays as it is.
+    fn of_frozen(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
+        let dataset = self.run.dataset();
+        let samples = dataset.split(split);
+        let backbone = FrozenBackbone::new(self.checkpoint, self.device);
+        let plain = backbone.features(dataset, &samples, View::Plain, job)?;
+        if !flip {
+            return Ok(plain);
+        }
+        let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
+        let named = |found: SampleFeatures| ImageFeatures { set: found.set, indices: found.positions.into_iter().map(|at| at as usize).collect() };
+        let ImageFeatures { set, indices } = mean(named(plain), &named(mirrored));
+        Ok(SampleFeatures { set, positions: indices.into_iter().map(|at| at as u32).collect() })
+    }
+
+    /// What the checkpoint's classifier sees.
+    fn standardised(&self, mut found: SampleFeatures) -> SampleFeatures {
+        if let Some(standardiser) = &self.checkpoint.standardiser {
+            standardiser.apply(&mut found.set.features);
+        }
+        found
     }
 
     fn cached(
@@ -101,16 +130,17 @@ fn samples_key(dataset: &Dataset, split: Split) -> String {
 }
 
 /// Equal for checkpoints whose features are equal: the same weights before the classifier, the same input.
-fn backbone_key(checkpoint: &Checkpoint) -> String {
+pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{:?} {:?} {:?}", checkpoint.config, checkpoint.mean, checkpoint.std).as_bytes());
-    for tensor in checkpoint.weights.iter().filter(|tensor| !tensor.name.starts_with("fc.")) {
+    let NetworkConfig { backbone, stem, input_size, .. } = checkpoint.config;
+    hasher.update(format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std).as_bytes());
+    for tensor in checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)) {
         hasher.update(tensor.name.as_bytes());
         for value in &tensor.values {
             hasher.update(&value.to_le_bytes());
         }
     }
-    hasher.finalize().to_hex().to_string()
+    hasher.finalize()
 }
 
 /// The stored features, unless there are none, they are damaged or belong to another backbone or other samples: then they are computed

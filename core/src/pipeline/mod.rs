@@ -1,22 +1,32 @@
 //! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and the whole of it on the sample.
 
+mod auto;
 mod balance;
 pub mod bench;
 mod demo;
+mod estimate;
 mod evaluate;
 mod export;
 mod features;
+mod frozen;
+mod make;
+mod mirror;
 mod predictions;
 #[cfg(test)]
 pub(crate) mod test_run;
 mod train;
+mod train_classifier;
 mod tune;
 mod workbench;
 
+pub use auto::{Choice, Chosen, Offer, choose};
 pub use balance::{BalanceReport, balance};
 pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
+pub use estimate::{Estimate, estimate};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use export::export;
+pub use make::{MakeReport, MakeRequest, make};
+pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use train::{TrainReport, TrainRequest, train};
 pub use tune::tune;

@@ -8,7 +8,7 @@ use super::{TrainRequest, train};
 use crate::data::{self, BuildOptions, Profile, ScanOptions, unpack_sample};
 use crate::job::{Control, Job, Silent};
 use crate::run::Run;
-use crate::settings::{Preset, Settings};
+use crate::settings::{Auto, Preset, Settings};
 
 /// Two epochs on a long tail of the built-in sample, with validation and test, in `folder`.
 pub fn trained(folder: &Path) -> Run {
@@ -20,9 +20,9 @@ pub fn trained(folder: &Path) -> Run {
     let manifest = folder.join("digits.toml");
     data::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
     let mut settings = Settings::preset(Preset::Quick);
-    settings.stage1.epochs = 2;
+    settings.stage1.epochs = Auto::Value(2);
     settings.augmentation.pad_crop = 1;
-    settings.augmentation.flip = false;
+    settings.augmentation.flip = Auto::Value(false);
     let run = folder.join("run");
     let request = TrainRequest { dataset: Some(&manifest), run: &run, settings: Some(settings), resume: false };
     train(&request, &Device::flex(), "cpu", job).unwrap();

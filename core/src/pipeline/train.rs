@@ -5,12 +5,15 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Serialize;
 
+use super::auto::choose;
+use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
+use super::train_classifier::train_classifier;
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::Settings;
+use crate::settings::{Auto, Preset, Settings};
 use crate::train;
 
 /// What to train, and where.
@@ -43,27 +46,35 @@ pub struct TrainReport {
 /// # Errors
 /// A run that exists without `resume`, other settings than the run's own, and whatever [`train::train`] meets.
 pub fn train(request: &TrainRequest<'_>, device: &Device, device_name: &str, job: Job<'_>) -> Result<TrainReport> {
-    let mut run = open(request, job)?;
-    train::train(&mut run, device, job)?;
-    let evaluation = match reporting_split(&run) {
+    let mut run = open(request, device, job)?;
+    let evaluation = finish(&mut run, device, job)?;
+    Ok(TrainReport { run: request.run.display().to_string(), device: device_name.to_string(), evaluation })
+}
+
+/// Trains stage 1 of a run, from where it is, and evaluates the result, where there is a split to evaluate on.
+pub(super) fn finish(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
+    match run.settings().stage1.is_frozen() {
+        true => train_classifier(run, device, job)?,
+        false => drop(train::train(run, device, job)?),
+    }
+    match reporting_split(run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
             let checkpoint = Some(run.stage1_checkpoint());
             // What is looked at while choosing is kept besides what is reported.
             if split != Split::Validation && !run.dataset().split(Split::Validation).is_empty() {
-                evaluate(&run, checkpoint, Some(Split::Validation), settings, device, job)?;
+                evaluate(run, checkpoint, Some(Split::Validation), settings, device, job)?;
             }
-            Some(evaluate(&run, checkpoint, Some(split), settings, device, job)?)
+            evaluate(run, checkpoint, Some(split), settings, device, job).map(Some)
         }
         Err(_) => {
             job.warn("the dataset has neither a test nor a validation split, so nothing was evaluated");
-            None
+            Ok(None)
         }
-    };
-    Ok(TrainReport { run: request.run.display().to_string(), device: device_name.to_string(), evaluation })
+    }
 }
 
-fn open(request: &TrainRequest<'_>, job: Job<'_>) -> Result<Run> {
+fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run> {
     let folder_error = |reason: &str| RunError::Folder { path: request.run.to_path_buf(), reason: reason.into() };
     if Run::is_run(request.run) {
         if !request.resume {
@@ -71,13 +82,11 @@ fn open(request: &TrainRequest<'_>, job: Job<'_>) -> Result<Run> {
         }
         let mut run = Run::open(request.run)?;
         if let Some(settings) = &request.settings {
-            let mut known = run.settings().clone();
-            known.stage1.parts = settings.stage1.parts;
-            if *settings != known {
+            if !agree(settings, run.settings(), run.dataset().split(Split::Train).len()) {
                 return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());
             }
-            if known != *run.settings() {
-                run.compute_in_parts(known.stage1.parts)?;
+            if settings.stage1.parts != run.settings().stage1.parts {
+                run.compute_in_parts(settings.stage1.parts)?;
             }
         }
         if let Some(source) = request.dataset {
@@ -92,6 +101,37 @@ fn open(request: &TrainRequest<'_>, job: Job<'_>) -> Result<Run> {
         return Err(folder_error("holds no run, and no dataset was given to make one from").into());
     };
     let dataset = Dataset::open(source, job)?;
-    let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(crate::settings::Preset::Quick));
-    Run::create(request.run, settings, dataset)
+    let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
+    begin(request.run, settings, dataset, device, job)
+}
+
+/// Makes a run of a dataset, with every `auto` of the settings decided on it.
+pub(super) fn begin(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
+    let chosen = choose(&settings, &dataset, device, job)?;
+    let run = Run::create(folder, chosen.settings.clone(), dataset)?;
+    if !run.settings().stage1.is_frozen() {
+        let expected = estimate(run.settings(), run.dataset(), device, job)?;
+        job.info(format!("{} steps from scratch will take {} here", expected.steps, expected.words()));
+    }
+    if !chosen.choices.is_empty() {
+        run.write_result(CHOICES, &chosen)?;
+    }
+    Ok(run)
+}
+
+/// The result that holds what was chosen in place of the person; see [`Chosen`](super::Chosen).
+pub(super) const CHOICES: &str = "choices";
+
+/// Whether a run's settings are what these were, or came to be when the run was made: `auto` agrees with whatever was chosen.
+fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
+    let mut asked = asked.clone();
+    if asked.stage1.train == Auto::AUTO {
+        // All that may follow from the choice.
+        return asked.preset == known.preset && asked.seed == known.seed && asked.evaluation == known.evaluation;
+    }
+    if asked.augmentation.flip == Auto::AUTO {
+        asked.augmentation.flip = known.augmentation.flip;
+    }
+    asked.stage1.parts = known.stage1.parts;
+    asked.for_samples(training) == *known
 }

@@ -25,7 +25,7 @@ pub use manage::{delete, rename};
 pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::files::{is_temporary, write_atomically};
 use crate::job::EpochRecord;
@@ -58,7 +58,8 @@ pub struct RunLock {
 }
 
 impl Run {
-    /// Makes a run folder with its settings and dataset. The folder may exist if it is empty.
+    /// Makes a run folder with its settings, where the number of training samples says what `auto` stands for, and its dataset. The folder may exist if it
+    /// is empty.
     ///
     /// # Errors
     /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written.
@@ -82,6 +83,7 @@ impl Run {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(RunError::file(folder, error).into()),
         }
+        let settings = settings.for_samples(dataset.split(Split::Train).len());
         std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
         // The settings come last: a folder with settings is a whole run, so what cannot be opened again must fail before them.
         dataset.save(&folder.join(DATASET))?;

@@ -82,7 +82,7 @@ pub struct EvaluationBrief {
 pub fn summary(folder: &Path) -> Result<RunSummary> {
     let run = Run::open(folder)?;
     let settings = run.settings();
-    let epochs = settings.stage1.epochs;
+    let epochs = settings.stage1.epochs();
     let finished_epochs = run.history().iter().filter(|record| record.stage == 1).map(|record| record.epoch).max().unwrap_or(0);
     let began = finished_epochs > 0 || run.checkpoint_path("last").is_file();
     let stored = Stored::of(&run);

@@ -35,6 +35,11 @@ pub const INFO: &[SettingInfo] = &[
         "Normalisation",
         "How colours are brought to a common scale before the network sees them. Measured takes it from your own images.",
     ),
+    setting(
+        "stage1.train",
+        "What learns",
+        "Classifier: a network that has seen a million photos stays as it is, which takes seconds. Scratch: everything. Auto measures which.",
+    ),
     setting("stage1.epochs", "Epochs", "How often training goes through all images. More learns better up to a point and takes longer."),
     setting(
         "stage1.batch_size",
@@ -96,7 +101,7 @@ pub const INFO: &[SettingInfo] = &[
     setting(
         "augmentation.flip",
         "Mirror",
-        "Shows half of the training images mirrored. Turn it off where left and right mean something, as in writing.",
+        "Shows half of the training images mirrored. Auto does so unless left and right turn out to mean something, as in writing.",
     ),
     setting(
         "augmentation.color_jitter",

@@ -2,6 +2,7 @@
 //!
 //! A settings file is TOML and complete: it holds every key, so a run can be repeated from it alone.
 
+mod auto;
 mod info;
 mod overrides;
 mod presets;
@@ -16,10 +17,11 @@ pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
 pub use values::{
-    Auto, AutoWord, Backbone, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Precision, Schedule, Stem,
+    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Precision, Schedule, Stem, Training,
 };
 
 use crate::error::{Result, SettingsError};
+pub use crate::model::Backbone;
 
 /// Everything that determines a run, apart from its dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +61,12 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage1Settings {
-    /// Passes over the training split.
-    pub epochs: usize,
+    /// What learns: `classifier` leaves a pretrained backbone as it is, `scratch` trains everything from initial weights, and `auto` measures on the
+    /// data which of the two it should be.
+    #[serde(default = "from_scratch")]
+    pub train: Auto<Training>,
+    /// Passes over the training split; `auto` takes as many as make a usual number of steps.
+    pub epochs: Auto<usize>,
     /// Samples a step.
     pub batch_size: usize,
     /// Parts that each batch is computed in, one after the other, for devices whose memory does not hold it at once. A step is the same up to
@@ -70,8 +76,8 @@ pub struct Stage1Settings {
     /// What convolutions compute with, where the device can.
     #[serde(default)]
     pub precision: Precision,
-    /// Peak learning rate.
-    pub learning_rate: f64,
+    /// Peak learning rate; `auto` takes it from the batch size.
+    pub learning_rate: Auto<f64>,
     /// Momentum of SGD, without dampening.
     pub momentum: f64,
     /// Weight decay λ on every parameter, batch norm and biases included.
@@ -88,6 +94,11 @@ pub struct Stage1Settings {
     pub validate_every: usize,
 }
 
+/// What a settings file has that was written before there were pretrained backbones.
+fn from_scratch() -> Auto<Training> {
+    Auto::Value(Training::Scratch)
+}
+
 /// What a settings file has that was written before there were parts.
 fn one() -> usize {
     1
@@ -101,8 +112,8 @@ pub struct AugmentationSettings {
     pub pad_crop: usize,
     /// Crop a random part (area 0.25..1, aspect ratio 3/4..4/3) and resize it to the input.
     pub resized_crop: bool,
-    /// Mirror left to right with probability one half.
-    pub flip: bool,
+    /// Mirror left to right with probability one half; `auto` does so if classes were found not to turn into each other by it.
+    pub flip: Auto<bool>,
     /// Strength of random brightness, contrast, saturation (factor 1 ± s) and hue (± s / 4); 0 is off.
     pub color_jitter: f32,
     /// Operations of RandAugment (Cubuk et al., 2020) a sample; 0 is off.
@@ -223,7 +234,7 @@ impl Settings {
     /// use counterweight_core::settings::{Preset, Settings};
     /// let mut settings = Settings::preset(Preset::Quick);
     /// settings.set("stage1.epochs", "3").unwrap();
-    /// assert_eq!(settings.stage1.epochs, 3);
+    /// assert_eq!(settings.stage1.epochs(), 3);
     /// let error = settings.set("stage1.epoch", "3").unwrap_err().to_string();
     /// assert!(error.contains("did you mean `stage1.epochs`?"));
     /// ```

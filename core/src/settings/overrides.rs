@@ -138,7 +138,7 @@ mod tests {
         s.set("max_norm_radius", "auto").unwrap();
         s.set("normalisation", "{ mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }").unwrap();
         assert_eq!(s.seed, 7);
-        assert_eq!(s.stage1.learning_rate, 1.0);
+        assert_eq!(s.stage1.learning_rate(), 1.0);
         assert_eq!(s.model.input_size, Auto::Value(48));
         assert_eq!(s.balance.balancers, [Balancer::L2, Balancer::LogitAdjustment]);
         assert_eq!(s.balance.loss, ClassifierLoss::BalancedSoftmax);

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
-    Normalisation, Precision, Schedule, Settings, Stage1Settings,
+    Normalisation, Precision, Schedule, Settings, Stage1Settings, Training,
 };
 
 /// A named starting point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
+    /// What suits the data: a pretrained backbone whose classifier is trained and balanced in seconds, or training from scratch where that is measured to
+    /// be better.
+    Auto,
     /// A small network for a few epochs: minutes on a CPU.
     Quick,
     /// The authors' code, to the letter: what their numbers on CIFAR-100-LT were made with.
@@ -24,11 +27,12 @@ pub enum Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Preset; 3] = [Preset::Quick, Preset::Paper, Preset::Strong];
+    pub const ALL: [Preset; 4] = [Preset::Auto, Preset::Quick, Preset::Paper, Preset::Strong];
 
     /// The preset's name.
     pub fn name(self) -> &'static str {
         match self {
+            Preset::Auto => "auto",
             Preset::Quick => "quick",
             Preset::Paper => "paper",
             Preset::Strong => "strong",
@@ -49,12 +53,13 @@ impl FromStr for Preset {
         Preset::ALL
             .into_iter()
             .find(|preset| preset.name() == text)
-            .ok_or_else(|| format!("`{text}` is no preset; use quick, paper or strong"))
+            .ok_or_else(|| format!("`{text}` is no preset; use auto, quick, paper or strong"))
     }
 }
 
 pub(super) fn settings(preset: Preset) -> Settings {
     match preset {
+        Preset::Auto => auto(),
         Preset::Quick => quick(),
         Preset::Paper => paper(),
         Preset::Strong => strong(),
@@ -72,11 +77,12 @@ fn paper() -> Settings {
             normalisation: Normalisation::CIFAR,
         },
         stage1: Stage1Settings {
-            epochs: 320,
+            train: Auto::Value(Training::Scratch),
+            epochs: Auto::Value(320),
             batch_size: 64,
             parts: 1,
             precision: Precision::Float32,
-            learning_rate: 0.01,
+            learning_rate: Auto::Value(0.01),
             momentum: 0.9,
             weight_decay: 5e-3,
             schedule: Schedule::Cosine,
@@ -88,7 +94,7 @@ fn paper() -> Settings {
         augmentation: AugmentationSettings {
             pad_crop: 4,
             resized_crop: false,
-            flip: true,
+            flip: Auto::Value(true),
             color_jitter: 0.0,
             randaugment_ops: 0,
             randaugment_magnitude: 9.0,
@@ -126,7 +132,15 @@ fn quick() -> Settings {
     Settings {
         preset: Preset::Quick,
         model: ModelSettings { backbone: Backbone::ResNet20, normalisation: Normalisation::MEASURED, ..paper.model },
-        stage1: Stage1Settings { epochs: 20, learning_rate: 0.05, batch_size: 64, weight_decay: 1e-3, warmup_epochs: 1, ..paper.stage1 },
+        stage1: Stage1Settings {
+            epochs: Auto::AUTO,
+            learning_rate: Auto::AUTO,
+            batch_size: 64,
+            weight_decay: 1e-3,
+            warmup_epochs: 1,
+            ..paper.stage1
+        },
+        augmentation: AugmentationSettings { flip: Auto::AUTO, ..paper.augmentation },
         balance: BalanceSettings {
             tau: 1.0,
             loss: ClassifierLoss::ClassBalanced,
@@ -141,14 +155,39 @@ fn quick() -> Settings {
     }
 }
 
+fn auto() -> Settings {
+    let quick = quick();
+    Settings {
+        preset: Preset::Auto,
+        model: ModelSettings { backbone: Backbone::BUILT_IN, normalisation: Normalisation::PRETRAINED, ..quick.model },
+        stage1: Stage1Settings { train: Auto::AUTO, weight_decay: 1e-2, warmup_epochs: 0, ..quick.stage1 },
+        balance: BalanceSettings {
+            loss: ClassifierLoss::BalancedSoftmax,
+            weight_decay: 1e-2,
+            learning_rate: 0.01,
+            epochs: 30,
+            tune_candidates: 200,
+            ..quick.balance
+        },
+        ..quick
+    }
+}
+
 fn strong() -> Settings {
     let paper = paper();
     Settings {
         preset: Preset::Strong,
         model: ModelSettings { normalisation: Normalisation::MEASURED, ..paper.model },
         // Twice the paper's batch at twice its learning rate, so that an epoch's weight decay is the paper's.
-        stage1: Stage1Settings { epochs: 400, learning_rate: 0.02, batch_size: 128, warmup_epochs: 5, validate_every: 5, ..paper.stage1 },
-        augmentation: AugmentationSettings { randaugment_ops: 2, randaugment_magnitude: 10.0, cutout: 16, ..paper.augmentation },
+        stage1: Stage1Settings {
+            epochs: Auto::Value(400),
+            learning_rate: Auto::Value(0.02),
+            batch_size: 128,
+            warmup_epochs: 5,
+            validate_every: 5,
+            ..paper.stage1
+        },
+        augmentation: AugmentationSettings { flip: Auto::AUTO, randaugment_ops: 2, randaugment_magnitude: 10.0, cutout: 16, ..paper.augmentation },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,
             weight_decay: 5e-3,

@@ -1,6 +1,6 @@
 //! Checking every value's range.
 
-use super::{Auto, FeatureSource, Normalisation, Schedule, Settings};
+use super::{Auto, Backbone, FeatureSource, Normalisation, Schedule, Settings, Training};
 use crate::error::{Result, SettingsError};
 
 /// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
@@ -31,10 +31,10 @@ impl Settings {
     /// Every value outside its range, in the order of the settings; none if they are valid.
     ///
     /// ```
-    /// use counterweight_core::settings::{Preset, Settings};
+    /// use counterweight_core::settings::{Auto, Preset, Settings};
     /// let mut settings = Settings::preset(Preset::Quick);
     /// assert!(settings.problems().is_empty());
-    /// settings.stage1.epochs = 0;
+    /// settings.stage1.epochs = Auto::Value(0);
     /// settings.balance.beta = 1.0;
     /// let keys: Vec<_> = settings.problems().iter().map(|problem| problem.key).collect();
     /// assert_eq!(keys, ["stage1.epochs", "stage1.warmup_epochs", "balance.beta"]);
@@ -49,26 +49,51 @@ impl Settings {
         let rate = |value: f64| value.is_finite() && value > 0.0;
         let decay = |value: f64| value.is_finite() && value >= 0.0;
         check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds");
+        let backbone = self.model.backbone.info();
         if let Auto::Value(side) = self.model.input_size {
-            check((8..=512).contains(&side), "model.input_size", "must be auto or 8..=512");
+            let sides = &backbone.sides;
+            let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name);
+            check(sides.contains(&side), "model.input_size", &reason);
+        }
+        let (frozen, scratch) = (self.stage1.is_frozen(), self.stage1.train == Auto::Value(Training::Scratch));
+        if !frozen && scratch {
+            let reason = format!("cannot be {} when everything is trained from scratch; take a resnet, or stage1.train = classifier", backbone.name);
+            check(backbone.trains, "model.backbone", &reason);
+        }
+        if !scratch {
+            let with_weights: Vec<&str> = Backbone::ALL.iter().map(|b| b.info()).filter(|b| b.pretrained.is_some()).map(|b| b.name).collect();
+            let reason = format!(
+                "cannot be {}, which has no pretrained weights here, when only the classifier is trained; take {}, or stage1.train = scratch",
+                backbone.name,
+                with_weights.join(" or ")
+            );
+            check(backbone.pretrained.is_some(), "model.backbone", &reason);
+            let reason = "must be pretrained when the backbone stays as it is: it knows no other";
+            check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
+            let reason = "must be cached when the backbone stays as it is";
+            check(self.balance.features == FeatureSource::Cached, "balance.features", reason);
+        } else {
+            let reason = "cannot be pretrained when everything is trained from scratch";
+            check(self.model.normalisation != Normalisation::PRETRAINED, "model.normalisation", reason);
         }
         if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
             check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite");
             check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0");
         }
         let s = &self.stage1;
-        check((1..=MOST_EPOCHS).contains(&s.epochs), "stage1.epochs", "must be at least 1 and at most a million");
+        let epochs = s.epochs.value();
+        check(epochs.is_none_or(|epochs| (1..=MOST_EPOCHS).contains(&epochs)), "stage1.epochs", "must be auto, or at least 1 and at most a million");
         check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples");
         let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
         check(whole, "stage1.parts", "must be at least 1 and leave two samples or more in each part: batch norm needs two");
-        check(rate(s.learning_rate), "stage1.learning_rate", "must be above 0");
+        check(s.learning_rate.value().is_none_or(rate), "stage1.learning_rate", "must be auto or above 0");
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
         check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above");
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1");
         let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
         check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule");
         check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1");
-        check(s.warmup_epochs <= s.epochs, "stage1.warmup_epochs", "must be at most stage1.epochs");
+        check(epochs.is_none_or(|epochs| s.warmup_epochs <= epochs), "stage1.warmup_epochs", "must be at most stage1.epochs");
         let a = &self.augmentation;
         check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64");
         check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1");
@@ -111,7 +136,7 @@ mod tests {
     fn every_problem_is_listed_and_the_first_is_the_error() {
         let mut settings = Settings::preset(Preset::Paper);
         settings.model.input_size = Auto::Value(4);
-        settings.stage1.learning_rate = f64::NAN;
+        settings.stage1.learning_rate = Auto::Value(f64::NAN);
         settings.augmentation.pad_crop = 65;
         settings.balance.batch_size = 0;
         settings.evaluation.few_below = 102;

@@ -26,6 +26,14 @@ impl<T: Copy> Auto<T> {
     /// `auto`.
     pub const AUTO: Self = Auto::Auto(AutoWord::Auto);
 
+    /// The given value, if one is given.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Auto::Auto(_) => None,
+            Auto::Value(value) => Some(value),
+        }
+    }
+
     /// The given value, or what `choose` chooses.
     pub fn or_else(self, choose: impl FnOnce() -> T) -> T {
         match self {
@@ -35,53 +43,30 @@ impl<T: Copy> Auto<T> {
     }
 }
 
-/// Backbones. The first four have three stages of widths 16-32-64, the others four.
+/// What learns in stage 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Backbone {
-    /// 3 × 3 basic blocks, 0.27 M parameters.
-    ResNet20,
-    /// 3 × 5 basic blocks, 0.46 M parameters.
-    ResNet32,
-    /// 3 × 7 basic blocks, 0.66 M parameters.
-    ResNet44,
-    /// 3 × 9 basic blocks, 0.85 M parameters.
-    ResNet56,
-    /// 2-2-2-2 basic blocks, 11 M parameters.
-    ResNet18,
-    /// 3-4-6-3 basic blocks, 21 M parameters.
-    ResNet34,
-    /// 3-4-6-3 bottleneck blocks, 24 M parameters.
-    ResNet50,
+pub enum Training {
+    /// The classifier alone, on features of a pretrained backbone that stays as it is.
+    Classifier,
+    /// Everything, from initial weights.
+    Scratch,
 }
 
-impl Backbone {
-    /// Every backbone, smallest first.
-    pub const ALL: [Backbone; 7] = [
-        Backbone::ResNet20,
-        Backbone::ResNet32,
-        Backbone::ResNet44,
-        Backbone::ResNet56,
-        Backbone::ResNet18,
-        Backbone::ResNet34,
-        Backbone::ResNet50,
-    ];
+impl Training {
+    /// Everything that can be chosen.
+    pub const ALL: [Training; 2] = [Training::Classifier, Training::Scratch];
 
-    /// The name used in settings: `resnet32` and so on.
+    /// The name used in settings.
     pub fn name(self) -> &'static str {
         match self {
-            Backbone::ResNet20 => "resnet20",
-            Backbone::ResNet32 => "resnet32",
-            Backbone::ResNet44 => "resnet44",
-            Backbone::ResNet56 => "resnet56",
-            Backbone::ResNet18 => "resnet18",
-            Backbone::ResNet34 => "resnet34",
-            Backbone::ResNet50 => "resnet50",
+            Training::Classifier => "classifier",
+            Training::Scratch => "scratch",
         }
     }
 }
 
-impl fmt::Display for Backbone {
+impl fmt::Display for Training {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -118,6 +103,8 @@ pub enum Normalisation {
 pub enum NamedNormalisation {
     /// Measured on the training split.
     Measured,
+    /// What the backbone's pretrained weights were trained with.
+    Pretrained,
     /// The authors' numbers for CIFAR: mean (0.4914, 0.4822, 0.4465), std (0.2023, 0.1994, 0.2010).
     Cifar,
     /// ImageNet's: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225).
@@ -130,13 +117,16 @@ impl Normalisation {
     /// The authors' numbers for CIFAR.
     pub const CIFAR: Self = Normalisation::Named(NamedNormalisation::Cifar);
 
-    /// Mean and standard deviation, red, green, blue; `None` where they are to be measured.
+    /// What the pretrained weights were trained with.
+    pub const PRETRAINED: Self = Normalisation::Named(NamedNormalisation::Pretrained);
+
+    /// Mean and standard deviation, red, green, blue; `None` where they are to be measured, or are a pretrained backbone's.
     pub fn numbers(self) -> Option<([f32; 3], [f32; 3])> {
         match self {
             Normalisation::Fixed { mean, std } => Some((mean, std)),
             Normalisation::Named(NamedNormalisation::Cifar) => Some(([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])),
             Normalisation::Named(NamedNormalisation::Imagenet) => Some(([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
-            Normalisation::Named(NamedNormalisation::Measured) => None,
+            Normalisation::Named(NamedNormalisation::Measured | NamedNormalisation::Pretrained) => None,
         }
     }
 }

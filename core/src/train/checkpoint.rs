@@ -1,9 +1,10 @@
 //! Checkpoints: everything needed to go on, or to evaluate, in one file.
 //!
-//! A checkpoint is a safetensors file. Tensors named `model.…` are the network's weights under torchvision's names, `velocity.…` the
-//! optimiser's; the metadata entry `counterweight` is a JSON document. Random state needs no more than the seed, the epoch and the
+//! A checkpoint is a safetensors file. Tensors named `model.…` are the network's weights under their published names, `velocity.…` the
+//! optimiser's, `standardiser.…` what features are standardised with where the classifier alone was trained; the metadata entry `counterweight` is a JSON document. Random state needs no more than the seed, the epoch and the
 //! step, since every random number comes from a stream named by those (see [`crate::random`]).
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
+use super::standardise::Standardiser;
 use crate::error::{Result, RunError};
 use crate::files::write_atomically;
 use crate::model::{NamedTensor, NetworkConfig};
@@ -20,6 +22,9 @@ const FORMAT: u32 = 1;
 const METADATA_KEY: &str = "counterweight";
 const MODEL: &str = "model.";
 const VELOCITY: &str = "velocity.";
+const STANDARDISER: &str = "standardiser.";
+/// The mean of every feature, and its standard deviation.
+const MOMENTS: [&str; 2] = ["mean", "std"];
 
 /// How far stage 1 has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +52,20 @@ pub struct Best {
     pub balanced_accuracy: f64,
     /// The epoch, from 1.
     pub epoch: usize,
+    /// Its mean cross-entropy on validation; unknown in checkpoints written before equals were told apart by it.
+    #[serde(default, with = "exact_if_any")]
+    pub loss: Option<f64>,
+}
+
+impl Best {
+    /// Whether a later epoch of this score and loss takes its place. Of equal scores the lower loss wins, of equal losses the later epoch: it is trained more.
+    pub fn gives_way_to(&self, balanced_accuracy: f64, loss: f64) -> bool {
+        match balanced_accuracy.total_cmp(&self.balanced_accuracy) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => self.loss.is_none_or(|best| loss <= best),
+        }
+    }
 }
 
 /// JSON readers may be off by the last bit of a decimal, and a resumed run must break ties as the uninterrupted one does.
@@ -59,6 +78,20 @@ mod exact {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same of a number that may be missing.
+mod exact_if_any {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| value.to_string()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
     }
 }
 
@@ -87,6 +120,9 @@ pub struct Checkpoint {
     pub weights: Vec<NamedTensor>,
     /// SGD velocities, empty where training is over.
     pub velocities: Vec<NamedTensor>,
+    /// What features are standardised with before the classifier sees them, where it alone was trained. In [`Checkpoint::weights`] the classifier is the
+    /// one for features as they are; see [`classifier_of`](super::classifier_of).
+    pub standardiser: Option<Standardiser>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,7 +156,11 @@ impl Checkpoint {
             balancers: self.balancers.clone(),
         };
         let json = serde_json::to_string(&metadata).map_err(|e| RunError::file(path, e))?;
-        let bytes: Vec<(String, &[usize], Vec<u8>)> = [(MODEL, &self.weights), (VELOCITY, &self.velocities)]
+        let moments: Vec<NamedTensor> = self.standardiser.iter().flat_map(|standardiser| {
+            let [mean, std] = [&standardiser.mean, &standardiser.std].map(Clone::clone);
+            MOMENTS.into_iter().zip([mean, std]).map(|(name, values)| NamedTensor { name: name.into(), shape: vec![values.len()], values })
+        }).collect();
+        let bytes: Vec<(String, &[usize], Vec<u8>)> = [(MODEL, &self.weights), (VELOCITY, &self.velocities), (STANDARDISER, &moments)]
             .into_iter()
             .flat_map(|(prefix, tensors)| tensors.iter().map(move |tensor| (prefix, tensor)))
             .map(|(prefix, t)| (format!("{prefix}{}", t.name), t.shape.as_slice(), t.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
@@ -153,7 +193,7 @@ impl Checkpoint {
             return Err(damaged("damaged checkpoint: the numbers of classes disagree".into()).into());
         }
         let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
-        let (mut weights, mut velocities) = (Vec::new(), Vec::new());
+        let (mut weights, mut velocities, mut moments) = (Vec::new(), Vec::new(), HashMap::new());
         for (name, view) in tensors.iter() {
             if view.dtype() != Dtype::F32 {
                 return Err(damaged(format!("damaged checkpoint: `{name}` is not float32")).into());
@@ -164,13 +204,20 @@ impl Checkpoint {
                 weights.push(tensor(name));
             } else if let Some(name) = name.strip_prefix(VELOCITY) {
                 velocities.push(tensor(name));
+            } else if let Some(name) = name.strip_prefix(STANDARDISER) {
+                moments.insert(name.to_string(), tensor(name).values);
             }
         }
         // The file's own index has no order.
         weights.sort_by(|a, b| a.name.cmp(&b.name));
         velocities.sort_by(|a, b| a.name.cmp(&b.name));
+        let standardiser = match MOMENTS.map(|name| moments.remove(name)) {
+            [None, None] => None,
+            [Some(mean), Some(std)] => Some(Standardiser::new(mean, std).filter(|s| s.mean.len() == metadata.config.features()).ok_or_else(|| damaged("damaged checkpoint: its features cannot be standardised".into()))?),
+            _ => return Err(damaged("damaged checkpoint: a part of the standardiser is missing".into()).into()),
+        };
         let Metadata { config, mean, std, classes, train_counts, seed, progress, balancers, .. } = metadata;
-        Ok(Self { source: path.to_path_buf(), config, mean, std, classes, train_counts, seed, progress, balancers, weights, velocities })
+        Ok(Self { source: path.to_path_buf(), config, mean, std, classes, train_counts, seed, progress, balancers, weights, velocities, standardiser })
     }
 
     /// The weight of that name.
@@ -200,11 +247,12 @@ mod tests {
                 loss_sum: 0.1 + 0.2,
                 correct: 5.0,
                 seen: 9,
-                best: Some(Best { balanced_accuracy: 1.0 / 3.0, epoch: 2 }),
+                best: Some(Best { balanced_accuracy: 1.0 / 3.0, epoch: 2, loss: None }),
             },
             balancers: vec!["tau".into()],
             weights: vec![tensor("a.weight"), tensor("b")],
             velocities: vec![tensor("a.weight")],
+            standardiser: Standardiser::new(vec![0.5; 64], vec![2.0; 64]),
         }
     }
 
@@ -214,6 +262,14 @@ mod tests {
         let path = folder.path().join("last.safetensors");
         checkpoint().save(&path).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap(), Checkpoint { source: path, ..checkpoint() });
+    }
+
+    #[test]
+    fn of_equal_epochs_the_better_trained_one_is_kept() {
+        let best = Best { balanced_accuracy: 0.5, epoch: 3, loss: Some(1.0) };
+        assert!(best.gives_way_to(0.6, 9.0) && !best.gives_way_to(0.4, 0.1));
+        assert!(best.gives_way_to(0.5, 0.9) && best.gives_way_to(0.5, 1.0) && !best.gives_way_to(0.5, 1.1));
+        assert!(Best { loss: None, ..best }.gives_way_to(0.5, 9.0));
     }
 
     #[test]

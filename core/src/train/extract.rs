@@ -12,7 +12,7 @@ use crate::data::Batches;
 use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
-use crate::model::{Mode, Network, load_weights};
+use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Network, Prepared, load_weights};
 use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
@@ -29,7 +29,7 @@ pub struct ImageFeatures {
 
 /// A network ready to compute features.
 pub struct Extractor {
-    network: Network,
+    network: Prepared,
     /// Samples that are computed at once, at most: fewer from when the device's memory did not hold as many.
     at_once: AtomicUsize,
 }
@@ -37,7 +37,7 @@ pub struct Extractor {
 impl Extractor {
     /// From a network in training or not; its weights are copied.
     pub fn new(network: &Network) -> Self {
-        Self { network: network.valid(), at_once: AtomicUsize::new(BATCH) }
+        Self { network: Prepared::new(network.valid()), at_once: AtomicUsize::new(BATCH) }
     }
 
     /// From a checkpoint.
@@ -110,7 +110,7 @@ impl Extractor {
                 for start in (0..samples).step_by(at_once) {
                     let size = at_once.min(samples - start);
                     let part = if size == samples { input.clone() } else { input.clone().narrow(0, start, size) };
-                    pending.push(self.network.features(part, Mode::Evaluate));
+                    pending.push(self.network.features(part));
                 }
                 if pending.len() >= loader.read_every() { found.read(&mut pending) } else { Ok(()) }
             });
@@ -142,7 +142,7 @@ impl ImageFeatures {
 
 /// The mean of the features of each image and of its mirror image. A streamed image can become unreadable between the two passes; then its
 /// one reading is left out, so that rows never mix two images.
-fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
+pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
     fn row(set: &FeatureSet, at: usize) -> &[f32] {
         &set.features[at * set.dim..(at + 1) * set.dim]
     }
@@ -175,15 +175,34 @@ pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
     fits.map_err(|reason| RunError::Mismatch { path: checkpoint.source.clone(), reason }.into())
 }
 
-/// The classifier of a checkpoint.
+/// The classifier of a checkpoint, for features as the checkpoint's run has them: standardised where it has a standardiser.
 ///
 /// # Errors
 /// [`RunError::Mismatch`] if the checkpoint has none of the right shape.
 pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
     let mismatch = |reason: String| RunError::Mismatch { path: checkpoint.source.clone(), reason };
     let tensor = |name: &str| checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")));
-    let (weight, bias) = (tensor("fc.weight")?, tensor("fc.bias")?);
-    Classifier::new(checkpoint.config.classes, checkpoint.config.features(), weight.values.clone(), bias.values.clone())
+    let (weight, bias) = (tensor(CLASSIFIER_WEIGHT)?, tensor(CLASSIFIER_BIAS)?);
+    let classifier = Classifier::new(checkpoint.config.classes, checkpoint.config.features(), weight.values.clone(), bias.values.clone())?;
+    Ok(match &checkpoint.standardiser {
+        Some(standardiser) => standardiser.unfold(&classifier),
+        None => classifier,
+    })
+}
+
+/// Puts a classifier of the same shape in the place of the checkpoint's own: what [`classifier_of`] then gives.
+pub fn put_classifier(checkpoint: &mut Checkpoint, classifier: &Classifier) {
+    let classifier = match &checkpoint.standardiser {
+        Some(standardiser) => &standardiser.fold(classifier),
+        None => classifier,
+    };
+    for tensor in &mut checkpoint.weights {
+        match tensor.name.as_str() {
+            CLASSIFIER_WEIGHT => tensor.values.clone_from(&classifier.weight),
+            CLASSIFIER_BIAS => tensor.values.clone_from(&classifier.bias),
+            _ => {}
+        }
+    }
 }
 
 /// A tensor's values on the host.

@@ -69,7 +69,7 @@ fn compare(what: &str, loader: &Loader, drawn: Batches, made: Batches, from_reci
 
 fn nothing() -> AugmentationSettings {
     let mut s = Settings::preset(Preset::Quick).augmentation;
-    (s.pad_crop, s.flip, s.mixup, s.cutmix, s.cutout, s.randaugment_ops) = (0, false, 0.0, 0.0, 0, 0);
+    (s.pad_crop, s.flip, s.mixup, s.cutmix, s.cutout, s.randaugment_ops) = (0, crate::settings::Auto::Value(false), 0.0, 0.0, 0, 0);
     (s.resized_crop, s.color_jitter, s.random_erasing) = (false, 0.0, 0.0);
     s
 }
@@ -78,20 +78,20 @@ fn augmentations() -> Vec<(&'static str, AugmentationSettings)> {
     let n = nothing();
     vec![
         ("nothing", n.clone()),
-        ("flip", AugmentationSettings { flip: true, ..n.clone() }),
+        ("flip", AugmentationSettings { flip: crate::settings::Auto::Value(true), ..n.clone() }),
         ("crop", AugmentationSettings { pad_crop: 4, ..n.clone() }),
-        ("crop by more than the side", AugmentationSettings { pad_crop: 20, flip: true, ..n.clone() }),
+        ("crop by more than the side", AugmentationSettings { pad_crop: 20, flip: crate::settings::Auto::Value(true), ..n.clone() }),
         ("cutout", AugmentationSettings { cutout: 5, ..n.clone() }),
         ("erasing", AugmentationSettings { random_erasing: 0.8, ..n.clone() }),
         ("jitter", AugmentationSettings { color_jitter: 0.4, ..n.clone() }),
         ("strong jitter", AugmentationSettings { color_jitter: 1.0, ..n.clone() }),
         ("mixup", AugmentationSettings { mixup: 0.4, ..n.clone() }),
-        ("cutmix", AugmentationSettings { cutmix: 1.0, flip: true, ..n.clone() }),
+        ("cutmix", AugmentationSettings { cutmix: 1.0, flip: crate::settings::Auto::Value(true), ..n.clone() }),
         (
             "everything",
             AugmentationSettings {
                 pad_crop: 3,
-                flip: true,
+                flip: crate::settings::Auto::Value(true),
                 cutout: 4,
                 random_erasing: 0.5,
                 color_jitter: 0.5,

@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use crate::model::{Kernels, NamedTensor};
+use crate::model::{Kernels, ModulePath, NamedTensor};
 use crate::ops::{Descended, Descent, Rates};
 
 /// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
@@ -59,7 +59,7 @@ impl Sgd {
     pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
         let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
         let mut step =
-            Step { optimizer: self, gradients, learning_rate, path: Vec::new(), descent: Descent::default(), waiting: VecDeque::new() };
+            Step { optimizer: self, gradients, learning_rate, path: ModulePath::default(), descent: Descent::default(), waiting: VecDeque::new() };
         let module = module.map(&mut step);
         let Step { descent, waiting, .. } = step;
         if waiting.is_empty() {
@@ -72,18 +72,18 @@ impl Sgd {
     pub fn velocities<M: Module>(&self, module: &M) -> Vec<NamedTensor> {
         struct Collect<'a> {
             optimizer: &'a Sgd,
-            path: Vec<String>,
+            path: ModulePath,
             found: Vec<NamedTensor>,
         }
         impl burn::module::ModuleVisitor for Collect<'_> {
             fn enter_module(&mut self, name: &str, _container: &str) {
-                self.path.push(name.to_string());
+                self.path.enter(name);
             }
             fn exit_module(&mut self, _name: &str, _container: &str) {
-                self.path.pop();
+                self.path.exit();
             }
             fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-                let name = self.path.join(".");
+                let name = self.path.name();
                 if let Some(tensor) = self.optimizer.restored.get(&name) {
                     self.found.push(tensor.clone());
                 } else if self.optimizer.names.contains(&name)
@@ -93,7 +93,7 @@ impl Sgd {
                 }
             }
         }
-        let mut collect = Collect { optimizer: self, path: Vec::new(), found: Vec::new() };
+        let mut collect = Collect { optimizer: self, path: ModulePath::default(), found: Vec::new() };
         module.visit(&mut collect);
         collect.found
     }
@@ -140,7 +140,7 @@ struct Step<'a> {
     optimizer: &'a mut Sgd,
     gradients: GradientsParams,
     learning_rate: f64,
-    path: Vec<String>,
+    path: ModulePath,
     descent: Descent,
     /// Who takes part in it, in this order.
     waiting: VecDeque<(ParamId, String)>,
@@ -148,16 +148,16 @@ struct Step<'a> {
 
 impl ModuleMapper for Step<'_> {
     fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+        self.path.enter(name);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.path.exit();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
-        let name = self.path.join(".");
+        let name = self.path.name();
         let optimizer = &mut *self.optimizer;
         let (id, weight, _) = param.consume();
         let (weight, gradient) = (weight.inner(), gradient.inner());

@@ -42,12 +42,15 @@ const SIZES_LOOKED_AT: usize = 512;
 pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint> {
     let _lock = run.lock()?;
     let settings = run.settings().clone();
+    if settings.stage1.is_frozen() {
+        return Err(TrainError::Request("the classifier alone is trained on features, not by this".into()).into());
+    }
     let resumed = match run.checkpoint_path("last").is_file() {
         true => Some(run.checkpoint("last")?),
         false => None,
     };
     if let Some(last) = &resumed
-        && last.progress.epoch >= settings.stage1.epochs
+        && last.progress.epoch >= settings.stage1.epochs()
     {
         job.info("training was already finished");
         return run.checkpoint(run.stage1_checkpoint());
@@ -81,6 +84,8 @@ struct Trainer<'a> {
     done: u64,
     /// Whether this program has evaluated on validation yet.
     validated: bool,
+    /// Whether the best epoch is chosen on validation; otherwise the last is taken.
+    chooses: bool,
 }
 
 /// A step whose numbers have not been read from the device yet.
@@ -98,7 +103,7 @@ impl<'a> Trainer<'a> {
         let dataset = run.dataset();
         let side = match &resumed {
             Some(checkpoint) => checkpoint.config.input_size,
-            None => input_size(settings, dataset, job)?,
+            None => choose_input(settings, dataset, job)?,
         };
         let images = Images::open(dataset, Split::Train, side, DEFAULT_BUDGET, job)?;
         if images.len() < 2 {
@@ -142,7 +147,13 @@ impl<'a> Trainer<'a> {
             steps: 0,
             done: 0,
             validated: false,
+            chooses: validation_can_choose(dataset),
         };
+        if trainer.validation.is_some() && !trainer.chooses {
+            job.info(format!(
+                "there are too few validation images (fewer than {ENOUGH_TO_CHOOSE} in half of the classes) to choose an epoch by; the last one is taken"
+            ));
+        }
         trainer.steps = trainer.steps_left();
         Ok(trainer)
     }
@@ -158,7 +169,7 @@ impl<'a> Trainer<'a> {
     /// Every epoch that is left.
     fn run(&mut self, run: &mut Run) -> Result<()> {
         self.phase();
-        while self.state.progress.epoch < self.settings.stage1.epochs {
+        while self.state.progress.epoch < self.settings.stage1.epochs() {
             match self.epoch(run) {
                 Err(Error::Stopped) => {
                     self.flush()?;
@@ -176,7 +187,7 @@ impl<'a> Trainer<'a> {
     fn steps_left(&self) -> u64 {
         let s = &self.settings.stage1;
         let progress = &self.state.progress;
-        (self.images.images().steps(s.batch_size) * (s.epochs - progress.epoch)).saturating_sub(progress.step) as u64
+        (self.images.images().steps(s.batch_size) * (s.epochs() - progress.epoch)).saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -184,7 +195,7 @@ impl<'a> Trainer<'a> {
         let s = &self.settings.stage1;
         let epoch = self.state.progress.epoch;
         run.rewind(1, epoch)?;
-        let rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
+        let rate = learning_rate(s.schedule, s.learning_rate(), epoch, s.epochs(), s.warmup_epochs, &s.milestones);
         let started = Instant::now();
         let seen_before = self.state.progress.seen;
         let first = self.state.progress.step;
@@ -215,7 +226,7 @@ impl<'a> Trainer<'a> {
         self.check_weights()?;
         self.images.images().warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
-        let is_last = epoch + 1 == s.epochs;
+        let is_last = epoch + 1 == s.epochs();
         let is_validated = self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
         let validation = match (is_validated, self.validated) {
             (false, _) => None,
@@ -227,16 +238,16 @@ impl<'a> Trainer<'a> {
         let seen = progress.seen.max(1) as f64;
         self.state.progress = Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
         if let Some(evaluation) = &validation {
-            let score = evaluation.balanced_accuracy;
-            if progress.best.is_none_or(|best| score > best.balanced_accuracy) {
-                self.state.progress.best = Some(Best { balanced_accuracy: score, epoch: epoch + 1 });
+            let (score, loss) = (evaluation.balanced_accuracy, evaluation.loss);
+            if self.chooses && progress.best.is_none_or(|best| best.gives_way_to(score, loss)) {
+                self.state.progress.best = Some(Best { balanced_accuracy: score, epoch: epoch + 1, loss: Some(loss) });
                 self.save(run, "best")?;
             }
         }
         let record = EpochRecord {
             stage: 1,
             epoch: epoch + 1,
-            epochs: s.epochs,
+            epochs: s.epochs(),
             learning_rate: rate,
             train_loss: progress.loss_sum / seen,
             train_accuracy: progress.correct / seen,
@@ -369,7 +380,7 @@ impl<'a> Trainer<'a> {
         let Some(loss) = wrong else { return Ok(()) };
         let s = &self.settings.stage1;
         let Progress { epoch, step, .. } = self.state.progress;
-        let learning_rate = learning_rate(s.schedule, s.learning_rate, epoch, s.epochs, s.warmup_epochs, &s.milestones);
+        let learning_rate = learning_rate(s.schedule, s.learning_rate(), epoch, s.epochs(), s.warmup_epochs, &s.milestones);
         Err(TrainError::Diverged { loss, epoch: epoch + 1, step, learning_rate }.into())
     }
 
@@ -407,6 +418,16 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// Validation images of a class that tell epochs apart better than chance does.
+const ENOUGH_TO_CHOOSE: usize = 5;
+
+/// Whether the validation split is large enough to choose an epoch by: at least half of the classes have [`ENOUGH_TO_CHOOSE`] images in it. The best of many
+/// epochs on a few images is the luckiest.
+fn validation_can_choose(dataset: &Dataset) -> bool {
+    let counts = dataset.counts(Split::Validation);
+    2 * counts.iter().filter(|&&count| count >= ENOUGH_TO_CHOOSE).count() >= counts.len()
+}
+
 /// The samples of a batch in so many nearly equal parts, or in fewer: batch norm needs two samples in each.
 fn parts(samples: usize, parts: usize) -> Vec<Range<usize>> {
     let parts = parts.min(samples / 2).max(1);
@@ -437,11 +458,15 @@ fn fresh(settings: &Settings, dataset: &Dataset, side: usize, images: &Images, j
         balancers: Vec::new(),
         weights: Vec::new(),
         velocities: Vec::new(),
+        standardiser: None,
     })
 }
 
 /// The side images are brought to: as set, or chosen from the sizes of images spread over the training split.
-fn input_size(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<usize> {
+///
+/// # Errors
+/// A source that cannot be opened.
+pub fn choose_input(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<usize> {
     if let Auto::Value(side) = settings.model.input_size {
         return Ok(side);
     }

@@ -317,7 +317,7 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
     }
     ui.add_space(space::LARGE);
     card(ui, |ui| {
-        ui.label(format!("Stage 1 of this run was stopped after {} of {} epochs.", run.finished_epochs(), run.settings.stage1.epochs));
+        ui.label(format!("Stage 1 of this run was stopped after {} of {} epochs.", run.finished_epochs(), run.settings.stage1.epochs()));
         if ui.button("Continue training").clicked() {
             commands.push(Command::Train(TrainCommand::Continue));
             commands.push(Command::Go(Page::Train));

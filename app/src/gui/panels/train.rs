@@ -108,7 +108,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 fn interrupted_ui(ui: &mut Ui, run: &OpenRun, out_of_memory: Option<(&WayOn, &str)>, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading(format!("{} was interrupted", run.name())));
-        ui.label(format!("{} of {} epochs are done. It goes on where it was stopped.", run.finished_epochs(), run.settings.stage1.epochs));
+        ui.label(format!("{} of {} epochs are done. It goes on where it was stopped.", run.finished_epochs(), run.settings.stage1.epochs()));
         if let Some((_, reason)) = out_of_memory {
             let bad = tokens(ui.visuals()).bad;
             ui.label(RichText::new(format!("The last time {reason}.")).color(bad));
@@ -143,6 +143,7 @@ fn no_source_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
 
 fn preset_words(preset: Preset) -> (&'static str, &'static str) {
     match preset {
+        Preset::Auto => ("Automatic", "Starts from what a network has seen before, and measures whether training from scratch would do better."),
         Preset::Quick => ("Quick", "A small network for a few epochs: minutes on any computer."),
         Preset::Paper => ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU."),
         Preset::Strong => ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU."),
@@ -188,7 +189,7 @@ fn settings_ui(ui: &mut Ui, state: &mut State) {
 /// The values a setting can have, where it is one of a few.
 fn choices(key: &str) -> Option<Vec<&'static str>> {
     match key {
-        "model.backbone" => Some(Backbone::ALL.map(Backbone::name).to_vec()),
+        "model.backbone" => Some(Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name).collect()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "cifar", "imagenet"]),
         "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),

@@ -72,8 +72,8 @@ fn status_ui(ui: &mut Ui, state: &State, training: &Training, commands: &mut Vec
             "" => "Starting".to_string(),
             "stage 1" => format!(
                 "Stage 1: epoch {} of {}",
-                (training.history.len() + 1).min(training.settings.stage1.epochs),
-                training.settings.stage1.epochs
+                (training.history.len() + 1).min(training.settings.stage1.epochs()),
+                training.settings.stage1.epochs()
             ),
             other => other.to_string(),
         };

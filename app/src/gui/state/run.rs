@@ -106,7 +106,7 @@ impl OpenRun {
 
     /// Whether stage 1 has come to its end.
     pub fn is_trained(&self) -> bool {
-        self.finished_epochs() >= self.settings.stage1.epochs
+        self.finished_epochs() >= self.settings.stage1.epochs()
     }
 
     /// Whether there is a split of which nothing was learned and nothing chosen.

@@ -134,7 +134,7 @@ impl Augmentation {
         let pad = s.pad_crop as i32;
         let mut shift = || if pad > 0 { rng.random_range(-pad..=pad) as isize } else { 0 };
         let offset = (shift(), shift());
-        let mirrored = s.flip && rng.random_bool(0.5);
+        let mirrored = s.flip.or_else(|| false) && rng.random_bool(0.5);
         let operations = randaugment::draw(s.randaugment_ops, rng);
         let jitter = (s.color_jitter > 0.0).then(|| color::draw_jitter(s.color_jitter, rng));
         let erased = match s.random_erasing > 0.0 {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn images_are_what_they_always_were() {
         let mut settings = Settings::preset(Preset::Quick).augmentation;
-        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) = (4, true, 0.5, 0.4, 5);
+        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) = (4, crate::settings::Auto::Value(true), 0.5, 0.4, 5);
         (settings.randaugment_ops, settings.resized_crop) = (0, false);
         let augmentation = Augmentation::new(&settings, [0.4, 0.5, 0.6]);
         let side = 16;

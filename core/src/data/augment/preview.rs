@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn mixing_is_left_out_and_nothing_leaves_the_image_as_it_is() {
         let mut settings = Settings::preset(Preset::Quick).augmentation;
-        (settings.pad_crop, settings.flip, settings.mixup, settings.cutmix) = (0, false, 1.0, 1.0);
+        (settings.pad_crop, settings.flip, settings.mixup, settings.cutmix) = (0, crate::settings::Auto::Value(false), 1.0, 1.0);
         assert_eq!(augmented_previews(&image(), &settings, 10, [0.5; 3], 0, 2), vec![to_input(&image(), 10); 2]);
         assert!(augmented_previews(&image(), &settings, 10, [0.5; 3], 0, 0).is_empty());
     }

@@ -6,14 +6,14 @@
 use super::super::simd::Simd;
 
 /// Vectors of a block, M rows by N vectors of columns.
-pub(super) type Block<S, const M: usize, const N: usize> = [[<S as Simd>::V; N]; M];
+pub(in super::super) type Block<S, const M: usize, const N: usize> = [[<S as Simd>::V; N]; M];
 
 /// sums[m] += Σ over `depth` of rows[m][d] · w[d], where w has N vectors a step.
 ///
 /// # Safety
 /// Every row must have `depth` floats and `w` that many times N vectors; see also [`Simd`].
 #[inline(always)]
-pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
+pub(in super::super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut Block<S, M, N>,
     rows: [*const f32; M],
     depth: usize,

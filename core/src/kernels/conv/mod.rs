@@ -2,7 +2,7 @@
 //!
 //! 3×3 convolutions with stride 1 take [`winograd`], all others [`direct`] and [`gradient`].
 
-mod block;
+pub(super) mod block;
 mod direct;
 mod epilogue;
 mod gradient;

@@ -7,12 +7,12 @@ use burn::tensor::Device;
 use rand::Rng;
 use serde::Serialize;
 
-use super::step::{NetworkRequest, WARM_UP};
+use super::step::NetworkRequest;
 use super::{median, multiply_adds, peak_memory};
 use crate::device::attempt;
 use crate::error::Result;
 use crate::job::Job;
-use crate::model::{Mode, Network};
+use crate::model::{Network, Prepared};
 use crate::random;
 use crate::settings::Backbone;
 use crate::train::{Normaliser, host};
@@ -42,26 +42,26 @@ pub struct InferReport {
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// Times [`Network::features`] in [`Mode::Evaluate`] on random images.
+/// Times [`Prepared::features`] on random images.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`]; a device that cannot return its numbers.
 pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: Job<'_>) -> Result<InferReport> {
-    let &NetworkRequest { backbone, batch_size, input_size, steps, .. } = request;
+    let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
     let device = device.clone().without_autodiff();
     let config = request.config();
-    let network = Network::new(&config, 0, &device).with_kernels(request.kernels).valid();
+    let network = Prepared::new(Network::new(&config, 0, &device).with_kernels(request.kernels).valid());
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
     let mut images = vec![0; batch_size * 3 * input_size * input_size];
     random::stream(0, "bench", &[]).fill_bytes(&mut images);
-    job.phase(format!("timing {backbone}"), Some((WARM_UP + steps) as u64), "batches");
+    job.phase(format!("timing {backbone}"), Some((warm_up + steps) as u64), "batches");
     let mut times = Vec::with_capacity(steps);
-    for step in 0..WARM_UP + steps.max(1) {
+    for step in 0..warm_up + steps.max(1) {
         job.check()?;
         let started = Instant::now();
         let input = normaliser.tensor(&images, input_size, &device);
-        attempt(&device, || host(network.features(input, Mode::Evaluate)))?;
-        if step >= WARM_UP {
+        attempt(&device, || host(network.features(input)))?;
+        if step >= warm_up {
             times.push(started.elapsed().as_secs_f64());
         }
         job.progress(step as u64 + 1);
@@ -76,7 +76,7 @@ pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: 
         threads: rayon::current_num_threads(),
         ms_per_step: median * 1e3,
         images_per_s: batch_size as f64 / median,
-        gflop_per_s: 2.0 * (multiply_adds(&network, &config) * batch_size as u64) as f64 / median / 1e9,
+        gflop_per_s: 2.0 * (multiply_adds(network.network(), &config) * batch_size as u64) as f64 / median / 1e9,
         peak_memory_bytes: peak_memory(),
     })
 }

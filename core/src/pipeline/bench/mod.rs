@@ -17,7 +17,7 @@ pub use infer::{InferReport, infer};
 pub use memory::peak_memory;
 pub use peak::peak_gflops;
 pub use stage2::{LossTime, Stage2Report, Stage2Request, stage2};
-pub use step::{NetworkRequest, TrainReport, train};
+pub use step::{NetworkRequest, TrainReport, WARM_UP, train};
 pub use tune::{TuneReport, TuneRequest, tune};
 
 /// The middle one of some times in seconds, of an even number the later. There must be at least one.

@@ -17,7 +17,7 @@ use crate::settings::{Backbone, Precision, Preset, Settings};
 use crate::train::{Loader, Normaliser, Sgd, cross_entropy, host};
 
 /// Steps before the timed ones: the first compile kernels and fill caches.
-pub(super) const WARM_UP: usize = 3;
+pub const WARM_UP: usize = 3;
 
 /// Batches of an epoch, where they come from the loader.
 const EPOCH: usize = 16;
@@ -33,6 +33,8 @@ pub struct NetworkRequest {
     pub input_size: usize,
     /// Classes of the classifier.
     pub classes: usize,
+    /// Steps before those, which fill caches; see [`WARM_UP`].
+    pub warm_up: usize,
     /// Steps timed.
     pub steps: usize,
     /// Who computes.
@@ -85,7 +87,7 @@ pub struct TrainReport {
 /// # Errors
 /// [`Error::Stopped`], or [`Error::Device`] if the device cannot finish its work.
 pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_name: &str, job: Job<'_>) -> Result<TrainReport> {
-    let &NetworkRequest { backbone, batch_size, input_size, steps, .. } = request;
+    let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
     // Before the device's threads have work, and while the processor is as cool as it will be.
     let peak_gflop_per_s = (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
     let device = device.clone().autodiff();
@@ -95,9 +97,9 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
     let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(request.kernels);
     let mut source = Source::new(request, loader, &device)?;
 
-    job.phase(format!("timing {backbone}"), Some((WARM_UP + steps) as u64), "steps");
+    job.phase(format!("timing {backbone}"), Some((warm_up + steps) as u64), "steps");
     let mut times = Vec::with_capacity(steps);
-    for step in 0..WARM_UP + steps.max(1) {
+    for step in 0..warm_up + steps.max(1) {
         job.check()?;
         let started = Instant::now();
         let batch = source.next()?;
@@ -111,7 +113,7 @@ pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_nam
             Ok(stepped)
         })?;
         source.give_back(batch);
-        if step >= WARM_UP {
+        if step >= warm_up {
             times.push(started.elapsed().as_secs_f64());
         }
         job.progress(step as u64 + 1);

@@ -3,16 +3,16 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::initial::Initial;
-use super::layers::{BatchNorm, Conv2d, Pass};
-use crate::ops::{Fork, Residual};
+use crate::model::initial::Initial;
+use crate::model::layers::{BatchNorm, Conv2d, Pass};
+use crate::ops::{Activation, Fork, Residual};
 
 /// Channels of a bottleneck block's output over those of its middle.
 pub(super) const EXPANSION: usize = 4;
 
 /// A residual block: two 3×3 convolutions, or (with a third convolution) the bottleneck 1×1, 3×3, 1×1.
 #[derive(Module, Debug)]
-pub(super) struct Block {
+pub(in crate::model) struct Block {
     conv1: Conv2d,
     bn1: BatchNorm,
     conv2: Conv2d,
@@ -52,18 +52,27 @@ impl Block {
     /// `[batch, in, h, w]` to `[batch, out, h / stride, w / stride]`.
     pub fn forward(&self, x: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         let (skip, fork) = match &self.downsample {
-            Some((conv, bn)) => (conv.with_norm(bn, x.clone(), None, None, false, pass), None),
+            Some((conv, bn)) => (conv.with_norm(bn, x.clone(), None, None, Activation::None, pass), None),
             None => (x.clone(), Some(Fork::default())),
         };
         let skip = Residual { tensor: skip, fork: fork.clone() };
-        let y = self.conv1.with_norm(&self.bn1, x, fork, None, true, pass);
+        let y = self.conv1.with_norm(&self.bn1, x, fork, None, Activation::Relu, pass);
         match (&self.conv3, &self.bn3) {
             (Some(conv3), Some(bn3)) => {
-                let y = self.conv2.with_norm(&self.bn2, y, None, None, true, pass);
-                conv3.with_norm(bn3, y, None, Some(skip), true, pass)
+                let y = self.conv2.with_norm(&self.bn2, y, None, None, Activation::Relu, pass);
+                conv3.with_norm(bn3, y, None, Some(skip), Activation::Relu, pass)
             }
-            _ => self.conv2.with_norm(&self.bn2, y, None, Some(skip), true, pass),
+            _ => self.conv2.with_norm(&self.bn2, y, None, Some(skip), Activation::Relu, pass),
         }
+    }
+
+    /// Adds the multiply-adds of its convolutions for one image of this side; returns the side of its output.
+    pub fn count(&self, side: usize, counted: &mut Vec<u64>) -> usize {
+        if let Some((conv, _)) = &self.downsample {
+            conv.count(side, counted);
+        }
+        let convs = [Some(&self.conv1), Some(&self.conv2), self.conv3.as_ref()];
+        convs.into_iter().flatten().fold(side, |side, conv| conv.count(side, counted))
     }
 }
 

@@ -1,0 +1,65 @@
+//! `counterweight make`: from a folder to a checked model.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use counterweight_core::Error;
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::pipeline::{self, MakeReport, MakeRequest};
+use counterweight_core::settings::{Preset, Settings};
+
+use super::export::summary;
+use super::options::{DeviceOption, SetOption};
+use super::train::quoted;
+use super::{Context, tables};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A folder with a subfolder for each class, or anything else that `inspect` reads
+    source: PathBuf,
+    /// The model's file
+    #[arg(long, value_name = "FILE", default_value = "model.onnx")]
+    out: PathBuf,
+    /// The run folder [default: beside the model, named after it]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Settings to start from: auto, quick, paper or strong
+    #[arg(long, value_name = "PRESET", default_value_t = Preset::Auto)]
+    preset: Preset,
+    #[command(flatten)]
+    set: SetOption,
+    #[command(flatten)]
+    device: DeviceOption,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    context.console.stream_events();
+    let mut settings = Settings::preset(arguments.preset);
+    arguments.set.apply(&mut settings)?;
+    let (device, _) = device::open(arguments.device.device)?;
+    let request = MakeRequest { source: &arguments.source, out: &arguments.out, run: arguments.run.as_deref(), settings };
+    let report = match pipeline::make(&request, &device, Job::new(&context.control, &context.console)) {
+        Err(Error::Stopped) => bail!("stopped; nothing was changed, and the features that were computed are kept"),
+        other => other?,
+    };
+    context.console.result(&report, || text(&report))
+}
+
+fn text(report: &MakeReport) -> String {
+    let choices: Vec<String> = report
+        .choices
+        .iter()
+        .map(|choice| format!("  {}: {}\n    {}; to change it: {}", choice.setting, choice.value, choice.reason, choice.option))
+        .collect();
+    let offer = report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
+    format!(
+        "{}\n{}\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\ntry it: counterweight predict {} IMAGE",
+        tables::balance(&report.balance).trim_end(),
+        summary(&report.export),
+        choices.join("\n"),
+        report.seconds,
+        report.run.display(),
+        quoted(&report.model),
+    )
+}

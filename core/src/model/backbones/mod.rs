@@ -1,0 +1,188 @@
+//! The backbones there are: one file a family, and the registry that settings, help, window, benchmarks, export and inference read.
+//!
+//! `docs/extending.md` says how to add one.
+
+mod block;
+mod efficientnet_lite;
+mod resnet;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::initial::Initial;
+use super::layers::Pass;
+use super::network::NetworkConfig;
+use super::pretrained::Pretrained;
+use crate::kernels::PackedNetwork;
+use efficientnet_lite::EfficientNetLite;
+use resnet::ResNet;
+
+/// What the program has to know of a backbone.
+#[derive(Clone, Debug)]
+pub struct BackboneInfo {
+    /// The name used in settings: `resnet32` and so on.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub summary: &'static str,
+    /// Length F of its feature vector.
+    pub features: usize,
+    /// Sides of the square input that it takes, in pixels.
+    pub sides: RangeInclusive<usize>,
+    /// Whether it leaves a choice of the layers before its first stage.
+    pub has_stems: bool,
+    /// Whether all of it can be trained from initial weights.
+    pub trains: bool,
+    /// Its pretrained weights, where there are any. With them it can be used frozen: only the classifier learns.
+    pub pretrained: Option<&'static Pretrained>,
+    /// ONNX operations that its exported graph is made of.
+    pub operations: &'static [&'static str],
+}
+
+/// A backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Backbone {
+    /// 3 × 3 basic blocks of widths 16-32-64, 0.27 M parameters.
+    ResNet20,
+    /// 3 × 5 basic blocks, 0.46 M parameters.
+    ResNet32,
+    /// 3 × 7 basic blocks, 0.66 M parameters.
+    ResNet44,
+    /// 3 × 9 basic blocks, 0.85 M parameters.
+    ResNet56,
+    /// 2-2-2-2 basic blocks, 11 M parameters.
+    ResNet18,
+    /// 3-4-6-3 basic blocks, 21 M parameters.
+    ResNet34,
+    /// 3-4-6-3 bottleneck blocks, 24 M parameters.
+    ResNet50,
+    /// Inverted residual blocks, 3.4 M parameters before the classifier; comes with ImageNet weights.
+    EfficientNetLite0,
+    /// The same a little deeper, 4.1 M parameters.
+    EfficientNetLite1,
+    /// The same a little deeper and wider, 4.8 M parameters.
+    EfficientNetLite2,
+}
+
+impl Backbone {
+    /// Every backbone, those of a family together, smallest first.
+    pub const ALL: [Backbone; 10] = [
+        Backbone::ResNet20,
+        Backbone::ResNet32,
+        Backbone::ResNet44,
+        Backbone::ResNet56,
+        Backbone::ResNet18,
+        Backbone::ResNet34,
+        Backbone::ResNet50,
+        Backbone::EfficientNetLite0,
+        Backbone::EfficientNetLite1,
+        Backbone::EfficientNetLite2,
+    ];
+
+    /// The pretrained backbone that comes with the program.
+    pub const BUILT_IN: Backbone = Backbone::EfficientNetLite0;
+
+    /// What there is to know of it.
+    pub fn info(self) -> BackboneInfo {
+        match self {
+            Backbone::ResNet20
+            | Backbone::ResNet32
+            | Backbone::ResNet44
+            | Backbone::ResNet56
+            | Backbone::ResNet18
+            | Backbone::ResNet34
+            | Backbone::ResNet50 => resnet::info(self),
+            Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => efficientnet_lite::info(self),
+        }
+    }
+
+    /// The name used in settings: `resnet32` and so on.
+    pub fn name(self) -> &'static str {
+        self.info().name
+    }
+
+    /// Whether it can be used here: trained, or frozen with pretrained weights.
+    pub fn is_usable(self) -> bool {
+        let info = self.info();
+        info.trains || info.pretrained.is_some()
+    }
+}
+
+impl fmt::Display for Backbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Backbone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Backbone::ALL.map(Backbone::name).join(", ");
+        Backbone::ALL.into_iter().find(|backbone| backbone.name() == text).ok_or_else(|| format!("`{text}` is no backbone; there are {}", names()))
+    }
+}
+
+impl Serialize for Backbone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Backbone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The layers of a backbone of any family.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of them a network")]
+pub(super) enum Layers {
+    /// Residual networks.
+    ResNet(ResNet),
+    /// EfficientNet-Lite.
+    EfficientNetLite(EfficientNetLite),
+}
+
+impl Layers {
+    /// With initial weights.
+    pub fn new(config: &NetworkConfig, initial: &Initial<'_>) -> Self {
+        match config.backbone {
+            Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => {
+                Layers::EfficientNetLite(EfficientNetLite::new(config, initial))
+            }
+            _ => Layers::ResNet(ResNet::new(config, initial)),
+        }
+    }
+
+    /// `[batch, 3, side, side]` to `[batch, features]`.
+    pub fn features(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<2> {
+        match self {
+            Layers::ResNet(layers) => layers.features(images, pass),
+            Layers::EfficientNetLite(layers) => layers.features(images, pass),
+        }
+    }
+
+    /// Its weights for the CPU's kernels of whole networks, where there are such for the family.
+    pub fn packed(&self) -> Option<PackedNetwork> {
+        match self {
+            Layers::ResNet(_) => None,
+            Layers::EfficientNetLite(layers) => Some(layers.packed()),
+        }
+    }
+
+    /// Multiply-adds of each convolution for one image of this side, in the order in which they are computed.
+    pub fn convolutions(&self, side: usize) -> Vec<u64> {
+        let mut counted = Vec::new();
+        match self {
+            Layers::ResNet(layers) => layers.count(side, &mut counted),
+            Layers::EfficientNetLite(layers) => layers.count(side, &mut counted),
+        }
+        counted
+    }
+}

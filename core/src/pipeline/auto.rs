@@ -1,0 +1,257 @@
+//! What `auto` stands for, where only the data can say it.
+//!
+//! Features of a backbone that has seen a million photos are hard to beat where images are photos and there are few of them. Where images are something
+//! else, or there are hundreds of each class, a network that learns them from the start does better. So both are tried: the classifier on features, which
+//! takes seconds, and a few hundred steps from initial weights.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::estimate::{Estimate, estimate};
+use super::frozen::{FrozenBackbone, View};
+use super::mirror::{MirrorCheck, mirror_check};
+use super::train_classifier::{fit_classifier, untrained};
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result, RunError, TrainError};
+use crate::eval::{GroupThresholds, scores};
+use crate::job::{Job, Silent};
+use crate::run::Run;
+use crate::settings::{Auto, Backbone, Normalisation, Preset, Settings, Training};
+use crate::train;
+
+/// Training images below which a network learns nothing from initial weights that a pretrained one does not know better.
+const ENOUGH_IMAGES: usize = 2000;
+/// The same of the median class.
+const ENOUGH_OF_A_CLASS: usize = 40;
+/// Steps from initial weights that are tried.
+const PROBE_STEPS: usize = 300;
+/// Side of the input that training from scratch is tried and offered with, at most: larger ones take hours without a GPU.
+const PROBE_SIDE: usize = 64;
+/// Training that takes longer than this is offered, not begun.
+const MOST_SECONDS: f64 = 1800.0;
+/// Balanced accuracy on features above which training from scratch has little to win.
+const GOOD_ENOUGH: f64 = 0.97;
+
+/// A choice that was made in place of the person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The setting.
+    pub setting: String,
+    /// What was chosen.
+    pub value: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The option that would change it.
+    pub option: String,
+}
+
+/// Another way of training, which was not taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What it would bring and how long it would take, in a sentence.
+    pub sentence: String,
+    /// Its settings.
+    pub settings: Settings,
+    /// How long it would take.
+    pub estimate: Estimate,
+}
+
+/// Settings with every `auto` that the data had to say, and how that came about. Kept with a run as the result `choices`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The settings.
+    pub settings: Settings,
+    /// Every choice.
+    pub choices: Vec<Choice>,
+    /// Training from scratch, where it may be better and was not chosen.
+    pub offer: Option<Offer>,
+    /// What mirroring does to the classes, where it was asked.
+    pub mirror: Option<MirrorCheck>,
+}
+
+/// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data; what is decided is also told to the job. Settings
+/// without either come back as they are, at once.
+///
+/// # Errors
+/// Images that cannot be read; a device that fails; [`Error::Stopped`].
+pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<Chosen> {
+    let mut chosen = Chosen { settings: settings.clone(), choices: Vec::new(), offer: None, mirror: None };
+    if settings.stage1.train == Auto::AUTO {
+        chosen.choose_training(dataset, device, job)?;
+    }
+    let s = &mut chosen.settings;
+    if s.augmentation.flip == Auto::AUTO {
+        if s.stage1.is_frozen() {
+            // Nothing is augmented.
+            s.augmentation.flip = Auto::Value(s.balance.augmented_views > 0 && chosen.mirror.as_ref().is_some_and(|check| check.is_harmless));
+        } else {
+            chosen.choose_mirroring(dataset, device, job)?;
+        }
+    }
+    for choice in &chosen.choices {
+        job.info(format!("{}: {} ({}; to change it: {})", choice.setting, choice.value, choice.reason, choice.option));
+    }
+    if let Some(offer) = &chosen.offer {
+        job.info(&offer.sentence);
+    }
+    Ok(chosen)
+}
+
+impl Chosen {
+    fn choice(&mut self, setting: &str, value: impl ToString, reason: impl Into<String>, option: impl Into<String>) {
+        self.choices.push(Choice { setting: setting.into(), value: value.to_string(), reason: reason.into(), option: option.into() });
+    }
+
+    fn choose_training(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
+        let mut frozen = self.settings.clone();
+        frozen.stage1.train = Auto::Value(Training::Classifier);
+        let counts = dataset.counts(Split::Train);
+        let training: usize = counts.iter().sum();
+        let option = "--set stage1.train=scratch with --preset quick";
+        let take_frozen = |chosen: &mut Self, reason: String| {
+            chosen.settings = frozen.clone();
+            chosen.choice("stage1.train", Training::Classifier, reason, option);
+        };
+        if training < ENOUGH_IMAGES || median(&counts) < ENOUGH_OF_A_CLASS {
+            take_frozen(
+                self,
+                format!("{training} training images are few; a network that has seen a million photos is hard to beat with so many"),
+            );
+            return Ok(());
+        }
+        if dataset.split(Split::Validation).is_empty() {
+            take_frozen(self, "there is no validation split to compare it with training from scratch on".into());
+            return Ok(());
+        }
+        let of_features = score_of_features(&frozen, dataset, device, job)?;
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        if of_features >= GOOD_ENOUGH {
+            take_frozen(self, format!("balanced accuracy on validation is {} so", percent(of_features)));
+            return Ok(());
+        }
+        let mut scratch = from_scratch(&frozen, dataset, job)?;
+        if scratch.augmentation.flip == Auto::AUTO {
+            let check = mirror_check(dataset, scratch.seed, device, job)?;
+            scratch.augmentation.flip = Auto::Value(check.is_harmless);
+            self.mirror = Some(check);
+        }
+        let estimate = estimate(&scratch, dataset, device, job)?;
+        let tried = score_of_probe(&scratch, dataset, device, job)?;
+        let compared = format!(
+            "balanced accuracy on validation is {} with pretrained features and {} after {PROBE_STEPS} steps from scratch",
+            percent(of_features),
+            percent(tried)
+        );
+        let in_time = estimate.seconds <= MOST_SECONDS;
+        if tried > of_features && in_time {
+            let check = self.mirror.clone();
+            self.settings = scratch;
+            self.choice("stage1.train", Training::Scratch, compared, "--set stage1.train=classifier");
+            if let Some(check) = check {
+                self.choice("augmentation.flip", check.is_harmless, check.sentence, format!("--set augmentation.flip={}", !check.is_harmless));
+            }
+            return Ok(());
+        }
+        let promising = tried > of_features / 2.0;
+        let sentence = match tried > of_features {
+            true => format!("Training from scratch is better here ({compared}) and would take {}.", estimate.words()),
+            false => format!(
+                "Training from scratch would take {}; it reached {} after {PROBE_STEPS} of {} steps and may end above {}.",
+                estimate.words(),
+                percent(tried),
+                estimate.steps,
+                percent(of_features)
+            ),
+        };
+        take_frozen(self, compared);
+        if promising {
+            self.offer = Some(Offer { sentence, settings: scratch, estimate });
+        }
+        Ok(())
+    }
+
+    fn choose_mirroring(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
+        let check = mirror_check(dataset, self.settings.seed, device, job)?;
+        self.settings.augmentation.flip = Auto::Value(check.is_harmless);
+        self.choice("augmentation.flip", check.is_harmless, &check.sentence, format!("--set augmentation.flip={}", !check.is_harmless));
+        self.mirror = Some(check);
+        Ok(())
+    }
+}
+
+fn median(counts: &[usize]) -> usize {
+    let mut counts = counts.to_vec();
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or_default()
+}
+
+/// Training from scratch as `auto` would have it.
+fn from_scratch(frozen: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<Settings> {
+    let quick = Settings::preset(Preset::Quick);
+    let mut settings = Settings {
+        preset: frozen.preset,
+        seed: frozen.seed,
+        augmentation: frozen.augmentation.clone(),
+        evaluation: frozen.evaluation.clone(),
+        balance: frozen.balance.clone(),
+        ..quick.clone()
+    };
+    settings.balance.learning_rate = quick.balance.learning_rate;
+    let side = train::choose_input(&settings, dataset, job)?;
+    settings.model.backbone = Backbone::ResNet20;
+    settings.model.normalisation = Normalisation::MEASURED;
+    settings.model.input_size = Auto::Value(side.min(PROBE_SIDE));
+    Ok(settings)
+}
+
+/// Balanced accuracy on validation of a classifier on pretrained features, corrected for how frequent classes are.
+fn score_of_features(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
+    let checkpoint = untrained(settings, dataset)?;
+    let backbone = FrozenBackbone::new(&checkpoint, device);
+    let train = backbone.features(dataset, &dataset.split(Split::Train), View::Plain, job)?.set;
+    let validation = backbone.features(dataset, &dataset.split(Split::Validation), View::Plain, job)?.set;
+    let quiet = Job::new(job.control, &Silent);
+    let fitted = fit_classifier(settings, train, dataset, None, quiet)?;
+    let mut classifier = fitted.classifier;
+    crate::balance::adjust_logits(&mut classifier, &fitted.counts, 1.0)?;
+    let mut features = validation.features;
+    fitted.standardiser.apply(&mut features);
+    let logits = classifier.logits(&features)?;
+    Ok(scores(&logits, &validation.labels, &fitted.counts, GroupThresholds::default())?.balanced_accuracy)
+}
+
+/// Balanced accuracy on validation after a few hundred steps from initial weights, in a run that is thrown away. 0 where the loss diverges.
+fn score_of_probe(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
+    let mut settings = settings.clone();
+    let steps = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
+    settings.stage1.epochs = Auto::Value(PROBE_STEPS.div_ceil(steps).max(1));
+    settings.stage1.warmup_epochs = 0;
+    let folder = tempfile::tempdir().map_err(|error| RunError::file(&std::env::temp_dir(), error))?;
+    job.phase("trying training from scratch", None, "steps");
+    let quiet = Job::new(job.control, &Silent);
+    // Where an epoch has more steps than are to be tried, a part of the images stands for all.
+    let dataset = part(dataset, PROBE_STEPS * settings.stage1.batch_size);
+    let mut run = Run::create(&folder.path().join("probe"), settings, dataset)?;
+    match train::train(&mut run, device, quiet) {
+        Err(Error::Train(TrainError::Diverged { .. })) => return Ok(0.0),
+        other => drop(other?),
+    }
+    Ok(run.history().iter().filter_map(|epoch| epoch.validation_balanced).next_back().unwrap_or_default())
+}
+
+/// The dataset with no more than so many training samples, spread over its order and so over its classes.
+fn part(dataset: &Dataset, most: usize) -> Dataset {
+    let training = dataset.split(Split::Train).len();
+    if training <= most {
+        return dataset.clone();
+    }
+    let mut at = 0;
+    let taken = |sample: &&crate::data::DatasetSample| {
+        if sample.split != Split::Train {
+            return true;
+        }
+        at += 1;
+        (at - 1) * most / training != at * most / training
+    };
+    Dataset { samples: dataset.samples.iter().filter(taken).cloned().collect(), ..dataset.clone() }
+}

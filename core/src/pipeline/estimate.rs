@@ -1,0 +1,113 @@
+//! How long training will take here, before it is started: from a few measured steps.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::bench::{self, NetworkRequest};
+use crate::data::{Dataset, ImageReader, Location, Split};
+use crate::error::Result;
+use crate::job::{Job, Silent};
+use crate::model::Kernels;
+use crate::settings::Settings;
+use crate::train::choose_input;
+
+/// Steps or batches measured, and those before that fill caches.
+const MEASURED: usize = 1;
+const WARM_UP: usize = 1;
+/// Samples of a measured step, at most: time grows with the batch.
+const MEASURED_SAMPLES: usize = 16;
+/// Images that are decoded to see how long that takes.
+const DECODED: usize = 8;
+/// Batch of images whose features are computed.
+const BATCH: usize = 32;
+/// What a classifier on features takes besides them, in seconds.
+const CLASSIFIER: f64 = 3.0;
+
+/// How long training will take.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Seconds, roughly.
+    pub seconds: f64,
+    /// Steps of SGD, where the network learns.
+    pub steps: usize,
+    /// Milliseconds of one of them.
+    pub ms_per_step: f64,
+}
+
+impl Estimate {
+    /// The time in words: `about 40 seconds`, `about 3 minutes`, `about 2 hours`.
+    ///
+    /// ```
+    /// use counterweight_core::pipeline::Estimate;
+    /// let words = |seconds| Estimate { seconds, steps: 0, ms_per_step: 0.0 }.words();
+    /// assert_eq!([words(3.0), words(44.0), words(170.0), words(9000.0)], ["a few seconds", "about 45 seconds", "about 3 minutes", "about 2½ hours"]);
+    /// ```
+    pub fn words(&self) -> String {
+        match self.seconds {
+            s if s < 8.0 => "a few seconds".into(),
+            s if s < 90.0 => format!("about {} seconds", 5 * (s / 5.0).round() as u64),
+            s if s < 5400.0 => format!("about {} minutes", (s / 60.0).round() as u64),
+            s if s < 48.0 * 3600.0 => {
+                let halves = (s / 1800.0).round() as u64;
+                format!("about {}{} hours", halves / 2, if halves % 2 == 1 { "½" } else { "" })
+            }
+            s => format!("about {} days", (s / 86400.0).round() as u64),
+        }
+    }
+}
+
+/// Measures how long stage 1 will take with these settings on this device. Where the classifier alone learns, features that are known already are not
+/// counted off, so it can be quicker. Takes a few seconds at most.
+///
+/// # Errors
+/// A source that cannot be opened; a device that fails; [`crate::Error::Stopped`].
+pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<Estimate> {
+    let quiet = Job::new(job.control, &Silent);
+    let training = dataset.split(Split::Train).len();
+    let settings = settings.clone().for_samples(training);
+    let frozen = !settings.stage1.train.value().is_some_and(|train| train == crate::settings::Training::Scratch);
+    let input_size = match (settings.model.input_size.value(), settings.model.backbone.info().pretrained) {
+        (Some(side), _) => side,
+        (None, Some(pretrained)) if frozen => pretrained.side,
+        _ => choose_input(&settings, dataset, quiet)?,
+    };
+    let mut request = NetworkRequest {
+        backbone: settings.model.backbone,
+        batch_size: BATCH,
+        input_size,
+        classes: dataset.classes.len(),
+        warm_up: WARM_UP,
+        steps: MEASURED,
+        kernels: Kernels::chosen(),
+        precision: settings.stage1.precision,
+    };
+    let decoding = decoding(dataset, quiet)?;
+    if frozen {
+        let found = bench::infer(&request, device, "", quiet)?;
+        let images = dataset.samples.len() as f64;
+        let seconds = images * (1.0 / found.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
+        return Ok(Estimate { seconds, steps: 0, ms_per_step: found.ms_per_step });
+    }
+    let s = &settings.stage1;
+    request.batch_size = s.batch_size.min(MEASURED_SAMPLES).max(2);
+    let found = bench::train(&request, false, device, "", quiet)?;
+    let steps = training.div_ceil(s.batch_size) * s.epochs();
+    let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;
+    // Validation is a forward pass, about a third of a step's work.
+    let validated = dataset.split(Split::Validation).len() as f64 / s.batch_size as f64 * (s.epochs() as f64 / s.validate_every as f64) / 3.0;
+    let seconds = (steps as f64 + validated) * ms_per_step / 1e3 + dataset.samples.len() as f64 * decoding;
+    Ok(Estimate { seconds, steps, ms_per_step })
+}
+
+/// Seconds that decoding one image takes with all threads busy.
+fn decoding(dataset: &Dataset, job: Job<'_>) -> Result<f64> {
+    let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
+    let apart = dataset.samples.len().div_ceil(DECODED).max(1);
+    let chosen: Vec<&Location> = dataset.samples.iter().step_by(apart).map(|sample| &sample.location).collect();
+    let started = Instant::now();
+    // What cannot be read takes no time either.
+    chosen.iter().for_each(|location| drop(reader.read(location)));
+    Ok(started.elapsed().as_secs_f64() / chosen.len().max(1) as f64 / rayon::current_num_threads() as f64)
+}

@@ -1,0 +1,133 @@
+//! Features of a pretrained backbone that stays as it is. They belong to an image's content and to nothing else, so they are kept by it: see
+//! [`crate::features`].
+
+use std::collections::HashSet;
+
+use burn::tensor::Device;
+
+use super::features::{SampleFeatures, backbone_key};
+use crate::balance::FeatureSet;
+use crate::data::{Dataset, DatasetSample, ImageReader, Images, Location, Split};
+use crate::error::{Error, Result};
+use crate::features::{CachedFeatures, FeatureCache, Key, Space};
+use crate::job::Job;
+use crate::ops;
+use crate::train::{Checkpoint, Extractor, Loader, Normaliser};
+
+/// Images whose features are computed before they are kept: little is lost when a job is stopped, and few files are written.
+const AT_ONCE: usize = 1024;
+/// Samples of a batch.
+const BATCH: usize = 64;
+
+/// How images are shown to the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// As they are.
+    Plain,
+    /// Turned left to right.
+    Mirrored,
+}
+
+/// A checkpoint's backbone with the features that are known of it.
+pub(super) struct FrozenBackbone<'a> {
+    checkpoint: &'a Checkpoint,
+    device: &'a Device,
+}
+
+impl<'a> FrozenBackbone<'a> {
+    pub fn new(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
+        Self { checkpoint, device }
+    }
+
+    /// Features of samples of a dataset, as the backbone gives them, with their places among the samples. Images that cannot be read are left out with a
+    /// warning.
+    ///
+    /// # Errors
+    /// A source that cannot be opened; nothing that can be read; a device that fails; [`Error::Stopped`].
+    pub fn features(&self, dataset: &Dataset, samples: &[&DatasetSample], view: View, job: Job<'_>) -> Result<SampleFeatures> {
+        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
+        let keys = ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
+        let mut readable: Vec<(usize, Key)> = Vec::with_capacity(keys.len());
+        for (place, key) in keys.into_iter().enumerate() {
+            match key {
+                Ok(key) => readable.push((place, key)),
+                Err(error) => job.warn(format!("left out: {error}")),
+            }
+        }
+        let space = self.space(view);
+        let mut known = FeatureCache::standard().map_or_else(|| CachedFeatures::in_memory(&space), |cache| cache.open(&space));
+        let keys: Vec<Key> = readable.iter().map(|(_, key)| *key).collect();
+        let mut met = HashSet::new();
+        let missing: Vec<(usize, Key)> = known.missing(&keys).into_iter().map(|at| readable[at]).filter(|(_, key)| met.insert(*key)).collect();
+        if !missing.is_empty() {
+            if missing.len() < keys.len() {
+                job.info(format!("{} of {} images are known; their features are not computed again", keys.len() - missing.len(), keys.len()));
+            }
+            self.compute(dataset, samples, &missing, view, &mut known, job)?;
+        }
+        known.warnings().into_iter().for_each(|warning| job.warn(warning));
+        let mut found = SampleFeatures { set: FeatureSet { dim: space.features, ..FeatureSet::default() }, positions: Vec::new() };
+        found.set.features.reserve_exact(keys.len() * space.features);
+        for (place, key) in readable {
+            // What could not be decoded has been told of.
+            let Some(row) = known.get(&key) else { continue };
+            found.set.features.extend_from_slice(row);
+            found.set.labels.push(samples[place].class as u32);
+            found.positions.push(place as u32);
+        }
+        Ok(found)
+    }
+
+    /// Computes the features of some of the samples and adds them to those that are known.
+    fn compute(
+        &self,
+        dataset: &Dataset,
+        samples: &[&DatasetSample],
+        missing: &[(usize, Key)],
+        view: View,
+        known: &mut CachedFeatures,
+        job: Job<'_>,
+    ) -> Result<()> {
+        let extractor = Extractor::from_checkpoint(self.checkpoint, self.device)?;
+        let normaliser = Normaliser::new(self.checkpoint.mean, self.checkpoint.std);
+        job.phase("computing features", Some(missing.len() as u64), "images");
+        let mut done = 0;
+        for part in missing.chunks(AT_ONCE) {
+            // They stand as test samples, of which no class needs any.
+            let chosen = part.iter().map(|(place, _)| DatasetSample { split: Split::Test, ..samples[*place].clone() }).collect();
+            let part_of = Dataset { samples: chosen, ..dataset.clone() };
+            // Each is looked at once, so none is kept.
+            let images = Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
+            let loader = Loader::new(images, normaliser.clone(), self.device);
+            let found = extractor.collect(&loader, || loader.eval_batches(BATCH, view == View::Mirrored), done, job);
+            loader.images().warn_of_problems(job);
+            done += part.len() as u64;
+            let found = match found {
+                // Not one of them can be read, which has been told of.
+                Err(Error::Data(_)) => continue,
+                found => found?,
+            };
+            let keys: Vec<Key> = found.indices.iter().map(|&index| part[loader.images().positions()[index]].1).collect();
+            known.insert(&keys, &found.set.features)?;
+        }
+        ops::release_memory();
+        Ok(())
+    }
+
+    fn space(&self, view: View) -> Space {
+        let config = &self.checkpoint.config;
+        // Devices round differently, and the same seed is to give the same result on the same device.
+        let view = match view {
+            View::Plain => "plain",
+            View::Mirrored => "mirrored",
+        };
+        let device = if ops::is_gpu(self.device) { " on a gpu" } else { "" };
+        Space {
+            backbone: *backbone_key(self.checkpoint).as_bytes(),
+            label: config.backbone.name().to_string(),
+            side: config.input_size,
+            view: format!("{view}{device}"),
+            features: config.features(),
+        }
+    }
+}

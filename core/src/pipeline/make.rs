@@ -1,0 +1,136 @@
+//! From a source to a checked model in one go.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use super::auto::{Choice, Chosen, Offer};
+use super::balance::{BalanceReport, balance};
+use super::export::export;
+use super::train::{CHOICES, begin, finish};
+use crate::data::{Dataset, Split};
+use crate::error::{Result, RunError};
+use crate::export::ExportReport;
+use crate::files;
+use crate::job::Job;
+use crate::run::{self, Run};
+use crate::settings::Settings;
+
+/// What to make a model of.
+#[derive(Clone, Debug)]
+pub struct MakeRequest<'a> {
+    /// A folder of images, or anything else that can be trained on.
+    pub source: &'a Path,
+    /// The model's file.
+    pub out: &'a Path,
+    /// The run folder; without it, one beside the model that is named after it. What an earlier `make` left there is replaced once the new run is
+    /// finished.
+    pub run: Option<&'a Path>,
+    /// The settings.
+    pub settings: Settings,
+}
+
+/// What was made.
+#[derive(Debug, Serialize)]
+pub struct MakeReport {
+    /// The model.
+    pub model: PathBuf,
+    /// The run it was made in.
+    pub run: PathBuf,
+    /// Every choice that was made in place of the person.
+    pub choices: Vec<Choice>,
+    /// What may be better and was not done.
+    pub offer: Option<Offer>,
+    /// Training samples of each class, n_k.
+    pub train_counts: Vec<usize>,
+    /// Before and after balancing.
+    pub balance: BalanceReport,
+    /// The file's check.
+    pub export: ExportReport,
+    /// Wall time in seconds.
+    pub seconds: f64,
+}
+
+/// The file that says that a run was made by [`make`] and may be replaced by it.
+const MARK: &str = "make";
+
+/// Scans the source, holds out validation and test, trains, balances, compares before with after, exports and checks the file: what `inspect`, `build`,
+/// `train`, `balance` and `export` do with what they take by default.
+///
+/// # Errors
+/// Whatever the steps meet; a run folder that holds something else.
+pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<MakeReport> {
+    let started = Instant::now();
+    let folder = request.run.map_or_else(|| beside(request.out), Path::to_path_buf);
+    let folder_error = |reason: &str| RunError::Folder { path: folder.clone(), reason: reason.into() };
+    let earlier = Run::is_run(&folder);
+    if earlier && !is_marked(&folder) {
+        return Err(folder_error("holds a run that `make` did not make; choose another folder with --run").into());
+    }
+    let dataset = Dataset::open(request.source, job)?;
+    let train_counts = dataset.counts(Split::Train);
+    let mut choices = splits(&dataset);
+    // The new run is made beside the old one, which is lost only when there is something better in its place.
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| RunError::file(parent, error))?;
+    let workshop = files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
+    // As deep as the place it goes to, since a run may name its images by a relative path.
+    let made = workshop.path().to_path_buf();
+    let mut run = begin(&made, request.settings.clone(), dataset, device, job)?;
+    finish(&mut run, device, job)?;
+    let chosen = run.read_result::<Chosen>(CHOICES).ok();
+    choices.extend(chosen.iter().flat_map(|chosen| chosen.choices.clone()));
+    let settings = run.settings().clone();
+    let balance = balance(&mut run, &settings, device, job)?;
+    choices.push(balancer(&balance));
+    let export = export(&run, None, request.out, job)?;
+    run.write_result(MARK, &choices)?;
+    drop(run);
+    if earlier {
+        run::delete(&folder)?;
+    }
+    std::fs::rename(workshop.keep(), &folder).map_err(|error| RunError::file(&folder, error))?;
+    Ok(MakeReport {
+        model: request.out.to_path_buf(),
+        run: folder,
+        choices,
+        offer: chosen.and_then(|chosen| chosen.offer),
+        train_counts,
+        balance,
+        export,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// `photos.onnx` is made in `photos-run`.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.file_stem().unwrap_or_default().to_os_string();
+    name.push("-run");
+    out.with_file_name(name)
+}
+
+fn is_marked(folder: &Path) -> bool {
+    Run::open(folder).is_ok_and(|run| run.read_result::<Vec<Choice>>(MARK).is_ok())
+}
+
+/// What was held out, and the option that changes it.
+fn splits(dataset: &Dataset) -> Vec<Choice> {
+    let [train, validation, test] = Split::ALL.map(|split| dataset.split(split).len());
+    vec![Choice {
+        setting: "splits".into(),
+        value: format!("{train} images to train on, {validation} to choose by, {test} to report on"),
+        reason: dataset.provenance.notes.first().cloned().unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
+        option: "counterweight build, then make of the file it writes".into(),
+    }]
+}
+
+fn balancer(report: &BalanceReport) -> Choice {
+    Choice {
+        setting: "balance".into(),
+        value: crate::balance::describe(&report.settings),
+        reason: "the best of those tried on the validation images".into(),
+        option: "--set balance.tune_candidates=0 --set balance.balancers=…".into(),
+    }
+}

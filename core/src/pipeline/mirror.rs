@@ -1,0 +1,236 @@
+//! Whether mirroring an image changes its class: asked of the data, before training images are mirrored at random.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::frozen::{FrozenBackbone, View};
+use super::train_classifier::{fit_on, untrained};
+use crate::balance::{Classifier, FeatureSet, adjust_logits};
+use crate::data::{Dataset, DatasetSample, Split};
+use crate::error::Result;
+use crate::eval::argmax;
+use crate::job::{Job, Silent};
+use crate::settings::{Auto, Preset, Settings, Training};
+use crate::train::Standardiser;
+
+/// Training images that are looked at, at most, and those of a class, at least, where it has as many.
+const IMAGES: usize = 2000;
+const OF_A_CLASS: usize = 30;
+/// Standard errors that are no accident, with as many classes as there may be.
+const CLEARLY: f64 = 3.0;
+/// Share of a class's images that must be taken for another class for it to be turned, and of all images for mirroring to harm.
+const OF_CLASS_TURNED: f64 = 0.2;
+const OF_ALL_TURNED: f64 = 0.02;
+/// The logit of a class that cannot be an answer.
+const NEVER: f32 = -1e6;
+/// Below this the classifier knows too little to say anything.
+const KNOWS: f64 = 0.4;
+
+/// What mirroring does to the classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MirrorCheck {
+    /// Whether training images may be mirrored.
+    pub is_harmless: bool,
+    /// Images that were classified.
+    pub images: usize,
+    /// Mean of the per-class accuracies on them as they are, in 0..1.
+    pub accuracy: f64,
+    /// The same on their mirror images.
+    pub mirrored_accuracy: f64,
+    /// Classes whose mirror images are taken for another, the worst first.
+    pub turned: Vec<Turned>,
+    /// What was found, in a sentence.
+    pub sentence: String,
+}
+
+/// A class that mirroring turns into another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turned {
+    /// The class.
+    pub class: String,
+    /// What its mirror images are taken for most often.
+    pub into: String,
+    /// Share of its images that are classified correctly as they are and not when mirrored, less those the other way round.
+    pub share: f64,
+}
+
+/// Classifies training images and their mirror images by a classifier on the built-in backbone's features that has seen neither them nor any mirror image,
+/// half of the images by what the other half taught.
+///
+/// # Errors
+/// Images that cannot be read; a device that fails; [`crate::Error::Stopped`].
+pub fn mirror_check(dataset: &Dataset, seed: u64, device: &Device, job: Job<'_>) -> Result<MirrorCheck> {
+    let mut settings = Settings { seed, ..Settings::preset(Preset::Auto) };
+    settings.stage1.train = Auto::Value(Training::Classifier);
+    let checkpoint = untrained(&settings, dataset)?;
+    let backbone = FrozenBackbone::new(&checkpoint, device);
+    let samples = chosen(dataset);
+    let plain = backbone.features(dataset, &samples, View::Plain, job)?;
+    let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
+    // An image that became unreadable between the two is left out of both.
+    let (plain, mirrored) = match plain.positions == mirrored.positions {
+        true => (plain.set, mirrored.set),
+        false => return Ok(unknown(0, "the images changed while it was asked whether they may be mirrored, so they are not")),
+    };
+    let classes = dataset.classes.len();
+    let mut rows: Vec<[Option<usize>; 2]> = vec![[None; 2]; plain.len()];
+    for fold in 0..2 {
+        job.check()?;
+        let (taught, asked): (Vec<usize>, Vec<usize>) = (0..plain.len()).partition(|row| row % 2 != fold);
+        let Some((classifier, standardiser)) = fit(&plain, &taught, classes, &settings, job)? else { continue };
+        for (view, set) in [&plain, &mirrored].into_iter().enumerate() {
+            let mut part = gathered(set, &asked);
+            standardiser.apply(&mut part);
+            let logits = classifier.logits(&part)?;
+            for (&row, logits) in asked.iter().zip(logits.chunks_exact(classes)) {
+                rows[row][view] = Some(argmax(logits));
+            }
+        }
+    }
+    Ok(judge(&plain.labels, &rows, &dataset.classes))
+}
+
+/// Training samples spread over the classes, those of a class in its order.
+fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
+    let classes = dataset.classes.len().max(1);
+    let most = (IMAGES / classes).max(OF_A_CLASS);
+    let samples = dataset.split(Split::Train);
+    let counts = dataset.counts(Split::Train);
+    let mut met = vec![0; classes];
+    let spread = |sample: &&DatasetSample| {
+        let (count, at) = (counts[sample.class], met[sample.class]);
+        met[sample.class] += 1;
+        // The i-th of n is taken where i · most / n steps on.
+        count <= most || at * most / count != (at + 1) * most / count
+    };
+    samples.into_iter().filter(spread).collect()
+}
+
+/// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are of fewer than two classes.
+fn fit(set: &FeatureSet, rows: &[usize], classes: usize, settings: &Settings, job: Job<'_>) -> Result<Option<(Classifier, Standardiser)>> {
+    let mut counts = vec![0; classes];
+    rows.iter().for_each(|&row| counts[set.labels[row] as usize] += 1);
+    if counts.iter().filter(|&&count| count > 0).count() < 2 {
+        return Ok(None);
+    }
+    let part = FeatureSet::new(set.dim, gathered(set, rows), rows.iter().map(|&row| set.labels[row]).collect())?;
+    let quiet = Job::new(job.control, &Silent);
+    let (mut classifier, standardiser, _) = fit_on(settings, part, classes, &counts, None, quiet)?;
+    // A class that is not there can be no answer.
+    let counted: Vec<usize> = counts.iter().map(|&count| count.max(1)).collect();
+    adjust_logits(&mut classifier, &counted, 1.0)?;
+    for (bias, _) in classifier.bias.iter_mut().zip(&counts).filter(|(_, count)| **count == 0) {
+        *bias = NEVER;
+    }
+    Ok(Some((classifier, standardiser)))
+}
+
+/// The features of some rows.
+fn gathered(set: &FeatureSet, rows: &[usize]) -> Vec<f32> {
+    rows.iter().flat_map(|&row| &set.features[row * set.dim..(row + 1) * set.dim]).copied().collect()
+}
+
+fn unknown(images: usize, sentence: &str) -> MirrorCheck {
+    MirrorCheck { is_harmless: false, images, accuracy: 0.0, mirrored_accuracy: 0.0, turned: Vec::new(), sentence: sentence.into() }
+}
+
+/// What follows from the predictions for images as they are and mirrored. Differences are counted in pairs: what is right as it is and wrong when mirrored,
+/// less what is the other way round (McNemar's test).
+fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> MirrorCheck {
+    #[derive(Clone, Default)]
+    struct OfClass {
+        images: f64,
+        right: [f64; 2],
+        lost: f64,
+        won: f64,
+        into: Vec<usize>,
+    }
+    let mut classes = vec![OfClass::default(); names.len()];
+    for (&label, row) in labels.iter().zip(rows) {
+        let [Some(plain), Some(mirrored)] = *row else { continue };
+        let label = label as usize;
+        let class = &mut classes[label];
+        class.images += 1.0;
+        class.right[0] += f64::from(u8::from(plain == label));
+        class.right[1] += f64::from(u8::from(mirrored == label));
+        match (plain == label, mirrored == label) {
+            (true, false) => {
+                class.lost += 1.0;
+                class.into.push(mirrored);
+            }
+            (false, true) => class.won += 1.0,
+            _ => {}
+        }
+    }
+    let present: Vec<&OfClass> = classes.iter().filter(|class| class.images > 0.0).collect();
+    let mean = |view: usize| present.iter().map(|class| class.right[view] / class.images).sum::<f64>() / present.len().max(1) as f64;
+    let (accuracy, mirrored_accuracy) = (mean(0), mean(1));
+    let images = present.iter().map(|class| class.images).sum::<f64>();
+    let is_clear = |lost: f64, won: f64, images: f64, share: f64| lost - won >= CLEARLY * (lost + won).sqrt() && lost - won >= share * images && lost > won;
+    let mut turned: Vec<Turned> = Vec::new();
+    for (class, name) in classes.iter().zip(names) {
+        if is_clear(class.lost, class.won, class.images, OF_CLASS_TURNED) {
+            let into = class.into.iter().max_by_key(|&other| class.into.iter().filter(|into| *into == other).count());
+            let into = into.map_or_else(String::new, |&into| names[into].clone());
+            turned.push(Turned { class: name.clone(), into, share: (class.lost - class.won) / class.images });
+        }
+    }
+    turned.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let (lost, won) = present.iter().fold((0.0, 0.0), |(lost, won), class| (lost + class.lost, won + class.won));
+    let harms = is_clear(lost, won, images, OF_ALL_TURNED) || !turned.is_empty();
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let (is_harmless, sentence) = if accuracy < KNOWS {
+        (false, format!("images are not mirrored: classes are told apart too badly ({}) to say what mirroring does to them", percent(accuracy)))
+    } else if let Some(first) = turned.first() {
+        let others = if turned.len() > 1 { format!(", and {} more classes change", turned.len() - 1) } else { String::new() };
+        (false, format!("images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}", percent(first.share), first.class, first.into))
+    } else if harms {
+        (false, format!("images are not mirrored: mirrored, they are classified worse ({} instead of {})", percent(mirrored_accuracy), percent(accuracy)))
+    } else {
+        (true, format!("images may be mirrored: their classes are recognised as well then ({} and {})", percent(mirrored_accuracy), percent(accuracy)))
+    };
+    MirrorCheck { is_harmless, images: images as usize, accuracy, mirrored_accuracy, turned, sentence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<String> {
+        ["left", "right", "ahead"].map(String::from).to_vec()
+    }
+
+    /// 30 images of each class, with these predictions for all of a class as they are and mirrored.
+    fn found(predictions: [[usize; 2]; 3]) -> MirrorCheck {
+        let labels: Vec<u32> = (0..90).map(|i| i / 30).collect();
+        let rows: Vec<[Option<usize>; 2]> = labels.iter().map(|&label| predictions[label as usize].map(Some)).collect();
+        judge(&labels, &rows, &names())
+    }
+
+    #[test]
+    fn classes_that_turn_into_each_other_are_named() {
+        let check = found([[0, 1], [1, 0], [2, 2]]);
+        assert!(!check.is_harmless);
+        assert_eq!((check.accuracy, check.images), (1.0, 90));
+        let pairs: Vec<(&str, &str)> = check.turned.iter().map(|turned| (turned.class.as_str(), turned.into.as_str())).collect();
+        assert_eq!(pairs, [("left", "right"), ("right", "left")]);
+        assert!(check.sentence.contains("looks like"), "{}", check.sentence);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_harmless_and_what_is_unknown_is_not() {
+        assert!(found([[0, 0], [1, 1], [2, 2]]).is_harmless);
+        // A class that is wrong either way says nothing.
+        assert!(found([[0, 0], [1, 1], [0, 1]]).is_harmless);
+        assert!(!found([[2, 2], [2, 2], [0, 0]]).is_harmless);
+    }
+
+    #[test]
+    fn few_differences_are_accidents() {
+        let labels = vec![0; 30];
+        let rows: Vec<[Option<usize>; 2]> = (0..30).map(|i| [Some(0), Some(usize::from(i < 8))]).collect();
+        assert!(judge(&labels, &rows, &names()).is_harmless);
+        let rows: Vec<[Option<usize>; 2]> = (0..30).map(|i| [Some(0), Some(usize::from(i < 9))]).collect();
+        assert!(!judge(&labels, &rows, &names()).is_harmless);
+    }
+}

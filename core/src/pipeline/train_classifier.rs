@@ -1,0 +1,139 @@
+//! Stage 1 where the classifier alone learns: a pretrained backbone computes features once, and cross-entropy trains the classifier on them in seconds.
+
+use burn::tensor::Device;
+
+use super::features::Features;
+use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
+use crate::data::{Dataset, Split};
+use crate::device::attempt;
+use crate::error::{DataError, Result, TrainError};
+use crate::eval::GroupThresholds;
+use crate::job::{EpochRecord, Job};
+use crate::model::{Network, NetworkConfig, weights};
+use crate::run::Run;
+use crate::settings::Settings;
+use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
+
+/// Trains the classifier of a run whose settings leave the backbone as it is, and writes the checkpoint `last`: training is over in seconds and loses
+/// nothing by going on, so no epoch is chosen. A run that has it already is left alone.
+///
+/// # Errors
+/// Fewer than two readable training images, or classes without one; [`TrainError::Diverged`]; damaged weights; [`crate::Error::Stopped`].
+pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> Result<()> {
+    let _lock = run.lock()?;
+    if run.checkpoint_path("last").is_file() {
+        job.info("training was already finished");
+        return Ok(());
+    }
+    run.forget_balancing(true)?;
+    run.rewind(1, 0)?;
+    let settings = run.settings().clone();
+    let mut checkpoint = untrained(&settings, run.dataset())?;
+    let features = Features::new(run, &checkpoint, device);
+    let train = features.of(Split::Train, false, job)?;
+    let validation = match run.dataset().split(Split::Validation).is_empty() {
+        true => None,
+        false => Some(features.of(Split::Validation, settings.evaluation.flip, job)?),
+    };
+    let Fitted { classifier, standardiser, counts, epochs } = fit_classifier(&settings, train, run.dataset(), validation, job)?;
+    checkpoint.standardiser = Some(standardiser);
+    checkpoint.progress.epoch = epochs.len();
+    checkpoint.train_counts = counts;
+    put_classifier(&mut checkpoint, &classifier);
+    for epoch in epochs {
+        run.record(epoch)?;
+    }
+    checkpoint.save(&run.checkpoint_path("last"))
+}
+
+/// A classifier on features that stay.
+pub(super) struct Fitted {
+    /// The classifier of standardised features.
+    pub classifier: Classifier,
+    /// What they are standardised with.
+    pub standardiser: Standardiser,
+    /// Training samples of each class that could be read, n_k.
+    pub counts: Vec<usize>,
+    /// The epochs of its training.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// Trains a classifier on features of a dataset's training samples; those of validation, if there are any, are scored
+/// after every epoch.
+///
+/// # Errors
+/// Fewer than two samples, classes without one; [`TrainError::Diverged`]; [`crate::Error::Stopped`].
+pub(super) fn fit_classifier(
+    settings: &Settings,
+    train: FeatureSet,
+    dataset: &Dataset,
+    validation: Option<FeatureSet>,
+    job: Job<'_>,
+) -> Result<Fitted> {
+    let counts = counted(&train.labels, dataset)?;
+    let (classifier, standardiser, epochs) = fit_on(settings, train, dataset.classes.len(), &counts, validation, job)?;
+    Ok(Fitted { classifier, standardiser, counts, epochs })
+}
+
+/// [`fit_classifier`] on features with so many samples of each class.
+pub(super) fn fit_on(
+    settings: &Settings,
+    mut train: FeatureSet,
+    classes: usize,
+    counts: &[usize],
+    mut validation: Option<FeatureSet>,
+    job: Job<'_>,
+) -> Result<(Classifier, Standardiser, Vec<EpochRecord>)> {
+    let standardiser = Standardiser::of(&train);
+    standardiser.apply(&mut train.features);
+    if let Some(set) = &mut validation {
+        standardiser.apply(&mut set.features);
+    }
+    // The problem is convex: where it starts from does not matter, and zero is no class's advantage.
+    let zero = Classifier::new(classes, train.dim, vec![0.0; classes * train.dim], vec![0.0; classes])?;
+    let stage1 = settings.clone().for_samples(train.len()).stage1;
+    let mut batches = CachedBatches::new(&train, stage1.batch_size, settings.seed)?;
+    let thresholds = GroupThresholds::from(&settings.evaluation);
+    let (classifier, epochs) = learn(&zero, &mut batches, counts, validation.as_ref(), &stage1, thresholds, job)?;
+    Ok((classifier, standardiser, epochs))
+}
+
+/// A pretrained backbone with a classifier that has not learned anything.
+///
+/// # Errors
+/// A backbone without pretrained weights, or damaged ones.
+pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkpoint> {
+    let backbone = settings.model.backbone;
+    let request = |reason: String| TrainError::Request(reason);
+    let pretrained = backbone.info().pretrained.ok_or_else(|| request(format!("there are no pretrained weights for {backbone}")))?;
+    let side = settings.model.input_size.or_else(|| pretrained.side);
+    let config = NetworkConfig { backbone, stem: NetworkConfig::stem_for(side), input_size: side, classes: dataset.classes.len() };
+    let network = attempt(&Device::flex(), || Ok(Network::pretrained(&config, settings.seed, &Device::flex())))?.map_err(request)?;
+    Ok(Checkpoint {
+        source: Default::default(),
+        config,
+        mean: pretrained.mean,
+        std: pretrained.std,
+        classes: dataset.classes.clone(),
+        train_counts: dataset.counts(Split::Train),
+        seed: settings.seed,
+        progress: Progress::default(),
+        balancers: Vec::new(),
+        weights: weights(&network),
+        velocities: Vec::new(),
+        standardiser: None,
+    })
+}
+
+/// Training samples of each class that could be read, n_k.
+fn counted(labels: &[u32], dataset: &Dataset) -> Result<Vec<usize>> {
+    let mut counts = vec![0; dataset.classes.len()];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let wanted = dataset.counts(Split::Train);
+    let emptied: Vec<String> =
+        (0..counts.len()).filter(|&class| wanted[class] > 0 && counts[class] == 0).map(|class| dataset.classes[class].clone()).collect();
+    if !emptied.is_empty() {
+        return Err(DataError::Many { summary: "classes of which no training image can be read".into(), items: emptied }.into());
+    }
+    Ok(counts)
+}

@@ -1,0 +1,71 @@
+//! What `auto` stands for, where the number of training samples says it.
+
+use super::{Auto, Settings, Stage1Settings, Training};
+
+/// Steps of SGD that a network is trained for from initial weights, where nothing else is asked for. A folder of a thousand images gets as many as one
+/// of ten thousand: what counts is how often the weights are corrected.
+const SCRATCH_STEPS: usize = 3000;
+/// Epochs that this is kept between: fewer learn little of what only the rare classes show, more learn the images by heart.
+const SCRATCH_EPOCHS: [usize; 2] = [20, 200];
+/// The same of a classifier on features that stay.
+const CLASSIFIER_STEPS: usize = 2000;
+const CLASSIFIER_EPOCHS: [usize; 2] = [20, 100];
+/// Learning rate for a batch of 64; it grows as the batch does (Goyal et al., 2017).
+const SCRATCH_RATE: f64 = 0.05;
+const CLASSIFIER_RATE: f64 = 0.01;
+const BATCH: f64 = 64.0;
+
+impl Stage1Settings {
+    /// Whether the backbone stays as it is.
+    pub fn is_frozen(&self) -> bool {
+        self.train == Auto::Value(Training::Classifier)
+    }
+
+    /// The number of epochs, or the fewest that `auto` takes; a run's settings hold the number itself.
+    pub fn epochs(&self) -> usize {
+        self.epochs.or_else(|| SCRATCH_EPOCHS[0])
+    }
+
+    /// The learning rate, or what `auto` takes for the batch size.
+    pub fn learning_rate(&self) -> f64 {
+        let usual = if self.is_frozen() { CLASSIFIER_RATE } else { SCRATCH_RATE };
+        self.learning_rate.or_else(|| usual * self.batch_size as f64 / BATCH)
+    }
+}
+
+impl Settings {
+    /// The settings with epochs and learning rate in numbers, for so many training samples.
+    pub fn for_samples(mut self, training: usize) -> Self {
+        let s = &self.stage1;
+        let (steps, [fewest, most]) = match s.is_frozen() {
+            true => (CLASSIFIER_STEPS, CLASSIFIER_EPOCHS),
+            false => (SCRATCH_STEPS, SCRATCH_EPOCHS),
+        };
+        let an_epoch = training.div_ceil(s.batch_size.max(1)).max(1);
+        let epochs = s.epochs.or_else(|| steps.div_ceil(an_epoch).clamp(fewest, most).max(s.warmup_epochs));
+        let rate = s.learning_rate();
+        self.stage1.epochs = Auto::Value(epochs);
+        self.stage1.learning_rate = Auto::Value(rate);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Preset;
+
+    #[test]
+    fn a_small_folder_gets_as_many_steps_as_a_large_one() {
+        let of = |training: usize| Settings::preset(Preset::Quick).for_samples(training).stage1;
+        assert_eq!((of(1000).epochs(), of(10_000).epochs()), (188, 20));
+        assert_eq!((of(3).epochs(), of(1_000_000).epochs()), (200, 20));
+        assert_eq!(of(1000).learning_rate(), 0.05);
+        let mut large = Settings::preset(Preset::Quick);
+        large.stage1.batch_size = 128;
+        assert_eq!(large.for_samples(1000).stage1.learning_rate(), 0.1);
+        // What is given stays.
+        let paper = Settings::preset(Preset::Paper);
+        assert_eq!(paper.clone().for_samples(10), paper);
+    }
+}
