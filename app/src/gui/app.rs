@@ -95,11 +95,15 @@ impl CounterweightApp {
         if was_sample != is_sample && !state.train.is_running() {
             // Settings that were not touched follow the source: what suits small digits suits nothing else.
             match is_sample {
-                Some(true) if state.train.settings == Settings::preset(Preset::Quick) => state.train.set_settings(sample_settings()),
-                Some(false) if state.train.settings == sample_settings() => state.train.set_preset(Preset::Quick),
+                Some(true) if state.train.settings == Settings::preset(Preset::Auto) => state.train.set_settings(sample_settings()),
+                Some(false) if state.train.settings == sample_settings() => state.train.set_preset(Preset::Auto),
                 _ => {}
             }
         }
+        let train = &mut state.train;
+        let is_wanted = state.page == Page::Train && !train.is_running();
+        let device = state.devices.resolve(train.device);
+        train.estimates.poll(&train.settings, state.data.source.as_ref(), device, is_wanted && !state.devices.is_looking(), &shell.ctx);
         if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {
             state.runs.refresh(shell);
             shell.queue.push(Command::Runs(RunsCommand::Open(folder)));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use counterweight_core::data::{BuildOptions, Split};
+use counterweight_core::settings::Settings;
 use egui::{Key, KeyboardShortcut, Modifiers};
 
 use super::state::Page;
@@ -93,6 +94,8 @@ pub enum TrainCommand {
     PickSettings,
     /// Take the settings of a file.
     LoadSettings(PathBuf),
+    /// Prepare a new run with the settings of an offer.
+    TakeOffer(Box<Settings>),
 }
 
 /// What the balancing page can be asked.

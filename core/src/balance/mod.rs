@@ -21,6 +21,6 @@ pub use normalise::{RadiusReport, adjust_logits, adjust_multiplicatively, l2_nor
 pub use sgd::Sgd;
 pub use stage2::{Balanced, NormSpread, balance, learn};
 pub(crate) use stage2::{trained, trains};
-pub use tune::{Candidate, Tuning, tune};
+pub use tune::{Candidate, Fold, Tuning, tune, tune_folds};
 pub use tune_report::describe;
 pub use weights::{class_balanced_weights, log_priors};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::batches::CachedBatches;
 use super::classifier::{Classifier, FeatureSet};
 use super::stage2::{balance, post_hoc, trains};
-use super::tune_report::{describe, reason};
+use super::tune_report::{describe, reason, standard_error};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{GroupAccuracies, GroupThresholds, Scores, argmax, scores};
 use crate::job::{Job, Silent};
@@ -69,10 +69,24 @@ pub(super) struct Trial {
     pub hits: Vec<bool>,
 }
 
+/// A classifier with the samples it learned from, and others that it is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Fold<'a> {
+    /// The classifier.
+    pub start: &'a Classifier,
+    /// What it learned from, and what stage 2 learns from.
+    pub train: &'a FeatureSet,
+    /// Samples of each class in it, n_k.
+    pub train_counts: &'a [usize],
+    /// What it is judged by.
+    pub held_out: &'a FeatureSet,
+}
+
 /// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of logit adjustment for the best balanced accuracy on
 /// `validation`, trying up to `budget` candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of it, and
 /// stage 2 drawn at random over the whole range and then around the best three, each with and without post-hoc balancers on top. Of equal
-/// candidates the one with fewer balancers, and of these the one without training, is taken. The remaining settings (loss, learning rate,
+/// candidates the one with fewer balancers, and of these the one without training, is taken. What `settings` say themselves is taken before all others
+/// unless one does better by more than the standard error of the difference: the best of many on few samples is the luckiest. The remaining settings (loss, learning rate,
 /// epochs and so on) are left as they are, except that stage 2 is made to run on cached features as it did here.
 ///
 /// Candidates are tried on all cores; for one `seed` the outcome is the same for any number of them. [`balance`] with the best settings on
@@ -92,19 +106,40 @@ pub fn tune(
     budget: usize,
     job: Job<'_>,
 ) -> Result<Tuning> {
-    train.check(start)?;
-    validation.check(start)?;
-    start.check_counts(train_counts)?;
-    if validation.is_empty() {
+    let fold = Fold { start, train, train_counts, held_out: validation };
+    tune_folds(&[fold], train_counts, settings, thresholds, seed, budget, job)
+}
+
+/// [`tune`] on several folds: candidates are tried on each and judged by all held-out samples together. `train_counts` say which group a class belongs to.
+/// With folds of one training set every sample of it is held out once, which tells candidates apart far better than a small validation split does.
+///
+/// # Errors
+/// As [`tune`].
+pub fn tune_folds(
+    folds: &[Fold<'_>],
+    train_counts: &[usize],
+    settings: &BalanceSettings,
+    thresholds: GroupThresholds,
+    seed: u64,
+    budget: usize,
+    job: Job<'_>,
+) -> Result<Tuning> {
+    for fold in folds {
+        fold.train.check(fold.start)?;
+        fold.held_out.check(fold.start)?;
+        fold.start.check_counts(fold.train_counts)?;
+        fold.start.check_counts(train_counts)?;
+    }
+    let labels: Vec<u32> = folds.iter().flat_map(|fold| &fold.held_out.labels).copied().collect();
+    if labels.is_empty() {
         return Err(TrainError::Request("tuning needs a validation split, and this dataset has none".into()).into());
     }
     let budget = budget.max(1);
     job.phase("tuning", Some(budget as u64), "candidates");
     let base = BalanceSettings { balancers: Vec::new(), features: FeatureSource::Cached, ..settings.clone() };
     let search = Search {
-        start,
-        train,
-        validation,
+        folds,
+        labels: &labels,
         train_counts,
         thresholds,
         seed,
@@ -114,14 +149,15 @@ pub fn tune(
         done: AtomicU64::new(0),
     };
 
-    let mut trials = search.score(start, &base, std::slice::from_ref(&base))?;
+    let starts: Vec<Classifier> = folds.iter().map(|fold| fold.start.clone()).collect();
+    let mut trials = search.score(&starts, &base, std::slice::from_ref(&base))?;
     if trials.is_empty() {
         return Err(TrainError::Request("the classifier cannot be evaluated on the validation split".into()).into());
     }
     let coarse = post_hoc_grid(&base);
-    trials.extend(search.without_training(&coarse[..coarse.len().min((budget - 1) * 3 / 10)])?);
+    trials.extend(search.without_training(&starts, &coarse[..coarse.len().min((budget - 1) * 3 / 10)])?);
     let around = search.around_best_post_hoc(&trials, budget / 10);
-    trials.extend(search.without_training(&around)?);
+    trials.extend(search.without_training(&starts, &around)?);
 
     let trainings = budget.saturating_sub(trials.len()) / VARIANTS;
     let coarse = search.draw(trainings - trainings * 2 / 5, settings);
@@ -130,7 +166,7 @@ pub fn tune(
     trials.extend(search.with_training(&fine)?);
     job.progress(budget as u64);
 
-    Ok(conclude(trials, &validation.labels, start.classes))
+    Ok(conclude(trials, &given(&base, settings), &labels, train_counts.len()))
 }
 
 /// Candidates each training gives: as trained, and with post-hoc balancers on top.
@@ -138,9 +174,9 @@ const VARIANTS: usize = 5;
 
 /// What every part of the search needs.
 struct Search<'a> {
-    start: &'a Classifier,
-    train: &'a FeatureSet,
-    validation: &'a FeatureSet,
+    folds: &'a [Fold<'a>],
+    /// Of the held-out samples of all folds, one after the other.
+    labels: &'a [u32],
     train_counts: &'a [usize],
     thresholds: GroupThresholds,
     seed: u64,
@@ -152,28 +188,16 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Scores `classifier` under the post-hoc balancers of each of `variants`; `trained` are the settings it was made with. Variants that
+    /// Scores the folds' classifiers under the post-hoc balancers of each of `variants`; `trained` are the settings they were made with. Variants that
     /// overflow are left out.
-    fn score(&self, classifier: &Classifier, trained: &BalanceSettings, variants: &[BalanceSettings]) -> Result<Vec<Trial>> {
+    fn score(&self, classifiers: &[Classifier], trained: &BalanceSettings, variants: &[BalanceSettings]) -> Result<Vec<Trial>> {
         let mut trials = Vec::with_capacity(variants.len());
         for variant in variants {
             self.job.check()?;
-            let mut classifier = classifier.clone();
-            if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
-                // The projection alone: `balance` without training.
-                let only = BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
-                match self.run(&classifier, &only)? {
-                    Some(projected) => classifier = projected,
-                    None => continue,
-                }
-            }
-            if post_hoc(&mut classifier, variant, self.train_counts).is_err() {
-                continue;
-            }
-            let logits = classifier.logits(&self.validation.features)?;
-            let labels = &self.validation.labels;
+            let Some(logits) = self.logits(classifiers, trained, variant)? else { continue };
+            let (labels, classes) = (self.labels, self.train_counts.len());
             if let Ok(scores) = scores(&logits, labels, self.train_counts, self.thresholds) {
-                let hits = logits.chunks_exact(classifier.classes).zip(labels).map(|(row, label)| argmax(row) == *label as usize);
+                let hits = logits.chunks_exact(classes).zip(labels).map(|(row, label)| argmax(row) == *label as usize);
                 trials.push(Trial { settings: variant.clone(), scores, hits: hits.collect() });
             }
         }
@@ -182,26 +206,51 @@ impl Search<'_> {
         Ok(trials)
     }
 
+    /// Logits of the held-out samples of all folds; `None` if a classifier overflows.
+    fn logits(&self, classifiers: &[Classifier], trained: &BalanceSettings, variant: &BalanceSettings) -> Result<Option<Vec<f32>>> {
+        let mut all = Vec::with_capacity(self.labels.len() * self.train_counts.len());
+        for (fold, classifier) in self.folds.iter().zip(classifiers) {
+            let mut classifier = classifier.clone();
+            if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
+                // The projection alone: `balance` without training.
+                let only = BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
+                match self.run(fold, &classifier, &only)? {
+                    Some(projected) => classifier = projected,
+                    None => return Ok(None),
+                }
+            }
+            if post_hoc(&mut classifier, variant, fold.train_counts).is_err() {
+                return Ok(None);
+            }
+            all.extend(classifier.logits(&fold.held_out.features)?);
+        }
+        Ok(Some(all))
+    }
+
     /// Balances quietly; `None` if it diverges or its settings have no meaning for this classifier.
-    fn run(&self, start: &Classifier, settings: &BalanceSettings) -> Result<Option<Classifier>> {
-        let mut batches = CachedBatches::new(self.train, settings.batch_size, self.seed)?;
+    fn run(&self, fold: &Fold<'_>, start: &Classifier, settings: &BalanceSettings) -> Result<Option<Classifier>> {
+        let mut batches = CachedBatches::new(fold.train, settings.batch_size, self.seed)?;
         let job = Job::new(self.job.control, &Silent);
-        match balance(start, &mut batches, self.train_counts, None, settings, self.thresholds, job) {
+        match balance(start, &mut batches, fold.train_counts, None, settings, self.thresholds, job) {
             Ok(balanced) => Ok(Some(balanced.classifier)),
             Err(Error::Train(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn without_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
-        let scored = candidates.par_iter().map(|candidate| self.score(self.start, self.base, std::slice::from_ref(candidate)));
+    fn without_training(&self, starts: &[Classifier], candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
+        let scored = candidates.par_iter().map(|candidate| self.score(starts, self.base, std::slice::from_ref(candidate)));
         Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn with_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
-        let scored = candidates.par_iter().map(|candidate| match self.run(self.start, candidate)? {
-            Some(trained) => self.score(&trained, candidate, &variants(candidate)),
-            None => Ok(Vec::new()),
+        let scored = candidates.par_iter().map(|candidate| {
+            let trained: Option<Vec<Classifier>> =
+                self.folds.iter().map(|fold| self.run(fold, fold.start, candidate)).collect::<Result<Vec<_>>>()?.into_iter().collect();
+            match trained {
+                Some(trained) => self.score(&trained, candidate, &variants(candidate)),
+                None => Ok(Vec::new()),
+            }
         });
         Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
@@ -257,12 +306,7 @@ impl Search<'_> {
                 candidate.logit_adjustment = hundredths(random.random_range(0.25..2.0));
             }
             if i == 0 {
-                let given = settings.balancers.iter().copied().filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
-                candidate = self.base.clone();
-                candidate.balancers = given.collect();
-                if !trains(&candidate) {
-                    candidate.balancers.insert(0, Balancer::WeightDecay);
-                }
+                candidate = given(self.base, settings);
             } else if i == 1 {
                 candidate.balancers = vec![Balancer::Stage2];
             }
@@ -297,6 +341,16 @@ impl Search<'_> {
         });
         near.collect()
     }
+}
+
+/// What the settings say themselves, as far as it can be trained.
+fn given(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
+    let listed = settings.balancers.iter().copied().filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
+    let mut given = BalanceSettings { balancers: listed.collect(), ..base.clone() };
+    if !trains(&given) {
+        given.balancers.insert(0, Balancer::WeightDecay);
+    }
+    given
 }
 
 /// Post-hoc candidates over the whole range, single balancers before pairs.
@@ -392,11 +446,19 @@ fn better(a: &Trial, b: &Trial) -> bool {
     order(a, b).is_lt()
 }
 
-/// `trials` begin with the classifier as it is.
-fn conclude(mut trials: Vec<Trial>, labels: &[u32], classes: usize) -> Tuning {
+/// `trials` begin with the classifier as it is; `given` are the settings that were asked for.
+fn conclude(mut trials: Vec<Trial>, given: &BalanceSettings, labels: &[u32], classes: usize) -> Tuning {
     let start = trials.first().map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
     // The sort is stable, so of equal candidates the one tried first stays first.
     trials.sort_by(order);
+    let prefers = trials.iter().position(|trial| trial.settings == *given).filter(|&at| {
+        let gap = trials[0].scores.balanced_accuracy - trials[at].scores.balanced_accuracy;
+        at > 0 && gap <= standard_error(&trials[0].hits, &trials[at].hits, labels, classes) && trials[at].scores.balanced_accuracy > start.0
+    });
+    if let Some(at) = prefers {
+        let preferred = trials.remove(at);
+        trials.insert(0, preferred);
+    }
     let (reason, conclusive) = reason(&trials, &start.1, start.0, labels, classes);
     let best = &trials[0];
     Tuning {

@@ -43,25 +43,38 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
     let best_score = best.scores.balanced_accuracy;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let tried = format!("{} {}", trials.len(), if trials.len() == 1 { "candidate" } else { "candidates" });
+    let points = |share: f64| format!("{:.1} points", 100.0 * share);
+    // The first trial is the one that was chosen; another can have done better by a little.
+    let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
     let mut text = if best.settings.balancers.is_empty() {
-        format!("Of {tried}, none does better on validation than the classifier as it is (balanced accuracy {})", percent(start_score))
+        format!("Of {tried}, none does better on held-out images than the classifier as it is (balanced accuracy {})", percent(start_score))
+    } else if top > best_score {
+        format!(
+            "Of {tried}, {} is taken, as the settings say: balanced accuracy on held-out images {}, against {} for the classifier as it is; nothing is better \
+             by more than chance",
+            describe(&best.settings),
+            percent(best_score),
+            percent(start_score)
+        )
     } else {
         format!(
-            "Of {tried}, {} does best on validation: balanced accuracy {}, against {} for the classifier as it is",
+            "Of {tried}, {} does best on held-out images: balanced accuracy {}, against {} for the classifier as it is",
             describe(&best.settings),
             percent(best_score),
             percent(start_score)
         )
     };
-    let points = |share: f64| format!("{:.1} points", 100.0 * share);
     if let Some(second) = trials.get(1) {
         let second_score = second.scores.balanced_accuracy;
-        text += &format!("; the runner-up, {}, reaches {}", describe(&second.settings), percent(second_score));
         let error = standard_error(&best.hits, &second.hits, labels, classes);
         let gap = best_score - second_score;
+        text += &match gap >= 0.0 {
+            true => format!("; the runner-up, {}, reaches {}", describe(&second.settings), percent(second_score)),
+            false => format!(" ({} reaches {}, with a standard error of {})", describe(&second.settings), percent(second_score), points(error)),
+        };
         if gap == 0.0 {
             text += " as well, and the simpler or earlier one was taken";
-        } else if gap < 2.0 * error {
+        } else if gap > 0.0 && gap < 2.0 * error {
             text += &format!(" ({} less, with a standard error of {}: as good as equal)", points(gap), points(error));
         }
     }
@@ -73,8 +86,8 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
     let conclusive = best_score - start_score > 2.0 * error;
     if !conclusive {
         text += &format!(
-            " With {} samples the validation split is too small to say that this is better than no balancing: the difference of {} has a \
-             standard error of {}.",
+            " With {} held-out images it cannot be said for sure that this is better than no balancing: the difference of {} has a standard error of \
+             {}.",
             labels.len(),
             points(best_score - start_score),
             points(error)

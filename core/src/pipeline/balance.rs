@@ -49,7 +49,7 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {
-        candidates if candidates > 0 && has_validation => {
+        candidates if candidates > 0 && (has_validation || run.settings().stage1.is_frozen()) => {
             let tuning = search(run, settings, candidates, device, job)?;
             job.info(tuning.reason);
             tuning.best

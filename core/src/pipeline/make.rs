@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::auto::{Choice, Chosen, Offer};
 use super::balance::{BalanceReport, balance};
 use super::export::export;
-use super::train::{CHOICES, begin, finish};
+use super::train::{CHOICES, finish, new_run};
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::export::ExportReport;
@@ -78,7 +78,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     let workshop = files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
     // As deep as the place it goes to, since a run may name its images by a relative path.
     let made = workshop.path().to_path_buf();
-    let mut run = begin(&made, request.settings.clone(), dataset, device, job)?;
+    let mut run = new_run(&made, request.settings.clone(), dataset, device, job)?;
     finish(&mut run, device, job)?;
     let chosen = run.read_result::<Chosen>(CHOICES).ok();
     choices.extend(chosen.iter().flat_map(|chosen| chosen.choices.clone()));

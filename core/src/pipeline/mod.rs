@@ -28,6 +28,6 @@ pub use export::export;
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use predictions::{Predictions, SamplePrediction, predictions};
-pub use train::{TrainReport, TrainRequest, train};
+pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};
 pub use tune::tune;
 pub use workbench::{Trial, Workbench};

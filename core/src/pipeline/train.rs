@@ -102,11 +102,14 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     };
     let dataset = Dataset::open(source, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
-    begin(request.run, settings, dataset, device, job)
+    new_run(request.run, settings, dataset, device, job)
 }
 
-/// Makes a run of a dataset, with every `auto` of the settings decided on it.
-pub(super) fn begin(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
+/// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What was chosen is kept as the result [`CHOICES`].
+///
+/// # Errors
+/// As [`choose`] and [`Run::create`].
+pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if !run.settings().stage1.is_frozen() {
@@ -120,7 +123,7 @@ pub(super) fn begin(folder: &Path, settings: Settings, dataset: Dataset, device:
 }
 
 /// The result that holds what was chosen in place of the person; see [`Chosen`](super::Chosen).
-pub(super) const CHOICES: &str = "choices";
+pub const CHOICES: &str = "choices";
 
 /// Whether a run's settings are what these were, or came to be when the run was made: `auto` agrees with whatever was chosen.
 fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {

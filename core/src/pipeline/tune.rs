@@ -4,16 +4,18 @@ use burn::tensor::Device;
 
 use super::balance::training_features;
 use super::features::Features;
-use crate::balance::{self, Tuning};
+use super::train_classifier::fit_on;
+use crate::balance::{self, Classifier, FeatureSet, Fold, Tuning};
 use crate::data::Split;
 use crate::error::{Result, TrainError};
 use crate::eval::GroupThresholds;
-use crate::job::Job;
+use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::train::classifier_of;
 
-/// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on validation, and stores the results `tune`
+/// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on validation (where the classifier alone was trained, on
+/// training and validation images held out in turn), and stores the results `tune`
 /// (everything that was tried) and `tuned` (the settings that were chosen, for [`super::balance`]).
 ///
 /// # Errors
@@ -23,21 +25,97 @@ pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, 
     search(run, settings, candidates, device, job)
 }
 
+/// Parts that every image but one part's is learned from in turn, where the classifier alone is trained.
+const FOLDS: usize = 3;
+
+/// A fold with what it is made of.
+struct Held {
+    start: Classifier,
+    train: FeatureSet,
+    train_counts: Vec<usize>,
+    held_out: FeatureSet,
+}
+
+impl Held {
+    fn fold(&self) -> Fold<'_> {
+        Fold { start: &self.start, train: &self.train, train_counts: &self.train_counts, held_out: &self.held_out }
+    }
+}
+
+/// Where features stay and a classifier takes a second, balancers need not be judged by a validation split alone, of which rare classes have next to
+/// nothing: training and validation images together are cut into parts, and each is judged by classifiers that learned from the others.
+fn cross_validation(train: FeatureSet, validation: Option<FeatureSet>, classes: usize, settings: &Settings, job: Job<'_>) -> Result<Vec<Held>> {
+    let mut all = train;
+    if let Some(validation) = validation {
+        all.features.extend(validation.features);
+        all.labels.extend(validation.labels);
+    }
+    // The i-th sample of a class is held out in the fold i mod k, so that each fold has its share of every class. Where a class begins moves on from
+    // class to class, or the first fold would get all that is left over.
+    let mut met: Vec<usize> = (0..classes).collect();
+    let fold_of: Vec<usize> = all
+        .labels
+        .iter()
+        .map(|&label| {
+            let met = &mut met[label as usize];
+            *met += 1;
+            *met % FOLDS
+        })
+        .collect();
+    let part = |wanted: &dyn Fn(usize) -> bool| -> Result<FeatureSet> {
+        let rows: Vec<usize> = (0..all.len()).filter(|&row| wanted(fold_of[row])).collect();
+        let features = rows.iter().flat_map(|&row| &all.features[row * all.dim..(row + 1) * all.dim]).copied().collect();
+        FeatureSet::new(all.dim, features, rows.iter().map(|&row| all.labels[row]).collect())
+    };
+    let mut folds = Vec::with_capacity(FOLDS);
+    for fold in 0..FOLDS {
+        job.check()?;
+        let (train, held_out) = (part(&|of| of != fold)?, part(&|of| of == fold)?);
+        let mut train_counts = vec![0; classes];
+        train.labels.iter().for_each(|&label| train_counts[label as usize] += 1);
+        // A class of one image is missing where that is held out; it can be learned nowhere else either.
+        train_counts.iter_mut().for_each(|count| *count = (*count).max(1));
+        let quiet = Job::new(job.control, &Silent);
+        // Features are standardised as the run has them; standardising them once more changes next to nothing.
+        let (start, standardiser, _) = fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
+        let standardised = |mut set: FeatureSet| {
+            standardiser.apply(&mut set.features);
+            set
+        };
+        folds.push(Held { start, train: standardised(train), train_counts, held_out: standardised(held_out) });
+    }
+    Ok(folds)
+}
+
 /// [`tune`] for who holds the run's lock.
 pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
+    let all = settings;
     let Settings { balance: settings, evaluation, .. } = settings;
-    if run.dataset().split(Split::Validation).is_empty() {
+    let frozen = run.settings().stage1.is_frozen();
+    if !frozen && run.dataset().split(Split::Validation).is_empty() {
         let reason = "tuning needs a validation split, and this dataset has none; build it with --validation 0.1 and train on that";
         return Err(TrainError::Request(reason.into()).into());
     }
     let start = run.checkpoint(run.stage1_checkpoint())?;
-    let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
     let features = Features::new(run, &start, device);
-    let train = training_features(&features, settings.augmented_views, job)?;
-    let validation = features.of(Split::Validation, evaluation.flip, job)?;
     let counts = &start.train_counts;
-    let mut tuning = balance::tune(&classifier, &train, &validation, counts, settings, thresholds, start.seed, candidates, job)?;
+    let mut tuning = if frozen {
+        let known = features.of(Split::Train, evaluation.flip, job)?;
+        let validation = match run.dataset().split(Split::Validation).is_empty() {
+            true => None,
+            false => Some(features.of(Split::Validation, evaluation.flip, job)?),
+        };
+        let run_settings = Settings { balance: settings.clone(), evaluation: evaluation.clone(), ..run.settings().clone() };
+        let folds = cross_validation(known, validation, counts.len(), &run_settings, job)?;
+        let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
+        balance::tune_folds(&folds, counts, settings, thresholds, start.seed, candidates, job)?
+    } else {
+        let classifier = classifier_of(&start)?;
+        let train = training_features(&features, settings.augmented_views, job)?;
+        let validation = features.of(Split::Validation, evaluation.flip, job)?;
+        balance::tune(&classifier, &train, &validation, counts, &all.balance, thresholds, start.seed, candidates, job)?
+    };
     // What was found is to be used as it is, not searched for again.
     tuning.best.tune_candidates = 0;
     run.write_result("tune", &tuning)?;

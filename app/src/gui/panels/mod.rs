@@ -19,6 +19,7 @@ mod runs;
 mod runs_compare;
 mod tour;
 mod train;
+mod train_cards;
 mod train_live;
 
 use egui::{CentralPanel, Frame, Margin, ScrollArea, Ui};

@@ -6,7 +6,7 @@ use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::{primary, way_on_ui};
-use super::{parts, train_live};
+use super::{parts, train_cards, train_live};
 use crate::gui::command::{Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, State, TrainState, WayOn};
 use crate::gui::theme::{self, card, space, tokens};
@@ -15,8 +15,9 @@ use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_
 /// From this width on cards stand side by side.
 const WIDE: f32 = 1000.0;
 
-const BASICS: [&str; 7] =
-    ["model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed"];
+const BASICS: [&str; 8] = [
+    "stage1.train", "model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed",
+];
 const MORE: [&str; 14] = [
     "stage1.parts",
     "stage1.schedule",
@@ -53,6 +54,9 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         interrupted_ui(ui, run, way_on.zip(state.train.failure.as_deref()), commands);
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
+        if let Some(chosen) = state.run.as_ref().filter(|_| !state.train.is_running()).and_then(|run| run.choices.as_ref()) {
+            train_cards::chosen_ui(ui, chosen, commands);
+        }
         train_live::ui(ui, state, commands);
         return;
     }
@@ -60,6 +64,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         no_source_ui(ui, commands);
         return;
     }
+    train_cards::ui(ui, &mut state.train);
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
             let width = (ui.available_width() - space::LARGE) / 2.0;
@@ -191,7 +196,9 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
     match key {
         "model.backbone" => Some(Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name).collect()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
-        "model.normalisation" => Some(vec!["measured", "cifar", "imagenet"]),
+        "model.normalisation" => Some(vec!["measured", "pretrained", "cifar", "imagenet"]),
+        "stage1.train" => Some(vec!["auto", "classifier", "scratch"]),
+        "augmentation.flip" => Some(vec!["auto", "true", "false"]),
         "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
         "stage1.precision" => Some(vec!["float32", "tf32", "bfloat16"]),
         _ => None,

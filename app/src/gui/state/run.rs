@@ -8,7 +8,7 @@ use counterweight_core::data::{DatasetSample, SourceKind, Split};
 use counterweight_core::eval::{Group, GroupThresholds};
 use counterweight_core::export::ExportReport;
 use counterweight_core::job::EpochRecord;
-use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation};
 use counterweight_core::run::{NormsRecord, Run};
 use counterweight_core::settings::Settings;
 
@@ -39,6 +39,8 @@ pub struct OpenRun {
     pub balanced: Option<BalanceReport>,
     /// What tuning tried, if it was tuned.
     pub tuned: Option<Tuning>,
+    /// What was chosen in place of the person when it was made.
+    pub choices: Option<Chosen>,
     /// The last export, if there was one.
     pub exported: Option<ExportReport>,
     /// What samples are relative to.
@@ -76,6 +78,7 @@ impl OpenRun {
             validated: evaluated(Split::Validation),
             balanced: run.read_result("balance").ok(),
             tuned: run.read_result("tune").ok(),
+            choices: run.read_result(CHOICES).ok(),
             exported: exported(&run),
             root: dataset.root.clone(),
             kind: dataset.kind,

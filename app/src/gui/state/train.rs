@@ -17,7 +17,7 @@ use egui::{ColorImage, TextureHandle, TextureOptions};
 use super::data::{Recipe, Source};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use super::{Devices, Origin, next_revision};
+use super::{Devices, Estimates, Origin, next_revision};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Worker};
@@ -164,6 +164,8 @@ pub struct TrainState {
     pub gauge: Gauge,
     /// The accuracy of each class when the last training last evaluated it, with its epoch and the run's folder.
     pub last_classes: Option<(PathBuf, ClassAccuracies)>,
+    /// How long training would take.
+    pub estimates: Estimates,
     begun: Option<crossbeam_channel::Receiver<Begun>>,
     previews: Previews,
 }
@@ -172,7 +174,7 @@ impl TrainState {
     /// A page with the settings a beginner should start with.
     pub fn new(shell: &Shell) -> Self {
         Self {
-            settings: Settings::preset(Preset::Quick),
+            settings: Settings::preset(Preset::Auto),
             texts: HashMap::new(),
             errors: HashMap::new(),
             problems: HashMap::new(),
@@ -186,6 +188,7 @@ impl TrainState {
             way_on: None,
             gauge: Gauge::default(),
             last_classes: None,
+            estimates: Estimates::default(),
             begun: None,
             previews: Previews::default(),
         }
@@ -310,6 +313,10 @@ impl TrainState {
                 let question = Question::File("Settings", &["toml"]);
                 let then = |path| Command::Train(TrainCommand::LoadSettings(path));
                 shell.asked = Some(Asked::new(&shell.ctx, "Load settings", None, question, then));
+            }
+            TrainCommand::TakeOffer(settings) => {
+                self.set_settings(*settings);
+                self.show_curves = false;
             }
             TrainCommand::LoadSettings(path) => match Settings::load(&path) {
                 Ok(settings) => {
@@ -459,7 +466,7 @@ impl Task {
                 for note in notes {
                     job.info(note);
                 }
-                let run = Run::create(&folder, *settings, dataset)?;
+                let run = pipeline::new_run(&folder, *settings, dataset, &device, job)?;
                 (folder, run)
             }
             Task::Continue { folder, parts } => {

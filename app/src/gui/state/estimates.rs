@@ -1,0 +1,78 @@
+//! How long each way of training would take here, measured before Train is pressed.
+
+use std::path::PathBuf;
+
+use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::pipeline::{self, Estimate};
+use counterweight_core::settings::{Auto, Preset, Settings, Training};
+
+use super::data::Source;
+use crate::gui::worker::Worker;
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found {
+    /// The classifier on features of the pretrained backbone.
+    pub features: Option<Estimate>,
+    /// Everything, from initial weights.
+    pub scratch: Option<Estimate>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Key {
+    source: PathBuf,
+    revision: u64,
+    device: DeviceChoice,
+    scratch: Settings,
+}
+
+/// Estimates, made again whenever the source, the device or the settings of training from scratch change.
+#[derive(Default)]
+pub struct Estimates {
+    made_for: Option<Key>,
+    measuring: Option<Worker<Found>>,
+    found: Found,
+}
+
+impl Estimates {
+    /// Takes what was measured, and measures what has changed. `is_wanted` says whether anybody looks: measuring takes a second of all cores.
+    pub fn poll(&mut self, settings: &Settings, source: Option<&Source>, device: DeviceChoice, is_wanted: bool, ctx: &egui::Context) {
+        if let Some(worker) = &mut self.measuring {
+            if let Some(done) = worker.poll().done {
+                self.measuring = None;
+                // What cannot be measured has no time; training says why it fails.
+                self.found = done.unwrap_or_default();
+            }
+            return;
+        }
+        let Some(source) = source.filter(|source| is_wanted && source.problem().is_none()) else { return };
+        let scratch = match settings.stage1.train {
+            Auto::Value(Training::Scratch) => settings.clone(),
+            _ => Settings::preset(Preset::Quick),
+        };
+        let key = Key { source: source.path.clone(), revision: source.view.revision, device, scratch };
+        if self.made_for.as_ref() == Some(&key) || !key.scratch.problems().is_empty() {
+            return;
+        }
+        let (recipe, scratch) = (source.recipe(), key.scratch.clone());
+        self.made_for = Some(key);
+        self.found = Found::default();
+        self.measuring = Some(Worker::spawn("estimate", ctx, move |job| {
+            let (dataset, _) = recipe.make()?;
+            let (device, _) = device::open(device)?;
+            let features = pipeline::estimate(&Settings::preset(Preset::Auto), &dataset, &device, job)?;
+            let scratch = pipeline::estimate(&scratch, &dataset, &device, job)?;
+            Ok(Found { features: Some(features), scratch: Some(scratch) })
+        }));
+    }
+
+    /// What is known.
+    pub fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Whether it is being measured.
+    pub fn is_measuring(&self) -> bool {
+        self.measuring.is_some()
+    }
+}
