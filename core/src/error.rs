@@ -30,6 +30,9 @@ pub enum Error {
     /// Exporting, or running an exported model, failed.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Keeping features failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The chosen device cannot be used.
     #[error("device {name}: {reason}")]
     Device {
@@ -202,6 +205,23 @@ pub enum ModelError {
     Disagrees(String),
 }
 
+/// Failures of the feature cache.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// A file or folder of the cache cannot be read or removed.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// The operating system's reason.
+        reason: String,
+    },
+    /// What should be kept are not features.
+    #[error("features cannot be kept: {0}")]
+    Rows(String),
+}
+
 impl DataError {
     /// A [`DataError::File`] from any displayable reason.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
@@ -223,6 +243,13 @@ impl RunError {
 
 impl ModelError {
     /// A [`ModelError::File`] from any displayable reason.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+impl CacheError {
+    /// A [`CacheError::File`] from any displayable reason.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
     }

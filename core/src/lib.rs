@@ -13,6 +13,7 @@ pub mod device;
 pub mod error;
 pub mod eval;
 pub mod export;
+pub mod features;
 pub mod files;
 #[cfg(feature = "gpu")]
 mod gpu;
