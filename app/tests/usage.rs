@@ -11,7 +11,7 @@ fn every_subcommand_has_help_with_an_example() {
     let help = counterweight(&["--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
-    for name in ["demo", "inspect", "build", "train", "balance", "tune", "evaluate", "export", "predict", "devices", "bench"] {
+    for name in ["demo", "inspect", "build", "train", "balance", "tune", "evaluate", "export", "predict", "devices", "cache", "bench"] {
         assert!(help.contains(&format!("\n  {name} ")), "{name} is missing from:\n{help}");
         let text = String::from_utf8(counterweight(&[name, "--help"]).stdout).unwrap();
         assert!(text.contains("Example"), "{name} has no example:\n{text}");

@@ -3,6 +3,7 @@
 mod balance;
 mod bench;
 mod build;
+mod cache;
 mod console;
 mod demo;
 mod devices;
@@ -77,6 +78,11 @@ enum Command {
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
+    /// Show what is kept of pretrained backbones' features, which are computed once an image, or remove it.
+    #[command(after_help = "Examples:\n  counterweight cache\n  counterweight cache clear\n\n\
+                            COUNTERWEIGHT_CACHE names another folder to keep them in, COUNTERWEIGHT_CACHE_LIMIT the size it may have, \
+                            10GB for example.")]
+    Cache(cache::Arguments),
     /// Time this machine: the training step, inference, stage 2, tuning, decoding.
     #[command(after_help = "Examples:\n  counterweight bench --model resnet34 --batch 64\n  counterweight bench infer --size 224\n  \
                             counterweight bench decode photos/")]
@@ -113,6 +119,7 @@ pub fn run() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),
         Command::Devices => devices::run(&context),
+        Command::Cache(arguments) => cache::run(&arguments, &context),
         Command::Bench(arguments) => bench::run(&arguments, &context),
     };
     context.console.finish();

@@ -3,7 +3,27 @@
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
 use counterweight_core::eval::{Evaluation, Group, comparison, group_heading};
+use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+
+use crate::gui::widgets::numbers;
+
+/// What the feature cache holds, one line a backbone, input and view.
+pub fn cache(usage: &Usage) -> String {
+    let mut table = table(&["backbone", "input", "view", "features", "images", "size", "last used"]);
+    for space in &usage.spaces {
+        table.add_row([
+            space.label.clone(),
+            format!("{side}×{side}", side = space.side),
+            space.view.clone(),
+            numbers::grouped(space.features as u64),
+            numbers::grouped(space.rows),
+            numbers::bytes(space.bytes),
+            numbers::ago(space.last_used),
+        ]);
+    }
+    render(&table)
+}
 
 /// Accuracies with one decimal, as every table of the field has them.
 fn percent(value: Option<f64>) -> String {

@@ -246,7 +246,7 @@ impl CachedFeatures {
             }
             whole
         };
-        segments.iter().flat_map(|segment| rows(segment)).collect()
+        segments.iter().copied().flat_map(rows).collect()
     }
 
     /// Removes the file of a segment with a damaged row, and says so once. Its other rows go on serving, and go into the next file.

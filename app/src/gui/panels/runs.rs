@@ -1,7 +1,6 @@
 //! The runs page: every run of the runs folder, how far it is and how good, to be opened, compared, renamed or deleted.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use counterweight_core::data::Split;
 use counterweight_core::eval::Group;
@@ -144,7 +143,7 @@ fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
         format!("{} classes", numbers::grouped(run.classes as u64)),
     ];
     facts.extend(run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))));
-    facts.push(age(run.modified));
+    facts.push(numbers::ago(run.modified));
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
         ui.label(RichText::new(word).color(color));
@@ -226,31 +225,5 @@ fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
         RunState::Trained => (ICON_MODEL_TRAINING, "trained"),
         RunState::Balanced => (ICON_BALANCE, "balanced"),
         RunState::Exported => (ICON_IOS_SHARE, "exported"),
-    }
-}
-
-/// How long ago something was, in its largest unit.
-fn age(time: SystemTime) -> String {
-    // A clock that was set back makes times of the future; those are as good as now.
-    let seconds = SystemTime::now().duration_since(time).map_or(0.0, |age| age.as_secs_f64());
-    if seconds < 60.0 {
-        return "just now".into();
-    }
-    let text = numbers::duration(seconds);
-    let largest: Vec<&str> = text.split(' ').take(2).collect();
-    format!("{} ago", largest.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn ages_are_told_in_one_unit() {
-        let ago = |seconds: u64| age(SystemTime::now() - Duration::from_secs(seconds));
-        assert_eq!([5, 130, 3 * 3600 + 700, 49 * 3600].map(ago), ["just now", "2 min ago", "3 h ago", "2 d ago"]);
-        assert_eq!(age(SystemTime::now() + Duration::from_secs(60)), "just now");
     }
 }

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use std::time::SystemTime;
+
 /// An integer with a comma between thousands: `12,345`.
 pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
@@ -63,6 +65,18 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// How long ago something was, in its largest unit: `just now`, `3 h ago`.
+pub fn ago(time: SystemTime) -> String {
+    // A clock that was set back makes times of the future; those are as good as now.
+    let seconds = SystemTime::now().duration_since(time).map_or(0.0, |age| age.as_secs_f64());
+    if seconds < 60.0 {
+        return "just now".into();
+    }
+    let text = duration(seconds);
+    let largest: Vec<&str> = text.split(' ').take(2).collect();
+    format!("{} ago", largest.join(" "))
+}
+
 /// A size in bytes, in units of 1024: `512 B`, `1.5 MiB`.
 pub fn bytes(size: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -120,6 +134,8 @@ pub fn tick(value: f64, step: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -141,6 +157,13 @@ mod tests {
         assert_eq!([0.2, 45.4, 125.0, 120.0].map(duration), ["under 1 s", "45 s", "2 min 5 s", "2 min"]);
         assert_eq!([11_520.0, 187_200.0, f64::INFINITY, -1.0].map(duration), ["3 h 12 min", "2 d 4 h", "–", "–"]);
         assert_eq!(duration(59.7), "1 min");
+    }
+
+    #[test]
+    fn ages_are_told_in_one_unit() {
+        let ages = [5, 130, 3 * 3600 + 700, 49 * 3600].map(|seconds| ago(SystemTime::now() - Duration::from_secs(seconds)));
+        assert_eq!(ages, ["just now", "2 min ago", "3 h ago", "2 d ago"]);
+        assert_eq!(ago(SystemTime::now() + Duration::from_secs(60)), "just now");
     }
 
     #[test]
