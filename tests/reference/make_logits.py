@@ -99,13 +99,18 @@ def case(name, network, side, classes):
     )
 
 
-models = torchvision.models
-cases = [
-    case("resnet32", Narrow(5, 7), 16, 7),
-    case("resnet34", wide(models.resnet34, 5, True), 16, 5),
-    case("resnet34-imagenet", wide(models.resnet34, 5, False), 64, 5),
-    case("resnet50", wide(models.resnet50, 5, True), 16, 5),
-]
-out = pathlib.Path(__file__).with_name("logits.json")
-out.write_text(json.dumps(dict(torch=torch.__version__.split("+")[0], cases=cases), indent=1) + "\n")
-print(out, out.stat().st_size)
+def main():
+    models = torchvision.models
+    cases = [
+        case("resnet32", Narrow(5, 7), 16, 7),
+        case("resnet34", wide(models.resnet34, 5, True), 16, 5),
+        case("resnet34-imagenet", wide(models.resnet34, 5, False), 64, 5),
+        case("resnet50", wide(models.resnet50, 5, True), 16, 5),
+    ]
+    out = pathlib.Path(__file__).with_name("logits.json")
+    out.write_text(json.dumps(dict(torch=torch.__version__.split("+")[0], cases=cases), indent=1) + "\n")
+    print(out, out.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     let manifest = folder.path().join("digits.toml");
     counterweight(&["build", text(&sample), "--out", text(&manifest), "--factor", "20", "--max-per-class", "40"]);
     let train = |run: &Path, device: &str, more: &[&str]| {
-        let mut arguments = vec!["train", text(&manifest), "--run", text(run), "--device", device];
+        let mut arguments = vec!["train", text(&manifest), "--run", text(run), "--device", device, "--preset", "quick"];
         // So slow that rounding stays rounding.
         for setting in ["stage1.epochs=2", "stage1.warmup_epochs=0", "stage1.schedule=constant", "stage1.learning_rate=0.001"] {
             arguments.extend(["--set", setting]);

@@ -3,7 +3,7 @@
 //! `reference/logits.json` holds PyTorch's values and `reference/make_logits.py` makes them.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
+use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, Prepared, is_of_classifier, load_weights, weights};
 use counterweight_core::settings::{Backbone, Stem};
 use serde_json::Value;
 
@@ -74,4 +74,32 @@ fn logits_and_running_statistics_are_pytorchs() {
     let cases = reference["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 4);
     cases.iter().for_each(compare);
+}
+
+/// The PyTorch package's EfficientNet-Lite0 with the weights that come with the program, computed layer by layer and by the kernels for whole networks.
+#[test]
+fn the_pretrained_backbone_is_pytorchs() {
+    let reference: Value = serde_json::from_str(include_str!("../reference/lite_logits.json")).unwrap();
+    let cases = reference["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 3);
+    let device = Device::flex();
+    for case in cases {
+        let side = case["input_size"].as_u64().unwrap() as usize;
+        let config = NetworkConfig { backbone: Backbone::EfficientNetLite0, stem: Stem::Imagenet, input_size: side, classes: 7 };
+        let network = Network::pretrained(&config, 0, &device).unwrap();
+        let with_classifier = |tensor: NamedTensor| if is_of_classifier(&tensor.name) { values(&tensor) } else { tensor };
+        let network = load_weights(network.clone(), weights(&network).into_iter().map(with_classifier).collect()).unwrap();
+        let pixels: Vec<f32> = unit("images", 2 * 3 * side * side).into_iter().map(|u| (4.0 * u) as f32).collect();
+        let images = || Tensor::<4>::from_data(TensorData::new(pixels.clone(), [2, 3, side, side]), &device);
+        let prepared = Prepared::new(network.clone());
+        for (how, features) in
+            [("layer by layer", network.features(images(), Mode::Evaluate)), ("by one kernel", prepared.features(images()))]
+        {
+            let logits = network.classify(features.clone()).into_data().try_into_vec::<f32>().unwrap();
+            assert_close(&format!("efficientnet-lite0 at {side}, {how}"), &logits, &case["logits"]);
+            let features = features.into_data().try_into_vec::<f32>().unwrap();
+            let some: Vec<f32> = features.chunks(1280).flat_map(|row| row.iter().step_by(16)).copied().collect();
+            assert_close(&format!("its features at {side}, {how}"), &some, &case["features"]);
+        }
+    }
 }

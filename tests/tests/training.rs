@@ -22,7 +22,7 @@ fn text(path: &Path) -> &str {
 }
 
 fn train<'a>(manifest: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["train", text(manifest), "--run", text(run), "--device", "cpu"];
+    let mut arguments = vec!["train", text(manifest), "--run", text(run), "--device", "cpu", "--preset", "quick"];
     arguments.extend(["--set", "stage1.epochs=6", "--set", "augmentation.pad_crop=1", "--set", "augmentation.flip=false"]);
     arguments.extend(more);
     arguments
@@ -189,7 +189,7 @@ fn a_folder_of_broken_images_trains_on_the_rest() {
     let images = folder.path().join("images");
     broken_folder(&images);
     let run = folder.path().join("run");
-    let arguments = ["train", text(&images), "--run", text(&run), "--device", "cpu", "--set", "stage1.epochs=1", "--set", "input_size=16"];
+    let arguments = ["train", text(&images), "--run", text(&run), "--device", "cpu", "--preset", "quick", "--set", "augmentation.flip=false", "--set", "stage1.epochs=1", "--set", "input_size=16"];
     let result = counterweight_json(&arguments);
     assert!(result["balanced_accuracy"].is_f64(), "{result}");
 }
@@ -281,7 +281,7 @@ fn wrong_usage_is_explained() {
     let run = text(&run);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epoch=3"], 2, &["stage1.epochs"]);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epochs=0"], 2, &["at least 1"]);
-    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["quick, paper or strong"]);
+    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["auto, quick, paper or strong"]);
     fails(&["train", "nowhere", "--run", run], 1, &["nowhere"]);
     fails(&["balance", run], 1, &["run"]);
     fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);

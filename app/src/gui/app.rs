@@ -63,6 +63,7 @@ impl CounterweightApp {
         let busy = state.data.is_scanning()
             || state.data.is_writing()
             || state.train.is_running()
+            || state.train.estimates.is_measuring()
             || state.balance.is_busy()
             || state.balance.is_waiting()
             || state.inspect.is_busy()

@@ -153,3 +153,33 @@ pub(crate) fn test_model() -> Vec<u8> {
     let source = source(Backbone::ResNet20, Stem::Small, 6);
     graph::build(&source, weights(&source.network)).unwrap().0
 }
+
+/// What is around a backbone: normalisation in front, the classifier behind.
+const AROUND: [&str; 5] = ["Div", "Flatten", "Gemm", "Softmax", "Sub"];
+
+#[test]
+fn every_backbone_is_exported_as_its_own_operations_and_can_be_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for backbone in Backbone::ALL {
+        let info = backbone.info();
+        let side = (*info.sides.start()).max(SIDE);
+        let mut source = source(backbone, Stem::Small, 8);
+        source.config.input_size = side;
+        let path = folder.path().join(format!("{backbone}.onnx"));
+        let mut rng = stream(9, "test images", &[]);
+        let images: Vec<Vec<u8>> = (0..2).map(|_| (0..3 * side * side).map(|_| rng.random()).collect()).collect();
+        let report = run_export(&source, &path, &images).unwrap();
+        assert!(report.max_abs_diff < 1e-3, "{backbone}: {}", report.max_abs_diff);
+        let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+        for node in &model.graph.node {
+            let known = AROUND.contains(&node.op_type.as_str()) || info.operations.contains(&node.op_type.as_str());
+            assert!(known, "{backbone}: {}", node.op_type);
+        }
+        // Nothing is named that is not there, so that foreign files are not let in by accident.
+        let used = |operation: &&str| model.graph.node.iter().any(|node| node.op_type == **operation) || **operation == *"MaxPool";
+        assert!(info.operations.iter().all(|operation| used(&operation)), "{backbone}");
+        let clips = model.graph.node.iter().filter(|node| node.op_type == "Clip").count();
+        let relus = if info.operations.contains(&"Clip") { 1 + 15 * 2 + 1 } else { 0 };
+        assert!(clips >= relus, "{backbone}: {clips} of at least {relus} ReLU6 are one node");
+    }
+}

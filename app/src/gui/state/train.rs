@@ -226,8 +226,12 @@ impl TrainState {
             }
             Err(_) => {
                 let example = Settings::preset(self.settings.preset).text(key).unwrap_or_default();
-                let wanted = if example.parse::<f64>().is_ok() { "a number" } else { "a value" };
-                self.errors.insert(key, format!("needs {wanted} such as {example}"));
+                let wanted = match example.as_str() {
+                    "auto" => "a number or auto".into(),
+                    example if example.parse::<f64>().is_ok() => format!("a number such as {example}"),
+                    example => format!("a value such as {example}"),
+                };
+                self.errors.insert(key, format!("needs {wanted}"));
             }
         }
         self.texts.insert(key, text);

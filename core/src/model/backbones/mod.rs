@@ -186,3 +186,41 @@ impl Layers {
         counted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::model::{Mode, Network};
+    use crate::settings::{Preset, Settings, Stem};
+
+    /// A place that was forgotten for a backbone fails here.
+    #[test]
+    fn the_registry_is_true_of_every_backbone() {
+        let device = Device::flex();
+        for backbone in Backbone::ALL {
+            let info = backbone.info();
+            assert_eq!(info.name.parse(), Ok(backbone));
+            assert_eq!(Backbone::ALL.iter().filter(|other| other.name() == info.name).count(), 1, "{backbone}");
+            let settings = Settings::preset(Preset::Quick).with("model.backbone", info.name).unwrap();
+            assert_eq!(settings.model.backbone, backbone);
+            let side = *info.sides.start();
+            let config = NetworkConfig { backbone, stem: NetworkConfig::stem_for(side), input_size: side, classes: 3 };
+            let network = Network::new(&config, 0, &device);
+            let features = network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
+            assert_eq!(features.dims(), [2, info.features], "{backbone}");
+            assert!(network.convolutions(side).iter().all(|&multiply_adds| multiply_adds > 0), "{backbone}");
+            if let Some(pretrained) = info.pretrained {
+                assert!(info.sides.contains(&pretrained.side) && !pretrained.licence.is_empty() && pretrained.source.starts_with("https://"));
+                Network::pretrained(&config, 0, &device).unwrap();
+            }
+            if info.has_stems {
+                let [small, large] = [Stem::Small, Stem::Imagenet].map(|stem| Network::new(&NetworkConfig { stem, ..config }, 0, &device).convolutions(64));
+                assert_ne!(small, large, "{backbone}");
+            }
+        }
+        assert!(Backbone::BUILT_IN.info().pretrained.is_some());
+        assert!("resnet".parse::<Backbone>().unwrap_err().contains("resnet20"));
+    }
+}
