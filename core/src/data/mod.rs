@@ -10,6 +10,7 @@ mod decode;
 mod groups;
 mod holdout;
 mod indexed_tiff;
+mod jpeg;
 mod manifest;
 mod open;
 mod options;
@@ -30,12 +31,12 @@ pub use batches::{Batch, Batches, EpochPlan};
 pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
 pub use catalog::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
 pub use dataset::{Dataset, DatasetSample, Provenance};
-pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode};
+pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, decode_for};
 pub use groups::{FEW_BELOW, GroupSizes, MANY_ABOVE, imbalance_factor};
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
-pub use pixels::{PixelSource, RgbPixels};
+pub use pixels::{Detail, PixelSource, RgbPixels};
 pub use profile::Profile;
-pub use reader::{ImageReader, read_image};
+pub use reader::{ImageReader, read_image, read_image_for};
 pub use recipes::Recipes;
 #[cfg(feature = "gpu")]
 pub(crate) use recipes::{

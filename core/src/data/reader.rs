@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::decode::{DEFAULT_MAX_PIXELS, decode};
-use super::pixels::{PixelSource, RgbPixels};
+use super::decode::{DEFAULT_MAX_PIXELS, decode_for};
+use super::pixels::{Detail, PixelSource, RgbPixels};
 use super::scan::{cifar, read_image_file};
 use super::{Location, SourceKind};
 use crate::error::{DataError, Result};
@@ -50,8 +50,16 @@ impl ImageReader {
     /// # Errors
     /// [`DataError::File`] if it is not there or cannot be decoded.
     pub fn read(&self, location: &Location) -> Result<RgbPixels, DataError> {
+        self.read_for(location, Detail::Full)
+    }
+
+    /// [`ImageReader::read`] with as much detail as is needed; see [`decode_for`].
+    ///
+    /// # Errors
+    /// As [`ImageReader::read`].
+    pub fn read_for(&self, location: &Location, detail: Detail) -> Result<RgbPixels, DataError> {
         match location {
-            Location::File(path) => read_image(&self.root.join(path), self.max_pixels),
+            Location::File(path) => read_image_for(&self.root.join(path), self.max_pixels, detail),
             Location::Record { file, index } => {
                 let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
                 let pixels = self.records.get(file).ok_or_else(missing)?;
@@ -71,13 +79,21 @@ impl ImageReader {
 /// # Errors
 /// [`DataError::File`] if it is not there, cannot be decoded, or has more than `max_pixels` pixels.
 pub fn read_image(path: &Path, max_pixels: u64) -> Result<RgbPixels, DataError> {
+    read_image_for(path, max_pixels, Detail::Full)
+}
+
+/// [`read_image`] with as much detail as is needed; see [`decode_for`].
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_for(path: &Path, max_pixels: u64, detail: Detail) -> Result<RgbPixels, DataError> {
     let bytes = read_image_file(path, max_pixels).map_err(|reason| DataError::file(path, reason))?;
-    decode(&bytes, max_pixels).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
+    decode_for(&bytes, max_pixels, detail).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
 }
 
 impl PixelSource for ImageReader {
-    fn read(&self, location: &Location) -> Result<RgbPixels> {
-        Ok(ImageReader::read(self, location)?)
+    fn read(&self, location: &Location, detail: Detail) -> Result<RgbPixels> {
+        Ok(self.read_for(location, detail)?)
     }
 }
 

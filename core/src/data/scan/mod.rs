@@ -1,6 +1,6 @@
 //! Reading a source: an image folder, CIFAR in any of its distributed forms, or a manifest.
 //!
-//! A scan decodes every image once, so that what it lists can be trained on. An image that cannot be read never stops it; a source that
+//! A scan decodes every image once, as far as a small picture needs, so that what it lists can be trained on. An image that cannot be read never stops it; a source that
 //! is wrong as a whole does, with everything that is wrong listed.
 
 pub(crate) mod cifar;
@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, max_file_bytes};
+use super::decode::{DEFAULT_MAX_PIXELS, DecodeError, decode_for, max_file_bytes};
+use super::pixels::Detail;
 use super::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
 use crate::error::{DataError, Error, Result};
 use crate::job::Job;
@@ -211,8 +212,9 @@ fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u
 
 fn image_facts(path: &Path, max_pixels: u64) -> std::result::Result<ImageFacts, String> {
     let bytes = read_image_file(path, max_pixels)?;
-    let Decoded { pixels, mode } = decode(&bytes, max_pixels).map_err(|reason| reason.to_string())?;
-    Ok(ImageFacts { width: pixels.width, height: pixels.height, mode, hash: *blake3::hash(&bytes).as_bytes() })
+    let decoded = decode_for(&bytes, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
+    let (width, height) = decoded.size;
+    Ok(ImageFacts { width, height, mode: decoded.mode, hash: *blake3::hash(&bytes).as_bytes() })
 }
 
 /// The bytes of a file that may be an image, unless it is a device or pipe, or so large that it cannot be one.
