@@ -2,10 +2,23 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PREFIX: &str = ".counterweight-";
 const SUFFIX: &str = ".tmp";
+
+/// The folder for what spares work and can be made again: `counterweight` in the person's cache folder, or the one that the environment variable
+/// `COUNTERWEIGHT_CACHE` names. `None` where the system has no such folder, and where that variable is empty: then nothing is kept from one
+/// start to the next.
+///
+/// Unit tests have none unless they name one: they must not fill the folder of the person who runs them.
+pub fn cache_folder() -> Option<PathBuf> {
+    match std::env::var_os("COUNTERWEIGHT_CACHE") {
+        Some(folder) => (!folder.is_empty()).then(|| PathBuf::from(folder)),
+        None if cfg!(test) => None,
+        None => dirs::cache_dir().map(|folder| folder.join("counterweight")),
+    }
+}
 
 /// Whether a file of that name is one of [`write_atomically`]'s that has not got its name yet.
 pub fn is_temporary(name: &OsStr) -> bool {

@@ -66,7 +66,21 @@ fn decoding_is_timed_on_what_can_be_read() {
     let root = broken.root.to_str().unwrap();
     let report = bench(&["decode", root, "--size", "16"]);
     assert_eq!((&report["images"], &report["unreadable"], &report["side"]), (&json!(28), &json!(4), &json!(16)));
-    positive(&report, &["scan_s", "scan_images_per_s", "decode_s", "decode_images_per_s", "threads"]);
+    positive(
+        &report,
+        &[
+            "scan_s",
+            "scan_images_per_s",
+            "after_scan_s",
+            "first_images_per_s",
+            "known_scan_s",
+            "known_scan_images_per_s",
+            "decode_s",
+            "decode_images_per_s",
+            "known_images_per_s",
+            "threads",
+        ],
+    );
     // Images of about 40 × 32.
     assert_eq!(bench(&["decode", root])["side"], 32);
 }

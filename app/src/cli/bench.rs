@@ -296,11 +296,14 @@ fn tune_line(report: &TuneReport) -> String {
 fn decode_line(report: &DecodeReport) -> String {
     let unreadable = if report.unreadable > 0 { format!(" ({} unreadable)", report.unreadable) } else { String::new() };
     format!(
-        "{} images{unreadable} on {}: scanned {:.0} images/s, decoded to {side}×{side} {:.0} images/s{}",
+        "{} images{unreadable} on {}: scanned {:.0} images/s, decoded to {side}×{side} {:.0} images/s; both, seen for the first time \
+         {:.0} images/s, known {:.0} images/s{}",
         report.images,
         threads(report.threads),
         report.scan_images_per_s,
         report.decode_images_per_s,
+        report.first_images_per_s,
+        report.known_images_per_s,
         memory(report.peak_memory_bytes),
         side = report.side,
     )

@@ -45,7 +45,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let reason = "must be at most --many-above + 1".to_string();
         return Err(counterweight_core::Error::from(SettingsError::Value { key: "--few-below".to_string(), reason }).into());
     }
-    let options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), max_pixels: arguments.max_pixels };
+    let options = ScanOptions {
+        root: arguments.root.clone(),
+        manifests: arguments.also.clone(),
+        max_pixels: arguments.max_pixels,
+        ..ScanOptions::default()
+    };
     let job = Job::new(&context.control, &context.console);
     let catalog = data::scan(&arguments.source, &options, job)?;
     let report = data::report(&catalog, arguments.many_above, arguments.few_below);

@@ -137,7 +137,7 @@ impl Images {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let (found, view) = self.view_or_substitute(*index)?;
+            let (found, view) = self.view_or_substitute(*index, draw.augmentation.detail(side))?;
             *index = found;
             let mut rng = stream(draw.seed, draw.purpose, &[draw.pass, found as u64]);
             draw.augmentation.write(&view, side, planes, &mut rng);
@@ -166,7 +166,7 @@ impl Images {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            match self.view(*index) {
+            match self.view(*index, self.detail()) {
                 Ok(view) => view.write(side, planes),
                 Err(_) => return *index = NONE,
             }
@@ -288,7 +288,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::data::{Dataset, DatasetSample, Location, PixelSource, RgbPixels, SourceKind, Split};
+    use crate::data::{Dataset, DatasetSample, Detail, Location, PixelSource, RgbPixels, SourceKind, Split};
     use crate::job::{Control, Event, Job};
     use crate::settings::{Preset, Settings};
 
@@ -446,7 +446,7 @@ mod tests {
     }
 
     impl PixelSource for Failing {
-        fn read(&self, location: &Location) -> Result<RgbPixels> {
+        fn read(&self, location: &Location, _: Detail) -> Result<RgbPixels> {
             let Location::Record { file, index } = location else { unreachable!("all are records") };
             assert!(!self.panics, "a decoder's bug");
             if self.broken.contains(&(*index as usize)) {

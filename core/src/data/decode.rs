@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::indexed_tiff;
-use super::pixels::RgbPixels;
+use super::pixels::{Detail, RgbPixels};
+use super::{indexed_tiff, jpeg};
 use crate::panics::caught;
 
 /// Images of more pixels than this are refused unless told otherwise: 100 megapixels.
@@ -21,8 +21,10 @@ pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 /// A decoded image and how it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// The image, upright.
+    /// The image, upright; smaller than it is stored if no more was asked for.
     pub pixels: RgbPixels,
+    /// Width and height as stored, upright.
+    pub size: (u32, u32),
     /// Colour mode as stored: `1`, `L`, `LA`, `L16`, `RGB`, `RGBA`, `RGB16`, `P`, `CMYK` and so on.
     pub mode: &'static str,
 }
@@ -87,11 +89,22 @@ pub(super) fn max_file_bytes(max_pixels: u64) -> u64 {
 /// # Errors
 /// [`DecodeError`] says what is wrong with the content. Never panics, whatever the bytes.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
-    // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a run over a million other files.
-    caught(|| Ok(decode_inner(bytes, max_pixels))).unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
+    decode_for(bytes, max_pixels, Detail::Full)
 }
 
-fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+/// [`decode`] with as much detail as is needed: JPEG is brought to a half, a quarter or an eighth of its width and height while it is decoded,
+/// as [`Detail::reduction`] says, which for a photo leaves hardly more to do than to read the file. Other formats, and JPEG of a kind that
+/// cannot be decoded in part, are decoded in full.
+///
+/// # Errors
+/// As [`decode`]: what it refuses is refused here with the same words.
+pub fn decode_for(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded, DecodeError> {
+    // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a run over a million other files.
+    let outcome = caught(|| Ok(decode_inner(bytes, max_pixels, detail)));
+    outcome.unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
+}
+
+fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -106,8 +119,13 @@ fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     {
         return outcome;
     }
-    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) || format == ImageFormat::WebP && !webp_is_whole(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) || format == ImageFormat::WebP && !webp_is_whole(bytes) {
         return Err(DecodeError::Truncated);
+    }
+    if format == ImageFormat::Jpeg
+        && let Some(reduced) = jpeg::decode_reduced(bytes, max_pixels, detail)
+    {
+        return Ok(reduced);
     }
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
     let (width, height) = decoder.dimensions();
@@ -123,7 +141,7 @@ fn decode_inner(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     image.apply_orientation(orientation);
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();
-    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, mode })
+    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, size: (width, height), mode })
 }
 
 /// One large image is decoded at a time: each may take up to a gigabyte, and every core has a thread that decodes. Returns `None` at once
@@ -214,34 +232,6 @@ fn from_image(error: ImageError) -> DecodeError {
     if SHORT.iter().any(|words| lower.contains(words)) { DecodeError::Truncated } else { DecodeError::Damaged(text) }
 }
 
-/// Whether a JPEG has its end-of-image marker. The decoder fills what is missing of one with grey and says nothing; Pillow, too, takes a
-/// missing marker for a truncated file.
-///
-/// Walks the segments; thumbnails lie inside them, so their markers are not met. A file whose segments lead astray but that ends in the
-/// marker is left to the decoder.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    let found = loop {
-        // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor fill.
-        let marker = loop {
-            match bytes.get(at..at + 2) {
-                None => break None,
-                Some(&[0xff, code]) if !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff) => break Some(code),
-                Some(_) => at += 1,
-            }
-        };
-        match marker {
-            None => break false,
-            Some(0xd9) => break true,
-            Some(_) => {}
-        }
-        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { break false };
-        at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
-    };
-    let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
-    found || bytes[..bytes.len() - padding].ends_with(&[0xff, 0xd9])
-}
-
 /// Whether a WebP is as long as it says. The decoder is content with less. The byte that makes lengths even may be missing.
 fn webp_is_whole(bytes: &[u8]) -> bool {
     let stated = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
@@ -254,7 +244,7 @@ fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static
         ImageFormat::Png if bytes.get(25) == Some(&3) => return "P",
         ImageFormat::Bmp if bytes.get(28..30).is_some_and(|b| u16::from_le_bytes([b[0], b[1]]) <= 8) => return "P",
         ImageFormat::Gif => return "P",
-        ImageFormat::Jpeg if jpeg_components(bytes) == Some(4) => return "CMYK",
+        ImageFormat::Jpeg if jpeg::components(bytes) == Some(4) => return "CMYK",
         _ => {}
     }
     use ExtendedColorType as C;
@@ -274,23 +264,6 @@ fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static
         C::Cmyk16 => "CMYK16",
         _ => "RGB",
     }
-}
-
-/// Number of colour components a JPEG's frame header names.
-fn jpeg_components(bytes: &[u8]) -> Option<u8> {
-    let mut at = 2;
-    while let Some(&[first, code, high, low]) = bytes.get(at..at + 4) {
-        if first != 0xff || code == 0xff {
-            at += 1;
-        } else if matches!(code, 0xc0..=0xcf) && !matches!(code, 0xc4 | 0xc8 | 0xcc) {
-            return bytes.get(at + 9).copied();
-        } else if code == 0xda {
-            return None;
-        } else {
-            at += 2 + usize::from(u16::from_be_bytes([high, low]));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

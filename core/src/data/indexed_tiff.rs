@@ -91,7 +91,7 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_
         (_, 2) => "L2",
         _ => "L4",
     };
-    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, mode })
+    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, size: (width, height), mode })
 }
 
 fn from_tiff(error: TiffError) -> DecodeError {

@@ -9,7 +9,11 @@ mod dataset;
 mod decode;
 mod groups;
 mod holdout;
+mod image_file;
 mod indexed_tiff;
+mod jpeg;
+mod kept;
+mod known;
 mod manifest;
 mod open;
 mod options;
@@ -30,12 +34,13 @@ pub use batches::{Batch, Batches, EpochPlan};
 pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
 pub use catalog::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
 pub use dataset::{Dataset, DatasetSample, Provenance};
-pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode};
+pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, decode_for};
 pub use groups::{FEW_BELOW, GroupSizes, MANY_ABOVE, imbalance_factor};
+pub use kept::give_back_kept_pictures;
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
-pub use pixels::{PixelSource, RgbPixels};
+pub use pixels::{Detail, PixelSource, RgbPixels};
 pub use profile::Profile;
-pub use reader::{ImageReader, read_image};
+pub use reader::{ImageReader, read_image, read_image_for};
 pub use recipes::Recipes;
 #[cfg(feature = "gpu")]
 pub(crate) use recipes::{
@@ -49,3 +54,6 @@ pub use sample::unpack_sample;
 pub use scan::{ScanOptions, scan};
 pub use store::{DEFAULT_BUDGET, Images};
 pub use write_images::write_images;
+
+#[cfg(test)]
+mod reading_tests;

@@ -3,11 +3,17 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::decode::{DEFAULT_MAX_PIXELS, decode};
-use super::pixels::{PixelSource, RgbPixels};
-use super::scan::{cifar, read_image_file};
+use rayon::prelude::*;
+
+use super::decode::{DEFAULT_MAX_PIXELS, decode_for};
+use super::image_file::ImageFile;
+use super::kept::KEPT;
+use super::known::KnownFiles;
+use super::pixels::{Detail, PixelSource, RgbPixels};
+use super::scan::cifar;
 use super::{Location, SourceKind};
 use crate::error::{DataError, Result};
+use crate::files::cache_folder;
 use crate::job::Job;
 
 /// Reads samples of one root. Safe to use from many threads at once.
@@ -15,6 +21,8 @@ use crate::job::Job;
 pub struct ImageReader {
     root: PathBuf,
     max_pixels: u64,
+    /// The folder that holds the index of known files.
+    cache: Option<PathBuf>,
     /// For CIFAR, the pixels of every file: 3 × 32 × 32 bytes a record, colour planes apart.
     records: HashMap<PathBuf, Vec<u8>>,
 }
@@ -36,7 +44,7 @@ impl ImageReader {
         } else if !root.is_dir() {
             return Err(DataError::source(root, "there is no such folder").into());
         }
-        Ok(Self { root: root.to_path_buf(), max_pixels: DEFAULT_MAX_PIXELS, records })
+        Ok(Self { root: root.to_path_buf(), max_pixels: DEFAULT_MAX_PIXELS, cache: cache_folder(), records })
     }
 
     /// Refuses images of more than `max_pixels` pixels, instead of [`DEFAULT_MAX_PIXELS`].
@@ -45,20 +53,11 @@ impl ImageReader {
         self
     }
 
-    /// BLAKE3 of what is stored at each of `locations`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Stopped`]. Of a location: [`DataError::File`] if nothing can be read there.
-    pub fn content_hashes(&self, locations: &[Location], job: Job<'_>) -> Result<Vec<Result<[u8; 32], DataError>>> {
-        use rayon::prelude::*;
-        let one = |location: &Location| -> Result<Result<[u8; 32], DataError>> {
-            job.check()?;
-            Ok(match location {
-                Location::File(path) => std::fs::read(self.root.join(path)).map(|bytes| *blake3::hash(&bytes).as_bytes()).map_err(|e| DataError::file(path, e)),
-                Location::Record { .. } => self.read(location).map(|pixels| *blake3::hash(&pixels.data).as_bytes()),
-            })
-        };
-        locations.par_iter().map(one).collect()
+    /// Looks files up in the index of known files in the folder `cache`, or in none, instead of in
+    /// [`cache_folder`](crate::files::cache_folder).
+    pub fn with_cache(mut self, cache: Option<PathBuf>) -> Self {
+        self.cache = cache;
+        self
     }
 
     /// The image at `location`, upright, as 8-bit RGB of shape [height, width, 3].
@@ -66,13 +65,19 @@ impl ImageReader {
     /// # Errors
     /// [`DataError::File`] if it is not there or cannot be decoded.
     pub fn read(&self, location: &Location) -> Result<RgbPixels, DataError> {
+        self.read_for(location, Detail::Full)
+    }
+
+    /// [`ImageReader::read`] with as much detail as is needed; see [`decode_for`]. What a scan of this process has kept is not decoded again,
+    /// and has the same pixels.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read`].
+    pub fn read_for(&self, location: &Location, detail: Detail) -> Result<RgbPixels, DataError> {
         match location {
-            Location::File(path) => read_image(&self.root.join(path), self.max_pixels),
+            Location::File(path) => read_image_for(&self.root.join(path), self.max_pixels, detail),
             Location::Record { file, index } => {
-                let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
-                let pixels = self.records.get(file).ok_or_else(missing)?;
-                let start = *index as usize * cifar::PIXELS;
-                let planes = pixels.get(start..start + cifar::PIXELS).ok_or_else(missing)?;
+                let planes = self.record(file, *index)?;
                 let plane = cifar::SIDE * cifar::SIDE;
                 let data = (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
                 let side = cifar::SIDE as u32;
@@ -80,6 +85,83 @@ impl ImageReader {
             }
         }
     }
+
+    /// Width and height of the image at `location`, upright. Of a file that is known, nothing is read; of any other, what is read shows that
+    /// the image can be decoded.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read`].
+    pub fn size(&self, location: &Location) -> Result<(u32, u32), DataError> {
+        let mut sizes = self.sizes(std::slice::from_ref(location));
+        sizes.pop().unwrap_or_else(|| Err(DataError::Build("there is no image".into())))
+    }
+
+    /// [`ImageReader::size`] of many images, on all cores.
+    ///
+    /// # Errors
+    /// Of a location, as [`ImageReader::read`].
+    pub fn sizes(&self, locations: &[Location]) -> Vec<Result<(u32, u32), DataError>> {
+        let known = KnownFiles::open(self.cache.as_deref().filter(|_| self.records.is_empty()));
+        let one = |location: &Location| match location {
+            Location::File(path) => {
+                let path = self.root.join(path);
+                file_size(&path, self.max_pixels, &known).map_err(|reason| DataError::file(&path, reason))
+            }
+            Location::Record { file, index } => self.record(file, *index).map(|_| (cifar::SIDE as u32, cifar::SIDE as u32)),
+        };
+        locations.par_iter().map(one).collect()
+    }
+
+    /// BLAKE3 of what is stored at each of `locations`: of an image file's bytes, of a CIFAR record's pixels, as a scan tells it in
+    /// [`ImageFacts`](super::ImageFacts). Files that are known and have not changed since are not read.
+    ///
+    /// # Errors
+    /// [`crate::Error::Stopped`]. Of a location: [`DataError::File`] if nothing can be read there.
+    pub fn content_hashes(&self, locations: &[Location], job: Job<'_>) -> Result<Vec<Result<[u8; 32], DataError>>> {
+        let known = KnownFiles::open(self.cache.as_deref().filter(|_| self.records.is_empty()));
+        let one = |location: &Location| -> Result<Result<[u8; 32], DataError>> {
+            job.check()?;
+            Ok(match location {
+                Location::File(path) => {
+                    let path = self.root.join(path);
+                    file_hash(&path, self.max_pixels, &known).map_err(|reason| DataError::file(&path, reason))
+                }
+                Location::Record { file, index } => self.record(file, *index).map(|planes| *blake3::hash(planes).as_bytes()),
+            })
+        };
+        let hashes = locations.par_iter().map(one).collect();
+        known.save();
+        hashes
+    }
+
+    /// A record's pixels, colour planes apart.
+    fn record(&self, file: &Path, index: u32) -> Result<&[u8], DataError> {
+        let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
+        let pixels = self.records.get(file).ok_or_else(missing)?;
+        let start = index as usize * cifar::PIXELS;
+        pixels.get(start..start + cifar::PIXELS).ok_or_else(missing)
+    }
+}
+
+fn file_hash(path: &Path, max_pixels: u64, known: &KnownFiles) -> Result<[u8; 32], String> {
+    let file = ImageFile::find(path)?;
+    if let Some(hash) = known.hash(&file) {
+        return Ok(hash);
+    }
+    let hash = *blake3::hash(&file.read(max_pixels)?).as_bytes();
+    known.learn_hash(&file, hash);
+    Ok(hash)
+}
+
+fn file_size(path: &Path, max_pixels: u64, known: &KnownFiles) -> Result<(u32, u32), String> {
+    let file = ImageFile::find(path)?;
+    if let Some(facts) = known.facts(&file) {
+        return Ok((facts.width, facts.height));
+    }
+    let decoded = decode_for(&file.read(max_pixels)?, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
+    let size = decoded.size;
+    KEPT.keep(file, decoded);
+    Ok(size)
 }
 
 /// An image file that belongs to no dataset: upright, as 8-bit RGB.
@@ -87,13 +169,28 @@ impl ImageReader {
 /// # Errors
 /// [`DataError::File`] if it is not there, cannot be decoded, or has more than `max_pixels` pixels.
 pub fn read_image(path: &Path, max_pixels: u64) -> Result<RgbPixels, DataError> {
-    let bytes = read_image_file(path, max_pixels).map_err(|reason| DataError::file(path, reason))?;
-    decode(&bytes, max_pixels).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
+    read_image_for(path, max_pixels, Detail::Full)
+}
+
+/// [`read_image`] with as much detail as is needed; see [`decode_for`].
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_for(path: &Path, max_pixels: u64, detail: Detail) -> Result<RgbPixels, DataError> {
+    let fail = |reason: String| DataError::file(path, reason);
+    let file = ImageFile::find(path).map_err(fail)?;
+    if detail != Detail::Full
+        && let Some(kept) = KEPT.get(&file, detail)
+    {
+        return Ok(kept);
+    }
+    let bytes = file.read(max_pixels).map_err(fail)?;
+    decode_for(&bytes, max_pixels, detail).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
 }
 
 impl PixelSource for ImageReader {
-    fn read(&self, location: &Location) -> Result<RgbPixels> {
-        Ok(ImageReader::read(self, location)?)
+    fn read(&self, location: &Location, detail: Detail) -> Result<RgbPixels> {
+        Ok(self.read_for(location, detail)?)
     }
 }
 

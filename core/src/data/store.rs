@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::augment::View;
-use super::pixels::PixelSource;
+use super::pixels::{Detail, PixelSource};
 use super::resize::write_input;
 use super::{Dataset, ImageReader, Location, Problem, Split};
 use crate::error::{DataError, Error, Result};
@@ -28,7 +28,7 @@ const WARNINGS: usize = 20;
 ///
 /// If all images fit the budget they are decoded once and kept as bytes, `[n, 3, side, side]`, resized as
 /// [`to_input`](super::to_input) does. Otherwise every batch is decoded when its turn comes; then a resized crop is taken from the
-/// original, not from the resized image.
+/// original, not from the resized image. Either way no more is decoded than the input's side needs; see [`Detail`].
 #[derive(Clone)]
 pub struct Images {
     inner: Arc<Inner>,
@@ -221,7 +221,7 @@ impl Images {
         for (part, indices) in chosen.chunks(256).enumerate() {
             job.check()?;
             let sums = |&index: &usize| {
-                let view = self.view(index).ok()?;
+                let view = self.view(index, self.detail()).ok()?;
                 let mut planes = vec![0; size];
                 view.write(self.side(), &mut planes);
                 let mut sums = [[0u64; 2]; 3];
@@ -251,15 +251,20 @@ impl Images {
         Arc::strong_count(&self.inner)
     }
 
-    /// The pixels of one image.
-    pub(crate) fn view(&self, index: usize) -> Result<View<'_>> {
+    /// The detail that an un-augmented input needs.
+    pub(crate) fn detail(&self) -> Detail {
+        Detail::Side(self.side() as u32)
+    }
+
+    /// The pixels of one image, with at least the detail asked for; of one that is kept in memory, those of the input.
+    pub(crate) fn view(&self, index: usize, detail: Detail) -> Result<View<'_>> {
         let inner = &*self.inner;
         match &inner.pixels {
             Pixels::Memory(bytes) => {
                 let size = 3 * inner.side * inner.side;
                 Ok(View::Planes(&bytes[index * size..][..size]))
             }
-            Pixels::Streaming { source, locations } => source.read(&locations[index]).map(View::Original).inspect_err(|error| {
+            Pixels::Streaming { source, locations } => source.read(&locations[index], detail).map(View::Original).inspect_err(|error| {
                 let mut broken = inner.broken.lock().unwrap_or_else(|e| e.into_inner());
                 broken.entry(index).or_insert_with(|| (problem(&locations[index], error), false));
             }),
@@ -270,8 +275,8 @@ impl Images {
     ///
     /// # Errors
     /// After 17 unreadable images in a row: the source is then gone rather than broken.
-    pub(crate) fn view_or_substitute(&self, index: usize) -> Result<(usize, View<'_>)> {
-        let first = match self.view(index) {
+    pub(crate) fn view_or_substitute(&self, index: usize, detail: Detail) -> Result<(usize, View<'_>)> {
+        let first = match self.view(index, detail) {
             Ok(view) => return Ok((index, view)),
             Err(error) => error,
         };
@@ -280,7 +285,7 @@ impl Images {
         let siblings = own_class[place..].iter().chain(&own_class[..place]).copied().filter(|&other| other != index);
         let strangers = (index + 1..self.len()).chain(0..index);
         for other in siblings.take(SUBSTITUTES / 2).chain(strangers.take(SUBSTITUTES / 2)) {
-            if let Ok(view) = self.view(other) {
+            if let Ok(view) = self.view(other, detail) {
                 return Ok((other, view));
             }
         }
@@ -312,8 +317,9 @@ fn decode_all(
     job.phase(format!("decoding {split} images"), Some(locations.len() as u64), "images");
     for (part, (locations, bytes)) in locations.chunks(PART).zip(bytes.chunks_mut(PART * size)).enumerate() {
         job.check()?;
+        let detail = Detail::Side(side as u32);
         let decode = |(location, planes): (&Location, &mut [u8])| {
-            source.read(location).map(|image| write_input(&image, side, planes)).map_err(|error| problem(location, &error)).err()
+            source.read(location, detail).map(|image| write_input(&image, side, planes)).map_err(|error| problem(location, &error)).err()
         };
         let failed: Vec<Option<Problem>> = in_pool(|| locations.par_iter().zip(bytes.par_chunks_exact_mut(size)).map(decode).collect());
         problems.extend(failed.into_iter().enumerate().filter_map(|(i, failed)| Some((part * PART + i, failed?))));
@@ -373,7 +379,7 @@ mod tests {
     }
 
     impl PixelSource for Numbers {
-        fn read(&self, location: &Location) -> Result<RgbPixels> {
+        fn read(&self, location: &Location, _: Detail) -> Result<RgbPixels> {
             let text = location.to_text();
             let number: u8 = text.parse().unwrap();
             if self.broken.contains(&number) {
@@ -451,7 +457,7 @@ mod tests {
     #[test]
     fn a_broken_streamed_image_is_replaced_by_its_class() {
         let images = open(&[1, 4, 5], &[0, 0, 0, 1, 1, 2], 0).0.unwrap();
-        let found = |index| images.view_or_substitute(index).map(|(found, _)| found).unwrap();
+        let found = |index| images.view_or_substitute(index, Detail::Full).map(|(found, _)| found).unwrap();
         assert_eq!([0, 1, 2, 3, 4].map(found), [0, 2, 2, 3, 3]);
         // Class c has no other image: the next of all, from the start, takes its place.
         assert_eq!(found(5), 0);
@@ -465,7 +471,7 @@ mod tests {
     #[test]
     fn a_vanished_source_is_an_error() {
         let images = open(&(0..40).collect::<Vec<_>>(), &[0; 40], 0).0.unwrap();
-        assert!(images.view_or_substitute(7).err().unwrap().to_string().contains("7: the file ends early"));
+        assert!(images.view_or_substitute(7, Detail::Full).err().unwrap().to_string().contains("7: the file ends early"));
         assert!(images.eval_batches(8, false).next().unwrap().is_err());
         assert!(measure(&images).is_err());
     }

@@ -121,7 +121,8 @@ impl OnnxClassifier {
     /// # Errors
     /// [`crate::error::DataError::File`] if it cannot be read; otherwise as [`Self::classify`].
     pub fn classify_file(&self, path: &Path) -> Result<Vec<f32>> {
-        let image = data::to_input(&data::read_image(path, data::DEFAULT_MAX_PIXELS)?, self.side);
+        let detail = data::Detail::Side(self.side as u32);
+        let image = data::to_input(&data::read_image_for(path, data::DEFAULT_MAX_PIXELS, detail)?, self.side);
         Ok(self.classify(&[image])?.pop().unwrap_or_default())
     }
 

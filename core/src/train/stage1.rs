@@ -14,7 +14,10 @@ use super::loss::Targets;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
-use crate::data::{Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Split, choose_input_size};
+use crate::data::{
+    Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Location, Split, choose_input_size,
+    give_back_kept_pictures,
+};
 use crate::device::{Failure, attempt, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
@@ -113,6 +116,8 @@ impl<'a> Trainer<'a> {
             true => None,
             false => Some(Images::open(dataset, Split::Validation, side, DEFAULT_BUDGET, job)?),
         };
+        // Images that fit are in memory now, at the network's size; those that do not are decoded whenever their turn comes.
+        give_back_kept_pictures();
         let state = match resumed {
             Some(checkpoint) => checkpoint,
             None => fresh(settings, dataset, side, &images, job)?,
@@ -474,8 +479,8 @@ pub fn choose_input(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Res
     let samples = dataset.split(Split::Train);
     let apart = samples.len().div_ceil(SIZES_LOOKED_AT).max(1);
     // Broken images are reported where they are left out, not here.
-    let sizes = samples.into_iter().step_by(apart).filter_map(|sample| reader.read(&sample.location).ok());
-    Ok(choose_input_size(sizes.map(|image| (image.width, image.height))))
+    let looked_at: Vec<Location> = samples.into_iter().step_by(apart).map(|sample| sample.location.clone()).collect();
+    Ok(choose_input_size(reader.sizes(&looked_at).into_iter().flatten()))
 }
 
 #[cfg(test)]

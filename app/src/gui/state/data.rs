@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::data::{
-    self, BuildOptions, Catalog, Dataset, ImageReader, Location, Profile, ScanOptions, ScanReport, Split, unpack_sample, write_images,
+    self, BuildOptions, Catalog, Dataset, Detail, ImageReader, Location, Profile, ScanOptions, ScanReport, Split, unpack_sample,
+    write_images,
 };
 use counterweight_core::eval::{Group, GroupThresholds};
 use counterweight_core::job::{Control, Job, Silent};
@@ -491,8 +492,8 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
     Ok(Opened::Source { origin: Box::new(origin), reader, is_sample })
 }
 
-/// Reads one image for drawing it large.
-pub(super) fn read_pixels(root: &Path, kind: data::SourceKind, location: &Location) -> Result<data::RgbPixels> {
+/// Reads one image with the detail asked for.
+pub(super) fn read_pixels(root: &Path, kind: data::SourceKind, location: &Location, detail: Detail) -> Result<data::RgbPixels> {
     let control = Control::new();
-    Ok(ImageReader::open(root, kind, Job::new(&control, &Silent))?.read(location)?)
+    Ok(ImageReader::open(root, kind, Job::new(&control, &Silent))?.read_for(location, detail)?)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::Result;
-use counterweight_core::data::{DEFAULT_MAX_PIXELS, RgbPixels, read_image, thumbnail, to_input};
+use counterweight_core::data::{DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input};
 use counterweight_core::export::ExportReport;
 use counterweight_core::infer::{OnnxClassifier, Prediction};
 use counterweight_core::pipeline;
@@ -139,7 +139,7 @@ impl ExportState {
             ExportCommand::TryImage(path) => {
                 self.image_text = path.display().to_string();
                 let name = path.display().to_string();
-                self.try_pixels(run, name, None, shell, move || Ok(read_image(&path, DEFAULT_MAX_PIXELS)?));
+                self.try_pixels(run, name, None, shell, move |detail| Ok(read_image_for(&path, DEFAULT_MAX_PIXELS, detail)?));
             }
             ExportCommand::TrySample(index) => {
                 let Some(run) = run else { return };
@@ -148,7 +148,7 @@ impl ExportState {
                 let (root, kind, location) = (run.root.clone(), run.kind, sample.location.clone());
                 let name = location.to_text();
                 let truth = run.classes.get(sample.class).cloned();
-                self.try_pixels(Some(run), name, truth, shell, move || read_pixels(&root, kind, &location));
+                self.try_pixels(Some(run), name, truth, shell, move |detail| read_pixels(&root, kind, &location, detail));
             }
         }
     }
@@ -172,7 +172,7 @@ impl ExportState {
         name: String,
         truth: Option<String>,
         shell: &Shell,
-        read: impl FnOnce() -> Result<RgbPixels> + Send + 'static,
+        read: impl Fn(Detail) -> Result<RgbPixels> + Send + 'static,
     ) {
         let Some(report) = run.and_then(|run| run.exported.as_ref()) else { return };
         let path = report.path.clone();
@@ -183,12 +183,15 @@ impl ExportState {
                 Some((_, model)) => model,
                 None => Arc::new(OnnxClassifier::load(&path)?),
             };
-            let pixels = read()?;
+            // What `predict` would see.
+            let pixels = read(Detail::Side(model.input_size() as u32))?;
             let started = std::time::Instant::now();
             let probabilities = model.classify(&[to_input(&pixels, model.input_size())])?.pop().unwrap_or_default();
             let milliseconds = started.elapsed().as_secs_f64() * 1e3;
             let predictions = model.top_k(&probabilities, SHOWN);
-            Ok(Answer { name, truth, pixels: thumbnail(&pixels, PICTURE), predictions, milliseconds, model: (path, model) })
+            // A small network needs less of a photo than is shown of it.
+            let shown = if pixels.width.max(pixels.height) < PICTURE { read(Detail::Side(PICTURE))? } else { pixels };
+            Ok(Answer { name, truth, pixels: thumbnail(&shown, PICTURE), predictions, milliseconds, model: (path, model) })
         }));
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use counterweight_core::data::{ImageReader, Location, RgbPixels, thumbnail};
+use counterweight_core::data::{Detail, ImageReader, Location, RgbPixels, thumbnail};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use egui::{ColorImage, Context, TextureFilter, TextureHandle, TextureOptions};
 
@@ -64,7 +64,8 @@ impl Thumbnails {
             let (queue, sender, ctx) = (queue.clone(), sender.clone(), ctx.clone());
             let thread = std::thread::Builder::new().name(format!("thumbnails {index}")).spawn(move || {
                 while let Ok(request) = queue.recv() {
-                    let pixels = request.reader.read(&request.location);
+                    // What a scan has kept does for this, and for every sharper screen.
+                    let pixels = request.reader.read_for(&request.location, Detail::SMALL);
                     let small = pixels.map(|pixels| thumbnail(&pixels, SIDE)).map_err(|error| error.to_string());
                     if sender.send((request.generation, request.key, small)).is_err() {
                         return;

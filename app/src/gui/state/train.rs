@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use counterweight_core::data::{ImageReader, Location, RgbPixels, augmented_previews};
+use counterweight_core::data::{Detail, ImageReader, Location, RgbPixels, augmented_previews};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::TrainError;
 use counterweight_core::job::{EpochRecord, Job};
@@ -556,8 +556,9 @@ impl Previews {
         self.made_for = Some(key);
         self.making = Some(Worker::spawn("previews", ctx, move |job| {
             let reader = ImageReader::open(&root, kind, job)?;
-            let images: Vec<RgbPixels> = locations.iter().filter_map(|location| reader.read(location).ok()).collect();
-            let side = if side > 0 { side } else { data::choose_input_size(images.iter().map(|image| (image.width, image.height))) };
+            let side = if side > 0 { side } else { data::choose_input_size(reader.sizes(&locations).into_iter().flatten()) };
+            let detail = Detail::Side(side as u32);
+            let images: Vec<RgbPixels> = locations.iter().filter_map(|location| reader.read_for(location, detail).ok()).collect();
             let one = |(index, image): (usize, &RgbPixels)| {
                 let mut made = augmented_previews(image, &augmentation, side, PREVIEW_MEAN, seed + index as u64, 1);
                 made.pop().map(|planes| (side, planes))

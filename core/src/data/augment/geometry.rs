@@ -40,6 +40,9 @@ pub(crate) fn mirror(planes: &mut [u8], side: usize) {
     planes.chunks_exact_mut(side).for_each(|row| row.reverse());
 }
 
+/// The smallest share of an image that a resized crop takes.
+pub(super) const SMALLEST_AREA: f64 = 0.25;
+
 /// The part of a `width` × `height` image that a resized crop takes: area a share of 0.25..1 of the image's, aspect ratio 3/4..4/3
 /// drawn on a logarithmic scale. After ten draws that do not fit, the largest centred part of an allowed ratio (as torchvision's
 /// `RandomResizedCrop`).
@@ -47,7 +50,7 @@ pub(super) fn random_region(width: u32, height: u32, rng: &mut impl Rng) -> Regi
     const RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
     let (w, h) = (f64::from(width), f64::from(height));
     for _ in 0..10 {
-        let area = w * h * rng.random_range(0.25..=1.0);
+        let area = w * h * rng.random_range(SMALLEST_AREA..=1.0);
         let ratio = rng.random_range(RATIO.0.ln()..=RATIO.1.ln()).exp();
         let (part_w, part_h) = ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
         if part_w >= 1.0 && part_h >= 1.0 && part_w <= w && part_h <= h {

@@ -24,7 +24,7 @@ pub use mix::Mixed;
 pub(crate) use mix::Mixing;
 pub use preview::augmented_previews;
 
-use super::pixels::RgbPixels;
+use super::pixels::{Detail, RgbPixels};
 use super::resize::{self, Region};
 use crate::settings::AugmentationSettings;
 
@@ -109,6 +109,12 @@ impl Augmentation {
     /// Whether images of the input's size, a pixel at a time, are all that [`Augmentation::apply`] needs: then a device can do it.
     pub(crate) fn is_pointwise(&self) -> bool {
         !self.settings.resized_crop && self.settings.randaugment_ops == 0
+    }
+
+    /// The detail of an original that makes an input of `side` pixels: a crop that is enlarged to it can be half as long as the whole.
+    pub(crate) fn detail(&self, side: usize) -> Detail {
+        let share = if self.settings.resized_crop { geometry::SMALLEST_AREA.sqrt() } else { 1.0 };
+        Detail::Side((side as f64 / share).ceil() as u32)
     }
 
     /// Whether colours are changed.

@@ -1,6 +1,7 @@
 //! Reading a source: an image folder, CIFAR in any of its distributed forms, or a manifest.
 //!
-//! A scan decodes every image once, so that what it lists can be trained on. An image that cannot be read never stops it; a source that
+//! A scan decodes every image once, so that what it lists can be trained on: as far as a small picture needs, which is kept for whoever
+//! needs it next. Files that were scanned before and have not changed since are not even read. An image that cannot be read never stops it; a source that
 //! is wrong as a whole does, with everything that is wrong listed.
 
 pub(crate) mod cifar;
@@ -15,9 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, max_file_bytes};
+use super::decode::{DEFAULT_MAX_PIXELS, decode_for};
+use super::image_file::ImageFile;
+use super::kept::KEPT;
+use super::known::KnownFiles;
+use super::pixels::Detail;
 use super::{Catalog, ImageFacts, Location, Problem, Sample, Skipped, SourceKind, Split};
 use crate::error::{DataError, Error, Result};
+use crate::files::cache_folder;
 use crate::job::Job;
 
 /// How a source is read.
@@ -30,11 +36,13 @@ pub struct ScanOptions {
     pub manifests: Vec<PathBuf>,
     /// Images of more pixels are reported as too large and never decoded.
     pub max_pixels: u64,
+    /// The folder that holds the index of files scanned before; [`cache_folder`] if not told otherwise. Without one, every file is read.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for ScanOptions {
     fn default() -> Self {
-        Self { root: None, manifests: Vec::new(), max_pixels: DEFAULT_MAX_PIXELS }
+        Self { root: None, manifests: Vec::new(), max_pixels: DEFAULT_MAX_PIXELS, cache: cache_folder() }
     }
 }
 
@@ -114,7 +122,7 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         problems: found.problems,
         skipped: found.skipped,
     };
-    let unreadable = check_images(&mut catalog, found.candidates, options.max_pixels, job)?;
+    let unreadable = check_images(&mut catalog, found.candidates, options, job)?;
     check_classes(&catalog, empty, &unreadable)?;
     Ok(catalog)
 }
@@ -131,7 +139,7 @@ fn scan_manifest(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<C
         problems: Vec::new(),
         skipped: Skipped::default(),
     };
-    let unreadable = check_images(&mut catalog, listed.candidates, options.max_pixels, job)?;
+    let unreadable = check_images(&mut catalog, listed.candidates, options, job)?;
     check_classes(&catalog, Vec::new(), &unreadable)?;
     Ok(catalog)
 }
@@ -173,24 +181,33 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
 /// The first file that cannot be read of each class that has one, and why.
 type Unreadable = HashMap<usize, String>;
 
-/// Decodes every candidate and adds it to the catalog's samples or problems.
-fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u64, job: Job<'_>) -> Result<Unreadable> {
+/// Finds out of every candidate whether it can be read, and adds it to the catalog's samples or problems.
+fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, options: &ScanOptions, job: Job<'_>) -> Result<Unreadable> {
     /// Events between which so many images pass.
     const STRIDE: u64 = 64;
     job.phase("checking images", Some(candidates.len() as u64), "images");
-    let done = AtomicU64::new(0);
+    let known = KnownFiles::open(options.cache.as_deref());
+    let (done, met_before) = (AtomicU64::new(0), AtomicU64::new(0));
     let root = &catalog.root;
     let check = |candidate: &Candidate| -> Result<std::result::Result<ImageFacts, String>> {
         job.check()?;
-        let facts = image_facts(&root.join(&candidate.path), max_pixels);
+        let facts = image_facts(&root.join(&candidate.path), options.max_pixels, &known);
+        met_before.fetch_add(u64::from(matches!(facts, Ok((_, true)))), Ordering::Relaxed);
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(STRIDE) {
             job.progress(done);
         }
-        Ok(facts)
+        Ok(facts.map(|(facts, _)| facts))
     };
-    let checked: Vec<_> = candidates.par_iter().map(check).collect::<Result<_>>()?;
+    let checked: Result<Vec<_>> = candidates.par_iter().map(check).collect();
+    // A scan that was stopped has learned something, too.
+    known.save();
+    let checked = checked?;
     job.progress(candidates.len() as u64);
+    let met_before = met_before.into_inner();
+    if met_before > 0 {
+        job.info(format!("{} of {} images were known", grouped(met_before), grouped(candidates.len() as u64)));
+    }
     let mut unreadable = Unreadable::new();
     for (candidate, facts) in candidates.into_iter().zip(checked) {
         match facts {
@@ -209,22 +226,27 @@ fn check_images(catalog: &mut Catalog, candidates: Vec<Candidate>, max_pixels: u
     Ok(unreadable)
 }
 
-fn image_facts(path: &Path, max_pixels: u64) -> std::result::Result<ImageFacts, String> {
-    let bytes = read_image_file(path, max_pixels)?;
-    let Decoded { pixels, mode } = decode(&bytes, max_pixels).map_err(|reason| reason.to_string())?;
-    Ok(ImageFacts { width: pixels.width, height: pixels.height, mode, hash: *blake3::hash(&bytes).as_bytes() })
+/// What there is to see of an image file, and whether it was known from an earlier scan.
+fn image_facts(path: &Path, max_pixels: u64, known: &KnownFiles) -> std::result::Result<(ImageFacts, bool), String> {
+    let file = ImageFile::find(path)?;
+    // What was read before may be too large this time.
+    if let Some(facts) = known.facts(&file).filter(|facts| u64::from(facts.width) * u64::from(facts.height) <= max_pixels) {
+        return Ok((facts, true));
+    }
+    let bytes = file.read(max_pixels)?;
+    let decoded = decode_for(&bytes, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
+    let (width, height) = decoded.size;
+    let facts = ImageFacts { width, height, mode: decoded.mode, hash: *blake3::hash(&bytes).as_bytes() };
+    known.learn(&file, &facts);
+    KEPT.keep(file, decoded);
+    Ok((facts, false))
 }
 
-/// The bytes of a file that may be an image, unless it is a device or pipe, or so large that it cannot be one.
-pub(crate) fn read_image_file(path: &Path, max_pixels: u64) -> std::result::Result<Vec<u8>, String> {
-    let metadata = std::fs::metadata(path).map_err(|reason| reason.to_string())?;
-    if !metadata.is_file() {
-        return Err("not a file".into());
-    }
-    if metadata.len() > max_file_bytes(max_pixels) {
-        return Err(DecodeError::TooManyBytes(metadata.len()).to_string());
-    }
-    std::fs::read(path).map_err(|reason| reason.to_string())
+/// `12345` as `12,345`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 /// Refuses a catalog in which a class has no image, or which has nothing to tell apart.
