@@ -13,7 +13,7 @@ use super::opened::CachedFeatures;
 use super::segment::{Header, is_segment_name};
 use super::space::{Space, is_folder_name};
 use crate::error::{CacheError, Result};
-use crate::files::is_temporary;
+use crate::files::{cache_folder, is_temporary};
 
 /// A half-written file that nobody has touched for so long belongs to a program that was killed.
 const ABANDONED: Duration = Duration::from_hours(24);
@@ -88,23 +88,21 @@ struct Entry {
 }
 
 impl FeatureCache {
-    /// The cache of this user: the folder `features` in the folder that the environment variable `COUNTERWEIGHT_CACHE` names, or else in
-    /// `counterweight` where the system has its caches. It takes 4 GiB or what `COUNTERWEIGHT_CACHE_LIMIT` says, `10GB` for example. `None`
-    /// if the system has no folder for caches and none is named: there features can be [held](CachedFeatures::in_memory), and not kept.
+    /// The cache of this user: the folder `features` in [`cache_folder`]. It takes 4 GiB or what the environment variable `COUNTERWEIGHT_CACHE_LIMIT`
+    /// says, `10GB` for example. `None` if there is no folder for caches: there features can be [held](CachedFeatures::in_memory), and not kept.
     pub fn standard() -> Option<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self::from_environment(variable("COUNTERWEIGHT_CACHE"), variable("COUNTERWEIGHT_CACHE_LIMIT"), dirs::cache_dir())
+        let limit = std::env::var_os("COUNTERWEIGHT_CACHE_LIMIT").filter(|value| !value.is_empty());
+        Some(Self::from_environment(&cache_folder()?, limit))
     }
 
-    fn from_environment(named: Option<OsString>, limit: Option<OsString>, system: Option<PathBuf>) -> Option<Self> {
-        let folder = named.map(PathBuf::from).or_else(|| Some(system?.join("counterweight")))?;
+    fn from_environment(folder: &Path, limit: Option<OsString>) -> Self {
         let mut cache = Self::in_folder(folder.join("features"));
         match limit.map(|text| limit::parse(&text.to_string_lossy())) {
             Some(Ok(bytes)) => cache.limit = bytes,
             Some(Err(reason)) => cache.problem = Some(format!("COUNTERWEIGHT_CACHE_LIMIT is ignored: {reason}")),
             None => {}
         }
-        Some(cache)
+        cache
     }
 
     /// A cache in that folder, which is made when there is something to keep. It takes 4 GiB.
@@ -309,17 +307,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_says_where_the_cache_is_and_how_large() {
-        let text = |text: &str| Some(OsString::from(text));
-        let system = || Some(PathBuf::from("system"));
-        let usual = FeatureCache::from_environment(None, None, system()).unwrap();
-        assert_eq!((usual.folder(), usual.limit), (Path::new("system/counterweight/features"), 4 << 30));
-        let named = FeatureCache::from_environment(text("mine"), text("10GB"), None).unwrap();
-        assert_eq!((named.folder(), named.limit, &named.problem), (Path::new("mine/features"), 10_000_000_000, &None));
-        let wrong = FeatureCache::from_environment(text("mine"), text("much"), system()).unwrap();
+    fn the_environment_says_how_large_the_cache_is() {
+        let of = |limit: Option<&str>| FeatureCache::from_environment(Path::new("mine"), limit.map(OsString::from));
+        let usual = of(None);
+        assert_eq!((usual.folder(), usual.limit), (Path::new("mine/features"), 4 << 30));
+        let named = of(Some("10GB"));
+        assert_eq!((named.limit, &named.problem), (10_000_000_000, &None));
+        let wrong = of(Some("much"));
         assert_eq!(wrong.limit, 4 << 30);
         let warnings = wrong.usage().unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].contains("COUNTERWEIGHT_CACHE_LIMIT") && warnings[0].contains("much"), "{warnings:?}");
-        assert!(FeatureCache::from_environment(None, text("1GB"), None).is_none());
     }
 }

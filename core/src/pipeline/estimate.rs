@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::bench::{self, NetworkRequest};
-use crate::data::{Dataset, ImageReader, Location, Split};
+use crate::data::{Dataset, Detail, ImageReader, Location, Split};
 use crate::error::Result;
 use crate::job::{Job, Silent};
 use crate::model::Kernels;
@@ -83,7 +83,7 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
         kernels: Kernels::chosen(),
         precision: settings.stage1.precision,
     };
-    let decoding = decoding(dataset, quiet)?;
+    let decoding = decoding(dataset, input_size, quiet)?;
     if frozen {
         let found = bench::infer(&request, device, "", quiet)?;
         let images = dataset.samples.len() as f64;
@@ -101,13 +101,13 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     Ok(Estimate { seconds, steps, ms_per_step })
 }
 
-/// Seconds that decoding one image takes with all threads busy.
-fn decoding(dataset: &Dataset, job: Job<'_>) -> Result<f64> {
+/// Seconds that decoding one image for an input of this side takes with all threads busy.
+fn decoding(dataset: &Dataset, side: usize, job: Job<'_>) -> Result<f64> {
     let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
     let apart = dataset.samples.len().div_ceil(DECODED).max(1);
     let chosen: Vec<&Location> = dataset.samples.iter().step_by(apart).map(|sample| &sample.location).collect();
     let started = Instant::now();
     // What cannot be read takes no time either.
-    chosen.iter().for_each(|location| drop(reader.read(location)));
+    chosen.iter().for_each(|location| drop(reader.read_for(location, Detail::Side(side as u32))));
     Ok(started.elapsed().as_secs_f64() / chosen.len().max(1) as f64 / rayon::current_num_threads() as f64)
 }

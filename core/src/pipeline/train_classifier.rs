@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::features::Features;
 use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, give_back_kept_pictures};
 use crate::device::attempt;
 use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
@@ -35,6 +35,8 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
         true => None,
         false => Some(features.of(Split::Validation, settings.evaluation.flip, job)?),
     };
+    // Features are what is needed of images from here on.
+    give_back_kept_pictures();
     let Fitted { classifier, standardiser, counts, epochs } = fit_classifier(&settings, train, run.dataset(), validation, job)?;
     checkpoint.standardiser = Some(standardiser);
     checkpoint.progress.epoch = epochs.len();

@@ -1,0 +1,73 @@
+//! From a folder of pictures to a checked file with nothing set: the cards of the training page.
+
+use std::path::Path;
+
+use counterweight_app::gui::{Page, StepStatus};
+use counterweight_core::settings::{Auto, Preset, Training};
+use counterweight_tests::fixtures::save;
+use counterweight_tests::window::Window;
+use image::{Rgb, RgbImage};
+
+use crate::with_sample;
+
+/// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25 and 15 of them.
+fn patterns(folder: &Path) {
+    for (class, count) in [("across", 40), ("down", 25), ("dots", 15)] {
+        for index in 0..count {
+            let (shift, hue) = (index * 7 % 16, (index * 37 % 120) as u8);
+            let lit = |x: u32, y: u32| match class {
+                "across" => (y + shift) % 16 < 8,
+                "down" => (x + shift) % 16 < 8,
+                _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
+            };
+            let pixel = |x, y| if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) };
+            save(&RgbImage::from_fn(96, 96, pixel), folder.join(format!("{class}/{index}.png")));
+        }
+    }
+}
+
+#[test]
+fn a_folder_becomes_a_checked_file_with_nothing_set() {
+    let mut window = Window::new();
+    window.settle();
+    let images = window.folder.path().join("patterns");
+    patterns(&images);
+    window.enter("Path", images.to_str().unwrap());
+    window.press("Open");
+    window.settle();
+    window.press("Continue to training");
+    window.settle();
+    assert!(window.shows("Start from what it has seen before") && window.shows("From scratch"), "{}", window.names());
+    assert!(window.shows("Recommended") && window.shows("Takes "), "{}", window.names());
+    assert_eq!(window.state().train.settings.preset, Preset::Auto);
+    window.press("Train");
+    window.settle();
+    let run = window.state().run.clone().expect("the run is open");
+    assert_eq!(run.settings.stage1.train, Auto::Value(Training::Classifier), "{}", window.log());
+    assert!(run.is_trained() && window.state().status(Page::Train) == StepStatus::Done, "{}", window.log());
+    // What was decided for the person is said.
+    assert!(window.shows("Chosen for you") && window.shows("What learns: classifier"), "{}", window.names());
+    window.press("Continue to balancing");
+    window.settle();
+    assert!(window.shows("standardised"), "whose norms these are is said: {}", window.names());
+    window.go("Export");
+    window.press("Export and check");
+    window.settle();
+    let exported = window.state().run.as_ref().unwrap().exported.clone().expect("it is exported");
+    assert_eq!(exported.top1_agreement, 1.0);
+    assert!(exported.path.is_file() && exported.input_size == 224);
+}
+
+#[test]
+fn choosing_a_card_takes_its_settings_and_back() {
+    let mut window = with_sample();
+    window.go("Train");
+    window.settle();
+    // What suits small digits is training from scratch.
+    assert_eq!(window.state().train.settings.stage1.train, Auto::Value(Training::Scratch));
+    window.press("Start from what it has seen before");
+    assert_eq!((window.state().train.settings.preset, window.state().train.settings.stage1.train), (Preset::Auto, Auto::AUTO));
+    window.press("From scratch");
+    assert_eq!(window.state().train.settings.preset, Preset::Quick);
+    assert!(window.can_press("Train"), "{}", window.names());
+}
