@@ -20,6 +20,26 @@ pub fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
     })
 }
 
+/// An image folder below `folder` in which labels say nothing about images: every picture is noise, `each` of it in every class.
+pub fn shuffled_folder(folder: &Path, classes: &[&str], each: u32) -> PathBuf {
+    let root = folder.join("shuffled");
+    for (class, name) in classes.iter().enumerate() {
+        for i in 0..each {
+            let mut state = u64::from(class as u32 * each + i).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let noise = RgbImage::from_fn(16, 16, |_, _| {
+                // Multiply and shift until nothing of the number is left to be seen (Steele and others, SplitMix).
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                let bytes = (mixed ^ (mixed >> 31)).to_le_bytes();
+                image::Rgb([bytes[0], bytes[1], bytes[2]])
+            });
+            save(&noise, root.join(name).join(format!("{i:03}.png")));
+        }
+    }
+    root
+}
+
 /// Saves an image, making its folder first. The format follows from the extension.
 pub fn save(image: &RgbImage, path: impl AsRef<Path>) {
     let path = path.as_ref();
