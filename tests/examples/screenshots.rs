@@ -131,19 +131,9 @@ impl Round {
             let images = fixtures::shuffled_folder(&folder, &["badger", "deer", "fox", "hare", "lynx", "wild boar"], 80);
             let words = |path: &Path| path.display().to_string();
             counterweight(&["build", &words(&images), "--out", &words(&manifest), "--validation", "0.3", "--test", "0.3"]);
-            let epochs = "stage1.epochs=6";
-            counterweight(&[
-                "train",
-                &words(&manifest),
-                "--run",
-                &words(&run),
-                "--device",
-                "cpu",
-                "--set",
-                epochs,
-                "--set",
-                "input_size=16",
-            ]);
+            let settings = ["--preset", "quick", "--device", "cpu", "--set", "stage1.epochs=6", "--set", "input_size=16"];
+            let of_run = ["train", &words(&manifest), "--run", &words(&run)].map(str::to_string);
+            counterweight(&of_run.into_iter().chain(settings.map(str::to_string)).collect::<Vec<_>>());
         }
         self.send(Command::Runs(RunsCommand::Open(run)));
         self.window.app().state.train.show_curves = true;

@@ -36,7 +36,7 @@ fn labels_that_say_nothing_give_a_worthless_result_at_every_step() {
         assert!(verdict.findings.iter().all(|finding| !finding.sentence.is_empty()) && !verdict.advice.is_empty());
         verdict
     };
-    let short = ["--device", "cpu", "--set", "stage1.epochs=3", "--set", "input_size=16"];
+    let short = ["--preset", "quick", "--device", "cpu", "--set", "stage1.epochs=3", "--set", "input_size=16"];
     let trained = counterweight_json(&[["train", text(&manifest), "--run", run].as_slice(), &short].concat());
     let verdict = is_worthless(&trained);
     assert!(verdict.sentence.starts_with("No better than guessing: ") && verdict.sentence.ends_with(" where guessing gives 25.0 %."));

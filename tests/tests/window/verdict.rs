@@ -17,7 +17,20 @@ fn with_worthless_run() -> Window {
     let text = |path: &std::path::Path| path.to_str().unwrap().to_string();
     let (manifest, run) = (text(&folder.path().join("photos.toml")), text(&folder.path().join("runs/photos")));
     counterweight_json(&["build", &text(&images), "--out", &manifest, "--validation", "0.3", "--test", "0.3"]);
-    counterweight_json(&["train", &manifest, "--run", &run, "--device", "cpu", "--set", "stage1.epochs=3", "--set", "input_size=16"]);
+    counterweight_json(&[
+        "train",
+        &manifest,
+        "--run",
+        &run,
+        "--preset",
+        "quick",
+        "--device",
+        "cpu",
+        "--set",
+        "stage1.epochs=3",
+        "--set",
+        "input_size=16",
+    ]);
     let mut window = Window::in_folder(folder);
     window.settle();
     window.app().send(Command::Runs(RunsCommand::Open(run.into())));
