@@ -10,8 +10,9 @@ use counterweight_app::gui::{
 };
 use counterweight_core::data::Split;
 use counterweight_core::error::TrainError;
-use counterweight_tests::fixtures;
+use counterweight_core::settings::Balancer;
 use counterweight_tests::window::Window;
+use counterweight_tests::{counterweight, fixtures};
 use egui::{Theme, Vec2};
 
 /// The sizes that are drawn if none are given.
@@ -92,6 +93,7 @@ impl Round {
         self.go(Page::Balance);
         self.window.settle();
         self.shot("21-balance")?;
+        self.worse_balancer()?;
         if first {
             self.window.app().send(Command::Balance(BalanceCommand::Tune));
             self.window.until("candidates", |app| app.state.balance.progress().is_some_and(|progress| progress.done > 0) || app.is_idle());
@@ -117,7 +119,55 @@ impl Round {
         self.go(Page::Runs);
         self.shot("51-runs")?;
         self.tour()?;
-        self.over_the_page()
+        self.over_the_page()?;
+        self.worthless(first)
+    }
+
+    /// A run whose labels say nothing about its images, on every page.
+    fn worthless(&mut self, first: bool) -> Outcome {
+        let folder = self.window.folder.path().to_path_buf();
+        let (manifest, run) = (folder.join("photos.toml"), self.window.app().state.shell.runs_folder().join("photos"));
+        if first {
+            let images = fixtures::shuffled_folder(&folder, &["badger", "deer", "fox", "hare", "lynx", "wild boar"], 80);
+            let words = |path: &Path| path.display().to_string();
+            counterweight(&["build", &words(&images), "--out", &words(&manifest), "--validation", "0.3", "--test", "0.3"]);
+            let settings = ["--preset", "quick", "--device", "cpu", "--set", "stage1.epochs=6", "--set", "input_size=16"];
+            let of_run = ["train", &words(&manifest), "--run", &words(&run)].map(str::to_string);
+            counterweight(&of_run.into_iter().chain(settings.map(str::to_string)).collect::<Vec<_>>());
+        }
+        self.send(Command::Runs(RunsCommand::Open(run)));
+        self.window.app().state.train.show_curves = true;
+        self.go(Page::Train);
+        self.shot("81-worthless-train")?;
+        self.go(Page::Balance);
+        self.window.settle();
+        self.shot("82-worthless-balance")?;
+        self.go(Page::Inspect);
+        self.window.settle();
+        self.shot("83-worthless-inspect")?;
+        self.go(Page::Export);
+        self.shot("84-worthless-export")?;
+        if first {
+            self.send(Command::Export(ExportCommand::Export));
+        }
+        self.shot("85-worthless-exported")?;
+        self.tall("86-worthless-exported-whole-page")?;
+        self.go(Page::Runs);
+        self.window.settle();
+        self.shot("87-worthless-runs")
+    }
+
+    /// A balancer that takes more than it gives.
+    fn worse_balancer(&mut self) -> Outcome {
+        let before = self.window.app().state.balance.settings.clone();
+        if let Some(settings) = &mut self.window.app().state.balance.settings {
+            (settings.balancers, settings.tau) = (vec![Balancer::Tau], 3.0);
+        }
+        self.send(Command::Balance(BalanceCommand::Try));
+        self.shot("24-balance-worse")?;
+        self.window.app().state.balance.settings = before;
+        self.send(Command::Balance(BalanceCommand::Try));
+        Ok(())
     }
 
     fn failed_data(&mut self) -> Outcome {

@@ -20,6 +20,31 @@ pub fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
     })
 }
 
+/// An image folder below `folder` in which labels say nothing about images: every picture is noise, `each` of it in every class.
+pub fn shuffled_folder(folder: &Path, classes: &[&str], each: u32) -> PathBuf {
+    let root = folder.join("shuffled");
+    for (class, name) in classes.iter().enumerate() {
+        for i in 0..each {
+            let image = u64::from(class as u32 * each + i);
+            let noise = RgbImage::from_fn(16, 16, |x, y| {
+                // Images that are one apart must have nothing in common, so their number is mixed before the pixel's is added.
+                let bytes = mixed(mixed(image).wrapping_add(u64::from(16 * y + x))).to_le_bytes();
+                image::Rgb([bytes[0], bytes[1], bytes[2]])
+            });
+            save(&noise, root.join(name).join(format!("{i:03}.png")));
+        }
+    }
+    root
+}
+
+/// A number of which nothing is left to be seen (SplitMix64 of Steele, Lea and Flood).
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 /// Saves an image, making its folder first. The format follows from the extension.
 pub fn save(image: &RgbImage, path: impl AsRef<Path>) {
     let path = path.as_ref();

@@ -110,6 +110,12 @@ impl Window {
         self.frames(3);
     }
 
+    /// Presses the button that exports, which is named by what there is to export.
+    pub fn export(&mut self) {
+        let label = if self.can_press("Export anyway") { "Export anyway" } else { "Export and check" };
+        self.press(label);
+    }
+
     /// Presses the one button whose name begins so.
     ///
     /// # Panics

@@ -58,6 +58,7 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     let trained = counterweight_json(&train(&manifest, &run, &[]));
     has_scores(&trained);
     assert!(trained["balanced_accuracy"].as_f64().unwrap() > 0.3, "it learned nothing: {trained}");
+    assert_ne!(trained["verdict"]["grade"], "worthless", "{trained}");
     for file in ["settings.toml", "dataset.toml", "metrics.jsonl", "metrics.csv", "norms.csv"] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
@@ -97,6 +98,7 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     let model = folder.path().join("model.onnx");
     let exported = counterweight_json(&["export", text(&run), "--out", text(&model)]);
     assert_eq!(exported["top1_agreement"], 1.0);
+    assert_ne!(exported["verdict"]["grade"], "worthless", "{exported}");
     assert!(exported["max_abs_diff"].as_f64().unwrap() < 1e-3);
     let image = folder.path().join("uci-digits/0_zero/0000.png");
     let predicted = counterweight_json(&["predict", text(&model), text(&image), "--top", "3"]);

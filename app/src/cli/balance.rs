@@ -16,8 +16,8 @@ use super::{Context, tables};
 pub struct Arguments {
     /// The run folder
     run: PathBuf,
-    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, multiplicative-adjustment, logit-adjustment; may be given several
-    /// times [default: the run's setting balance.balancers]
+    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, multiplicative-adjustment, logit-adjustment, or none to keep the
+    /// classifier as trained; may be given several times [default: the run's setting balance.balancers]
     #[arg(long = "balancer", value_name = "NAME", value_delimiter = ',')]
     balancers: Vec<String>,
     /// Use what `tune` chose
@@ -36,13 +36,16 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if arguments.tuned {
         settings.balance = run.read_result("tuned").context("there is nothing tuned yet; run `counterweight tune` first")?;
     }
-    if !arguments.balancers.is_empty() {
+    if arguments.balancers == ["none"] {
+        settings.balance.balancers.clear();
+        settings.balance.tune_candidates = 0;
+    } else if !arguments.balancers.is_empty() {
         settings.set("balance.balancers", &arguments.balancers.join(","))?;
     }
     arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;
     let report = pipeline::balance(&mut run, &settings, &device, Job::new(&context.control, &context.console))?;
     context.console.result(&report, || {
-        format!("{}\nnext: counterweight export {} --out model.onnx", tables::balance(&report).trim_end(), quoted(&arguments.run))
+        format!("{}\n\nnext: counterweight export {} --out model.onnx", tables::balance(&report).trim_end(), quoted(&arguments.run))
     })
 }

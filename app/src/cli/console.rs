@@ -46,14 +46,14 @@ impl Console {
         self.stream.store(true, Ordering::Relaxed);
     }
 
-    /// Prints the result: one JSON document on one line, or the text made by `human`.
+    /// Prints the result: one JSON document on one line, or the text made by `human`, whose colours are left out where nothing shows them.
     ///
     /// # Errors
     /// If standard output is closed or the result cannot be serialised.
     pub fn result(&self, value: &impl Serialize, human: impl FnOnce() -> String) -> anyhow::Result<()> {
         self.finish();
         let text = if self.json { serde_json::to_string(value)? } else { human() };
-        let mut out = std::io::stdout().lock();
+        let mut out = anstream::stdout().lock();
         writeln!(out, "{}", text.trim_end())?;
         out.flush()?;
         Ok(())

@@ -8,7 +8,7 @@ use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline;
 
-use super::export::summary;
+use super::export::checked;
 use super::options::DeviceOption;
 use super::train::quoted;
 use super::{Context, tables};
@@ -32,10 +32,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.result(&report, || {
         let counts: Vec<String> = report.train_counts.iter().map(usize::to_string).collect();
         format!(
-            "handwritten digits, long-tailed: {} training images of each digit\n{}\n{}\ntry it: counterweight predict {} {}",
+            "handwritten digits, long-tailed: {} training images of each digit\n{}\n\n{}\n\ntry it: counterweight predict {} {}",
             counts.join(", "),
             tables::balance(&report.balance).trim_end(),
-            summary(&report.export),
+            checked(&report.export),
             quoted(&report.model),
             quoted(&report.example),
         )

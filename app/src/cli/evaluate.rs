@@ -43,10 +43,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     settings.evaluation.flip |= arguments.flip;
     let result = pipeline::evaluate(&run, arguments.checkpoint.as_deref(), arguments.split, &settings.evaluation, &device, job)?;
     context.console.result(&result, || {
-        let mut text = tables::evaluation(&result);
-        if arguments.classes {
-            text += &format!("\n{}", tables::per_class(&result.evaluation));
+        let text = tables::evaluation(&result);
+        match arguments.classes {
+            true => format!("{}\n\n{text}", tables::per_class(&result.evaluation)),
+            false => text,
         }
-        text
     })
 }

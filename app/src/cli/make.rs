@@ -9,7 +9,7 @@ use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, MakeReport, MakeRequest};
 use counterweight_core::settings::{Preset, Settings};
 
-use super::export::summary;
+use super::export::checked;
 use super::options::{DeviceOption, SetOption};
 use super::train::quoted;
 use super::{Context, tables};
@@ -54,9 +54,9 @@ fn text(report: &MakeReport) -> String {
         .collect();
     let offer = report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
     format!(
-        "{}\n{}\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\ntry it: counterweight predict {} IMAGE",
+        "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\ntry it: counterweight predict {} IMAGE",
         tables::balance(&report.balance).trim_end(),
-        summary(&report.export),
+        checked(&report.export),
         choices.join("\n"),
         report.seconds,
         report.run.display(),

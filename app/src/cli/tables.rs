@@ -1,8 +1,9 @@
 //! Results as tables for people.
 
+use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
-use counterweight_core::eval::{Evaluation, Group, comparison, group_heading};
+use counterweight_core::eval::{Evaluation, Grade, Group, Verdict, comparison, group_heading};
 use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
 
@@ -65,12 +66,13 @@ pub fn evaluation(result: &RunEvaluation) -> String {
     }
     let worst = &e.worst_class;
     format!(
-        "{}\n\n{}\n\nworst class: {} ({} %)\n{}",
+        "{}\n\n{}\n\nworst class: {} ({} %)\n{}{}",
         what(result),
         render(&table),
         worst.name,
         percent(Some(worst.accuracy)),
-        thirds(e).unwrap_or_default()
+        thirds(e).map(|thirds| format!("{thirds}\n")).unwrap_or_default(),
+        and_verdict(result.verdict.as_ref())
     )
 }
 
@@ -90,6 +92,26 @@ fn thirds(evaluation: &Evaluation) -> Option<String> {
         "every class is in one group; for thirds by count use --set evaluation.many_above={} --set evaluation.few_below={}",
         offered.many_above, offered.few_below
     ))
+}
+
+/// What a result is worth, what else was found, and what to try.
+pub fn verdict(verdict: &Verdict) -> String {
+    let color = match verdict.grade {
+        Grade::Worthless => AnsiColor::Red,
+        Grade::Doubtful => AnsiColor::Yellow,
+        Grade::Usable => AnsiColor::Green,
+    };
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    let mut text = format!("{style}verdict: {}{style:#}\n{}\n", verdict.grade.name(), verdict.sentence);
+    for finding in verdict.others() {
+        text += &format!("- {}\n", finding.sentence);
+    }
+    text + &format!("what to try: {}\n", verdict.advice)
+}
+
+/// The same after a table, where there is one: results of older versions have none.
+pub fn and_verdict(found: Option<&Verdict>) -> String {
+    found.map(|found| format!("\n{}", verdict(found))).unwrap_or_default()
 }
 
 /// Per-class accuracy with counts and the 95 % interval, largest class first.
@@ -131,7 +153,8 @@ pub fn balance(report: &BalanceReport) -> String {
             report.norms_after.len()
         );
     }
-    text + &thirds(&report.after.evaluation).unwrap_or_default()
+    text += &thirds(&report.after.evaluation).map(|thirds| format!("{thirds}\n")).unwrap_or_default();
+    format!("{}\n{}", text.trim_end(), and_verdict(report.after.verdict.as_ref()))
 }
 
 /// What was chosen and why, and the best of what was tried.
@@ -145,5 +168,5 @@ pub fn tuning(tuning: &Tuning) -> String {
     }
     let hidden = tuning.candidates.len().saturating_sub(SHOWN);
     let more = if hidden > 0 { format!("… and {hidden} more in results/tune.json\n") } else { String::new() };
-    format!("{}\n{more}\n{}", render(&table), tuning.reason)
+    format!("{}\n{more}\n{}\n{}", render(&table), tuning.reason, and_verdict(tuning.verdict.as_ref()))
 }

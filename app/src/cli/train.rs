@@ -53,7 +53,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         other => other?,
     };
     context.console.result(&report, || match &report.evaluation {
-        Some(evaluation) => format!("{}\nnext: counterweight balance {}", tables::evaluation(evaluation), quoted(&arguments.run)),
+        Some(evaluation) => {
+            format!("{}\n\nnext: counterweight balance {}", tables::evaluation(evaluation).trim_end(), quoted(&arguments.run))
+        }
         None => format!("trained {}", arguments.run.display()),
     })
 }

@@ -119,6 +119,8 @@ pub enum BalanceCommand {
     Stop,
     /// Balance the run as shown and write the checkpoint `balanced`.
     Apply,
+    /// The same without any balancer.
+    KeepAsTrained,
     /// Show the numbers of the test split.
     RevealTest,
 }
@@ -278,6 +280,7 @@ pub fn entries() -> Vec<Entry> {
         entry("Balance", "Tune on validation", keys(command, Key::T), Command::Balance(BalanceCommand::Tune)),
         entry("Balance", "Stop tuning", None, Command::Balance(BalanceCommand::Stop)),
         entry("Balance", "Use this balancer for the run", None, Command::Balance(BalanceCommand::Apply)),
+        entry("Balance", "Keep the classifier as trained", None, Command::Balance(BalanceCommand::KeepAsTrained)),
         entry("Balance", "Evaluate on test", None, Command::Balance(BalanceCommand::RevealTest)),
         entry("Export", "Export and check the model", keys(command, Key::E), Command::Export(ExportCommand::Export)),
         entry("Export", "Choose where to export…", None, Command::Export(ExportCommand::PickPath)),

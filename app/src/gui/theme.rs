@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use counterweight_core::eval::Group;
+use counterweight_core::eval::{Grade, Group};
 use egui::epaint::Shadow;
 use egui::{
     Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Frame, Margin, RichText, Stroke, Style, TextStyle,
@@ -59,6 +59,12 @@ pub struct Tokens {
     pub warn: Color32,
     /// Failed.
     pub bad: Color32,
+    /// A faint wash of [`Tokens::good`], behind a result that is worth something.
+    pub good_wash: Color32,
+    /// A faint wash of [`Tokens::warn`].
+    pub warn_wash: Color32,
+    /// A faint wash of [`Tokens::bad`].
+    pub bad_wash: Color32,
     /// The many group.
     pub many: Color32,
     /// The medium group.
@@ -94,6 +100,9 @@ const LIGHT: Tokens = Tokens {
     good: rgb(0x17743c),
     warn: rgb(0x8f5b00),
     bad: rgb(0xc02633),
+    good_wash: rgb(0xe8f5ec),
+    warn_wash: rgb(0xfcf4e1),
+    bad_wash: rgb(0xfcebec),
     many: rgb(0x2e6fb7),
     medium: rgb(0xb98300),
     few: rgb(0xa8265c),
@@ -118,6 +127,9 @@ const DARK: Tokens = Tokens {
     good: rgb(0x5cc98a),
     warn: rgb(0xe9b44c),
     bad: rgb(0xff7b84),
+    good_wash: rgb(0x18281f),
+    warn_wash: rgb(0x2e2716),
+    bad_wash: rgb(0x351c20),
     many: rgb(0x5b9fe3),
     medium: rgb(0xe6b13c),
     few: rgb(0xd9578e),
@@ -139,7 +151,26 @@ pub fn run_colors(visuals: &Visuals) -> &'static [Color32; 6] {
     if visuals.dark_mode { &DARK } else { &LIGHT }
 }
 
+/// The colours of a grade.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GradeColors {
+    /// Of its mark.
+    pub mark: Color32,
+    /// Behind what is said of it.
+    pub wash: Color32,
+}
+
 impl Tokens {
+    /// The colours of a grade, the same on every page.
+    pub fn grade(&self, grade: Grade) -> GradeColors {
+        let (mark, wash) = match grade {
+            Grade::Worthless => (self.bad, self.bad_wash),
+            Grade::Doubtful => (self.warn, self.warn_wash),
+            Grade::Usable => (self.good, self.good_wash),
+        };
+        GradeColors { mark, wash }
+    }
+
     /// The colour of a group, the same in every chart.
     pub fn group(&self, group: Group) -> Color32 {
         match group {
@@ -329,6 +360,12 @@ mod tests {
             for behind in [tokens.background, tokens.surface, tokens.sunken] {
                 for text in [tokens.text, tokens.text_weak, tokens.accent_text, tokens.good, tokens.warn, tokens.bad] {
                     assert!(contrast(text, behind) >= 4.5, "{text:?} on {behind:?}: {:.2}", contrast(text, behind));
+                }
+            }
+            for grade in [Grade::Worthless, Grade::Doubtful, Grade::Usable] {
+                let GradeColors { mark, wash } = tokens.grade(grade);
+                for text in [tokens.text, mark] {
+                    assert!(contrast(text, wash) >= 4.5, "{text:?} on {wash:?} of {grade:?}: {:.2}", contrast(text, wash));
                 }
             }
             assert!(contrast(tokens.text, tokens.accent_wash) >= 4.5);

@@ -12,7 +12,7 @@ use super::classifier::{Classifier, FeatureSet};
 use super::stage2::{balance, post_hoc, trains};
 use super::tune_report::{describe, reason, standard_error};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::{GroupAccuracies, GroupThresholds, Scores, argmax, scores};
+use crate::eval::{GroupAccuracies, GroupThresholds, Scores, Verdict, argmax, scores};
 use crate::job::{Job, Silent};
 use crate::random::stream;
 use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource};
@@ -30,6 +30,9 @@ pub struct Tuning {
     pub conclusive: bool,
     /// What was chosen, how it compares with doing nothing and with the runner-up, and whether the validation split can tell them apart.
     pub reason: String,
+    /// What the classifier is worth that [`Tuning::best`] gives, by validation; missing in results of older versions.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// Everything that was tried, best first. Candidates whose training diverged are missing.
     pub candidates: Vec<Candidate>,
 }
@@ -467,6 +470,7 @@ fn conclude(mut trials: Vec<Trial>, given: &BalanceSettings, labels: &[u32], cla
         start_score: start.0,
         conclusive,
         reason,
+        verdict: None,
         candidates: trials.iter().map(candidate).collect(),
     }
 }

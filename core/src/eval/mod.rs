@@ -1,12 +1,15 @@
-//! Results: accuracy by class and group, confusion, calibration.
+//! Results: accuracy by class and group, confusion, calibration, and what they are worth.
 
 mod comparison;
 mod evaluation;
 mod groups;
+mod guessing;
 mod scores;
+mod verdict;
 
 pub use comparison::{ComparisonRow, comparison, group_heading};
 pub use evaluation::{CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval};
 pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
 pub use scores::{GroupAccuracies, Scores, scores};
 pub(crate) use scores::{argmax, check, log_sum_exp};
+pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};

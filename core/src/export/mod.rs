@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, Result};
+use crate::eval::Verdict;
 use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
@@ -59,6 +60,20 @@ pub struct ExportReport {
     pub input_size: usize,
     /// Number of classes.
     pub classes: usize,
+    /// The checkpoint that was exported: `last`, `best` or `balanced`; nothing in reports of older versions.
+    #[serde(default)]
+    pub checkpoint: String,
+    /// What the checkpoint is worth that was exported, where it was ever evaluated. The check above says nothing of it: a file can agree with a
+    /// network that knows nothing.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+}
+
+impl ExportReport {
+    /// The number of check images to which the file gives the network's most probable class.
+    pub fn agreeing(&self) -> usize {
+        (self.top1_agreement * self.images as f64).round() as usize
+    }
 }
 
 /// Writes a network as ONNX and checks the file.
@@ -107,6 +122,8 @@ fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_
             opset: draft.opset,
             input_size,
             classes: draft.source.classes.len(),
+            checkpoint: String::new(),
+            verdict: None,
         }),
         Err(Failure::Write(error)) => Err(ModelError::file(path, error).into()),
         // The temporary file is gone by now; the person knows the file by the name it should have got.

@@ -23,7 +23,8 @@ use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host_all, netw
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BalanceReport {
-    /// The result: the balanced classifier's evaluation. Its fields stand at the top of the JSON document.
+    /// The result: the balanced classifier's evaluation, and a verdict that knows what was before. Its fields stand at the top of the JSON
+    /// document.
     #[serde(flatten)]
     pub after: RunEvaluation,
     /// The evaluation of stage 1's classifier on the same features.
@@ -67,7 +68,10 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
         Split::Train
     });
-    let before = evaluate_checkpoint(run, name, &start, split, evaluation, device, job)?;
+    let of_start = |split| evaluate_checkpoint(run, (name, &start), split, None, evaluation, device, job);
+    let before = of_start(split)?;
+    // What is looked at while choosing is kept besides what is reported.
+    let validated = if split == Split::Test && has_validation { Some(of_start(Split::Validation)?) } else { None };
 
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
@@ -113,7 +117,9 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     }
     put_classifier(&mut result, &classifier);
     result.velocities.clear();
-    let after = evaluate_checkpoint(run, "balanced", &result, split, evaluation, device, job)?;
+    let of_result = |split, before| evaluate_checkpoint(run, ("balanced", &result), split, Some(before), evaluation, device, job);
+    let after = of_result(split, &before)?;
+    let validated = validated.as_ref().map(|before| of_result(Split::Validation, before)).transpose()?;
     // From here on nothing takes long: what an earlier balancing left is replaced as a whole.
     run.forget_balancing(false)?;
     result.save(&run.checkpoint_path("balanced"))?;
@@ -121,7 +127,9 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     for epoch in epochs {
         run.record(epoch)?;
     }
-    run.write_result(&result_name("balanced", split, evaluation.flip), &after)?;
+    for result in std::iter::once(&after).chain(&validated) {
+        run.write_result(&result_name("balanced", result.split, evaluation.flip), result)?;
+    }
     let report = BalanceReport { after, before, settings: settings.clone(), norms_before, norms_after, radius, notes };
     run.write_result("balance", &report)?;
     Ok(report)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::features::Features;
 use crate::data::Split;
 use crate::error::{Result, TrainError};
-use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::EvaluationSettings;
@@ -27,6 +27,9 @@ pub struct RunEvaluation {
     pub split: Split,
     /// Whether logits of each image and its mirror image were averaged.
     pub flip: bool,
+    /// What it is worth. Missing in results of older versions; [`Run::verdict`] judges those when it reads them.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
     /// The numbers.
     #[serde(flatten)]
     pub evaluation: Evaluation,
@@ -52,7 +55,11 @@ pub fn evaluate(
         Some(split) => split,
         None => reporting_split(run)?,
     };
-    let result = evaluate_checkpoint(run, name, &checkpoint, split, settings, device, job)?;
+    let before = match name {
+        "balanced" => run.read_result::<RunEvaluation>(&result_name(run.stage1_checkpoint(), split, settings.flip)).ok(),
+        _ => None,
+    };
+    let result = evaluate_checkpoint(run, (name, &checkpoint), split, before.as_ref(), settings, device, job)?;
     run.write_result(&result_name(name, split, settings.flip), &result)?;
     Ok(result)
 }
@@ -75,11 +82,12 @@ pub(super) fn reporting_split(run: &Run) -> Result<Split> {
     })
 }
 
+/// Evaluates a checkpoint by its name, and judges it; a balanced one beside what it was `before`.
 pub(super) fn evaluate_checkpoint(
     run: &Run,
-    name: &str,
-    checkpoint: &Checkpoint,
+    (name, checkpoint): (&str, &Checkpoint),
     split: Split,
+    before: Option<&RunEvaluation>,
     settings: &EvaluationSettings,
     device: &Device,
     job: Job<'_>,
@@ -91,6 +99,9 @@ pub(super) fn evaluate_checkpoint(
     let logits = classifier_of(checkpoint)?.logits(&features.features)?;
     let thresholds = GroupThresholds::from(settings);
     let evaluation = eval::evaluate(&logits, &features.labels, &checkpoint.classes, &checkpoint.train_counts, thresholds)?;
+    let before = before.map(|before| &before.evaluation);
+    let pretrained = run.settings().stage1.is_frozen();
+    let verdict = eval::verdict(&Evidence { evaluation: &evaluation, split, history: run.history(), pretrained, before });
     Ok(RunEvaluation {
         checkpoint: name.to_string(),
         chosen_by: if run.checkpoint_path("best").is_file() && name != "last" { "validation" } else { "last epoch" }.into(),
@@ -98,6 +109,7 @@ pub(super) fn evaluate_checkpoint(
         balancers: checkpoint.balancers.clone(),
         split,
         flip: settings.flip,
+        verdict: Some(verdict),
         evaluation,
     })
 }

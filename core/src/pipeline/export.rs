@@ -34,6 +34,7 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
     images.warn_of_problems(job);
     let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
     let evaluation = stored(false).or_else(|| stored(true));
+    let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
     let settings = run.settings();
     let summary = json!({
         "program": concat!("counterweight ", env!("CARGO_PKG_VERSION")),
@@ -49,6 +50,7 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
         "evaluated_on": evaluation.as_ref().map(|_| split.name()),
         "balanced_accuracy": evaluation.as_ref().map(|e| e.evaluation.balanced_accuracy),
         "groups": evaluation.as_ref().map(|e| &e.evaluation.groups),
+        "verdict": verdict.as_ref().map(|v| json!({ "grade": v.grade, "sentence": v.sentence, "judged_on": v.split.name() })),
     });
     let source = ExportSource {
         network: network_of(&checkpoint, &Device::flex())?,
@@ -58,7 +60,8 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
         classes: checkpoint.classes,
         summary,
     };
-    let report = export::export(&source, path, &checks, job)?;
+    let mut report = export::export(&source, path, &checks, job)?;
+    (report.checkpoint, report.verdict) = (name.to_string(), verdict);
     run.write_result("export", &report)?;
     Ok(report)
 }

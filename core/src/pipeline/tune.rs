@@ -2,17 +2,17 @@
 
 use burn::tensor::Device;
 
-use super::balance::training_features;
+use super::balance::{NoBatches, training_features};
 use super::features::Features;
 use super::train_classifier::fit_on;
-use crate::balance::{self, Classifier, FeatureSet, Fold, Tuning};
+use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains};
 use crate::data::Split;
 use crate::error::{Result, TrainError};
-use crate::eval::GroupThresholds;
+use crate::eval::{self, Evidence, GroupThresholds, Verdict};
 use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::Settings;
-use crate::train::classifier_of;
+use crate::train::{Checkpoint, classifier_of};
 
 /// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on validation (where the classifier alone was trained, on
 /// training and validation images held out in turn), and stores the results `tune`
@@ -116,9 +116,45 @@ pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: 
         let validation = features.of(Split::Validation, evaluation.flip, job)?;
         balance::tune(&classifier, &train, &validation, counts, &all.balance, thresholds, start.seed, candidates, job)?
     };
+    tuning.verdict = judged(run, &start, &features, &Settings { balance: tuning.best.clone(), ..all.clone() }, job)?;
     // What was found is to be used as it is, not searched for again.
     tuning.best.tune_candidates = 0;
     run.write_result("tune", &tuning)?;
     run.write_result("tuned", &tuning.best)?;
     Ok(tuning)
+}
+
+/// What the run would be worth with the balancer that was chosen, by its validation split if it has one. The classifier is made once more: while
+/// candidates are compared nothing is kept of what they take for what.
+fn judged(run: &Run, start: &Checkpoint, features: &Features<'_>, chosen: &Settings, job: Job<'_>) -> Result<Option<Verdict>> {
+    if run.dataset().split(Split::Validation).is_empty() {
+        return Ok(None);
+    }
+    let Settings { balance: settings, evaluation, .. } = chosen;
+    let thresholds = GroupThresholds::from(evaluation);
+    let classifier = classifier_of(start)?;
+    let validation = features.of(Split::Validation, evaluation.flip, job)?;
+    let balance = |batches: &mut dyn FeatureBatches| {
+        let quiet = Job::new(job.control, &Silent);
+        balance::balance(&classifier, batches, &start.train_counts, None, settings, thresholds, quiet)
+    };
+    let balanced = match trains(settings) {
+        true => {
+            let train = training_features(features, settings.augmented_views, job)?;
+            balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
+        }
+        false => balance(&mut NoBatches)?,
+    };
+    let evaluate = |of: &Classifier| {
+        let logits = of.logits(&validation.features)?;
+        eval::evaluate(&logits, &validation.labels, &start.classes, &start.train_counts, thresholds)
+    };
+    let (before, after) = (evaluate(&classifier)?, evaluate(&balanced.classifier)?);
+    Ok(Some(eval::verdict(&Evidence {
+        evaluation: &after,
+        split: Split::Validation,
+        history: run.history(),
+        pretrained: run.settings().stage1.is_frozen(),
+        before: Some(&before),
+    })))
 }

@@ -9,8 +9,8 @@ use super::features::Features;
 use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains};
 use crate::data::Split;
 use crate::error::Result;
-use crate::eval::{self, Evaluation, GroupThresholds};
-use crate::job::Job;
+use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
+use crate::job::{EpochRecord, Job};
 use crate::run::Run;
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
 use crate::train::classifier_of;
@@ -39,6 +39,10 @@ pub struct Workbench {
     pub seed: u64,
     /// Stage 1's classifier on [`Workbench::held_out`].
     pub before: Evaluation,
+    /// Finished epochs of the run, which verdicts look at.
+    pub history: Vec<EpochRecord>,
+    /// Whether its features are those of a pretrained backbone, which verdicts look at as well.
+    pub pretrained: bool,
 }
 
 /// One way of balancing, tried.
@@ -56,6 +60,8 @@ pub struct Trial {
     pub radius: Option<RadiusReport>,
     /// The balanced classifier on [`Workbench::held_out`].
     pub evaluation: Evaluation,
+    /// What it is worth, also beside the classifier as trained.
+    pub verdict: Verdict,
     /// What the person should know about the trial, one sentence each.
     pub notes: Vec<String>,
     /// Wall time in seconds.
@@ -93,6 +99,8 @@ impl Workbench {
             thresholds,
             seed: start.seed,
             before,
+            history: run.history().to_vec(),
+            pretrained: run.settings().stage1.is_frozen(),
         })
     }
 
@@ -124,6 +132,9 @@ impl Workbench {
         };
         let logits = balanced.classifier.logits(&self.held_out.features)?;
         let evaluation = eval::evaluate(&logits, &self.held_out.labels, &self.classes, &self.train_counts, self.thresholds)?;
+        let (history, pretrained) = (&self.history, self.pretrained);
+        let evidence = Evidence { evaluation: &evaluation, split: self.held_out_split, history, pretrained, before: Some(&self.before) };
+        let verdict = eval::verdict(&evidence);
         Ok(Trial {
             settings: settings.clone(),
             summary: describe(settings),
@@ -131,6 +142,7 @@ impl Workbench {
             norms_after: balanced.norms_after,
             radius: balanced.radius,
             evaluation,
+            verdict,
             notes: instead.into_iter().chain(balanced.notes).collect(),
             seconds: started.elapsed().as_secs_f64(),
         })

@@ -10,6 +10,7 @@
 //! results/               evaluations, as JSON
 //! ```
 
+mod judged;
 mod manage;
 mod norms;
 mod summary;

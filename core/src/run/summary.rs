@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{CHECKPOINTS, METRICS, RESULTS, Run, SETTINGS};
 use crate::data::Split;
 use crate::error::Result;
-use crate::eval::GroupAccuracies;
+use crate::eval::{GroupAccuracies, Verdict};
 use crate::files::is_temporary;
 use crate::settings::{Backbone, Preset};
 
@@ -42,6 +42,8 @@ pub struct RunSummary {
     pub after: Option<EvaluationBrief>,
     /// The split that `before` and `after` are of.
     pub split: Option<Split>,
+    /// What the checkpoint is worth that the run ends with, by validation where there is any.
+    pub verdict: Option<Verdict>,
     /// When something in it last changed.
     pub modified: SystemTime,
 }
@@ -105,6 +107,7 @@ pub fn summary(folder: &Path) -> Result<RunSummary> {
         before: stored.before,
         after: stored.after,
         split: stored.split,
+        verdict: run.verdict(run.final_checkpoint()),
         modified: modified(folder),
     })
 }
@@ -248,6 +251,9 @@ mod tests {
         assert!(near(balanced.after, report.after.evaluation.balanced_accuracy));
         assert_eq!(balanced.after.unwrap().few.is_some(), report.after.evaluation.groups.few.is_some());
         assert!(balanced.modified >= found.modified);
+        let of_balanced = run.verdict("balanced").unwrap();
+        assert_eq!((of_balanced.split, Some(&of_balanced)), (Split::Validation, balanced.verdict.as_ref()));
+        assert_eq!(found.verdict, run.verdict(run.stage1_checkpoint()));
 
         run.write_result("export", &"done").unwrap();
         assert_eq!(of_run(&run).state, RunState::Exported);

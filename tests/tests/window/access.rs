@@ -74,7 +74,9 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
         for step in ["1 Data", "2 Train", "3 Balance", "4 Inspect", "5 Export", "Runs"] {
             assert!(reached.iter().any(|name| name.starts_with(step)), "{page:?}: {step} is not among {reached:?}");
         }
-        assert!(reached.iter().any(|name| name == button), "{page:?}: {button} is not among {reached:?}");
+        // Where the result is worth nothing the button says so.
+        let is_it = |name: &String| name == button || (page == Page::Export && name == "Export anyway");
+        assert!(reached.iter().any(is_it), "{page:?}: {button} is not among {reached:?}");
         window.harness.key_press(Key::Escape);
         window.frames(2);
     }
@@ -139,7 +141,7 @@ fn everything_that_can_be_used_has_a_name() {
             window.settle();
         }
         if page == "Export" {
-            window.press("Export and check");
+            window.export();
             window.settle();
             window.press("Next sample");
             window.settle();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use counterweight_app::gui::{Page, StepStatus};
+use counterweight_app::gui::Page;
 use counterweight_core::files::is_temporary;
 
 use crate::{train, with_sample};
@@ -22,7 +22,7 @@ fn an_export_that_fails_says_what_was_kept_and_leaves_nothing_half_written() {
     window.go("Export");
     for place in places {
         window.enter("File", place.to_str().unwrap());
-        window.press("Export and check");
+        window.export();
         window.settle();
         for text in ["The model could not be exported", "What was kept", "What to do", "Nothing half-written is left"] {
             assert!(window.shows(text), "{text} for {}: {}", place.display(), window.names());
@@ -38,10 +38,10 @@ fn an_export_that_fails_says_what_was_kept_and_leaves_nothing_half_written() {
     }
     let good = folder.join("good.onnx");
     window.enter("File", good.to_str().unwrap());
-    window.press("Export and check");
+    window.export();
     window.settle();
     assert!(good.is_file() && window.state().export.failure.is_none());
-    assert_eq!(window.state().status(Page::Export), StepStatus::Done);
+    assert!(window.state().status(Page::Export).is_done());
 }
 
 /// A file system of a few kilobytes, until it is dropped.
@@ -76,12 +76,12 @@ fn a_full_disk_is_named_and_the_file_on_it_is_not_lost() {
     std::fs::write(&model, "an older model").unwrap();
     window.go("Export");
     window.enter("File", model.to_str().unwrap());
-    window.press("Export and check");
+    window.export();
     // The file is not this run's, so it is not replaced without asking.
     assert!(window.shows("Replace this file?"), "{}", window.names());
     window.press("Cancel");
     assert_eq!(std::fs::read_to_string(&model).unwrap(), "an older model");
-    window.press("Export and check");
+    window.export();
     window.press("Replace");
     window.settle();
     assert!(window.shows("The model could not be exported"), "{}", window.names());
@@ -92,7 +92,7 @@ fn a_full_disk_is_named_and_the_file_on_it_is_not_lost() {
     window.press("Close");
     let elsewhere = window.folder.path().join("elsewhere.onnx");
     window.enter("File", elsewhere.to_str().unwrap());
-    window.press("Export and check");
+    window.export();
     window.settle();
     assert!(elsewhere.is_file() && window.state().run.as_ref().unwrap().exported.is_some());
 }

@@ -8,6 +8,7 @@ mod job;
 mod runs;
 mod tour;
 mod training;
+mod verdict;
 
 use counterweight_core::run::Run;
 use counterweight_tests::window::Window;

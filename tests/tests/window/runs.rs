@@ -93,7 +93,7 @@ fn a_damaged_run_says_what_is_wrong_with_it() {
     window.settle();
     assert!(window.shows("The checkpoint could not be evaluated"), "{}", window.names());
     window.go("Export");
-    window.press("Export and check");
+    window.export();
     window.settle();
     assert!(window.shows("The model could not be exported"), "{}", window.names());
 }

@@ -15,13 +15,18 @@ use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint, Series, SortKey, TableState,
-    before_after, empty_state, numbers, waiting,
+    VerdictStrip, before_after, empty_state, numbers, waiting,
 };
 
 /// Width of the controls beside the charts.
 const CONTROLS: f32 = 340.0;
 /// From this width on the controls stand beside the charts.
 const WIDE: f32 = 900.0;
+
+/// The button that balances the run.
+const USE: &str = "Use for this run";
+/// The button that leaves it as it is.
+const KEEP: &str = "Keep as trained";
 
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -72,6 +77,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             });
         });
     } else {
+        // The results lie far below. One line is as high whatever it says, so no slider moves away under the pointer.
+        if let Some(trial) = &balance.current {
+            VerdictStrip::new(&trial.verdict).compact().show(ui);
+            parts::gap(ui);
+        }
         controls_ui(ui, balance, commands);
         ui.add_space(space::LARGE);
         results_ui(ui, balance, run, commands);
@@ -86,10 +96,19 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         }
         let listed = state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
         let idle = !state.balance.is_busy();
-        let apply = ui.add_enabled(listed && idle, primary(ui, "Use for this run"));
-        let apply = apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`");
-        if apply.on_disabled_hover_text("Switch on a balancer first").clicked() {
-            commands.push(Command::Balance(BalanceCommand::Apply));
+        // What is to be pressed is what does better; of equal ones the simpler.
+        let improves = state.balance.improves();
+        if listed {
+            let apply = if improves == Some(true) { primary(ui, USE) } else { Button::new(USE) };
+            let apply = ui.add_enabled(idle, apply);
+            if apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`").clicked() {
+                commands.push(Command::Balance(BalanceCommand::Apply));
+            }
+        }
+        let keep = if improves == Some(false) { primary(ui, KEEP) } else { Button::new(KEEP) };
+        let keep = ui.add_enabled(idle, keep);
+        if keep.on_hover_text("Use no balancer: the run ends with the classifier that stage 1 has trained").clicked() {
+            commands.push(Command::Balance(BalanceCommand::KeepAsTrained));
         }
         let tune = ui.add_enabled(run.has_validation() && idle, Button::new("Tune on validation"));
         let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on the validation images");
@@ -158,6 +177,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
     let Some((_, workbench)) = balance.workbench.clone() else { return };
     let groups: Vec<Group> = workbench.train_counts.iter().map(|count| workbench.thresholds.group(*count)).collect();
     let trial = balance.current.as_ref();
+    parts::verdict(ui, trial.map(|trial| &trial.verdict));
     card(ui, |ui| {
         ui.label(theme::heading("Class weight norms before and after"));
         ui.label(RichText::new("One pair of bars for each class, the class with most training images on the left.").small().weak());
@@ -289,7 +309,10 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
             ui.label("Decide on a balancer and use it for this run; then it can be evaluated on the test images, once.");
             return;
         };
-        ui.label(format!("This run is balanced by {}.", counterweight_core::balance::describe(&report.settings)));
+        ui.label(match report.settings.balancers.is_empty() {
+            true => "This run keeps the classifier as trained.".into(),
+            false => format!("This run is balanced by {}.", counterweight_core::balance::describe(&report.settings)),
+        });
         if report.after.split != Split::Test {
             ui.label("The dataset has no test images.");
             return;

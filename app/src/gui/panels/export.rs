@@ -3,14 +3,14 @@
 use counterweight_core::export::ExportReport;
 use counterweight_core::settings::Auto;
 use egui::{Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
-use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING};
+use egui_material_icons::icons::{ICON_CHECK, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING};
 
 use super::dialogs::primary;
 use super::{export_try, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand};
 use crate::gui::state::{ExportState, OpenRun, Page, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, empty_state, numbers};
+use crate::gui::widgets::{IconButton, empty_state, mark, numbers};
 
 /// The ONNX operator set that files are written in.
 const OPSET: i64 = 18;
@@ -39,19 +39,26 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         );
         return;
     };
+    let chosen = export.checkpoint.as_deref().or_else(|| parts::final_checkpoint(run));
+    let verdict = chosen.and_then(|name| run.verdict(name));
     parts::title_row(ui, "Export", |ui| {
         let reason = refusal(run, export, training);
-        let button = IconButton::new(ICON_IOS_SHARE, "Export and check").primary().enabled(reason.is_none()).show(ui);
+        let button = match parts::is_worthless(verdict) {
+            true => IconButton::new(ICON_IOS_SHARE, "Export anyway"),
+            false => IconButton::new(ICON_IOS_SHARE, "Export and check").primary(),
+        };
+        let button = button.enabled(reason.is_none()).show(ui);
         if button.on_disabled_hover_text(reason.unwrap_or_default()).clicked() {
             commands.push(Command::Export(ExportCommand::Export));
         }
     });
+    parts::verdict(ui, verdict);
     parts::two_columns(ui, |ui, part| match part {
         0 => {
             theme::card(ui, |ui| file_ui(ui, run, export, training, commands));
             if let Some(report) = &run.exported {
                 parts::gap(ui);
-                theme::card(ui, |ui| checked_ui(ui, report, commands));
+                theme::card(ui, |ui| checked_ui(ui, run, report, commands));
                 parts::gap(ui);
                 theme::card(ui, |ui| deploy_ui(ui, report));
             }
@@ -153,16 +160,33 @@ fn labels(classes: &[String]) -> String {
     format!("{named}{more} ({} classes)", numbers::grouped(classes.len() as u64))
 }
 
-fn checked_ui(ui: &mut Ui, report: &ExportReport, commands: &mut Vec<Command>) {
-    let good = tokens(ui.visuals()).good;
+/// Whether the file does what the network does, and apart from that whether the network is any good: the one is not to be taken for the other.
+fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut Vec<Command>) {
+    let tokens = tokens(ui.visuals());
     ui.horizontal(|ui| {
-        ui.label(icon(ICON_CHECK_CIRCLE).size(20.0).color(good));
-        ui.label(theme::heading("Checked"));
+        ui.label(icon(ICON_CHECK).size(20.0).color(tokens.text_weak));
+        ui.label(theme::heading("File check passed"));
     });
-    parts::weak(ui, "The file was run by tract, another program than the one that trained it, on real images.");
+    let (agreeing, images) = (numbers::grouped(report.agreeing() as u64), numbers::grouped(report.images as u64));
+    ui.label(format!("The file agrees with the trained network on {agreeing} of {images} images."));
+    parts::weak(
+        ui,
+        "It was run by tract, another program than the one that trained it. This says nothing of how often the network is right.",
+    );
+    ui.add_space(space::SMALL);
+    let verdict = run.exported_verdict();
+    ui.horizontal(|ui| {
+        if let Some(grade) = verdict.map(|verdict| verdict.grade) {
+            ui.label(icon(mark(grade)).size(20.0).color(tokens.grade(grade).mark));
+        }
+        ui.label(theme::heading("How good it is"));
+    });
+    match verdict {
+        Some(verdict) => ui.label(parts::capitalised(&format!("{}.", verdict.against_guessing()))),
+        None => ui.label("Not known: this checkpoint was never evaluated. Look at it on the Inspect page."),
+    };
+    ui.add_space(space::SMALL);
     Grid::new("the check").num_columns(2).min_row_height(18.0).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
-        let images = numbers::grouped(report.images as u64);
-        parts::fact(ui, "Top-1 agreement", format!("{} on {images} images", numbers::percent(Some(report.top1_agreement))));
         parts::fact(ui, "Largest difference of logits", numbers::value(report.max_abs_diff.into()));
         parts::fact(ui, "Largest difference of probabilities", numbers::value(report.max_abs_diff_probabilities.into()));
         parts::fact(ui, "Size", numbers::bytes(report.bytes));

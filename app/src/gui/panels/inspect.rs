@@ -27,7 +27,9 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         return nothing_ui(ui, run.is_some(), training, commands);
     };
     parts::title_row(ui, "Inspect", |ui| {
-        if ui.add(primary(ui, format!("Export {}", ICON_ARROW_FORWARD.codepoint))).accessible_name("Go on to Export").clicked() {
+        let verdict = inspect.shown.as_ref().and_then(|shown| shown.evaluation.verdict.as_ref());
+        let button = parts::go_on(ui, format!("Export {}", ICON_ARROW_FORWARD.codepoint), verdict);
+        if ui.add(button).accessible_name("Go on to Export").clicked() {
             commands.push(Command::Go(Page::Export));
         }
     });
@@ -152,6 +154,7 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
     let InspectState { shown, thumbnails, pair, group, by_count, table, revision, .. } = inspect;
     let Some(shown) = shown.as_ref() else { return };
     parts::gap(ui);
+    parts::verdict(ui, shown.evaluation.verdict.as_ref());
     theme::card(ui, |ui| numbers_ui(ui, run, shown));
     parts::gap(ui);
     let labels = labels(shown);

@@ -2,12 +2,14 @@
 
 use counterweight_core::balance::describe;
 use counterweight_core::data::Split;
+use counterweight_core::eval::{Grade, Verdict};
 use egui::{Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, Ui, vec2};
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 
+use super::dialogs::primary;
 use crate::gui::state::{OpenRun, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{ProgressStrip, metric};
+use crate::gui::widgets::{ProgressStrip, VerdictStrip, metric};
 use crate::gui::worker::Progress;
 
 /// Pages wider than this show their cards in two columns.
@@ -103,6 +105,27 @@ pub fn trouble(ui: &mut Ui, text: &str) {
     });
 }
 
+/// What a result is worth, and the distance to what comes below.
+pub fn verdict(ui: &mut Ui, verdict: Option<&Verdict>) {
+    if let Some(verdict) = verdict {
+        VerdictStrip::new(verdict).show(ui);
+        gap(ui);
+    }
+}
+
+/// The button that goes on with a result: the one to press, unless that is worthless.
+pub fn go_on<'a>(ui: &Ui, label: impl Into<String>, verdict: Option<&Verdict>) -> Button<'a> {
+    match is_worthless(verdict) {
+        true => Button::new(label.into()),
+        false => primary(ui, label),
+    }
+}
+
+/// Whether something is known of a result, and that is that it is worth nothing.
+pub fn is_worthless(verdict: Option<&Verdict>) -> bool {
+    verdict.is_some_and(|verdict| verdict.grade == Grade::Worthless)
+}
+
 /// Numbers with their names, in as many columns as fit.
 pub fn tiles(ui: &mut Ui, tiles: &[(String, String)]) {
     let gap = space::LARGE;
@@ -156,6 +179,7 @@ pub fn final_checkpoint(run: &OpenRun) -> Option<&str> {
 /// A checkpoint in words.
 pub fn checkpoint_words(run: &OpenRun, name: &str) -> String {
     let words = match (name, &run.balanced) {
+        ("balanced", Some(report)) if report.settings.balancers.is_empty() => "balanced: kept as trained".into(),
         ("balanced", Some(report)) => format!("balanced: {}", describe(&report.settings)),
         ("balanced", None) => "balanced".into(),
         ("best", _) => "best: stage 1, best on validation".into(),

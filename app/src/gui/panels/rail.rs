@@ -6,8 +6,8 @@ use egui::{
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
-    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING,
-    ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED,
+    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HELP, ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU,
+    ICON_MODEL_TRAINING, ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
@@ -108,6 +108,8 @@ fn status_ui(ui: &mut Ui, center: egui::Pos2, status: StepStatus) {
         StepStatus::Ready => (ICON_CIRCLE, tokens.accent_text),
         StepStatus::Running => (ICON_PENDING, tokens.accent_text),
         StepStatus::Done => (ICON_CHECK_CIRCLE, tokens.good),
+        StepStatus::Doubtful => (ICON_HELP, tokens.text_weak),
+        StepStatus::Worthless => (ICON_WARNING, tokens.bad),
         StepStatus::Failed => (ICON_ERROR, tokens.bad),
     };
     let size = if status == StepStatus::Ready { 10.0 } else { 17.0 };

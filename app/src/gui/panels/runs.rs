@@ -17,7 +17,7 @@ use super::{parts, runs_compare};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, before_after, empty_state, numbers, waiting};
+use crate::gui::widgets::{IconButton, VerdictStrip, before_after, empty_state, numbers, waiting};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
@@ -122,6 +122,10 @@ fn run_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, is_open: bool, show_t
     });
     if !beside {
         results_ui(ui, run, show_test);
+    }
+    // By validation, unless there is none.
+    if let Some(verdict) = run.verdict.as_ref().filter(|verdict| verdict.split != Split::Test || show_test) {
+        VerdictStrip::new(verdict).compact().show(ui);
     }
 }
 

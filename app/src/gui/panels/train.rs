@@ -54,6 +54,9 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         interrupted_ui(ui, run, way_on.zip(state.train.failure.as_deref()), commands);
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
+        if !state.train.is_running() {
+            parts::verdict(ui, state.run.as_ref().and_then(OpenRun::trained_verdict));
+        }
         if let Some(chosen) = state.run.as_ref().filter(|_| !state.train.is_running()).and_then(|run| run.choices.as_ref()) {
             train_cards::chosen_ui(ui, chosen, commands);
         }
@@ -95,7 +98,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             return;
         }
         if let Some(run) = state.run.as_ref() {
-            if run.is_trained() && ui.add(primary(ui, "Continue to balancing")).clicked() {
+            if run.is_trained() && ui.add(parts::go_on(ui, "Continue to balancing", run.trained_verdict())).clicked() {
                 commands.push(Command::Go(Page::Balance));
             }
             let curves = format!("Curves of {}", run.name());

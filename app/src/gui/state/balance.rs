@@ -123,6 +123,13 @@ impl BalanceState {
         self.applying.is_some()
     }
 
+    /// Whether what is shown does better on the held-out images than the classifier as trained. `None` while that is being found out.
+    pub fn improves(&self) -> Option<bool> {
+        let (trial, (_, workbench)) = (self.current.as_ref()?, self.workbench.as_ref()?);
+        let current = !self.waiting && self.settings.as_ref() == Some(&trial.settings);
+        current.then(|| trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy)
+    }
+
     /// Whether tuning is searching.
     pub fn is_tuning(&self) -> bool {
         self.tuning.is_some()
@@ -202,6 +209,13 @@ impl BalanceState {
                 }
             }
             BalanceCommand::Apply => self.keep_in_run(run, device, shell),
+            BalanceCommand::KeepAsTrained => {
+                if let Some(settings) = &mut self.settings {
+                    settings.balancers.clear();
+                    self.try_out(shell);
+                    self.keep_in_run(run, device, shell);
+                }
+            }
             BalanceCommand::RevealTest => self.test_shown = true,
         }
     }
@@ -241,7 +255,7 @@ impl BalanceState {
 
     fn keep_in_run(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
         let (Some(run), Some(balance)) = (run, &self.settings) else { return };
-        if self.applying.is_some() || balance.balancers.is_empty() {
+        if self.applying.is_some() {
             return;
         }
         let folder = run.folder.clone();
@@ -264,7 +278,7 @@ impl BalanceState {
                 self.tuning = None;
                 match done {
                     Ok(tuning) => {
-                        shell.success(tuning.reason.clone());
+                        shell.notice(tuning.reason.clone());
                         self.settings = Some(BalanceSettings { tune_candidates: 0, ..tuning.best.clone() });
                         self.tuned = Some(tuning);
                         self.try_out(shell);
@@ -282,7 +296,10 @@ impl BalanceState {
                 match done {
                     Ok(report) => {
                         let words = counterweight_core::balance::describe(&report.settings);
-                        shell.success(format!("The run is balanced: {words}"));
+                        shell.notice(match report.settings.balancers.is_empty() {
+                            true => "The run keeps the classifier as trained".into(),
+                            false => format!("The run is balanced: {words}"),
+                        });
                         changed = true;
                     }
                     Err(failure) => failed(failure, "Balancing", "The run's checkpoints are as they were.", shell),

@@ -225,7 +225,7 @@ impl ExportState {
         match done {
             Ok(report) => {
                 self.forget_model();
-                shell.success(format!("Exported and checked {}", report.path.display()));
+                shell.notice(format!("Exported, and the file check passed: {}", report.path.display()));
                 true
             }
             Err(Failure::Stopped) => {

@@ -17,6 +17,8 @@ mod train;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use counterweight_core::eval::{Grade, Verdict};
+
 pub use balance::BalanceState;
 pub use builder::Builder;
 pub use data::{ClassRow, DataState, Origin, Source};
@@ -75,13 +77,31 @@ pub enum StepStatus {
     Ready,
     /// It is being done.
     Running,
-    /// It is done.
+    /// It is done, and what came of it is usable.
     Done,
+    /// It is done, and nobody can say yet what the result is worth.
+    Doubtful,
+    /// It is done, and the result is no better than guessing.
+    Worthless,
     /// It was tried and failed.
     Failed,
 }
 
 impl StepStatus {
+    /// How a finished step with this result is shown.
+    fn of(verdict: Option<&Verdict>) -> Self {
+        match verdict.map(|verdict| verdict.grade) {
+            Some(Grade::Usable) => StepStatus::Done,
+            Some(Grade::Doubtful) | None => StepStatus::Doubtful,
+            Some(Grade::Worthless) => StepStatus::Worthless,
+        }
+    }
+
+    /// Whether the step is done, whatever came of it.
+    pub fn is_done(self) -> bool {
+        matches!(self, StepStatus::Done | StepStatus::Doubtful | StepStatus::Worthless)
+    }
+
     /// The status in a word, for the rail and for screen readers.
     pub fn word(self) -> &'static str {
         match self {
@@ -89,6 +109,8 @@ impl StepStatus {
             StepStatus::Ready => "ready",
             StepStatus::Running => "running",
             StepStatus::Done => "done",
+            StepStatus::Doubtful => "done, the result is doubtful",
+            StepStatus::Worthless => "done, the result is worthless",
             StepStatus::Failed => "failed",
         }
     }
@@ -160,10 +182,11 @@ impl State {
 
     /// How far a step is.
     pub fn status(&self, page: Page) -> StepStatus {
-        let after_training = |running: bool, done: bool| match &self.run {
+        // `done` is what came of the step, if that is known, once it is done.
+        let after_training = |running: bool, done: Option<Option<&Verdict>>| match (&self.run, done) {
             _ if running => StepStatus::Running,
-            Some(run) if run.has_checkpoint() && done => StepStatus::Done,
-            Some(run) if run.has_checkpoint() => StepStatus::Ready,
+            (Some(run), Some(verdict)) if run.has_checkpoint() => StepStatus::of(verdict),
+            (Some(run), _) if run.has_checkpoint() => StepStatus::Ready,
             _ => StepStatus::Waiting,
         };
         match page {
@@ -173,12 +196,23 @@ impl State {
             Page::Data => StepStatus::Ready,
             Page::Train if self.train.is_running() => StepStatus::Running,
             Page::Train if self.train.failure.is_some() => StepStatus::Failed,
-            Page::Train if self.run.as_ref().is_some_and(OpenRun::is_trained) => StepStatus::Done,
-            Page::Train if self.data.source.is_some() || self.run.is_some() => StepStatus::Ready,
-            Page::Train => StepStatus::Waiting,
-            Page::Balance => after_training(self.balance.is_busy(), self.run.as_ref().is_some_and(|run| run.balanced.is_some())),
-            Page::Inspect => after_training(self.inspect.is_busy(), self.inspect.shown.is_some()),
-            Page::Export => after_training(self.export.is_exporting(), self.run.as_ref().is_some_and(|run| run.exported.is_some())),
+            Page::Train => match &self.run {
+                Some(run) if run.is_trained() => StepStatus::of(run.trained_verdict()),
+                None if self.data.source.is_none() => StepStatus::Waiting,
+                _ => StepStatus::Ready,
+            },
+            Page::Balance => {
+                let balanced = self.run.as_ref().filter(|run| run.balanced.is_some());
+                after_training(self.balance.is_busy(), balanced.map(|run| run.verdict("balanced")))
+            }
+            Page::Inspect => {
+                let shown = self.inspect.shown.as_ref().map(|shown| shown.evaluation.verdict.as_ref());
+                after_training(self.inspect.is_busy(), shown)
+            }
+            Page::Export => {
+                let exported = self.run.as_ref().filter(|run| run.exported.is_some());
+                after_training(self.export.is_exporting(), exported.map(OpenRun::exported_verdict))
+            }
             Page::Runs => StepStatus::Ready,
         }
     }

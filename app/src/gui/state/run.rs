@@ -1,11 +1,12 @@
 //! The run that is open: what its folder holds, read once and kept.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use counterweight_core::Result;
 use counterweight_core::balance::Tuning;
 use counterweight_core::data::{DatasetSample, SourceKind, Split};
-use counterweight_core::eval::{Group, GroupThresholds};
+use counterweight_core::eval::{Group, GroupThresholds, Verdict};
 use counterweight_core::export::ExportReport;
 use counterweight_core::job::EpochRecord;
 use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation};
@@ -35,6 +36,8 @@ pub struct OpenRun {
     pub checkpoints: Vec<String>,
     /// The evaluation of stage 1's result on validation, if there is one.
     pub validated: Option<RunEvaluation>,
+    /// What each checkpoint is worth that was ever evaluated, by validation where there is any.
+    verdicts: BTreeMap<String, Verdict>,
     /// Before and after balancing, if it was balanced.
     pub balanced: Option<BalanceReport>,
     /// What tuning tried, if it was tuned.
@@ -76,6 +79,7 @@ impl OpenRun {
             norms: run.norms_history()?,
             checkpoints: run.checkpoints(),
             validated: evaluated(Split::Validation),
+            verdicts: run.checkpoints().into_iter().filter_map(|name| run.verdict(&name).map(|verdict| (name, verdict))).collect(),
             balanced: run.read_result("balance").ok(),
             tuned: run.read_result("tune").ok(),
             choices: run.read_result(CHOICES).ok(),
@@ -100,6 +104,22 @@ impl OpenRun {
     /// Whether there is something to balance or export.
     pub fn has_checkpoint(&self) -> bool {
         !self.checkpoints.is_empty()
+    }
+
+    /// What a checkpoint is worth, if it was ever evaluated.
+    pub fn verdict(&self, checkpoint: &str) -> Option<&Verdict> {
+        self.verdicts.get(checkpoint)
+    }
+
+    /// What came of stage 1, if that has come to its end.
+    pub fn trained_verdict(&self) -> Option<&Verdict> {
+        ["best", "last"].into_iter().find_map(|name| self.verdict(name)).filter(|_| self.is_trained())
+    }
+
+    /// What the last exported file is worth.
+    pub fn exported_verdict(&self) -> Option<&Verdict> {
+        let report = self.exported.as_ref()?;
+        self.verdict(&report.checkpoint).or(report.verdict.as_ref())
     }
 
     /// Finished epochs of stage 1.

@@ -409,7 +409,8 @@ impl TrainState {
         match done {
             Ok(Ended::Trained) => {
                 self.named = false;
-                shell.success(format!("Stage 1 is done: {}", training.folder.display()));
+                // What it is worth is said on the page.
+                shell.notice(format!("Stage 1 is done: {}", training.folder.display()));
             }
             Err(Failure::Stopped) => {
                 self.named = false;

@@ -17,6 +17,7 @@ mod raster;
 mod reliability;
 mod scatter;
 mod setting_row;
+mod verdict;
 mod waiting;
 
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
@@ -33,4 +34,5 @@ pub use progress_strip::{ProgressStrip, ProgressStripResponse};
 pub use reliability::Reliability;
 pub use scatter::{Scatter, ScatterPoint, ScatterResponse};
 pub use setting_row::{SettingRow, SettingRowResponse, setting_row};
+pub use verdict::{VerdictStrip, mark};
 pub use waiting::{turning_arc, waiting};

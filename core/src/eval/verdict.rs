@@ -1,0 +1,539 @@
+//! What a result is worth, in a sentence for people who never trained a model.
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::Evaluation;
+use super::guessing::{Guessing, Z, predicted_shares};
+use crate::data::Split;
+use crate::job::EpochRecord;
+
+/// What a result is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// As good as guessing: nothing should be done with it.
+    Worthless,
+    /// There is something in it, and a reason not to rely on it yet.
+    Doubtful,
+    /// Nothing speaks against using it.
+    Usable,
+}
+
+impl Grade {
+    /// The grade in a word: `worthless`, `doubtful` or `usable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Grade::Worthless => "worthless",
+            Grade::Doubtful => "doubtful",
+            Grade::Usable => "usable",
+        }
+    }
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Balancing took accuracy away.
+    BalancingLost,
+    /// It was judged on images it was trained on.
+    JudgedOnTraining,
+    /// The balanced accuracy is not above 1 / classes, or not so far that luck does not explain it.
+    NoBetterThanGuessing,
+    /// Always naming the largest class of the split is right as often.
+    NoBetterThanLargestClass,
+    /// The balanced accuracy is above 1 / classes, by little.
+    BarelyBetterThanGuessing,
+    /// It is many times better than guessing among many classes, and wrong most of the time.
+    MostlyWrong,
+    /// Training images are known by heart and others are not.
+    Memorised,
+    /// The training loss never fell.
+    NeverLearned,
+    /// The split has too few images to judge by.
+    SplitTooSmall,
+    /// Nearly every image is taken for one class.
+    NearlyOneClass,
+    /// Classes that no image is ever taken for.
+    NeverPredicted,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// The best grade that a result with this finding can have.
+    pub grade: Grade,
+    /// It in a plain sentence.
+    pub sentence: String,
+}
+
+/// What a result is worth, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The grade: the worst of the findings'.
+    pub grade: Grade,
+    /// What it is worth, in one plain sentence.
+    pub sentence: String,
+    /// What to try, in one sentence.
+    pub advice: String,
+    /// The split it was judged on.
+    pub split: Split,
+    /// The balanced accuracy there, in 0..1.
+    pub balanced_accuracy: f64,
+    /// The balanced accuracy of guessing: 1 / classes that have samples.
+    pub chance: f64,
+    /// The 95 % interval of the balanced accuracy.
+    pub interval: [f64; 2],
+    /// Everything that was found, what matters most first. None of a usable result needs to be acted on.
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// The findings that [`Verdict::sentence`] does not say already.
+    pub fn others(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.sentence != self.sentence)
+    }
+
+    /// The accuracy beside that of guessing: `22.6 % balanced accuracy on the validation images, guessing gives 16.7 %`.
+    pub fn against_guessing(&self) -> String {
+        let images = match self.split {
+            Split::Train => "training",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        };
+        format!("{} balanced accuracy on the {images} images, guessing gives {}", percent(self.balanced_accuracy), percent(self.chance))
+    }
+}
+
+/// What a verdict is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The result.
+    pub evaluation: &'a Evaluation,
+    /// The split it is of.
+    pub split: Split,
+    /// Finished epochs of the run; those of stage 1 are looked at. Without any nothing is said of training.
+    pub history: &'a [EpochRecord],
+    /// Whether the classifier stands on features that were learned before, from other images: then nobody is advised to do so.
+    pub pretrained: bool,
+    /// For a balanced classifier: the classifier as trained, on the same split.
+    pub before: Option<&'a Evaluation>,
+}
+
+/// Half-width of the interval of the balanced accuracy from which on a split cannot tell how good a classifier is.
+const WIDE: f64 = 0.1;
+/// Share of the images from which on one class is nearly everything.
+const NEARLY_ALL: f64 = 0.9;
+/// Training accuracy from which on images are known by heart, if others are not.
+const BY_HEART: f64 = 0.9;
+/// How much lower accuracy on other images may be.
+const GAP: f64 = 0.5;
+/// Classes that are named in a sentence.
+const NAMED: usize = 3;
+/// Samples of a class from which on it means something that none is taken for it.
+const TELLING: usize = 3;
+
+/// Says what a result is worth. The same evidence gives the same verdict.
+///
+/// ```
+/// use counterweight_core::data::Split;
+/// use counterweight_core::eval::{Evidence, Grade, GroupThresholds, evaluate, verdict};
+/// let names = ["deer".to_string(), "lynx".to_string()];
+/// // Forty images of each, all taken for deer.
+/// let (logits, labels) = ([1.0, 0.0].repeat(80), [[0_u32; 40], [1; 40]].concat());
+/// let evaluation = evaluate(&logits, &labels, &names, &[500, 8], GroupThresholds::default()).unwrap();
+/// let verdict = verdict(&Evidence { evaluation: &evaluation, split: Split::Test, history: &[], pretrained: false, before: None });
+/// assert_eq!(verdict.grade, Grade::Worthless);
+/// assert_eq!(verdict.sentence, "No better than guessing: 50.0 % where guessing gives 50.0 %.");
+/// assert_eq!(verdict.findings[1].sentence, "Calls nearly everything “deer”: 100.0 % of the images, where 50.0 % are.");
+/// ```
+pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
+    let Evidence { evaluation, split, .. } = *evidence;
+    let case = Case { evidence, guessing: Guessing::of(evaluation), predicted: predicted_shares(evaluation) };
+    let findings = case.findings();
+    let grade = findings.iter().map(|finding| finding.grade).min().unwrap_or(Grade::Usable);
+    let (sentence, advice) = match findings.iter().find(|finding| finding.grade == grade) {
+        Some(lead) if grade != Grade::Usable => (lead.sentence.clone(), case.advice(&findings, grade)),
+        _ => (case.usable(), case.next()),
+    };
+    Verdict {
+        grade,
+        sentence,
+        advice,
+        split,
+        balanced_accuracy: evaluation.balanced_accuracy,
+        chance: case.guessing.chance,
+        interval: case.guessing.interval,
+        findings,
+    }
+}
+
+/// The evidence with what follows from it.
+struct Case<'a> {
+    evidence: &'a Evidence<'a>,
+    guessing: Guessing,
+    /// The share of all samples that is taken for each class.
+    predicted: Vec<f64>,
+}
+
+impl Case<'_> {
+    fn findings(&self) -> Vec<Finding> {
+        let lost = self.balancing_lost();
+        let parts = [
+            self.judged_on_training(),
+            self.no_better_than_guessing(),
+            self.no_better_than_the_largest_class(),
+            self.barely_better(),
+            self.memorised(),
+            self.never_learned(),
+            self.split_too_small(),
+            self.nearly_one_class(),
+            self.never_predicted(),
+        ];
+        lost.into_iter().chain(parts.into_iter().flatten()).collect()
+    }
+
+    fn evaluation(&self) -> &Evaluation {
+        self.evidence.evaluation
+    }
+
+    fn found(&self) -> f64 {
+        self.evaluation().balanced_accuracy
+    }
+
+    /// Whether there is more than one class to tell apart in the split.
+    fn can_be_compared(&self) -> bool {
+        self.guessing.classes > 1
+    }
+
+    /// No better than guessing, and not even looking better.
+    fn is_at_chance(&self) -> bool {
+        self.can_be_compared() && !self.guessing.better && !self.guessing.is_visible(self.found())
+    }
+
+    fn is_weak(&self) -> bool {
+        self.can_be_compared() && (!self.guessing.better || self.guessing.is_weak(self.found()))
+    }
+
+    /// Worthless where the result is at chance anyway, else doubtful: what explains a bad result is no news of a better one.
+    fn worthless_at_chance(&self) -> Grade {
+        if self.is_at_chance() { Grade::Worthless } else { Grade::Doubtful }
+    }
+
+    fn judged_on_training(&self) -> Option<Finding> {
+        let sentence = "Judged on the images it was trained on, which says nothing about new ones.";
+        (self.evidence.split == Split::Train).then(|| finding(FindingKind::JudgedOnTraining, Grade::Doubtful, sentence))
+    }
+
+    fn no_better_than_guessing(&self) -> Option<Finding> {
+        if !self.can_be_compared() || self.guessing.better {
+            return None;
+        }
+        let numbers = format!("{} where guessing gives {}", percent(self.found()), percent(self.guessing.chance));
+        Some(match self.is_at_chance() {
+            true => finding(FindingKind::NoBetterThanGuessing, Grade::Worthless, format!("No better than guessing: {numbers}.")),
+            // Of so few images that the difference means nothing, it does not mean either that there is none.
+            false => finding(
+                FindingKind::NoBetterThanGuessing,
+                Grade::Doubtful,
+                format!("Cannot be told from guessing: {numbers}, on {} images.", self.evaluation().samples),
+            ),
+        })
+    }
+
+    /// On an uneven split a classifier can be right often by always saying the same. One that has learned rare classes may be right less
+    /// often and still be worth more, so this counts only where the classes as such are not told apart.
+    fn no_better_than_the_largest_class(&self) -> Option<Finding> {
+        let evaluation = self.evaluation();
+        let largest = evaluation.per_class.iter().max_by_key(|class| class.samples)?;
+        let n = evaluation.samples as f64;
+        let share = largest.samples as f64 / n;
+        let beyond = Z * (share * (1.0 - share) / n).sqrt();
+        if !self.is_weak() || share < 1.5 * self.guessing.chance || evaluation.top1 > share + beyond {
+            return None;
+        }
+        // Barely better than guessing by class, and no better by image: neither way is it of use.
+        let grade = if self.guessing.better { Grade::Worthless } else { self.worthless_at_chance() };
+        Some(finding(
+            FindingKind::NoBetterThanLargestClass,
+            grade,
+            format!(
+                "Right on {} of the images, where always saying {} is right on {}.",
+                percent(evaluation.top1),
+                quoted(&largest.name),
+                percent(share)
+            ),
+        ))
+    }
+
+    fn barely_better(&self) -> Option<Finding> {
+        let numbers = format!("{} where guessing gives {}.", percent(self.found()), percent(self.guessing.chance));
+        let (kind, words) = match self.is_weak() {
+            _ if !self.can_be_compared() || !self.guessing.better => return None,
+            true => (FindingKind::BarelyBetterThanGuessing, "Barely better than guessing"),
+            false if self.guessing.is_low(self.found()) => (FindingKind::MostlyWrong, "Better than guessing, and still mostly wrong"),
+            false => return None,
+        };
+        Some(finding(kind, Grade::Doubtful, format!("{words}: {numbers}")))
+    }
+
+    fn memorised(&self) -> Option<Finding> {
+        let trained = self.stage1().last()?.train_accuracy;
+        if self.evidence.split == Split::Train || trained < BY_HEART || !self.can_be_compared() {
+            return None;
+        }
+        let top1 = self.evaluation().top1;
+        let sentence = match self.is_weak() {
+            true => format!("Has learned its training images by heart ({} right), and that helps with no others.", percent(trained)),
+            false if top1 < trained - GAP => {
+                format!(
+                    "Right on {} of its training images and on {} of others: many are only learned by heart.",
+                    percent(trained),
+                    percent(top1)
+                )
+            }
+            false => return None,
+        };
+        Some(finding(FindingKind::Memorised, self.worthless_at_chance(), sentence))
+    }
+
+    /// Whoever knows nothing but how frequent the classes are reaches a loss of their entropy H = −Σ π_k ln π_k, at most ln C.
+    fn never_learned(&self) -> Option<Finding> {
+        let history = self.stage1();
+        let (first, last) = (history.first()?, history.last()?);
+        if !self.is_weak() {
+            return None;
+        }
+        let ends = &history[history.len() - history.len().min(3)..];
+        let end = ends.iter().map(|record| record.train_loss).sum::<f64>() / ends.len() as f64;
+        let counts: Vec<f64> = self.evaluation().per_class.iter().map(|class| class.train_count as f64).collect();
+        let total = counts.iter().sum::<f64>().max(1.0);
+        let shares = || counts.iter().map(|count| count / total).filter(|share| *share > 0.0);
+        let ignorant: f64 = shares().map(|share| -share * share.ln()).sum();
+        let largest = shares().fold(0.0, f64::max);
+        let never_fell = end > 0.95 * ignorant || (history.len() > 1 && end > 0.97 * first.train_loss && end > 0.8 * ignorant);
+        let most = history.iter().map(|record| record.train_accuracy).fold(0.0, f64::max);
+        let sentence = if never_fell {
+            format!(
+                "It has learned next to nothing: the training loss went from {:.2} to {:.2} in {}.",
+                first.train_loss,
+                end,
+                epochs(last.epoch)
+            )
+        } else if most < largest + 0.02 {
+            format!(
+                "It has learned next to nothing: never right on more than {} of its training images, where always saying the largest class is \
+                 right on {}.",
+                percent(most),
+                percent(largest)
+            )
+        } else {
+            return None;
+        };
+        Some(finding(FindingKind::NeverLearned, self.worthless_at_chance(), sentence))
+    }
+
+    fn split_too_small(&self) -> Option<Finding> {
+        let Guessing { least, most, interval: [low, high], error, better, .. } = self.guessing;
+        let images = match self.evidence.split {
+            Split::Train => return None,
+            Split::Validation => "validation",
+            Split::Test => "test",
+        };
+        if !self.can_be_compared() {
+            let sentence = format!("The {images} images are all of one class, which tells nothing.");
+            return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
+        }
+        if Z * error <= WIDE {
+            return None;
+        }
+        let few = match least == most {
+            true => format!("{least} {images} {} a class", plural(least, "image")),
+            false => format!("{} {images} images with as few as {least} of a class", self.evaluation().samples),
+        };
+        let whole = |share: f64| format!("{:.0}", 100.0 * share);
+        let sentence = match better {
+            true => format!("Better than guessing, but {few} cannot tell how much: anything from {} to {} %.", whole(low), whole(high)),
+            false => format!("{few} cannot tell how good it is: anything from {} to {} %.", whole(low), whole(high)),
+        };
+        Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence))
+    }
+
+    fn nearly_one_class(&self) -> Option<Finding> {
+        let evaluation = self.evaluation();
+        let (class, share) = evaluation.per_class.iter().zip(&self.predicted).max_by(|a, b| a.1.total_cmp(b.1))?;
+        let true_share = class.samples as f64 / evaluation.samples.max(1) as f64;
+        // What is nearly everything in the split may well be called so.
+        if !self.can_be_compared() || *share < NEARLY_ALL || true_share > share - 0.1 {
+            return None;
+        }
+        let sentence = format!(
+            "Calls nearly everything {}: {} of the images, where {} are.",
+            quoted(&class.name),
+            percent(*share),
+            percent(true_share)
+        );
+        Some(finding(FindingKind::NearlyOneClass, self.worthless_at_chance(), sentence))
+    }
+
+    fn never_predicted(&self) -> Option<Finding> {
+        let never = || {
+            let classes = self.evaluation().per_class.iter().zip(&self.predicted);
+            classes.filter(|(class, share)| class.samples > 0 && **share == 0.0).map(|(class, _)| class)
+        };
+        let count = never().count();
+        if count == 0 || !self.can_be_compared() {
+            return None;
+        }
+        let named: Vec<String> = never().take(NAMED).map(|class| quoted(&class.name)).collect();
+        let classes = match (count > NAMED, named.as_slice()) {
+            (true, names) => {
+                format!("{} and {} other {}", names.join(", "), count - NAMED, if count == NAMED + 1 { "class" } else { "classes" })
+            }
+            (false, [rest @ .., last]) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            (false, names) => names.join(", "),
+        };
+        // A class of one or two images, or a few of very many classes, may go without a prediction by luck.
+        let telling = never().filter(|class| class.samples >= TELLING).count();
+        let grade = if 10 * telling >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
+        Some(finding(FindingKind::NeverPredicted, grade, format!("Never says {classes}.")))
+    }
+
+    /// The two are of the same images, so that their errors largely cancel: one standard error of the difference of independent ones is
+    /// about two of theirs.
+    fn balancing_lost(&self) -> Option<Finding> {
+        let before = self.evidence.before?;
+        let was = Guessing::of(before);
+        let lost = before.balanced_accuracy - self.found();
+        if lost < 0.005 || lost <= was.error.hypot(self.guessing.error) {
+            return None;
+        }
+        let grade = if was.better { self.worthless_at_chance() } else { Grade::Doubtful };
+        let sentence = format!("Balancing made it worse: {} before, {} after.", percent(before.balanced_accuracy), percent(self.found()));
+        Some(finding(FindingKind::BalancingLost, grade, sentence))
+    }
+
+    fn stage1(&self) -> Vec<&EpochRecord> {
+        self.evidence.history.iter().filter(|record| record.stage == 1).collect()
+    }
+
+    /// What to try: what the most telling of the findings asks for that the grade rests on.
+    fn advice(&self, findings: &[Finding], grade: Grade) -> String {
+        // An explanation asks for more than what it explains.
+        let order = [
+            FindingKind::BalancingLost,
+            FindingKind::Memorised,
+            FindingKind::NeverLearned,
+            FindingKind::JudgedOnTraining,
+            FindingKind::NoBetterThanGuessing,
+            FindingKind::NoBetterThanLargestClass,
+            FindingKind::SplitTooSmall,
+            FindingKind::BarelyBetterThanGuessing,
+            FindingKind::MostlyWrong,
+            FindingKind::NearlyOneClass,
+            FindingKind::NeverPredicted,
+        ];
+        let has = |kind: FindingKind| findings.iter().any(|finding| finding.kind == kind && finding.grade == grade);
+        let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
+        match kind {
+            FindingKind::BalancingLost => "Keep the classifier as trained.".into(),
+            FindingKind::Memorised if self.is_weak() => {
+                let check = "Check the labels: images that can be learned by heart and teach nothing about others often have shuffled or wrong ones.";
+                format!("{check} If they are right, {}.", self.other_features())
+            }
+            FindingKind::Memorised => format!("Add images of the classes it fails at, or {}.", self.other_features()),
+            FindingKind::NeverLearned if !self.evidence.pretrained => {
+                "Start from pretrained features (preset “auto”), or train for more epochs: few images make few steps an epoch.".into()
+            }
+            FindingKind::JudgedOnTraining => "Hold out some images for validation and test when the dataset is built.".into(),
+            FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
+            _ if self.evidence.pretrained && kind != FindingKind::SplitTooSmall && self.guessing.is_low(self.found()) => {
+                format!("Check that the labels fit what the images show, or {}.", self.other_features())
+            }
+            FindingKind::NeverLearned
+            | FindingKind::NoBetterThanGuessing
+            | FindingKind::NoBetterThanLargestClass
+            | FindingKind::BarelyBetterThanGuessing
+            | FindingKind::MostlyWrong => {
+                "Start from pretrained features (preset “auto”), train for more epochs, or add images of the rarest classes.".into()
+            }
+            FindingKind::SplitTooSmall => self.hold_out_more(),
+            FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
+                let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
+                let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
+                format!("Balance the classifier, or add images of the rarest classes, such as {name}.")
+            }
+        }
+    }
+
+    /// Where else features could come from.
+    fn other_features(&self) -> &'static str {
+        match self.evidence.pretrained {
+            true => "let the whole network learn (setting stage1.train = scratch), if there are thousands of images",
+            false => "start from pretrained features (preset “auto”)",
+        }
+    }
+
+    fn hold_out_more(&self) -> String {
+        match self.evidence.split {
+            Split::Test => "Hold out more images for testing when the dataset is built, or collect more of the rarest classes.".into(),
+            _ => "Hold out more images for validation when the dataset is built, or collect more of the rarest classes.".into(),
+        }
+    }
+
+    fn usable(&self) -> String {
+        let worst = self.worst();
+        let few =
+            worst.filter(|class| class.samples < 10).map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
+        let weakest = worst.map(|class| {
+            let accuracy = format!("{:.0} %", 100.0 * class.accuracy.unwrap_or_default());
+            format!("; the weakest class, {}, {accuracy}{}", quoted(&class.name), few.unwrap_or_default())
+        });
+        format!(
+            "Usable: {} balanced accuracy where guessing gives {}{}.",
+            percent(self.found()),
+            percent(self.guessing.chance),
+            weakest.unwrap_or_default()
+        )
+    }
+
+    /// What to do with a usable result.
+    fn next(&self) -> String {
+        match self.worst().filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2)) {
+            Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
+            None => "Try it on images of your own before you rely on it.".into(),
+        }
+    }
+
+    fn worst(&self) -> Option<&super::evaluation::ClassResult> {
+        let with_accuracy = self.evaluation().per_class.iter().filter(|class| class.accuracy.is_some());
+        with_accuracy.min_by(|a, b| a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default()))
+    }
+}
+
+fn finding(kind: FindingKind, grade: Grade, sentence: impl Into<String>) -> Finding {
+    Finding { kind, grade, sentence: sentence.into() }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A class's name as it stands in a sentence: names can be words, too.
+fn quoted(name: &str) -> String {
+    format!("“{name}”")
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { word.to_string() } else { format!("{word}s") }
+}
+
+fn epochs(count: usize) -> String {
+    format!("{count} {}", plural(count, "epoch"))
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+pub(super) mod tests;
