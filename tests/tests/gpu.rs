@@ -1,5 +1,6 @@
 //! The whole job on a GPU. A software renderer will do, so that every machine can be asked.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -39,10 +40,12 @@ fn log(run: &Path) -> Vec<Value> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test must say so")]
 fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     if !has_gpu() {
-        println!("skipped: there is no GPU, nor a software renderer");
+        // Past the harness, which holds back what a test that passes prints; nobody need be listening.
+        io::stderr()
+            .write_all(b"skipped a_gpu_learns_what_the_cpu_learns_and_twice_the_same: there is no GPU, nor a software renderer\n")
+            .ok();
         return;
     }
     let folder = tempfile::tempdir().unwrap();

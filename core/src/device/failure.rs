@@ -63,10 +63,7 @@ pub(crate) fn release_memory(device: &Device) {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Tensor;
-
     use super::*;
-    use crate::device::{DeviceChoice, open};
 
     #[test]
     fn reasons_that_ask_for_less_are_told_from_others() {
@@ -85,9 +82,18 @@ mod tests {
     }
 
     /// Runs where a GPU can be opened by that name: see `COUNTERWEIGHT_SOFTWARE_GPU`.
+    #[cfg(feature = "gpu")]
     #[test]
     fn a_gpu_that_runs_out_of_memory_says_so_and_goes_on() {
-        let Ok((device, _)) = open(DeviceChoice::Wgpu(0)) else { return };
+        use burn::tensor::Tensor;
+
+        use crate::device::{DeviceChoice, open};
+        use crate::gpu::test_device::skipped;
+
+        let device = match open(DeviceChoice::Wgpu(0)) {
+            Ok((device, _)) => device,
+            Err(error) => return skipped(&error.to_string()),
+        };
         let sum = |side: usize| {
             attempt(&device, || {
                 let much = Tensor::<2>::ones([side, side], &device) * 2.0;

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // Telling CubeCL how long a buffer is, is unsafe: kernels rely on it.
 
 use cubecl::client::Client;
+use cubecl::features::TypeUsage;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
@@ -69,6 +70,12 @@ impl Buffer {
         // SAFETY: whoever makes a buffer gives it the length of its handle.
         unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.length / width) }
     }
+}
+
+/// Whether the GPU's kernels can read and write such values in its memory, and convert them. Not all can where a value has 16 bits.
+pub fn holds(client: &Client, elem: ElemType) -> bool {
+    let usage = client.properties().type_usage(elem);
+    usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)
 }
 
 /// Values a kernel takes at a time from rows of this length.

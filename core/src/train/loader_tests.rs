@@ -1,9 +1,10 @@
 //! Images drawn on a GPU against those made on the host.
 
-use burn::tensor::{DeviceType, Tensor};
+use burn::tensor::Tensor;
 use rand::Rng;
 
 use super::*;
+use crate::gpu::test_device::device as gpu;
 use crate::random::stream;
 use crate::settings::{AugmentationSettings, Preset, Settings};
 use crate::train::InputLayout;
@@ -11,16 +12,6 @@ use crate::train::extract::host_all;
 
 const MEAN: [f32; 3] = [0.41, 0.5, 0.62];
 const STD: [f32; 3] = [0.2, 0.25, 0.3];
-
-/// The first adapter that wgpu finds, were it one that only imitates a GPU.
-#[allow(clippy::print_stderr)]
-fn gpu() -> Option<Device> {
-    let found = Device::enumerate(DeviceType::Wgpu).into_iter().next();
-    if found.is_none() {
-        eprintln!("skipped: wgpu finds no adapter here");
-    }
-    found
-}
 
 fn images(count: usize, side: usize) -> Images {
     let mut bytes = vec![0; count * 3 * side * side];

@@ -3,12 +3,22 @@
 use burn::tensor::Int;
 
 use super::*;
-use crate::gpu::test_device::device as gpu;
+use crate::gpu::buffer::holds;
+use crate::gpu::test_device::{client, device as gpu, skipped};
 
 /// Runs the same on the CPU and on the GPU.
 fn compare(what: &str, tolerance: f32, run: impl Fn(&Device) -> Vec<Vec<f32>>) {
     let Some(gpu) = gpu() else { return };
     assert_close(&run(&gpu), &run(&Device::flex()), tolerance, what);
+}
+
+/// Whether the GPU computes so; otherwise it is said what is left out.
+fn can_do(gpu: &Device, precision: Precision) -> bool {
+    let can = can_compute(gpu, precision);
+    if !can {
+        skipped(&format!("this GPU has no units for products of matrices in {precision}"));
+    }
+    can
 }
 
 #[test]
@@ -89,7 +99,7 @@ fn convolutions_on_units_for_matrices_are_those_of_the_cpu() {
     for seed in 0..24 {
         let mut rng = random::stream(seed, "units for matrices", &[]);
         let precision = [Precision::Tf32, Precision::BFloat16][seed as usize % 2];
-        if !can_compute(&gpu, precision) {
+        if !can_do(&gpu, precision) {
             continue;
         }
         // The last two have pixels enough for the largest tiles.
@@ -134,7 +144,7 @@ fn weights_packed_together_give_the_same_to_the_last_bit() {
     let weights: Vec<Vec<f32>> = shapes.iter().map(|[output, input, kernel]| numbers(&mut rng, output * input * kernel * kernel)).collect();
     let (x, probe) = (numbers(&mut rng, 2 * 65 * 64), numbers(&mut rng, 2 * 70 * 64));
     for precision in Precision::ALL {
-        if !can_compute(&gpu, precision) {
+        if !can_do(&gpu, precision) {
             continue;
         }
         let computing = Computing { kernels: Kernels::Own, precision };
@@ -160,7 +170,12 @@ fn weights_packed_together_give_the_same_to_the_last_bit() {
 #[test]
 fn images_of_half_precision_are_rounded_and_no_more() {
     use burn::tensor::FloatDType;
+    use cubecl::ir::{ElemType, FloatKind};
 
+    let (Some(gpu), Some(client)) = (gpu(), client()) else { return };
+    if !holds(&client, ElemType::Float(FloatKind::F16)) {
+        return skipped("this GPU has no floats of 16 bits in shaders");
+    }
     let mut rng = random::stream(0, "half precision on a gpu", &[]);
     let (dims, len) = ([3, 16, 6, 6], 3 * 16 * 36);
     let (x, residual, probe) = (numbers(&mut rng, len), numbers(&mut rng, len), numbers(&mut rng, len));
@@ -178,7 +193,6 @@ fn images_of_half_precision_are_rounded_and_no_more() {
             y.cast(FloatDType::F32) + pooled
         })
     };
-    let Some(gpu) = gpu() else { return };
     let (rounded, exact) = (run(&gpu, true), run(&Device::flex(), false));
     let (outputs, all) = (distance(&rounded[..1], &exact[..1]), distance(&rounded, &exact));
     assert!((1e-5..5e-3).contains(&outputs), "outputs are {outputs} apart");

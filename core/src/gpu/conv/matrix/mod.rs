@@ -13,6 +13,7 @@ use cubecl::ir::features::MmaConfig;
 use cubecl::ir::{ElemType, FloatKind};
 
 use super::pack::Layout;
+use crate::gpu::buffer::holds;
 
 /// Sides of the matrices that a plane multiplies at a time.
 const SIDE: usize = 16;
@@ -43,7 +44,7 @@ impl Rounding {
         Self { images: ElemType::Float(FloatKind::F32), factors: ElemType::Float(FloatKind::TF32) }
     }
 
-    /// Whether the GPU has units for such products.
+    /// Whether the GPU has units for such products, and keeps such images.
     pub fn is_possible(self, client: &Client) -> bool {
         let properties = client.properties();
         let hardware = &properties.hardware;
@@ -56,6 +57,7 @@ impl Rounding {
             k: self.depth() as u32,
         };
         properties.features.matmul.cmma.contains(&config)
+            && holds(client, self.images)
             && hardware.plane_size_min as usize == PLANE
             && hardware.plane_size_max as usize == PLANE
             && hardware.max_units_per_cube as usize >= PLANE * PLANES
