@@ -191,7 +191,22 @@ fn a_folder_of_broken_images_trains_on_the_rest() {
     let images = folder.path().join("images");
     broken_folder(&images);
     let run = folder.path().join("run");
-    let arguments = ["train", text(&images), "--run", text(&run), "--device", "cpu", "--preset", "quick", "--set", "augmentation.flip=false", "--set", "stage1.epochs=1", "--set", "input_size=16"];
+    let arguments = [
+        "train",
+        text(&images),
+        "--run",
+        text(&run),
+        "--device",
+        "cpu",
+        "--preset",
+        "quick",
+        "--set",
+        "augmentation.flip=false",
+        "--set",
+        "stage1.epochs=1",
+        "--set",
+        "input_size=16",
+    ];
     let result = counterweight_json(&arguments);
     assert!(result["balanced_accuracy"].is_f64(), "{result}");
 }

@@ -42,7 +42,9 @@ enum Command {
     #[command(after_help = "Example:\n  counterweight demo --out demo")]
     Demo(demo::Arguments),
     /// Make a model of a folder of images: scan, splits, features, classifier, tuned balancer, report and checked export, with nothing to set.
-    #[command(after_help = "Examples:\n  counterweight make photos/ --out photos.onnx\n  counterweight make photos/ --out photos.onnx --preset quick")]
+    #[command(
+        after_help = "Examples:\n  counterweight make photos/ --out photos.onnx\n  counterweight make photos/ --out photos.onnx --preset quick"
+    )]
     Make(make::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(

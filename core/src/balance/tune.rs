@@ -140,17 +140,8 @@ pub fn tune_folds(
     let budget = budget.max(1);
     job.phase("tuning", Some(budget as u64), "candidates");
     let base = BalanceSettings { balancers: Vec::new(), features: FeatureSource::Cached, ..settings.clone() };
-    let search = Search {
-        folds,
-        labels: &labels,
-        train_counts,
-        thresholds,
-        seed,
-        base: &base,
-        job,
-        budget: budget as u64,
-        done: AtomicU64::new(0),
-    };
+    let search =
+        Search { folds, labels: &labels, train_counts, thresholds, seed, base: &base, job, budget: budget as u64, done: AtomicU64::new(0) };
 
     let starts: Vec<Classifier> = folds.iter().map(|fold| fold.start.clone()).collect();
     let mut trials = search.score(&starts, &base, std::slice::from_ref(&base))?;

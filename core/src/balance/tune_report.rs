@@ -70,7 +70,9 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
         let gap = best_score - second_score;
         text += &match gap >= 0.0 {
             true => format!("; the runner-up, {}, reaches {}", describe(&second.settings), percent(second_score)),
-            false => format!(" ({} reaches {}, with a standard error of {})", describe(&second.settings), percent(second_score), points(error)),
+            false => {
+                format!(" ({} reaches {}, with a standard error of {})", describe(&second.settings), percent(second_score), points(error))
+            }
         };
         if gap == 0.0 {
             text += " as well, and the simpler or earlier one was taken";

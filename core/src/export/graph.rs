@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::clip::clip;
 use super::{ExportSource, labels};
-use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name};
+use crate::model::{
+    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name,
+};
 
 /// The graph's input: float32 `[batch, 3, H, W]`, RGB in 0..1.
 pub(crate) const INPUT: &str = "images";

@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn half_precision_is_read_exactly() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0400, 6.103_515_6e-5), (0x3555, 0.333_251_95)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0400, 6.103_515_6e-5), (0x3555, 0.333_251_95)]
+        {
             assert_eq!(half(bits), value);
         }
         assert_eq!(half(0x8000).to_bits(), (-0.0_f32).to_bits());
@@ -87,7 +89,14 @@ mod tests {
             assert!(pretrained.weights().unwrap().iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
             let mut bytes = pretrained.bytes.to_vec();
             let middle = bytes.len() / 2;
-            for bytes in [{ bytes[middle] ^= 1; bytes.clone() }, bytes[..middle].to_vec(), Vec::new()] {
+            for bytes in [
+                {
+                    bytes[middle] ^= 1;
+                    bytes.clone()
+                },
+                bytes[..middle].to_vec(),
+                Vec::new(),
+            ] {
                 let damaged = Pretrained { bytes: bytes.leak(), ..*pretrained };
                 assert!(damaged.weights().unwrap_err().contains(pretrained.file));
             }

@@ -83,7 +83,8 @@ pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<
     if s.augmentation.flip == Auto::AUTO {
         if s.stage1.is_frozen() {
             // Nothing is augmented.
-            s.augmentation.flip = Auto::Value(s.balance.augmented_views > 0 && chosen.mirror.as_ref().is_some_and(|check| check.is_harmless));
+            s.augmentation.flip =
+                Auto::Value(s.balance.augmented_views > 0 && chosen.mirror.as_ref().is_some_and(|check| check.is_harmless));
         } else {
             chosen.choose_mirroring(dataset, device, job)?;
         }
@@ -148,7 +149,12 @@ impl Chosen {
             self.settings = scratch;
             self.choice("stage1.train", Training::Scratch, compared, "--set stage1.train=classifier");
             if let Some(check) = check {
-                self.choice("augmentation.flip", check.is_harmless, check.sentence, format!("--set augmentation.flip={}", !check.is_harmless));
+                self.choice(
+                    "augmentation.flip",
+                    check.is_harmless,
+                    check.sentence,
+                    format!("--set augmentation.flip={}", !check.is_harmless),
+                );
             }
             return Ok(());
         }

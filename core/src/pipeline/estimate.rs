@@ -96,7 +96,8 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;
     // Validation is a forward pass, about a third of a step's work.
-    let validated = dataset.split(Split::Validation).len() as f64 / s.batch_size as f64 * (s.epochs() as f64 / s.validate_every as f64) / 3.0;
+    let validated =
+        dataset.split(Split::Validation).len() as f64 / s.batch_size as f64 * (s.epochs() as f64 / s.validate_every as f64) / 3.0;
     let seconds = (steps as f64 + validated) * ms_per_step / 1e3 + dataset.samples.len() as f64 * decoding;
     Ok(Estimate { seconds, steps, ms_per_step })
 }

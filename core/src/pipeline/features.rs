@@ -77,7 +77,8 @@ impl<'a> Features<'a> {
             return Ok(plain);
         }
         let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
-        let named = |found: SampleFeatures| ImageFeatures { set: found.set, indices: found.positions.into_iter().map(|at| at as usize).collect() };
+        let named =
+            |found: SampleFeatures| ImageFeatures { set: found.set, indices: found.positions.into_iter().map(|at| at as usize).collect() };
         let ImageFeatures { set, indices } = mean(named(plain), &named(mirrored));
         Ok(SampleFeatures { set, positions: indices.into_iter().map(|at| at as u32).collect() })
     }

@@ -58,10 +58,15 @@ impl<'a> FrozenBackbone<'a> {
         let mut known = FeatureCache::standard().map_or_else(|| CachedFeatures::in_memory(&space), |cache| cache.open(&space));
         let keys: Vec<Key> = readable.iter().map(|(_, key)| *key).collect();
         let mut met = HashSet::new();
-        let missing: Vec<(usize, Key)> = known.missing(&keys).into_iter().map(|at| readable[at]).filter(|(_, key)| met.insert(*key)).collect();
+        let missing: Vec<(usize, Key)> =
+            known.missing(&keys).into_iter().map(|at| readable[at]).filter(|(_, key)| met.insert(*key)).collect();
         if !missing.is_empty() {
             if missing.len() < keys.len() {
-                job.info(format!("{} of {} images are known; their features are not computed again", keys.len() - missing.len(), keys.len()));
+                job.info(format!(
+                    "{} of {} images are known; their features are not computed again",
+                    keys.len() - missing.len(),
+                    keys.len()
+                ));
             }
             self.compute(dataset, samples, &missing, view, &mut known, job)?;
         }

@@ -121,7 +121,12 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
     vec![Choice {
         setting: "splits".into(),
         value: format!("{train} images to train on, {validation} to choose by, {test} to report on"),
-        reason: dataset.provenance.notes.first().cloned().unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
+        reason: dataset
+            .provenance
+            .notes
+            .first()
+            .cloned()
+            .unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
         option: "counterweight build, then make of the file it writes".into(),
     }]
 }

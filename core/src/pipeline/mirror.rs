@@ -166,7 +166,9 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
     let mean = |view: usize| present.iter().map(|class| class.right[view] / class.images).sum::<f64>() / present.len().max(1) as f64;
     let (accuracy, mirrored_accuracy) = (mean(0), mean(1));
     let images = present.iter().map(|class| class.images).sum::<f64>();
-    let is_clear = |lost: f64, won: f64, images: f64, share: f64| lost - won >= CLEARLY * (lost + won).sqrt() && lost - won >= share * images && lost > won;
+    let is_clear = |lost: f64, won: f64, images: f64, share: f64| {
+        lost - won >= CLEARLY * (lost + won).sqrt() && lost - won >= share * images && lost > won
+    };
     let mut turned: Vec<Turned> = Vec::new();
     for (class, name) in classes.iter().zip(names) {
         if is_clear(class.lost, class.won, class.images, OF_CLASS_TURNED) {
@@ -180,14 +182,34 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
     let harms = is_clear(lost, won, images, OF_ALL_TURNED) || !turned.is_empty();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let (is_harmless, sentence) = if accuracy < KNOWS {
-        (false, format!("images are not mirrored: classes are told apart too badly ({}) to say what mirroring does to them", percent(accuracy)))
+        (
+            false,
+            format!("images are not mirrored: classes are told apart too badly ({}) to say what mirroring does to them", percent(accuracy)),
+        )
     } else if let Some(first) = turned.first() {
         let others = if turned.len() > 1 { format!(", and {} more classes change", turned.len() - 1) } else { String::new() };
-        (false, format!("images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}", percent(first.share), first.class, first.into))
+        (
+            false,
+            format!("images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}", percent(first.share), first.class, first.into),
+        )
     } else if harms {
-        (false, format!("images are not mirrored: mirrored, they are classified worse ({} instead of {})", percent(mirrored_accuracy), percent(accuracy)))
+        (
+            false,
+            format!(
+                "images are not mirrored: mirrored, they are classified worse ({} instead of {})",
+                percent(mirrored_accuracy),
+                percent(accuracy)
+            ),
+        )
     } else {
-        (true, format!("images may be mirrored: their classes are recognised as well then ({} and {})", percent(mirrored_accuracy), percent(accuracy)))
+        (
+            true,
+            format!(
+                "images may be mirrored: their classes are recognised as well then ({} and {})",
+                percent(mirrored_accuracy),
+                percent(accuracy)
+            ),
+        )
     };
     MirrorCheck { is_harmless, images: images as usize, accuracy, mirrored_accuracy, turned, sentence }
 }

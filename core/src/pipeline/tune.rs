@@ -44,7 +44,13 @@ impl Held {
 
 /// Where features stay and a classifier takes a second, balancers need not be judged by a validation split alone, of which rare classes have next to
 /// nothing: training and validation images together are cut into parts, and each is judged by classifiers that learned from the others.
-fn cross_validation(train: FeatureSet, validation: Option<FeatureSet>, classes: usize, settings: &Settings, job: Job<'_>) -> Result<Vec<Held>> {
+fn cross_validation(
+    train: FeatureSet,
+    validation: Option<FeatureSet>,
+    classes: usize,
+    settings: &Settings,
+    job: Job<'_>,
+) -> Result<Vec<Held>> {
     let mut all = train;
     if let Some(validation) = validation {
         all.features.extend(validation.features);

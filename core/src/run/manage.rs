@@ -91,7 +91,13 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
     vec![
         (CHECKPOINTS, checkpoints.map(|name| format!("{name}.safetensors")).to_vec()),
         (FEATURES, splits.clone().map(|split| format!("{split}.safetensors")).chain(views).collect()),
-        (RESULTS, named(&["balance.json", "tune.json", "tuned.json", "export.json", "choices.json", "make.json"]).into_iter().chain(evaluations).collect()),
+        (
+            RESULTS,
+            named(&["balance.json", "tune.json", "tuned.json", "export.json", "choices.json", "make.json"])
+                .into_iter()
+                .chain(evaluations)
+                .collect(),
+        ),
         ("", named(&[NORMS, METRICS_CSV, METRICS, DATASET, SETTINGS])),
     ]
 }

@@ -187,7 +187,13 @@ fn strong() -> Settings {
             validate_every: 5,
             ..paper.stage1
         },
-        augmentation: AugmentationSettings { flip: Auto::AUTO, randaugment_ops: 2, randaugment_magnitude: 10.0, cutout: 16, ..paper.augmentation },
+        augmentation: AugmentationSettings {
+            flip: Auto::AUTO,
+            randaugment_ops: 2,
+            randaugment_magnitude: 10.0,
+            cutout: 16,
+            ..paper.augmentation
+        },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,
             weight_decay: 5e-3,

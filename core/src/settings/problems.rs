@@ -57,11 +57,13 @@ impl Settings {
         }
         let (frozen, scratch) = (self.stage1.is_frozen(), self.stage1.train == Auto::Value(Training::Scratch));
         if !frozen && scratch {
-            let reason = format!("cannot be {} when everything is trained from scratch; take a resnet, or stage1.train = classifier", backbone.name);
+            let reason =
+                format!("cannot be {} when everything is trained from scratch; take a resnet, or stage1.train = classifier", backbone.name);
             check(backbone.trains, "model.backbone", &reason);
         }
         if !scratch {
-            let with_weights: Vec<&str> = Backbone::ALL.iter().map(|b| b.info()).filter(|b| b.pretrained.is_some()).map(|b| b.name).collect();
+            let with_weights: Vec<&str> =
+                Backbone::ALL.iter().map(|b| b.info()).filter(|b| b.pretrained.is_some()).map(|b| b.name).collect();
             let reason = format!(
                 "cannot be {}, which has no pretrained weights here, when only the classifier is trained; take {}, or stage1.train = scratch",
                 backbone.name,
@@ -82,7 +84,11 @@ impl Settings {
         }
         let s = &self.stage1;
         let epochs = s.epochs.value();
-        check(epochs.is_none_or(|epochs| (1..=MOST_EPOCHS).contains(&epochs)), "stage1.epochs", "must be auto, or at least 1 and at most a million");
+        check(
+            epochs.is_none_or(|epochs| (1..=MOST_EPOCHS).contains(&epochs)),
+            "stage1.epochs",
+            "must be auto, or at least 1 and at most a million",
+        );
         check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples");
         let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
         check(whole, "stage1.parts", "must be at least 1 and leave two samples or more in each part: batch norm needs two");

@@ -156,10 +156,18 @@ impl Checkpoint {
             balancers: self.balancers.clone(),
         };
         let json = serde_json::to_string(&metadata).map_err(|e| RunError::file(path, e))?;
-        let moments: Vec<NamedTensor> = self.standardiser.iter().flat_map(|standardiser| {
-            let [mean, std] = [&standardiser.mean, &standardiser.std].map(Clone::clone);
-            MOMENTS.into_iter().zip([mean, std]).map(|(name, values)| NamedTensor { name: name.into(), shape: vec![values.len()], values })
-        }).collect();
+        let moments: Vec<NamedTensor> = self
+            .standardiser
+            .iter()
+            .flat_map(|standardiser| {
+                let [mean, std] = [&standardiser.mean, &standardiser.std].map(Clone::clone);
+                MOMENTS.into_iter().zip([mean, std]).map(|(name, values)| NamedTensor {
+                    name: name.into(),
+                    shape: vec![values.len()],
+                    values,
+                })
+            })
+            .collect();
         let bytes: Vec<(String, &[usize], Vec<u8>)> = [(MODEL, &self.weights), (VELOCITY, &self.velocities), (STANDARDISER, &moments)]
             .into_iter()
             .flat_map(|(prefix, tensors)| tensors.iter().map(move |tensor| (prefix, tensor)))
@@ -213,11 +221,28 @@ impl Checkpoint {
         velocities.sort_by(|a, b| a.name.cmp(&b.name));
         let standardiser = match MOMENTS.map(|name| moments.remove(name)) {
             [None, None] => None,
-            [Some(mean), Some(std)] => Some(Standardiser::new(mean, std).filter(|s| s.mean.len() == metadata.config.features()).ok_or_else(|| damaged("damaged checkpoint: its features cannot be standardised".into()))?),
+            [Some(mean), Some(std)] => Some(
+                Standardiser::new(mean, std)
+                    .filter(|s| s.mean.len() == metadata.config.features())
+                    .ok_or_else(|| damaged("damaged checkpoint: its features cannot be standardised".into()))?,
+            ),
             _ => return Err(damaged("damaged checkpoint: a part of the standardiser is missing".into()).into()),
         };
         let Metadata { config, mean, std, classes, train_counts, seed, progress, balancers, .. } = metadata;
-        Ok(Self { source: path.to_path_buf(), config, mean, std, classes, train_counts, seed, progress, balancers, weights, velocities, standardiser })
+        Ok(Self {
+            source: path.to_path_buf(),
+            config,
+            mean,
+            std,
+            classes,
+            train_counts,
+            seed,
+            progress,
+            balancers,
+            weights,
+            velocities,
+            standardiser,
+        })
     }
 
     /// The weight of that name.

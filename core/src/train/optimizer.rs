@@ -58,8 +58,14 @@ impl Sgd {
     /// [`Sgd::step`] along gradients that are sorted by parameter already, such as sums of several.
     pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
         let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
-        let mut step =
-            Step { optimizer: self, gradients, learning_rate, path: ModulePath::default(), descent: Descent::default(), waiting: VecDeque::new() };
+        let mut step = Step {
+            optimizer: self,
+            gradients,
+            learning_rate,
+            path: ModulePath::default(),
+            descent: Descent::default(),
+            waiting: VecDeque::new(),
+        };
         let module = module.map(&mut step);
         let Step { descent, waiting, .. } = step;
         if waiting.is_empty() {

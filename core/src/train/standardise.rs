@@ -66,7 +66,9 @@ impl Standardiser {
     /// With every weight changed, and the bias moved by the weights of features as they are times the mean.
     fn rewritten(&self, classifier: &Classifier, change: impl Fn(f32, f32) -> f32, sign: f64) -> Classifier {
         let mut changed = classifier.clone();
-        for ((row, of), bias) in changed.weight.chunks_exact_mut(self.mean.len()).zip(classifier.weight.chunks_exact(self.mean.len())).zip(&mut changed.bias) {
+        for ((row, of), bias) in
+            changed.weight.chunks_exact_mut(self.mean.len()).zip(classifier.weight.chunks_exact(self.mean.len())).zip(&mut changed.bias)
+        {
             row.iter_mut().zip(&self.std).for_each(|(weight, std)| *weight = change(*weight, *std));
             let plain: &[f32] = if sign < 0.0 { row } else { of };
             let moved: f64 = plain.iter().zip(&self.mean).map(|(weight, mean)| f64::from(*weight) * f64::from(*mean)).sum();

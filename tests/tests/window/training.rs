@@ -47,7 +47,20 @@ fn a_killed_run_is_continued_to_its_last_epoch() {
     counterweight_json(&["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
     let run = folder.path().join("runs/killed");
     let mut child = Process::new(binary())
-        .args(["train", text(&manifest), "--run", text(&run), "--device", "cpu", "--preset", "quick", "--set", "augmentation.flip=false", "--set", "stage1.epochs=8"])
+        .args([
+            "train",
+            text(&manifest),
+            "--run",
+            text(&run),
+            "--device",
+            "cpu",
+            "--preset",
+            "quick",
+            "--set",
+            "augmentation.flip=false",
+            "--set",
+            "stage1.epochs=8",
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

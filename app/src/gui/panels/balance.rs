@@ -182,7 +182,11 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
         ui.label(theme::heading("Class weight norms before and after"));
         ui.label(RichText::new("One pair of bars for each class, the class with most training images on the left.").small().weak());
         if run.settings.stage1.is_frozen() {
-            ui.label(RichText::new("Norms are those of the classifier that sees standardised features: each with mean 0 and deviation 1.").small().weak());
+            ui.label(
+                RichText::new("Norms are those of the classifier that sees standardised features: each with mean 0 and deviation 1.")
+                    .small()
+                    .weak(),
+            );
         }
         let before = workbench.classifier.norms();
         let after = |class: usize| trial.and_then(|trial| trial.norms_after.get(class).copied());

@@ -16,7 +16,14 @@ use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_
 const WIDE: f32 = 1000.0;
 
 const BASICS: [&str; 8] = [
-    "stage1.train", "model.backbone", "model.input_size", "stage1.epochs", "stage1.batch_size", "stage1.learning_rate", "stage1.weight_decay", "seed",
+    "stage1.train",
+    "model.backbone",
+    "model.input_size",
+    "stage1.epochs",
+    "stage1.batch_size",
+    "stage1.learning_rate",
+    "stage1.weight_decay",
+    "seed",
 ];
 const MORE: [&str; 14] = [
     "stage1.parts",
@@ -116,7 +123,11 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 fn interrupted_ui(ui: &mut Ui, run: &OpenRun, out_of_memory: Option<(&WayOn, &str)>, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading(format!("{} was interrupted", run.name())));
-        ui.label(format!("{} of {} epochs are done. It goes on where it was stopped.", run.finished_epochs(), run.settings.stage1.epochs()));
+        ui.label(format!(
+            "{} of {} epochs are done. It goes on where it was stopped.",
+            run.finished_epochs(),
+            run.settings.stage1.epochs()
+        ));
         if let Some((_, reason)) = out_of_memory {
             let bad = tokens(ui.visuals()).bad;
             ui.label(RichText::new(format!("The last time {reason}.")).color(bad));
@@ -151,7 +162,9 @@ fn no_source_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
 
 fn preset_words(preset: Preset) -> (&'static str, &'static str) {
     match preset {
-        Preset::Auto => ("Automatic", "Starts from what a network has seen before, and measures whether training from scratch would do better."),
+        Preset::Auto => {
+            ("Automatic", "Starts from what a network has seen before, and measures whether training from scratch would do better.")
+        }
         Preset::Quick => ("Quick", "A small network for a few epochs: minutes on any computer."),
         Preset::Paper => ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU."),
         Preset::Strong => ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU."),

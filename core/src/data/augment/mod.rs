@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn images_are_what_they_always_were() {
         let mut settings = Settings::preset(Preset::Quick).augmentation;
-        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) = (4, crate::settings::Auto::Value(true), 0.5, 0.4, 5);
+        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) =
+            (4, crate::settings::Auto::Value(true), 0.5, 0.4, 5);
         (settings.randaugment_ops, settings.resized_crop) = (0, false);
         let augmentation = Augmentation::new(&settings, [0.4, 0.5, 0.6]);
         let side = 16;

@@ -224,11 +224,9 @@ mod tests {
     /// Parameters, batch norm's running statistics not counted, as the PyTorch package counts them.
     #[test]
     fn sizes_are_those_of_the_published_networks() {
-        for (backbone, parameters) in [
-            (Backbone::EfficientNetLite0, 4_652_008),
-            (Backbone::EfficientNetLite1, 5_416_680),
-            (Backbone::EfficientNetLite2, 6_092_072),
-        ] {
+        for (backbone, parameters) in
+            [(Backbone::EfficientNetLite0, 4_652_008), (Backbone::EfficientNetLite1, 5_416_680), (Backbone::EfficientNetLite2, 6_092_072)]
+        {
             let network = Network::new(&config(backbone), 0, &Device::flex());
             let learnt = weights(&network).into_iter().filter(|tensor| !tensor.name.contains("running"));
             assert_eq!(learnt.map(|tensor| tensor.values.len()).sum::<usize>(), parameters, "{backbone}");

@@ -123,7 +123,10 @@ impl FromStr for Backbone {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let names = || Backbone::ALL.map(Backbone::name).join(", ");
-        Backbone::ALL.into_iter().find(|backbone| backbone.name() == text).ok_or_else(|| format!("`{text}` is no backbone; there are {}", names()))
+        Backbone::ALL
+            .into_iter()
+            .find(|backbone| backbone.name() == text)
+            .ok_or_else(|| format!("`{text}` is no backbone; there are {}", names()))
     }
 }
 
@@ -212,11 +215,14 @@ mod tests {
             assert_eq!(features.dims(), [2, info.features], "{backbone}");
             assert!(network.convolutions(side).iter().all(|&multiply_adds| multiply_adds > 0), "{backbone}");
             if let Some(pretrained) = info.pretrained {
-                assert!(info.sides.contains(&pretrained.side) && !pretrained.licence.is_empty() && pretrained.source.starts_with("https://"));
+                assert!(
+                    info.sides.contains(&pretrained.side) && !pretrained.licence.is_empty() && pretrained.source.starts_with("https://")
+                );
                 Network::pretrained(&config, 0, &device).unwrap();
             }
             if info.has_stems {
-                let [small, large] = [Stem::Small, Stem::Imagenet].map(|stem| Network::new(&NetworkConfig { stem, ..config }, 0, &device).convolutions(64));
+                let [small, large] =
+                    [Stem::Small, Stem::Imagenet].map(|stem| Network::new(&NetworkConfig { stem, ..config }, 0, &device).convolutions(64));
                 assert_ne!(small, large, "{backbone}");
             }
         }

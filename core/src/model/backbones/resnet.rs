@@ -98,15 +98,7 @@ impl ResNet {
                 .collect()
         };
         let (layer1, layer2, layer3, layer4) = (layer(0), layer(1), layer(2), layer(3));
-        Self {
-            conv1,
-            bn1: BatchNorm::new(initial, first),
-            layer1,
-            layer2,
-            layer3,
-            layer4,
-            max_pool: config.stem == Stem::Imagenet,
-        }
+        Self { conv1, bn1: BatchNorm::new(initial, first), layer1, layer2, layer3, layer4, max_pool: config.stem == Stem::Imagenet }
     }
 
     /// `[batch, 3, side, side]` to `[batch, features]`.
