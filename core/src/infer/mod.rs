@@ -4,9 +4,9 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tract_onnx::prelude::*;
@@ -23,6 +23,8 @@ use crate::panics;
 const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Images run at once.
 const BATCH: usize = 32;
+/// Sizes of batches that are remembered how to run.
+const PLANS: usize = 4;
 
 /// An exported classifier, ready to run.
 ///
@@ -43,7 +45,10 @@ const BATCH: usize = 32;
 #[derive(Debug)]
 pub struct OnnxClassifier {
     path: PathBuf,
-    plan: Arc<TypedRunnableModel>,
+    model: TypedModel,
+    batch: Symbol,
+    /// How the model is run on so many images at once, the last few that were asked for: the runtime is several times as fast where it knows the number.
+    plans: Mutex<Vec<(usize, Arc<TypedRunnableModel>)>>,
     outputs: OutputPlaces,
     side: usize,
     classes: Vec<String>,
@@ -162,9 +167,24 @@ impl OnnxClassifier {
             Some(output) => class_count(&model, output)?,
             None => return Err("it has no output that could be the classes".into()),
         };
-        let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(reason)?;
         let classes = class_names(&metadata, classes);
-        Ok(Self { path: path.to_path_buf(), plan, outputs, side, classes, metadata })
+        Ok(Self { path: path.to_path_buf(), model, batch, plans: Mutex::default(), outputs, side, classes, metadata })
+    }
+
+    /// How the model is run on so many images.
+    fn plan(&self, images: usize) -> Result<Arc<TypedRunnableModel>, String> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plan)) = plans.iter().find(|(size, _)| *size == images) {
+            return Ok(Arc::clone(plan));
+        }
+        let sizes = HashMap::from([(self.batch.clone(), images.to_dim())]);
+        let model = self.model.set_symbols(&sizes).map_err(reason)?;
+        let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(reason)?;
+        if plans.len() >= PLANS {
+            plans.remove(0);
+        }
+        plans.push((images, Arc::clone(&plan)));
+        Ok(plan)
     }
 
     fn run_batch(&self, images: &[Vec<u8>]) -> Result<Outputs, String> {
@@ -174,7 +194,7 @@ impl OnnxClassifier {
         }
         let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
         let input = Tensor::from_shape(&[images.len(), 3, self.side, self.side], &values).map_err(reason)?;
-        let results = self.plan.run(tvec![input.into()]).map_err(reason)?;
+        let results = self.plan(images.len())?.run(tvec![input.into()]).map_err(reason)?;
         let rows = |output: usize| -> Result<Vec<Vec<f32>>, String> {
             let result = results.get(output).ok_or("an output is missing")?;
             let values = result.to_plain_array_view::<f32>().map_err(reason)?;

@@ -118,7 +118,9 @@ impl TourStep {
                  many pay? Use the one you like best for the run, then export the model."
             }
             TourStep::Yours => {
-                "That is all there is to it. Open a folder with one subfolder for each class, look at its tail, train, balance, export."
+                "That is all there is to it. Open a folder with one subfolder for each class, look at its tail, train, balance, export. Your photos \
+                 need not be learned from nothing, as these digits were: the Train page starts from a network that has seen a million \
+                 photos before, which takes seconds."
             }
         }
     }
