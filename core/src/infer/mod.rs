@@ -168,7 +168,10 @@ impl OnnxClassifier {
             None => return Err("it has no output that could be the classes".into()),
         };
         let classes = class_names(&metadata, classes);
-        Ok(Self { path: path.to_path_buf(), model, batch, plans: Mutex::default(), outputs, side, classes, metadata })
+        let classifier = Self { path: path.to_path_buf(), model, batch, plans: Mutex::default(), outputs, side, classes, metadata };
+        // What cannot be run is to be said now.
+        classifier.plan(1)?;
+        Ok(classifier)
     }
 
     /// How the model is run on so many images.

@@ -29,6 +29,8 @@ const PROBE_STEPS: usize = 300;
 const PROBE_SIDE: usize = 64;
 /// Training that takes longer than this is offered, not begun.
 const MOST_SECONDS: f64 = 1800.0;
+/// One in so many training samples is held out to compare by, where there is no validation split.
+const HELD_OUT: usize = 10;
 /// Balanced accuracy on features above which training from scratch has little to win.
 const GOOD_ENOUGH: f64 = 0.97;
 
@@ -120,10 +122,7 @@ impl Chosen {
             );
             return Ok(());
         }
-        if dataset.split(Split::Validation).is_empty() {
-            take_frozen(self, "there is no validation split to compare it with training from scratch on".into());
-            return Ok(());
-        }
+        let dataset = &with_validation(dataset);
         let of_features = score_of_features(&frozen, dataset, device, job)?;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         if of_features >= GOOD_ENOUGH {
@@ -243,6 +242,21 @@ fn score_of_probe(settings: &Settings, dataset: &Dataset, device: &Device, job: 
         other => drop(other?),
     }
     Ok(run.history().iter().filter_map(|epoch| epoch.validation_balanced).next_back().unwrap_or_default())
+}
+
+/// The dataset itself or, if it has no validation split, with every tenth training sample of each class held out to compare by.
+fn with_validation(dataset: &Dataset) -> Dataset {
+    let mut dataset = dataset.clone();
+    if dataset.split(Split::Validation).is_empty() {
+        let mut met = vec![0; dataset.classes.len()];
+        for sample in dataset.samples.iter_mut().filter(|sample| sample.split == Split::Train) {
+            met[sample.class] += 1;
+            if met[sample.class] % HELD_OUT == 0 {
+                sample.split = Split::Validation;
+            }
+        }
+    }
+    dataset
 }
 
 /// The dataset with no more than so many training samples, spread over its order and so over its classes.

@@ -135,7 +135,7 @@ fn balancer(report: &BalanceReport) -> Choice {
     Choice {
         setting: "balance".into(),
         value: crate::balance::describe(&report.settings),
-        reason: "the best of those tried on the validation images".into(),
+        reason: "the best of those tried on held-out images, or what the settings say where none is clearly better".into(),
         option: "--set balance.tune_candidates=0 --set balance.balancers=…".into(),
     }
 }
