@@ -172,7 +172,8 @@ impl CachedFeatures {
         new
     }
 
-    /// Writes rows into a segment, together with what is left of damaged ones. The reason if that fails; there is none if nothing is to be kept.
+    /// Writes rows into a segment, together with what is left of damaged ones. The reason if that fails; there is none if there is nothing to
+    /// tell.
     fn keep(&mut self, new: Vec<Row<'_>>) -> Result<(), Option<String>> {
         let cache = self.cache.as_ref().ok_or(None)?;
         let damaged: Vec<&Segment> = self.segments.iter().filter(|segment| segment.is_damaged()).collect();
@@ -189,7 +190,12 @@ impl CachedFeatures {
         }
         let failed = |path: &Path, reason: String| Some(format!("{}: new features are not kept: {reason}", path.display()));
         let path = segment::write(&self.folder, &self.space, &rows).map_err(|error| failed(&self.folder, error.to_string()))?;
-        let segment = Segment::open(&path, &self.space).map_err(|refusal| failed(&path, refusal.to_string()))?;
+        let segment = match Segment::open(&path, &self.space) {
+            Ok(segment) => segment,
+            // Another program has made it part of a larger file already. It is kept there, and held here.
+            Err(Refusal::Gone) => return Err(None),
+            Err(refusal) => return Err(failed(&path, refusal.to_string())),
+        };
         segment.set_used();
         let (old, whole) = std::mem::take(&mut self.segments).into_iter().partition(Segment::is_damaged);
         self.segments = whole;
