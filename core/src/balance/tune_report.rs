@@ -88,8 +88,8 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
     let conclusive = best_score - start_score > 2.0 * error;
     if !conclusive {
         text += &format!(
-            " With {} held-out images it cannot be said for sure that this is better than no balancing: the difference of {} has a standard error of \
-             {}.",
+            " With {} held-out images the number of images is too small to say that this is better than no balancing: the difference of {} has a \
+             standard error of {}.",
             labels.len(),
             points(best_score - start_score),
             points(error)

@@ -61,7 +61,8 @@ fn a_reduced_image_looks_like_the_whole_resized() {
             assert!(apart <= 3.0, "{name}, {side} pixels from 1/{reduction}: {apart} levels apart");
         }
     }
-    // Of a size that blocks of eight do not fill.
+    // Of a size that blocks of eight do not fill: the last column stands for fewer pixels than it is taken for, so the centre is up to 1.5 of 901 pixels
+    // off. This wave changes by up to 2.5 levels a pixel.
     let image = image::RgbImage::from_fn(901, 701, |x, y| {
         let wave = |value: f64| (128.0 + 100.0 * value.sin()) as u8;
         image::Rgb([wave(f64::from(x) / 40.0), wave(f64::from(x + y) / 55.0), wave(f64::from(y) / 30.0)])
@@ -71,7 +72,7 @@ fn a_reduced_image_looks_like_the_whole_resized() {
     for (side, reduction) in [(224, 2), (112, 4), (56, 8)] {
         assert_eq!(small(bytes.get_ref(), side).pixels.height, 701_u32.div_ceil(reduction));
         let apart = apart(bytes.get_ref(), side);
-        assert!(apart <= 2.0, "{side} pixels from 1/{reduction}: {apart} levels apart");
+        assert!(apart <= 1.5 * 2.5, "{side} pixels from 1/{reduction}: {apart} levels apart");
     }
 }
 

@@ -224,7 +224,7 @@ mod tests {
         let path = folder.path().join("new");
         let mut run = new_run(&path);
         let fresh = summary(&path).unwrap();
-        assert_eq!((fresh.state, fresh.epochs, fresh.finished_epochs), (RunState::New, 20, 0));
+        assert_eq!((fresh.state, fresh.epochs, fresh.finished_epochs), (RunState::New, 200, 0));
         assert_eq!((fresh.name.as_str(), fresh.classes, fresh.train_samples), ("new", 2, 2));
         assert_eq!((fresh.before, fresh.after, fresh.split), (None, None, None));
         run.record(record(1, 1)).unwrap();
