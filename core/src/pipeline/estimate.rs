@@ -10,6 +10,7 @@ use crate::data::{Dataset, Detail, ImageReader, Location, Split};
 use crate::error::Result;
 use crate::job::{Job, Silent};
 use crate::model::Kernels;
+use crate::ops;
 use crate::settings::Settings;
 use crate::train::choose_input;
 
@@ -91,7 +92,8 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
         return Ok(Estimate { seconds, steps: 0, ms_per_step: found.ms_per_step });
     }
     let s = &settings.stage1;
-    request.batch_size = s.batch_size.min(MEASURED_SAMPLES).max(2);
+    // A GPU compiles kernels for the batch it will train with.
+    request.batch_size = if ops::is_gpu(device) { s.batch_size } else { s.batch_size.min(MEASURED_SAMPLES).max(2) };
     let found = bench::train(&request, false, device, "", quiet)?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;

@@ -44,14 +44,16 @@ fn a_folder_becomes_a_checked_file_with_nothing_set() {
     window.settle();
     let run = window.state().run.clone().expect("the run is open");
     assert_eq!(run.settings.stage1.train, Auto::Value(Training::Classifier), "{}", window.log());
-    assert!(run.is_trained() && window.state().status(Page::Train) == StepStatus::Done, "{}", window.log());
+    // Seven validation images may leave it open how good it is, but not that it is better than guessing.
+    let status = window.state().status(Page::Train);
+    assert!(run.is_trained() && [StepStatus::Done, StepStatus::Doubtful].contains(&status), "{status:?}: {}", window.log());
     // What was decided for the person is said.
     assert!(window.shows("Chosen for you") && window.shows("What learns: classifier"), "{}", window.names());
     window.press("Continue to balancing");
     window.settle();
     assert!(window.shows("standardised"), "whose norms these are is said: {}", window.names());
     window.go("Export");
-    window.press("Export and check");
+    window.export();
     window.settle();
     let exported = window.state().run.as_ref().unwrap().exported.clone().expect("it is exported");
     assert_eq!(exported.top1_agreement, 1.0);
@@ -65,9 +67,9 @@ fn choosing_a_card_takes_its_settings_and_back() {
     window.settle();
     // What suits small digits is training from scratch.
     assert_eq!(window.state().train.settings.stage1.train, Auto::Value(Training::Scratch));
-    window.press("Start from what it has seen before");
+    window.click("Start from what it has seen before");
     assert_eq!((window.state().train.settings.preset, window.state().train.settings.stage1.train), (Preset::Auto, Auto::AUTO));
-    window.press("From scratch");
+    window.click("From scratch");
     assert_eq!(window.state().train.settings.preset, Preset::Quick);
     assert!(window.can_press("Train"), "{}", window.names());
 }

@@ -76,6 +76,7 @@ fn a_folder_with_broken_files_is_opened_and_trained_on() {
         assert!(window.shows(name) && window.shows(reason), "{name}, {reason}: {}", window.names());
     }
     window.go("Train");
+    window.click("From scratch");
     window.enter("Input size", "16");
     train(&mut window, 1);
     assert_eq!(window.state().run.as_ref().unwrap().classes, ["cat", "собака"]);
