@@ -177,7 +177,7 @@ fn every_backbone_is_exported_as_its_own_operations_and_can_be_run() {
         }
         // Nothing is named that is not there, so that foreign files are not let in by accident.
         let used = |operation: &&str| model.graph.node.iter().any(|node| node.op_type == **operation) || **operation == *"MaxPool";
-        assert!(info.operations.iter().all(|operation| used(&operation)), "{backbone}");
+        assert!(info.operations.iter().all(used), "{backbone}");
         let clips = model.graph.node.iter().filter(|node| node.op_type == "Clip").count();
         let relus = if info.operations.contains(&"Clip") { 1 + 15 * 2 + 1 } else { 0 };
         assert!(clips >= relus, "{backbone}: {clips} of at least {relus} ReLU6 are one node");

@@ -231,7 +231,7 @@ fn score_of_probe(settings: &Settings, dataset: &Dataset, device: &Device, job: 
     let steps = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
     settings.stage1.epochs = Auto::Value(PROBE_STEPS.div_ceil(steps).max(1));
     settings.stage1.warmup_epochs = 0;
-    let folder = tempfile::tempdir().map_err(|error| RunError::file(&std::env::temp_dir(), error))?;
+    let folder = tempfile::tempdir().map_err(|error| RunError::file(std::env::temp_dir(), error))?;
     job.phase("trying training from scratch", None, "steps");
     let quiet = Job::new(job.control, &Silent);
     // Where an epoch has more steps than are to be tried, a part of the images stands for all.
@@ -248,10 +248,10 @@ fn score_of_probe(settings: &Settings, dataset: &Dataset, device: &Device, job: 
 fn with_validation(dataset: &Dataset) -> Dataset {
     let mut dataset = dataset.clone();
     if dataset.split(Split::Validation).is_empty() {
-        let mut met = vec![0; dataset.classes.len()];
+        let mut met = vec![0_usize; dataset.classes.len()];
         for sample in dataset.samples.iter_mut().filter(|sample| sample.split == Split::Train) {
             met[sample.class] += 1;
-            if met[sample.class] % HELD_OUT == 0 {
+            if met[sample.class].is_multiple_of(HELD_OUT) {
                 sample.split = Split::Validation;
             }
         }

@@ -93,7 +93,7 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     }
     let s = &settings.stage1;
     // A GPU compiles kernels for the batch it will train with.
-    request.batch_size = if ops::is_gpu(device) { s.batch_size } else { s.batch_size.min(MEASURED_SAMPLES).max(2) };
+    request.batch_size = if ops::is_gpu(device) { s.batch_size } else { s.batch_size.clamp(2, MEASURED_SAMPLES) };
     let found = bench::train(&request, false, device, "", quiet)?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;
