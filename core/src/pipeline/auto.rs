@@ -2,7 +2,7 @@
 //!
 //! Features of a backbone that has seen a million photos are hard to beat where images are photos and there are few of them. Where images are something
 //! else, or there are hundreds of each class, a network that learns them from the start does better. So both are tried: the classifier on features, which
-//! takes seconds, and a few hundred steps from initial weights.
+//! takes seconds, and a minute or so of training from initial weights.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,9 @@ use crate::train;
 const ENOUGH_IMAGES: usize = 2000;
 /// The same of the median class.
 const ENOUGH_OF_A_CLASS: usize = 40;
-/// Steps from initial weights that are tried.
-const PROBE_STEPS: usize = 300;
+/// Steps from initial weights that are tried: as many as take a minute, within these bounds.
+const PROBE_STEPS: [usize; 2] = [300, 1000];
+const PROBE_SECONDS: f64 = 60.0;
 /// Side of the input that training from scratch is tried and offered with, at most: larger ones take hours without a GPU.
 const PROBE_SIDE: usize = 64;
 /// Training that takes longer than this is offered, not begun.
@@ -136,9 +137,11 @@ impl Chosen {
             self.mirror = Some(check);
         }
         let estimate = estimate(&scratch, dataset, device, job)?;
-        let tried = score_of_probe(&scratch, dataset, device, job)?;
+        let [fewest, most] = PROBE_STEPS;
+        let steps = ((1e3 * PROBE_SECONDS / estimate.ms_per_step.max(1e-3)) as usize).clamp(fewest, most);
+        let tried = score_of_probe(&scratch, steps, dataset, device, job)?;
         let compared = format!(
-            "balanced accuracy on validation is {} with pretrained features and {} after {PROBE_STEPS} steps from scratch",
+            "balanced accuracy on validation is {} with pretrained features and {} after {steps} steps from scratch",
             percent(of_features),
             percent(tried)
         );
@@ -157,21 +160,19 @@ impl Chosen {
             }
             return Ok(());
         }
-        let promising = tried > of_features / 2.0;
         let sentence = match tried > of_features {
             true => format!("Training from scratch is better here ({compared}) and would take {}.", estimate.words()),
             false => format!(
-                "Training from scratch would take {}; it reached {} after {PROBE_STEPS} of {} steps and may end above {}.",
+                "Training from scratch would take {}. After {steps} of {} steps it reached {}, against {} with pretrained features; it {} end above that.",
                 estimate.words(),
-                percent(tried),
                 estimate.steps,
-                percent(of_features)
+                percent(tried),
+                percent(of_features),
+                if tried > of_features / 2.0 { "may well" } else { "will hardly" }
             ),
         };
         take_frozen(self, compared);
-        if promising {
-            self.offer = Some(Offer { sentence, settings: scratch, estimate });
-        }
+        self.offer = Some(Offer { sentence, settings: scratch, estimate });
         Ok(())
     }
 
@@ -225,17 +226,17 @@ fn score_of_features(settings: &Settings, dataset: &Dataset, device: &Device, jo
     Ok(scores(&logits, &validation.labels, &fitted.counts, GroupThresholds::default())?.balanced_accuracy)
 }
 
-/// Balanced accuracy on validation after a few hundred steps from initial weights, in a run that is thrown away. 0 where the loss diverges.
-fn score_of_probe(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
+/// Balanced accuracy on validation after so many steps from initial weights, in a run that is thrown away. 0 where the loss diverges.
+fn score_of_probe(settings: &Settings, steps: usize, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
     let mut settings = settings.clone();
-    let steps = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
-    settings.stage1.epochs = Auto::Value(PROBE_STEPS.div_ceil(steps).max(1));
+    let an_epoch = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
+    settings.stage1.epochs = Auto::Value(steps.div_ceil(an_epoch).max(1));
     settings.stage1.warmup_epochs = 0;
     let folder = tempfile::tempdir().map_err(|error| RunError::file(std::env::temp_dir(), error))?;
     job.phase("trying training from scratch", None, "steps");
     let quiet = Job::new(job.control, &Silent);
     // Where an epoch has more steps than are to be tried, a part of the images stands for all.
-    let dataset = part(dataset, PROBE_STEPS * settings.stage1.batch_size);
+    let dataset = part(dataset, steps * settings.stage1.batch_size);
     let mut run = Run::create(&folder.path().join("probe"), settings, dataset)?;
     match train::train(&mut run, device, quiet) {
         Err(Error::Train(TrainError::Diverged { .. })) => return Ok(0.0),
