@@ -59,6 +59,8 @@ fn a_worthless_result_is_called_so_on_every_page_and_wears_no_tick() {
     window.go("Balance");
     window.settle();
     assert!(!window.all(&[Role::Group], "Verdict: worthless").is_empty(), "{}", window.names());
+    // However lucky it is beside the other, what guesses is not the one to use.
+    assert_eq!(window.state().balance.improves(), Some(false));
     // Nothing to apply is something to keep.
     for balancer in ["Weight decay", "MaxNorm"] {
         window.tick(balancer, false);
@@ -117,7 +119,8 @@ fn a_balancer_that_does_worse_is_not_offered_as_the_one_to_use() {
     let balance = &window.state().balance;
     let (trial, (_, workbench)) = (balance.current.as_ref().unwrap(), balance.workbench.as_ref().unwrap());
     assert_eq!(trial.settings.balancers, [Balancer::Tau]);
-    let improves = trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy;
+    let better = trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy;
+    let improves = better && trial.verdict.grade != Grade::Worthless;
     assert_eq!(balance.improves(), Some(improves));
     // Either can be used all the same; what does better is the one to press.
     assert!(window.can_press("Use for this run") && window.can_press("Keep as trained"));

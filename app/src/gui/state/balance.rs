@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use counterweight_core::balance::Tuning;
 use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::eval::Grade;
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::pipeline::{self, BalanceReport, Trial, Workbench};
 use counterweight_core::run::Run;
@@ -123,11 +124,13 @@ impl BalanceState {
         self.applying.is_some()
     }
 
-    /// Whether what is shown does better on the held-out images than the classifier as trained. `None` while that is being found out.
+    /// Whether what is shown does better on the held-out images than the classifier as trained, and is worth anything: of two that guess, one is always
+    /// a little luckier. `None` while that is being found out.
     pub fn improves(&self) -> Option<bool> {
         let (trial, (_, workbench)) = (self.current.as_ref()?, self.workbench.as_ref()?);
         let current = !self.waiting && self.settings.as_ref() == Some(&trial.settings);
-        current.then(|| trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy)
+        let better = trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy;
+        current.then(|| better && trial.verdict.grade != Grade::Worthless)
     }
 
     /// Whether tuning is searching.
