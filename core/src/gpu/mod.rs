@@ -8,11 +8,13 @@
 // methods for rounding up and for multiples.
 #![allow(clippy::collapsible_if, clippy::manual_div_ceil, clippy::manual_is_multiple_of)]
 
+pub mod activation;
 pub mod batch_norm;
 pub mod buffer;
 pub mod columns;
 pub mod conv;
 pub mod cross_entropy;
+pub mod depthwise;
 mod elementary;
 pub mod images;
 pub mod pooling;

@@ -2,14 +2,14 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape};
 
-use super::extension::{BatchNormed, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
 use super::unbiased;
-use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
+use crate::kernels::{self, Activation, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
 use crate::settings::Precision;
 
 impl ResidualOps for Flex {
@@ -97,7 +97,8 @@ impl ResidualGradients for Flex {
     fn batch_norm_gradient(x: FlexTensor, dy: FlexTensor, vectors: NormVectors<Flex>, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (x, mut gradient) = (Images::new(x), Images::new(dy));
         let vectors = Vectors::new(vectors);
-        let BatchNormGradients { weight, bias } = vectors.normalisation(norm).backward(x.values(), norm.relu, gradient.values_mut());
+        let BatchNormGradients { weight, bias } =
+            vectors.normalisation(norm.epsilon).backward(x.values(), norm.relu, gradient.values_mut());
         (gradient.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor())
     }
 
@@ -111,7 +112,7 @@ impl ResidualGradients for Flex {
         let (x, y, mut gradient) = (Images::new(x), Images::new(y), Images::new(dy));
         let vectors = Vectors::new(vectors);
         let mut dx = Buffer::take(x.values().len());
-        let normalisation = vectors.normalisation(norm);
+        let normalisation = vectors.normalisation(norm.epsilon);
         let found = normalisation.backward_residual(x.values(), Some(y.values()), gradient.values_mut(), &mut dx);
         let BatchNormGradients { weight, bias } = found;
         let dx = Images::from_buffer(dx, x.dims());
@@ -138,8 +139,8 @@ impl ResidualGradients for Flex {
 }
 
 impl PlainOps for Flex {
-    fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, window: Window, norm: Norm) -> FlexTensor {
-        folded_conv2d(x, conv, vectors, None, window, norm)
+    fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, folded: Folded) -> FlexTensor {
+        folded_conv2d(x, conv, vectors, None, folded)
     }
 
     fn folded_conv2d_residual(
@@ -147,10 +148,20 @@ impl PlainOps for Flex {
         conv: FlexTensor,
         vectors: NormVectors<Flex>,
         residual: FlexTensor,
-        window: Window,
-        norm: Norm,
+        folded: Folded,
     ) -> FlexTensor {
-        folded_conv2d(x, conv, vectors, Some(&Images::new(residual)), window, norm)
+        folded_conv2d(x, conv, vectors, Some(&Images::new(residual)), folded)
+    }
+
+    fn folded_depthwise_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, folded: Folded) -> FlexTensor {
+        let (x, conv) = (Images::new(x), Dense::new(conv));
+        let (dims, grid) = (x.dims(), folded.grid(x.dims()));
+        assert_eq!(conv.shape(), Shape::from([dims[1], 1, grid.kernel, grid.kernel]), "the weight does not fit {} channels", dims[1]);
+        let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
+        let dims = [dims[0], dims[1], grid.out_height(), grid.out_width()];
+        let mut y = Buffer::take(dims.iter().product());
+        kernels::depthwise_forward(&grid, x.values(), &weight, &bias, folded.activation, &mut y);
+        Images::from_buffer(y, dims).tensor()
     }
 
     fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
@@ -193,21 +204,26 @@ fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], aro
     Images::from_buffer(dx, dims).tensor()
 }
 
-fn folded_conv2d(
-    x: FlexTensor,
-    conv: FlexTensor,
-    vectors: NormVectors<Flex>,
-    residual: Option<&Images>,
-    window: Window,
-    norm: Norm,
-) -> FlexTensor {
-    let (x, conv) = (Images::new(x), Dense::new(conv));
-    let shape = conv_shape(&x, &conv, window);
+fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, residual: Option<&Images>, folded: Folded) -> FlexTensor {
+    let (mut x, conv) = (Images::new(x), Dense::new(conv));
+    let mut grid = folded.grid(x.dims());
+    let [batch, channels, _, _] = x.dims();
+    if !grid.is_even() {
+        // The kernels know one number of zeros for all sides.
+        let padded = grid.pad(x.values(), channels);
+        grid = grid.padded();
+        x = Images::from_buffer(padded, [batch, channels, grid.height, grid.width]);
+    }
+    let shape = conv_shape(&x, &conv, Window { kernel: grid.kernel, stride: grid.stride, padding: grid.rows.0 });
     let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
-    let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(norm));
-    let epilogue = Epilogue { bias: Some(&bias), residual: residual.map(Images::values), relu: norm.relu };
-    convolve(&shape, &x, &weight, epilogue).tensor()
+    let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
+    let relu = folded.activation != Activation::None;
+    let mut y = convolve(&shape, &x, &weight, Epilogue { bias: Some(&bias), residual: residual.map(Images::values), relu });
+    if folded.activation == Activation::Relu6 {
+        y.values_mut().iter_mut().for_each(|value| *value = folded.activation.apply(*value));
+    }
+    y.tensor()
 }
 
 /// The vectors of batch norm.
@@ -225,13 +241,13 @@ impl Vectors {
         Self { weight, bias, mean, variance }
     }
 
-    fn normalisation(&self, norm: Norm) -> Normalisation<'_> {
+    fn normalisation(&self, epsilon: f64) -> Normalisation<'_> {
         Normalisation {
             mean: self.mean.values(),
             variance: self.variance.values(),
             weight: self.weight.values(),
             bias: self.bias.values(),
-            epsilon: norm.epsilon,
+            epsilon,
         }
     }
 }
@@ -246,7 +262,7 @@ fn batch_norm(x: &Images, residual: Option<&Images>, vectors: NormVectors<Flex>,
     let next_variance = follow(&running.variance, &variance, share, unbiased(dims));
     let of_batch = Vectors { mean, variance, ..running };
     let mut y = Buffer::take(x.values().len());
-    of_batch.normalisation(norm).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
+    of_batch.normalisation(norm.epsilon).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
     let Vectors { mean, variance, .. } = of_batch;
     BatchNormed {
         output: Images::from_buffer(y, dims).tensor(),

@@ -9,7 +9,7 @@ use burn::tensor::DType;
 
 use super::fork::Fork;
 use super::tensors::Tensors;
-use crate::kernels::{ConvShape, PoolShape};
+use crate::kernels::{Activation, ConvShape, Grid, PoolShape};
 use crate::settings::Precision;
 
 /// Where a square kernel is applied.
@@ -46,6 +46,34 @@ pub(super) struct Norm {
     pub epsilon: f64,
     /// Whether ReLU follows.
     pub relu: bool,
+}
+
+/// A convolution that the batch norm after it is folded into, and what follows both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Folded {
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Pixels between the places where it is applied.
+    pub stride: usize,
+    /// Zeros above and below the input.
+    pub rows: (usize, usize),
+    /// Zeros left and right of the input.
+    pub columns: (usize, usize),
+    /// ε.
+    pub epsilon: f64,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl Folded {
+    /// Where the kernel is applied to images `[batch, channels, height, width]`.
+    pub fn grid(self, [batch, _, height, width]: [usize; 4]) -> Grid {
+        let Self { kernel, stride, rows, columns, .. } = self;
+        let grid = Grid { batch, height, width, kernel, stride, rows, columns };
+        let smallest = grid.padded_height().min(grid.padded_width());
+        assert!(kernel <= smallest, "a kernel of side {kernel} does not fit an image of {height}×{width}");
+        grid
+    }
 }
 
 /// Learning rate, momentum and weight decay.
@@ -171,23 +199,29 @@ pub(super) trait ResidualGradients: Backend {
 /// What no gradient flows through.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 pub(super) trait PlainOps: Backend {
-    /// A convolution, the batch norm after it with running statistics, and ReLU if `norm` says so, in one pass over the output.
+    /// A convolution, the batch norm after it with running statistics, and the activation, in one pass over the output.
     fn folded_conv2d(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,
-        window: Window,
-        norm: Norm,
+        folded: Folded,
     ) -> FloatTensor<Self>;
 
-    /// As `folded_conv2d`, with `residual` added before ReLU.
+    /// As `folded_conv2d`, with `residual` added before the activation.
     fn folded_conv2d_residual(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,
         residual: FloatTensor<Self>,
-        window: Window,
-        norm: Norm,
+        folded: Folded,
+    ) -> FloatTensor<Self>;
+
+    /// As `folded_conv2d` for a convolution of every channel by itself, whose weight is `[channels, 1, k, k]`.
+    fn folded_depthwise_conv2d(
+        x: FloatTensor<Self>,
+        conv: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
+        folded: Folded,
     ) -> FloatTensor<Self>;
 
     /// A step of SGD over as many parameters as there are in each list. Gives the weights and the velocities. Tensors that nobody else holds

@@ -9,7 +9,7 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::extension::{BatchNormed, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::packing::packed_values;
@@ -20,8 +20,9 @@ use crate::gpu::batch_norm::{Affine, Following, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
 use crate::gpu::conv::matrix::Rounding;
-use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, input_gradient, pack, weight_gradient};
+use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, convolve_over, input_gradient, pack, weight_gradient};
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
+use crate::gpu::depthwise::depthwise;
 use crate::gpu::{pooling, sgd};
 use crate::kernels::ConvShape;
 use crate::settings::Precision;
@@ -155,8 +156,8 @@ impl ResidualGradients for CubeBackend {
 }
 
 impl PlainOps for CubeBackend {
-    fn folded_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, window: Window, norm: Norm) -> CubeTensor {
-        folded_conv2d(x, conv, vectors, None, window, norm)
+    fn folded_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, folded: Folded) -> CubeTensor {
+        folded_conv2d(x, conv, vectors, None, folded)
     }
 
     fn folded_conv2d_residual(
@@ -164,10 +165,21 @@ impl PlainOps for CubeBackend {
         conv: CubeTensor,
         vectors: NormVectors<Self>,
         residual: CubeTensor,
-        window: Window,
-        norm: Norm,
+        folded: Folded,
     ) -> CubeTensor {
-        folded_conv2d(x, conv, vectors, Some(residual), window, norm)
+        folded_conv2d(x, conv, vectors, Some(residual), folded)
+    }
+
+    fn folded_depthwise_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, folded: Folded) -> CubeTensor {
+        let place = Place::of(&x);
+        let (x, conv) = (Images::new(x), Dense::new(conv));
+        let [batch, channels, _, _] = x.dims;
+        let grid = folded.grid(x.dims);
+        assert_eq!(conv.shape, Shape::from([channels, 1, grid.kernel, grid.kernel]), "the weight does not fit {channels} channels");
+        let vectors = Vectors::new(vectors);
+        let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(folded.epsilon));
+        let y = depthwise(&place.client, &grid, &x.values, [&conv.values, &scale, &bias], folded.activation);
+        place.images(y, [batch, channels, grid.out_height(), grid.out_width()], DType::F32)
     }
 
     fn sgd(weights: Tensors<Self>, gradients: Tensors<Self>, velocities: Tensors<Self>, rates: Rates) -> (Tensors<Self>, Tensors<Self>) {
@@ -337,8 +349,8 @@ impl Vectors {
         Self { weight, bias, statistics: Statistics { mean, variance } }
     }
 
-    fn affine(&self, norm: Norm) -> Affine<'_> {
-        Affine { weight: &self.weight, bias: &self.bias, epsilon: norm.epsilon as f32 }
+    fn affine(&self, epsilon: f64) -> Affine<'_> {
+        Affine { weight: &self.weight, bias: &self.bias, epsilon: epsilon as f32 }
     }
 }
 
@@ -355,7 +367,7 @@ fn batch_norm(
     let following = Following { running: &vectors.statistics, share: share as f32, unbiased: unbiased(x.dims) as f32 };
     let (statistics, next) = Statistics::of(&place.client, &x.values, x.dims[1], following);
     let residual = residual.as_ref().map(|residual| &residual.values);
-    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm), residual, norm.relu);
+    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm.epsilon), residual, norm.relu);
     let vector = |buffer| place.vector(buffer);
     BatchNormed {
         output: place.images(y, x.dims, dtype),
@@ -377,7 +389,7 @@ fn gradients(
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, dy) = (Images::new(x), Images::new(dy));
     let vectors = Vectors::new(vectors);
-    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm), through);
+    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm.epsilon), through);
     let Gradients { x: dx, weight, bias, residual } = found;
     let residual = residual.map(|residual| place.images(residual, x.dims, dtype));
     ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
@@ -406,17 +418,21 @@ fn folded_conv2d(
     conv: CubeTensor,
     vectors: NormVectors<CubeBackend>,
     residual: Option<CubeTensor>,
-    window: Window,
-    norm: Norm,
+    folded: Folded,
 ) -> CubeTensor {
     let place = Place::of(&x);
     let (x, conv, residual) = (Images::new(x), Dense::new(conv), residual.map(Images::new));
     let vectors = Vectors::new(vectors);
-    let shape = window.conv(x.dims, conv.shape[0]);
-    let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(norm));
-    let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
-    let epilogue = Epilogue { bias: Some(&bias), residual: residual.as_ref().map(|residual| &residual.values), relu: norm.relu };
-    place.images(convolve(&place.client, &shape, &x.values, &packed, epilogue), out_dims(&shape), DType::F32)
+    let grid = folded.grid(x.dims);
+    let ([batch, input, _, _], output) = (x.dims, conv.shape[0]);
+    let dims = [batch, output, grid.out_height(), grid.out_width()];
+    assert_eq!(conv.shape, Shape::from([output, input, grid.kernel, grid.kernel]), "the weight does not fit {input} channels");
+    assert!(residual.as_ref().is_none_or(|residual| residual.dims == dims), "a residual must have the shape of what it is added to");
+    let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(folded.epsilon));
+    let packed = pack(&place.client, &grid.padded_conv(input, output), &conv.values, Some(&scale), false);
+    let residual = residual.as_ref().map(|residual| &residual.values);
+    let epilogue = Epilogue { bias: Some(&bias), residual, activation: folded.activation };
+    place.images(convolve_over(&place.client, &grid, [input, output], &x.values, &packed, epilogue), dims, DType::F32)
 }
 
 /// The tensor, row-major and held by nobody else; a copy if it is not.

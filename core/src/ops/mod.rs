@@ -35,7 +35,7 @@ use burn::tensor::module as burn_ops;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
-pub(crate) use crate::kernels::release_memory;
+pub(crate) use crate::kernels::{Activation, SIX, release_memory};
 use crate::settings::Precision;
 pub(crate) use device_images::DeviceImages;
 use extension::{BatchNormed, Norm, NormVectors, ResidualOps, Window};
@@ -97,17 +97,6 @@ impl From<Kernels> for Computing {
     fn from(kernels: Kernels) -> Self {
         Self { kernels, precision: Precision::Float32 }
     }
-}
-
-/// What is applied to every value at the end of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// Nothing.
-    None,
-    /// max(x, 0).
-    Relu,
-    /// min(max(x, 0), 6).
-    Relu6,
 }
 
 /// Zeros around the input of a convolution.
@@ -249,9 +238,6 @@ pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Acti
 pub(crate) fn relu6(x: Tensor<4>) -> Tensor<4> {
     burn_relu(burn_relu(x).neg().add_scalar(SIX)).neg().add_scalar(SIX)
 }
-
-/// What ReLU6 ends at.
-pub(crate) const SIX: f32 = 6.0;
 
 /// Any convolution without bias by burn; `weight` is `[out, in, k, k]`, or `[channels, 1, k, k]` of a depthwise one.
 pub(crate) fn any_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: Padding, depthwise: bool) -> Tensor<4> {

@@ -4,13 +4,12 @@ use std::iter::Zip;
 use std::vec::IntoIter;
 
 use burn::backend::{Dispatch, DispatchTensor, Flex};
-use burn::tensor::module as burn_ops;
 use burn::tensor::{Device, Tensor};
 
-use super::extension::{Norm, NormVectors, PlainOps, Window};
+use super::extension::{Folded, NormVectors, PlainOps};
 use super::storage::{Dense, Images};
 use super::tensors::Tensors;
-use super::{Activation, Padding, SIX, any_conv2d, finish};
+use super::{Activation, Padding, finish};
 use crate::kernels::{Buffer, PackedNetwork};
 
 pub(crate) use super::extension::Rates;
@@ -38,31 +37,28 @@ pub(crate) struct FoldedConv {
 }
 
 impl FoldedConv {
-    /// Convolution, batch norm with running statistics, residual sum and activation, in one pass over the output where we have a kernel for it. For
-    /// tensors that [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
+    /// Convolution, batch norm with running statistics, residual sum and activation, in one pass over the output. For tensors that
+    /// [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
     pub fn forward(self, x: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let kernel = self.weight.dims()[3];
-        let padding = [height, width].map(|side| self.padding.of(side, kernel, self.stride));
-        let around = padding[0].0;
-        if self.depthwise || padding != [(around, around); 2] {
-            let y = any_conv2d(x, self.weight, self.stride, self.padding, self.depthwise);
-            let y = burn_ops::batch_norm(y, self.scale, self.bias, self.mean, self.variance, self.epsilon);
-            return finish(y, residual, activation);
-        }
-        let window = Window { kernel, stride: self.stride, padding: around };
-        let norm = Norm { epsilon: self.epsilon, relu: activation != Activation::None };
+        let [rows, columns] = [height, width].map(|side| self.padding.of(side, kernel, self.stride));
+        let folded = Folded { kernel, stride: self.stride, rows, columns, epsilon: self.epsilon, activation };
         let (x, conv) = (x.into_dispatch(), self.weight.into_dispatch());
         let [weight, bias, mean, variance] = [self.scale, self.bias, self.mean, self.variance].map(Tensor::into_dispatch);
         let vectors = NormVectors { weight, bias, mean, variance };
-        let y = Tensor::from_dispatch(match residual {
-            None => Dispatch::folded_conv2d(x, conv, vectors, window, norm),
-            Some(residual) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), window, norm),
-        });
-        match activation {
-            Activation::None | Activation::Relu => y,
-            Activation::Relu6 => y.clamp_max(SIX),
-        }
+        let convolved = match (self.depthwise, residual) {
+            (false, None) => Dispatch::folded_conv2d(x, conv, vectors, folded),
+            (false, Some(residual)) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), folded),
+            (true, None) => Dispatch::folded_depthwise_conv2d(x, conv, vectors, folded),
+            // No network adds anything there.
+            (true, residual) => {
+                let plain = Folded { activation: Activation::None, ..folded };
+                let convolved = Dispatch::folded_depthwise_conv2d(x, conv, vectors, plain);
+                return finish(Tensor::from_dispatch(convolved), residual, activation);
+            }
+        };
+        Tensor::from_dispatch(convolved)
     }
 }
 

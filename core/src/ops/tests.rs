@@ -84,6 +84,74 @@ fn layer(scale: Tensor<1>, bias: Tensor<1>) -> NormLayer {
     NormLayer { scale, bias, epsilon: 1e-5, running, share: 0.4 }
 }
 
+/// A convolution with batch norm folded into it, of any sort, and what it is applied to.
+#[derive(Debug)]
+struct Folding {
+    dims: [usize; 4],
+    weights: [usize; 4],
+    outputs: [usize; 4],
+    stride: usize,
+    padding: Padding,
+    depthwise: bool,
+    residual: bool,
+    activation: Activation,
+    seed: u64,
+}
+
+impl Folding {
+    fn random(seed: u64) -> Self {
+        let mut rng = random::stream(seed, "folded convolutions", &[]);
+        let kernel = [1, 3, 5][rng.random_range(0..3)];
+        let [batch, height, width] = [1, kernel, kernel].map(|least| least + rng.random_range(0..9));
+        let stride = rng.random_range(1..=2);
+        let padding = if rng.random() { Padding::Same } else { Padding::Around(kernel / 2) };
+        let depthwise = seed.is_multiple_of(2);
+        let input = [3, 16, 20, 33][rng.random_range(0..4)];
+        let (output, of_weight) = if depthwise { (input, 1) } else { ([5, 16, 32, 70][rng.random_range(0..4)], input) };
+        Self {
+            dims: [batch, input, height, width],
+            weights: [output, of_weight, kernel, kernel],
+            outputs: [batch, output, height.div_ceil(stride), width.div_ceil(stride)],
+            stride,
+            padding,
+            depthwise,
+            residual: rng.random(),
+            activation: [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)],
+            seed,
+        }
+    }
+
+    /// Weights are so large that some outputs pass 6.
+    fn run(&self, device: &Device, kernels: Kernels) -> Vec<f32> {
+        let mut rng = random::stream(self.seed, "folded values", &[]);
+        let mut values = |dims: [usize; 4]| tensor::<4>(&numbers(&mut rng, dims.iter().product()), dims, device);
+        let x = values(self.dims);
+        let weight = values(self.weights) * 4.0;
+        let vector = |tensor: Tensor<4>| tensor.reshape([self.weights[0]]);
+        let [scale, bias, mean, spread] = std::array::from_fn(|_| vector(values([1, self.weights[0], 1, 1])));
+        let (variance, epsilon) = (spread + 1.5, 1e-3);
+        let residual = self.residual.then(|| values(self.outputs));
+        let &Self { stride, padding, depthwise, activation, .. } = self;
+        host(match kernels {
+            Kernels::Own => {
+                FoldedConv { weight, stride, padding, depthwise, scale, bias, mean, variance, epsilon }.forward(x, residual, activation)
+            }
+            Kernels::Burn => {
+                let y = any_conv2d(x, weight, stride, padding, depthwise);
+                finish(burn_ops::batch_norm(y, scale, bias, mean, variance, epsilon), residual, activation)
+            }
+        })
+    }
+}
+
+#[test]
+fn folded_convolutions_are_burns() {
+    for folding in (0..80).map(Folding::random) {
+        let run = |kernels| vec![folding.run(&Device::flex(), kernels)];
+        assert_close(&run(Kernels::Own), &run(Kernels::Burn), 5e-6, &format!("{folding:?}"));
+    }
+}
+
 #[test]
 fn convolutions_are_burns() {
     for seed in 0..60 {

@@ -7,8 +7,9 @@ use cubecl::prelude::*;
 
 use super::pack::Packed;
 use super::places::{Target, TargetLaunch, at_tap, first_tap};
+use crate::gpu::activation::activate;
 use crate::gpu::buffer::{Buffer, width};
-use crate::kernels::ConvShape;
+use crate::kernels::{Activation, ConvShape, Grid};
 
 /// Channels summed up between two barriers.
 const DEPTH: usize = 16;
@@ -40,7 +41,8 @@ pub struct Epilogue<'a> {
     pub bias: Option<&'a Buffer>,
     /// Added, of the result's shape.
     pub residual: Option<&'a Buffer>,
-    pub relu: bool,
+    /// Applied last.
+    pub activation: Activation,
 }
 
 /// The images that are read, and where.
@@ -53,27 +55,41 @@ struct Source {
     channels: u32,
     kernel: u32,
     stride: u32,
-    padding: u32,
+    /// Rows and columns of zeros before the image; those after it need not be told.
+    above: u32,
+    before: u32,
 }
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`.
 pub fn convolve(client: &Client, shape: &ConvShape, x: &Buffer, weight: &Packed, epilogue: Epilogue<'_>) -> Buffer {
-    let source = [shape.height, shape.width, shape.input];
-    let target = [shape.out_height(), shape.out_width(), shape.output];
-    launch(client, shape, x, source, weight, target, epilogue, false)
+    convolve_over(client, &Grid::from(shape), [shape.input, shape.output], x, weight, epilogue)
+}
+
+/// The same from `input` to `output` channels at places of any sort.
+pub fn convolve_over(
+    client: &Client,
+    grid: &Grid,
+    [input, output]: [usize; 2],
+    x: &Buffer,
+    weight: &Packed,
+    epilogue: Epilogue<'_>,
+) -> Buffer {
+    let source = [grid.height, grid.width, input];
+    let target = [grid.out_height(), grid.out_width(), output];
+    launch(client, grid, x, source, weight, target, epilogue, false)
 }
 
 /// `[batch, out height, out width, output]`, the gradient of the result, to that of the input; `weight` is packed transposed.
 pub fn input_gradient(client: &Client, shape: &ConvShape, dy: &Buffer, weight: &Packed, residual: Option<&Buffer>) -> Buffer {
     let source = [shape.out_height(), shape.out_width(), shape.output];
     let target = [shape.height, shape.width, shape.input];
-    launch(client, shape, dy, source, weight, target, Epilogue { residual, ..Epilogue::default() }, true)
+    launch(client, &Grid::from(shape), dy, source, weight, target, Epilogue { residual, ..Epilogue::default() }, true)
 }
 
 #[allow(clippy::too_many_arguments)]
 fn launch(
     client: &Client,
-    shape: &ConvShape,
+    grid: &Grid,
     source: &Buffer,
     [source_height, source_width, source_channels]: [usize; 3],
     weight: &Packed,
@@ -81,7 +97,7 @@ fn launch(
     epilogue: Epilogue<'_>,
     transposed: bool,
 ) -> Buffer {
-    let pixels = shape.batch * height * row;
+    let pixels = grid.batch * height * row;
     let result = Buffer::floats(client, pixels * channels);
     let tile = Tile::for_columns(channels, pixels);
     let (narrow, wide) = (width(source_channels), width(channels));
@@ -106,16 +122,17 @@ fn launch(
                 source_width as u32,
                 weight.rows as u32,
                 source_channels as u32,
-                shape.kernel as u32,
-                shape.stride as u32,
-                shape.padding as u32,
+                grid.kernel as u32,
+                grid.stride as u32,
+                grid.rows.0 as u32,
+                grid.columns.0 as u32,
             ),
             TargetLaunch::new(pixels as u32, channels as u32, (height * row) as u32, row as u32),
             tile.across,
             tile.down,
             tile.rows,
             transposed,
-            epilogue.relu,
+            epilogue.activation,
         );
     }
     result
@@ -135,7 +152,7 @@ fn gather_kernel<S: Size, T: Size>(
     #[comptime] down: usize,
     #[comptime] rows: usize,
     #[comptime] transposed: bool,
-    #[comptime] relu: bool,
+    #[comptime] activation: Activation,
 ) {
     let wide = T::value();
     let depth = comptime!(DEPTH / 4);
@@ -164,7 +181,7 @@ fn gather_kernel<S: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / depth) as u32;
-        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, transposed);
+        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.above, from.before, transposed);
         image[i] = n;
         top[i] = y;
         left[i] = x;
@@ -262,11 +279,7 @@ fn gather_kernel<S: Size, T: Size>(
                         ComptimeOption::Some(residual) => value += residual[at],
                         ComptimeOption::None => {}
                     }
-                    if comptime!(relu) {
-                        // Not a number stays what it is.
-                        value = select_many(value.less_than(&Vector::new(0.0f32)), Vector::new(0.0f32), value);
-                    }
-                    result[at] = value;
+                    result[at] = activate(value, activation);
                 }
             }
         }

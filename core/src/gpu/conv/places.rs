@@ -19,7 +19,8 @@ pub struct Target {
 }
 
 /// The image of a pixel that is written, or whose gradient is read, and the row and column there of the kernel's first tap; far outside if the pixel is not
-/// wanted. `plane` divides by the pixels of an image, `row` by those of a row. For a `transposed` convolution taps go backwards.
+/// wanted. `plane` divides by the pixels of an image, `row` by those of a row; there are `above` rows and
+/// `before` columns of zeros before the image. For a `transposed` convolution taps go backwards.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub fn first_tap(
@@ -28,7 +29,8 @@ pub fn first_tap(
     plane: &FastDivmod<u32>,
     row: &FastDivmod<u32>,
     stride: u32,
-    padding: u32,
+    above: u32,
+    before: u32,
     #[comptime] transposed: bool,
 ) -> (u32, u32, u32) {
     let (n, rest) = plane.div_mod(pixel);
@@ -37,11 +39,11 @@ pub fn first_tap(
     let mut left = FAR.runtime();
     if wanted {
         if comptime!(transposed) {
-            top = y + padding;
-            left = x + padding;
+            top = y + above;
+            left = x + before;
         } else {
-            top = y * stride - padding;
-            left = x * stride - padding;
+            top = y * stride - above;
+            left = x * stride - before;
         }
     }
     (n, top, left)

@@ -180,7 +180,7 @@ fn partial_kernel<S: Size, T: Size>(
                 let mut value = Vector::<f32, Const<4>>::new(0.0f32);
                 let pixel = start + (index / height) as u32;
                 // The padding is already in what is added.
-                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, false);
+                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, 0u32, false);
                 let y = top + down_by[i];
                 let x_at = left + right_by[i];
                 if y < sizes.height && x_at < sizes.width {

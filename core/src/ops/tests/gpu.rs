@@ -5,6 +5,7 @@ use burn::tensor::Int;
 use super::*;
 use crate::gpu::buffer::holds;
 use crate::gpu::test_device::{client, device as gpu, skipped};
+use crate::model::Prepared;
 
 /// Runs the same on the CPU and on the GPU.
 fn compare(what: &str, tolerance: f32, run: impl Fn(&Device) -> Vec<Vec<f32>>) {
@@ -38,6 +39,13 @@ fn convolutions_are_those_of_the_cpu() {
             let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
             with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, Kernels::Own.into()))
         });
+    }
+}
+
+#[test]
+fn folded_convolutions_are_those_of_the_cpu() {
+    for folding in (0..40).map(Folding::random) {
+        compare(&format!("{folding:?}"), 1e-5, |device| vec![folding.run(device, Kernels::Own)]);
     }
 }
 
@@ -242,6 +250,27 @@ fn hits_are_counted_and_what_is_no_number_shows_in_the_loss() {
     assert!(loss.is_finite() && hits == 2.0, "{loss} {hits}");
     for wrong in [f32::NAN, f32::INFINITY] {
         assert!(!run([0.0, 2.0, 1.0, wrong, 0.0, 0.0, 3.0, 0.0, 1.0]).0.is_finite());
+    }
+}
+
+#[test]
+fn features_of_the_pretrained_network_are_those_of_the_cpu() {
+    let (Some(gpu), cpu) = (gpu(), Device::flex()) else { return };
+    let config = NetworkConfig { backbone: Backbone::BUILT_IN, stem: Stem::Imagenet, input_size: 64, classes: 10 };
+    let [there, here] = [&gpu, &cpu].map(|device| Network::pretrained(&config, 0, device).unwrap().with_kernels(Kernels::Own));
+    let prepared = Prepared::new(here.clone());
+    // With the second, paddings are odd elsewhere.
+    for side in [64, 47] {
+        let values = numbers(&mut random::stream(side, "pretrained on a gpu", &[]), 3 * 3 * (side * side) as usize);
+        let images = |device| tensor::<4>(&values, [3, 3, side as usize, side as usize], device);
+        let found = host(there.features(images(&gpu), Mode::Evaluate));
+        for (what, features) in [
+            ("operation by operation", here.features(images(&cpu), Mode::Evaluate)),
+            ("by kernels for the whole network", prepared.features(images(&cpu))),
+        ] {
+            let apart = apart(&found, &host(features));
+            assert!(apart < 1e-4, "side {side}: features are {apart} from those of the CPU {what}");
+        }
     }
 }
 

@@ -154,7 +154,7 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / vectors) as u32;
-        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, transposed);
+        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, from.padding, transposed);
         image[i] = n;
         top[i] = y;
         left[i] = x;

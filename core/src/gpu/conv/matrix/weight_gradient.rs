@@ -151,7 +151,7 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
                 let mut value = Vector::<F, W>::new(F::from_int(0));
                 let pixel = start + (index / height) as u32;
                 // The padding is already in what is added.
-                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, false);
+                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, 0u32, false);
                 let y = top + down_by[i];
                 let x_at = left + right_by[i];
                 if y < sizes.height && x_at < sizes.width {
