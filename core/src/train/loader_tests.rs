@@ -134,7 +134,7 @@ fn what_a_gpu_cannot_draw_it_is_given_as_bytes() {
 }
 
 #[test]
-fn many_tensors_are_read_at_once_in_their_order() {
+fn many_tensors_are_read_from_a_gpu_at_once_in_their_order() {
     let Some(device) = gpu() else { return };
     let images = images(12, 6);
     let loader = loader(&images, &device);
