@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, ImageBuffer, ImageFormat, Luma, RgbImage};
+use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
 
 /// A CMYK JPEG of 24 × 16 pixels, as Adobe's programs write it: a ramp of red from left to right, of green from top to bottom.
 pub const CMYK_JPEG: &[u8] = include_bytes!("../assets/images/cmyk.jpg");
@@ -134,3 +134,19 @@ pub fn broken_folder(folder: &Path) -> BrokenFolder {
 }
 
 type GrayImage16 = ImageBuffer<Luma<u16>, Vec<u16>>;
+
+/// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25 and 15 of them.
+pub fn patterns(folder: &Path) {
+    for (class, count) in [("across", 40), ("down", 25), ("dots", 15)] {
+        for index in 0..count {
+            let (shift, hue) = (index * 7 % 16, (index * 37 % 120) as u8);
+            let lit = |x: u32, y: u32| match class {
+                "across" => (y + shift) % 16 < 8,
+                "down" => (x + shift) % 16 < 8,
+                _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
+            };
+            let pixel = |x, y| if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) };
+            save(&RgbImage::from_fn(96, 96, pixel), folder.join(format!("{class}/{index}.png")));
+        }
+    }
+}

@@ -65,7 +65,7 @@ enum Command {
                             counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
                             counterweight balance runs/photos --balancer weight-decay --balancer max-norm")]
     Balance(balance::Arguments),
-    /// Try hundreds of ways of balancing on the validation images, and choose one.
+    /// Try hundreds of ways of balancing on held-out images, and choose one.
     #[command(after_help = "Example:\n  counterweight tune runs/photos && counterweight balance runs/photos --tuned")]
     Tune(tune::Arguments),
     /// Evaluate a checkpoint: accuracy of many, medium and few classes, calibration, worst class.

@@ -118,6 +118,18 @@ impl FeatureSet {
         self.labels.is_empty()
     }
 
+    /// The samples of these rows, in this order.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn part(&self, rows: &[usize]) -> Self {
+        Self {
+            dim: self.dim,
+            features: rows.iter().flat_map(|&row| &self.features[row * self.dim..(row + 1) * self.dim]).copied().collect(),
+            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+        }
+    }
+
     pub(super) fn check_shape(&self) -> Result<()> {
         if self.dim == 0 || self.labels.len().checked_mul(self.dim) != Some(self.features.len()) {
             let reason =

@@ -8,7 +8,7 @@ use super::backbones::{Backbone, Layers};
 use super::classifier::Linear;
 use super::initial::Initial;
 use super::layers::{Mode, PackedWeights, Pass, packed_weights};
-use super::weights::{NamedTensor, load_weights, weights};
+use super::weights::{NamedTensor, load_weights};
 use crate::kernels::PackedNetwork;
 use crate::ops::{self, Computing, Kernels};
 use crate::settings::{Precision, Stem};
@@ -142,10 +142,5 @@ impl Network {
     /// Multiply-adds of each convolution for one image of this side, in the order in which they are computed.
     pub fn convolutions(&self, side: usize) -> Vec<u64> {
         self.backbone.convolutions(side)
-    }
-
-    /// The backbone's weights and running statistics by name, on the host.
-    pub fn backbone_weights(&self) -> Vec<NamedTensor> {
-        weights(self).into_iter().filter(|tensor| !super::classifier::is_of_classifier(&tensor.name)).collect()
     }
 }

@@ -70,6 +70,9 @@ pub struct Chosen {
     pub offer: Option<Offer>,
     /// What mirroring does to the classes, where it was asked.
     pub mirror: Option<MirrorCheck>,
+    /// How long training with these settings will take, where that was measured to choose them.
+    #[serde(default)]
+    pub estimate: Option<Estimate>,
 }
 
 /// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data; what is decided is also told to the job. Settings
@@ -78,7 +81,7 @@ pub struct Chosen {
 /// # Errors
 /// Images that cannot be read; a device that fails; [`Error::Stopped`].
 pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<Chosen> {
-    let mut chosen = Chosen { settings: settings.clone(), choices: Vec::new(), offer: None, mirror: None };
+    let mut chosen = Chosen { settings: settings.clone(), choices: Vec::new(), offer: None, mirror: None, estimate: None };
     if settings.stage1.train == Auto::AUTO {
         chosen.choose_training(dataset, device, job)?;
     }
@@ -111,10 +114,9 @@ impl Chosen {
         frozen.stage1.train = Auto::Value(Training::Classifier);
         let counts = dataset.counts(Split::Train);
         let training: usize = counts.iter().sum();
-        let option = "--set stage1.train=scratch with --preset quick";
         let take_frozen = |chosen: &mut Self, reason: String| {
             chosen.settings = frozen.clone();
-            chosen.choice("stage1.train", Training::Classifier, reason, option);
+            chosen.choice("stage1.train", Training::Classifier, reason, "--preset quick");
         };
         if training < ENOUGH_IMAGES || median(&counts) < ENOUGH_OF_A_CLASS {
             take_frozen(
@@ -147,17 +149,10 @@ impl Chosen {
         );
         let in_time = estimate.seconds <= MOST_SECONDS;
         if tried > of_features && in_time {
-            let check = self.mirror.clone();
             self.settings = scratch;
+            self.estimate = Some(estimate);
             self.choice("stage1.train", Training::Scratch, compared, "--set stage1.train=classifier");
-            if let Some(check) = check {
-                self.choice(
-                    "augmentation.flip",
-                    check.is_harmless,
-                    check.sentence,
-                    format!("--set augmentation.flip={}", !check.is_harmless),
-                );
-            }
+            self.tell_mirroring();
             return Ok(());
         }
         let sentence = match tried > of_features {
@@ -179,9 +174,16 @@ impl Chosen {
     fn choose_mirroring(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
         let check = mirror_check(dataset, self.settings.seed, device, job)?;
         self.settings.augmentation.flip = Auto::Value(check.is_harmless);
-        self.choice("augmentation.flip", check.is_harmless, &check.sentence, format!("--set augmentation.flip={}", !check.is_harmless));
         self.mirror = Some(check);
+        self.tell_mirroring();
         Ok(())
+    }
+
+    /// Adds what the mirror check decided, if it was asked.
+    fn tell_mirroring(&mut self) {
+        let Some(check) = self.mirror.clone() else { return };
+        let option = format!("--set augmentation.flip={}", !check.is_harmless);
+        self.choice("augmentation.flip", check.is_harmless, check.sentence, option);
     }
 }
 

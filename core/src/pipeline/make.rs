@@ -69,6 +69,10 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     if earlier && !is_marked(&folder) {
         return Err(folder_error("holds a run that `make` did not make; choose another folder with --run").into());
     }
+    // What cannot be put there in the end is said before the work.
+    if !earlier && std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(folder_error("is not empty and holds no run; choose another folder with --run").into());
+    }
     let dataset = Dataset::open(request.source, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
@@ -88,13 +92,10 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     let export = export(&run, None, request.out, job)?;
     run.write_result(MARK, &choices)?;
     drop(run);
-    if earlier {
-        run::delete(&folder)?;
-    }
-    std::fs::rename(workshop.keep(), &folder).map_err(|error| RunError::file(&folder, error))?;
+    let run = put(workshop.keep(), folder, earlier, job);
     Ok(MakeReport {
         model: request.out.to_path_buf(),
-        run: folder,
+        run,
         choices,
         offer: chosen.and_then(|chosen| chosen.offer),
         train_counts,
@@ -102,6 +103,18 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
         export,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Gives a finished run its place, in which an `earlier` one may lie, and says where it is: where it was made, if its place cannot be had.
+fn put(made: PathBuf, place: PathBuf, earlier: bool, job: Job<'_>) -> PathBuf {
+    let cleared = if earlier { run::delete(&place) } else { Ok(()) };
+    match cleared.and_then(|()| Ok(std::fs::rename(&made, &place).map_err(|error| RunError::file(&place, error))?)) {
+        Ok(()) => place,
+        Err(error) => {
+            job.warn(format!("the run stays in {}: {error}", made.display()));
+            made
+        }
+    }
 }
 
 /// `photos.onnx` is made in `photos-run`.

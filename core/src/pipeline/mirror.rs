@@ -70,7 +70,10 @@ pub fn mirror_check(dataset: &Dataset, seed: u64, device: &Device, job: Job<'_>)
     // An image that became unreadable between the two is left out of both.
     let (plain, mirrored) = match plain.positions == mirrored.positions {
         true => (plain.set, mirrored.set),
-        false => return Ok(unknown(0, "the images changed while it was asked whether they may be mirrored, so they are not")),
+        false => {
+            let sentence = "images are not mirrored: some of them changed while it was asked whether they may be".into();
+            return Ok(MirrorCheck { is_harmless: false, images: 0, accuracy: 0.0, mirrored_accuracy: 0.0, turned: Vec::new(), sentence });
+        }
     };
     let classes = dataset.classes.len();
     let mut rows: Vec<[Option<usize>; 2]> = vec![[None; 2]; plain.len()];
@@ -79,7 +82,7 @@ pub fn mirror_check(dataset: &Dataset, seed: u64, device: &Device, job: Job<'_>)
         let (taught, asked): (Vec<usize>, Vec<usize>) = (0..plain.len()).partition(|row| row % 2 != fold);
         let Some((classifier, standardiser)) = fit(&plain, &taught, classes, &settings, job)? else { continue };
         for (view, set) in [&plain, &mirrored].into_iter().enumerate() {
-            let mut part = gathered(set, &asked);
+            let mut part = set.part(&asked).features;
             standardiser.apply(&mut part);
             let logits = classifier.logits(&part)?;
             for (&row, logits) in asked.iter().zip(logits.chunks_exact(classes)) {
@@ -113,9 +116,8 @@ fn fit(set: &FeatureSet, rows: &[usize], classes: usize, settings: &Settings, jo
     if counts.iter().filter(|&&count| count > 0).count() < 2 {
         return Ok(None);
     }
-    let part = FeatureSet::new(set.dim, gathered(set, rows), rows.iter().map(|&row| set.labels[row]).collect())?;
     let quiet = Job::new(job.control, &Silent);
-    let (mut classifier, standardiser, _) = fit_on(settings, part, classes, &counts, None, quiet)?;
+    let (mut classifier, standardiser, _) = fit_on(settings, set.part(rows), classes, &counts, None, quiet)?;
     // A class that is not there can be no answer.
     let counted: Vec<usize> = counts.iter().map(|&count| count.max(1)).collect();
     adjust_logits(&mut classifier, &counted, 1.0)?;
@@ -123,15 +125,6 @@ fn fit(set: &FeatureSet, rows: &[usize], classes: usize, settings: &Settings, jo
         *bias = NEVER;
     }
     Ok(Some((classifier, standardiser)))
-}
-
-/// The features of some rows.
-fn gathered(set: &FeatureSet, rows: &[usize]) -> Vec<f32> {
-    rows.iter().flat_map(|&row| &set.features[row * set.dim..(row + 1) * set.dim]).copied().collect()
-}
-
-fn unknown(images: usize, sentence: &str) -> MirrorCheck {
-    MirrorCheck { is_harmless: false, images, accuracy: 0.0, mirrored_accuracy: 0.0, turned: Vec::new(), sentence: sentence.into() }
 }
 
 /// What follows from the predictions for images as they are and mirrored. Differences are counted in pairs: what is right as it is and wrong when mirrored,

@@ -113,7 +113,10 @@ pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Dev
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if !run.settings().stage1.is_frozen() {
-        let expected = estimate(run.settings(), run.dataset(), device, job)?;
+        let expected = match chosen.estimate {
+            Some(estimate) => estimate,
+            None => estimate(run.settings(), run.dataset(), device, job)?,
+        };
         job.info(format!("{} steps from scratch will take {} here", expected.steps, expected.words()));
     }
     if !chosen.choices.is_empty() {

@@ -68,15 +68,11 @@ fn cross_validation(
             *met % FOLDS
         })
         .collect();
-    let part = |wanted: &dyn Fn(usize) -> bool| -> Result<FeatureSet> {
-        let rows: Vec<usize> = (0..all.len()).filter(|&row| wanted(fold_of[row])).collect();
-        let features = rows.iter().flat_map(|&row| &all.features[row * all.dim..(row + 1) * all.dim]).copied().collect();
-        FeatureSet::new(all.dim, features, rows.iter().map(|&row| all.labels[row]).collect())
-    };
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
-        let (train, held_out) = (part(&|of| of != fold)?, part(&|of| of == fold)?);
+        let (others, own): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&row| fold_of[row] != fold);
+        let (train, held_out) = (all.part(&others), all.part(&own));
         let mut train_counts = vec![0; classes];
         train.labels.iter().for_each(|&label| train_counts[label as usize] += 1);
         // A class of one image is missing where that is held out; it can be learned nowhere else either.
@@ -112,8 +108,7 @@ pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: 
             true => None,
             false => Some(features.of(Split::Validation, evaluation.flip, job)?),
         };
-        let run_settings = Settings { balance: settings.clone(), evaluation: evaluation.clone(), ..run.settings().clone() };
-        let folds = cross_validation(known, validation, counts.len(), &run_settings, job)?;
+        let folds = cross_validation(known, validation, counts.len(), run.settings(), job)?;
         let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
         balance::tune_folds(&folds, counts, settings, thresholds, start.seed, candidates, job)?
     } else {

@@ -1,30 +1,11 @@
 //! From a folder of pictures to a checked file with nothing set: the cards of the training page.
 
-use std::path::Path;
-
 use counterweight_app::gui::{Page, StepStatus};
 use counterweight_core::settings::{Auto, Preset, Training};
-use counterweight_tests::fixtures::save;
+use counterweight_tests::fixtures::patterns;
 use counterweight_tests::window::Window;
-use image::{Rgb, RgbImage};
 
 use crate::with_sample;
-
-/// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25 and 15 of them.
-fn patterns(folder: &Path) {
-    for (class, count) in [("across", 40), ("down", 25), ("dots", 15)] {
-        for index in 0..count {
-            let (shift, hue) = (index * 7 % 16, (index * 37 % 120) as u8);
-            let lit = |x: u32, y: u32| match class {
-                "across" => (y + shift) % 16 < 8,
-                "down" => (x + shift) % 16 < 8,
-                _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
-            };
-            let pixel = |x, y| if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) };
-            save(&RgbImage::from_fn(96, 96, pixel), folder.join(format!("{class}/{index}.png")));
-        }
-    }
-}
 
 #[test]
 fn a_folder_becomes_a_checked_file_with_nothing_set() {

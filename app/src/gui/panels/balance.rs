@@ -110,8 +110,8 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         if keep.on_hover_text("Use no balancer: the run ends with the classifier that stage 1 has trained").clicked() {
             commands.push(Command::Balance(BalanceCommand::KeepAsTrained));
         }
-        let tune = ui.add_enabled(run.has_validation() && idle, Button::new("Tune on validation"));
-        let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on the validation images");
+        let tune = ui.add_enabled(run.can_tune() && idle, Button::new("Tune on validation"));
+        let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on images that were held out");
         if tune.on_disabled_hover_text("Needs validation images; build the dataset with some held out").clicked() {
             commands.push(Command::Balance(BalanceCommand::Tune));
         }

@@ -1,7 +1,7 @@
 //! The training page: settings with what each is for, and the curves of the run that is trained or open.
 
 use counterweight_core::device::DeviceChoice;
-use counterweight_core::settings::{Backbone, Preset, Settings, info};
+use counterweight_core::settings::{Auto, Backbone, Preset, Settings, Training, info};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
@@ -307,7 +307,7 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             let [training, validation, test] = source.view.totals().map(|count| numbers::grouped(count as u64));
             let classes = source.view.classes.iter().filter(|class| class.included).count();
             ui.label(format!("{classes} classes: {training} training, {validation} validation and {test} test images"));
-            if validation == "0" {
+            if validation == "0" && state.train.settings.stage1.train == Auto::Value(Training::Scratch) {
                 let color = tokens(ui.visuals()).warn;
                 ui.label(
                     RichText::new("Without validation images the last epoch is taken, and balancers cannot be tuned.").small().color(color),

@@ -246,7 +246,7 @@ impl BalanceState {
 
     fn tune(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
         let (Some(run), Some(settings)) = (run, &self.settings) else { return };
-        if self.tuning.is_some() || !run.has_validation() {
+        if self.tuning.is_some() || !run.can_tune() {
             return;
         }
         let (folder, settings) = (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });

@@ -142,6 +142,11 @@ impl OpenRun {
         self.split_sizes[Split::Validation as usize] > 0
     }
 
+    /// Whether there are samples to choose a balancer by. Of a classifier on features that stay, training samples are held out in turn.
+    pub fn can_tune(&self) -> bool {
+        self.has_validation() || self.settings.stage1.is_frozen()
+    }
+
     /// The group of each class.
     pub fn groups(&self) -> Vec<Group> {
         let thresholds = GroupThresholds::from(&self.settings.evaluation);

@@ -1,0 +1,61 @@
+//! `counterweight make`: a folder becomes a model, and nothing of anybody's is lost.
+
+use std::path::Path;
+
+use counterweight_core::run::Run;
+use counterweight_tests::fixtures::patterns;
+use counterweight_tests::{counterweight, counterweight_json};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("patterns");
+    patterns(&images);
+    let model = folder.path().join("patterns.onnx");
+    let make = ["make", text(&images), "--out", text(&model), "--device", "cpu"];
+    let first = counterweight_json(&make);
+    assert!(model.is_file() && first["export"]["top1_agreement"] == 1.0, "{first}");
+    let choices: Vec<&str> = first["choices"].as_array().unwrap().iter().map(|choice| choice["setting"].as_str().unwrap()).collect();
+    assert_eq!(choices, ["splits", "stage1.train", "balance"]);
+    for choice in first["choices"].as_array().unwrap() {
+        assert!(["value", "reason", "option"].iter().all(|key| !choice[key].as_str().unwrap().is_empty()), "{choice}");
+    }
+    assert!(first["balance"]["before"]["balanced_accuracy"].as_f64().unwrap() > 0.6, "stripes and dots are easy to tell apart: {first}");
+    let place = folder.path().join("patterns-run");
+    let samples = |run: &Run| run.dataset().samples.len();
+    assert_eq!(samples(&Run::open(&place).unwrap()), 80);
+
+    // Another class, of images that are known already.
+    let [from, to] = [images.join("dots"), images.join("more dots")];
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(&from).unwrap().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    let second = counterweight_json(&make);
+    assert_eq!(second["train_counts"].as_array().unwrap().len(), 4);
+    assert_eq!(samples(&Run::open(&place).unwrap()), 95);
+    // Nothing is left of the way there.
+    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["patterns", "patterns-run", "patterns.onnx"]);
+}
+
+#[test]
+fn a_folder_of_something_else_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("patterns");
+    patterns(&images);
+    let place = folder.path().join("thesis");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("chapter 1.txt"), "years of work").unwrap();
+    let model = folder.path().join("model.onnx");
+    let output = counterweight(&["make", text(&images), "--out", text(&model), "--run", text(&place), "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("thesis") && said.contains("choose another folder"), "{said}");
+    assert!(!model.exists());
+    assert_eq!(std::fs::read_to_string(place.join("chapter 1.txt")).unwrap(), "years of work");
+}
