@@ -148,7 +148,8 @@ impl Folding {
 fn folded_convolutions_are_burns() {
     for folding in (0..80).map(Folding::random) {
         let run = |kernels| vec![folding.run(&Device::flex(), kernels)];
-        assert_close(&run(Kernels::Own), &run(Kernels::Burn), 5e-6, &format!("{folding:?}"));
+        // Up to 825 products a sum, and ReLU6 cuts off the largest values, against which rounding is measured.
+        assert_close(&run(Kernels::Own), &run(Kernels::Burn), 2e-5, &format!("{folding:?}"));
     }
 }
 
