@@ -3,6 +3,7 @@
 //! Every long function takes a [`Job`]: an [`EventSink`] it reports to and a [`Control`] it asks between steps. The command line prints
 //! the events, the window draws them; neither is known here.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde::Serialize;
@@ -44,6 +45,8 @@ pub enum Event {
         /// Accuracy in 0..1, one a class in label order; `None` for a class without validation samples.
         accuracy: Vec<Option<f64>>,
     },
+    /// A run of a sweep was trained on.
+    Sweep(SweepRecord),
 }
 
 /// How much a [`Event::Message`] matters.
@@ -90,6 +93,36 @@ pub struct EpochRecord {
     pub images_per_s: f64,
     /// Wall time of the epoch in seconds, evaluation included.
     pub seconds: f64,
+}
+
+/// A value of a sweep and how far its run is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SweepRecord {
+    /// The value, as settings have it.
+    pub value: String,
+    /// The run's folder.
+    pub run: PathBuf,
+    /// Finished epochs.
+    pub finished_epochs: usize,
+    /// Epochs of a whole training.
+    pub epochs: usize,
+    /// Balanced accuracy on validation in 0..1: the mean of the last three evaluations, since one alone is as much luck as merit.
+    pub score: Option<f64>,
+    /// Accuracy of the many group on validation, at the last evaluation.
+    pub many: Option<f64>,
+    /// Accuracy of the medium group.
+    pub medium: Option<f64>,
+    /// Accuracy of the few group.
+    pub few: Option<f64>,
+    /// Smallest, mean and largest class weight norm ‖W_k‖₂ after the last epoch.
+    pub norms: Option<[f32; 3]>,
+}
+
+impl SweepRecord {
+    /// Whether its run came to its end.
+    pub fn is_finished(&self) -> bool {
+        self.finished_epochs >= self.epochs
+    }
 }
 
 /// Receives events. Called from worker threads, so it must be quick: forward, don't work.

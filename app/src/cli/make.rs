@@ -24,7 +24,7 @@ pub struct Arguments {
     /// The run folder [default: beside the model, named after it]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Settings to start from: auto, quick, paper or strong
+    /// Settings to start from: auto, fine-tune, quick, paper or strong
     #[arg(long, value_name = "PRESET", default_value_t = Preset::Auto)]
     preset: Preset,
     #[command(flatten)]

@@ -13,6 +13,7 @@ mod inspect;
 mod make;
 mod options;
 mod predict;
+mod sweep;
 mod tables;
 mod train;
 mod tune;
@@ -60,6 +61,11 @@ enum Command {
                             counterweight train cifar-100-lt.toml --run runs/paper --preset paper --device cuda\n  \
                             counterweight train --run runs/paper --resume")]
     Train(train::Arguments),
+    /// Try several values of a setting of stage 1, weight decay first of all: a run for each, of which the better half is trained on.
+    #[command(after_help = "Examples:\n  counterweight sweep photos.toml --out runs/decay\n  \
+                            counterweight sweep photos.toml --over stage1.weight_decay=1e-4,1e-3,1e-2 --out runs/decay --preset quick\n  \
+                            counterweight sweep photos.toml --over seed=0,1,2 --out runs/seeds")]
+    Sweep(sweep::Arguments),
     /// Stage 2: balance the classifier, by training it or after the fact, and compare before with after.
     #[command(after_help = "Examples:\n  counterweight balance runs/photos\n  \
                             counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
@@ -115,6 +121,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Build(arguments) => build::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
+        Command::Sweep(arguments) => sweep::run(&arguments, &context),
         Command::Balance(arguments) => balance::run(&arguments, &context),
         Command::Tune(arguments) => tune::run(&arguments, &context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),

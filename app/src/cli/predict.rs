@@ -22,6 +22,9 @@ pub struct Arguments {
     top: u32,
 }
 
+/// Images after which results are shown.
+const AT_ONCE: usize = 32;
+
 /// One line of JSON output.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -36,18 +39,19 @@ struct Line<'a> {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let classifier = OnnxClassifier::load(&arguments.file)?;
     let mut failed = 0;
-    for file in &arguments.images {
+    for files in arguments.images.chunks(AT_ONCE) {
         context.control.check()?;
-        let outcome = classifier.classify_file(file);
-        let path = file.to_string_lossy();
-        let line = match outcome {
-            Ok(probabilities) => Line { path, top: Some(classifier.top_k(&probabilities, arguments.top as usize)), error: None },
-            Err(error) => {
-                failed += 1;
-                Line { path, top: None, error: Some(error.to_string()) }
-            }
-        };
-        print(context, &line)?;
+        for (file, outcome) in files.iter().zip(classifier.classify_files(files)) {
+            let path = file.to_string_lossy();
+            let line = match outcome {
+                Ok(probabilities) => Line { path, top: Some(classifier.top_k(&probabilities, arguments.top as usize)), error: None },
+                Err(error) => {
+                    failed += 1;
+                    Line { path, top: None, error: Some(error.to_string()) }
+                }
+            };
+            print(context, &line)?;
+        }
     }
     match failed {
         0 => Ok(()),

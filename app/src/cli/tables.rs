@@ -6,6 +6,7 @@ use counterweight_core::balance::{NormSpread, Tuning};
 use counterweight_core::eval::{Evaluation, Grade, Group, Verdict, comparison, group_heading};
 use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+use counterweight_core::run::SweepReport;
 
 use crate::gui::widgets::numbers;
 
@@ -24,6 +25,33 @@ pub fn cache(usage: &Usage) -> String {
         ]);
     }
     render(&table)
+}
+
+/// Every value of a sweep with how its run did on validation, and which is the best.
+pub fn sweep(report: &SweepReport) -> String {
+    let leaf = report.key.rsplit('.').next().unwrap_or(&report.key);
+    let mut table = table(&[leaf, "epochs", "balanced %", "many", "medium", "few", "norms"]);
+    for (index, member) in report.members.iter().enumerate() {
+        let mark = if report.best == Some(index) { " *" } else { "" };
+        table.add_row([
+            format!("{}{mark}", member.value),
+            format!("{} of {}", member.finished_epochs, member.epochs),
+            percent(member.score),
+            percent(member.many),
+            percent(member.medium),
+            percent(member.few),
+            member.norms.map_or_else(|| "n/a".into(), |[min, mean, max]| format!("{mean:.2} ({min:.2} to {max:.2})")),
+        ]);
+    }
+    let best = match report.best() {
+        Some(best) => format!("best on validation: {} = {} (*), balanced accuracy {} %", report.key, best.value, percent(best.score)),
+        None => "none of them could be trained to its end".into(),
+    };
+    let held_out = match report.held_out {
+        true => "\nEvery tenth training image of each class was held out to compare by, since there were no validation images.",
+        false => "",
+    };
+    format!("{}\n\n{best}{held_out}", render(&table))
 }
 
 /// Accuracies with one decimal, as every table of the field has them.

@@ -63,6 +63,7 @@ impl CounterweightApp {
         let busy = state.data.is_scanning()
             || state.data.is_writing()
             || state.train.is_running()
+            || state.train.is_sweeping()
             || state.train.estimates.is_measuring()
             || state.balance.is_busy()
             || state.balance.is_waiting()
@@ -102,12 +103,15 @@ impl CounterweightApp {
             }
         }
         let train = &mut state.train;
-        let is_wanted = state.page == Page::Train && !train.is_running();
+        let is_wanted = state.page == Page::Train && !train.is_running() && !train.is_sweeping();
         let device = state.devices.resolve(train.device);
         train.estimates.poll(&train.settings, state.data.source.as_ref(), device, is_wanted && !state.devices.is_looking(), &shell.ctx);
         if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {
             state.runs.refresh(shell);
             shell.queue.push(Command::Runs(RunsCommand::Open(folder)));
+        }
+        if state.train.poll_sweep(shell) {
+            state.runs.refresh(shell);
         }
         if state.balance.poll(shell) | state.export.poll(shell)
             && let Some(run) = &state.run

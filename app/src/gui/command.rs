@@ -94,6 +94,12 @@ pub enum TrainCommand {
     PickSettings,
     /// Take the settings of a file.
     LoadSettings(PathBuf),
+    /// Try several values of weight decay, each in a run of its own.
+    FindWeightDecay,
+    /// Stop trying; what is done is kept.
+    StopSweep,
+    /// Put the sweep that is shown away.
+    CloseSweep,
     /// Prepare a new run with the settings of an offer.
     TakeOffer(Box<Settings>),
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use counterweight_core::job::{Control, EpochRecord, Event, EventSink, Job, Level};
+use counterweight_core::job::{Control, EpochRecord, Event, EventSink, Job, Level, SweepRecord};
 use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use egui::Context;
@@ -65,6 +65,8 @@ pub struct News<T> {
     pub epochs: Vec<EpochRecord>,
     /// The newest accuracy of each class on validation, with its epoch.
     pub classes: Option<(usize, Vec<Option<f64>>)>,
+    /// Runs of a sweep that were trained on.
+    pub swept: Vec<SweepRecord>,
     /// Messages for the log.
     pub messages: Vec<(Level, String)>,
     /// The outcome, once.
@@ -119,7 +121,7 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Takes what the job has said. Returns nothing more once the outcome was returned.
     pub fn poll(&mut self) -> News<T> {
-        let mut news = News { epochs: Vec::new(), classes: None, messages: Vec::new(), done: None };
+        let mut news = News { epochs: Vec::new(), classes: None, swept: Vec::new(), messages: Vec::new(), done: None };
         while !self.finished {
             match self.updates.try_recv() {
                 Ok(Update::Event(event)) => self.take(event, &mut news),
@@ -146,6 +148,7 @@ impl<T: Send + 'static> Worker<T> {
             Event::Message { level, text } => news.messages.push((level, text)),
             Event::Epoch(record) => news.epochs.push(record),
             Event::Classes { epoch, accuracy } => news.classes = Some((epoch, accuracy)),
+            Event::Sweep(record) => news.swept.push(record),
             _ => {}
         }
     }

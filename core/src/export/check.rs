@@ -1,8 +1,10 @@
 //! The self-check: an exported file, run by tract, against the network it came from, run by burn.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::graph::Normalized;
 use crate::error::{ModelError, Result};
@@ -12,8 +14,8 @@ use crate::model::Prepared;
 
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all are smaller).
 const TOLERANCE: f32 = 1e-3;
-/// Images run at once.
-const BATCH: usize = 32;
+/// Images run at once. The runtime computes on one thread, so that batches are run side by side.
+const BATCH: usize = 16;
 
 /// How far the file and the network are apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,14 +35,22 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
     let classifier = OnnxClassifier::load(path)?;
     let prepared = network.prepared();
     let mut agreement = Agreement::default();
-    let (mut same, mut scale, mut done) = (0usize, 1.0f32, 0usize);
+    let (mut same, mut scale) = (0usize, 1.0f32);
     let mut changed = Vec::new();
     // A single image is run twice more as a pair, or nothing would show that the batch axis is free.
     let pair = if let [image] = images { vec![image.clone(); 2] } else { Vec::new() };
-    for batch in batches(images).chain(pair.chunks(2)) {
+    let batches: Vec<&[Vec<u8>]> = batches(images).chain(pair.chunks(2)).collect();
+    let done = AtomicUsize::new(0);
+    let run = |batch: &&[Vec<u8>]| {
         job.check()?;
-        let expected = logits(network, &prepared, side, batch)?;
         let found = classifier.run(batch)?;
+        let done = done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len();
+        job.progress(done.min(images.len()) as u64);
+        Ok(found)
+    };
+    let found = batches.par_iter().map(run).collect::<Result<Vec<_>>>()?;
+    for (batch, found) in batches.into_iter().zip(found) {
+        let expected = logits(network, &prepared, side, batch)?;
         let Some(found_logits) = found.logits else { return Err(disagrees("the file gives no logits")) };
         if expected.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(disagrees("the network's own logits are not finite numbers"));
@@ -56,9 +66,8 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
                 changed.push(expected[ours] - expected[theirs]);
             }
         }
-        done += batch.len();
-        job.progress(done.min(images.len()) as u64);
     }
+    let done = done.into_inner();
     agreement.top1 = same as f64 / done as f64;
     let allowed = TOLERANCE * scale;
     let close = agreement.logits <= allowed && agreement.probabilities <= TOLERANCE;
@@ -74,7 +83,7 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
     )))
 }
 
-/// The first image alone, then the others 32 at a time, so that the batch axis is seen to be free.
+/// The first image alone, then the others many at a time, so that the batch axis is seen to be free.
 fn batches(images: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
     let (first, rest) = images.split_at(images.len().min(1));
     std::iter::once(first).chain(rest.chunks(BATCH))

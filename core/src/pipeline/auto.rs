@@ -2,7 +2,7 @@
 //!
 //! Features of a backbone that has seen a million photos are hard to beat where images are photos and there are few of them. Where images are something
 //! else, or there are hundreds of each class, a network that learns them from the start does better. So both are tried: the classifier on features, which
-//! takes seconds, and a minute or so of training from initial weights.
+//! takes seconds, and a minute or so of training from initial weights, or a few where that comes near.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ const ENOUGH_OF_A_CLASS: usize = 40;
 /// Steps from initial weights that are tried: as many as take a minute, within these bounds.
 const PROBE_STEPS: [usize; 2] = [300, 1000];
 const PROBE_SECONDS: f64 = 60.0;
+/// Where that comes near, half of the steps are tried, if they take no longer than this.
+const SECOND_PROBE_SECONDS: f64 = 240.0;
 /// Side of the input that training from scratch is tried and offered with, at most: larger ones take hours without a GPU.
 const PROBE_SIDE: usize = 64;
 /// Training that takes longer than this is offered, not begun.
@@ -139,15 +141,22 @@ impl Chosen {
             self.mirror = Some(check);
         }
         let estimate = estimate(&scratch, dataset, device, job)?;
+        let within = |seconds: f64| (1e3 * seconds / estimate.ms_per_step.max(1e-3)) as usize;
         let [fewest, most] = PROBE_STEPS;
-        let steps = ((1e3 * PROBE_SECONDS / estimate.ms_per_step.max(1e-3)) as usize).clamp(fewest, most);
-        let tried = score_of_probe(&scratch, steps, dataset, device, job)?;
+        let mut steps = within(PROBE_SECONDS).clamp(fewest, most);
+        let mut tried = score_of_probe(&scratch, steps, dataset, device, job)?;
+        let in_time = estimate.seconds <= MOST_SECONDS;
+        // A minute's training is far from what training ends at. Half of it is not.
+        let half = estimate.steps / 2;
+        if in_time && tried <= of_features && is_near(tried, of_features) && (2 * steps..=within(SECOND_PROBE_SECONDS)).contains(&half) {
+            steps = half;
+            tried = score_of_probe(&scratch, steps, dataset, device, job)?;
+        }
         let compared = format!(
             "balanced accuracy on validation is {} with pretrained features and {} after {steps} steps from scratch",
             percent(of_features),
             percent(tried)
         );
-        let in_time = estimate.seconds <= MOST_SECONDS;
         if tried > of_features && in_time {
             self.settings = scratch;
             self.estimate = Some(estimate);
@@ -163,7 +172,7 @@ impl Chosen {
                 estimate.steps,
                 percent(tried),
                 percent(of_features),
-                if tried > of_features / 2.0 { "may well" } else { "will hardly" }
+                if is_near(tried, of_features) { "may well" } else { "will hardly" }
             ),
         };
         take_frozen(self, compared);
@@ -185,6 +194,11 @@ impl Chosen {
         let option = format!("--set augmentation.flip={}", !check.is_harmless);
         self.choice("augmentation.flip", check.is_harmless, check.sentence, option);
     }
+}
+
+/// Whether a network that has only begun to learn may still overtake pretrained features.
+fn is_near(tried: f64, of_features: f64) -> bool {
+    tried > of_features / 2.0
 }
 
 fn median(counts: &[usize]) -> usize {
@@ -248,7 +262,7 @@ fn score_of_probe(settings: &Settings, steps: usize, dataset: &Dataset, device: 
 }
 
 /// The dataset itself or, if it has no validation split, with every tenth training sample of each class held out to compare by.
-fn with_validation(dataset: &Dataset) -> Dataset {
+pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut dataset = dataset.clone();
     if dataset.split(Split::Validation).is_empty() {
         let mut met = vec![0_usize; dataset.classes.len()];

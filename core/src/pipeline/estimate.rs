@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::job::{Job, Silent};
 use crate::model::Kernels;
 use crate::ops;
-use crate::settings::Settings;
+use crate::settings::{Auto, Settings, Training};
 use crate::train::choose_input;
 
 /// Steps or batches measured, and those before that fill caches.
@@ -68,10 +68,11 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     let quiet = Job::new(job.control, &Silent);
     let training = dataset.split(Split::Train).len();
     let settings = settings.clone().for_samples(training);
-    let frozen = !settings.stage1.train.value().is_some_and(|train| train == crate::settings::Training::Scratch);
+    let pretrained = settings.stage1.train != Auto::Value(Training::Scratch);
+    let frozen = pretrained && !settings.stage1.is_fine_tuning();
     let input_size = match (settings.model.input_size.value(), settings.model.backbone.info().pretrained) {
         (Some(side), _) => side,
-        (None, Some(pretrained)) if frozen => pretrained.side,
+        (None, Some(weights)) if pretrained => weights.side,
         _ => choose_input(&settings, dataset, quiet)?,
     };
     let mut request = NetworkRequest {
@@ -85,11 +86,14 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
         precision: settings.stage1.precision,
     };
     let decoding = decoding(dataset, input_size, quiet)?;
-    if frozen {
+    let mut on_features = 0.0;
+    if pretrained {
         let found = bench::infer(&request, device, "", quiet)?;
         let images = dataset.samples.len() as f64;
-        let seconds = images * (1.0 / found.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
-        return Ok(Estimate { seconds, steps: 0, ms_per_step: found.ms_per_step });
+        on_features = images * (1.0 / found.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
+        if frozen {
+            return Ok(Estimate { seconds: on_features, steps: 0, ms_per_step: found.ms_per_step });
+        }
     }
     let s = &settings.stage1;
     // A GPU compiles kernels for the batch it will train with.
@@ -100,7 +104,7 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     // Validation is a forward pass, about a third of a step's work.
     let validated =
         dataset.split(Split::Validation).len() as f64 / s.batch_size as f64 * (s.epochs() as f64 / s.validate_every as f64) / 3.0;
-    let seconds = (steps as f64 + validated) * ms_per_step / 1e3 + dataset.samples.len() as f64 * decoding;
+    let seconds = on_features + (steps as f64 + validated) * ms_per_step / 1e3 + dataset.samples.len() as f64 * decoding;
     Ok(Estimate { seconds, steps, ms_per_step })
 }
 

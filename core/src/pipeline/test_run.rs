@@ -1,6 +1,6 @@
 //! A run small enough for tests to train one each.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
@@ -10,8 +10,8 @@ use crate::job::{Control, Job, Silent};
 use crate::run::Run;
 use crate::settings::{Auto, Preset, Settings};
 
-/// Two epochs on a long tail of the built-in sample, with validation and test, in `folder`.
-pub fn trained(folder: &Path) -> Run {
+/// The manifest of a long tail of the built-in sample, with validation and test, in `folder`, and settings for two epochs on it.
+pub fn digits(folder: &Path) -> (PathBuf, Settings) {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let sample = unpack_sample(folder).unwrap();
@@ -23,8 +23,15 @@ pub fn trained(folder: &Path) -> Run {
     settings.stage1.epochs = Auto::Value(2);
     settings.augmentation.pad_crop = 1;
     settings.augmentation.flip = Auto::Value(false);
+    (manifest, settings)
+}
+
+/// Two epochs on [`digits`] in `folder`.
+pub fn trained(folder: &Path) -> Run {
+    let control = Control::new();
+    let (manifest, settings) = digits(folder);
     let run = folder.join("run");
     let request = TrainRequest { dataset: Some(&manifest), run: &run, settings: Some(settings), resume: false };
-    train(&request, &Device::flex(), "cpu", job).unwrap();
+    train(&request, &Device::flex(), "cpu", Job::new(&control, &Silent)).unwrap();
     Run::open(&run).unwrap()
 }

@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::auto::choose;
 use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
+use super::fine_tune::fine_tune;
 use super::train_classifier::train_classifier;
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::{Auto, Preset, Settings};
+use crate::settings::{Auto, Preset, Settings, Training};
 use crate::train;
 
 /// What to train, and where.
@@ -51,12 +52,18 @@ pub fn train(request: &TrainRequest<'_>, device: &Device, device_name: &str, job
     Ok(TrainReport { run: request.run.display().to_string(), device: device_name.to_string(), evaluation })
 }
 
+/// Trains stage 1 of a run, from where it is, until so many epochs are finished; a classifier on features at once to its end.
+pub(super) fn advance(run: &mut Run, epochs: usize, device: &Device, job: Job<'_>) -> Result<()> {
+    match run.settings().stage1.train {
+        Auto::Value(Training::Classifier) => train_classifier(run, device, job),
+        Auto::Value(Training::All) => fine_tune(run, epochs, device, job),
+        _ => train::train_until(run, epochs, device, job),
+    }
+}
+
 /// Trains stage 1 of a run, from where it is, and evaluates the result, where there is a split to evaluate on.
 pub(super) fn finish(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
-    match run.settings().stage1.is_frozen() {
-        true => train_classifier(run, device, job)?,
-        false => drop(train::train(run, device, job)?),
-    }
+    advance(run, usize::MAX, device, job)?;
     match reporting_split(run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
@@ -117,7 +124,8 @@ pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Dev
             Some(estimate) => estimate,
             None => estimate(run.settings(), run.dataset(), device, job)?,
         };
-        job.info(format!("{} steps from scratch will take {} here", expected.steps, expected.words()));
+        let how = if run.settings().stage1.is_fine_tuning() { "of the whole network" } else { "from scratch" };
+        job.info(format!("{} steps {how} will take {} here", expected.steps, expected.words()));
     }
     if !chosen.choices.is_empty() {
         run.write_result(CHOICES, &chosen)?;

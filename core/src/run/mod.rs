@@ -9,11 +9,14 @@
 //! features/              features computed once, remade when missing
 //! results/               evaluations, as JSON
 //! ```
+//!
+//! A sweep is a folder with several of them and `sweep.json`, which names the setting they differ in.
 
 mod judged;
 mod manage;
 mod norms;
 mod summary;
+mod sweep;
 
 use std::fs::File;
 use std::io::Write;
@@ -25,6 +28,7 @@ use serde::de::DeserializeOwned;
 pub use manage::{delete, rename};
 pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
+pub use sweep::{Sweep, SweepReport};
 
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};

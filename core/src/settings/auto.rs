@@ -10,15 +10,24 @@ const SCRATCH_EPOCHS: [usize; 2] = [20, 200];
 /// The same of a classifier on features that stay.
 const CLASSIFIER_STEPS: usize = 2000;
 const CLASSIFIER_EPOCHS: [usize; 2] = [20, 100];
+/// The same of fine-tuning, where most is learned already.
+const FINE_TUNING_STEPS: usize = 400;
+const FINE_TUNING_EPOCHS: [usize; 2] = [4, 20];
 /// Learning rate for a batch of 64; it grows as the batch does (Goyal et al., 2017).
 const SCRATCH_RATE: f64 = 0.05;
 const CLASSIFIER_RATE: f64 = 0.01;
+const FINE_TUNING_RATE: f64 = 0.01;
 const BATCH: f64 = 64.0;
 
 impl Stage1Settings {
     /// Whether the backbone stays as it is.
     pub fn is_frozen(&self) -> bool {
         self.train == Auto::Value(Training::Classifier)
+    }
+
+    /// Whether a pretrained backbone learns on.
+    pub fn is_fine_tuning(&self) -> bool {
+        self.train == Auto::Value(Training::All)
     }
 
     /// The number of epochs, or the fewest that `auto` takes; a run's settings hold the number itself.
@@ -28,7 +37,11 @@ impl Stage1Settings {
 
     /// The learning rate, or what `auto` takes for the batch size.
     pub fn learning_rate(&self) -> f64 {
-        let usual = if self.is_frozen() { CLASSIFIER_RATE } else { SCRATCH_RATE };
+        let usual = match self.train {
+            Auto::Value(Training::Classifier) => CLASSIFIER_RATE,
+            Auto::Value(Training::All) => FINE_TUNING_RATE,
+            _ => SCRATCH_RATE,
+        };
         self.learning_rate.or_else(|| usual * self.batch_size as f64 / BATCH)
     }
 }
@@ -37,9 +50,10 @@ impl Settings {
     /// The settings with epochs and learning rate in numbers, for so many training samples.
     pub fn for_samples(mut self, training: usize) -> Self {
         let s = &self.stage1;
-        let (steps, [fewest, most]) = match s.is_frozen() {
-            true => (CLASSIFIER_STEPS, CLASSIFIER_EPOCHS),
-            false => (SCRATCH_STEPS, SCRATCH_EPOCHS),
+        let (steps, [fewest, most]) = match s.train {
+            Auto::Value(Training::Classifier) => (CLASSIFIER_STEPS, CLASSIFIER_EPOCHS),
+            Auto::Value(Training::All) => (FINE_TUNING_STEPS, FINE_TUNING_EPOCHS),
+            _ => (SCRATCH_STEPS, SCRATCH_EPOCHS),
         };
         let an_epoch = training.div_ceil(s.batch_size.max(1)).max(1);
         let epochs = s.epochs.or_else(|| steps.div_ceil(an_epoch).clamp(fewest, most).max(s.warmup_epochs));

@@ -38,7 +38,7 @@ pub const INFO: &[SettingInfo] = &[
     setting(
         "stage1.train",
         "What learns",
-        "Classifier: a network that has seen a million photos stays as it is, which takes seconds. Scratch: everything. Auto measures which.",
+        "Classifier: a network that has seen a million photos stays as it is. All: it learns on. Scratch: learned anew. Auto measures.",
     ),
     setting("stage1.epochs", "Epochs", "How often training goes through all images. More learns better up to a point and takes longer."),
     setting(
@@ -60,6 +60,16 @@ pub const INFO: &[SettingInfo] = &[
         "stage1.learning_rate",
         "Learning rate",
         "Size of each correction. Too large and training breaks down, too small and it hardly moves.",
+    ),
+    setting(
+        "stage1.backbone_rate",
+        "Backbone's rate",
+        "Factor of the learning rate for all layers but the last where they have learned before. Smaller keeps more of what they know.",
+    ),
+    setting(
+        "stage1.norm_statistics",
+        "Batch norm",
+        "Moving: normalises with each batch. Frozen: with what the pretrained network knows, which suits few images and small batches.",
     ),
     setting(
         "stage1.momentum",

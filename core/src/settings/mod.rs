@@ -17,7 +17,8 @@ pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
 pub use values::{
-    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, Normalisation, Precision, Schedule, Stem, Training,
+    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics, Normalisation, Precision, Schedule, Stem,
+    Training,
 };
 
 use crate::error::{Result, SettingsError};
@@ -61,8 +62,8 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage1Settings {
-    /// What learns: `classifier` leaves a pretrained backbone as it is, `scratch` trains everything from initial weights, and `auto` measures on the
-    /// data which of the two it should be.
+    /// What learns: `classifier` leaves a pretrained backbone as it is, `all` trains everything from pretrained weights, `scratch` everything from
+    /// initial ones, and `auto` measures on the data what it should be.
     #[serde(default = "from_scratch")]
     pub train: Auto<Training>,
     /// Passes over the training split; `auto` takes as many as make a usual number of steps.
@@ -78,6 +79,12 @@ pub struct Stage1Settings {
     pub precision: Precision,
     /// Peak learning rate; `auto` takes it from the batch size.
     pub learning_rate: Auto<f64>,
+    /// Factor of the learning rate for every layer but the classifier, where those begin pretrained.
+    #[serde(default = "same_rate")]
+    pub backbone_rate: f64,
+    /// What batch norm normalises with. Statistics of a pretrained backbone can stay where batches are small or images few.
+    #[serde(default)]
+    pub norm_statistics: NormStatistics,
     /// Momentum of SGD, without dampening.
     pub momentum: f64,
     /// Weight decay λ on every parameter, batch norm and biases included.
@@ -97,6 +104,11 @@ pub struct Stage1Settings {
 /// What a settings file has that was written before there were pretrained backbones.
 fn from_scratch() -> Auto<Training> {
     Auto::Value(Training::Scratch)
+}
+
+/// What a settings file has that was written before a pretrained backbone could learn on.
+fn same_rate() -> f64 {
+    1.0
 }
 
 /// What a settings file has that was written before there were parts.

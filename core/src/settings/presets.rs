@@ -7,16 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
-    Normalisation, Precision, Schedule, Settings, Stage1Settings, Training,
+    NormStatistics, Normalisation, Precision, Schedule, Settings, Stage1Settings, Training,
 };
 
 /// A named starting point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// What suits the data: a pretrained backbone whose classifier is trained and balanced in seconds, or training from scratch where that is measured to
     /// be better.
     Auto,
+    /// A pretrained backbone of which every layer learns on for a few epochs.
+    FineTune,
     /// A small network for a few epochs: minutes on a CPU.
     Quick,
     /// The authors' code, to the letter: what their numbers on CIFAR-100-LT were made with.
@@ -27,12 +29,13 @@ pub enum Preset {
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Preset; 4] = [Preset::Auto, Preset::Quick, Preset::Paper, Preset::Strong];
+    pub const ALL: [Preset; 5] = [Preset::Auto, Preset::FineTune, Preset::Quick, Preset::Paper, Preset::Strong];
 
     /// The preset's name.
     pub fn name(self) -> &'static str {
         match self {
             Preset::Auto => "auto",
+            Preset::FineTune => "fine-tune",
             Preset::Quick => "quick",
             Preset::Paper => "paper",
             Preset::Strong => "strong",
@@ -53,13 +56,14 @@ impl FromStr for Preset {
         Preset::ALL
             .into_iter()
             .find(|preset| preset.name() == text)
-            .ok_or_else(|| format!("`{text}` is no preset; use auto, quick, paper or strong"))
+            .ok_or_else(|| format!("`{text}` is no preset; there are {}", Preset::ALL.map(Preset::name).join(", ")))
     }
 }
 
 pub(super) fn settings(preset: Preset) -> Settings {
     match preset {
         Preset::Auto => auto(),
+        Preset::FineTune => fine_tune(),
         Preset::Quick => quick(),
         Preset::Paper => paper(),
         Preset::Strong => strong(),
@@ -83,6 +87,8 @@ fn paper() -> Settings {
             parts: 1,
             precision: Precision::Float32,
             learning_rate: Auto::Value(0.01),
+            backbone_rate: 1.0,
+            norm_statistics: NormStatistics::Moving,
             momentum: 0.9,
             weight_decay: 5e-3,
             schedule: Schedule::Cosine,
@@ -170,6 +176,23 @@ fn auto() -> Settings {
             ..quick.balance
         },
         ..quick
+    }
+}
+
+fn fine_tune() -> Settings {
+    let auto = auto();
+    Settings {
+        preset: Preset::FineTune,
+        stage1: Stage1Settings {
+            train: Auto::Value(Training::All),
+            batch_size: 32,
+            weight_decay: 5e-4,
+            warmup_epochs: 1,
+            norm_statistics: NormStatistics::Frozen,
+            ..auto.stage1
+        },
+        augmentation: AugmentationSettings { pad_crop: 0, resized_crop: true, ..auto.augmentation },
+        ..auto
     }
 }
 

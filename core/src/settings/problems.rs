@@ -1,7 +1,8 @@
 //! Checking every value's range.
 
-use super::{Auto, Backbone, FeatureSource, Normalisation, Schedule, Settings, Training};
+use super::{Auto, Backbone, FeatureSource, NormStatistics, Normalisation, Schedule, Settings, Training};
 use crate::error::{Result, SettingsError};
+use crate::model::BackboneInfo;
 
 /// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
 const MOST_EPOCHS: usize = 1_000_000;
@@ -55,28 +56,34 @@ impl Settings {
             let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name);
             check(sides.contains(&side), "model.input_size", &reason);
         }
-        let (frozen, scratch) = (self.stage1.is_frozen(), self.stage1.train == Auto::Value(Training::Scratch));
-        if !frozen && scratch {
-            let reason =
-                format!("cannot be {} when everything is trained from scratch; take a resnet, or stage1.train = classifier", backbone.name);
+        let has_weights = backbone.pretrained.is_some();
+        let names = |fits: fn(&BackboneInfo) -> bool| {
+            Backbone::ALL.iter().map(|b| b.info()).filter(fits).map(|b| b.name).collect::<Vec<_>>().join(" or ")
+        };
+        let train = self.stage1.train.value();
+        if train.is_some_and(|train| train != Training::Classifier) {
+            let reason = format!("cannot be {}, which can only be used as it is; take stage1.train = classifier", backbone.name);
             check(backbone.trains, "model.backbone", &reason);
         }
-        if !scratch {
-            let with_weights: Vec<&str> =
-                Backbone::ALL.iter().map(|b| b.info()).filter(|b| b.pretrained.is_some()).map(|b| b.name).collect();
-            let reason = format!(
-                "cannot be {}, which has no pretrained weights here, when only the classifier is trained; take {}, or stage1.train = scratch",
-                backbone.name,
-                with_weights.join(" or ")
-            );
-            check(backbone.pretrained.is_some(), "model.backbone", &reason);
-            let reason = "must be pretrained when the backbone stays as it is: it knows no other";
-            check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
-            let reason = "must be cached when the backbone stays as it is";
-            check(self.balance.features == FeatureSource::Cached, "balance.features", reason);
-        } else {
+        if train == Some(Training::Scratch) {
             let reason = "cannot be pretrained when everything is trained from scratch";
             check(self.model.normalisation != Normalisation::PRETRAINED, "model.normalisation", reason);
+            check(self.stage1.backbone_rate == 1.0, "stage1.backbone_rate", "must be 1 when everything is trained from scratch");
+            let reason = "must be moving when everything is trained from scratch: there are none to keep";
+            check(self.stage1.norm_statistics == NormStatistics::Moving, "stage1.norm_statistics", reason);
+        } else {
+            let reason = format!(
+                "cannot be {}, which has no pretrained weights here; take {}, or stage1.train = scratch",
+                backbone.name,
+                names(|info| info.pretrained.is_some())
+            );
+            check(has_weights, "model.backbone", &reason);
+            let reason = "must be pretrained when the backbone begins with what it has learned: it knows no other";
+            check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
+        }
+        if train.is_none_or(|train| train == Training::Classifier) {
+            let reason = "must be cached when the backbone stays as it is";
+            check(self.balance.features == FeatureSource::Cached, "balance.features", reason);
         }
         if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
             check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite");
@@ -93,6 +100,7 @@ impl Settings {
         let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
         check(whole, "stage1.parts", "must be at least 1 and leave two samples or more in each part: batch norm needs two");
         check(s.learning_rate.value().is_none_or(rate), "stage1.learning_rate", "must be auto or above 0");
+        check((0.0..=10.0).contains(&s.backbone_rate), "stage1.backbone_rate", "must be in 0..=10");
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
         check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above");
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1");

@@ -49,18 +49,21 @@ impl<T: Copy> Auto<T> {
 pub enum Training {
     /// The classifier alone, on features of a pretrained backbone that stays as it is.
     Classifier,
+    /// Everything, from the weights of a pretrained backbone.
+    All,
     /// Everything, from initial weights.
     Scratch,
 }
 
 impl Training {
     /// Everything that can be chosen.
-    pub const ALL: [Training; 2] = [Training::Classifier, Training::Scratch];
+    pub const ALL: [Training; 3] = [Training::Classifier, Training::All, Training::Scratch];
 
     /// The name used in settings.
     pub fn name(self) -> &'static str {
         match self {
             Training::Classifier => "classifier",
+            Training::All => "all",
             Training::Scratch => "scratch",
         }
     }
@@ -69,6 +72,30 @@ impl Training {
 impl fmt::Display for Training {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// What batch norm normalises with while everything is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormStatistics {
+    /// Each batch's own statistics, which the running ones follow.
+    #[default]
+    Moving,
+    /// The running statistics of the pretrained backbone, which stay.
+    Frozen,
+}
+
+impl NormStatistics {
+    /// Everything that can be chosen.
+    pub const ALL: [NormStatistics; 2] = [NormStatistics::Moving, NormStatistics::Frozen];
+
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            NormStatistics::Moving => "moving",
+            NormStatistics::Frozen => "frozen",
+        }
     }
 }
 

@@ -18,5 +18,5 @@ pub use loader::Loader;
 pub use loss::{Targets, cross_entropy};
 pub use optimizer::Sgd;
 pub use schedule::learning_rate;
-pub use stage1::{choose_input, train};
+pub use stage1::{choose_input, train, train_until};
 pub use standardise::Standardiser;

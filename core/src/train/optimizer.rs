@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-use crate::model::{Kernels, ModulePath, NamedTensor};
+use crate::model::{Kernels, ModulePath, NamedTensor, is_of_classifier};
 use crate::ops::{Descended, Descent, Rates};
 
 /// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
@@ -22,6 +22,8 @@ pub struct Sgd {
     /// Velocities of a checkpoint, until their parameter is met and its device and rank are known.
     restored: BTreeMap<String, NamedTensor>,
     kernels: Kernels,
+    /// Factor of the learning rate for all that is not the classifier.
+    backbone_rate: f64,
 }
 
 impl Sgd {
@@ -34,6 +36,7 @@ impl Sgd {
             names: BTreeSet::new(),
             restored: BTreeMap::new(),
             kernels: Kernels::chosen(),
+            backbone_rate: 1.0,
         }
     }
 
@@ -48,6 +51,11 @@ impl Sgd {
         Self { kernels, ..self }
     }
 
+    /// The same optimiser, with this factor of the learning rate for all parameters that are not the classifier's.
+    pub fn with_backbone_rate(self, backbone_rate: f64) -> Self {
+        Self { backbone_rate, ..self }
+    }
+
     /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are. A parameter that nobody else holds is
     /// changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
@@ -57,21 +65,16 @@ impl Sgd {
 
     /// [`Sgd::step`] along gradients that are sorted by parameter already, such as sums of several.
     pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
-        let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
-        let mut step = Step {
-            optimizer: self,
-            gradients,
-            learning_rate,
-            path: ModulePath::default(),
-            descent: Descent::default(),
-            waiting: VecDeque::new(),
-        };
-        let module = module.map(&mut step);
-        let Step { descent, waiting, .. } = step;
-        if waiting.is_empty() {
-            return module;
+        let groups = [learning_rate, learning_rate * self.backbone_rate].map(Group::new);
+        let mut step = Step { optimizer: self, gradients, groups, path: ModulePath::default() };
+        let mut module = module.map(&mut step);
+        for Group { learning_rate, descent, waiting } in step.groups {
+            if !waiting.is_empty() {
+                let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
+                module = module.map(&mut Return { optimizer: self, moved: descent.step(rates), waiting });
+            }
         }
-        module.map(&mut Return { optimizer: self, moved: descent.step(rates), waiting })
+        module
     }
 
     /// Every velocity by its parameter's name, on the host.
@@ -141,15 +144,27 @@ impl Sgd {
     }
 }
 
-/// Gives every parameter to burn's operations, or to the descent that all others take part in.
-struct Step<'a> {
-    optimizer: &'a mut Sgd,
-    gradients: GradientsParams,
+/// Parameters that take a step together.
+struct Group {
     learning_rate: f64,
-    path: ModulePath,
     descent: Descent,
     /// Who takes part in it, in this order.
     waiting: VecDeque<(ParamId, String)>,
+}
+
+impl Group {
+    fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, descent: Descent::default(), waiting: VecDeque::new() }
+    }
+}
+
+/// Gives every parameter to burn's operations, or to the descent of its group.
+struct Step<'a> {
+    optimizer: &'a mut Sgd,
+    gradients: GradientsParams,
+    /// Those of the classifier, and all others if their learning rate is another.
+    groups: [Group; 2],
+    path: ModulePath,
 }
 
 impl ModuleMapper for Step<'_> {
@@ -165,19 +180,20 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let name = self.path.name();
         let optimizer = &mut *self.optimizer;
+        let group = &mut self.groups[usize::from(optimizer.backbone_rate != 1.0 && !is_of_classifier(&name))];
         let (id, weight, _) = param.consume();
         let (weight, gradient) = (weight.inner(), gradient.inner());
         let velocity = optimizer.take_velocity(&name, &weight);
         if !optimizer.kernels.own(&weight) {
-            let (weight, velocity) = optimizer.update(weight, gradient, velocity, self.learning_rate);
+            let (weight, velocity) = optimizer.update(weight, gradient, velocity, group.learning_rate);
             optimizer.keep_velocity(name, velocity);
             return moved(id, weight);
         }
         let (device, shape) = (weight.device(), weight.shape());
         let velocity =
             velocity.unwrap_or_else(|| device.memory_persistent_allocations(shape.clone(), |shape| Tensor::zeros(shape, &device)));
-        self.descent.add(weight, gradient, velocity);
-        self.waiting.push_back((id, name));
+        group.descent.add(weight, gradient, velocity);
+        group.waiting.push_back((id, name));
         // Only the descent may hold the weight, or it could not change it in place.
         Param::uninitialized(id, |_, _| unreachable!("the step returns it before anybody asks"), device, true, shape)
     }
@@ -251,6 +267,48 @@ mod tests {
             for (a, b) in flat(&module).iter().zip(&expected) {
                 assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} and not {b}");
             }
+        }
+    }
+
+    /// With a factor, what is not the classifier takes steps so much shorter; the classifier's are the same.
+    #[test]
+    fn the_backbone_can_learn_more_slowly() {
+        #[derive(Module, Debug)]
+        struct Split {
+            fc: Half,
+            layer: Half,
+        }
+        #[derive(Module, Debug)]
+        struct Half {
+            weight: Param<Tensor<1>>,
+        }
+        for kernels in [Kernels::Own, Kernels::Burn] {
+            let device = Device::flex().autodiff();
+            let half = || Half { weight: Param::from_tensor(Tensor::from_floats([1.0, -3.0], &device)) };
+            let mut module = Split { fc: half(), layer: half() };
+            let mut optimizer = Sgd::new(0.9, 0.5).with_kernels(kernels).with_backbone_rate(0.1);
+            // By hand: v = g + λ w, then v = 0.9 v + g + λ w; g is 2 w.
+            let expected = |rate: f32| {
+                let (mut weights, mut velocities) = ([1.0_f32, -3.0], [0.0_f32; 2]);
+                for _ in 0..2 {
+                    for (weight, velocity) in weights.iter_mut().zip(&mut velocities) {
+                        *velocity = 0.9 * *velocity + 2.0 * *weight + 0.5 * *weight;
+                        *weight -= rate * *velocity;
+                    }
+                }
+                weights.to_vec()
+            };
+            for _ in 0..2 {
+                let loss = module.fc.weight.val().powi_scalar(2).sum() + module.layer.weight.val().powi_scalar(2).sum();
+                let gradients = loss.backward();
+                module = optimizer.step(module, gradients, 0.1);
+            }
+            for (tensor, rate) in weights(&module).into_iter().zip([0.1, 0.01]) {
+                for (found, expected) in tensor.values.iter().zip(expected(rate)) {
+                    assert!((found - expected).abs() < 1e-5, "{}: {found} and not {expected}", tensor.name);
+                }
+            }
+            assert_eq!(optimizer.velocities(&module).len(), 2);
         }
     }
 

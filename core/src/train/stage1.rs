@@ -43,6 +43,15 @@ const SIZES_LOOKED_AT: usize = 512;
 /// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no number and [`TrainError::OutOfMemory`] when the
 /// device's memory does not hold a step, the last checkpoint being kept; unreadable images, a full disk, a device that fails.
 pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint> {
+    train_until(run, usize::MAX, device, job)?;
+    run.checkpoint(run.stage1_checkpoint())
+}
+
+/// [`train`] until so many epochs are finished, of which the last is evaluated on validation. A later call goes on from there.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_until(run: &mut Run, epochs: usize, device: &Device, job: Job<'_>) -> Result<()> {
     let _lock = run.lock()?;
     let settings = run.settings().clone();
     if settings.stage1.is_frozen() {
@@ -52,20 +61,22 @@ pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint>
         true => Some(run.checkpoint("last")?),
         false => None,
     };
+    let until = epochs.min(settings.stage1.epochs());
     if let Some(last) = &resumed
-        && last.progress.epoch >= settings.stage1.epochs()
+        && last.progress.epoch >= until
     {
-        job.info("training was already finished");
-        return run.checkpoint(run.stage1_checkpoint());
+        if until == settings.stage1.epochs() {
+            job.info("training was already finished");
+        }
+        return Ok(());
     }
     run.forget_balancing(true)?;
-    let mut trainer = Trainer::new(run, &settings, resumed, device, job)?;
+    let mut trainer = Trainer::new(run, &settings, resumed, until, device, job)?;
     let outcome = trainer.run(run);
     drop(trainer);
     ops::release_memory();
     release_memory(device);
-    outcome?;
-    run.checkpoint(run.stage1_checkpoint())
+    outcome
 }
 
 struct Trainer<'a> {
@@ -74,6 +85,8 @@ struct Trainer<'a> {
     device: Device,
     images: Loader,
     validation: Option<Loader>,
+    /// Finished epochs to stop after.
+    until: usize,
     /// Away only while the optimiser changes it in place.
     network: Option<Network>,
     optimizer: Sgd,
@@ -101,7 +114,7 @@ struct Pending {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: &Run, settings: &'a Settings, resumed: Option<Checkpoint>, device: &Device, job: Job<'a>) -> Result<Self> {
+    fn new(run: &Run, settings: &'a Settings, resumed: Option<Checkpoint>, until: usize, device: &Device, job: Job<'a>) -> Result<Self> {
         let device = device.clone().autodiff();
         let dataset = run.dataset();
         let side = match &resumed {
@@ -131,6 +144,7 @@ impl<'a> Trainer<'a> {
             optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
+        let optimizer = optimizer.with_backbone_rate(s.backbone_rate);
         let network = network.with_precision(s.precision);
         if network.precision() != s.precision {
             job.info(format!("this device has no units that compute in {}; it computes in float32", s.precision));
@@ -143,6 +157,7 @@ impl<'a> Trainer<'a> {
             images: loader(images),
             validation: validation.map(loader),
             device: device.clone(),
+            until,
             network: Some(network),
             optimizer,
             state,
@@ -174,7 +189,7 @@ impl<'a> Trainer<'a> {
     /// Every epoch that is left.
     fn run(&mut self, run: &mut Run) -> Result<()> {
         self.phase();
-        while self.state.progress.epoch < self.settings.stage1.epochs() {
+        while self.state.progress.epoch < self.until {
             match self.epoch(run) {
                 Err(Error::Stopped) => {
                     self.flush()?;
@@ -188,11 +203,11 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Steps from here to the end of stage 1.
+    /// Steps from here to where it stops.
     fn steps_left(&self) -> u64 {
         let s = &self.settings.stage1;
         let progress = &self.state.progress;
-        (self.images.images().steps(s.batch_size) * (s.epochs() - progress.epoch)).saturating_sub(progress.step) as u64
+        (self.images.images().steps(s.batch_size) * (self.until - progress.epoch)).saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -231,7 +246,7 @@ impl<'a> Trainer<'a> {
         self.check_weights()?;
         self.images.images().warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
-        let is_last = epoch + 1 == s.epochs();
+        let is_last = epoch + 1 == self.until;
         let is_validated = self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
         let validation = match (is_validated, self.validated) {
             (false, _) => None,

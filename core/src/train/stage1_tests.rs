@@ -39,7 +39,7 @@ fn step(batch: &Batch, parts: usize) -> Stepped {
     let mut settings = run.settings().clone();
     (settings.stage1.parts, settings.stage1.label_smoothing) = (parts, 0.1);
     let control = Control::new();
-    let mut trainer = Trainer::new(&run, &settings, None, &Device::flex(), Job::new(&control, &Silent)).unwrap();
+    let mut trainer = Trainer::new(&run, &settings, None, settings.stage1.epochs(), &Device::flex(), Job::new(&control, &Silent)).unwrap();
     trainer.step(0, batch, 0.1).unwrap();
     let pending = trainer.pending.pop().unwrap();
     Stepped { loss: host(pending.loss).unwrap()[0], correct: host(pending.correct).unwrap()[0], weights: trainer.weights().unwrap() }
@@ -116,7 +116,7 @@ fn running_out_of_memory_offers_the_next_power_of_two() {
         let mut settings = run.settings().clone();
         (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
         let control = Control::new();
-        let trainer = Trainer::new(&run, &settings, None, &Device::flex(), Job::new(&control, &Silent)).unwrap();
+        let trainer = Trainer::new(&run, &settings, None, settings.stage1.epochs(), &Device::flex(), Job::new(&control, &Silent)).unwrap();
         trainer.failed(Failure::OutOfMemory).to_string()
     };
     let first = message(256, 1);

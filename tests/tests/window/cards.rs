@@ -50,6 +50,10 @@ fn choosing_a_card_takes_its_settings_and_back() {
     assert_eq!(window.state().train.settings.stage1.train, Auto::Value(Training::Scratch));
     window.click("Start from what it has seen before");
     assert_eq!((window.state().train.settings.preset, window.state().train.settings.stage1.train), (Preset::Auto, Auto::AUTO));
+    window.click("Fine-tune all of it");
+    let train = &window.state().train;
+    assert_eq!((train.settings.preset, train.settings.stage1.train), (Preset::FineTune, Auto::Value(Training::All)));
+    assert!(window.can_press("Train"), "{}", window.names());
     window.click("From scratch");
     assert_eq!(window.state().train.settings.preset, Preset::Quick);
     assert!(window.can_press("Train"), "{}", window.names());

@@ -1,12 +1,12 @@
 //! The training page: settings with what each is for, and the curves of the run that is trained or open.
 
 use counterweight_core::device::DeviceChoice;
-use counterweight_core::settings::{Auto, Backbone, Preset, Settings, Training, info};
+use counterweight_core::settings::{Auto, Backbone, NormStatistics, Preset, Settings, Training, info};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::{primary, way_on_ui};
-use super::{parts, train_cards, train_live};
+use super::{parts, sweep, train_cards, train_live};
 use crate::gui::command::{Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, State, TrainState, WayOn};
 use crate::gui::theme::{self, card, space, tokens};
@@ -25,7 +25,9 @@ const BASICS: [&str; 8] = [
     "stage1.weight_decay",
     "seed",
 ];
-const MORE: [&str; 14] = [
+const MORE: [&str; 16] = [
+    "stage1.backbone_rate",
+    "stage1.norm_statistics",
     "stage1.parts",
     "stage1.schedule",
     "stage1.warmup_epochs",
@@ -72,6 +74,12 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     }
     if state.data.source.is_none() {
         no_source_ui(ui, commands);
+        return;
+    }
+    if state.train.sweep.is_some() {
+        sweep::ui(ui, &mut state.train, commands);
+    }
+    if state.train.is_sweeping() {
         return;
     }
     train_cards::ui(ui, &mut state.train);
@@ -165,6 +173,7 @@ fn preset_words(preset: Preset) -> (&'static str, &'static str) {
         Preset::Auto => {
             ("Automatic", "Starts from what a network has seen before, and measures whether training from scratch would do better.")
         }
+        Preset::FineTune => ("Fine-tune", "A network that has seen a million photos learns on, all of it, for a few epochs."),
         Preset::Quick => ("Quick", "A small network for a few epochs: minutes on any computer."),
         Preset::Paper => ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU."),
         Preset::Strong => ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU."),
@@ -213,7 +222,8 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
         "model.backbone" => Some(Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name).collect()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "pretrained", "cifar", "imagenet"]),
-        "stage1.train" => Some(vec!["auto", "classifier", "scratch"]),
+        "stage1.train" => Some(std::iter::once("auto").chain(Training::ALL.map(Training::name)).collect()),
+        "stage1.norm_statistics" => Some(NormStatistics::ALL.map(NormStatistics::name).to_vec()),
         "augmentation.flip" => Some(vec!["auto", "true", "false"]),
         "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
         "stage1.precision" => Some(vec!["float32", "tf32", "bfloat16"]),
@@ -329,6 +339,11 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             let start = button.min_size(Vec2::new(120.0, 36.0)).show(ui);
             if start.clicked() {
                 commands.push(Command::Train(TrainCommand::Start));
+            }
+            let sweep_obstacle = state.train.sweep_obstacle(state.data.source.as_ref(), &state.devices);
+            let text = "Tries a tenth of the weight decay to ten times as much, and shows what each does to the rare classes";
+            if ui.add_enabled(sweep_obstacle.is_none(), egui::Button::new("Find weight decay")).on_hover_text(text).clicked() {
+                commands.push(Command::Train(TrainCommand::FindWeightDecay));
             }
             if ui.button("Load settings…").on_hover_text("Take the settings.toml of another run").clicked() {
                 commands.push(Command::Train(TrainCommand::PickSettings));

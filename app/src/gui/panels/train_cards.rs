@@ -1,7 +1,7 @@
-//! The two ways to train, and what was chosen in place of the person.
+//! The ways to train, and what was chosen in place of the person.
 
-use counterweight_core::pipeline::{Chosen, Estimate};
-use counterweight_core::settings::{Auto, Preset, Training};
+use counterweight_core::pipeline::Chosen;
+use counterweight_core::settings::{Auto, Preset, Settings, Training};
 use egui::{RichText, Ui};
 
 use super::dialogs::primary;
@@ -10,7 +10,7 @@ use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
 
 /// From this width on cards stand side by side.
-const WIDE: f32 = 640.0;
+const WIDE: f32 = 780.0;
 
 /// A way to train.
 struct Way {
@@ -20,13 +20,20 @@ struct Way {
     recommended: bool,
 }
 
-const WAYS: [Way; 2] = [
+const WAYS: [Way; 3] = [
     Way {
         preset: Preset::Auto,
         name: "Start from what it has seen before",
         text: "A network that has seen a million photos looks at yours, and only its last layer learns your classes. Hard to beat with few images. Where \
                training from scratch turns out to be better, that is done instead, or offered.",
         recommended: true,
+    },
+    Way {
+        preset: Preset::FineTune,
+        name: "Fine-tune all of it",
+        text: "The same network, but every layer learns on from your images. Often better where there are hundreds of images or more, and where they look \
+               unlike everyday photos. Takes much longer.",
+        recommended: false,
     },
     Way {
         preset: Preset::Quick,
@@ -37,31 +44,56 @@ const WAYS: [Way; 2] = [
     },
 ];
 
+impl Way {
+    /// Whether these settings go this way, whatever else they say.
+    fn is_that_of(&self, settings: &Settings) -> bool {
+        let preset = match settings.stage1.train {
+            Auto::Auto(_) | Auto::Value(Training::Classifier) => Preset::Auto,
+            Auto::Value(Training::All) => Preset::FineTune,
+            Auto::Value(Training::Scratch) => Preset::Quick,
+        };
+        self.preset == preset
+    }
+
+    /// How long it would take, in words.
+    fn time(&self, found: Found, measuring: bool) -> String {
+        let estimate = match self.preset {
+            Preset::Auto => found.features,
+            Preset::FineTune => found.fine_tuning,
+            _ => found.scratch,
+        };
+        match estimate {
+            Some(estimate) => format!("Takes {} here", estimate.words()),
+            None if measuring => "Measuring how long it takes here…".into(),
+            None => String::new(),
+        }
+    }
+}
+
 /// The cards to choose from. Choosing one takes its settings.
 pub fn ui(ui: &mut Ui, train: &mut TrainState) {
-    let from_scratch = train.settings.stage1.train == Auto::Value(Training::Scratch);
-    let found = train.estimates.found();
+    let (found, measuring) = (train.estimates.found(), train.estimates.is_measuring());
     let mut chosen = None;
-    let mut way_ui = |ui: &mut Ui, way: &Way, train: &TrainState| {
-        let selected = from_scratch != way.recommended;
-        if way_card(ui, way, selected, time(way, found, train.estimates.is_measuring())) && !selected {
+    let mut way_ui = |ui: &mut Ui, way: &Way| {
+        let selected = way.is_that_of(&train.settings);
+        if way_card(ui, way, selected, way.time(found, measuring)) && !selected {
             chosen = Some(way.preset);
         }
     };
     if ui.available_width() > WIDE {
-        let width = (ui.available_width() - space::LARGE) / 2.0;
+        let width = (ui.available_width() - 2.0 * space::MEDIUM) / 3.0;
         ui.horizontal_top(|ui| {
-            ui.spacing_mut().item_spacing.x = space::LARGE;
+            ui.spacing_mut().item_spacing.x = space::MEDIUM;
             for way in &WAYS {
                 ui.vertical(|ui| {
                     ui.set_width(width);
-                    way_ui(ui, way, train);
+                    way_ui(ui, way);
                 });
             }
         });
     } else {
         for way in &WAYS {
-            way_ui(ui, way, train);
+            way_ui(ui, way);
             ui.add_space(space::MEDIUM);
         }
     }
@@ -69,16 +101,6 @@ pub fn ui(ui: &mut Ui, train: &mut TrainState) {
         train.set_preset(preset);
     }
     ui.add_space(space::LARGE);
-}
-
-/// How long a way would take, in words.
-fn time(way: &Way, found: Found, measuring: bool) -> String {
-    let estimate: Option<Estimate> = if way.recommended { found.features } else { found.scratch };
-    match estimate {
-        Some(estimate) => format!("Takes {} here", estimate.words()),
-        None if measuring => "Measuring how long it takes here…".into(),
-        None => String::new(),
-    }
 }
 
 /// One card; whether it was clicked.
@@ -122,7 +144,8 @@ pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
         if let Some(offer) = &chosen.offer {
             ui.add_space(space::SMALL);
             ui.label(&offer.sentence);
-            if ui.add(primary(ui, "Train from scratch")).clicked() {
+            let way = if offer.settings.stage1.is_fine_tuning() { "Fine-tune all of it" } else { "Train from scratch" };
+            if ui.add(primary(ui, way)).clicked() {
                 commands.push(Command::Train(TrainCommand::TakeOffer(Box::new(offer.settings.clone()))));
             }
         }

@@ -14,6 +14,8 @@ use crate::gui::worker::Worker;
 pub struct Found {
     /// The classifier on features of the pretrained backbone.
     pub features: Option<Estimate>,
+    /// Everything, from pretrained weights.
+    pub fine_tuning: Option<Estimate>,
     /// Everything, from initial weights.
     pub scratch: Option<Estimate>,
 }
@@ -23,10 +25,11 @@ struct Key {
     source: PathBuf,
     revision: u64,
     device: DeviceChoice,
+    fine_tuning: Settings,
     scratch: Settings,
 }
 
-/// Estimates, made again whenever the source, the device or the settings of training from scratch change.
+/// Estimates, made again whenever the source, the device or the settings of training everything change.
 #[derive(Default)]
 pub struct Estimates {
     made_for: Option<Key>,
@@ -46,23 +49,24 @@ impl Estimates {
             return;
         }
         let Some(source) = source.filter(|source| is_wanted && source.problem().is_none()) else { return };
-        let scratch = match settings.stage1.train {
-            Auto::Value(Training::Scratch) => settings.clone(),
-            _ => Settings::preset(Preset::Quick),
-        };
-        let key = Key { source: source.path.clone(), revision: source.view.revision, device, scratch };
-        if self.made_for.as_ref() == Some(&key) || !key.scratch.problems().is_empty() {
+        let settings_of =
+            |train, preset| if settings.stage1.train == Auto::Value(train) { settings.clone() } else { Settings::preset(preset) };
+        let fine_tuning = settings_of(Training::All, Preset::FineTune);
+        let scratch = settings_of(Training::Scratch, Preset::Quick);
+        let key = Key { source: source.path.clone(), revision: source.view.revision, device, fine_tuning, scratch };
+        if self.made_for.as_ref() == Some(&key) || [&key.fine_tuning, &key.scratch].iter().any(|settings| !settings.problems().is_empty()) {
             return;
         }
-        let (recipe, scratch) = (source.recipe(), key.scratch.clone());
+        let (recipe, fine_tuning, scratch) = (source.recipe(), key.fine_tuning.clone(), key.scratch.clone());
         self.made_for = Some(key);
         self.found = Found::default();
         self.measuring = Some(Worker::spawn("estimate", ctx, move |job| {
             let (dataset, _) = recipe.make()?;
             let (device, _) = device::open(device)?;
             let features = pipeline::estimate(&Settings::preset(Preset::Auto), &dataset, &device, job)?;
+            let fine_tuning = pipeline::estimate(&fine_tuning, &dataset, &device, job)?;
             let scratch = pipeline::estimate(&scratch, &dataset, &device, job)?;
-            Ok(Found { features: Some(features), scratch: Some(scratch) })
+            Ok(Found { features: Some(features), fine_tuning: Some(fine_tuning), scratch: Some(scratch) })
         }));
     }
 

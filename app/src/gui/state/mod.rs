@@ -10,6 +10,7 @@ mod inspect;
 mod run;
 mod runs;
 mod shell;
+mod sweep;
 mod thumbnails;
 mod tour;
 mod train;
@@ -29,6 +30,7 @@ pub use inspect::{InspectState, Inspection};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
 pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
+pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
 pub use train::{Around, TrainState, Training, WayOn};
@@ -236,7 +238,7 @@ impl State {
     /// What would be cut short if the window closed now, in words.
     pub fn running(&self) -> Vec<&'static str> {
         let jobs = [
-            (self.train.is_running(), "training"),
+            (self.train.is_running() || self.train.is_sweeping(), "training"),
             (self.data.is_writing(), "writing the dataset"),
             (self.balance.is_applying(), "balancing"),
             (self.export.is_exporting(), "exporting"),

@@ -17,7 +17,7 @@ use egui::{ColorImage, TextureHandle, TextureOptions};
 use super::data::{Recipe, Source};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use super::{Devices, Estimates, Origin, next_revision};
+use super::{Devices, Estimates, Origin, SweepState, next_revision};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Worker};
@@ -156,6 +156,8 @@ pub struct TrainState {
     pub show_curves: bool,
     /// What is running.
     pub training: Option<Training>,
+    /// The sweep over weight decay that is running or shown.
+    pub sweep: Option<SweepState>,
     /// Why the last training failed.
     pub failure: Option<String>,
     /// How a training that ran out of memory can go on.
@@ -184,6 +186,7 @@ impl TrainState {
             show_all: false,
             show_curves: false,
             training: None,
+            sweep: None,
             failure: None,
             way_on: None,
             gauge: Gauge::default(),
@@ -197,6 +200,16 @@ impl TrainState {
     /// Whether something is being trained.
     pub fn is_running(&self) -> bool {
         self.training.is_some()
+    }
+
+    /// Whether values of weight decay are being tried.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.as_ref().is_some_and(SweepState::is_running)
+    }
+
+    /// Takes what the sweep has done. Whether it has ended.
+    pub fn poll_sweep(&mut self, shell: &mut Shell) -> bool {
+        self.sweep.as_mut().is_some_and(|sweep| sweep.poll(shell))
     }
 
     /// Takes other settings as a whole.
@@ -264,6 +277,9 @@ impl TrainState {
     /// Why training cannot start, if it cannot.
     pub fn obstacle(&self, source: Option<&Source>, devices: &Devices, runs: &HashSet<String>) -> Option<String> {
         let Some(source) = source else { return Some("Open images on the Data page first".into()) };
+        if self.is_sweeping() {
+            return Some("Values of weight decay are being tried; wait for them or stop them".into());
+        }
         if let Some(problem) = source.problem() {
             return Some(format!("The dataset cannot be built: {problem}"));
         }
@@ -310,6 +326,20 @@ impl TrainState {
                     self.start(folder.clone(), Task::Continue { folder, parts: Some(parts) }, device, shell);
                 }
             }
+            TrainCommand::FindWeightDecay => {
+                if let Some(obstacle) = self.sweep_obstacle(source, devices) {
+                    shell.notice(obstacle);
+                } else if let Some(source) = source {
+                    let folder = self.sweep_folder(runs, shell);
+                    self.sweep = Some(SweepState::start(folder, source.recipe(), self.settings.clone(), device, shell));
+                }
+            }
+            TrainCommand::StopSweep => {
+                if let Some(sweep) = &self.sweep {
+                    sweep.stop();
+                }
+            }
+            TrainCommand::CloseSweep => self.sweep = None,
             TrainCommand::Pause => self.with_worker(Worker::pause),
             TrainCommand::Resume => self.with_worker(Worker::resume),
             TrainCommand::Stop => self.with_worker(Worker::stop),
@@ -442,8 +472,28 @@ impl TrainState {
         Some(training.folder)
     }
 
+    /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a name that is free.
+    fn sweep_folder(&self, taken: &HashSet<String>, shell: &Shell) -> PathBuf {
+        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| sweep.report.is_none() && sweep.settings == self.settings) {
+            return stopped.folder.clone();
+        }
+        let name = format!("{} decay", self.name.trim());
+        let names = (1..).map(|number| if number == 1 { name.clone() } else { format!("{name} {number}") });
+        let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or(name);
+        shell.runs_folder().join(free)
+    }
+
+    /// Why no sweep can start, if it cannot.
+    pub fn sweep_obstacle(&self, source: Option<&Source>, devices: &Devices) -> Option<String> {
+        // The name of a run that is there already is no obstacle: a sweep takes another.
+        self.obstacle(source, devices, &HashSet::new()).or_else(|| self.is_running().then(|| "A training is running".into()))
+    }
+
     /// Ends the training and waits for its checkpoint.
     pub fn finish(&mut self) {
+        if let Some(mut sweep) = self.sweep.take() {
+            sweep.finish();
+        }
         if let Some(training) = self.training.take() {
             training.worker.stop_and_wait();
         }

@@ -26,6 +26,7 @@ pub struct LineChart<'a> {
     series: Vec<Series<'a>>,
     x_label: &'a str,
     percent: bool,
+    x_log: bool,
     log: bool,
     from_zero: bool,
     height: f32,
@@ -48,6 +49,7 @@ impl<'a> LineChart<'a> {
             series: Vec::new(),
             x_label: "epoch",
             percent: false,
+            x_log: false,
             log: false,
             from_zero: false,
             height: 220.0,
@@ -64,6 +66,12 @@ impl<'a> LineChart<'a> {
     /// What runs along the horizontal axis.
     pub fn x_label(mut self, label: &'a str) -> Self {
         self.x_label = label;
+        self
+    }
+
+    /// Whether the horizontal axis is logarithmic; all x must be above 0 then.
+    pub fn x_log(mut self, log: bool) -> Self {
+        self.x_log = log;
         self
     }
 
@@ -124,11 +132,14 @@ impl<'a> LineChart<'a> {
         };
         let axis = self.y_axis(&pen, response.rect, y_range);
         let plot = axis.plot(Rect::from_min_max(response.rect.min, response.rect.max - vec2(space::MEDIUM, 0.0)));
-        let x_scale = Scale::linear(x_range.0, x_range.1, plot.left(), plot.right());
+        let x_scale = match self.x_log {
+            true => Scale::log(x_range.0, x_range.1, plot.left(), plot.right()),
+            false => Scale::linear(x_range.0, x_range.1, plot.left(), plot.right()),
+        };
         pen.label(response.rect.left_top(), Align2::LEFT_TOP, self.title);
         axis.paint(&pen, plot);
         pen.painter.hline(plot.x_range(), plot.bottom(), Stroke::new(1.0, pen.tokens.before));
-        chart::number_axis(&pen, plot, &x_scale, self.x_label, true, false);
+        chart::number_axis(&pen, plot, &x_scale, self.x_label, !self.x_log, false);
         let clipped = Pen { painter: pen.painter.with_clip_rect(plot.expand(4.0)), ..Pen::new(ui, response.rect) };
         for series in &shown {
             paint_series(&clipped, series, &x_scale, &axis.scale, self.log);
@@ -194,7 +205,7 @@ impl<'a> LineChart<'a> {
             return None;
         }
         if x.0 == x.1 {
-            x = (x.0 - 1.0, x.1 + 1.0);
+            x = if self.x_log { (x.0 / 2.0, x.1 * 2.0) } else { (x.0 - 1.0, x.1 + 1.0) };
         }
         Some((x, y))
     }

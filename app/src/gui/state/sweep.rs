@@ -1,0 +1,105 @@
+//! A sweep that is running, or was.
+
+use std::path::PathBuf;
+
+use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::job::SweepRecord;
+use counterweight_core::pipeline::{self, SweepRequest};
+use counterweight_core::run::{Sweep, SweepReport};
+use counterweight_core::settings::Settings;
+
+use super::data::Recipe;
+use super::shell::{ErrorReport, Shell};
+use crate::gui::worker::{Failure, Progress, Worker};
+
+/// The setting that the window sweeps.
+pub const SWEPT: &str = "stage1.weight_decay";
+
+/// A sweep over weight decay.
+pub struct SweepState {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What all of its runs share.
+    pub settings: Settings,
+    /// The values that were trained on so far, in the order in which that began.
+    pub members: Vec<SweepRecord>,
+    /// How it ended.
+    pub report: Option<SweepReport>,
+    worker: Option<Worker<SweepReport>>,
+}
+
+impl SweepState {
+    /// Begins a sweep in a folder, or goes on with the one that is there.
+    pub fn start(folder: PathBuf, recipe: Recipe, settings: Settings, choice: DeviceChoice, shell: &mut Shell) -> Self {
+        shell.info(format!("Looking for the best weight decay in {}", folder.display()));
+        let (place, shared) = (folder.clone(), settings.clone());
+        let worker = Worker::spawn("sweep", &shell.ctx, move |job| {
+            let (device, _) = device::open(choice)?;
+            let dataset = match Sweep::is_sweep(&place) {
+                true => None,
+                false => Some(recipe.make()?.0),
+            };
+            let request = SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };
+            pipeline::sweep(&request, &[device], job)
+        });
+        Self { folder, settings: shared, members: Vec::new(), report: None, worker: Some(worker) }
+    }
+
+    /// Whether it is running.
+    pub fn is_running(&self) -> bool {
+        self.worker.is_some()
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.worker.as_ref().is_some_and(Worker::is_stopping)
+    }
+
+    /// What it is doing.
+    pub fn progress(&self) -> Option<&Progress> {
+        self.worker.as_ref().map(|worker| &worker.progress)
+    }
+
+    /// Asks it to stop.
+    pub fn stop(&self) {
+        if let Some(worker) = &self.worker {
+            worker.stop();
+        }
+    }
+
+    /// Stops it and waits for its checkpoint.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.stop_and_wait();
+        }
+    }
+
+    /// Takes what it has done. Whether it has ended.
+    pub fn poll(&mut self, shell: &mut Shell) -> bool {
+        let Some(worker) = &mut self.worker else { return false };
+        let news = worker.poll();
+        shell.messages(news.messages);
+        for record in news.swept {
+            match self.members.iter_mut().find(|member| member.value == record.value) {
+                Some(member) => *member = record,
+                None => self.members.push(record),
+            }
+        }
+        let Some(done) = news.done else { return false };
+        self.worker = None;
+        match done {
+            Ok(report) => {
+                self.members = report.members.clone();
+                self.report = Some(report);
+            }
+            Err(Failure::Stopped) => shell.notice("Stopped. What was trained is kept, and the same button goes on"),
+            Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
+                title: "The weight decay could not be found".into(),
+                reason,
+                kept: format!("What was trained is in {}.", self.folder.display()),
+                advice: "Mend what the reason names, then try again: it goes on where it was.".into(),
+            }),
+        }
+        true
+    }
+}

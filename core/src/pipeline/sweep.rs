@@ -1,0 +1,200 @@
+//! Trying several values of a setting of stage 1, weight decay above all: the paper's first lesson is that it has to be tuned.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::tensor::Device;
+
+use super::auto::{choose, with_validation};
+use super::halving::{Rung, best, rungs};
+use super::train::{CHOICES, advance, finish};
+use crate::data::{Dataset, Split};
+use crate::error::{Error, Result, RunError, SettingsError, TrainError};
+use crate::job::{Event, Job, Silent};
+use crate::run::{Run, Sweep, SweepReport};
+use crate::settings::Settings;
+
+/// Values of one setting that can be tried.
+const MOST_VALUES: usize = 64;
+/// Factors of a number that are tried where no values are given.
+const FACTORS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
+
+/// What to try, and where.
+#[derive(Clone, Debug)]
+pub struct SweepRequest<'a> {
+    /// What to train on; needed unless the sweep exists.
+    pub dataset: Option<Dataset>,
+    /// The folder of the sweep, with a run folder for each value in it. A sweep that was interrupted there goes on.
+    pub folder: &'a Path,
+    /// The settings that all runs share.
+    pub settings: Settings,
+    /// The setting, dotted.
+    pub key: &'a str,
+    /// Its values, as [`Settings::set`] reads them; empty for a tenth of the setting's own value to ten times as much.
+    pub values: Vec<String>,
+}
+
+/// Trains a run for each value, the better half of them on after each rung of successive halving, and says which is the best on validation. The runs are
+/// ordinary ones: those that came to their end can be balanced and exported, the others resumed. Events of single runs are passed on, and after each
+/// training [`Event::Sweep`] says how it stands. With several devices as many runs are trained at a time.
+///
+/// # Errors
+/// A setting that is not one of stage 1, values that do not fit; a folder that holds something else; whatever training meets, but for a loss that
+/// diverges: that value is left behind. [`Error::Stopped`], after which the same call goes on.
+pub fn sweep(request: &SweepRequest<'_>, devices: &[Device], job: Job<'_>) -> Result<SweepReport> {
+    let first = devices.first().ok_or_else(|| TrainError::Request("there is no device to train on".into()))?;
+    let sweep = open(request, first, job)?;
+    for rung in rungs_of(&sweep)? {
+        climb(&sweep, rung, devices, job)?;
+    }
+    // Those that came to their end are evaluated as training one alone does.
+    for index in 0..sweep.values().len() {
+        let mut run = sweep.run(index)?;
+        if sweep.record(index)?.is_finished() && run.verdict(run.stage1_checkpoint()).is_none() {
+            finish(&mut run, first, job)?;
+        }
+    }
+    sweep.report()
+}
+
+/// The sweep of a request, which may have begun.
+fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Sweep> {
+    let refuse = |reason: String| RunError::Folder { path: request.folder.to_path_buf(), reason };
+    let values = values(request)?;
+    if Sweep::is_sweep(request.folder) {
+        let found = Sweep::open(request.folder)?;
+        if found.key() != request.key || found.values() != values {
+            let holds = format!("holds a sweep of {} = {}; choose another folder", found.key(), found.values().join(","));
+            return Err(refuse(holds).into());
+        }
+        job.info("going on with the sweep");
+        return Ok(found);
+    }
+    let Some(whole) = &request.dataset else {
+        return Err(refuse("holds no sweep, and no dataset was given to make one from".into()).into());
+    };
+    let held_out = whole.split(Split::Validation).is_empty();
+    let dataset = with_validation(whole);
+    if dataset.split(Split::Validation).is_empty() {
+        let reason = "values are compared on validation images, and no class has enough images to hold any out";
+        return Err(TrainError::Request(reason.into()).into());
+    }
+    if held_out {
+        job.info("there are no validation images to compare by; every tenth training image of each class is held out");
+    }
+    // What is decided on the data is decided once.
+    let chosen = choose(&request.settings, &dataset, device, job)?;
+    let settings_of = |value: &str| -> Result<Settings> {
+        let settings = chosen.settings.with(request.key, value)?;
+        settings.validate()?;
+        Ok(settings)
+    };
+    values.iter().try_for_each(|value| settings_of(value).map(drop))?;
+    Sweep::create(request.folder, request.key, &values, held_out, |value, folder| {
+        let run = Run::create(folder, settings_of(value)?, dataset.clone())?;
+        if !chosen.choices.is_empty() {
+            run.write_result(CHOICES, &chosen)?;
+        }
+        Ok(())
+    })
+}
+
+/// All are trained to their own end where that takes seconds, and where epochs are what is swept.
+fn rungs_of(sweep: &Sweep) -> Result<Vec<Rung>> {
+    let members = sweep.values().len();
+    let of_run = |index| sweep.run(index).map(|run| (run.settings().stage1.epochs(), run.settings().stage1.is_frozen()));
+    let all = (0..members).map(of_run).collect::<Result<Vec<_>>>()?;
+    let first = all[0].0;
+    Ok(match all.iter().all(|&(epochs, frozen)| epochs == first && !frozen) {
+        true => rungs(members, first),
+        false => vec![Rung { epochs: usize::MAX, members }],
+    })
+}
+
+/// Trains those who are among the best so far to the end of a rung.
+fn climb(sweep: &Sweep, rung: Rung, devices: &[Device], job: Job<'_>) -> Result<()> {
+    let scores = (0..sweep.values().len()).map(|index| Ok(sweep.record(index)?.score)).collect::<Result<Vec<_>>>()?;
+    // In their own order, so that a sweep that goes on does so where it was.
+    let mut chosen = best(&scores, rung.members);
+    chosen.sort_unstable();
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    // Events of several at once could not be told apart.
+    let of_run = if devices.len() == 1 { job } else { Job::new(job.control, &Silent) };
+    let work = |device: &Device| {
+        while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = train(sweep, index, rung.epochs, device, job, of_run) {
+                next.store(chosen.len(), Ordering::Relaxed);
+                failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                return;
+            }
+        }
+    };
+    match devices {
+        [device] => work(device),
+        _ => std::thread::scope(|scope| {
+            let work = &work;
+            devices.iter().for_each(|device| drop(scope.spawn(move || work(device))));
+        }),
+    }
+    failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).map_or(Ok(()), Err)
+}
+
+/// Trains one run until so many epochs are finished, and says how it stands then.
+fn train(sweep: &Sweep, index: usize, epochs: usize, device: &Device, job: Job<'_>, of_run: Job<'_>) -> Result<()> {
+    let (before, value) = (sweep.record(index)?, sweep.values()[index]);
+    let until = epochs.min(before.epochs);
+    if before.finished_epochs >= until {
+        return Ok(());
+    }
+    job.info(format!("{} = {value}: epochs {} to {until} of {}", sweep.key(), before.finished_epochs + 1, before.epochs));
+    match advance(&mut sweep.run(index)?, epochs, device, of_run) {
+        // That says enough about the value.
+        Err(Error::Train(error @ TrainError::Diverged { .. })) => job.warn(format!("{} = {value}: {error}", sweep.key())),
+        other => other?,
+    }
+    job.sink.event(Event::Sweep(sweep.record(index)?));
+    Ok(())
+}
+
+/// The values of a request, checked for what can be checked without data.
+fn values(request: &SweepRequest<'_>) -> Result<Vec<String>> {
+    let refuse = |reason: String| Error::from(SettingsError::Value { key: request.key.to_string(), reason });
+    // An unknown key, and the nearest that is known.
+    let own = request.settings.text(request.key);
+    if own.is_none() {
+        request.settings.with(request.key, "0")?;
+    }
+    let section = request.key.split('.').next().unwrap_or_default();
+    if !["model", "stage1", "augmentation", "seed"].contains(&section) {
+        return Err(refuse("is no setting of stage 1; balancers are tried out by `counterweight tune`".into()));
+    }
+    let values = match request.values.is_empty() {
+        false => request.values.clone(),
+        true => {
+            let own = own.and_then(|text| text.parse::<f64>().ok()).filter(|own| *own > 0.0);
+            let own = own.ok_or_else(|| refuse("needs the values to try: KEY=VALUE,VALUE,…".into()))?;
+            FACTORS.map(|factor| rounded(own * factor)).to_vec()
+        }
+    };
+    if values.len() > MOST_VALUES {
+        return Err(refuse(format!("has {} values; at most {MOST_VALUES} can be tried at once", values.len())));
+    }
+    for (index, value) in values.iter().enumerate() {
+        request.settings.with(request.key, value)?;
+        if values[..index].contains(value) {
+            return Err(refuse(format!("has the value {value} twice")));
+        }
+    }
+    Ok(values)
+}
+
+/// A number in two digits, as short as can be.
+fn rounded(value: f64) -> String {
+    format!("{value:.1e}").parse::<f64>().unwrap_or(value).to_string()
+}
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;
