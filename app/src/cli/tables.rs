@@ -44,7 +44,14 @@ pub fn sweep(report: &SweepReport) -> String {
         ]);
     }
     let best = match report.best() {
-        Some(best) => format!("best on validation: {} = {} (*), balanced accuracy {} %", report.key, best.value, percent(best.score)),
+        Some(best) => format!(
+            "best: {} = {} (*), balanced accuracy {} % on {} validation images{}",
+            report.key,
+            best.value,
+            percent(best.score),
+            report.validation_images,
+            if report.is_tied() { "; what it was is as good as the highest within the standard error" } else { "" }
+        ),
         None => "none of them could be trained to its end".into(),
     };
     let held_out = match report.held_out {

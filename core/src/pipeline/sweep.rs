@@ -52,7 +52,8 @@ pub fn sweep(request: &SweepRequest<'_>, devices: &[Device], job: Job<'_>) -> Re
     for index in 0..sweep.values().len() {
         let mut run = sweep.run(index)?;
         if sweep.record(index)?.is_finished() && run.verdict(run.stage1_checkpoint()).is_none() {
-            finish(&mut run, first, job)?;
+            // Of training, which is done, nothing is to be said.
+            finish(&mut run, first, Job::new(job.control, &Silent))?;
         }
     }
     sweep.report()
@@ -91,7 +92,9 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
         Ok(settings)
     };
     values.iter().try_for_each(|value| settings_of(value).map(drop))?;
-    Sweep::create(request.folder, request.key, &values, held_out, |value, folder| {
+    let same = |value: &String| settings_of(value).is_ok_and(|settings| settings == chosen.settings);
+    let own = values.iter().find(|value| same(value)).cloned();
+    Sweep::create(request.folder, request.key, (&values, own), held_out, |value, folder| {
         let run = Run::create(folder, settings_of(value)?, dataset.clone())?;
         if !chosen.choices.is_empty() {
             run.write_result(CHOICES, &chosen)?;
@@ -120,8 +123,9 @@ fn climb(sweep: &Sweep, rung: Rung, devices: &[Device], job: Job<'_>) -> Result<
     chosen.sort_unstable();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
-    // Events of several at once could not be told apart.
-    let of_run = if devices.len() == 1 { job } else { Job::new(job.control, &Silent) };
+    // Events of several at once could not be told apart, and those of a training that takes seconds are not looked at.
+    let alone = devices.len() == 1 && rung.epochs < usize::MAX;
+    let of_run = if alone { job } else { Job::new(job.control, &Silent) };
     let work = |device: &Device| {
         while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(error) = train(sweep, index, rung.epochs, device, job, of_run) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Run, delete};
+use crate::data::Split;
 use crate::error::{Result, RunError};
 use crate::files::write_atomically;
 use crate::job::SweepRecord;
@@ -27,6 +28,8 @@ pub struct Sweep {
 struct Plan {
     /// The setting, dotted.
     key: String,
+    /// What it was before, if it was one of the values.
+    own: Option<String>,
     /// Every value and the name of its run's folder.
     members: Vec<Member>,
     /// Whether validation images were held out of the training split, since there were none.
@@ -48,8 +51,11 @@ pub struct SweepReport {
     pub key: String,
     /// Every value, in the order in which they were given.
     pub members: Vec<SweepRecord>,
-    /// The place of the best value on validation among those that were trained to their end.
+    /// The place of the best value among those that were trained to their end: the highest score, but the setting's own value where its score is no
+    /// further off than the standard error.
     pub best: Option<usize>,
+    /// Images that values are compared by.
+    pub validation_images: usize,
     /// Whether validation images were held out of the training split, since there were none.
     pub held_out: bool,
 }
@@ -59,6 +65,12 @@ impl SweepReport {
     pub fn best(&self) -> Option<&SweepRecord> {
         self.members.get(self.best?)
     }
+
+    /// Whether another value has a higher score than the best, by less than the standard error.
+    pub fn is_tied(&self) -> bool {
+        let scores = self.members.iter().filter(|member| member.is_finished()).map(|member| member.score);
+        self.best().is_some_and(|best| scores.into_iter().any(|score| score > best.score))
+    }
 }
 
 impl Sweep {
@@ -67,17 +79,24 @@ impl Sweep {
         folder.join(SWEEP).is_file()
     }
 
-    /// Has a folder, in which `make` makes a run in the folder it is given for each value, be a sweep. The folder may exist if it is empty.
+    /// Has a folder, in which `make` makes a run in the folder it is given for each value, be a sweep. `own` is the value that the setting had before, if it
+    /// is among them. The folder may exist if it is empty.
     ///
     /// # Errors
     /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written, and what `make` fails with.
-    pub fn create(folder: &Path, key: &str, values: &[String], held_out: bool, make: impl Fn(&str, &Path) -> Result<()>) -> Result<Self> {
+    pub fn create(
+        folder: &Path,
+        key: &str,
+        (values, own): (&[String], Option<String>),
+        held_out: bool,
+        make: impl Fn(&str, &Path) -> Result<()>,
+    ) -> Result<Self> {
         if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
             let reason = "is not empty and holds no sweep; choose another folder".into();
             return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
         }
         let members = values.iter().map(|value| Member { value: value.clone(), folder: folder_name(key, value) });
-        let plan = Plan { key: key.to_string(), members: members.collect(), held_out };
+        let plan = Plan { key: key.to_string(), own, members: members.collect(), held_out };
         std::fs::create_dir_all(folder).map_err(|error| RunError::file(folder, error))?;
         for member in &plan.members {
             make(&member.value, &folder.join(&member.folder))?;
@@ -159,13 +178,11 @@ impl Sweep {
     /// As [`Run::open`] for any of its runs.
     pub fn report(&self) -> Result<SweepReport> {
         let members = (0..self.plan.members.len()).map(|index| self.record(index)).collect::<Result<Vec<_>>>()?;
-        let finished = |index: &usize| members[*index].score.filter(|_| members[*index].is_finished());
-        // Of equal ones the first.
-        let best = (0..members.len())
-            .rev()
-            .filter(|index| finished(index).is_some())
-            .max_by(|a, b| finished(a).partial_cmp(&finished(b)).unwrap());
-        Ok(SweepReport { folder: self.folder.clone(), key: self.plan.key.clone(), best, held_out: self.plan.held_out, members })
+        let validation_images = self.run(0)?.dataset().split(Split::Validation).len();
+        let own = members.iter().position(|member| Some(&member.value) == self.plan.own.as_ref());
+        let best = best(&members, own, validation_images);
+        let Plan { key, held_out, .. } = &self.plan;
+        Ok(SweepReport { folder: self.folder.clone(), key: key.clone(), best, validation_images, held_out: *held_out, members })
     }
 
     /// Every sweep directly in the folder `parent`, by name.
@@ -193,10 +210,40 @@ impl Sweep {
     }
 }
 
+/// See [`SweepReport::best`]. Of equal ones the first.
+fn best(members: &[SweepRecord], own: Option<usize>, images: usize) -> Option<usize> {
+    let score = |index: usize| members[index].score.filter(|_| members[index].is_finished());
+    let scored = (0..members.len()).filter_map(|index| Some((index, score(index)?)));
+    let (best, highest) = scored.rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    // Of a share of so many images.
+    let error = (highest * (1.0 - highest) / images.max(1) as f64).sqrt();
+    Some(own.filter(|&own| score(own).is_some_and(|score| score + error >= highest)).unwrap_or(best))
+}
+
 /// `weight_decay 0.001`; what not every system takes in a name becomes a dash.
 fn folder_name(key: &str, value: &str) -> String {
     const LONGEST: usize = 80;
     let leaf = key.rsplit('.').next().unwrap_or(key);
     let plain = |c: char| if c.is_alphanumeric() || ".-+_ ".contains(c) { c } else { '-' };
     format!("{leaf} {value}").chars().map(plain).take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(score: f64, finished_epochs: usize) -> SweepRecord {
+        let (value, run) = (String::new(), PathBuf::new());
+        SweepRecord { value, run, finished_epochs, epochs: 4, score: Some(score), many: None, medium: None, few: None, norms: None }
+    }
+
+    #[test]
+    fn the_own_value_stays_unless_another_is_better_by_more_than_chance() {
+        let members = [member(0.75, 4), member(0.75, 4), member(0.70, 4), member(0.99, 2)];
+        // The standard error of 0.75 is 0.043 for a hundred images and 0.061 for fifty.
+        assert_eq!(best(&members, Some(2), 100), Some(0));
+        assert_eq!(best(&members, Some(2), 50), Some(2));
+        assert_eq!((best(&members, None, 50), best(&members, Some(3), 50)), (Some(0), Some(0)));
+        assert_eq!((best(&members[3..], Some(0), 50), best(&[], None, 0)), (None, None));
+    }
 }

@@ -57,11 +57,16 @@ fn status_ui(ui: &mut Ui, sweep: &SweepState, taken: &mut Option<String>, comman
     match (best, &sweep.report) {
         (Some(best), Some(report)) => {
             ui.label(format!(
-                "{} is the best of {}: balanced accuracy {} on validation.",
+                "{} is the best of {}: balanced accuracy {} on {} validation images.",
                 best.value,
                 report.members.len(),
-                numbers::percent(best.score)
+                numbers::percent(best.score),
+                numbers::grouped(report.validation_images as u64)
             ));
+            if report.is_tied() {
+                let text = "Another value is a little higher, by less than so few images can tell apart, so what was set before stays.";
+                ui.label(RichText::new(text).small().weak());
+            }
             if report.held_out {
                 let text = "There were no validation images, so every tenth training image of each class was held out to compare by.";
                 ui.label(RichText::new(text).small().weak());
