@@ -7,7 +7,8 @@ use burn::tensor::module::{batch_norm_train, conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 use counterweight_core::kernels::{
-    ConvShape, Epilogue, Normalisation, SgdStep, Statistics, conv_forward, conv_input_gradient, conv_weight_gradient,
+    Activation, ConvShape, Epilogue, Normalisation, SgdStep, Statistics, StatisticsOf, Zeros, conv_forward, conv_input_gradient,
+    conv_weight_gradient,
 };
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -29,7 +30,7 @@ const SHAPES: [[usize; 4]; 8] = [
 ];
 
 fn shape([side, input, output, stride]: [usize; 4]) -> ConvShape {
-    ConvShape { batch: 64, height: side, width: side, input, output, kernel: 3, stride, padding: 1 }
+    ConvShape { batch: 64, height: side, width: side, input, output, kernel: 3, stride, padding: Zeros::around(1), groups: 1 }
 }
 
 fn numbers(len: usize) -> Vec<f32> {
@@ -87,7 +88,7 @@ fn batch_norm_forward(bencher: Bencher<'_, '_>, [side, channels]: [usize; 2]) {
     bencher.counter(BytesCount::of_slice(&x)).bench_local(|| {
         let Statistics { mean, variance } = Statistics::of(&x, channels);
         let norm = Normalisation { mean: &mean, variance: &variance, weight: &weight, bias: &bias, epsilon: 1e-5 };
-        norm.forward(&x, None, true, &mut y);
+        norm.forward(&x, None, Activation::Relu, &mut y);
     });
 }
 
@@ -109,7 +110,7 @@ fn batch_norm_backward(bencher: Bencher<'_, '_>, [side, channels]: [usize; 2]) {
     let Statistics { mean, variance } = Statistics::of(&x, channels);
     let norm = Normalisation { mean: &mean, variance: &variance, weight: &weight, bias: &bias, epsilon: 1e-5 };
     let mut gradient = x.clone();
-    bencher.counter(BytesCount::of_slice(&x)).bench_local(|| norm.backward(&x, true, &mut gradient));
+    bencher.counter(BytesCount::of_slice(&x)).bench_local(|| norm.backward(&x, StatisticsOf::Batch, Activation::Relu, &mut gradient));
 }
 
 /// A step of SGD with momentum and weight decay over as many weights as ResNet-34 has. Bytes are those of the weights.

@@ -17,3 +17,19 @@ pub fn activate<W: Size>(value: Vector<f32, W>, #[comptime] activation: Activati
     }
     result
 }
+
+/// The gradient where the activation let its input through, judged by the input or by the output, otherwise 0. At a bound nothing goes through; what is
+/// not a number lets the gradient through.
+#[cube]
+pub fn let_through<W: Size>(gradient: Vector<f32, W>, value: Vector<f32, W>, #[comptime] activation: Activation) -> Vector<f32, W> {
+    let mut result = gradient;
+    let zero = Vector::<f32, W>::new(0.0f32);
+    if comptime!(activation != Activation::None) {
+        result = select_many(value.less_equal(&zero), zero, result);
+    }
+    if comptime!(activation == Activation::Relu6) {
+        let six = comptime!(SIX);
+        result = select_many(value.greater_equal(&Vector::new(six)), zero, result);
+    }
+    result
+}

@@ -8,8 +8,8 @@ use cubecl::std::FastDivmod;
 
 use super::activation::activate;
 use super::buffer::{Buffer, cubes, units, width};
-use super::conv::{Layout, pack_one};
-use crate::kernels::{Activation, Grid};
+use super::conv::{Epilogue, Layout, pack_one};
+use crate::kernels::{Activation, ConvShape};
 
 /// Neighbouring pixels of a row that one unit computes: most of what it reads for one it needs for the next as well, and the weights for all.
 const PIXELS: usize = 4;
@@ -31,41 +31,51 @@ struct Sizes {
     before: u32,
 }
 
-/// The convolution with weights `[channels, 1, k, k]`, those of every channel times its scale, then its bias and the activation. Gives
+/// The convolution with weights `[channels, 1, k, k]`, those of every channel times its scale if there are any, finished as `epilogue` asks for. Gives
 /// `[batch, out height, out width, channels]`.
-pub fn depthwise(client: &Client, grid: &Grid, x: &Buffer, [weight, scale, bias]: [&Buffer; 3], activation: Activation) -> Buffer {
-    let channels = bias.length;
-    let (out_height, out_width) = (grid.out_height(), grid.out_width());
-    let y = Buffer::floats(client, grid.batch * out_height * out_width * channels);
+pub fn depthwise(
+    client: &Client,
+    shape: &ConvShape,
+    x: &Buffer,
+    weight: &Buffer,
+    scale: Option<&Buffer>,
+    Epilogue { bias, residual, activation }: Epilogue<'_>,
+) -> Buffer {
+    let channels = shape.output;
+    let (out_height, out_width) = (shape.out_height(), shape.out_width());
+    let y = Buffer::floats(client, shape.output_len());
     let wide = width(channels);
     // Tap by tap, so that a unit reads the factors of its channels together.
-    let packed = pack_one(client, &grid.padded_conv(1, channels), weight, Some(scale), false, Layout::rows_of(wide, x.elem));
+    let of_one = ConvShape { input: 1, groups: 1, ..*shape };
+    let packed = pack_one(client, &of_one, weight, scale, false, Layout::rows_of(wide, x.elem));
     let (vectors, strips) = (channels / wide, out_width.div_ceil(PIXELS));
+    let optional = |buffer: Option<&Buffer>| buffer.map_or(ComptimeOptionArgs::None, |buffer| ComptimeOptionArgs::Some(buffer.arg(wide)));
     // SAFETY: units past the images stop, places outside of an image count as zeros, and pixels past a row are not written.
     unsafe {
         depthwise_kernel::launch_unchecked(
             client,
-            cubes(grid.batch * out_height * strips * vectors),
+            cubes(shape.batch * out_height * strips * vectors),
             units(),
             wide,
             x.arg(wide),
             packed.arg(wide),
-            bias.arg(wide),
+            optional(bias),
+            optional(residual),
             y.arg(wide),
             SizesLaunch::new(
-                grid.batch as u32,
-                grid.height as u32,
-                grid.width as u32,
+                shape.batch as u32,
+                shape.height as u32,
+                shape.width as u32,
                 vectors as u32,
                 vectors as u32,
                 strips as u32,
                 out_height as u32,
                 out_width as u32,
-                grid.rows.0 as u32,
-                grid.columns.0 as u32,
+                shape.padding.rows.0 as u32,
+                shape.padding.columns.0 as u32,
             ),
-            grid.kernel,
-            grid.stride,
+            shape.kernel,
+            shape.stride,
             activation,
         );
     }
@@ -77,7 +87,8 @@ pub fn depthwise(client: &Client, grid: &Grid, x: &Buffer, [weight, scale, bias]
 fn depthwise_kernel<W: Size>(
     x: &[Vector<f32, W>],
     weight: &[Vector<f32, W>],
-    bias: &[Vector<f32, W>],
+    bias: ComptimeOption<&[Vector<f32, W>]>,
+    residual: ComptimeOption<&[Vector<f32, W>]>,
     y: &mut [Vector<f32, W>],
     sizes: Sizes,
     #[comptime] kernel: usize,
@@ -97,10 +108,16 @@ fn depthwise_kernel<W: Size>(
     // A place before the first row or column wraps round to a very large number.
     let top = row * comptime!(stride as u32) - sizes.above;
     let left = first * comptime!(stride as u32) - sizes.before;
+    let mut start = Vector::<f32, W>::new(0.0f32);
+    #[comptime]
+    match &bias {
+        ComptimeOption::Some(bias) => start = bias[vector as usize],
+        ComptimeOption::None => {}
+    }
     let mut sums = Array::<Vector<f32, W>>::new(pixels);
     #[unroll]
     for i in 0..pixels {
-        sums[i] = bias[vector as usize];
+        sums[i] = start;
     }
     #[unroll]
     for tap_y in 0..kernel {
@@ -131,7 +148,14 @@ fn depthwise_kernel<W: Size>(
     for i in 0..pixels {
         let column = first + comptime!(i as u32);
         if column < sizes.out_width {
-            y[((line * sizes.out_width + column) * sizes.vectors + vector) as usize] = activate(sums[i], activation);
+            let at = ((line * sizes.out_width + column) * sizes.vectors + vector) as usize;
+            let mut sum = sums[i];
+            #[comptime]
+            match &residual {
+                ComptimeOption::Some(residual) => sum += residual[at],
+                ComptimeOption::None => {}
+            }
+            y[at] = activate(sum, activation);
         }
     }
 }

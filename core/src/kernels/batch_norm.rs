@@ -1,7 +1,8 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and ReLU around it.
+//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the activation around it.
 
 use rayon::prelude::*;
 
+use super::activation::{Activation, Bounds};
 use super::lanes::{Lanes, add_rows};
 use super::vectorised::vectorised;
 
@@ -105,6 +106,15 @@ pub struct Normalisation<'a> {
     pub epsilon: f64,
 }
 
+/// Where the statistics that batch norm normalises with come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatisticsOf {
+    /// The values that are normalised: gradients flow through the statistics, too.
+    Batch,
+    /// Values seen before: the statistics are constants.
+    Past,
+}
+
 /// Gradients with respect to the parameters of batch norm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormGradients {
@@ -137,69 +147,89 @@ impl Normalisation<'_> {
         Spread { mean: lanes.spread(self.mean), scale: lanes.spread(&scale), bias: lanes.spread(self.bias) }
     }
 
-    /// Normalises `x`, adds `residual` and applies ReLU where asked to. A value that is no number stays one.
+    /// Normalises `x`, adds `residual` and applies the activation. A value that is no number stays one.
     ///
     /// # Shapes
     /// `x`, `residual` and `y` are `[pixels, channels]`; `y` is overwritten.
-    pub fn forward(&self, x: &[f32], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-        let lanes = Lanes::new(self.mean.len());
+    pub fn forward(&self, x: &[f32], residual: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
+        let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
         let pieces = y.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
         match residual {
-            None => pieces.for_each(|(y, x)| normalise(x, &at.mean, &at.scale, &at.bias, relu, y)),
+            None => pieces.for_each(|(y, x)| normalise(x, &at.mean, &at.scale, &at.bias, bounds, y)),
             Some(residual) => pieces
                 .zip(residual.par_chunks(lanes.piece))
-                .for_each(|((y, x), residual)| normalise_and_add(x, residual, &at.mean, &at.scale, &at.bias, relu, y)),
+                .for_each(|((y, x), residual)| normalise_and_add(x, residual, &at.mean, &at.scale, &at.bias, bounds, y)),
         }
     }
 
     /// The backward pass of [`Normalisation::forward`] without residual. `gradient` holds the output's gradient and is turned into the
-    /// input's. Where ReLU let nothing through is computed again from `x`, bit for bit.
+    /// input's. Where the activation let nothing through is computed again from `x`, bit for bit.
     ///
     /// # Shapes
     /// `x` and `gradient` are `[pixels, channels]`.
-    pub fn backward(&self, x: &[f32], relu: bool, gradient: &mut [f32]) -> BatchNormGradients {
-        let lanes = Lanes::new(self.mean.len());
+    pub fn backward(&self, x: &[f32], of: StatisticsOf, activation: Activation, gradient: &mut [f32]) -> BatchNormGradients {
+        let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
         let part = lanes.part(x.len());
-        let parts = x.par_chunks(part).zip(gradient.par_chunks(part)).map(|(x, gradient)| {
+        let parts = x.par_chunks(part).zip(gradient.par_chunks_mut(part)).map(|(x, gradient)| {
             let mut sums = Sums::none(lanes);
-            for (x, gradient) in x.chunks(lanes.piece).zip(gradient.chunks(lanes.piece)) {
-                sums.add(|sums, products| add_gradients(x, gradient, &at.mean, &at.scale, &at.bias, relu, sums, products));
+            for (x, gradient) in x.chunks(lanes.piece).zip(gradient.chunks_mut(lanes.piece)) {
+                match of {
+                    StatisticsOf::Batch => {
+                        sums.add(|sums, products| add_gradients(x, gradient, &at.mean, &at.scale, &at.bias, bounds, sums, products));
+                    }
+                    StatisticsOf::Past => {
+                        sums.add(|sums, products| scale_and_add(x, &at.mean, &at.scale, &at.bias, bounds, gradient, sums, products));
+                    }
+                }
             }
             sums
         });
         let sums = Sums::join(parts, lanes);
-        let (mean, factor) = self.corrections(&sums, x.len(), lanes);
-        let pieces = gradient.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
-        pieces.for_each(|(gradient, x)| to_input_gradient(x, &at.mean, &at.scale, &at.bias, &mean, &factor, relu, gradient));
+        if of == StatisticsOf::Batch {
+            let (mean, factor) = self.corrections(&sums, x.len(), lanes);
+            let pieces = gradient.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
+            pieces.for_each(|(gradient, x)| to_input_gradient(x, &at.mean, &at.scale, &at.bias, &mean, &factor, bounds, gradient));
+        }
         self.parameter_gradients(&sums)
     }
 
     /// The backward pass of [`Normalisation::forward`] with a residual. `gradient` holds the output's gradient and is turned into the
-    /// residual's; `y` is the output if there was a ReLU.
+    /// residual's; `y` is the output.
     ///
     /// # Shapes
     /// `x`, `y`, `gradient` and `dx` are `[pixels, channels]`; `dx`, the input's gradient, is overwritten.
-    pub fn backward_residual(&self, x: &[f32], y: Option<&[f32]>, gradient: &mut [f32], dx: &mut [f32]) -> BatchNormGradients {
-        let lanes = Lanes::new(self.mean.len());
+    pub fn backward_residual(
+        &self,
+        x: &[f32],
+        of: StatisticsOf,
+        y: &[f32],
+        activation: Activation,
+        gradient: &mut [f32],
+        dx: &mut [f32],
+    ) -> BatchNormGradients {
+        let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
-        let Some(y) = y else {
-            dx.par_chunks_mut(lanes.piece).zip(gradient.par_chunks(lanes.piece)).for_each(|(dx, gradient)| dx.copy_from_slice(gradient));
-            return self.backward(x, false, dx);
-        };
         let part = lanes.part(x.len());
-        let parts = gradient.par_chunks_mut(part).zip(x.par_chunks(part)).zip(y.par_chunks(part)).map(|((gradient, x), y)| {
+        let parts = gradient.par_chunks_mut(part).zip(dx.par_chunks_mut(part)).zip(x.par_chunks(part).zip(y.par_chunks(part)));
+        let parts = parts.map(|((gradient, dx), (x, y))| {
             let mut sums = Sums::none(lanes);
-            for ((gradient, x), y) in gradient.chunks_mut(lanes.piece).zip(x.chunks(lanes.piece)).zip(y.chunks(lanes.piece)) {
-                sums.add(|sums, products| mask_and_add_gradients(x, y, &at.mean, gradient, sums, products));
+            let pieces = gradient.chunks_mut(lanes.piece).zip(dx.chunks_mut(lanes.piece));
+            for ((gradient, dx), (x, y)) in pieces.zip(x.chunks(lanes.piece).zip(y.chunks(lanes.piece))) {
+                sums.add(|sums, products| mask_and_add_gradients(x, y, &at.mean, bounds, gradient, sums, products));
+                if of == StatisticsOf::Past {
+                    scale_gradient(gradient, &at.scale, dx);
+                }
             }
             sums
         });
         let sums = Sums::join(parts, lanes);
-        let (mean, factor) = self.corrections(&sums, x.len(), lanes);
-        let pieces = dx.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)));
-        pieces.for_each(|(dx, (x, gradient))| input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx));
+        if of == StatisticsOf::Batch {
+            let (mean, factor) = self.corrections(&sums, x.len(), lanes);
+            let pieces = dx.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)));
+            pieces.for_each(|(dx, (x, gradient))| input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx));
+        }
         self.parameter_gradients(&sums)
     }
 
@@ -249,35 +279,23 @@ impl Sums {
     }
 }
 
-/// Max(x, 0) that lets through what is no number.
-#[inline(always)]
-fn rectify(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
-}
-
-/// The gradient where ReLU's output is positive or no number, otherwise 0.
-#[inline(always)]
-fn masked(gradient: f32, output: f32) -> f32 {
-    if output <= 0.0 { 0.0 } else { gradient }
-}
-
 vectorised! {
-    fn normalise(x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], relu: bool, y: &mut [f32]) {
+    fn normalise(x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], bounds: Bounds, y: &mut [f32]) {
         for (y, x) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())) {
             for ((((y, x), mean), scale), bias) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(bias) {
                 let value = (x - mean) * scale + bias;
-                *y = if relu { rectify(value) } else { value };
+                *y = bounds.apply(value);
             }
         }
     }
 }
 
 vectorised! {
-    fn normalise_and_add(x: &[f32], residual: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], relu: bool, y: &mut [f32]) {
+    fn normalise_and_add(x: &[f32], residual: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], bounds: Bounds, y: &mut [f32]) {
         for ((y, x), residual) in y.chunks_mut(mean.len()).zip(x.chunks(mean.len())).zip(residual.chunks(mean.len())) {
             for (((((y, x), residual), mean), scale), bias) in y.iter_mut().zip(x).zip(residual).zip(mean).zip(scale).zip(bias) {
                 let value = (x - mean) * scale + bias + residual;
-                *y = if relu { rectify(value) } else { value };
+                *y = bounds.apply(value);
             }
         }
     }
@@ -285,13 +303,13 @@ vectorised! {
 
 vectorised! {
     fn add_gradients(
-        x: &[f32], gradient: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], relu: bool, sums: &mut [f32], products: &mut [f32],
+        x: &[f32], gradient: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], bounds: Bounds, sums: &mut [f32], products: &mut [f32],
     ) {
         for (x, gradient) in x.chunks(mean.len()).zip(gradient.chunks(mean.len())) {
             let channels = mean.iter().zip(scale).zip(bias).zip(sums.iter_mut().zip(products.iter_mut()));
             for ((x, gradient), (((mean, scale), bias), (sum, product))) in x.iter().zip(gradient).zip(channels) {
                 let deviation = x - mean;
-                let gradient = if relu { masked(*gradient, deviation * scale + bias) } else { *gradient };
+                let gradient = bounds.masked(*gradient, deviation * scale + bias);
                 *sum += gradient;
                 *product += gradient * deviation;
             }
@@ -301,13 +319,13 @@ vectorised! {
 
 vectorised! {
     fn to_input_gradient(
-        x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], gradient_mean: &[f32], factor: &[f32], relu: bool, gradient: &mut [f32],
+        x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], gradient_mean: &[f32], factor: &[f32], bounds: Bounds, gradient: &mut [f32],
     ) {
         for (x, gradient) in x.chunks(mean.len()).zip(gradient.chunks_mut(mean.len())) {
             let channels = mean.iter().zip(scale).zip(bias).zip(gradient_mean.iter().zip(factor));
             for ((x, gradient), (((mean, scale), bias), (gradient_mean, factor))) in x.iter().zip(gradient).zip(channels) {
                 let deviation = x - mean;
-                let through = if relu { masked(*gradient, deviation * scale + bias) } else { *gradient };
+                let through = bounds.masked(*gradient, deviation * scale + bias);
                 *gradient = (through - gradient_mean - deviation * factor) * scale;
             }
         }
@@ -315,11 +333,40 @@ vectorised! {
 }
 
 vectorised! {
-    fn mask_and_add_gradients(x: &[f32], y: &[f32], mean: &[f32], gradient: &mut [f32], sums: &mut [f32], products: &mut [f32]) {
+    fn scale_and_add(
+        x: &[f32], mean: &[f32], scale: &[f32], bias: &[f32], bounds: Bounds, gradient: &mut [f32], sums: &mut [f32], products: &mut [f32],
+    ) {
+        for (x, gradient) in x.chunks(mean.len()).zip(gradient.chunks_mut(mean.len())) {
+            let channels = mean.iter().zip(scale).zip(bias).zip(sums.iter_mut().zip(products.iter_mut()));
+            for ((x, gradient), (((mean, scale), bias), (sum, product))) in x.iter().zip(gradient).zip(channels) {
+                let deviation = x - mean;
+                let through = bounds.masked(*gradient, deviation * scale + bias);
+                *gradient = through * scale;
+                *sum += through;
+                *product += through * deviation;
+            }
+        }
+    }
+}
+
+vectorised! {
+    fn scale_gradient(gradient: &[f32], scale: &[f32], dx: &mut [f32]) {
+        for (gradient, dx) in gradient.chunks(scale.len()).zip(dx.chunks_mut(scale.len())) {
+            for ((gradient, dx), scale) in gradient.iter().zip(dx).zip(scale) {
+                *dx = gradient * scale;
+            }
+        }
+    }
+}
+
+vectorised! {
+    fn mask_and_add_gradients(
+        x: &[f32], y: &[f32], mean: &[f32], bounds: Bounds, gradient: &mut [f32], sums: &mut [f32], products: &mut [f32],
+    ) {
         for ((x, y), gradient) in x.chunks(mean.len()).zip(y.chunks(mean.len())).zip(gradient.chunks_mut(mean.len())) {
             let channels = mean.iter().zip(sums.iter_mut().zip(products.iter_mut()));
             for (((x, y), gradient), (mean, (sum, product))) in x.iter().zip(y).zip(gradient).zip(channels) {
-                let through = masked(*gradient, *y);
+                let through = bounds.masked(*gradient, *y);
                 *gradient = through;
                 *sum += through;
                 *product += through * (x - mean);

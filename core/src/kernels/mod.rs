@@ -9,9 +9,7 @@ mod batch_norm;
 mod buffer;
 mod channels_last;
 mod conv;
-mod depthwise;
 mod fold;
-mod grid;
 mod inverted_residual;
 mod lanes;
 mod pooling;
@@ -21,16 +19,14 @@ pub(crate) mod simd;
 mod vectorised;
 
 pub use activation::{Activation, SIX};
-pub use batch_norm::{BatchNormGradients, Normalisation, Statistics};
+pub use batch_norm::{BatchNormGradients, Normalisation, Statistics, StatisticsOf};
 pub use buffer::{Buffer, release_memory};
 pub use channels_last::to_channels_last;
 pub use conv::{
-    ConvShape, Epilogue, conv_forward, conv_forward_on, conv_input_gradient, conv_input_gradient_on, conv_weight_gradient,
+    ConvShape, Epilogue, Zeros, conv_forward, conv_forward_on, conv_input_gradient, conv_input_gradient_on, conv_weight_gradient,
     conv_weight_gradient_on,
 };
-pub use depthwise::depthwise_forward;
 pub use fold::fold;
-pub use grid::Grid;
 pub use inverted_residual::{FoldedBlock, FoldedConv, PackedNetwork};
 pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 pub use sgd::SgdStep;

@@ -231,6 +231,58 @@ impl Simd for Portable {
     }
 }
 
+/// One float: what is left where channels do not fill a vector.
+pub(crate) struct Single;
+
+impl Simd for Single {
+    const LANES: usize = 1;
+    const REGISTERS: usize = 16;
+    type V = f32;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> f32 {
+        value
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> f32 {
+        // SAFETY: the caller passes the address of a float.
+        unsafe { from.read() }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, value: f32) {
+        // SAFETY: as above.
+        unsafe { to.write(value) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    unsafe fn add(a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    unsafe fn sub(a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    unsafe fn mul(a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    unsafe fn min(bound: f32, value: f32) -> f32 {
+        if bound < value { bound } else { value }
+    }
+    #[inline(always)]
+    unsafe fn max(bound: f32, value: f32) -> f32 {
+        if bound > value { bound } else { value }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: f32) -> f32 {
+        a
+    }
+}
+
 /// Implements [`Simd`] by one intrinsic a function.
 macro_rules! by_intrinsics {
     ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $min:ident, $max:ident, $fma:ident, $sum:ident) => {

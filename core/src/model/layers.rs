@@ -10,19 +10,29 @@ use super::initial::Initial;
 use super::running::Running;
 use super::weights::named;
 use crate::kernels::{self, FoldedConv as FoldedWeights, Normalisation};
-use crate::ops::{self, Activation, Computing, ConvWeight, FoldedConv, Fork, Kernels, NormLayer, Packed, Padding, Residual};
+use crate::ops::{self, Activation, Computing, ConvWeight, FoldedConv, Fork, Geometry, NormLayer, Packed, Padding, Residual, StatisticsOf};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
-/// Whether batch norm normalises with the batch's statistics and moves its running ones, or uses the running ones.
+/// What a network computes for, and so which statistics batch norm normalises with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The batch's statistics; the running ones move.
+    /// Training with the batch's statistics; the running ones move.
     Train,
-    /// The running statistics, which stay.
+    /// Training with the running statistics, which stay as they are; every weight still learns, γ and β of batch norm as well. For fine-tuning with
+    /// few images, whose statistics would say little.
+    TrainFrozenNorm,
+    /// Answers, with the running statistics.
     Evaluate,
+}
+
+impl Mode {
+    /// Whether gradients are asked for.
+    pub fn trains(self) -> bool {
+        self != Mode::Evaluate
+    }
 }
 
 /// How a network computes.
@@ -60,36 +70,41 @@ pub(super) fn packed_weights(network: &impl Module, computing: Computing) -> Pac
 /// A square convolution without bias, padded so that stride 1 keeps the size.
 #[derive(Module, Debug)]
 pub(super) struct Conv2d {
-    /// `[out, in, k, k]`; of a depthwise convolution `[channels, 1, k, k]`.
+    /// `[out, in / groups, k, k]`.
     weight: Param<Tensor<4>>,
     #[module(skip)]
-    stride: usize,
-    #[module(skip)]
-    padding: Padding,
-    /// Whether every channel is convolved by itself.
-    #[module(skip)]
-    depthwise: bool,
+    geometry: Geometry,
 }
 
 impl Conv2d {
     pub fn new(weight: Param<Tensor<4>>, stride: usize) -> Self {
-        let kernel = weight.dims()[3];
-        Self { weight, stride, padding: Padding::Around(kernel / 2), depthwise: false }
+        let geometry = Geometry { stride, padding: Padding::Around(weight.dims()[3] / 2), groups: 1 };
+        Self { weight, geometry }
     }
 
     /// A convolution inside a block: Kaiming normal.
-    pub fn kaiming(initial: &Initial<'_>, name: &str, [input, output]: [usize; 2], kernel: usize, stride: usize) -> Self {
-        Self::new(initial.kaiming_normal(name, [output, input, kernel, kernel]), stride)
+    pub fn kaiming(initial: &Initial<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+        Self::grouped(initial, name, channels, 1, kernel, stride)
+    }
+
+    /// A convolution of channels in groups, each from those of its group alone: Kaiming normal.
+    pub fn grouped(initial: &Initial<'_>, name: &str, [input, output]: [usize; 2], groups: usize, kernel: usize, stride: usize) -> Self {
+        let conv = Self::new(initial.kaiming_normal(name, [output, input / groups, kernel, kernel]), stride);
+        Self { geometry: Geometry { groups, ..conv.geometry }, ..conv }
     }
 
     /// A convolution padded as TensorFlow's SAME does, Kaiming normal.
     pub fn same(initial: &Initial<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
-        Self { padding: Padding::Same, ..Self::kaiming(initial, name, channels, kernel, stride) }
+        Self::kaiming(initial, name, channels, kernel, stride).padded_same()
     }
 
     /// A convolution of every channel by itself, padded as TensorFlow's SAME does, Kaiming normal.
     pub fn depthwise(initial: &Initial<'_>, name: &str, channels: usize, kernel: usize, stride: usize) -> Self {
-        Self { depthwise: true, ..Self::same(initial, name, [1, channels], kernel, stride) }
+        Self::grouped(initial, name, [channels; 2], channels, kernel, stride).padded_same()
+    }
+
+    fn padded_same(self) -> Self {
+        Self { geometry: Geometry { padding: Padding::Same, ..self.geometry }, ..self }
     }
 
     /// Side of the kernel.
@@ -99,7 +114,7 @@ impl Conv2d {
 
     /// Pixels between the places where the kernel is applied.
     pub fn stride(&self) -> usize {
-        self.stride
+        self.geometry.stride
     }
 
     /// The convolution that does what this one and the batch norm after it do in evaluation, on the host.
@@ -114,7 +129,7 @@ impl Conv2d {
 
     /// Adds its multiply-adds for one image of this side; returns the side of its output.
     pub fn count(&self, side: usize, counted: &mut Vec<u64>) -> usize {
-        let output = side.div_ceil(self.stride);
+        let output = side.div_ceil(self.geometry.stride);
         counted.push((self.weight.shape().num_elements() * output * output) as u64);
         output
     }
@@ -135,9 +150,7 @@ impl Conv2d {
         if pass.mode == Mode::Evaluate && plain && pass.computing.kernels.own(&x) {
             let conv = FoldedConv {
                 weight,
-                stride: self.stride,
-                padding: self.padding,
-                depthwise: self.depthwise,
+                geometry: self.geometry,
                 scale: norm.weight.val(),
                 bias: norm.bias.val(),
                 mean: norm.running_mean.value().without_autodiff(),
@@ -147,12 +160,7 @@ impl Conv2d {
             return conv.forward(x, residual.map(|residual| residual.tensor), activation);
         }
         let packed = pass.packed.get(&self.weight.id).cloned().unwrap_or_default();
-        let y = match (self.depthwise, self.padding) {
-            (false, Padding::Around(padding)) => {
-                ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.stride, padding, fork, pass.computing)
-            }
-            _ => ops::any_conv2d(x, weight, self.stride, self.padding, self.depthwise),
-        };
+        let y = ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.geometry, fork, pass.computing);
         norm.forward(y, residual, activation, pass)
     }
 }
@@ -186,8 +194,9 @@ impl BatchNorm {
 
     /// `[batch, channels, h, w]` to the same shape.
     fn forward(&self, x: Tensor<4>, residual: Option<Residual>, activation: Activation, pass: Pass<'_>) -> Tensor<4> {
-        match pass.mode {
-            Mode::Train => self.forward_train(x, residual, activation, pass.computing.kernels),
+        let statistics = match pass.mode {
+            Mode::Train => StatisticsOf::Batch,
+            Mode::TrainFrozenNorm => StatisticsOf::Past,
             Mode::Evaluate => {
                 let (mean, variance) = (self.running_mean.value(), self.running_var.value());
                 let (mean, variance) = match x.is_autodiff() {
@@ -195,12 +204,9 @@ impl BatchNorm {
                     false => (mean.without_autodiff(), variance.without_autodiff()),
                 };
                 let y = op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.epsilon);
-                ops::finish(y, residual.map(|residual| residual.tensor), activation)
+                return ops::finish(y, residual.map(|residual| residual.tensor), activation);
             }
-        }
-    }
-
-    fn forward_train(&self, x: Tensor<4>, residual: Option<Residual>, activation: Activation, kernels: Kernels) -> Tensor<4> {
+        };
         let states = [&self.running_mean, &self.running_var];
         let layer = NormLayer {
             scale: self.weight.val(),
@@ -208,16 +214,12 @@ impl BatchNorm {
             epsilon: self.epsilon,
             running: states.map(|state| state.value().without_autodiff()),
             share: MOMENTUM,
+            statistics,
         };
-        // Our own batch norm knows ReLU; anything else comes after it.
-        let relu = activation == Activation::Relu;
-        let result = ops::batch_norm_train(x, layer, residual, relu, kernels);
-        for (state, next) in states.into_iter().zip(result.running) {
-            state.set(next);
+        let result = ops::batch_norm_train(x, layer, residual, activation, pass.computing.kernels);
+        if statistics == StatisticsOf::Batch {
+            states.into_iter().zip(result.running).for_each(|(state, next)| state.set(next));
         }
-        match activation {
-            Activation::None | Activation::Relu => result.output,
-            Activation::Relu6 => ops::relu6(result.output),
-        }
+        result.output
     }
 }

@@ -108,10 +108,10 @@ impl Network {
 
     /// Features before the classifier: `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
-        let precision = if mode == Mode::Train { self.precision } else { Precision::Float32 };
+        let precision = if mode.trains() { self.precision } else { Precision::Float32 };
         let computing = Computing { kernels: self.kernels, precision };
         // In evaluation batch norm is folded into the weights, which are packed then; the CPU reads them as they are.
-        let packs = mode == Mode::Train && ops::is_gpu(&images.device());
+        let packs = mode.trains() && ops::is_gpu(&images.device());
         let packed = if packs { packed_weights(self, computing) } else { PackedWeights::new() };
         let pass = Pass { mode, computing, packed: &packed };
         let images = if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };

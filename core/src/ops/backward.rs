@@ -8,9 +8,10 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 use burn::tensor::DType;
 
-use super::extension::{BatchNormed, Norm, NormVectors, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Norm, NormVectors, Pool, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::tensors::Tensors;
+use crate::kernels::Activation;
 use crate::settings::Precision;
 
 impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for Autodiff<B, C> {
@@ -57,19 +58,19 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
         found.tracked(|y| match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
             OpsKind::Tracked(step) => {
-                let output = norm.relu.then(|| y.clone());
+                let output = (norm.activation != Activation::None).then(|| y.clone());
                 step.finish(ResidualState { norm: state, output, fork }, y)
             }
             OpsKind::UnTracked(step) => step.finish(y),
         })
     }
 
-    fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>) {
+    fn max_pool(x: FloatTensor<Self>, pool: Pool) -> (FloatTensor<Self>, IntTensor<Self>) {
         let (x, of_x) = x.into_parts();
         let size = size(&x);
-        let (y, chosen) = B::max_pool(x, window);
+        let (y, chosen) = B::max_pool(x, pool);
         let y = match MaxPoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(MaxPoolState { chosen: chosen.clone(), size, window }, y),
+            OpsKind::Tracked(step) => step.finish(MaxPoolState { chosen: chosen.clone(), size, pool }, y),
             OpsKind::UnTracked(step) => step.finish(y),
         };
         (y, chosen)
@@ -159,7 +160,7 @@ struct BatchNormBackward;
 #[derive(Clone, Debug)]
 struct BatchNormState<B: Backend> {
     x: FloatTensor<B>,
-    /// With the batch's statistics.
+    /// With the statistics that it normalised with.
     vectors: NormVectors<B>,
     norm: Norm,
 }
@@ -185,7 +186,7 @@ struct ResidualBackward;
 #[derive(Clone, Debug)]
 struct ResidualState<B: Backend> {
     norm: BatchNormState<B>,
-    /// The output, if it went through ReLU.
+    /// The output, if it went through an activation.
     output: Option<FloatTensor<B>>,
     fork: Option<Fork>,
 }
@@ -197,7 +198,7 @@ impl<B: ResidualGradients> Backward<B, 4> for ResidualBackward {
         let ResidualState { norm: BatchNormState { x, vectors, norm }, output, fork } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let (dx, dweight, dbias, dresidual) = match output {
-            Some(y) => B::batch_norm_relu_gradient(x, dy, y, vectors, norm),
+            Some(y) => B::batch_norm_residual_gradient(x, dy, y, vectors, norm),
             None => {
                 let (dx, dweight, dbias) = B::batch_norm_gradient(x, dy.clone(), vectors, norm);
                 (dx, dweight, dbias, dy)
@@ -224,18 +225,18 @@ struct MaxPoolBackward;
 struct MaxPoolState<B: Backend> {
     chosen: IntTensor<B>,
     size: [usize; 2],
-    window: Window,
+    pool: Pool,
 }
 
 impl<B: ResidualGradients> Backward<B, 1> for MaxPoolBackward {
     type State = MaxPoolState<B>;
 
     fn backward(self, ops: Ops<MaxPoolState<B>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let MaxPoolState { chosen, size, window } = ops.state;
+        let MaxPoolState { chosen, size, pool } = ops.state;
         let dy = grads.consume::<B>(&ops.node);
         let [of_x] = ops.parents;
         if let Some(node) = of_x {
-            grads.register::<B>(node.id, B::max_pool_gradient(dy, chosen, size, window));
+            grads.register::<B>(node.id, B::max_pool_gradient(dy, chosen, size, pool));
         }
     }
 }

@@ -4,12 +4,12 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape};
 
-use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
 use super::unbiased;
-use crate::kernels::{self, Activation, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics};
+use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics, StatisticsOf};
 use crate::settings::Precision;
 
 impl ResidualOps for Flex {
@@ -41,9 +41,9 @@ impl ResidualOps for Flex {
         batch_norm(&Images::new(x), Some(&Images::new(residual)), vectors, share, norm)
     }
 
-    fn max_pool(x: FlexTensor, window: Window) -> (FlexTensor, FlexTensor) {
+    fn max_pool(x: FlexTensor, pool: Pool) -> (FlexTensor, FlexTensor) {
         let x = Images::new(x);
-        let shape = window.pool(x.dims());
+        let shape = pool.shape(x.dims());
         let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
         let mut y = Buffer::take(dims.iter().product());
         let mut chosen = vec![0; y.len()];
@@ -87,22 +87,21 @@ impl ResidualGradients for Flex {
 
     fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window, _precision: Precision) -> FlexTensor {
         let (x, dy) = (Images::new(x), Images::new(dy));
-        let [batch, input, height, width] = x.dims();
-        let shape = window.conv([batch, input, height, width], dy.dims()[1]);
+        let shape = window.conv(x.dims(), dy.dims()[1]);
         let mut dw = Buffer::take(shape.weight_len());
         kernels::conv_weight_gradient(&shape, x.values(), dy.values(), &mut dw);
-        Dense::from_buffer(dw, [shape.output, input, shape.kernel, shape.kernel]).tensor()
+        Dense::from_buffer(dw, shape.weight_dims()).tensor()
     }
 
     fn batch_norm_gradient(x: FlexTensor, dy: FlexTensor, vectors: NormVectors<Flex>, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (x, mut gradient) = (Images::new(x), Images::new(dy));
         let vectors = Vectors::new(vectors);
         let BatchNormGradients { weight, bias } =
-            vectors.normalisation(norm.epsilon).backward(x.values(), norm.relu, gradient.values_mut());
+            vectors.normalisation(norm.epsilon).backward(x.values(), norm.statistics, norm.activation, gradient.values_mut());
         (gradient.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor())
     }
 
-    fn batch_norm_relu_gradient(
+    fn batch_norm_residual_gradient(
         x: FlexTensor,
         dy: FlexTensor,
         y: FlexTensor,
@@ -113,18 +112,19 @@ impl ResidualGradients for Flex {
         let vectors = Vectors::new(vectors);
         let mut dx = Buffer::take(x.values().len());
         let normalisation = vectors.normalisation(norm.epsilon);
-        let found = normalisation.backward_residual(x.values(), Some(y.values()), gradient.values_mut(), &mut dx);
-        let BatchNormGradients { weight, bias } = found;
+        let Norm { statistics, activation, .. } = norm;
+        let BatchNormGradients { weight, bias } =
+            normalisation.backward_residual(x.values(), statistics, y.values(), activation, gradient.values_mut(), &mut dx);
         let dx = Images::from_buffer(dx, x.dims());
         (dx.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor(), gradient.tensor())
     }
 
-    fn max_pool_gradient(dy: FlexTensor, chosen: FlexTensor, [height, width]: [usize; 2], window: Window) -> FlexTensor {
+    fn max_pool_gradient(dy: FlexTensor, chosen: FlexTensor, [height, width]: [usize; 2], pool: Pool) -> FlexTensor {
         let (dy, chosen) = (Images::new(dy), Bytes::new(chosen));
         let [batch, channels, _, _] = dy.dims();
         let dims = [batch, channels, height, width];
         let mut dx = Buffer::take(dims.iter().product());
-        kernels::max_pool_gradient(&window.pool(dims), dy.values(), chosen.values(), &mut dx);
+        kernels::max_pool_gradient(&pool.shape(dims), dy.values(), chosen.values(), &mut dx);
         Images::from_buffer(dx, dims).tensor()
     }
 
@@ -153,17 +153,6 @@ impl PlainOps for Flex {
         folded_conv2d(x, conv, vectors, Some(&Images::new(residual)), folded)
     }
 
-    fn folded_depthwise_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, folded: Folded) -> FlexTensor {
-        let (x, conv) = (Images::new(x), Dense::new(conv));
-        let (dims, grid) = (x.dims(), folded.grid(x.dims()));
-        assert_eq!(conv.shape(), Shape::from([dims[1], 1, grid.kernel, grid.kernel]), "the weight does not fit {} channels", dims[1]);
-        let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
-        let dims = [dims[0], dims[1], grid.out_height(), grid.out_width()];
-        let mut y = Buffer::take(dims.iter().product());
-        kernels::depthwise_forward(&grid, x.values(), &weight, &bias, folded.activation, &mut y);
-        Images::from_buffer(y, dims).tensor()
-    }
-
     fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
         let parameters = weights.0.into_iter().zip(gradients.0).zip(velocities.0);
         let moved = parameters.map(|((weight, gradient), velocity)| {
@@ -181,10 +170,9 @@ fn step(rates: Rates) -> SgdStep {
 }
 
 fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
-    let of_weight = weight.shape();
-    let (dims, expected) = (x.dims(), [of_weight[1], of_weight[2]]);
-    assert_eq!([dims[1], window.kernel], expected, "a weight of shape {of_weight:?} does not fit {} channels", dims[1]);
-    window.conv(dims, of_weight[0])
+    let shape = window.conv(x.dims(), weight.shape()[0]);
+    assert_eq!(weight.shape(), Shape::from(shape.weight_dims()), "the weight does not fit {} channels", shape.input);
+    shape
 }
 
 fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], epilogue: Epilogue<'_>) -> Images {
@@ -196,7 +184,7 @@ fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], epilogue: Epilogue<'_
 fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], around: Option<&Images>, window: Window) -> FlexTensor {
     let (dy, weight) = (Images::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims();
-    let dims = [batch, weight.shape()[1], size[0], size[1]];
+    let dims = [batch, weight.shape()[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
     let mut dx = Buffer::take(dims.iter().product());
     let epilogue = Epilogue { residual: around.map(Images::values), ..Epilogue::default() };
@@ -205,25 +193,13 @@ fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], aro
 }
 
 fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, residual: Option<&Images>, folded: Folded) -> FlexTensor {
-    let (mut x, conv) = (Images::new(x), Dense::new(conv));
-    let mut grid = folded.grid(x.dims());
-    let [batch, channels, _, _] = x.dims();
-    if !grid.is_even() {
-        // The kernels know one number of zeros for all sides.
-        let padded = grid.pad(x.values(), channels);
-        grid = grid.padded();
-        x = Images::from_buffer(padded, [batch, channels, grid.height, grid.width]);
-    }
-    let shape = conv_shape(&x, &conv, Window { kernel: grid.kernel, stride: grid.stride, padding: grid.rows.0 });
+    let (x, conv) = (Images::new(x), Dense::new(conv));
+    let shape = conv_shape(&x, &conv, folded.window);
     let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
     let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
-    let relu = folded.activation != Activation::None;
-    let mut y = convolve(&shape, &x, &weight, Epilogue { bias: Some(&bias), residual: residual.map(Images::values), relu });
-    if folded.activation == Activation::Relu6 {
-        y.values_mut().iter_mut().for_each(|value| *value = folded.activation.apply(*value));
-    }
-    y.tensor()
+    let epilogue = Epilogue { bias: Some(&bias), residual: residual.map(Images::values), activation: folded.activation };
+    convolve(&shape, &x, &weight, epilogue).tensor()
 }
 
 /// The vectors of batch norm.
@@ -255,22 +231,24 @@ impl Vectors {
 fn batch_norm(x: &Images, residual: Option<&Images>, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
     let dims = x.dims();
     assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
-    let running = Vectors::new(vectors);
-    let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
-    let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
-    let next_mean = follow(&running.mean, &mean, share, 1.0);
-    let next_variance = follow(&running.variance, &variance, share, unbiased(dims));
-    let of_batch = Vectors { mean, variance, ..running };
+    let given = Vectors::new(vectors);
     let mut y = Buffer::take(x.values().len());
-    of_batch.normalisation(norm.epsilon).forward(x.values(), residual.map(Images::values), norm.relu, &mut y);
-    let Vectors { mean, variance, .. } = of_batch;
-    BatchNormed {
-        output: Images::from_buffer(y, dims).tensor(),
-        mean: mean.tensor(),
-        variance: variance.tensor(),
-        next_mean,
-        next_variance,
-    }
+    let (of, next_mean, next_variance) = match norm.statistics {
+        StatisticsOf::Batch => {
+            let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
+            let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
+            let next_mean = follow(&given.mean, &mean, share, 1.0);
+            let next_variance = follow(&given.variance, &variance, share, unbiased(dims));
+            (Vectors { mean, variance, ..given }, next_mean, next_variance)
+        }
+        StatisticsOf::Past => {
+            let (mean, variance) = (given.mean.clone().tensor(), given.variance.clone().tensor());
+            (given, mean, variance)
+        }
+    };
+    of.normalisation(norm.epsilon).forward(x.values(), residual.map(Images::values), norm.activation, &mut y);
+    let output = Images::from_buffer(y, dims).tensor();
+    BatchNormed { output, mean: of.mean.tensor(), variance: of.variance.tensor(), next_mean, next_variance }
 }
 
 /// Running statistics a share of the way to the batch's, which are taken times `factor`.

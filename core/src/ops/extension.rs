@@ -9,30 +9,46 @@ use burn::tensor::DType;
 
 use super::fork::Fork;
 use super::tensors::Tensors;
-use crate::kernels::{Activation, ConvShape, Grid, PoolShape};
+use crate::kernels::{Activation, ConvShape, PoolShape, StatisticsOf, Zeros};
 use crate::settings::Precision;
 
-/// Where a square kernel is applied.
+/// Where the square kernel of a convolution is applied, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     /// Its side.
     pub kernel: usize,
     /// Pixels between the places where it is applied.
     pub stride: usize,
-    /// Pixels around the input.
-    pub padding: usize,
+    /// Zeros around the input.
+    pub padding: Zeros,
+    /// Groups that channels are divided into.
+    pub groups: usize,
 }
 
 impl Window {
     /// The convolution of images `[batch, channels, height, width]` to this many channels.
     pub fn conv(self, [batch, input, height, width]: [usize; 4], output: usize) -> ConvShape {
-        let Self { kernel, stride, padding } = self;
-        assert!(kernel <= height.min(width) + 2 * padding, "a kernel of side {kernel} does not fit an image of {height}×{width}");
-        ConvShape { batch, height, width, input, output, kernel, stride, padding }
+        let Self { kernel, stride, padding, groups } = self;
+        let shape = ConvShape { batch, height, width, input, output, kernel, stride, padding, groups };
+        shape.check();
+        shape
     }
+}
 
+/// Where a square window of pooling is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pool {
+    /// Its side.
+    pub kernel: usize,
+    /// Pixels between two of them.
+    pub stride: usize,
+    /// Pixels around the input.
+    pub padding: usize,
+}
+
+impl Pool {
     /// Pooling of images `[batch, channels, height, width]`.
-    pub fn pool(self, [batch, channels, height, width]: [usize; 4]) -> PoolShape {
+    pub fn shape(self, [batch, channels, height, width]: [usize; 4]) -> PoolShape {
         let Self { kernel, stride, padding } = self;
         assert!(kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding, "no window of side {kernel} fits");
         PoolShape { batch, height, width, channels, kernel, stride, padding }
@@ -44,36 +60,20 @@ impl Window {
 pub(super) struct Norm {
     /// ε.
     pub epsilon: f64,
-    /// Whether ReLU follows.
-    pub relu: bool,
+    /// What follows.
+    pub activation: Activation,
+    /// Which statistics it normalises with: the batch's, which move the running ones, or the running ones, which stay.
+    pub statistics: StatisticsOf,
 }
 
 /// A convolution that the batch norm after it is folded into, and what follows both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Folded {
-    /// Side of the kernel.
-    pub kernel: usize,
-    /// Pixels between the places where it is applied.
-    pub stride: usize,
-    /// Zeros above and below the input.
-    pub rows: (usize, usize),
-    /// Zeros left and right of the input.
-    pub columns: (usize, usize),
+    pub window: Window,
     /// ε.
     pub epsilon: f64,
     /// Applied last.
     pub activation: Activation,
-}
-
-impl Folded {
-    /// Where the kernel is applied to images `[batch, channels, height, width]`.
-    pub fn grid(self, [batch, _, height, width]: [usize; 4]) -> Grid {
-        let Self { kernel, stride, rows, columns, .. } = self;
-        let grid = Grid { batch, height, width, kernel, stride, rows, columns };
-        let smallest = grid.padded_height().min(grid.padded_width());
-        assert!(kernel <= smallest, "a kernel of side {kernel} does not fit an image of {height}×{width}");
-        grid
-    }
 }
 
 /// Learning rate, momentum and weight decay.
@@ -97,7 +97,7 @@ pub(super) struct NormVectors<B: Backend> {
     pub variance: FloatTensor<B>,
 }
 
-/// What batch norm gives in training; vectors are `[channels]`.
+/// What batch norm gives in training; vectors are `[channels]`. Where it normalised with the running statistics, they are these and stay so.
 #[derive(ExtensionType)]
 pub(super) struct BatchNormed<B: Backend> {
     /// `[batch, channels, height, width]`.
@@ -115,7 +115,7 @@ pub(super) struct BatchNormed<B: Backend> {
 /// What gradients flow through.
 #[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"))]
 pub(super) trait ResidualOps: Backend {
-    /// A convolution without bias; `weight` is `[out, in, k, k]`, and `packed` is empty or holds what `pack_weights` made of it. In the backward
+    /// A convolution without bias; `weight` is `[out, in / groups, k, k]`, and `packed` is empty or holds what `pack_weights` made of it. In the backward
     /// pass, a gradient left in `fork` is added to the input's.
     fn conv2d(
         x: FloatTensor<Self>,
@@ -129,7 +129,7 @@ pub(super) trait ResidualOps: Backend {
     /// Batch norm in training. In the next running statistics the batch's have this share. Gradients flow from the output alone.
     fn batch_norm(x: FloatTensor<Self>, #[extension_type] vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self>;
 
-    /// As `batch_norm`, with `residual` added before ReLU. The residual's gradient is left in `fork` if there is one.
+    /// As `batch_norm`, with `residual` added before the activation. The residual's gradient is left in `fork` if there is one.
     fn batch_norm_residual(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -140,7 +140,7 @@ pub(super) trait ResidualOps: Backend {
     ) -> BatchNormed<Self>;
 
     /// The largest value of each window, and its position there, which only the backward pass understands.
-    fn max_pool(x: FloatTensor<Self>, window: Window) -> (FloatTensor<Self>, IntTensor<Self>);
+    fn max_pool(x: FloatTensor<Self>, pool: Pool) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// The mean of every channel of every image, `[batch, channels]`, in float32.
     fn average_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -172,7 +172,7 @@ pub(super) trait ResidualGradients: Backend {
     /// The gradient of a convolution's weight, in float32.
     fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window, precision: Precision) -> FloatTensor<Self>;
 
-    /// The gradients of `x`, γ and β through batch norm and, if `norm` says so, ReLU.
+    /// The gradients of `x`, γ and β through batch norm and the activation. With `vectors` are the statistics that it normalised with.
     fn batch_norm_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -180,8 +180,8 @@ pub(super) trait ResidualGradients: Backend {
         norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and ReLU, whose output is `y`.
-    fn batch_norm_relu_gradient(
+    /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and the activation, whose output is `y`.
+    fn batch_norm_residual_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         y: FloatTensor<Self>,
@@ -190,7 +190,7 @@ pub(super) trait ResidualGradients: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradient of the input of max-pooling, which has these numbers of rows and columns.
-    fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], window: Window) -> FloatTensor<Self>;
+    fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], pool: Pool) -> FloatTensor<Self>;
 
     /// The gradient of the input of average pooling, which has these numbers of rows and columns and values of this sort.
     fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2], dtype: DType) -> FloatTensor<Self>;
@@ -213,14 +213,6 @@ pub(super) trait PlainOps: Backend {
         conv: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,
         residual: FloatTensor<Self>,
-        folded: Folded,
-    ) -> FloatTensor<Self>;
-
-    /// As `folded_conv2d` for a convolution of every channel by itself, whose weight is `[channels, 1, k, k]`.
-    fn folded_depthwise_conv2d(
-        x: FloatTensor<Self>,
-        conv: FloatTensor<Self>,
-        #[extension_type] vectors: NormVectors<Self>,
         folded: Folded,
     ) -> FloatTensor<Self>;
 

@@ -9,7 +9,7 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps, Window};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::packing::packed_values;
@@ -20,11 +20,10 @@ use crate::gpu::batch_norm::{Affine, Following, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
 use crate::gpu::conv::matrix::Rounding;
-use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, convolve_over, input_gradient, pack, weight_gradient};
+use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, input_gradient, pack, weight_gradient};
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
-use crate::gpu::depthwise::depthwise;
-use crate::gpu::{pooling, sgd};
-use crate::kernels::ConvShape;
+use crate::gpu::{grouped, pooling, sgd};
+use crate::kernels::{ConvShape, StatisticsOf, Zeros};
 use crate::settings::Precision;
 
 impl ResidualOps for CubeBackend {
@@ -41,7 +40,11 @@ impl ResidualOps for CubeBackend {
         }
         let place = Place::of(&x);
         let (x, weight) = (Images::new(x), Dense::new(weight));
-        let shape = window.conv(x.dims, weight.shape[0]);
+        let shape = conv_shape(&x, &weight, window);
+        if shape.groups > 1 {
+            let y = grouped::convolve(&place.client, &shape, &x.values, &weight.values, None, Epilogue::default());
+            return place.images(y, out_dims(&shape), DType::F32);
+        }
         let packed = packed_values(&place.client, packed, &weight.values, &shape, false, Layout::fours());
         let packed = Packed::new(packed, &shape, false);
         place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
@@ -62,10 +65,10 @@ impl ResidualOps for CubeBackend {
         batch_norm(x, Some(residual), vectors, share, norm)
     }
 
-    fn max_pool(x: CubeTensor, window: Window) -> (CubeTensor, CubeTensor) {
+    fn max_pool(x: CubeTensor, pool: Pool) -> (CubeTensor, CubeTensor) {
         let (place, dtype) = (Place::of(&x), x.dtype);
         let x = Images::new(x);
-        let shape = window.pool(x.dims);
+        let shape = pool.shape(x.dims);
         let (y, chosen) = pooling::max_pool(&place.client, &shape, &x.values);
         let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
         (place.images(y, dims, dtype), place.chosen(chosen, dims))
@@ -117,16 +120,19 @@ impl ResidualGradients for CubeBackend {
         let place = Place::of(&x);
         let (x, dy) = (Images::new(x), Images::new(dy));
         let shape = window.conv(x.dims, dy.dims[1]);
-        place.weights(weight_gradient(&place.client, &shape, &x.values, &dy.values), &shape)
+        let dw = match shape.groups {
+            1 => weight_gradient(&place.client, &shape, &x.values, &dy.values),
+            _ => grouped::weight_gradient(&place.client, &shape, &x.values, &dy.values),
+        };
+        place.weights(dw, &shape)
     }
 
     fn batch_norm_gradient(x: CubeTensor, dy: CubeTensor, vectors: NormVectors<Self>, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let through = if norm.relu { Through::Relu } else { Through::Everything };
-        let ([dx, dweight, dbias], _) = gradients(x, dy, vectors, through, norm);
+        let ([dx, dweight, dbias], _) = gradients(x, dy, vectors, None, norm);
         (dx, dweight, dbias)
     }
 
-    fn batch_norm_relu_gradient(
+    fn batch_norm_residual_gradient(
         x: CubeTensor,
         dy: CubeTensor,
         y: CubeTensor,
@@ -134,16 +140,16 @@ impl ResidualGradients for CubeBackend {
         norm: Norm,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
         let y = Images::new(y);
-        let ([dx, dweight, dbias], residual) = gradients(x, dy, vectors, Through::Output(&y.values), norm);
+        let ([dx, dweight, dbias], residual) = gradients(x, dy, vectors, Some(&y.values), norm);
         (dx, dweight, dbias, residual.expect("it comes with an output"))
     }
 
-    fn max_pool_gradient(dy: CubeTensor, chosen: CubeTensor, [height, width]: [usize; 2], window: Window) -> CubeTensor {
+    fn max_pool_gradient(dy: CubeTensor, chosen: CubeTensor, [height, width]: [usize; 2], pool: Pool) -> CubeTensor {
         let (place, dtype) = (Place::of(&dy), dy.dtype);
         let (dy, chosen) = (Images::new(dy), Images::new(chosen));
         let [batch, channels, _, _] = dy.dims;
         let dims = [batch, channels, height, width];
-        place.images(pooling::max_pool_gradient(&place.client, &window.pool(dims), &dy.values, &chosen.values), dims, dtype)
+        place.images(pooling::max_pool_gradient(&place.client, &pool.shape(dims), &dy.values, &chosen.values), dims, dtype)
     }
 
     fn average_pool_gradient(dy: CubeTensor, [height, width]: [usize; 2], dtype: DType) -> CubeTensor {
@@ -168,18 +174,6 @@ impl PlainOps for CubeBackend {
         folded: Folded,
     ) -> CubeTensor {
         folded_conv2d(x, conv, vectors, Some(residual), folded)
-    }
-
-    fn folded_depthwise_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, folded: Folded) -> CubeTensor {
-        let place = Place::of(&x);
-        let (x, conv) = (Images::new(x), Dense::new(conv));
-        let [batch, channels, _, _] = x.dims;
-        let grid = folded.grid(x.dims);
-        assert_eq!(conv.shape, Shape::from([channels, 1, grid.kernel, grid.kernel]), "the weight does not fit {channels} channels");
-        let vectors = Vectors::new(vectors);
-        let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(folded.epsilon));
-        let y = depthwise(&place.client, &grid, &x.values, [&conv.values, &scale, &bias], folded.activation);
-        place.images(y, [batch, channels, grid.out_height(), grid.out_width()], DType::F32)
     }
 
     fn sgd(weights: Tensors<Self>, gradients: Tensors<Self>, velocities: Tensors<Self>, rates: Rates) -> (Tensors<Self>, Tensors<Self>) {
@@ -244,7 +238,8 @@ impl HeadGradients for CubeBackend {
 
 /// The product of `[rows, inputs]` and a matrix of this many outputs, as a convolution of images of one pixel.
 fn product(x: &Shape, output: usize) -> ConvShape {
-    ConvShape { batch: x[0], height: 1, width: 1, input: x[1], output, kernel: 1, stride: 1, padding: 0 }
+    let padding = Zeros::around(0);
+    ConvShape { batch: x[0], height: 1, width: 1, input: x[1], output, kernel: 1, stride: 1, padding, groups: 1 }
 }
 
 /// Whether the GPU has units for products of matrices of this precision.
@@ -293,7 +288,7 @@ impl Place {
 
     /// Weights of a convolution.
     pub fn weights(&self, buffer: Buffer, shape: &ConvShape) -> CubeTensor {
-        self.dense(buffer, Shape::from([shape.output, shape.input, shape.kernel, shape.kernel]))
+        self.dense(buffer, Shape::from(shape.weight_dims()))
     }
 
     /// Positions in windows, as images.
@@ -331,6 +326,12 @@ impl Dense {
     }
 }
 
+pub(super) fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
+    let shape = window.conv(x.dims, weight.shape[0]);
+    assert_eq!(weight.shape, Shape::from(shape.weight_dims()), "the weight does not fit {} channels", shape.input);
+    shape
+}
+
 pub(super) fn out_dims(shape: &ConvShape) -> [usize; 4] {
     [shape.batch, shape.output, shape.out_height(), shape.out_width()]
 }
@@ -364,10 +365,15 @@ fn batch_norm(
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, residual) = (Images::new(x), residual.map(Images::new));
     let vectors = Vectors::new(vectors);
-    let following = Following { running: &vectors.statistics, share: share as f32, unbiased: unbiased(x.dims) as f32 };
-    let (statistics, next) = Statistics::of(&place.client, &x.values, x.dims[1], following);
+    let (statistics, next) = match norm.statistics {
+        StatisticsOf::Batch => {
+            let following = Following { running: &vectors.statistics, share: share as f32, unbiased: unbiased(x.dims) as f32 };
+            Statistics::of(&place.client, &x.values, x.dims[1], following)
+        }
+        StatisticsOf::Past => (vectors.statistics.clone(), vectors.statistics.clone()),
+    };
     let residual = residual.as_ref().map(|residual| &residual.values);
-    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm.epsilon), residual, norm.relu);
+    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm.epsilon), residual, norm.activation);
     let vector = |buffer| place.vector(buffer);
     BatchNormed {
         output: place.images(y, x.dims, dtype),
@@ -383,13 +389,14 @@ fn gradients(
     x: CubeTensor,
     dy: CubeTensor,
     vectors: NormVectors<CubeBackend>,
-    through: Through<'_>,
+    output: Option<&Buffer>,
     norm: Norm,
 ) -> ([CubeTensor; 3], Option<CubeTensor>) {
     let (place, dtype) = (Place::of(&x), x.dtype);
     let (x, dy) = (Images::new(x), Images::new(dy));
     let vectors = Vectors::new(vectors);
-    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm.epsilon), through);
+    let through = Through { activation: norm.activation, output };
+    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm.epsilon), norm.statistics, through);
     let Gradients { x: dx, weight, bias, residual } = found;
     let residual = residual.map(|residual| place.images(residual, x.dims, dtype));
     ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
@@ -406,8 +413,11 @@ fn conv_input_gradient(
     let place = Place::of(&dy);
     let (dy, weight) = (Images::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims;
-    let dims = [batch, weight.shape[1], size[0], size[1]];
+    let dims = [batch, weight.shape[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
+    if shape.groups > 1 {
+        return place.images(grouped::input_gradient(&place.client, &shape, &dy.values, &weight.values, around), dims, DType::F32);
+    }
     let packed = packed_values(&place.client, packed, &weight.values, &shape, true, Layout::fours());
     let packed = Packed::new(packed, &shape, true);
     place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims, DType::F32)
@@ -423,16 +433,20 @@ fn folded_conv2d(
     let place = Place::of(&x);
     let (x, conv, residual) = (Images::new(x), Dense::new(conv), residual.map(Images::new));
     let vectors = Vectors::new(vectors);
-    let grid = folded.grid(x.dims);
-    let ([batch, input, _, _], output) = (x.dims, conv.shape[0]);
-    let dims = [batch, output, grid.out_height(), grid.out_width()];
-    assert_eq!(conv.shape, Shape::from([output, input, grid.kernel, grid.kernel]), "the weight does not fit {input} channels");
+    let shape = conv_shape(&x, &conv, folded.window);
+    let dims = out_dims(&shape);
     assert!(residual.as_ref().is_none_or(|residual| residual.dims == dims), "a residual must have the shape of what it is added to");
     let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(folded.epsilon));
-    let packed = pack(&place.client, &grid.padded_conv(input, output), &conv.values, Some(&scale), false);
     let residual = residual.as_ref().map(|residual| &residual.values);
     let epilogue = Epilogue { bias: Some(&bias), residual, activation: folded.activation };
-    place.images(convolve_over(&place.client, &grid, [input, output], &x.values, &packed, epilogue), dims, DType::F32)
+    let y = match shape.groups {
+        1 => {
+            let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
+            convolve(&place.client, &shape, &x.values, &packed, epilogue)
+        }
+        _ => grouped::convolve(&place.client, &shape, &x.values, &conv.values, Some(&scale), epilogue),
+    };
+    place.images(y, dims, DType::F32)
 }
 
 /// The tensor, row-major and held by nobody else; a copy if it is not.

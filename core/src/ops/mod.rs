@@ -35,10 +35,11 @@ use burn::tensor::module as burn_ops;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{DType, Device, Tensor};
 
-pub(crate) use crate::kernels::{Activation, SIX, release_memory};
+use crate::kernels::Zeros;
+pub(crate) use crate::kernels::{Activation, SIX, StatisticsOf, release_memory};
 use crate::settings::Precision;
 pub(crate) use device_images::DeviceImages;
-use extension::{BatchNormed, Norm, NormVectors, ResidualOps, Window};
+use extension::{BatchNormed, Norm, NormVectors, Pool, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
 pub(crate) use head::{Shares, cross_entropy};
@@ -110,7 +111,7 @@ pub(crate) enum Padding {
 
 impl Padding {
     /// Zeros before and after `side` pixels.
-    pub fn of(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    fn of(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Padding::Around(padding) => (padding, padding),
             Padding::Same => {
@@ -118,6 +119,25 @@ impl Padding {
                 (all / 2, all - all / 2)
             }
         }
+    }
+}
+
+/// How the square kernel of a convolution is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Pixels between the places where it is applied.
+    pub stride: usize,
+    pub padding: Padding,
+    /// Groups that channels are divided into; as many as channels if each is convolved by itself.
+    pub groups: usize,
+}
+
+impl Geometry {
+    /// Over images `[batch, channels, height, width]`.
+    fn window(self, [_, _, height, width]: [usize; 4], kernel: usize) -> Window {
+        let Self { stride, padding, groups } = self;
+        let [rows, columns] = [height, width].map(|side| padding.of(side, kernel, stride));
+        Window { kernel, stride, padding: Zeros { rows, columns }, groups }
     }
 }
 
@@ -158,6 +178,8 @@ pub(crate) struct NormLayer {
     pub running: [Tensor<1>; 2],
     /// The share of a batch's statistics in the next running ones.
     pub share: f64,
+    /// Which statistics it normalises with: the batch's, or the running ones, which stay then.
+    pub statistics: StatisticsOf,
 }
 
 /// What batch norm gives in training.
@@ -174,40 +196,55 @@ pub(crate) struct Residual {
     pub fork: Option<Fork>,
 }
 
-/// A convolution without bias: `[batch, in, h, w]` and `[out, in, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
+/// A convolution without bias: `[batch, in, h, w]` and `[out, in / groups, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
 pub(crate) fn conv2d(
     x: Tensor<4>,
     weight: impl Into<ConvWeight>,
-    stride: usize,
-    padding: usize,
+    geometry: Geometry,
     fork: Option<Fork>,
     computing: Computing,
 ) -> Tensor<4> {
     let ConvWeight { tensor: weight, packed } = weight.into();
+    let window = geometry.window(x.dims(), weight.dims()[3]);
     if computing.kernels.own(&x) {
-        let window = Window { kernel: weight.dims()[3], stride, padding };
         let (x, weight, packed) = (x.into_dispatch(), weight.into_dispatch(), Tensors(packed.0));
         return Tensor::from_dispatch(Dispatch::conv2d(x, weight, packed, window, computing.precision, fork));
     }
-    burn_ops::conv2d(x, weight, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1))
+    let Window { stride, padding: Zeros { rows, columns }, groups, .. } = window;
+    let options = match geometry.padding {
+        Padding::Around(padding) => ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups),
+        Padding::Same => ConvOptions::new_with_padding([stride; 2], [rows, columns], [1; 2], groups),
+    };
+    burn_ops::conv2d(x, weight, None, options)
 }
 
-/// Batch norm with the batch's statistics, then the residual sum, then ReLU.
-pub(crate) fn batch_norm_train(x: Tensor<4>, layer: NormLayer, residual: Option<Residual>, relu: bool, kernels: Kernels) -> Normalised {
-    let NormLayer { scale, bias, epsilon, running, share } = layer;
+/// Batch norm in training, then the residual sum, then the activation.
+pub(crate) fn batch_norm_train(
+    x: Tensor<4>,
+    layer: NormLayer,
+    residual: Option<Residual>,
+    activation: Activation,
+    kernels: Kernels,
+) -> Normalised {
+    let NormLayer { scale, bias, epsilon, running, share, statistics } = layer;
     let plain = |tensor: Tensor<1>| tensor.detach().without_autodiff();
     if !kernels.own(&x) {
+        let residual = residual.map(|residual| residual.tensor);
+        if statistics == StatisticsOf::Past {
+            let [mean, variance] = running.clone().map(|vector| if x.is_autodiff() { vector.autodiff() } else { vector });
+            let output = burn_ops::batch_norm(x, scale, bias, mean, variance, epsilon);
+            return Normalised { output: finish(output, residual, activation), running };
+        }
         let unbiased = unbiased(x.dims());
         let result = burn_ops::batch_norm_train(x, scale, bias, epsilon);
-        let activation = if relu { Activation::Relu } else { Activation::None };
-        let output = finish(result.output, residual.map(|residual| residual.tensor), activation);
+        let output = finish(result.output, residual, activation);
         let ([running_mean, running_variance], mean, variance) = (running, plain(result.mean), plain(result.variance));
         let running = [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)];
         return Normalised { output, running };
     }
     let [mean, variance] = running;
     let [weight, bias, mean, variance] = [scale, bias, mean, variance].map(Tensor::into_dispatch);
-    let (x, vectors, norm) = (x.into_dispatch(), NormVectors { weight, bias, mean, variance }, Norm { epsilon, relu });
+    let (x, vectors, norm) = (x.into_dispatch(), NormVectors { weight, bias, mean, variance }, Norm { epsilon, activation, statistics });
     let BatchNormed { output, next_mean, next_variance, .. } = match residual {
         None => Dispatch::batch_norm(x, vectors, share, norm),
         Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, share, norm, fork),
@@ -235,24 +272,15 @@ pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Acti
 }
 
 /// min(max(x, 0), 6) by burn. Said with ReLU alone, since the exporter cannot write a clamp; exported graphs have one `Clip` in its place.
-pub(crate) fn relu6(x: Tensor<4>) -> Tensor<4> {
+fn relu6(x: Tensor<4>) -> Tensor<4> {
     burn_relu(burn_relu(x).neg().add_scalar(SIX)).neg().add_scalar(SIX)
-}
-
-/// Any convolution without bias by burn; `weight` is `[out, in, k, k]`, or `[channels, 1, k, k]` of a depthwise one.
-pub(crate) fn any_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: Padding, depthwise: bool) -> Tensor<4> {
-    let [_, channels, height, width] = x.dims();
-    let kernel = weight.dims()[3];
-    let sides = [height, width].map(|side| padding.of(side, kernel, stride));
-    let groups = if depthwise { channels } else { 1 };
-    burn_ops::conv2d(x, weight, None, ConvOptions::new_with_padding([stride; 2], sides, [1; 2], groups))
 }
 
 /// The largest value of each 3×3 window, two pixels apart, with a border of one.
 pub(crate) fn max_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
     if kernels.own(&x) {
-        let window = Window { kernel: 3, stride: 2, padding: 1 };
-        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), window).0);
+        let pool = Pool { kernel: 3, stride: 2, padding: 1 };
+        return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), pool).0);
     }
     burn_ops::max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
 }

@@ -9,21 +9,16 @@ use burn::tensor::{Device, Tensor};
 use super::extension::{Folded, NormVectors, PlainOps};
 use super::storage::{Dense, Images};
 use super::tensors::Tensors;
-use super::{Activation, Padding, finish};
+use super::{Activation, Geometry};
 use crate::kernels::{Buffer, PackedNetwork};
 
 pub(crate) use super::extension::Rates;
 
 /// A convolution with the batch norm after it.
 pub(crate) struct FoldedConv {
-    /// `[out, in, k, k]`.
+    /// `[out, in / groups, k, k]`.
     pub weight: Tensor<4>,
-    /// Pixels between the places where the kernel is applied.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: Padding,
-    /// Whether every channel is convolved by itself; the weight is `[channels, 1, k, k]` then.
-    pub depthwise: bool,
+    pub geometry: Geometry,
     /// γ, `[out]`.
     pub scale: Tensor<1>,
     /// β, `[out]`.
@@ -40,25 +35,15 @@ impl FoldedConv {
     /// Convolution, batch norm with running statistics, residual sum and activation, in one pass over the output. For tensors that
     /// [`Kernels::own`](super::Kernels::own) accepts, without autodiff.
     pub fn forward(self, x: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let kernel = self.weight.dims()[3];
-        let [rows, columns] = [height, width].map(|side| self.padding.of(side, kernel, self.stride));
-        let folded = Folded { kernel, stride: self.stride, rows, columns, epsilon: self.epsilon, activation };
+        let window = self.geometry.window(x.dims(), self.weight.dims()[3]);
+        let folded = Folded { window, epsilon: self.epsilon, activation };
         let (x, conv) = (x.into_dispatch(), self.weight.into_dispatch());
         let [weight, bias, mean, variance] = [self.scale, self.bias, self.mean, self.variance].map(Tensor::into_dispatch);
         let vectors = NormVectors { weight, bias, mean, variance };
-        let convolved = match (self.depthwise, residual) {
-            (false, None) => Dispatch::folded_conv2d(x, conv, vectors, folded),
-            (false, Some(residual)) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), folded),
-            (true, None) => Dispatch::folded_depthwise_conv2d(x, conv, vectors, folded),
-            // No network adds anything there.
-            (true, residual) => {
-                let plain = Folded { activation: Activation::None, ..folded };
-                let convolved = Dispatch::folded_depthwise_conv2d(x, conv, vectors, plain);
-                return finish(Tensor::from_dispatch(convolved), residual, activation);
-            }
-        };
-        Tensor::from_dispatch(convolved)
+        Tensor::from_dispatch(match residual {
+            None => Dispatch::folded_conv2d(x, conv, vectors, folded),
+            Some(residual) => Dispatch::folded_conv2d_residual(x, conv, vectors, residual.into_dispatch(), folded),
+        })
     }
 }
 

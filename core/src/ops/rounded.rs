@@ -9,7 +9,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 
 use super::extension::{ResidualGradients, ResidualOps, Window};
-use super::gpu::{Dense, Images, Place, out_dims};
+use super::gpu::{Dense, Images, Place, conv_shape, out_dims};
 use super::packing::packed_values;
 use super::tensors::Tensors;
 use crate::gpu::conv::matrix::{self, Rounding};
@@ -24,14 +24,19 @@ pub fn rounding(images: DType, client: &Client) -> Option<Rounding> {
     rounding.is_possible(client).then_some(rounding)
 }
 
+/// The same for a convolution. Those in groups are computed in float32: the units' matrices are larger than theirs.
+fn rounding_of(window: Window, images: DType, client: &Client) -> Option<Rounding> {
+    if window.groups > 1 { None } else { rounding(images, client) }
+}
+
 /// A convolution with images as precise as `x`.
 pub fn conv2d(x: CubeTensor, weight: CubeTensor, packed: Tensors<CubeBackend>, window: Window) -> CubeTensor {
     let (place, dtype) = (Place::of(&x), x.dtype);
-    let Some(rounding) = rounding(x.dtype, &x.client) else {
+    let Some(rounding) = rounding_of(window, x.dtype, &x.client) else {
         return cast(CubeBackend::conv2d(cast(x, DType::F32), weight, packed, window, Precision::Float32, None), dtype);
     };
     let (x, weight) = (Images::new(x), Dense::new(weight));
-    let shape = window.conv(x.dims, weight.shape[0]);
+    let shape = conv_shape(&x, &weight, window);
     let packed = packed_values(&place.client, packed, &weight.values, &shape, false, rounding.layout());
     place.images(matrix::convolve(&place.client, rounding, &shape, &x.values, &packed), out_dims(&shape), dtype)
 }
@@ -46,7 +51,7 @@ pub fn conv2d_input_gradient(
     window: Window,
 ) -> CubeTensor {
     let (place, dtype) = (Place::of(&dy), dy.dtype);
-    let Some(rounding) = rounding(dy.dtype, &dy.client) else {
+    let Some(rounding) = rounding_of(window, dy.dtype, &dy.client) else {
         let dy = cast(dy, DType::F32);
         let dx = match around {
             Some(around) => {
@@ -68,7 +73,7 @@ pub fn conv2d_input_gradient(
 /// The gradient of its weight, in float32.
 pub fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> CubeTensor {
     let place = Place::of(&x);
-    let Some(rounding) = rounding(x.dtype, &x.client) else {
+    let Some(rounding) = rounding_of(window, x.dtype, &x.client) else {
         return CubeBackend::conv2d_weight_gradient(cast(x, DType::F32), cast(dy, DType::F32), window, Precision::Float32);
     };
     let (x, dy) = (Images::new(x), Images::new(dy));

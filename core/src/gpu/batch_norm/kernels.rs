@@ -3,8 +3,10 @@
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+use crate::gpu::activation::{activate, let_through};
 use crate::gpu::buffer::UNITS;
 use crate::gpu::columns::{add_down, add_vectors_down};
+use crate::kernels::Activation;
 
 /// Means and sums of squared deviations of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]
@@ -114,7 +116,7 @@ pub fn normalise_kernel<E: Float, W: Size>(
     length: u32,
     channels: u32,
     epsilon: f32,
-    #[comptime] relu: bool,
+    #[comptime] activation: Activation,
     #[define(E)] _elem: ElemType,
 ) {
     let index = ABSOLUTE_POS;
@@ -130,11 +132,7 @@ pub fn normalise_kernel<E: Float, W: Size>(
         ComptimeOption::Some(residual) => value += Vector::<f32, W>::cast_from(residual[index]),
         ComptimeOption::None => {}
     }
-    if comptime!(relu) {
-        // Not a number stays what it is.
-        value = select_many(value.less_than(&Vector::new(0.0f32)), Vector::new(0.0f32), value);
-    }
-    y[index] = Vector::cast_from(value);
+    y[index] = Vector::cast_from(activate(value, activation));
 }
 
 #[cube(launch_unchecked)]
@@ -175,7 +173,7 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
     share: u32,
     epsilon: f32,
     #[comptime] lanes: usize,
-    #[comptime] relu: bool,
+    #[comptime] activation: Activation,
     #[define(E)] _elem: ElemType,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
@@ -183,7 +181,6 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
     let vector = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;
     let first = CUBE_POS_Y * share;
     let end = min(first + share, pixels);
-    let zero = Vector::<f32, W>::new(0.0f32);
     let mut sum = Vector::<f32, W>::new(0.0f32);
     let mut product = Vector::<f32, W>::new(0.0f32);
     if vector < vectors {
@@ -195,17 +192,10 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
             let at = (pixel * vectors + vector) as usize;
             let deviation = Vector::<f32, W>::cast_from(x[at]) - middle;
             let mut gradient = Vector::<f32, W>::cast_from(dy[at]);
-            if comptime!(relu) {
-                let value = deviation * scale + bias[c];
-                gradient = select_many(value.less_equal(&zero), zero, gradient);
-            }
             #[comptime]
             match &output {
-                ComptimeOption::Some(output) => {
-                    let output = Vector::<f32, W>::cast_from(output[at]);
-                    gradient = select_many(output.less_equal(&zero), zero, gradient);
-                }
-                ComptimeOption::None => {}
+                ComptimeOption::Some(output) => gradient = let_through(gradient, Vector::cast_from(output[at]), activation),
+                ComptimeOption::None => gradient = let_through(gradient, deviation * scale + bias[c], activation),
             }
             sum += gradient;
             product += gradient * deviation;
@@ -221,7 +211,7 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
 }
 
 /// Gradients of γ and β, and a table of what the gradient of the input needs, `[5, channels]`: the mean, γ / √(σ² + ε), β, the mean gradient
-/// and the slope of the gradient that goes with the input.
+/// and the slope of the gradient that goes with the input. The last two are 0 where the statistics are `constant`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub fn join_sums_kernel(
@@ -237,6 +227,7 @@ pub fn join_sums_kernel(
     channels: u32,
     count: u32,
     epsilon: f32,
+    #[comptime] constant: bool,
     #[comptime] lanes: usize,
 ) {
     let down = comptime!((UNITS / lanes) as u32);
@@ -264,8 +255,14 @@ pub fn join_sums_kernel(
         table[c] = mean[c];
         table[n + c] = weight[c] * inverse;
         table[2 * n + c] = bias[c];
-        table[3 * n + c] = sum / all;
-        table[4 * n + c] = product * inverse * inverse / all;
+        let mut of_mean = 0.0f32;
+        let mut of_variance = 0.0f32;
+        if comptime!(!constant) {
+            of_mean = sum / all;
+            of_variance = product * inverse * inverse / all;
+        }
+        table[3 * n + c] = of_mean;
+        table[4 * n + c] = of_variance;
     }
 }
 
@@ -280,7 +277,7 @@ pub fn gradient_kernel<E: Float, W: Size>(
     dresidual: ComptimeOption<&mut [Vector<E, W>]>,
     length: u32,
     channels: u32,
-    #[comptime] relu: bool,
+    #[comptime] activation: Activation,
     #[define(E)] _elem: ElemType,
 ) {
     let index = ABSOLUTE_POS;
@@ -289,21 +286,13 @@ pub fn gradient_kernel<E: Float, W: Size>(
     }
     let n = channels as usize;
     let channel = index % n;
-    let zero = Vector::<f32, W>::new(0.0f32);
     let deviation = Vector::<f32, W>::cast_from(x[index]) - table[channel];
     let scale = table[n + channel];
     let mut gradient = Vector::<f32, W>::cast_from(dy[index]);
-    if comptime!(relu) {
-        let value = deviation * scale + table[2 * n + channel];
-        gradient = select_many(value.less_equal(&zero), zero, gradient);
-    }
     #[comptime]
     match output {
-        ComptimeOption::Some(output) => {
-            let output = Vector::<f32, W>::cast_from(output[index]);
-            gradient = select_many(output.less_equal(&zero), zero, gradient);
-        }
-        ComptimeOption::None => {}
+        ComptimeOption::Some(output) => gradient = let_through(gradient, Vector::cast_from(output[index]), activation),
+        ComptimeOption::None => gradient = let_through(gradient, deviation * scale + table[2 * n + channel], activation),
     }
     #[comptime]
     match dresidual {

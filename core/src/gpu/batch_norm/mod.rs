@@ -1,4 +1,4 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and ReLU around it.
+//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the activation around it.
 //!
 //! Images are `[pixels, channels]`. Sums over pixels are taken in two steps: cubes sum up their share, then one more launch adds the shares
 //! up in a fixed order. Images can be of half precision; everything is computed in float32.
@@ -11,6 +11,7 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 
 use super::buffer::{Buffer, UNITS, cubes, units};
+use crate::kernels::{Activation, StatisticsOf};
 use kernels::{
     fold_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel, normalise_kernel,
 };
@@ -96,15 +97,12 @@ pub struct Following<'a> {
     pub unbiased: f32,
 }
 
-/// Which gradients of the output reach batch norm.
+/// Which gradients of the output reach batch norm: those that the activation let through.
 #[derive(Clone, Copy)]
-pub enum Through<'a> {
-    /// All.
-    Everything,
-    /// Those where ReLU let batch norm's result through.
-    Relu,
-    /// Those where this output of ReLU, with a residual under it, is not 0.
-    Output(&'a Buffer),
+pub struct Through<'a> {
+    pub activation: Activation,
+    /// The activation's output, where there was a residual under it; otherwise it is computed again.
+    pub output: Option<&'a Buffer>,
 }
 
 /// Gradients of batch norm.
@@ -166,8 +164,8 @@ impl Statistics {
         (statistics, next)
     }
 
-    /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through ReLU if `relu`.
-    pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, relu: bool) -> Buffer {
+    /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through the activation.
+    pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, activation: Activation) -> Buffer {
         let channels = self.mean.length;
         let wide = x.width(client, channels);
         let y = Buffer::like(client, x);
@@ -188,7 +186,7 @@ impl Statistics {
                 (x.length / wide) as u32,
                 (channels / wide) as u32,
                 affine.epsilon,
-                relu,
+                activation,
                 x.elem,
             );
         }
@@ -219,7 +217,15 @@ impl Statistics {
     }
 
     /// Gradients from `dy`, the gradient of the output. That of the residual is given if the output is.
-    pub fn gradients(&self, client: &Client, x: &Buffer, dy: &Buffer, affine: Affine<'_>, through: Through<'_>) -> Gradients {
+    pub fn gradients(
+        &self,
+        client: &Client,
+        x: &Buffer,
+        dy: &Buffer,
+        affine: Affine<'_>,
+        of: StatisticsOf,
+        through: Through<'_>,
+    ) -> Gradients {
         let channels = self.mean.length;
         let shares = Shares::new(client, x, channels);
         let wide = shares.width;
@@ -227,11 +233,7 @@ impl Statistics {
         let partial = shares.partial(client);
         // Five numbers a channel in the table, so that the last kernel reads it instead of six vectors.
         let [weight, bias, table] = Buffer::vectors(client, [channels, channels, 5 * channels]);
-        let relu = matches!(through, Through::Relu);
-        let output = match through {
-            Through::Output(output) => Some(output),
-            _ => None,
-        };
+        let Through { activation, output } = through;
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             gradient_sums_kernel::launch_unchecked(
@@ -252,7 +254,7 @@ impl Statistics {
                 shares.share as u32,
                 affine.epsilon,
                 shares.lanes,
-                relu,
+                activation,
                 x.elem,
             );
             join_sums_kernel::launch_unchecked(
@@ -271,6 +273,7 @@ impl Statistics {
                 channels as u32,
                 shares.count as u32,
                 affine.epsilon,
+                of == StatisticsOf::Past,
                 JOINED,
             );
         }
@@ -291,7 +294,7 @@ impl Statistics {
                 dresidual.as_ref().map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
                 (x.length / wide) as u32,
                 (channels / wide) as u32,
-                relu,
+                activation,
                 x.elem,
             );
         }

@@ -9,7 +9,7 @@ use super::pack::Packed;
 use super::places::{Target, TargetLaunch, at_tap, first_tap};
 use crate::gpu::activation::activate;
 use crate::gpu::buffer::{Buffer, width};
-use crate::kernels::{Activation, ConvShape, Grid};
+use crate::kernels::{Activation, ConvShape};
 
 /// Channels summed up between two barriers.
 const DEPTH: usize = 16;
@@ -62,34 +62,22 @@ struct Source {
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`.
 pub fn convolve(client: &Client, shape: &ConvShape, x: &Buffer, weight: &Packed, epilogue: Epilogue<'_>) -> Buffer {
-    convolve_over(client, &Grid::from(shape), [shape.input, shape.output], x, weight, epilogue)
-}
-
-/// The same from `input` to `output` channels at places of any sort.
-pub fn convolve_over(
-    client: &Client,
-    grid: &Grid,
-    [input, output]: [usize; 2],
-    x: &Buffer,
-    weight: &Packed,
-    epilogue: Epilogue<'_>,
-) -> Buffer {
-    let source = [grid.height, grid.width, input];
-    let target = [grid.out_height(), grid.out_width(), output];
-    launch(client, grid, x, source, weight, target, epilogue, false)
+    let source = [shape.height, shape.width, shape.input];
+    let target = [shape.out_height(), shape.out_width(), shape.output];
+    launch(client, shape, x, source, weight, target, epilogue, false)
 }
 
 /// `[batch, out height, out width, output]`, the gradient of the result, to that of the input; `weight` is packed transposed.
 pub fn input_gradient(client: &Client, shape: &ConvShape, dy: &Buffer, weight: &Packed, residual: Option<&Buffer>) -> Buffer {
     let source = [shape.out_height(), shape.out_width(), shape.output];
     let target = [shape.height, shape.width, shape.input];
-    launch(client, &Grid::from(shape), dy, source, weight, target, Epilogue { residual, ..Epilogue::default() }, true)
+    launch(client, shape, dy, source, weight, target, Epilogue { residual, ..Epilogue::default() }, true)
 }
 
 #[allow(clippy::too_many_arguments)]
 fn launch(
     client: &Client,
-    grid: &Grid,
+    shape: &ConvShape,
     source: &Buffer,
     [source_height, source_width, source_channels]: [usize; 3],
     weight: &Packed,
@@ -97,7 +85,7 @@ fn launch(
     epilogue: Epilogue<'_>,
     transposed: bool,
 ) -> Buffer {
-    let pixels = grid.batch * height * row;
+    let pixels = shape.batch * height * row;
     let result = Buffer::floats(client, pixels * channels);
     let tile = Tile::for_columns(channels, pixels);
     let (narrow, wide) = (width(source_channels), width(channels));
@@ -122,10 +110,10 @@ fn launch(
                 source_width as u32,
                 weight.rows as u32,
                 source_channels as u32,
-                grid.kernel as u32,
-                grid.stride as u32,
-                grid.rows.0 as u32,
-                grid.columns.0 as u32,
+                shape.kernel as u32,
+                shape.stride as u32,
+                shape.padding.rows.0 as u32,
+                shape.padding.columns.0 as u32,
             ),
             TargetLaunch::new(pixels as u32, channels as u32, (height * row) as u32, row as u32),
             tile.across,

@@ -6,13 +6,15 @@
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::block::accumulate;
 use super::epilogue::Epilogue;
-use super::shape::ConvShape;
+use super::shape::{Block, ConvShape, Direction};
 
 /// Depth walked before the block is written back, so that the weights of this depth stay in the second-level cache.
 const DEPTH: usize = 576;
@@ -23,13 +25,15 @@ const PIXELS: usize = 192;
 pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
+    let (top, left) = (padding.rows.0, padding.columns.0);
     let source = Source {
         height,
         width,
         channels: input,
-        top: padding,
-        rows: ((out_height - 1) * stride + kernel).max(height + padding),
-        columns: ((out_width - 1) * stride + kernel).max(width + padding),
+        top,
+        left,
+        rows: ((out_height - 1) * stride + kernel).max(height + top),
+        columns: ((out_width - 1) * stride + kernel).max(width + left),
     };
     let taps = (0..kernel * kernel).map(|tap| Tap { row: tap / kernel, column: tap % kernel, weight: tap }).collect();
     let part = Part {
@@ -37,39 +41,43 @@ pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight:
         from: (0..out_height * out_width).map(|p| source.at(p / out_width * stride, p % out_width * stride)).collect(),
         to: (0..out_height * out_width).map(|p| p * output).collect(),
     };
-    let weights = Weights { values: weight, taps: kernel * kernel, depth_step: 1, width_step: input };
     let target = Target { image: out_height * out_width * output, channels: output };
-    sum_windows(set, shape.batch, &source, &[part], &weights, target, x, epilogue, y);
+    sum_windows(set, shape, Direction::Forward, &source, &[part], weight, target, x, epilogue, y);
 }
 
 /// The gradient of the input from that of the output: dx = dy ∗ᵀ w.
 pub(super) fn input_gradient(set: InstructionSet, shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     // Input row s·q + r meets, through kernel row k, output row q + (r + padding − k) / s where that division has no remainder.
-    let shifts = |r: usize| {
+    let shifts = |r: usize, padding: usize| {
         let all = (0..kernel).map(move |k| (k, (r + padding) as isize - k as isize));
         all.filter(|(_, d)| d.rem_euclid(stride as isize) == 0).map(|(k, d)| (k, d / stride as isize)).collect::<Vec<_>>()
     };
-    let every: Vec<isize> = (0..stride).flat_map(shifts).map(|(_, d)| d).collect();
-    let top = every.iter().min().map_or(0, |d| (-d).max(0)) as usize;
-    let bottom = every.iter().max().map_or(0, |d| (*d).max(0)) as usize;
+    // Zeros that windows reach before the output, and how far they reach beyond the first place.
+    let reach = |padding: usize| {
+        let every: Vec<isize> = (0..stride).flat_map(|r| shifts(r, padding)).map(|(_, d)| d).collect();
+        let before = every.iter().min().map_or(0, |d| (-d).max(0)) as usize;
+        (before, before + every.iter().max().map_or(0, |d| (*d).max(0)) as usize)
+    };
+    let ((top, rows), (left, columns)) = (reach(padding.rows.0), reach(padding.columns.0));
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let source = Source {
         height: out_height,
         width: out_width,
         channels: output,
         top,
-        rows: (height.div_ceil(stride) + top + bottom).max(out_height + top),
-        columns: (width.div_ceil(stride) + top + bottom).max(out_width + top),
+        left,
+        rows: (height.div_ceil(stride) + rows).max(out_height + top),
+        columns: (width.div_ceil(stride) + columns).max(out_width + left),
     };
     let mut parts = Vec::new();
     for (row, column) in (0..stride).flat_map(|row| (0..stride).map(move |column| (row, column))) {
-        let (rows, columns) = (shifts(row), shifts(column));
+        let (rows, columns) = (shifts(row, padding.rows.0), shifts(column, padding.columns.0));
         let mut taps = Vec::new();
         for (kr, dr) in &rows {
             for (kc, dc) in &columns {
-                let place = |d: &isize| (d + top as isize) as usize;
-                taps.push(Tap { row: place(dr), column: place(dc), weight: kr * kernel + kc });
+                let (row, column) = ((dr + top as isize) as usize, (dc + left as isize) as usize);
+                taps.push(Tap { row, column, weight: kr * kernel + kc });
             }
         }
         taps.sort_by_key(|tap| (tap.row, tap.column));
@@ -82,8 +90,8 @@ pub(super) fn input_gradient(set: InstructionSet, shape: &ConvShape, dy: &[f32],
         }
         parts.push(Part { taps, from, to });
     }
-    let weights = Weights { values: weight, taps: kernel * kernel, depth_step: input, width_step: 1 };
-    sum_windows(set, shape.batch, &source, &parts, &weights, Target { image: height * width * input, channels: input }, dy, epilogue, dx);
+    let target = Target { image: height * width * input, channels: input };
+    sum_windows(set, shape, Direction::Backward, &source, &parts, weight, target, dy, epilogue, dx);
 }
 
 /// The tensor that windows are taken from, and the zeros put around it.
@@ -91,8 +99,10 @@ pub(super) struct Source {
     pub height: usize,
     pub width: usize,
     pub channels: usize,
-    /// Zero rows above and zero columns to the left.
+    /// Zero rows above.
     pub top: usize,
+    /// Zero columns to the left.
+    pub left: usize,
     /// With the zeros.
     pub rows: usize,
     pub columns: usize,
@@ -107,10 +117,15 @@ impl Source {
         self.rows * self.columns * self.channels
     }
 
+    /// Whether there are no zeros.
+    fn is_plain(&self) -> bool {
+        [self.rows, self.columns] == [self.height, self.width]
+    }
+
     /// Copies an image between its zeros.
     pub fn pad(&self, image: &[f32], to: &mut [f32]) {
         let (from_line, to_line) = (self.width * self.channels, self.columns * self.channels);
-        let left = self.top * self.channels;
+        let left = self.left * self.channels;
         to[..self.top * to_line].fill(0.0);
         for row in 0..self.height {
             let line = &mut to[(self.top + row) * to_line..][..to_line];
@@ -143,14 +158,6 @@ struct Target {
     channels: usize,
 }
 
-/// Weights as they come: of depth d, width n and tap t at `(d · depth_step + n · width_step) · taps + t`.
-struct Weights<'a> {
-    values: &'a [f32],
-    taps: usize,
-    depth_step: usize,
-    width_step: usize,
-}
-
 /// Floats that follow each other in the padded source and in the packed weights.
 #[derive(Clone, Copy)]
 struct Run {
@@ -165,13 +172,14 @@ struct Chunk {
     start: usize,
 }
 
-fn runs(source: &Source, taps: &[Tap]) -> (Vec<Run>, Vec<Chunk>) {
+/// The runs of some channels of every tap.
+fn runs(source: &Source, taps: &[Tap], depth: &Range<usize>) -> (Vec<Run>, Vec<Chunk>) {
     let mut merged: Vec<Run> = Vec::new();
     for tap in taps {
-        let offset = source.at(tap.row, tap.column);
+        let offset = source.at(tap.row, tap.column) + depth.start;
         match merged.last_mut() {
-            Some(last) if last.offset + last.len == offset => last.len += source.channels,
-            _ => merged.push(Run { offset, len: source.channels }),
+            Some(last) if last.offset + last.len == offset => last.len += depth.len(),
+            _ => merged.push(Run { offset, len: depth.len() }),
         }
     }
     let mut split = Vec::new();
@@ -194,43 +202,37 @@ fn runs(source: &Source, taps: &[Tap]) -> (Vec<Run>, Vec<Chunk>) {
     (split, chunks)
 }
 
-/// Divides `channels` into blocks of 4, 2 or 1 vectors: first channel and vectors of each.
-pub(super) fn column_blocks(channels: usize, set: InstructionSet) -> Vec<(usize, usize)> {
-    let widest = if set.registers() >= 32 { 4 } else { 2 };
-    let mut blocks = Vec::new();
-    let mut at = 0;
-    while at < channels {
-        let left = (channels - at).div_ceil(set.lanes());
-        let vectors = [4, 2, 1].into_iter().find(|v| *v <= left && *v <= widest).unwrap_or(1);
-        blocks.push((at, vectors));
-        at += vectors * set.lanes();
-    }
-    blocks
+/// The most vectors of a block of output channels.
+pub(super) fn widest(set: InstructionSet) -> usize {
+    if set.registers() >= 32 { 4 } else { 2 }
 }
 
 #[allow(clippy::too_many_arguments)]
 fn sum_windows(
     set: InstructionSet,
-    batch: usize,
+    shape: &ConvShape,
+    direction: Direction,
     source: &Source,
     parts: &[Part],
-    weights: &Weights<'_>,
+    weight: &[f32],
     target: Target,
     x: &[f32],
     epilogue: Epilogue<'_>,
     y: &mut [f32],
 ) {
+    let batch = shape.batch;
     assert_eq!(y.len(), batch * target.image);
     assert_eq!(x.len(), batch * source.height * source.width * source.channels);
     let lanes = set.lanes();
-    let blocks = column_blocks(target.channels, set);
-    let plans: Vec<Plan> = parts.iter().map(|part| Plan::new(source, part)).collect();
-    let sizes: Vec<usize> = plans.iter().flat_map(|plan| blocks.iter().map(|(_, vectors)| plan.depth * vectors * lanes)).collect();
+    let blocks = shape.blocks(direction, lanes, widest(set));
+    // For each part one for each block.
+    let plans: Vec<Plan> = parts.iter().flat_map(|part| blocks.iter().map(|block| Plan::new(source, part, block))).collect();
+    let sizes: Vec<usize> = plans.iter().zip(blocks.iter().cycle()).map(|(plan, block)| plan.depth * block.vectors * lanes).collect();
     with_scratch(sizes.iter().sum(), |packed| {
         let mut pieces = split(packed, sizes.iter().copied());
         pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
-            let (part, (first, vectors)) = (&parts[index / blocks.len()], blocks[index % blocks.len()]);
-            pack(weights, part, source.channels, first..target.channels.min(first + vectors * lanes), vectors * lanes, to);
+            let (part, block) = (&parts[index / blocks.len()], &blocks[index % blocks.len()]);
+            pack(shape, direction, weight, part, block, block.vectors * lanes, to);
         });
         let pieces: Vec<&[f32]> = pieces.into_iter().map(|piece| &*piece).collect();
         let pixels = target.image / target.channels;
@@ -238,21 +240,29 @@ fn sum_windows(
         let in_image = source.height * source.width * source.channels;
         let task = |(index, y): (usize, &mut [f32])| {
             let count = y.len() / target.image;
-            with_scratch(count * source.len(), |padded| {
-                for (image, to) in padded.chunks_exact_mut(source.len()).enumerate() {
-                    source.pad(&x[(index * images + image) * in_image..][..in_image], to);
-                }
-                let first = index * images * target.image;
-                let epilogue = epilogue.part(first, y.len());
-                let group = Group { padded, source_len: source.len(), y, image: target.image, channels: target.channels, epilogue };
+            let x = &x[index * images * in_image..][..count * in_image];
+            let first = index * images * target.image;
+            let epilogue = epilogue.part(first, y.len());
+            let mut run = |padded: &[f32]| {
+                let group =
+                    Group { padded, source_len: source.len(), y: &mut *y, image: target.image, channels: target.channels, epilogue };
                 dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks });
+            };
+            if source.is_plain() {
+                return run(x);
+            }
+            with_scratch(count * source.len(), |padded| {
+                for (image, to) in x.chunks_exact(in_image).zip(padded.chunks_exact_mut(source.len())) {
+                    source.pad(image, to);
+                }
+                run(padded);
             });
         };
         y.par_chunks_mut(images * target.image).enumerate().for_each(task);
     });
 }
 
-/// How a part's windows are walked.
+/// How a part's windows are walked for a block of output channels.
 struct Plan {
     runs: Vec<Run>,
     chunks: Vec<Chunk>,
@@ -260,31 +270,36 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(source: &Source, part: &Part) -> Self {
-        let (runs, chunks) = runs(source, &part.taps);
+    fn new(source: &Source, part: &Part, block: &Block) -> Self {
+        let (runs, chunks) = runs(source, &part.taps, &block.depth);
         // The kernel reads from every pixel's start along every run, unchecked.
         let reach = runs.iter().map(|run| run.offset + run.len).max().unwrap_or(0);
-        assert!(part.from.iter().all(|from| from + reach <= source.len()) && part.from.len() == part.to.len());
-        Self { runs, chunks, depth: part.taps.len() * source.channels }
+        let farthest = part.from.last().copied().unwrap_or(0);
+        assert!(farthest + reach <= source.len() && part.from.is_sorted() && part.from.len() == part.to.len());
+        Self { runs, chunks, depth: part.taps.len() * block.depth.len() }
     }
 }
 
-/// Weights of some output channels in the order they are read in, `[depth][width]`, with zeros for channels there are not.
-fn pack(weights: &Weights<'_>, part: &Part, channels: usize, columns: std::ops::Range<usize>, width: usize, to: &mut [f32]) {
-    if columns.len() < width {
+/// Weights of a block's channels in the order they are read in, `[depth][width]`, with zeros for channels there are not and for those of other groups.
+fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], part: &Part, block: &Block, width: usize, to: &mut [f32]) {
+    let (taps, depth) = (shape.kernel * shape.kernel, block.depth.len());
+    let last = shape.channels(direction).1;
+    if shape.groups > 1 || block.first + width > last {
         to.fill(0.0);
     }
-    for (n, column) in columns.enumerate() {
-        for d in 0..channels {
-            let from = &weights.values[(d * weights.depth_step + column * weights.width_step) * weights.taps..][..weights.taps];
+    for (n, column) in (block.first..last.min(block.first + width)).enumerate() {
+        let of_column = shape.dependence(direction, column);
+        for channel in of_column.depth.clone() {
+            let from = &weight[of_column.kernel(channel) * taps..][..taps];
+            let d = channel - block.depth.start;
             for (t, tap) in part.taps.iter().enumerate() {
-                to[(t * channels + d) * width + n] = from[tap.weight];
+                to[(t * depth + d) * width + n] = from[tap.weight];
             }
         }
     }
 }
 
-/// Some images whose padded copies are in the cache.
+/// Some images between their zeros; where there are zeros, these are copies in the cache.
 struct Group<'a> {
     padded: &'a [f32],
     source_len: usize,
@@ -296,11 +311,12 @@ struct Group<'a> {
 
 struct Task<'a> {
     group: Group<'a>,
+    /// For each part, each block's.
     plans: &'a [Plan],
     /// For each part, each block's weights.
     packed: &'a [&'a [f32]],
     parts: &'a [Part],
-    blocks: &'a [(usize, usize)],
+    blocks: &'a [Block],
 }
 
 impl Kernel for Task<'_> {
@@ -308,8 +324,9 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
-        for ((part, plan), packed) in self.parts.iter().zip(self.plans).zip(self.packed.chunks(self.blocks.len())) {
-            for (&(first, vectors), packed) in self.blocks.iter().zip(packed) {
+        let of_parts = self.plans.chunks(self.blocks.len()).zip(self.packed.chunks(self.blocks.len()));
+        for (part, (plans, packed)) in self.parts.iter().zip(of_parts) {
+            for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
                 // SAFETY: `dispatch` entered a function for S.
                 unsafe {
                     match (S::REGISTERS >= 32, vectors) {

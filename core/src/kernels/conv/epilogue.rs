@@ -1,19 +1,21 @@
 //! What inference does to the output of a convolution.
 
-/// Bias, residual and ReLU, in this order: what is left of batch norm, and of the end of a residual block, once it is folded into the weight.
+use super::super::activation::Activation;
+
+/// Bias, residual and activation, in this order: what is left of batch norm, and of the end of a residual block, once it is folded into the weight.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One value an output channel.
     pub bias: Option<&'a [f32]>,
     /// Added to the output; as long as it is.
     pub residual: Option<&'a [f32]>,
-    /// Whether what is below zero becomes zero.
-    pub relu: bool,
+    /// Applied last.
+    pub activation: Activation,
 }
 
 impl<'a> Epilogue<'a> {
     pub(super) fn is_needed(&self) -> bool {
-        self.bias.is_some() || self.residual.is_some() || self.relu
+        self.bias.is_some() || self.residual.is_some() || self.activation != Activation::None
     }
 
     /// For a part of the output.
@@ -31,9 +33,10 @@ impl<'a> Epilogue<'a> {
         if let Some(residual) = self.residual {
             channels.iter_mut().zip(residual).for_each(|(channel, residual)| *channel += residual);
         }
-        if self.relu {
-            // A comparison that lets NaN through, as PyTorch's.
-            channels.iter_mut().for_each(|channel| *channel = if *channel < 0.0 { 0.0 } else { *channel });
+        match self.activation {
+            Activation::None => {}
+            Activation::Relu => channels.iter_mut().for_each(|channel| *channel = Activation::Relu.apply(*channel)),
+            Activation::Relu6 => channels.iter_mut().for_each(|channel| *channel = Activation::Relu6.apply(*channel)),
         }
     }
 }

@@ -6,12 +6,14 @@
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
-use super::direct::column_blocks;
-use super::shape::ConvShape;
+use super::direct::widest;
+use super::shape::{Block, ConvShape, Direction};
 
 /// Output pixels walked before the next block is begun: their channels stay in the first-level cache.
 const PIXELS: usize = 64;
@@ -29,48 +31,56 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     assert_eq!(dy.len(), shape.output_len());
     assert_eq!(dw.len(), shape.weight_len());
     let lanes = set.lanes();
-    let blocks = column_blocks(shape.output, set);
+    let blocks = shape.blocks(Direction::Forward, lanes, widest(set));
     let taps = shape.kernel * shape.kernel;
     let parts = PARTS.min(HELD / shape.weight_len().max(1)).clamp(1, shape.batch);
     let images = shape.batch.div_ceil(parts);
     let parts = shape.batch.div_ceil(images);
-    let tasks = blocks.iter().flat_map(|block| (0..parts).map(move |part| (*block, part)));
-    let tasks: Vec<((usize, usize), usize)> = tasks.collect();
-    let sizes: Vec<usize> = tasks.iter().map(|((_, vectors), _)| taps * shape.input * vectors * lanes).collect();
+    let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |part| (block, part))).collect();
+    let size = |block: &Block| taps * block.depth.len() * block.vectors * lanes;
+    let sizes: Vec<usize> = tasks.iter().map(|(block, _)| size(block)).collect();
     with_scratch(sizes.iter().sum(), |scratch| {
         let sums = split(scratch, sizes.iter().copied());
-        tasks.par_iter().zip(sums).for_each(|(&((first, vectors), part), sum)| {
+        tasks.par_iter().zip(sums).for_each(|(&(block, part), sum)| {
             sum.fill(0.0);
-            let width = vectors * lanes;
+            let width = block.vectors * lanes;
             let images = part * images..((part + 1) * images).min(shape.batch);
             // Channels beyond the last are zeros in a copy.
-            let copy =
-                if first + width <= shape.output { 0 } else { images_at_once(shape) * rows_at_once(shape) * shape.out_width() * width };
-            with_scratch(copy, |copy| dispatch(set, Task { shape, x, dy, images, first, vectors, copy, sum }));
+            let copy = if block.first + width <= shape.output {
+                0
+            } else {
+                images_at_once(shape) * rows_at_once(shape) * shape.out_width() * width
+            };
+            with_scratch(copy, |copy| dispatch(set, Task { shape, x, dy, images, block, copy, sum }));
         });
         let scratch = &*scratch;
-        // [output][input][tap] from [tap][input][width], summed over the parts in order.
-        let out_len = shape.input * taps;
+        // [output][input][tap] from [tap][depth][width], summed over the parts in order.
+        let out_len = shape.inputs_of_group() * taps;
         let mut start = 0;
-        for &(first, vectors) in &blocks {
-            let width = vectors * lanes;
-            let last = (first + width).min(shape.output);
-            let size = taps * shape.input * width;
+        for block in &blocks {
+            let (size, width, depth) = (size(block), block.vectors * lanes, block.depth.len());
+            let last = (block.first + width).min(shape.output);
             let of_block = &scratch[start..start + parts * size];
             start += parts * size;
-            dw[first * out_len..last * out_len].par_chunks_mut(GROUP * out_len).enumerate().for_each(|(group, to)| {
+            dw[block.first * out_len..last * out_len].par_chunks_mut(GROUP * out_len).enumerate().for_each(|(group, to)| {
                 let columns = to.len() / out_len;
-                for i in 0..shape.input {
+                let depths: Vec<Range<usize>> = (0..columns)
+                    .map(|n| shape.dependence(Direction::Forward, block.first + group * GROUP + n).depth)
+                    .map(|of_column| of_column.start - block.depth.start..of_column.end - block.depth.start)
+                    .collect();
+                for d in depths[0].start..depths[columns - 1].end {
                     for tap in 0..taps {
-                        let at = (tap * shape.input + i) * width + group * GROUP;
+                        let at = (tap * depth + d) * width + group * GROUP;
                         let mut total = [0.0; GROUP];
                         for part in of_block.chunks_exact(size) {
                             for (total, value) in total.iter_mut().zip(&part[at..at + GROUP.min(width)]) {
                                 *total += value;
                             }
                         }
-                        for (n, total) in total.iter().take(columns).enumerate() {
-                            to[n * out_len + i * taps + tap] = *total;
+                        for (n, (total, of_column)) in total.iter().zip(&depths).enumerate() {
+                            if of_column.contains(&d) {
+                                to[n * out_len + (d - of_column.start) * taps + tap] = *total;
+                            }
                         }
                     }
                 }
@@ -84,12 +94,11 @@ struct Task<'a> {
     shape: &'a ConvShape,
     x: &'a [f32],
     dy: &'a [f32],
-    images: std::ops::Range<usize>,
-    first: usize,
-    vectors: usize,
+    images: Range<usize>,
+    block: &'a Block,
     /// Room for the gradient of some rows, if the last channel falls into this block.
     copy: &'a mut [f32],
-    /// `[tap][input][width]`.
+    /// `[tap][depth][width]`.
     sum: &'a mut [f32],
 }
 
@@ -98,10 +107,9 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let vectors = self.vectors;
         // SAFETY: `dispatch` entered a function for S.
         unsafe {
-            match vectors {
+            match self.block.vectors {
                 4 => walk::<S, 4>(self),
                 2 => walk::<S, 2>(self),
                 _ => walk::<S, 1>(self),
@@ -119,7 +127,7 @@ fn images_at_once(shape: &ConvShape) -> usize {
 }
 
 /// The output rows or columns whose window has kernel row or column `k` inside the input.
-fn inside(size: usize, out: usize, k: usize, stride: usize, padding: usize) -> std::ops::Range<usize> {
+fn inside(size: usize, out: usize, k: usize, stride: usize, padding: usize) -> Range<usize> {
     let first = padding.saturating_sub(k).div_ceil(stride);
     let last = match (size + padding).checked_sub(k + 1) {
         Some(room) => (room / stride + 1).min(out),
@@ -130,7 +138,8 @@ fn inside(size: usize, out: usize, k: usize, stride: usize, padding: usize) -> s
 
 #[inline(always)]
 unsafe fn walk<S: Simd, const N: usize>(task: Task<'_>) {
-    let Task { shape, x, dy, images, first, copy, sum, .. } = task;
+    let Task { shape, x, dy, images, block, copy, sum } = task;
+    let (first, depth) = (block.first, block.depth.len());
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let lanes = N * S::LANES;
@@ -159,14 +168,14 @@ unsafe fn walk<S: Simd, const N: usize>(task: Task<'_>) {
             };
             for tap in 0..kernel * kernel {
                 let (kr, kc) = (tap / kernel, tap % kernel);
-                let rows = inside(height, out_height, kr, stride, padding);
-                let columns = inside(width, out_width, kc, stride, padding);
+                let rows = inside(height, out_height, kr, stride, padding.rows.0);
+                let columns = inside(width, out_width, kc, stride, padding.columns.0);
                 let rows = rows.start.max(top)..rows.end.min(bottom);
                 if rows.is_empty() || columns.is_empty() {
                     continue;
                 }
-                let x_row = rows.start * stride + kr - padding;
-                let x_column = columns.start * stride + kc - padding;
+                let x_row = rows.start * stride + kr - padding.rows.0;
+                let x_column = columns.start * stride + kc - padding.columns.0;
                 let lines = Lines {
                     images: count,
                     x_image,
@@ -178,15 +187,15 @@ unsafe fn walk<S: Simd, const N: usize>(task: Task<'_>) {
                     y_line: out_width * y_step,
                     y_step,
                 };
-                let x = &x[(x_row * width + x_column) * input..];
+                let x = &x[(x_row * width + x_column) * input + block.depth.start..];
                 let y = &gradient[((rows.start - top) * out_width + columns.start) * y_step..];
                 // The last address read of each.
                 let last = |image: usize, line: usize, step: usize| (count - 1) * image + (lines.count - 1) * line + (lines.len - 1) * step;
-                assert!(last(lines.x_image, lines.x_line, lines.x_step) + input <= x.len());
+                assert!(last(lines.x_image, lines.x_line, lines.x_step) + depth <= x.len());
                 assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
-                let sum = &mut sum[tap * input * lanes..][..input * lanes];
+                let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
                 // SAFETY: the addresses were checked above.
-                unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), input, sum.as_mut_ptr()) };
+                unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr()) };
             }
         }
     }

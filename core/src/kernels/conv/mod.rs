@@ -1,8 +1,10 @@
 //! Convolutions of images stored channels-last, and their gradients.
 //!
-//! 3×3 convolutions with stride 1 take [`winograd`], all others [`direct`] and [`gradient`].
+//! Those of every channel by itself take [`depthwise`], 3×3 convolutions with stride 1 [`winograd`], all others [`direct`] and [`gradient`].
+//! Where groups have fewer channels than a vector, a vector of outputs is computed from all of its groups, with zeros for weights between them.
 
 pub(super) mod block;
+mod depthwise;
 mod direct;
 mod epilogue;
 mod gradient;
@@ -12,14 +14,14 @@ mod tests;
 mod winograd;
 
 pub use epilogue::Epilogue;
-pub use shape::ConvShape;
+pub use shape::{ConvShape, Zeros};
 
 use super::simd::InstructionSet;
-use winograd::Direction;
+use shape::Direction;
 
 /// The convolution y = x ∗ w, finished as `epilogue` asks for.
 ///
-/// `x` is `[batch, height, width, input]`, `weight` `[output, input, kernel, kernel]` and `y`, which is overwritten,
+/// `x` is `[batch, height, width, input]`, `weight` `[output, input / groups, kernel, kernel]` and `y`, which is overwritten,
 /// `[batch, out_height, out_width, output]`.
 ///
 /// # Panics
@@ -41,24 +43,30 @@ pub fn conv_weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [
 
 /// [`conv_forward`] with a chosen instruction set, which the processor must have.
 pub fn conv_forward_on(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
-    shape.check(x, weight, y);
-    if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, weight, epilogue, y)) {
+    shape.check_lengths(x, weight, y);
+    if shape.is_depthwise() {
+        depthwise::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
+    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, weight, epilogue, y)) {
         direct::forward(set, shape, x, weight, epilogue, y);
     }
 }
 
 /// [`conv_input_gradient`] with a chosen instruction set.
 pub fn conv_input_gradient_on(set: InstructionSet, shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
-    shape.check(dx, weight, dy);
-    if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx)) {
+    shape.check_lengths(dx, weight, dy);
+    if shape.is_depthwise() {
+        depthwise::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx);
+    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx)) {
         direct::input_gradient(set, shape, dy, weight, epilogue, dx);
     }
 }
 
 /// [`conv_weight_gradient`] with a chosen instruction set.
 pub fn conv_weight_gradient_on(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    shape.check(x, dw, dy);
-    if !(winograd::fits(set, shape) && winograd::weight_gradient(set, shape, x, dy, dw)) {
+    shape.check_lengths(x, dw, dy);
+    if shape.is_depthwise() {
+        depthwise::weight_gradient(set, shape, x, dy, dw);
+    } else if !(winograd::fits(set, shape) && winograd::weight_gradient(set, shape, x, dy, dw)) {
         gradient::weight_gradient(set, shape, x, dy, dw);
     }
 }

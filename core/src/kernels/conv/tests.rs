@@ -1,22 +1,28 @@
 //! Convolutions against sums written out in double precision, on every instruction set of this machine.
 
 use super::*;
+use crate::kernels::Activation;
+
+/// As TensorFlow's SAME of an even side with stride 2.
+const UNEVEN: Zeros = Zeros { rows: (0, 1), columns: (0, 1) };
 
 /// Calls `visit` with the places in x, w and y of every product of a convolution.
 fn every_product(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
-    let &ConvShape { batch, height, width, input, output, kernel, stride, padding } = shape;
+    let &ConvShape { batch, height, width, input, output, kernel, stride, padding, groups } = shape;
+    let (top, left) = (padding.rows.0, padding.columns.0);
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     for pixel in 0..batch * out_height * out_width {
         let (image, row, column) = (pixel / out_width / out_height, pixel / out_width % out_height, pixel % out_width);
         for tap in 0..kernel * kernel {
             let (y, x) = (row * stride + tap / kernel, column * stride + tap % kernel);
-            if y < padding || x < padding || y - padding >= height || x - padding >= width {
+            if y < top || x < left || y - top >= height || x - left >= width {
                 continue;
             }
-            let from = ((image * height + y - padding) * width + x - padding) * input;
-            for i in 0..input {
-                for o in 0..output {
-                    visit(from + i, (o * input + i) * kernel * kernel + tap, pixel * output + o);
+            let from = ((image * height + y - top) * width + x - left) * input;
+            let (inputs, outputs) = (input / groups, output / groups);
+            for o in 0..output {
+                for i in 0..inputs {
+                    visit(from + o / outputs * inputs + i, (o * inputs + i) * kernel * kernel + tap, pixel * output + o);
                 }
             }
         }
@@ -60,20 +66,39 @@ impl Numbers {
         (0..count).map(|_| self.next() as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
+    /// Of any sort: with all channels in one group, in a few, or each by itself.
     fn shape(&mut self) -> ConvShape {
         const CHANNELS: [usize; 9] = [1, 3, 16, 17, 32, 48, 64, 65, 80];
-        let kernel = [1, 3, 3, 7][self.below(4)];
-        let padding = if self.below(5) == 0 { 0 } else { kernel / 2 };
-        let least = kernel - (2 * padding).min(kernel - 1);
+        let kernel = [1usize, 3, 3, 5, 7][self.below(5)];
+        let zeros = |numbers: &mut Self| match numbers.below(4) {
+            0 => (0, 0),
+            1 => (kernel.saturating_sub(2) / 2, kernel / 2),
+            _ => (kernel / 2, kernel / 2),
+        };
+        let padding = Zeros { rows: zeros(self), columns: zeros(self) };
+        let least = |(before, after): (usize, usize)| kernel - (before + after).min(kernel - 1);
+        let (input, output, groups) = match self.below(3) {
+            0 => (CHANNELS[self.below(9)], CHANNELS[self.below(9)], 1),
+            1 => {
+                let [inputs, outputs] = [0, 1].map(|_| [1, 3, 4, 8, 16, 32][self.below(6)]);
+                let groups = [2, 3, 4, 32][self.below(4)].min(128 / inputs.max(outputs));
+                (inputs * groups, outputs * groups, groups)
+            }
+            _ => {
+                let channels = CHANNELS[self.below(9)];
+                (channels, channels, channels)
+            }
+        };
         ConvShape {
             batch: 1 + self.below(5),
-            height: least + self.below(20),
-            width: least + self.below(20),
-            input: CHANNELS[self.below(9)],
-            output: CHANNELS[self.below(9)],
+            height: least(padding.rows) + self.below(20),
+            width: least(padding.columns) + self.below(20),
+            input,
+            output,
             kernel,
-            stride: 1 + self.below(2),
+            stride: [1, 1, 2, 2, 3][self.below(5)],
             padding,
+            groups,
         }
     }
 }
@@ -107,7 +132,7 @@ fn all(set: InstructionSet, shape: &ConvShape, x: &[f32], w: &[f32], dy: &[f32])
 #[test]
 fn values_and_gradients_are_the_sums_on_every_instruction_set() {
     let mut numbers = Numbers(20_260_801);
-    let rounds = if cfg!(miri) { 2 } else { 60 };
+    let rounds = if cfg!(miri) { 2 } else { 240 };
     for _ in 0..rounds {
         let shape = numbers.shape();
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
@@ -129,7 +154,7 @@ fn values_and_gradients_are_the_sums_on_every_instruction_set() {
 fn transformed_tiles_may_reach_beyond_the_image() {
     let mut numbers = Numbers(7);
     for (batch, height, width) in [(32, 4, 4), (40, 1, 1), (32, 1, 5), (2, 17, 18), (3, 19, 14), (1, 32, 32)] {
-        let shape = ConvShape { batch, height, width, input: 16, output: 32, kernel: 3, stride: 1, padding: 1 };
+        let shape = ConvShape { batch, height, width, input: 16, output: 32, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 };
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
         let right = [forward(&shape, &x, &w), input_gradient(&shape, &dy, &w), weight_gradient(&shape, &x, &dy)];
@@ -144,15 +169,18 @@ fn transformed_tiles_may_reach_beyond_the_image() {
     }
 }
 
-/// What is no number, or infinite, must be so exactly where the sums are.
+/// What is no number, or infinite, must be so exactly where the sums are. Groups that share a vector share what is no number as well.
 #[test]
 fn nan_and_infinity_go_where_the_sums_take_them() {
     let kind = |value: f64| if value.is_nan() { Some(0) } else { value.is_infinite().then(|| 1 + i32::from(value > 0.0)) };
     let mut numbers = Numbers(99);
     for shape in [
-        ConvShape { batch: 3, height: 16, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: 1 },
-        ConvShape { batch: 2, height: 9, width: 8, input: 5, output: 20, kernel: 3, stride: 2, padding: 1 },
-        ConvShape { batch: 2, height: 6, width: 6, input: 16, output: 32, kernel: 1, stride: 2, padding: 0 },
+        ConvShape { batch: 3, height: 16, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 2, height: 9, width: 8, input: 5, output: 20, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 2, height: 6, width: 6, input: 16, output: 32, kernel: 1, stride: 2, padding: Zeros::around(0), groups: 1 },
+        ConvShape { batch: 2, height: 11, width: 9, input: 64, output: 64, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 4 },
+        ConvShape { batch: 2, height: 11, width: 9, input: 19, output: 19, kernel: 5, stride: 1, padding: Zeros::around(2), groups: 19 },
+        ConvShape { batch: 2, height: 11, width: 9, input: 16, output: 16, kernel: 3, stride: 2, padding: UNEVEN, groups: 16 },
     ] {
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
             let (mut x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
@@ -179,9 +207,13 @@ fn nan_and_infinity_go_where_the_sums_take_them() {
 fn the_number_of_threads_changes_no_bit() {
     let mut numbers = Numbers(5);
     for shape in [
-        ConvShape { batch: 7, height: 8, width: 8, input: 32, output: 48, kernel: 3, stride: 1, padding: 1 },
-        ConvShape { batch: 9, height: 16, width: 16, input: 16, output: 32, kernel: 3, stride: 2, padding: 1 },
-        ConvShape { batch: 5, height: 30, width: 30, input: 3, output: 16, kernel: 7, stride: 2, padding: 3 },
+        ConvShape { batch: 7, height: 8, width: 8, input: 32, output: 48, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 9, height: 16, width: 16, input: 16, output: 32, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 5, height: 30, width: 30, input: 3, output: 16, kernel: 7, stride: 2, padding: Zeros::around(3), groups: 1 },
+        ConvShape { batch: 7, height: 8, width: 8, input: 128, output: 128, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 32 },
+        ConvShape { batch: 7, height: 9, width: 8, input: 64, output: 64, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 8 },
+        ConvShape { batch: 7, height: 20, width: 21, input: 37, output: 37, kernel: 5, stride: 1, padding: Zeros::around(2), groups: 37 },
+        ConvShape { batch: 3, height: 41, width: 40, input: 32, output: 32, kernel: 3, stride: 2, padding: UNEVEN, groups: 32 },
     ] {
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
@@ -204,27 +236,38 @@ fn the_number_of_threads_changes_no_bit() {
 fn an_epilogue_is_what_would_be_done_afterwards() {
     let mut numbers = Numbers(11);
     for shape in [
-        ConvShape { batch: 4, height: 12, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: 1 },
-        ConvShape { batch: 2, height: 7, width: 9, input: 3, output: 19, kernel: 3, stride: 2, padding: 1 },
-        ConvShape { batch: 2, height: 5, width: 5, input: 1200, output: 8, kernel: 1, stride: 1, padding: 0 },
+        ConvShape { batch: 4, height: 12, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 2, height: 7, width: 9, input: 3, output: 19, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
+        ConvShape { batch: 2, height: 5, width: 5, input: 1200, output: 8, kernel: 1, stride: 1, padding: Zeros::around(0), groups: 1 },
+        ConvShape { batch: 2, height: 12, width: 12, input: 32, output: 32, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 4 },
+        ConvShape { batch: 2, height: 12, width: 9, input: 21, output: 21, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 21 },
     ] {
-        let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
+        let (x, mut w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
+        // Some sums pass 6.
+        w.iter_mut().for_each(|w| *w *= 2.0);
         let (bias, residual) = (numbers.floats(shape.output), numbers.floats(shape.output_len()));
         let plain = forward(&shape, &x, &w);
-        for (bias, residual, relu) in
-            [(None, None, true), (Some(&bias), None, false), (Some(&bias), Some(&residual), true), (None, Some(&residual), false)]
-        {
+        for (bias, residual, activation) in [
+            (None, None, Activation::Relu),
+            (Some(&bias), None, Activation::None),
+            (Some(&bias), Some(&residual), Activation::Relu6),
+            (None, Some(&residual), Activation::None),
+        ] {
             let right: Vec<f64> = plain
                 .iter()
                 .enumerate()
                 .map(|(at, value)| {
                     value + bias.map_or(0.0, |b| f64::from(b[at % shape.output])) + residual.map_or(0.0, |r| f64::from(r[at]))
                 })
-                .map(|value| if relu { value.max(0.0) } else { value })
+                .map(|value| match activation {
+                    Activation::None => value,
+                    Activation::Relu => value.max(0.0),
+                    Activation::Relu6 => value.clamp(0.0, 6.0),
+                })
                 .collect();
             for set in InstructionSet::available() {
                 let mut y = garbage(shape.output_len());
-                let epilogue = Epilogue { bias: bias.map(Vec::as_slice), residual: residual.map(Vec::as_slice), relu };
+                let epilogue = Epilogue { bias: bias.map(Vec::as_slice), residual: residual.map(Vec::as_slice), activation };
                 conv_forward_on(set, &shape, &x, &w, epilogue, &mut y);
                 let error = error(&y, &right);
                 assert!(error < 2e-5, "{shape:?} on {set:?}: {error:e}");
@@ -236,6 +279,7 @@ fn an_epilogue_is_what_would_be_done_afterwards() {
 #[test]
 #[should_panic(expected = "assertion")]
 fn lengths_that_do_not_fit_are_refused() {
-    let shape = ConvShape { batch: 1, height: 4, width: 4, input: 2, output: 2, kernel: 3, stride: 1, padding: 1 };
+    let shape =
+        ConvShape { batch: 1, height: 4, width: 4, input: 2, output: 2, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 };
     conv_forward(&shape, &[0.0; 31], &[0.0; 36], Epilogue::default(), &mut [0.0; 32]);
 }

@@ -27,18 +27,25 @@ fn convolutions_are_those_of_the_cpu() {
     for seed in 0..24 {
         let mut rng = random::stream(seed, "convolutions on a gpu", &[]);
         let kernel = [1, 3, 7][rng.random_range(0..3)];
-        let (stride, padding) = (rng.random_range(1..=2), rng.random_range(0..=kernel / 2));
+        let geometry = ordinary(rng.random_range(1..=2), rng.random_range(0..=kernel / 2));
         let [input, output] = [[3, 16, 20, 65][rng.random_range(0..4)], [5, 16, 32, 64, 70][rng.random_range(0..5)]];
         let batch = rng.random_range(1..4);
         let (height, width) = (kernel + rng.random_range(0..8), kernel + rng.random_range(0..8));
         let x = numbers(&mut rng, batch * input * height * width);
         let weight = numbers(&mut rng, output * input * kernel * kernel);
         let probe = numbers(&mut rng, batch * output * (height + 6) * (width + 6));
-        let what = format!("[{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}");
+        let what = format!("[{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, {geometry:?}");
         compare(&what, 1e-5, |device| {
             let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
-            with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, stride, padding, None, Kernels::Own.into()))
+            with_gradients_on(device, inputs, &probe, |[x, weight]| conv2d(x, weight, geometry, None, Kernels::Own.into()))
         });
+    }
+}
+
+#[test]
+fn convolutions_in_groups_and_with_uneven_padding_are_those_of_the_cpu() {
+    for convolving in (0..60).map(Convolving::random) {
+        compare(&convolving.describe(), 1e-5, |device| convolving.run(device, Kernels::Own));
     }
 }
 
@@ -51,34 +58,11 @@ fn folded_convolutions_are_those_of_the_cpu() {
 
 #[test]
 fn batch_norm_is_that_of_the_cpu() {
-    for seed in 0..16 {
-        let mut rng = random::stream(seed, "batch norm on a gpu", &[]);
-        let channels = [3, 16, 40, 64][rng.random_range(0..4)];
-        let dims @ [batch, _, height, width] = [rng.random_range(1..6), channels, rng.random_range(2..20), rng.random_range(2..20)];
-        let len = batch * channels * height * width;
-        let (relu, has_residual) = (rng.random(), rng.random());
-        // Far from zero, sums of squares would lose the variance. ReLU makes leaps where rounding moves a value across zero.
-        let far = if relu { 0.0 } else { 100.0 };
-        let x: Vec<f32> = numbers(&mut rng, len).iter().map(|value| value + far).collect();
-        let (residual, probe) = (numbers(&mut rng, len), numbers(&mut rng, len));
-        let (scale, bias) = (numbers(&mut rng, channels), numbers(&mut rng, channels));
-        compare(&format!("{dims:?}, ReLU {relu}, residual {has_residual}"), if relu { 1e-4 } else { 5e-3 }, |device| {
-            let of_channels = [1, channels, 1, 1];
-            let norm =
-                |x, scale, bias, residual| batch_norm_train(x, layer(channel(scale), channel(bias)), residual, relu, Kernels::Own).output;
-            let (x, scale, bias) = ((x.as_slice(), dims), (scale.as_slice(), of_channels), (bias.as_slice(), of_channels));
-            let mut results = match has_residual {
-                true => with_gradients_on(device, [x, scale, bias, (&residual, dims)], &probe, |[x, scale, bias, residual]| {
-                    norm(x, scale, bias, Some(Residual { tensor: residual, fork: None }))
-                }),
-                false => with_gradients_on(device, [x, scale, bias], &probe, |[x, scale, bias]| norm(x, scale, bias, None)),
-            };
-            let (scale, bias) = (tensor(scale.0, [channels], device), tensor(bias.0, [channels], device));
-            let plain = batch_norm_train(tensor(x.0, dims, device), layer(scale, bias), None, relu, Kernels::Own);
-            results.push(host(plain.output));
-            results.extend(plain.running.map(host));
-            results
-        });
+    for norming in (0..32).map(|seed| Norming::random(seed, &[3, 16, 40, 64])) {
+        // Far from zero, sums of squares would lose the variance. Activations make leaps where rounding moves a value across their bounds.
+        let plain = norming.activation == Activation::None;
+        let (far, tolerance) = if plain && norming.statistics == StatisticsOf::Batch { (100.0, 5e-3) } else { (0.0, 3e-4) };
+        compare(&format!("{norming:?}"), tolerance, |device| norming.run(device, far, Kernels::Own));
     }
 }
 
@@ -113,7 +97,7 @@ fn convolutions_on_units_for_matrices_are_those_of_the_cpu() {
         // The last two have pixels enough for the largest tiles.
         let large = seed >= 22;
         let kernel = if large { 1 } else { [1, 3, 7][rng.random_range(0..3)] };
-        let (stride, padding) = if large { (1, 0) } else { (rng.random_range(1..=2), rng.random_range(0..=kernel / 2)) };
+        let geometry = if large { ordinary(1, 0) } else { ordinary(rng.random_range(1..=2), rng.random_range(0..=kernel / 2)) };
         let [input, output] = match large {
             true => [136, 200],
             false => [[3, 16, 20, 136][rng.random_range(0..4)], [5, 16, 32, 64, 200][rng.random_range(0..5)]],
@@ -123,15 +107,13 @@ fn convolutions_on_units_for_matrices_are_those_of_the_cpu() {
         let mut exact = |len| -> Vec<f32> { (0..len).map(|_| rng.random_range(-64..=64) as f32 / 64.0).collect() };
         let (x, weight) = (exact(batch * input * height * width), exact(output * input * kernel * kernel));
         let probe = exact(batch * output * (height + 6) * (width + 6));
-        let what = format!(
-            "{precision}, [{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, stride {stride}, padding {padding}"
-        );
+        let what = format!("{precision}, [{batch}, {input}, {height}, {width}] to {output} with kernel {kernel}, {geometry:?}");
         let run = |device: &Device, precision| {
             let inputs = [(x.as_slice(), [batch, input, height, width]), (weight.as_slice(), [output, input, kernel, kernel])];
             let half = precision == Precision::BFloat16;
             with_gradients_on(device, inputs, &probe, |[x, weight]| {
                 let x = if half { x.cast(FloatDType::BF16) } else { x };
-                let y = conv2d(x, weight, stride, padding, None, Computing { kernels: Kernels::Own, precision });
+                let y = conv2d(x, weight, geometry, None, Computing { kernels: Kernels::Own, precision });
                 if half { y.cast(FloatDType::F32) } else { y }
             })
         };
@@ -165,7 +147,7 @@ fn weights_packed_together_give_the_same_to_the_last_bit() {
                 with_gradients_on(&gpu, inputs, &probe, |[x, tensor]| {
                     let half = precision == Precision::BFloat16;
                     let x = if half { x.cast(FloatDType::BF16) } else { x };
-                    let y = conv2d(x, ConvWeight { tensor, packed: packed.clone() }, 1, kernel / 2, None, computing);
+                    let y = conv2d(x, ConvWeight { tensor, packed: packed.clone() }, ordinary(1, kernel / 2), None, computing);
                     if half { y.cast(FloatDType::F32) } else { y }
                 })
             };
@@ -193,9 +175,9 @@ fn images_of_half_precision_are_rounded_and_no_more() {
         let round = |x: Tensor<4>| if half { x.cast(FloatDType::F16) } else { x };
         let inputs = [(x.as_slice(), dims), (&weight, [16, 16, 3, 3]), (&scale, of_channels), (&bias, of_channels), (&residual, dims)];
         with_gradients_on(device, inputs, &probe, |[x, weight, scale, bias, residual]| {
-            let y = conv2d(round(x), weight, 1, 1, None, Kernels::Own.into());
+            let y = conv2d(round(x), weight, ordinary(1, 1), None, Kernels::Own.into());
             let residual = Residual { tensor: round(residual), fork: None };
-            let y = batch_norm_train(y, layer(channel(scale), channel(bias)), Some(residual), true, Kernels::Own).output;
+            let y = batch_norm_train(y, layer(channel(scale), channel(bias)), Some(residual), Activation::Relu, Kernels::Own).output;
             assert_eq!(y.dtype() == DType::F16, half);
             let pooled = average_pool(max_pool(y.clone(), Kernels::Own), Kernels::Own).unsqueeze_dims(&[2, 3]);
             y.cast(FloatDType::F32) + pooled

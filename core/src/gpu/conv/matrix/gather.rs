@@ -25,7 +25,9 @@ struct Source {
     kernel: FastDivmod<u32>,
     chunks: FastDivmod<u32>,
     stride: u32,
-    padding: u32,
+    /// Rows and columns of zeros before the image.
+    above: u32,
+    before: u32,
 }
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is packed in the layout of the rounding.
@@ -98,7 +100,8 @@ fn launch(
                 kernel as u32,
                 run.div_ceil(DEPTH) as u32,
                 shape.stride as u32,
-                shape.padding as u32,
+                shape.padding.rows.0 as u32,
+                shape.padding.columns.0 as u32,
             ),
             TargetLaunch::new(pixels as u32, channels as u32, (height * row) as u32, row as u32),
             tile,
@@ -154,7 +157,7 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / vectors) as u32;
-        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.padding, from.padding, transposed);
+        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.above, from.before, transposed);
         image[i] = n;
         top[i] = y;
         left[i] = x;

@@ -26,7 +26,9 @@ struct Sizes {
     taps: u32,
     kernel: FastDivmod<u32>,
     stride: u32,
-    padding: u32,
+    /// Rows and columns of zeros before the image.
+    above: u32,
+    before: u32,
     output: u32,
     pixels: u32,
     plane: FastDivmod<u32>,
@@ -71,7 +73,8 @@ pub fn weight_gradient(client: &Client, rounding: Rounding, shape: &ConvShape, x
                 taps as u32,
                 shape.kernel as u32,
                 shape.stride as u32,
-                shape.padding as u32,
+                shape.padding.rows.0 as u32,
+                shape.padding.columns.0 as u32,
                 shape.output as u32,
                 pixels as u32,
                 (height * row) as u32,
@@ -130,8 +133,8 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
         let (tap, vector) = sizes.vectors.div_mod(first_row + (index % height) as u32);
         let (tap_y, tap_x) = sizes.kernel.div_mod(tap);
         wanted[i] = tap < sizes.taps && index < comptime!(DEPTH * height);
-        down_by[i] = tap_y - sizes.padding;
-        right_by[i] = tap_x - sizes.padding;
+        down_by[i] = tap_y - sizes.above;
+        right_by[i] = tap_x - sizes.before;
         channel[i] = vector * comptime!(wide as u32);
     }
 

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use super::super::super::scratch::{split, with_scratch};
 use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::super::block::accumulate;
-use super::super::direct::{Source, column_blocks};
+use super::super::direct::{Source, widest};
 use super::super::epilogue::Epilogue;
-use super::super::shape::ConvShape;
+use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_input, transform_output, weights_6_of_3};
-use super::{Direction, GAP, IN, OUT, POINTS, Tiles};
+use super::{GAP, IN, OUT, POINTS, Tiles};
 
 /// Tiles of a task, about: each transformed weight is used that often while it is in the cache.
 const TILES: usize = 32;
@@ -30,21 +30,15 @@ pub(in super::super) fn convolve(
     y: &mut [f32],
 ) -> bool {
     let lanes = set.lanes();
-    let (from, to) = match direction {
-        Direction::Forward => (shape.input, shape.output),
-        Direction::Backward => (shape.output, shape.input),
-    };
-    let blocks = column_blocks(to, set);
+    let (from, to) = shape.channels(direction);
+    let blocks = shape.blocks(direction, lanes, widest(set));
+    let sizes: Vec<usize> = blocks.iter().map(|block| POINTS * block.depth.len() * block.vectors * lanes).collect();
     let tiles = Tiles::of(shape);
     let source = tiles.source(shape, from);
-    with_scratch(POINTS * from * to, |transformed| {
-        let parts = split(transformed, blocks.iter().map(|(_, vectors)| POINTS * from * vectors * lanes));
-        blocks.par_iter().zip(parts).for_each(|(&(first, vectors), to)| {
-            dispatch(set, TransformWeights { shape, direction, weight, first, width: vectors * lanes, depth: from, to });
-        });
-        let transformed = &*transformed;
-        let weights: Vec<&[f32]> =
-            blocks.iter().map(|(first, vectors)| &transformed[POINTS * from * first..][..POINTS * from * vectors * lanes]).collect();
+    with_scratch(sizes.iter().sum(), |transformed| {
+        let mut parts = split(transformed, sizes.iter().copied());
+        blocks.par_iter().zip(&mut parts).for_each(|(block, to)| dispatch(set, TransformWeights { shape, direction, weight, block, to }));
+        let weights: Vec<&[f32]> = parts.into_iter().map(|part| &*part).collect();
         let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
         let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
         // Of small images some are taken together, of large ones some rows of tiles.
@@ -116,9 +110,7 @@ struct TransformWeights<'a> {
     shape: &'a ConvShape,
     direction: Direction,
     weight: &'a [f32],
-    first: usize,
-    width: usize,
-    depth: usize,
+    block: &'a Block,
     to: &'a mut [f32],
 }
 
@@ -127,17 +119,20 @@ impl Kernel for TransformWeights<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { shape, direction, weight, first, width, depth, to } = self;
+        let Self { shape, direction, weight, block, to } = self;
+        let (depth, width) = (block.depth.len(), block.vectors * S::LANES);
         assert_eq!(to.len(), POINTS * depth * width);
-        for d in 0..depth {
+        let columns: Vec<Dependence> = (block.first..block.first + width).map(|column| shape.dependence(direction, column)).collect();
+        for (d, channel) in block.depth.clone().enumerate() {
             for n in (0..width).step_by(S::LANES) {
                 let mut kernel = [[0.0f32; 16]; 9];
                 for lane in 0..S::LANES {
-                    let at = match direction {
-                        Direction::Forward => (first + n + lane) * shape.input + d,
-                        Direction::Backward => d * shape.input + first + n + lane,
-                    };
-                    let values: &[f32; 9] = weight[at * 9..][..9].try_into().expect("there are nine");
+                    let column = &columns[n + lane];
+                    // A channel of another group has no weight.
+                    if !column.depth.contains(&channel) {
+                        continue;
+                    }
+                    let values: &[f32; 9] = weight[column.kernel(channel) * 9..][..9].try_into().expect("there are nine");
                     for tap in 0..9 {
                         let turned = if direction == Direction::Forward { tap } else { 8 - tap };
                         kernel[tap][lane] = values[turned];
@@ -176,7 +171,7 @@ struct Task<'a> {
     inputs: &'a mut [f32],
     /// `[point][tile][to]`.
     products: &'a mut [f32],
-    blocks: &'a [(usize, usize)],
+    blocks: &'a [Block],
     weights: &'a [&'a [f32]],
     /// Tiles, counted over the images of `padded`.
     range: std::ops::Range<usize>,
@@ -203,15 +198,15 @@ impl Kernel for Task<'_> {
                 transform_input::<S>(from_tile.as_ptr(), source.columns * from, from, inputs.as_mut_ptr().add(slot * from), input_step);
             }
             for point in 0..POINTS {
-                for (&(first, vectors), weights) in blocks.iter().zip(weights) {
-                    let width = vectors * S::LANES;
-                    let w = weights[point * from * width..][..from * width].as_ptr();
-                    let x = inputs.as_ptr().add(point * input_step);
-                    let z = products.as_mut_ptr().add(point * product_step + first);
-                    match vectors {
-                        4 => multiply::<S, 4>(count, from, x, w, z, to),
-                        2 => multiply::<S, 2>(count, from, x, w, z, to),
-                        _ => multiply::<S, 1>(count, from, x, w, z, to),
+                for (block, weights) in blocks.iter().zip(weights) {
+                    let (width, depth) = (block.vectors * S::LANES, block.depth.len());
+                    let w = weights[point * depth * width..][..depth * width].as_ptr();
+                    let x = inputs.as_ptr().add(point * input_step + block.depth.start);
+                    let z = products.as_mut_ptr().add(point * product_step + block.first);
+                    match block.vectors {
+                        4 => multiply::<S, 4>(count, depth, x, from, w, z, to),
+                        2 => multiply::<S, 2>(count, depth, x, from, w, z, to),
+                        _ => multiply::<S, 1>(count, depth, x, from, w, z, to),
                     }
                 }
             }
@@ -240,9 +235,17 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// z `[count][..]` = x `[count][depth]` · w `[depth][N vectors]`.
+/// z `[count][..]` = x `[count][depth]` · w `[depth][N vectors]`; rows of x and z are these steps apart.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const N: usize>(count: usize, depth: usize, x: *const f32, w: *const f32, z: *mut f32, z_step: usize) {
+unsafe fn multiply<S: Simd, const N: usize>(
+    count: usize,
+    depth: usize,
+    x: *const f32,
+    x_step: usize,
+    w: *const f32,
+    z: *mut f32,
+    z_step: usize,
+) {
     let most = match (S::REGISTERS >= 32, N) {
         (true, 4) => 6,
         (true, 2) => 10,
@@ -257,20 +260,20 @@ unsafe fn multiply<S: Simd, const N: usize>(count: usize, depth: usize, x: *cons
         let rows = (count - row).div_ceil(blocks - block);
         // SAFETY: the rows are inside x and z, as the caller has made sure.
         unsafe {
-            let (x, z) = (x.add(row * depth), z.add(row * z_step));
+            let (x, z) = (x.add(row * x_step), z.add(row * z_step));
             match rows {
-                12 => rows_by_columns::<S, 12, N>(depth, x, w, z, z_step),
-                11 => rows_by_columns::<S, 11, N>(depth, x, w, z, z_step),
-                10 => rows_by_columns::<S, 10, N>(depth, x, w, z, z_step),
-                9 => rows_by_columns::<S, 9, N>(depth, x, w, z, z_step),
-                8 => rows_by_columns::<S, 8, N>(depth, x, w, z, z_step),
-                7 => rows_by_columns::<S, 7, N>(depth, x, w, z, z_step),
-                6 => rows_by_columns::<S, 6, N>(depth, x, w, z, z_step),
-                5 => rows_by_columns::<S, 5, N>(depth, x, w, z, z_step),
-                4 => rows_by_columns::<S, 4, N>(depth, x, w, z, z_step),
-                3 => rows_by_columns::<S, 3, N>(depth, x, w, z, z_step),
-                2 => rows_by_columns::<S, 2, N>(depth, x, w, z, z_step),
-                _ => rows_by_columns::<S, 1, N>(depth, x, w, z, z_step),
+                12 => rows_by_columns::<S, 12, N>(depth, x, x_step, w, z, z_step),
+                11 => rows_by_columns::<S, 11, N>(depth, x, x_step, w, z, z_step),
+                10 => rows_by_columns::<S, 10, N>(depth, x, x_step, w, z, z_step),
+                9 => rows_by_columns::<S, 9, N>(depth, x, x_step, w, z, z_step),
+                8 => rows_by_columns::<S, 8, N>(depth, x, x_step, w, z, z_step),
+                7 => rows_by_columns::<S, 7, N>(depth, x, x_step, w, z, z_step),
+                6 => rows_by_columns::<S, 6, N>(depth, x, x_step, w, z, z_step),
+                5 => rows_by_columns::<S, 5, N>(depth, x, x_step, w, z, z_step),
+                4 => rows_by_columns::<S, 4, N>(depth, x, x_step, w, z, z_step),
+                3 => rows_by_columns::<S, 3, N>(depth, x, x_step, w, z, z_step),
+                2 => rows_by_columns::<S, 2, N>(depth, x, x_step, w, z, z_step),
+                _ => rows_by_columns::<S, 1, N>(depth, x, x_step, w, z, z_step),
             }
         }
         row += rows;
@@ -278,13 +281,20 @@ unsafe fn multiply<S: Simd, const N: usize>(count: usize, depth: usize, x: *cons
 }
 
 #[inline(always)]
-unsafe fn rows_by_columns<S: Simd, const M: usize, const N: usize>(depth: usize, x: *const f32, w: *const f32, z: *mut f32, z_step: usize) {
+unsafe fn rows_by_columns<S: Simd, const M: usize, const N: usize>(
+    depth: usize,
+    x: *const f32,
+    x_step: usize,
+    w: *const f32,
+    z: *mut f32,
+    z_step: usize,
+) {
     // SAFETY: the caller passes M rows of x and z, and `depth` rows of w.
     unsafe {
         let mut sums = [[S::splat(0.0); N]; M];
         let mut rows = [x; M];
         for m in 0..M {
-            rows[m] = x.add(m * depth);
+            rows[m] = x.add(m * x_step);
         }
         accumulate::<S, M, N>(&mut sums, rows, depth, w);
         for m in 0..M {

@@ -14,7 +14,7 @@ mod weight_gradient;
 
 use super::super::simd::InstructionSet;
 use super::direct::Source;
-use super::shape::ConvShape;
+use super::shape::{ConvShape, Zeros};
 pub(super) use convolve::convolve;
 pub(super) use weight_gradient::weight_gradient;
 
@@ -28,20 +28,12 @@ const ENOUGH: usize = 32;
 /// Floats between the points of transformed tiles, so that the points of a tile do not all fall into the same set of a cache.
 const GAP: usize = 16;
 
-/// Which of the two products over channels is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Forward,
-    /// Of the output's gradient with the kernel turned round: the gradient of the input.
-    Backward,
-}
-
 /// Whether these kernels fit, and are the faster ones: whole vectors of channels, and enough tiles.
 pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
     let lanes = set.lanes();
     let whole = |channels: usize| channels.is_multiple_of(lanes) && channels >= 16;
     let enough = shape.batch * Tiles::of(shape).count() >= ENOUGH;
-    shape.kernel == 3 && shape.stride == 1 && shape.padding == 1 && whole(shape.input) && whole(shape.output) && enough
+    shape.kernel == 3 && shape.stride == 1 && shape.padding == Zeros::around(1) && whole(shape.input) && whole(shape.output) && enough
 }
 
 struct Tiles {
@@ -60,6 +52,14 @@ impl Tiles {
 
     /// The images with one zero around them and up to the last tile's end.
     fn source(&self, shape: &ConvShape, channels: usize) -> Source {
-        Source { height: shape.height, width: shape.width, channels, top: 1, rows: self.rows * OUT + 2, columns: self.columns * OUT + 2 }
+        Source {
+            height: shape.height,
+            width: shape.width,
+            channels,
+            top: 1,
+            left: 1,
+            rows: self.rows * OUT + 2,
+            columns: self.columns * OUT + 2,
+        }
     }
 }

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 
 use super::super::super::scratch::{split, with_scratch};
 use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
-use super::super::direct::{Source, column_blocks};
+use super::super::direct::{Source, widest};
 use super::super::gradient::{Lines, rows_of_inputs};
-use super::super::shape::ConvShape;
+use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_gradient, transform_input, weights_3_of_6};
 use super::{GAP, IN, OUT, POINTS, Tiles};
 
@@ -28,9 +28,12 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
     let groups = shape.batch.div_ceil(images);
     let images = shape.batch.div_ceil(groups);
     let held = images * tiles.count();
-    let blocks = column_blocks(output, set);
+    let blocks = shape.blocks(Direction::Forward, lanes, widest(set));
+    // Sums of a block and a point follow each other by blocks, so that those of a block are as far apart as all of a point together.
+    let size = |block: &Block| block.depth.len() * block.vectors * lanes;
+    let point_step: usize = blocks.iter().map(size).sum();
     let (input_step, gradient_step) = (held * input + GAP, held * output + GAP);
-    with_scratch(POINTS * (input_step + gradient_step + input * output), |scratch| {
+    with_scratch(POINTS * (input_step + gradient_step + point_step), |scratch| {
         let (inputs, rest) = scratch.split_at_mut(POINTS * input_step);
         let (gradients, sums) = rest.split_at_mut(POINTS * gradient_step);
         sums.fill(0.0);
@@ -58,22 +61,21 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
                 });
             });
             let (inputs, gradients) = (&*inputs, &*gradients);
-            let tasks = (0..POINTS).flat_map(|point| blocks.iter().map(move |block| (point, *block)));
-            let tasks: Vec<_> = tasks.collect();
-            let sums = split(sums, tasks.iter().map(|(_, (_, vectors))| input * vectors * lanes));
-            tasks.into_par_iter().zip(sums).for_each(|((point, (column, vectors)), sum)| {
+            let tasks: Vec<(usize, &Block)> = (0..POINTS).flat_map(|point| blocks.iter().map(move |block| (point, block))).collect();
+            let sums = split(sums, tasks.iter().map(|(_, block)| size(block)));
+            tasks.into_par_iter().zip(sums).for_each(|((point, block), sum)| {
                 let x = &inputs[point * input_step..][..held * input];
                 let y = &gradients[point * gradient_step..][..held * output];
-                dispatch(set, SumTiles { x, y, input, output, column, vectors, sum });
+                dispatch(set, SumTiles { x, y, input, output, block, sum });
             });
         }
         let finite = AtomicBool::new(true);
-        dw.par_chunks_mut(lanes * input * 9).enumerate().for_each(|(index, dw)| {
+        dw.par_chunks_mut(lanes * shape.inputs_of_group() * 9).enumerate().for_each(|(index, dw)| {
             let column = index * lanes;
-            let &(first, vectors) = blocks.iter().rev().find(|(first, _)| *first <= column).expect("the first block starts at 0");
-            let start = first * input + column - first;
-            let task = FinishWeights { input, sums: &sums[start..], point_step: input * output, line: vectors * lanes, dw };
-            if !dispatch(set, task) {
+            let place = blocks.iter().rposition(|block| block.first <= column).expect("the first block starts at 0");
+            let block = &blocks[place];
+            let start = blocks[..place].iter().map(size).sum::<usize>() + column - block.first;
+            if !dispatch(set, FinishWeights { shape, block, column, sums: &sums[start..], point_step, dw }) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -81,13 +83,15 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
     })
 }
 
-/// Gᵀ u G for as many output channels as a vector has; `line` floats apart are those of the next input channel.
+/// Gᵀ u G for as many output channels as a vector has, from `column` on.
 struct FinishWeights<'a> {
-    input: usize,
+    shape: &'a ConvShape,
+    block: &'a Block,
+    column: usize,
+    /// From these channels on.
     sums: &'a [f32],
     point_step: usize,
-    line: usize,
-    /// `[lane][input][9]`.
+    /// `[lane][inputs of its group][9]`.
     dw: &'a mut [f32],
 }
 
@@ -96,10 +100,12 @@ impl Kernel for FinishWeights<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> bool {
-        let Self { input, sums, point_step, line, dw } = self;
-        assert!(sums.len() >= (POINTS - 1) * point_step + (input - 1) * line + S::LANES);
+        let Self { shape, block, column, sums, point_step, dw } = self;
+        let (inputs, line) = (shape.inputs_of_group(), block.vectors * S::LANES);
+        assert!(sums.len() >= (POINTS - 1) * point_step + (block.depth.len() - 1) * line + S::LANES);
+        let columns: Vec<Dependence> = (column..column + S::LANES).map(|column| shape.dependence(Direction::Forward, column)).collect();
         let mut doubt = 0.0;
-        for i in 0..input {
+        for (i, channel) in block.depth.clone().enumerate() {
             let mut taps = [[0.0f32; 16]; 9];
             // SAFETY: `dispatch` entered a function for S, and the last address read was checked.
             unsafe {
@@ -118,8 +124,12 @@ impl Kernel for FinishWeights<'_> {
                     }
                 }
             }
-            for lane in 0..S::LANES {
-                for (tap, to) in dw[(lane * input + i) * 9..][..9].iter_mut().enumerate() {
+            for (lane, column) in columns.iter().enumerate() {
+                if !column.depth.contains(&channel) {
+                    continue;
+                }
+                let at = lane * inputs + channel - column.depth.start;
+                for (tap, to) in dw[at * 9..][..9].iter_mut().enumerate() {
                     *to = taps[tap][lane];
                     doubt += *to * 0.0;
                 }
@@ -182,14 +192,13 @@ impl Kernel for TransformImage<'_> {
     }
 }
 
-/// sum `[input][width]` += xᵀ y over tiles, for one point and one block of output channels.
+/// sum `[depth][width]` += xᵀ y over tiles, for one point and one block of output channels.
 struct SumTiles<'a> {
     x: &'a [f32],
     y: &'a [f32],
     input: usize,
     output: usize,
-    column: usize,
-    vectors: usize,
+    block: &'a Block,
     sum: &'a mut [f32],
 }
 
@@ -200,19 +209,20 @@ impl Kernel for SumTiles<'_> {
     unsafe fn run<S: Simd>(self) {
         /// So many tiles that their channels stay in the first-level cache.
         const AT_ONCE: usize = 96;
-        let Self { x, y, input, output, column, vectors, sum } = self;
-        let tiles = x.len() / input;
-        assert!(y.len() >= tiles * output && sum.len() >= input * vectors * S::LANES && column + vectors * S::LANES <= output);
+        let Self { x, y, input, output, block, sum } = self;
+        let (tiles, depth, width) = (x.len() / input, block.depth.len(), block.vectors * S::LANES);
+        assert!(y.len() >= tiles * output && sum.len() >= depth * width && block.first + width <= output && block.depth.end <= input);
         for first in (0..tiles).step_by(AT_ONCE) {
             let len = AT_ONCE.min(tiles - first);
             let lines = Lines { images: 1, x_image: 0, y_image: 0, count: 1, len, x_line: 0, x_step: input, y_line: 0, y_step: output };
             // SAFETY: `dispatch` entered a function for S, and the lengths were checked.
             unsafe {
-                let (x, y, sum) = (x.as_ptr().add(first * input), y.as_ptr().add(first * output + column), sum.as_mut_ptr());
-                match vectors {
-                    4 => rows_of_inputs::<S, 4>(&lines, x, y, input, sum),
-                    2 => rows_of_inputs::<S, 2>(&lines, x, y, input, sum),
-                    _ => rows_of_inputs::<S, 1>(&lines, x, y, input, sum),
+                let x = x.as_ptr().add(first * input + block.depth.start);
+                let (y, sum) = (y.as_ptr().add(first * output + block.first), sum.as_mut_ptr());
+                match block.vectors {
+                    4 => rows_of_inputs::<S, 4>(&lines, x, y, depth, sum),
+                    2 => rows_of_inputs::<S, 2>(&lines, x, y, depth, sum),
+                    _ => rows_of_inputs::<S, 1>(&lines, x, y, depth, sum),
                 }
             }
         }
