@@ -69,9 +69,9 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     let training = dataset.split(Split::Train).len();
     let settings = settings.clone().for_samples(training);
     let frozen = !settings.stage1.train.value().is_some_and(|train| train == crate::settings::Training::Scratch);
-    let input_size = match (settings.model.input_size.value(), settings.model.backbone.info().pretrained) {
+    let input_size = match (settings.model.input_size.value(), settings.model.backbone.pretrained()) {
         (Some(side), _) => side,
-        (None, Some(pretrained)) if frozen => pretrained.side,
+        (None, Ok(pretrained)) if frozen => pretrained.facts.side,
         _ => choose_input(&settings, dataset, quiet)?,
     };
     let mut request = NetworkRequest {

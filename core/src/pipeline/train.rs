@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::auto::choose;
 use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
-use super::train_classifier::train_classifier;
+use super::train_classifier::{tell_of_weights, train_classifier};
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::{Auto, Preset, Settings};
+use crate::settings::{Auto, Preset, Settings, Training};
 use crate::train;
 
 /// What to train, and where.
@@ -57,6 +57,11 @@ pub(super) fn finish(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Opt
         true => train_classifier(run, device, job)?,
         false => drop(train::train(run, device, job)?),
     }
+    evaluate_stage1(run, device, job)
+}
+
+/// Evaluates what stage 1 ended with, where there is a split to evaluate on.
+pub(super) fn evaluate_stage1(run: &Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
     match reporting_split(run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
@@ -108,8 +113,11 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
 /// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What was chosen is kept as the result [`CHOICES`].
 ///
 /// # Errors
-/// As [`choose`] and [`Run::create`].
+/// Pretrained weights that are needed and not here; as [`choose`] and [`Run::create`].
 pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
+    if settings.stage1.train != Auto::Value(Training::Scratch) {
+        tell_of_weights(settings.model.backbone, job)?;
+    }
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if !run.settings().stage1.is_frozen() {

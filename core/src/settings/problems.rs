@@ -1,6 +1,6 @@
 //! Checking every value's range.
 
-use super::{Auto, Backbone, FeatureSource, Normalisation, Schedule, Settings, Training};
+use super::{Auto, FeatureSource, Normalisation, Schedule, Settings, Training};
 use crate::error::{Result, SettingsError};
 
 /// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
@@ -62,14 +62,6 @@ impl Settings {
             check(backbone.trains, "model.backbone", &reason);
         }
         if !scratch {
-            let with_weights: Vec<&str> =
-                Backbone::ALL.iter().map(|b| b.info()).filter(|b| b.pretrained.is_some()).map(|b| b.name).collect();
-            let reason = format!(
-                "cannot be {}, which has no pretrained weights here, when only the classifier is trained; take {}, or stage1.train = scratch",
-                backbone.name,
-                with_weights.join(" or ")
-            );
-            check(backbone.pretrained.is_some(), "model.backbone", &reason);
             let reason = "must be pretrained when the backbone stays as it is: it knows no other";
             check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
             let reason = "must be cached when the backbone stays as it is";
