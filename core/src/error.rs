@@ -33,6 +33,9 @@ pub enum Error {
     /// Keeping features failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// Reading, downloading or keeping pretrained weights failed.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// The chosen device cannot be used.
     #[error("device {name}: {reason}")]
     Device {
@@ -222,6 +225,28 @@ pub enum CacheError {
     Rows(String),
 }
 
+/// Failures of pretrained weights.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// A file of weights cannot be read or written, is damaged, or does not fit.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file concerned.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A file cannot be downloaded, or is not the one it should be.
+    #[error("{address}: {reason}")]
+    Download {
+        /// The address.
+        address: String,
+        /// The reason.
+        reason: String,
+    },
+}
+
 impl DataError {
     /// A [`DataError::File`] from any displayable reason.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
@@ -243,6 +268,13 @@ impl RunError {
 
 impl ModelError {
     /// A [`ModelError::File`] from any displayable reason.
+    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+impl WeightsError {
+    /// A [`WeightsError::File`] from any displayable reason.
     pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
     }

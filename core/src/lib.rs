@@ -23,6 +23,7 @@ pub mod kernels;
 pub mod model;
 mod ops;
 mod panics;
+mod pickle;
 pub mod pipeline;
 pub mod random;
 pub mod run;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, each a thin front over `counterweight-core`.
 
+mod backbones;
 mod balance;
 mod bench;
 mod build;
@@ -9,6 +10,7 @@ mod demo;
 mod devices;
 mod evaluate;
 mod export;
+mod import;
 mod inspect;
 mod make;
 mod options;
@@ -66,6 +68,9 @@ enum Command {
                             counterweight sweep photos.toml --over stage1.weight_decay=1e-4,1e-3,1e-2 --out runs/decay --preset quick\n  \
                             counterweight sweep photos.toml --over seed=0,1,2 --out runs/seeds")]
     Sweep(sweep::Arguments),
+    /// Make a run of a network that was trained elsewhere, classifier included, to balance, evaluate and export it.
+    #[command(after_help = "Example:\n  counterweight import naive_best.pth --dataset cifar-100-lt.toml --run runs/authors")]
+    Import(import::Arguments),
     /// Stage 2: balance the classifier, by training it or after the fact, and compare before with after.
     #[command(after_help = "Examples:\n  counterweight balance runs/photos\n  \
                             counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
@@ -86,6 +91,12 @@ enum Command {
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
+    /// List the backbones and their pretrained weights, download weights, or add them from a file.
+    #[command(after_help = "Examples:\n  counterweight backbones\n  counterweight backbones get resnet50\n  \
+                            counterweight backbones add resnet34 resnet34.pth --licence MIT\n\n\
+                            They are kept in the folder `backbones` of the cache folder, which COUNTERWEIGHT_CACHE names if it is to be another. \
+                            COUNTERWEIGHT_DOWNLOADS names the address of a folder to download from instead of the publishers'.")]
+    Backbones(backbones::Arguments),
     /// Show what is kept of pretrained backbones' features, which are computed once an image, or remove it.
     #[command(after_help = "Examples:\n  counterweight cache\n  counterweight cache clear\n\n\
                             COUNTERWEIGHT_CACHE names another folder to keep them in, COUNTERWEIGHT_CACHE_LIMIT the size it may have, \
@@ -122,12 +133,14 @@ pub fn run() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
         Command::Sweep(arguments) => sweep::run(&arguments, &context),
+        Command::Import(arguments) => import::run(&arguments, &context),
         Command::Balance(arguments) => balance::run(&arguments, &context),
         Command::Tune(arguments) => tune::run(&arguments, &context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),
         Command::Devices => devices::run(&context),
+        Command::Backbones(arguments) => backbones::run(&arguments, &context),
         Command::Cache(arguments) => cache::run(&arguments, &context),
         Command::Bench(arguments) => bench::run(&arguments, &context),
     };

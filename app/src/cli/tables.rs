@@ -62,7 +62,7 @@ pub fn sweep(report: &SweepReport) -> String {
 }
 
 /// Accuracies with one decimal, as every table of the field has them.
-fn percent(value: Option<f64>) -> String {
+pub fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "n/a".into(), |value| format!("{:.1}", 100.0 * value))
 }
 
@@ -77,7 +77,7 @@ pub fn table(header: &[&str]) -> Table {
 }
 
 /// The table as text, without the blanks comfy-table puts before and after every line.
-fn render(table: &Table) -> String {
+pub fn render(table: &Table) -> String {
     let trimmed = |line: String| line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end().to_string();
     table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }

@@ -21,6 +21,6 @@ pub use layers::Mode;
 pub(crate) use names::{ModulePath, parameter_name};
 pub use network::{Network, NetworkConfig};
 pub use prepared::Prepared;
-pub use pretrained::Pretrained;
+pub use pretrained::{Addition, BuiltIn, Facts, Fit, Kept, Origin, Pretrained, Published, WeightsFile, WeightsFolder, downloads};
 pub(crate) use weights::named;
 pub use weights::{NamedTensor, load_weights, weights};

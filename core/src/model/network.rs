@@ -8,6 +8,7 @@ use super::backbones::{Backbone, Layers};
 use super::classifier::Linear;
 use super::initial::Initial;
 use super::layers::{Mode, PackedWeights, Pass, packed_weights};
+use super::pretrained::Pretrained;
 use super::weights::{NamedTensor, load_weights};
 use crate::kernels::PackedNetwork;
 use crate::ops::{self, Computing, Kernels};
@@ -77,13 +78,19 @@ impl Network {
         }
     }
 
-    /// A network whose backbone has its pretrained weights; the classifier's are initial ones.
+    /// A network whose backbone has its pretrained weights, wherever those lie; the classifier's are initial ones.
     ///
     /// # Errors
-    /// A sentence, if the backbone has none or they are damaged.
+    /// A sentence, if there are none here (and how to come by them), they are damaged or have another stem.
     pub fn pretrained(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self, String> {
-        let info = config.backbone.info();
-        let pretrained = info.pretrained.ok_or_else(|| format!("there are no pretrained weights for {}", info.name))?;
+        Self::with_weights(config, &config.backbone.pretrained()?, seed, device)
+    }
+
+    /// [`Network::pretrained`] with weights that were looked up already, for callers who need what is known of them as well.
+    ///
+    /// # Errors
+    /// A sentence, if they are damaged, another backbone's or have another stem.
+    pub fn with_weights(config: &NetworkConfig, pretrained: &Pretrained, seed: u64, device: &Device) -> Result<Self, String> {
         let network = Self::new(config, seed, device);
         let mut tensors = pretrained.weights()?;
         tensors.extend(network.classifier());

@@ -70,9 +70,9 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     let settings = settings.clone().for_samples(training);
     let pretrained = settings.stage1.train != Auto::Value(Training::Scratch);
     let frozen = pretrained && !settings.stage1.is_fine_tuning();
-    let input_size = match (settings.model.input_size.value(), settings.model.backbone.info().pretrained) {
+    let input_size = match (settings.model.input_size.value(), settings.model.backbone.pretrained()) {
         (Some(side), _) => side,
-        (None, Some(weights)) if pretrained => weights.side,
+        (None, Ok(weights)) if pretrained => weights.facts.side,
         _ => choose_input(&settings, dataset, quiet)?,
     };
     let mut request = NetworkRequest {

@@ -9,7 +9,7 @@ use super::auto::choose;
 use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
-use super::train_classifier::train_classifier;
+use super::train_classifier::{tell_of_weights, train_classifier};
 use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
@@ -64,6 +64,11 @@ pub(super) fn advance(run: &mut Run, epochs: usize, device: &Device, job: Job<'_
 /// Trains stage 1 of a run, from where it is, and evaluates the result, where there is a split to evaluate on.
 pub(super) fn finish(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
     advance(run, usize::MAX, device, job)?;
+    evaluate_stage1(run, device, job)
+}
+
+/// Evaluates what stage 1 ended with, where there is a split to evaluate on.
+pub(super) fn evaluate_stage1(run: &Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
     match reporting_split(run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
@@ -115,8 +120,11 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
 /// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What was chosen is kept as the result [`CHOICES`].
 ///
 /// # Errors
-/// As [`choose`] and [`Run::create`].
+/// Pretrained weights that are needed and not here; as [`choose`] and [`Run::create`].
 pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
+    if settings.stage1.train != Auto::Value(Training::Scratch) {
+        tell_of_weights(settings.model.backbone, job)?;
+    }
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if !run.settings().stage1.is_frozen() {

@@ -9,7 +9,7 @@ use crate::device::attempt;
 use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
 use crate::job::{EpochRecord, Job};
-use crate::model::{Network, NetworkConfig, weights};
+use crate::model::{Backbone, Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
@@ -107,15 +107,22 @@ pub(super) fn fit_on(
 pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkpoint> {
     let backbone = settings.model.backbone;
     let request = |reason: String| TrainError::Request(reason);
-    let pretrained = backbone.info().pretrained.ok_or_else(|| request(format!("there are no pretrained weights for {backbone}")))?;
-    let side = settings.model.input_size.or_else(|| pretrained.side);
-    let config = NetworkConfig { backbone, stem: NetworkConfig::stem_for(side), input_size: side, classes: dataset.classes.len() };
-    let network = attempt(&Device::flex(), || Ok(Network::pretrained(&config, settings.seed, &Device::flex())))?.map_err(request)?;
+    let pretrained = backbone.pretrained().map_err(request)?;
+    let facts = &pretrained.facts;
+    let side = settings.model.input_size.or_else(|| facts.side);
+    let stem = facts.stem.unwrap_or_else(|| NetworkConfig::stem_for(side));
+    if facts.stem.is_some() && settings.model.stem.value().is_some_and(|asked| asked != stem) {
+        let reason = format!("model.stem is another than that of the weights for {backbone} from {}", facts.source);
+        return Err(request(reason).into());
+    }
+    let config = NetworkConfig { backbone, stem, input_size: side, classes: dataset.classes.len() };
+    let device = Device::flex();
+    let network = attempt(&device, || Ok(Network::with_weights(&config, &pretrained, settings.seed, &device)))?.map_err(request)?;
     Ok(Checkpoint {
         source: Default::default(),
         config,
-        mean: pretrained.mean,
-        std: pretrained.std,
+        mean: facts.mean,
+        std: facts.std,
         classes: dataset.classes.clone(),
         train_counts: dataset.counts(Split::Train),
         seed: settings.seed,
@@ -125,6 +132,18 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
         velocities: Vec::new(),
         standardiser: None,
     })
+}
+
+/// Says whose weights a backbone has and under which licence, unless they come with the program.
+///
+/// # Errors
+/// A backbone without pretrained weights, or damaged ones.
+pub(super) fn tell_of_weights(backbone: Backbone, job: Job<'_>) -> Result<()> {
+    let Pretrained { origin, facts, .. } = backbone.pretrained().map_err(TrainError::Request)?;
+    if origin != Origin::BuiltIn {
+        job.info(format!("{backbone} has weights from {}; licence: {}", facts.source, facts.licence_words()));
+    }
+    Ok(())
 }
 
 /// Training samples of each class that could be read, n_k.

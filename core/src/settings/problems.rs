@@ -1,8 +1,7 @@
 //! Checking every value's range.
 
-use super::{Auto, Backbone, FeatureSource, NormStatistics, Normalisation, Schedule, Settings, Training};
+use super::{Auto, FeatureSource, NormStatistics, Normalisation, Schedule, Settings, Training};
 use crate::error::{Result, SettingsError};
-use crate::model::BackboneInfo;
 
 /// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
 const MOST_EPOCHS: usize = 1_000_000;
@@ -56,10 +55,6 @@ impl Settings {
             let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name);
             check(sides.contains(&side), "model.input_size", &reason);
         }
-        let has_weights = backbone.pretrained.is_some();
-        let names = |fits: fn(&BackboneInfo) -> bool| {
-            Backbone::ALL.iter().map(|b| b.info()).filter(fits).map(|b| b.name).collect::<Vec<_>>().join(" or ")
-        };
         let train = self.stage1.train.value();
         if train.is_some_and(|train| train != Training::Classifier) {
             let reason = format!("cannot be {}, which can only be used as it is; take stage1.train = classifier", backbone.name);
@@ -72,12 +67,6 @@ impl Settings {
             let reason = "must be moving when everything is trained from scratch: there are none to keep";
             check(self.stage1.norm_statistics == NormStatistics::Moving, "stage1.norm_statistics", reason);
         } else {
-            let reason = format!(
-                "cannot be {}, which has no pretrained weights here; take {}, or stage1.train = scratch",
-                backbone.name,
-                names(|info| info.pretrained.is_some())
-            );
-            check(has_weights, "model.backbone", &reason);
             let reason = "must be pretrained when the backbone begins with what it has learned: it knows no other";
             check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
         }

@@ -25,7 +25,7 @@ use crate::job::{EpochRecord, Event, Job, Silent};
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, weights};
 use crate::ops;
 use crate::run::Run;
-use crate::settings::{Auto, Settings};
+use crate::settings::{Auto, NormStatistics, Settings};
 
 /// Losses are read from the device once in so many steps, since reading waits for it.
 const READ_EVERY: usize = 16;
@@ -347,7 +347,11 @@ impl<'a> Trainer<'a> {
     /// The gradients, the loss and the number of samples classified correctly of a part of a batch of so many samples. Gradients and loss are the
     /// part's share, so that those of all parts add up to the batch's.
     fn gradients(&self, input: Tensor<4>, targets: &Targets, of: usize) -> (GradientsParams, Tensor<1>, Tensor<1>) {
-        let logits = self.network().forward(input, Mode::Train);
+        let mode = match self.settings.stage1.norm_statistics {
+            NormStatistics::Moving => Mode::Train,
+            NormStatistics::Frozen => Mode::TrainFrozenNorm,
+        };
+        let logits = self.network().forward(input, mode);
         let (mut loss, correct) = targets.loss_and_hits(logits);
         if targets.len() < of {
             loss = loss * (targets.len() as f64 / of as f64);

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::pickle::Pickle;
 use crate::data::{Problem, SourceKind, Split};
 use crate::error::{DataError, Error, Result};
 use crate::job::Job;
+use crate::pickle::Pickle;
 
 /// Side of every image, in pixels.
 pub(crate) const SIDE: usize = 32;

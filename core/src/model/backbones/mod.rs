@@ -5,6 +5,7 @@
 mod block;
 mod efficientnet_lite;
 mod resnet;
+mod torchvision;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::initial::Initial;
 use super::layers::Pass;
 use super::network::NetworkConfig;
-use super::pretrained::Pretrained;
+use super::pretrained::{BuiltIn, Published};
 use crate::kernels::PackedNetwork;
 use efficientnet_lite::EfficientNetLite;
 use resnet::ResNet;
@@ -37,8 +38,10 @@ pub struct BackboneInfo {
     pub has_stems: bool,
     /// Whether all of it can be trained from initial weights.
     pub trains: bool,
-    /// Its pretrained weights, where there are any. With them it can be used frozen: only the classifier learns.
-    pub pretrained: Option<&'static Pretrained>,
+    /// Its pretrained weights that come with the program, where there are any. [`Backbone::pretrained`] knows of others, too.
+    pub built_in: Option<&'static BuiltIn>,
+    /// Its pretrained weights that can be downloaded, the recommended ones first.
+    pub published: &'static [Published],
     /// ONNX operations that its exported graph is made of.
     pub operations: &'static [&'static str],
 }
@@ -105,10 +108,10 @@ impl Backbone {
         self.info().name
     }
 
-    /// Whether it can be used here: trained, or frozen with pretrained weights.
+    /// Whether it can be used: trained, or frozen with pretrained weights that come with the program. One that cannot be can still be given weights.
     pub fn is_usable(self) -> bool {
         let info = self.info();
-        info.trains || info.pretrained.is_some()
+        info.trains || info.built_in.is_some()
     }
 }
 
@@ -214,11 +217,15 @@ mod tests {
             let features = network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
             assert_eq!(features.dims(), [2, info.features], "{backbone}");
             assert!(network.convolutions(side).iter().all(|&multiply_adds| multiply_adds > 0), "{backbone}");
-            if let Some(pretrained) = info.pretrained {
-                assert!(
-                    info.sides.contains(&pretrained.side) && !pretrained.licence.is_empty() && pretrained.source.starts_with("https://")
-                );
-                Network::pretrained(&config, 0, &device).unwrap();
+            if info.built_in.is_some() {
+                let pretrained = backbone.pretrained_in(None).unwrap();
+                let facts = &pretrained.facts;
+                assert!(info.sides.contains(&facts.side) && facts.licence.is_some() && facts.source.starts_with("https://"));
+                Network::with_weights(&config, &pretrained, 0, &device).unwrap();
+            }
+            for published in info.published {
+                assert!(published.address().starts_with("https://") && !published.licence.is_empty());
+                assert!(info.sides.contains(&224) && published.stem.is_some() == info.has_stems);
             }
             if info.has_stems {
                 let [small, large] =
@@ -226,7 +233,7 @@ mod tests {
                 assert_ne!(small, large, "{backbone}");
             }
         }
-        assert!(Backbone::BUILT_IN.info().pretrained.is_some());
+        assert!(Backbone::BUILT_IN.info().built_in.is_some());
         assert!("resnet".parse::<Backbone>().unwrap_err().contains("resnet20"));
     }
 }

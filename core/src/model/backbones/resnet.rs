@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::block::{Block, EXPANSION};
-use super::{Backbone, BackboneInfo};
+use super::{Backbone, BackboneInfo, torchvision};
 use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
@@ -32,7 +32,8 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         sides: 8..=512,
         has_stems: true,
         trains: true,
-        pretrained: None,
+        built_in: None,
+        published: torchvision::weights(backbone),
         operations: &["Add", "BatchNormalization", "Conv", "GlobalAveragePool", "MaxPool", "Relu"],
     }
 }
