@@ -114,7 +114,11 @@ fn added_weights_are_used_and_a_run_does_not_need_them_later() {
         handed_on(&source, "module.", &file);
         let normalisation = ["--mean", "0.4914,0.4822,0.4465", "--std", "0.2023,0.1994,0.2010", "--side", "16", "--licence", "ours"];
         let added = json(&cache, &[&["backbones", "add", text(&file)], normalisation.as_slice()].concat());
-        assert_eq!((&added["backbone"], &added["prefix"], &added["stem"]), (&"resnet20".into(), &"module.".into(), &"small".into()), "{added}");
+        assert_eq!(
+            (&added["backbone"], &added["prefix"], &added["stem"]),
+            (&"resnet20".into(), &"module.".into(), &"small".into()),
+            "{added}"
+        );
         let listed = json(&cache, &["backbones"]);
         let listed = listed.as_array().unwrap().iter().find(|listed| listed["name"] == "resnet20").unwrap();
         assert_eq!((&listed["weights"], &listed["licence"]), (&"added".into(), &"ours".into()));
@@ -166,7 +170,10 @@ fn a_network_that_others_trained_is_balanced_without_training_it() {
     assert!(refused(&cache, &arguments).contains("already holds a run"));
     let elsewhere = folder.path().join("elsewhere");
     let import = |more: &[&str]| {
-        refused(&cache, &[&["import", text(&file), "--dataset", text(&manifest), "--run", text(&elsewhere), "--device", "cpu"], more].concat())
+        refused(
+            &cache,
+            &[&["import", text(&file), "--dataset", text(&manifest), "--run", text(&elsewhere), "--device", "cpu"], more].concat(),
+        )
     };
     assert!(import(&["--set", "model.normalisation=measured"]).contains("model.normalisation"));
     assert!(import(&["--backbone", "resnet32"]).contains("missing"));

@@ -71,7 +71,7 @@ pub struct Listed {
 struct Offered {
     version: &'static str,
     address: String,
-    bytes: u64,
+    bytes: Option<u64>,
     top1: f64,
     licence: &'static str,
     sha256: &'static str,
@@ -90,7 +90,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
 }
 
 fn folder() -> Result<WeightsFolder> {
-    WeightsFolder::standard().ok_or_else(|| anyhow!("this system has no folder for caches; COUNTERWEIGHT_CACHE can name one to keep weights in"))
+    WeightsFolder::standard()
+        .ok_or_else(|| anyhow!("this system has no folder for caches; COUNTERWEIGHT_CACHE can name one to keep weights in"))
 }
 
 fn list(context: &Context) -> Result<()> {
@@ -152,7 +153,8 @@ fn text(all: &[Listed]) -> String {
         table.add_row([listed.name.to_string(), listed.weights.to_string(), bytes, top1(listed.top1), licence]);
         for offered in listed.published.iter().filter(|offered| listed.sha256.as_deref() != Some(offered.sha256)) {
             let what = format!("  {} can be downloaded", offered.version);
-            table.add_row([String::new(), what, numbers::bytes(offered.bytes), top1(Some(offered.top1)), short(offered.licence)]);
+            let bytes = offered.bytes.map_or_else(String::new, numbers::bytes);
+            table.add_row([String::new(), what, bytes, top1(Some(offered.top1)), short(offered.licence)]);
         }
     }
     let mut text = tables::render(&table);
@@ -169,7 +171,9 @@ fn get(backbone: Backbone, version: Option<&str>, context: &Context) -> Result<(
     context.console.stream_events();
     let published = backbone.info().published;
     let Some(first) = published.first() else {
-        bail!("nobody offers weights for {backbone} that could be downloaded; `counterweight backbones add {backbone} FILE` takes them from a file")
+        bail!(
+            "nobody offers weights for {backbone} that could be downloaded; `counterweight backbones add {backbone} FILE` takes them from a file"
+        )
     };
     let chosen = match version {
         None => first,

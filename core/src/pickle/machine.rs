@@ -38,17 +38,7 @@ type Step<T = ()> = Result<T, String>;
 
 impl<'a> Machine<'a> {
     pub fn new(bytes: &'a [u8], dialect: Dialect) -> Self {
-        Self {
-            bytes,
-            dialect,
-            at: 0,
-            nodes: Vec::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: HashMap::new(),
-            encoded: 0,
-            steps: 0,
-        }
+        Self { bytes, dialect, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), encoded: 0, steps: 0 }
     }
 
     /// Bytes that were read.

@@ -61,8 +61,7 @@ fn strings_of_python_2_are_bytes() {
 #[test]
 fn nothing_that_could_run_is_accepted() {
     // An object whose __reduce__ returns (os.system, ("echo",)), and one made by instantiating a class.
-    let error =
-        Pickle::read(b"\x80\x02}q\x00X\x04\x00\x00\x00dataq\x01cposix\nsystem\nq\x02X\x04\x00\x00\x00echoq\x03\x85q\x04Rq\x05s.");
+    let error = Pickle::read(b"\x80\x02}q\x00X\x04\x00\x00\x00dataq\x01cposix\nsystem\nq\x02X\x04\x00\x00\x00echoq\x03\x85q\x04Rq\x05s.");
     assert!(error.unwrap_err().contains("`posix.system`"));
     let error = Pickle::read(b"(S'echo'\nios\nsystem\n.").unwrap_err();
     assert!(error.contains("opcode 0x69"), "{error}");

@@ -116,7 +116,11 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     checkpoint.save(&run.checkpoint_path("last"))?;
     drop(file);
     let classes = &run.dataset().classes;
-    job.info(format!("the classifier's classes are taken to be the dataset's, in its order, from {} to {}", classes[0], classes[classes.len() - 1]));
+    job.info(format!(
+        "the classifier's classes are taken to be the dataset's, in its order, from {} to {}",
+        classes[0],
+        classes[classes.len() - 1]
+    ));
     let evaluation = evaluate_stage1(&run, device, job)?;
     Ok(ImportReport { run: request.run.display().to_string(), imported, evaluation })
 }

@@ -5,7 +5,8 @@ use crate::model::Published;
 use crate::settings::Stem;
 
 /// What its publisher says of the weights' licence.
-const LICENCE: &str = "not stated: torchvision's code is BSD-3-Clause, and nothing is said of its weights, which were trained on ImageNet's images";
+const LICENCE: &str =
+    "not stated: torchvision's code is BSD-3-Clause, and nothing is said of its weights, which were trained on ImageNet's images";
 
 /// `v1` is trained as the networks' authors did it, `v2` for longer and with stronger regularisation. Such training gives better classifiers of ImageNet, and
 /// features that are worse for other classes (Kornblith, Chen, Lee and Norouzi, *Why Do Better Loss Functions Lead to Less Transferable Features?*,
@@ -35,7 +36,7 @@ const fn published(version: &'static str, file: &'static str, bytes: u64, sha256
         publisher: "torchvision",
         folder: "https://download.pytorch.org/models/",
         file,
-        bytes,
+        bytes: Some(bytes),
         sha256,
         top1,
         licence: LICENCE,

@@ -220,7 +220,9 @@ fn read_safetensors(bytes: &[u8]) -> Result<TorchFile, String> {
         return Err(NEITHER.into());
     }
     if header > LONGEST_HEADER {
-        return Err(format!("as a safetensors file, it says that its header has {header} bytes, and headers have {LONGEST_HEADER} at most"));
+        return Err(format!(
+            "as a safetensors file, it says that its header has {header} bytes, and headers have {LONGEST_HEADER} at most"
+        ));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|error| format!("it is no whole safetensors file: {error}"))?;
     let tensors = file.iter().map(|(name, view)| {

@@ -168,7 +168,8 @@ impl Attempt {
         let is_left = |(plain, (name, _)): &(&String, &(&str, &[usize]))| !ours.contains(name) && !plain.ends_with(COUNTER);
         let left: Vec<(&String, &str)> = names.iter().filter(is_left).map(|(plain, (name, _))| (plain, *name)).collect();
         let of_layers = |plain: &str| plain.strip_prefix(&prefix).is_some_and(|name| layers.contains(first(name)));
-        let wrong_shape = |plain: &str| plain.strip_prefix(&prefix).is_some_and(|name| expected.tensors.iter().any(|(ours, _)| ours == name));
+        let wrong_shape =
+            |plain: &str| plain.strip_prefix(&prefix).is_some_and(|name| expected.tensors.iter().any(|(ours, _)| ours == name));
         let surplus = left.iter().filter(|(plain, _)| of_layers(plain) && !wrong_shape(plain)).map(|(_, name)| name.to_string()).collect();
         let original = taken.first().and_then(|(ours, theirs)| theirs.get(..theirs.len().checked_sub(ours.len())?));
         let original = original.unwrap_or(&prefix).to_string();
@@ -198,13 +199,19 @@ impl Attempt {
 /// What stands before the names of the backbone's tensors: what most of them have before them.
 fn prefix(expected: &Expected, names: &BTreeMap<String, (&str, &[usize])>) -> String {
     let Some((anchor, _)) = expected.tensors.first() else { return String::new() };
-    let before = |name: &String| name.strip_suffix(anchor.as_str()).filter(|before| before.is_empty() || before.ends_with('.')).map(str::to_string);
+    let before =
+        |name: &String| name.strip_suffix(anchor.as_str()).filter(|before| before.is_empty() || before.ends_with('.')).map(str::to_string);
     let mut candidates: Vec<String> = names.keys().filter_map(before).collect();
     candidates.sort_by_key(|prefix| (prefix.len(), prefix.clone()));
     candidates.truncate(MOST_PREFIXES);
     let found = |prefix: &String| expected.tensors.iter().filter(|(name, _)| names.contains_key(&format!("{prefix}{name}"))).count();
     // Of several that have as much, the shortest: it stands first.
-    candidates.into_iter().map(|prefix| (found(&prefix), prefix)).rev().max_by_key(|(found, _)| *found).map_or(String::new(), |(_, prefix)| prefix)
+    candidates
+        .into_iter()
+        .map(|prefix| (found(&prefix), prefix))
+        .rev()
+        .max_by_key(|(found, _)| *found)
+        .map_or(String::new(), |(_, prefix)| prefix)
 }
 
 /// A backbone's tensors, with each stem that it leaves a choice of.

@@ -63,10 +63,16 @@ impl WeightsFolder {
             ". Where it can be reached, download it; then `counterweight backbones add {backbone} {}` takes it from the file",
             published.file
         );
-        let wanted = Wanted { address: &address, sha256: known.as_deref().unwrap_or(published.sha256), bytes: published.bytes, otherwise: &otherwise };
+        let wanted = Wanted {
+            address: &address,
+            sha256: known.as_deref().unwrap_or(published.sha256),
+            bytes: published.bytes,
+            otherwise: &otherwise,
+        };
         let part = self.part(published.file);
         let sha256 = download(&wanted, &part, job)?;
-        let kept = WeightsFile::open(&part).and_then(|file| self.take(&file, Some(backbone), Origin::Downloaded, |_| published.facts(sha256)));
+        let kept =
+            WeightsFile::open(&part).and_then(|file| self.take(&file, Some(backbone), Origin::Downloaded, |_| published.facts(sha256)));
         // Either its weights are kept, or it is of no use.
         drop(std::fs::remove_file(&part));
         kept.map_err(|error| match error {

@@ -95,7 +95,8 @@ impl WeightsFolder {
         facts.check(backbone).map_err(failed)?;
         let bytes: Vec<(&NamedTensor, Vec<u8>)> =
             tensors.iter().map(|tensor| (tensor, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())).collect();
-        let views = bytes.iter().map(|(tensor, bytes)| Ok((tensor.name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)));
+        let views =
+            bytes.iter().map(|(tensor, bytes)| Ok((tensor.name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?)));
         let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>().map_err(|error| failed(error.to_string()))?;
         let metadata = HashMap::from([("backbone".to_string(), backbone.name().to_string())]);
         let file = serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
@@ -103,15 +104,8 @@ impl WeightsFolder {
         let blake3 = blake3::hash(&file).to_hex().to_string();
         let path = self.folder.join(file_name(backbone, &blake3));
         write_atomically(&path, |out| out.write_all(&file)).map_err(|error| failed(error.to_string()))?;
-        let document = Document {
-            format: FORMAT,
-            backbone,
-            file: file_name(backbone, &blake3),
-            blake3,
-            bytes: file.len() as u64,
-            origin,
-            facts,
-        };
+        let document =
+            Document { format: FORMAT, backbone, file: file_name(backbone, &blake3), blake3, bytes: file.len() as u64, origin, facts };
         let text = serde_json::to_string_pretty(&document).map_err(|error| failed(error.to_string()))?;
         write_atomically(&self.document(backbone), |out| out.write_all(text.as_bytes())).map_err(|error| failed(error.to_string()))?;
         self.remove_others(backbone, &path);
@@ -132,7 +126,10 @@ impl WeightsFolder {
     fn remove_others(&self, backbone: Backbone, kept: &Path) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         let is_weights = |name: &str| {
-            let hash = name.strip_prefix(backbone.name()).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.strip_suffix(".safetensors"));
+            let hash = name
+                .strip_prefix(backbone.name())
+                .and_then(|rest| rest.strip_prefix('-'))
+                .and_then(|rest| rest.strip_suffix(".safetensors"));
             hash.is_some_and(|hash| hash.len() == DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit()))
         };
         for entry in entries.flatten().filter(|entry| entry.path() != kept && entry.file_name().to_str().is_some_and(is_weights)) {
@@ -162,7 +159,12 @@ impl Facts {
     fn check(&self, backbone: Backbone) -> Result<(), String> {
         let info = backbone.info();
         if !info.sides.contains(&self.side) {
-            return Err(format!("{backbone} takes inputs of {} to {} pixels a side and not of {}", info.sides.start(), info.sides.end(), self.side));
+            return Err(format!(
+                "{backbone} takes inputs of {} to {} pixels a side and not of {}",
+                info.sides.start(),
+                info.sides.end(),
+                self.side
+            ));
         }
         if !self.mean.iter().all(|mean| mean.is_finite()) || !self.std.iter().all(|std| std.is_finite() && *std > 0.0) {
             return Err("means must be finite, and standard deviations above 0".into());
@@ -173,4 +175,3 @@ impl Facts {
         Ok(())
     }
 }
-

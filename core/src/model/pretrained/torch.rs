@@ -80,7 +80,8 @@ pub(super) fn read_older(bytes: &[u8]) -> Result<TorchFile, String> {
     // Storages follow each other in the order of the keys; how long each is stands where a tensor names it.
     let mut walk = Walk::new(&pickle);
     walk.visit(pickle.root(), String::new(), 0)?;
-    let sizes: HashMap<&str, (usize, usize)> = walk.declared.iter().map(|storage| (storage.key.as_str(), (storage.count, storage.size))).collect();
+    let sizes: HashMap<&str, (usize, usize)> =
+        walk.declared.iter().map(|storage| (storage.key.as_str(), (storage.count, storage.size))).collect();
     let Node::List(keys_listed) = keys.node(keys.root()) else { return Err("the list of its storages is missing".into()) };
     let mut places: HashMap<String, Range<usize>> = HashMap::new();
     for id in keys_listed {
@@ -187,11 +188,16 @@ impl<'p> Walk<'p> {
         let storage = self.storage(storage)?;
         let offset = self.length(offset).ok_or("begins nowhere")?;
         let [shape, strides] = [shape, strides].map(|id| match self.pickle.node(id) {
-            Node::Tuple(items) | Node::List(items) if items.len() <= MOST_AXES => items.iter().map(|id| self.length(*id)).collect::<Option<Vec<usize>>>(),
+            Node::Tuple(items) | Node::List(items) if items.len() <= MOST_AXES => {
+                items.iter().map(|id| self.length(*id)).collect::<Option<Vec<usize>>>()
+            }
             _ => None,
         });
         let (shape, strides) = shape.zip(strides).filter(|(shape, strides)| shape.len() == strides.len()).ok_or("has no shape")?;
-        let last = shape.iter().zip(&strides).try_fold(offset, |last, (&length, stride)| last.checked_add(length.saturating_sub(1).checked_mul(*stride)?));
+        let last = shape
+            .iter()
+            .zip(&strides)
+            .try_fold(offset, |last, (&length, stride)| last.checked_add(length.saturating_sub(1).checked_mul(*stride)?));
         let is_empty = shape.contains(&0);
         let fits = last.is_some_and(|last| is_empty || last < self.declared[storage].count);
         let counted = shape.iter().try_fold(1_usize, |count, &length| count.checked_mul(length));
@@ -208,7 +214,9 @@ impl<'p> Walk<'p> {
             _ => return Err("has no storage".into()),
         };
         let Node::Tuple(parts) = parts else { return Err("has a storage of no known kind".into()) };
-        let &[_storage, kind, key, _device, count, ref view @ ..] = parts.as_slice() else { return Err("has a storage of no known kind".into()) };
+        let &[_storage, kind, key, _device, count, ref view @ ..] = parts.as_slice() else {
+            return Err("has a storage of no known kind".into());
+        };
         let name = match self.pickle.node(kind) {
             Node::Name { name, .. } => *name,
             _ => return Err("has a storage of no known kind".into()),

@@ -10,14 +10,17 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::{archive, behind, pickle, state, torch, written};
 use crate::model::weights::NamedTensor;
-use crate::model::{Addition, Backbone, BuiltIn, Fit, Network, NetworkConfig, Origin, WeightsFile, WeightsFolder, is_of_classifier, weights};
+use crate::model::{
+    Addition, Backbone, BuiltIn, Fit, Network, NetworkConfig, Origin, WeightsFile, WeightsFolder, is_of_classifier, weights,
+};
 use crate::settings::Stem;
 
 const RESNET20: (Backbone, Stem) = (Backbone::ResNet20, Stem::Imagenet);
 
 fn safetensors(tensors: &[NamedTensor]) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> = tensors.iter().map(|tensor| tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-    let view = |(tensor, bytes): (&NamedTensor, _)| (tensor.name.clone(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap());
+    let view =
+        |(tensor, bytes): (&NamedTensor, _)| (tensor.name.clone(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).unwrap());
     serialize(tensors.iter().zip(bytes.iter().map(Vec::as_slice)).map(view), None::<HashMap<String, String>>).unwrap()
 }
 
@@ -188,7 +191,11 @@ fn hostile_files_are_refused_by_name() {
         ("big endian", archive(&[("a/data.pkl", b"}."), ("a/byteorder", b"big")]), "big-endian"),
         ("safetensors header", header(1 << 60, b"{\"a\":"), "header"),
         ("safetensors header within the file", header(5, b"{\"a\":"), "safetensors"),
-        ("safetensors offsets", header(64, b"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999],\"data_offsets\":[0,399999996]}}"), "safetensors"),
+        (
+            "safetensors offsets",
+            header(64, b"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999],\"data_offsets\":[0,399999996]}}"),
+            "safetensors",
+        ),
         ("older, nothing else", b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec(), "ends early"),
     ];
     for (name, bytes, reason) in cases {
@@ -231,7 +238,8 @@ fn a_call_beside_the_tensors_is_told_and_not_made() {
 #[test]
 fn no_flipped_byte_panics() {
     let folder = tempfile::tempdir().unwrap();
-    let small: Vec<NamedTensor> = ["a.weight", "b"].map(|name| NamedTensor { name: name.into(), shape: vec![2, 2], values: vec![0.5; 4] }).into();
+    let small: Vec<NamedTensor> =
+        ["a.weight", "b"].map(|name| NamedTensor { name: name.into(), shape: vec![2, 2], values: vec![0.5; 4] }).into();
     for good in [torch(&small), safetensors(&small)] {
         for at in 0..good.len() {
             let mut bytes = good.clone();
@@ -241,7 +249,8 @@ fn no_flipped_byte_panics() {
                 if let Ok(file) = WeightsFile::open(&file) {
                     // Shapes are compared before anything is read.
                     drop(Fit::of(&file, Some(Backbone::ResNet20)));
-                    let names: Vec<String> = file.names().filter(|(_, shape)| shape.iter().product::<usize>() < 100).map(|(name, _)| name.into()).collect();
+                    let names: Vec<String> =
+                        file.names().filter(|(_, shape)| shape.iter().product::<usize>() < 100).map(|(name, _)| name.into()).collect();
                     names.iter().for_each(|name| drop(file.read(name, name)));
                 }
             }
@@ -309,7 +318,9 @@ fn damaged_weights_are_refused_by_name() {
     assert!(found.weights().unwrap_err().contains(kept.file_name().unwrap().to_str().unwrap()));
     std::fs::remove_file(&kept).unwrap();
     assert!(found.weights().unwrap_err().contains("get or add"));
-    for damaged in [&b"{"[..], b"", &vec![b' '; 1 << 17], &String::from_utf8(whole.clone()).unwrap().replace("resnet20", "resnet32").into_bytes()] {
+    for damaged in
+        [&b"{"[..], b"", &vec![b' '; 1 << 17], &String::from_utf8(whole.clone()).unwrap().replace("resnet20", "resnet32").into_bytes()]
+    {
         std::fs::write(&document, damaged).unwrap();
         assert!(store.find(Backbone::ResNet20).unwrap_err().to_string().contains("resnet20.json"));
     }

@@ -34,7 +34,8 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
         directory.extend([b"PK\x01\x02\x14\x00", common.as_slice(), &[0; 10], &offset, name.as_bytes()].concat());
         file.extend([b"PK\x03\x04", common.as_slice(), name.as_bytes(), bytes].concat());
     }
-    let (count, size, at) = ((entries.len() as u16).to_le_bytes(), (directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
+    let (count, size, at) =
+        ((entries.len() as u16).to_le_bytes(), (directory.len() as u32).to_le_bytes(), (file.len() as u32).to_le_bytes());
     file.extend(directory);
     file.extend([&b"PK\x05\x06\x00\x00\x00\x00"[..], &count, &count, &size, &at, &[0, 0]].concat());
     file
@@ -53,7 +54,10 @@ fn pickle(tensors: &[NamedTensor]) -> Vec<u8> {
         }
         pickle.extend(text(&tensor.name));
         pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-        pickle.extend([text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text(&key.to_string()), text("cpu"), number(tensor.values.len())].concat());
+        pickle.extend(
+            [text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text(&key.to_string()), text("cpu"), number(tensor.values.len())]
+                .concat(),
+        );
         pickle.extend([b"tQ".to_vec(), number(0), tuple(tensor.shape.clone()), tuple(strides), b"\x89NtR".to_vec()].concat());
     }
     pickle.extend(b"u.");
