@@ -71,7 +71,7 @@ pub struct Listed {
 struct Offered {
     version: &'static str,
     address: String,
-    bytes: u64,
+    bytes: Option<u64>,
     top1: f64,
     licence: &'static str,
     sha256: &'static str,
@@ -153,7 +153,8 @@ fn text(all: &[Listed]) -> String {
         table.add_row([listed.name.to_string(), listed.weights.to_string(), bytes, top1(listed.top1), licence]);
         for offered in listed.published.iter().filter(|offered| listed.sha256.as_deref() != Some(offered.sha256)) {
             let what = format!("  {} can be downloaded", offered.version);
-            table.add_row([String::new(), what, numbers::bytes(offered.bytes), top1(Some(offered.top1)), short(offered.licence)]);
+            let bytes = offered.bytes.map_or_else(String::new, numbers::bytes);
+            table.add_row([String::new(), what, bytes, top1(Some(offered.top1)), short(offered.licence)]);
         }
     }
     let mut text = tables::render(&table);

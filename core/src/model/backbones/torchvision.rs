@@ -36,7 +36,7 @@ const fn published(version: &'static str, file: &'static str, bytes: u64, sha256
         publisher: "torchvision",
         folder: "https://download.pytorch.org/models/",
         file,
-        bytes,
+        bytes: Some(bytes),
         sha256,
         top1,
         licence: LICENCE,

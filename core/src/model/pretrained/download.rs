@@ -32,8 +32,8 @@ pub(super) struct Wanted<'a> {
     pub address: &'a str,
     /// The digits of its SHA-256 that are known.
     pub sha256: &'a str,
-    /// Its length in bytes.
-    pub bytes: u64,
+    /// Its length in bytes, where that is known.
+    pub bytes: Option<u64>,
     /// What to do on a machine that cannot reach the address, as the end of a sentence.
     pub otherwise: &'a str,
 }
@@ -74,11 +74,11 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
         return Err(WeightsError::file(path, "another program is downloading it").into());
     }
     let name = wanted.address.rsplit('/').next().unwrap_or(wanted.address);
-    job.phase(format!("downloading {name}"), Some(wanted.bytes / 1000), "kB");
+    job.phase(format!("downloading {name}"), wanted.bytes.map(|bytes| bytes / 1000), "kB");
     let mut attempts = 0;
     loop {
         let before = file.metadata().map_err(unwritable)?.len();
-        if before == wanted.bytes {
+        if Some(before) == wanted.bytes {
             break;
         }
         match attempt(wanted, &mut file, path, job)? {
@@ -110,11 +110,17 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
     let failed = |reason: String| Err(WeightsError::Download { address: wanted.address.into(), reason }.into());
     let have = file.metadata().map_err(unwritable)?.len();
-    let have = if have > wanted.bytes { 0 } else { have };
+    let have = if have > wanted.bytes.unwrap_or(LARGEST) { 0 } else { have };
     let told = ask(wanted.address.to_string(), have).map_err(unwritable)?;
-    let mut written = match hear(&told, job)? {
-        Told::Head { status: 200 | 206, total: Some(total), .. } if total != wanted.bytes => {
-            return failed(format!("the file there has {total} bytes and should have {}", wanted.bytes));
+    let head = hear(&told, job)?;
+    let stated = if let Told::Head { total, .. } = head { total } else { None };
+    let length = wanted.bytes.or(stated);
+    let mut written = match head {
+        Told::Head { status: 200 | 206, total: Some(total), .. } if Some(total) != length => {
+            return failed(format!("the file there has {total} bytes and should have {}", length.unwrap_or_default()));
+        }
+        Told::Head { status: 200 | 206, .. } if length.is_some_and(|length| length > LARGEST) => {
+            return failed(format!("the file there is larger than {LARGEST} bytes, which no file of weights is"));
         }
         Told::Head { status: 206, from, .. } if from == have => have,
         // All of it, whatever was asked for.
@@ -136,18 +142,19 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
         match hear(&told, job)? {
             Told::Part(part) => {
                 written += part.len() as u64;
-                if written > wanted.bytes.min(LARGEST) {
+                let most = length.unwrap_or(LARGEST);
+                if written > most {
                     file.set_len(0).map_err(unwritable)?;
-                    return failed(format!("more comes from there than the {} bytes that the file has", wanted.bytes));
+                    return failed(format!("more comes from there than the {most} bytes that the file has at most"));
                 }
                 file.write_all(&part).map_err(unwritable)?;
             }
-            Told::End if written == wanted.bytes => {
+            Told::End if length.is_none_or(|length| written == length) => {
                 file.sync_all().map_err(unwritable)?;
                 return Ok(Outcome::Whole);
             }
-            Told::End => return Ok(Outcome::Broken(format!("it ended after {written} of {} bytes", wanted.bytes))),
-            Told::Failed(reason) => return Ok(Outcome::Broken(format!("{reason}, after {written} of {} bytes", wanted.bytes))),
+            Told::End => return Ok(Outcome::Broken(format!("it ended after {written} of {} bytes", length.unwrap_or_default()))),
+            Told::Failed(reason) => return Ok(Outcome::Broken(format!("{reason}, after {written} bytes"))),
             Told::Head { .. } => {}
         }
     }

@@ -16,8 +16,8 @@ pub struct Published {
     pub folder: &'static str,
     /// The file's name.
     pub file: &'static str,
-    /// Its size in bytes.
-    pub bytes: u64,
+    /// Its size in bytes, where that is known.
+    pub bytes: Option<u64>,
     /// Its SHA-256, hexadecimal: all 64 digits or, where only those are known, as many as its name tells. What was found on the first download has to
     /// be found on every later one.
     pub sha256: &'static str,
