@@ -6,6 +6,7 @@ mod data;
 mod export;
 mod job;
 mod runs;
+mod sweep;
 mod tour;
 mod training;
 mod verdict;

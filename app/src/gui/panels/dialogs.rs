@@ -19,9 +19,14 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             Dialog::OutOfMemory(report, way_on) => closed = error_ui(ui, report, Some(way_on), commands),
             Dialog::Quit(running) => closed = quit_ui(ui, running, commands),
             Dialog::DeleteRun(folder) => {
-                title_ui(ui, ICON_DELETE.rich_text(), "Delete this run?");
+                let several = state.runs.sweeps.iter().any(|(sweep, _)| sweep == folder);
+                title_ui(ui, ICON_DELETE.rich_text(), if several { "Delete all of these runs?" } else { "Delete this run?" });
                 ui.label(RichText::new(folder.display().to_string()).monospace());
-                ui.label("Its settings, checkpoints and results are deleted for good. The images it was trained on stay where they are.");
+                let whose = if several { "Their" } else { "Its" };
+                let text = format!(
+                    "{whose} settings, checkpoints and results are deleted for good. The images of the training stay where they are."
+                );
+                ui.label(text);
                 closed = buttons_ui(ui, ("Delete", Kind::Destroys), false, || Command::Runs(RunsCommand::Delete(folder.clone())), commands);
             }
             Dialog::ReplaceFile(path) => {

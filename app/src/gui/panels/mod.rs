@@ -17,6 +17,7 @@ mod parts;
 mod rail;
 mod runs;
 mod runs_compare;
+mod runs_sweeps;
 mod sweep;
 mod tour;
 mod train;

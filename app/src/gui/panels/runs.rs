@@ -13,7 +13,7 @@ use egui_material_icons::icons::{
 };
 
 use super::dialogs::primary;
-use super::{parts, runs_compare};
+use super::{parts, runs_compare, runs_sweeps};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
@@ -42,9 +42,17 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let show_test = folder_ui(ui, &folder, has_test, commands);
     parts::gap(ui);
     let opened = state.run.as_ref().map(|run| run.folder.clone());
-    if state.runs.listed.is_empty() {
+    if !state.runs.sweeps.is_empty() {
+        theme::card(ui, |ui| {
+            ui.label(theme::heading("Several values of one setting"));
+            ui.add_space(space::SMALL);
+            runs_sweeps::ui(ui, &state.runs, commands);
+        });
+        parts::gap(ui);
+    }
+    if state.runs.listed.is_empty() && state.runs.sweeps.is_empty() {
         none_ui(ui, state.runs.is_listing(), commands);
-    } else {
+    } else if !state.runs.listed.is_empty() {
         let runs = &state.runs;
         theme::card(ui, |ui| {
             for (index, (path, run)) in runs.listed.iter().enumerate() {
@@ -172,7 +180,7 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
     }
 }
 
-fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
+pub(super) fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
     let button = IconButton::new(ICON_MORE_VERT, &format!("More for {name}")).icon_only().quiet().show(ui);
     Popup::menu(&button).show(|ui| {
         ui.set_min_width(160.0);

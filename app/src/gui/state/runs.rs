@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use counterweight_core::run::{self, RunSummary};
+use counterweight_core::run::{self, RunSummary, Sweep, SweepReport};
 
 use super::run::OpenRun;
 use super::shell::{Dialog, ErrorReport, Shell};
@@ -23,18 +23,27 @@ pub struct Compared {
     reading: Option<Worker<OpenRun>>,
 }
 
-type Listing = Vec<(PathBuf, Result<RunSummary, String>)>;
+type Listing<T> = Vec<(PathBuf, Result<T, String>)>;
+
+/// What is in a runs folder.
+struct Found {
+    runs: Listing<RunSummary>,
+    sweeps: Listing<SweepReport>,
+    names: HashSet<String>,
+}
 
 /// The runs page.
 #[derive(Default)]
 pub struct RunsState {
     /// The runs of the runs folder, newest first, or why one cannot be read.
-    pub listed: Listing,
+    pub listed: Listing<RunSummary>,
+    /// The sweeps of the runs folder, or why one cannot be read.
+    pub sweeps: Listing<SweepReport>,
     /// The names of everything in the runs folder.
     pub names: HashSet<String>,
     /// The runs that are compared.
     pub compared: Vec<Compared>,
-    listing: Option<Worker<(Listing, HashSet<String>)>>,
+    listing: Option<Worker<Found>>,
     /// Set if the folder changed while it was being read.
     again: bool,
     opening: Option<(PathBuf, Worker<OpenRun>)>,
@@ -50,10 +59,12 @@ impl RunsState {
         }
         let folder = shell.runs_folder();
         self.listing = Some(Worker::spawn("runs", &shell.ctx, move |_| {
-            let listed = run::list(&folder).into_iter().map(|(path, summary)| (path, summary.map_err(|error| error.to_string())));
+            let runs = run::list(&folder).into_iter().map(|(path, summary)| (path, summary.map_err(|error| error.to_string()))).collect();
+            let read = |path: &PathBuf| Sweep::open(path).and_then(|sweep| sweep.report()).map_err(|error| error.to_string());
+            let sweeps = Sweep::list(&folder).into_iter().map(|path| (path.clone(), read(&path))).collect();
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            Ok((listed.collect(), names.collect()))
+            Ok(Found { runs, sweeps, names: names.collect() })
         }));
     }
 
@@ -129,8 +140,11 @@ impl RunsState {
             RunsCommand::Delete(folder) => {
                 self.compared.retain(|compared| compared.folder != folder);
                 self.changing = Some(Worker::spawn("delete", &shell.ctx, move |_| {
-                    run::delete(&folder)?;
-                    Ok(format!("Deleted the run {}", folder.display()))
+                    match Sweep::is_sweep(&folder) {
+                        true => Sweep::open(&folder)?.delete()?,
+                        false => run::delete(&folder)?,
+                    }
+                    Ok(format!("Deleted {}", folder.display()))
                 }));
             }
         }
@@ -142,9 +156,8 @@ impl RunsState {
             && let Some(done) = worker.poll().done
         {
             self.listing = None;
-            if let Ok((listed, names)) = done {
-                self.listed = listed;
-                self.names = names;
+            if let Ok(Found { runs, sweeps, names }) = done {
+                (self.listed, self.sweeps, self.names) = (runs, sweeps, names);
             }
             if std::mem::take(&mut self.again) {
                 self.refresh(shell);
