@@ -137,7 +137,7 @@ fn added_weights_are_used_and_a_run_does_not_need_them_later() {
     assert_eq!(again["balanced_accuracy"].as_f64().unwrap(), scores[0]);
     json(&cache, &["balance", text(&first), "--device", "cpu", "--balancer", "tau"]);
     let model = folder.path().join("model.onnx");
-    json(&cache, &["export", text(&first), "--out", text(&model), "--device", "cpu"]);
+    json(&cache, &["export", text(&first), "--out", text(&model)]);
     assert!(model.is_file());
 }
 
@@ -161,7 +161,7 @@ fn a_network_that_others_trained_is_balanced_without_training_it() {
     let cached = ["--set", "balance.features=cached", "--set", "balance.epochs=2"];
     json(&cache, &[&["balance", text(&imported), "--device", "cpu"], cached.as_slice()].concat());
     let model = folder.path().join("model.onnx");
-    json(&cache, &["export", text(&imported), "--out", text(&model), "--device", "cpu"]);
+    json(&cache, &["export", text(&imported), "--out", text(&model)]);
     // It is over, and nothing trains it further.
     let before = std::fs::read(imported.join("checkpoints/last.safetensors")).unwrap();
     json(&cache, &["train", "--run", text(&imported), "--resume", "--device", "cpu"]);
