@@ -100,7 +100,7 @@ fn torchvisions_networks_give_what_they_give_there() {
                 let scale = theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
                 let worst = ours.iter().zip(&theirs).fold(0.0_f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
                 println!("{path}: {what} differ by {worst:.2e} at most, at a scale of {scale:.3}");
-                assert!(worst <= 1e-4 * scale.max(1.0), "{path}: {what}: {worst} at a scale of {scale}");
+                assert!(worst <= 1e-4 * scale, "{path}: {what}: {worst} at a scale of {scale}");
             }
         }
     }

@@ -40,11 +40,11 @@ enum Action {
         #[arg(long, value_name = "PIXELS")]
         side: Option<usize>,
         /// Mean of the input's normalisation, red, green, blue in 0..1 [default: ImageNet's]
-        #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 3, requires = "std")]
-        mean: Option<Vec<f32>>,
+        #[arg(long, value_name = "R,G,B", value_parser = three, requires = "std")]
+        mean: Option<[f32; 3]>,
         /// Standard deviation of the input's normalisation [default: ImageNet's]
-        #[arg(long, value_name = "R,G,B", value_delimiter = ',', num_args = 3, requires = "mean")]
-        std: Option<Vec<f32>>,
+        #[arg(long, value_name = "R,G,B", value_parser = three, requires = "mean")]
+        std: Option<[f32; 3]>,
     },
 }
 
@@ -82,11 +82,15 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         None => list(context),
         Some(Action::Get { name, weights }) => get(*name, weights.as_deref(), context),
         Some(Action::Add { what, licence, side, mean, std }) => {
-            let three = |numbers: &Vec<f32>| <[f32; 3]>::try_from(numbers.as_slice()).ok();
-            let normalisation = mean.as_ref().and_then(three).zip(std.as_ref().and_then(three));
-            add(what, &Addition { licence: licence.clone(), side: *side, normalisation }, context)
+            add(what, &Addition { licence: licence.clone(), side: *side, normalisation: mean.zip(*std) }, context)
         }
     }
+}
+
+/// Numbers of red, green and blue.
+fn three(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    numbers.and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| "three numbers are needed, as in 0.485,0.456,0.406".into())
 }
 
 fn folder() -> Result<WeightsFolder> {

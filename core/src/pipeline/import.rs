@@ -76,7 +76,7 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     };
     let file = WeightsFile::open(request.file)?;
     let fit = Fit::of(&file, request.backbone)?;
-    job.info(fit.words());
+    job.info(format!("{}, and the classifier behind them", fit.taken_words()));
     let dataset = Dataset::open(request.dataset, job)?;
     let classifier = fit.read_classifier(&file, dataset.classes.len())?;
     settings.model.backbone = fit.backbone;

@@ -139,16 +139,17 @@ impl Fit {
 
     /// What was taken and what was left, in a sentence.
     pub fn words(&self) -> String {
-        let stem = match self.stem {
-            Some(Stem::Small) => " with the small stem",
-            Some(Stem::Imagenet) | None => "",
-        };
-        let before = if self.prefix.is_empty() { String::new() } else { format!(", named behind `{}`", self.prefix) };
-        let left = match self.left.len() {
-            0 => String::new(),
-            count => format!("; {count} were left: {}", listed(&self.left)),
-        };
-        format!("{} tensors are those of {}{stem}{before}{left}", self.taken, self.backbone)
+        match self.left.len() {
+            0 => self.taken_words(),
+            count => format!("{}; {count} were left: {}", self.taken_words(), listed(&self.left)),
+        }
+    }
+
+    /// What was taken, as the beginning of a sentence.
+    pub fn taken_words(&self) -> String {
+        let stem = if self.stem == Some(Stem::Small) { " with the small stem" } else { "" };
+        let before = if self.prefix.is_empty() { String::new() } else { format!(" (named behind `{}`)", self.prefix) };
+        format!("{} tensors are taken for {}{stem}{before}", self.taken, self.backbone)
     }
 }
 

@@ -161,7 +161,7 @@ fn hostile_files_are_refused_by_name() {
     elsewhere[end + 16..end + 20].copy_from_slice(&0xffff_fff0_u32.to_le_bytes());
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 1;
-    let nested = [&b"\x80\x02"[..], &b"]q\x00".repeat(1), &b"(".repeat(3_000_000), b"."].concat();
+    let nested = [&b"\x80\x02"[..], &b"(".repeat(5_000_000), b"."].concat();
     let own_child = b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.";
     // A dictionary of two that are the same dictionary of two, and so on: 2^30 paths in a few bytes.
     let mut doubled = b"\x80\x02}q\x00".to_vec();
