@@ -298,7 +298,7 @@ fn wrong_usage_is_explained() {
     let run = text(&run);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epoch=3"], 2, &["stage1.epochs"]);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epochs=0"], 2, &["at least 1"]);
-    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["auto, quick, paper or strong"]);
+    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["auto, fine-tune, quick, paper, strong"]);
     fails(&["train", "nowhere", "--run", run], 1, &["nowhere"]);
     fails(&["balance", run], 1, &["run"]);
     fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);
