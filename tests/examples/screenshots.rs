@@ -10,7 +10,8 @@ use counterweight_app::gui::{
 };
 use counterweight_core::data::Split;
 use counterweight_core::error::TrainError;
-use counterweight_core::settings::Balancer;
+use counterweight_core::run::Sweep;
+use counterweight_core::settings::{Balancer, Preset};
 use counterweight_tests::window::Window;
 use counterweight_tests::{counterweight, fixtures};
 use egui::{Theme, Vec2};
@@ -62,6 +63,7 @@ impl Round {
             self.shot("06-runs-empty")?;
         }
         self.failed_data()?;
+        self.cards(first)?;
         self.send(Command::Data(DataCommand::OpenSample));
         self.go(Page::Data);
         self.window.frames(40);
@@ -90,6 +92,7 @@ impl Round {
         }
         self.go(Page::Train);
         self.shot("15-train-finished")?;
+        self.sweep(first)?;
         self.go(Page::Balance);
         self.window.settle();
         self.shot("21-balance")?;
@@ -121,6 +124,48 @@ impl Round {
         self.tour()?;
         self.over_the_page()?;
         self.worthless(first)
+    }
+
+    /// Several values of weight decay, while they are tried and after.
+    fn sweep(&mut self, first: bool) -> Outcome {
+        let folder = self.window.app().state.shell.runs_folder().join("digits decay");
+        if first {
+            self.window.app().state.train.show_curves = false;
+            (self.window.app().state.train.name, self.window.app().state.train.named) = ("digits".into(), true);
+            self.window.app().state.train.set_text("stage1.epochs", "8".into());
+            self.window.app().send(Command::Train(TrainCommand::FindWeightDecay));
+            self.window.until("three values", |app| app.state.train.sweep.as_ref().is_some_and(|sweep| sweep.members.len() >= 3));
+            self.shot("17-sweep-running")?;
+            self.window.settle();
+            self.window.app().state.train.reset("stage1.epochs");
+        }
+        let report = Sweep::open(&folder)?.report()?;
+        self.send(Command::Train(TrainCommand::ShowSweep(Box::new(report))));
+        self.go(Page::Train);
+        self.shot("18-sweep")?;
+        self.send(Command::Train(TrainCommand::CloseSweep));
+        self.window.app().state.train.show_curves = true;
+        Ok(())
+    }
+
+    /// The cards for photos, each with its time.
+    fn cards(&mut self, first: bool) -> Outcome {
+        let photos = self.window.folder.path().join("patterns");
+        if first {
+            fixtures::patterns(&photos);
+        }
+        self.send(Command::Data(DataCommand::Open(photos)));
+        self.window.settle();
+        self.window.app().state.train.set_preset(Preset::Auto);
+        self.window.app().state.train.show_curves = false;
+        self.go(Page::Train);
+        self.window.settle();
+        self.shot("10-train-cards")?;
+        self.window.app().state.train.set_preset(Preset::FineTune);
+        self.window.settle();
+        self.shot("10-train-fine-tune")?;
+        self.send(Command::Data(DataCommand::Close));
+        Ok(())
     }
 
     /// A run whose labels say nothing about its images, on every page.

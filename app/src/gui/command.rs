@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use counterweight_core::data::{BuildOptions, Split};
+use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
 use egui::{Key, KeyboardShortcut, Modifiers};
 
@@ -98,6 +99,8 @@ pub enum TrainCommand {
     FindWeightDecay,
     /// Stop trying; what is done is kept.
     StopSweep,
+    /// Show a sweep that is kept.
+    ShowSweep(Box<SweepReport>),
     /// Put the sweep that is shown away.
     CloseSweep,
     /// Prepare a new run with the settings of an offer.

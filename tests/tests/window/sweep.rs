@@ -33,6 +33,12 @@ fn weight_decay_is_found_and_its_runs_are_one_group() {
     window.go("Runs");
     window.settle();
     assert!(window.shows("digits decay") && window.shows("5 values of weight decay"), "{}", window.names());
+    window.press("Show digits decay");
+    window.settle();
+    assert!(window.shows("Finding the weight decay") && window.shows(&format!("{} is the best of 5", best.value)), "{}", window.names());
+    window.press("Close");
+    window.go("Runs");
+    window.settle();
     window.press("More for digits decay");
     window.press("Delete…");
     assert!(window.shows("Delete all of these runs?"), "{}", window.names());

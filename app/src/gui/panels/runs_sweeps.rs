@@ -7,8 +7,8 @@ use egui::{CollapsingHeader, RichText, Ui};
 use egui_extras::{Column, TableBuilder};
 
 use super::runs::menu_ui;
-use crate::gui::command::{Command, RunsCommand};
-use crate::gui::state::RunsState;
+use crate::gui::command::{Command, RunsCommand, TrainCommand};
+use crate::gui::state::{Page, RunsState};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::numbers;
 
@@ -44,6 +44,10 @@ fn sweep_ui(ui: &mut Ui, folder: &Path, name: &str, report: &SweepReport, comman
     ui.horizontal_wrapped(|ui| {
         menu_ui(ui, name, folder, false, commands);
         ui.label(theme::strong(name));
+        if ui.button("Show").accessible_name(format!("Show {name}")).on_hover_text("Accuracies and norms against the values").clicked() {
+            commands.push(Command::Train(TrainCommand::ShowSweep(Box::new(report.clone()))));
+            commands.push(Command::Go(Page::Train));
+        }
         let text = format!("{} values of {} · {finished}", report.members.len(), label.to_lowercase());
         ui.label(RichText::new(text).color(tokens(ui.visuals()).text_weak));
     });

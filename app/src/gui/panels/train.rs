@@ -72,14 +72,14 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         train_live::ui(ui, state, commands);
         return;
     }
-    if state.data.source.is_none() {
-        no_source_ui(ui, commands);
-        return;
-    }
     if state.train.sweep.is_some() {
         sweep::ui(ui, &mut state.train, commands);
     }
     if state.train.is_sweeping() {
+        return;
+    }
+    if state.data.source.is_none() {
+        no_source_ui(ui, commands);
         return;
     }
     train_cards::ui(ui, &mut state.train);

@@ -19,8 +19,8 @@ pub const SWEPT: &str = "stage1.weight_decay";
 pub struct SweepState {
     /// Its folder.
     pub folder: PathBuf,
-    /// What all of its runs share.
-    pub settings: Settings,
+    /// What all of its runs share, if it was started here.
+    pub settings: Option<Settings>,
     /// The values that were trained on so far, in the order in which that began.
     pub members: Vec<SweepRecord>,
     /// How it ended.
@@ -42,7 +42,12 @@ impl SweepState {
             let request = SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };
             pipeline::sweep(&request, &[device], job)
         });
-        Self { folder, settings: shared, members: Vec::new(), report: None, worker: Some(worker) }
+        Self { folder, settings: Some(shared), members: Vec::new(), report: None, worker: Some(worker) }
+    }
+
+    /// One that is kept.
+    pub fn shown(report: SweepReport) -> Self {
+        Self { folder: report.folder.clone(), settings: None, members: report.members.clone(), report: Some(report), worker: None }
     }
 
     /// Whether it is running.

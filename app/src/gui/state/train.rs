@@ -339,6 +339,14 @@ impl TrainState {
                     sweep.stop();
                 }
             }
+            TrainCommand::ShowSweep(report) => {
+                if self.is_sweeping() {
+                    shell.notice("Values of weight decay are being tried; wait for them or stop them");
+                } else {
+                    self.sweep = Some(SweepState::shown(*report));
+                    self.show_curves = false;
+                }
+            }
             TrainCommand::CloseSweep => self.sweep = None,
             TrainCommand::Pause => self.with_worker(Worker::pause),
             TrainCommand::Resume => self.with_worker(Worker::resume),
@@ -474,7 +482,8 @@ impl TrainState {
 
     /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a name that is free.
     fn sweep_folder(&self, taken: &HashSet<String>, shell: &Shell) -> PathBuf {
-        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| sweep.report.is_none() && sweep.settings == self.settings) {
+        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| sweep.report.is_none() && sweep.settings.as_ref() == Some(&self.settings))
+        {
             return stopped.folder.clone();
         }
         let name = format!("{} decay", self.name.trim());
