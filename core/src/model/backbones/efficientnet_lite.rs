@@ -49,7 +49,7 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         features: HEAD,
         sides: 32..=512,
         has_stems: false,
-        trains: false,
+        trains: true,
         pretrained,
         operations: &["Add", "BatchNormalization", "Clip", "Conv", "GlobalAveragePool"],
     }
