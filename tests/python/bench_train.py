@@ -1,12 +1,12 @@
 """Times training and inference in PyTorch beside `counterweight bench`, and prints the ratios.
 
-usage: bench_train.py [--ours PROGRAM] [--model resnet32] [--batch 64] [--size 32] [--steps 20] [--rounds 3] [--infer]
+usage: bench_train.py [--ours PROGRAM] [--model resnet32 | resnext50 | efficientnet-lite0 ...] [--batch 64] [--size 32] [--steps 20] [--rounds 3] [--infer]
                       [--device cuda] [--precision bfloat16] [--compile]
 
 Both sides compute on the same device on random images: a training step is forward, backward and SGD with momentum and weight decay; inference is the
 features in evaluation mode, always in float32. PyTorch keeps images channels last, which is its faster way; bfloat16 is its autocast, tf32 its switch
 of that name. Ours and theirs take turns, each in a process of its own, so that the most memory it had at once is its own, too. Without --ours only
-PyTorch is timed. Prints one JSON object. Needs torch.
+PyTorch is timed. Prints one JSON object. Needs torch, for resnext50 torchvision, and for efficientnet-lite0 efficientnet-lite-pytorch.
 """
 
 import argparse
@@ -26,11 +26,45 @@ PLANS = {
     "resnet44": ((16, 32, 64), (7, 7, 7)),
     "resnet56": ((16, 32, 64), (9, 9, 9)),
 }
+LITE = "efficientnet-lite0"
+MODELS = sorted([*PLANS, "resnext50", LITE])
 # The first steps compile kernels and try them out.
 WARM_UP = 5
 
 
+def published(name, classes, size):
+    """Features and classifier of a network that others have written."""
+    import torch
+    from torch import nn
+
+    if name == LITE:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        model = EfficientNet.from_name(LITE, num_classes=classes, image_size=size)
+        # Ours leaves nothing out by chance.
+        model._global_params = model._global_params._replace(drop_connect_rate=None)
+
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.model, model._fc = model, nn.Identity()
+
+            def forward(self, x):
+                return self.model.extract_features(x).mean((2, 3))
+
+        return Features(), nn.Linear(1280, classes), torch
+    from torchvision.models import resnext50_32x4d
+
+    model = resnext50_32x4d()
+    if size <= 64:
+        model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    model.fc = nn.Identity()
+    return model, nn.Linear(2048, classes), torch
+
+
 def network(name, classes=100, size=32):
+    if name not in PLANS:
+        return published(name, classes, size)
     import torch
     from torch import nn
     from torch.nn import functional
@@ -134,7 +168,7 @@ def last_json(command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours")
-    parser.add_argument("--model", choices=sorted(PLANS), default="resnet32")
+    parser.add_argument("--model", choices=MODELS, default="resnet32")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=32, choices=range(8, 513), metavar="SIDE")
     parser.add_argument("--steps", type=int, default=20)

@@ -4,7 +4,7 @@
     pip install torch torchvision
     python3 tests/reference/make_logits.py
 
-ResNet-34 and ResNet-50 are torchvision's own, with the small stem put in as the authors of weight balancing do; ResNet-32 is the
+ResNet-34, ResNet-50 and ResNeXt-50 are torchvision's own, with the small stem put in as the authors of weight balancing do; ResNet-32 is the
 CIFAR network with 1x1 projections, made of torchvision's blocks. The tests read logits.json; torch is only needed to make it anew.
 """
 import json
@@ -106,6 +106,7 @@ def main():
         case("resnet34", wide(models.resnet34, 5, True), 16, 5),
         case("resnet34-imagenet", wide(models.resnet34, 5, False), 64, 5),
         case("resnet50", wide(models.resnet50, 5, True), 16, 5),
+        case("resnext50", wide(models.resnext50_32x4d, 5, True), 16, 5),
     ]
     out = pathlib.Path(__file__).with_name("logits.json")
     out.write_text(json.dumps(dict(torch=torch.__version__.split("+")[0], cases=cases), indent=1) + "\n")

@@ -91,6 +91,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
         (Backbone::ResNet50, Stem::Small, 16, 7),
         (Backbone::ResNet18, Stem::Imagenet, 65, 3),
         (Backbone::ResNet50, Stem::Imagenet, 96, 2),
+        (Backbone::ResNeXt50, Stem::Imagenet, 65, 4),
         (Backbone::EfficientNetLite0, Stem::Imagenet, 75, 6),
     ] {
         let config = NetworkConfig { backbone, stem, input_size: side, classes };

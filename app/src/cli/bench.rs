@@ -47,7 +47,7 @@ struct Threads {
 
 #[derive(Debug, clap::Args)]
 struct NetworkOptions {
-    /// The network: resnet20, resnet32, resnet44, resnet56, resnet18, resnet34 or resnet50
+    /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or efficientnet-lite0 to efficientnet-lite2
     #[arg(long, value_name = "MODEL", default_value = "resnet32", value_parser = backbone)]
     model: Backbone,
     /// Samples a step

@@ -16,9 +16,9 @@ pub(super) struct Initial<'a> {
 }
 
 impl Initial<'_> {
-    /// Kaiming normal, fan-out, for a convolution `[out, in, k, k]` followed by ReLU (He et al., 2015): std = √(2 / (out · k²)).
-    pub fn kaiming_normal(&self, name: &str, shape: [usize; 4]) -> Param<Tensor<4>> {
-        let fan_out = shape[0] * shape[2] * shape[3];
+    /// Kaiming normal, fan-out, for a convolution `[out, in, k, k]` followed by ReLU (He et al., 2015): std = √(2 / fan-out), which is out · k² as
+    /// PyTorch counts it.
+    pub fn kaiming_normal(&self, name: &str, shape: [usize; 4], fan_out: usize) -> Param<Tensor<4>> {
         let normal = Normal::new(0.0f32, (2.0 / fan_out as f32).sqrt()).expect("the deviation is finite and positive");
         self.draw(name, shape, normal)
     }

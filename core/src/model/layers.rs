@@ -87,9 +87,21 @@ impl Conv2d {
         Self::grouped(initial, name, channels, 1, kernel, stride)
     }
 
-    /// A convolution of channels in groups, each from those of its group alone: Kaiming normal.
+    /// A convolution of channels in groups, each from those of its group alone: Kaiming normal, as torchvision's, which counts the outputs of all groups.
     pub fn grouped(initial: &Initial<'_>, name: &str, [input, output]: [usize; 2], groups: usize, kernel: usize, stride: usize) -> Self {
-        let conv = Self::new(initial.kaiming_normal(name, [output, input / groups, kernel, kernel]), stride);
+        Self::in_groups(initial, name, [input, output], groups, [kernel, stride], output)
+    }
+
+    fn in_groups(
+        initial: &Initial<'_>,
+        name: &str,
+        [input, output]: [usize; 2],
+        groups: usize,
+        [kernel, stride]: [usize; 2],
+        fan: usize,
+    ) -> Self {
+        let weight = initial.kaiming_normal(name, [output, input / groups, kernel, kernel], fan * kernel * kernel);
+        let conv = Self::new(weight, stride);
         Self { geometry: Geometry { groups, ..conv.geometry }, ..conv }
     }
 
@@ -98,9 +110,9 @@ impl Conv2d {
         Self::kaiming(initial, name, channels, kernel, stride).padded_same()
     }
 
-    /// A convolution of every channel by itself, padded as TensorFlow's SAME does, Kaiming normal.
+    /// A convolution of every channel by itself, padded as TensorFlow's SAME does: Kaiming normal, as there, with one output for each input.
     pub fn depthwise(initial: &Initial<'_>, name: &str, channels: usize, kernel: usize, stride: usize) -> Self {
-        Self::grouped(initial, name, [channels; 2], channels, kernel, stride).padded_same()
+        Self::in_groups(initial, name, [channels; 2], channels, [kernel, stride], 1).padded_same()
     }
 
     fn padded_same(self) -> Self {

@@ -108,22 +108,31 @@ mod tests {
 
     #[test]
     fn names_are_torchvisions() {
-        let network = Network::new(&config(Backbone::ResNet50, Stem::Imagenet), 0, &Device::flex());
-        let names: Vec<String> = weights(&network).into_iter().map(|w| w.name).collect();
-        for name in [
-            "conv1.weight",
-            "bn1.running_var",
-            "layer1.0.downsample.0.weight",
-            "layer1.0.downsample.1.running_mean",
-            "layer3.5.conv3.weight",
-            "layer4.2.bn3.bias",
-            "fc.weight",
-            "fc.bias",
-        ] {
-            assert!(names.iter().any(|n| n == name), "{name} is missing from {names:?}");
+        for (backbone, parameters, kernels) in
+            [(Backbone::ResNet50, 25_557_032, [64, 64, 3, 3]), (Backbone::ResNeXt50, 25_028_904, [128, 4, 3, 3])]
+        {
+            let config = NetworkConfig { classes: 1000, ..config(backbone, Stem::Imagenet) };
+            let tensors = weights(&Network::new(&config, 0, &Device::flex()));
+            let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+            for name in [
+                "conv1.weight",
+                "bn1.running_var",
+                "layer1.0.downsample.0.weight",
+                "layer1.0.downsample.1.running_mean",
+                "layer3.5.conv3.weight",
+                "layer4.2.bn3.bias",
+                "fc.weight",
+                "fc.bias",
+            ] {
+                assert!(names.contains(&name), "{name} is missing from {names:?}");
+            }
+            // torchvision's resnet50 and resnext50_32x4d have 161 parameters and 106 running statistics.
+            assert_eq!(names.len(), 161 + 106);
+            let learnt = tensors.iter().filter(|tensor| !tensor.name.contains("running"));
+            assert_eq!(learnt.map(|tensor| tensor.values.len()).sum::<usize>(), parameters);
+            let second = tensors.iter().find(|tensor| tensor.name == "layer1.0.conv2.weight").unwrap();
+            assert_eq!(second.shape, kernels);
         }
-        // torchvision's resnet50 has 161 parameters and 106 running statistics.
-        assert_eq!(names.len(), 161 + 106);
     }
 
     #[test]

@@ -10,10 +10,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::activation::{Activation, SIX};
 use super::super::scratch::with_scratch;
 use super::super::simd::{InstructionSet, Kernel, Simd, Single, dispatch};
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Finish};
 use super::shape::{ConvShape, Direction};
 pub(super) use weight_gradient::weight_gradient;
 
@@ -187,7 +186,7 @@ unsafe fn lines<S: Simd, const K: usize, const STRIDE: usize, const J: usize, co
                 let at = column * channels + channel;
                 // SAFETY: taps are in the images and in the kernel, and a pixel has whole vectors of the range's channels.
                 unsafe {
-                    let mut sum = finish.start::<S>(at, channel);
+                    let mut sum = S::splat(0.0);
                     for down in rows {
                         for across in &reach.columns[column] {
                             let w = taps.as_ptr().add((down.kernel * kernel + across.kernel) * channels + channel);
@@ -195,7 +194,7 @@ unsafe fn lines<S: Simd, const K: usize, const STRIDE: usize, const J: usize, co
                             sum = S::fma(S::load(from), S::load(w), sum);
                         }
                     }
-                    S::store(y.as_mut_ptr().add(at), finish.end::<S>(sum));
+                    S::store(y.as_mut_ptr().add(at), finish.apply::<S>(sum, at, channel));
                 }
             }
         }
@@ -212,9 +211,6 @@ unsafe fn lines<S: Simd, const K: usize, const STRIDE: usize, const J: usize, co
                 // SAFETY: pixels inside have all of their J sources, and a pixel has whole vectors of the range's channels.
                 unsafe {
                     let mut sums = [S::splat(0.0); PIXELS];
-                    for p in 0..PIXELS {
-                        sums[p] = finish.start::<S>(at + p * channels, channel);
-                    }
                     for down in rows {
                         let w = taps.as_ptr().add(down.kernel * K * channels + channel);
                         let from = x.as_ptr().add(source(down.source, left) + channel);
@@ -232,7 +228,8 @@ unsafe fn lines<S: Simd, const K: usize, const STRIDE: usize, const J: usize, co
                         }
                     }
                     for p in 0..PIXELS {
-                        S::store(y.as_mut_ptr().add(at + p * channels), finish.end::<S>(sums[p]));
+                        let at = at + p * channels;
+                        S::store(y.as_mut_ptr().add(at), finish.apply::<S>(sums[p], at, channel));
                     }
                 }
             }
@@ -255,43 +252,4 @@ fn inside<const K: usize, const STRIDE: usize, const BACK: bool>(shape: &ConvSha
     let len = last.min(reach.columns.len()).saturating_sub(first);
     let len = if BACK { len / STRIDE * STRIDE } else { len };
     if len >= PIXELS { first..first + len } else { 0..0 }
-}
-
-/// What the sums of a line begin with, and what is done at their end.
-struct Finish<'a> {
-    bias: Option<&'a [f32]>,
-    residual: Option<&'a [f32]>,
-    low: f32,
-    high: f32,
-}
-
-impl<'a> Finish<'a> {
-    /// The residual is the line's.
-    #[inline(always)]
-    fn new(epilogue: Epilogue<'a>, channels: usize) -> Self {
-        assert!(epilogue.bias.is_none_or(|bias| bias.len() >= channels));
-        let (low, high) = match epilogue.activation {
-            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
-            Activation::Relu => (0.0, f32::INFINITY),
-            Activation::Relu6 => (0.0, SIX),
-        };
-        Self { bias: epilogue.bias, residual: epilogue.residual, low, high }
-    }
-
-    /// # Safety
-    /// There must be a vector of the line at `at` and of the bias at `channel`.
-    #[inline(always)]
-    unsafe fn start<S: Simd>(&self, at: usize, channel: usize) -> S::V {
-        // SAFETY: the caller's; the residual is as long as the line.
-        unsafe {
-            let start = self.bias.map_or(S::splat(0.0), |bias| S::load(bias.as_ptr().add(channel)));
-            self.residual.map_or(start, |residual| S::add(start, S::load(residual.as_ptr().add(at))))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn end<S: Simd>(&self, sum: S::V) -> S::V {
-        // SAFETY: the caller runs on S.
-        unsafe { S::min(S::splat(self.high), S::max(S::splat(self.low), sum)) }
-    }
 }

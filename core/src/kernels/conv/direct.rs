@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::block::accumulate;
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Finish};
 use super::shape::{Block, ConvShape, Direction};
 
 /// Depth walked before the block is written back, so that the weights of this depth stay in the second-level cache.
@@ -346,11 +346,13 @@ impl Kernel for Task<'_> {
 #[inline(always)]
 unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>, part: &Part, plan: &Plan, packed: &[f32], first: usize) {
     let width = N * S::LANES;
-    let whole = first + width <= group.channels;
+    let inside = width.min(group.channels - first);
     let images = group.y.len() / group.image;
     let total = images * part.from.len();
     let last_chunk = plan.chunks.len().saturating_sub(1);
     let epilogue_needed = group.epilogue.is_needed();
+    let registers = Finish::new(group.epilogue, group.channels);
+    assert!(group.epilogue.residual.is_none_or(|residual| residual.len() == group.y.len()));
     let y = &mut *group.y;
     assert_eq!(packed.len(), plan.depth * width);
     if plan.chunks.is_empty() {
@@ -358,7 +360,7 @@ unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>
         for image in 0..images {
             for to in &part.to {
                 let at = image * group.image + to + first;
-                let channels = &mut y[at..][..width.min(group.channels - first)];
+                let channels = &mut y[at..][..inside];
                 channels.fill(0.0);
                 group.epilogue.part(at, channels.len()).apply(first, channels);
             }
@@ -400,13 +402,22 @@ unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>
                     w = w.add(run.len * width);
                 }
                 let finish = index == last_chunk && epilogue_needed;
-                if whole && valid == M && !finish {
+                if inside == width && valid == M && !finish {
                     for m in 0..M {
                         let target = y[to[m]..][..width].as_mut_ptr();
                         for n in 0..N {
                             let to = target.add(n * S::LANES);
                             let value = if index > 0 { S::add(sums[m][n], S::load(to)) } else { sums[m][n] };
                             S::store(to, value);
+                        }
+                    }
+                } else if inside == width && valid == M {
+                    for m in 0..M {
+                        let target = y[to[m]..][..width].as_mut_ptr();
+                        for n in 0..N {
+                            let at = target.add(n * S::LANES);
+                            let value = if index > 0 { S::add(sums[m][n], S::load(at)) } else { sums[m][n] };
+                            S::store(at, registers.apply::<S>(value, to[m] + n * S::LANES, first + n * S::LANES));
                         }
                     }
                 } else {
@@ -418,13 +429,17 @@ unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>
                     }
                     let epilogue = if finish { group.epilogue } else { Epilogue::default() };
                     for (values, &to) in values.iter().zip(&to).take(valid) {
-                        let values = &values[..width.min(group.channels - first)];
-                        let target = &mut y[to..][..values.len()];
-                        match index {
-                            0 => target.copy_from_slice(values),
-                            _ => target.iter_mut().zip(values).for_each(|(target, value)| *target += value),
+                        let target = &mut y[to..][..inside];
+                        let whole = inside / S::LANES * S::LANES;
+                        for n in (0..whole).step_by(S::LANES) {
+                            let at = target.as_mut_ptr().add(n);
+                            let value = S::load(values.as_ptr().add(n));
+                            S::store(at, if index > 0 { S::add(value, S::load(at)) } else { value });
                         }
-                        epilogue.part(to, values.len()).apply(first, target);
+                        for (target, value) in target[whole..].iter_mut().zip(&values[whole..]) {
+                            *target = if index > 0 { *target + value } else { *value };
+                        }
+                        epilogue.part(to, inside).apply(first, target);
                     }
                 }
             }

@@ -1,6 +1,8 @@
 //! What inference does to the output of a convolution.
+#![allow(unsafe_code)]
 
-use super::super::activation::Activation;
+use super::super::activation::{Activation, SIX};
+use super::super::simd::Simd;
 
 /// Bias, residual and activation, in this order: what is left of batch norm, and of the end of a residual block, once it is folded into the weight.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +39,47 @@ impl<'a> Epilogue<'a> {
             Activation::None => {}
             Activation::Relu => channels.iter_mut().for_each(|channel| *channel = Activation::Relu.apply(*channel)),
             Activation::Relu6 => channels.iter_mut().for_each(|channel| *channel = Activation::Relu6.apply(*channel)),
+        }
+    }
+}
+
+/// The same for vectors of sums.
+pub(super) struct Finish<'a> {
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+    low: f32,
+    high: f32,
+}
+
+impl<'a> Finish<'a> {
+    /// For pixels of so many channels.
+    #[inline(always)]
+    pub fn new(epilogue: Epilogue<'a>, channels: usize) -> Self {
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() >= channels));
+        let (low, high) = match epilogue.activation {
+            Activation::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Activation::Relu => (0.0, f32::INFINITY),
+            Activation::Relu6 => (0.0, SIX),
+        };
+        Self { bias: epilogue.bias, residual: epilogue.residual, low, high }
+    }
+
+    /// Finishes a vector of sums, in the order of [`Epilogue::apply`].
+    ///
+    /// # Safety
+    /// There must be a vector of the output at `at`, as of the residual, and of the bias at `channel`.
+    #[inline(always)]
+    pub unsafe fn apply<S: Simd>(&self, sum: S::V, at: usize, channel: usize) -> S::V {
+        let mut sum = sum;
+        // SAFETY: the caller's.
+        unsafe {
+            if let Some(bias) = self.bias {
+                sum = S::add(sum, S::load(bias.as_ptr().add(channel)));
+            }
+            if let Some(residual) = self.residual {
+                sum = S::add(sum, S::load(residual.as_ptr().add(at)));
+            }
+            S::min(S::splat(self.high), S::max(S::splat(self.low), sum))
         }
     }
 }

@@ -21,9 +21,12 @@ const PIXELS: usize = 64;
 const PARTS: usize = 16;
 /// Floats that all parts together may hold.
 const HELD: usize = 4 << 20;
-
-/// Output channels whose sums are gathered together: a cache line of them.
-const GROUP: usize = 16;
+/// Floats of the widest vector.
+const WIDEST: usize = 16;
+/// Input channels of a task, at most, with 1×1 kernels, and at least with larger ones: its sums stay in the second-level cache.
+const DEPTH: (usize, usize) = (240, 48);
+/// Floats of the sums of a task: blocks whose sums are fewer go through the images together, so that a pixel's channels are read together.
+const SUMS: usize = 48 * 1024;
 
 /// dw from the input and the gradient of the output.
 pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
@@ -32,87 +35,132 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     assert_eq!(dw.len(), shape.weight_len());
     let lanes = set.lanes();
     let blocks = shape.blocks(Direction::Forward, lanes, widest(set));
+    let blocks: Vec<Block> = blocks.iter().flat_map(|block| pieces(block, shape.kernel * shape.kernel)).collect();
     let taps = shape.kernel * shape.kernel;
     let parts = PARTS.min(HELD / shape.weight_len().max(1)).clamp(1, shape.batch);
     let images = shape.batch.div_ceil(parts);
     let parts = shape.batch.div_ceil(images);
-    let tasks: Vec<(&Block, usize)> = blocks.iter().flat_map(|block| (0..parts).map(move |part| (block, part))).collect();
     let size = |block: &Block| taps * block.depth.len() * block.vectors * lanes;
-    let sizes: Vec<usize> = tasks.iter().map(|(block, _)| size(block)).collect();
+    let groups = groups(&blocks, size);
+    let tasks: Vec<(&[Block], usize)> = groups.iter().flat_map(|group| (0..parts).map(move |part| (*group, part))).collect();
+    let sizes: Vec<usize> = tasks.iter().map(|(group, _)| group.iter().map(size).sum()).collect();
     with_scratch(sizes.iter().sum(), |scratch| {
         let sums = split(scratch, sizes.iter().copied());
-        tasks.par_iter().zip(sums).for_each(|(&(block, part), sum)| {
-            sum.fill(0.0);
-            let width = block.vectors * lanes;
+        tasks.par_iter().zip(sums).for_each(|(&(blocks, part), sums)| {
+            sums.fill(0.0);
             let images = part * images..((part + 1) * images).min(shape.batch);
-            // Channels beyond the last are zeros in a copy.
-            let copy = if block.first + width <= shape.output {
-                0
-            } else {
-                images_at_once(shape) * rows_at_once(shape) * shape.out_width() * width
-            };
-            with_scratch(copy, |copy| dispatch(set, Task { shape, x, dy, images, block, copy, sum }));
+            let pixels = images_at_once(shape) * rows_at_once(shape) * shape.out_width();
+            let widest = blocks.iter().map(|block| block.vectors * lanes).max().unwrap_or(0);
+            let whole = blocks.iter().all(|block| block.first + block.vectors * lanes <= shape.output);
+            let copied = if whole { 0 } else { pixels * widest };
+            with_scratch(copied, |copy| dispatch(set, Task { shape, x, dy, images, blocks, copy, sums }));
         });
         let scratch = &*scratch;
         // [output][input][tap] from [tap][depth][width], summed over the parts in order.
         let out_len = shape.inputs_of_group() * taps;
         let mut start = 0;
-        for block in &blocks {
-            let (size, width, depth) = (size(block), block.vectors * lanes, block.depth.len());
-            let last = (block.first + width).min(shape.output);
-            let of_block = &scratch[start..start + parts * size];
-            start += parts * size;
-            dw[block.first * out_len..last * out_len].par_chunks_mut(GROUP * out_len).enumerate().for_each(|(group, to)| {
-                let columns = to.len() / out_len;
-                let depths: Vec<Range<usize>> = (0..columns)
-                    .map(|n| shape.dependence(Direction::Forward, block.first + group * GROUP + n).depth)
-                    .map(|of_column| of_column.start - block.depth.start..of_column.end - block.depth.start)
-                    .collect();
-                for d in depths[0].start..depths[columns - 1].end {
+        let places = groups.iter().flat_map(|group| {
+            let all: usize = group.iter().map(size).sum();
+            let first = start;
+            start += parts * all;
+            let mut within = 0;
+            group.iter().map(move |block| {
+                let at = first + within;
+                within += size(block);
+                (block, at, all)
+            })
+        });
+        let places: Vec<(&Block, usize, usize)> = places.collect();
+        dw.par_chunks_mut(lanes * out_len).enumerate().for_each(|(index, to)| {
+            let column = index * lanes;
+            let depths: Vec<Range<usize>> =
+                (column..column + to.len() / out_len).map(|column| shape.dependence(Direction::Forward, column).depth).collect();
+            for (block, at, step) in &places {
+                let width = block.vectors * lanes;
+                let Some(first) = column.checked_sub(block.first).filter(|first| *first < width) else { continue };
+                for (d, channel) in block.depth.clone().enumerate() {
                     for tap in 0..taps {
-                        let at = (tap * depth + d) * width + group * GROUP;
-                        let mut total = [0.0; GROUP];
-                        for part in of_block.chunks_exact(size) {
-                            for (total, value) in total.iter_mut().zip(&part[at..at + GROUP.min(width)]) {
-                                *total += value;
-                            }
+                        let at = at + (tap * block.depth.len() + d) * width + first;
+                        let mut total = [0.0; WIDEST];
+                        let total = &mut total[..lanes];
+                        for part in 0..parts {
+                            let sums = &scratch[at + part * step..][..lanes];
+                            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
                         }
                         for (n, (total, of_column)) in total.iter().zip(&depths).enumerate() {
-                            if of_column.contains(&d) {
-                                to[n * out_len + (d - of_column.start) * taps + tap] = *total;
+                            if of_column.contains(&channel) {
+                                to[n * out_len + (channel - of_column.start) * taps + tap] = *total;
                             }
                         }
                     }
                 }
-            });
-        }
+            }
+        });
     });
 }
 
-/// Some images and one block of output channels.
+/// Blocks that follow each other, together as long as their sums are few.
+fn groups(blocks: &[Block], size: impl Fn(&Block) -> usize) -> Vec<&[Block]> {
+    let mut groups = Vec::new();
+    let (mut first, mut sums) = (0, 0);
+    for (index, block) in blocks.iter().enumerate() {
+        if index > first && sums + size(block) > SUMS {
+            groups.push(&blocks[first..index]);
+            (first, sums) = (index, 0);
+        }
+        sums += size(block);
+    }
+    groups.push(&blocks[first..]);
+    groups
+}
+
+/// The same block with parts of its depth.
+fn pieces(block: &Block, taps: usize) -> impl Iterator<Item = Block> {
+    let most = (2 * DEPTH.0 / taps).clamp(DEPTH.1, DEPTH.0);
+    let (depth, count) = (block.depth.clone(), block.depth.len().div_ceil(most));
+    // Whole blocks of registers, as far as there are enough.
+    let piece = block.depth.len().div_ceil(count).next_multiple_of(12);
+    let (first, vectors) = (block.first, block.vectors);
+    depth.clone().step_by(piece).map(move |start| Block { first, vectors, depth: start..(start + piece).min(depth.end) })
+}
+
+/// Some images and some blocks of output channels.
 struct Task<'a> {
     shape: &'a ConvShape,
     x: &'a [f32],
     dy: &'a [f32],
     images: Range<usize>,
-    block: &'a Block,
-    /// Room for the gradient of some rows, if the last channel falls into this block.
+    blocks: &'a [Block],
+    /// Room for the gradient of some rows, if the last channel falls into the middle of a block: channels beyond it are zeros there.
     copy: &'a mut [f32],
-    /// `[tap][depth][width]`.
-    sum: &'a mut [f32],
+    /// `[tap][depth][width]` for each block.
+    sums: &'a mut [f32],
 }
 
 impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: `dispatch` entered a function for S.
-        unsafe {
-            match self.block.vectors {
-                4 => walk::<S, 4>(self),
-                2 => walk::<S, 2>(self),
-                _ => walk::<S, 1>(self),
+    unsafe fn run<S: Simd>(mut self) {
+        let (shape, images) = (self.shape, self.images.clone());
+        let (at_once, rows_at_once) = (images_at_once(shape), rows_at_once(shape));
+        for start in images.clone().step_by(at_once) {
+            let some = start..(start + at_once).min(images.end);
+            for top in (0..shape.out_height()).step_by(rows_at_once) {
+                let rows = top..(top + rows_at_once).min(shape.out_height());
+                let mut done = 0;
+                for block in self.blocks {
+                    let size = shape.kernel * shape.kernel * block.depth.len() * block.vectors * S::LANES;
+                    // SAFETY: `dispatch` entered a function for S.
+                    unsafe {
+                        match block.vectors {
+                            4 => add_rows::<S, 4>(&mut self, block, done..done + size, &some, &rows),
+                            2 => add_rows::<S, 2>(&mut self, block, done..done + size, &some, &rows),
+                            _ => add_rows::<S, 1>(&mut self, block, done..done + size, &some, &rows),
+                        }
+                    }
+                    done += size;
+                }
             }
         }
     }
@@ -136,69 +184,81 @@ fn inside(size: usize, out: usize, k: usize, stride: usize, padding: usize) -> R
     first..last.max(first)
 }
 
+/// Adds some rows of the output of some images to the sums of a block.
 #[inline(always)]
-unsafe fn walk<S: Simd, const N: usize>(task: Task<'_>) {
-    let Task { shape, x, dy, images, block, copy, sum } = task;
+unsafe fn add_rows<S: Simd, const N: usize>(
+    task: &mut Task<'_>,
+    block: &Block,
+    sums: Range<usize>,
+    images: &Range<usize>,
+    rows: &Range<usize>,
+) {
+    let Task { shape, x, dy, copy, .. } = task;
+    let sum = &mut task.sums[sums];
     let (first, depth) = (block.first, block.depth.len());
-    let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
+    let &mut &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
-    let lanes = N * S::LANES;
-    let rows_at_once = rows_at_once(shape);
-    let whole = first + lanes <= output;
+    let (lanes, count, top, bottom) = (N * S::LANES, images.len(), rows.start, rows.end);
     let (x_image, y_image) = (height * width * input, out_height * out_width * output);
-    let at_once = images_at_once(shape);
-    for start in images.clone().step_by(at_once) {
-        let count = at_once.min(images.end - start);
-        let x = &x[start * x_image..][..count * x_image];
-        let dy = &dy[start * y_image..][..count * y_image];
-        for top in (0..out_height).step_by(rows_at_once) {
-            let bottom = (top + rows_at_once).min(out_height);
-            let pixels = (bottom - top) * out_width;
-            let (gradient, y_step, y_image) = match whole {
-                true => (&dy[top * out_width * output + first..], output, y_image),
-                false => {
-                    for (pixel, to) in copy.chunks_exact_mut(lanes).take(count * pixels).enumerate() {
-                        let at = pixel / pixels * y_image + (top * out_width + pixel % pixels) * output + first;
-                        let from = &dy[at..][..output - first];
-                        to[..from.len()].copy_from_slice(from);
-                        to[from.len()..].fill(0.0);
-                    }
-                    (&*copy, lanes, pixels * lanes)
-                }
-            };
-            for tap in 0..kernel * kernel {
-                let (kr, kc) = (tap / kernel, tap % kernel);
-                let rows = inside(height, out_height, kr, stride, padding.rows.0);
-                let columns = inside(width, out_width, kc, stride, padding.columns.0);
-                let rows = rows.start.max(top)..rows.end.min(bottom);
-                if rows.is_empty() || columns.is_empty() {
-                    continue;
-                }
-                let x_row = rows.start * stride + kr - padding.rows.0;
-                let x_column = columns.start * stride + kc - padding.columns.0;
-                let lines = Lines {
-                    images: count,
-                    x_image,
-                    y_image,
-                    count: rows.len(),
-                    len: columns.len(),
-                    x_line: stride * width * input,
-                    x_step: stride * input,
-                    y_line: out_width * y_step,
-                    y_step,
-                };
-                let x = &x[(x_row * width + x_column) * input + block.depth.start..];
-                let y = &gradient[((rows.start - top) * out_width + columns.start) * y_step..];
-                // The last address read of each.
-                let last = |image: usize, line: usize, step: usize| (count - 1) * image + (lines.count - 1) * line + (lines.len - 1) * step;
-                assert!(last(lines.x_image, lines.x_line, lines.x_step) + depth <= x.len());
-                assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
-                let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
-                // SAFETY: the addresses were checked above.
-                unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr()) };
+    let x = &x[images.start * x_image..][..count * x_image];
+    let dy = &dy[images.start * y_image..][..count * y_image];
+    let pixels = rows.len() * out_width;
+    let (gradient, y_step, y_image) = match first + lanes <= output {
+        true => (&dy[top * out_width * output + first..], output, y_image),
+        false => {
+            for (pixel, to) in copy.chunks_exact_mut(lanes).take(count * pixels).enumerate() {
+                let at = pixel / pixels * y_image + (top * out_width + pixel % pixels) * output + first;
+                let inside = lanes.min(output - first);
+                // SAFETY: the caller's.
+                unsafe { copy_channels::<S>(&dy[at..][..inside], to) };
+                to[inside..].fill(0.0);
             }
+            (&**copy, lanes, pixels * lanes)
         }
+    };
+    for tap in 0..kernel * kernel {
+        let (kr, kc) = (tap / kernel, tap % kernel);
+        let rows = inside(height, out_height, kr, stride, padding.rows.0);
+        let columns = inside(width, out_width, kc, stride, padding.columns.0);
+        let rows = rows.start.max(top)..rows.end.min(bottom);
+        if rows.is_empty() || columns.is_empty() {
+            continue;
+        }
+        let x_row = rows.start * stride + kr - padding.rows.0;
+        let x_column = columns.start * stride + kc - padding.columns.0;
+        let lines = Lines {
+            images: count,
+            x_image,
+            y_image,
+            count: rows.len(),
+            len: columns.len(),
+            x_line: stride * width * input,
+            x_step: stride * input,
+            y_line: out_width * y_step,
+            y_step,
+        };
+        let x = &x[(x_row * width + x_column) * input + block.depth.start..];
+        let y = &gradient[((rows.start - top) * out_width + columns.start) * y_step..];
+        // The last address read of each.
+        let last = |image: usize, line: usize, step: usize| (count - 1) * image + (lines.count - 1) * line + (lines.len - 1) * step;
+        assert!(last(lines.x_image, lines.x_line, lines.x_step) + depth <= x.len());
+        assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
+        let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
+        // SAFETY: the addresses were checked above.
+        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr()) };
     }
+}
+
+/// Copies channels to the beginning of `to`.
+#[inline(always)]
+unsafe fn copy_channels<S: Simd>(from: &[f32], to: &mut [f32]) {
+    let whole = from.len() / S::LANES * S::LANES;
+    let to = &mut to[..from.len()];
+    for at in (0..whole).step_by(S::LANES) {
+        // SAFETY: the vector ends within both.
+        unsafe { S::store(to.as_mut_ptr().add(at), S::load(from.as_ptr().add(at))) };
+    }
+    to[whole..].iter_mut().zip(&from[whole..]).for_each(|(to, from)| *to = *from);
 }
 
 /// Rows of pixels of some images: how many, their length, and the steps between images, between rows and along them.

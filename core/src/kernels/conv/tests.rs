@@ -217,15 +217,22 @@ fn the_number_of_threads_changes_no_bit() {
     ] {
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
+        let (bias, residual) = (numbers.floats(shape.output), numbers.floats(shape.output_len()));
+        let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu6 };
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
-            pool.install(|| all(InstructionSet::best(), &shape, &x, &w, &dy))
+            let mut finished = garbage(shape.output_len());
+            let all = pool.install(|| {
+                conv_forward_on(InstructionSet::best(), &shape, &x, &w, epilogue, &mut finished);
+                all(InstructionSet::best(), &shape, &x, &w, &dy)
+            });
+            (all, finished)
         };
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        let one = with(1);
+        let (one, one_finished) = with(1);
         for threads in [2, 3, 8] {
-            let more = with(threads);
-            for (one, more) in [(&one.y, &more.y), (&one.dx, &more.dx), (&one.dw, &more.dw)] {
+            let (more, finished) = with(threads);
+            for (one, more) in [(&one.y, &more.y), (&one.dx, &more.dx), (&one.dw, &more.dw), (&one_finished, &finished)] {
                 assert!(bits(one) == bits(more), "{shape:?} with {threads} threads");
             }
         }

@@ -7,7 +7,7 @@ use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::ops::{Activation, Fork, Residual};
 
-/// Channels of a bottleneck block's output over those of its middle.
+/// Channels of a bottleneck block's output over its width.
 pub(super) const EXPANSION: usize = 4;
 
 /// A residual block: two 3×3 convolutions, or (with a third convolution) the bottleneck 1×1, 3×3, 1×1.
@@ -35,15 +35,14 @@ impl Block {
         }
     }
 
-    /// The stride sits on the 3×3 convolution, as in torchvision.
-    pub fn bottleneck(initial: &Initial<'_>, name: &str, input: usize, width: usize, stride: usize) -> Self {
-        let output = width * EXPANSION;
+    /// The stride sits on the 3×3 convolution, as in torchvision, and so do the groups.
+    pub fn bottleneck(initial: &Initial<'_>, name: &str, [input, middle, output]: [usize; 3], groups: usize, stride: usize) -> Self {
         Self {
-            conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, width], 1, 1),
-            bn1: BatchNorm::new(initial, width),
-            conv2: Conv2d::kaiming(initial, &format!("{name}.conv2.weight"), [width, width], 3, stride),
-            bn2: BatchNorm::new(initial, width),
-            conv3: Some(Conv2d::kaiming(initial, &format!("{name}.conv3.weight"), [width, output], 1, 1)),
+            conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, middle], 1, 1),
+            bn1: BatchNorm::new(initial, middle),
+            conv2: Conv2d::grouped(initial, &format!("{name}.conv2.weight"), [middle; 2], groups, 3, stride),
+            bn2: BatchNorm::new(initial, middle),
+            conv3: Some(Conv2d::kaiming(initial, &format!("{name}.conv3.weight"), [middle, output], 1, 1)),
             bn3: Some(BatchNorm::new(initial, output)),
             downsample: downsample(initial, name, input, output, stride),
         }

@@ -63,6 +63,8 @@ pub enum Backbone {
     ResNet34,
     /// 3-4-6-3 bottleneck blocks, 24 M parameters.
     ResNet50,
+    /// 3-4-6-3 bottleneck blocks with 3×3 convolutions in 32 groups of 4 channels and more (32x4d), 23 M parameters.
+    ResNeXt50,
     /// Inverted residual blocks, 3.4 M parameters before the classifier; comes with ImageNet weights.
     EfficientNetLite0,
     /// The same a little deeper, 4.1 M parameters.
@@ -73,7 +75,7 @@ pub enum Backbone {
 
 impl Backbone {
     /// Every backbone, those of a family together, smallest first.
-    pub const ALL: [Backbone; 10] = [
+    pub const ALL: [Backbone; 11] = [
         Backbone::ResNet20,
         Backbone::ResNet32,
         Backbone::ResNet44,
@@ -81,6 +83,7 @@ impl Backbone {
         Backbone::ResNet18,
         Backbone::ResNet34,
         Backbone::ResNet50,
+        Backbone::ResNeXt50,
         Backbone::EfficientNetLite0,
         Backbone::EfficientNetLite1,
         Backbone::EfficientNetLite2,
@@ -98,7 +101,8 @@ impl Backbone {
             | Backbone::ResNet56
             | Backbone::ResNet18
             | Backbone::ResNet34
-            | Backbone::ResNet50 => resnet::info(self),
+            | Backbone::ResNet50
+            | Backbone::ResNeXt50 => resnet::info(self),
             Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => efficientnet_lite::info(self),
         }
     }

@@ -1,4 +1,5 @@
-//! Residual networks (He et al., *Deep Residual Learning for Image Recognition*, 2016).
+//! Residual networks (He et al., *Deep Residual Learning for Image Recognition*, 2016), and ResNeXt (Xie et al., *Aggregated Residual Transformations
+//! for Deep Neural Networks*, 2017), whose 3×3 convolutions are in groups.
 //!
 //! Parameters are named as torchvision names them.
 
@@ -22,7 +23,8 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         Backbone::ResNet56 => ("resnet56", "for small images, 0.85 M parameters"),
         Backbone::ResNet18 => ("resnet18", "11 M parameters"),
         Backbone::ResNet34 => ("resnet34", "21 M parameters, the paper's"),
-        _ => ("resnet50", "24 M parameters"),
+        Backbone::ResNet50 => ("resnet50", "24 M parameters"),
+        _ => ("resnext50", "23 M parameters, convolutions in 32 groups"),
     };
     let plan = plan(backbone);
     BackboneInfo {
@@ -39,9 +41,14 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
 }
 
 struct Plan {
+    /// Of blocks' outputs; a bottleneck block multiplies them.
     widths: &'static [usize],
     blocks: &'static [usize],
     bottleneck: bool,
+    /// Channels of the middle of a bottleneck block over its width.
+    middle: usize,
+    /// Groups of the 3×3 convolution there.
+    groups: usize,
 }
 
 fn plan(backbone: Backbone) -> Plan {
@@ -56,7 +63,9 @@ fn plan(backbone: Backbone) -> Plan {
         Backbone::ResNet34 => (WIDE, &[3, 4, 6, 3], false),
         _ => (WIDE, &[3, 4, 6, 3], true),
     };
-    Plan { widths, blocks, bottleneck }
+    // 32 groups of 4 channels for every 64 of the width.
+    let (middle, groups) = if backbone == Backbone::ResNeXt50 { (2, 32) } else { (1, 1) };
+    Plan { widths, blocks, bottleneck, middle, groups }
 }
 
 /// The layers of a residual network. Those of three stages have no `layer4`.
@@ -92,7 +101,7 @@ impl ResNet {
                     let input = channels;
                     channels = if plan.bottleneck { width * EXPANSION } else { width };
                     match plan.bottleneck {
-                        true => Block::bottleneck(initial, &name, input, width, stride),
+                        true => Block::bottleneck(initial, &name, [input, width * plan.middle, channels], plan.groups, stride),
                         false => Block::basic(initial, &name, input, width, stride),
                     }
                 })

@@ -2,10 +2,14 @@
 
 use burn::tensor::Int;
 
+use super::networks::{distance, train, train_on};
 use super::*;
+use crate::data::Batch;
 use crate::gpu::buffer::holds;
 use crate::gpu::test_device::{client, device as gpu, skipped};
-use crate::model::Prepared;
+use crate::model::{Mode, Network, NetworkConfig, Prepared};
+use crate::settings::{Backbone, Stem};
+use crate::train::cross_entropy;
 
 /// Runs the same on the CPU and on the GPU.
 fn compare(what: &str, tolerance: f32, run: impl Fn(&Device) -> Vec<Vec<f32>>) {
@@ -260,12 +264,22 @@ fn features_of_the_pretrained_network_are_those_of_the_cpu() {
 #[test]
 fn whole_networks_train_as_on_the_cpu_and_twice_the_same() {
     let Some(gpu) = gpu() else { return };
-    for (backbone, stem, input_size, tolerance) in
-        [(Backbone::ResNet20, Stem::Small, 8, 5e-3), (Backbone::ResNet18, Stem::Imagenet, 33, 5e-2)]
-    {
+    for (backbone, mode, stem, input_size, tolerance) in [
+        (Backbone::ResNet20, Mode::Train, Stem::Small, 8, 5e-3),
+        (Backbone::ResNet18, Mode::Train, Stem::Imagenet, 33, 5e-2),
+        (Backbone::ResNeXt50, Mode::TrainFrozenNorm, Stem::Small, 8, 5e-2),
+        (Backbone::EfficientNetLite0, Mode::Train, Stem::Imagenet, 33, 5e-2),
+    ] {
         let config = NetworkConfig { backbone, stem, input_size, classes: 10 };
-        let found = train_on(&gpu, &config, 4, Kernels::Own);
-        let expected = train(&config, 4, Kernels::Own);
+        let found = train_on(&gpu, &config, mode, 4, Kernels::Own);
+        let expected = train(&config, mode, 4, Kernels::Own);
+        println!(
+            "{backbone}: {} {} {} {}",
+            apart(&found.logits, &expected.logits),
+            distance(&found.gradients, &expected.gradients),
+            distance(&found.weights, &expected.weights),
+            apart(&found.evaluated[0], &expected.evaluated[0])
+        );
         assert!(apart(&found.logits, &expected.logits) < 1e-4, "{backbone}: logits {}", apart(&found.logits, &expected.logits));
         let gradients = distance(&found.gradients, &expected.gradients);
         assert!(gradients < tolerance, "{backbone}: gradients are {gradients} apart");
@@ -273,7 +287,7 @@ fn whole_networks_train_as_on_the_cpu_and_twice_the_same() {
         assert!(weights < 1e-3, "{backbone}: weights are {weights} apart");
         let answers = apart(&found.evaluated[0], &expected.evaluated[0]);
         assert!(answers < tolerance as f32, "{backbone}: answers are {answers} apart");
-        let again = train_on(&gpu, &config, 4, Kernels::Own);
+        let again = train_on(&gpu, &config, mode, 4, Kernels::Own);
         assert!(again.weights == found.weights && again.evaluated == found.evaluated, "{backbone} gives something else the second time");
     }
 }

@@ -29,6 +29,7 @@ mod tests {
             (Backbone::ResNet18, Stem::Imagenet, 224, 1000, 1.814e9),
             (Backbone::ResNet34, Stem::Imagenet, 224, 1000, 3.664e9),
             (Backbone::ResNet50, Stem::Imagenet, 224, 1000, 4.089e9),
+            (Backbone::ResNeXt50, Stem::Imagenet, 224, 1000, 4.230e9),
             (Backbone::ResNet20, Stem::Small, 32, 10, 40.8e6),
             (Backbone::ResNet56, Stem::Small, 32, 10, 125.5e6),
             // The EfficientNet-Lite authors' millions of multiply-adds.
