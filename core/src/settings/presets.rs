@@ -191,7 +191,7 @@ fn fine_tune() -> Settings {
             norm_statistics: NormStatistics::Frozen,
             ..auto.stage1
         },
-        augmentation: AugmentationSettings { pad_crop: 0, resized_crop: true, ..auto.augmentation },
+        augmentation: AugmentationSettings { pad_crop: 16, ..auto.augmentation },
         ..auto
     }
 }

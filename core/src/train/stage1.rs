@@ -139,6 +139,7 @@ impl<'a> Trainer<'a> {
         let mut network = attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
         let mut optimizer = Sgd::new(s.momentum, s.weight_decay);
         let mut state = state;
+        state.train_counts = images.counts();
         if !state.weights.is_empty() {
             network = network_of(&state, &device)?;
             optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));

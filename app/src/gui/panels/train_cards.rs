@@ -9,6 +9,8 @@ use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
 
+/// Height of the content of cards that stand side by side, so that they end at one line.
+const HEIGHT: f32 = 166.0;
 /// From this width on cards stand side by side.
 const WIDE: f32 = 780.0;
 
@@ -74,9 +76,9 @@ impl Way {
 pub fn ui(ui: &mut Ui, train: &mut TrainState) {
     let (found, measuring) = (train.estimates.found(), train.estimates.is_measuring());
     let mut chosen = None;
-    let mut way_ui = |ui: &mut Ui, way: &Way| {
+    let mut way_ui = |ui: &mut Ui, way: &Way, height: f32| {
         let selected = way.is_that_of(&train.settings);
-        if way_card(ui, way, selected, way.time(found, measuring)) && !selected {
+        if way_card(ui, way, selected, way.time(found, measuring), height) && !selected {
             chosen = Some(way.preset);
         }
     };
@@ -87,13 +89,13 @@ pub fn ui(ui: &mut Ui, train: &mut TrainState) {
             for way in &WAYS {
                 ui.vertical(|ui| {
                     ui.set_width(width);
-                    way_ui(ui, way);
+                    way_ui(ui, way, HEIGHT);
                 });
             }
         });
     } else {
         for way in &WAYS {
-            way_ui(ui, way);
+            way_ui(ui, way, 0.0);
             ui.add_space(space::MEDIUM);
         }
     }
@@ -104,15 +106,19 @@ pub fn ui(ui: &mut Ui, train: &mut TrainState) {
 }
 
 /// One card; whether it was clicked.
-fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String) -> bool {
+fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -> bool {
     let tokens = tokens(ui.visuals());
     let mut frame = card_frame(ui);
     if selected {
+        // The wider line takes its room from the margin.
+        let wider = 2.0 - frame.stroke.width;
         frame = frame.fill(tokens.accent_wash).stroke(egui::Stroke::new(2.0, tokens.accent));
+        frame.inner_margin -= egui::Margin::same(wider as i8);
     }
     frame
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
+            ui.set_min_height(height);
             let mut clicked = false;
             ui.horizontal_wrapped(|ui| {
                 clicked = ui.radio(selected, RichText::new(way.name).strong()).clicked();
