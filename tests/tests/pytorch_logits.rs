@@ -34,14 +34,17 @@ fn values(tensor: &NamedTensor) -> NamedTensor {
     NamedTensor { name, shape, values }
 }
 
+/// What may be lost of the logits where batch norm uses the batch's statistics, in the last stages of a few pixels only.
+const BATCH: f64 = 5e-4;
+
 #[expect(clippy::print_stdout, reason = "the differences are worth reading")]
-fn assert_close(what: &str, ours: &[f32], theirs: &Value) {
+fn assert_close(what: &str, ours: &[f32], theirs: &Value, tolerance: f64) {
     let theirs: Vec<f64> = theirs.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
     assert_eq!(ours.len(), theirs.len(), "{what}");
     let scale = theirs.iter().fold(0.0f64, |most, v| most.max(v.abs()));
     let worst = ours.iter().zip(&theirs).fold(0.0f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
     println!("{what}: largest difference {worst:.2e} at a scale of {scale:.3}");
-    assert!(worst <= 1e-4 * scale, "{what}: {worst} at a scale of {scale}");
+    assert!(worst <= tolerance * scale, "{what}: {worst} at a scale of {scale}");
 }
 
 fn compare(case: &Value) {
@@ -62,13 +65,13 @@ fn compare(case: &Value) {
     let pixels: Vec<f32> = unit("images", 3 * 3 * side * side).into_iter().map(|u| (4.0 * u) as f32).collect();
     let images = Tensor::<4>::from_data(TensorData::new(pixels, [3, 3, side, side]), &device);
     let logits = |mode| network.forward(images.clone(), mode).into_data().try_into_vec::<f32>().unwrap();
-    assert_close(&format!("{name}, evaluation"), &logits(Mode::Evaluate), &case["evaluate"]);
-    assert_close(&format!("{name}, training"), &logits(Mode::Train), &case["train"]);
+    assert_close(&format!("{name}, evaluation"), &logits(Mode::Evaluate), &case["evaluate"], 1e-4);
+    assert_close(&format!("{name}, training"), &logits(Mode::Train), &case["train"], BATCH);
     let moved = weights(&network);
     let statistic = |name: &str| &moved.iter().find(|tensor| tensor.name == name).unwrap().values;
-    assert_close(&format!("{name}, running mean"), statistic("bn1.running_mean"), &case["bn1_running_mean"]);
+    assert_close(&format!("{name}, running mean"), statistic("bn1.running_mean"), &case["bn1_running_mean"], 1e-4);
     let last = &case["last_running_var"];
-    assert_close(&format!("{name}, running variance"), &statistic(last["name"].as_str().unwrap())[..16], &last["values"]);
+    assert_close(&format!("{name}, running variance"), &statistic(last["name"].as_str().unwrap())[..16], &last["values"], 1e-4);
 }
 
 #[test]
@@ -99,10 +102,10 @@ fn the_pretrained_backbone_is_pytorchs() {
             [("layer by layer", network.features(images(), Mode::Evaluate)), ("by one kernel", prepared.features(images()))]
         {
             let logits = network.classify(features.clone()).into_data().try_into_vec::<f32>().unwrap();
-            assert_close(&format!("efficientnet-lite0 at {side}, {how}"), &logits, &case["logits"]);
+            assert_close(&format!("efficientnet-lite0 at {side}, {how}"), &logits, &case["logits"], 1e-4);
             let features = features.into_data().try_into_vec::<f32>().unwrap();
             let some: Vec<f32> = features.chunks(1280).flat_map(|row| row.iter().step_by(16)).copied().collect();
-            assert_close(&format!("its features at {side}, {how}"), &some, &case["features"]);
+            assert_close(&format!("its features at {side}, {how}"), &some, &case["features"], 1e-4);
         }
     }
 }
@@ -124,7 +127,12 @@ fn gradients_are_pytorchs() {
         let network = load_weights(network.clone(), weights(&network).iter().map(values).collect()).unwrap();
         let pixels: Vec<f32> = unit("images", batch * 3 * side * side).into_iter().map(|u| (4.0 * u) as f32).collect();
         let logits = network.forward(Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, side, side]), &device), mode);
-        assert_close(&format!("{name}, {mode:?}"), &logits.clone().inner().into_data().try_into_vec::<f32>().unwrap(), &case["logits"]);
+        assert_close(
+            &format!("{name}, {mode:?}"),
+            &logits.clone().inner().into_data().try_into_vec::<f32>().unwrap(),
+            &case["logits"],
+            BATCH,
+        );
         let labels = (0..batch).map(|sample| (sample % classes) as u32).collect();
         let labels = Batch { indices: (0..batch).collect(), labels, ..Batch::default() };
         let mut optimizer = Sgd::new(0.9, 0.0);

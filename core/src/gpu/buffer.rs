@@ -24,23 +24,33 @@ impl Buffer {
         Self { handle: client.empty(length.max(1) * elem.size()), length, elem }
     }
 
-    /// Room for buffers of so many values each in one piece of memory, which is free again when none of them is left. Finding a piece costs the
-    /// host about as much as a launch, so this is for what lives equally long.
+    /// Room for buffers of so many values each in few pieces of memory, each of which is free again when none of its buffers is left. Finding a piece costs
+    /// the host about as much as a launch, so this is for what lives equally long.
     pub fn together(client: &Client, lengths: &[usize], elem: ElemType) -> Vec<Self> {
+        /// Bytes of a piece, unless one buffer alone is longer: not all GPUs have larger ones.
+        const MOST: usize = 1 << 26;
         let alignment = client.properties().memory.alignment as usize;
-        let mut total = 0;
-        let offsets = lengths.iter().map(|&length| {
-            let offset = total;
-            total += (length.max(1) * elem.size()).next_multiple_of(alignment);
-            offset
-        });
-        let offsets: Vec<usize> = offsets.collect();
-        let whole = client.empty(total.max(1));
-        let part = |(&length, offset): (&usize, usize)| {
-            let behind = total - offset - length.max(1) * elem.size();
-            Self { handle: whole.clone().offset_start(offset as u64).offset_end(behind as u64), length, elem }
-        };
-        lengths.iter().zip(offsets).map(part).collect()
+        let bytes = |length: usize| (length.max(1) * elem.size()).next_multiple_of(alignment);
+        let mut buffers = Vec::with_capacity(lengths.len());
+        let mut rest = lengths;
+        while !rest.is_empty() {
+            let mut total = 0;
+            let fitting = rest.iter().take_while(|length| {
+                total += bytes(**length);
+                total <= MOST
+            });
+            let (piece, later) = rest.split_at(fitting.count().max(1));
+            rest = later;
+            let total: usize = piece.iter().map(|length| bytes(*length)).sum();
+            let whole = client.empty(total);
+            let mut offset = 0;
+            for &length in piece {
+                let behind = total - offset - length.max(1) * elem.size();
+                buffers.push(Self { handle: whole.clone().offset_start(offset as u64).offset_end(behind as u64), length, elem });
+                offset += bytes(length);
+            }
+        }
+        buffers
     }
 
     /// [`Buffer::together`] for float32 vectors.

