@@ -113,7 +113,7 @@ fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -
         // The wider line takes its room from the margin.
         let wider = 2.0 - frame.stroke.width;
         frame = frame.fill(tokens.accent_wash).stroke(egui::Stroke::new(2.0, tokens.accent));
-        frame.inner_margin -= egui::Margin::same(wider as i8);
+        frame.inner_margin -= wider as i8;
     }
     frame
         .show(ui, |ui| {
