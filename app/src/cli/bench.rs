@@ -10,7 +10,9 @@ use counterweight_core::pipeline::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
     TuneRequest, WARM_UP,
 };
-use counterweight_core::settings::{Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation, Normalisation, Precision, Preset, Settings};
+use counterweight_core::settings::{
+    Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation, Normalisation, Precision, Preset, Settings,
+};
 
 use super::Context;
 use super::options::DeviceOption;

@@ -102,9 +102,9 @@ fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
     take(graph, backbone.taken, &value);
     let Classifier { classes, features, weight, bias } = &source.classifier;
     let tensors = [(CLASSIFIER_WEIGHT, vec![*classes, *features], weight), (CLASSIFIER_BIAS, vec![*classes], bias)];
-    graph.initializer.extend(
-        tensors.map(|(name, shape, values)| initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })),
-    );
+    graph
+        .initializer
+        .extend(tensors.map(|(name, shape, values)| initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })));
     classify(graph);
     model.metadata_props.clear();
     let facts = Facts {

@@ -52,7 +52,10 @@ fn every_kind_of_file_is_joined_with_its_classifier() {
             assert!(report.max_abs_diff < 1e-5, "{kind}: {}", report.max_abs_diff);
             let classifier = OnnxClassifier::load(&path).unwrap();
             assert_eq!((classifier.classes(), classifier.input_size()), (&source.classes[..], SIDE));
-            assert_eq!((classifier.metadata()["architecture"].as_str(), classifier.metadata()["input_size"].as_str()), ("model.onnx", "[8,8]"));
+            assert_eq!(
+                (classifier.metadata()["architecture"].as_str(), classifier.metadata()["input_size"].as_str()),
+                ("model.onnx", "[8,8]")
+            );
             let found = classifier.run(&images(5)).unwrap();
             assert_eq!((found.logits.unwrap().len(), found.probabilities.len()), (5, 5));
             let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();

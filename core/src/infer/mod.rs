@@ -47,8 +47,8 @@ const PLANS: usize = 4;
 pub struct OnnxClassifier {
     path: PathBuf,
     model: InferenceModel,
-    /// Whether the graph takes one image at a time and no more.
-    one_by_one: bool,
+    /// Images that are run at once, at most: one where the graph takes no more, and few where their values are many.
+    at_once: usize,
     /// How the model is run on so many images at once, the last few that were asked for: the runtime is several times as fast where it knows the number.
     plans: Mutex<Vec<(usize, Arc<TypedRunnableModel>)>>,
     outputs: OutputPlaces,
@@ -76,9 +76,8 @@ pub struct Outputs {
 impl Outputs {
     /// These images' rows followed by those of others.
     fn and(mut self, others: Self) -> Self {
-        match (&mut self.logits, others.logits) {
-            (Some(logits), Some(more)) => logits.extend(more),
-            (logits, more) => *logits = more,
+        if let (Some(logits), Some(more)) = (&mut self.logits, others.logits) {
+            logits.extend(more);
         }
         self.probabilities.extend(others.probabilities);
         self
@@ -158,9 +157,9 @@ impl OnnxClassifier {
         if images.is_empty() {
             return Ok(Outputs::default());
         }
-        let run = || match self.one_by_one {
-            false => self.run_batch(images),
-            true => images.chunks(1).map(|image| self.run_batch(image)).try_fold(Outputs::default(), |all, one| Ok(all.and(one?))),
+        let run = || {
+            let batches = images.chunks(self.at_once).map(|batch| self.run_batch(batch));
+            batches.reduce(|all, batch| Ok(all?.and(batch?))).unwrap_or_else(|| Ok(Outputs::default()))
         };
         panics::caught(run).map_err(|reason| ModelError::file(&self.path, reason).into())
     }
@@ -181,9 +180,9 @@ impl OnnxClassifier {
         let [input] = model.inputs[..] else { return Err(format!("it has {} inputs and not one", model.inputs.len())) };
         let fact = model.outlet_fact(input).map_err(reason)?;
         let side = input_side(fact, &metadata)?;
-        let one_by_one = match fact.shape.dim(0).and_then(|batch| batch.concretize()?.to_usize().ok()) {
-            None => false,
-            Some(1) => true,
+        let most = match fact.shape.dim(0).and_then(|batch| batch.concretize()?.to_usize().ok()) {
+            None => BATCH,
+            Some(1) => 1,
             Some(images) => return Err(format!("it takes {images} images at once; only one or any number can be run")),
         };
         let outputs = outputs(&model)?;
@@ -193,9 +192,10 @@ impl OnnxClassifier {
             None => return Err("it has no output that could be the classes".into()),
         };
         let classes = class_names(&metadata, classes);
+        let at_once = (onnx::MAX_VALUES / onnx::largest(&typed)?.max(1)).clamp(1, most);
         // What cannot be run is to be said now.
         let plans = Mutex::new(vec![(1, onnx::runnable(typed)?)]);
-        Ok(Self { path: path.to_path_buf(), model, one_by_one, plans, outputs, side, classes, metadata })
+        Ok(Self { path: path.to_path_buf(), model, at_once, plans, outputs, side, classes, metadata })
     }
 
     /// How the model is run on so many images.

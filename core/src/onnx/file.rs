@@ -104,6 +104,12 @@ fn check_node(node: &NodeProto) -> Result<(), String> {
         return Err(format!("it uses the operation `{operation}`, which is not run here"));
     }
     for attribute in &node.attribute {
+        // tract never ends where axes are named twice.
+        let mut axes = attribute.ints.clone();
+        axes.sort_unstable();
+        if node.op_type == "Transpose" && attribute.name == "perm" && !axes.iter().copied().eq(0..axes.len() as i64) {
+            return Err(format!("an operation `{operation}` does not name every axis once"));
+        }
         attribute.t.iter().chain(&attribute.tensors).try_for_each(check_tensor)?;
         if attribute.g.is_some() || !attribute.graphs.is_empty() || attribute.sparse_tensor.is_some() {
             return Err("a node holds a graph of its own, which is not supported".into());
@@ -143,14 +149,17 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
     let raw = &tensor.raw_data[..];
     let is_nan = match kind {
         Ok(DataType::Float) => {
-            raw.as_chunks().0.iter().any(|bytes| f32::from_le_bytes(*bytes).is_nan()) || tensor.float_data.iter().any(|value| value.is_nan())
+            raw.as_chunks().0.iter().any(|bytes| f32::from_le_bytes(*bytes).is_nan())
+                || tensor.float_data.iter().any(|value| value.is_nan())
         }
         Ok(DataType::Double) => {
-            raw.as_chunks().0.iter().any(|bytes| f64::from_le_bytes(*bytes).is_nan()) || tensor.double_data.iter().any(|value| value.is_nan())
+            raw.as_chunks().0.iter().any(|bytes| f64::from_le_bytes(*bytes).is_nan())
+                || tensor.double_data.iter().any(|value| value.is_nan())
         }
         Ok(DataType::Float16) => {
             let is_nan = |bits: u16| bits & 0x7fff > 0x7c00;
-            raw.as_chunks().0.iter().any(|bytes| is_nan(u16::from_le_bytes(*bytes))) || tensor.int32_data.iter().any(|&bits| is_nan(bits as u16))
+            raw.as_chunks().0.iter().any(|bytes| is_nan(u16::from_le_bytes(*bytes)))
+                || tensor.int32_data.iter().any(|&bits| is_nan(bits as u16))
         }
         _ => false,
     };

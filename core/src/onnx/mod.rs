@@ -7,7 +7,7 @@ mod operations;
 mod sizes;
 
 pub(crate) use file::{metadata, parse, read_bytes, shown};
-pub(crate) use sizes::{runnable, typed};
+pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
 
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{InferenceModel, TractError};

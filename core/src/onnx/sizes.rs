@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceOp};
-use tract_onnx::tract_hir::internal::{DimLike, SymbolValues};
+use tract_onnx::tract_hir::internal::{Cost, DimLike};
 
 use super::reason;
 
@@ -16,6 +16,10 @@ use super::reason;
 pub(crate) const MAX_VALUES: usize = 1 << 28;
 /// Values that what follows from the file alone may have.
 const MAX_CONSTANT: usize = 1 << 26;
+/// Multiplications that an image may take: some minutes on one thread, as the largest vision transformers do with large images.
+const MAX_WORK: u64 = 1 << 43;
+/// What is said where a size is not known.
+const OPEN: &str = "its graph does not fix the size of its values";
 /// How often each node is looked at, at most. What is known only grows, so this ends by itself; it is for graphs made to have it take long.
 const MAX_VISITS: usize = 50;
 
@@ -31,13 +35,46 @@ pub(crate) fn typed(model: InferenceModel, shape: &[usize]) -> Result<TypedModel
     }
     let mut model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape)).map_err(reason)?;
     analyse(&mut model)?;
-    let model = model.into_typed().map_err(reason)?;
-    let none = SymbolValues::default();
-    for fact in model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact) {
-        let volume = fact.shape.volume().eval(&none).to_usize().map_err(|_| "its graph does not fix the size of its values")?;
-        bearable(volume)?;
+    // What is still open would be found out by computing it.
+    if !model.missing_type_shape().map_err(reason)?.is_empty() {
+        return Err(OPEN.into());
     }
-    Ok(model)
+    let model = model.into_typed().map_err(reason)?;
+    bearable(largest(&model)?)?;
+    let work = work(&model)?;
+    match work > MAX_WORK.saturating_mul(shape[0].max(1) as u64) {
+        true => Err(format!("it takes {work} multiplications for one image")),
+        false => Ok(model),
+    }
+}
+
+/// Number of values of the largest tensor of a graph.
+///
+/// # Errors
+/// A sentence, if the graph leaves a size open.
+pub(crate) fn largest(model: &TypedModel) -> Result<usize, String> {
+    let facts = model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact);
+    facts
+        .map(|fact| fact.shape.as_concrete().map(product))
+        .try_fold(0, |largest, volume| volume.map(|volume| largest.max(volume)).ok_or_else(|| OPEN.to_string()))
+}
+
+/// Multiplications of a graph, and one for every value besides, roughly.
+fn work(model: &TypedModel) -> Result<u64, String> {
+    let mut work = 0u64;
+    for node in model.nodes() {
+        let inputs = model.node_input_facts(node.id).map_err(reason)?;
+        let costs = node.op.cost(&inputs).map_err(reason)?;
+        for (cost, count) in costs {
+            if matches!(cost, Cost::FMA(_) | Cost::Div(_)) {
+                work = work.saturating_add(count.to_i64().map_or(u64::MAX, |count| count.unsigned_abs()));
+            }
+        }
+        for output in &node.outputs {
+            work = work.saturating_add(output.fact.shape.volume().to_i64().map_or(u64::MAX, |count| count.unsigned_abs()));
+        }
+    }
+    Ok(work)
 }
 
 /// A graph ready to run.
@@ -73,8 +110,7 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
     let node = model.node(id);
     let mut op: Box<dyn InferenceOp> = node.op.clone();
     let seen = op.observe_outlets(model, node).map_err(reason)?;
-    let places: [Vec<OutletId>; 3] =
-        [node.inputs.to_vec(), (0..node.outputs.len()).map(|slot| OutletId::new(id, slot)).collect(), seen];
+    let places: [Vec<OutletId>; 3] = [node.inputs.to_vec(), (0..node.outputs.len()).map(|slot| OutletId::new(id, slot)).collect(), seen];
     let known = |places: &[OutletId]| -> Result<Vec<InferenceFact>, String> {
         places.iter().map(|&place| model.outlet_fact(place).cloned().map_err(reason)).collect()
     };
@@ -110,7 +146,14 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
 /// Number of values, where the sizes of all axes are known.
 fn volume(fact: &InferenceFact) -> Option<usize> {
     let dims = fact.shape.concretize()?;
-    let dims: Vec<usize> = dims.iter().map(|dim| dim.to_usize().ok()).collect::<Option<_>>()?;
-    // What does not fit into a number does not fit into memory either.
-    Some(dims.into_iter().fold(1, usize::saturating_mul))
+    Some(product(&dims.iter().map(|dim| dim.to_usize().ok()).collect::<Option<Vec<_>>>()?))
+}
+
+/// Number of values of a tensor of these sizes; a size that none can have counts for itself, whatever it is multiplied with.
+fn product(dims: &[usize]) -> usize {
+    match dims.iter().find(|&&dim| dim > MAX_VALUES) {
+        Some(dim) => *dim,
+        // What does not fit into a number does not fit into memory either.
+        None => dims.iter().copied().fold(1, usize::saturating_mul),
+    }
 }

@@ -56,7 +56,10 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");
     let words = said.0.lock().unwrap().join("\n");
-    assert!(words.contains("the first token") && words.contains("`last_hidden_state`") && words.contains("are those of the file"), "{words}");
+    assert!(
+        words.contains("the first token") && words.contains("`last_hidden_state`") && words.contains("are those of the file"),
+        "{words}"
+    );
     assert!(words.contains("stage1.train: classifier"), "{words}");
 
     // Everything from here on without the file that it was made of.

@@ -163,7 +163,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("settings.toml");
         let text = Settings::preset(Preset::Quick).to_toml();
-        let old: String = text.lines().filter(|line| !line.starts_with("output =") && !line.starts_with("tokens =")).flat_map(|line| [line, "\n"]).collect();
+        let old: String = text
+            .lines()
+            .filter(|line| !line.starts_with("output =") && !line.starts_with("tokens ="))
+            .flat_map(|line| [line, "\n"])
+            .collect();
         assert!(old.len() < text.len());
         std::fs::write(&file, old).unwrap();
         assert_eq!(Settings::load(&file).unwrap(), Settings::preset(Preset::Quick));

@@ -128,7 +128,11 @@ impl OnnxFile {
                 _ => Tokens::Class,
             };
             if output::taken(&value.name, &shape, input.layout, tokens)? != (backbone.taken, backbone.features) {
-                return Err(format!("`{}` has the shape {shape:?}, of which {} features cannot be taken so", onnx::shown(&value.name), backbone.features));
+                return Err(format!(
+                    "`{}` has the shape {shape:?}, of which {} features cannot be taken so",
+                    onnx::shown(&value.name),
+                    backbone.features
+                ));
             }
             let plan = onnx::runnable(typed)?;
             Ok(FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, plan })

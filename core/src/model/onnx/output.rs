@@ -38,7 +38,11 @@ pub(super) fn choose(graph: &GraphProto, asked: &str, ours: Option<&str>) -> Res
     };
     place(graph, name).ok_or_else(|| {
         let known: Vec<String> = names.iter().take(10).map(|name| format!("`{}`", shown(name))).collect();
-        format!("it computes no value called `{}`; its outputs are {}", shown(name), known.join(", "))
+        // What is in front of somebody else's classifier is what is mostly wanted.
+        let last = graph.node.iter().filter(|node| node.output.iter().any(|output| names.contains(&output.as_str())));
+        let before: Vec<String> = last.filter_map(|node| Some(format!("`{}`", shown(node.input.first()?)))).take(10).collect();
+        let before = format!("the values that they are computed of are {}", before.join(", "));
+        format!("it computes no value called `{}`; its outputs are {}, {before}", shown(name), known.join(", "))
     })
 }
 

@@ -128,17 +128,22 @@ impl Draft {
 
     /// [`Draft::map`] as tokens, one a pixel: `patches`, `[batch, 64, FEATURES]`.
     pub fn patches(self) -> Self {
-        self.map()
-            .ints("as_tokens", &[3], &[0, FEATURES as i64, -1])
-            .node("Reshape", &["map", "as_tokens"], "flat", &[])
-            .node("Transpose", &["flat"], "patches", &[("perm", &[0, 2, 1])])
+        self.map().ints("as_tokens", &[3], &[0, FEATURES as i64, -1]).node("Reshape", &["map", "as_tokens"], "flat", &[]).node(
+            "Transpose",
+            &["flat"],
+            "patches",
+            &[("perm", &[0, 2, 1])],
+        )
     }
 
     /// [`Draft::patches`] behind a token of their largest values: `tokens`, `[batch, 65, FEATURES]`.
     pub fn tokens(self) -> Self {
-        self.patches()
-            .node("ReduceMax", &["patches"], "cls_token", &[("axes", &[1]), ("keepdims", &[1])])
-            .node("Concat", &["cls_token", "patches"], "tokens", &[("axis", &[1])])
+        self.patches().node("ReduceMax", &["patches"], "cls_token", &[("axes", &[1]), ("keepdims", &[1])]).node(
+            "Concat",
+            &["cls_token", "patches"],
+            "tokens",
+            &[("axis", &[1])],
+        )
     }
 }
 
@@ -173,10 +178,12 @@ pub fn vector() -> Draft {
 /// A file of every kind, with how its features are taken in words.
 pub fn of_every_kind() -> Vec<(&'static str, &'static str, Draft)> {
     let last = || {
-        Draft::new(&CHANNELS_LAST)
-            .weights("mix", &[3, FEATURES as i64])
-            .node("MatMul", &["pixel_values", "mix"], "mixed", &[])
-            .node("Tanh", &["mixed"], "map", &[])
+        Draft::new(&CHANNELS_LAST).weights("mix", &[3, FEATURES as i64]).node("MatMul", &["pixel_values", "mix"], "mixed", &[]).node(
+            "Tanh",
+            &["mixed"],
+            "map",
+            &[],
+        )
     };
     vec![
         ("vector", "the values", vector()),
