@@ -21,6 +21,7 @@ pub mod infer;
 pub mod job;
 pub mod kernels;
 pub mod model;
+mod onnx;
 mod ops;
 mod panics;
 mod pickle;

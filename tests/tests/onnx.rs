@@ -5,11 +5,13 @@ use std::process::Command;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use counterweight_core::balance::Classifier;
 use counterweight_core::data::{DEFAULT_MAX_PIXELS, read_image, to_input, unpack_sample};
-use counterweight_core::export::{ExportSource, export};
+use counterweight_core::export::{ExportSource, JoinedSource, export, export_joined};
 use counterweight_core::job::{Control, Job, Silent};
-use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
-use counterweight_core::settings::{Backbone, Stem};
+use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, OnnxFile, OnnxFound, load_weights, weights};
+use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
+use counterweight_core::train::Normaliser;
 use counterweight_tests::counterweight;
 use counterweight_tests::python::python;
 
@@ -126,6 +128,57 @@ fn onnxruntime_and_the_reference_checker_agree() {
             found["logits"].as_f64().unwrap_or(f64::NAN),
         );
         assert_eq!(found["opset"], report.opset);
+    }
+}
+
+#[test]
+fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
+    let Some(python) = python(&["numpy", "onnx", "onnxruntime"]) else { return };
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    // Our own exports are files like any other: features are a value inside, and they normalise images themselves.
+    let path = small_export(scratch.path());
+    let file = OnnxFile::read(&path).expect("our own file is read");
+    for output in ["", "logits"] {
+        let settings = ModelSettings { output: output.into(), ..Settings::preset(Preset::Auto).model };
+        let OnnxFound { graph, mean, std, .. } = file.choose(&settings).expect("it has features");
+        assert_eq!((graph.output(), mean, std), (if output.is_empty() { "features" } else { output }, [0.0; 3], [1.0; 3]));
+        let (side, features, classes) = (graph.side(), graph.backbone().features as usize, 5);
+        let mut noise = Noise(3);
+        let weight = (0..classes * features).map(|_| noise.next() - 0.5).collect();
+        let classifier = Classifier::new(classes, features, weight, vec![0.1; classes]).expect("a classifier");
+        let images = images(side, scratch.path());
+        let normaliser = Normaliser::new(mean, std);
+        let expected = images.iter().flat_map(|image| {
+            let mut values = vec![0.0; image.len()];
+            normaliser.fill(image, side, graph.layout(), &mut values);
+            classifier.logits(&graph.features(&values).expect("features")).expect("logits")
+        });
+        let raw_logits = write_all(&scratch.path().join("logits.bin"), expected.flat_map(f32::to_le_bytes));
+        let raw_images = write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
+        let config = NetworkConfig { backbone: Backbone::Onnx(graph.backbone()), stem: Stem::Small, input_size: side, classes };
+        let classes_named = (0..classes).map(|class| format!("class {class}")).collect();
+        let source = JoinedSource {
+            file: &file,
+            graph,
+            classifier,
+            name: "model.onnx".into(),
+            config,
+            mean,
+            std,
+            classes: classes_named,
+            summary: serde_json::json!({}),
+        };
+        let joined = scratch.path().join("joined.onnx");
+        let report = export_joined(&source, &joined, &images, Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+        assert_eq!(report.top1_agreement, 1.0);
+        let output = Command::new(&python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/check_onnx.py"))
+            .args([&joined, &raw_images, &raw_logits])
+            .args([side.to_string(), classes.to_string()])
+            .output()
+            .expect("Python starts");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{stdout}\n{stderr}");
     }
 }
 

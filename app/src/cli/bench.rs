@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use counterweight_core::device;
 use counterweight_core::job::Job;
-use counterweight_core::model::Kernels;
+use counterweight_core::model::{Kernels, OnnxFile};
 use counterweight_core::pipeline::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
     TuneRequest, WARM_UP,
 };
-use counterweight_core::settings::{Backbone, ClassifierLoss, Precision};
+use counterweight_core::settings::{
+    Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation, Normalisation, Precision, Preset, Settings,
+};
 
 use super::Context;
 use super::options::DeviceOption;
@@ -47,15 +49,15 @@ struct Threads {
 
 #[derive(Debug, clap::Args)]
 struct NetworkOptions {
-    /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or efficientnet-lite0 to efficientnet-lite2
+    /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or efficientnet-lite0 to efficientnet-lite2; for `infer` also onnx:FILE
     #[arg(long, value_name = "MODEL", default_value = "resnet32", value_parser = backbone)]
-    model: Backbone,
+    model: BackboneChoice,
     /// Samples a step
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=65536))]
     batch: u32,
-    /// Side of the input in pixels
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(8..=512))]
-    size: u32,
+    /// Side of the input in pixels; 32 if not given, and for a file what that says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
+    size: Option<u32>,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
@@ -137,7 +139,7 @@ struct DecodeOptions {
     threads: Threads,
 }
 
-fn backbone(text: &str) -> Result<Backbone> {
+fn backbone(text: &str) -> Result<BackboneChoice> {
     text.parse().map_err(|reason: String| anyhow!(reason))
 }
 
@@ -162,8 +164,13 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         Some(What::Train(options)) => train(options, context),
         Some(What::Infer(options)) => {
             options.network.threads.apply()?;
-            let (device, name) = device::open(options.network.device.device)?;
-            let report = bench::infer(&options.network.request(), &device, &name, job)?;
+            let report = match options.network.model.file() {
+                Some(_) => infer_file(&options.network, job)?,
+                None => {
+                    let (device, name) = device::open(options.network.device.device)?;
+                    bench::infer(&options.network.request()?, &device, &name, job)?
+                }
+            };
             console.result(&report, || infer_line(&report))
         }
         Some(What::Stage2(options)) => {
@@ -190,11 +197,24 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
 }
 
+/// Times a feature extractor out of an ONNX file, which tract runs on the processor.
+fn infer_file(options: &NetworkOptions, job: Job<'_>) -> Result<InferReport> {
+    let Some(path) = options.model.file() else { return Err(anyhow!("{} is no file", options.model)) };
+    let model = ModelSettings {
+        input_size: options.size.map_or(Auto::AUTO, |side| Auto::Value(side as usize)),
+        // What the numbers are does not change how long they take.
+        normalisation: Normalisation::Named(NamedNormalisation::Imagenet),
+        ..Settings::preset(Preset::Auto).model
+    };
+    let graph = OnnxFile::read(path)?.choose(&model)?.graph;
+    Ok(bench::infer_graph(&graph, &options.model.name(), options.batch as usize, options.steps as usize, job)?)
+}
+
 fn train(options: &TrainOptions, context: &Context) -> Result<()> {
     options.network.threads.apply()?;
     let (device, name) = device::open(options.network.device.device)?;
     let job = Job::new(&context.control, &context.console);
-    let request = NetworkRequest { precision: options.precision, ..options.network.request() };
+    let request = NetworkRequest { precision: options.precision, ..options.network.request()? };
     let report = bench::train(&request, options.loader, &device, &name, job)?;
     context.console.result(&report, || train_line(&report))
 }
@@ -206,17 +226,23 @@ impl Threads {
 }
 
 impl NetworkOptions {
-    fn request(&self) -> NetworkRequest {
-        NetworkRequest {
+    fn request(&self) -> Result<NetworkRequest> {
+        let backbone: Backbone = self.model.named().ok_or_else(|| anyhow!("{} cannot be trained; `bench infer` times it", self.model))?;
+        let side = self.size.unwrap_or(32) as usize;
+        let sides = backbone.info().sides;
+        if !sides.contains(&side) {
+            return Err(anyhow!("--size is {}..={} for {backbone}", sides.start(), sides.end()));
+        }
+        Ok(NetworkRequest {
             warm_up: WARM_UP,
-            backbone: self.model,
+            backbone,
             batch_size: self.batch as usize,
-            input_size: self.size as usize,
+            input_size: side,
             classes: 100,
             steps: self.steps as usize,
             kernels: self.kernels,
             precision: Precision::Float32,
-        }
+        })
     }
 }
 
@@ -244,15 +270,15 @@ fn train_line(report: &TrainReport) -> String {
 }
 
 fn infer_line(report: &InferReport) -> String {
+    let speed = report.gflop_per_s.map(|speed| format!(", {speed:.0} GFLOP/s")).unwrap_or_default();
     format!(
-        "features of {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a batch (median of {}), {:.0} GFLOP/s{}",
+        "features of {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a batch (median of {}){speed}{}",
         report.backbone,
         report.device,
         report.batch_size,
         report.images_per_s,
         report.ms_per_step,
         report.steps,
-        report.gflop_per_s,
         memory(report.peak_memory_bytes),
         side = report.input_size,
     )

@@ -1,16 +1,14 @@
-//! The self-check: an exported file, run by tract, against the network it came from, run by burn.
+//! The self-check: an exported file, run by tract, against what it was made of.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::graph::Normalized;
+use super::Reference;
 use crate::error::{ModelError, Result};
 use crate::infer::{OnnxClassifier, softmax};
 use crate::job::Job;
-use crate::model::Prepared;
 
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all are smaller).
 const TOLERANCE: f32 = 1e-3;
@@ -30,10 +28,9 @@ pub(super) struct Agreement {
 ///
 /// # Errors
 /// [`ModelError::Disagrees`] with what differs, [`ModelError::File`] if the file cannot be run at all.
-pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[Vec<u8>], job: Job<'_>) -> Result<Agreement> {
+pub(super) fn compare(path: &Path, reference: &dyn Reference, images: &[Vec<u8>], job: Job<'_>) -> Result<Agreement> {
     job.phase("checking the export", Some(images.len() as u64), "images");
     let classifier = OnnxClassifier::load(path)?;
-    let prepared = network.prepared();
     let mut agreement = Agreement::default();
     let (mut same, mut scale) = (0usize, 1.0f32);
     let mut changed = Vec::new();
@@ -50,7 +47,7 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
     };
     let found = batches.par_iter().map(run).collect::<Result<Vec<_>>>()?;
     for (batch, found) in batches.into_iter().zip(found) {
-        let expected = logits(network, &prepared, side, batch)?;
+        let expected = reference.logits(batch)?;
         let Some(found_logits) = found.logits else { return Err(disagrees("the file gives no logits")) };
         if expected.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(disagrees("the network's own logits are not finite numbers"));
@@ -87,16 +84,6 @@ pub(super) fn compare(path: &Path, network: &Normalized, side: usize, images: &[
 fn batches(images: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
     let (first, rest) = images.split_at(images.len().min(1));
     std::iter::once(first).chain(rest.chunks(BATCH))
-}
-
-/// `[3, side, side]` bytes an image to one row of logits an image.
-fn logits(network: &Normalized, prepared: &Prepared, side: usize, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
-    let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
-    let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &Device::flex());
-    let output = network.forward(prepared, input);
-    let classes = output.dims()[1];
-    let values = output.into_data().try_into_vec::<f32>().map_err(|e| ModelError::Export(format!("{e:?}")))?;
-    Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
 }
 
 /// The largest absolute difference of two rows of finite numbers.

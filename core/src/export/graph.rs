@@ -1,16 +1,17 @@
-//! From a network to the bytes of an ONNX file.
+//! From a network to the bytes of an ONNX file, and what every file says of itself.
 
 use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
 use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use protobuf::Message;
 use serde::Serialize;
 
 use super::clip::clip;
-use super::{ExportSource, labels};
+use super::{ExportSource, Reference, labels};
+use crate::error::ModelError;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name,
 };
@@ -30,7 +31,7 @@ const FLOAT: i32 = 1;
 /// The name of the batch axis.
 const BATCH: &str = "batch";
 /// The value between backbone and classifier, `[batch, features]`.
-const FEATURES: &str = "features";
+pub(super) const FEATURES: &str = "features";
 /// Under which name [`Normalized`] holds the network; taken off again so that weights keep their names.
 const NETWORK_PREFIX: &str = "network.";
 
@@ -54,14 +55,9 @@ impl Normalized {
         Ok(Self { mean: channel(source.mean), std: channel(source.std), network })
     }
 
-    /// The network alone, ready to compute many images.
-    pub fn prepared(&self) -> Prepared {
-        Prepared::new(self.network.clone())
-    }
-
-    /// RGB in 0..1, `[batch, 3, side, side]`, to logits `[batch, classes]`, by the prepared network.
-    pub fn forward(&self, prepared: &Prepared, images: Tensor<4>) -> Tensor<2> {
-        self.network.classify(prepared.features(self.normalised(images)))
+    /// With the network ready to compute many images of this side.
+    pub fn prepared(self, side: usize) -> PreparedReference {
+        PreparedReference { prepared: Prepared::new(self.network.clone()), normalized: self, side }
     }
 
     fn normalised(&self, images: Tensor<4>) -> Tensor<4> {
@@ -71,6 +67,25 @@ impl Normalized {
     /// RGB in 0..1, `[batch, 3, side, side]`, to features `[batch, features]`.
     fn features(&self, images: Tensor<4>) -> Tensor<2> {
         self.network.features(self.normalised(images), Mode::Evaluate)
+    }
+}
+
+/// A network in float32 on the CPU, to compare a file with.
+pub(super) struct PreparedReference {
+    normalized: Normalized,
+    prepared: Prepared,
+    side: usize,
+}
+
+impl Reference for PreparedReference {
+    fn logits(&self, images: &[Vec<u8>]) -> crate::error::Result<Vec<Vec<f32>>> {
+        let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
+        let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, self.side, self.side]), &Device::flex());
+        let features = self.prepared.features(self.normalized.normalised(input));
+        let output = self.normalized.network.classify(features);
+        let classes = output.dims()[1];
+        let values = output.into_data().try_into_vec::<f32>().map_err(|e| ModelError::Export(format!("{e:?}")))?;
+        Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
     }
 }
 
@@ -98,11 +113,43 @@ fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTens
     remove_unused(graph);
     rename(graph)?;
     graph.initializer.extend(classifier.iter().map(initializer));
+    classify(graph);
+    describe(model, &Facts::of(source))
+}
+
+/// The classifier behind the features.
+pub(super) fn classify(graph: &mut GraphProto) {
     push_node(graph, "Gemm", &[FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS], LOGITS, ("transB", 1));
     push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
+}
 
-    let (side, classes) = (source.config.input_size as i64, source.config.classes as i64);
-    graph.name = source.config.backbone.name().into();
+/// What a file says about itself.
+pub(super) struct Facts<'a> {
+    /// The backbone's name, or the name of the file that it comes out of.
+    pub architecture: String,
+    pub side: usize,
+    /// Whether it takes one image at a time and no more.
+    pub takes_one: bool,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+    pub classes: &'a [String],
+    pub summary: &'a serde_json::Value,
+}
+
+impl<'a> Facts<'a> {
+    fn of(source: &'a ExportSource) -> Self {
+        let ExportSource { config, mean, std, classes, summary, .. } = source;
+        let architecture = config.backbone.name().into();
+        Self { architecture, side: config.input_size, takes_one: false, mean: *mean, std: *std, classes, summary }
+    }
+}
+
+/// Gives a file its boundaries and has it say what it is.
+pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), String> {
+    let (side, classes) = (facts.side as i64, facts.classes.len() as i64);
+    let graph = model.graph.mut_or_insert_default();
+    graph.name.clone_from(&facts.architecture);
+    let value_info = |name: &str, dims: &[i64], doc: &str| value_info(name, facts.takes_one, dims, doc);
     graph.input = vec![value_info(INPUT, &[3, side, side], "RGB in 0..1; mean and standard deviation are applied inside the graph")];
     graph.output = vec![
         value_info(LOGITS, &[classes], "one score a class, before the softmax"),
@@ -110,14 +157,15 @@ fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTens
     ];
     graph.value_info.clear();
 
+    let batch = if facts.takes_one { "1" } else { BATCH };
     model.producer_name = "counterweight".into();
     model.producer_version = env!("CARGO_PKG_VERSION").into();
     model.doc_string = format!(
-        "Image classifier ({}, {classes} classes). Input `{INPUT}`: float32 [batch, 3, {side}, {side}], RGB in 0..1. \
-         Outputs: `{LOGITS}` and `{PROBABILITIES}`, [batch, {classes}]. {RESIZE}.",
-        source.config.backbone.name(),
+        "Image classifier ({}, {classes} classes). Input `{INPUT}`: float32 [{batch}, 3, {side}, {side}], RGB in 0..1. \
+         Outputs: `{LOGITS}` and `{PROBABILITIES}`, [{batch}, {classes}]. {RESIZE}.",
+        facts.architecture,
     );
-    for (key, value) in metadata(source)? {
+    for (key, value) in metadata(facts)? {
         model.metadata_props.push(Default::default());
         let index = model.metadata_props.len() - 1;
         model.metadata_props[index].key = key.into();
@@ -136,12 +184,13 @@ fn flatten(graph: &mut GraphProto) {
 }
 
 /// Takes away what the outputs do not depend on.
-fn remove_unused(graph: &mut GraphProto) {
+pub(super) fn remove_unused(graph: &mut GraphProto) {
     let mut needed: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
     let mut kept: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node).into_iter().rev() {
         if node.output.iter().any(|output| needed.contains(output)) {
-            needed.extend(node.input.iter().cloned());
+            // An optional input that is left out has no name, as has an output that nobody wants.
+            needed.extend(node.input.iter().filter(|name| !name.is_empty()).cloned());
             kept.push(node);
         }
     }
@@ -181,7 +230,7 @@ fn rename(graph: &mut GraphProto) -> Result<(), String> {
     Ok(())
 }
 
-fn push_node(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, (key, value): (&str, i64)) {
+pub(super) fn push_node(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, (key, value): (&str, i64)) {
     let index = graph.node.len();
     graph.node.push(Default::default());
     let node = &mut graph.node[index];
@@ -192,14 +241,14 @@ fn push_node(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, (k
     set_attribute(node, key, value);
 }
 
-fn set_attribute(node: &mut NodeProto, key: &str, value: i64) {
+pub(super) fn set_attribute(node: &mut NodeProto, key: &str, value: i64) {
     node.attribute = vec![Default::default()];
     node.attribute[0].name = key.into();
     node.attribute[0].type_ = AttributeType::INT.into();
     node.attribute[0].i = value;
 }
 
-fn initializer(tensor: &NamedTensor) -> TensorProto {
+pub(super) fn initializer(tensor: &NamedTensor) -> TensorProto {
     let mut proto = TensorProto::new();
     proto.name.clone_from(&tensor.name);
     proto.data_type = FLOAT;
@@ -208,8 +257,8 @@ fn initializer(tensor: &NamedTensor) -> TensorProto {
     proto
 }
 
-/// A float32 tensor with a dynamic batch axis in front of `dims`.
-fn value_info(name: &str, dims: &[i64], doc: &str) -> ValueInfoProto {
+/// A float32 tensor with a batch axis in front of `dims`: any number, or one.
+fn value_info(name: &str, takes_one: bool, dims: &[i64], doc: &str) -> ValueInfoProto {
     let mut info = ValueInfoProto::new();
     info.name = name.into();
     info.doc_string = doc.into();
@@ -217,28 +266,31 @@ fn value_info(name: &str, dims: &[i64], doc: &str) -> ValueInfoProto {
     tensor.elem_type = FLOAT;
     let shape = tensor.shape.mut_or_insert_default();
     shape.dim = std::iter::repeat_with(Default::default).take(dims.len() + 1).collect();
-    shape.dim[0].set_dim_param(BATCH.into());
+    match takes_one {
+        true => shape.dim[0].set_dim_value(1),
+        false => shape.dim[0].set_dim_param(BATCH.into()),
+    }
     for (axis, &dim) in shape.dim[1..].iter_mut().zip(dims) {
         axis.set_dim_value(dim);
     }
     info
 }
 
-fn metadata(source: &ExportSource) -> Result<Vec<(&'static str, String)>, String> {
+fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
     fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
         serde_json::to_string(value).map_err(|e| e.to_string())
     }
-    let size = json(&[source.config.input_size; 2])?;
+    let size = json(&[facts.side; 2])?;
     Ok(vec![
         ("task", "classify".into()),
-        ("class_names", json(&source.classes)?),
-        ("names", labels::to_python(&source.classes)),
+        ("class_names", json(facts.classes)?),
+        ("names", labels::to_python(facts.classes)),
         ("input_size", size.clone()),
         ("imgsz", size),
-        ("mean", json(&source.mean)?),
-        ("std", json(&source.std)?),
+        ("mean", json(&facts.mean)?),
+        ("std", json(&facts.std)?),
         ("resize", RESIZE.into()),
-        ("architecture", source.config.backbone.name().into()),
-        ("summary", json(&source.summary)?),
+        ("architecture", facts.architecture.clone()),
+        ("summary", json(facts.summary)?),
     ])
 }

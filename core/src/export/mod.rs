@@ -3,6 +3,7 @@
 mod check;
 mod clip;
 mod graph;
+mod joined;
 pub(crate) mod labels;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use graph::Normalized;
 pub(crate) use graph::{LOGITS, PROBABILITIES};
+pub use joined::{JoinedSource, export_joined};
 #[cfg(test)]
 pub(crate) use tests::test_model;
 
@@ -90,27 +92,33 @@ impl ExportReport {
 /// [`ModelError::Disagrees`] if the file does not reproduce the network, [`ModelError::Export`] if the network cannot be written as ONNX
 /// or the request makes no sense, [`ModelError::File`] if `path` cannot be written, [`crate::Error::Stopped`] if asked to stop.
 pub fn export(source: &ExportSource, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
-    validate(source, checks).map_err(ModelError::Export)?;
+    validate(&source.config, source.mean, source.std, &source.classes, checks).map_err(ModelError::Export)?;
     job.phase("exporting", None, "files");
     let weights = weights(&source.network);
     let (bytes, opset) = graph::build(source, weights.clone()).map_err(ModelError::Export)?;
     job.check()?;
-    let reference = Normalized::copy(source, weights).map_err(ModelError::Export)?;
-    write_checked(&Draft { source, bytes, opset, reference }, path, checks, job)
+    let reference = &Normalized::copy(source, weights).map_err(ModelError::Export)?.prepared(source.config.input_size);
+    write_checked(&Draft { side: source.config.input_size, classes: source.classes.len(), bytes, opset, reference }, path, checks, job)
 }
 
-/// A file to be, and the network it must agree with.
+/// What a file is made of and has to agree with.
+trait Reference {
+    /// Logits of images as [`crate::data::to_input`] makes them, one row an image.
+    fn logits(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>>;
+}
+
+/// A file to be, and what it must agree with.
 struct Draft<'a> {
-    source: &'a ExportSource,
+    side: usize,
+    classes: usize,
     bytes: Vec<u8>,
     opset: i64,
-    reference: Normalized,
+    reference: &'a dyn Reference,
 }
 
 fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
-    let input_size = draft.source.config.input_size;
     let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&draft.bytes);
-    let check = |temporary: &Path| check::compare(temporary, &draft.reference, input_size, checks, job).map_err(Failure::Check);
+    let check = |temporary: &Path| check::compare(temporary, draft.reference, checks, job).map_err(Failure::Check);
     match files::write_if(path, write, check) {
         Ok(agreement) => Ok(ExportReport {
             path: path.to_path_buf(),
@@ -120,8 +128,8 @@ fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_
             images: checks.len(),
             bytes: draft.bytes.len() as u64,
             opset: draft.opset,
-            input_size,
-            classes: draft.source.classes.len(),
+            input_size: draft.side,
+            classes: draft.classes,
             checkpoint: String::new(),
             verdict: None,
         }),
@@ -146,13 +154,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn validate(source: &ExportSource, checks: &[Vec<u8>]) -> Result<(), String> {
-    let config = &source.config;
-    if source.classes.len() != config.classes {
-        return Err(format!("the network has {} classes and {} are named", config.classes, source.classes.len()));
+fn validate(config: &NetworkConfig, mean: [f32; 3], std: [f32; 3], classes: &[String], checks: &[Vec<u8>]) -> Result<(), String> {
+    if classes.len() != config.classes {
+        return Err(format!("the network has {} classes and {} are named", config.classes, classes.len()));
     }
-    if !source.mean.iter().all(|mean| mean.is_finite()) || !source.std.iter().all(|std| std.is_finite() && *std > 0.0) {
-        return Err(format!("the normalisation is not usable: mean {:?}, standard deviation {:?}", source.mean, source.std));
+    if !mean.iter().all(|mean| mean.is_finite()) || !std.iter().all(|std| std.is_finite() && *std > 0.0) {
+        return Err(format!("the normalisation is not usable: mean {mean:?}, standard deviation {std:?}"));
     }
     let length = 3 * config.input_size * config.input_size;
     match checks.iter().find(|image| image.len() != length) {

@@ -103,26 +103,28 @@ fn a_file_that_disagrees_is_removed_and_the_older_one_stays() {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let (one, two) = (source(Backbone::ResNet20, Stem::Small, 3), source(Backbone::ResNet20, Stem::Small, 4));
-    let reference = || Normalized::copy(&one, weights(&one.network)).unwrap();
+    let reference = &Normalized::copy(&one, weights(&one.network)).unwrap().prepared(SIDE);
     let bytes = |of: &ExportSource| graph::build(of, weights(&of.network)).unwrap().0;
 
-    let other_network = Draft { source: &one, bytes: bytes(&two), opset: 18, reference: reference() };
+    let draft = |bytes| Draft { side: SIDE, classes: one.classes.len(), bytes, opset: 18, reference };
+
+    let other_network = draft(bytes(&two));
     let mut nan = weights(&one.network);
     nan.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values[2] = f32::NAN;
-    let not_a_number = Draft { source: &one, bytes: graph::build(&one, nan).unwrap().0, opset: 18, reference: reference() };
+    let not_a_number = draft(graph::build(&one, nan).unwrap().0);
     let mut slightly = weights(&one.network);
     slightly.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values.iter_mut().for_each(|bias| *bias += 0.05);
-    let off = Draft { source: &one, bytes: graph::build(&one, slightly).unwrap().0, opset: 18, reference: reference() };
+    let off = draft(graph::build(&one, slightly).unwrap().0);
     let mut half = bytes(&one);
     half.truncate(half.len() / 2);
-    let cut_short = Draft { source: &one, bytes: half, opset: 18, reference: reference() };
+    let cut_short = draft(half);
     for draft in [other_network, not_a_number, off, cut_short] {
         let error = write_checked(&draft, &path, &images(6), job).unwrap_err();
         assert!(matches!(error, crate::Error::Model(ModelError::Disagrees(_))), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"older");
         assert_eq!(files_in(folder.path()), 1);
     }
-    let right = Draft { source: &one, bytes: bytes(&one), opset: 18, reference: reference() };
+    let right = draft(bytes(&one));
     assert_eq!(write_checked(&right, &path, &images(1), job).unwrap().images, 1);
     assert_ne!(std::fs::read(&path).unwrap(), b"older");
 }

@@ -1,10 +1,9 @@
 //! Running an exported model, by tract: a runtime that knows nothing of how the model was trained.
 
-mod file;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +17,7 @@ use crate::data;
 use crate::error::{ModelError, Result};
 use crate::export::labels;
 use crate::export::{LOGITS, PROBABILITIES};
+use crate::onnx::{self, reason};
 use crate::panics;
 
 /// Sides of the square input that are believed.
@@ -46,8 +46,9 @@ const PLANS: usize = 4;
 #[derive(Debug)]
 pub struct OnnxClassifier {
     path: PathBuf,
-    model: TypedModel,
-    batch: Symbol,
+    model: InferenceModel,
+    /// Images that are run at once, at most: one where the graph takes no more, and few where their values are many.
+    at_once: usize,
     /// How the model is run on so many images at once, the last few that were asked for: the runtime is several times as fast where it knows the number.
     plans: Mutex<Vec<(usize, Arc<TypedRunnableModel>)>>,
     outputs: OutputPlaces,
@@ -70,6 +71,17 @@ pub struct Outputs {
     pub logits: Option<Vec<Vec<f32>>>,
     /// Probabilities.
     pub probabilities: Vec<Vec<f32>>,
+}
+
+impl Outputs {
+    /// These images' rows followed by those of others.
+    fn and(mut self, others: Self) -> Self {
+        if let (Some(logits), Some(more)) = (&mut self.logits, others.logits) {
+            logits.extend(more);
+        }
+        self.probabilities.extend(others.probabilities);
+        self
+    }
 }
 
 /// A class and how probable a model finds it.
@@ -145,7 +157,11 @@ impl OnnxClassifier {
         if images.is_empty() {
             return Ok(Outputs::default());
         }
-        panics::caught(|| self.run_batch(images)).map_err(|reason| ModelError::file(&self.path, reason).into())
+        let run = || {
+            let batches = images.chunks(self.at_once).map(|batch| self.run_batch(batch));
+            batches.reduce(|all, batch| Ok(all?.and(batch?))).unwrap_or_else(|| Ok(Outputs::default()))
+        };
+        panics::caught(run).map_err(|reason| ModelError::file(&self.path, reason).into())
     }
 
     /// The `k` most probable classes, most probable first; equally probable ones in label order.
@@ -157,27 +173,29 @@ impl OnnxClassifier {
     }
 
     fn read(path: &Path) -> Result<Self, String> {
-        let proto = file::read(path)?;
-        let metadata = file::metadata(&proto);
-        let model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(reason)?;
-        drop(proto);
+        let file = onnx::parse(&onnx::read_bytes(path)?)?;
+        let metadata = onnx::metadata(&file);
+        let model = onnx::graph(&file)?;
+        drop(file);
         let [input] = model.inputs[..] else { return Err(format!("it has {} inputs and not one", model.inputs.len())) };
-        let batch = model.symbols.sym("batch");
-        let side = input_side(model.outlet_fact(input).map_err(reason)?, &metadata)?;
-        let dims: [TDim; 4] = [batch.clone().into(), 3.into(), side.into(), side.into()];
-        let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), dims)).map_err(reason)?;
+        let fact = model.outlet_fact(input).map_err(reason)?;
+        let side = input_side(fact, &metadata)?;
+        let most = match fact.shape.dim(0).and_then(|batch| batch.concretize()?.to_usize().ok()) {
+            None => BATCH,
+            Some(1) => 1,
+            Some(images) => return Err(format!("it takes {images} images at once; only one or any number can be run")),
+        };
         let outputs = outputs(&model)?;
-        let model = model.into_typed().map_err(reason)?;
-        check_sizes(&model, &batch)?;
+        let typed = onnx::typed(model.clone(), &[1, 3, side, side])?;
         let classes = match outputs.logits.or(outputs.probabilities) {
-            Some(output) => class_count(&model, output)?,
+            Some(output) => class_count(&typed, output)?,
             None => return Err("it has no output that could be the classes".into()),
         };
         let classes = class_names(&metadata, classes);
-        let classifier = Self { path: path.to_path_buf(), model, batch, plans: Mutex::default(), outputs, side, classes, metadata };
+        let at_once = (onnx::MAX_VALUES / onnx::largest(&typed)?.max(1)).clamp(1, most);
         // What cannot be run is to be said now.
-        classifier.plan(1)?;
-        Ok(classifier)
+        let plans = Mutex::new(vec![(1, onnx::runnable(typed)?)]);
+        Ok(Self { path: path.to_path_buf(), model, at_once, plans, outputs, side, classes, metadata })
     }
 
     /// How the model is run on so many images.
@@ -186,9 +204,7 @@ impl OnnxClassifier {
         if let Some((_, plan)) = plans.iter().find(|(size, _)| *size == images) {
             return Ok(Arc::clone(plan));
         }
-        let sizes = HashMap::from([(self.batch.clone(), images.to_dim())]);
-        let model = self.model.set_symbols(&sizes).map_err(reason)?;
-        let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(reason)?;
+        let plan = onnx::runnable(onnx::typed(self.model.clone(), &[images, 3, self.side, self.side])?)?;
         if plans.len() >= PLANS {
             plans.remove(0);
         }
@@ -234,13 +250,6 @@ pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
-/// The innermost reason of a tract error: the outer ones repeat whole operations.
-fn reason(error: TractError) -> String {
-    let text = error.root_cause().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
-}
-
 /// The side of the input: the graph's own, or the metadata's where the graph leaves it open.
 fn input_side(fact: &InferenceFact, metadata: &BTreeMap<String, String>) -> Result<usize, String> {
     if fact.datum_type.concretize().is_some_and(|kind| kind != f32::datum_type()) {
@@ -275,18 +284,6 @@ fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
         [_] => Ok(OutputPlaces { logits: Some(0), probabilities: None }),
         _ => Err(format!("it has {} outputs and none is called `{PROBABILITIES}`", outlets.len())),
     }
-}
-
-/// Refuses graphs whose values would not fit in memory for a single image.
-fn check_sizes(model: &TypedModel, batch: &Symbol) -> Result<(), String> {
-    let one = SymbolValues::default().with(batch, 1);
-    for fact in model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact) {
-        let volume = fact.shape.volume().eval(&one).to_usize().map_err(|_| "its graph does not fix the size of its values")?;
-        if volume > file::MAX_VALUES {
-            return Err(format!("it needs a tensor of {volume} values for one image"));
-        }
-    }
-    Ok(())
 }
 
 fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {

@@ -9,6 +9,7 @@ mod initial;
 mod layers;
 mod names;
 mod network;
+mod onnx;
 mod prepared;
 mod pretrained;
 mod running;
@@ -20,6 +21,10 @@ pub use classifier::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, is_of_classifier};
 pub use layers::Mode;
 pub(crate) use names::{ModulePath, parameter_name};
 pub use network::{Network, NetworkConfig};
+pub(crate) use onnx::SIDES as ONNX_SIDES;
+#[cfg(test)]
+pub(crate) use onnx::test_files;
+pub use onnx::{FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
 pub use prepared::Prepared;
 pub use pretrained::{Addition, BuiltIn, Facts, Fit, Kept, Origin, Pretrained, Published, WeightsFile, WeightsFolder, downloads};
 pub(crate) use weights::named;

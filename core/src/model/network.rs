@@ -68,6 +68,9 @@ pub struct Network {
 impl Network {
     /// A network with initial weights: the backbone's as its family has them, the classifier's PyTorch's layer default. The same seed gives the
     /// same weights on every device.
+    ///
+    /// # Panics
+    /// For [`Backbone::Onnx`], which has no layers: [`FeatureGraph`](super::FeatureGraph) computes what it does.
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Self {
         let initial = &Initial { seed, device };
         Self {

@@ -114,6 +114,12 @@ impl Chosen {
     fn choose_training(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
         let mut frozen = self.settings.clone();
         frozen.stage1.train = Auto::Value(Training::Classifier);
+        if frozen.model.backbone.file().is_some() {
+            let reason = "a network out of a file is used as it is";
+            self.settings = frozen;
+            self.choice("stage1.train", Training::Classifier, reason, "--preset quick");
+            return Ok(());
+        }
         let counts = dataset.counts(Split::Train);
         let training: usize = counts.iter().sum();
         let take_frozen = |chosen: &mut Self, reason: String| {
@@ -220,7 +226,7 @@ fn from_scratch(frozen: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<Se
     };
     settings.balance.learning_rate = quick.balance.learning_rate;
     let side = train::choose_input(&settings, dataset, job)?;
-    settings.model.backbone = Backbone::ResNet20;
+    settings.model.backbone = Backbone::ResNet20.into();
     settings.model.normalisation = Normalisation::MEASURED;
     settings.model.input_size = Auto::Value(side.min(PROBE_SIDE));
     Ok(settings)

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::bench::{self, NetworkRequest};
+use super::onnx_backbone::found;
 use crate::data::{Dataset, Detail, ImageReader, Location, Split};
 use crate::error::Result;
 use crate::job::{Job, Silent};
@@ -70,13 +71,20 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     let settings = settings.clone().for_samples(training);
     let pretrained = settings.stage1.train != Auto::Value(Training::Scratch);
     let frozen = pretrained && !settings.stage1.is_fine_tuning();
-    let input_size = match (settings.model.input_size.value(), settings.model.backbone.pretrained()) {
+    let Some(backbone) = settings.model.backbone.named() else {
+        let graph = found(&settings.model)?.graph;
+        let report = bench::infer_graph(&graph, "", rayon::current_num_threads(), MEASURED, quiet)?;
+        let decoding = decoding(dataset, graph.side(), quiet)?;
+        let seconds = dataset.samples.len() as f64 * (1.0 / report.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
+        return Ok(Estimate { seconds, steps: 0, ms_per_step: report.ms_per_step });
+    };
+    let input_size = match (settings.model.input_size.value(), backbone.pretrained()) {
         (Some(side), _) => side,
         (None, Ok(weights)) if pretrained => weights.facts.side,
         _ => choose_input(&settings, dataset, quiet)?,
     };
     let mut request = NetworkRequest {
-        backbone: settings.model.backbone,
+        backbone,
         batch_size: BATCH,
         input_size,
         classes: dataset.classes.len(),

@@ -6,12 +6,15 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use super::onnx_backbone::graph_of;
 use crate::data::{DEFAULT_BUDGET, Dataset, DatasetSample, Images, Split};
 use crate::error::Result;
-use crate::export::{self, ExportReport, ExportSource};
+use crate::eval::Verdict;
+use crate::export::{self, ExportReport, ExportSource, JoinedSource};
 use crate::job::Job;
+use crate::model::OnnxFile;
 use crate::run::Run;
-use crate::train::network_of;
+use crate::train::{classifier_in_file, network_of};
 
 /// Real images the exported file is checked on: one by itself, and a batch.
 const CHECKED: usize = 33;
@@ -52,6 +55,25 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
         "groups": evaluation.as_ref().map(|e| &e.evaluation.groups),
         "verdict": verdict.as_ref().map(|v| json!({ "grade": v.grade, "sentence": v.sentence, "judged_on": v.split.name() })),
     });
+    if let Some(file) = run.backbone_file() {
+        let graph = graph_of(&checkpoint, Some(&file))?;
+        if graph.takes_one() {
+            job.info("the file takes one image at a time, as the one does that its features come out of");
+        }
+        let source = JoinedSource {
+            file: &OnnxFile::read(&file)?,
+            graph,
+            classifier: classifier_in_file(&checkpoint)?,
+            name: settings.model.backbone.name(),
+            config: checkpoint.config,
+            mean: checkpoint.mean,
+            std: checkpoint.std,
+            classes: checkpoint.classes,
+            summary,
+        };
+        let report = export::export_joined(&source, path, &checks, job)?;
+        return finish(run, name, verdict, report);
+    }
     let source = ExportSource {
         network: network_of(&checkpoint, &Device::flex())?,
         config: checkpoint.config,
@@ -60,7 +82,12 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
         classes: checkpoint.classes,
         summary,
     };
-    let mut report = export::export(&source, path, &checks, job)?;
+    let report = export::export(&source, path, &checks, job)?;
+    finish(run, name, verdict, report)
+}
+
+/// Stores the outcome with what the checkpoint is worth.
+fn finish(run: &Run, name: &str, verdict: Option<Verdict>, mut report: ExportReport) -> Result<ExportReport> {
     (report.checkpoint, report.verdict) = (name.to_string(), verdict);
     run.write_result("export", &report)?;
     Ok(report)

@@ -10,6 +10,7 @@ use safetensors::{SafeTensors, serialize};
 
 use super::balance::unmixed;
 use super::frozen::{FrozenBackbone, View};
+use super::onnx_backbone::extractor_of;
 use crate::balance::FeatureSet;
 use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
 use crate::error::Result;
@@ -71,7 +72,7 @@ impl<'a> Features<'a> {
     fn of_frozen(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
         let dataset = self.run.dataset();
         let samples = dataset.split(split);
-        let backbone = FrozenBackbone::new(self.checkpoint, self.device);
+        let backbone = FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
         let plain = backbone.features(dataset, &samples, View::Plain, job)?;
         if !flip {
             return Ok(plain);
@@ -104,8 +105,8 @@ impl<'a> Features<'a> {
             return Ok(found);
         }
         let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
-        let extractor = Extractor::from_checkpoint(self.checkpoint, self.device)?;
-        let loader = Loader::new(images, Normaliser::new(self.checkpoint.mean, self.checkpoint.std), self.device);
+        let (extractor, device) = extractor_of(self.checkpoint, self.run.backbone_file().as_deref(), self.device)?;
+        let loader = Loader::new(images, Normaliser::new(self.checkpoint.mean, self.checkpoint.std), &device);
         let ImageFeatures { set, indices } = compute(&extractor, &loader)?;
         let images = loader.images();
         ops::release_memory();
@@ -133,6 +134,7 @@ fn samples_key(dataset: &Dataset, split: Split) -> String {
 /// Equal for checkpoints whose features are equal: the same weights before the classifier, the same input.
 pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
+    // The text of a backbone out of a file has the file's hash in it, and how features are taken.
     let NetworkConfig { backbone, stem, input_size, .. } = checkpoint.config;
     hasher.update(format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std).as_bytes());
     for tensor in checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)) {

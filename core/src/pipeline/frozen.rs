@@ -2,17 +2,19 @@
 //! [`crate::features`].
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 
 use super::features::{SampleFeatures, backbone_key};
+use super::onnx_backbone::extractor_of;
 use crate::balance::FeatureSet;
 use crate::data::{Dataset, DatasetSample, ImageReader, Images, Location, Split};
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
 use crate::job::Job;
 use crate::ops;
-use crate::train::{Checkpoint, Extractor, Loader, Normaliser};
+use crate::train::{Checkpoint, Loader, Normaliser};
 
 /// Images whose features are computed before they are kept: little is lost when a job is stopped, and few files are written.
 const AT_ONCE: usize = 1024;
@@ -32,11 +34,18 @@ pub(super) enum View {
 pub(super) struct FrozenBackbone<'a> {
     checkpoint: &'a Checkpoint,
     device: &'a Device,
+    /// The file that it comes out of, if it does.
+    file: Option<PathBuf>,
 }
 
 impl<'a> FrozenBackbone<'a> {
     pub fn new(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
-        Self { checkpoint, device }
+        Self { checkpoint, device, file: None }
+    }
+
+    /// The same with the file that it comes out of, if it does.
+    pub fn out_of(self, file: Option<PathBuf>) -> Self {
+        Self { file, ..self }
     }
 
     /// Features of samples of a dataset, as the backbone gives them, with their places among the samples. Images that cannot be read are left out with a
@@ -93,7 +102,7 @@ impl<'a> FrozenBackbone<'a> {
         known: &mut CachedFeatures,
         job: Job<'_>,
     ) -> Result<()> {
-        let extractor = Extractor::from_checkpoint(self.checkpoint, self.device)?;
+        let (extractor, device) = extractor_of(self.checkpoint, self.file.as_deref(), self.device)?;
         let normaliser = Normaliser::new(self.checkpoint.mean, self.checkpoint.std);
         job.phase("computing features", Some(missing.len() as u64), "images");
         let mut done = 0;
@@ -103,7 +112,7 @@ impl<'a> FrozenBackbone<'a> {
             let part_of = Dataset { samples: chosen, ..dataset.clone() };
             // Each is looked at once, so none is kept.
             let images = Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
-            let loader = Loader::new(images, normaliser.clone(), self.device);
+            let loader = Loader::new(images, normaliser.clone(), &device);
             let found = extractor.collect(&loader, || loader.eval_batches(BATCH, view == View::Mirrored), done, job);
             loader.images().warn_of_problems(job);
             done += part.len() as u64;
@@ -126,7 +135,7 @@ impl<'a> FrozenBackbone<'a> {
             View::Plain => "plain",
             View::Mirrored => "mirrored",
         };
-        let device = if ops::is_gpu(self.device) { " on a gpu" } else { "" };
+        let device = if ops::is_gpu(self.device) && config.backbone.onnx().is_none() { " on a gpu" } else { "" };
         Space {
             backbone: *backbone_key(self.checkpoint).as_bytes(),
             label: config.backbone.name().to_string(),

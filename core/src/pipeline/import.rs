@@ -79,7 +79,7 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     job.info(format!("{}, and the classifier behind them", fit.taken_words()));
     let dataset = Dataset::open(request.dataset, job)?;
     let classifier = fit.read_classifier(&file, dataset.classes.len())?;
-    settings.model.backbone = fit.backbone;
+    settings.model.backbone = fit.backbone.into();
     settings.stage1.train = Auto::Value(Training::Scratch);
     settings.model.stem = fit.stem.map_or(settings.model.stem, Auto::Value);
     let side = choose_input(&settings, &dataset, job)?;

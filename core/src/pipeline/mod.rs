@@ -14,6 +14,7 @@ mod halving;
 mod import;
 mod make;
 mod mirror;
+mod onnx_backbone;
 mod predictions;
 mod sweep;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::data::{Dataset, Split};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::{Auto, Preset, Settings, Training};
+use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
 use crate::train;
 
 /// What to train, and where.
@@ -123,7 +123,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
 /// Pretrained weights that are needed and not here; as [`choose`] and [`Run::create`].
 pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
     if settings.stage1.train != Auto::Value(Training::Scratch) {
-        tell_of_weights(settings.model.backbone, job)?;
+        tell_of_weights(&settings.model, job)?;
     }
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
@@ -155,5 +155,25 @@ fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
         asked.augmentation.flip = known.augmentation.flip;
     }
     asked.stage1.parts = known.stage1.parts;
+    settle(&mut asked.model, &known.model);
     asked.for_samples(training) == *known
+}
+
+/// What a file has said where these settings left it open; a run's settings hold it.
+fn settle(asked: &mut ModelSettings, known: &ModelSettings) {
+    if asked.backbone.file().is_none() {
+        return;
+    }
+    if asked.normalisation == Normalisation::PRETRAINED {
+        asked.normalisation = known.normalisation;
+    }
+    if asked.input_size == Auto::AUTO {
+        asked.input_size = known.input_size;
+    }
+    if asked.output.is_empty() {
+        asked.output.clone_from(&known.output);
+    }
+    if asked.tokens == Tokens::Auto {
+        asked.tokens = known.tokens;
+    }
 }

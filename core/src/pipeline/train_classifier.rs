@@ -3,15 +3,16 @@
 use burn::tensor::Device;
 
 use super::features::Features;
+use super::onnx_backbone::{found, tell_of_file, untrained_on_file, with_own_file};
 use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
 use crate::data::{Dataset, Split, give_back_kept_pictures};
 use crate::device::attempt;
 use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
 use crate::job::{EpochRecord, Job};
-use crate::model::{Backbone, Network, NetworkConfig, Origin, Pretrained, weights};
+use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::run::Run;
-use crate::settings::Settings;
+use crate::settings::{ModelSettings, Settings};
 use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
 
 /// Trains the classifier of a run whose settings leave the backbone as it is, and writes the checkpoint `last`: training is over in seconds and loses
@@ -28,7 +29,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     run.forget_balancing(true)?;
     run.rewind(1, 0)?;
     let settings = run.settings().clone();
-    let mut checkpoint = untrained(&settings, run.dataset())?;
+    let mut checkpoint = untrained(&with_own_file(run), run.dataset())?;
     let features = Features::new(run, &checkpoint, device);
     let train = features.of(Split::Train, false, job)?;
     let validation = match run.dataset().split(Split::Validation).is_empty() {
@@ -105,8 +106,11 @@ pub(super) fn fit_on(
 /// # Errors
 /// A backbone without pretrained weights, or damaged ones.
 pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkpoint> {
-    let backbone = settings.model.backbone;
     let request = |reason: String| TrainError::Request(reason);
+    let Some(backbone) = settings.model.backbone.named() else {
+        let found = found(&settings.model)?;
+        return Ok(untrained_on_file(settings, dataset, &found));
+    };
     let pretrained = backbone.pretrained().map_err(request)?;
     let facts = &pretrained.facts;
     let side = settings.model.input_size.or_else(|| facts.side);
@@ -134,11 +138,12 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
     })
 }
 
-/// Says whose weights a backbone has and under which licence, unless they come with the program.
+/// Says whose weights a backbone has and under which licence, unless they come with the program, and what is taken of a file.
 ///
 /// # Errors
-/// A backbone without pretrained weights, or damaged ones.
-pub(super) fn tell_of_weights(backbone: Backbone, job: Job<'_>) -> Result<()> {
+/// A backbone without pretrained weights, or damaged ones; a file that features cannot be taken of.
+pub(super) fn tell_of_weights(model: &ModelSettings, job: Job<'_>) -> Result<()> {
+    let Some(backbone) = model.backbone.named() else { return tell_of_file(model, job) };
     let Pretrained { origin, facts, .. } = backbone.pretrained().map_err(TrainError::Request)?;
     if origin != Origin::BuiltIn {
         job.info(format!("{backbone} has weights from {}; licence: {}", facts.source, facts.licence_words()));

@@ -8,10 +8,12 @@
 //! checkpoints/           last, best (on validation) and balanced, as .safetensors
 //! features/              features computed once, remade when missing
 //! results/               evaluations, as JSON
+//! backbone.onnx          the feature extractor, where the settings name a file
 //! ```
 //!
 //! A sweep is a folder with several of them and `sweep.json`, which names the setting they differ in.
 
+mod backbone;
 mod judged;
 mod manage;
 mod norms;
@@ -39,6 +41,7 @@ use crate::train::Checkpoint;
 
 const SETTINGS: &str = "settings.toml";
 const DATASET: &str = "dataset.toml";
+const BACKBONE: &str = "backbone.onnx";
 const METRICS: &str = "metrics.jsonl";
 const METRICS_CSV: &str = "metrics.csv";
 const NORMS: &str = "norms.csv";
@@ -64,10 +67,11 @@ pub struct RunLock {
 
 impl Run {
     /// Makes a run folder with its settings, where the number of training samples says what `auto` stands for, and its dataset. The folder may exist if it
-    /// is empty.
+    /// is empty. Where the settings name an ONNX file, the run gets a copy of it and its settings what the file says.
     ///
     /// # Errors
-    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written.
+    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written, [`crate::error::ModelError::File`] if features
+    /// cannot be taken of the ONNX file.
     pub fn create(folder: &Path, settings: Settings, dataset: Dataset) -> Result<Self> {
         let taken = |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
         if Self::is_run(folder) {
@@ -76,7 +80,7 @@ impl Run {
         match std::fs::read_dir(folder) {
             // A run that was killed while it was being made has left its dataset and nothing of worth.
             Ok(entries) => {
-                let ours = |name: &std::ffi::OsStr| name == DATASET || name == LOCK || is_temporary(name);
+                let ours = |name: &std::ffi::OsStr| name == DATASET || name == BACKBONE || name == LOCK || is_temporary(name);
                 if entries.flatten().any(|entry| !ours(&entry.file_name())) {
                     return Err(taken("is not empty and holds no run; choose another folder").into());
                 }
@@ -88,11 +92,15 @@ impl Run {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(RunError::file(folder, error).into()),
         }
-        let settings = settings.for_samples(dataset.split(Split::Train).len());
+        let mut settings = settings.for_samples(dataset.split(Split::Train).len());
+        let backbone = backbone::settle(&mut settings)?;
         std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
         // The settings come last: a folder with settings is a whole run, so what cannot be opened again must fail before them.
         dataset.save(&folder.join(DATASET))?;
         Dataset::load(&folder.join(DATASET))?;
+        if let Some(file) = backbone {
+            backbone::keep(&file, &folder.join(BACKBONE))?;
+        }
         write_settings(folder, &settings)?;
         Self::open(folder)
     }
@@ -158,6 +166,11 @@ impl Run {
     /// Every finished epoch, stage 1 first. Norms are in `norms.csv`, not here.
     pub fn history(&self) -> &[EpochRecord] {
         &self.history
+    }
+
+    /// The run's copy of the ONNX file that its features come out of, if they do.
+    pub fn backbone_file(&self) -> Option<PathBuf> {
+        self.settings.model.backbone.file().map(|_| self.folder.join(BACKBONE))
     }
 
     /// The file of the checkpoint of that name: `last`, `best` or `balanced`.

@@ -11,7 +11,7 @@ use crate::data::Split;
 use crate::error::Result;
 use crate::eval::{GroupAccuracies, Verdict};
 use crate::files::is_temporary;
-use crate::settings::{Backbone, Preset};
+use crate::settings::{BackboneChoice, Preset};
 
 /// A run in a few words and numbers.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ pub struct RunSummary {
     pub name: String,
     /// The preset its settings started from.
     pub preset: Preset,
-    /// The network.
-    pub backbone: Backbone,
+    /// The network, or the file that it comes out of.
+    pub backbone: BackboneChoice,
     /// Epochs of stage 1 that were asked for.
     pub epochs: usize,
     /// Epochs of stage 1 that are finished.
@@ -93,7 +93,7 @@ pub fn summary(folder: &Path) -> Result<RunSummary> {
         folder: folder.to_path_buf(),
         name: name(folder),
         preset: settings.preset,
-        backbone: settings.model.backbone,
+        backbone: settings.model.backbone.clone(),
         epochs,
         finished_epochs,
         state: match began {

@@ -22,7 +22,7 @@ pub const INFO: &[SettingInfo] = &[
     setting(
         "model.backbone",
         "Backbone",
-        "The network that turns an image into features. Larger ones can learn more, and need more time and memory.",
+        "The network that turns an image into features: one of these, or onnx:FILE. Larger ones learn more and take longer.",
     ),
     setting(
         "model.stem",
@@ -34,6 +34,16 @@ pub const INFO: &[SettingInfo] = &[
         "model.normalisation",
         "Normalisation",
         "How colours are brought to a common scale before the network sees them. Measured takes it from your own images.",
+    ),
+    setting(
+        "model.output",
+        "Output",
+        "Name of the value of an ONNX file's graph that features are taken of. Empty takes the output that features are usually in.",
+    ),
+    setting(
+        "model.tokens",
+        "Tokens",
+        "What is taken of a transformer in an ONNX file: its class token, or the mean of all tokens. Auto takes the first if there is one.",
     ),
     setting(
         "stage1.train",

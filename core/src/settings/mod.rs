@@ -3,6 +3,7 @@
 //! A settings file is TOML and complete: it holds every key, so a run can be repeated from it alone.
 
 mod auto;
+mod backbone;
 mod info;
 mod overrides;
 mod presets;
@@ -13,12 +14,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use backbone::BackboneChoice;
 pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
 pub use values::{
     Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics, Normalisation, Precision, Schedule, Stem,
-    Training,
+    Tokens, Training,
 };
 
 use crate::error::{Result, SettingsError};
@@ -48,14 +50,21 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
-    /// The backbone.
-    pub backbone: Backbone,
+    /// The backbone, or the ONNX file of a feature extractor.
+    pub backbone: BackboneChoice,
     /// First layers: `auto` takes the small stem up to 64 pixels a side and the ImageNet stem above.
     pub stem: Auto<Stem>,
-    /// Side of the square input in pixels, 8..=512; `auto` takes the images' own size where they agree, else 32, 64, 128 or 224.
+    /// Side of the square input in pixels, 8..=512, or 8..=1024 for an ONNX file; `auto` takes the images' own size where they agree, else 32, 64, 128 or
+    /// 224, and that of pretrained weights or of a file.
     pub input_size: Auto<usize>,
     /// Per-channel mean and standard deviation the input is normalised with.
     pub normalisation: Normalisation,
+    /// The value of an ONNX file's graph that features are taken of, by its name; if empty, the output that they are usually taken of.
+    #[serde(default)]
+    pub output: String,
+    /// Which tokens of a transformer's features are taken, where an ONNX file gives tokens.
+    #[serde(default)]
+    pub tokens: Tokens,
 }
 
 /// Stage 1: cross-entropy by SGD with momentum and weight decay.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
-    NormStatistics, Normalisation, Precision, Schedule, Settings, Stage1Settings, Training,
+    NormStatistics, Normalisation, Precision, Schedule, Settings, Stage1Settings, Tokens, Training,
 };
 
 /// A named starting point.
@@ -75,10 +75,12 @@ fn paper() -> Settings {
         preset: Preset::Paper,
         seed: 0,
         model: ModelSettings {
-            backbone: Backbone::ResNet34,
+            backbone: Backbone::ResNet34.into(),
             stem: Auto::AUTO,
             input_size: Auto::AUTO,
             normalisation: Normalisation::CIFAR,
+            output: String::new(),
+            tokens: Tokens::Auto,
         },
         stage1: Stage1Settings {
             train: Auto::Value(Training::Scratch),
@@ -137,7 +139,7 @@ fn quick() -> Settings {
     let paper = paper();
     Settings {
         preset: Preset::Quick,
-        model: ModelSettings { backbone: Backbone::ResNet20, normalisation: Normalisation::MEASURED, ..paper.model },
+        model: ModelSettings { backbone: Backbone::ResNet20.into(), normalisation: Normalisation::MEASURED, ..paper.model },
         stage1: Stage1Settings {
             epochs: Auto::AUTO,
             learning_rate: Auto::AUTO,
@@ -165,7 +167,7 @@ fn auto() -> Settings {
     let quick = quick();
     Settings {
         preset: Preset::Auto,
-        model: ModelSettings { backbone: Backbone::BUILT_IN, normalisation: Normalisation::PRETRAINED, ..quick.model },
+        model: ModelSettings { backbone: Backbone::BUILT_IN.into(), normalisation: Normalisation::PRETRAINED, ..quick.model },
         stage1: Stage1Settings { train: Auto::AUTO, weight_decay: 1e-2, warmup_epochs: 0, ..quick.stage1 },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,

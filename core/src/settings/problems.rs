@@ -49,16 +49,16 @@ impl Settings {
         let rate = |value: f64| value.is_finite() && value > 0.0;
         let decay = |value: f64| value.is_finite() && value >= 0.0;
         check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds");
-        let backbone = self.model.backbone.info();
+        let backbone = &self.model.backbone;
         if let Auto::Value(side) = self.model.input_size {
-            let sides = &backbone.sides;
-            let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name);
+            let sides = backbone.sides();
+            let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name());
             check(sides.contains(&side), "model.input_size", &reason);
         }
         let train = self.stage1.train.value();
         if train.is_some_and(|train| train != Training::Classifier) {
-            let reason = format!("cannot be {}, which can only be used as it is; take stage1.train = classifier", backbone.name);
-            check(backbone.trains, "model.backbone", &reason);
+            let reason = format!("cannot be {}, which can only be used as it is; take stage1.train = classifier", backbone.name());
+            check(backbone.trains(), "model.backbone", &reason);
         }
         if train == Some(Training::Scratch) {
             let reason = "cannot be pretrained when everything is trained from scratch";
@@ -66,6 +66,9 @@ impl Settings {
             check(self.stage1.backbone_rate == 1.0, "stage1.backbone_rate", "must be 1 when everything is trained from scratch");
             let reason = "must be moving when everything is trained from scratch: there are none to keep";
             check(self.stage1.norm_statistics == NormStatistics::Moving, "stage1.norm_statistics", reason);
+        } else if backbone.file().is_some() {
+            let reason = "must be what the file's network was trained with: pretrained, where the file or something beside it says so, imagenet, or numbers";
+            check(self.model.normalisation != Normalisation::MEASURED, "model.normalisation", reason);
         } else {
             let reason = "must be pretrained when the backbone begins with what it has learned: it knows no other";
             check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);

@@ -99,6 +99,33 @@ impl NormStatistics {
     }
 }
 
+/// What is taken of features that come as tokens, one a patch of the image, often with a class token in front.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokens {
+    /// The first token where there is a class token, otherwise the mean.
+    #[default]
+    Auto,
+    /// The first token.
+    Class,
+    /// The mean over all tokens.
+    Mean,
+}
+
+impl Tokens {
+    /// Everything that can be chosen.
+    pub const ALL: [Tokens; 3] = [Tokens::Auto, Tokens::Class, Tokens::Mean];
+
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tokens::Auto => "auto",
+            Tokens::Class => "class",
+            Tokens::Mean => "mean",
+        }
+    }
+}
+
 /// The layers before the first stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,9 +1,11 @@
-//! Features of many images, computed once.
+//! Features of many images, computed once: by a network on its device, or by a graph out of a file on the processor.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, Transaction};
+use rayon::prelude::*;
 
 use super::checkpoint::Checkpoint;
 use super::loader::Loader;
@@ -12,7 +14,7 @@ use crate::data::Batches;
 use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
-use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Network, Prepared, load_weights};
+use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, Network, Prepared, load_weights};
 use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
@@ -29,15 +31,26 @@ pub struct ImageFeatures {
 
 /// A network ready to compute features.
 pub struct Extractor {
-    network: Prepared,
+    network: Computing,
     /// Samples that are computed at once, at most: fewer from when the device's memory did not hold as many.
     at_once: AtomicUsize,
+}
+
+/// Who computes.
+enum Computing {
+    Network(Box<Prepared>),
+    Graph(Arc<FeatureGraph>),
 }
 
 impl Extractor {
     /// From a network in training or not; its weights are copied.
     pub fn new(network: &Network) -> Self {
-        Self { network: Prepared::new(network.valid()), at_once: AtomicUsize::new(BATCH) }
+        Self { network: Computing::Network(Box::new(Prepared::new(network.valid()))), at_once: AtomicUsize::new(BATCH) }
+    }
+
+    /// From a graph out of a file. It computes on the processor, so loaders have to be of the CPU device.
+    pub fn of_graph(graph: Arc<FeatureGraph>) -> Self {
+        Self { network: Computing::Graph(graph), at_once: AtomicUsize::new(BATCH) }
     }
 
     /// From a checkpoint.
@@ -71,7 +84,12 @@ impl Extractor {
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
     pub fn collect(&self, loader: &Loader, batches: impl Fn() -> Batches, done: u64, job: Job<'_>) -> Result<ImageFeatures> {
-        self.in_parts(loader.device(), job, |at_once| self.pass(loader, batches(), at_once, done, job))
+        match &self.network {
+            Computing::Graph(graph) => one_by_one(graph, loader, batches(), done, job),
+            Computing::Network(network) => {
+                self.in_parts(loader.device(), job, |at_once| self.pass(network, loader, batches(), at_once, done, job))
+            }
+        }
     }
 
     /// What `pass` gives when it computes so many samples at once, as many as the device's memory lets it.
@@ -92,6 +110,7 @@ impl Extractor {
 
     fn pass(
         &self,
+        network: &Prepared,
         loader: &Loader,
         mut batches: Batches,
         at_once: usize,
@@ -110,7 +129,7 @@ impl Extractor {
                 for start in (0..samples).step_by(at_once) {
                     let size = at_once.min(samples - start);
                     let part = if size == samples { input.clone() } else { input.clone().narrow(0, start, size) };
-                    pending.push(self.network.features(part));
+                    pending.push(network.features(part));
                 }
                 if pending.len() >= loader.read_every() { found.read(&mut pending) } else { Ok(()) }
             });
@@ -125,6 +144,34 @@ impl Extractor {
         }
         Ok(attempt(device, || found.read(&mut pending)).map(|()| found))
     }
+}
+
+/// The features of the images of these batches by a graph that computes one image on one thread.
+fn one_by_one(graph: &FeatureGraph, loader: &Loader, mut batches: Batches, done: u64, job: Job<'_>) -> Result<ImageFeatures> {
+    let mut found = ImageFeatures::default();
+    found.set.dim = graph.backbone().features as usize;
+    let done = AtomicU64::new(done);
+    let side = loader.images().side();
+    let size = 3 * side * side;
+    while let Some(batch) = batches.next() {
+        job.check()?;
+        let batch = batch?;
+        let features = |bytes: &[u8]| {
+            // An image can take a second.
+            job.check()?;
+            let mut values = vec![0.0; size];
+            loader.normaliser().fill(bytes, side, graph.layout(), &mut values);
+            let features = graph.features(&values)?;
+            job.progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            Ok(features)
+        };
+        let rows = batch.images.par_chunks_exact(size).map(features).collect::<Result<Vec<_>>>()?;
+        found.set.features.extend(rows.into_iter().flatten());
+        found.set.labels.extend(&batch.labels);
+        found.indices.extend(&batch.indices);
+        batches.reuse(batch);
+    }
+    Ok(found)
 }
 
 impl ImageFeatures {
@@ -168,6 +215,10 @@ pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatu
 /// # Errors
 /// [`RunError::Mismatch`] naming the tensor that is missing or has another shape; a device that fails.
 pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
+    if checkpoint.config.backbone.onnx().is_some() {
+        let reason = "its features come out of an ONNX file; there is no network of it".into();
+        return Err(RunError::Mismatch { path: checkpoint.source.clone(), reason }.into());
+    }
     let fits = attempt(device, || {
         let network = Network::new(&checkpoint.config, checkpoint.seed, device);
         Ok(load_weights(network, checkpoint.weights.clone()))
@@ -180,14 +231,22 @@ pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
 /// # Errors
 /// [`RunError::Mismatch`] if the checkpoint has none of the right shape.
 pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
-    let mismatch = |reason: String| RunError::Mismatch { path: checkpoint.source.clone(), reason };
-    let tensor = |name: &str| checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")));
-    let (weight, bias) = (tensor(CLASSIFIER_WEIGHT)?, tensor(CLASSIFIER_BIAS)?);
-    let classifier = Classifier::new(checkpoint.config.classes, checkpoint.config.features(), weight.values.clone(), bias.values.clone())?;
+    let classifier = classifier_in_file(checkpoint)?;
     Ok(match &checkpoint.standardiser {
         Some(standardiser) => standardiser.unfold(&classifier),
         None => classifier,
     })
+}
+
+/// The classifier of a checkpoint for features as its backbone gives them.
+///
+/// # Errors
+/// As [`classifier_of`].
+pub fn classifier_in_file(checkpoint: &Checkpoint) -> Result<Classifier> {
+    let mismatch = |reason: String| RunError::Mismatch { path: checkpoint.source.clone(), reason };
+    let tensor = |name: &str| checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")));
+    let (weight, bias) = (tensor(CLASSIFIER_WEIGHT)?, tensor(CLASSIFIER_BIAS)?);
+    Classifier::new(checkpoint.config.classes, checkpoint.config.features(), weight.values.clone(), bias.values.clone())
 }
 
 /// Puts a classifier of the same shape in the place of the checkpoint's own: what [`classifier_of`] then gives.
@@ -254,7 +313,7 @@ mod tests {
                 if at_once > most {
                     return Ok(Err(Failure::OutOfMemory));
                 }
-                extractor.pass(&loader, loader.eval_batches(BATCH, false), at_once, 0, job)
+                extractor.pass(&Prepared::new(network.valid()), &loader, loader.eval_batches(BATCH, false), at_once, 0, job)
             });
             (found.map_err(|error| error.to_string()), std::mem::take(&mut asked))
         };

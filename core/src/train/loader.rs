@@ -37,6 +37,11 @@ impl Loader {
         &self.images
     }
 
+    /// What bytes are turned into numbers with.
+    pub fn normaliser(&self) -> &Normaliser {
+        &self.normaliser
+    }
+
     /// Of how many batches results are read together: reading waits for a GPU, and the CPU gains nothing by keeping them.
     pub fn read_every(&self) -> usize {
         const ON_A_GPU: usize = 32;

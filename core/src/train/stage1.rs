@@ -465,8 +465,11 @@ fn fresh(settings: &Settings, dataset: &Dataset, side: usize, images: &Images, j
         Some(numbers) => numbers,
         None => images.measure_normalisation(settings.seed, job)?,
     };
+    let Some(backbone) = settings.model.backbone.named() else {
+        return Err(TrainError::Request("a network out of a file cannot be trained; take stage1.train = classifier".into()).into());
+    };
     let config = NetworkConfig {
-        backbone: settings.model.backbone,
+        backbone,
         stem: settings.model.stem.or_else(|| NetworkConfig::stem_for(side)),
         input_size: side,
         classes: dataset.classes.len(),

@@ -1,7 +1,7 @@
 //! The training page: settings with what each is for, and the curves of the run that is trained or open.
 
 use counterweight_core::device::DeviceChoice;
-use counterweight_core::settings::{Auto, Backbone, NormStatistics, Preset, Settings, Training, info};
+use counterweight_core::settings::{Auto, Backbone, NormStatistics, Preset, Settings, Tokens, Training, info};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
@@ -25,7 +25,7 @@ const BASICS: [&str; 8] = [
     "stage1.weight_decay",
     "seed",
 ];
-const MORE: [&str; 16] = [
+const MORE: [&str; 18] = [
     "stage1.backbone_rate",
     "stage1.norm_statistics",
     "stage1.parts",
@@ -38,6 +38,8 @@ const MORE: [&str; 16] = [
     "stage1.precision",
     "model.stem",
     "model.normalisation",
+    "model.output",
+    "model.tokens",
     "evaluation.many_above",
     "evaluation.few_below",
     "evaluation.flip",
@@ -216,10 +218,17 @@ fn settings_ui(ui: &mut Ui, state: &mut State) {
     });
 }
 
+/// What stands before the path of a feature extractor's file, which is typed.
+const ONNX_FILE: &str = "onnx:";
+
 /// The values a setting can have, where it is one of a few.
 fn choices(key: &str) -> Option<Vec<&'static str>> {
     match key {
-        "model.backbone" => Some(Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name).collect()),
+        "model.backbone" => {
+            let names = Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name);
+            Some(names.chain([ONNX_FILE]).collect())
+        }
+        "model.tokens" => Some(Tokens::ALL.map(Tokens::name).to_vec()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "pretrained", "cifar", "imagenet"]),
         "stage1.train" => Some(std::iter::once("auto").chain(Training::ALL.map(Training::name)).collect()),
@@ -254,6 +263,9 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
                     ui.selectable_value(&mut text, choice.to_string(), choice);
                 }
             });
+            if key == "model.backbone" && text.starts_with(ONNX_FILE) {
+                ui.add(TextEdit::singleline(&mut text).desired_width(f32::INFINITY));
+            }
         } else if default_text == "true" || default_text == "false" {
             let mut on = text == "true";
             ui.checkbox(&mut on, "");

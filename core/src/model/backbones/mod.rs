@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::initial::Initial;
 use super::layers::Pass;
 use super::network::NetworkConfig;
+use super::onnx::{self, OnnxBackbone};
 use super::pretrained::{BuiltIn, Published};
 use crate::kernels::PackedNetwork;
 use efficientnet_lite::EfficientNetLite;
@@ -71,10 +72,12 @@ pub enum Backbone {
     EfficientNetLite1,
     /// The same a little deeper and wider, 4.8 M parameters.
     EfficientNetLite2,
+    /// A feature extractor out of an ONNX file. It has no layers here; [`FeatureGraph`](super::FeatureGraph) runs it.
+    Onnx(OnnxBackbone),
 }
 
 impl Backbone {
-    /// Every backbone, those of a family together, smallest first.
+    /// Every backbone of the program's own, those of a family together, smallest first.
     pub const ALL: [Backbone; 11] = [
         Backbone::ResNet20,
         Backbone::ResNet32,
@@ -104,10 +107,29 @@ impl Backbone {
             | Backbone::ResNet50
             | Backbone::ResNeXt50 => resnet::info(self),
             Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => efficientnet_lite::info(self),
+            Backbone::Onnx(backbone) => BackboneInfo {
+                name: "onnx",
+                summary: "a feature extractor out of an ONNX file",
+                features: backbone.features as usize,
+                sides: onnx::SIDES,
+                has_stems: false,
+                trains: false,
+                built_in: None,
+                published: &[],
+                operations: &[],
+            },
         }
     }
 
-    /// The name used in settings: `resnet32` and so on.
+    /// The feature extractor, if it comes out of an ONNX file.
+    pub fn onnx(self) -> Option<OnnxBackbone> {
+        match self {
+            Backbone::Onnx(backbone) => Some(backbone),
+            _ => None,
+        }
+    }
+
+    /// The name used in settings: `resnet32` and so on; `onnx` for all that come out of files.
     pub fn name(self) -> &'static str {
         self.info().name
     }
@@ -121,10 +143,15 @@ impl Backbone {
 
 impl fmt::Display for Backbone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            // With all that tells it from others: texts are compared and kept.
+            Backbone::Onnx(backbone) => backbone.fmt(f),
+            _ => f.write_str(self.name()),
+        }
     }
 }
 
+/// By the name of one of the program's own.
 impl FromStr for Backbone {
     type Err = String;
 
@@ -139,13 +166,15 @@ impl FromStr for Backbone {
 
 impl Serialize for Backbone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Backbone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        let backbone = if text.starts_with("onnx:") { text.parse().map(Backbone::Onnx) } else { text.parse() };
+        backbone.map_err(serde::de::Error::custom)
     }
 }
 
@@ -161,11 +190,15 @@ pub(super) enum Layers {
 
 impl Layers {
     /// With initial weights.
+    ///
+    /// # Panics
+    /// For a feature extractor out of an ONNX file.
     pub fn new(config: &NetworkConfig, initial: &Initial<'_>) -> Self {
         match config.backbone {
             Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => {
                 Layers::EfficientNetLite(EfficientNetLite::new(config, initial))
             }
+            Backbone::Onnx(_) => panic!("a feature extractor out of an ONNX file has no layers to make"),
             _ => Layers::ResNet(ResNet::new(config, initial)),
         }
     }

@@ -13,7 +13,7 @@ mod tune;
 pub use arithmetic::{multiply_adds, training_operations};
 pub use decode::{DecodeReport, decode};
 pub use example::{FeatureExample, FeatureShape};
-pub use infer::{InferReport, infer};
+pub use infer::{InferReport, infer, infer_graph};
 pub use memory::peak_memory;
 pub use peak::peak_gflops;
 pub use stage2::{LossTime, Stage2Report, Stage2Request, stage2};

@@ -1,0 +1,30 @@
+//! ONNX files that anybody may have made: read, checked, and made ready to be run by tract.
+//!
+//! [`crate::infer`] runs classifiers with it and [`crate::model`] feature extractors.
+
+mod file;
+mod operations;
+mod sizes;
+
+pub(crate) use file::{metadata, parse, read_bytes, shown};
+pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
+
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::{InferenceModel, TractError};
+
+/// The graph of a file that was checked, before anything is known of its sizes.
+///
+/// # Errors
+/// A sentence, if an operation has attributes that it cannot have.
+pub(crate) fn graph(file: &ModelProto) -> Result<InferenceModel, String> {
+    // What a file says about the values inside it may be wrong, and is only true for the batch that it was made with.
+    let tract = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    tract.parse(file, None).map(|parsed| parsed.model).map_err(reason)
+}
+
+/// The innermost reason of a tract error: the outer ones repeat whole operations.
+pub(crate) fn reason(error: TractError) -> String {
+    let text = error.root_cause().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(300).collect()
+}
