@@ -224,7 +224,7 @@ impl Norming {
             dims: [rng.random_range(1..6), channels, rng.random_range(2..12), rng.random_range(2..12)],
             activation: [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)],
             residual: rng.random(),
-            statistics: if seed % 3 == 0 { StatisticsOf::Past } else { StatisticsOf::Batch },
+            statistics: if seed.is_multiple_of(3) { StatisticsOf::Past } else { StatisticsOf::Batch },
         }
     }
 
