@@ -115,6 +115,9 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
         places.iter().map(|&place| model.outlet_fact(place).cloned().map_err(reason)).collect()
     };
     let [inputs, outputs, observed] = [known(&places[0])?, known(&places[1])?, known(&places[2])?];
+    if op.name() == "Range" {
+        count(&inputs)?;
+    }
     let (told_inputs, told_outputs, _) =
         op.infer_facts(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect()).map_err(reason)?;
     let is_constant = !told_inputs.is_empty() && told_inputs.iter().all(|input| input.value.concretize().is_some());
@@ -141,6 +144,23 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
         }
     }
     Ok(changed)
+}
+
+/// How far a `Range` counts, where its start, end and step are known.
+fn count(inputs: &[InferenceFact]) -> Result<(), String> {
+    let known: Option<Vec<Arc<Tensor>>> = inputs.iter().map(|input| input.value.concretize()).collect();
+    let Some(known) = known else { return Ok(()) };
+    let number = |tensor: &Arc<Tensor>| match tensor.cast_to_scalar::<i64>() {
+        Ok(number) if !tensor.datum_type().is_float() => Ok(number as f64),
+        _ => tensor.cast_to_scalar::<f64>().map_err(reason),
+    };
+    let [start, end, step] = known.iter().map(number).collect::<Result<Vec<f64>, _>>()?[..] else {
+        return Err("it counts with other than three numbers".into());
+    };
+    match (end - start) / step {
+        steps if steps <= MAX_CONSTANT as f64 => Ok(()),
+        steps => Err(format!("it makes a constant of {steps} values")),
+    }
 }
 
 /// Number of values, where the sizes of all axes are known.
