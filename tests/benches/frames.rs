@@ -203,7 +203,8 @@ impl Window {
     fn new(folder: &Path) -> Self {
         let ctx = Context::default();
         let creation = eframe::CreationContext::_new_kittest(ctx.clone());
-        let app = CounterweightApp::new(&creation, Place { runs: folder.join("runs"), cache: folder.join("cache"), program: None });
+        let place = Place { runs: folder.join("runs"), cache: folder.join("cache"), weights: None, downloads: None, program: None };
+        let app = CounterweightApp::new(&creation, place);
         Self { ctx, app, frame: eframe::Frame::_new_kittest(), started: Instant::now(), named: Vec::new() }
     }
 

@@ -1,12 +1,12 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]...`
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [sweep]`: with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
-    BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand, InspectCommand, Page, RunsCommand, TourCommand, TrainCommand,
-    WayOn, WindowCommand,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand, InspectCommand, Page, RunsCommand,
+    TourCommand, TrainCommand, WayOn, WindowCommand,
 };
 use counterweight_core::data::Split;
 use counterweight_core::error::TrainError;
@@ -18,11 +18,13 @@ use egui::{Theme, Vec2};
 
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
+/// What can be drawn alone.
+const PARTS: [&str; 3] = ["cards", "backbones", "sweep"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let out = PathBuf::from(arguments.next().unwrap_or_else(|| "screenshots".into()));
-    let given: Vec<String> = arguments.collect();
+    let (only, given): (Vec<String>, Vec<String>) = arguments.partition(|argument| PARTS.contains(&argument.as_str()));
     let sizes = if given.is_empty() { SIZES.map(String::from).to_vec() } else { given };
     // One folder serves all: what is trained in the first round is opened in the others.
     let mut folder = tempfile::Builder::new().prefix("counterweight-").tempdir()?;
@@ -34,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let name = format!("{size}-{}", if theme == Theme::Dark { "dark" } else { "light" });
             let mut round = Round { window: Window::drawn(folder, pixels, theme), out: out.join(name) };
             std::fs::create_dir_all(&round.out)?;
-            round.run(std::mem::take(&mut first))?;
+            round.run(std::mem::take(&mut first), &only)?;
             folder = round.window.folder;
         }
     }
@@ -49,8 +51,21 @@ struct Round {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 impl Round {
-    fn run(&mut self, first: bool) -> Outcome {
+    fn run(&mut self, first: bool, only: &[String]) -> Outcome {
         self.window.settle();
+        for part in only {
+            match part.as_str() {
+                "cards" => self.cards(first)?,
+                "backbones" => self.backbones()?,
+                _ => {
+                    self.send(Command::Data(DataCommand::OpenSample));
+                    self.sweep(first)?;
+                }
+            }
+        }
+        if !only.is_empty() {
+            return Ok(());
+        }
         self.shot("01-data-empty")?;
         for (page, name) in [(Page::Train, "02-train-empty"), (Page::Balance, "03-balance-empty"), (Page::Inspect, "04-inspect-empty")] {
             self.go(page);
@@ -64,6 +79,7 @@ impl Round {
         }
         self.failed_data()?;
         self.cards(first)?;
+        self.backbones()?;
         self.send(Command::Data(DataCommand::OpenSample));
         self.go(Page::Data);
         self.window.frames(40);
@@ -165,6 +181,23 @@ impl Round {
         self.window.settle();
         self.shot("10-train-fine-tune")?;
         self.send(Command::Data(DataCommand::Close));
+        Ok(())
+    }
+
+    /// The chooser of backbones, and what it says of a file that it cannot use.
+    fn backbones(&mut self) -> Outcome {
+        self.go(Page::Train);
+        self.send(Command::Backbones(BackbonesCommand::Choose));
+        self.shot("10-train-backbones")?;
+        let broken = self.window.folder.path().join("weights.pth");
+        std::fs::write(&broken, b"no weights")?;
+        self.send(Command::Backbones(BackbonesCommand::TakeFile(broken)));
+        self.shot("10-train-backbones-failed")?;
+        self.window.app().state.backbones.failure = None;
+        self.window.app().state.backbones.unnormalised = Some("models/dinov2-small.onnx".into());
+        self.shot("10-train-backbones-normalisation")?;
+        self.window.app().state.backbones.unnormalised = None;
+        self.window.app().state.shell.dialog = None;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use counterweight_app::gui::{CounterweightApp, Place, State};
+use counterweight_core::model::WeightsFolder;
 use egui::accesskit::{Role, Toggled};
 use egui::{Event, Key, Modifiers, Theme, Vec2};
 use egui_kittest::kittest::{NodeT, Queryable, by};
@@ -210,5 +211,7 @@ impl Default for Window {
 }
 
 fn place(folder: &TempDir) -> Place {
-    Place { runs: folder.path().join("runs"), cache: folder.path().join("cache"), program: Some(crate::binary()) }
+    let cache = folder.path().join("cache");
+    let weights = Some(WeightsFolder::in_folder(cache.join("backbones")));
+    Place { runs: folder.path().join("runs"), cache, weights, downloads: None, program: Some(crate::binary()) }
 }

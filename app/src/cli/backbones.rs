@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use counterweight_core::Error;
 use counterweight_core::job::Job;
-use counterweight_core::model::{Addition, Backbone, Kept, Pretrained, Published, WeightsFolder, downloads};
-use serde::Serialize;
+use counterweight_core::model::{Addition, Backbone, Kept, Listed, WeightsFolder, downloads};
 
 use super::{Context, tables};
 use crate::gui::widgets::numbers;
@@ -48,35 +47,6 @@ enum Action {
     },
 }
 
-/// A backbone and the weights that there are of it.
-#[derive(Serialize)]
-pub struct Listed {
-    name: &'static str,
-    summary: &'static str,
-    features: usize,
-    /// `built in`, `downloaded`, `added` or `none`.
-    weights: &'static str,
-    bytes: Option<u64>,
-    top1: Option<f64>,
-    licence: Option<String>,
-    source: Option<String>,
-    sha256: Option<String>,
-    published: Vec<Offered>,
-    /// What is wrong with the weights that are there.
-    problem: Option<String>,
-}
-
-/// Weights that can be downloaded.
-#[derive(Serialize)]
-struct Offered {
-    version: &'static str,
-    address: String,
-    bytes: Option<u64>,
-    top1: f64,
-    licence: &'static str,
-    sha256: &'static str,
-}
-
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     match &arguments.action {
         None => list(context),
@@ -100,39 +70,8 @@ fn folder() -> Result<WeightsFolder> {
 
 fn list(context: &Context) -> Result<()> {
     let folder = WeightsFolder::standard();
-    let all: Vec<Listed> = Backbone::ALL.into_iter().map(|backbone| listed(backbone, folder.as_ref())).collect();
+    let all = Listed::all(folder.as_ref());
     context.console.result(&all, || text(&all))
-}
-
-fn listed(backbone: Backbone, folder: Option<&WeightsFolder>) -> Listed {
-    let info = backbone.info();
-    let kept = folder.map_or(Ok(None), |folder| folder.find(backbone));
-    let (problem, found) = match kept {
-        Err(error) => (Some(error.to_string()), None),
-        Ok(_) => (None, backbone.pretrained_in(folder).ok()),
-    };
-    let offered = |published: &Published| Offered {
-        version: published.version,
-        address: published.address(),
-        bytes: published.bytes,
-        top1: published.top1,
-        licence: published.licence,
-        sha256: published.sha256,
-    };
-    let facts = found.as_ref().map(|found| &found.facts);
-    Listed {
-        name: info.name,
-        summary: info.summary,
-        features: info.features,
-        weights: found.as_ref().map_or("none", |found| found.origin.name()),
-        bytes: found.as_ref().map(Pretrained::bytes),
-        top1: facts.and_then(|facts| facts.top1),
-        licence: facts.map(|facts| facts.licence_words().to_string()),
-        source: facts.map(|facts| facts.source.to_string()),
-        sha256: facts.and_then(|facts| facts.sha256.as_ref()).map(ToString::to_string),
-        published: info.published.iter().map(offered).collect(),
-        problem,
-    }
 }
 
 fn text(all: &[Listed]) -> String {
@@ -155,7 +94,7 @@ fn text(all: &[Listed]) -> String {
             None => listed.licence.clone().unwrap_or_default(),
         };
         table.add_row([listed.name.to_string(), listed.weights.to_string(), bytes, top1(listed.top1), licence]);
-        for offered in listed.published.iter().filter(|offered| listed.sha256.as_deref() != Some(offered.sha256)) {
+        for offered in listed.others() {
             let what = format!("  {} can be downloaded", offered.version);
             let bytes = offered.bytes.map_or_else(String::new, numbers::bytes);
             table.add_row([String::new(), what, bytes, top1(Some(offered.top1)), short(offered.licence)]);

@@ -9,7 +9,8 @@ use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_INFO, ICON_
 use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
-    BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand, entries,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand,
+    entries,
 };
 use super::dialogs::Answer;
 use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind};
@@ -65,6 +66,7 @@ impl CounterweightApp {
             || state.train.is_running()
             || state.train.is_sweeping()
             || state.train.estimates.is_measuring()
+            || state.backbones.is_busy()
             || state.balance.is_busy()
             || state.balance.is_waiting()
             || state.inspect.is_busy()
@@ -91,6 +93,7 @@ impl CounterweightApp {
             }
         }
         state.devices.poll(shell);
+        state.backbones.poll(&mut state.train, shell);
         let was_sample = state.data.source.as_ref().map(|source| source.is_sample);
         state.data.poll(shell);
         let is_sample = state.data.source.as_ref().map(|source| source.is_sample);
@@ -172,6 +175,7 @@ impl CounterweightApp {
                 };
                 state.train.apply(command, around, &mut state.shell);
             }
+            Command::Backbones(command) => state.backbones.apply(command, &mut state.train, &mut state.shell),
             Command::Balance(command) => state.balance.apply(command, state.run.as_ref(), device, &mut state.shell),
             Command::Inspect(command) => state.inspect.apply(command, state.run.as_ref(), device, &mut state.shell),
             Command::Export(command) => {
@@ -285,6 +289,10 @@ impl CounterweightApp {
     fn dropped(&mut self, ctx: &Context) {
         let dropped = ctx.input(|input| input.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
         let Some(path) = dropped else { return };
+        if matches!(self.state.shell.dialog, Some(Dialog::Backbones)) {
+            self.commands.push(Command::Backbones(BackbonesCommand::TakeFile(path)));
+            return;
+        }
         let command = match self.state.page {
             Page::Export => Command::Export(ExportCommand::TryImage(path)),
             Page::Runs => Command::Runs(RunsCommand::Open(path)),

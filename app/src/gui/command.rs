@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use counterweight_core::data::{BuildOptions, Split};
+use counterweight_core::model::Backbone;
 use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
 use egui::{Key, KeyboardShortcut, Modifiers};
@@ -18,6 +19,8 @@ pub enum Command {
     Data(DataCommand),
     /// Of the training page.
     Train(TrainCommand),
+    /// Of the chooser of backbones.
+    Backbones(BackbonesCommand),
     /// Of the balancing page.
     Balance(BalanceCommand),
     /// Of the inspection page.
@@ -105,6 +108,25 @@ pub enum TrainCommand {
     CloseSweep,
     /// Prepare a new run with the settings of an offer.
     TakeOffer(Box<Settings>),
+}
+
+/// What the chooser of backbones can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackbonesCommand {
+    /// Show it.
+    Choose,
+    /// Train with a backbone.
+    Use(Backbone),
+    /// Download its weights, the recommended ones.
+    Download(Backbone),
+    /// Stop downloading.
+    Stop,
+    /// Ask for a file, then take it.
+    PickFile,
+    /// Take weights out of a file, or the network that it is.
+    TakeFile(PathBuf),
+    /// Take a network's file whose images are normalised as the setting says.
+    TakeNormalised(PathBuf, &'static str),
 }
 
 /// What the balancing page can be asked.
@@ -284,6 +306,7 @@ pub fn entries() -> Vec<Entry> {
         entry("Train", "Pause training", None, Command::Train(TrainCommand::Pause)),
         entry("Train", "Resume training", None, Command::Train(TrainCommand::Resume)),
         entry("Train", "Stop training", None, Command::Train(TrainCommand::Stop)),
+        entry("Train", "Choose a backbone…", None, Command::Backbones(BackbonesCommand::Choose)),
         entry("Train", "Load settings file…", None, Command::Train(TrainCommand::PickSettings)),
         entry("Balance", "Keep this balancer in the comparison", keys(command, Key::K), Command::Balance(BalanceCommand::Keep)),
         entry("Balance", "Tune on validation", keys(command, Key::T), Command::Balance(BalanceCommand::Tune)),

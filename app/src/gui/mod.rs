@@ -12,7 +12,8 @@ mod worker;
 
 pub use app::CounterweightApp;
 pub use command::{
-    BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand,
+    WindowCommand,
 };
 pub use open::open;
 pub use state::{

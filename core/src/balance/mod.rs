@@ -23,4 +23,5 @@ pub use stage2::{Balanced, NormSpread, balance, learn};
 pub(crate) use stage2::{trained, trains};
 pub use tune::{Candidate, Fold, Tuning, tune, tune_folds};
 pub use tune_report::describe;
+pub(crate) use tune_report::standard_error;
 pub use weights::{class_balanced_weights, log_priors};

@@ -224,7 +224,7 @@ pub fn learn(
         epochs: settings.epochs(),
         learning_rate: settings.learning_rate(),
         momentum: settings.momentum,
-        weight_decay: settings.weight_decay,
+        weight_decay: settings.weight_decay(),
         schedule: settings.schedule,
         warmup_epochs: settings.warmup_epochs,
         milestones: &settings.milestones,

@@ -100,7 +100,7 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
 
 /// Standard error of the difference in balanced accuracy between two classifiers of the same samples, paired by sample and taken as if there
 /// were no difference: √(Σ_k Σ_{i in k} d_i² / n_k²) / C with d_i = ±1 where only one of them is right.
-pub(super) fn standard_error(a: &[bool], b: &[bool], labels: &[u32], classes: usize) -> f64 {
+pub(crate) fn standard_error(a: &[bool], b: &[bool], labels: &[u32], classes: usize) -> f64 {
     let mut samples = vec![0_usize; classes];
     let mut differing = vec![0_usize; classes];
     for ((a, b), &label) in a.iter().zip(b).zip(labels) {

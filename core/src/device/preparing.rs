@@ -57,7 +57,7 @@ pub(super) fn prepare() {
 
     // Never the current folder, which is whatever a person happened to be in, nor the library's configuration file there.
     let mut config = CubeClRuntimeConfig::default().override_from_env();
-    let folder = dirs::cache_dir().unwrap_or_else(std::env::temp_dir).join("counterweight").join("kernels");
+    let folder = crate::files::cache_folder().unwrap_or_else(|| std::env::temp_dir().join("counterweight")).join("kernels");
     config.environment.path = CacheConfig::Directory(folder);
     #[cfg(feature = "cuda")]
     {

@@ -114,7 +114,7 @@ pub struct Evidence<'a> {
     pub evaluation: &'a Evaluation,
     /// The split it is of.
     pub split: Split,
-    /// Finished epochs of the run; those of stage 1 are looked at. Without any nothing is said of training.
+    /// Finished epochs of the run; those of stage 1 are looked at. Without any, somebody else has trained it, and nothing is said of that.
     pub history: &'a [EpochRecord],
     /// Whether the classifier stands on features that were learned before, from other images: then nobody is advised to do so.
     pub pretrained: bool,
@@ -451,6 +451,14 @@ impl Case<'_> {
             FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
             _ if self.evidence.pretrained && kind != FindingKind::SplitTooSmall && self.guessing.is_low(self.found()) => {
                 format!("Check that the labels fit what the images show, or {}.", self.other_features())
+            }
+            FindingKind::NoBetterThanGuessing
+            | FindingKind::NoBetterThanLargestClass
+            | FindingKind::BarelyBetterThanGuessing
+            | FindingKind::MostlyWrong
+                if self.evidence.history.is_empty() =>
+            {
+                "Check that these are the classes it was trained on, in the same order, and that model.normalisation is what it was trained with.".into()
             }
             FindingKind::NeverLearned
             | FindingKind::NoBetterThanGuessing

@@ -74,13 +74,19 @@ fn a_good_result_is_usable_and_names_its_weakest_class() {
 
 #[test]
 fn always_saying_one_class_is_worthless_in_every_way() {
-    let found = judge(&always_the_first(&[20; 6]), &[]);
+    let found = judge(&always_the_first(&[20; 6]), &[epoch(1, 1.7, 0.3), epoch(2, 0.4, 0.6)]);
     assert_eq!((found.grade, found.sentence.as_str()), (Grade::Worthless, "No better than guessing: 16.7 % where guessing gives 16.7 %."));
     assert_eq!(kinds(&found), [FindingKind::NoBetterThanGuessing, FindingKind::NearlyOneClass, FindingKind::NeverPredicted]);
     assert_eq!(found.findings[1].sentence, "Calls nearly everything “deer”: 100.0 % of the images, where 16.7 % are.");
     assert_eq!(found.findings[2].sentence, "Never says “fox”, “lynx”, “wolf” and 2 other classes.");
     assert!(found.advice.contains("pretrained features"), "{}", found.advice);
     assert_eq!(found.others().count(), 2);
+}
+
+#[test]
+fn a_network_that_somebody_else_trained_is_not_to_be_trained_for_longer() {
+    let found = judge(&always_the_first(&[20; 6]), &[]);
+    assert!(found.advice.contains("the classes it was trained on") && !found.advice.contains("epochs"), "{}", found.advice);
 }
 
 #[test]

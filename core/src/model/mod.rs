@@ -26,6 +26,8 @@ pub(crate) use onnx::SIDES as ONNX_SIDES;
 pub(crate) use onnx::test_files;
 pub use onnx::{FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
 pub use prepared::Prepared;
-pub use pretrained::{Addition, BuiltIn, Facts, Fit, Kept, Origin, Pretrained, Published, WeightsFile, WeightsFolder, downloads};
+pub use pretrained::{
+    Addition, BuiltIn, Facts, Fit, Kept, Listed, Offered, Origin, Pretrained, Published, WeightsFile, WeightsFolder, downloads,
+};
 pub(crate) use weights::named;
 pub use weights::{NamedTensor, load_weights, weights};

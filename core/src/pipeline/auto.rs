@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{Estimate, estimate};
 use super::frozen::{FrozenBackbone, View};
 use super::mirror::{MirrorCheck, mirror_check};
+use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result, RunError, TrainError};
@@ -48,6 +49,24 @@ pub struct Choice {
     pub reason: String,
     /// The option that would change it.
     pub option: String,
+}
+
+impl Choice {
+    fn tell(&self, job: Job<'_>) {
+        job.info(format!("{}: {} ({}; to change it: {})", self.setting, self.value, self.reason, self.option));
+    }
+}
+
+/// Tells of a choice that was made while a run was trained, and keeps it with those that were made before.
+pub(super) fn note(run: &Run, choice: Choice, job: Job<'_>) -> Result<()> {
+    choice.tell(job);
+    let settings = run.settings().clone();
+    let none = |settings| Chosen { settings, choices: Vec::new(), offer: None, mirror: None, estimate: None };
+    let mut chosen = run.read_result::<Chosen>(CHOICES).unwrap_or_else(|_| none(settings.clone()));
+    chosen.settings = settings;
+    chosen.choices.retain(|known| known.setting != choice.setting);
+    chosen.choices.push(choice);
+    run.write_result(CHOICES, &chosen).map(drop)
 }
 
 /// Another way of training, which was not taken.
@@ -97,9 +116,7 @@ pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<
             chosen.choose_mirroring(dataset, device, job)?;
         }
     }
-    for choice in &chosen.choices {
-        job.info(format!("{}: {} ({}; to change it: {})", choice.setting, choice.value, choice.reason, choice.option));
-    }
+    chosen.choices.iter().for_each(|choice| choice.tell(job));
     if let Some(offer) = &chosen.offer {
         job.info(&offer.sentence);
     }

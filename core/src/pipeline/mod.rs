@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod features;
 mod fine_tune;
+mod folds;
 mod frozen;
 mod halving;
 mod import;
@@ -22,6 +23,7 @@ pub(crate) mod test_run;
 mod train;
 mod train_classifier;
 mod tune;
+mod weight_decay;
 mod workbench;
 
 pub use auto::{Choice, Chosen, Offer, choose};

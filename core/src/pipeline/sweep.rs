@@ -17,6 +17,8 @@ use crate::settings::Settings;
 
 /// Values of one setting that can be tried.
 const MOST_VALUES: usize = 64;
+/// The setting that is swept most.
+const DECAY: &str = "stage1.weight_decay";
 /// Factors of a number that are tried where no values are given.
 const FACTORS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
 
@@ -92,8 +94,10 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
         Ok(settings)
     };
     values.iter().try_for_each(|value| settings_of(value).map(drop))?;
+    // What `auto` would begin with.
+    let usual = (request.key == DECAY).then(|| chosen.settings.stage1.weight_decay().to_string());
     let same = |value: &String| settings_of(value).is_ok_and(|settings| settings == chosen.settings);
-    let own = values.iter().find(|value| same(value)).cloned();
+    let own = values.iter().find(|value| same(value)).or_else(|| values.iter().find(|value| usual.as_ref() == Some(*value))).cloned();
     Sweep::create(request.folder, request.key, (&values, own), held_out, |value, folder| {
         let run = Run::create(folder, settings_of(value)?, dataset.clone())?;
         if !chosen.choices.is_empty() {
@@ -177,7 +181,8 @@ fn values(request: &SweepRequest<'_>) -> Result<Vec<String>> {
     let values = match request.values.is_empty() {
         false => request.values.clone(),
         true => {
-            let own = own.and_then(|text| text.parse::<f64>().ok()).filter(|own| *own > 0.0);
+            let usual = (request.key == DECAY).then(|| request.settings.stage1.weight_decay());
+            let own = usual.or_else(|| own?.parse::<f64>().ok()).filter(|own| *own > 0.0);
             let own = own.ok_or_else(|| refuse("needs the values to try: KEY=VALUE,VALUE,…".into()))?;
             FACTORS.map(|factor| rounded(own * factor)).to_vec()
         }

@@ -154,6 +154,9 @@ fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     if asked.augmentation.flip == Auto::AUTO {
         asked.augmentation.flip = known.augmentation.flip;
     }
+    if asked.stage1.weight_decay == Auto::AUTO {
+        asked.stage1.weight_decay = known.stage1.weight_decay;
+    }
     asked.stage1.parts = known.stage1.parts;
     settle(&mut asked.model, &known.model);
     asked.for_samples(training) == *known

@@ -2,8 +2,10 @@
 
 use burn::tensor::Device;
 
+use super::auto::{Choice, note};
 use super::features::Features;
 use super::onnx_backbone::{found, tell_of_file, untrained_on_file, with_own_file};
+use super::weight_decay::{ChosenDecay, choose_weight_decay};
 use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
 use crate::data::{Dataset, Split, give_back_kept_pictures};
 use crate::device::attempt;
@@ -12,7 +14,7 @@ use crate::eval::GroupThresholds;
 use crate::job::{EpochRecord, Job};
 use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::run::Run;
-use crate::settings::{ModelSettings, Settings};
+use crate::settings::{Auto, ModelSettings, Settings};
 use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
 
 /// Trains the classifier of a run whose settings leave the backbone as it is, and writes the checkpoint `last`: training is over in seconds and loses
@@ -28,7 +30,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     }
     run.forget_balancing(true)?;
     run.rewind(1, 0)?;
-    let settings = run.settings().clone();
+    let mut settings = run.settings().clone();
     let mut checkpoint = untrained(&with_own_file(run), run.dataset())?;
     let features = Features::new(run, &checkpoint, device);
     let train = features.of(Split::Train, false, job)?;
@@ -38,6 +40,13 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     };
     // Features are what is needed of images from here on.
     give_back_kept_pictures();
+    if settings.stage1.weight_decay == Auto::AUTO {
+        let ChosenDecay { weight_decay, reason } = choose_weight_decay(&settings, &train, run.dataset().classes.len(), job)?;
+        settings.stage1.weight_decay = Auto::Value(weight_decay);
+        run.replace_settings(settings.clone())?;
+        let option = format!("--set stage1.weight_decay={weight_decay}");
+        note(run, Choice { setting: "stage1.weight_decay".into(), value: weight_decay.to_string(), reason, option }, job)?;
+    }
     let Fitted { classifier, standardiser, counts, epochs } = fit_classifier(&settings, train, run.dataset(), validation, job)?;
     checkpoint.standardiser = Some(standardiser);
     checkpoint.progress.epoch = epochs.len();

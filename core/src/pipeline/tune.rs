@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
+use super::folds::{FOLDS, Part, part, places};
 use super::train_classifier::fit_on;
 use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains};
 use crate::data::Split;
@@ -25,9 +26,6 @@ pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, 
     search(run, settings, candidates, device, job)
 }
 
-/// Parts that every image but one part's is learned from in turn, where the classifier alone is trained.
-const FOLDS: usize = 3;
-
 /// A fold with what it is made of.
 struct Held {
     start: Classifier,
@@ -42,8 +40,7 @@ impl Held {
     }
 }
 
-/// Where features stay and a classifier takes a second, balancers need not be judged by a validation split alone, of which rare classes have next to
-/// nothing: training and validation images together are cut into parts, and each is judged by classifiers that learned from the others.
+/// Training and validation images together, cut into parts of which each is judged by classifiers that learned from the others.
 fn cross_validation(
     train: FeatureSet,
     validation: Option<FeatureSet>,
@@ -56,27 +53,11 @@ fn cross_validation(
         all.features.extend(validation.features);
         all.labels.extend(validation.labels);
     }
-    // The i-th sample of a class is held out in the fold i mod k, so that each fold has its share of every class. Where a class begins moves on from
-    // class to class, or the first fold would get all that is left over.
-    let mut met: Vec<usize> = (0..classes).collect();
-    let fold_of: Vec<usize> = all
-        .labels
-        .iter()
-        .map(|&label| {
-            let met = &mut met[label as usize];
-            *met += 1;
-            *met % FOLDS
-        })
-        .collect();
+    let places = places(&all.labels, classes);
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
-        let (others, own): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&row| fold_of[row] != fold);
-        let (train, held_out) = (all.part(&others), all.part(&own));
-        let mut train_counts = vec![0; classes];
-        train.labels.iter().for_each(|&label| train_counts[label as usize] += 1);
-        // A class of one image is missing where that is held out; it can be learned nowhere else either.
-        train_counts.iter_mut().for_each(|count| *count = (*count).max(1));
+        let Part { train, train_counts, held_out } = part(&all, &places, fold, classes);
         let quiet = Job::new(job.control, &Silent);
         // Features are standardised as the run has them; standardising them once more changes next to nothing.
         let (start, standardiser, _) = fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;

@@ -153,6 +153,11 @@ impl Run {
         settings.stage1.parts = parts;
         settings.validate()?;
         let _lock = self.lock()?;
+        self.replace_settings(settings)
+    }
+
+    /// Puts other settings in the place of the run's, for who holds its lock.
+    pub(crate) fn replace_settings(&mut self, settings: Settings) -> Result<()> {
         write_settings(&self.folder, &settings)?;
         self.settings = settings;
         Ok(())

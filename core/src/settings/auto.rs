@@ -17,6 +17,10 @@ const FINE_TUNING_EPOCHS: [usize; 2] = [4, 20];
 const SCRATCH_RATE: f64 = 0.05;
 const CLASSIFIER_RATE: f64 = 0.01;
 const FINE_TUNING_RATE: f64 = 0.01;
+/// Weight decay where nothing else is asked for.
+const SCRATCH_DECAY: f64 = 1e-3;
+const CLASSIFIER_DECAY: f64 = 1e-2;
+const FINE_TUNING_DECAY: f64 = 5e-4;
 const BATCH: f64 = 64.0;
 
 impl Stage1Settings {
@@ -44,10 +48,19 @@ impl Stage1Settings {
         };
         self.learning_rate.or_else(|| usual * self.batch_size as f64 / BATCH)
     }
+
+    /// The weight decay λ, or what is usual. Of a classifier on features that stay, `auto` is decided when those are known.
+    pub fn weight_decay(&self) -> f64 {
+        self.weight_decay.or_else(|| match self.train {
+            Auto::Value(Training::All) => FINE_TUNING_DECAY,
+            Auto::Value(Training::Scratch) => SCRATCH_DECAY,
+            _ => CLASSIFIER_DECAY,
+        })
+    }
 }
 
 impl Settings {
-    /// The settings with epochs and learning rate in numbers, for so many training samples.
+    /// The settings with epochs, learning rate and, unless the data has to say it, weight decay in numbers, for so many training samples.
     pub fn for_samples(mut self, training: usize) -> Self {
         let s = &self.stage1;
         let (steps, [fewest, most]) = match s.train {
@@ -60,6 +73,9 @@ impl Settings {
         let rate = s.learning_rate();
         self.stage1.epochs = Auto::Value(epochs);
         self.stage1.learning_rate = Auto::Value(rate);
+        if !self.stage1.is_frozen() {
+            self.stage1.weight_decay = Auto::Value(self.stage1.weight_decay());
+        }
         self
     }
 }

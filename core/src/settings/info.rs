@@ -89,7 +89,7 @@ pub const INFO: &[SettingInfo] = &[
     setting(
         "stage1.weight_decay",
         "Weight decay",
-        "Pulls all weights towards zero, which keeps frequent classes from dominating. Larger is stronger.",
+        "Pulls all weights towards zero, which keeps frequent classes from dominating. Larger is stronger; auto tries several where that takes seconds.",
     ),
     setting("stage1.schedule", "Schedule", "How the learning rate falls: smoothly (cosine), in steps at the milestones, or not at all."),
     setting(

@@ -96,8 +96,8 @@ pub struct Stage1Settings {
     pub norm_statistics: NormStatistics,
     /// Momentum of SGD, without dampening.
     pub momentum: f64,
-    /// Weight decay λ on every parameter, batch norm and biases included.
-    pub weight_decay: f64,
+    /// Weight decay λ on every parameter, batch norm and biases included; `auto` tries several on features that stay, and takes what is usual elsewhere.
+    pub weight_decay: Auto<f64>,
     /// How the learning rate falls.
     pub schedule: Schedule,
     /// Epochs of linear warm-up before the schedule.

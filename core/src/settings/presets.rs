@@ -92,7 +92,7 @@ fn paper() -> Settings {
             backbone_rate: 1.0,
             norm_statistics: NormStatistics::Moving,
             momentum: 0.9,
-            weight_decay: 5e-3,
+            weight_decay: Auto::Value(5e-3),
             schedule: Schedule::Cosine,
             warmup_epochs: 0,
             milestones: vec![],
@@ -144,7 +144,7 @@ fn quick() -> Settings {
             epochs: Auto::AUTO,
             learning_rate: Auto::AUTO,
             batch_size: 64,
-            weight_decay: 1e-3,
+            weight_decay: Auto::Value(1e-3),
             warmup_epochs: 1,
             ..paper.stage1
         },
@@ -168,7 +168,7 @@ fn auto() -> Settings {
     Settings {
         preset: Preset::Auto,
         model: ModelSettings { backbone: Backbone::BUILT_IN.into(), normalisation: Normalisation::PRETRAINED, ..quick.model },
-        stage1: Stage1Settings { train: Auto::AUTO, weight_decay: 1e-2, warmup_epochs: 0, ..quick.stage1 },
+        stage1: Stage1Settings { train: Auto::AUTO, weight_decay: Auto::AUTO, warmup_epochs: 0, ..quick.stage1 },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,
             weight_decay: 1e-2,
@@ -188,7 +188,7 @@ fn fine_tune() -> Settings {
         stage1: Stage1Settings {
             train: Auto::Value(Training::All),
             batch_size: 32,
-            weight_decay: 5e-4,
+            weight_decay: Auto::Value(5e-4),
             warmup_epochs: 1,
             norm_statistics: NormStatistics::Frozen,
             ..auto.stage1

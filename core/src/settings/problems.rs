@@ -94,7 +94,7 @@ impl Settings {
         check(s.learning_rate.value().is_none_or(rate), "stage1.learning_rate", "must be auto or above 0");
         check((0.0..=10.0).contains(&s.backbone_rate), "stage1.backbone_rate", "must be in 0..=10");
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
-        check(decay(s.weight_decay), "stage1.weight_decay", "must be 0 or above");
+        check(s.weight_decay.value().is_none_or(decay), "stage1.weight_decay", "must be auto, or 0 or above");
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1");
         let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
         check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule");

@@ -137,12 +137,12 @@ impl<'a> Trainer<'a> {
         };
         let s = &settings.stage1;
         let mut network = attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
-        let mut optimizer = Sgd::new(s.momentum, s.weight_decay);
+        let mut optimizer = Sgd::new(s.momentum, s.weight_decay());
         let mut state = state;
         state.train_counts = images.counts();
         if !state.weights.is_empty() {
             network = network_of(&state, &device)?;
-            optimizer = Sgd::restore(s.momentum, s.weight_decay, std::mem::take(&mut state.velocities));
+            optimizer = Sgd::restore(s.momentum, s.weight_decay(), std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
         let optimizer = optimizer.with_backbone_rate(s.backbone_rate);

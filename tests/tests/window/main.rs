@@ -1,6 +1,7 @@
 //! The real window, driven by accessible names through everything a person does with it.
 
 mod access;
+mod backbones;
 mod cards;
 mod data;
 mod export;

@@ -27,7 +27,7 @@ fn weight_decay_is_found_and_its_runs_are_one_group() {
 
     window.press(&format!("Use {} for a new run", best.value));
     window.settle();
-    assert_eq!(window.state().train.settings.stage1.weight_decay.to_string(), best.value);
+    assert_eq!(window.state().train.text("stage1.weight_decay"), best.value);
     assert!(window.state().train.sweep.is_none() && window.can_press("Train"));
 
     window.go("Runs");

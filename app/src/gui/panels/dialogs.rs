@@ -3,7 +3,7 @@
 use egui::{Align, Button, Id, Key, Layout, Modal, RichText, Stroke, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
-use super::about;
+use super::{about, backbones};
 use crate::gui::command::{Command, ExportCommand, RunsCommand, TrainCommand, WindowCommand};
 use crate::gui::state::{Dialog, ErrorReport, State, WayOn};
 use crate::gui::theme::{self, icon, space, tokens};
@@ -13,7 +13,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let Some(mut dialog) = state.shell.dialog.take() else { return };
     let mut closed = false;
     let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
-        ui.set_width(if matches!(dialog, Dialog::About) { 560.0 } else { 460.0 });
+        ui.set_width(match dialog {
+            Dialog::About => 560.0,
+            Dialog::Backbones => backbones::WIDTH.min(ui.ctx().content_rect().width() - 2.0 * space::PAGE),
+            _ => 460.0,
+        });
         match &mut dialog {
             Dialog::Error(report) => closed = error_ui(ui, report, None, commands),
             Dialog::OutOfMemory(report, way_on) => closed = error_ui(ui, report, Some(way_on), commands),
@@ -51,6 +55,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                     commands,
                 );
             }
+            Dialog::Backbones => closed = backbones::ui(ui, state, commands),
             Dialog::About => closed = about::ui(ui),
         }
     });

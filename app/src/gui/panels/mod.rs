@@ -1,6 +1,7 @@
 //! The parts of the window. They read the state, change what is being typed or chosen, and send commands.
 
 mod about;
+mod backbones;
 mod balance;
 mod balance_comparison;
 mod balance_controls;

@@ -1,13 +1,13 @@
 //! The training page: settings with what each is for, and the curves of the run that is trained or open.
 
 use counterweight_core::device::DeviceChoice;
-use counterweight_core::settings::{Auto, Backbone, NormStatistics, Preset, Settings, Tokens, Training, info};
+use counterweight_core::settings::{Auto, NormStatistics, Preset, Settings, Tokens, Training, info};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::{primary, way_on_ui};
 use super::{parts, sweep, train_cards, train_live};
-use crate::gui::command::{Command, DataCommand, TrainCommand};
+use crate::gui::command::{BackbonesCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, State, TrainState, WayOn};
 use crate::gui::theme::{self, card, space, tokens};
 use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
@@ -15,9 +15,10 @@ use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_
 /// From this width on cards stand side by side.
 const WIDE: f32 = 1000.0;
 
+const BACKBONE: &str = "model.backbone";
 const BASICS: [&str; 8] = [
     "stage1.train",
-    "model.backbone",
+    BACKBONE,
     "model.input_size",
     "stage1.epochs",
     "stage1.batch_size",
@@ -91,7 +92,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ui.spacing_mut().item_spacing.x = space::LARGE;
             ui.vertical(|ui| {
                 ui.set_width(width);
-                settings_ui(ui, state);
+                settings_ui(ui, state, commands);
             });
             ui.vertical(|ui| {
                 ui.set_width(width);
@@ -103,7 +104,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     } else {
         start_ui(ui, state, commands);
         ui.add_space(space::LARGE);
-        settings_ui(ui, state);
+        settings_ui(ui, state, commands);
         ui.add_space(space::LARGE);
         augmentation_ui(ui, state);
     }
@@ -182,7 +183,7 @@ fn preset_words(preset: Preset) -> (&'static str, &'static str) {
     }
 }
 
-fn settings_ui(ui: &mut Ui, state: &mut State) {
+fn settings_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading("Settings"));
         ui.add_space(space::SMALL);
@@ -202,7 +203,10 @@ fn settings_ui(ui: &mut Ui, state: &mut State) {
         ui.label(RichText::new(preset_words(train.settings.preset).1).small().weak());
         ui.add_space(space::MEDIUM);
         for key in BASICS {
-            key_ui(ui, train, key);
+            match key {
+                BACKBONE => backbone_ui(ui, train, commands),
+                _ => key_ui(ui, train, key),
+            }
         }
         device_ui(ui, train, &state.devices);
         let text = if train.show_all { "Fewer settings" } else { "More settings" };
@@ -218,16 +222,9 @@ fn settings_ui(ui: &mut Ui, state: &mut State) {
     });
 }
 
-/// What stands before the path of a feature extractor's file, which is typed.
-const ONNX_FILE: &str = "onnx:";
-
 /// The values a setting can have, where it is one of a few.
 fn choices(key: &str) -> Option<Vec<&'static str>> {
     match key {
-        "model.backbone" => {
-            let names = Backbone::ALL.into_iter().filter(|backbone| backbone.is_usable()).map(Backbone::name);
-            Some(names.chain([ONNX_FILE]).collect())
-        }
         "model.tokens" => Some(Tokens::ALL.map(Tokens::name).to_vec()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "pretrained", "cifar", "imagenet"]),
@@ -263,9 +260,6 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
                     ui.selectable_value(&mut text, choice.to_string(), choice);
                 }
             });
-            if key == "model.backbone" && text.starts_with(ONNX_FILE) {
-                ui.add(TextEdit::singleline(&mut text).desired_width(f32::INFINITY));
-            }
         } else if default_text == "true" || default_text == "false" {
             let mut on = text == "true";
             ui.checkbox(&mut on, "");
@@ -278,6 +272,31 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
         train.reset(key);
     } else if text != before {
         train.set_text(key, text);
+    }
+    ui.add_space(space::SMALL);
+}
+
+/// The backbone, which is chosen among all that there are rather than in a list of names.
+fn backbone_ui(ui: &mut Ui, train: &mut TrainState, commands: &mut Vec<Command>) {
+    let Some(info) = info(BACKBONE) else { return };
+    let default_text = Settings::preset(train.settings.preset).text(BACKBONE).unwrap_or_default();
+    let error = train.error(BACKBONE).map(str::to_string);
+    let row = SettingRow {
+        label: info.label,
+        explanation: info.explanation,
+        default_text: &default_text,
+        changed: train.text(BACKBONE) != default_text,
+        error: error.as_deref(),
+    };
+    let name = train.settings.model.backbone.name();
+    let shown = setting_row(ui, row, |ui| {
+        if ui.button("Choose…").on_hover_text("With size, accuracy and licence; also from a file").clicked() {
+            commands.push(Command::Backbones(BackbonesCommand::Choose));
+        }
+        ui.add(egui::Label::new(name).truncate());
+    });
+    if shown.reset {
+        train.reset(BACKBONE);
     }
     ui.add_space(space::SMALL);
 }

@@ -1,5 +1,6 @@
 //! What the window knows, and what happens to it. Nothing here draws.
 
+mod backbones;
 mod balance;
 mod builder;
 mod data;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterweight_core::eval::{Grade, Verdict};
 
+pub use backbones::{BackbonesState, NORMALISATIONS};
 pub use balance::BalanceState;
 pub use builder::Builder;
 pub use data::{ClassRow, DataState, Origin, Source};
@@ -128,6 +130,8 @@ pub struct State {
     pub data: DataState,
     /// The training page.
     pub train: TrainState,
+    /// The chooser of backbones.
+    pub backbones: BackbonesState,
     /// The run that is open: the last one trained, or one opened from the list.
     pub run: Option<OpenRun>,
     /// The balancing page.
@@ -172,6 +176,7 @@ impl State {
             page,
             data: DataState::new(&ctx),
             train,
+            backbones: BackbonesState::default(),
             run: None,
             balance: BalanceState::default(),
             inspect: InspectState::default(),

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use counterweight_core::files::cache_folder;
 use counterweight_core::job::Level;
+use counterweight_core::model::{WeightsFolder, downloads};
 use egui::Context;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,10 @@ pub struct Place {
     pub runs: PathBuf,
     /// The unpacked sample, and other things that can be made again.
     pub cache: PathBuf,
+    /// Weights that were downloaded or added.
+    pub weights: Option<WeightsFolder>,
+    /// The address of a mirror that weights are downloaded from in place of their publishers'.
+    pub downloads: Option<String>,
     /// This program, to be asked what only a process of its own should find out.
     pub program: Option<PathBuf>,
 }
@@ -55,8 +61,13 @@ impl Default for Place {
     /// In the person's documents and caches; beside the working folder where the system names neither.
     fn default() -> Self {
         let home = dirs::document_dir().or_else(dirs::home_dir).unwrap_or_else(|| PathBuf::from("."));
-        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
-        Self { runs: home.join("Counterweight"), cache: cache.join("counterweight"), program: std::env::current_exe().ok() }
+        Self {
+            runs: home.join("Counterweight"),
+            cache: cache_folder().unwrap_or_else(|| std::env::temp_dir().join("counterweight")),
+            weights: WeightsFolder::standard(),
+            downloads: downloads(),
+            program: std::env::current_exe().ok(),
+        }
     }
 }
 
@@ -152,6 +163,8 @@ pub enum Dialog {
     ReplaceFile(PathBuf),
     /// A new name for a run.
     RenameRun(PathBuf, String),
+    /// The backbones to choose from.
+    Backbones,
     /// What this program is.
     About,
 }

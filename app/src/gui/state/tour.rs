@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use counterweight_core::pipeline::sample_settings;
-use counterweight_core::settings::{Balancer, Settings};
+use counterweight_core::settings::{Auto, Balancer, Settings};
 
 use super::shell::Shell;
 use super::{Page, State};
@@ -227,7 +227,7 @@ impl State {
                 self.shell.queue.push(Command::Data(DataCommand::OpenSample));
             }
             TourStep::TrainWithout => self.tour_run(WITHOUT, 0.0),
-            TourStep::TrainWith => self.tour_run(WITH, sample_settings().stage1.weight_decay),
+            TourStep::TrainWith => self.tour_run(WITH, sample_settings().stage1.weight_decay()),
             TourStep::SeeBoth => {
                 self.page = Page::Runs;
                 for name in [WITHOUT, WITH] {
@@ -264,7 +264,7 @@ impl State {
             return;
         }
         let mut settings: Settings = sample_settings();
-        settings.stage1.weight_decay = weight_decay;
+        settings.stage1.weight_decay = Auto::Value(weight_decay);
         self.train.set_settings(settings);
         self.train.name = name.into();
         self.train.named = true;

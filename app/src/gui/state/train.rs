@@ -8,9 +8,10 @@ use counterweight_core::data::{Detail, ImageReader, Location, RgbPixels, augment
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::TrainError;
 use counterweight_core::job::{EpochRecord, Job};
+use counterweight_core::model::WeightsFolder;
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
 use counterweight_core::run::Run;
-use counterweight_core::settings::{AugmentationSettings, Auto, INFO, Preset, Settings};
+use counterweight_core::settings::{AugmentationSettings, Auto, INFO, Preset, Settings, Training as Way};
 use counterweight_core::{Error, Result, data};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -170,6 +171,7 @@ pub struct TrainState {
     pub estimates: Estimates,
     begun: Option<crossbeam_channel::Receiver<Begun>>,
     previews: Previews,
+    weights: Option<WeightsFolder>,
 }
 
 impl TrainState {
@@ -194,6 +196,7 @@ impl TrainState {
             estimates: Estimates::default(),
             begun: None,
             previews: Previews::default(),
+            weights: shell.place.weights.clone(),
         }
     }
 
@@ -270,8 +273,17 @@ impl TrainState {
         self.problems.keys().filter(|key| !self.errors.contains_key(**key)).count() + self.errors.len()
     }
 
-    fn check(&mut self) {
+    /// Looks again for what is wrong with the settings.
+    pub(super) fn check(&mut self) {
         self.problems = self.settings.problems().into_iter().map(|problem| (problem.key, problem.reason)).collect();
+        let named = self.settings.model.backbone.named();
+        if let Some(backbone) = named.filter(|_| self.settings.stage1.train != Auto::Value(Way::Scratch))
+            && backbone.pretrained_in(self.weights.as_ref()).is_err()
+        {
+            let reason =
+                "has no pretrained weights here: Choose… downloads some or takes them from a file; or train from scratch".to_string();
+            self.problems.entry("model.backbone").or_insert(reason);
+        }
     }
 
     /// Why training cannot start, if it cannot.

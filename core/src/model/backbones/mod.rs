@@ -133,12 +133,6 @@ impl Backbone {
     pub fn name(self) -> &'static str {
         self.info().name
     }
-
-    /// Whether it can be used: trained, or frozen with pretrained weights that come with the program. One that cannot be can still be given weights.
-    pub fn is_usable(self) -> bool {
-        let info = self.info();
-        info.trains || info.built_in.is_some()
-    }
 }
 
 impl fmt::Display for Backbone {

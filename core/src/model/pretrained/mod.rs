@@ -5,6 +5,7 @@ mod download;
 mod file;
 mod fit;
 mod get;
+mod listed;
 mod published;
 mod store;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::settings::Stem;
 pub use file::WeightsFile;
 pub use fit::Fit;
 pub use get::{Addition, Kept, downloads};
+pub use listed::{Listed, Offered};
 pub use published::Published;
 pub use store::WeightsFolder;
 

@@ -1,0 +1,167 @@
+//! The weight decay of a classifier on features that stay, where the settings leave it to the data.
+//!
+//! The paper's first lesson is that weight decay in stage 1 has to be tuned. On features that are known this takes seconds: a few values are tried on
+//! training images held out in turn.
+
+use rayon::prelude::*;
+
+use super::folds::{FOLDS, Part, part, places};
+use super::train_classifier::fit_on;
+use crate::balance::{FeatureSet, adjust_logits, standard_error};
+use crate::error::{Error, Result, TrainError};
+use crate::eval::argmax;
+use crate::job::{Job, Silent};
+use crate::settings::{Auto, Settings};
+
+/// One weight decay to the next larger that is tried, about.
+const STEP: f64 = 3.2;
+/// Steps up or down from the usual one, at most.
+const MOST_STEPS: i32 = 4;
+/// Samples that are looked at, at most: more of them do not change the answer, and take memory and time.
+const MOST_SAMPLES: usize = 20_000;
+
+/// A weight decay, and why it was chosen.
+#[derive(Debug)]
+pub(super) struct ChosenDecay {
+    pub weight_decay: f64,
+    pub reason: String,
+}
+
+/// Chooses the weight decay of a classifier on these features by balanced accuracy on held-out samples, logits corrected for how frequent classes are (what
+/// balances afterwards does that or better): from the usual one three times up and down as long as it gets better. The usual one stays where another is
+/// better by no more than the standard error of the difference.
+///
+/// # Errors
+/// Features that no classifier can be trained on; [`Error::Stopped`].
+pub(super) fn choose_weight_decay(settings: &Settings, train: &FeatureSet, classes: usize, job: Job<'_>) -> Result<ChosenDecay> {
+    let usual = settings.stage1.weight_decay();
+    let every = train.len().div_ceil(MOST_SAMPLES).max(1);
+    let few = train.part(&(0..train.len()).step_by(every).collect::<Vec<_>>());
+    let places = places(&few.labels, classes);
+    let parts: Vec<Part> = (0..FOLDS).map(|fold| part(&few, &places, fold, classes)).collect();
+    drop(few);
+    let labels: Vec<u32> = parts.iter().flat_map(|part| &part.held_out.labels).copied().collect();
+    job.phase("choosing the weight decay", None, "");
+    let tried = |steps: &[i32]| -> Result<Vec<Tried>> {
+        let value = |steps: i32| rounded(usual * STEP.powi(steps));
+        let trainings: Vec<(f64, &Part)> = steps.iter().flat_map(|&steps| parts.iter().map(move |part| (value(steps), part))).collect();
+        let hits = trainings.par_iter().map(|(value, part)| hits(settings, *value, part, classes, job)).collect::<Result<Vec<_>>>()?;
+        let tried = |(&steps, hits): (&i32, &[Vec<bool>])| {
+            let hits = hits.concat();
+            Tried { steps, value: value(steps), score: balanced_accuracy(&hits, &labels, classes), hits }
+        };
+        Ok(steps.iter().zip(hits.chunks(FOLDS)).map(tried).collect())
+    };
+    let mut all = tried(&[0, -1, 1])?;
+    let direction = if all[1].score > all[2].score { -1 } else { 1 };
+    let (mut best, mut next) = (all[0].score, if direction < 0 { all[1].score } else { all[2].score });
+    while next > best && all.len() < 2 + MOST_STEPS as usize {
+        best = next;
+        let further = direction * (all.len() as i32 - 1);
+        all.extend(tried(&[further])?);
+        next = all[all.len() - 1].score;
+    }
+    let usual = &all[0];
+    let better = |other: &&Tried| other.score - usual.score > standard_error(&other.hits, &usual.hits, &labels, classes);
+    let chosen = all[1..].iter().filter(better).max_by(|a, b| a.score.total_cmp(&b.score).then(b.value.total_cmp(&a.value)));
+    let why = match chosen {
+        Some(_) => "the best",
+        None => "none does better than the usual one by more than luck",
+    };
+    let weight_decay = chosen.unwrap_or(usual).value;
+    all.sort_by_key(|tried| tried.steps);
+    let scores: Vec<String> = all.iter().map(|tried| format!("{:.1} % with {}", 100.0 * tried.score, tried.value)).collect();
+    let reason = format!("{why}, by balanced accuracy on training images held out in turn: {}", scores.join(", "));
+    Ok(ChosenDecay { weight_decay, reason })
+}
+
+/// A weight decay that was tried.
+struct Tried {
+    /// Steps from the usual one.
+    steps: i32,
+    value: f64,
+    score: f64,
+    /// Which held-out samples it was right about.
+    hits: Vec<bool>,
+}
+
+/// Which held-out samples of a part a classifier is right about that learned from the others with this weight decay; none if its loss diverges.
+fn hits(settings: &Settings, weight_decay: f64, part: &Part, classes: usize, job: Job<'_>) -> Result<Vec<bool>> {
+    job.check()?;
+    let mut settings = settings.clone();
+    settings.stage1.weight_decay = Auto::Value(weight_decay);
+    let quiet = Job::new(job.control, &Silent);
+    let (mut classifier, standardiser, _) = match fit_on(&settings, part.train.clone(), classes, &part.train_counts, None, quiet) {
+        Err(Error::Train(TrainError::Diverged { .. })) => return Ok(vec![false; part.held_out.len()]),
+        other => other?,
+    };
+    adjust_logits(&mut classifier, &part.train_counts, 1.0)?;
+    let mut features = part.held_out.features.clone();
+    standardiser.apply(&mut features);
+    let logits = classifier.logits(&features)?;
+    Ok(logits.chunks_exact(classes).zip(&part.held_out.labels).map(|(row, label)| argmax(row) == *label as usize).collect())
+}
+
+/// Mean over the classes of the share that is right.
+fn balanced_accuracy(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
+    let mut tally = vec![[0_usize; 2]; classes];
+    for (hit, &label) in hits.iter().zip(labels) {
+        tally[label as usize][0] += usize::from(*hit);
+        tally[label as usize][1] += 1;
+    }
+    let shares: Vec<f64> = tally.iter().filter(|[_, all]| *all > 0).map(|[right, all]| *right as f64 / *all as f64).collect();
+    shares.iter().sum::<f64>() / shares.len().max(1) as f64
+}
+
+/// One digit of a number is enough.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.0e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Control, Silent};
+    use crate::settings::Preset;
+
+    /// Samples whose class shows in few of their features, which differ by `noise` otherwise.
+    fn features(per_class: usize, noise: f32) -> FeatureSet {
+        let (classes, dim) = (4, 400);
+        let mut state = 7_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+        };
+        let mut set = FeatureSet { dim, features: Vec::new(), labels: Vec::new() };
+        for sample in 0..per_class * classes {
+            let class = sample % classes;
+            set.features.extend((0..dim).map(|at| noise * random() + f32::from(u8::from(at == class))));
+            set.labels.push(class as u32);
+        }
+        set
+    }
+
+    fn chosen(set: &FeatureSet) -> ChosenDecay {
+        let mut settings = Settings::preset(Preset::Auto);
+        settings.set("stage1.train", "classifier").unwrap();
+        let control = Control::new();
+        choose_weight_decay(&settings, set, 4, Job::new(&control, &Silent)).unwrap()
+    }
+
+    #[test]
+    fn the_usual_one_stays_where_nothing_is_better() {
+        // Told apart by anything.
+        let ChosenDecay { weight_decay, reason } = chosen(&features(30, 0.01));
+        assert_eq!(weight_decay, 0.01);
+        assert!(reason.starts_with("none does better") && reason.contains(" % with 0.003"), "{reason}");
+    }
+
+    #[test]
+    fn few_samples_of_many_loud_features_want_more_of_it() {
+        let set = features(400, 2.0);
+        let ChosenDecay { weight_decay, reason } = chosen(&set);
+        assert!(weight_decay > 0.01, "{weight_decay}: {reason}");
+        let again = chosen(&set);
+        assert_eq!((again.weight_decay, again.reason), (weight_decay, reason));
+    }
+}
