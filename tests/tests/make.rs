@@ -1,10 +1,12 @@
 //! `counterweight make`: a folder becomes a model, and nothing of anybody's is lost.
 
 use std::path::Path;
+use std::process::Command;
 
 use counterweight_core::run::Run;
 use counterweight_tests::fixtures::patterns;
-use counterweight_tests::{counterweight, counterweight_json};
+use counterweight_tests::{binary, counterweight, counterweight_json};
+use serde_json::Value;
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -20,7 +22,7 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
     let first = counterweight_json(&make);
     assert!(model.is_file() && first["export"]["top1_agreement"] == 1.0, "{first}");
     let choices: Vec<&str> = first["choices"].as_array().unwrap().iter().map(|choice| choice["setting"].as_str().unwrap()).collect();
-    assert_eq!(choices, ["splits", "stage1.train", "balance"]);
+    assert_eq!(choices, ["splits", "stage1.train", "stage1.weight_decay", "balance"]);
     for choice in first["choices"].as_array().unwrap() {
         assert!(["value", "reason", "option"].iter().all(|key| !choice[key].as_str().unwrap().is_empty()), "{choice}");
     }
@@ -42,6 +44,24 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
     let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     assert_eq!(names, ["patterns", "patterns-run", "patterns.onnx"]);
+}
+
+#[test]
+fn features_of_an_image_are_computed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("patterns");
+    patterns(&images);
+    let model = folder.path().join("model.onnx");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(arguments).env("COUNTERWEIGHT_CACHE", folder.path().join("cache")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let output = run(&["make", text(&images), "--out", text(&model), "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let usage: Value = serde_json::from_slice(&run(&["cache", "--json"]).stdout).unwrap();
+    let rows: Vec<u64> = usage["spaces"].as_array().unwrap().iter().map(|space| space["rows"].as_u64().unwrap()).collect();
+    assert_eq!(rows, [80], "training, validation and test share what is known of a backbone: {said}");
 }
 
 #[test]

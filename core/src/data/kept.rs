@@ -1,15 +1,18 @@
-//! Small pictures of photos that a scan has decoded, kept for those who need them next: training, features, the window.
+//! Small pictures that a scan has decoded, kept for those who need them next: training, features, the window.
 //!
-//! Only pictures that were made smaller while they were decoded are kept. They cost the most to decode and the least to keep: a photo of
-//! twelve megapixels half a megabyte.
+//! Those are kept that were made smaller while they were decoded, which cost the most to decode and the least to keep: a photo of twelve megapixels half a
+//! megabyte. So are those that are about as large to begin with.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::decode::Decoded;
 use super::image_file::ImageFile;
 use super::pixels::{Detail, RgbPixels};
 
+/// Bytes of a whole picture that is worth keeping, from 147 × 147 pixels to 590 × 590: less is decoded in no time, more takes the room of several.
+const WHOLE: RangeInclusive<u64> = 1 << 16..=1 << 20;
 /// Bytes that kept pictures may take: 1 GiB, the pictures of some two thousand photos.
 const CAPACITY: u64 = 1 << 30;
 
@@ -61,7 +64,7 @@ impl Kept {
         let Decoded { pixels, size, .. } = decoded;
         let bytes = pixels.data.len() as u64;
         let reduced = (pixels.width, pixels.height) != size;
-        if !reduced || file.modified.is_none() || bytes > self.capacity {
+        if !(reduced || WHOLE.contains(&bytes)) || bytes > self.capacity || file.modified.is_none() {
             return;
         }
         let mut state = self.lock();
@@ -159,9 +162,22 @@ mod tests {
         assert!(kept.get(&file("a", 5), Detail::Full).is_none());
         assert!(kept.get(&file("a", 5), Detail::Side(448)).is_none());
         assert!(kept.get(&file("a", 5), Detail::Side(32)).is_some(), "an eighth is the smallest there is");
-        // What was decoded in full is as quickly read again, and what has no date may have changed.
-        kept.keep(file("b", 5), Decoded { size: (500, 375), ..photo(1) });
+        // What has no date may have changed.
         kept.keep(ImageFile { modified: None, ..file("c", 5) }, photo(1));
         assert_eq!(kept.lock().pictures.len(), 1);
+    }
+
+    #[test]
+    fn whole_pictures_are_kept_where_that_pays() {
+        let kept = Kept::new(u64::MAX);
+        let whole = |width: u32, height: u32| {
+            let pixels = RgbPixels { width, height, data: vec![1; (3 * width * height) as usize] };
+            Decoded { pixels, size: (width, height), mode: "RGB" }
+        };
+        kept.keep(file("digit", 5), whole(28, 28));
+        kept.keep(file("screen", 5), whole(1920, 1080));
+        assert!(kept.lock().pictures.is_empty());
+        kept.keep(file("small", 5), whole(500, 375));
+        assert!(kept.get(&file("small", 5), Detail::Side(224)).is_some());
     }
 }

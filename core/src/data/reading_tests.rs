@@ -139,13 +139,15 @@ fn a_kept_picture_and_one_read_anew_have_the_same_pixels() {
 }
 
 #[test]
-fn small_files_are_not_kept() {
+fn large_files_that_are_not_reduced_are_not_kept() {
     let _turn = UNDISTURBED.read();
     let photos = Photos::new(1);
-    photo(640, 480, 3).save(photos.root.join("a/small.jpg")).unwrap();
+    photo(800, 600, 3).save(photos.root.join("a/large.jpg")).unwrap();
+    photo(400, 300, 3).save(photos.root.join("a/small.jpg")).unwrap();
     photo(1400, 1000, 4).save(photos.root.join("a/drawing.png")).unwrap();
     photos.scan();
-    assert!(photos.kept("a/0.jpg").is_some() && photos.kept("a/small.jpg").is_none() && photos.kept("a/drawing.png").is_none());
+    assert!(photos.kept("a/0.jpg").is_some() && photos.kept("a/small.jpg").is_some());
+    assert!(photos.kept("a/large.jpg").is_none() && photos.kept("a/drawing.png").is_none());
 }
 
 #[test]

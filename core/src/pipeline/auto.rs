@@ -31,6 +31,8 @@ const PROBE_SECONDS: f64 = 60.0;
 const SECOND_PROBE_SECONDS: f64 = 240.0;
 /// Side of the input that training from scratch is tried and offered with, at most: larger ones take hours without a GPU.
 const PROBE_SIDE: usize = 64;
+/// Less than this part of a training says little about its end.
+const EARLY: usize = 4;
 /// Training that takes longer than this is offered, not begun.
 const MOST_SECONDS: f64 = 1800.0;
 /// One in so many training samples is held out to compare by, where there is no validation split.
@@ -190,12 +192,16 @@ impl Chosen {
         let sentence = match tried > of_features {
             true => format!("Training from scratch is better here ({compared}) and would take {}.", estimate.words()),
             false => format!(
-                "Training from scratch would take {}. After {steps} of {} steps it reached {}, against {} with pretrained features; it {} end above that.",
+                "Training from scratch would take {}. After {steps} of {} steps it reached {}, against {} with pretrained features; {}.",
                 estimate.words(),
                 estimate.steps,
                 percent(tried),
                 percent(of_features),
-                if is_near(tried, of_features) { "may well" } else { "will hardly" }
+                match is_near(tried, of_features) {
+                    true => "it may well end above that",
+                    false if EARLY * steps < estimate.steps => "so early that does not say which ends higher",
+                    false => "it will hardly end above that",
+                }
             ),
         };
         take_frozen(self, compared);

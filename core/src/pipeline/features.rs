@@ -16,7 +16,7 @@ use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
-use crate::model::{NetworkConfig, is_of_classifier};
+use crate::model::{NamedTensor, NetworkConfig, is_of_classifier};
 use crate::ops;
 use crate::run::Run;
 use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser, mean};
@@ -39,6 +39,15 @@ pub(super) struct SampleFeatures {
 impl<'a> Features<'a> {
     pub fn new(run: &'a Run, checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
         Self { run, checkpoint, device, key: backbone_key(checkpoint).to_hex().to_string() }
+    }
+
+    /// Computes what is not known yet of the features of all splits, where the backbone stays as it is.
+    ///
+    /// # Errors
+    /// As [`FrozenBackbone::features`].
+    pub fn remember(&self, job: Job<'_>) -> Result<()> {
+        let backbone = FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
+        backbone.remember(self.run.dataset(), View::Plain, job)
     }
 
     /// Features of a split, un-augmented, as the checkpoint's classifier sees them; with `flip`, averaged with those of the mirror images.
@@ -137,7 +146,10 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     // The text of a backbone out of a file has the file's hash in it, and how features are taken.
     let NetworkConfig { backbone, stem, input_size, .. } = checkpoint.config;
     hasher.update(format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std).as_bytes());
-    for tensor in checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)) {
+    // A checkpoint that was just made has its weights in another order than one that was read.
+    let mut weights: Vec<&NamedTensor> = checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)).collect();
+    weights.sort_by(|a, b| a.name.cmp(&b.name));
+    for tensor in weights {
         hasher.update(tensor.name.as_bytes());
         for value in &tensor.values {
             hasher.update(&value.to_le_bytes());

@@ -12,7 +12,7 @@ use crate::balance::FeatureSet;
 use crate::data::{Dataset, DatasetSample, ImageReader, Images, Location, Split};
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
-use crate::job::Job;
+use crate::job::{Event, Job, Level};
 use crate::ops;
 use crate::train::{Checkpoint, Loader, Normaliser};
 
@@ -63,6 +63,50 @@ impl<'a> FrozenBackbone<'a> {
                 Err(error) => job.warn(format!("left out: {error}")),
             }
         }
+        let (mut known, space) = self.known(dataset, samples, &readable, view, job)?;
+        known.warnings().into_iter().for_each(|warning| job.warn(warning));
+        let mut found = SampleFeatures { set: FeatureSet { dim: space.features, ..FeatureSet::default() }, positions: Vec::new() };
+        found.set.features.reserve_exact(readable.len() * space.features);
+        for (place, key) in readable {
+            // What could not be decoded has been told of.
+            let Some(row) = known.get(&key) else { continue };
+            found.set.features.extend_from_slice(row);
+            found.set.labels.push(samples[place].class as u32);
+            found.positions.push(place as u32);
+        }
+        Ok(found)
+    }
+
+    /// Computes what is not known yet of the features of all samples of a dataset, where they can be kept: one job in place of one a split, while the
+    /// pictures that a scan has decoded are still there. Of images that cannot be read nothing is said: that is for those who need their features.
+    ///
+    /// # Errors
+    /// As [`FrozenBackbone::features`].
+    pub fn remember(&self, dataset: &Dataset, view: View, job: Job<'_>) -> Result<()> {
+        if FeatureCache::standard().is_none() {
+            return Ok(());
+        }
+        let samples: Vec<&DatasetSample> = dataset.samples.iter().collect();
+        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
+        let keys = ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
+        let readable: Vec<(usize, Key)> = keys.into_iter().enumerate().filter_map(|(place, key)| Some((place, key.ok()?))).collect();
+        let without_warnings = |event| {
+            if !matches!(event, Event::Message { level: Level::Warning, .. }) {
+                job.sink.event(event);
+            }
+        };
+        self.known(dataset, &samples, &readable, view, Job::new(job.control, &without_warnings)).map(drop)
+    }
+
+    /// The features of samples that can be read, with their places among the samples; those that were not known are computed.
+    fn known(
+        &self,
+        dataset: &Dataset,
+        samples: &[&DatasetSample],
+        readable: &[(usize, Key)],
+        view: View,
+        job: Job<'_>,
+    ) -> Result<(CachedFeatures, Space)> {
         let space = self.space(view);
         let mut known = FeatureCache::standard().map_or_else(|| CachedFeatures::in_memory(&space), |cache| cache.open(&space));
         let keys: Vec<Key> = readable.iter().map(|(_, key)| *key).collect();
@@ -79,17 +123,7 @@ impl<'a> FrozenBackbone<'a> {
             }
             self.compute(dataset, samples, &missing, view, &mut known, job)?;
         }
-        known.warnings().into_iter().for_each(|warning| job.warn(warning));
-        let mut found = SampleFeatures { set: FeatureSet { dim: space.features, ..FeatureSet::default() }, positions: Vec::new() };
-        found.set.features.reserve_exact(keys.len() * space.features);
-        for (place, key) in readable {
-            // What could not be decoded has been told of.
-            let Some(row) = known.get(&key) else { continue };
-            found.set.features.extend_from_slice(row);
-            found.set.labels.push(samples[place].class as u32);
-            found.positions.push(place as u32);
-        }
-        Ok(found)
+        Ok((known, space))
     }
 
     /// Computes the features of some of the samples and adds them to those that are known.

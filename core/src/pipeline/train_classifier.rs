@@ -33,6 +33,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     let mut settings = run.settings().clone();
     let mut checkpoint = untrained(&with_own_file(run), run.dataset())?;
     let features = Features::new(run, &checkpoint, device);
+    features.remember(job)?;
     let train = features.of(Split::Train, false, job)?;
     let validation = match run.dataset().split(Split::Validation).is_empty() {
         true => None,
@@ -44,7 +45,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
         let ChosenDecay { weight_decay, reason } = choose_weight_decay(&settings, &train, run.dataset().classes.len(), job)?;
         settings.stage1.weight_decay = Auto::Value(weight_decay);
         run.replace_settings(settings.clone())?;
-        let option = format!("--set stage1.weight_decay={weight_decay}");
+        let option = "--set stage1.weight_decay=…".to_string();
         note(run, Choice { setting: "stage1.weight_decay".into(), value: weight_decay.to_string(), reason, option }, job)?;
     }
     let Fitted { classifier, standardiser, counts, epochs } = fit_classifier(&settings, train, run.dataset(), validation, job)?;

@@ -36,6 +36,7 @@ fn a_backbone_is_chosen_among_all_and_given_weights() {
     window.click("Start from what it has seen before");
     window.settle();
     window.press("Choose…");
+    window.settle();
     assert!(window.shows("resnext50") && window.shows("Weights: built in") && window.shows("Apache-2.0"), "{}", window.names());
     assert!(window.can_press("Download resnet50") && !window.can_press("Use resnet50"), "{}", window.names());
 

@@ -2,7 +2,7 @@
 
 use counterweight_core::model::Listed;
 use counterweight_core::settings::{Auto, Training};
-use egui::{Align, Button, Label, Layout, RichText, ScrollArea, Ui, vec2};
+use egui::{Align, Button, Label, Layout, Margin, RichText, ScrollArea, Ui, vec2};
 
 use super::dialogs::primary;
 use crate::gui::command::{BackbonesCommand, Command};
@@ -34,7 +34,10 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) -> bool {
     ui.add_space(space::MEDIUM);
     let height = (ui.ctx().content_rect().height() - AROUND).max(160.0);
     ScrollArea::vertical().max_height(height).show(ui, |ui| {
-        for listed in &state.backbones.listed {
+        let mut all: Vec<&Listed> = state.backbones.listed.iter().collect();
+        // What can be used at once comes first, then what can be downloaded.
+        all.sort_by_key(|listed| (!listed.has_weights(), listed.published.is_empty()));
+        for listed in all {
             let in_use = settings.model.backbone == listed.backbone;
             row_ui(ui, listed, in_use, state.backbones.is_busy(), commands);
         }
@@ -69,11 +72,12 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) -> bool {
 fn row_ui(ui: &mut Ui, listed: &Listed, in_use: bool, busy: bool, commands: &mut Vec<Command>) {
     let tokens = tokens(ui.visuals());
     let about = |ui: &mut Ui| {
+        ui.spacing_mut().item_spacing.y = space::SMALL / 2.0;
         ui.horizontal_wrapped(|ui| {
             ui.label(theme::strong(listed.name));
-            ui.label(RichText::new(format!("{} features", numbers::grouped(listed.features as u64))).small().weak());
+            let features = numbers::grouped(listed.features as u64);
+            ui.label(RichText::new(format!("{}, {features} features", listed.summary)).small().weak());
         });
-        ui.add(Label::new(RichText::new(listed.summary).small().weak()).wrap());
         match (listed.bytes, listed.published.first()) {
             (Some(bytes), _) => {
                 let accuracy = listed.top1.map_or_else(String::new, |top1| format!(", {} on ImageNet", numbers::percent(Some(top1))));
@@ -128,7 +132,7 @@ fn in_use_ui(ui: &mut Ui) {
 /// What is told on the left, and what can be done on the right.
 fn entry_ui(ui: &mut Ui, in_use: bool, about: impl FnOnce(&mut Ui), actions: impl FnOnce(&mut Ui)) {
     let tokens = tokens(ui.visuals());
-    let mut frame = card_frame(ui);
+    let mut frame = card_frame(ui).inner_margin(Margin::symmetric(space::LARGE as i8, space::MEDIUM as i8));
     if in_use {
         frame = frame.fill(tokens.accent_wash);
     }
