@@ -143,13 +143,14 @@ impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
         if let Some(node) = of_weight {
             grads.register::<B>(node.id, B::conv2d_weight_gradient(x, dy.clone(), window, precision));
         }
-        let around = fork.and_then(|fork| fork.take::<B>());
-        if let Some(node) = of_x {
-            let dx = match around {
-                Some(around) => B::conv2d_input_gradient_and(dy, weight, packed, around, window, precision),
-                None => B::conv2d_input_gradient(dy, weight, packed, size, window, precision),
-            };
-            grads.register::<B>(node.id, dx);
+        let other = fork.as_ref().and_then(Fork::take::<B>);
+        let Some(node) = of_x else { return };
+        match (other, fork) {
+            (Some(other), _) => grads.register::<B>(node.id, B::conv2d_input_gradient_and(dy, weight, packed, other, window, precision)),
+            (None, Some(fork)) if fork.awaits_another() => {
+                fork.leave::<B>(B::conv2d_input_gradient(dy, weight, packed, size, window, precision));
+            }
+            (None, _) => grads.register::<B>(node.id, B::conv2d_input_gradient(dy, weight, packed, size, window, precision)),
         }
     }
 }

@@ -7,19 +7,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 
-/// In a residual block without downsampling, a tensor goes through the convolutions and around them. Its gradient is the sum of both ways'.
-/// The way around comes first in the backward pass; it leaves its gradient here, and the first convolution adds its own to it in place, in
-/// parallel, before autodiff sees either.
-#[derive(Clone, Default)]
-pub(crate) struct Fork(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
+/// In a residual block, a tensor goes through the convolutions and around them. Its gradient is the sum of both ways'. The one that comes first in the
+/// backward pass leaves its gradient here, and a convolution of the other adds its own to it in place, in parallel, before autodiff sees either.
+#[derive(Clone)]
+pub(crate) struct Fork {
+    left: Arc<Mutex<Option<Box<dyn Any + Send>>>>,
+    /// Whether both ways begin with a convolution. Otherwise one is the tensor itself, which always comes first.
+    downsamples: bool,
+}
 
 impl Fork {
+    /// Between the convolutions and the tensor itself.
+    pub fn around() -> Self {
+        Self { left: Arc::default(), downsamples: false }
+    }
+
+    /// Between the convolutions and another convolution.
+    pub fn downsampling() -> Self {
+        Self { left: Arc::default(), downsamples: true }
+    }
+
+    /// Whether a convolution that finds nothing here has to leave its gradient for another.
+    pub(super) fn awaits_another(&self) -> bool {
+        self.downsamples
+    }
+
     pub(super) fn leave<B: Backend>(&self, gradient: FloatTensor<B>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradient));
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gradient));
     }
 
     pub(super) fn take<B: Backend>(&self) -> Option<FloatTensor<B>> {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(*left.downcast().expect("both ways are computed by one backend"))
     }
 }

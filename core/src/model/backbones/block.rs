@@ -50,12 +50,18 @@ impl Block {
 
     /// `[batch, in, h, w]` to `[batch, out, h / stride, w / stride]`.
     pub fn forward(&self, x: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
-        let (skip, fork) = match &self.downsample {
-            Some((conv, bn)) => (conv.with_norm(bn, x.clone(), None, None, Activation::None, pass), None),
-            None => (x.clone(), Some(Fork::default())),
+        let (fork, skip) = match &self.downsample {
+            Some((conv, bn)) => {
+                let fork = Fork::downsampling();
+                let tensor = conv.with_norm(bn, x.clone(), Some(fork.clone()), None, Activation::None, pass);
+                (fork, Residual { tensor, fork: None })
+            }
+            None => {
+                let fork = Fork::around();
+                (fork.clone(), Residual { tensor: x.clone(), fork: Some(fork) })
+            }
         };
-        let skip = Residual { tensor: skip, fork: fork.clone() };
-        let y = self.conv1.with_norm(&self.bn1, x, fork, None, Activation::Relu, pass);
+        let y = self.conv1.with_norm(&self.bn1, x, Some(fork), None, Activation::Relu, pass);
         match (&self.conv3, &self.bn3) {
             (Some(conv3), Some(bn3)) => {
                 let y = self.conv2.with_norm(&self.bn2, y, None, None, Activation::Relu, pass);
