@@ -280,6 +280,9 @@ impl Plan {
     }
 }
 
+/// Channels whose weights are packed together.
+const CHANNELS: usize = 16;
+
 /// Weights of a block's channels in the order they are read in, `[depth][width]`, with zeros for channels there are not and for those of other groups.
 fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], part: &Part, block: &Block, width: usize, to: &mut [f32]) {
     let (taps, depth) = (shape.kernel * shape.kernel, block.depth.len());
@@ -287,13 +290,17 @@ fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], part: &Part, bl
     if shape.groups > 1 || block.first + width > last {
         to.fill(0.0);
     }
-    for (n, column) in (block.first..last.min(block.first + width)).enumerate() {
-        let of_column = shape.dependence(direction, column);
-        for channel in of_column.depth.clone() {
-            let from = &weight[of_column.kernel(channel) * taps..][..taps];
-            let d = channel - block.depth.start;
-            for (t, tap) in part.taps.iter().enumerate() {
-                to[(t * depth + d) * width + n] = from[tap.weight];
+    // A few channels of all columns at a time: what is written then stays in the cache, and so do the lines that are read.
+    for start in block.depth.clone().step_by(CHANNELS) {
+        let some = start..(start + CHANNELS).min(block.depth.end);
+        for (n, column) in (block.first..last.min(block.first + width)).enumerate() {
+            let of_column = shape.dependence(direction, column);
+            for channel in some.start.max(of_column.depth.start)..some.end.min(of_column.depth.end) {
+                let from = &weight[of_column.kernel(channel) * taps..][..taps];
+                let d = channel - block.depth.start;
+                for (t, tap) in part.taps.iter().enumerate() {
+                    to[(t * depth + d) * width + n] = from[tap.weight];
+                }
             }
         }
     }
