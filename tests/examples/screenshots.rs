@@ -59,6 +59,7 @@ impl Round {
                 "backbones" => self.backbones()?,
                 _ => {
                     self.send(Command::Data(DataCommand::OpenSample));
+                    self.go(Page::Train);
                     self.sweep(first)?;
                 }
             }

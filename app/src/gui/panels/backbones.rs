@@ -50,7 +50,7 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) -> bool {
                     let path = RichText::new(file.display().to_string()).small().weak();
                     ui.add(Label::new(path).truncate());
                 },
-                |ui| in_use_ui(ui),
+                in_use_ui,
             );
         }
     });
@@ -76,7 +76,7 @@ fn row_ui(ui: &mut Ui, listed: &Listed, in_use: bool, busy: bool, commands: &mut
         ui.horizontal_wrapped(|ui| {
             ui.label(theme::strong(listed.name));
             let features = numbers::grouped(listed.features as u64);
-            ui.label(RichText::new(format!("{}, {features} features", listed.summary)).small().weak());
+            ui.label(RichText::new(format!("{features} features, {}", listed.summary)).small().weak());
         });
         match (listed.bytes, listed.published.first()) {
             (Some(bytes), _) => {

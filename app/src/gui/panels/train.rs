@@ -188,7 +188,7 @@ fn settings_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.label(theme::heading("Settings"));
         ui.add_space(space::SMALL);
         let train = &mut state.train;
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             for preset in Preset::ALL {
                 let (name, text) = preset_words(preset);
                 if ui.selectable_label(train.settings.preset == preset, name).on_hover_text(text).clicked() {

@@ -24,7 +24,7 @@ pub const NORMALISATIONS: [(&str, &str); 4] = [
 
 /// What came of a file or a download.
 enum Outcome {
-    Weights(Kept),
+    Weights(Box<Kept>),
     /// A network out of an ONNX file, in words.
     Network(PathBuf, String),
     /// One whose file does not say how images are normalised for it.
@@ -124,7 +124,7 @@ impl BackbonesState {
         };
         shell.info(format!("Downloading {}; licence: {}", published.address(), published.licence));
         let mirror = shell.place.downloads.clone();
-        self.start(shell, move |job| folder.get(backbone, published, mirror.as_deref(), job).map(Outcome::Weights));
+        self.start(shell, move |job| folder.get(backbone, published, mirror.as_deref(), job).map(|kept| Outcome::Weights(Box::new(kept))));
     }
 
     /// Takes weights out of a file, or the network that it is.
@@ -141,7 +141,7 @@ impl BackbonesState {
         } else if let Some(folder) = shell.place.weights.clone() {
             self.start(shell, move |job| {
                 job.phase("Reading the weights", None, "");
-                folder.add(None, &path, &Addition::default()).map(Outcome::Weights)
+                folder.add(None, &path, &Addition::default()).map(|kept| Outcome::Weights(Box::new(kept)))
             });
         }
     }
