@@ -5,10 +5,11 @@ use counterweight_core::settings::{Auto, Training};
 use egui::{Align, Button, Label, Layout, Margin, RichText, ScrollArea, Ui, vec2};
 
 use super::dialogs::primary;
+use super::parts;
 use crate::gui::command::{BackbonesCommand, Command};
 use crate::gui::state::{BackbonesState, NORMALISATIONS, State};
 use crate::gui::theme::{self, card_frame, space, tokens};
-use crate::gui::widgets::{ProgressStrip, numbers};
+use crate::gui::widgets::numbers;
 
 /// Width of the chooser, where there is room.
 pub const WIDTH: f32 = 720.0;
@@ -154,15 +155,7 @@ fn entry_ui(ui: &mut Ui, in_use: bool, about: impl FnOnce(&mut Ui), actions: imp
 fn said_ui(ui: &mut Ui, backbones: &BackbonesState, commands: &mut Vec<Command>) {
     let tokens = tokens(ui.visuals());
     if let Some(progress) = backbones.progress() {
-        let strip = ProgressStrip {
-            phase: &progress.phase,
-            done: progress.done,
-            total: progress.total,
-            unit: progress.unit,
-            left: progress.seconds_left(),
-            stopping: backbones.is_stopping(),
-        };
-        if strip.show(ui).stop {
+        if parts::stoppable(ui, progress, "Starting", backbones.is_stopping()) {
             commands.push(Command::Backbones(BackbonesCommand::Stop));
         }
         ui.add_space(space::MEDIUM);

@@ -154,6 +154,11 @@ pub fn fact(ui: &mut Ui, name: &str, value: impl Into<RichText>) {
 
 /// How far a job is, with a button that stops it. Returns whether that was pressed. `waiting` is said until the job says what it does.
 pub fn progress(ui: &mut Ui, progress: &Progress, waiting: &str) -> bool {
+    stoppable(ui, progress, waiting, false)
+}
+
+/// [`progress`] of a job that may have been asked to stop already.
+pub fn stoppable(ui: &mut Ui, progress: &Progress, waiting: &str, stopping: bool) -> bool {
     let phase = if progress.phase.is_empty() { waiting.to_string() } else { capitalised(&progress.phase) };
     let strip = ProgressStrip {
         phase: &phase,
@@ -161,7 +166,7 @@ pub fn progress(ui: &mut Ui, progress: &Progress, waiting: &str) -> bool {
         total: progress.total,
         unit: progress.unit,
         left: progress.seconds_left(),
-        stopping: false,
+        stopping,
     };
     strip.show(ui).stop
 }

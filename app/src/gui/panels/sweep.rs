@@ -5,11 +5,12 @@ use counterweight_core::job::SweepRecord;
 use egui::{RichText, Ui};
 
 use super::dialogs::primary;
+use super::parts;
 use super::train_live::pair_ui;
 use crate::gui::command::{Command, RunsCommand, TrainCommand};
 use crate::gui::state::{SWEPT, SweepState, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{LineChart, ProgressStrip, Series, numbers};
+use crate::gui::widgets::{LineChart, Series, numbers};
 
 /// Draws the sweep that is running or has ended.
 pub fn ui(ui: &mut Ui, train: &mut TrainState, commands: &mut Vec<Command>) {
@@ -40,15 +41,7 @@ fn status_ui(ui: &mut Ui, sweep: &SweepState, taken: &mut Option<String>, comman
                     dominating: too little and they do, too much and nothing is learned.";
         ui.label(RichText::new(text).small().weak());
         ui.add_space(space::SMALL);
-        let strip = ProgressStrip {
-            phase: &progress.phase,
-            done: progress.done,
-            total: progress.total,
-            unit: progress.unit,
-            left: progress.seconds_left(),
-            stopping: sweep.is_stopping(),
-        };
-        if strip.show(ui).stop {
+        if parts::stoppable(ui, progress, "Starting", sweep.is_stopping()) {
             commands.push(Command::Train(TrainCommand::StopSweep));
         }
         return;

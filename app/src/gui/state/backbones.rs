@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use counterweight_core::model::{Addition, Backbone, Kept, Listed, OnnxFile};
+use counterweight_core::Result;
+use counterweight_core::job::Job;
+use counterweight_core::model::{Addition, Backbone, Kept, Listed, OnnxFile, WeightsFolder};
 use counterweight_core::settings::{BackboneChoice, ModelSettings, NamedNormalisation, Normalisation, Preset, Training};
 
 use super::TrainState;
@@ -107,21 +109,24 @@ impl BackbonesState {
         self.listed = Listed::all(shell.place.weights.as_ref());
     }
 
-    fn start(
-        &mut self,
-        shell: &Shell,
-        work: impl FnOnce(counterweight_core::job::Job<'_>) -> counterweight_core::Result<Outcome> + Send + 'static,
-    ) {
+    fn start(&mut self, shell: &Shell, work: impl FnOnce(Job<'_>) -> Result<Outcome> + Send + 'static) {
         self.forget();
         self.worker = Some(Worker::spawn("backbones", &shell.ctx, work));
     }
 
+    /// Where weights are kept; if that is nowhere, it is said.
+    fn folder(&mut self, shell: &Shell) -> Option<WeightsFolder> {
+        let folder = shell.place.weights.clone();
+        if folder.is_none() {
+            self.forget();
+            self.failure = Some("This system has no folder for caches; COUNTERWEIGHT_CACHE can name one to keep weights in.".into());
+        }
+        folder
+    }
+
     fn download(&mut self, backbone: Backbone, shell: &mut Shell) {
         let (Some(published), None) = (backbone.info().published.first(), &self.worker) else { return };
-        let Some(folder) = shell.place.weights.clone() else {
-            self.failure = Some("This system has no folder for caches; COUNTERWEIGHT_CACHE can name one to keep weights in.".into());
-            return;
-        };
+        let Some(folder) = self.folder(shell) else { return };
         shell.info(format!("Downloading {}; licence: {}", published.address(), published.licence));
         let mirror = shell.place.downloads.clone();
         self.start(shell, move |job| folder.get(backbone, published, mirror.as_deref(), job).map(|kept| Outcome::Weights(Box::new(kept))));
@@ -138,7 +143,7 @@ impl BackbonesState {
                 job.phase("Reading the network", None, "");
                 network(path, &model)
             });
-        } else if let Some(folder) = shell.place.weights.clone() {
+        } else if let Some(folder) = self.folder(shell) {
             self.start(shell, move |job| {
                 job.phase("Reading the weights", None, "");
                 folder.add(None, &path, &Addition::default()).map(|kept| Outcome::Weights(Box::new(kept)))
@@ -169,7 +174,7 @@ impl BackbonesState {
             Ok(Outcome::NeedsNormalisation(path)) => self.unnormalised = Some(path),
             Err(Failure::Stopped) => self.said = Some("Stopped. What was downloaded is kept, and the same button goes on.".into()),
             Err(Failure::Failed(reason)) => {
-                shell.info(format!("No weights were taken: {reason}"));
+                shell.info(format!("Nothing was taken: {reason}"));
                 self.failure = Some(reason);
             }
         }
@@ -183,7 +188,7 @@ fn is_network(path: &Path) -> bool {
 }
 
 /// What is found in a network's file.
-fn network(path: PathBuf, model: &ModelSettings) -> counterweight_core::Result<Outcome> {
+fn network(path: PathBuf, model: &ModelSettings) -> Result<Outcome> {
     let file = OnnxFile::read(&path)?;
     let words = match file.choose(model) {
         Ok(found) => {
@@ -204,14 +209,14 @@ fn network(path: PathBuf, model: &ModelSettings) -> counterweight_core::Result<O
 impl TrainState {
     /// Takes a backbone; without weights it is one that learns from nothing. What is set besides stays, unless it cannot go with it.
     pub fn set_backbone(&mut self, backbone: &BackboneChoice, has_weights: bool) {
-        let train = self.settings.stage1.train.value();
+        let (train, was_file) = (self.settings.stage1.train.value(), self.settings.model.backbone.file().is_some());
         if backbone.file().is_some() && train.is_some_and(|train| train != Training::Classifier) {
             self.set_preset(Preset::Auto);
         } else if !has_weights && train != Some(Training::Scratch) {
             self.set_preset(Preset::Quick);
         }
         self.set_text("model.backbone", backbone.to_string());
-        if backbone.named().is_some() {
+        if was_file && backbone.named().is_some() {
             // What was said of a network's file.
             ["model.normalisation", "model.output", "model.tokens"].into_iter().for_each(|key| self.reset(key));
         }
