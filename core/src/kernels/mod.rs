@@ -12,7 +12,9 @@ mod conv;
 mod fold;
 mod inverted_residual;
 mod lanes;
+mod network;
 mod pooling;
+mod residual;
 mod scratch;
 mod sgd;
 pub(crate) mod simd;
@@ -23,11 +25,13 @@ pub use batch_norm::{BatchNormGradients, Normalisation, Statistics, StatisticsOf
 pub use buffer::{Buffer, release_memory};
 pub use channels_last::to_channels_last;
 pub use conv::{
-    ConvShape, Epilogue, Zeros, conv_forward, conv_forward_on, conv_input_gradient, conv_input_gradient_on, conv_weight_gradient,
-    conv_weight_gradient_on,
+    ConvShape, Epilogue, FoldedConv, PackedConv, Zeros, conv_forward, conv_forward_on, conv_input_gradient, conv_input_gradient_on,
+    conv_weight_gradient, conv_weight_gradient_on,
 };
 pub use fold::fold;
-pub use inverted_residual::{FoldedBlock, FoldedConv, PackedNetwork};
+pub use inverted_residual::{FoldedBlock, PackedInvertedResiduals};
+pub use network::PackedNetwork;
 pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
+pub use residual::{PackedBlock, PackedResiduals};
 pub use sgd::SgdStep;
 pub use simd::InstructionSet;

@@ -83,6 +83,19 @@ impl InstructionSet {
     }
 }
 
+/// Asks for the cache line of a value to be brought into the second-level cache, where processors can be asked.
+#[inline(always)]
+pub(super) fn prefetch(values: &[f32], at: usize) {
+    let place = values.as_ptr().wrapping_add(at);
+    // SAFETY: every processor of this kind has the instruction, and it does nothing where there is no memory.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Arithmetic on one vector of floats.
 ///
 /// # Safety
@@ -108,6 +121,13 @@ pub(crate) trait Simd {
     unsafe fn max(bound: Self::V, value: Self::V) -> Self::V;
     /// The sum of the lanes.
     unsafe fn sum(a: Self::V) -> f32;
+    /// Lane `from[n]` of the vector in lane n, `from` being loaded from numbers below [`LANES`](Simd::LANES) as [`places`] writes them.
+    unsafe fn permute(a: Self::V, from: Self::V) -> Self::V;
+}
+
+/// Numbers of lanes for [`Simd::permute`].
+pub(super) fn places(of: impl Fn(usize) -> usize) -> [f32; 16] {
+    std::array::from_fn(|lane| f32::from_bits(of(lane) as u32))
 }
 
 /// What can be run on every instruction set.
@@ -229,6 +249,10 @@ impl Simd for Portable {
     unsafe fn sum(a: [f32; 4]) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }
+    #[inline(always)]
+    unsafe fn permute(a: [f32; 4], from: [f32; 4]) -> [f32; 4] {
+        lanes(|i| a[from[i].to_bits() as usize & 3])
+    }
 }
 
 /// One float: what is left where channels do not fill a vector.
@@ -281,11 +305,15 @@ impl Simd for Single {
     unsafe fn sum(a: f32) -> f32 {
         a
     }
+    #[inline(always)]
+    unsafe fn permute(a: f32, _from: f32) -> f32 {
+        a
+    }
 }
 
 /// Implements [`Simd`] by one intrinsic a function.
 macro_rules! by_intrinsics {
-    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $min:ident, $max:ident, $fma:ident, $sum:ident) => {
+    ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $min:ident, $max:ident, $fma:ident, $sum:ident, $permute:ident) => {
         pub(in super::super) struct $name;
 
         // SAFETY, for every call below: the trait's contract says that the processor has the instruction set, and that addresses given
@@ -335,6 +363,10 @@ macro_rules! by_intrinsics {
             unsafe fn sum(a: $vector) -> f32 {
                 unsafe { $sum(a) }
             }
+            #[inline(always)]
+            unsafe fn permute(a: $vector, from: $vector) -> $vector {
+                unsafe { $permute(a, from) }
+            }
         }
     };
 }
@@ -355,6 +387,18 @@ mod x86 {
         }
     }
 
+    #[inline(always)]
+    unsafe fn permute_8(a: __m256, from: __m256) -> __m256 {
+        // SAFETY: the caller has AVX2.
+        unsafe { _mm256_permutevar8x32_ps(a, _mm256_castps_si256(from)) }
+    }
+
+    #[inline(always)]
+    unsafe fn permute_16(a: __m512, from: __m512) -> __m512 {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm512_permutexvar_ps(_mm512_castps_si512(from), a) }
+    }
+
     by_intrinsics!(
         Avx2,
         __m256,
@@ -369,7 +413,8 @@ mod x86 {
         _mm256_min_ps,
         _mm256_max_ps,
         _mm256_fmadd_ps,
-        sum_of_8
+        sum_of_8,
+        permute_8
     );
     by_intrinsics!(
         Avx512,
@@ -385,7 +430,8 @@ mod x86 {
         _mm512_min_ps,
         _mm512_max_ps,
         _mm512_fmadd_ps,
-        _mm512_reduce_add_ps
+        _mm512_reduce_add_ps,
+        permute_16
     );
 }
 
@@ -402,6 +448,18 @@ mod arm {
         unsafe { vfmaq_f32(c, a, b) }
     }
 
+    #[inline(always)]
+    unsafe fn permute_4(a: float32x4_t, from: float32x4_t) -> float32x4_t {
+        let (mut values, mut places) = ([0.0f32; 4], [0.0f32; 4]);
+        // SAFETY: every 64-bit Arm processor has NEON, and the arrays have four floats.
+        unsafe {
+            vst1q_f32(values.as_mut_ptr(), a);
+            vst1q_f32(places.as_mut_ptr(), from);
+            let moved: [f32; 4] = std::array::from_fn(|lane| values[places[lane].to_bits() as usize & 3]);
+            vld1q_f32(moved.as_ptr())
+        }
+    }
+
     by_intrinsics!(
         Neon,
         float32x4_t,
@@ -416,6 +474,7 @@ mod arm {
         vminq_f32,
         vmaxq_f32,
         fma,
-        vaddvq_f32
+        vaddvq_f32,
+        permute_4
     );
 }

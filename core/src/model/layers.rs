@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use super::initial::Initial;
 use super::running::Running;
 use super::weights::named;
-use crate::kernels::{self, FoldedConv as FoldedWeights, Normalisation};
+use crate::kernels::{self, FoldedConv as FoldedWeights, InstructionSet, Normalisation, PackedConv};
 use crate::ops::{self, Activation, Computing, ConvWeight, FoldedConv, Fork, Geometry, NormLayer, Packed, Padding, Residual, StatisticsOf};
 
 /// PyTorch's defaults.
@@ -137,6 +137,13 @@ impl Conv2d {
         let normalisation = Normalisation { mean: &mean, variance: &variance, weight: &scale, bias: &bias, epsilon: norm.epsilon };
         let (weight, bias) = kernels::fold(&named(String::new(), self.weight.val()).values, &normalisation);
         FoldedWeights { weight: weight.to_vec(), bias }
+    }
+
+    /// The same for the CPU's kernels. For a convolution that is padded by half of its kernel all around.
+    pub fn packed(&self, norm: &BatchNorm) -> PackedConv {
+        let Geometry { stride, groups, .. } = self.geometry;
+        let [_, of_group, _, kernel] = self.weight.dims();
+        PackedConv::new(InstructionSet::best(), self.folded(norm), [of_group * groups, groups], [kernel, stride])
     }
 
     /// Adds its multiply-adds for one image of this side; returns the side of its output.

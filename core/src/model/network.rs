@@ -128,10 +128,10 @@ impl Network {
         self.backbone.features(images, pass)
     }
 
-    /// The backbone's weights for kernels that compute a whole network in evaluation, where it has such on its device.
-    pub(super) fn packed(&self) -> Option<PackedNetwork> {
+    /// The backbone's weights for kernels that compute a whole network in evaluation, where there are such for its device.
+    pub(super) fn packed(&self) -> Option<Box<dyn PackedNetwork>> {
         let on_cpu = ops::is_cpu(&self.fc.device()) && !self.fc.device().is_autodiff() && self.kernels == Kernels::Own;
-        on_cpu.then(|| self.backbone.packed()).flatten()
+        on_cpu.then(|| self.backbone.packed())
     }
 
     /// The classifier's weight `[classes, features]` and bias `[classes]`, copied to the host.

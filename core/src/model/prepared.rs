@@ -11,7 +11,7 @@ use crate::ops;
 pub struct Prepared {
     network: Network,
     /// For the CPU, where the family has kernels for whole networks: weights with batch norm folded in, in the order they are read in.
-    packed: Option<PackedNetwork>,
+    packed: Option<Box<dyn PackedNetwork>>,
 }
 
 impl Prepared {
@@ -29,7 +29,7 @@ impl Prepared {
     /// Features in evaluation: normalised images `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         match &self.packed {
-            Some(packed) => ops::packed_features(packed, images),
+            Some(packed) => ops::packed_features(packed.as_ref(), images),
             None => self.network.features(images, Mode::Evaluate),
         }
     }

@@ -9,7 +9,9 @@ use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
 use super::unbiased;
-use crate::kernels::{self, BatchNormGradients, Buffer, ConvShape, Epilogue, Normalisation, SgdStep, Statistics, StatisticsOf};
+use crate::kernels::{
+    self, BatchNormGradients, Buffer, ConvShape, Epilogue, InstructionSet, Normalisation, SgdStep, Statistics, StatisticsOf,
+};
 use crate::settings::Precision;
 
 impl ResidualOps for Flex {
@@ -23,7 +25,7 @@ impl ResidualOps for Flex {
     ) -> FlexTensor {
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
-        convolve(&shape, &x, weight.values(), Epilogue::default()).tensor()
+        convolve(&shape, &x, weight.values(), None, Epilogue::default()).tensor()
     }
 
     fn batch_norm(x: FlexTensor, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
@@ -82,7 +84,7 @@ impl ResidualGradients for Flex {
     ) -> FlexTensor {
         let around = Images::new(around);
         let [_, _, height, width] = around.dims();
-        conv_input_gradient(dy, weight, [height, width], Some(&around), window)
+        conv_input_gradient(dy, weight, [height, width], Some(around), window)
     }
 
     fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window, _precision: Precision) -> FlexTensor {
@@ -150,7 +152,7 @@ impl PlainOps for Flex {
         residual: FlexTensor,
         folded: Folded,
     ) -> FlexTensor {
-        folded_conv2d(x, conv, vectors, Some(&Images::new(residual)), folded)
+        folded_conv2d(x, conv, vectors, Some(Images::new(residual)), folded)
     }
 
     fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
@@ -175,31 +177,49 @@ fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
     shape
 }
 
-fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], epilogue: Epilogue<'_>) -> Images {
-    let mut y = Buffer::take(shape.output_len());
-    kernels::conv_forward(shape, x.values(), weight, epilogue, &mut y);
-    Images::from_buffer(y, [shape.batch, shape.output, shape.out_height(), shape.out_width()])
+fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], added: Option<Images>, epilogue: Epilogue<'_>) -> Images {
+    let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
+    finish(shape, dims, added, epilogue, |epilogue, y| kernels::conv_forward(shape, x.values(), weight, epilogue, y))
 }
 
-fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], around: Option<&Images>, window: Window) -> FlexTensor {
+fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], around: Option<Images>, window: Window) -> FlexTensor {
     let (dy, weight) = (Images::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims();
     let dims = [batch, weight.shape()[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
-    let mut dx = Buffer::take(dims.iter().product());
-    let epilogue = Epilogue { residual: around.map(Images::values), ..Epilogue::default() };
-    kernels::conv_input_gradient(&shape, dy.values(), weight.values(), epilogue, &mut dx);
-    Images::from_buffer(dx, dims).tensor()
+    let gradient = |epilogue: Epilogue<'_>, dx: &mut [f32]| {
+        kernels::conv_input_gradient(&shape, dy.values(), weight.values(), epilogue, dx);
+    };
+    finish(&shape, dims, around, Epilogue::default(), gradient).tensor()
 }
 
-fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, residual: Option<&Images>, folded: Folded) -> FlexTensor {
+fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, residual: Option<Images>, folded: Folded) -> FlexTensor {
     let (x, conv) = (Images::new(x), Dense::new(conv));
     let shape = conv_shape(&x, &conv, folded.window);
-    let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
-    assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
     let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
-    let epilogue = Epilogue { bias: Some(&bias), residual: residual.map(Images::values), activation: folded.activation };
-    convolve(&shape, &x, &weight, epilogue).tensor()
+    convolve(&shape, &x, &weight, residual, Epilogue { bias: Some(&bias), activation: folded.activation, ..Epilogue::default() }).tensor()
+}
+
+/// What `compute` makes, of these dimensions, with `added` in it: in the memory of `added`, where nobody else sees that and the kernel can add.
+fn finish(
+    shape: &ConvShape,
+    dims: [usize; 4],
+    added: Option<Images>,
+    epilogue: Epilogue<'_>,
+    compute: impl FnOnce(Epilogue<'_>, &mut [f32]),
+) -> Images {
+    assert!(added.as_ref().is_none_or(|added| added.dims() == dims), "what is added must have the shape of what it is added to");
+    match added {
+        Some(mut images) if images.is_own() && shape.adds(InstructionSet::best()) => {
+            compute(Epilogue { adds: true, ..epilogue }, images.values_mut());
+            images
+        }
+        added => {
+            let mut y = Buffer::take(dims.iter().product());
+            compute(Epilogue { residual: added.as_ref().map(Images::values), ..epilogue }, &mut y);
+            Images::from_buffer(y, dims)
+        }
+    }
 }
 
 /// The vectors of batch norm.

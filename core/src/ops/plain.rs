@@ -86,7 +86,7 @@ pub(crate) fn images(values: Buffer, dims: [usize; 4], device: &Device) -> Tenso
 }
 
 /// The features of normalised images `[batch, 3, side, side]` on a CPU device without autodiff, `[batch, features]`.
-pub(crate) fn packed_features(packed: &PackedNetwork, images: Tensor<4>) -> Tensor<2> {
+pub(crate) fn packed_features(packed: &dyn PackedNetwork, images: Tensor<4>) -> Tensor<2> {
     let images = Images::new(images.try_into_primitive::<Flex>().expect("the network was packed for the CPU"));
     let [batch, _, side, _] = images.dims();
     let mut features = Buffer::take(batch * packed.features_len());

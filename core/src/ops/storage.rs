@@ -57,9 +57,14 @@ impl Images {
         &self.0.storage()[range(&self.0)]
     }
 
+    /// Whether nobody else can see the values.
+    pub fn is_own(&self) -> bool {
+        self.0.is_unique()
+    }
+
     /// The values to be changed; they are copied first if somebody else can see them.
     pub fn values_mut(&mut self) -> &mut [f32] {
-        if !self.0.is_unique() {
+        if !self.is_own() {
             *self = Self::from_buffer(Buffer::copy_of(self.values()), self.dims());
         }
         let range = range(&self.0);

@@ -10,19 +10,25 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::buffer::Buffer;
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::block::accumulate;
 use super::epilogue::{Epilogue, Finish};
+use super::packed::{Weight, pieces};
 use super::shape::{Block, ConvShape, Direction};
 
 /// Depth walked before the block is written back, so that the weights of this depth stay in the second-level cache.
 const DEPTH: usize = 576;
 /// Output pixels of a task, at least, where there are so many: each packed weight is used that often while it is in the cache.
 const PIXELS: usize = 192;
+/// Floats that are read and written for the pixels that all blocks of channels are computed for before the next: they stay in the second-level cache.
+const TILE: usize = 192 << 10;
+/// Output pixels of a tile are a multiple of this, so that blocks of registers of nearly any height fill it.
+const HEIGHTS: usize = 168;
 
 /// y = x ∗ w, with what `epilogue` asks for.
-pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: Weight<'_>, epilogue: Epilogue<'_>, y: &mut [f32]) {
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let (top, left) = (padding.rows.0, padding.columns.0);
@@ -35,14 +41,30 @@ pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight:
         rows: ((out_height - 1) * stride + kernel).max(height + top),
         columns: ((out_width - 1) * stride + kernel).max(width + left),
     };
-    let taps = (0..kernel * kernel).map(|tap| Tap { row: tap / kernel, column: tap % kernel, weight: tap }).collect();
     let part = Part {
-        taps,
+        taps: window(kernel),
         from: (0..out_height * out_width).map(|p| source.at(p / out_width * stride, p % out_width * stride)).collect(),
         to: (0..out_height * out_width).map(|p| p * output).collect(),
     };
     let target = Target { image: out_height * out_width * output, channels: output };
     sum_windows(set, shape, Direction::Forward, &source, &[part], weight, target, x, epilogue, y);
+}
+
+/// The whole window.
+fn window(kernel: usize) -> Vec<Tap> {
+    (0..kernel * kernel).map(|tap| Tap { row: tap / kernel, column: tap % kernel, weight: tap }).collect()
+}
+
+/// The weight in the order in which [`forward`] reads it.
+pub(super) fn packed(set: InstructionSet, shape: &ConvShape, weight: &[f32]) -> Buffer {
+    let (blocks, taps) = (shape.blocks(Direction::Forward, set.lanes(), widest(set)), window(shape.kernel));
+    let sizes = || blocks.iter().map(|block| taps.len() * block.depth.len() * block.vectors * set.lanes());
+    let mut packed = Buffer::take(sizes().sum());
+    let mut pieces = split(&mut packed, sizes());
+    pieces.par_iter_mut().zip(&blocks).for_each(|(to, block)| {
+        pack(shape, Direction::Forward, weight, &taps, block, block.vectors * set.lanes(), to);
+    });
+    packed
 }
 
 /// The gradient of the input from that of the output: dx = dy ∗ᵀ w.
@@ -91,7 +113,7 @@ pub(super) fn input_gradient(set: InstructionSet, shape: &ConvShape, dy: &[f32],
         parts.push(Part { taps, from, to });
     }
     let target = Target { image: height * width * input, channels: input };
-    sum_windows(set, shape, Direction::Backward, &source, &parts, weight, target, dy, epilogue, dx);
+    sum_windows(set, shape, Direction::Backward, &source, &parts, Weight::Plain(weight), target, dy, epilogue, dx);
 }
 
 /// The tensor that windows are taken from, and the zeros put around it.
@@ -214,7 +236,7 @@ fn sum_windows(
     direction: Direction,
     source: &Source,
     parts: &[Part],
-    weight: &[f32],
+    weight: Weight<'_>,
     target: Target,
     x: &[f32],
     epilogue: Epilogue<'_>,
@@ -228,13 +250,8 @@ fn sum_windows(
     // For each part one for each block.
     let plans: Vec<Plan> = parts.iter().flat_map(|part| blocks.iter().map(|block| Plan::new(source, part, block))).collect();
     let sizes: Vec<usize> = plans.iter().zip(blocks.iter().cycle()).map(|(plan, block)| plan.depth * block.vectors * lanes).collect();
-    with_scratch(sizes.iter().sum(), |packed| {
-        let mut pieces = split(packed, sizes.iter().copied());
-        pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
-            let (part, block) = (&parts[index / blocks.len()], &blocks[index % blocks.len()]);
-            pack(shape, direction, weight, part, block, block.vectors * lanes, to);
-        });
-        let pieces: Vec<&[f32]> = pieces.into_iter().map(|piece| &*piece).collect();
+    let mut run = |packed: &[f32]| {
+        let pieces = pieces(packed, &sizes);
         let pixels = target.image / target.channels;
         let images = PIXELS.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
         let in_image = source.height * source.width * source.channels;
@@ -259,7 +276,18 @@ fn sum_windows(
             });
         };
         y.par_chunks_mut(images * target.image).enumerate().for_each(task);
-    });
+    };
+    match weight {
+        Weight::Packed(packed) => run(packed),
+        Weight::Plain(weight) => with_scratch(sizes.iter().sum(), |packed| {
+            let mut pieces = split(packed, sizes.iter().copied());
+            pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
+                let (part, block) = (&parts[index / blocks.len()], &blocks[index % blocks.len()]);
+                pack(shape, direction, weight, &part.taps, block, block.vectors * lanes, to);
+            });
+            run(packed);
+        }),
+    }
 }
 
 /// How a part's windows are walked for a block of output channels.
@@ -284,7 +312,7 @@ impl Plan {
 const CHANNELS: usize = 16;
 
 /// Weights of a block's channels in the order they are read in, `[depth][width]`, with zeros for channels there are not and for those of other groups.
-fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], part: &Part, block: &Block, width: usize, to: &mut [f32]) {
+fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], window: &[Tap], block: &Block, width: usize, to: &mut [f32]) {
     let (taps, depth) = (shape.kernel * shape.kernel, block.depth.len());
     let last = shape.channels(direction).1;
     if shape.groups > 1 || block.first + width > last {
@@ -298,7 +326,7 @@ fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], part: &Part, bl
             for channel in some.start.max(of_column.depth.start)..some.end.min(of_column.depth.end) {
                 let from = &weight[of_column.kernel(channel) * taps..][..taps];
                 let d = channel - block.depth.start;
-                for (t, tap) in part.taps.iter().enumerate() {
+                for (t, tap) in window.iter().enumerate() {
                     to[(t * depth + d) * width + n] = from[tap.weight];
                 }
             }
@@ -333,15 +361,22 @@ impl Kernel for Task<'_> {
     unsafe fn run<S: Simd>(mut self) {
         let of_parts = self.plans.chunks(self.blocks.len()).zip(self.packed.chunks(self.blocks.len()));
         for (part, (plans, packed)) in self.parts.iter().zip(of_parts) {
-            for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
-                // SAFETY: `dispatch` entered a function for S.
-                unsafe {
-                    match (S::REGISTERS >= 32, vectors) {
-                        (true, 4) => columns::<S, 6, 4>(&mut self.group, part, plan, packed, first),
-                        (true, 2) => columns::<S, 8, 2>(&mut self.group, part, plan, packed, first),
-                        (true, _) => columns::<S, 14, 1>(&mut self.group, part, plan, packed, first),
-                        (false, 2) => columns::<S, 6, 2>(&mut self.group, part, plan, packed, first),
-                        (false, _) => columns::<S, 12, 1>(&mut self.group, part, plan, packed, first),
+            let total = self.group.y.len() / self.group.image * part.from.len();
+            let depth = plans.iter().map(|plan| plan.depth).max().unwrap_or(0) / part.taps.len().max(1);
+            let tile = (TILE / (depth + self.group.channels)).next_multiple_of(HEIGHTS);
+            for start in (0..total).step_by(tile) {
+                let pixels = start..(start + tile).min(total);
+                for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
+                    let columns = Columns { part, plan, packed, first, pixels: pixels.clone() };
+                    // SAFETY: `dispatch` entered a function for S.
+                    unsafe {
+                        match (S::REGISTERS >= 32, vectors) {
+                            (true, 4) => columns.run::<S, 6, 4>(&mut self.group),
+                            (true, 2) => columns.run::<S, 8, 2>(&mut self.group),
+                            (true, _) => columns.run::<S, 14, 1>(&mut self.group),
+                            (false, 2) => columns.run::<S, 6, 2>(&mut self.group),
+                            (false, _) => columns.run::<S, 12, 1>(&mut self.group),
+                        }
                     }
                 }
             }
@@ -349,108 +384,123 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// All pixels of the group, for one block of output channels.
-#[inline(always)]
-unsafe fn columns<S: Simd, const M: usize, const N: usize>(group: &mut Group<'_>, part: &Part, plan: &Plan, packed: &[f32], first: usize) {
-    let width = N * S::LANES;
-    let inside = width.min(group.channels - first);
-    let images = group.y.len() / group.image;
-    let total = images * part.from.len();
-    let last_chunk = plan.chunks.len().saturating_sub(1);
-    let epilogue_needed = group.epilogue.is_needed();
-    let registers = Finish::new(group.epilogue, group.channels);
-    assert!(group.epilogue.residual.is_none_or(|residual| residual.len() == group.y.len()));
-    let y = &mut *group.y;
-    assert_eq!(packed.len(), plan.depth * width);
-    if plan.chunks.is_empty() {
-        // No weight meets these pixels, as between the windows of a 1×1 kernel with stride 2.
-        for image in 0..images {
-            for to in &part.to {
-                let at = image * group.image + to + first;
+/// Some pixels of the group, for one block of output channels.
+struct Columns<'a> {
+    part: &'a Part,
+    plan: &'a Plan,
+    packed: &'a [f32],
+    /// The first channel.
+    first: usize,
+    /// Counted over the images of the group.
+    pixels: Range<usize>,
+}
+
+impl Columns<'_> {
+    /// # Safety
+    /// The processor must have S.
+    #[inline(always)]
+    unsafe fn run<S: Simd, const M: usize, const N: usize>(self, group: &mut Group<'_>) {
+        let Self { part, plan, packed, first, pixels } = self;
+        let width = N * S::LANES;
+        let inside = width.min(group.channels - first);
+        let last_chunk = plan.chunks.len().saturating_sub(1);
+        let epilogue_needed = group.epilogue.is_needed();
+        let registers = Finish::new(group.epilogue, group.channels);
+        assert!(group.epilogue.residual.is_none_or(|residual| residual.len() == group.y.len()));
+        let adds = group.epilogue.adds;
+        let y = &mut *group.y;
+        assert_eq!(packed.len(), plan.depth * width);
+        if plan.chunks.is_empty() {
+            // No weight meets these pixels, as between the windows of a 1×1 kernel with stride 2.
+            for pixel in pixels {
+                let at = pixel / part.to.len() * group.image + part.to[pixel % part.to.len()] + first;
                 let channels = &mut y[at..][..inside];
-                channels.fill(0.0);
+                if !adds {
+                    channels.fill(0.0);
+                }
                 group.epilogue.part(at, channels.len()).apply(first, channels);
             }
+            return;
         }
-        return;
-    }
-    for (index, chunk) in plan.chunks.iter().enumerate() {
-        let runs = &plan.runs[chunk.runs.clone()];
-        let mut pixel = 0;
-        let (mut image, mut within) = (0, 0);
-        while pixel < total {
-            let valid = M.min(total - pixel);
-            let mut from = [std::ptr::null::<f32>(); M];
-            let mut to = [0; M];
-            for m in 0..M {
-                if m < valid {
-                    from[m] = group.padded[image * group.source_len + part.from[within]..].as_ptr();
-                    to[m] = image * group.image + part.to[within] + first;
-                    within += 1;
-                    if within == part.from.len() {
-                        within = 0;
-                        image += 1;
+        for (index, chunk) in plan.chunks.iter().enumerate() {
+            let runs = &plan.runs[chunk.runs.clone()];
+            let adds = adds || index > 0;
+            let mut pixel = pixels.start;
+            let (mut image, mut within) = (pixel / part.from.len(), pixel % part.from.len());
+            while pixel < pixels.end {
+                let valid = M.min(pixels.end - pixel);
+                let mut from = [std::ptr::null::<f32>(); M];
+                let mut to = [0; M];
+                for m in 0..M {
+                    if m < valid {
+                        from[m] = group.padded[image * group.source_len + part.from[within]..].as_ptr();
+                        to[m] = image * group.image + part.to[within] + first;
+                        within += 1;
+                        if within == part.from.len() {
+                            within = 0;
+                            image += 1;
+                        }
+                    } else {
+                        from[m] = from[m - 1];
+                        to[m] = to[m - 1];
                     }
-                } else {
-                    from[m] = from[m - 1];
-                    to[m] = to[m - 1];
                 }
+                // SAFETY: windows end inside the padded image, as `Plan::new` has checked, and packed weights are as deep as all runs are long.
+                unsafe {
+                    let mut sums = [[S::splat(0.0); N]; M];
+                    let mut w = packed.as_ptr().add(chunk.start * width);
+                    for run in runs {
+                        let mut at = from;
+                        for a in &mut at {
+                            *a = a.add(run.offset);
+                        }
+                        accumulate::<S, M, N>(&mut sums, at, run.len, w);
+                        w = w.add(run.len * width);
+                    }
+                    let finish = index == last_chunk && epilogue_needed;
+                    if inside == width && valid == M && !finish {
+                        for m in 0..M {
+                            let target = y[to[m]..][..width].as_mut_ptr();
+                            for n in 0..N {
+                                let to = target.add(n * S::LANES);
+                                let value = if adds { S::add(sums[m][n], S::load(to)) } else { sums[m][n] };
+                                S::store(to, value);
+                            }
+                        }
+                    } else if inside == width && valid == M {
+                        for m in 0..M {
+                            let target = y[to[m]..][..width].as_mut_ptr();
+                            for n in 0..N {
+                                let at = target.add(n * S::LANES);
+                                let value = if adds { S::add(sums[m][n], S::load(at)) } else { sums[m][n] };
+                                S::store(at, registers.apply::<S>(value, to[m] + n * S::LANES, first + n * S::LANES));
+                            }
+                        }
+                    } else {
+                        let mut values = [[0.0f32; 64]; M];
+                        for m in 0..M {
+                            for n in 0..N {
+                                S::store(values[m].as_mut_ptr().add(n * S::LANES), sums[m][n]);
+                            }
+                        }
+                        let epilogue = if finish { group.epilogue } else { Epilogue::default() };
+                        for (values, &to) in values.iter().zip(&to).take(valid) {
+                            let target = &mut y[to..][..inside];
+                            let whole = inside / S::LANES * S::LANES;
+                            for n in (0..whole).step_by(S::LANES) {
+                                let at = target.as_mut_ptr().add(n);
+                                let value = S::load(values.as_ptr().add(n));
+                                S::store(at, if adds { S::add(value, S::load(at)) } else { value });
+                            }
+                            for (target, value) in target[whole..].iter_mut().zip(&values[whole..]) {
+                                *target = if adds { *target + value } else { *value };
+                            }
+                            epilogue.part(to, inside).apply(first, target);
+                        }
+                    }
+                }
+                pixel += valid;
             }
-            // SAFETY: windows end inside the padded image, as `Plan::new` has checked, and packed weights are as deep as all runs are long.
-            unsafe {
-                let mut sums = [[S::splat(0.0); N]; M];
-                let mut w = packed.as_ptr().add(chunk.start * width);
-                for run in runs {
-                    let mut at = from;
-                    for a in &mut at {
-                        *a = a.add(run.offset);
-                    }
-                    accumulate::<S, M, N>(&mut sums, at, run.len, w);
-                    w = w.add(run.len * width);
-                }
-                let finish = index == last_chunk && epilogue_needed;
-                if inside == width && valid == M && !finish {
-                    for m in 0..M {
-                        let target = y[to[m]..][..width].as_mut_ptr();
-                        for n in 0..N {
-                            let to = target.add(n * S::LANES);
-                            let value = if index > 0 { S::add(sums[m][n], S::load(to)) } else { sums[m][n] };
-                            S::store(to, value);
-                        }
-                    }
-                } else if inside == width && valid == M {
-                    for m in 0..M {
-                        let target = y[to[m]..][..width].as_mut_ptr();
-                        for n in 0..N {
-                            let at = target.add(n * S::LANES);
-                            let value = if index > 0 { S::add(sums[m][n], S::load(at)) } else { sums[m][n] };
-                            S::store(at, registers.apply::<S>(value, to[m] + n * S::LANES, first + n * S::LANES));
-                        }
-                    }
-                } else {
-                    let mut values = [[0.0f32; 64]; M];
-                    for m in 0..M {
-                        for n in 0..N {
-                            S::store(values[m].as_mut_ptr().add(n * S::LANES), sums[m][n]);
-                        }
-                    }
-                    let epilogue = if finish { group.epilogue } else { Epilogue::default() };
-                    for (values, &to) in values.iter().zip(&to).take(valid) {
-                        let target = &mut y[to..][..inside];
-                        let whole = inside / S::LANES * S::LANES;
-                        for n in (0..whole).step_by(S::LANES) {
-                            let at = target.as_mut_ptr().add(n);
-                            let value = S::load(values.as_ptr().add(n));
-                            S::store(at, if index > 0 { S::add(value, S::load(at)) } else { value });
-                        }
-                        for (target, value) in target[whole..].iter_mut().zip(&values[whole..]) {
-                            *target = if index > 0 { *target + value } else { *value };
-                        }
-                        epilogue.part(to, inside).apply(first, target);
-                    }
-                }
-            }
-            pixel += valid;
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Epilogue<'a> {
     pub bias: Option<&'a [f32]>,
     /// Added to the output; as long as it is.
     pub residual: Option<&'a [f32]>,
+    /// The output holds something already that is added to, a residual for one: see [`ConvShape::adds`](super::ConvShape::adds).
+    pub adds: bool,
     /// Applied last.
     pub activation: Activation,
 }

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::super::scratch::{split, with_scratch};
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::direct::widest;
+use super::prefetch::{Ahead, Region};
 use super::shape::{Block, ConvShape, Direction};
 
 /// Output pixels walked before the next block is begun: their channels stay in the first-level cache.
@@ -21,12 +22,16 @@ const PIXELS: usize = 64;
 const PARTS: usize = 16;
 /// Floats that all parts together may hold.
 const HELD: usize = 4 << 20;
+/// Input channels times vectors of output channels of a block of registers, at most, where there are 32 of these.
+const ROWS: usize = 26;
 /// Floats of the widest vector.
 const WIDEST: usize = 16;
 /// Input channels of a task, at most, with 1×1 kernels, and at least with larger ones: its sums stay in the second-level cache.
 const DEPTH: (usize, usize) = (240, 48);
-/// Floats of the sums of a task: blocks whose sums are fewer go through the images together, so that a pixel's channels are read together.
-const SUMS: usize = 48 * 1024;
+/// Floats of the sums of a task: blocks of the same depth whose sums are fewer go through the images together, so that these are read once for them.
+const SUMS: usize = 160 * 1024;
+/// Tasks that are enough, so that a processor with many cores has work for all of them: the batch is not cut into more parts for more.
+const TASKS: usize = 24;
 
 /// dw from the input and the gradient of the output.
 pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
@@ -35,13 +40,14 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     assert_eq!(dw.len(), shape.weight_len());
     let lanes = set.lanes();
     let blocks = shape.blocks(Direction::Forward, lanes, widest(set));
-    let blocks: Vec<Block> = blocks.iter().flat_map(|block| pieces(block, shape.kernel * shape.kernel)).collect();
     let taps = shape.kernel * shape.kernel;
-    let parts = PARTS.min(HELD / shape.weight_len().max(1)).clamp(1, shape.batch);
-    let images = shape.batch.div_ceil(parts);
-    let parts = shape.batch.div_ceil(images);
+    let mut blocks: Vec<Block> = blocks.iter().flat_map(|block| pieces(block, taps)).collect();
+    blocks.sort_by_key(|block| (block.depth.start, block.first));
     let size = |block: &Block| taps * block.depth.len() * block.vectors * lanes;
     let groups = groups(&blocks, size);
+    let parts = PARTS.min(HELD / shape.weight_len().max(1)).min(TASKS.div_ceil(groups.len())).clamp(1, shape.batch);
+    let images = shape.batch.div_ceil(parts);
+    let parts = shape.batch.div_ceil(images);
     let tasks: Vec<(&[Block], usize)> = groups.iter().flat_map(|group| (0..parts).map(move |part| (*group, part))).collect();
     let sizes: Vec<usize> = tasks.iter().map(|(group, _)| group.iter().map(size).sum()).collect();
     with_scratch(sizes.iter().sum(), |scratch| {
@@ -51,9 +57,7 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
             let images = part * images..((part + 1) * images).min(shape.batch);
             let pixels = images_at_once(shape) * rows_at_once(shape) * shape.out_width();
             let widest = blocks.iter().map(|block| block.vectors * lanes).max().unwrap_or(0);
-            let whole = blocks.iter().all(|block| block.first + block.vectors * lanes <= shape.output);
-            let copied = if whole { 0 } else { pixels * widest };
-            with_scratch(copied, |copy| dispatch(set, Task { shape, x, dy, images, blocks, copy, sums }));
+            with_scratch(pixels * widest, |copy| dispatch(set, Task { shape, x, dy, images, blocks, copy, sums }));
         });
         let scratch = &*scratch;
         // [output][input][tap] from [tap][depth][width], summed over the parts in order.
@@ -131,7 +135,7 @@ struct Task<'a> {
     dy: &'a [f32],
     images: Range<usize>,
     blocks: &'a [Block],
-    /// Room for the gradient of some rows, if the last channel falls into the middle of a block: channels beyond it are zeros there.
+    /// Room for the gradient of some rows, where pixels follow each other closely; channels beyond the last are zeros there.
     copy: &'a mut [f32],
     /// `[tap][depth][width]` for each block.
     sums: &'a mut [f32],
@@ -148,21 +152,72 @@ impl Kernel for Task<'_> {
             let some = start..(start + at_once).min(images.end);
             for top in (0..shape.out_height()).step_by(rows_at_once) {
                 let rows = top..(top + rows_at_once).min(shape.out_height());
+                let mut ahead = self.ahead(&some, &rows, S::LANES);
                 let mut done = 0;
                 for block in self.blocks {
                     let size = shape.kernel * shape.kernel * block.depth.len() * block.vectors * S::LANES;
                     // SAFETY: `dispatch` entered a function for S.
                     unsafe {
                         match block.vectors {
-                            4 => add_rows::<S, 4>(&mut self, block, done..done + size, &some, &rows),
-                            2 => add_rows::<S, 2>(&mut self, block, done..done + size, &some, &rows),
-                            _ => add_rows::<S, 1>(&mut self, block, done..done + size, &some, &rows),
+                            4 => add_rows::<S, 4>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
+                            2 => add_rows::<S, 2>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
+                            _ => add_rows::<S, 1>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
                         }
                     }
                     done += size;
                 }
             }
         }
+    }
+}
+
+impl<'a> Task<'a> {
+    /// What is walked after these rows of these images.
+    fn ahead(&self, images: &Range<usize>, rows: &Range<usize>, lanes: usize) -> Ahead<'a> {
+        let shape = self.shape;
+        let (image, top) = match rows.end < shape.out_height() {
+            true => (images.start, rows.end),
+            false => (images.end, 0),
+        };
+        if image >= self.images.end {
+            return Ahead::nothing();
+        }
+        let (out_height, out_width) = (shape.out_height(), shape.out_width());
+        let count = images_at_once(shape).min(self.images.end - image);
+        let rows = rows_at_once(shape).min(out_height - top);
+        let depth = self.blocks.iter().fold(usize::MAX..0, |all, block| all.start.min(block.depth.start)..all.end.max(block.depth.end));
+        let columns = self
+            .blocks
+            .iter()
+            .fold(usize::MAX..0, |all, block| all.start.min(block.first)..all.end.max(block.first + block.vectors * lanes));
+        // Windows that do not touch leave pixels out.
+        let skip = if shape.kernel < shape.stride { shape.stride } else { 1 };
+        let above = shape.padding.rows.0;
+        let inputs = match count {
+            1 => {
+                (top * shape.stride).saturating_sub(above)
+                    ..((top + rows - 1) * shape.stride + shape.kernel).saturating_sub(above).min(shape.height)
+            }
+            _ => 0..count * shape.height,
+        };
+        let x = Region {
+            start: (image * shape.height + inputs.start) * shape.width * shape.input + depth.start,
+            channels: depth.len(),
+            columns: shape.width.div_ceil(skip),
+            rows: inputs.len().div_ceil(skip),
+            step: skip * shape.input,
+            row_step: skip * shape.width * shape.input,
+        };
+        let y = Region {
+            start: (image * out_height + top) * out_width * shape.output + columns.start,
+            channels: columns.end.min(shape.output) - columns.start,
+            columns: out_width,
+            rows: if count > 1 { count * out_height } else { rows },
+            step: shape.output,
+            row_step: out_width * shape.output,
+        };
+        let products = |block: &Block| shape.kernel * shape.kernel * block.depth.len().div_ceil(ROWS / block.vectors);
+        Ahead::new([(self.x, x), (self.dy, y)], self.blocks.iter().map(products).sum())
     }
 }
 
@@ -192,6 +247,7 @@ unsafe fn add_rows<S: Simd, const N: usize>(
     sums: Range<usize>,
     images: &Range<usize>,
     rows: &Range<usize>,
+    ahead: &mut Ahead<'_>,
 ) {
     let Task { shape, x, dy, copy, .. } = task;
     let sum = &mut task.sums[sums];
@@ -203,19 +259,15 @@ unsafe fn add_rows<S: Simd, const N: usize>(
     let x = &x[images.start * x_image..][..count * x_image];
     let dy = &dy[images.start * y_image..][..count * y_image];
     let pixels = rows.len() * out_width;
-    let (gradient, y_step, y_image) = match first + lanes <= output {
-        true => (&dy[top * out_width * output + first..], output, y_image),
-        false => {
-            for (pixel, to) in copy.chunks_exact_mut(lanes).take(count * pixels).enumerate() {
-                let at = pixel / pixels * y_image + (top * out_width + pixel % pixels) * output + first;
-                let inside = lanes.min(output - first);
-                // SAFETY: the caller's.
-                unsafe { copy_channels::<S>(&dy[at..][..inside], to) };
-                to[inside..].fill(0.0);
-            }
-            (&**copy, lanes, pixels * lanes)
-        }
-    };
+    // Where channels are many, the same ones of neighbouring pixels would all compete for a few places in the first-level cache.
+    for (pixel, to) in copy.chunks_exact_mut(lanes).take(count * pixels).enumerate() {
+        let at = pixel / pixels * y_image + (top * out_width + pixel % pixels) * output + first;
+        let inside = lanes.min(output - first);
+        // SAFETY: the caller's.
+        unsafe { copy_channels::<S>(&dy[at..][..inside], to) };
+        to[inside..].fill(0.0);
+    }
+    let (gradient, y_step, y_image) = (&**copy, lanes, pixels * lanes);
     for tap in 0..kernel * kernel {
         let (kr, kc) = (tap / kernel, tap % kernel);
         let rows = inside(height, out_height, kr, stride, padding.rows.0);
@@ -245,7 +297,7 @@ unsafe fn add_rows<S: Simd, const N: usize>(
         assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
         let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
         // SAFETY: the addresses were checked above.
-        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr()) };
+        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr(), ahead) };
     }
 }
 
@@ -275,14 +327,22 @@ pub(super) struct Lines {
 }
 
 #[inline(always)]
-pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(lines: &Lines, x: *const f32, y: *const f32, input: usize, sum: *mut f32) {
+pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(
+    lines: &Lines,
+    x: *const f32,
+    y: *const f32,
+    input: usize,
+    sum: *mut f32,
+    ahead: &mut Ahead<'_>,
+) {
     let mut at = 0;
     while at < input {
         let left = input - at;
+        ahead.fetch();
         // SAFETY: `at + M` stays within the input channels, whose last was checked by the caller.
         unsafe {
             let (x, sum) = (x.add(at), sum.add(at * N * S::LANES));
-            let budget = if S::REGISTERS >= 32 { 26 } else { 12 };
+            let budget = if S::REGISTERS >= 32 { ROWS } else { 12 };
             let most = budget / N;
             at += match left.min(most) {
                 16.. => product::<S, 16, N>(lines, x, y, sum),

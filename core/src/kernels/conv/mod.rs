@@ -1,22 +1,27 @@
 //! Convolutions of images stored channels-last, and their gradients.
 //!
-//! Those of every channel by itself take [`depthwise`], 3×3 convolutions with stride 1 [`winograd`], all others [`direct`] and [`gradient`].
-//! Where groups have fewer channels than a vector, a vector of outputs is computed from all of its groups, with zeros for weights between them.
+//! Those of every channel by itself take [`depthwise`], 3×3 convolutions with stride 1 [`grouped`] if their groups are narrow and else [`winograd`], all
+//! others [`direct`] and [`gradient`]. Where groups have fewer channels than a vector otherwise, a vector of outputs is computed from all of its groups, with zeros for weights between them.
 
 pub(super) mod block;
 mod depthwise;
 mod direct;
 mod epilogue;
 mod gradient;
+mod grouped;
+mod packed;
+mod prefetch;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod winograd;
 
 pub use epilogue::Epilogue;
+pub use packed::{FoldedConv, PackedConv};
 pub use shape::{ConvShape, Zeros};
 
 use super::simd::InstructionSet;
+use packed::Weight;
 use shape::Direction;
 
 /// The convolution y = x ∗ w, finished as `epilogue` asks for.
@@ -28,6 +33,14 @@ use shape::Direction;
 /// If a length does not fit the shape; so do the other functions here.
 pub fn conv_forward(shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     conv_forward_on(InstructionSet::best(), shape, x, weight, epilogue, y);
+}
+
+impl ConvShape {
+    /// Whether the convolution and the gradient of its input can be added to what their outputs hold ([`Epilogue::adds`]), so that no third piece
+    /// of memory passes through the caches. Transforms that may have to begin anew, and channels by themselves, overwrite theirs.
+    pub fn adds(&self, set: InstructionSet) -> bool {
+        !self.is_depthwise() && !grouped::fits(set, self) && !winograd::fits(set, self)
+    }
 }
 
 /// The gradient of a convolution's input from that of its output, finished as `epilogue` asks for: `dx`, which is overwritten, as
@@ -44,19 +57,27 @@ pub fn conv_weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [
 /// [`conv_forward`] with a chosen instruction set, which the processor must have.
 pub fn conv_forward_on(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     shape.check_lengths(x, weight, y);
+    assert!(!epilogue.adds || shape.adds(set), "this convolution overwrites its output");
+    let plain = Weight::Plain(weight);
     if shape.is_depthwise() {
         depthwise::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
-    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, weight, epilogue, y)) {
-        direct::forward(set, shape, x, weight, epilogue, y);
+    } else if grouped::fits(set, shape) {
+        grouped::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
+    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, plain, epilogue, y)) {
+        direct::forward(set, shape, x, plain, epilogue, y);
     }
 }
 
 /// [`conv_input_gradient`] with a chosen instruction set.
 pub fn conv_input_gradient_on(set: InstructionSet, shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     shape.check_lengths(dx, weight, dy);
+    assert!(!epilogue.adds || shape.adds(set), "this gradient overwrites its output");
+    let plain = Weight::Plain(weight);
     if shape.is_depthwise() {
         depthwise::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx);
-    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx)) {
+    } else if grouped::fits(set, shape) {
+        grouped::convolve(set, shape, Direction::Backward, dy, weight, epilogue, dx);
+    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Backward, dy, plain, epilogue, dx)) {
         direct::input_gradient(set, shape, dy, weight, epilogue, dx);
     }
 }
@@ -66,6 +87,8 @@ pub fn conv_weight_gradient_on(set: InstructionSet, shape: &ConvShape, x: &[f32]
     shape.check_lengths(x, dw, dy);
     if shape.is_depthwise() {
         depthwise::weight_gradient(set, shape, x, dy, dw);
+    } else if grouped::fits(set, shape) {
+        grouped::weight_gradient(set, shape, x, dy, dw);
     } else if !(winograd::fits(set, shape) && winograd::weight_gradient(set, shape, x, dy, dw)) {
         gradient::weight_gradient(set, shape, x, dy, dw);
     }

@@ -1,5 +1,6 @@
 //! Convolutions against sums written out in double precision, on every instruction set of this machine.
 
+use super::super::buffer::Buffer;
 use super::*;
 use crate::kernels::Activation;
 
@@ -129,6 +130,94 @@ fn all(set: InstructionSet, shape: &ConvShape, x: &[f32], w: &[f32], dy: &[f32])
     all
 }
 
+/// The shapes that whole vectors of narrow groups are made for.
+#[test]
+fn narrow_groups_are_the_sums_on_every_instruction_set() {
+    let mut numbers = Numbers(7);
+    let mut seen = 0;
+    for (channels, group, height, width) in [(32, 4, 9, 13), (64, 8, 5, 8), (128, 4, 1, 1), (16, 8, 3, 2), (96, 8, 17, 30), (48, 4, 2, 9)] {
+        let padding = Zeros::around(1);
+        let shape = ConvShape {
+            batch: 3,
+            height,
+            width,
+            input: channels,
+            output: channels,
+            kernel: 3,
+            stride: 1,
+            padding,
+            groups: channels / group,
+        };
+        let (x, w, dy) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()), numbers.floats(shape.output_len()));
+        for set in InstructionSet::available() {
+            seen += usize::from(grouped::fits(set, &shape));
+            let All { y, dx, dw } = all(set, &shape, &x, &w, &dy);
+            for (what, found, right) in [
+                ("y", y, forward(&shape, &x, &w)),
+                ("dx", dx, input_gradient(&shape, &dy, &w)),
+                ("dw", dw, weight_gradient(&shape, &x, &dy)),
+            ] {
+                let apart = error(&found, &right);
+                // Winograd's transforms, which narrow vectors take, lose a digit.
+                let allowed = if grouped::fits(set, &shape) { 3e-6 } else { 2e-5 };
+                assert!(apart < allowed, "{what} of {shape:?} with {set:?}: {apart:e}");
+            }
+        }
+    }
+    assert!(seen > 0);
+}
+
+/// With bias and residual, in the memory of the residual where that is possible, for batches of several sizes by the same packed weight.
+#[test]
+fn packed_convolutions_do_what_others_do() {
+    let mut numbers = Numbers(11);
+    for (input, output, groups, kernel, stride) in [
+        (16, 32, 1, 1, 1),
+        (48, 48, 1, 3, 1),
+        (64, 64, 16, 3, 1),
+        (20, 35, 1, 3, 2),
+        (3, 64, 1, 7, 2),
+        (64, 128, 1, 1, 2),
+        (32, 64, 32, 3, 2),
+    ] {
+        for set in InstructionSet::available() {
+            let conv = FoldedConv { weight: numbers.floats(output * input / groups * kernel * kernel), bias: numbers.floats(output) };
+            let packed = PackedConv::new(set, conv.clone(), [input, groups], [kernel, stride]);
+            for (batch, height, width) in [(1, 7, 9), (9, 12, 8)] {
+                let shape = ConvShape { batch, height, width, input, output, kernel, stride, padding: Zeros::around(kernel / 2), groups };
+                let (x, residual) = (numbers.floats(shape.input_len()), numbers.floats(shape.output_len()));
+                let mut right = forward(&shape, &x, &conv.weight);
+                for (index, value) in right.iter_mut().enumerate() {
+                    *value = (*value + f64::from(conv.bias[index % output]) + f64::from(residual[index])).max(0.0);
+                }
+                assert_eq!(packed.out_size([height, width]), [shape.out_height(), shape.out_width()]);
+                let y = packed.forward(&x, [height, width], Some(Buffer::copy_of(&residual)), Activation::Relu);
+                let apart = error(&y, &right);
+                assert!(apart < 2e-5, "{shape:?} with {set:?}: {apart:e}");
+            }
+        }
+    }
+}
+
+/// A gradient that another is added to where that lies.
+#[test]
+fn outputs_are_added_to_where_they_lie() {
+    let mut numbers = Numbers(13);
+    for (input, output, kernel, stride) in [(64, 48, 1, 1), (20, 32, 3, 2), (16, 80, 1, 2)] {
+        let padding = Zeros::around(kernel / 2);
+        let shape = ConvShape { batch: 4, height: 9, width: 10, input, output, kernel, stride, padding, groups: 1 };
+        let (w, dy, around) = (numbers.floats(shape.weight_len()), numbers.floats(shape.output_len()), numbers.floats(shape.input_len()));
+        let mut right = input_gradient(&shape, &dy, &w);
+        right.iter_mut().zip(&around).for_each(|(value, around)| *value += f64::from(*around));
+        for set in InstructionSet::available() {
+            assert!(shape.adds(set));
+            let mut dx = around.clone();
+            conv_input_gradient_on(set, &shape, &dy, &w, Epilogue { adds: true, ..Epilogue::default() }, &mut dx);
+            assert!(error(&dx, &right) < 3e-6, "{shape:?} with {set:?}");
+        }
+    }
+}
+
 #[test]
 fn values_and_gradients_are_the_sums_on_every_instruction_set() {
     let mut numbers = Numbers(20_260_801);
@@ -218,7 +307,7 @@ fn the_number_of_threads_changes_no_bit() {
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
         let (bias, residual) = (numbers.floats(shape.output), numbers.floats(shape.output_len()));
-        let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu6 };
+        let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), adds: false, activation: Activation::Relu6 };
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
             let mut finished = garbage(shape.output_len());
@@ -274,7 +363,7 @@ fn an_epilogue_is_what_would_be_done_afterwards() {
                 .collect();
             for set in InstructionSet::available() {
                 let mut y = garbage(shape.output_len());
-                let epilogue = Epilogue { bias: bias.map(Vec::as_slice), residual: residual.map(Vec::as_slice), activation };
+                let epilogue = Epilogue { bias: bias.map(Vec::as_slice), residual: residual.map(Vec::as_slice), adds: false, activation };
                 conv_forward_on(set, &shape, &x, &w, epilogue, &mut y);
                 let error = error(&y, &right);
                 assert!(error < 2e-5, "{shape:?} on {set:?}: {error:e}");

@@ -14,6 +14,8 @@ mod tests;
 
 use rayon::prelude::*;
 
+use super::conv::FoldedConv;
+use super::network::PackedNetwork;
 use super::scratch::{split, with_scratch};
 use super::simd::{InstructionSet, dispatch};
 use pack::{PackedDepthwise, PackedMatrix};
@@ -22,15 +24,6 @@ use pointwise::{Head, Pixels};
 
 /// Images that a task takes through the network together: late blocks have many weights and few pixels, and read each weight for all.
 const TOGETHER: usize = 2;
-
-/// A convolution with batch norm folded into it.
-#[derive(Clone, Debug)]
-pub struct FoldedConv {
-    /// `[output, input, kernel, kernel]`, or `[channels, 1, kernel, kernel]` of a depthwise convolution.
-    pub weight: Vec<f32>,
-    /// `[output]`.
-    pub bias: Vec<f32>,
-}
 
 /// An inverted residual block (Sandler et al. 2018) with batch norm folded into its convolutions. ReLU6 follows the first two; the input is
 /// added to the output where they are of one shape.
@@ -59,13 +52,13 @@ struct PackedBlock {
 }
 
 /// An EfficientNet-Lite without its classifier, its weights packed for an instruction set.
-pub struct PackedNetwork {
+pub struct PackedInvertedResiduals {
     set: InstructionSet,
     blocks: Vec<PackedBlock>,
     head: PackedMatrix,
 }
 
-impl PackedNetwork {
+impl PackedInvertedResiduals {
     /// Packs a network: a 3×3 stem with stride 2 for three colours, blocks, and a 1×1 head; ReLU6 follows stem and head.
     ///
     /// # Panics
@@ -99,32 +92,6 @@ impl PackedNetwork {
         Self { set, blocks: packed, head }
     }
 
-    /// Features of an image.
-    pub fn features_len(&self) -> usize {
-        self.head.output
-    }
-
-    /// Computes the features of images. Those of an image depend on nothing but it: not on the number of threads nor on other images.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, side, side, 3]`, normalised
-    /// - `features`: `[batch, features_len]`, overwritten
-    ///
-    /// # Panics
-    /// If a length does not fit.
-    pub fn features(&self, images: &[f32], side: usize, features: &mut [f32]) {
-        let image = side * side * 3;
-        assert!(image > 0 && images.len().is_multiple_of(image), "images have three colours");
-        let batch = images.len() / image;
-        assert_eq!(features.len(), batch * self.features_len());
-        let together = TOGETHER.min(batch.div_ceil(rayon::current_num_threads())).max(1);
-        let plan = Plan::new(self, side, together);
-        let tasks = features.par_chunks_mut(together * self.features_len()).zip(images.par_chunks(together * image));
-        tasks.for_each(|(features, images)| {
-            with_scratch(plan.lengths().iter().sum(), |scratch| self.task(&plan, images, features, scratch))
-        });
-    }
-
     /// The features of the images of one task.
     fn task(&self, plan: &Plan, images: &[f32], features: &mut [f32], scratch: &mut [f32]) {
         let count = features.len() / self.features_len();
@@ -149,5 +116,21 @@ impl PackedNetwork {
         }
         let source = Pixels { values: source, width: self.blocks.last().map_or(0, |block| block.project.width) };
         dispatch(self.set, Head { weights: &self.head, source, pixels: plan.pixels, features });
+    }
+}
+
+impl PackedNetwork for PackedInvertedResiduals {
+    fn features_len(&self) -> usize {
+        self.head.output
+    }
+
+    fn features(&self, images: &[f32], side: usize, features: &mut [f32]) {
+        let (batch, image) = (self.images(images, side, features), side * side * 3);
+        let together = TOGETHER.min(batch.div_ceil(rayon::current_num_threads())).max(1);
+        let plan = Plan::new(self, side, together);
+        let tasks = features.par_chunks_mut(together * self.features_len()).zip(images.par_chunks(together * image));
+        tasks.for_each(|(features, images)| {
+            with_scratch(plan.lengths().iter().sum(), |scratch| self.task(&plan, images, features, scratch))
+        });
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
+use super::super::conv::FoldedConv;
 use super::super::simd::InstructionSet;
-use super::FoldedConv;
 
 /// Floats in a cache line.
 const LINE: usize = 64 / size_of::<f32>();

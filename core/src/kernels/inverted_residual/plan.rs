@@ -4,7 +4,7 @@ use super::super::simd::{InstructionSet, dispatch};
 use super::depthwise::Depthwise;
 use super::planes::Planes;
 use super::pointwise::{Expand, Pixels, Project};
-use super::{PackedBlock, PackedNetwork};
+use super::{PackedBlock, PackedInvertedResiduals};
 
 /// An image with no more output pixels than these is one strip, and is walked channels by channels.
 const SMALL: usize = 256;
@@ -54,7 +54,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(network: &PackedNetwork, side: usize, together: usize) -> Self {
+    pub fn new(network: &PackedInvertedResiduals, side: usize, together: usize) -> Self {
         let lanes = network.set.lanes();
         let mut plan = Self { blocks: Vec::new(), large: 0, joined: 0, pixels: 0, lengths: [0; 6] };
         let (mut image, mut shared, mut planes, mut convolved) = (0, 0, 0, 0);

@@ -44,8 +44,8 @@ impl Network {
         Self { stem, blocks, head: numbers.conv(head, input, 1) }
     }
 
-    fn packed(&self, set: InstructionSet) -> PackedNetwork {
-        PackedNetwork::new(set, &self.stem, &self.blocks, &self.head)
+    fn packed(&self, set: InstructionSet) -> PackedInvertedResiduals {
+        PackedInvertedResiduals::new(set, &self.stem, &self.blocks, &self.head)
     }
 
     /// The features of one image.

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::kernels::PackedBlock;
 use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::ops::{Activation, Fork, Residual};
@@ -69,6 +70,13 @@ impl Block {
             }
             _ => self.conv2.with_norm(&self.bn2, y, None, Some(skip), Activation::Relu, pass),
         }
+    }
+
+    /// The weights for the CPU's kernels.
+    pub fn packed(&self) -> PackedBlock {
+        let mut convs = vec![self.conv1.packed(&self.bn1), self.conv2.packed(&self.bn2)];
+        convs.extend(self.conv3.as_ref().zip(self.bn3.as_ref()).map(|(conv, norm)| conv.packed(norm)));
+        PackedBlock { convs, shortcut: self.downsample.as_ref().map(|(conv, norm)| conv.packed(norm)) }
     }
 
     /// Adds the multiply-adds of its convolutions for one image of this side; returns the side of its output.

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{Backbone, BackboneInfo};
-use crate::kernels::{FoldedBlock, InstructionSet, PackedNetwork};
+use crate::kernels::{FoldedBlock, InstructionSet, PackedInvertedResiduals};
 use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
@@ -150,7 +150,7 @@ impl EfficientNetLite {
 
 impl EfficientNetLite {
     /// The weights for the CPU's kernels.
-    pub fn packed(&self) -> PackedNetwork {
+    pub fn packed(&self) -> PackedInvertedResiduals {
         let block = |block: &InvertedResidual| FoldedBlock {
             expand: block.expand_conv.as_ref().zip(block.bn0.as_ref()).map(|(conv, norm)| conv.folded(norm)),
             depthwise: block.depthwise_conv.folded(&block.bn1),
@@ -159,7 +159,7 @@ impl EfficientNetLite {
             stride: block.depthwise_conv.stride(),
         };
         let blocks: Vec<FoldedBlock> = self.blocks.iter().map(block).collect();
-        PackedNetwork::new(InstructionSet::best(), &self.conv_stem.folded(&self.bn0), &blocks, &self.conv_head.folded(&self.bn1))
+        PackedInvertedResiduals::new(InstructionSet::best(), &self.conv_stem.folded(&self.bn0), &blocks, &self.conv_head.folded(&self.bn1))
     }
 
     /// Adds the multiply-adds of every convolution for one image of this side.

@@ -205,11 +205,11 @@ impl Layers {
         }
     }
 
-    /// Its weights for the CPU's kernels of whole networks, where there are such for the family.
-    pub fn packed(&self) -> Option<PackedNetwork> {
+    /// Its weights for the CPU's kernels of whole networks.
+    pub fn packed(&self) -> Box<dyn PackedNetwork> {
         match self {
-            Layers::ResNet(_) => None,
-            Layers::EfficientNetLite(layers) => Some(layers.packed()),
+            Layers::ResNet(layers) => Box::new(layers.packed()),
+            Layers::EfficientNetLite(layers) => Box::new(layers.packed()),
         }
     }
 

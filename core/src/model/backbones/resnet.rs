@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 
 use super::block::{Block, EXPANSION};
 use super::{Backbone, BackboneInfo, torchvision};
+use crate::kernels::PackedResiduals;
 use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
@@ -122,6 +123,12 @@ impl ResNet {
             x = block.forward(x, pass);
         }
         ops::average_pool(x, kernels)
+    }
+
+    /// The weights for the CPU's kernels.
+    pub fn packed(&self) -> PackedResiduals {
+        let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4);
+        PackedResiduals::new(self.conv1.packed(&self.bn1), self.max_pool, blocks.map(Block::packed).collect())
     }
 
     /// Adds the multiply-adds of every convolution for one image of this side.

@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use super::super::super::buffer::Buffer;
 use super::super::super::scratch::{split, with_scratch};
 use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::super::block::accumulate;
 use super::super::direct::{Source, widest};
 use super::super::epilogue::Epilogue;
+use super::super::packed::{Weight, pieces};
 use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_input, transform_output, weights_6_of_3};
 use super::{GAP, IN, OUT, POINTS, Tiles};
 
 /// Tiles of a task, about: each transformed weight is used that often while it is in the cache.
-const TILES: usize = 32;
+const TILES: usize = 64;
+/// Channels whose weights are transformed together.
+const CHANNELS: usize = 16;
 
 /// Forward: y from x. Backward: dx from dy. Returns whether every result is finite.
 pub(in super::super) fn convolve(
@@ -25,20 +29,17 @@ pub(in super::super) fn convolve(
     shape: &ConvShape,
     direction: Direction,
     x: &[f32],
-    weight: &[f32],
+    weight: Weight<'_>,
     epilogue: Epilogue<'_>,
     y: &mut [f32],
 ) -> bool {
-    let lanes = set.lanes();
     let (from, to) = shape.channels(direction);
-    let blocks = shape.blocks(direction, lanes, widest(set));
-    let sizes: Vec<usize> = blocks.iter().map(|block| POINTS * block.depth.len() * block.vectors * lanes).collect();
+    let blocks = shape.blocks(direction, set.lanes(), widest(set));
+    let sizes = sizes(set, &blocks);
     let tiles = Tiles::of(shape);
     let source = tiles.source(shape, from);
-    with_scratch(sizes.iter().sum(), |transformed| {
-        let mut parts = split(transformed, sizes.iter().copied());
-        blocks.par_iter().zip(&mut parts).for_each(|(block, to)| dispatch(set, TransformWeights { shape, direction, weight, block, to }));
-        let weights: Vec<&[f32]> = parts.into_iter().map(|part| &*part).collect();
+    let mut run = |transformed: &[f32]| {
+        let weights = pieces(transformed, &sizes);
         let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
         let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
         // Of small images some are taken together, of large ones some rows of tiles.
@@ -84,7 +85,32 @@ pub(in super::super) fn convolve(
             });
         });
         finite.into_inner()
-    })
+    };
+    match weight {
+        Weight::Packed(transformed) => run(transformed),
+        Weight::Plain(weight) => with_scratch(sizes.iter().sum(), |transformed| {
+            transform(set, shape, direction, weight, &blocks, transformed);
+            run(transformed)
+        }),
+    }
+}
+
+/// G g Gᵀ of the weight as [`convolve`] reads it on the way forward.
+pub(in super::super) fn transformed(set: InstructionSet, shape: &ConvShape, weight: &[f32]) -> Buffer {
+    let blocks = shape.blocks(Direction::Forward, set.lanes(), widest(set));
+    let mut transformed = Buffer::take(sizes(set, &blocks).iter().sum());
+    transform(set, shape, Direction::Forward, weight, &blocks, &mut transformed);
+    transformed
+}
+
+/// Values of each block's transformed weights.
+fn sizes(set: InstructionSet, blocks: &[Block]) -> Vec<usize> {
+    blocks.iter().map(|block| POINTS * block.depth.len() * block.vectors * set.lanes()).collect()
+}
+
+fn transform(set: InstructionSet, shape: &ConvShape, direction: Direction, weight: &[f32], blocks: &[Block], to: &mut [f32]) {
+    let mut parts = split(to, sizes(set, blocks).into_iter());
+    blocks.par_iter().zip(&mut parts).for_each(|(block, to)| dispatch(set, TransformWeights { shape, direction, weight, block, to }));
 }
 
 /// The epilogue of whole images.
@@ -123,35 +149,38 @@ impl Kernel for TransformWeights<'_> {
         let (depth, width) = (block.depth.len(), block.vectors * S::LANES);
         assert_eq!(to.len(), POINTS * depth * width);
         let columns: Vec<Dependence> = (block.first..block.first + width).map(|column| shape.dependence(direction, column)).collect();
-        for (d, channel) in block.depth.clone().enumerate() {
+        // Some channels of all lanes at a time: the kernels of a lane lie far from those of the next, and those of its channels follow each other.
+        for start in block.depth.clone().step_by(CHANNELS) {
+            let some = start..(start + CHANNELS).min(block.depth.end);
             for n in (0..width).step_by(S::LANES) {
-                let mut kernel = [[0.0f32; 16]; 9];
-                for lane in 0..S::LANES {
-                    let column = &columns[n + lane];
+                let mut kernels = [[[0.0f32; 16]; 9]; CHANNELS];
+                for (lane, column) in columns[n..n + S::LANES].iter().enumerate() {
                     // A channel of another group has no weight.
-                    if !column.depth.contains(&channel) {
-                        continue;
-                    }
-                    let values: &[f32; 9] = weight[column.kernel(channel) * 9..][..9].try_into().expect("there are nine");
-                    for tap in 0..9 {
-                        let turned = if direction == Direction::Forward { tap } else { 8 - tap };
-                        kernel[tap][lane] = values[turned];
-                    }
-                }
-                // SAFETY: `dispatch` entered a function for S; every store is inside `to`, whose length was checked.
-                unsafe {
-                    let mut columns = [[S::splat(0.0); 3]; IN];
-                    for c in 0..3 {
-                        let g = [0, 1, 2].map(|r| S::load(kernel[r * 3 + c].as_ptr()));
-                        let t = weights_6_of_3::<S>(g);
-                        for r in 0..IN {
-                            columns[r][c] = t[r];
+                    for channel in some.start.max(column.depth.start)..some.end.min(column.depth.end) {
+                        let values: &[f32; 9] = weight[column.kernel(channel) * 9..][..9].try_into().expect("there are nine");
+                        let kernel = &mut kernels[channel - start];
+                        for tap in 0..9 {
+                            kernel[if direction == Direction::Forward { tap } else { 8 - tap }][lane] = values[tap];
                         }
                     }
-                    for r in 0..IN {
-                        let t = weights_6_of_3::<S>(columns[r]);
-                        for c in 0..IN {
-                            S::store(to.as_mut_ptr().add(((r * IN + c) * depth + d) * width + n), t[c]);
+                }
+                for (channel, kernel) in some.clone().zip(&kernels) {
+                    let d = channel - block.depth.start;
+                    // SAFETY: `dispatch` entered a function for S; every store is inside `to`, whose length was checked.
+                    unsafe {
+                        let mut columns = [[S::splat(0.0); 3]; IN];
+                        for c in 0..3 {
+                            let g = [0, 1, 2].map(|r| S::load(kernel[r * 3 + c].as_ptr()));
+                            let t = weights_6_of_3::<S>(g);
+                            for r in 0..IN {
+                                columns[r][c] = t[r];
+                            }
+                        }
+                        for r in 0..IN {
+                            let t = weights_6_of_3::<S>(columns[r]);
+                            for c in 0..IN {
+                                S::store(to.as_mut_ptr().add(((r * IN + c) * depth + d) * width + n), t[c]);
+                            }
                         }
                     }
                 }

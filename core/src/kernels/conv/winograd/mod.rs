@@ -15,7 +15,7 @@ mod weight_gradient;
 use super::super::simd::InstructionSet;
 use super::direct::Source;
 use super::shape::{ConvShape, Zeros};
-pub(super) use convolve::convolve;
+pub(super) use convolve::{convolve, transformed};
 pub(super) use weight_gradient::weight_gradient;
 
 /// Outputs of a tile along one side, and inputs.
@@ -30,10 +30,14 @@ const GAP: usize = 16;
 
 /// Whether these kernels fit, and are the faster ones: whole vectors of channels, and enough tiles.
 pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
+    fits_some(set, shape) && shape.batch * Tiles::of(shape).count() >= ENOUGH
+}
+
+/// Whether these kernels fit where there are enough tiles.
+pub(super) fn fits_some(set: InstructionSet, shape: &ConvShape) -> bool {
     let lanes = set.lanes();
     let whole = |channels: usize| channels.is_multiple_of(lanes) && channels >= 16;
-    let enough = shape.batch * Tiles::of(shape).count() >= ENOUGH;
-    shape.kernel == 3 && shape.stride == 1 && shape.padding == Zeros::around(1) && whole(shape.input) && whole(shape.output) && enough
+    shape.kernel == 3 && shape.stride == 1 && shape.padding == Zeros::around(1) && whole(shape.input) && whole(shape.output)
 }
 
 struct Tiles {
