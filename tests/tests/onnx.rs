@@ -12,8 +12,8 @@ use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, OnnxFile, OnnxFound, load_weights, weights};
 use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
 use counterweight_core::train::Normaliser;
-use counterweight_tests::counterweight;
 use counterweight_tests::python::python;
+use counterweight_tests::{binary, counterweight};
 
 const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f32; 3] = [0.2023, 0.1994, 0.2010];
@@ -179,6 +179,53 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             .expect("Python starts");
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{stdout}\n{stderr}");
+    }
+}
+
+/// The library that a Python's onnxruntime comes with.
+fn onnxruntime_library() -> Option<PathBuf> {
+    let python = python(&["onnxruntime"])?;
+    let folder = Command::new(python).args(["-c", "import onnxruntime; print(onnxruntime.__path__[0])"]).output().expect("Python starts");
+    let folder = PathBuf::from(String::from_utf8_lossy(&folder.stdout).trim()).join("capi");
+    let files = folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name == "onnxruntime.dll" || name.starts_with("libonnxruntime.")
+    };
+    files.into_iter().find(is_library)
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped part must say so")]
+fn a_graph_runs_in_the_library_that_the_environment_names() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let model = format!("onnx:{}", small_export(scratch.path()).display());
+    let bench = |library: &Path| {
+        let arguments = ["bench", "infer", "--model", &model, "--batch", "2", "--steps", "1", "--json"];
+        Command::new(binary()).args(arguments).env("ORT_DYLIB_PATH", library).output().expect("the binary starts")
+    };
+    let text = scratch.path().join("text.so");
+    std::fs::write(&text, "no library").expect("the scratch folder takes files");
+    for (library, reason) in [(text.as_path(), "failed to load"), (Path::new("nowhere.so"), "there is no such file")] {
+        let output = bench(library);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr.contains("ORT_DYLIB_PATH") && stderr.contains(&library.display().to_string()) && stderr.contains(reason),
+            "{stderr}"
+        );
+    }
+    let engine = |library: &Path| {
+        let output = bench(library);
+        let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string();
+        let report: serde_json::Value =
+            serde_json::from_str(&last).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        report["engine"].clone()
+    };
+    assert_eq!(engine(Path::new("")), "tract");
+    match onnxruntime_library() {
+        Some(library) => assert_eq!(engine(&library), "onnxruntime"),
+        None => println!("skipped: no onnxruntime library was found"),
     }
 }
 

@@ -272,8 +272,9 @@ fn train_line(report: &TrainReport) -> String {
 fn infer_line(report: &InferReport) -> String {
     let speed = report.gflop_per_s.map(|speed| format!(", {speed:.0} GFLOP/s")).unwrap_or_default();
     format!(
-        "features of {} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a batch (median of {}){speed}{}",
+        "features of {}{} on {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a batch (median of {}){speed}{}",
         report.backbone,
+        report.engine.map(|engine| format!(" by {engine}")).unwrap_or_default(),
         report.device,
         report.batch_size,
         report.images_per_s,

@@ -1,6 +1,6 @@
 //! From a network to the bytes of an ONNX file, and what every file says of itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -15,6 +15,7 @@ use crate::error::ModelError;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name,
 };
+use crate::onnx::remove_unused;
 
 /// The graph's input: float32 `[batch, 3, H, W]`, RGB in 0..1.
 pub(crate) const INPUT: &str = "images";
@@ -181,22 +182,6 @@ fn flatten(graph: &mut GraphProto) {
     reshape.op_type = "Flatten".into();
     reshape.input.truncate(1);
     set_attribute(reshape, "axis", 1);
-}
-
-/// Takes away what the outputs do not depend on.
-pub(super) fn remove_unused(graph: &mut GraphProto) {
-    let mut needed: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-    let mut kept: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node).into_iter().rev() {
-        if node.output.iter().any(|output| needed.contains(output)) {
-            // An optional input that is left out has no name, as has an output that nobody wants.
-            needed.extend(node.input.iter().filter(|name| !name.is_empty()).cloned());
-            kept.push(node);
-        }
-    }
-    kept.reverse();
-    graph.node = kept;
-    graph.initializer.retain(|tensor| needed.contains(&tensor.name));
 }
 
 /// Gives the boundaries their names, weights those of the checkpoint, and values names that do not depend on what else the process has done, so

@@ -5,9 +5,11 @@
 mod file;
 mod operations;
 mod sizes;
+mod unused;
 
 pub(crate) use file::{metadata, parse, read_bytes, shown};
 pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
+pub(crate) use unused::remove_unused;
 
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{InferenceModel, TractError};

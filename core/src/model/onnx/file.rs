@@ -7,6 +7,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::backbone::{OnnxBackbone, Taken};
+use super::engine::Engine;
 use super::graph::FeatureGraph;
 use super::input::{Input, SIDES};
 use super::normalisation::{PRODUCER, preparation};
@@ -87,16 +88,8 @@ impl OnnxFile {
             let (typed, shape) = sized(model, &input, side)?;
             let (taken, features) = output::taken(&value.name, &shape, input.layout, settings.tokens)?;
             let backbone = OnnxBackbone { features, node: value.node, slot: value.slot, taken, blake3: self.blake3 };
-            let graph = FeatureGraph {
-                path: self.path.clone(),
-                backbone,
-                input,
-                input_name,
-                side,
-                output: value.name,
-                shape,
-                plan: onnx::runnable(typed)?,
-            };
+            let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
+            let graph = FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, engine };
             Ok(OnnxFound { graph, mean: prepared.mean, std: prepared.std, source: prepared.source })
         };
         panics::caught(choose).map_err(|reason| ModelError::file(&self.path, reason).into())
@@ -134,8 +127,8 @@ impl OnnxFile {
                     backbone.features
                 ));
             }
-            let plan = onnx::runnable(typed)?;
-            Ok(FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, plan })
+            let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
+            Ok(FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, engine })
         };
         panics::caught(open).map_err(|reason| ModelError::file(&self.path, reason).into())
     }

@@ -1,14 +1,10 @@
 //! A feature extractor ready to run.
 
-use std::sync::Arc;
-
-use tract_onnx::prelude::*;
-
 use super::backbone::OnnxBackbone;
+use super::engine::Engine;
 use super::input::Input;
 use super::output::take;
 use crate::error::{ModelError, Result};
-use crate::onnx::reason;
 use crate::panics;
 use crate::train::InputLayout;
 
@@ -23,7 +19,7 @@ pub struct FeatureGraph {
     pub(super) side: usize,
     pub(super) output: String,
     pub(super) shape: Vec<usize>,
-    pub(super) plan: Arc<TypedRunnableModel>,
+    pub(super) engine: Engine,
 }
 
 impl FeatureGraph {
@@ -57,14 +53,20 @@ impl FeatureGraph {
         &self.output
     }
 
+    /// What runs it: `tract`, or `onnxruntime` where the environment variable `ORT_DYLIB_PATH` names a library of that.
+    pub fn engine(&self) -> &'static str {
+        self.engine.name()
+    }
+
     /// What features are, in a sentence.
     pub fn words(&self) -> String {
         format!(
-            "features are {} of `{}` ({:?} for an image): {} numbers, at {side} × {side} pixels",
+            "features are {} of `{}` ({:?} for an image): {} numbers, at {side} × {side} pixels, by {}",
             self.backbone.taken.words(),
             crate::onnx::shown(&self.output),
             self.shape,
             self.backbone.features,
+            self.engine(),
             side = self.side,
         )
     }
@@ -81,15 +83,10 @@ impl FeatureGraph {
     }
 
     fn run(&self, image: &[f32]) -> Result<Vec<f32>, String> {
-        let input = Tensor::from_shape(&self.input.shape(1, self.side), image).map_err(reason)?;
-        let results = self.plan.run(tvec![input.into()]).map_err(reason)?;
-        let result = results.first().ok_or("its output is missing")?;
-        if result.shape() != self.shape {
-            return Err(format!("its output has the shape {:?} and not {:?}", result.shape(), self.shape));
+        let (shape, values) = self.engine.run(self.input.shape(1, self.side), image)?;
+        if shape != self.shape {
+            return Err(format!("its output has the shape {shape:?} and not {:?}", self.shape));
         }
-        let values = result.to_plain_array_view::<f32>().map_err(reason)?;
-        // Rows one after the other, however the runtime keeps them.
-        let values: Vec<f32> = values.iter().copied().collect();
         let features = take(self.backbone.taken, self.backbone.features as usize, &values);
         match features.iter().all(|value| value.is_finite()) {
             true => Ok(features),

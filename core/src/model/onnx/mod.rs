@@ -4,11 +4,14 @@
 //! no more than the classifier's weights.
 
 mod backbone;
+mod engine;
 mod file;
 mod graph;
 mod input;
 mod normalisation;
 mod output;
+#[cfg(feature = "onnxruntime")]
+mod runtime;
 #[cfg(test)]
 pub(crate) mod test_files;
 #[cfg(test)]

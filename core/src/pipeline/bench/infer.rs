@@ -24,6 +24,8 @@ pub struct InferReport {
     pub device: String,
     /// The network, or the file that it comes out of.
     pub backbone: String,
+    /// What runs a file's graph: [`FeatureGraph::engine`]. Nothing for the program's own networks.
+    pub engine: Option<&'static str>,
     /// Images a batch.
     pub batch_size: usize,
     /// Side of the square input in pixels.
@@ -70,6 +72,7 @@ pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: 
     Ok(InferReport {
         device: device_name.to_string(),
         backbone: backbone.to_string(),
+        engine: None,
         batch_size,
         input_size,
         steps,
@@ -111,6 +114,7 @@ pub fn infer_graph(graph: &FeatureGraph, name: &str, batch_size: usize, steps: u
     Ok(InferReport {
         device: "cpu".into(),
         backbone: name.to_string(),
+        engine: Some(graph.engine()),
         batch_size,
         input_size: side,
         steps,
