@@ -69,7 +69,7 @@ def network_is_random(model):
     return all(float(layer.running_mean.abs().max()) == 0 for layer in norms)
 
 
-def write_network(make, path):
+def write_network(make, path, images):
     import torch
 
     torch.manual_seed(0)
@@ -78,8 +78,12 @@ def write_network(make, path):
         # Of a network that never saw an image, batch norm knows no statistics, and what is left of the images after all layers is rounding.
         with torch.no_grad():
             model.train()
-            for _ in range(20):
-                model(torch.randn(16, 3, SIDE, SIDE))
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    layer.momentum = None
+            for _ in range(2):
+                for start in range(0, len(images) - 15, 16):
+                    model(torch.from_numpy(images[start : start + 16]))
     model.eval()
     torch.onnx.export(
         model, (torch.randn(2, 3, SIDE, SIDE),), path, input_names=["pixels"], output_names=["features"],
@@ -123,7 +127,10 @@ def softmax(logits):
 
 def measure(program, name, make, mean, std, photos, out, rounds):
     network, model, run = out / f"{name}.onnx", out / f"{name}-classifier.onnx", out / f"run-{name}"
-    write_network(make, network)
+    files = sorted(photos.rglob("*.png"))
+    images = np.stack([np.asarray(Image.open(file), np.float32).transpose(2, 0, 1) for file in files]) / 255
+    normalised = ((images - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))).astype(np.float32)
+    write_network(make, network, normalised[:: max(1, len(images) // 128)])
 
     def call(*command):
         done = subprocess.run([str(program), *map(str, command), "--json"], check=True, stdout=subprocess.PIPE, text=True)
@@ -136,15 +143,12 @@ def measure(program, name, make, mean, std, photos, out, rounds):
     call("balance", run)
     call("export", run, "--out", model)
     onnx.checker.check_model(onnx.load(model), full_check=True)
-    files = sorted(photos.rglob("*.png"))
-    images = np.stack([np.asarray(Image.open(file), np.float32).transpose(2, 0, 1) for file in files]) / 255
     names = json.loads(next(entry.value for entry in onnx.load(model).metadata_props if entry.key == "class_names"))
     predicted = call("predict", model, *files, "--top", len(names))
     ours = np.array([[next(one["probability"] for one in image["top"] if one["class"] == name) for name in names] for image in predicted])
 
     joined, alone = session(model), session(network)
     weight, bias = classifier(model)
-    normalised = ((images - np.reshape(mean, (1, 3, 1, 1))) / np.reshape(std, (1, 3, 1, 1))).astype(np.float32)
     logits, by_hand = [], []
     for start in range(0, len(images), 16):
         logits.append(joined.run(["logits"], {"images": images[start : start + 16]})[0])

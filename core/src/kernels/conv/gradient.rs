@@ -297,7 +297,7 @@ unsafe fn add_rows<S: Simd, const N: usize>(
         assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
         let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
         // SAFETY: the addresses were checked above.
-        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr(), ahead) };
+        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr(), || ahead.fetch()) };
     }
 }
 
@@ -326,6 +326,10 @@ pub(super) struct Lines {
     pub y_step: usize,
 }
 
+/// Adds the products of input and output channels over some pixels to sums `[input][N vectors]`, a block of registers after the other.
+///
+/// # Safety
+/// Every address that the lines reach must lie in the images, for `input` channels of x and N vectors of y.
 #[inline(always)]
 pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(
     lines: &Lines,
@@ -333,12 +337,12 @@ pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(
     y: *const f32,
     input: usize,
     sum: *mut f32,
-    ahead: &mut Ahead<'_>,
+    mut before_each: impl FnMut(),
 ) {
     let mut at = 0;
     while at < input {
         let left = input - at;
-        ahead.fetch();
+        before_each();
         // SAFETY: `at + M` stays within the input channels, whose last was checked by the caller.
         unsafe {
             let (x, sum) = (x.add(at), sum.add(at * N * S::LANES));

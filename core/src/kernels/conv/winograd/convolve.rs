@@ -18,8 +18,10 @@ use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_input, transform_output, weights_6_of_3};
 use super::{GAP, IN, OUT, POINTS, Tiles};
 
-/// Tiles of a task, about: each transformed weight is used that often while it is in the cache.
-const TILES: usize = 64;
+/// Tiles of a task, about, with few weights and with more than the second-level cache holds: each transformed weight is used that often when it is read.
+const TILES: (usize, usize) = (32, 64);
+/// Transformed weights, in floats, that are no longer few.
+const MANY: usize = 256 << 10;
 /// Channels whose weights are transformed together.
 const CHANNELS: usize = 16;
 
@@ -41,10 +43,11 @@ pub(in super::super) fn convolve(
     let mut run = |transformed: &[f32]| {
         let weights = pieces(transformed, &sizes);
         let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
-        let images = TILES.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
+        let most = if transformed.len() > MANY { TILES.1 } else { TILES.0 };
+        let images = most.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
         // Of small images some are taken together, of large ones some rows of tiles.
         let held = match images {
-            1 => TILES.min(tiles.count()),
+            1 => most.min(tiles.count()),
             _ => images * tiles.count(),
         };
         let finite = AtomicBool::new(true);

@@ -11,7 +11,6 @@ use super::super::super::scratch::{split, with_scratch};
 use super::super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::super::direct::{Source, widest};
 use super::super::gradient::{Lines, rows_of_inputs};
-use super::super::prefetch::Ahead;
 use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_gradient, transform_input, weights_3_of_6};
 use super::{GAP, IN, OUT, POINTS, Tiles};
@@ -221,9 +220,9 @@ impl Kernel for SumTiles<'_> {
                 let x = x.as_ptr().add(first * input + block.depth.start);
                 let (y, sum) = (y.as_ptr().add(first * output + block.first), sum.as_mut_ptr());
                 match block.vectors {
-                    4 => rows_of_inputs::<S, 4>(&lines, x, y, depth, sum, &mut Ahead::nothing()),
-                    2 => rows_of_inputs::<S, 2>(&lines, x, y, depth, sum, &mut Ahead::nothing()),
-                    _ => rows_of_inputs::<S, 1>(&lines, x, y, depth, sum, &mut Ahead::nothing()),
+                    4 => rows_of_inputs::<S, 4>(&lines, x, y, depth, sum, || ()),
+                    2 => rows_of_inputs::<S, 2>(&lines, x, y, depth, sum, || ()),
+                    _ => rows_of_inputs::<S, 1>(&lines, x, y, depth, sum, || ()),
                 }
             }
         }
