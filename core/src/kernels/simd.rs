@@ -83,11 +83,10 @@ impl InstructionSet {
     }
 }
 
-/// Asks for the cache line of a value to be brought into the second-level cache, where processors can be asked.
+/// Asks for the cache line at a place to be brought into the second-level cache, where processors can be asked. Nothing happens where there is no memory.
 #[inline(always)]
-pub(super) fn prefetch(values: &[f32], at: usize) {
-    let place = values.as_ptr().wrapping_add(at);
-    // SAFETY: every processor of this kind has the instruction, and it does nothing where there is no memory.
+pub(super) fn prefetch(place: *const f32) {
+    // SAFETY: every processor of this kind has the instruction, which reads nothing.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());

@@ -16,16 +16,22 @@ use super::super::simd::{InstructionSet, Kernel, Simd, dispatch};
 use super::block::accumulate;
 use super::epilogue::{Epilogue, Finish};
 use super::packed::{Weight, pieces};
+use super::prefetch::{Ahead, Region};
 use super::shape::{Block, ConvShape, Direction};
 
 /// Depth walked before the block is written back, so that the weights of this depth stay in the second-level cache.
 const DEPTH: usize = 576;
-/// Output pixels of a task, at least, where there are so many: each packed weight is used that often while it is in the cache.
-const PIXELS: usize = 192;
-/// Floats that are read and written for the pixels that all blocks of channels are computed for before the next: they stay in the second-level cache.
-const TILE: usize = 192 << 10;
-/// Output pixels of a tile are a multiple of this, so that blocks of registers of nearly any height fill it.
-const HEIGHTS: usize = 168;
+/// Packed weights, in floats, that the second-level cache does not hold beside all else.
+const MANY: usize = 256 << 10;
+/// Output pixels of a task, at least, where there are so many, with few weights and with many: each weight is used that often when it is read.
+const PIXELS: (usize, usize) = (192, 384);
+/// Floats that are read and written for the pixels that all blocks of channels are computed for before the next, with few weights, which stay in the
+/// second-level cache beside these, and with many, which are read again for every such tile.
+const TILE: (usize, usize) = (192 << 10, 512 << 10);
+/// Output pixels of a tile are a multiple of this, so that most blocks of registers fill it.
+const HEIGHTS: usize = 24;
+/// Pixels of the usual block of registers.
+const BLOCK: usize = 6;
 
 /// y = x ∗ w, with what `epilogue` asks for.
 pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: Weight<'_>, epilogue: Epilogue<'_>, y: &mut [f32]) {
@@ -253,7 +259,8 @@ fn sum_windows(
     let mut run = |packed: &[f32]| {
         let pieces = pieces(packed, &sizes);
         let pixels = target.image / target.channels;
-        let images = PIXELS.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
+        let (least, tile) = if packed.len() > MANY { (PIXELS.1, TILE.1) } else { (PIXELS.0, TILE.0) };
+        let images = least.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
         let in_image = source.height * source.width * source.channels;
         let task = |(index, y): (usize, &mut [f32])| {
             let count = y.len() / target.image;
@@ -263,7 +270,7 @@ fn sum_windows(
             let mut run = |padded: &[f32]| {
                 let group =
                     Group { padded, source_len: source.len(), y: &mut *y, image: target.image, channels: target.channels, epilogue };
-                dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks });
+                dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks, tile });
             };
             if source.is_plain() {
                 return run(x);
@@ -352,6 +359,8 @@ struct Task<'a> {
     packed: &'a [&'a [f32]],
     parts: &'a [Part],
     blocks: &'a [Block],
+    /// One of [`TILE`].
+    tile: usize,
 }
 
 impl Kernel for Task<'_> {
@@ -363,11 +372,13 @@ impl Kernel for Task<'_> {
         for (part, (plans, packed)) in self.parts.iter().zip(of_parts) {
             let total = self.group.y.len() / self.group.image * part.from.len();
             let depth = plans.iter().map(|plan| plan.depth).max().unwrap_or(0) / part.taps.len().max(1);
-            let tile = (TILE / (depth + self.group.channels)).next_multiple_of(HEIGHTS);
+            let tiles = (total * (depth + self.group.channels) / self.tile).max(1);
+            let tile = total.div_ceil(tiles).next_multiple_of(HEIGHTS).max(1);
             for start in (0..total).step_by(tile) {
                 let pixels = start..(start + tile).min(total);
+                let mut ahead = self.ahead(part, pixels.end..(pixels.end + tile).min(total), pixels.len());
                 for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
-                    let columns = Columns { part, plan, packed, first, pixels: pixels.clone() };
+                    let columns = Columns { part, plan, packed, first, pixels: pixels.clone(), ahead: &mut ahead };
                     // SAFETY: `dispatch` entered a function for S.
                     unsafe {
                         match (S::REGISTERS >= 32, vectors) {
@@ -384,6 +395,19 @@ impl Kernel for Task<'_> {
     }
 }
 
+impl Task<'_> {
+    /// The next tile's pixels, where those that are read and written follow each other in memory, while so many are computed.
+    fn ahead(&self, part: &Part, next: Range<usize>, now: usize) -> Ahead {
+        let Group { padded, source_len, y, image, channels, .. } = &self.group;
+        let input = source_len / part.from.len().max(1);
+        let follow = |places: &[usize], step: usize| self.parts.len() == 1 && places.last() == Some(&((places.len() - 1) * step));
+        let row = |channels: usize| Region::row(next.start * channels, next.len() * channels);
+        let x = if part.taps.len() == 1 && follow(&part.from, input) { row(input) } else { Region::default() };
+        let y_region = if follow(&part.to, *channels) && part.to.len() * channels == *image { row(*channels) } else { Region::default() };
+        Ahead::new([(padded.as_ptr(), x), (y.as_ptr(), y_region)], self.blocks.len() * now.div_ceil(BLOCK))
+    }
+}
+
 /// Some pixels of the group, for one block of output channels.
 struct Columns<'a> {
     part: &'a Part,
@@ -393,6 +417,7 @@ struct Columns<'a> {
     first: usize,
     /// Counted over the images of the group.
     pixels: Range<usize>,
+    ahead: &'a mut Ahead,
 }
 
 impl Columns<'_> {
@@ -400,7 +425,7 @@ impl Columns<'_> {
     /// The processor must have S.
     #[inline(always)]
     unsafe fn run<S: Simd, const M: usize, const N: usize>(self, group: &mut Group<'_>) {
-        let Self { part, plan, packed, first, pixels } = self;
+        let Self { part, plan, packed, first, pixels, ahead } = self;
         let width = N * S::LANES;
         let inside = width.min(group.channels - first);
         let last_chunk = plan.chunks.len().saturating_sub(1);
@@ -428,6 +453,7 @@ impl Columns<'_> {
             let mut pixel = pixels.start;
             let (mut image, mut within) = (pixel / part.from.len(), pixel % part.from.len());
             while pixel < pixels.end {
+                ahead.fetch();
                 let valid = M.min(pixels.end - pixel);
                 let mut from = [std::ptr::null::<f32>(); M];
                 let mut to = [0; M];

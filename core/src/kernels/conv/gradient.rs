@@ -171,9 +171,9 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl<'a> Task<'a> {
+impl Task<'_> {
     /// What is walked after these rows of these images.
-    fn ahead(&self, images: &Range<usize>, rows: &Range<usize>, lanes: usize) -> Ahead<'a> {
+    fn ahead(&self, images: &Range<usize>, rows: &Range<usize>, lanes: usize) -> Ahead {
         let shape = self.shape;
         let (image, top) = match rows.end < shape.out_height() {
             true => (images.start, rows.end),
@@ -217,7 +217,7 @@ impl<'a> Task<'a> {
             row_step: out_width * shape.output,
         };
         let products = |block: &Block| shape.kernel * shape.kernel * block.depth.len().div_ceil(ROWS / block.vectors);
-        Ahead::new([(self.x, x), (self.dy, y)], self.blocks.iter().map(products).sum())
+        Ahead::new([(self.x.as_ptr(), x), (self.dy.as_ptr(), y)], self.blocks.iter().map(products).sum())
     }
 }
 
@@ -247,7 +247,7 @@ unsafe fn add_rows<S: Simd, const N: usize>(
     sums: Range<usize>,
     images: &Range<usize>,
     rows: &Range<usize>,
-    ahead: &mut Ahead<'_>,
+    ahead: &mut Ahead,
 ) {
     let Task { shape, x, dy, copy, .. } = task;
     let sum = &mut task.sums[sums];

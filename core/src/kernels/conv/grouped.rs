@@ -1,4 +1,4 @@
-//! 3×3 convolutions with stride 1 in groups of 4 or 8 channels, as ResNeXt's first stages have them, and their gradients.
+//! 3×3 convolutions in groups of 4 or 8 channels, as ResNeXt's first stages have them, and their gradients, with stride 1; of groups of 4 also with stride 2.
 //!
 //! A vector holds the channels of a few groups. What the other kernels do with a group narrower than a vector is mostly multiplying by zeros; here a
 //! channel of every group is spread over its group's lanes, and meets the weights of all of these: four or eight products a tap instead of sixteen.
@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::super::scratch::with_scratch;
 use super::super::simd::{InstructionSet, Kernel, Simd, dispatch, places};
 use super::epilogue::{Epilogue, Finish};
+use super::prefetch::{Ahead, Region};
 use super::shape::{ConvShape, Direction, Zeros};
 
 /// Values of the rows that a task writes, about: they and what they are made from stay in the second-level cache.
@@ -21,12 +22,19 @@ const VALUES: usize = 48 * 1024;
 const PARTS: usize = 16;
 const TAPS: usize = 9;
 
-/// Whether these kernels fit.
+/// Whether these kernels fit in all directions.
 pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
+    shape.stride == 1 && fits_forward(set, shape)
+}
+
+/// Whether the one for the way forward fits.
+pub(super) fn fits_forward(set: InstructionSet, shape: &ConvShape) -> bool {
     let (group, lanes) = (shape.inputs_of_group(), set.lanes());
     let narrow = [4, 8].contains(&group) && shape.input == shape.output && shape.groups > 1;
+    // With stride 2 a channel that was spread meets half as many pixels, which wider groups do not make up for.
+    let strides = shape.stride == 1 || (shape.stride == 2 && group == 4);
     let whole = lanes.is_multiple_of(group.max(1)) && shape.input.is_multiple_of(lanes);
-    shape.kernel == 3 && shape.stride == 1 && shape.padding == Zeros::around(1) && narrow && whole
+    shape.kernel == 3 && strides && shape.padding == Zeros::around(1) && narrow && whole
 }
 
 /// Forward: y from x. Backward: dx from dy. With what `epilogue` asks for.
@@ -40,18 +48,20 @@ pub(super) fn convolve(
     y: &mut [f32],
 ) {
     let group = shape.inputs_of_group();
-    let line = shape.width * shape.input;
-    assert_eq!([x.len(), y.len()], [shape.batch * shape.height * line; 2]);
+    let (line, image) = (shape.out_width() * shape.input, shape.height * shape.width * shape.input);
+    let out_image = shape.out_height() * line;
+    assert!(direction == Direction::Forward || shape.stride == 1);
+    assert_eq!([x.len(), y.len()], [shape.batch * image, shape.batch * out_image]);
     if y.is_empty() {
         return;
     }
     with_scratch(TAPS * group * shape.input, |packed| {
         pack(shape, direction, weight, set.lanes(), packed);
         let packed = &*packed;
-        let rows = (VALUES / line).clamp(1, shape.height);
-        y.par_chunks_mut(shape.height * line).zip(x.par_chunks(shape.height * line)).enumerate().for_each(|(image, (y, x))| {
+        let rows = (VALUES / line).clamp(1, shape.out_height());
+        y.par_chunks_mut(out_image).zip(x.par_chunks(image)).enumerate().for_each(|(image, (y, x))| {
             y.par_chunks_mut(rows * line).enumerate().for_each(|(index, y)| {
-                let epilogue = epilogue.part(image * shape.height * line + index * rows * line, y.len());
+                let epilogue = epilogue.part(image * out_image + index * rows * line, y.len());
                 dispatch(set, Rows { shape, x, packed, first: index * rows, epilogue, y });
             });
         });
@@ -107,32 +117,43 @@ impl Kernel for Rows<'_> {
     unsafe fn run<S: Simd>(mut self) {
         // SAFETY: `dispatch` entered a function for S.
         unsafe {
-            match (self.shape.inputs_of_group(), S::REGISTERS >= 32) {
-                (4, true) => rows::<S, 4, 8, 10>(&mut self),
-                (4, false) => rows::<S, 4, 4, 6>(&mut self),
-                (_, true) => rows::<S, 8, 8, 10>(&mut self),
-                _ => rows::<S, 8, 4, 6>(&mut self),
+            match (self.shape.inputs_of_group(), self.shape.stride, S::REGISTERS >= 32) {
+                (4, 1, true) => rows::<S, 4, 1, 8, 10>(&mut self),
+                (4, 1, false) => rows::<S, 4, 1, 4, 6>(&mut self),
+                (4, _, true) => rows::<S, 4, 2, 7, 15>(&mut self),
+                (4, _, false) => rows::<S, 4, 2, 2, 5>(&mut self),
+                (_, _, true) => rows::<S, 8, 1, 8, 10>(&mut self),
+                (_, _, false) => rows::<S, 8, 1, 4, 6>(&mut self),
             }
         }
     }
 }
 
-/// Groups of G channels, M pixels at a time from the P = M + 2 around them.
+/// Groups of G channels, M pixels at a time from the P around them, which are two more than M strides reach.
 #[inline(always)]
-unsafe fn rows<S: Simd, const G: usize, const M: usize, const P: usize>(task: &mut Rows<'_>) {
+unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, const P: usize>(task: &mut Rows<'_>) {
+    const { assert!(P == (M - 1) * STRIDE + 3) };
     let &mut Rows { shape, x, packed, first, epilogue, .. } = task;
     let &ConvShape { height, width, input: channels, .. } = shape;
-    let line = width * channels;
+    let (line, out_width) = (width * channels, shape.out_width());
+    let out_line = out_width * channels;
     let finish = Finish::new(epilogue, channels);
-    assert!(x.len() == height * line && packed.len() == TAPS * G * channels && channels.is_multiple_of(S::LANES));
+    assert!(x.len() == height * line && packed.len() == TAPS * G * channels && channels.is_multiple_of(S::LANES) && STRIDE == shape.stride);
     // SAFETY: the caller's.
     let spreads = unsafe { spreads::<S, G>() };
+    // A vector is a cache line, and those of a channel lie far apart. The next rows are most likely the next task of this thread.
+    let rows = task.y.len() / out_line;
+    let (read, write) = (((first + rows) * STRIDE + 1) * line, task.y.len());
+    let next = (rows * STRIDE * line).min(x.len().saturating_sub(read));
+    let regions = [(x.as_ptr(), Region::row(read, next)), (task.y.as_ptr(), Region::row(write, next.min(write)))];
+    let mut ahead = Ahead::new(regions, channels / S::LANES * rows * out_width.div_ceil(M));
     for vector in 0..channels / S::LANES {
         let channel = vector * S::LANES;
         let weights = &packed[vector * TAPS * G * S::LANES..][..TAPS * G * S::LANES];
-        for (index, y) in task.y.chunks_exact_mut(line).enumerate() {
-            let row = first + index;
-            for start in (0..width).step_by(M) {
+        for (index, y) in task.y.chunks_exact_mut(out_line).enumerate() {
+            let row = (first + index) * STRIDE;
+            for start in (0..out_width).step_by(M) {
+                ahead.fetch();
                 // SAFETY: rows and columns are checked to be in the image, channels end with a vector.
                 unsafe {
                     let mut sums = [S::splat(0.0); M];
@@ -141,11 +162,11 @@ unsafe fn rows<S: Simd, const G: usize, const M: usize, const P: usize>(task: &m
                         let from = x.as_ptr().add(source * line + channel);
                         // At the edges a copy with zeros beyond them.
                         let mut edge = [[0.0f32; 16]; P];
-                        let (from, step) = match start > 0 && start + M < width {
-                            true => (from.add((start - 1) * channels), channels),
+                        let (from, step) = match start > 0 && start * STRIDE + P <= width + 1 {
+                            true => (from.add((start * STRIDE - 1) * channels), channels),
                             false => {
                                 for p in 0..P {
-                                    if let Some(column) = (start + p).checked_sub(1).filter(|column| *column < width) {
+                                    if let Some(column) = (start * STRIDE + p).checked_sub(1).filter(|column| *column < width) {
                                         S::store(edge[p].as_mut_ptr(), S::load(from.add(column * channels)));
                                     }
                                 }
@@ -160,14 +181,14 @@ unsafe fn rows<S: Simd, const G: usize, const M: usize, const P: usize>(task: &m
                             }
                             for across in 0..3 {
                                 for m in 0..M {
-                                    sums[m] = S::fma(values[m + across], w[across], sums[m]);
+                                    sums[m] = S::fma(values[m * STRIDE + across], w[across], sums[m]);
                                 }
                             }
                         }
                     }
-                    for m in 0..M.min(width - start) {
+                    for m in 0..M.min(out_width - start) {
                         let at = (start + m) * channels + channel;
-                        S::store(y.as_mut_ptr().add(at), finish.apply::<S>(sums[m], index * line + at, channel));
+                        S::store(y.as_mut_ptr().add(at), finish.apply::<S>(sums[m], index * out_line + at, channel));
                     }
                 }
             }

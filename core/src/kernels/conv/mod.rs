@@ -39,7 +39,7 @@ impl ConvShape {
     /// Whether the convolution and the gradient of its input can be added to what their outputs hold ([`Epilogue::adds`]), so that no third piece
     /// of memory passes through the caches. Transforms that may have to begin anew, and channels by themselves, overwrite theirs.
     pub fn adds(&self, set: InstructionSet) -> bool {
-        !self.is_depthwise() && !grouped::fits(set, self) && !winograd::fits(set, self)
+        !self.is_depthwise() && !grouped::fits_forward(set, self) && !winograd::fits(set, self)
     }
 }
 
@@ -61,7 +61,7 @@ pub fn conv_forward_on(set: InstructionSet, shape: &ConvShape, x: &[f32], weight
     let plain = Weight::Plain(weight);
     if shape.is_depthwise() {
         depthwise::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
-    } else if grouped::fits(set, shape) {
+    } else if grouped::fits_forward(set, shape) {
         grouped::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
     } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, plain, epilogue, y)) {
         direct::forward(set, shape, x, plain, epilogue, y);

@@ -66,7 +66,7 @@ impl PackedConv {
         assert_eq!(weight.len(), shape.weight_len());
         assert!(!shape.is_depthwise(), "channels by themselves have kernels of their own");
         let packed = Self { set, shape, bias, weight: None, direct: OnceLock::new(), winograd: OnceLock::new() };
-        match grouped::fits(set, &shape) || winograd::fits_some(set, &shape) {
+        match grouped::fits_forward(set, &shape) || winograd::fits_some(set, &shape) {
             true => Self { weight: Some(weight), ..packed },
             false => Self { direct: OnceLock::from(direct::packed(set, &shape, &weight)), ..packed },
         }
@@ -103,10 +103,10 @@ impl PackedConv {
         shape.check();
         assert!(residual.as_ref().is_none_or(|residual| residual.len() == shape.output_len()), "a residual has the shape of the output");
         let epilogue = Epilogue { bias: Some(&self.bias), residual: None, adds: false, activation };
-        if grouped::fits(self.set, &shape) || winograd::fits(self.set, &shape) {
+        if grouped::fits_forward(self.set, &shape) || winograd::fits(self.set, &shape) {
             let mut y = Buffer::take(shape.output_len());
             let epilogue = Epilogue { residual: residual.as_deref(), ..epilogue };
-            let done = match grouped::fits(self.set, &shape) {
+            let done = match grouped::fits_forward(self.set, &shape) {
                 true => {
                     // Packing weights this few is no work.
                     grouped::convolve(self.set, &shape, Direction::Forward, x, self.plain(), epilogue, &mut y);

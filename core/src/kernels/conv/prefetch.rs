@@ -22,21 +22,26 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// Floats that follow each other.
+    pub fn row(start: usize, len: usize) -> Self {
+        Self { start, channels: len, columns: 1, rows: usize::from(len > 0), step: 0, row_step: 0 }
+    }
+
     fn lines(&self) -> usize {
         self.rows * self.columns * self.channels.div_ceil(LINE)
     }
 }
 
 /// A walk over the cache lines of a region.
-struct Walk<'a> {
-    values: &'a [f32],
+struct Walk {
+    base: *const f32,
     region: Region,
     row: usize,
     column: usize,
     channel: usize,
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Asks for the next line; says whether there was one.
     #[inline(always)]
     fn step(&mut self) -> bool {
@@ -44,7 +49,7 @@ impl Walk<'_> {
         if self.row >= rows {
             return false;
         }
-        prefetch(self.values, start + self.row * row_step + self.column * step + self.channel);
+        prefetch(self.base.wrapping_add(start + self.row * row_step + self.column * step + self.channel));
         self.channel += LINE;
         if self.channel >= channels {
             (self.channel, self.column) = (0, self.column + 1);
@@ -58,22 +63,22 @@ impl Walk<'_> {
 
 /// What comes next, brought into the second-level cache a few lines at a time, so that it arrives while something else is computed. Without it,
 /// processors look ahead for themselves only along a page of memory, and the channels of neighbouring pixels soon lie pages apart.
-pub(super) struct Ahead<'a> {
-    walks: [Walk<'a>; 2],
+pub(super) struct Ahead {
+    walks: [Walk; 2],
     each: usize,
 }
 
-impl<'a> Ahead<'a> {
-    /// The regions of these slices, spread over so many calls of [`Ahead::fetch`].
-    pub fn new(regions: [(&'a [f32], Region); 2], calls: usize) -> Self {
+impl Ahead {
+    /// These regions, counted from these places, spread over so many calls of [`Ahead::fetch`].
+    pub fn new(regions: [(*const f32, Region); 2], calls: usize) -> Self {
         let lines: usize = regions.iter().map(|(_, region)| region.lines()).sum();
-        let walks = regions.map(|(values, region)| Walk { values, region, row: 0, column: 0, channel: 0 });
+        let walks = regions.map(|(base, region)| Walk { base, region, row: 0, column: 0, channel: 0 });
         Self { walks, each: lines.div_ceil(calls.max(1)) }
     }
 
     /// Nothing.
     pub fn nothing() -> Self {
-        Self::new([(&[], Region::default()); 2], 1)
+        Self::new([(std::ptr::null(), Region::default()); 2], 1)
     }
 
     /// Asks for the next lines.
@@ -96,16 +101,17 @@ mod tests {
     fn every_line_is_asked_for_once() {
         let region = Region { start: 5, channels: 40, columns: 3, rows: 2, step: 100, row_step: 1000 };
         let values = [0.0; 2000];
-        let mut walk = Walk { values: &values, region, row: 0, column: 0, channel: 0 };
+        let mut walk = Walk { base: values.as_ptr(), region, row: 0, column: 0, channel: 0 };
         let mut steps = 0;
         while walk.step() {
             steps += 1;
         }
         assert_eq!((steps, walk.row, walk.column, walk.channel), (region.lines(), 2, 0, 0));
-        let mut ahead = Ahead::new([(&values, region), (&values, Region { rows: 1, ..region })], 4);
+        let mut ahead = Ahead::new([(values.as_ptr(), region), (values.as_ptr(), Region { rows: 1, ..region })], 4);
         assert_eq!(ahead.each, 7);
         (0..4).for_each(|_| ahead.fetch());
         assert!(ahead.walks.iter_mut().all(|walk| !walk.step()));
         Ahead::nothing().fetch();
+        assert_eq!([0, 1, 16, 17].map(|len| Region::row(3, len).lines()), [0, 1, 1, 2]);
     }
 }

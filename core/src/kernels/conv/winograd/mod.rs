@@ -33,11 +33,16 @@ pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
     fits_some(set, shape) && shape.batch * Tiles::of(shape).count() >= ENOUGH
 }
 
-/// Whether these kernels fit where there are enough tiles.
+/// Whether these kernels fit where there are enough tiles. In a group there are too few products for what the transforms cost.
 pub(super) fn fits_some(set: InstructionSet, shape: &ConvShape) -> bool {
     let lanes = set.lanes();
     let whole = |channels: usize| channels.is_multiple_of(lanes) && channels >= 16;
-    shape.kernel == 3 && shape.stride == 1 && shape.padding == Zeros::around(1) && whole(shape.input) && whole(shape.output)
+    shape.groups == 1
+        && shape.kernel == 3
+        && shape.stride == 1
+        && shape.padding == Zeros::around(1)
+        && whole(shape.input)
+        && whole(shape.output)
 }
 
 struct Tiles {
