@@ -131,7 +131,7 @@ impl Network {
     /// The backbone's weights for kernels that compute a whole network in evaluation, where there are such for its device.
     pub(super) fn packed(&self) -> Option<Box<dyn PackedNetwork>> {
         let on_cpu = ops::is_cpu(&self.fc.device()) && !self.fc.device().is_autodiff() && self.kernels == Kernels::Own;
-        on_cpu.then(|| self.backbone.packed())
+        on_cpu.then(|| self.backbone.packed()).flatten()
     }
 
     /// The classifier's weight `[classes, features]` and bias `[classes]`, copied to the host.

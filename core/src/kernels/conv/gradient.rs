@@ -185,11 +185,12 @@ impl Task<'_> {
         let (out_height, out_width) = (shape.out_height(), shape.out_width());
         let count = images_at_once(shape).min(self.images.end - image);
         let rows = rows_at_once(shape).min(out_height - top);
-        let depth = self.blocks.iter().fold(usize::MAX..0, |all, block| all.start.min(block.depth.start)..all.end.max(block.depth.end));
-        let columns = self
-            .blocks
-            .iter()
-            .fold(usize::MAX..0, |all, block| all.start.min(block.first)..all.end.max(block.first + block.vectors * lanes));
+        let all = |of: fn(&Block, usize) -> Range<usize>| {
+            let ranges = self.blocks.iter().map(|block| of(block, lanes));
+            ranges.reduce(|all, one| all.start.min(one.start)..all.end.max(one.end)).unwrap_or(0..0)
+        };
+        let depth = all(|block, _| block.depth.clone());
+        let columns = all(|block, lanes| block.first..block.first + block.vectors * lanes);
         // Windows that do not touch leave pixels out.
         let skip = if shape.kernel < shape.stride { shape.stride } else { 1 };
         let above = shape.padding.rows.0;

@@ -205,11 +205,12 @@ impl Layers {
         }
     }
 
-    /// Its weights for the CPU's kernels of whole networks.
-    pub fn packed(&self) -> Box<dyn PackedNetwork> {
+    /// Its weights for the CPU's kernels of whole networks, where there are such for the family.
+    #[expect(clippy::unnecessary_wraps, reason = "a family need not have such kernels")]
+    pub fn packed(&self) -> Option<Box<dyn PackedNetwork>> {
         match self {
-            Layers::ResNet(layers) => Box::new(layers.packed()),
-            Layers::EfficientNetLite(layers) => Box::new(layers.packed()),
+            Layers::ResNet(layers) => Some(Box::new(layers.packed())),
+            Layers::EfficientNetLite(layers) => Some(Box::new(layers.packed())),
         }
     }
 
