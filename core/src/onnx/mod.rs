@@ -26,7 +26,10 @@ pub(crate) fn graph(file: &ModelProto) -> Result<InferenceModel, String> {
 
 /// The innermost reason of a tract error: the outer ones repeat whole operations.
 pub(crate) fn reason(error: TractError) -> String {
-    let text = error.root_cause().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
+    first_line(&error.root_cause().to_string())
+}
+
+/// The first line of what a runtime says, of a length that can be read.
+pub(crate) fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(300).collect()
 }

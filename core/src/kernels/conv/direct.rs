@@ -63,13 +63,9 @@ fn window(kernel: usize) -> Vec<Tap> {
 
 /// The weight in the order in which [`forward`] reads it.
 pub(super) fn packed(set: InstructionSet, shape: &ConvShape, weight: &[f32]) -> Buffer {
-    let (blocks, taps) = (shape.blocks(Direction::Forward, set.lanes(), widest(set)), window(shape.kernel));
-    let sizes = || blocks.iter().map(|block| taps.len() * block.depth.len() * block.vectors * set.lanes());
-    let mut packed = Buffer::take(sizes().sum());
-    let mut pieces = split(&mut packed, sizes());
-    pieces.par_iter_mut().zip(&blocks).for_each(|(to, block)| {
-        pack(shape, Direction::Forward, weight, &taps, block, block.vectors * set.lanes(), to);
-    });
+    let (blocks, window) = (shape.blocks(Direction::Forward, set.lanes(), widest(set)), window(shape.kernel));
+    let mut packed = Buffer::take(sizes(set, &[&window], &blocks).iter().sum());
+    pack_all(set, shape, Direction::Forward, weight, &[&window], &blocks, &mut packed);
     packed
 }
 
@@ -255,7 +251,8 @@ fn sum_windows(
     let blocks = shape.blocks(direction, lanes, widest(set));
     // For each part one for each block.
     let plans: Vec<Plan> = parts.iter().flat_map(|part| blocks.iter().map(|block| Plan::new(source, part, block))).collect();
-    let sizes: Vec<usize> = plans.iter().zip(blocks.iter().cycle()).map(|(plan, block)| plan.depth * block.vectors * lanes).collect();
+    let windows: Vec<&[Tap]> = parts.iter().map(|part| part.taps.as_slice()).collect();
+    let sizes = sizes(set, &windows, &blocks);
     let mut run = |packed: &[f32]| {
         let pieces = pieces(packed, &sizes);
         let pixels = target.image / target.channels;
@@ -287,11 +284,7 @@ fn sum_windows(
     match weight {
         Weight::Packed(packed) => run(packed),
         Weight::Plain(weight) => with_scratch(sizes.iter().sum(), |packed| {
-            let mut pieces = split(packed, sizes.iter().copied());
-            pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
-                let (part, block) = (&parts[index / blocks.len()], &blocks[index % blocks.len()]);
-                pack(shape, direction, weight, &part.taps, block, block.vectors * lanes, to);
-            });
+            pack_all(set, shape, direction, weight, &windows, &blocks, packed);
             run(packed);
         }),
     }
@@ -313,6 +306,32 @@ impl Plan {
         assert!(farthest + reach <= source.len() && part.from.is_sorted() && part.from.len() == part.to.len());
         Self { runs, chunks, depth: part.taps.len() * block.depth.len() }
     }
+}
+
+/// Values of each block's packed weights, for each window.
+fn sizes(set: InstructionSet, windows: &[&[Tap]], blocks: &[Block]) -> Vec<usize> {
+    let of_window = |window: &&[Tap]| {
+        let taps = window.len();
+        blocks.iter().map(move |block| taps * block.depth.len() * block.vectors * set.lanes())
+    };
+    windows.iter().flat_map(of_window).collect()
+}
+
+/// Packs the weights of every block, for each window.
+fn pack_all(
+    set: InstructionSet,
+    shape: &ConvShape,
+    direction: Direction,
+    weight: &[f32],
+    windows: &[&[Tap]],
+    blocks: &[Block],
+    to: &mut [f32],
+) {
+    let mut pieces = split(to, sizes(set, windows, blocks).into_iter());
+    pieces.par_iter_mut().enumerate().for_each(|(index, to)| {
+        let (window, block) = (windows[index / blocks.len()], &blocks[index % blocks.len()]);
+        pack(shape, direction, weight, window, block, block.vectors * set.lanes(), to);
+    });
 }
 
 /// Channels whose weights are packed together.
@@ -376,7 +395,7 @@ impl Kernel for Task<'_> {
             let tile = total.div_ceil(tiles).next_multiple_of(HEIGHTS).max(1);
             for start in (0..total).step_by(tile) {
                 let pixels = start..(start + tile).min(total);
-                let mut ahead = self.ahead(part, pixels.end..(pixels.end + tile).min(total), pixels.len());
+                let mut ahead = self.ahead(part, depth, pixels.end..(pixels.end + tile).min(total), pixels.len());
                 for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
                     let columns = Columns { part, plan, packed, first, pixels: pixels.clone(), ahead: &mut ahead };
                     // SAFETY: `dispatch` entered a function for S.
@@ -397,14 +416,16 @@ impl Kernel for Task<'_> {
 
 impl Task<'_> {
     /// The next tile's pixels, where those that are read and written follow each other in memory, while so many are computed.
-    fn ahead(&self, part: &Part, next: Range<usize>, now: usize) -> Ahead {
-        let Group { padded, source_len, y, image, channels, .. } = &self.group;
-        let input = source_len / part.from.len().max(1);
-        let follow = |places: &[usize], step: usize| self.parts.len() == 1 && places.last() == Some(&((places.len() - 1) * step));
-        let row = |channels: usize| Region::row(next.start * channels, next.len() * channels);
-        let x = if part.taps.len() == 1 && follow(&part.from, input) { row(input) } else { Region::default() };
-        let y_region = if follow(&part.to, *channels) && part.to.len() * channels == *image { row(*channels) } else { Region::default() };
-        Ahead::new([(padded.as_ptr(), x), (y.as_ptr(), y_region)], self.blocks.len() * now.div_ceil(BLOCK))
+    fn ahead(&self, part: &Part, depth: usize, next: Range<usize>, now: usize) -> Ahead {
+        let Group { padded, source_len, y, channels, .. } = &self.group;
+        let row = |follow: bool, channels: usize| match follow {
+            true => Region::row(next.start * channels, next.len() * channels),
+            false => Region::default(),
+        };
+        // One part has all pixels of the output, in their order.
+        let one = self.parts.len() == 1;
+        let x = row(one && part.taps.len() == 1 && part.from.len() * depth == *source_len, depth);
+        Ahead::new([(padded.as_ptr(), x), (y.as_ptr(), row(one, *channels))], self.blocks.len() * now.div_ceil(BLOCK))
     }
 }
 

@@ -201,8 +201,11 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     let (group, lanes) = (shape.inputs_of_group(), set.lanes());
     let image = shape.height * shape.width * shape.input;
     assert_eq!([x.len(), dy.len()], [shape.batch * image; 2]);
+    if shape.batch == 0 {
+        return dw.fill(0.0);
+    }
     let size = TAPS * group * shape.input;
-    let of_part = shape.batch.div_ceil(PARTS).max(1);
+    let of_part = shape.batch.div_ceil(PARTS);
     let parts = shape.batch.div_ceil(of_part);
     with_scratch(parts * size, |sums| {
         sums.par_chunks_exact_mut(size).enumerate().for_each(|(part, sums)| {
@@ -212,7 +215,7 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
                 dispatch(set, Sums { shape, x: &x[of_image.clone()], dy: &dy[of_image], sums });
             }
         });
-        let (first, others) = sums.split_at_mut(size.min(parts * size));
+        let (first, others) = sums.split_at_mut(size);
         for part in others.chunks_exact(size) {
             first.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
         }
@@ -220,7 +223,7 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
             let (vector, lane) = (channel / lanes, channel % lanes);
             for (j, kernel) in kernels.chunks_exact_mut(TAPS).enumerate() {
                 for (tap, to) in kernel.iter_mut().enumerate() {
-                    *to = if parts > 0 { first[((vector * TAPS + tap) * group + j) * lanes + lane] } else { 0.0 };
+                    *to = first[((vector * TAPS + tap) * group + j) * lanes + lane];
                 }
             }
         }

@@ -21,7 +21,7 @@ pub use packed::{FoldedConv, PackedConv};
 pub use shape::{ConvShape, Zeros};
 
 use super::simd::InstructionSet;
-use packed::Weight;
+use packed::{Orders, Weight};
 use shape::Direction;
 
 /// The convolution y = x ∗ w, finished as `epilogue` asks for.
@@ -57,14 +57,18 @@ pub fn conv_weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [
 /// [`conv_forward`] with a chosen instruction set, which the processor must have.
 pub fn conv_forward_on(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     shape.check_lengths(x, weight, y);
+    forward(set, shape, x, &weight, epilogue, y);
+}
+
+/// [`conv_forward_on`] with a weight in whatever orders there are of it.
+fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: &impl Orders, epilogue: Epilogue<'_>, y: &mut [f32]) {
     assert!(!epilogue.adds || shape.adds(set), "this convolution overwrites its output");
-    let plain = Weight::Plain(weight);
     if shape.is_depthwise() {
-        depthwise::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
+        depthwise::convolve(set, shape, Direction::Forward, x, weight.plain(), epilogue, y);
     } else if grouped::fits_forward(set, shape) {
-        grouped::convolve(set, shape, Direction::Forward, x, weight, epilogue, y);
-    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, plain, epilogue, y)) {
-        direct::forward(set, shape, x, plain, epilogue, y);
+        grouped::convolve(set, shape, Direction::Forward, x, weight.plain(), epilogue, y);
+    } else if !(winograd::fits(set, shape) && winograd::convolve(set, shape, Direction::Forward, x, weight.winograd(), epilogue, y)) {
+        direct::forward(set, shape, x, weight.direct(), epilogue, y);
     }
 }
 

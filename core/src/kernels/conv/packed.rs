@@ -6,7 +6,7 @@ use super::super::activation::Activation;
 use super::super::buffer::Buffer;
 use super::super::simd::InstructionSet;
 use super::epilogue::Epilogue;
-use super::shape::{ConvShape, Direction, Zeros};
+use super::shape::{ConvShape, Zeros};
 use super::{direct, grouped, winograd};
 
 /// A weight as the kernels are given it.
@@ -16,6 +16,28 @@ pub(super) enum Weight<'a> {
     Plain(&'a [f32]),
     /// As the kernel reads it, on the way forward.
     Packed(&'a [f32]),
+}
+
+/// What gives a weight in the order that a kernel asks for.
+pub(super) trait Orders {
+    fn plain(&self) -> &[f32];
+    fn direct(&self) -> Weight<'_>;
+    fn winograd(&self) -> Weight<'_>;
+}
+
+/// A weight that may be another the next time: kernels pack it for themselves.
+impl Orders for &[f32] {
+    fn plain(&self) -> &[f32] {
+        self
+    }
+
+    fn direct(&self) -> Weight<'_> {
+        Weight::Plain(self)
+    }
+
+    fn winograd(&self) -> Weight<'_> {
+        Weight::Plain(self)
+    }
 }
 
 /// Cuts packed weights into the blocks' pieces.
@@ -102,37 +124,33 @@ impl PackedConv {
         let shape = ConvShape { batch: x.len() / image, height, width, ..self.shape };
         shape.check();
         assert!(residual.as_ref().is_none_or(|residual| residual.len() == shape.output_len()), "a residual has the shape of the output");
-        let epilogue = Epilogue { bias: Some(&self.bias), residual: None, adds: false, activation };
-        if grouped::fits_forward(self.set, &shape) || winograd::fits(self.set, &shape) {
-            let mut y = Buffer::take(shape.output_len());
-            let epilogue = Epilogue { residual: residual.as_deref(), ..epilogue };
-            let done = match grouped::fits_forward(self.set, &shape) {
-                true => {
-                    // Packing weights this few is no work.
-                    grouped::convolve(self.set, &shape, Direction::Forward, x, self.plain(), epilogue, &mut y);
-                    true
-                }
-                false => winograd::convolve(self.set, &shape, Direction::Forward, x, Weight::Packed(self.transformed()), epilogue, &mut y),
-            };
-            if done {
-                return y;
-            }
-        }
-        let adds = residual.is_some();
-        let mut y = residual.unwrap_or_else(|| Buffer::take(shape.output_len()));
-        direct::forward(self.set, &shape, x, Weight::Packed(self.direct()), Epilogue { adds, ..epilogue }, &mut y);
+        let adds = residual.is_some() && shape.adds(self.set);
+        let (mut y, residual) = match residual {
+            Some(residual) if adds => (residual, None),
+            residual => (Buffer::take(shape.output_len()), residual),
+        };
+        super::forward(
+            self.set,
+            &shape,
+            x,
+            self,
+            Epilogue { bias: Some(&self.bias), residual: residual.as_deref(), adds, activation },
+            &mut y,
+        );
         y
     }
+}
 
+impl Orders for PackedConv {
     fn plain(&self) -> &[f32] {
         self.weight.as_ref().expect("the weight is kept where it can be read in several orders")
     }
 
-    fn direct(&self) -> &[f32] {
-        self.direct.get_or_init(|| direct::packed(self.set, &self.shape, self.plain()))
+    fn direct(&self) -> Weight<'_> {
+        Weight::Packed(self.direct.get_or_init(|| direct::packed(self.set, &self.shape, self.plain())))
     }
 
-    fn transformed(&self) -> &[f32] {
-        self.winograd.get_or_init(|| winograd::transformed(self.set, &self.shape, self.plain()))
+    fn winograd(&self) -> Weight<'_> {
+        Weight::Packed(self.winograd.get_or_init(|| winograd::transformed(self.set, &self.shape, self.plain())))
     }
 }

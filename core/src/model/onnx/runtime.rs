@@ -10,7 +10,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use protobuf::Message;
 
-use crate::onnx::remove_unused;
+use crate::onnx::{first_line, remove_unused};
 
 /// Where the library is, as every program that loads onnxruntime by way of the crate `ort` asks.
 const LIBRARY: &str = "ORT_DYLIB_PATH";
@@ -124,10 +124,8 @@ impl Sessions {
     }
 }
 
-/// The first line of an error, of a length that can be read.
 fn words(error: ort::Error) -> String {
-    let text = error.to_string();
-    format!("onnxruntime: {}", text.lines().next().unwrap_or_default().chars().take(300).collect::<String>())
+    format!("onnxruntime: {}", first_line(&error.to_string()))
 }
 
 /// A file with the graph up to a value, and the one input it takes.
