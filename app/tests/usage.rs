@@ -1,9 +1,13 @@
-//! What the binary says about itself. That this test exists also makes Cargo build the binary for every other test.
+//! What the binary says about itself. That this test exists also makes Cargo build the binary for
+//! every other test.
 
 use std::process::{Command, Output};
 
 fn counterweight(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_counterweight")).args(arguments).output().expect("the binary starts")
+    Command::new(env!("CARGO_BIN_EXE_counterweight"))
+        .args(arguments)
+        .output()
+        .expect("the binary starts")
 }
 
 #[test]
@@ -11,11 +15,17 @@ fn every_subcommand_has_help_with_an_example() {
     let help = counterweight(&["--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
-    for name in ["demo", "inspect", "build", "train", "balance", "tune", "evaluate", "export", "predict", "devices", "cache", "bench"] {
+    for name in [
+        "demo", "inspect", "build", "train", "balance", "tune", "evaluate", "export", "predict",
+        "devices", "cache", "bench",
+    ] {
         assert!(help.contains(&format!("\n  {name} ")), "{name} is missing from:\n{help}");
         let text = String::from_utf8(counterweight(&[name, "--help"]).stdout).unwrap();
         assert!(text.contains("Example"), "{name} has no example:\n{text}");
-        assert!(text.contains(&format!("counterweight {name}")), "{name}'s example does not use it:\n{text}");
+        assert!(
+            text.contains(&format!("counterweight {name}")),
+            "{name}'s example does not use it:\n{text}"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
-//! How long it takes to assemble batches: 64 images of 32 × 32, then 16 of 224 × 224. One epoch of several batches a turn, so that the
-//! time is that of preparing batches one after the other, not of the first one. And how long to turn their bytes into normalised floats.
+//! How long it takes to assemble batches: 64 images of 32 × 32, then 16 of 224 × 224. One epoch of
+//! several batches a turn, so that the time is that of preparing batches one after the other, not
+//! of the first one. And how long to turn their bytes into normalised floats.
 
 #![allow(missing_docs)]
 
@@ -14,7 +15,8 @@ fn main() {
 
 fn images(count: usize, side: usize) -> Images {
     let bytes = (0..count * 3 * side * side).map(|i| (i * 31 % 251) as u8).collect();
-    Images::from_bytes(side, 10, (0..count).map(|i| (i % 10) as u32).collect(), bytes).expect("the lengths agree")
+    Images::from_bytes(side, 10, (0..count).map(|i| (i % 10) as u32).collect(), bytes)
+        .expect("the lengths agree")
 }
 
 fn settings(name: &str) -> AugmentationSettings {
@@ -31,7 +33,8 @@ fn settings(name: &str) -> AugmentationSettings {
     s
 }
 
-const KINDS: [&str; 7] = ["none", "pad-crop, flip", "resized crop", "color jitter", "randaugment", "strong", "mixup"];
+const KINDS: [&str; 7] =
+    ["none", "pad-crop, flip", "resized crop", "color jitter", "randaugment", "strong", "mixup"];
 
 fn epoch(bencher: Bencher, kind: &str, side: usize, batch_size: usize, steps: usize) {
     let images = images(batch_size * steps, side);
@@ -59,7 +62,9 @@ fn normalise(bencher: Bencher, layout: InputLayout, side: usize, batch_size: usi
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
     let bytes: Vec<u8> = (0..batch_size * 3 * side * side).map(|i| (i * 31 % 251) as u8).collect();
     let mut values = vec![0.0; bytes.len()];
-    bencher.counter(ItemsCount::new(batch_size)).bench_local(|| normaliser.fill(&bytes, side, layout, &mut values));
+    bencher
+        .counter(ItemsCount::new(batch_size))
+        .bench_local(|| normaliser.fill(&bytes, side, layout, &mut values));
 }
 
 const LAYOUTS: [InputLayout; 2] = [InputLayout::ChannelsFirst, InputLayout::ChannelsLast];

@@ -1,4 +1,5 @@
-//! Stage 2 and the scoring of a classifier, at the size of CIFAR-100-LT with factor 100: 10,847 samples of 512 features, 100 classes.
+//! Stage 2 and the scoring of a classifier, at the size of CIFAR-100-LT with factor 100: 10,847
+//! samples of 512 features, 100 classes.
 //!
 //! `cargo bench --bench stage2` from the repository root.
 
@@ -28,7 +29,16 @@ fn ten_epochs(bencher: divan::Bencher<'_, '_>, loss: ClassifierLoss) {
     bencher.bench_local(|| {
         let mut batches = CachedBatches::new(&train, 64, 1).expect("there are samples");
         let job = Job::new(&control, &Silent);
-        balance(&classifier, &mut batches, &train_counts, None, &settings, GroupThresholds::default(), job).expect("it trains")
+        balance(
+            &classifier,
+            &mut batches,
+            &train_counts,
+            None,
+            &settings,
+            GroupThresholds::default(),
+            job,
+        )
+        .expect("it trains")
     });
 }
 
@@ -38,7 +48,8 @@ fn scoring(bencher: divan::Bencher<'_, '_>) {
     let FeatureExample { classifier, train, train_counts, .. } = example();
     bencher.bench_local(|| {
         let logits = classifier.logits(&train.features).expect("the lengths fit");
-        scores(&logits, &train.labels, &train_counts, GroupThresholds::default()).expect("the logits are finite")
+        scores(&logits, &train.labels, &train_counts, GroupThresholds::default())
+            .expect("the logits are finite")
     });
 }
 
@@ -50,6 +61,17 @@ fn tuning(bencher: divan::Bencher<'_, '_>) {
     let control = Control::new();
     bencher.bench_local(|| {
         let job = Job::new(&control, &Silent);
-        tune(&classifier, &train, &validation, &train_counts, &settings, GroupThresholds::default(), 1, 200, job).expect("it tunes")
+        tune(
+            &classifier,
+            &train,
+            &validation,
+            &train_counts,
+            &settings,
+            GroupThresholds::default(),
+            1,
+            200,
+            job,
+        )
+        .expect("it tunes")
     });
 }

@@ -1,7 +1,7 @@
 //! What can go wrong, one enum an area, and [`Error`] over all of them.
 //!
-//! Messages are written for the person in front of the window: they name the file and the reason, and end without a full stop so that
-//! a front end can add what to do next.
+//! Messages are written for the person in front of the window: they name the file and the reason,
+//! and end without a full stop so that a front end can add what to do next.
 
 use std::path::{Path, PathBuf};
 

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".counterweight-";
 const SUFFIX: &str = ".tmp";
 
-/// The folder for what spares work and can be made again: `counterweight` in the person's cache folder, or the one that the environment variable
-/// `COUNTERWEIGHT_CACHE` names. `None` where the system has no such folder, and where that variable is empty: then nothing is kept from one
-/// start to the next.
+/// The folder for what spares work and can be made again: `counterweight` in the person's cache
+/// folder, or the one that the environment variable `COUNTERWEIGHT_CACHE` names. `None` where the
+/// system has no such folder, and where that variable is empty: then nothing is kept from one start
+/// to the next.
 ///
-/// Unit tests have none unless they name one: they must not fill the folder of the person who runs them.
+/// Unit tests have none unless they name one: they must not fill the folder of the person who runs
+/// them.
 pub fn cache_folder() -> Option<PathBuf> {
     match std::env::var_os("COUNTERWEIGHT_CACHE") {
         Some(folder) => (!folder.is_empty()).then(|| PathBuf::from(folder)),
@@ -25,19 +27,25 @@ pub fn is_temporary(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
 }
 
-/// Writes a file by way of a temporary one beside it and a rename, so that `path` holds either what it held before or all of the new
-/// content. Missing parent folders are made.
+/// Writes a file by way of a temporary one beside it and a rename, so that `path` holds either what
+/// it held before or all of the new content. Missing parent folders are made.
 ///
 /// # Errors
-/// Whatever the operating system says: no space, no permission, a folder in the way. `path` is then as it was.
-pub fn write_atomically(path: &Path, write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>) -> io::Result<()> {
+/// Whatever the operating system says: no space, no permission, a folder in the way. `path` is then
+/// as it was.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     write_if(path, write, |_| Ok(()))
 }
 
-/// [`write_atomically`], with a last word on the finished temporary file: `path` is only replaced if `check` finds nothing wrong with it.
+/// [`write_atomically`], with a last word on the finished temporary file: `path` is only replaced
+/// if `check` finds nothing wrong with it.
 ///
 /// # Errors
-/// Those of writing, and those of `check`. `path` is then as it was, and the temporary file is gone.
+/// Those of writing, and those of `check`. `path` is then as it was, and the temporary file is
+/// gone.
 pub fn write_if<T, E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut io::BufWriter<&mut std::fs::File>) -> io::Result<()>,
@@ -52,7 +60,8 @@ pub fn write_if<T, E: From<io::Error>>(
     builder.prefix(PREFIX).suffix(SUFFIX);
     #[cfg(unix)]
     {
-        // A temporary file is private by default; what replaces it should be as readable as any file the person makes.
+        // A temporary file is private by default; what replaces it should be as readable as any
+        // file the person makes.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
@@ -69,7 +78,8 @@ pub fn write_if<T, E: From<io::Error>>(
     Ok(outcome)
 }
 
-/// An empty folder in `parent` with a name of its own, which is removed with all that is in it unless it is kept.
+/// An empty folder in `parent` with a name of its own, which is removed with all that is in it
+/// unless it is kept.
 ///
 /// # Errors
 /// Whatever the operating system says.

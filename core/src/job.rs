@@ -1,7 +1,7 @@
 //! What a long job says while it works, and how it is paused and stopped.
 //!
-//! Every long function takes a [`Job`]: an [`EventSink`] it reports to and a [`Control`] it asks between steps. The command line prints
-//! the events, the window draws them; neither is known here.
+//! Every long function takes a [`Job`]: an [`EventSink`] it reports to and a [`Control`] it asks
+//! between steps. The command line prints the events, the window draws them; neither is known here.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A phase begins: "scanning", "decoding", "stage 1" and so on. It replaces the phase before it.
+    /// A phase begins: "scanning", "decoding", "stage 1" and so on. It replaces the phase before
+    /// it.
     Phase {
         /// What is being done, lower case, no full stop.
         name: String,
@@ -38,11 +39,13 @@ pub enum Event {
     },
     /// An epoch of stage 1 or stage 2 has ended.
     Epoch(EpochRecord),
-    /// The accuracy of each class on validation, after an epoch of stage 1 that was evaluated. Follows that epoch's [`Event::Epoch`].
+    /// The accuracy of each class on validation, after an epoch of stage 1 that was evaluated.
+    /// Follows that epoch's [`Event::Epoch`].
     Classes {
         /// Epoch, from 1.
         epoch: usize,
-        /// Accuracy in 0..1, one a class in label order; `None` for a class without validation samples.
+        /// Accuracy in 0..1, one a class in label order; `None` for a class without validation
+        /// samples.
         accuracy: Vec<Option<f64>>,
     },
     /// A run of a sweep was trained on.
@@ -74,7 +77,8 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Share of training samples (as augmented) classified correctly during the epoch.
     pub train_accuracy: f64,
-    /// Mean validation cross-entropy, if there is a validation split and it was evaluated this epoch.
+    /// Mean validation cross-entropy, if there is a validation split and it was evaluated this
+    /// epoch.
     pub validation_loss: Option<f64>,
     /// Top-1 accuracy on validation.
     pub validation_top1: Option<f64>,
@@ -106,7 +110,8 @@ pub struct SweepRecord {
     pub finished_epochs: usize,
     /// Epochs of a whole training.
     pub epochs: usize,
-    /// Balanced accuracy on validation in 0..1: the mean of the last three evaluations, since one alone is as much luck as merit.
+    /// Balanced accuracy on validation in 0..1: the mean of the last three evaluations, since one
+    /// alone is as much luck as merit.
     pub score: Option<f64>,
     /// Accuracy of the many group on validation, at the last evaluation.
     pub many: Option<f64>,

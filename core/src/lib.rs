@@ -1,11 +1,11 @@
 //! Training, balancing, evaluating and exporting image classifiers for long-tailed data.
 //!
-//! The method is weight balancing (Alshammari, Wang, Ramanan, Kong: *Long-Tailed Recognition via Weight Balancing*, CVPR 2022): stage 1
-//! learns features with cross-entropy and tuned weight decay, stage 2 balances the classifier with a class-balanced loss, weight decay
-//! and MaxNorm.
+//! The method is weight balancing (Alshammari, Wang, Ramanan, Kong: *Long-Tailed Recognition via
+//! Weight Balancing*, CVPR 2022): stage 1 learns features with cross-entropy and tuned weight
+//! decay, stage 2 balances the classifier with a class-balanced loss, weight decay and MaxNorm.
 //!
-//! This crate is everything that is not a window or an argument parser. Long jobs take a [`job::Job`]: they report typed events and
-//! stop when asked.
+//! This crate is everything that is not a window or an argument parser. Long jobs take a
+//! [`job::Job`]: they report typed events and stop when asked.
 
 pub mod balance;
 pub mod data;

@@ -1,4 +1,5 @@
-//! The last defence against code that is not ours: turning its panics into errors, without a word on standard error.
+//! The last defence against code that is not ours: turning its panics into errors, without a word
+//! on standard error.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -6,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once};
 
 thread_local! {
-    /// How many calls of [`caught`] this thread is in. Other threads' panics are none of its business and are reported as ever.
+    /// How many calls of [`caught`] this thread is in. Other threads' panics are none of its
+    /// business and are reported as ever.
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -25,25 +27,30 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, S
     outcome.unwrap_or_else(|panic| Err(message(panic.as_ref())))
 }
 
-/// Takes what a thread of the GPU's library panicked with since this was last asked. What waited for it fails afterwards, and knows less.
+/// Takes what a thread of the GPU's library panicked with since this was last asked. What waited
+/// for it fails afterwards, and knows less.
 pub(crate) fn driver_said() -> Option<String> {
     OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
-/// Whether this is a thread of the GPU's library, one a device. It catches its panics itself and fails what waits for it, so they need not be
-/// reported where they happen.
+/// Whether this is a thread of the GPU's library, one a device. It catches its panics itself and
+/// fails what waits for it, so they need not be reported where they happen.
 fn is_of_driver() -> bool {
-    std::thread::current().name().is_some_and(|name| name.starts_with("DSU-") || name.starts_with("DSD-"))
+    std::thread::current()
+        .name()
+        .is_some_and(|name| name.starts_with("DSU-") || name.starts_with("DSD-"))
 }
 
-/// Replaces the panic hook once, and for good: taking it out and putting it back around each call would be a race between threads.
+/// Replaces the panic hook once, and for good: taking it out and putting it back around each call
+/// would be a race between threads.
 fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if is_of_driver() {
-                *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(message(info.payload()));
+                *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+                    Some(message(info.payload()));
             } else if RUNNING.get() == 0 {
                 previous(info);
             }
@@ -52,7 +59,10 @@ fn install() {
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    let text = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
     text.unwrap_or_else(|| "it failed without a message".into())
 }
 
@@ -65,13 +75,20 @@ mod tests {
         assert_eq!(caught(|| Ok(3)), Ok(3));
         assert_eq!(caught::<()>(|| Err("plain".into())), Err("plain".into()));
         let empty: Vec<u8> = Vec::new();
-        assert!(caught(|| Ok(empty[usize::from(empty.is_empty())])).unwrap_err().contains("out of bounds"));
+        assert!(
+            caught(|| Ok(empty[usize::from(empty.is_empty())]))
+                .unwrap_err()
+                .contains("out of bounds")
+        );
     }
 
     #[test]
     fn what_a_drivers_thread_panicked_with_is_known_once() {
         let waited = caught::<()>(|| {
-            let driver = std::thread::Builder::new().name("DSD-0-0".into()).spawn(|| panic!("no adapter found")).unwrap();
+            let driver = std::thread::Builder::new()
+                .name("DSD-0-0".into())
+                .spawn(|| panic!("no adapter found"))
+                .unwrap();
             driver.join().map_err(|_| "the channel is closed".to_string())
         });
         assert_eq!(waited, Err("the channel is closed".into()));

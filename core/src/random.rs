@@ -1,7 +1,8 @@
 //! Random numbers that depend on nothing but a seed and a place.
 //!
-//! Each use draws from its own stream, named by what it is for and by counters (epoch, sample). No stream depends on how much another
-//! has drawn, so work can be spread over threads, and a resumed run draws what the uninterrupted one would have drawn.
+//! Each use draws from its own stream, named by what it is for and by counters (epoch, sample). No
+//! stream depends on how much another has drawn, so work can be spread over threads, and a resumed
+//! run draws what the uninterrupted one would have drawn.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

@@ -1,13 +1,16 @@
-//! What a frame of the window costs: taking in what has happened, laying out, and tessellating, without the GPU.
+//! What a frame of the window costs: taking in what has happened, laying out, and tessellating,
+//! without the GPU.
 //!
-//! `cargo bench --bench frames` prints a line for each situation: median and 99th percentile by the clock, and the mean of what the
-//! window's own thread has computed, which other threads and programs do not disturb.
+//! `cargo bench --bench frames` prints a line for each situation: median and 99th percentile by the
+//! clock, and the mean of what the window's own thread has computed, which other threads and
+//! programs do not disturb.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use counterweight_app::gui::{
-    BalanceCommand, Command, CounterweightApp, DataCommand, InspectCommand, Page, Place, RunsCommand, TrainCommand,
+    BalanceCommand, Command, CounterweightApp, DataCommand, InspectCommand, Page, Place,
+    RunsCommand, TrainCommand,
 };
 use counterweight_core::data::Split;
 use counterweight_core::settings::Balancer;
@@ -31,7 +34,10 @@ fn main() {
 fn bench() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut window = Window::new(folder.path());
-    say(&format!("{:<48} {:>7} {:>10} {:>10} {:>10}", "situation", "frames", "median ms", "99 % ms", "CPU ms"));
+    say(&format!(
+        "{:<48} {:>7} {:>10} {:>10} {:>10}",
+        "situation", "frames", "median ms", "99 % ms", "CPU ms"
+    ));
     window.settle();
     window.measure("idle, empty data page", 600, |_, _| {});
     window.send(Command::Data(DataCommand::OpenSample));
@@ -42,7 +48,9 @@ fn bench() {
     let idle = memory();
 
     window.send(Command::Train(TrainCommand::Start));
-    window.until(|app| app.state.train.training.as_ref().is_some_and(|training| training.history.len() >= 5));
+    window.until(|app| {
+        app.state.train.training.as_ref().is_some_and(|training| training.history.len() >= 5)
+    });
     window.measure_while("training, all charts", |app| app.state.train.is_running());
     window.settle();
     let trained = memory();
@@ -63,10 +71,15 @@ fn bench() {
     window.settle();
     balance(&mut window);
     window.go(Page::Inspect);
-    window.send(Command::Inspect(InspectCommand::Load { checkpoint: None, split: Split::Validation }));
+    window.send(Command::Inspect(InspectCommand::Load {
+        checkpoint: None,
+        split: Split::Validation,
+    }));
     window.settle();
     window.quietly(60);
-    window.place_of(|role, name| role == Role::Image && name.starts_with("Confusion matrix, 100 classes"));
+    window.place_of(|role, name| {
+        role == Role::Image && name.starts_with("Confusion matrix, 100 classes")
+    });
     window.measure("inspection, 100 classes", 300, |_, _| {});
     window.go(Page::Runs);
     window.send(Command::Runs(RunsCommand::Refresh));
@@ -86,7 +99,8 @@ fn bench() {
     }
 }
 
-/// 100,000 images of 100 classes: scanning, the page at rest, and its table and pictures being scrolled.
+/// 100,000 images of 100 classes: scanning, the page at rest, and its table and pictures being
+/// scrolled.
 fn many(window: &mut Window, folder: &Path) {
     let source = folder.join("many");
     images(&source, 100, 1000);
@@ -95,7 +109,12 @@ fn many(window: &mut Window, folder: &Path) {
     window.frame();
     window.measure_while("scanning 100,000 images", |app| app.state.data.is_scanning());
     window.settle();
-    let found: usize = window.state().data.source.as_ref().map_or(0, |source| source.view.samples.iter().map(Vec::len).sum());
+    let found: usize = window
+        .state()
+        .data
+        .source
+        .as_ref()
+        .map_or(0, |source| source.view.samples.iter().map(Vec::len).sum());
     assert_eq!(found, 100_000);
     window.quietly(30);
     window.measure("the data page, 100,000 images", 300, |_, _| {});
@@ -107,14 +126,21 @@ fn many(window: &mut Window, folder: &Path) {
     assert_ne!(window.first_picture(), first, "the wheel has moved nothing");
     window.measure("its imbalance factor being moved", 200, |app, frame| {
         let source = app.state.data.source.as_ref().expect("the source is open");
-        let counterweight_app::gui::Origin::Catalog { builder, .. } = &source.origin else { return };
+        let counterweight_app::gui::Origin::Catalog { builder, .. } = &source.origin else {
+            return;
+        };
         let mut options = builder.options().clone();
-        options.profile = counterweight_core::data::Profile::Exponential { factor: 2.0 + frame as f64 / 2.0 };
-        app.send(Command::Data(DataCommand::SetOptions { options: Box::new(options), drag: Some("factor") }));
+        options.profile =
+            counterweight_core::data::Profile::Exponential { factor: 2.0 + frame as f64 / 2.0 };
+        app.send(Command::Data(DataCommand::SetOptions {
+            options: Box::new(options),
+            drag: Some("factor"),
+        }));
     });
 }
 
-/// The balancing page with 100 classes: at rest, while τ is moved, and how long a new value takes to be seen.
+/// The balancing page with 100 classes: at rest, while τ is moved, and how long a new value takes
+/// to be seen.
 fn balance(window: &mut Window) {
     window.go(Page::Balance);
     window.settle();
@@ -125,7 +151,8 @@ fn balance(window: &mut Window) {
         settings.tau = tau as f32;
         app.send(Command::Balance(BalanceCommand::Try));
     };
-    window.measure("τ moved in every frame", 300, |app, frame| set(app, 3.0 * frame as f64 / 300.0));
+    window
+        .measure("τ moved in every frame", 300, |app, frame| set(app, 3.0 * frame as f64 / 300.0));
     window.settle();
     let mut latencies: Vec<f64> = (0..100)
         .map(|step| {
@@ -137,7 +164,10 @@ fn balance(window: &mut Window) {
         })
         .collect();
     latencies.sort_by(f64::total_cmp);
-    say(&format!("{:<48} {:>7} {:>10.2} {:>10.2}", "from a new τ to its result on screen", 100, latencies[50], latencies[98]));
+    say(&format!(
+        "{:<48} {:>7} {:>10.2} {:>10.2}",
+        "from a new τ to its result on screen", 100, latencies[50], latencies[98]
+    ));
 }
 
 #[expect(clippy::print_stdout, reason = "the numbers are what it is run for")]
@@ -158,7 +188,11 @@ fn images(folder: &Path, classes: u32, each: u32) {
             let index = class * each + number;
             let image = RgbImage::from_fn(8, 8, |x, y| {
                 let shade = ((x * 31 + y * 17 + class * 13) % 256) as u8;
-                if y == 0 { image::Rgb([(index >> (8 * (x % 4))) as u8, shade, shade]) } else { image::Rgb([shade; 3]) }
+                if y == 0 {
+                    image::Rgb([(index >> (8 * (x % 4))) as u8, shade, shade])
+                } else {
+                    image::Rgb([shade; 3])
+                }
             });
             image.save(folder.join(format!("{number:04}.png"))).expect("the image can be written");
         }
@@ -170,7 +204,10 @@ fn wheel(at: Pos2, frame: usize) -> Vec<Event> {
     let delta = Vec2::new(0.0, if (frame / 100).is_multiple_of(2) { WHEEL } else { -WHEEL });
     let (unit, phase) = (egui::MouseWheelUnit::Point, egui::TouchPhase::Move);
     let source = egui::MouseWheelSource::Wheel;
-    vec![Event::PointerMoved(at), Event::MouseWheel { unit, delta, phase, source, modifiers: egui::Modifiers::NONE }]
+    vec![
+        Event::PointerMoved(at),
+        Event::MouseWheel { unit, delta, phase, source, modifiers: egui::Modifiers::NONE },
+    ]
 }
 
 /// What a situation's frame may send as input.
@@ -203,9 +240,21 @@ impl Window {
     fn new(folder: &Path) -> Self {
         let ctx = Context::default();
         let creation = eframe::CreationContext::_new_kittest(ctx.clone());
-        let place = Place { runs: folder.join("runs"), cache: folder.join("cache"), weights: None, downloads: None, program: None };
+        let place = Place {
+            runs: folder.join("runs"),
+            cache: folder.join("cache"),
+            weights: None,
+            downloads: None,
+            program: None,
+        };
         let app = CounterweightApp::new(&creation, place);
-        Self { ctx, app, frame: eframe::Frame::_new_kittest(), started: Instant::now(), named: Vec::new() }
+        Self {
+            ctx,
+            app,
+            frame: eframe::Frame::_new_kittest(),
+            started: Instant::now(),
+            named: Vec::new(),
+        }
     }
 
     fn state(&mut self) -> &mut counterweight_app::gui::State {
@@ -225,7 +274,11 @@ impl Window {
     fn open(&mut self, folder: &Path) {
         self.send(Command::Data(DataCommand::Open(folder.to_path_buf())));
         self.settle();
-        assert!(self.app.state.data.source.as_ref().is_some_and(|source| source.path == folder), "{}", self.app.state.shell.log.text());
+        assert!(
+            self.app.state.data.source.as_ref().is_some_and(|source| source.path == folder),
+            "{}",
+            self.app.state.shell.log.text()
+        );
     }
 
     fn frame(&mut self) -> Duration {
@@ -252,7 +305,10 @@ impl Window {
         if let Some(update) = output.platform_output.accesskit_update.take() {
             let named = |(_, node): (_, egui::accesskit::Node)| {
                 let bounds = node.bounds()?;
-                let rect = Rect::from_min_max(Pos2::new(bounds.x0 as f32, bounds.y0 as f32), Pos2::new(bounds.x1 as f32, bounds.y1 as f32));
+                let rect = Rect::from_min_max(
+                    Pos2::new(bounds.x0 as f32, bounds.y0 as f32),
+                    Pos2::new(bounds.x1 as f32, bounds.y1 as f32),
+                );
                 Some((node.role(), node.label()?.to_string(), rect))
             };
             self.named = update.nodes.into_iter().filter_map(named).collect();
@@ -266,14 +322,20 @@ impl Window {
         self.quietly(2);
         self.ctx.disable_accesskit();
         let screen = Rect::from_min_size(Pos2::ZERO, SIZE);
-        let found = self.named.iter().find(|(role, name, rect)| is(*role, name) && screen.contains(rect.center()));
+        let found = self
+            .named
+            .iter()
+            .find(|(role, name, rect)| is(*role, name) && screen.contains(rect.center()));
         found.expect("it is on the page").2.center()
     }
 
     /// The name of the first picture in sight.
     fn first_picture(&mut self) -> Option<String> {
         self.place_of(|role, _| role == Role::Image);
-        let pictures = self.named.iter().filter(|(role, name, _)| *role == Role::Image && name.ends_with(".png"));
+        let pictures = self
+            .named
+            .iter()
+            .filter(|(role, name, _)| *role == Role::Image && name.ends_with(".png"));
         pictures.map(|(_, name, _)| name.clone()).min()
     }
 
@@ -284,7 +346,11 @@ impl Window {
     fn until(&mut self, so: impl Fn(&CounterweightApp) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(600);
         while !so(&self.app) {
-            assert!(Instant::now() < deadline, "waited in vain; the log says:\n{}", self.app.state.shell.log.text());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain; the log says:\n{}",
+                self.app.state.shell.log.text()
+            );
             self.frame();
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -297,7 +363,12 @@ impl Window {
     }
 
     /// Measures so many frames, each after what `act` does and with the input it gives.
-    fn measure<I: Input>(&mut self, what: &str, frames: usize, mut act: impl FnMut(&mut CounterweightApp, usize) -> I) {
+    fn measure<I: Input>(
+        &mut self,
+        what: &str,
+        frames: usize,
+        mut act: impl FnMut(&mut CounterweightApp, usize) -> I,
+    ) {
         let mut times = Vec::with_capacity(frames);
         let before = thread_seconds();
         for frame in 0..frames {
@@ -320,13 +391,24 @@ impl Window {
 }
 
 fn report(what: &str, times: Vec<Duration>, before: Option<f64>) {
-    let computed = thread_seconds().zip(before).map(|(after, before)| 1e3 * (after - before) / times.len().max(1) as f64);
+    let computed = thread_seconds()
+        .zip(before)
+        .map(|(after, before)| 1e3 * (after - before) / times.len().max(1) as f64);
     let mut times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
     times.sort_by(f64::total_cmp);
-    let at =
-        |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
+    let at = |share: f64| {
+        times
+            .get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
     let computed = computed.map_or_else(|| "–".into(), |mean| format!("{mean:.2}"));
-    say(&format!("{what:<48} {:>7} {:>10.2} {:>10.2} {computed:>10}", times.len(), at(0.5), at(0.99)));
+    say(&format!(
+        "{what:<48} {:>7} {:>10.2} {:>10.2} {computed:>10}",
+        times.len(),
+        at(0.5),
+        at(0.99)
+    ));
 }
 
 /// Seconds this thread has computed, where the system says.

@@ -1,4 +1,5 @@
-//! Draws every widget of the window, with few and many classes, narrow and wide, in both themes, into PNG files.
+//! Draws every widget of the window, with few and many classes, narrow and wide, in both themes,
+//! into PNG files.
 //!
 //! `cargo run --release --example gallery -- FOLDER [PART OF A NAME]`
 
@@ -21,31 +22,44 @@ struct Sample {
     confusion: Vec<Vec<u32>>,
 }
 
-const ANIMALS: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+const ANIMALS: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// A number in 0..1 that looks random, the same every time.
 fn noise(i: usize, j: usize) -> f64 {
-    let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (j as u64 + 7).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ (j as u64 + 7).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
     (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 40) as f64 / (1u64 << 24) as f64
 }
 
 impl Sample {
     fn new(classes: usize) -> Self {
         let share = |i: usize| i as f64 / (classes - 1) as f64;
-        let counts: Vec<u64> = (0..classes).map(|i| (500.0 * 0.01f64.powf(share(i))) as u64).collect();
+        let counts: Vec<u64> =
+            (0..classes).map(|i| (500.0 * 0.01f64.powf(share(i))) as u64).collect();
         let thresholds = GroupThresholds::default();
-        let before: Vec<f64> = (0..classes).map(|i| (0.85 - 0.8 * share(i) + 0.2 * (noise(i, 1) - 0.5)).clamp(0.0, 1.0)).collect();
-        let after: Vec<f64> = (0..classes).map(|i| (0.74 - 0.38 * share(i) + 0.3 * (noise(i, 2) - 0.5)).clamp(0.0, 1.0)).collect();
+        let before: Vec<f64> = (0..classes)
+            .map(|i| (0.85 - 0.8 * share(i) + 0.2 * (noise(i, 1) - 0.5)).clamp(0.0, 1.0))
+            .collect();
+        let after: Vec<f64> = (0..classes)
+            .map(|i| (0.74 - 0.38 * share(i) + 0.3 * (noise(i, 2) - 0.5)).clamp(0.0, 1.0))
+            .collect();
         let confusion = (0..classes).map(|truth| {
             let mut row = vec![0; classes];
             for sample in 0..100 {
-                let at = if noise(truth, sample) < after[truth] { truth } else { (noise(sample, truth).powi(2) * classes as f64) as usize };
+                let at = if noise(truth, sample) < after[truth] {
+                    truth
+                } else {
+                    (noise(sample, truth).powi(2) * classes as f64) as usize
+                };
                 row[at.min(classes - 1)] += 1;
             }
             row
         });
         Self {
-            names: (0..classes).map(|i| if classes == 10 { ANIMALS[i].into() } else { format!("class {i}") }).collect(),
+            names: (0..classes)
+                .map(|i| if classes == 10 { ANIMALS[i].into() } else { format!("class {i}") })
+                .collect(),
             groups: counts.iter().map(|&count| thresholds.group(count as usize)).collect(),
             confusion: confusion.collect(),
             counts,
@@ -64,7 +78,13 @@ fn bars(ui: &mut Ui, sample: &Sample) {
     let bars: Vec<ClassBar> = sample
         .labels()
         .iter()
-        .map(|class| ClassBar { name: class.name, count: class.count as f64, ghost: None, group: class.group, dimmed: false })
+        .map(|class| ClassBar {
+            name: class.name,
+            count: class.count as f64,
+            ghost: None,
+            group: class.group,
+            dimmed: false,
+        })
         .collect();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Class distribution"));
@@ -74,11 +94,19 @@ fn bars(ui: &mut Ui, sample: &Sample) {
         ui.label(theme::heading("By logarithm, as given"));
         ClassBars::new(&bars).title("By logarithm").log(true).order(BarOrder::ByName).show(ui);
     });
-    let preview: Vec<ClassBar> =
-        bars.iter().enumerate().map(|(i, bar)| ClassBar { ghost: Some(500.0), dimmed: i % 7 == 5, ..*bar }).collect();
+    let preview: Vec<ClassBar> = bars
+        .iter()
+        .enumerate()
+        .map(|(i, bar)| ClassBar { ghost: Some(500.0), dimmed: i % 7 == 5, ..*bar })
+        .collect();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Preview while building"));
-        ClassBars::new(&preview).title("Preview").draggable(true).order(BarOrder::ByName).ghost_name("in the source").show(ui);
+        ClassBars::new(&preview)
+            .title("Preview")
+            .draggable(true)
+            .order(BarOrder::ByName)
+            .ghost_name("in the source")
+            .show(ui);
     });
     let norms: Vec<NormBar> = sample
         .labels()
@@ -86,7 +114,13 @@ fn bars(ui: &mut Ui, sample: &Sample) {
         .enumerate()
         .map(|(i, class)| {
             let before = 0.3 + 0.9 * (class.count as f32 / 500.0).sqrt() + 0.1 * noise(i, 3) as f32;
-            NormBar { name: class.name, group: class.group, count: class.count, before, after: Some(before.min(0.62) + 0.1) }
+            NormBar {
+                name: class.name,
+                group: class.group,
+                count: class.count,
+                before,
+                after: Some(before.min(0.62) + 0.1),
+            }
         })
         .collect();
     theme::card(ui, |ui| {
@@ -99,11 +133,15 @@ fn curves(ui: &mut Ui, sample: &Sample) {
     let epochs = sample.names.len().min(320);
     let tokens = theme::tokens(ui.visuals());
     let curve = |from: f64, to: f64, wobble: f64, seed: usize| -> Vec<[f64; 2]> {
-        let value = |e: usize| to + (from - to) * (-4.0 * e as f64 / epochs as f64).exp() + wobble * (noise(e, seed) - 0.5);
+        let value = |e: usize| {
+            to + (from - to) * (-4.0 * e as f64 / epochs as f64).exp()
+                + wobble * (noise(e, seed) - 0.5)
+        };
         (0..epochs).map(|e| [(e + 1) as f64, value(e)]).collect()
     };
     let series = |name, color: Color32, points, dashed| Series { name, color, points, dashed };
-    let (train, validation, few) = (curve(0.02, 0.97, 0.02, 1), curve(0.02, 0.52, 0.03, 2), curve(0.0, 0.14, 0.03, 3));
+    let (train, validation, few) =
+        (curve(0.02, 0.97, 0.02, 1), curve(0.02, 0.52, 0.03, 2), curve(0.0, 0.14, 0.03, 3));
     theme::card(ui, |ui| {
         ui.label(theme::heading("Accuracy"));
         LineChart::new("accuracy", "accuracy")
@@ -113,7 +151,9 @@ fn curves(ui: &mut Ui, sample: &Sample) {
             .y_percent(true)
             .show(ui);
     });
-    let rate: Vec<[f64; 2]> = (1..=epochs).map(|e| [e as f64, 0.01 * 10f64.powf(-3.0 * e as f64 / epochs as f64)]).collect();
+    let rate: Vec<[f64; 2]> = (1..=epochs)
+        .map(|e| [e as f64, 0.01 * 10f64.powf(-3.0 * e as f64 / epochs as f64)])
+        .collect();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Learning rate"));
         LineChart::new("rate", "learning rate")
@@ -125,9 +165,14 @@ fn curves(ui: &mut Ui, sample: &Sample) {
     let labels = sample.labels();
     let rows: Vec<u64> = (1..=epochs.min(60) as u64).collect();
     let value = |e: u64, i: usize| {
-        0.4 + 0.8 * (1.0 - (-(e as f32) / 20.0).exp()) * (sample.counts[i] as f32 / 500.0).powf(0.4) + 0.08 * noise(i, e as usize) as f32
+        0.4 + 0.8 * (1.0 - (-(e as f32) / 20.0).exp()) * (sample.counts[i] as f32 / 500.0).powf(0.4)
+            + 0.08 * noise(i, e as usize) as f32
     };
-    let values: Vec<f32> = rows.iter().flat_map(|&e| (0..labels.len()).map(move |i| (e, i))).map(|(e, i)| value(e, i)).collect();
+    let values: Vec<f32> = rows
+        .iter()
+        .flat_map(|&e| (0..labels.len()).map(move |i| (e, i)))
+        .map(|(e, i)| value(e, i))
+        .collect();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Norms by epoch"));
         HeatMap::new("norms", &labels, &rows, &values, 1).show(ui);
@@ -135,7 +180,11 @@ fn curves(ui: &mut Ui, sample: &Sample) {
     let points: Vec<ScatterPoint> = labels
         .iter()
         .enumerate()
-        .map(|(i, &class)| ScatterPoint { class, accuracy: sample.after[i], before: Some(sample.before[i]) })
+        .map(|(i, &class)| ScatterPoint {
+            class,
+            accuracy: sample.after[i],
+            before: Some(sample.before[i]),
+        })
         .collect();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Accuracy by class count"));
@@ -147,13 +196,23 @@ fn results(ui: &mut Ui, sample: &Sample) {
     let labels = sample.labels();
     theme::card(ui, |ui| {
         ui.label(theme::heading("Confusion"));
-        ConfusionMatrix::new("confusion", &sample.confusion, &labels, 1).order(MatrixOrder::ByCount).size(520.0).show(ui);
+        ConfusionMatrix::new("confusion", &sample.confusion, &labels, 1)
+            .order(MatrixOrder::ByCount)
+            .size(520.0)
+            .show(ui);
     });
     let bins: Vec<CalibrationBin> = (0..15)
         .map(|i| {
             let (lower, upper) = (i as f64 / 15.0, (i + 1) as f64 / 15.0);
-            let samples = if i == 0 { 0 } else { 20 + (300.0 * (i as f64 / 14.0).powi(3)) as usize };
-            CalibrationBin { lower, upper, samples, confidence: (lower + upper) / 2.0, accuracy: 0.8 * lower + 0.06 + 0.1 * noise(i, 5) }
+            let samples =
+                if i == 0 { 0 } else { 20 + (300.0 * (i as f64 / 14.0).powi(3)) as usize };
+            CalibrationBin {
+                lower,
+                upper,
+                samples,
+                confidence: (lower + upper) / 2.0,
+                accuracy: 0.8 * lower + 0.06 + 0.1 * noise(i, 5),
+            }
         })
         .collect();
     theme::card(ui, |ui| {
@@ -169,11 +228,16 @@ fn rows(ui: &mut Ui, sample: &Sample, state: &mut TableState) {
         Column { title: "before", numeric: true, width: 90.0 },
         Column { title: "after", numeric: true, width: 90.0 },
     ];
-    let number = |row: usize, column: usize| [sample.counts[row] as f64, sample.before[row], sample.after[row]][column - 1];
+    let number = |row: usize, column: usize| {
+        [sample.counts[row] as f64, sample.before[row], sample.after[row]][column - 1]
+    };
     theme::card(ui, |ui| {
         ui.label(theme::heading("Classes"));
         let group = |row: usize| Some(sample.groups[row]);
-        let table = DataTable::new("classes", &columns, sample.names.len(), 1).title("Classes").search("Search classes").group(&group);
+        let table = DataTable::new("classes", &columns, sample.names.len(), 1)
+            .title("Classes")
+            .search("Search classes")
+            .group(&group);
         table.height(260.0).show(
             ui,
             state,
@@ -222,14 +286,33 @@ fn rows(ui: &mut Ui, sample: &Sample, state: &mut TableState) {
         setting_row(ui, row, |ui| ui.add(egui::DragValue::new(&mut epochs)));
         let mut flip = true;
         let explanation = "Averages the predictions of an image and its mirror image.";
-        let row = SettingRow { label: "Average flips", explanation, default_text: "on", changed: false, error: None };
+        let row = SettingRow {
+            label: "Average flips",
+            explanation,
+            default_text: "on",
+            changed: false,
+            error: None,
+        };
         setting_row(ui, row, |ui| ui.checkbox(&mut flip, ""));
     });
     theme::card(ui, |ui| {
-        let strip =
-            ProgressStrip { phase: "Computing features", done: 1234, total: Some(5000), unit: "images", left: Some(12.0), stopping: false };
+        let strip = ProgressStrip {
+            phase: "Computing features",
+            done: 1234,
+            total: Some(5000),
+            unit: "images",
+            left: Some(12.0),
+            stopping: false,
+        };
         strip.show(ui);
-        ProgressStrip { phase: "Scanning the folder", total: None, left: None, stopping: true, ..strip }.show(ui);
+        ProgressStrip {
+            phase: "Scanning the folder",
+            total: None,
+            left: None,
+            stopping: true,
+            ..strip
+        }
+        .show(ui);
     });
     theme::card(ui, |ui| {
         ui.set_height(250.0);
@@ -246,30 +329,44 @@ fn rows(ui: &mut Ui, sample: &Sample, state: &mut TableState) {
     });
     theme::card(ui, |ui| {
         ClassBars::new(&[]).height(80.0).show(ui);
-        LineChart::new("none", "loss").height(80.0).empty_text("Curves appear after the first epoch").show(ui);
+        LineChart::new("none", "loss")
+            .height(80.0)
+            .empty_text("Curves appear after the first epoch")
+            .show(ui);
     });
 }
 
-fn draw(folder: &Path, name: &str, width: f32, theme: Theme, pointer: Option<Pos2>, page: impl FnMut(&mut Ui)) {
+fn draw(
+    folder: &Path,
+    name: &str,
+    width: f32,
+    theme: Theme,
+    pointer: Option<Pos2>,
+    page: impl FnMut(&mut Ui),
+) {
     let mut page = page;
-    let mut harness =
-        Harness::builder().with_size(Vec2::new(width, 1340.0)).with_theme(theme).with_context_setup(theme::install).wgpu().build_ui(
-            move |ui| {
-                let background = theme::tokens(ui.visuals()).background;
-                egui::Frame::new().fill(background).inner_margin(space::LARGE).show(ui, |ui| {
-                    ui.set_min_size(ui.available_size());
-                    ui.spacing_mut().item_spacing.y = space::LARGE / 2.0;
-                    page(ui);
-                });
-            },
-        );
+    let mut harness = Harness::builder()
+        .with_size(Vec2::new(width, 1340.0))
+        .with_theme(theme)
+        .with_context_setup(theme::install)
+        .wgpu()
+        .build_ui(move |ui| {
+            let background = theme::tokens(ui.visuals()).background;
+            egui::Frame::new().fill(background).inner_margin(space::LARGE).show(ui, |ui| {
+                ui.set_min_size(ui.available_size());
+                ui.spacing_mut().item_spacing.y = space::LARGE / 2.0;
+                page(ui);
+            });
+        });
     if let Some(pointer) = pointer {
         harness.hover_at(pointer);
     }
     harness.run_steps(4);
     let path = folder.join(format!("{name}.png"));
     match harness.render() {
-        Ok(image) => image.save(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+        Ok(image) => {
+            image.save(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        }
         Err(error) => panic!("{name}: {error}"),
     }
 }
@@ -281,7 +378,9 @@ fn main() {
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder).expect("the folder can be made");
     for (theme_name, theme) in [("light", Theme::Light), ("dark", Theme::Dark)] {
-        for (classes, width) in [(10, 500.0), (10, 900.0), (100, 500.0), (100, 900.0), (100, 1600.0), (1000, 900.0)] {
+        for (classes, width) in
+            [(10, 500.0), (10, 900.0), (100, 500.0), (100, 900.0), (100, 1600.0), (1000, 900.0)]
+        {
             let sample = Sample::new(classes);
             let name = |page: &str| format!("{page}-{classes}-{width}-{theme_name}");
             let wanted = |page: &str| name(page).contains(&only);
@@ -298,7 +397,9 @@ fn main() {
             if wanted("rows") {
                 let mut state = TableState::sorted_by(1, true);
                 state.selected = Some(2);
-                draw(folder, &name("rows"), width, theme, pointer, |ui| rows(ui, &sample, &mut state));
+                draw(folder, &name("rows"), width, theme, pointer, |ui| {
+                    rows(ui, &sample, &mut state)
+                });
             }
         }
     }

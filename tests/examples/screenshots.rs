@@ -1,12 +1,14 @@
-//! Draws every page of the window, empty, running, finished and failed, in both themes and two sizes, into PNG files.
+//! Draws every page of the window, empty, running, finished and failed, in both themes and two
+//! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [sweep]`: with names, only those parts.
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [sweep]`:
+//! with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand, InspectCommand, Page, RunsCommand,
-    TourCommand, TrainCommand, WayOn, WindowCommand,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand,
+    InspectCommand, Page, RunsCommand, TourCommand, TrainCommand, WayOn, WindowCommand,
 };
 use counterweight_core::data::Split;
 use counterweight_core::error::TrainError;
@@ -24,17 +26,21 @@ const PARTS: [&str; 3] = ["cards", "backbones", "sweep"];
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let out = PathBuf::from(arguments.next().unwrap_or_else(|| "screenshots".into()));
-    let (only, given): (Vec<String>, Vec<String>) = arguments.partition(|argument| PARTS.contains(&argument.as_str()));
+    let (only, given): (Vec<String>, Vec<String>) =
+        arguments.partition(|argument| PARTS.contains(&argument.as_str()));
     let sizes = if given.is_empty() { SIZES.map(String::from).to_vec() } else { given };
     // One folder serves all: what is trained in the first round is opened in the others.
     let mut folder = tempfile::Builder::new().prefix("counterweight-").tempdir()?;
     let mut first = true;
     for size in sizes {
-        let (width, height) = size.split_once('x').ok_or_else(|| format!("`{size}` is no size; give one such as {}", SIZES[0]))?;
+        let (width, height) = size
+            .split_once('x')
+            .ok_or_else(|| format!("`{size}` is no size; give one such as {}", SIZES[0]))?;
         let pixels = Vec2::new(width.parse()?, height.parse()?);
         for theme in [Theme::Light, Theme::Dark] {
             let name = format!("{size}-{}", if theme == Theme::Dark { "dark" } else { "light" });
-            let mut round = Round { window: Window::drawn(folder, pixels, theme), out: out.join(name) };
+            let mut round =
+                Round { window: Window::drawn(folder, pixels, theme), out: out.join(name) };
             std::fs::create_dir_all(&round.out)?;
             round.run(std::mem::take(&mut first), &only)?;
             folder = round.window.folder;
@@ -68,7 +74,11 @@ impl Round {
             return Ok(());
         }
         self.shot("01-data-empty")?;
-        for (page, name) in [(Page::Train, "02-train-empty"), (Page::Balance, "03-balance-empty"), (Page::Inspect, "04-inspect-empty")] {
+        for (page, name) in [
+            (Page::Train, "02-train-empty"),
+            (Page::Balance, "03-balance-empty"),
+            (Page::Inspect, "04-inspect-empty"),
+        ] {
             self.go(page);
             self.shot(name)?;
         }
@@ -99,7 +109,9 @@ impl Round {
         let run = self.window.app().state.shell.runs_folder().join("digits");
         if first {
             self.window.app().send(Command::Train(TrainCommand::Start));
-            self.window.until("some epochs", |app| app.state.train.training.as_ref().is_some_and(|t| t.history.len() >= 12));
+            self.window.until("some epochs", |app| {
+                app.state.train.training.as_ref().is_some_and(|t| t.history.len() >= 12)
+            });
             self.shot("14-train-running")?;
             self.window.settle();
         } else {
@@ -116,7 +128,10 @@ impl Round {
         self.worse_balancer()?;
         if first {
             self.window.app().send(Command::Balance(BalanceCommand::Tune));
-            self.window.until("candidates", |app| app.state.balance.progress().is_some_and(|progress| progress.done > 0) || app.is_idle());
+            self.window.until("candidates", |app| {
+                app.state.balance.progress().is_some_and(|progress| progress.done > 0)
+                    || app.is_idle()
+            });
             self.shot("23-balance-tuning")?;
             self.window.settle();
             self.send(Command::Balance(BalanceCommand::Apply));
@@ -125,7 +140,10 @@ impl Round {
         self.tall("22-balance-whole-page")?;
         self.go(Page::Inspect);
         self.window.settle();
-        self.send(Command::Inspect(InspectCommand::Load { checkpoint: None, split: Split::Validation }));
+        self.send(Command::Inspect(InspectCommand::Load {
+            checkpoint: None,
+            split: Split::Validation,
+        }));
         self.window.frames(30);
         self.shot("31-inspect")?;
         self.tall("32-inspect-whole-page")?;
@@ -148,10 +166,13 @@ impl Round {
         let folder = self.window.app().state.shell.runs_folder().join("digits decay");
         if first {
             self.window.app().state.train.show_curves = false;
-            (self.window.app().state.train.name, self.window.app().state.train.named) = ("digits".into(), true);
+            (self.window.app().state.train.name, self.window.app().state.train.named) =
+                ("digits".into(), true);
             self.window.app().state.train.set_text("stage1.epochs", "8".into());
             self.window.app().send(Command::Train(TrainCommand::FindWeightDecay));
-            self.window.until("three values", |app| app.state.train.sweep.as_ref().is_some_and(|sweep| sweep.members.len() >= 3));
+            self.window.until("three values", |app| {
+                app.state.train.sweep.as_ref().is_some_and(|sweep| sweep.members.len() >= 3)
+            });
             self.shot("17-sweep-running")?;
             self.window.settle();
             self.window.app().state.train.reset("stage1.epochs");
@@ -205,14 +226,41 @@ impl Round {
     /// A run whose labels say nothing about its images, on every page.
     fn worthless(&mut self, first: bool) -> Outcome {
         let folder = self.window.folder.path().to_path_buf();
-        let (manifest, run) = (folder.join("photos.toml"), self.window.app().state.shell.runs_folder().join("photos"));
+        let (manifest, run) = (
+            folder.join("photos.toml"),
+            self.window.app().state.shell.runs_folder().join("photos"),
+        );
         if first {
-            let images = fixtures::shuffled_folder(&folder, &["badger", "deer", "fox", "hare", "lynx", "wild boar"], 80);
+            let images = fixtures::shuffled_folder(
+                &folder,
+                &["badger", "deer", "fox", "hare", "lynx", "wild boar"],
+                80,
+            );
             let words = |path: &Path| path.display().to_string();
-            counterweight(&["build", &words(&images), "--out", &words(&manifest), "--validation", "0.3", "--test", "0.3"]);
-            let settings = ["--preset", "quick", "--device", "cpu", "--set", "stage1.epochs=6", "--set", "input_size=16"];
+            counterweight(&[
+                "build",
+                &words(&images),
+                "--out",
+                &words(&manifest),
+                "--validation",
+                "0.3",
+                "--test",
+                "0.3",
+            ]);
+            let settings = [
+                "--preset",
+                "quick",
+                "--device",
+                "cpu",
+                "--set",
+                "stage1.epochs=6",
+                "--set",
+                "input_size=16",
+            ];
             let of_run = ["train", &words(&manifest), "--run", &words(&run)].map(str::to_string);
-            counterweight(&of_run.into_iter().chain(settings.map(str::to_string)).collect::<Vec<_>>());
+            counterweight(
+                &of_run.into_iter().chain(settings.map(str::to_string)).collect::<Vec<_>>(),
+            );
         }
         self.send(Command::Runs(RunsCommand::Open(run)));
         self.window.app().state.train.show_curves = true;
@@ -290,14 +338,16 @@ impl Round {
     fn out_of_memory(&mut self) -> Outcome {
         let state = &mut self.window.app().state;
         let way_on = WayOn { folder: state.shell.runs_folder().join("too fast"), parts: 2 };
-        let reason = TrainError::OutOfMemory { batch_size: 256, parts: 1, suggested: Some(2) }.to_string();
+        let reason =
+            TrainError::OutOfMemory { batch_size: 256, parts: 1, suggested: Some(2) }.to_string();
         let report = ErrorReport {
             title: "The device ran out of memory".into(),
             reason: reason.clone(),
             kept: "3 finished epochs and the last checkpoint are in the run's folder.".into(),
             advice: "Go on with each batch computed in 2 parts, which takes less memory at once and little more time.".into(),
         };
-        let failed = (state.train.failure.replace(reason), state.train.way_on.replace(way_on.clone()));
+        let failed =
+            (state.train.failure.replace(reason), state.train.way_on.replace(way_on.clone()));
         state.shell.out_of_memory(report, way_on);
         self.shot("18-train-out-of-memory")?;
         let state = &mut self.window.app().state;
@@ -309,7 +359,10 @@ impl Round {
     }
 
     fn failed_export(&mut self) -> Outcome {
-        let before = std::mem::replace(&mut self.window.app().state.export.path_text, "/proc/model.onnx".into());
+        let before = std::mem::replace(
+            &mut self.window.app().state.export.path_text,
+            "/proc/model.onnx".into(),
+        );
         self.send(Command::Export(ExportCommand::Export));
         self.shot("42-export-failed")?;
         self.window.app().state.shell.dialog = None;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
 
-/// A CMYK JPEG of 24 × 16 pixels, as Adobe's programs write it: a ramp of red from left to right, of green from top to bottom.
+/// A CMYK JPEG of 24 × 16 pixels, as Adobe's programs write it: a ramp of red from left to right,
+/// of green from top to bottom.
 pub const CMYK_JPEG: &[u8] = include_bytes!("../assets/images/cmyk.jpg");
 
-/// A JPEG stored with 24 × 16 pixels, the left half red, the right half blue, whose EXIF orientation (6) turns it to 16 × 24 with red
-/// above.
+/// A JPEG stored with 24 × 16 pixels, the left half red, the right half blue, whose EXIF
+/// orientation (6) turns it to 16 × 24 with red above.
 pub const ROTATED_JPEG: &[u8] = include_bytes!("../assets/images/rotated.jpg");
 
 /// A small RGB image that differs for every `seed`.
@@ -20,14 +21,16 @@ pub fn picture(seed: u32, width: u32, height: u32) -> RgbImage {
     })
 }
 
-/// An image folder below `folder` in which labels say nothing about images: every picture is noise, `each` of it in every class.
+/// An image folder below `folder` in which labels say nothing about images: every picture is noise,
+/// `each` of it in every class.
 pub fn shuffled_folder(folder: &Path, classes: &[&str], each: u32) -> PathBuf {
     let root = folder.join("shuffled");
     for (class, name) in classes.iter().enumerate() {
         for i in 0..each {
             let image = u64::from(class as u32 * each + i);
             let noise = RgbImage::from_fn(16, 16, |x, y| {
-                // Images that are one apart must have nothing in common, so their number is mixed before the pixel's is added.
+                // Images that are one apart must have nothing in common, so their number is mixed
+                // before the pixel's is added.
                 let bytes = mixed(mixed(image).wrapping_add(u64::from(16 * y + x))).to_le_bytes();
                 image::Rgb([bytes[0], bytes[1], bytes[2]])
             });
@@ -48,21 +51,25 @@ fn mixed(number: u64) -> u64 {
 /// Saves an image, making its folder first. The format follows from the extension.
 pub fn save(image: &RgbImage, path: impl AsRef<Path>) {
     let path = path.as_ref();
-    std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder can be made");
+    std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+        .expect("the folder can be made");
     image.save(path).expect("the image can be written");
 }
 
 /// Writes bytes, making the folder first.
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     let path = path.as_ref();
-    std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the folder can be made");
+    std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+        .expect("the folder can be made");
     std::fs::write(path, bytes).expect("the file can be written");
 }
 
 /// A JPEG of 64 × 48 pixels.
 pub fn jpeg(seed: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    picture(seed, 64, 48).write_to(&mut bytes, ImageFormat::Jpeg).expect("the image can be encoded");
+    picture(seed, 64, 48)
+        .write_to(&mut bytes, ImageFormat::Jpeg)
+        .expect("the image can be encoded");
     bytes.into_inner()
 }
 
@@ -102,9 +109,10 @@ pub struct BrokenFolder {
     pub readable: usize,
 }
 
-/// Makes an image folder below `folder` with two classes of twelve plain images each, and among them everything that a folder can go
-/// wrong with: a truncated JPEG, an empty file, a text file named `.png`, a 16-bit grey PNG, a CMYK JPEG, a rotated EXIF JPEG, a PNG of
-/// 30,000 × 30,000 pixels in a few kilobytes, a Cyrillic name and (on Unix) a symbolic link in a circle.
+/// Makes an image folder below `folder` with two classes of twelve plain images each, and among
+/// them everything that a folder can go wrong with: a truncated JPEG, an empty file, a text file
+/// named `.png`, a 16-bit grey PNG, a CMYK JPEG, a rotated EXIF JPEG, a PNG of 30,000 × 30,000
+/// pixels in a few kilobytes, a Cyrillic name and (on Unix) a symbolic link in a circle.
 pub fn broken_folder(folder: &Path) -> BrokenFolder {
     let root = folder.join("broken");
     for (class, seed) in [("cat", 0), ("собака", 100)] {
@@ -128,14 +136,20 @@ pub fn broken_folder(folder: &Path) -> BrokenFolder {
     std::os::unix::fs::symlink("..", cat.join("circle")).expect("the link can be made");
     BrokenFolder {
         root,
-        problems: vec![("truncated.jpg", "truncated"), ("empty.jpg", "empty"), ("text.png", "not an image"), ("huge.png", "too large")],
+        problems: vec![
+            ("truncated.jpg", "truncated"),
+            ("empty.jpg", "empty"),
+            ("text.png", "not an image"),
+            ("huge.png", "too large"),
+        ],
         readable: 24 + 4,
     }
 }
 
 type GrayImage16 = ImageBuffer<Luma<u16>, Vec<u16>>;
 
-/// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25 and 15 of them.
+/// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25
+/// and 15 of them.
 pub fn patterns(folder: &Path) {
     for (class, count) in [("across", 40), ("down", 25), ("dots", 15)] {
         for index in 0..count {
@@ -145,7 +159,9 @@ pub fn patterns(folder: &Path) {
                 "down" => (x + shift) % 16 < 8,
                 _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
             };
-            let pixel = |x, y| if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) };
+            let pixel = |x, y| {
+                if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) }
+            };
             save(&RgbImage::from_fn(96, 96, pixel), folder.join(format!("{class}/{index}.png")));
         }
     }

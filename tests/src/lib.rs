@@ -7,11 +7,13 @@ pub mod window;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// The path of the `counterweight` binary of the profile the tests were built with. Cargo builds it because the package `counterweight` has
-/// an integration test of its own; `cargo test` builds everything before it runs anything.
+/// The path of the `counterweight` binary of the profile the tests were built with. Cargo builds it
+/// because the package `counterweight` has an integration test of its own; `cargo test` builds
+/// everything before it runs anything.
 ///
 /// # Panics
-/// If it has not been built, which happens when only single tests were asked for in a fresh target folder.
+/// If it has not been built, which happens when only single tests were asked for in a fresh target
+/// folder.
 pub fn binary() -> PathBuf {
     let path = profile_folder().join(format!("counterweight{}", std::env::consts::EXE_SUFFIX));
     assert!(path.is_file(), "{} is not built; run `cargo build --release` first", path.display());
@@ -26,7 +28,10 @@ pub fn target_folder() -> PathBuf {
 /// Tests lie in <target>/<profile>/deps; the binary lies one folder above them.
 fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    test.parent().and_then(|deps| deps.parent()).expect("tests lie in <target>/<profile>/deps").to_path_buf()
+    test.parent()
+        .and_then(|deps| deps.parent())
+        .expect("tests lie in <target>/<profile>/deps")
+        .to_path_buf()
 }
 
 /// Runs the binary with `arguments` and waits for it.
@@ -34,9 +39,11 @@ pub fn counterweight<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
     Command::new(binary()).args(arguments).output().expect("the binary starts")
 }
 
-/// Runs the binary with `arguments` and `--json`, requires success and returns the last line it printed, parsed.
+/// Runs the binary with `arguments` and `--json`, requires success and returns the last line it
+/// printed, parsed.
 pub fn counterweight_json<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> serde_json::Value {
-    let output = Command::new(binary()).args(arguments).arg("--json").output().expect("the binary starts");
+    let output =
+        Command::new(binary()).args(arguments).arg("--json").output().expect("the binary starts");
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "exit {:?}\n{stdout}\n{stderr}", output.status.code());

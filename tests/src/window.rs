@@ -1,4 +1,5 @@
-//! The real window without a screen: its state is the program's own, its clicks go by accessible names.
+//! The real window without a screen: its state is the program's own, its clicks go by accessible
+//! names.
 
 use std::time::{Duration, Instant};
 
@@ -31,14 +32,21 @@ impl Window {
     pub fn in_folder(folder: TempDir) -> Self {
         let place = place(&folder);
         let builder = Harness::builder().with_size(Vec2::new(1600.0, 2400.0)).with_max_steps(64);
-        Self { harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)), folder }
+        Self {
+            harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)),
+            folder,
+        }
     }
 
     /// A window of a size and theme that can be drawn to pixels.
     pub fn drawn(folder: TempDir, size: Vec2, theme: Theme) -> Self {
         let place = place(&folder);
-        let builder = Harness::builder().with_size(size).with_theme(theme).with_max_steps(64).wgpu();
-        Self { harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)), folder }
+        let builder =
+            Harness::builder().with_size(size).with_theme(theme).with_max_steps(64).wgpu();
+        Self {
+            harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)),
+            folder,
+        }
     }
 
     /// What the window knows.
@@ -67,7 +75,11 @@ impl Window {
                 self.frames(3);
                 return;
             }
-            assert!(Instant::now() < deadline, "waited in vain for: {what}; the log says:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for: {what}; the log says:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -90,7 +102,13 @@ impl Window {
     /// If there is none or more than one.
     pub fn find<'a>(&'a self, roles: &[Role], label: &'a str) -> Node<'a> {
         let found: Vec<Node<'_>> = self.all(roles, label);
-        assert!(found.len() == 1, "{} things named {label:?}; named are:\n{}\nthe log says:\n{}", found.len(), self.names(), self.log());
+        assert!(
+            found.len() == 1,
+            "{} things named {label:?}; named are:\n{}\nthe log says:\n{}",
+            found.len(),
+            self.names(),
+            self.log()
+        );
         found[0]
     }
 
@@ -113,7 +131,8 @@ impl Window {
 
     /// Presses the button that exports, which is named by what there is to export.
     pub fn export(&mut self) {
-        let label = if self.can_press("Export anyway") { "Export anyway" } else { "Export and check" };
+        let label =
+            if self.can_press("Export anyway") { "Export anyway" } else { "Export and check" };
         self.press(label);
     }
 
@@ -122,9 +141,15 @@ impl Window {
     /// # Panics
     /// If there is none.
     pub fn press_beginning(&mut self, beginning: &str) {
-        let begins = |node: &Node<'_>| node.accesskit_node().label().is_some_and(|name| name.starts_with(beginning));
+        let begins = |node: &Node<'_>| {
+            node.accesskit_node().label().is_some_and(|name| name.starts_with(beginning))
+        };
         let button = self.harness.query_all(by().role(Role::Button)).find(begins);
-        button.unwrap_or_else(|| panic!("no button begins with {beginning:?}; named are:\n{}", self.names())).click();
+        button
+            .unwrap_or_else(|| {
+                panic!("no button begins with {beginning:?}; named are:\n{}", self.names())
+            })
+            .click();
         self.frames(3);
     }
 
@@ -136,7 +161,11 @@ impl Window {
     /// Goes to a page by the rail: `label` is its name.
     pub fn go(&mut self, label: &str) {
         let tabs = self.harness.query_all(by().role(Role::Tab));
-        let is_it = |node: &Node<'_>| node.accesskit_node().label().is_some_and(|name| name.split([' ', ',']).any(|word| word == label));
+        let is_it = |node: &Node<'_>| {
+            node.accesskit_node()
+                .label()
+                .is_some_and(|name| name.split([' ', ',']).any(|word| word == label))
+        };
         let tab = tabs.into_iter().find(is_it).unwrap_or_else(|| panic!("the rail has no {label}"));
         tab.click();
         self.frames(4);
@@ -145,7 +174,9 @@ impl Window {
     /// Switches a checkbox on or off, if it is not so already.
     pub fn tick(&mut self, label: &str, on: bool) {
         let checkbox = self.find(&[Role::CheckBox], label);
-        if checkbox.accesskit_node().toggled() != Some(if on { Toggled::True } else { Toggled::False }) {
+        if checkbox.accesskit_node().toggled()
+            != Some(if on { Toggled::True } else { Toggled::False })
+        {
             checkbox.click();
             self.frames(3);
         }
@@ -213,5 +244,11 @@ impl Default for Window {
 fn place(folder: &TempDir) -> Place {
     let cache = folder.path().join("cache");
     let weights = Some(WeightsFolder::in_folder(cache.join("backbones")));
-    Place { runs: folder.path().join("runs"), cache, weights, downloads: None, program: Some(crate::binary()) }
+    Place {
+        runs: folder.path().join("runs"),
+        cache,
+        weights,
+        downloads: None,
+        program: Some(crate::binary()),
+    }
 }

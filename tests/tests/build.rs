@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 /// `build SOURCE --out OUT` and more.
 fn command(source: &Path, out: &Path, more: &[&str]) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["build".into(), source.into(), "--out".into(), out.into()];
+    let mut arguments: Vec<OsString> =
+        vec!["build".into(), source.into(), "--out".into(), out.into()];
     arguments.extend(more.iter().map(OsString::from));
     arguments
 }
@@ -36,7 +37,8 @@ fn groups(report: &Value) -> [u64; 3] {
 
 /// CIFAR-10 in its binary layout, but with 600 training images (60 a class) and 50 test images.
 fn small_cifar(folder: &Path) -> PathBuf {
-    let names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+    let names =
+        ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
     let record = |number: usize| {
         let mut bytes = vec![(number % 10) as u8];
         bytes.extend((0..3072).map(|i| ((number * 31 + i * 7) % 251) as u8));
@@ -85,7 +87,8 @@ fn cifar_keeps_its_test_split_and_is_written_out_as_png() {
     let folder = tempfile::tempdir().unwrap();
     let source = small_cifar(folder.path());
     let (out, images) = (folder.path().join("lt.toml"), folder.path().join("images"));
-    let report = build(&source, &out, &["--factor", "10", "--write-images", images.to_str().unwrap()]);
+    let report =
+        build(&source, &out, &["--factor", "10", "--write-images", images.to_str().unwrap()]);
     // int(60 * 0.1 ** (c / 9)) for c in range(10)
     let expected = [60, 46, 35, 27, 21, 16, 12, 10, 7, 6];
     let dataset = Dataset::load(&out).unwrap();
@@ -97,12 +100,18 @@ fn cifar_keeps_its_test_split_and_is_written_out_as_png() {
     let written = counterweight_json(&[OsStr::new("inspect"), images.as_os_str()]);
     assert_eq!(written["samples"], 290);
     assert_eq!(written["imbalance_factor"], 10.0);
-    // Record 130 of the training images is the eleventh of the second file, and of the head, which keeps all.
-    let image = image::open(images.join("train/airplane/data_batch_2-00010.png")).unwrap().into_rgb8();
+    // Record 130 of the training images is the eleventh of the second file, and of the head, which
+    // keeps all.
+    let image =
+        image::open(images.join("train/airplane/data_batch_2-00010.png")).unwrap().into_rgb8();
     let value = |i: usize| ((130 * 31 + i * 7) % 251) as u8;
     assert_eq!(image.get_pixel(3, 2).0, [value(67), value(1024 + 67), value(2048 + 67)]);
 
-    let report = build(&source, &out, &["--factor", "10", "--validation", "0.1", "--pick", "random", "--order", "shuffle"]);
+    let report = build(
+        &source,
+        &out,
+        &["--factor", "10", "--validation", "0.1", "--pick", "random", "--order", "shuffle"],
+    );
     let counts = &report["counts"];
     assert_eq!(counts["train"].as_u64().unwrap() + counts["validation"].as_u64().unwrap(), 240);
     assert!(counts["validation"].as_u64().unwrap() >= 20);
@@ -125,7 +134,11 @@ fn a_list_of_images_takes_a_root_and_custom_counts() {
     let custom = format!("custom:{}", lists.join("counts.csv").display());
     let out = folder.path().join("sets/digits.toml");
     let root = sample.to_str().unwrap();
-    let report = build(&lists.join("digits.csv"), &out, &["--root", root, "--profile", &custom, "--max-per-class", "40"]);
+    let report = build(
+        &lists.join("digits.csv"),
+        &out,
+        &["--root", root, "--profile", &custom, "--max-per-class", "40"],
+    );
     assert_eq!(report["counts"], json!({"train": 74, "validation": 0, "test": 30}));
     let dataset = Dataset::load(&out).unwrap();
     assert_eq!(dataset.counts(Split::Train), [30, 40, 4]);
@@ -133,8 +146,12 @@ fn a_list_of_images_takes_a_root_and_custom_counts() {
 
     write(lists.join("counts.csv"), "0_zero,30\n7_seven,4\n");
     let other = folder.path().join("other.toml");
-    let error = refusal(&lists.join("digits.csv"), &other, &["--root", root, "--profile", &custom], 1);
-    assert!(error.contains("counts.csv") && error.contains("line 2") && error.contains("7_seven"), "{error}");
+    let error =
+        refusal(&lists.join("digits.csv"), &other, &["--root", root, "--profile", &custom], 1);
+    assert!(
+        error.contains("counts.csv") && error.contains("line 2") && error.contains("7_seven"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -143,13 +160,17 @@ fn a_broken_folder_is_built_of_what_can_be_read() {
     let broken = broken_folder(folder.path());
     let out = folder.path().join("set.toml");
     let report = build(&broken.root, &out, &[]);
-    let counts = ["train", "validation", "test"].map(|split| report["counts"][split].as_u64().unwrap());
+    let counts =
+        ["train", "validation", "test"].map(|split| report["counts"][split].as_u64().unwrap());
     assert_eq!(counts.iter().sum::<u64>(), json!(broken.readable).as_u64().unwrap());
     let dataset = Dataset::load(&out).unwrap();
     dataset.verify_files().unwrap();
     let images = folder.path().join("images");
     build(&broken.root, &out, &["--write-images", images.to_str().unwrap()]);
-    assert_eq!(counterweight_json(&[OsStr::new("inspect"), images.as_os_str()])["samples"], broken.readable);
+    assert_eq!(
+        counterweight_json(&[OsStr::new("inspect"), images.as_os_str()])["samples"],
+        broken.readable
+    );
 }
 
 #[test]
@@ -160,7 +181,14 @@ fn people_get_a_table_and_notes() {
     let output = counterweight(&command(&sample, &out, &["--factor", "20", "--classes", "3"]));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
-    for part in ["0_zero", "2_two", "3 classes", "105 test", "note: 1 of 3 classes keeps all there is", "digits.toml"] {
+    for part in [
+        "0_zero",
+        "2_two",
+        "3 classes",
+        "105 test",
+        "note: 1 of 3 classes keeps all there is",
+        "digits.toml",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("3_three"), "{text}");
@@ -171,15 +199,26 @@ fn classes_are_renamed_and_merged() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
     let (out, images) = (folder.path().join("parity.toml"), folder.path().join("images"));
-    let names = ["0_zero", "1_one", "2_two", "3_three", "4_four", "5_five", "6_six", "7_seven", "8_eight", "9_nine"];
-    let pairs: Vec<String> =
-        names.iter().enumerate().map(|(i, name)| format!("{name}={}", if i % 2 == 0 { "even" } else { "odd numbers" })).collect();
+    let names = [
+        "0_zero", "1_one", "2_two", "3_three", "4_four", "5_five", "6_six", "7_seven", "8_eight",
+        "9_nine",
+    ];
+    let pairs: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| format!("{name}={}", if i % 2 == 0 { "even" } else { "odd numbers" }))
+        .collect();
     let mut more: Vec<&str> = pairs.iter().flat_map(|pair| ["--rename", pair.as_str()]).collect();
     write(folder.path().join("counts.csv"), "even,40\n1,8\n");
     let custom = format!("custom:{}", folder.path().join("counts.csv").display());
     more.extend(["--profile", &custom, "--write-images", images.to_str().unwrap()]);
     let report = build(&sample, &out, &more);
-    let classes: Vec<&str> = report["classes"].as_array().unwrap().iter().map(|class| class["name"].as_str().unwrap()).collect();
+    let classes: Vec<&str> = report["classes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|class| class["name"].as_str().unwrap())
+        .collect();
     assert_eq!(classes, ["even", "odd numbers"]);
     let dataset = Dataset::load(&out).unwrap();
     assert_eq!(dataset.classes, classes);
@@ -232,7 +271,8 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
     assert!(error.contains("nowhere"), "{error}");
     assert!(refusal(&sample, &folder.path().join("digits.csv"), &[], 2).contains(".toml"));
 
-    let output = counterweight(&command(&sample, &out, &["--write-images", sample.to_str().unwrap()]));
+    let output =
+        counterweight(&command(&sample, &out, &["--write-images", sample.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("not an empty folder"));
     assert!(!out.exists(), "a build that failed left a manifest");
@@ -245,7 +285,8 @@ fn a_name_that_is_no_unicode_does_not_end_the_json() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
     let images = folder.path().join(OsStr::from_bytes(b"im\xff"));
-    let mut arguments = command(&sample, &folder.path().join("digits.toml"), &["--classes", "2", "--write-images"]);
+    let mut arguments =
+        command(&sample, &folder.path().join("digits.toml"), &["--classes", "2", "--write-images"]);
     arguments.push(images.clone().into());
     let report = counterweight_json(&arguments);
     assert!(report["images"].as_str().unwrap().ends_with("im\u{fffd}"), "{report}");

@@ -8,24 +8,38 @@ use counterweight_core::data::unpack_sample;
 use counterweight_tests::binary;
 use serde_json::Value;
 
-/// The GPU to test: wgpu's first, be it a software renderer, or CUDA's if COUNTERWEIGHT_TEST_GPU is `cuda`.
+/// The GPU to test: wgpu's first, be it a software renderer, or CUDA's if COUNTERWEIGHT_TEST_GPU is
+/// `cuda`.
 fn tested() -> &'static str {
-    if std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_some_and(|value| value == "cuda") { "cuda:0" } else { "wgpu:0" }
+    if std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_some_and(|value| value == "cuda") {
+        "cuda:0"
+    } else {
+        "wgpu:0"
+    }
 }
 
 fn counterweight(arguments: &[&str]) -> Value {
     let mut command = Command::new(binary());
     command.env("COUNTERWEIGHT_SOFTWARE_GPU", "1").args(arguments).arg("--json");
     let output = command.output().expect("the binary starts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "exit {:?}\n{stdout}\n{stderr}", output.status.code());
-    serde_json::from_str(stdout.lines().last().unwrap_or_default()).unwrap_or_else(|e| panic!("{e}\n{stdout}\n{stderr}"))
+    serde_json::from_str(stdout.lines().last().unwrap_or_default())
+        .unwrap_or_else(|e| panic!("{e}\n{stdout}\n{stderr}"))
 }
 
 fn has_gpu() -> bool {
     let devices = counterweight(&["devices"]);
-    let found = devices.as_array().unwrap().iter().any(|device| device["name"] == tested() && device["usable"] == true);
-    assert!(found || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(), "there is nothing to test with: {devices}");
+    let found = devices
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|device| device["name"] == tested() && device["usable"] == true);
+    assert!(
+        found || std::env::var_os("COUNTERWEIGHT_TEST_GPU").is_none(),
+        "there is nothing to test with: {devices}"
+    );
     found
 }
 
@@ -42,7 +56,8 @@ fn log(run: &Path) -> Vec<Value> {
 #[test]
 fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     if !has_gpu() {
-        // Past the harness, which holds back what a test that passes prints; nobody need be listening.
+        // Past the harness, which holds back what a test that passes prints; nobody need be
+        // listening.
         io::stderr()
             .write_all(b"skipped a_gpu_learns_what_the_cpu_learns_and_twice_the_same: there is no GPU, nor a software renderer\n")
             .ok();
@@ -51,11 +66,34 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
     let manifest = folder.path().join("digits.toml");
-    counterweight(&["build", text(&sample), "--out", text(&manifest), "--factor", "20", "--max-per-class", "40"]);
+    counterweight(&[
+        "build",
+        text(&sample),
+        "--out",
+        text(&manifest),
+        "--factor",
+        "20",
+        "--max-per-class",
+        "40",
+    ]);
     let train = |run: &Path, device: &str, more: &[&str]| {
-        let mut arguments = vec!["train", text(&manifest), "--run", text(run), "--device", device, "--preset", "quick"];
+        let mut arguments = vec![
+            "train",
+            text(&manifest),
+            "--run",
+            text(run),
+            "--device",
+            device,
+            "--preset",
+            "quick",
+        ];
         // So slow that rounding stays rounding.
-        for setting in ["stage1.epochs=2", "stage1.warmup_epochs=0", "stage1.schedule=constant", "stage1.learning_rate=0.001"] {
+        for setting in [
+            "stage1.epochs=2",
+            "stage1.warmup_epochs=0",
+            "stage1.schedule=constant",
+            "stage1.learning_rate=0.001",
+        ] {
             arguments.extend(["--set", setting]);
         }
         arguments.extend([
@@ -77,7 +115,10 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
         for (cpu, gpu) in log(&cpu).iter().zip(&log(gpu)) {
             for key in ["train_loss", "validation_loss"] {
                 let [cpu, gpu] = [cpu, gpu].map(|line| line[key].as_f64().unwrap());
-                assert!((cpu - gpu).abs() < tolerance * cpu, "{key}: {gpu} on the GPU, {cpu} on the CPU");
+                assert!(
+                    (cpu - gpu).abs() < tolerance * cpu,
+                    "{key}: {gpu} on the GPU, {cpu} on the CPU"
+                );
             }
         }
     };
@@ -87,20 +128,32 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     assert!(weights(&gpu) != weights(&cpu), "the GPU did not compute");
 
     // Units for bfloat16 are an NVIDIA GPU's; elsewhere the setting changes nothing.
-    let [rounded, rounded_again] = ["rounded", "rounded-again"].map(|name| folder.path().join(name));
+    let [rounded, rounded_again] =
+        ["rounded", "rounded-again"].map(|name| folder.path().join(name));
     train(&rounded, tested(), &["--set", "stage1.precision=bfloat16"]);
     if tested() == "wgpu:0" {
-        assert!(weights(&rounded) == weights(&gpu), "bfloat16 is not what a GPU without units for it computes with");
+        assert!(
+            weights(&rounded) == weights(&gpu),
+            "bfloat16 is not what a GPU without units for it computes with"
+        );
     } else {
         train(&rounded_again, tested(), &["--set", "stage1.precision=bfloat16"]);
-        assert!(weights(&rounded) == weights(&rounded_again), "rounding has the second run end with other weights");
+        assert!(
+            weights(&rounded) == weights(&rounded_again),
+            "rounding has the second run end with other weights"
+        );
         assert!(weights(&rounded) != weights(&gpu), "nothing was rounded");
         near(&rounded, 2e-2);
     }
 
     let on_gpu = ["--device", tested()];
-    let balanced =
-        counterweight(&[&["balance", text(&gpu), "--balancer", "weight-decay", "--balancer", "max-norm"], on_gpu.as_slice()].concat());
+    let balanced = counterweight(
+        &[
+            &["balance", text(&gpu), "--balancer", "weight-decay", "--balancer", "max-norm"],
+            on_gpu.as_slice(),
+        ]
+        .concat(),
+    );
     assert!(balanced["balanced_accuracy"].as_f64().is_some(), "{balanced}");
     let model = folder.path().join("digits.onnx");
     let exported = counterweight(&["export", text(&gpu), "--out", text(&model)]);

@@ -23,7 +23,16 @@ fn refusal(source: &Path) -> String {
 fn counts(report: &Value) -> Vec<(String, u64, u64, u64)> {
     let number = |class: &Value, key: &str| class[key].as_u64().unwrap();
     let classes = report["classes"].as_array().unwrap().iter();
-    classes.map(|c| (c["name"].as_str().unwrap().to_string(), number(c, "train"), number(c, "validation"), number(c, "test"))).collect()
+    classes
+        .map(|c| {
+            (
+                c["name"].as_str().unwrap().to_string(),
+                number(c, "train"),
+                number(c, "validation"),
+                number(c, "test"),
+            )
+        })
+        .collect()
 }
 
 #[test]
@@ -35,13 +44,19 @@ fn a_broken_folder_is_read_and_each_problem_named() {
     let problems = report["problems"].as_array().unwrap();
     assert_eq!(problems.len(), broken.problems.len(), "{problems:#?}");
     for (name, word) in &broken.problems {
-        let problem = problems.iter().find(|problem| problem["path"].as_str().unwrap().ends_with(name)).unwrap();
+        let problem = problems
+            .iter()
+            .find(|problem| problem["path"].as_str().unwrap().ends_with(name))
+            .unwrap();
         assert!(problem["reason"].as_str().unwrap().contains(word), "{problem}");
     }
     assert_eq!(counts(&report), [("cat".into(), 15, 0, 0), ("собака".into(), 13, 0, 0)]);
     assert_eq!(report["modes"], json!({"CMYK": 1, "L": 1, "L16": 1, "RGB": 25}));
     // The rotated JPEG is 24 pixels high only once it is upright; the CMYK one is 16.
-    assert_eq!((&report["sizes"]["distinct"], &report["sizes"]["width"]["min"]), (&json!(5), &json!(9)));
+    assert_eq!(
+        (&report["sizes"]["distinct"], &report["sizes"]["width"]["min"]),
+        (&json!(5), &json!(9))
+    );
     assert_eq!(report["skipped"]["link_loops"], if cfg!(unix) { 1 } else { 0 });
     assert!((report["imbalance_factor"].as_f64().unwrap() - 15.0 / 13.0).abs() < 1e-9);
 
@@ -49,9 +64,15 @@ fn a_broken_folder_is_read_and_each_problem_named() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
     for (name, word) in &broken.problems {
-        assert!(text.lines().any(|line| line.contains(name) && line.contains(word)), "{name}:\n{text}");
+        assert!(
+            text.lines().any(|line| line.contains(name) && line.contains(word)),
+            "{name}:\n{text}"
+        );
     }
-    assert!(text.contains("собака") && text.contains("imbalance factor 1.2") && text.contains("CMYK 1"), "{text}");
+    assert!(
+        text.contains("собака") && text.contains("imbalance factor 1.2") && text.contains("CMYK 1"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -78,7 +99,10 @@ fn splits_nested_classes_and_clutter_are_told_apart() {
     assert_eq!((&group["across_splits"], &group["labels_differ"]), (&json!(true), &json!(true)));
     assert_eq!(group["classes"], json!(["dog", "pets/cat"]));
     assert_eq!(report["duplicates"]["redundant"], 1);
-    assert_eq!(report["groups"], json!({"many": 0, "medium": 0, "few": 2, "many_above": 100, "few_below": 20}));
+    assert_eq!(
+        report["groups"],
+        json!({"many": 0, "medium": 0, "few": 2, "many_above": 100, "few_below": 20})
+    );
 }
 
 #[test]
@@ -93,7 +117,10 @@ fn a_class_left_empty_is_an_error_that_lists_it() {
     assert!(error.contains("classes without a readable image"), "{error}");
     // Together with the first of the files and its reason.
     let first = Path::new("dog").join("1.png");
-    let expected = format!("dog: none of its images can be read; the first is {}: not an image: the file holds text", first.display());
+    let expected = format!(
+        "dog: none of its images can be read; the first is {}: not an image: the file holds text",
+        first.display()
+    );
     assert!(error.contains(&expected) && error.contains("owl: the folder is empty"), "{error}");
     assert!(!error.contains("cat:"), "{error}");
 }
@@ -119,7 +146,8 @@ fn the_pixel_limit_is_settable() {
         save(&picture(2, 21, 20), folder.path().join(class).join("large.png"));
     }
     let source = folder.path().as_os_str();
-    let report = counterweight_json(&["inspect".as_ref(), source, "--max-pixels".as_ref(), "400".as_ref()]);
+    let report =
+        counterweight_json(&["inspect".as_ref(), source, "--max-pixels".as_ref(), "400".as_ref()]);
     assert_eq!(report["samples"], 2);
     assert!(report["problems"][0]["reason"].as_str().unwrap().contains("too large: 21 × 20"));
 }
@@ -131,11 +159,21 @@ fn manifests_of_every_form_give_the_same_classes() {
     for i in 0..4 {
         save(&picture(i, 8, 8), root.join(format!("images/a photo {i}.png")));
     }
-    let rows = [("images/a photo 0.png", 10, "train"), ("images/a photo 1.png", 2, "val"), ("./images/a photo 2.png", 10, "test")];
+    let rows = [
+        ("images/a photo 0.png", 10, "train"),
+        ("images/a photo 1.png", 2, "val"),
+        ("./images/a photo 2.png", 10, "test"),
+    ];
     let table = |separator: &str, header: bool| {
-        let mut text = if header { ["File Name", "Label", "Split"].join(separator) + "\r\n" } else { String::new() };
+        let mut text = if header {
+            ["File Name", "Label", "Split"].join(separator) + "\r\n"
+        } else {
+            String::new()
+        };
         for (path, label, split) in rows {
-            text += &([format!("\"{path}\""), label.to_string(), split.to_string()].join(separator) + "\r\n");
+            text += &([format!("\"{path}\""), label.to_string(), split.to_string()]
+                .join(separator)
+                + "\r\n");
         }
         text
     };
@@ -160,10 +198,14 @@ fn lists_of_one_split_each_go_together() {
     }
     // As the long-tailed benchmarks have them, their images elsewhere.
     let lists = tempfile::tempdir().unwrap();
-    write(lists.path().join("X_LT_train.txt"), "images/a photo 0.png 10\nimages/a photo 3.png 10\n");
+    write(
+        lists.path().join("X_LT_train.txt"),
+        "images/a photo 0.png 10\nimages/a photo 3.png 10\n",
+    );
     write(lists.path().join("X_LT_val.txt"), "images/a photo 1.png 2\n");
     write(lists.path().join("X_LT_test.txt"), "images/a photo 2.png 10\n\n");
-    let [train, val, test] = ["train", "val", "test"].map(|split| lists.path().join(format!("X_LT_{split}.txt")));
+    let [train, val, test] =
+        ["train", "val", "test"].map(|split| lists.path().join(format!("X_LT_{split}.txt")));
     let arguments: [&OsStr; 8] = [
         "inspect".as_ref(),
         train.as_ref(),
@@ -174,11 +216,17 @@ fn lists_of_one_split_each_go_together() {
         "--also".as_ref(),
         test.as_ref(),
     ];
-    assert_eq!(counts(&counterweight_json(&arguments)), [("2".into(), 0, 1, 0), ("10".into(), 2, 0, 1)]);
+    assert_eq!(
+        counts(&counterweight_json(&arguments)),
+        [("2".into(), 0, 1, 0), ("10".into(), 2, 0, 1)]
+    );
 
     // Without the root, nothing is where the list says.
     let error = refusal(&train);
-    assert!(error.contains("names 2 files that are not in") && error.contains("images/a photo 3.png"), "{error}");
+    assert!(
+        error.contains("names 2 files that are not in") && error.contains("images/a photo 3.png"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -212,10 +260,17 @@ fn an_image_listed_twice_counts_once_unless_the_lines_differ() {
     let output = counterweight(&["inspect".as_ref(), list.as_os_str()]);
     assert!(String::from_utf8(output.stderr).unwrap().contains("1 line repeats an image"));
 
-    write(&list, "path,label,split\n0.png,a,train\n1.png,b,train\n0.png,b,train\n1.png,b,test\n2.png,a,train\n");
+    write(
+        &list,
+        "path,label,split\n0.png,a,train\n1.png,b,train\n0.png,b,train\n1.png,b,test\n2.png,a,train\n",
+    );
     let error = refusal(&list);
     assert!(error.contains("images listed with different labels or splits"), "{error}");
-    assert!(error.contains("0.png: a in train and b in train") && error.contains("1.png: b in train and b in test"), "{error}");
+    assert!(
+        error.contains("0.png: a in train and b in train")
+            && error.contains("1.png: b in train and b in test"),
+        "{error}"
+    );
     assert!(!error.contains("2.png"), "{error}");
 }
 
@@ -228,9 +283,13 @@ fn what_is_something_else_is_named_with_what_to_do() {
     write(root.join("photos.zip"), b"PK\x03\x04\x14\0\0\0");
     assert!(refusal(&root.join("photos.zip")).contains("unpack it and name its folder"));
     let class = |name: &str| format!("[[class]]\nname = \"{name}\"\ntrain = [\"{name}.png\"]\n");
-    let dataset = format!("version = 1\nsource = \".\"\nkind = \"folder\"\n{}{}", class("a"), class("b"));
+    let dataset =
+        format!("version = 1\nsource = \".\"\nkind = \"folder\"\n{}{}", class("a"), class("b"));
     write(root.join("run/dataset.toml"), &dataset);
-    assert!(refusal(&root.join("run/dataset.toml")).contains("is a dataset made by `build`; give it to `train`"));
+    assert!(
+        refusal(&root.join("run/dataset.toml"))
+            .contains("is a dataset made by `build`; give it to `train`")
+    );
     write(root.join("run/settings.toml"), "seed = 1\n");
     assert!(refusal(&root.join("run/settings.toml")).contains("holds settings"));
     assert!(refusal(&root.join("run")).contains("is a run"));
@@ -248,12 +307,23 @@ fn people_read_whole_words_and_no_control_characters() {
     save(&picture(2, 8, 8), root.join(odd).join("1.png"));
     write(root.join(odd).join("notes.txt"), "x");
     let text = |more: &[&str]| {
-        let arguments: Vec<&OsStr> = ["inspect".as_ref(), root.as_os_str()].into_iter().chain(more.iter().map(OsStr::new)).collect();
+        let arguments: Vec<&OsStr> = ["inspect".as_ref(), root.as_os_str()]
+            .into_iter()
+            .chain(more.iter().map(OsStr::new))
+            .collect();
         counterweight(&arguments)
     };
     let shown = String::from_utf8(text(&[]).stdout).unwrap();
-    assert!(shown.contains("passed over: 1 other file") && shown.contains("largest class has 1 training sample,"), "{shown}");
-    assert!(!shown.contains('\u{1b}') && shown.contains(if cfg!(unix) { "red\u{fffd}[31m" } else { "red" }), "{shown}");
+    assert!(
+        shown.contains("passed over: 1 other file")
+            && shown.contains("largest class has 1 training sample,"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains('\u{1b}')
+            && shown.contains(if cfg!(unix) { "red\u{fffd}[31m" } else { "red" }),
+        "{shown}"
+    );
     assert!(shown.contains("very very very very very very very very…"), "{shown}");
 
     let output = text(&["--many-above", "5", "--few-below", "7"]);
@@ -269,7 +339,8 @@ fn cifar_pixels(i: u8) -> Vec<u8> {
 
 /// Records of CIFAR-100's binary layout, with the fine labels given.
 fn cifar100_records(labels: &[u8]) -> Vec<u8> {
-    let record = |(i, label): (usize, &u8)| [vec![label / 5, *label], cifar_pixels(i as u8)].concat();
+    let record =
+        |(i, label): (usize, &u8)| [vec![label / 5, *label], cifar_pixels(i as u8)].concat();
     labels.iter().enumerate().flat_map(record).collect()
 }
 
@@ -282,7 +353,10 @@ fn cifar_100_in_the_binary_layout_names_a_file_cut_short() {
     write(inner.join("train.bin"), cifar100_records(&labels));
     let test = cifar100_records(&[3, 4]);
     write(inner.join("test.bin"), &test[..test.len() - 10]);
-    write(inner.join("fine_label_names.txt"), (0..100).map(|label| format!("name {label:02}\n")).collect::<String>());
+    write(
+        inner.join("fine_label_names.txt"),
+        (0..100).map(|label| format!("name {label:02}\n")).collect::<String>(),
+    );
     for source in [folder.path(), inner.as_path()] {
         let report = inspect(source);
         assert_eq!((&report["kind"], &report["samples"]), (&json!("cifar100"), &json!(102)));
@@ -291,7 +365,13 @@ fn cifar_100_in_the_binary_layout_names_a_file_cut_short() {
         assert_eq!(report["imbalance_factor"], 2.0);
         let problem = &report["problems"][0];
         assert!(problem["path"].as_str().unwrap().ends_with("test.bin"));
-        assert!(problem["reason"].as_str().unwrap().contains("truncated: 3064 bytes are left after 1 whole record"), "{problem}");
+        assert!(
+            problem["reason"]
+                .as_str()
+                .unwrap()
+                .contains("truncated: 3064 bytes are left after 1 whole record"),
+            "{problem}"
+        );
     }
 }
 
@@ -330,7 +410,10 @@ fn cifar_in_the_python_layout_is_read_from_folders_and_archives() {
     let ten: Vec<String> = (0..10).map(|i| format!("kind {i}")).collect();
     let mut files = vec![("batches.meta".to_string(), python_names("label_names", &ten))];
     for batch in 1..=5 {
-        files.push((format!("data_batch_{batch}"), python_batch("labels", &[2 * batch - 2, 2 * batch - 1, 0])));
+        files.push((
+            format!("data_batch_{batch}"),
+            python_batch("labels", &[2 * batch - 2, 2 * batch - 1, 0]),
+        ));
     }
     files.push(("test_batch".into(), python_batch("labels", &[9])));
     let unpacked = folder.path().join("data/cifar-10-batches-py");
@@ -347,7 +430,11 @@ fn cifar_in_the_python_layout_is_read_from_folders_and_archives() {
     write(folder.path().join("cifar.tar.gz"), &zipped);
     for source in ["data", "data/cifar-10-batches-py", "cifar.tar", "cifar.tar.gz"] {
         let report = inspect(&folder.path().join(source));
-        assert_eq!((&report["kind"], &report["samples"]), (&json!("cifar10"), &json!(16)), "{source}");
+        assert_eq!(
+            (&report["kind"], &report["samples"]),
+            (&json!("cifar10"), &json!(16)),
+            "{source}"
+        );
         // Two of the first batch's three are labelled 0, and one in each of the four others.
         assert_eq!(counts(&report)[0], ("kind 0".into(), 6, 0, 0));
         assert_eq!(counts(&report)[9], ("kind 9".into(), 1, 0, 1));

@@ -21,12 +21,25 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
     let make = ["make", text(&images), "--out", text(&model), "--device", "cpu"];
     let first = counterweight_json(&make);
     assert!(model.is_file() && first["export"]["top1_agreement"] == 1.0, "{first}");
-    let choices: Vec<&str> = first["choices"].as_array().unwrap().iter().map(|choice| choice["setting"].as_str().unwrap()).collect();
+    let choices: Vec<&str> = first["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["setting"].as_str().unwrap())
+        .collect();
     assert_eq!(choices, ["splits", "stage1.train", "stage1.weight_decay", "balance"]);
     for choice in first["choices"].as_array().unwrap() {
-        assert!(["value", "reason", "option"].iter().all(|key| !choice[key].as_str().unwrap().is_empty()), "{choice}");
+        assert!(
+            ["value", "reason", "option"]
+                .iter()
+                .all(|key| !choice[key].as_str().unwrap().is_empty()),
+            "{choice}"
+        );
     }
-    assert!(first["balance"]["before"]["balanced_accuracy"].as_f64().unwrap() > 0.6, "stripes and dots are easy to tell apart: {first}");
+    assert!(
+        first["balance"]["before"]["balanced_accuracy"].as_f64().unwrap() > 0.6,
+        "stripes and dots are easy to tell apart: {first}"
+    );
     let place = folder.path().join("patterns-run");
     let samples = |run: &Run| run.dataset().samples.len();
     assert_eq!(samples(&Run::open(&place).unwrap()), 80);
@@ -41,7 +54,11 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
     assert_eq!(second["train_counts"].as_array().unwrap().len(), 4);
     assert_eq!(samples(&Run::open(&place).unwrap()), 95);
     // Nothing is left of the way there.
-    let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["patterns", "patterns-run", "patterns.onnx"]);
 }
@@ -53,15 +70,28 @@ fn features_of_an_image_are_computed_once() {
     patterns(&images);
     let model = folder.path().join("model.onnx");
     let run = |arguments: &[&str]| {
-        let output = Command::new(binary()).args(arguments).env("COUNTERWEIGHT_CACHE", folder.path().join("cache")).output().unwrap();
+        let output = Command::new(binary())
+            .args(arguments)
+            .env("COUNTERWEIGHT_CACHE", folder.path().join("cache"))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output
     };
     let output = run(&["make", text(&images), "--out", text(&model), "--device", "cpu"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let usage: Value = serde_json::from_slice(&run(&["cache", "--json"]).stdout).unwrap();
-    let rows: Vec<u64> = usage["spaces"].as_array().unwrap().iter().map(|space| space["rows"].as_u64().unwrap()).collect();
-    assert_eq!(rows, [80], "training, validation and test share what is known of a backbone: {said}");
+    let rows: Vec<u64> = usage["spaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|space| space["rows"].as_u64().unwrap())
+        .collect();
+    assert_eq!(
+        rows,
+        [80],
+        "training, validation and test share what is known of a backbone: {said}"
+    );
 }
 
 #[test]
@@ -73,9 +103,23 @@ fn a_folder_of_something_else_is_not_touched() {
     std::fs::create_dir(&place).unwrap();
     std::fs::write(place.join("chapter 1.txt"), "years of work").unwrap();
     let model = folder.path().join("model.onnx");
-    let output = counterweight(&["make", text(&images), "--out", text(&model), "--run", text(&place), "--device", "cpu"]);
+    let output = counterweight(&[
+        "make",
+        text(&images),
+        "--out",
+        text(&model),
+        "--run",
+        text(&place),
+        "--device",
+        "cpu",
+    ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("thesis") && said.contains("choose another folder"), "{said}");
+    assert!(
+        !output.status.success()
+            && said.contains("thesis")
+            && said.contains("choose another folder"),
+        "{said}"
+    );
     assert!(!model.exists());
     assert_eq!(std::fs::read_to_string(place.join("chapter 1.txt")).unwrap(), "years of work");
 }

@@ -9,7 +9,9 @@ use counterweight_core::balance::Classifier;
 use counterweight_core::data::{DEFAULT_MAX_PIXELS, read_image, to_input, unpack_sample};
 use counterweight_core::export::{ExportSource, JoinedSource, export, export_joined};
 use counterweight_core::job::{Control, Job, Silent};
-use counterweight_core::model::{Mode, NamedTensor, Network, NetworkConfig, OnnxFile, OnnxFound, load_weights, weights};
+use counterweight_core::model::{
+    Mode, NamedTensor, Network, NetworkConfig, OnnxFile, OnnxFound, load_weights, weights,
+};
 use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
 use counterweight_core::train::Normaliser;
 use counterweight_tests::python::python;
@@ -24,12 +26,14 @@ struct Noise(u64);
 
 impl Noise {
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u64 << 24) as f32
     }
 }
 
-/// A network as untidy as a trained one: scales, shifts and running statistics that are not 1 and 0.
+/// A network as untidy as a trained one: scales, shifts and running statistics that are not 1 and
+/// 0.
 fn network(config: &NetworkConfig) -> Network {
     let mut noise = Noise(config.input_size as u64);
     let mut between = |low: f32, high: f32| low + (high - low) * noise.next();
@@ -53,8 +57,12 @@ fn network(config: &NetworkConfig) -> Network {
 /// Handwritten digits of the built-in sample, as the network's input.
 fn images(side: usize, folder: &Path) -> Vec<Vec<u8>> {
     let sample = unpack_sample(folder).expect("the sample unpacks");
-    let mut classes: Vec<PathBuf> =
-        sample.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    let mut classes: Vec<PathBuf> = sample
+        .read_dir()
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir())
+        .collect();
     classes.sort();
     let image = |index: usize| {
         let path = classes[index % classes.len()].join(format!("{:04}.png", index / classes.len()));
@@ -73,12 +81,18 @@ fn logits(network: &Network, side: usize, images: &[Vec<u8>]) -> Vec<f32> {
             (f32::from(byte) / 255.0 - MEAN[channel]) / STD[channel]
         })
         .collect();
-    let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &device);
-    network.forward(input, Mode::Evaluate).into_data().try_into_vec::<f32>().expect("logits are f32")
+    let input =
+        Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, side, side]), &device);
+    network
+        .forward(input, Mode::Evaluate)
+        .into_data()
+        .try_into_vec::<f32>()
+        .expect("logits are f32")
 }
 
 fn write_all(path: &Path, bytes: impl IntoIterator<Item = u8>) -> PathBuf {
-    std::fs::write(path, bytes.into_iter().collect::<Vec<u8>>()).expect("the scratch folder takes files");
+    std::fs::write(path, bytes.into_iter().collect::<Vec<u8>>())
+        .expect("the scratch folder takes files");
     path.to_path_buf()
 }
 
@@ -102,24 +116,38 @@ fn onnxruntime_and_the_reference_checker_agree() {
         let mut names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
         names[0] = "l'été \"1\" \\ ёлка\n".into();
         let expected = logits(&network, side, &images);
-        let source = ExportSource { network, config, mean: MEAN, std: STD, classes: names, summary: serde_json::json!({ "epochs": 1 }) };
+        let source = ExportSource {
+            network,
+            config,
+            mean: MEAN,
+            std: STD,
+            classes: names,
+            summary: serde_json::json!({ "epochs": 1 }),
+        };
         let model = scratch.path().join(format!("{}-{side}.onnx", backbone.name()));
         let started = Instant::now();
-        let report = export(&source, &model, &images, Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+        let report = export(&source, &model, &images, Job::new(&Control::new(), &Silent))
+            .expect("the export passes its own check");
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(report.top1_agreement, 1.0);
 
-        let raw_images = write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
-        let raw_logits = write_all(&scratch.path().join("logits.bin"), expected.iter().flat_map(|value| value.to_le_bytes()));
+        let raw_images =
+            write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
+        let raw_logits = write_all(
+            &scratch.path().join("logits.bin"),
+            expected.iter().flat_map(|value| value.to_le_bytes()),
+        );
         let output = Command::new(&python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/check_onnx.py"))
             .args([&model, &raw_images, &raw_logits])
             .args([side.to_string(), classes.to_string()])
             .output()
             .expect("Python starts");
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{} {stem:?}: {stdout}\n{stderr}", backbone.name());
-        let found: serde_json::Value = serde_json::from_str(stdout.trim()).unwrap_or_else(|e| panic!("{e}: {stdout}"));
+        let found: serde_json::Value =
+            serde_json::from_str(stdout.trim()).unwrap_or_else(|e| panic!("{e}: {stdout}"));
         println!(
             "{} {stem:?} {side}: {} bytes, {seconds:.2} s, tract {:.1e}, onnxruntime {:.1e}",
             backbone.name(),
@@ -135,17 +163,23 @@ fn onnxruntime_and_the_reference_checker_agree() {
 fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
     let Some(python) = python(&["numpy", "onnx", "onnxruntime"]) else { return };
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    // Our own exports are files like any other: features are a value inside, and they normalise images themselves.
+    // Our own exports are files like any other: features are a value inside, and they normalise
+    // images themselves.
     let path = small_export(scratch.path());
     let file = OnnxFile::read(&path).expect("our own file is read");
     for output in ["", "logits"] {
-        let settings = ModelSettings { output: output.into(), ..Settings::preset(Preset::Auto).model };
+        let settings =
+            ModelSettings { output: output.into(), ..Settings::preset(Preset::Auto).model };
         let OnnxFound { graph, mean, std, .. } = file.choose(&settings).expect("it has features");
-        assert_eq!((graph.output(), mean, std), (if output.is_empty() { "features" } else { output }, [0.0; 3], [1.0; 3]));
+        assert_eq!(
+            (graph.output(), mean, std),
+            (if output.is_empty() { "features" } else { output }, [0.0; 3], [1.0; 3])
+        );
         let (side, features, classes) = (graph.side(), graph.backbone().features as usize, 5);
         let mut noise = Noise(3);
         let weight = (0..classes * features).map(|_| noise.next() - 0.5).collect();
-        let classifier = Classifier::new(classes, features, weight, vec![0.1; classes]).expect("a classifier");
+        let classifier =
+            Classifier::new(classes, features, weight, vec![0.1; classes]).expect("a classifier");
         let images = images(side, scratch.path());
         let normaliser = Normaliser::new(mean, std);
         let expected = images.iter().flat_map(|image| {
@@ -153,9 +187,16 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             normaliser.fill(image, side, graph.layout(), &mut values);
             classifier.logits(&graph.features(&values).expect("features")).expect("logits")
         });
-        let raw_logits = write_all(&scratch.path().join("logits.bin"), expected.flat_map(f32::to_le_bytes));
-        let raw_images = write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
-        let config = NetworkConfig { backbone: Backbone::Onnx(graph.backbone()), stem: Stem::Small, input_size: side, classes };
+        let raw_logits =
+            write_all(&scratch.path().join("logits.bin"), expected.flat_map(f32::to_le_bytes));
+        let raw_images =
+            write_all(&scratch.path().join("images.bin"), images.iter().flatten().copied());
+        let config = NetworkConfig {
+            backbone: Backbone::Onnx(graph.backbone()),
+            stem: Stem::Small,
+            input_size: side,
+            classes,
+        };
         let classes_named = (0..classes).map(|class| format!("class {class}")).collect();
         let source = JoinedSource {
             file: &file,
@@ -169,7 +210,8 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             summary: serde_json::json!({}),
         };
         let joined = scratch.path().join("joined.onnx");
-        let report = export_joined(&source, &joined, &images, Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+        let report = export_joined(&source, &joined, &images, Job::new(&Control::new(), &Silent))
+            .expect("the export passes its own check");
         assert_eq!(report.top1_agreement, 1.0);
         let output = Command::new(&python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/check_onnx.py"))
@@ -177,7 +219,8 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             .args([side.to_string(), classes.to_string()])
             .output()
             .expect("Python starts");
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{stdout}\n{stderr}");
     }
 }
@@ -185,7 +228,10 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
 /// The library that a Python's onnxruntime comes with.
 fn onnxruntime_library() -> Option<PathBuf> {
     let python = python(&["onnxruntime"])?;
-    let folder = Command::new(python).args(["-c", "import onnxruntime; print(onnxruntime.__path__[0])"]).output().expect("Python starts");
+    let folder = Command::new(python)
+        .args(["-c", "import onnxruntime; print(onnxruntime.__path__[0])"])
+        .output()
+        .expect("Python starts");
     let folder = PathBuf::from(String::from_utf8_lossy(&folder.stdout).trim()).join("capi");
     let files = folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let is_library = |path: &PathBuf| {
@@ -201,25 +247,35 @@ fn a_graph_runs_in_the_library_that_the_environment_names() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let model = format!("onnx:{}", small_export(scratch.path()).display());
     let bench = |library: &Path| {
-        let arguments = ["bench", "infer", "--model", &model, "--batch", "2", "--steps", "1", "--json"];
-        Command::new(binary()).args(arguments).env("ORT_DYLIB_PATH", library).output().expect("the binary starts")
+        let arguments =
+            ["bench", "infer", "--model", &model, "--batch", "2", "--steps", "1", "--json"];
+        Command::new(binary())
+            .args(arguments)
+            .env("ORT_DYLIB_PATH", library)
+            .output()
+            .expect("the binary starts")
     };
     let text = scratch.path().join("text.so");
     std::fs::write(&text, "no library").expect("the scratch folder takes files");
-    for (library, reason) in [(text.as_path(), "failed to load"), (Path::new("nowhere.so"), "there is no such file")] {
+    for (library, reason) in
+        [(text.as_path(), "failed to load"), (Path::new("nowhere.so"), "there is no such file")]
+    {
         let output = bench(library);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(
-            stderr.contains("ORT_DYLIB_PATH") && stderr.contains(&library.display().to_string()) && stderr.contains(reason),
+            stderr.contains("ORT_DYLIB_PATH")
+                && stderr.contains(&library.display().to_string())
+                && stderr.contains(reason),
             "{stderr}"
         );
     }
     let engine = |library: &Path| {
         let output = bench(library);
-        let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string();
-        let report: serde_json::Value =
-            serde_json::from_str(&last).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let last =
+            String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string();
+        let report: serde_json::Value = serde_json::from_str(&last)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         report["engine"].clone()
     };
     assert_eq!(engine(Path::new("")), "tract");
@@ -231,11 +287,24 @@ fn a_graph_runs_in_the_library_that_the_environment_names() {
 
 /// Exports a small network and returns the file, with class names that need care.
 fn small_export(folder: &Path) -> PathBuf {
-    let config = NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 16, classes: 4 };
+    let config = NetworkConfig {
+        backbone: Backbone::ResNet20,
+        stem: Stem::Small,
+        input_size: 16,
+        classes: 4,
+    };
     let classes = ["ёлка", "l'été", "plain", "last"].map(String::from).to_vec();
-    let source = ExportSource { network: network(&config), config, mean: MEAN, std: STD, classes, summary: serde_json::json!({}) };
+    let source = ExportSource {
+        network: network(&config),
+        config,
+        mean: MEAN,
+        std: STD,
+        classes,
+        summary: serde_json::json!({}),
+    };
     let path = folder.join("модель.onnx");
-    export(&source, &path, &images(16, folder), Job::new(&Control::new(), &Silent)).expect("the export passes its own check");
+    export(&source, &path, &images(16, folder), Job::new(&Control::new(), &Silent))
+        .expect("the export passes its own check");
     path
 }
 
@@ -243,8 +312,14 @@ fn small_export(folder: &Path) -> PathBuf {
 fn predict_prints_a_line_an_image_and_goes_on_after_a_broken_one() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let model = small_export(scratch.path());
-    let (good, broken, missing) = (scratch.path().join("лист 1.png"), scratch.path().join("text.png"), scratch.path().join("no.png"));
-    image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([x as u8 * 6, y as u8 * 10, 90])).save(&good).expect("a PNG is written");
+    let (good, broken, missing) = (
+        scratch.path().join("лист 1.png"),
+        scratch.path().join("text.png"),
+        scratch.path().join("no.png"),
+    );
+    image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([x as u8 * 6, y as u8 * 10, 90]))
+        .save(&good)
+        .expect("a PNG is written");
     std::fs::write(&broken, "no image").expect("the scratch folder takes files");
 
     let predict = |more: &[&std::ffi::OsStr]| {
@@ -252,23 +327,50 @@ fn predict_prints_a_line_an_image_and_goes_on_after_a_broken_one() {
         arguments.extend(more);
         counterweight(&arguments)
     };
-    let output =
-        predict(&[good.as_ref(), broken.as_ref(), missing.as_ref(), good.as_ref(), "--top".as_ref(), "2".as_ref(), "--json".as_ref()]);
+    let output = predict(&[
+        good.as_ref(),
+        broken.as_ref(),
+        missing.as_ref(),
+        good.as_ref(),
+        "--top".as_ref(),
+        "2".as_ref(),
+        "--json".as_ref(),
+    ]);
     assert_eq!(output.status.code(), Some(1));
-    let lines: Vec<serde_json::Value> =
-        String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0]["path"], good.to_string_lossy().as_ref());
     assert_eq!(lines[0], lines[3]);
     let top = lines[0]["top"].as_array().expect("classes");
     let probability = |index: usize| top[index]["probability"].as_f64().expect("a number");
-    assert!(top.len() == 2 && probability(0) >= probability(1) && probability(0) + probability(1) <= 1.0 + 1e-6);
-    assert!(lines[1]["error"].as_str().is_some_and(|error| error.contains("not an image")), "{}", lines[1]);
-    assert!(lines[2]["path"] == missing.to_string_lossy().as_ref() && lines[2]["error"].is_string() && lines[2].get("top").is_none());
+    assert!(
+        top.len() == 2
+            && probability(0) >= probability(1)
+            && probability(0) + probability(1) <= 1.0 + 1e-6
+    );
+    assert!(
+        lines[1]["error"].as_str().is_some_and(|error| error.contains("not an image")),
+        "{}",
+        lines[1]
+    );
+    assert!(
+        lines[2]["path"] == missing.to_string_lossy().as_ref()
+            && lines[2]["error"].is_string()
+            && lines[2].get("top").is_none()
+    );
 
     let output = predict(&[good.as_ref()]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("лист 1.png") && text.contains("ёлка") && text.contains(" %"), "{text}");
+    assert!(
+        output.status.success()
+            && text.contains("лист 1.png")
+            && text.contains("ёлка")
+            && text.contains(" %"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1 + 4);
 }
 
@@ -280,7 +382,15 @@ fn predict_refuses_files_that_are_no_models_and_wrong_usage() {
     let output = counterweight(&["predict".as_ref(), not_a_model.as_os_str(), "a.png".as_ref()]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("model.onnx") && stderr.contains("not an ONNX file") && !stderr.contains("panicked"), "{stderr}");
+    assert!(
+        stderr.contains("model.onnx")
+            && stderr.contains("not an ONNX file")
+            && !stderr.contains("panicked"),
+        "{stderr}"
+    );
     assert_eq!(counterweight(&["predict", "model.onnx"]).status.code(), Some(2));
-    assert_eq!(counterweight(&["predict", "model.onnx", "a.png", "--top", "0"]).status.code(), Some(2));
+    assert_eq!(
+        counterweight(&["predict", "model.onnx", "a.png", "--top", "0"]).status.code(),
+        Some(2)
+    );
 }

@@ -1,12 +1,15 @@
-//! The losses, balancers, optimiser, schedule and metrics against what PyTorch computed; see `reference/make_values.py`.
+//! The losses, balancers, optimiser, schedule and metrics against what PyTorch computed; see
+//! `reference/make_values.py`.
 
 use counterweight_core::balance::{
-    CachedBatches, Classifier, FeatureSet, Loss, Sgd, balance, class_balanced_weights, l2_normalise, max_norm, radius_from_delta,
-    tau_normalise,
+    CachedBatches, Classifier, FeatureSet, Loss, Sgd, balance, class_balanced_weights,
+    l2_normalise, max_norm, radius_from_delta, tau_normalise,
 };
 use counterweight_core::eval::{GroupThresholds, evaluate};
 use counterweight_core::job::{Control, Job, Silent};
-use counterweight_core::settings::{Balancer, ClassifierLoss, FeatureSource, Preset, Schedule, Settings};
+use counterweight_core::settings::{
+    Balancer, ClassifierLoss, FeatureSource, Preset, Schedule, Settings,
+};
 use counterweight_core::train::learning_rate;
 use serde_json::Value;
 
@@ -50,13 +53,17 @@ fn assert_close(what: &str, ours: &[f32], theirs: &Value) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     let scale = theirs.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
     assert!(scale > 0.0, "{what}: nothing to compare with");
-    let worst = ours.iter().zip(&theirs).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    let worst =
+        ours.iter().zip(&theirs).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
     assert!(worst <= TOLERANCE * scale, "{what}: off by {worst:.2e} of {scale:.2e}");
 }
 
 fn assert_near(what: &str, ours: f64, theirs: &Value) {
     let theirs = number(theirs);
-    assert!((ours - theirs).abs() <= TOLERANCE * theirs.abs().max(1e-12), "{what}: {ours} instead of {theirs}");
+    assert!(
+        (ours - theirs).abs() <= TOLERANCE * theirs.abs().max(1e-12),
+        "{what}: {ours} instead of {theirs}"
+    );
 }
 
 #[test]
@@ -66,7 +73,8 @@ fn losses_and_their_gradients() {
         let set = &values["losses"][set];
         let counts = integers(&set["counts"]);
         let beta = number(&set["beta"]);
-        let weights: Vec<f32> = class_balanced_weights(&counts, beta).unwrap().into_iter().map(|w| w as f32).collect();
+        let weights: Vec<f32> =
+            class_balanced_weights(&counts, beta).unwrap().into_iter().map(|w| w as f32).collect();
         assert_close("class-balanced weights", &weights, &set["class_weights"]);
         let (logits, labels) = (floats(&set["logits"]), labels(&set["labels"]));
         let cases = set["cases"].as_array().unwrap();
@@ -74,7 +82,9 @@ fn losses_and_their_gradients() {
         for case in cases {
             let kind: ClassifierLoss = serde_json::from_value(case["loss"].clone()).unwrap();
             let smoothing = number(&case["label_smoothing"]);
-            let loss = Loss::new(kind, &counts, beta, number(&set["logit_adjustment"]) as f32, smoothing).unwrap();
+            let loss =
+                Loss::new(kind, &counts, beta, number(&set["logit_adjustment"]) as f32, smoothing)
+                    .unwrap();
             let (batch, gradient) = loss.value_and_gradient(&logits, &labels).unwrap();
             let what = format!("{kind:?} with label smoothing {smoothing}");
             assert_near(&what, batch.loss, &case["value"]);
@@ -87,7 +97,8 @@ fn losses_and_their_gradients() {
 fn normalisers() {
     let values = &values()["normalisers"];
     let (classes, features) = (integer(&values["classes"]), integer(&values["features"]));
-    let start = Classifier::new(classes, features, floats(&values["weight"]), vec![0.25; classes]).unwrap();
+    let start =
+        Classifier::new(classes, features, floats(&values["weight"]), vec![0.25; classes]).unwrap();
     assert_close("norms", &start.norms(), &values["norms"]);
     let radius = radius_from_delta(&start.norms(), number(&values["delta"]) as f32);
     assert_near("radius", f64::from(radius), &values["radius"]);
@@ -108,7 +119,8 @@ fn normalisers() {
 fn sgd_with_momentum_and_weight_decay() {
     let values = &values()["sgd"];
     let mut parameters = floats(&values["start"]);
-    let mut sgd = Sgd::new(parameters.len(), number(&values["momentum"]), number(&values["weight_decay"]));
+    let mut sgd =
+        Sgd::new(parameters.len(), number(&values["momentum"]), number(&values["weight_decay"]));
     let steps = values["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 5);
     for step in steps {
@@ -122,11 +134,15 @@ fn schedules() {
     let values = &values()["schedules"];
     let base = number(&values["base"]);
     for epochs in [10, 320] {
-        let ours: Vec<f32> = (0..epochs).map(|e| learning_rate(Schedule::Cosine, base, e, epochs, 0, &[]) as f32).collect();
+        let ours: Vec<f32> = (0..epochs)
+            .map(|e| learning_rate(Schedule::Cosine, base, e, epochs, 0, &[]) as f32)
+            .collect();
         assert_close("cosine", &ours, &values[format!("cosine_{epochs}")]);
     }
     let milestones = integers(&values["milestones"]);
-    let ours: Vec<f32> = (0..10).map(|e| learning_rate(Schedule::Step, base, e, 10, 0, &milestones) as f32).collect();
+    let ours: Vec<f32> = (0..10)
+        .map(|e| learning_rate(Schedule::Step, base, e, 10, 0, &milestones) as f32)
+        .collect();
     assert_close("step", &ours, &values["step_10"]);
 }
 
@@ -136,7 +152,13 @@ fn the_whole_of_stage_2() {
     let (classes, dim) = (integer(&values["classes"]), integer(&values["dim"]));
     let counts = integers(&values["counts"]);
     let set = FeatureSet::new(dim, floats(&values["features"]), labels(&values["labels"])).unwrap();
-    let start = Classifier::new(classes, dim, floats(&values["start"]["weight"]), floats(&values["start"]["bias"])).unwrap();
+    let start = Classifier::new(
+        classes,
+        dim,
+        floats(&values["start"]["weight"]),
+        floats(&values["start"]["bias"]),
+    )
+    .unwrap();
     let mut settings = Settings::preset(Preset::Paper).balance;
     settings.balancers = vec![Balancer::WeightDecay, Balancer::MaxNorm];
     settings.loss = ClassifierLoss::ClassBalancedBce;
@@ -152,7 +174,9 @@ fn the_whole_of_stage_2() {
     let mut batches = CachedBatches::new(&set, settings.batch_size, 0).unwrap();
     let control = Control::new();
     let job = Job::new(&control, &Silent);
-    let balanced = balance(&start, &mut batches, &counts, None, &settings, GroupThresholds::default(), job).unwrap();
+    let balanced =
+        balance(&start, &mut batches, &counts, None, &settings, GroupThresholds::default(), job)
+            .unwrap();
     assert_near("radius", f64::from(balanced.radius.unwrap().radius), &values["radius"]);
     let history = values["history"].as_array().unwrap();
     assert_eq!(balanced.epochs.len(), history.len());

@@ -22,13 +22,22 @@ fn text(path: &Path) -> &str {
 }
 
 fn train<'a>(manifest: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["train", text(manifest), "--run", text(run), "--device", "cpu", "--preset", "quick"];
-    arguments.extend(["--set", "stage1.epochs=6", "--set", "augmentation.pad_crop=1", "--set", "augmentation.flip=false"]);
+    let mut arguments =
+        vec!["train", text(manifest), "--run", text(run), "--device", "cpu", "--preset", "quick"];
+    arguments.extend([
+        "--set",
+        "stage1.epochs=6",
+        "--set",
+        "augmentation.pad_crop=1",
+        "--set",
+        "augmentation.flip=false",
+    ]);
     arguments.extend(more);
     arguments
 }
 
-/// What a run ends with: its last checkpoint's bytes, and its log without the columns that measure time.
+/// What a run ends with: its last checkpoint's bytes, and its log without the columns that measure
+/// time.
 fn outcome(run: &Path) -> (Vec<u8>, Vec<Value>) {
     let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = log.lines().map(|line| {
@@ -48,7 +57,8 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     let run = folder.path().join("run");
     let has_scores = |result: &Value| {
         for key in ["balanced_accuracy", "top1", "top5", "ece"] {
-            let value = result[key].as_f64().unwrap_or_else(|| panic!("{key} is missing from {result}"));
+            let value =
+                result[key].as_f64().unwrap_or_else(|| panic!("{key} is missing from {result}"));
             assert!((0.0..=1.0).contains(&value), "{key} = {value}");
         }
         for group in ["many", "medium", "few"] {
@@ -78,7 +88,10 @@ fn the_whole_job_reports_what_scripts_rely_on() {
         balancers.iter().for_each(|balancer| arguments.extend(["--balancer", balancer]));
         let balanced = counterweight_json(&arguments);
         has_scores(&balanced);
-        assert!(few(&balanced) >= few(&balanced["before"]), "{balancers:?} made the few group worse");
+        assert!(
+            few(&balanced) >= few(&balanced["before"]),
+            "{balancers:?} made the few group worse"
+        );
         // Balancing twice starts from stage 1 each time.
         assert_eq!(balanced["before"]["balanced_accuracy"], trained["balanced_accuracy"]);
     }
@@ -86,14 +99,33 @@ fn the_whole_job_reports_what_scripts_rely_on() {
     assert!(tuned["best_score"].as_f64().unwrap() >= tuned["start_score"].as_f64().unwrap());
     assert!(!tuned["reason"].as_str().unwrap().is_empty());
     has_scores(&counterweight_json(&["balance", text(&run), "--tuned", "--device", "cpu"]));
-    let live = counterweight_json(&["balance", text(&run), "--set", "balance.features=network", "--set", "balance.epochs=2"]);
+    let live = counterweight_json(&[
+        "balance",
+        text(&run),
+        "--set",
+        "balance.features=network",
+        "--set",
+        "balance.epochs=2",
+    ]);
     has_scores(&live);
 
-    let evaluated = counterweight_json(&["evaluate", text(&run), "--checkpoint", "best", "--device", "cpu"]);
+    let evaluated =
+        counterweight_json(&["evaluate", text(&run), "--checkpoint", "best", "--device", "cpu"]);
     assert_eq!(evaluated["balanced_accuracy"], trained["balanced_accuracy"]);
-    let flipped = counterweight_json(&["evaluate", text(&run), "--flip", "--split", "validation", "--device", "cpu"]);
+    let flipped = counterweight_json(&[
+        "evaluate",
+        text(&run),
+        "--flip",
+        "--split",
+        "validation",
+        "--device",
+        "cpu",
+    ]);
     has_scores(&flipped);
-    assert_eq!((&flipped["checkpoint"], &flipped["flip"]), (&Value::from("balanced"), &Value::from(true)));
+    assert_eq!(
+        (&flipped["checkpoint"], &flipped["flip"]),
+        (&Value::from("balanced"), &Value::from(true))
+    );
 
     let model = folder.path().join("model.onnx");
     let exported = counterweight_json(&["export", text(&run), "--out", text(&model)]);
@@ -140,9 +172,14 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
     }
     let norms = |run: &Path| std::fs::read(run.join("norms.csv")).unwrap();
     assert_eq!(norms(&whole), norms(&killed));
-    let left = |folder: &Path| -> Vec<_> { std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect() };
+    let left = |folder: &Path| -> Vec<_> {
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect()
+    };
     let half_written: Vec<_> = [left(&killed), left(&killed.join("checkpoints"))].concat();
-    assert!(half_written.iter().all(|name| !counterweight_core::files::is_temporary(name)), "{half_written:?}");
+    assert!(
+        half_written.iter().all(|name| !counterweight_core::files::is_temporary(name)),
+        "{half_written:?}"
+    );
 }
 
 #[cfg(unix)]
@@ -231,9 +268,16 @@ fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
     counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
     let good = outcome(&run).0;
     let path = run.join("settings.toml");
-    let settings = std::fs::read_to_string(&path).unwrap().replacen("learning_rate = 0.05", "learning_rate = 1e20", 1);
+    let settings = std::fs::read_to_string(&path).unwrap().replacen(
+        "learning_rate = 0.05",
+        "learning_rate = 1e20",
+        1,
+    );
     std::fs::write(&path, settings.replacen("epochs = 2\n", "epochs = 4\n", 1)).unwrap();
-    fails(&["train", "--run", text(&run), "--resume", "--device", "cpu"], &["epoch 3", "last good checkpoint is kept"]);
+    fails(
+        &["train", "--run", text(&run), "--resume", "--device", "cpu"],
+        &["epoch 3", "last good checkpoint is kept"],
+    );
     assert!(outcome(&run).0 == good, "the last good checkpoint was touched");
 }
 
@@ -246,11 +290,15 @@ fn a_run_goes_on_with_its_batches_in_parts_and_learns() {
     let path = run.join("settings.toml");
     let settings = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, settings.replacen("epochs = 2\n", "epochs = 8\n", 1)).unwrap();
-    let resume = ["train", "--run", text(&run), "--resume", "--device", "cpu", "--set", "stage1.parts=3"];
+    let resume =
+        ["train", "--run", text(&run), "--resume", "--device", "cpu", "--set", "stage1.parts=3"];
     let refused = counterweight(&[resume.as_slice(), &["--set", "seed=9"]].concat());
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("other settings"));
-    assert!(std::fs::read_to_string(&path).unwrap().contains("parts = 1\n"), "a refused setting was written");
+    assert!(
+        std::fs::read_to_string(&path).unwrap().contains("parts = 1\n"),
+        "a refused setting was written"
+    );
 
     let trained = counterweight_json(&resume);
     assert!(std::fs::read_to_string(&path).unwrap().contains("parts = 3\n"));
@@ -265,20 +313,26 @@ fn what_an_earlier_balancing_left_does_not_outlive_it() {
     let run = folder.path().join("run");
     counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
     let cpu = ["--device", "cpu"];
-    let balance = |more: &[&str]| counterweight_json(&[["balance", text(&run)].as_slice(), more, &cpu].concat());
+    let balance = |more: &[&str]| {
+        counterweight_json(&[["balance", text(&run)].as_slice(), more, &cpu].concat())
+    };
     balance(&["--balancer", "l2"]);
     counterweight_json(&["evaluate", text(&run), "--device", "cpu"]);
     let last = balance(&["--balancer", "tau", "--set", "balance.tau=3"]);
     let model = folder.path().join("model.onnx");
     counterweight_json(&["export", text(&run), "--out", text(&model)]);
-    let summary = counterweight_core::infer::OnnxClassifier::load(&model).unwrap().metadata()["summary"].clone();
+    let summary =
+        counterweight_core::infer::OnnxClassifier::load(&model).unwrap().metadata()["summary"]
+            .clone();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["balanced_accuracy"], last["balanced_accuracy"]);
     assert_eq!(summary["balancers"], serde_json::json!(["tau"]));
 
-    // Epochs trained after balancing give other features, for which the balanced classifier was not made.
+    // Epochs trained after balancing give other features, for which the balanced classifier was not
+    // made.
     let settings = std::fs::read_to_string(run.join("settings.toml")).unwrap();
-    std::fs::write(run.join("settings.toml"), settings.replacen("epochs = 2\n", "epochs = 3\n", 1)).unwrap();
+    std::fs::write(run.join("settings.toml"), settings.replacen("epochs = 2\n", "epochs = 3\n", 1))
+        .unwrap();
     counterweight_json(&["train", "--run", text(&run), "--resume", "--device", "cpu"]);
     assert!(!run.join("checkpoints/balanced.safetensors").exists());
     let tuned = balance(&["--set", "balance.tune_candidates=40"]);
@@ -298,7 +352,11 @@ fn wrong_usage_is_explained() {
     let run = text(&run);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epoch=3"], 2, &["stage1.epochs"]);
     fails(&["train", "nowhere", "--run", run, "--set", "stage1.epochs=0"], 2, &["at least 1"]);
-    fails(&["train", "nowhere", "--run", run, "--preset", "fast"], 2, &["auto, fine-tune, quick, paper, strong"]);
+    fails(
+        &["train", "nowhere", "--run", run, "--preset", "fast"],
+        2,
+        &["auto, fine-tune, quick, paper, strong"],
+    );
     fails(&["train", "nowhere", "--run", run], 1, &["nowhere"]);
     fails(&["balance", run], 1, &["run"]);
     fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);
@@ -314,8 +372,19 @@ fn wrong_usage_is_explained() {
     fails(&["evaluate", run, "--set", "balance.tau=2"], 2, &["evaluation"]);
     fails(&["balance", run, "--set", "balance.schedule=step"], 2, &["milestones"]);
     fails(&["train", "nowhere", "--run", "x", "--set", "preset=paper"], 2, &["--preset"]);
-    fails(&["train", "nowhere", "--run", "x", "--set", "stage1.batch_size=999999999"], 2, &["65536"]);
+    fails(
+        &["train", "nowhere", "--run", "x", "--set", "stage1.batch_size=999999999"],
+        2,
+        &["65536"],
+    );
     let other = folder.path().join("other.toml");
-    counterweight_json(&["build", text(&folder.path().join("uci-digits")), "--out", text(&other), "--factor", "5"]);
+    counterweight_json(&[
+        "build",
+        text(&folder.path().join("uci-digits")),
+        "--out",
+        text(&other),
+        "--factor",
+        "5",
+    ]);
     fails(&["train", text(&other), "--run", run, "--resume"], 1, &["another dataset"]);
 }

@@ -9,8 +9,14 @@ use egui::{Color32, Event, Key, Modifiers, MouseWheelUnit, Pos2, Rect, Ui, Vec2,
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable};
 
-fn harness<'a, State>(state: State, ui: impl FnMut(&mut Ui, &mut State) + 'a) -> Harness<'a, State> {
-    Harness::builder().with_size(Vec2::new(700.0, 520.0)).with_context_setup(theme::install).build_ui_state(ui, state)
+fn harness<'a, State>(
+    state: State,
+    ui: impl FnMut(&mut Ui, &mut State) + 'a,
+) -> Harness<'a, State> {
+    Harness::builder()
+        .with_size(Vec2::new(700.0, 520.0))
+        .with_context_setup(theme::install)
+        .build_ui_state(ui, state)
 }
 
 fn click<State>(harness: &mut Harness<State>, at: Pos2) {
@@ -18,7 +24,12 @@ fn click<State>(harness: &mut Harness<State>, at: Pos2) {
     harness.run();
     harness.drag_at(at);
     harness.run();
-    harness.event(Event::PointerButton { pos: at, button: egui::PointerButton::Primary, pressed: false, modifiers: Modifiers::NONE });
+    harness.event(Event::PointerButton {
+        pos: at,
+        button: egui::PointerButton::Primary,
+        pressed: false,
+        modifiers: Modifiers::NONE,
+    });
     harness.run();
 }
 
@@ -31,7 +42,8 @@ const NAMES: [&str; 5] = ["ant", "bee", "cat", "dog", "eel"];
 const COUNTS: [f64; 5] = [10.0, 500.0, 100.0, 50.0, 5.0];
 
 fn class_bars() -> Vec<ClassBar<'static>> {
-    let bar = |(name, count)| ClassBar { name, count, ghost: None, group: Group::Medium, dimmed: false };
+    let bar =
+        |(name, count)| ClassBar { name, count, ghost: None, group: Group::Medium, dimmed: false };
     NAMES.into_iter().zip(COUNTS).map(bar).collect()
 }
 
@@ -119,17 +131,28 @@ fn dragging_the_top_of_a_bar_gives_new_counts_on_a_scale_that_holds_still() {
 fn a_thousand_classes_are_still_found_one_by_one() {
     let names: Vec<String> = (0..1000).map(|i| format!("class {i}")).collect();
     let mut harness = harness(None, |ui, hovered: &mut Option<usize>| {
-        let bar = |(i, name)| ClassBar { name, count: (1000 - i) as f64, ghost: None, group: Group::Many, dimmed: false };
+        let bar = |(i, name)| ClassBar {
+            name,
+            count: (1000 - i) as f64,
+            ghost: None,
+            group: Group::Many,
+            dimmed: false,
+        };
         let bars: Vec<ClassBar> = names.iter().map(String::as_str).enumerate().map(bar).collect();
         *hovered = ClassBars::new(&bars).show(ui).hovered;
     });
-    let rect = harness.get_by_label("Class distribution, 1,000 classes, imbalance factor 1,000").rect();
+    let rect =
+        harness.get_by_label("Class distribution, 1,000 classes, imbalance factor 1,000").rect();
     harness.hover_at(within(rect, 0.999, 0.5));
     harness.run();
     assert!(harness.state().is_some_and(|class| class >= 998), "{:?}", harness.state());
     harness.hover_at(within(rect, 0.5, 0.5));
     harness.run();
-    assert!(harness.state().is_some_and(|class| (450..550).contains(&class)), "{:?}", harness.state());
+    assert!(
+        harness.state().is_some_and(|class| (450..550).contains(&class)),
+        "{:?}",
+        harness.state()
+    );
 }
 
 #[test]
@@ -181,15 +204,22 @@ fn a_click_in_the_legend_hides_a_curve_and_another_shows_it() {
         harness.query_by_label(value).is_some()
     };
     assert!(shown(&mut harness, "75.0 %") && shown(&mut harness, "37.5 %"));
-    let chip = harness.get_all_by_label("training").find(|node| node.accesskit_node().toggled().is_some()).unwrap().rect().center();
+    let chip = harness
+        .get_all_by_label("training")
+        .find(|node| node.accesskit_node().toggled().is_some())
+        .unwrap()
+        .rect()
+        .center();
     click(&mut harness, chip);
     assert!(!shown(&mut harness, "75.0 %") && shown(&mut harness, "37.5 %"));
     click(&mut harness, chip);
     assert!(shown(&mut harness, "75.0 %"));
 }
 
-const COLUMNS: [Column; 2] =
-    [Column { title: "class", numeric: false, width: 0.0 }, Column { title: "images", numeric: true, width: 100.0 }];
+const COLUMNS: [Column; 2] = [
+    Column { title: "class", numeric: false, width: 0.0 },
+    Column { title: "images", numeric: true, width: 100.0 },
+];
 
 #[derive(Default)]
 struct Table {
@@ -200,18 +230,27 @@ struct Table {
 }
 
 fn table(ui: &mut Ui, table: &mut Table, rows: usize) {
-    let name = |row: usize| NAMES.get(row).map_or_else(|| Cow::Owned(format!("class {row}")), |name| Cow::Borrowed(*name));
+    let name = |row: usize| {
+        NAMES
+            .get(row)
+            .map_or_else(|| Cow::Owned(format!("class {row}")), |name| Cow::Borrowed(*name))
+    };
     let count = |row: usize| COUNTS.get(row).copied().unwrap_or(row as f64);
     let asked = &table.asked;
-    let result = DataTable::new("classes", &COLUMNS, rows, 1).title("Classes").search("Search classes").show(
-        ui,
-        &mut table.state,
-        |row, column| {
-            asked.set(asked.get() + 1);
-            if column == 0 { name(row) } else { Cow::Owned(count(row).to_string()) }
-        },
-        |row, column| if column == 0 { SortKey::Text(name(row)) } else { SortKey::Number(count(row)) },
-    );
+    let result = DataTable::new("classes", &COLUMNS, rows, 1)
+        .title("Classes")
+        .search("Search classes")
+        .show(
+            ui,
+            &mut table.state,
+            |row, column| {
+                asked.set(asked.get() + 1);
+                if column == 0 { name(row) } else { Cow::Owned(count(row).to_string()) }
+            },
+            |row, column| {
+                if column == 0 { SortKey::Text(name(row)) } else { SortKey::Number(count(row)) }
+            },
+        );
     table.clicked = result.clicked.or(table.clicked);
     table.opened = result.opened.or(table.opened);
 }
@@ -253,7 +292,14 @@ fn rows_are_chosen_with_pointer_and_keyboard_in_the_order_on_screen() {
     click(&mut harness, row);
     assert_eq!(harness.state().clicked, Some(2));
     assert_eq!(harness.state().state.selected, Some(2));
-    for (key, row) in [(Key::ArrowDown, 3), (Key::ArrowDown, 0), (Key::ArrowUp, 3), (Key::End, 4), (Key::ArrowDown, 4), (Key::Home, 1)] {
+    for (key, row) in [
+        (Key::ArrowDown, 3),
+        (Key::ArrowDown, 0),
+        (Key::ArrowUp, 3),
+        (Key::End, 4),
+        (Key::ArrowDown, 4),
+        (Key::Home, 1),
+    ] {
         harness.key_press(key);
         harness.run();
         assert_eq!(harness.state().state.selected, Some(row), "{key:?}");
@@ -280,7 +326,11 @@ fn a_table_of_a_hundred_thousand_rows_asks_only_for_those_in_sight() {
 }
 
 fn labels() -> Vec<ClassLabel<'static>> {
-    NAMES.into_iter().zip(COUNTS).map(|(name, count)| ClassLabel { name, count: count as u64, group: Group::Few }).collect()
+    NAMES
+        .into_iter()
+        .zip(COUNTS)
+        .map(|(name, count)| ClassLabel { name, count: count as u64, group: Group::Few })
+        .collect()
 }
 
 #[test]
@@ -316,7 +366,8 @@ fn the_wheel_with_ctrl_looks_closer_and_dragging_looks_elsewhere() {
     let counts = vec![vec![1; 5]; 5];
     let mut harness = harness(None, |ui, hovered: &mut Option<(usize, usize)>| {
         let labels = labels();
-        *hovered = ConfusionMatrix::new("confusion", &counts, &labels, 1).size(400.0).show(ui).hovered;
+        *hovered =
+            ConfusionMatrix::new("confusion", &counts, &labels, 1).size(400.0).show(ui).hovered;
     });
     let cells = harness.get_by_label_contains("Confusion matrix").rect();
     let corner = within(cells, 0.99, 0.99);
@@ -393,7 +444,14 @@ fn a_changed_setting_can_be_reset_and_its_control_has_its_name() {
 #[test]
 fn a_job_is_stopped_once() {
     let mut harness = harness((0, false), |ui, (stops, stopping): &mut (usize, bool)| {
-        let strip = ProgressStrip { phase: "Scanning", done: 5, total: Some(10), unit: "images", left: None, stopping: *stopping };
+        let strip = ProgressStrip {
+            phase: "Scanning",
+            done: 5,
+            total: Some(10),
+            unit: "images",
+            left: None,
+            stopping: *stopping,
+        };
         if strip.show(ui).stop {
             (*stops, *stopping) = (*stops + 1, true);
         }
@@ -416,7 +474,15 @@ fn charts_without_data_say_so() {
         Reliability::new(&[], 0.0).height(60.0).show(ui);
         ConfusionMatrix::new("confusion", &[], &[], 0).size(60.0).show(ui);
     });
-    for name in ["Class distribution", "Class weight norms:", "loss", "norms by epoch", "by class count", "Reliability", "Confusion"] {
+    for name in [
+        "Class distribution",
+        "Class weight norms:",
+        "loss",
+        "norms by epoch",
+        "by class count",
+        "Reliability",
+        "Confusion",
+    ] {
         assert!(harness.query_by_label_contains(name).is_some(), "{name}");
     }
 }
@@ -426,9 +492,21 @@ fn charts_bear_numbers_that_are_none() {
     let nan = f64::NAN;
     let points = [[1.0, nan], [2.0, 0.5], [nan, nan], [3.0, f64::INFINITY]];
     let mut harness = harness((), |ui, ()| {
-        let bars = [ClassBar { name: "a", count: nan, ghost: Some(nan), group: Group::Few, dimmed: false }];
+        let bars = [ClassBar {
+            name: "a",
+            count: nan,
+            ghost: Some(nan),
+            group: Group::Few,
+            dimmed: false,
+        }];
         ClassBars::new(&bars).height(100.0).log(true).show(ui);
-        let norms = [NormBar { name: "a", group: Group::Few, count: 0, before: f32::NAN, after: Some(f32::INFINITY) }];
+        let norms = [NormBar {
+            name: "a",
+            group: Group::Few,
+            count: 0,
+            before: f32::NAN,
+            after: Some(f32::INFINITY),
+        }];
         NormBars::new(&norms).height(100.0).radius(Some(f32::NAN), "radius").show(ui);
         LineChart::new("loss", "loss")
             .height(140.0)
@@ -436,7 +514,9 @@ fn charts_bear_numbers_that_are_none() {
             .show(ui);
         let labels = labels();
         HeatMap::new("norms", &labels, &[1], &[f32::NAN; 5], 0).height(100.0).show(ui);
-        Scatter::new(&[ScatterPoint { class: labels[0], accuracy: nan, before: Some(nan) }]).height(140.0).show(ui);
+        Scatter::new(&[ScatterPoint { class: labels[0], accuracy: nan, before: Some(nan) }])
+            .height(140.0)
+            .show(ui);
     });
     for x in [100.0, 350.0, 690.0] {
         for y in (0..520).step_by(20) {

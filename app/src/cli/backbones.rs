@@ -1,4 +1,5 @@
-//! `counterweight backbones`: the networks there are and their pretrained weights, which can be downloaded or added.
+//! `counterweight backbones`: the networks there are and their pretrained weights, which can be
+//! downloaded or added.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -19,11 +20,13 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Download weights from the address of whoever trained them; what was downloaded before is gone on with
+    /// Download weights from the address of whoever trained them; what was downloaded before is
+    /// gone on with
     Get {
         /// The backbone, resnet50 for example
         name: Backbone,
-        /// Which of several weights; `counterweight backbones` lists them, the recommended ones first
+        /// Which of several weights; `counterweight backbones` lists them, the recommended ones
+        /// first
         #[arg(long, value_name = "VERSION")]
         weights: Option<String>,
     },
@@ -51,16 +54,21 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     match &arguments.action {
         None => list(context),
         Some(Action::Get { name, weights }) => get(*name, weights.as_deref(), context),
-        Some(Action::Add { what, licence, side, mean, std }) => {
-            add(what, &Addition { licence: licence.clone(), side: *side, normalisation: mean.zip(*std) }, context)
-        }
+        Some(Action::Add { what, licence, side, mean, std }) => add(
+            what,
+            &Addition { licence: licence.clone(), side: *side, normalisation: mean.zip(*std) },
+            context,
+        ),
     }
 }
 
 /// Numbers of red, green and blue.
 fn three(text: &str) -> Result<[f32; 3], String> {
-    let numbers: Option<Vec<f32>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
-    numbers.and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| "three numbers are needed, as in 0.485,0.456,0.406".into())
+    let numbers: Option<Vec<f32>> =
+        text.split(',').map(|number| number.trim().parse().ok()).collect();
+    numbers
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "three numbers are needed, as in 0.485,0.456,0.406".into())
 }
 
 fn folder() -> Result<WeightsFolder> {
@@ -88,16 +96,31 @@ fn text(all: &[Listed]) -> String {
     for listed in all {
         let top1 = |top1: Option<f64>| tables::percent(top1);
         let bytes = listed.bytes.map_or_else(String::new, numbers::bytes);
-        let known = listed.published.iter().find(|offered| Some(offered.licence) == listed.licence.as_deref());
+        let known = listed
+            .published
+            .iter()
+            .find(|offered| Some(offered.licence) == listed.licence.as_deref());
         let licence = match known {
             Some(offered) => short(offered.licence),
             None => listed.licence.clone().unwrap_or_default(),
         };
-        table.add_row([listed.name.to_string(), listed.weights.to_string(), bytes, top1(listed.top1), licence]);
+        table.add_row([
+            listed.name.to_string(),
+            listed.weights.to_string(),
+            bytes,
+            top1(listed.top1),
+            licence,
+        ]);
         for offered in listed.others() {
             let what = format!("  {} can be downloaded", offered.version);
             let bytes = offered.bytes.map_or_else(String::new, numbers::bytes);
-            table.add_row([String::new(), what, bytes, top1(Some(offered.top1)), short(offered.licence)]);
+            table.add_row([
+                String::new(),
+                what,
+                bytes,
+                top1(Some(offered.top1)),
+                short(offered.licence),
+            ]);
         }
     }
     let mut text = tables::render(&table);
@@ -120,10 +143,16 @@ fn get(backbone: Backbone, version: Option<&str>, context: &Context) -> Result<(
     };
     let chosen = match version {
         None => first,
-        Some(version) => published.iter().find(|published| published.version == version).ok_or_else(|| {
-            let versions: Vec<&str> = published.iter().map(|published| published.version).collect();
-            anyhow!("there are no weights `{version}` for {backbone}; there are {}", versions.join(", "))
-        })?,
+        Some(version) => {
+            published.iter().find(|published| published.version == version).ok_or_else(|| {
+                let versions: Vec<&str> =
+                    published.iter().map(|published| published.version).collect();
+                anyhow!(
+                    "there are no weights `{version}` for {backbone}; there are {}",
+                    versions.join(", ")
+                )
+            })?
+        }
     };
     let job = Job::new(&context.control, &context.console);
     let mirror = downloads();
@@ -149,7 +178,9 @@ fn add(what: &[OsString], addition: &Addition, context: &Context) -> Result<()> 
     };
     let kept = folder()?.add(backbone, Path::new(file), addition)?;
     for call in &kept.calls {
-        context.console.line(&format!("warning: the file asks to call `{call}`, which was not done"));
+        context
+            .console
+            .line(&format!("warning: the file asks to call `{call}`, which was not done"));
     }
     context.console.result(&kept, || told(&kept))
 }

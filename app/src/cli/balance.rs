@@ -16,8 +16,9 @@ use super::{Context, tables};
 pub struct Arguments {
     /// The run folder
     run: PathBuf,
-    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, multiplicative-adjustment, logit-adjustment, or none to keep the
-    /// classifier as trained; may be given several times [default: the run's setting balance.balancers]
+    /// What to apply, together: stage2, weight-decay, max-norm, l2, tau, multiplicative-adjustment,
+    /// logit-adjustment, or none to keep the classifier as trained; may be given several times
+    /// [default: the run's setting balance.balancers]
     #[arg(long = "balancer", value_name = "NAME", value_delimiter = ',')]
     balancers: Vec<String>,
     /// Use what `tune` chose
@@ -34,7 +35,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut run = Run::open(&arguments.run)?;
     let mut settings = run.settings().clone();
     if arguments.tuned {
-        settings.balance = run.read_result("tuned").context("there is nothing tuned yet; run `counterweight tune` first")?;
+        settings.balance = run
+            .read_result("tuned")
+            .context("there is nothing tuned yet; run `counterweight tune` first")?;
     }
     if arguments.balancers == ["none"] {
         settings.balance.balancers.clear();
@@ -44,8 +47,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;
-    let report = pipeline::balance(&mut run, &settings, &device, Job::new(&context.control, &context.console))?;
+    let report = pipeline::balance(
+        &mut run,
+        &settings,
+        &device,
+        Job::new(&context.control, &context.console),
+    )?;
     context.console.result(&report, || {
-        format!("{}\n\nnext: counterweight export {} --out model.onnx", tables::balance(&report).trim_end(), quoted(&arguments.run))
+        format!(
+            "{}\n\nnext: counterweight export {} --out model.onnx",
+            tables::balance(&report).trim_end(),
+            quoted(&arguments.run)
+        )
     })
 }

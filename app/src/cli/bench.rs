@@ -7,11 +7,12 @@ use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::model::{Kernels, OnnxFile};
 use counterweight_core::pipeline::bench::{
-    self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report, Stage2Request, TrainReport, TuneReport,
-    TuneRequest, WARM_UP,
+    self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report,
+    Stage2Request, TrainReport, TuneReport, TuneRequest, WARM_UP,
 };
 use counterweight_core::settings::{
-    Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation, Normalisation, Precision, Preset, Settings,
+    Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation,
+    Normalisation, Precision, Preset, Settings,
 };
 
 use super::Context;
@@ -49,7 +50,8 @@ struct Threads {
 
 #[derive(Debug, clap::Args)]
 struct NetworkOptions {
-    /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or efficientnet-lite0 to efficientnet-lite2; for `infer` also onnx:FILE
+    /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or
+    /// efficientnet-lite0 to efficientnet-lite2; for `infer` also onnx:FILE
     #[arg(long, value_name = "MODEL", default_value = "resnet32", value_parser = backbone)]
     model: BackboneChoice,
     /// Samples a step
@@ -74,10 +76,12 @@ struct NetworkOptions {
 struct TrainOptions {
     #[command(flatten)]
     network: NetworkOptions,
-    /// What convolutions compute with: float32, tf32 or bfloat16; the last two where a GPU has units for them
+    /// What convolutions compute with: float32, tf32 or bfloat16; the last two where a GPU has
+    /// units for them
     #[arg(long, value_name = "NUMBERS", default_value = "float32", value_parser = precision)]
     precision: Precision,
-    /// Have batches cropped and flipped on a thread beside the steps, as in training, instead of using one batch again and again
+    /// Have batches cropped and flipped on a thread beside the steps, as in training, instead of
+    /// using one batch again and again
     #[arg(long)]
     loader: bool,
 }
@@ -185,13 +189,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         }
         Some(What::Tune(options)) => {
             options.threads.apply()?;
-            let request = TuneRequest { shape: options.shape.shape(), candidates: options.candidates as usize };
+            let request = TuneRequest {
+                shape: options.shape.shape(),
+                candidates: options.candidates as usize,
+            };
             let report = bench::tune(&request, job)?;
             console.result(&report, || tune_line(&report))
         }
         Some(What::Decode(options)) => {
             options.threads.apply()?;
-            let report = bench::decode(&options.source, options.size.map(|side| side as usize), job)?;
+            let report =
+                bench::decode(&options.source, options.size.map(|side| side as usize), job)?;
             console.result(&report, || decode_line(&report))
         }
     }
@@ -199,7 +207,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
 
 /// Times a feature extractor out of an ONNX file, which tract runs on the processor.
 fn infer_file(options: &NetworkOptions, job: Job<'_>) -> Result<InferReport> {
-    let Some(path) = options.model.file() else { return Err(anyhow!("{} is no file", options.model)) };
+    let Some(path) = options.model.file() else {
+        return Err(anyhow!("{} is no file", options.model));
+    };
     let model = ModelSettings {
         input_size: options.size.map_or(Auto::AUTO, |side| Auto::Value(side as usize)),
         // What the numbers are does not change how long they take.
@@ -207,7 +217,13 @@ fn infer_file(options: &NetworkOptions, job: Job<'_>) -> Result<InferReport> {
         ..Settings::preset(Preset::Auto).model
     };
     let graph = OnnxFile::read(path)?.choose(&model)?.graph;
-    Ok(bench::infer_graph(&graph, &options.model.name(), options.batch as usize, options.steps as usize, job)?)
+    Ok(bench::infer_graph(
+        &graph,
+        &options.model.name(),
+        options.batch as usize,
+        options.steps as usize,
+        job,
+    )?)
 }
 
 fn train(options: &TrainOptions, context: &Context) -> Result<()> {
@@ -227,7 +243,10 @@ impl Threads {
 
 impl NetworkOptions {
     fn request(&self) -> Result<NetworkRequest> {
-        let backbone: Backbone = self.model.named().ok_or_else(|| anyhow!("{} cannot be trained; `bench infer` times it", self.model))?;
+        let backbone: Backbone = self
+            .model
+            .named()
+            .ok_or_else(|| anyhow!("{} cannot be trained; `bench infer` times it", self.model))?;
         let side = self.size.unwrap_or(32) as usize;
         let sides = backbone.info().sides;
         if !sides.contains(&side) {
@@ -248,12 +267,17 @@ impl NetworkOptions {
 
 impl ShapeOptions {
     fn shape(&self) -> FeatureShape {
-        FeatureShape { classes: self.classes as usize, features: self.features as usize, largest: self.largest as usize }
+        FeatureShape {
+            classes: self.classes as usize,
+            features: self.features as usize,
+            largest: self.largest as usize,
+        }
     }
 }
 
 fn train_line(report: &TrainReport) -> String {
-    let peak = report.peak_gflop_per_s.map(|peak| format!(" of at most {peak:.0}")).unwrap_or_default();
+    let peak =
+        report.peak_gflop_per_s.map(|peak| format!(" of at most {peak:.0}")).unwrap_or_default();
     format!(
         "training {} on {} in {}, batch {}, {side}×{side}: {:.1} images/s, {:.1} ms a step (median of {}), {:.0} GFLOP/s{peak}{}",
         report.backbone,
@@ -321,7 +345,11 @@ fn tune_line(report: &TuneReport) -> String {
 }
 
 fn decode_line(report: &DecodeReport) -> String {
-    let unreadable = if report.unreadable > 0 { format!(" ({} unreadable)", report.unreadable) } else { String::new() };
+    let unreadable = if report.unreadable > 0 {
+        format!(" ({} unreadable)", report.unreadable)
+    } else {
+        String::new()
+    };
     format!(
         "{} images{unreadable} on {}: scanned {:.0} images/s, decoded to {side}×{side} {:.0} images/s; both, seen for the first time \
          {:.0} images/s, known {:.0} images/s{}",
@@ -341,5 +369,7 @@ fn threads(count: usize) -> String {
 }
 
 fn memory(bytes: Option<u64>) -> String {
-    bytes.map(|bytes| format!(", at most {:.0} MB of memory", bytes as f64 / 1e6)).unwrap_or_default()
+    bytes
+        .map(|bytes| format!(", at most {:.0} MB of memory", bytes as f64 / 1e6))
+        .unwrap_or_default()
 }

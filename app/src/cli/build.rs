@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use counterweight_core::data::{
-    self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick, Profile, ScanOptions, Split,
+    self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick,
+    Profile, ScanOptions, Split,
 };
 use counterweight_core::error::{DataError, SettingsError};
 use counterweight_core::job::Job;
@@ -16,13 +17,15 @@ use super::{Context, tables};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a list of images (CSV, TSV, or lines of a path and a label)
+    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a list of images (CSV, TSV,
+    /// or lines of a path and a label)
     source: PathBuf,
     /// The dataset's manifest, a new .toml file
     #[arg(long, value_name = "DATASET.toml", value_parser = manifest)]
     out: PathBuf,
-    /// How training images fall from the first class to the last: exponential, step, pareto, as-is, or custom:FILE with a CSV of class
-    /// (name or index) and count [default: exponential if --factor is given, else as-is]
+    /// How training images fall from the first class to the last: exponential, step, pareto, as-is,
+    /// or custom:FILE with a CSV of class (name or index) and count [default: exponential if
+    /// --factor is given, else as-is]
     #[arg(long, value_name = "PROFILE", value_parser = profile)]
     profile: Option<ProfileKind>,
     /// Imbalance factor: largest class over smallest [default: 100 where the profile needs one]
@@ -34,7 +37,8 @@ pub struct Arguments {
     /// Keep only the first N classes, or the named ones [default: all]
     #[arg(long, value_name = "N|NAME,NAME...")]
     classes: Option<ClassChoice>,
-    /// Give a class another name; may be given several times, and classes of one name become one. The other options go by the new names
+    /// Give a class another name; may be given several times, and classes of one name become one.
+    /// The other options go by the new names
     #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
     rename: Vec<(String, String)>,
     /// Which of a class's images are kept
@@ -46,10 +50,12 @@ pub struct Arguments {
     /// Seed of shuffled order, random picks and held-out images
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs()))]
     seed: u64,
-    /// Share of images to hold out for validation; 0 for none [default: 0.1 if the source has no splits, else what it has]
+    /// Share of images to hold out for validation; 0 for none [default: 0.1 if the source has no
+    /// splits, else what it has]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     validation: Option<f64>,
-    /// Share of images to hold out for testing; 0 for none [default: 0.2 if the source has no splits, else what it has]
+    /// Share of images to hold out for testing; 0 for none [default: 0.2 if the source has no
+    /// splits, else what it has]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     test: Option<f64>,
     /// Also write the images into this new folder, as split/class/image
@@ -58,7 +64,8 @@ pub struct Arguments {
     /// What the paths in a list of images are relative to [default: the list's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// A further list of the same data set, such as its validation or test list; may be given several times
+    /// A further list of the same data set, such as its validation or test list; may be given
+    /// several times
     #[arg(long, value_name = "FILE")]
     also: Vec<PathBuf>,
 }
@@ -119,16 +126,27 @@ struct ClassCounts {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, &context.console);
-    if let (Some(_), Some(ProfileKind::AsIs | ProfileKind::Custom(_))) = (arguments.factor, &arguments.profile) {
-        let reason = "only the profiles exponential, step and pareto have an imbalance factor".to_string();
-        return Err(counterweight_core::Error::from(SettingsError::Value { key: "--factor".to_string(), reason }).into());
+    if let (Some(_), Some(ProfileKind::AsIs | ProfileKind::Custom(_))) =
+        (arguments.factor, &arguments.profile)
+    {
+        let reason =
+            "only the profiles exponential, step and pareto have an imbalance factor".to_string();
+        return Err(counterweight_core::Error::from(SettingsError::Value {
+            key: "--factor".to_string(),
+            reason,
+        })
+        .into());
     }
     if arguments.out.exists() && Dataset::load(&arguments.out).is_err() {
         let reason = "is there already and is no dataset's manifest, so it is not overwritten; choose another name";
         return Err(counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into());
     }
     let rename = renames(&arguments.rename)?;
-    let scan_options = ScanOptions { root: arguments.root.clone(), manifests: arguments.also.clone(), ..ScanOptions::default() };
+    let scan_options = ScanOptions {
+        root: arguments.root.clone(),
+        manifests: arguments.also.clone(),
+        ..ScanOptions::default()
+    };
     let catalog = data::scan(&arguments.source, &scan_options, job)?;
     if !catalog.problems.is_empty() {
         let number = catalog.problems.len();
@@ -180,7 +198,11 @@ fn renames(pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     for (old, new) in pairs {
         if let Some(other) = rename.insert(old.clone(), new.clone()).filter(|other| other != new) {
             let reason = format!("class `{old}` is given two names, `{other}` and `{new}`");
-            return Err(counterweight_core::Error::from(SettingsError::Value { key: "--rename".to_string(), reason }).into());
+            return Err(counterweight_core::Error::from(SettingsError::Value {
+                key: "--rename".to_string(),
+                reason,
+            })
+            .into());
         }
     }
     Ok(rename)
@@ -189,11 +211,20 @@ fn renames(pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {
 fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
     let [train, validation, test] = Split::ALL.map(|split| dataset.counts(split));
     let of = |k: usize| Counts { train: train[k], validation: validation[k], test: test[k] };
-    let classes = dataset.classes.iter().enumerate().map(|(k, name)| ClassCounts { name: name.clone(), counts: of(k) }).collect();
+    let classes = dataset
+        .classes
+        .iter()
+        .enumerate()
+        .map(|(k, name)| ClassCounts { name: name.clone(), counts: of(k) })
+        .collect();
     Outcome {
         path: arguments.out.to_string_lossy().into_owned(),
         images: arguments.write_images.as_ref().map(|folder| folder.to_string_lossy().into_owned()),
-        counts: Counts { train: train.iter().sum(), validation: validation.iter().sum(), test: test.iter().sum() },
+        counts: Counts {
+            train: train.iter().sum(),
+            validation: validation.iter().sum(),
+            test: test.iter().sum(),
+        },
         groups: dataset.group_sizes(),
         imbalance_factor: dataset.imbalance_factor(),
         classes,
@@ -206,8 +237,12 @@ fn human(outcome: &Outcome) -> String {
     let Counts { train, validation, test } = outcome.counts;
     let groups = outcome.groups;
     let mut text = format!("{}\n", class_table(&outcome.classes));
-    text += &format!("\n{} classes · images: {train} train, {validation} validation, {test} test\n", outcome.classes.len());
-    let factor = outcome.imbalance_factor.map_or("n/a".to_string(), |factor| format!("{factor:.1}"));
+    text += &format!(
+        "\n{} classes · images: {train} train, {validation} validation, {test} test\n",
+        outcome.classes.len()
+    );
+    let factor =
+        outcome.imbalance_factor.map_or("n/a".to_string(), |factor| format!("{factor:.1}"));
     text += &format!(
         "imbalance factor {factor} · classes: {} many (> {MANY_ABOVE}), {} medium, {} few (< {FEW_BELOW} training images)\n",
         groups.many, groups.medium, groups.few
@@ -238,7 +273,12 @@ fn class_table(classes: &[ClassCounts]) -> String {
             continue;
         }
         let Counts { train, validation, test } = class.counts;
-        table.add_row([class.name.clone(), train.to_string(), validation.to_string(), test.to_string()]);
+        table.add_row([
+            class.name.clone(),
+            train.to_string(),
+            validation.to_string(),
+            test.to_string(),
+        ]);
     }
     table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
 }
@@ -265,7 +305,9 @@ fn factor(text: &str) -> Result<f64, String> {
 
 fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((old, new)) if !old.is_empty() && !new.trim().is_empty() => Ok((old.to_string(), new.trim().to_string())),
+        Some((old, new)) if !old.is_empty() && !new.trim().is_empty() => {
+            Ok((old.to_string(), new.trim().to_string()))
+        }
         _ => Err("expected the class's name and its new name, such as kitten=cat".to_string()),
     }
 }

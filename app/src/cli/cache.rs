@@ -37,7 +37,12 @@ fn show(cache: &FeatureCache, context: &Context) -> Result<()> {
 }
 
 fn text(usage: &Usage) -> String {
-    let mut text = format!("{}: {} of at most {}", usage.folder.display(), numbers::bytes(usage.bytes), numbers::bytes(usage.limit_bytes));
+    let mut text = format!(
+        "{}: {} of at most {}",
+        usage.folder.display(),
+        numbers::bytes(usage.bytes),
+        numbers::bytes(usage.limit_bytes)
+    );
     match usage.spaces.is_empty() {
         true => text += "\nno features are kept",
         false => text += &format!("\n\n{}", tables::cache(usage)),
@@ -52,5 +57,7 @@ fn clear(cache: &FeatureCache, context: &Context) -> Result<()> {
     let freed = cache.clear()?;
     let folder = cache.folder();
     let result = json!({ "folder": folder, "freed_bytes": freed });
-    context.console.result(&result, || format!("{}: {} freed", folder.display(), numbers::bytes(freed)))
+    context
+        .console
+        .result(&result, || format!("{}: {} freed", folder.display(), numbers::bytes(freed)))
 }

@@ -1,4 +1,5 @@
-//! Printing: results on standard output, progress and messages on standard error, or events as JSON Lines.
+//! Printing: results on standard output, progress and messages on standard error, or events as JSON
+//! Lines.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -33,7 +34,12 @@ struct Phase {
 impl Console {
     /// A console that prints for people, or (with `json`) for programs.
     pub fn new(json: bool) -> Self {
-        Self { json, stream: AtomicBool::new(false), terminal: std::io::stderr().is_terminal(), phase: Mutex::new(Phase::default()) }
+        Self {
+            json,
+            stream: AtomicBool::new(false),
+            terminal: std::io::stderr().is_terminal(),
+            phase: Mutex::new(Phase::default()),
+        }
     }
 
     /// Whether output is JSON.
@@ -46,11 +52,16 @@ impl Console {
         self.stream.store(true, Ordering::Relaxed);
     }
 
-    /// Prints the result: one JSON document on one line, or the text made by `human`, whose colours are left out where nothing shows them.
+    /// Prints the result: one JSON document on one line, or the text made by `human`, whose colours
+    /// are left out where nothing shows them.
     ///
     /// # Errors
     /// If standard output is closed or the result cannot be serialised.
-    pub fn result(&self, value: &impl Serialize, human: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub fn result(
+        &self,
+        value: &impl Serialize,
+        human: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         self.finish();
         let text = if self.json { serde_json::to_string(value)? } else { human() };
         let mut out = anstream::stdout().lock();
@@ -92,7 +103,9 @@ impl Console {
         if self.terminal {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
             let template = match total {
-                Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {unit} · {per_sec} · {eta} left",
+                Some(_) => {
+                    "{msg} {wide_bar} {human_pos}/{human_len} {unit} · {per_sec} · {eta} left"
+                }
                 None => "{spinner} {msg} {human_pos} {unit} · {per_sec}",
             };
             if let Ok(style) = ProgressStyle::with_template(&template.replace("{unit}", unit)) {
@@ -102,7 +115,14 @@ impl Console {
             phase.bar = Some(bar);
         }
         let now = Instant::now();
-        *phase = Phase { name, unit, total, bar: phase.bar.take(), started: Some(now), printed: Some(now) };
+        *phase = Phase {
+            name,
+            unit,
+            total,
+            bar: phase.bar.take(),
+            started: Some(now),
+            printed: Some(now),
+        };
     }
 
     fn advance(&self, done: u64) {
@@ -118,10 +138,18 @@ impl Console {
         }
         phase.printed = Some(now);
         let rate = done as f64 / now.duration_since(started).as_secs_f64().max(1e-9);
-        let left = phase.total.filter(|_| rate > 0.0).map(|total| total.saturating_sub(done) as f64 / rate);
+        let left = phase
+            .total
+            .filter(|_| rate > 0.0)
+            .map(|total| total.saturating_sub(done) as f64 / rate);
         write_error(&match (phase.total, left) {
             (Some(total), Some(left)) => {
-                format!("{}: {done}/{total} {} · {rate:.0}/s · {} left", phase.name, phase.unit, duration(left))
+                format!(
+                    "{}: {done}/{total} {} · {rate:.0}/s · {} left",
+                    phase.name,
+                    phase.unit,
+                    duration(left)
+                )
             }
             _ if rate < 1.0 => format!("{}: {done} {}", phase.name, phase.unit),
             _ => format!("{}: {done} {} · {rate:.0}/s", phase.name, phase.unit),
@@ -145,7 +173,9 @@ impl EventSink for Console {
             Event::Phase { name, total, unit } => self.begin(name, total, unit),
             Event::Progress { done } => self.advance(done),
             Event::Message { level: Level::Info, text } => self.line(&text),
-            Event::Message { level: Level::Warning, text } => self.line(&format!("warning: {text}")),
+            Event::Message { level: Level::Warning, text } => {
+                self.line(&format!("warning: {text}"))
+            }
             Event::Epoch(epoch) => self.line(&epoch_line(&epoch)),
             _ => {}
         }
@@ -153,14 +183,24 @@ impl EventSink for Console {
 }
 
 fn epoch_line(e: &counterweight_core::job::EpochRecord) -> String {
-    let mut line =
-        format!("stage {} epoch {}/{} · loss {:.4} · train {:.1} %", e.stage, e.epoch, e.epochs, e.train_loss, 100.0 * e.train_accuracy);
+    let mut line = format!(
+        "stage {} epoch {}/{} · loss {:.4} · train {:.1} %",
+        e.stage,
+        e.epoch,
+        e.epochs,
+        e.train_loss,
+        100.0 * e.train_accuracy
+    );
     if let Some(balanced) = e.validation_balanced {
         line += &format!(" · validation {:.1} %", 100.0 * balanced);
-        let groups: Vec<String> = [("many", e.validation_many), ("medium", e.validation_medium), ("few", e.validation_few)]
-            .into_iter()
-            .filter_map(|(name, accuracy)| accuracy.map(|a| format!("{name} {:.1}", 100.0 * a)))
-            .collect();
+        let groups: Vec<String> = [
+            ("many", e.validation_many),
+            ("medium", e.validation_medium),
+            ("few", e.validation_few),
+        ]
+        .into_iter()
+        .filter_map(|(name, accuracy)| accuracy.map(|a| format!("{name} {:.1}", 100.0 * a)))
+        .collect();
         if !groups.is_empty() {
             line += &format!(" ({})", groups.join(", "));
         }

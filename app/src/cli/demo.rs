@@ -25,7 +25,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let (device, name) = device::open(arguments.device.device)?;
-    let report = match pipeline::demo(&arguments.out, &device, &name, Job::new(&context.control, &context.console)) {
+    let report = match pipeline::demo(
+        &arguments.out,
+        &device,
+        &name,
+        Job::new(&context.control, &context.console),
+    ) {
         Err(Error::Stopped) => bail!("stopped, nothing is lost; the same command goes on"),
         other => other?,
     };

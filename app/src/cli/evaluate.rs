@@ -41,7 +41,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut settings = run.settings().clone();
     arguments.set.apply_to_trained(&mut settings, false)?;
     settings.evaluation.flip |= arguments.flip;
-    let result = pipeline::evaluate(&run, arguments.checkpoint.as_deref(), arguments.split, &settings.evaluation, &device, job)?;
+    let result = pipeline::evaluate(
+        &run,
+        arguments.checkpoint.as_deref(),
+        arguments.split,
+        &settings.evaluation,
+        &device,
+        job,
+    )?;
     context.console.result(&result, || {
         let text = tables::evaluation(&result);
         match arguments.classes {

@@ -27,7 +27,13 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let job = Job::new(&context.control, &context.console);
     let report = pipeline::export(&run, arguments.checkpoint.as_deref(), &arguments.out, job)?;
-    context.console.result(&report, || format!("{}\n\nnext: counterweight predict {} IMAGE", summary(&report), quoted(&arguments.out)))
+    context.console.result(&report, || {
+        format!(
+            "{}\n\nnext: counterweight predict {} IMAGE",
+            summary(&report),
+            quoted(&arguments.out)
+        )
+    })
 }
 
 /// The file and its check, and apart from them what the network is worth.
@@ -35,7 +41,8 @@ fn summary(report: &ExportReport) -> String {
     format!("{}\n{}", checked(report), tables::and_verdict(report.verdict.as_ref()).trim_end())
 }
 
-/// The file, its check, and how good the network is, in one line each: that file and network agree says nothing of the latter.
+/// The file, its check, and how good the network is, in one line each: that file and network agree
+/// says nothing of the latter.
 pub fn checked(report: &ExportReport) -> String {
     format!(
         "{}: {:.1} MB, opset {}, {} classes, input {side}×{side}\n\

@@ -15,9 +15,11 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A file of weights, classifier included: PyTorch's (.pth, .pt or without an ending) or safetensors; nothing in it is executed
+    /// A file of weights, classifier included: PyTorch's (.pth, .pt or without an ending) or
+    /// safetensors; nothing in it is executed
     file: PathBuf,
-    /// A dataset manifest made by `build`, or any source, with the classes that the network knows, in its order
+    /// A dataset manifest made by `build`, or any source, with the classes that the network knows,
+    /// in its order
     #[arg(long, value_name = "DATASET")]
     dataset: PathBuf,
     /// The run folder, made if it does not exist
@@ -26,7 +28,8 @@ pub struct Arguments {
     /// The network [default: the one whose tensors the file has]
     #[arg(long, value_name = "NAME")]
     backbone: Option<Backbone>,
-    /// Settings to start from. The paper's have the input normalised as its authors do it; --set model.normalisation=imagenet changes that
+    /// Settings to start from. The paper's have the input normalised as its authors do it; --set
+    /// model.normalisation=imagenet changes that
     #[arg(long, value_name = "PRESET", default_value_t = Preset::Paper)]
     preset: Preset,
     #[command(flatten)]
@@ -44,7 +47,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let request = ImportRequest { file, backbone: *backbone, dataset, run, settings };
     let report = pipeline::import(&request, &device, Job::new(&context.control, &context.console))?;
     context.console.result(&report, || {
-        let evaluation = report.evaluation.as_ref().map_or_else(|| format!("imported into {}", run.display()), tables::evaluation);
+        let evaluation = report
+            .evaluation
+            .as_ref()
+            .map_or_else(|| format!("imported into {}", run.display()), tables::evaluation);
         format!("{}\n\nnext: counterweight balance {}", evaluation.trim_end(), quoted(run))
     })
 }

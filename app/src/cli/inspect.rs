@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::data::{
-    self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport, SourceKind, SplitCounts,
+    self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport,
+    SourceKind, SplitCounts,
 };
 use counterweight_core::error::SettingsError;
 use counterweight_core::job::Job;
@@ -17,13 +18,14 @@ use super::Context;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a manifest (CSV, TSV, or lines of a path and a
-    /// label)
+    /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a
+    /// manifest (CSV, TSV, or lines of a path and a label)
     source: PathBuf,
     /// What the paths of a manifest are relative to [default: the manifest's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// A further manifest of the same data set, such as its validation or test list; may be given several times
+    /// A further manifest of the same data set, such as its validation or test list; may be given
+    /// several times
     #[arg(long, value_name = "FILE")]
     also: Vec<PathBuf>,
     /// Report images of more pixels as too large instead of decoding them
@@ -43,7 +45,11 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if arguments.few_below > arguments.many_above.saturating_add(1) {
         let reason = "must be at most --many-above + 1".to_string();
-        return Err(counterweight_core::Error::from(SettingsError::Value { key: "--few-below".to_string(), reason }).into());
+        return Err(counterweight_core::Error::from(SettingsError::Value {
+            key: "--few-below".to_string(),
+            reason,
+        })
+        .into());
     }
     let options = ScanOptions {
         root: arguments.root.clone(),
@@ -58,9 +64,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
 }
 
 fn human(report: &ScanReport, all: bool) -> String {
-    let parts =
-        [headline(report), classes(report, all), balance(report), images(report), problems(report), duplicates(report), skipped(report)];
-    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).filter(|part| !part.is_empty()).collect();
+    let parts = [
+        headline(report),
+        classes(report, all),
+        balance(report),
+        images(report),
+        problems(report),
+        duplicates(report),
+        skipped(report),
+    ];
+    let parts: Vec<&str> =
+        parts.iter().map(|part| part.trim_end()).filter(|part| !part.is_empty()).collect();
     parts.join("\n\n")
 }
 
@@ -71,11 +85,19 @@ fn headline(report: &ScanReport) -> String {
         SourceKind::Cifar10 => "CIFAR-10",
         SourceKind::Cifar100 => "CIFAR-100",
     };
-    let mut text =
-        format!("{}: {kind}, {}, {}", shown(&report.source), count(report.classes.len(), "class"), count(report.samples, "image"));
+    let mut text = format!(
+        "{}: {kind}, {}, {}",
+        shown(&report.source),
+        count(report.classes.len(), "class"),
+        count(report.samples, "image")
+    );
     if has_splits(report) {
         let splits = report.splits;
-        let _ = write!(text, " (train {}, validation {}, test {})", splits.train, splits.validation, splits.test);
+        let _ = write!(
+            text,
+            " (train {}, validation {}, test {})",
+            splits.train, splits.validation, splits.test
+        );
     }
     text
 }
@@ -89,7 +111,8 @@ type CountColumn = (&'static str, fn(SplitCounts) -> usize);
 
 /// The table's columns of counts: those of the splits that have any images.
 fn count_columns(report: &ScanReport) -> Vec<CountColumn> {
-    let mut columns: Vec<CountColumn> = vec![(if has_splits(report) { "train" } else { "images" }, |counts| counts.train)];
+    let mut columns: Vec<CountColumn> =
+        vec![(if has_splits(report) { "train" } else { "images" }, |counts| counts.train)];
     if report.splits.validation > 0 {
         columns.push(("validation", |counts| counts.validation));
     }
@@ -104,12 +127,21 @@ fn classes(report: &ScanReport, all: bool) -> String {
     const SHOWN: usize = 60;
     const END: usize = 20;
     let mut classes: Vec<&ClassReport> = report.classes.iter().collect();
-    classes.sort_by(|a, b| (b.counts.train, b.total, &a.name).cmp(&(a.counts.train, a.total, &b.name)));
+    classes.sort_by(|a, b| {
+        (b.counts.train, b.total, &a.name).cmp(&(a.counts.train, a.total, &b.name))
+    });
     let largest = classes.first().map_or(0, |class| class.counts.train);
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let columns = count_columns(report);
-    table.set_header([&["class"], columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().as_slice(), &["group", ""]].concat());
+    table.set_header(
+        [
+            &["class"],
+            columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().as_slice(),
+            &["group", ""],
+        ]
+        .concat(),
+    );
     let hidden = if all || classes.len() <= SHOWN { 0..0 } else { END..classes.len() - END };
     for (row, class) in classes.iter().enumerate() {
         if hidden.contains(&row) {
@@ -130,7 +162,8 @@ fn classes(report: &ScanReport, all: bool) -> String {
     }
     let text = table.to_string();
     // Without lines the table still pads its left edge.
-    let lines: Vec<&str> = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let lines: Vec<&str> =
+        text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n")
 }
 
@@ -148,16 +181,23 @@ fn bar(value: usize, largest: usize) -> String {
 fn balance(report: &ScanReport) -> String {
     let factor = match report.imbalance_factor {
         Some(factor) => {
-            let counts = report.classes.iter().map(|class| class.counts.train).filter(|&count| count > 0);
-            let (smallest, largest) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+            let counts =
+                report.classes.iter().map(|class| class.counts.train).filter(|&count| count > 0);
+            let (smallest, largest) =
+                (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
             let samples = if largest == 1 { "sample" } else { "samples" };
-            format!("imbalance factor {factor:.1} (the largest class has {largest} training {samples}, the smallest {smallest})")
+            format!(
+                "imbalance factor {factor:.1} (the largest class has {largest} training {samples}, the smallest {smallest})"
+            )
         }
         None => "imbalance factor n/a (no training samples)".to_string(),
     };
     let groups = report.groups;
     let (above, below) = (groups.many_above, groups.few_below);
-    format!("{factor}\ngroups: {} many (> {above}), {} medium, {} few (< {below} training samples)", groups.many, groups.medium, groups.few)
+    format!(
+        "{factor}\ngroups: {} many (> {above}), {} medium, {} few (< {below} training samples)",
+        groups.many, groups.medium, groups.few
+    )
 }
 
 fn images(report: &ScanReport) -> String {
@@ -171,8 +211,10 @@ fn images(report: &ScanReport) -> String {
             sizes.distinct, w.min, w.max, w.median, h.min, h.max, h.median
         )
     };
-    let modes: BTreeMap<_, _> = report.modes.iter().map(|(mode, count)| ((usize::MAX - count, mode), count)).collect();
-    let modes: Vec<String> = modes.into_iter().map(|((_, mode), count)| format!("{mode} {count}")).collect();
+    let modes: BTreeMap<_, _> =
+        report.modes.iter().map(|(mode, count)| ((usize::MAX - count, mode), count)).collect();
+    let modes: Vec<String> =
+        modes.into_iter().map(|((_, mode), count)| format!("{mode} {count}")).collect();
     format!("{size}\ncolour modes: {}", modes.join(", "))
 }
 
@@ -193,9 +235,16 @@ fn duplicates(report: &ScanReport) -> String {
     if found.groups.is_empty() {
         return String::new();
     }
-    let mut text = format!("exact duplicates: {} of {} images repeat another", found.redundant, report.samples);
+    let mut text = format!(
+        "exact duplicates: {} of {} images repeat another",
+        found.redundant, report.samples
+    );
     if found.across_splits > 0 {
-        let _ = write!(text, "; {} in more than one split, so that what is tested was learned", count(found.across_splits, "group"));
+        let _ = write!(
+            text,
+            "; {} in more than one split, so that what is tested was learned",
+            count(found.across_splits, "group")
+        );
     }
     if found.labels_differ > 0 {
         let _ = write!(text, "; {} with different labels", count(found.labels_differ, "group"));
@@ -205,7 +254,11 @@ fn duplicates(report: &ScanReport) -> String {
     let mut groups: Vec<_> = found.groups.iter().collect();
     groups.sort_by_key(|group| !(group.across_splits || group.labels_differ));
     for group in groups.iter().take(SHOWN) {
-        let labels = if group.labels_differ { format!(" (labelled {})", shown(&group.classes.join(", "))) } else { String::new() };
+        let labels = if group.labels_differ {
+            format!(" (labelled {})", shown(&group.classes.join(", ")))
+        } else {
+            String::new()
+        };
         let _ = writeln!(text, "  {}{labels}", shown(&group.paths.join(" = ")));
     }
     if groups.len() > SHOWN {
@@ -222,7 +275,9 @@ fn skipped(report: &ScanReport) -> String {
         (skipped.link_loops, "link that leads in a circle", "links that lead in a circle"),
     ];
     let parts = parts.iter().filter(|(count, ..)| *count > 0);
-    let parts: Vec<String> = parts.map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more })).collect();
+    let parts: Vec<String> = parts
+        .map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more }))
+        .collect();
     if parts.is_empty() { String::new() } else { format!("passed over: {}", parts.join(", ")) }
 }
 
@@ -234,7 +289,11 @@ fn shown(name: &str) -> String {
 /// A name that leaves room for the table's other columns.
 fn shortened(name: &str) -> String {
     const LONGEST: usize = 40;
-    if name.chars().count() <= LONGEST { name.into() } else { name.chars().take(LONGEST - 1).chain(['…']).collect() }
+    if name.chars().count() <= LONGEST {
+        name.into()
+    } else {
+        name.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -38,11 +38,19 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut settings = Settings::preset(arguments.preset);
     arguments.set.apply(&mut settings)?;
     let (device, _) = device::open(arguments.device.device)?;
-    let request = MakeRequest { source: &arguments.source, out: &arguments.out, run: arguments.run.as_deref(), settings };
-    let report = match pipeline::make(&request, &device, Job::new(&context.control, &context.console)) {
-        Err(Error::Stopped) => bail!("stopped; nothing was changed, and the features that were computed are kept"),
-        other => other?,
+    let request = MakeRequest {
+        source: &arguments.source,
+        out: &arguments.out,
+        run: arguments.run.as_deref(),
+        settings,
     };
+    let report =
+        match pipeline::make(&request, &device, Job::new(&context.control, &context.console)) {
+            Err(Error::Stopped) => {
+                bail!("stopped; nothing was changed, and the features that were computed are kept")
+            }
+            other => other?,
+        };
     context.console.result(&report, || text(&report))
 }
 
@@ -50,9 +58,15 @@ fn text(report: &MakeReport) -> String {
     let choices: Vec<String> = report
         .choices
         .iter()
-        .map(|choice| format!("  {}: {}\n    {}; to change it: {}", choice.setting, choice.value, choice.reason, choice.option))
+        .map(|choice| {
+            format!(
+                "  {}: {}\n    {}; to change it: {}",
+                choice.setting, choice.value, choice.reason, choice.option
+            )
+        })
         .collect();
-    let offer = report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
+    let offer =
+        report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
     format!(
         "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\ntry it: counterweight predict {} IMAGE",
         tables::balance(&report.balance).trim_end(),

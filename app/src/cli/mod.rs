@@ -28,11 +28,13 @@ pub use console::Console;
 use counterweight_core::job::Control;
 use counterweight_core::model::Kernels;
 
-/// Train, balance and export image classifiers for long-tailed data. Without a command the window opens.
+/// Train, balance and export image classifiers for long-tailed data. Without a command the window
+/// opens.
 #[derive(Debug, Parser)]
 #[command(name = "counterweight", version, propagate_version = true, max_term_width = 100)]
 struct Arguments {
-    /// Print JSON on standard output: one document, or JSON Lines whose last line is the result. Messages go to standard error.
+    /// Print JSON on standard output: one document, or JSON Lines whose last line is the result.
+    /// Messages go to standard error.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -41,10 +43,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Do the whole job on the built-in sample: long-tailed handwritten digits, both stages, a checked model.onnx.
+    /// Do the whole job on the built-in sample: long-tailed handwritten digits, both stages, a
+    /// checked model.onnx.
     #[command(after_help = "Example:\n  counterweight demo --out demo")]
     Demo(demo::Arguments),
-    /// Make a model of a folder of images: scan, splits, features, classifier, tuned balancer, report and checked export, with nothing to set.
+    /// Make a model of a folder of images: scan, splits, features, classifier, tuned balancer,
+    /// report and checked export, with nothing to set.
     #[command(
         after_help = "Examples:\n  counterweight make photos/ --out photos.onnx\n  counterweight make photos/ --out photos.onnx --preset quick"
     )]
@@ -54,7 +58,8 @@ enum Command {
         after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
     )]
     Inspect(inspect::Arguments),
-    /// Build a long-tailed dataset of a source: choose classes and training images by a profile, hold out validation and test.
+    /// Build a long-tailed dataset of a source: choose classes and training images by a profile,
+    /// hold out validation and test.
     #[command(after_help = "Examples:\n  counterweight build photos/ --out photos.toml\n  \
                             counterweight build cifar-100-python.tar.gz --out cifar-100-lt.toml --factor 100 --validation 0.05")]
     Build(build::Arguments),
@@ -63,24 +68,33 @@ enum Command {
                             counterweight train cifar-100-lt.toml --run runs/paper --preset paper --device cuda\n  \
                             counterweight train --run runs/paper --resume")]
     Train(train::Arguments),
-    /// Try several values of a setting of stage 1, weight decay first of all: a run for each, of which the better half is trained on.
+    /// Try several values of a setting of stage 1, weight decay first of all: a run for each, of
+    /// which the better half is trained on.
     #[command(after_help = "Examples:\n  counterweight sweep photos.toml --out runs/decay\n  \
                             counterweight sweep photos.toml --over stage1.weight_decay=1e-4,1e-3,1e-2 --out runs/decay --preset quick\n  \
                             counterweight sweep photos.toml --over seed=0,1,2 --out runs/seeds")]
     Sweep(sweep::Arguments),
-    /// Make a run of a network that was trained elsewhere, classifier included, to balance, evaluate and export it.
-    #[command(after_help = "Example:\n  counterweight import naive_best.pth --dataset cifar-100-lt.toml --run runs/authors")]
+    /// Make a run of a network that was trained elsewhere, classifier included, to balance,
+    /// evaluate and export it.
+    #[command(
+        after_help = "Example:\n  counterweight import naive_best.pth --dataset cifar-100-lt.toml --run runs/authors"
+    )]
     Import(import::Arguments),
-    /// Stage 2: balance the classifier, by training it or after the fact, and compare before with after.
+    /// Stage 2: balance the classifier, by training it or after the fact, and compare before with
+    /// after.
     #[command(after_help = "Examples:\n  counterweight balance runs/photos\n  \
                             counterweight balance runs/photos --balancer tau --set balance.tau=1.5\n  \
                             counterweight balance runs/photos --balancer weight-decay --balancer max-norm")]
     Balance(balance::Arguments),
     /// Try hundreds of ways of balancing on held-out images, and choose one.
-    #[command(after_help = "Example:\n  counterweight tune runs/photos && counterweight balance runs/photos --tuned")]
+    #[command(
+        after_help = "Example:\n  counterweight tune runs/photos && counterweight balance runs/photos --tuned"
+    )]
     Tune(tune::Arguments),
     /// Evaluate a checkpoint: accuracy of many, medium and few classes, calibration, worst class.
-    #[command(after_help = "Example:\n  counterweight evaluate runs/photos --checkpoint best --classes")]
+    #[command(
+        after_help = "Example:\n  counterweight evaluate runs/photos --checkpoint best --classes"
+    )]
     Evaluate(evaluate::Arguments),
     /// Export a checkpoint as one ONNX file and check it on real images.
     #[command(after_help = "Example:\n  counterweight export runs/photos --out photos.onnx")]
@@ -92,19 +106,24 @@ enum Command {
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
     /// List the backbones and their pretrained weights, download weights, or add them from a file.
-    #[command(after_help = "Examples:\n  counterweight backbones\n  counterweight backbones get resnet50\n  \
+    #[command(
+        after_help = "Examples:\n  counterweight backbones\n  counterweight backbones get resnet50\n  \
                             counterweight backbones add resnet34 resnet34.pth --licence MIT\n\n\
                             They are kept in the folder `backbones` of the cache folder, which COUNTERWEIGHT_CACHE names if it is to be another. \
-                            COUNTERWEIGHT_DOWNLOADS names the address of a folder to download from instead of the publishers'.")]
+                            COUNTERWEIGHT_DOWNLOADS names the address of a folder to download from instead of the publishers'."
+    )]
     Backbones(backbones::Arguments),
-    /// Show what is kept of pretrained backbones' features, which are computed once an image, or remove it.
+    /// Show what is kept of pretrained backbones' features, which are computed once an image, or
+    /// remove it.
     #[command(after_help = "Examples:\n  counterweight cache\n  counterweight cache clear\n\n\
                             COUNTERWEIGHT_CACHE names another folder to keep them in, COUNTERWEIGHT_CACHE_LIMIT the size it may have, \
                             10GB for example.")]
     Cache(cache::Arguments),
     /// Time this machine: the training step, inference, stage 2, tuning, decoding.
-    #[command(after_help = "Examples:\n  counterweight bench --model resnet34 --batch 64\n  counterweight bench infer --size 224\n  \
-                            counterweight bench decode photos/")]
+    #[command(
+        after_help = "Examples:\n  counterweight bench --model resnet34 --batch 64\n  counterweight bench infer --size 224\n  \
+                            counterweight bench decode photos/"
+    )]
     Bench(bench::Arguments),
 }
 
@@ -116,7 +135,8 @@ pub struct Context {
     pub control: Control,
 }
 
-/// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0 done, 1 the work failed, 2 wrong usage.
+/// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0 done, 1 the
+/// work failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     choose_kernels();
@@ -154,7 +174,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's operations, to compare them in a whole run.
+/// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's
+/// operations, to compare them in a whole run.
 fn choose_kernels() {
     if std::env::var_os("COUNTERWEIGHT_KERNELS").is_some_and(|whose| whose == "burn") {
         Kernels::Burn.choose();
@@ -166,13 +187,16 @@ fn window(context: &Context) -> ExitCode {
     match crate::gui::open() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            context.console.error(&anyhow::anyhow!("{reason}; every job can be done without one, see `counterweight --help`"));
+            context.console.error(&anyhow::anyhow!(
+                "{reason}; every job can be done without one, see `counterweight --help`"
+            ));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The first Ctrl-C asks the job to stop at its next safe point; a second one ends the process at once.
+/// The first Ctrl-C asks the job to stop at its next safe point; a second one ends the process at
+/// once.
 fn stop_on_interrupt(control: &Control) {
     let control = control.clone();
     let installed = ctrlc::set_handler(move || {
@@ -185,8 +209,11 @@ fn stop_on_interrupt(control: &Control) {
     drop(installed);
 }
 
-/// Whether a failure lies in what was asked rather than in the work: a wrong setting is as wrong as a wrong flag.
+/// Whether a failure lies in what was asked rather than in the work: a wrong setting is as wrong as
+/// a wrong flag.
 fn is_usage(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<counterweight_core::Error>(), Some(counterweight_core::Error::Settings(_)))
-        || error.downcast_ref::<clap::Error>().is_some()
+    matches!(
+        error.downcast_ref::<counterweight_core::Error>(),
+        Some(counterweight_core::Error::Settings(_))
+    ) || error.downcast_ref::<clap::Error>().is_some()
 }

@@ -22,8 +22,8 @@ pub struct SetOption {
 }
 
 impl SetOption {
-    /// Applies the changes to the settings of a run that is trained already, of which only `evaluation` and, where it `balances`, `balance`
-    /// can still be changed.
+    /// Applies the changes to the settings of a run that is trained already, of which only
+    /// `evaluation` and, where it `balances`, `balance` can still be changed.
     ///
     /// # Errors
     /// As [`SetOption::apply`], and a change to another section.
@@ -56,9 +56,12 @@ impl SetOption {
         };
         let mut changes = Vec::new();
         for change in &self.set {
-            let (key, value) = change.split_once('=').ok_or_else(|| wrong(change, "expected KEY=VALUE"))?;
+            let (key, value) =
+                change.split_once('=').ok_or_else(|| wrong(change, "expected KEY=VALUE"))?;
             if key.trim() == "preset" {
-                return Err(wrong("preset", "a preset is where settings start from; use --preset").into());
+                return Err(
+                    wrong("preset", "a preset is where settings start from; use --preset").into()
+                );
             }
             changes.push((key.trim(), value.trim()));
         }

@@ -44,7 +44,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         for (file, outcome) in files.iter().zip(classifier.classify_files(files)) {
             let path = file.to_string_lossy();
             let line = match outcome {
-                Ok(probabilities) => Line { path, top: Some(classifier.top_k(&probabilities, arguments.top as usize)), error: None },
+                Ok(probabilities) => Line {
+                    path,
+                    top: Some(classifier.top_k(&probabilities, arguments.top as usize)),
+                    error: None,
+                },
                 Err(error) => {
                     failed += 1;
                     Line { path, top: None, error: Some(error.to_string()) }

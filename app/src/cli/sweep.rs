@@ -22,7 +22,8 @@ pub struct Arguments {
     /// The setting and its values; without values, a tenth of the preset's to ten times as much
     #[arg(long, value_name = "KEY=VALUE,VALUE,…", default_value = "stage1.weight_decay")]
     over: String,
-    /// The folder of the sweep, which gets a run folder for each value; one that was interrupted there goes on
+    /// The folder of the sweep, which gets a run folder for each value; one that was interrupted
+    /// there goes on
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings to start from: auto, fine-tune, quick, paper or strong
@@ -30,7 +31,8 @@ pub struct Arguments {
     preset: Preset,
     #[command(flatten)]
     set: SetOption,
-    /// Where to compute: auto, cpu, cuda, wgpu:1; several trains as many runs at a time, for example cuda:0,cuda:1
+    /// Where to compute: auto, cpu, cuda, wgpu:1; several trains as many runs at a time, for
+    /// example cuda:0,cuda:1
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', default_value = "auto")]
     device: Vec<DeviceChoice>,
 }
@@ -40,12 +42,21 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut settings = Settings::preset(arguments.preset);
     arguments.set.apply(&mut settings)?;
     let (key, values) = match arguments.over.split_once('=') {
-        Some((key, values)) => {
-            (key.trim(), values.split(',').map(|value| value.trim().to_string()).filter(|value| !value.is_empty()).collect())
-        }
+        Some((key, values)) => (
+            key.trim(),
+            values
+                .split(',')
+                .map(|value| value.trim().to_string())
+                .filter(|value| !value.is_empty())
+                .collect(),
+        ),
         None => (arguments.over.trim(), Vec::new()),
     };
-    let devices = arguments.device.iter().map(|&choice| device::open(choice).map(|(device, _)| device)).collect::<Result<Vec<_>, _>>()?;
+    let devices = arguments
+        .device
+        .iter()
+        .map(|&choice| device::open(choice).map(|(device, _)| device))
+        .collect::<Result<Vec<_>, _>>()?;
     let job = Job::new(&context.control, &context.console);
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
@@ -54,11 +65,16 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     };
     let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };
     let report = match pipeline::sweep(&request, &devices, job) {
-        Err(Error::Stopped) if Sweep::is_sweep(&arguments.out) => bail!("stopped; the same command goes on"),
+        Err(Error::Stopped) if Sweep::is_sweep(&arguments.out) => {
+            bail!("stopped; the same command goes on")
+        }
         other => other?,
     };
     context.console.result(&report, || {
-        let next = report.best().map(|best| format!("\n\nnext: counterweight balance {}", quoted(&best.run))).unwrap_or_default();
+        let next = report
+            .best()
+            .map(|best| format!("\n\nnext: counterweight balance {}", quoted(&best.run)))
+            .unwrap_or_default();
         format!("{}{next}", tables::sweep(&report))
     })
 }

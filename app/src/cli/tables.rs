@@ -12,7 +12,8 @@ use crate::gui::widgets::numbers;
 
 /// What the feature cache holds, one line a backbone, input and view.
 pub fn cache(usage: &Usage) -> String {
-    let mut table = table(&["backbone", "input", "view", "features", "images", "size", "last used"]);
+    let mut table =
+        table(&["backbone", "input", "view", "features", "images", "size", "last used"]);
     for space in &usage.spaces {
         table.add_row([
             space.label.clone(),
@@ -40,7 +41,10 @@ pub fn sweep(report: &SweepReport) -> String {
             percent(member.many),
             percent(member.medium),
             percent(member.few),
-            member.norms.map_or_else(|| "n/a".into(), |[min, mean, max]| format!("{mean:.2} ({min:.2} to {max:.2})")),
+            member.norms.map_or_else(
+                || "n/a".into(),
+                |[min, mean, max]| format!("{mean:.2} ({min:.2} to {max:.2})"),
+            ),
         ]);
     }
     let best = match report.best() {
@@ -50,12 +54,18 @@ pub fn sweep(report: &SweepReport) -> String {
             best.value,
             percent(best.score),
             report.validation_images,
-            if report.is_tied() { "; what it was is as good as the highest within the standard error" } else { "" }
+            if report.is_tied() {
+                "; what it was is as good as the highest within the standard error"
+            } else {
+                ""
+            }
         ),
         None => "none of them could be trained to its end".into(),
     };
     let held_out = match report.held_out {
-        true => "\nEvery tenth training image of each class was held out to compare by, since there were no validation images.",
+        true => {
+            "\nEvery tenth training image of each class was held out to compare by, since there were no validation images."
+        }
         false => "",
     };
     format!("{}\n\n{best}{held_out}", render(&table))
@@ -69,7 +79,9 @@ pub fn percent(value: Option<f64>) -> String {
 /// An empty table under a ruled header: names to the left, numbers to the right.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'))).set_header(header);
+    table
+        .load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
+        .set_header(header);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -78,7 +90,8 @@ pub fn table(header: &[&str]) -> Table {
 
 /// The table as text, without the blanks comfy-table puts before and after every line.
 pub fn render(table: &Table) -> String {
-    let trimmed = |line: String| line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end().to_string();
+    let trimmed =
+        |line: String| line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end().to_string();
     table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 
@@ -113,7 +126,11 @@ pub fn evaluation(result: &RunEvaluation) -> String {
 
 fn what(result: &RunEvaluation) -> String {
     let flips = if result.flip { ", averaged with the mirror images" } else { "" };
-    let balancers = if result.balancers.is_empty() { String::new() } else { format!(", balanced by {}", result.balancers.join(" + ")) };
+    let balancers = if result.balancers.is_empty() {
+        String::new()
+    } else {
+        format!(", balanced by {}", result.balancers.join(" + "))
+    };
     format!(
         "checkpoint {} (epoch {}, chosen by {}{balancers}) on {} {} images{flips}",
         result.checkpoint, result.epoch, result.chosen_by, result.evaluation.samples, result.split
@@ -137,7 +154,8 @@ pub fn verdict(verdict: &Verdict) -> String {
         Grade::Usable => AnsiColor::Green,
     };
     let style = Style::new().bold().fg_color(Some(color.into()));
-    let mut text = format!("{style}verdict: {}{style:#}\n{}\n", verdict.grade.name(), verdict.sentence);
+    let mut text =
+        format!("{style}verdict: {}{style:#}\n{}\n", verdict.grade.name(), verdict.sentence);
     for finding in verdict.others() {
         text += &format!("- {}\n", finding.sentence);
     }
@@ -151,11 +169,15 @@ pub fn and_verdict(found: Option<&Verdict>) -> String {
 
 /// Per-class accuracy with counts and the 95 % interval, largest class first.
 pub fn per_class(evaluation: &Evaluation) -> String {
-    let mut table = table(&["class", "training images", "group", "accuracy %", "95 % interval", "images"]);
+    let mut table =
+        table(&["class", "training images", "group", "accuracy %", "95 % interval", "images"]);
     let mut classes: Vec<_> = evaluation.per_class.iter().collect();
     classes.sort_by_key(|class| std::cmp::Reverse(class.train_count));
     for class in classes {
-        let interval = class.interval.map_or_else(|| "n/a".into(), |[low, high]| format!("{:.1} to {:.1}", 100.0 * low, 100.0 * high));
+        let interval = class.interval.map_or_else(
+            || "n/a".into(),
+            |[low, high]| format!("{:.1} to {:.1}", 100.0 * low, 100.0 * high),
+        );
         table.add_row([
             class.name.clone(),
             class.train_count.to_string(),
@@ -174,11 +196,17 @@ pub fn balance(report: &BalanceReport) -> String {
     for row in comparison(&report.before.evaluation, &report.after.evaluation) {
         table.add_row(row.cells());
     }
-    let (before, after) = (NormSpread::of(&report.norms_before), NormSpread::of(&report.norms_after));
+    let (before, after) =
+        (NormSpread::of(&report.norms_before), NormSpread::of(&report.norms_after));
     let spread = |norms: NormSpread| format!("{:.3} to {:.3}", norms.min, norms.max);
     table.add_row(["class weight norms".into(), spread(before), spread(after), String::new()]);
     let largest_over_smallest = |norms: NormSpread| format!("{:.2}", norms.max / norms.min);
-    table.add_row(["largest norm over smallest".into(), largest_over_smallest(before), largest_over_smallest(after), String::new()]);
+    table.add_row([
+        "largest norm over smallest".into(),
+        largest_over_smallest(before),
+        largest_over_smallest(after),
+        String::new(),
+    ]);
     let mut text = format!("{}\n\n{}\n\n", what(&report.after), render(&table));
     if let Some(radius) = &report.radius {
         text += &format!(
@@ -188,7 +216,8 @@ pub fn balance(report: &BalanceReport) -> String {
             report.norms_after.len()
         );
     }
-    text += &thirds(&report.after.evaluation).map(|thirds| format!("{thirds}\n")).unwrap_or_default();
+    text +=
+        &thirds(&report.after.evaluation).map(|thirds| format!("{thirds}\n")).unwrap_or_default();
     format!("{}\n{}", text.trim_end(), and_verdict(report.after.verdict.as_ref()))
 }
 
@@ -198,10 +227,20 @@ pub fn tuning(tuning: &Tuning) -> String {
     let mut table = table(&["validation, %", "balanced", "many", "medium", "few"]);
     for candidate in tuning.candidates.iter().take(SHOWN) {
         let groups = &candidate.groups;
-        let scores = [Some(candidate.balanced_accuracy), groups.many, groups.medium, groups.few].map(percent);
+        let scores = [Some(candidate.balanced_accuracy), groups.many, groups.medium, groups.few]
+            .map(percent);
         table.add_row(std::iter::once(candidate.summary.clone()).chain(scores));
     }
     let hidden = tuning.candidates.len().saturating_sub(SHOWN);
-    let more = if hidden > 0 { format!("… and {hidden} more in results/tune.json\n") } else { String::new() };
-    format!("{}\n{more}\n{}\n{}", render(&table), tuning.reason, and_verdict(tuning.verdict.as_ref()))
+    let more = if hidden > 0 {
+        format!("… and {hidden} more in results/tune.json\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "{}\n{more}\n{}\n{}",
+        render(&table),
+        tuning.reason,
+        and_verdict(tuning.verdict.as_ref())
+    )
 }

@@ -15,7 +15,8 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A dataset manifest made by `build`, or any source; not needed with --resume once the run exists
+    /// A dataset manifest made by `build`, or any source; not needed with --resume once the run
+    /// exists
     dataset: Option<PathBuf>,
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]
@@ -37,24 +38,43 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
-    let asked_for_settings = arguments.preset.is_some() || arguments.settings.is_some() || !arguments.set.set.is_empty();
-    // A run that exists brings its own settings; new ones are only made for a new run, or to be compared with those.
+    let asked_for_settings =
+        arguments.preset.is_some() || arguments.settings.is_some() || !arguments.set.set.is_empty();
+    // A run that exists brings its own settings; new ones are only made for a new run, or to be
+    // compared with those.
     let exists = Run::is_run(&arguments.run);
     let settings = match asked_for_settings || !exists {
         true => Some(settings(arguments, exists)?),
         false => None,
     };
     let (device, name) = device::open(arguments.device.device)?;
-    let request = TrainRequest { dataset: arguments.dataset.as_deref(), run: &arguments.run, settings, resume: arguments.resume };
-    let report = match pipeline::train(&request, &device, &name, Job::new(&context.control, &context.console)) {
+    let request = TrainRequest {
+        dataset: arguments.dataset.as_deref(),
+        run: &arguments.run,
+        settings,
+        resume: arguments.resume,
+    };
+    let report = match pipeline::train(
+        &request,
+        &device,
+        &name,
+        Job::new(&context.control, &context.console),
+    ) {
         Err(Error::Stopped) if Run::is_run(&arguments.run) => {
-            bail!("stopped, nothing is lost; go on with: counterweight train --run {} --resume", quoted(&arguments.run))
+            bail!(
+                "stopped, nothing is lost; go on with: counterweight train --run {} --resume",
+                quoted(&arguments.run)
+            )
         }
         other => other?,
     };
     context.console.result(&report, || match &report.evaluation {
         Some(evaluation) => {
-            format!("{}\n\nnext: counterweight balance {}", tables::evaluation(evaluation).trim_end(), quoted(&arguments.run))
+            format!(
+                "{}\n\nnext: counterweight balance {}",
+                tables::evaluation(evaluation).trim_end(),
+                quoted(&arguments.run)
+            )
         }
         None => format!("trained {}", arguments.run.display()),
     })
@@ -73,7 +93,9 @@ fn settings(arguments: &Arguments, exists: bool) -> Result<Settings> {
 /// A path as it can be pasted into a shell.
 pub fn quoted(path: &std::path::Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c) || (cfg!(windows) && "\\:".contains(c));
+    let plain = |c: char| {
+        c.is_alphanumeric() || "/._-+".contains(c) || (cfg!(windows) && "\\:".contains(c))
+    };
     match (text.chars().all(plain), cfg!(windows)) {
         (true, _) => text,
         (false, true) => format!("\"{text}\""),

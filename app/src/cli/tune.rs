@@ -38,5 +38,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         true => format!("counterweight export {run} --out model.onnx"),
         false => format!("counterweight balance {run} --tuned"),
     };
-    context.console.result(&tuning, || format!("{}\n\nnext: {next}", tables::tuning(&tuning).trim_end()))
+    context
+        .console
+        .result(&tuning, || format!("{}\n\nnext: {next}", tables::tuning(&tuning).trim_end()))
 }

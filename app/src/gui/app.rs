@@ -1,4 +1,5 @@
-//! The application: what has happened is taken in and what was asked for is done, then everything is drawn.
+//! The application: what has happened is taken in and what was asked for is done, then everything
+//! is drawn.
 
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_INFO, ICON_
 use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TrainCommand, WindowCommand,
-    entries,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
+    RunsCommand, TrainCommand, WindowCommand, entries,
 };
 use super::dialogs::Answer;
-use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind};
+use super::state::{
+    Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind,
+};
 use super::{panels, theme};
 
 /// Under this name the preferences are stored.
@@ -42,15 +45,27 @@ impl CounterweightApp {
     /// A window whose runs and caches are kept at `place`.
     pub fn new(creation: &eframe::CreationContext<'_>, place: Place) -> Self {
         theme::install(&creation.egui_ctx);
-        let preferences: Preferences = creation.storage.and_then(|storage| eframe::get_value(storage, PREFERENCES)).unwrap_or_default();
+        let preferences: Preferences = creation
+            .storage
+            .and_then(|storage| eframe::get_value(storage, PREFERENCES))
+            .unwrap_or_default();
         let ctx = creation.egui_ctx.clone();
         let mut state = State::new(Shell::new(ctx.clone(), place, preferences));
         set_theme(&ctx, state.shell.preferences.theme);
         ctx.set_zoom_factor(state.shell.preferences.zoom.clamp(*ZOOM.start(), *ZOOM.end()));
         ctx.options_mut(|options| options.zoom_with_keyboard = false);
         state.shell.info(concat!("Counterweight ", env!("CARGO_PKG_VERSION")));
-        let toasts = egui_notify::Toasts::default().with_anchor(egui_notify::Anchor::BottomRight).with_margin([16.0, 16.0].into());
-        Self { state, commands: Vec::new(), toasts, panels: panels::Panels::default(), quitting: false, closing: false }
+        let toasts = egui_notify::Toasts::default()
+            .with_anchor(egui_notify::Anchor::BottomRight)
+            .with_margin([16.0, 16.0].into());
+        Self {
+            state,
+            commands: Vec::new(),
+            toasts,
+            panels: panels::Panels::default(),
+            quitting: false,
+            closing: false,
+        }
     }
 
     /// Asks for something, as a click would.
@@ -98,17 +113,28 @@ impl CounterweightApp {
         state.data.poll(shell);
         let is_sample = state.data.source.as_ref().map(|source| source.is_sample);
         if was_sample != is_sample && !state.train.is_running() {
-            // Settings that were not touched follow the source: what suits small digits suits nothing else.
+            // Settings that were not touched follow the source: what suits small digits suits
+            // nothing else.
             match is_sample {
-                Some(true) if state.train.settings == Settings::preset(Preset::Auto) => state.train.set_settings(sample_settings()),
-                Some(false) if state.train.settings == sample_settings() => state.train.set_preset(Preset::Auto),
+                Some(true) if state.train.settings == Settings::preset(Preset::Auto) => {
+                    state.train.set_settings(sample_settings())
+                }
+                Some(false) if state.train.settings == sample_settings() => {
+                    state.train.set_preset(Preset::Auto)
+                }
                 _ => {}
             }
         }
         let train = &mut state.train;
         let is_wanted = state.page == Page::Train && !train.is_running() && !train.is_sweeping();
         let device = state.devices.resolve(train.device);
-        train.estimates.poll(&train.settings, state.data.source.as_ref(), device, is_wanted && !state.devices.is_looking(), &shell.ctx);
+        train.estimates.poll(
+            &train.settings,
+            state.data.source.as_ref(),
+            device,
+            is_wanted && !state.devices.is_looking(),
+            &shell.ctx,
+        );
         if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {
             state.runs.refresh(shell);
             shell.queue.push(Command::Runs(RunsCommand::Open(folder)));
@@ -139,8 +165,12 @@ impl CounterweightApp {
     fn opened(&mut self, run: OpenRun) {
         let state = &mut self.state;
         let same = state.run.as_ref().filter(|open| open.folder == run.folder);
-        let retrained = same.is_none_or(|open| open.history.len() != run.history.len() && open.finished_epochs() != run.finished_epochs());
-        let rebalanced = same.is_some_and(|open| open.checkpoints != run.checkpoints || run.balanced.is_some());
+        let retrained = same.is_none_or(|open| {
+            open.history.len() != run.history.len()
+                && open.finished_epochs() != run.finished_epochs()
+        });
+        let rebalanced =
+            same.is_some_and(|open| open.checkpoints != run.checkpoints || run.balanced.is_some());
         if retrained {
             state.balance.forget();
             state.export.open(&run);
@@ -175,18 +205,28 @@ impl CounterweightApp {
                 };
                 state.train.apply(command, around, &mut state.shell);
             }
-            Command::Backbones(command) => state.backbones.apply(command, &mut state.train, &mut state.shell),
-            Command::Balance(command) => state.balance.apply(command, state.run.as_ref(), device, &mut state.shell),
-            Command::Inspect(command) => state.inspect.apply(command, state.run.as_ref(), device, &mut state.shell),
+            Command::Backbones(command) => {
+                state.backbones.apply(command, &mut state.train, &mut state.shell)
+            }
+            Command::Balance(command) => {
+                state.balance.apply(command, state.run.as_ref(), device, &mut state.shell)
+            }
+            Command::Inspect(command) => {
+                state.inspect.apply(command, state.run.as_ref(), device, &mut state.shell)
+            }
             Command::Export(command) => {
                 if matches!(command, ExportCommand::Export) {
                     state.page = Page::Export;
                 }
                 state.export.apply(command, state.run.as_ref(), &mut state.shell);
             }
-            Command::Runs(RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _)) if state.works_on(&folder).is_some() => {
+            Command::Runs(RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _))
+                if state.works_on(&folder).is_some() =>
+            {
                 let work = state.works_on(&folder).unwrap_or_default();
-                state.shell.notice(format!("This run is in use by {work}. Stop that first, or wait until it is done"));
+                state.shell.notice(format!(
+                    "This run is in use by {work}. Stop that first, or wait until it is done"
+                ));
             }
             Command::Runs(command) => {
                 if let RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _) = &command
@@ -235,7 +275,8 @@ impl CounterweightApp {
         }
     }
 
-    /// Asks everything that is running to stop; the window closes once all of it has left its checkpoint.
+    /// Asks everything that is running to stop; the window closes once all of it has left its
+    /// checkpoint.
     fn quit(&mut self) {
         self.quitting = true;
         self.state.shell.dialog = None;
@@ -273,13 +314,16 @@ impl CounterweightApp {
             return;
         }
         let typing = ctx.text_edit_focused();
-        // A shortcut also answers to its keys with Shift held, so those that ask for Shift come first.
+        // A shortcut also answers to its keys with Shift held, so those that ask for Shift come
+        // first.
         let mut entries = entries();
-        entries.sort_by_key(|entry| !entry.shortcut.is_some_and(|shortcut| shortcut.modifiers.shift));
+        entries
+            .sort_by_key(|entry| !entry.shortcut.is_some_and(|shortcut| shortcut.modifiers.shift));
         for entry in entries {
             let Some(shortcut) = entry.shortcut else { continue };
             // A field has its own undo, and its own way with the keys of text.
-            let of_text = matches!(shortcut.logical_key, egui::Key::Z | egui::Key::K | egui::Key::Enter);
+            let of_text =
+                matches!(shortcut.logical_key, egui::Key::Z | egui::Key::K | egui::Key::Enter);
             if !(typing && of_text) && ctx.input_mut(|input| input.consume_shortcut(&shortcut)) {
                 self.commands.push(entry.command);
             }
@@ -287,7 +331,8 @@ impl CounterweightApp {
     }
 
     fn dropped(&mut self, ctx: &Context) {
-        let dropped = ctx.input(|input| input.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
+        let dropped = ctx
+            .input(|input| input.raw.dropped_files.first().map(|file| file.path().to_path_buf()));
         let Some(path) = dropped else { return };
         if matches!(self.state.shell.dialog, Some(Dialog::Backbones)) {
             self.commands.push(Command::Backbones(BackbonesCommand::TakeFile(path)));
@@ -304,20 +349,30 @@ impl CounterweightApp {
         self.commands.push(command);
     }
 
-    /// What a page needs and nobody has asked for: features on the balancing page, results on the inspection page.
+    /// What a page needs and nobody has asked for: features on the balancing page, results on the
+    /// inspection page.
     fn prepare(&mut self) {
         let state = &self.state;
-        let Some(run) = state.run.as_ref().filter(|run| run.has_checkpoint() && !state.train.is_running()) else { return };
+        let Some(run) =
+            state.run.as_ref().filter(|run| run.has_checkpoint() && !state.train.is_running())
+        else {
+            return;
+        };
         match state.page {
             Page::Balance if !state.balance.has(run) && state.balance.failure.is_none() => {
                 self.commands.push(Command::Balance(BalanceCommand::Load));
             }
-            Page::Inspect if state.inspect.shown.is_none() && !state.inspect.is_busy() && state.inspect.failure.is_none() => {
+            Page::Inspect
+                if state.inspect.shown.is_none()
+                    && !state.inspect.is_busy()
+                    && state.inspect.failure.is_none() =>
+            {
                 let split = match run.has_validation() {
                     true => counterweight_core::data::Split::Validation,
                     false => counterweight_core::data::Split::Train,
                 };
-                self.commands.push(Command::Inspect(InspectCommand::Load { checkpoint: None, split }));
+                self.commands
+                    .push(Command::Inspect(InspectCommand::Load { checkpoint: None, split }));
             }
             _ => {}
         }
@@ -356,7 +411,8 @@ impl eframe::App for CounterweightApp {
         self.poll();
         self.prepare();
         self.close_when_done(ctx);
-        // What is done may ask for more; a bound keeps two that ask for each other from going on for ever.
+        // What is done may ask for more; a bound keeps two that ask for each other from going on
+        // for ever.
         for _ in 0..8 {
             let mut commands = std::mem::take(&mut self.commands);
             commands.append(&mut self.state.shell.queue);

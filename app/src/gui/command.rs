@@ -1,4 +1,5 @@
-//! What a person can ask of the window. Drawing sends commands, and they are applied before the next frame is drawn.
+//! What a person can ask of the window. Drawing sends commands, and they are applied before the
+//! next frame is drawn.
 
 use std::path::PathBuf;
 
@@ -291,47 +292,137 @@ pub fn entries() -> Vec<Entry> {
         entry("Go to", "Inspect", keys(command, Key::Num4), go(Page::Inspect)),
         entry("Go to", "Export", keys(command, Key::Num5), go(Page::Export)),
         entry("Go to", "Runs", keys(command, Key::Num6), go(Page::Runs)),
-        entry("Data", "Open folder…", keys(command, Key::O), Command::Data(DataCommand::PickFolder)),
-        entry("Data", "Open archive or manifest…", keys(shift, Key::O), Command::Data(DataCommand::PickFile)),
+        entry(
+            "Data",
+            "Open folder…",
+            keys(command, Key::O),
+            Command::Data(DataCommand::PickFolder),
+        ),
+        entry(
+            "Data",
+            "Open archive or manifest…",
+            keys(shift, Key::O),
+            Command::Data(DataCommand::PickFile),
+        ),
         entry("Data", "Open the built-in sample", None, Command::Data(DataCommand::OpenSample)),
         entry("Data", "Cancel the scan", None, Command::Data(DataCommand::CancelScan)),
         entry("Data", "Undo", keys(command, Key::Z), Command::Data(DataCommand::Undo)),
         entry("Data", "Redo", keys(shift, Key::Z), Command::Data(DataCommand::Redo)),
-        entry("Data", "Save dataset manifest…", keys(command, Key::S), Command::Data(DataCommand::PickManifest)),
+        entry(
+            "Data",
+            "Save dataset manifest…",
+            keys(command, Key::S),
+            Command::Data(DataCommand::PickManifest),
+        ),
         entry("Data", "Write image folder…", None, Command::Data(DataCommand::PickImageFolder)),
         entry("Data", "Close the source", None, Command::Data(DataCommand::Close)),
         entry("Data", "Forget recent sources", None, Command::Data(DataCommand::ForgetRecent)),
-        entry("Train", "Start training", keys(command, Key::Enter), Command::Train(TrainCommand::Start)),
+        entry(
+            "Train",
+            "Start training",
+            keys(command, Key::Enter),
+            Command::Train(TrainCommand::Start),
+        ),
         entry("Train", "Continue the open run", None, Command::Train(TrainCommand::Continue)),
         entry("Train", "Pause training", None, Command::Train(TrainCommand::Pause)),
         entry("Train", "Resume training", None, Command::Train(TrainCommand::Resume)),
         entry("Train", "Stop training", None, Command::Train(TrainCommand::Stop)),
         entry("Train", "Choose a backbone…", None, Command::Backbones(BackbonesCommand::Choose)),
         entry("Train", "Load settings file…", None, Command::Train(TrainCommand::PickSettings)),
-        entry("Balance", "Keep this balancer in the comparison", keys(command, Key::K), Command::Balance(BalanceCommand::Keep)),
-        entry("Balance", "Tune on validation", keys(command, Key::T), Command::Balance(BalanceCommand::Tune)),
+        entry(
+            "Balance",
+            "Keep this balancer in the comparison",
+            keys(command, Key::K),
+            Command::Balance(BalanceCommand::Keep),
+        ),
+        entry(
+            "Balance",
+            "Tune on validation",
+            keys(command, Key::T),
+            Command::Balance(BalanceCommand::Tune),
+        ),
         entry("Balance", "Stop tuning", None, Command::Balance(BalanceCommand::Stop)),
-        entry("Balance", "Use this balancer for the run", None, Command::Balance(BalanceCommand::Apply)),
-        entry("Balance", "Keep the classifier as trained", None, Command::Balance(BalanceCommand::KeepAsTrained)),
+        entry(
+            "Balance",
+            "Use this balancer for the run",
+            None,
+            Command::Balance(BalanceCommand::Apply),
+        ),
+        entry(
+            "Balance",
+            "Keep the classifier as trained",
+            None,
+            Command::Balance(BalanceCommand::KeepAsTrained),
+        ),
         entry("Balance", "Evaluate on test", None, Command::Balance(BalanceCommand::RevealTest)),
-        entry("Export", "Export and check the model", keys(command, Key::E), Command::Export(ExportCommand::Export)),
+        entry(
+            "Export",
+            "Export and check the model",
+            keys(command, Key::E),
+            Command::Export(ExportCommand::Export),
+        ),
         entry("Export", "Choose where to export…", None, Command::Export(ExportCommand::PickPath)),
-        entry("Export", "Show the exported model in the file manager", None, Command::Export(ExportCommand::Reveal)),
+        entry(
+            "Export",
+            "Show the exported model in the file manager",
+            None,
+            Command::Export(ExportCommand::Reveal),
+        ),
         entry("Export", "Try an image…", None, Command::Export(ExportCommand::PickImage)),
         entry("Runs", "Open run…", keys(command, Key::R), Command::Runs(RunsCommand::PickRun)),
-        entry("Runs", "Read the runs folder again", keys(Modifiers::NONE, Key::F5), Command::Runs(RunsCommand::Refresh)),
+        entry(
+            "Runs",
+            "Read the runs folder again",
+            keys(Modifiers::NONE, Key::F5),
+            Command::Runs(RunsCommand::Refresh),
+        ),
         entry("Runs", "Choose the runs folder…", None, Command::Runs(RunsCommand::PickRunsFolder)),
-        entry("Help", "Start or resume the guided tour", keys(Modifiers::NONE, Key::F1), Command::Tour(TourCommand::Start)),
-        entry("Help", "Start the guided tour from the beginning", None, Command::Tour(TourCommand::Restart)),
+        entry(
+            "Help",
+            "Start or resume the guided tour",
+            keys(Modifiers::NONE, Key::F1),
+            Command::Tour(TourCommand::Start),
+        ),
+        entry(
+            "Help",
+            "Start the guided tour from the beginning",
+            None,
+            Command::Tour(TourCommand::Restart),
+        ),
         entry("Help", "About Counterweight", None, Command::Window(WindowCommand::About)),
-        entry("Window", "Show all commands", keys(command, Key::P), Command::Window(WindowCommand::TogglePalette)),
-        entry("Window", "Show or hide the log", keys(command, Key::L), Command::Window(WindowCommand::ToggleLog)),
-        entry("Window", "Follow the system's theme", None, Command::Window(WindowCommand::ThemeSystem)),
+        entry(
+            "Window",
+            "Show all commands",
+            keys(command, Key::P),
+            Command::Window(WindowCommand::TogglePalette),
+        ),
+        entry(
+            "Window",
+            "Show or hide the log",
+            keys(command, Key::L),
+            Command::Window(WindowCommand::ToggleLog),
+        ),
+        entry(
+            "Window",
+            "Follow the system's theme",
+            None,
+            Command::Window(WindowCommand::ThemeSystem),
+        ),
         entry("Window", "Light theme", None, Command::Window(WindowCommand::ThemeLight)),
         entry("Window", "Dark theme", None, Command::Window(WindowCommand::ThemeDark)),
         entry("Window", "Larger", keys(command, Key::Plus), Command::Window(WindowCommand::ZoomIn)),
-        entry("Window", "Smaller", keys(command, Key::Minus), Command::Window(WindowCommand::ZoomOut)),
-        entry("Window", "Usual size", keys(command, Key::Num0), Command::Window(WindowCommand::ZoomReset)),
+        entry(
+            "Window",
+            "Smaller",
+            keys(command, Key::Minus),
+            Command::Window(WindowCommand::ZoomOut),
+        ),
+        entry(
+            "Window",
+            "Usual size",
+            keys(command, Key::Num0),
+            Command::Window(WindowCommand::ZoomReset),
+        ),
         entry("Window", "Quit", keys(command, Key::Q), Command::Window(WindowCommand::Quit)),
     ]
 }
@@ -346,7 +437,12 @@ mod tests {
         for (index, one) in entries.iter().enumerate() {
             for other in &entries[index + 1..] {
                 assert!((one.area, one.label) != (other.area, other.label), "{}", one.label);
-                assert!(one.shortcut.is_none() || one.shortcut != other.shortcut, "{} and {}", one.label, other.label);
+                assert!(
+                    one.shortcut.is_none() || one.shortcut != other.shortcut,
+                    "{} and {}",
+                    one.label,
+                    other.label
+                );
             }
         }
     }

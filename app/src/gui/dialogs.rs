@@ -57,8 +57,12 @@ impl Asked {
         type Choice = std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
         let choice: Choice = match question {
             Question::Folder => Box::pin(dialog.pick_folder()),
-            Question::File(name, extensions) => Box::pin(dialog.add_filter(name, extensions).add_filter("All files", &["*"]).pick_file()),
-            Question::Save(file, name, extensions) => Box::pin(dialog.set_file_name(file).add_filter(name, extensions).save_file()),
+            Question::File(name, extensions) => Box::pin(
+                dialog.add_filter(name, extensions).add_filter("All files", &["*"]).pick_file(),
+            ),
+            Question::Save(file, name, extensions) => {
+                Box::pin(dialog.set_file_name(file).add_filter(name, extensions).save_file())
+            }
         };
         let (sender, answer) = bounded(1);
         let ctx = ctx.clone();
@@ -80,10 +84,12 @@ impl Asked {
         match self.answer.try_recv() {
             Ok(Some(path)) => Ok(Answer::Chosen((self.then)(path))),
             Err(crossbeam_channel::TryRecvError::Empty) => Err(self),
-            Ok(None) | Err(crossbeam_channel::TryRecvError::Disconnected) => match self.since.elapsed() {
-                elapsed if elapsed < UNSEEN => Ok(Answer::NotShown),
-                _ => Ok(Answer::Nothing),
-            },
+            Ok(None) | Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                match self.since.elapsed() {
+                    elapsed if elapsed < UNSEEN => Ok(Answer::NotShown),
+                    _ => Ok(Answer::Nothing),
+                }
+            }
         }
     }
 }

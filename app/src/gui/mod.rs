@@ -12,11 +12,11 @@ mod worker;
 
 pub use app::CounterweightApp;
 pub use command::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, RunsCommand, TourCommand, TrainCommand,
-    WindowCommand,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
+    RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 pub use open::open;
 pub use state::{
-    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, Source, State, StepStatus, ThemeChoice, TourStep,
-    WayOn,
+    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, Source,
+    State, StepStatus, ThemeChoice, TourStep, WayOn,
 };

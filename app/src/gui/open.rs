@@ -24,11 +24,16 @@ pub fn open() -> Result<(), String> {
         .with_icon(Arc::new(icon()?));
     let options = NativeOptions { viewport, persist_window: true, ..NativeOptions::default() };
     let place = Place::default();
-    eframe::run_native(NAME, options, Box::new(move |creation| Ok(Box::new(CounterweightApp::new(creation, place)))))
-        .map_err(|error| format!("the window could not be opened: {error}"))
+    eframe::run_native(
+        NAME,
+        options,
+        Box::new(move |creation| Ok(Box::new(CounterweightApp::new(creation, place)))),
+    )
+    .map_err(|error| format!("the window could not be opened: {error}"))
 }
 
 /// The icon, as assets/icon/icon.svg draws it.
 fn icon() -> Result<IconData, String> {
-    eframe::icon_data::from_png_bytes(include_bytes!("../../../assets/icon/icon-256.png")).map_err(|error| format!("the icon: {error}"))
+    eframe::icon_data::from_png_bytes(include_bytes!("../../../assets/icon/icon-256.png"))
+        .map_err(|error| format!("the icon: {error}"))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use counterweight_core::eval::{Grade, Group};
 use egui::epaint::Shadow;
 use egui::{
-    Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Frame, Margin, RichText, Stroke, Style, TextStyle,
-    Theme, Ui, Vec2, Visuals,
+    Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Frame, Margin,
+    RichText, Stroke, Style, TextStyle, Theme, Ui, Vec2, Visuals,
 };
 use egui_material_icons::MaterialIcon;
 
@@ -146,8 +146,10 @@ pub fn tokens(visuals: &Visuals) -> &'static Tokens {
 
 /// Colours of runs that are compared, which differ for every kind of colour vision.
 pub fn run_colors(visuals: &Visuals) -> &'static [Color32; 6] {
-    const LIGHT: [Color32; 6] = [rgb(0x2329e6), rgb(0xdb7d20), rgb(0x05a97d), rgb(0xad6acf), rgb(0x5d1c00), rgb(0x180b2b)];
-    const DARK: [Color32; 6] = [rgb(0x4165ff), rgb(0xe77d46), rgb(0x1eba95), rgb(0xcd8edb), rgb(0xfafb57), rgb(0xc7ffff)];
+    const LIGHT: [Color32; 6] =
+        [rgb(0x2329e6), rgb(0xdb7d20), rgb(0x05a97d), rgb(0xad6acf), rgb(0x5d1c00), rgb(0x180b2b)];
+    const DARK: [Color32; 6] =
+        [rgb(0x4165ff), rgb(0xe77d46), rgb(0x1eba95), rgb(0xcd8edb), rgb(0xfafb57), rgb(0xc7ffff)];
     if visuals.dark_mode { &DARK } else { &LIGHT }
 }
 
@@ -231,7 +233,8 @@ pub fn card_frame(ui: &Ui) -> Frame {
         .inner_margin(Margin::same(space::LARGE as i8))
 }
 
-/// Gives a context the fonts and both themes; it follows the system's choice between them until told otherwise.
+/// Gives a context the fonts and both themes; it follows the system's choice between them until
+/// told otherwise.
 pub fn install(ctx: &Context) {
     ctx.set_fonts(fonts());
     ctx.set_style_of(Theme::Light, style(&LIGHT, Visuals::light()));
@@ -249,13 +252,17 @@ fn fonts() -> FontDefinitions {
         fonts.font_data.insert(name.into(), Arc::new(FontData::from_static(bytes)));
     }
     let fallbacks = fonts.families.get(&FontFamily::Proportional).cloned().unwrap_or_default();
-    let with_fallbacks = |name: &str| [name.to_string()].into_iter().chain(fallbacks.clone()).collect::<Vec<_>>();
+    let with_fallbacks =
+        |name: &str| [name.to_string()].into_iter().chain(fallbacks.clone()).collect::<Vec<_>>();
     fonts.families.insert(FontFamily::Proportional, with_fallbacks("Inter"));
     fonts.families.insert(FontFamily::Name("medium".into()), with_fallbacks("Inter Medium"));
     fonts.families.insert(semibold(), with_fallbacks("Inter SemiBold"));
     let icons = egui_material_icons::font_insert();
     fonts.font_data.insert(icons.name.clone(), Arc::new(icons.data));
-    fonts.families.insert(FontFamily::Name(egui_material_icons::FONT_FAMILY.into()), vec![icons.name.clone()]);
+    fonts.families.insert(
+        FontFamily::Name(egui_material_icons::FONT_FAMILY.into()),
+        vec![icons.name.clone()],
+    );
     // Icons stand inside sentences and buttons, too.
     for family in fonts.families.values_mut() {
         if !family.contains(&icons.name) {
@@ -314,7 +321,13 @@ fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
 
     let radius = CornerRadius::same(7);
     let widgets = &mut visuals.widgets;
-    for widget in [&mut widgets.noninteractive, &mut widgets.inactive, &mut widgets.hovered, &mut widgets.active, &mut widgets.open] {
+    for widget in [
+        &mut widgets.noninteractive,
+        &mut widgets.inactive,
+        &mut widgets.hovered,
+        &mut widgets.active,
+        &mut widgets.open,
+    ] {
         widget.corner_radius = radius;
         widget.expansion = 0.0;
         widget.fg_stroke = Stroke::new(1.0, tokens.text);
@@ -344,8 +357,10 @@ mod tests {
 
     /// Relative luminance, as WCAG 2 defines it.
     fn luminance(color: Color32) -> f64 {
-        let linear =
-            color.to_array().map(|c| f64::from(c) / 255.0).map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
+        let linear = color
+            .to_array()
+            .map(|c| f64::from(c) / 255.0)
+            .map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
         0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     }
 
@@ -358,14 +373,29 @@ mod tests {
     fn text_can_be_read_on_what_it_stands_on() {
         for tokens in [LIGHT, DARK] {
             for behind in [tokens.background, tokens.surface, tokens.sunken] {
-                for text in [tokens.text, tokens.text_weak, tokens.accent_text, tokens.good, tokens.warn, tokens.bad] {
-                    assert!(contrast(text, behind) >= 4.5, "{text:?} on {behind:?}: {:.2}", contrast(text, behind));
+                for text in [
+                    tokens.text,
+                    tokens.text_weak,
+                    tokens.accent_text,
+                    tokens.good,
+                    tokens.warn,
+                    tokens.bad,
+                ] {
+                    assert!(
+                        contrast(text, behind) >= 4.5,
+                        "{text:?} on {behind:?}: {:.2}",
+                        contrast(text, behind)
+                    );
                 }
             }
             for grade in [Grade::Worthless, Grade::Doubtful, Grade::Usable] {
                 let GradeColors { mark, wash } = tokens.grade(grade);
                 for text in [tokens.text, mark] {
-                    assert!(contrast(text, wash) >= 4.5, "{text:?} on {wash:?} of {grade:?}: {:.2}", contrast(text, wash));
+                    assert!(
+                        contrast(text, wash) >= 4.5,
+                        "{text:?} on {wash:?} of {grade:?}: {:.2}",
+                        contrast(text, wash)
+                    );
                 }
             }
             assert!(contrast(tokens.text, tokens.accent_wash) >= 4.5);
@@ -377,15 +407,27 @@ mod tests {
     #[test]
     fn marks_in_charts_stand_out_from_the_card() {
         for tokens in [LIGHT, DARK] {
-            let marks = [tokens.many, tokens.medium, tokens.few, tokens.train, tokens.validation, tokens.limit];
+            let marks = [
+                tokens.many,
+                tokens.medium,
+                tokens.few,
+                tokens.train,
+                tokens.validation,
+                tokens.limit,
+            ];
             for mark in marks.into_iter().chain([tokens.before]) {
                 let least = if mark == tokens.before { 2.5 } else { 3.0 };
-                assert!(contrast(mark, tokens.surface) >= least, "{mark:?}: {:.2}", contrast(mark, tokens.surface));
+                assert!(
+                    contrast(mark, tokens.surface) >= least,
+                    "{mark:?}: {:.2}",
+                    contrast(mark, tokens.surface)
+                );
             }
         }
     }
 
-    /// A colour in linear light as people without one kind of cone see it (Machado, Oliveira and Fernandes, 2009, severity 1).
+    /// A colour in linear light as people without one kind of cone see it (Machado, Oliveira and
+    /// Fernandes, 2009, severity 1).
     fn seen(color: Color32, matrix: [[f64; 3]; 3]) -> [f64; 3] {
         let linear = [color.r(), color.g(), color.b()].map(|c| (f64::from(c) / 255.0).powf(2.2));
         matrix.map(|row| row.iter().zip(linear).map(|(a, b)| a * b).sum::<f64>().clamp(0.0, 1.0))
@@ -407,9 +449,30 @@ mod tests {
 
     const KINDS: [(&str, Matrix); 4] = [
         ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-        ("protanopia", [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
-        ("deuteranopia", [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
-        ("tritanopia", [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+        (
+            "protanopia",
+            [
+                [0.152286, 1.052583, -0.204868],
+                [0.114503, 0.786281, 0.099216],
+                [-0.003882, -0.048116, 1.051998],
+            ],
+        ),
+        (
+            "deuteranopia",
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+        ),
+        (
+            "tritanopia",
+            [
+                [1.255528, -0.076749, -0.178779],
+                [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.303900],
+            ],
+        ),
     ];
 
     /// The distance of two colours in CIELAB.
@@ -424,7 +487,12 @@ mod tests {
                 let colors = Group::ALL.map(|group| lab(seen(tokens.group(group), matrix)));
                 for (a, b) in [(0, 1), (0, 2), (1, 2)] {
                     let difference = difference(colors[a], colors[b]);
-                    assert!(difference > 20.0, "{:?} and {:?} for {kind}: {difference:.1}", Group::ALL[a], Group::ALL[b]);
+                    assert!(
+                        difference > 20.0,
+                        "{:?} and {:?} for {kind}: {difference:.1}",
+                        Group::ALL[a],
+                        Group::ALL[b]
+                    );
                 }
             }
         }
@@ -434,13 +502,22 @@ mod tests {
         for (tokens, visuals) in [(LIGHT, Visuals::light()), (DARK, Visuals::dark())] {
             let colors = run_colors(&visuals);
             for color in colors {
-                assert!(contrast(*color, tokens.surface) >= 3.0, "{color:?}: {:.2}", contrast(*color, tokens.surface));
+                assert!(
+                    contrast(*color, tokens.surface) >= 3.0,
+                    "{color:?}: {:.2}",
+                    contrast(*color, tokens.surface)
+                );
             }
             for (kind, matrix) in KINDS {
                 let seen = colors.map(|color| lab(seen(color, matrix)));
                 for (a, b) in (0..6).flat_map(|a| (0..a).map(move |b| (a, b))) {
                     let difference = difference(seen[a], seen[b]);
-                    assert!(difference > 20.0, "{:?} and {:?} for {kind}: {difference:.1}", colors[a], colors[b]);
+                    assert!(
+                        difference > 20.0,
+                        "{:?} and {:?} for {kind}: {difference:.1}",
+                        colors[a],
+                        colors[b]
+                    );
                 }
             }
         }

@@ -10,9 +10,11 @@ use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use egui::Context;
 
-/// Messages that may wait for the window. A full channel makes the job wait, except for progress, of which the newest is enough.
+/// Messages that may wait for the window. A full channel makes the job wait, except for progress,
+/// of which the newest is enough.
 const CAPACITY: usize = 1024;
-/// Progress is passed on ten times a second: more is not seen, and where there is no graphics card drawing takes from training.
+/// Progress is passed on ten times a second: more is not seen, and where there is no graphics card
+/// drawing takes from training.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// How a job ended that did not succeed.
@@ -47,14 +49,17 @@ pub struct Progress {
 impl Progress {
     /// The share done, in 0..1, where the total is known.
     pub fn share(&self) -> Option<f32> {
-        self.total.filter(|total| *total > 0).map(|total| (self.done as f32 / total as f32).min(1.0))
+        self.total
+            .filter(|total| *total > 0)
+            .map(|total| (self.done as f32 / total as f32).min(1.0))
     }
 
     /// Seconds the phase will take on, judged by its pace so far.
     pub fn seconds_left(&self) -> Option<f64> {
         let elapsed = self.since?.elapsed().as_secs_f64();
         let (total, done) = (self.total?, self.done);
-        (done > 0 && elapsed > 0.5).then(|| elapsed * total.saturating_sub(done) as f64 / done as f64)
+        (done > 0 && elapsed > 0.5)
+            .then(|| elapsed * total.saturating_sub(done) as f64 / done as f64)
     }
 }
 
@@ -87,19 +92,27 @@ pub struct Worker<T> {
 
 impl<T: Send + 'static> Worker<T> {
     /// Runs `work` on a thread of its own. A panic in it becomes a failure.
-    pub fn spawn(name: &str, ctx: &Context, work: impl FnOnce(Job<'_>) -> Result<T> + Send + 'static) -> Self {
+    pub fn spawn(
+        name: &str,
+        ctx: &Context,
+        work: impl FnOnce(Job<'_>) -> Result<T> + Send + 'static,
+    ) -> Self {
         let control = Control::new();
         let (sender, updates) = bounded(CAPACITY);
         let sink = Forward { sender: sender.clone(), ctx: ctx.clone(), last: Mutex::new(None) };
         let thread = {
             let (control, ctx) = (control.clone(), ctx.clone());
             std::thread::Builder::new().name(name.to_string()).spawn(move || {
-                let outcome = match catch_unwind(AssertUnwindSafe(|| work(Job::new(&control, &sink)))) {
-                    Ok(Ok(value)) => Ok(value),
-                    Ok(Err(Error::Stopped)) => Err(Failure::Stopped),
-                    Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
-                    Err(panic) => Err(Failure::Failed(format!("an error in the program: {}", panic_text(&*panic)))),
-                };
+                let outcome =
+                    match catch_unwind(AssertUnwindSafe(|| work(Job::new(&control, &sink)))) {
+                        Ok(Ok(value)) => Ok(value),
+                        Ok(Err(Error::Stopped)) => Err(Failure::Stopped),
+                        Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+                        Err(panic) => Err(Failure::Failed(format!(
+                            "an error in the program: {}",
+                            panic_text(&*panic)
+                        ))),
+                    };
                 // The window may have let go of the job; then nobody waits for the outcome.
                 drop(sender.send(Update::Done(outcome)));
                 ctx.request_repaint();
@@ -110,10 +123,13 @@ impl<T: Send + 'static> Worker<T> {
             Ok(thread) => (Some(thread), None),
             Err(error) => (None, Some(error)),
         };
-        let mut worker = Self { control, updates, thread, finished: false, progress, started: Instant::now() };
+        let mut worker =
+            Self { control, updates, thread, finished: false, progress, started: Instant::now() };
         if let Some(error) = failed {
             let (sender, updates) = bounded(1);
-            drop(sender.send(Update::Done(Err(Failure::Failed(format!("no thread could be started: {error}"))))));
+            drop(sender.send(Update::Done(Err(Failure::Failed(format!(
+                "no thread could be started: {error}"
+            ))))));
             worker.updates = updates;
         }
         worker
@@ -121,7 +137,13 @@ impl<T: Send + 'static> Worker<T> {
 
     /// Takes what the job has said. Returns nothing more once the outcome was returned.
     pub fn poll(&mut self) -> News<T> {
-        let mut news = News { epochs: Vec::new(), classes: None, swept: Vec::new(), messages: Vec::new(), done: None };
+        let mut news = News {
+            epochs: Vec::new(),
+            classes: None,
+            swept: Vec::new(),
+            messages: Vec::new(),
+            done: None,
+        };
         while !self.finished {
             match self.updates.try_recv() {
                 Ok(Update::Event(event)) => self.take(event, &mut news),
@@ -142,7 +164,8 @@ impl<T: Send + 'static> Worker<T> {
     fn take(&mut self, event: Event, news: &mut News<T>) {
         match event {
             Event::Phase { name, total, unit } => {
-                self.progress = Progress { phase: name, done: 0, total, unit, since: Some(Instant::now()) };
+                self.progress =
+                    Progress { phase: name, done: 0, total, unit, since: Some(Instant::now()) };
             }
             Event::Progress { done } => self.progress.done = done,
             Event::Message { level, text } => news.messages.push((level, text)),
@@ -178,7 +201,8 @@ impl<T: Send + 'static> Worker<T> {
         self.control.is_paused()
     }
 
-    /// Stops the job and waits until it has ended: what it writes on the way out must not be cut short by the end of the program.
+    /// Stops the job and waits until it has ended: what it writes on the way out must not be cut
+    /// short by the end of the program.
     pub fn stop_and_wait(mut self) {
         self.control.stop();
         // A full channel would make the job wait for a window that no longer listens.
@@ -220,7 +244,8 @@ impl<T: Send> EventSink for Forward<T> {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason was given".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason was given".into())
 }
 
 #[cfg(test)]
@@ -228,7 +253,9 @@ mod tests {
     use super::*;
 
     /// What the job said until it ended, and how.
-    fn outcome<T: Send + 'static>(worker: &mut Worker<T>) -> (Vec<(Level, String)>, Result<T, Failure>) {
+    fn outcome<T: Send + 'static>(
+        worker: &mut Worker<T>,
+    ) -> (Vec<(Level, String)>, Result<T, Failure>) {
         let mut messages = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -259,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_fails_and_one_that_is_stopped_stops() {
-        let mut worker: Worker<()> = Worker::spawn("test", &Context::default(), |_| panic!("a wrong index"));
+        let mut worker: Worker<()> =
+            Worker::spawn("test", &Context::default(), |_| panic!("a wrong index"));
         let (_, done) = outcome(&mut worker);
         assert!(matches!(done, Err(Failure::Failed(reason)) if reason.contains("a wrong index")));
 

@@ -11,7 +11,8 @@ pub type BatchStep<'a> = &'a mut (dyn FnMut(&[f32], &[u32]) -> Result<()> + 'a);
 
 /// A source of stage 2's batches: cached features, or a live network.
 pub trait FeatureBatches {
-    /// Goes through the training split once, in the order of `epoch` (from 0), and hands each batch to `step`.
+    /// Goes through the training split once, in the order of `epoch` (from 0), and hands each batch
+    /// to `step`.
     ///
     /// # Errors
     /// Whatever `step` returns, at once, or what goes wrong in making a batch.
@@ -36,10 +37,12 @@ pub struct CachedBatches<'a> {
 }
 
 impl<'a> CachedBatches<'a> {
-    /// Batches of `batch_size` samples of `set`; the last of an epoch may be smaller. The order depends on `seed` and epoch alone.
+    /// Batches of `batch_size` samples of `set`; the last of an epoch may be smaller. The order
+    /// depends on `seed` and epoch alone.
     ///
     /// # Errors
-    /// [`TrainError::Request`] if the set is empty or its lengths do not fit, or the batch size is 0.
+    /// [`TrainError::Request`] if the set is empty or its lengths do not fit, or the batch size is
+    /// 0.
     pub fn new(set: &'a FeatureSet, batch_size: usize, seed: u64) -> Result<Self> {
         let fail = |reason: &str| Err(TrainError::Request(reason.into()).into());
         set.check_shape()?;
@@ -70,7 +73,8 @@ impl FeatureBatches for CachedBatches<'_> {
         for batch in self.order.chunks(self.batch_size) {
             for (slot, &index) in batch.iter().enumerate() {
                 let index = index as usize;
-                self.features[slot * dim..(slot + 1) * dim].copy_from_slice(&self.set.features[index * dim..(index + 1) * dim]);
+                self.features[slot * dim..(slot + 1) * dim]
+                    .copy_from_slice(&self.set.features[index * dim..(index + 1) * dim]);
                 self.labels[slot] = self.set.labels[index];
             }
             step(&self.features[..batch.len() * dim], &self.labels[..batch.len()])?;
@@ -95,7 +99,12 @@ mod tests {
         let (mut values, mut sizes) = (Vec::new(), Vec::new());
         batches
             .epoch(epoch, &mut |features, labels| {
-                assert!(features.chunks_exact(2).zip(labels).all(|(row, label)| row[0] as u32 == *label && row[1] == -row[0]));
+                assert!(
+                    features
+                        .chunks_exact(2)
+                        .zip(labels)
+                        .all(|(row, label)| row[0] as u32 == *label && row[1] == -row[0])
+                );
                 values.extend(features.iter().step_by(2));
                 sizes.push(labels.len());
                 Ok(())

@@ -29,11 +29,14 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// [`TrainError::Request`] if there are fewer than two classes or no features, a length does not fit, or a number is not finite.
+    /// [`TrainError::Request`] if there are fewer than two classes or no features, a length does
+    /// not fit, or a number is not finite.
     pub fn new(classes: usize, features: usize, weight: Vec<f32>, bias: Vec<f32>) -> Result<Self> {
         let fail = |reason: String| Err(TrainError::Request(reason).into());
         if classes < 2 || features == 0 {
-            return fail(format!("a classifier needs at least two classes and one feature, not {classes} and {features}"));
+            return fail(format!(
+                "a classifier needs at least two classes and one feature, not {classes} and {features}"
+            ));
         }
         if classes.checked_mul(features) != Some(weight.len()) || bias.len() != classes {
             return fail(format!(
@@ -53,15 +56,23 @@ impl Classifier {
         self.weight.chunks_exact(self.features).map(norm).collect()
     }
 
-    /// Logits of samples, shape [n, classes], from their features, shape [n, features]. Runs on all cores.
+    /// Logits of samples, shape [n, classes], from their features, shape [n, features]. Runs on all
+    /// cores.
     ///
     /// # Errors
-    /// [`TrainError::Request`] if the length of `features` is no multiple of [`Classifier::features`].
+    /// [`TrainError::Request`] if the length of `features` is no multiple of
+    /// [`Classifier::features`].
     pub fn logits(&self, features: &[f32]) -> Result<Vec<f32>> {
-        // Large enough to keep a core's multiplication efficient, small enough to spread a few thousand samples.
+        // Large enough to keep a core's multiplication efficient, small enough to spread a few
+        // thousand samples.
         const ROWS: usize = 256;
         if !features.len().is_multiple_of(self.features) {
-            return Err(TrainError::Request(format!("{} numbers are no whole rows of {} features", features.len(), self.features)).into());
+            return Err(TrainError::Request(format!(
+                "{} numbers are no whole rows of {} features",
+                features.len(),
+                self.features
+            ))
+            .into());
         }
         let mut logits = vec![0.0; features.len() / self.features * self.classes];
         logits
@@ -76,7 +87,8 @@ impl Classifier {
         if train_counts.len() == self.classes {
             return Ok(());
         }
-        let reason = format!("{} training counts do not fit {} classes", train_counts.len(), self.classes);
+        let reason =
+            format!("{} training counts do not fit {} classes", train_counts.len(), self.classes);
         Err(TrainError::Request(reason).into())
     }
 
@@ -125,15 +137,23 @@ impl FeatureSet {
     pub fn part(&self, rows: &[usize]) -> Self {
         Self {
             dim: self.dim,
-            features: rows.iter().flat_map(|&row| &self.features[row * self.dim..(row + 1) * self.dim]).copied().collect(),
+            features: rows
+                .iter()
+                .flat_map(|&row| &self.features[row * self.dim..(row + 1) * self.dim])
+                .copied()
+                .collect(),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
         }
     }
 
     pub(super) fn check_shape(&self) -> Result<()> {
         if self.dim == 0 || self.labels.len().checked_mul(self.dim) != Some(self.features.len()) {
-            let reason =
-                format!("{} labels do not fit {} numbers in rows of {} features", self.labels.len(), self.features.len(), self.dim);
+            let reason = format!(
+                "{} labels do not fit {} numbers in rows of {} features",
+                self.labels.len(),
+                self.features.len(),
+                self.dim
+            );
             return Err(TrainError::Request(reason).into());
         }
         Ok(())
@@ -143,7 +163,10 @@ impl FeatureSet {
     pub(super) fn check(&self, classifier: &Classifier) -> Result<()> {
         self.check_shape()?;
         if self.dim != classifier.features {
-            let reason = format!("the classifier takes {} features, the samples have {}", classifier.features, self.dim);
+            let reason = format!(
+                "the classifier takes {} features, the samples have {}",
+                classifier.features, self.dim
+            );
             return Err(TrainError::Request(reason).into());
         }
         check_labels(&self.labels, classifier.classes)
@@ -153,7 +176,10 @@ impl FeatureSet {
 /// Refuses a label that names no class.
 pub(super) fn check_labels(labels: &[u32], classes: usize) -> Result<()> {
     match labels.iter().find(|label| **label as usize >= classes) {
-        Some(label) => Err(TrainError::Request(format!("label {label} names none of the {classes} classes")).into()),
+        Some(label) => {
+            Err(TrainError::Request(format!("label {label} names none of the {classes} classes"))
+                .into())
+        }
         None => Ok(()),
     }
 }
@@ -182,12 +208,18 @@ mod tests {
         let (classes, features, n) = (5, 37, 600);
         let value = |i: usize| ((i * 7919) % 1013) as f32 / 500.0 - 1.0;
         let weight: Vec<f32> = (0..classes * features).map(value).collect();
-        let classifier = Classifier::new(classes, features, weight, (0..classes).map(|i| i as f32).collect()).unwrap();
+        let classifier =
+            Classifier::new(classes, features, weight, (0..classes).map(|i| i as f32).collect())
+                .unwrap();
         let x: Vec<f32> = (0..n * features).map(|i| value(i + 3)).collect();
         let logits = classifier.logits(&x).unwrap();
         for (row, x) in x.chunks_exact(features).enumerate() {
             for k in 0..classes {
-                let sum: f64 = x.iter().zip(&classifier.weight[k * features..]).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                let sum: f64 = x
+                    .iter()
+                    .zip(&classifier.weight[k * features..])
+                    .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                    .sum();
                 assert!((sum + k as f64 - f64::from(logits[row * classes + k])).abs() < 1e-4);
             }
         }

@@ -8,13 +8,16 @@ use crate::settings::ClassifierLoss;
 
 /// A classifier loss, prepared for a training split.
 ///
-/// With p = softmax(z), t the one-hot label (smoothed: t ← (1 − ε) t + ε / C) and B the batch, every loss is a plain mean over the batch:
+/// With p = softmax(z), t the one-hot label (smoothed: t ← (1 − ε) t + ε / C) and B the batch,
+/// every loss is a plain mean over the batch:
 ///
 /// - cross-entropy: 1/B Σ −Σ_k t_k log p_k;
-/// - class-balanced (Cui et al., CVPR 2019): 1/B Σ w_y · CE. It divides by B, not by Σ w_y as PyTorch's `CrossEntropyLoss(weight=w)` does;
-/// - class-balanced BCE, the authors' form: 1/(B C) Σ w_y Σ_k −(t_k log p_k + (1 − t_k) log(1 − p_k)), logarithms clamped at −100 and the
-///   denominator of its derivative at 1e-12, as in PyTorch's `binary_cross_entropy`. It is computed in f64: in f32 the gradient of a
-///   confidently wrong sample (logits 17 apart) loses all its digits and explodes;
+/// - class-balanced (Cui et al., CVPR 2019): 1/B Σ w_y · CE. It divides by B, not by Σ w_y as
+///   PyTorch's `CrossEntropyLoss(weight=w)` does;
+/// - class-balanced BCE, the authors' form: 1/(B C) Σ w_y Σ_k −(t_k log p_k + (1 − t_k) log(1 −
+///   p_k)), logarithms clamped at −100 and the denominator of its derivative at 1e-12, as in
+///   PyTorch's `binary_cross_entropy`. It is computed in f64: in f32 the gradient of a confidently
+///   wrong sample (logits 17 apart) loses all its digits and explodes;
 /// - balanced softmax (Ren et al., NeurIPS 2020): CE of z + log n_k;
 /// - logit-adjusted (Menon et al., ICLR 2021): CE of z + τ log π_k.
 #[derive(Clone, Debug)]
@@ -45,25 +48,45 @@ pub struct BatchLoss {
 }
 
 impl Loss {
-    /// A loss for a training split of `train_counts` samples a class. `beta` is used by the class-balanced losses, `logit_adjustment` by
-    /// the logit-adjusted one, `label_smoothing` (ε in 0..1) by all.
+    /// A loss for a training split of `train_counts` samples a class. `beta` is used by the
+    /// class-balanced losses, `logit_adjustment` by the logit-adjusted one, `label_smoothing` (ε in
+    /// 0..1) by all.
     ///
     /// # Errors
-    /// [`TrainError::Request`] if there is no training sample, β or ε lies outside 0..1, or the adjustment is not finite.
-    pub fn new(kind: ClassifierLoss, train_counts: &[usize], beta: f64, logit_adjustment: f32, label_smoothing: f64) -> Result<Self> {
+    /// [`TrainError::Request`] if there is no training sample, β or ε lies outside 0..1, or the
+    /// adjustment is not finite.
+    pub fn new(
+        kind: ClassifierLoss,
+        train_counts: &[usize],
+        beta: f64,
+        logit_adjustment: f32,
+        label_smoothing: f64,
+    ) -> Result<Self> {
         if !(0.0..1.0).contains(&label_smoothing) {
-            return Err(TrainError::Request(format!("label smoothing must be in 0..1, not {label_smoothing}")).into());
+            return Err(TrainError::Request(format!(
+                "label smoothing must be in 0..1, not {label_smoothing}"
+            ))
+            .into());
         }
         if !logit_adjustment.is_finite() {
-            return Err(TrainError::Request(format!("the logit adjustment must be finite, not {logit_adjustment}")).into());
+            return Err(TrainError::Request(format!(
+                "the logit adjustment must be finite, not {logit_adjustment}"
+            ))
+            .into());
         }
-        let shifted =
-            |tau: f64| -> Result<Form> { Ok(Form::Shifted(log_priors(train_counts)?.iter().map(|p| (tau * p) as f32).collect())) };
+        let shifted = |tau: f64| -> Result<Form> {
+            Ok(Form::Shifted(log_priors(train_counts)?.iter().map(|p| (tau * p) as f32).collect()))
+        };
         let form = match kind {
             ClassifierLoss::CrossEntropy => Form::CrossEntropy,
-            ClassifierLoss::ClassBalanced => Form::Weighted(class_balanced_weights(train_counts, beta)?),
-            ClassifierLoss::ClassBalancedBce => Form::WeightedBce(class_balanced_weights(train_counts, beta)?),
-            // Softmax does not see a constant, so log π_k = log n_k − log Σ n serves as well as log n_k.
+            ClassifierLoss::ClassBalanced => {
+                Form::Weighted(class_balanced_weights(train_counts, beta)?)
+            }
+            ClassifierLoss::ClassBalancedBce => {
+                Form::WeightedBce(class_balanced_weights(train_counts, beta)?)
+            }
+            // Softmax does not see a constant, so log π_k = log n_k − log Σ n serves as well as log
+            // n_k.
             ClassifierLoss::BalancedSoftmax => shifted(1.0)?,
             ClassifierLoss::LogitAdjusted => shifted(f64::from(logit_adjustment))?,
         };
@@ -71,11 +94,16 @@ impl Loss {
         Ok(Self { classes, smoothing: label_smoothing, form, scratch: vec![0.0; 2 * classes] })
     }
 
-    /// The loss of a batch and its gradient with respect to the logits, both of shape [batch, classes].
+    /// The loss of a batch and its gradient with respect to the logits, both of shape [batch,
+    /// classes].
     ///
     /// # Errors
     /// [`TrainError::Request`] if the shapes do not fit or a label names no class.
-    pub fn value_and_gradient(&self, logits: &[f32], labels: &[u32]) -> Result<(BatchLoss, Vec<f32>)> {
+    pub fn value_and_gradient(
+        &self,
+        logits: &[f32],
+        labels: &[u32],
+    ) -> Result<(BatchLoss, Vec<f32>)> {
         let mut gradient = logits.to_vec();
         let batch = self.clone().gradient_in_place(&mut gradient, labels)?;
         Ok((batch, gradient))
@@ -84,10 +112,16 @@ impl Loss {
     /// [`Loss::value_and_gradient`], with the gradient written over the logits. Allocates nothing.
     ///
     /// # Errors
-    /// [`TrainError::Request`] if the shapes do not fit or a label names no class; the logits are then as they were.
+    /// [`TrainError::Request`] if the shapes do not fit or a label names no class; the logits are
+    /// then as they were.
     pub fn gradient_in_place(&mut self, logits: &mut [f32], labels: &[u32]) -> Result<BatchLoss> {
         if labels.is_empty() || Some(logits.len()) != labels.len().checked_mul(self.classes) {
-            let reason = format!("{} logits do not fit {} labels of {} classes", logits.len(), labels.len(), self.classes);
+            let reason = format!(
+                "{} logits do not fit {} labels of {} classes",
+                logits.len(),
+                labels.len(),
+                self.classes
+            );
             return Err(TrainError::Request(reason).into());
         }
         check_labels(labels, self.classes)?;
@@ -99,14 +133,24 @@ impl Loss {
             batch.loss += share
                 * match &self.form {
                     Form::CrossEntropy => cross_entropy(row, label, self.smoothing, share),
-                    Form::Weighted(weights) => weights[label] * cross_entropy(row, label, self.smoothing, share * weights[label]),
+                    Form::Weighted(weights) => {
+                        weights[label]
+                            * cross_entropy(row, label, self.smoothing, share * weights[label])
+                    }
                     Form::Shifted(shift) => {
                         row.iter_mut().zip(shift).for_each(|(logit, shift)| *logit += shift);
                         cross_entropy(row, label, self.smoothing, share)
                     }
                     Form::WeightedBce(weights) => {
                         let scale = weights[label] / self.classes as f64;
-                        scale * binary_cross_entropy(row, label, self.smoothing, share * scale, &mut self.scratch)
+                        scale
+                            * binary_cross_entropy(
+                                row,
+                                label,
+                                self.smoothing,
+                                share * scale,
+                                &mut self.scratch,
+                            )
                     }
                 };
         }
@@ -119,7 +163,11 @@ fn cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64) -> f
     let classes = row.len() as f64;
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let label_logit = f64::from(row[label]) - f64::from(max);
-    let logit_sum = if smoothing > 0.0 { row.iter().map(|logit| f64::from(*logit - max)).sum::<f64>() } else { 0.0 };
+    let logit_sum = if smoothing > 0.0 {
+        row.iter().map(|logit| f64::from(*logit - max)).sum::<f64>()
+    } else {
+        0.0
+    };
     let mut sum = 0.0_f64;
     for logit in row.iter_mut() {
         *logit = (*logit - max).exp();
@@ -130,12 +178,19 @@ fn cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64) -> f
     let floor = (scale * smoothing / classes) as f32;
     row.iter_mut().for_each(|value| *value = *value * to_gradient - floor);
     row[label] -= (scale * (1.0 - smoothing)) as f32;
-    -(1.0 - smoothing) * (label_logit - log_sum) - smoothing / classes * (logit_sum - classes * log_sum)
+    -(1.0 - smoothing) * (label_logit - log_sum)
+        - smoothing / classes * (logit_sum - classes * log_sum)
 }
 
-/// Σ_k −(t_k log p_k + (1 − t_k) log(1 − p_k)) of one sample; writes scale · its gradient over its logits. `scratch` has room for two numbers
-/// a class.
-fn binary_cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f64, scratch: &mut [f64]) -> f64 {
+/// Σ_k −(t_k log p_k + (1 − t_k) log(1 − p_k)) of one sample; writes scale · its gradient over its
+/// logits. `scratch` has room for two numbers a class.
+fn binary_cross_entropy(
+    row: &mut [f32],
+    label: usize,
+    smoothing: f64,
+    scale: f64,
+    scratch: &mut [f64],
+) -> f64 {
     const LOG_FLOOR: f64 = -100.0;
     const PRODUCT_FLOOR: f64 = 1e-12;
     let best = argmax(row);
@@ -148,10 +203,12 @@ fn binary_cross_entropy(row: &mut [f32], label: usize, smoothing: f64, scale: f6
     }
     let floor = smoothing / row.len() as f64;
     let mut loss = 0.0;
-    // Σ log(1 − p_k) over the classes that are neither the label nor the best. At most one probability exceeds one half, so the product of the
-    // others' 1 − p stays above a tenth, and one logarithm does for all of them.
+    // Σ log(1 − p_k) over the classes that are neither the label nor the best. At most one
+    // probability exceeds one half, so the product of the others' 1 − p stays above a tenth, and
+    // one logarithm does for all of them.
     let mut others = 1.0;
-    // ∂/∂p_k = (p_k − t_k) / (p_k (1 − p_k)), and through softmax ∂/∂z_j = p_j (∂/∂p_j − Σ_k p_k ∂/∂p_k).
+    // ∂/∂p_k = (p_k − t_k) / (p_k (1 − p_k)), and through softmax ∂/∂z_j = p_j (∂/∂p_j − Σ_k p_k
+    // ∂/∂p_k).
     let mut inner = 0.0;
     for (k, (e, slope)) in exponentials.iter_mut().zip(slopes.iter_mut()).enumerate() {
         let (p, q) = (*e / sum, (sum - *e) / sum);
@@ -205,7 +262,11 @@ mod tests {
                     };
                     let ((up, right), (down, left)) = (at(5e-3), at(-5e-3));
                     let slope = (up - down) / f64::from(right - left);
-                    assert!((slope - f64::from(gradient[i])).abs() < 2e-4, "{kind:?} ε {smoothing}: {slope} {}", gradient[i]);
+                    assert!(
+                        (slope - f64::from(gradient[i])).abs() < 2e-4,
+                        "{kind:?} ε {smoothing}: {slope} {}",
+                        gradient[i]
+                    );
                 }
             }
         }
@@ -229,7 +290,10 @@ mod tests {
         for kind in KINDS {
             let loss = Loss::new(kind, &[60, 25, 9], 0.99, 1.0, 0.0).unwrap();
             for bad in [f32::NAN, f32::INFINITY] {
-                assert!(!loss.value_and_gradient(&[0.0, bad, 1.0], &[0]).unwrap().0.loss.is_finite(), "{kind:?} {bad}");
+                assert!(
+                    !loss.value_and_gradient(&[0.0, bad, 1.0], &[0]).unwrap().0.loss.is_finite(),
+                    "{kind:?} {bad}"
+                );
             }
         }
     }

@@ -1,13 +1,16 @@
-//! The two matrix products of a linear layer, on row-major slices and on one thread: logits, and a step of SGD along the weight's gradient.
+//! The two matrix products of a linear layer, on row-major slices and on one thread: logits, and a
+//! step of SGD along the weight's gradient.
 //!
-//! Sums are kept in registers, a tile of the result at a time. Nothing is allocated and nothing is copied into another layout. The order of the
-//! sums depends on the shapes and on the length of the processor's vectors alone.
+//! Sums are kept in registers, a tile of the result at a time. Nothing is allocated and nothing is
+//! copied into another layout. The order of the sums depends on the shapes and on the length of the
+//! processor's vectors alone.
 #![allow(unsafe_code)]
 
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};
 
-/// How a step of SGD changes a weight p with velocity v and gradient g: g ← g + λ p; v ← μ v + g; p ← p − lr · v.
+/// How a step of SGD changes a weight p with velocity v and gradient g: g ← g + λ p; v ← μ v + g; p
+/// ← p − lr · v.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Update {
     /// μ.
@@ -18,7 +21,8 @@ pub(super) struct Update {
     pub learning_rate: f32,
 }
 
-/// `out = x · wᵀ + bias` with `x` of shape [n, dim], `w` [classes, dim], `bias` [classes] and `out` [n, classes].
+/// `out = x · wᵀ + bias` with `x` of shape [n, dim], `w` [classes, dim], `bias` [classes] and `out`
+/// [n, classes].
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -32,20 +36,38 @@ fn logits_on(set: InstructionSet, x: &[f32], w: &[f32], bias: &[f32], out: &mut 
     }
     let classes = bias.len();
     let (n, dim) = (out.len() / classes, w.len() / classes);
-    assert!(w.len() == classes * dim && out.len() == n * classes && x.len() == n * dim, "callers pass whole rows");
+    assert!(
+        w.len() == classes * dim && out.len() == n * classes && x.len() == n * dim,
+        "callers pass whole rows"
+    );
     dispatch(set, Logits { shape: Shape { n, classes, dim }, x, w, bias, out });
 }
 
-/// One step of SGD on `w`, [classes, dim], along the gradient `dᵀ · x` with `d` of shape [n, classes] and `x` [n, dim]. The gradient is never
-/// stored. `velocity` has the shape of `w`.
+/// One step of SGD on `w`, [classes, dim], along the gradient `dᵀ · x` with `d` of shape [n,
+/// classes] and `x` [n, dim]. The gradient is never stored. `velocity` has the shape of `w`.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub(super) fn descend(d: &[f32], x: &[f32], w: &mut [f32], velocity: &mut [f32], classes: usize, update: Update) {
+pub(super) fn descend(
+    d: &[f32],
+    x: &[f32],
+    w: &mut [f32],
+    velocity: &mut [f32],
+    classes: usize,
+    update: Update,
+) {
     descend_on(InstructionSet::best(), d, x, w, velocity, classes, update);
 }
 
-fn descend_on(set: InstructionSet, d: &[f32], x: &[f32], w: &mut [f32], velocity: &mut [f32], classes: usize, update: Update) {
+fn descend_on(
+    set: InstructionSet,
+    d: &[f32],
+    x: &[f32],
+    w: &mut [f32],
+    velocity: &mut [f32],
+    classes: usize,
+    update: Update,
+) {
     let (n, dim) = (d.len() / classes, w.len() / classes);
     assert!(d.len() == n * classes && w.len() == classes * dim, "callers pass whole rows");
     assert!(x.len() == n * dim && velocity.len() == w.len(), "callers pass whole rows");
@@ -76,7 +98,8 @@ impl Kernel for Logits<'_> {
     unsafe fn run<S: Simd>(self) {
         let Self { shape, x, w, bias, out } = self;
         let (x, w, bias, out) = (x.as_ptr(), w.as_ptr(), bias.as_ptr(), out.as_mut_ptr());
-        // SAFETY: `dispatch` entered a function for S, and the lengths fit the shape. Tiles are as large as the registers allow.
+        // SAFETY: `dispatch` entered a function for S, and the lengths fit the shape. Tiles are as
+        // large as the registers allow.
         unsafe {
             match S::REGISTERS {
                 32.. => logits_in::<S, 4, 5>(shape, x, w, bias, out),
@@ -140,7 +163,13 @@ unsafe fn store_first<S: Simd>(vector: S::V, to: *mut f32, len: usize) {
 /// # Safety
 /// The pointers must be good for the shape.
 #[inline(always)]
-unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(shape: Shape, x: *const f32, w: *const f32, bias: *const f32, out: *mut f32) {
+unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(
+    shape: Shape,
+    x: *const f32,
+    w: *const f32,
+    bias: *const f32,
+    out: *mut f32,
+) {
     let Shape { n, classes, dim } = shape;
     let mut class = 0;
     while class < classes {
@@ -148,9 +177,15 @@ unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(shape: Shape, x: *c
         let mut row = 0;
         while row < n {
             let tall = n - row >= R;
-            // SAFETY: row and class stay inside the shape, and each tile stays inside what is left of it.
+            // SAFETY: row and class stay inside the shape, and each tile stays inside what is left
+            // of it.
             unsafe {
-                let (x, w, bias, out) = (x.add(row * dim), w.add(class * dim), bias.add(class), out.add(row * classes + class));
+                let (x, w, bias, out) = (
+                    x.add(row * dim),
+                    w.add(class * dim),
+                    bias.add(class),
+                    out.add(row * classes + class),
+                );
                 match (tall, wide) {
                     (true, true) => dots::<S, R, C>(dim, classes, x, w, bias, out),
                     (true, false) => dots::<S, R, 1>(dim, classes, x, w, bias, out),
@@ -228,15 +263,22 @@ unsafe fn descend_in<S: Simd, const C: usize, const V: usize>(
         let mut class = 0;
         while class < classes {
             let tall = classes - class >= C;
-            // SAFETY: class and feature stay inside the shape, and each tile stays inside what is left of it.
+            // SAFETY: class and feature stay inside the shape, and each tile stays inside what is
+            // left of it.
             unsafe {
                 let (d, x) = (d.add(class), x.add(at));
                 let (w, velocity) = (w.add(class * dim + at), velocity.add(class * dim + at));
                 match (tall, wide) {
                     (true, true) => descend_tile::<S, C, V>(shape, left, d, x, w, velocity, update),
-                    (true, false) => descend_tile::<S, C, 1>(shape, left, d, x, w, velocity, update),
-                    (false, true) => descend_tile::<S, 1, V>(shape, left, d, x, w, velocity, update),
-                    (false, false) => descend_tile::<S, 1, 1>(shape, left, d, x, w, velocity, update),
+                    (true, false) => {
+                        descend_tile::<S, C, 1>(shape, left, d, x, w, velocity, update)
+                    }
+                    (false, true) => {
+                        descend_tile::<S, 1, V>(shape, left, d, x, w, velocity, update)
+                    }
+                    (false, false) => {
+                        descend_tile::<S, 1, 1>(shape, left, d, x, w, velocity, update)
+                    }
                 }
             }
             class += if tall { C } else { 1 };
@@ -245,12 +287,12 @@ unsafe fn descend_in<S: Simd, const C: usize, const V: usize>(
     }
 }
 
-/// The gradient of C rows of `w` by V vectors of features, and the step along it. A tile of one vector may reach past the `left` features of
-/// a row; what lies there is neither read nor written.
+/// The gradient of C rows of `w` by V vectors of features, and the step along it. A tile of one
+/// vector may reach past the `left` features of a row; what lies there is neither read nor written.
 ///
 /// # Safety
-/// The pointers must be good for the shape from the tile's class and feature on; `left` features must be left, at least V vectors of them
-/// unless V is one.
+/// The pointers must be good for the shape from the tile's class and feature on; `left` features
+/// must be left, at least V vectors of them unless V is one.
 #[inline(always)]
 unsafe fn descend_tile<S: Simd, const C: usize, const V: usize>(
     shape: Shape,
@@ -282,15 +324,21 @@ unsafe fn descend_tile<S: Simd, const C: usize, const V: usize>(
         let rate = S::splat(-update.learning_rate);
         for (c, gradient) in gradient.into_iter().enumerate() {
             for (v, gradient) in gradient.into_iter().enumerate() {
-                let (w, velocity) = (w.add(c * dim + v * S::LANES), velocity.add(c * dim + v * S::LANES));
+                let (w, velocity) =
+                    (w.add(c * dim + v * S::LANES), velocity.add(c * dim + v * S::LANES));
                 if whole {
                     let weight = S::load(w);
-                    let speed = S::fma(momentum, S::load(velocity), S::fma(decay, weight, gradient));
+                    let speed =
+                        S::fma(momentum, S::load(velocity), S::fma(decay, weight, gradient));
                     S::store(velocity, speed);
                     S::store(w, S::fma(rate, speed, weight));
                 } else {
                     let weight = load_first::<S>(w, left);
-                    let speed = S::fma(momentum, load_first::<S>(velocity, left), S::fma(decay, weight, gradient));
+                    let speed = S::fma(
+                        momentum,
+                        load_first::<S>(velocity, left),
+                        S::fma(decay, weight, gradient),
+                    );
                     store_first::<S>(speed, velocity, left);
                     store_first::<S>(S::fma(rate, speed, weight), w, left);
                 }
@@ -303,8 +351,10 @@ unsafe fn descend_tile<S: Simd, const C: usize, const V: usize>(
 mod tests {
     use super::*;
 
-    /// Samples, classes and features that are no multiples of any tile or vector, and some that are.
-    const SHAPES: [[usize; 3]; 6] = [[64, 100, 512], [1, 2, 1], [7, 11, 37], [5, 3, 9], [4, 5, 16], [33, 13, 70]];
+    /// Samples, classes and features that are no multiples of any tile or vector, and some that
+    /// are.
+    const SHAPES: [[usize; 3]; 6] =
+        [[64, 100, 512], [1, 2, 1], [7, 11, 37], [5, 3, 9], [4, 5, 16], [33, 13, 70]];
 
     fn numbers(count: usize, step: f32) -> Vec<f32> {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
@@ -313,9 +363,11 @@ mod tests {
     #[test]
     fn logits_equal_the_sums_written_out() {
         for [n, classes, dim] in SHAPES {
-            let (x, w, bias) = (numbers(n * dim, 0.7), numbers(classes * dim, 0.3), numbers(classes, 1.1));
+            let (x, w, bias) =
+                (numbers(n * dim, 0.7), numbers(classes * dim, 0.3), numbers(classes, 1.1));
             let expected = |row: usize, class: usize| {
-                let products = (0..dim).map(|j| f64::from(x[row * dim + j]) * f64::from(w[class * dim + j]));
+                let products =
+                    (0..dim).map(|j| f64::from(x[row * dim + j]) * f64::from(w[class * dim + j]));
                 products.sum::<f64>() + f64::from(bias[class])
             };
             for set in InstructionSet::available() {
@@ -323,7 +375,10 @@ mod tests {
                 logits_on(set, &x, &w, &bias, &mut out);
                 for (i, value) in out.iter().enumerate() {
                     let expected = expected(i / classes, i % classes);
-                    assert!((expected - f64::from(*value)).abs() < 1e-4, "{n} {classes} {dim}: {expected} {value}");
+                    assert!(
+                        (expected - f64::from(*value)).abs() < 1e-4,
+                        "{n} {classes} {dim}: {expected} {value}"
+                    );
                 }
             }
             let mut out = vec![f32::NAN; n * classes];
@@ -344,9 +399,16 @@ mod tests {
                 descend_on(set, &d, &x, &mut moved, &mut speed, classes, update);
                 for i in 0..classes * dim {
                     let (class, j) = (i / dim, i % dim);
-                    let products = (0..n).map(|row| f64::from(d[row * classes + class]) * f64::from(x[row * dim + j]));
-                    let expected = 0.9 * f64::from(v[i]) + products.sum::<f64>() + 0.1 * f64::from(w[i]);
-                    assert!((expected - f64::from(speed[i])).abs() < 1e-4, "{n} {classes} {dim}: {expected} {}", speed[i]);
+                    let products = (0..n).map(|row| {
+                        f64::from(d[row * classes + class]) * f64::from(x[row * dim + j])
+                    });
+                    let expected =
+                        0.9 * f64::from(v[i]) + products.sum::<f64>() + 0.1 * f64::from(w[i]);
+                    assert!(
+                        (expected - f64::from(speed[i])).abs() < 1e-4,
+                        "{n} {classes} {dim}: {expected} {}",
+                        speed[i]
+                    );
                     assert!((f64::from(w[i]) - 0.01 * expected - f64::from(moved[i])).abs() < 1e-5);
                 }
             }

@@ -1,6 +1,8 @@
-//! Balancing the classifier: class weight norms, normalisers, MaxNorm, class-balanced losses, logit adjustment, stage 2 and its tuning.
+//! Balancing the classifier: class weight norms, normalisers, MaxNorm, class-balanced losses, logit
+//! adjustment, stage 2 and its tuning.
 //!
-//! Everything here works on plain slices: the classifier is one matrix, and a graph of tensors would only slow it down.
+//! Everything here works on plain slices: the classifier is one matrix, and a graph of tensors
+//! would only slow it down.
 
 mod batches;
 mod classifier;
@@ -17,7 +19,10 @@ pub use batches::{BatchStep, CachedBatches, FeatureBatches};
 use classifier::check_labels;
 pub use classifier::{Classifier, FeatureSet};
 pub use loss::{BatchLoss, Loss};
-pub use normalise::{RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm, radius_from_delta, tau_normalise};
+pub use normalise::{
+    RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
+    radius_from_delta, tau_normalise,
+};
 pub use sgd::Sgd;
 pub use stage2::{Balanced, NormSpread, balance, learn};
 pub(crate) use stage2::{trained, trains};

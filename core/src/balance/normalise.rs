@@ -15,13 +15,15 @@ pub struct RadiusReport {
     pub touched: usize,
 }
 
-/// L2-normalisation: W_k ← W_k / ‖W_k‖₂. Returns how many classes have a norm of zero and were left as they are.
+/// L2-normalisation: W_k ← W_k / ‖W_k‖₂. Returns how many classes have a norm of zero and were left
+/// as they are.
 pub fn l2_normalise(classifier: &mut Classifier) -> usize {
     tau_normalise(classifier, 1.0)
 }
 
-/// τ-normalisation (Kang et al., *Decoupling Representation and Classifier for Long-Tailed Recognition*, ICLR 2020):
-/// W_k ← W_k / ‖W_k‖₂^τ. The bias stays. Returns how many classes have a norm of zero and were left as they are.
+/// τ-normalisation (Kang et al., *Decoupling Representation and Classifier for Long-Tailed
+/// Recognition*, ICLR 2020): W_k ← W_k / ‖W_k‖₂^τ. The bias stays. Returns how many classes have a
+/// norm of zero and were left as they are.
 pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
     let mut zeros = 0;
     for row in classifier.weight.chunks_exact_mut(classifier.features) {
@@ -36,20 +38,26 @@ pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
     zeros
 }
 
-/// Multiplicative logit adjustment (Kim and Kim, *Adjusting Decision Boundary for Class Imbalanced Learning*, IEEE Access 2020; Hasegawa and
-/// Sato, *Multiplicative Logit Adjustment Approximates Neural-Collapse-Aware Decision Boundary Adjustment*, ICLR 2025):
-/// W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖₂ and no bias, so that the boundary between two classes lies closer to the more frequent one. With γ = 0
-/// only directions count. A class without training samples counts as having one. Returns how many classes have a norm of zero and were left
-/// as they are.
+/// Multiplicative logit adjustment (Kim and Kim, *Adjusting Decision Boundary for Class Imbalanced
+/// Learning*, IEEE Access 2020; Hasegawa and Sato, *Multiplicative Logit Adjustment Approximates
+/// Neural-Collapse-Aware Decision Boundary Adjustment*, ICLR 2025): W_k ← (n_max / n_k)^γ · W_k /
+/// ‖W_k‖₂ and no bias, so that the boundary between two classes lies closer to the more frequent
+/// one. With γ = 0 only directions count. A class without training samples counts as having one.
+/// Returns how many classes have a norm of zero and were left as they are.
 ///
 /// # Errors
 /// [`TrainError::Request`] if there is not one count a class, or no training sample.
-pub fn adjust_multiplicatively(classifier: &mut Classifier, train_counts: &[usize], gamma: f32) -> Result<usize> {
+pub fn adjust_multiplicatively(
+    classifier: &mut Classifier,
+    train_counts: &[usize],
+    gamma: f32,
+) -> Result<usize> {
     classifier.check_counts(train_counts)?;
     let log_priors = log_priors(train_counts)?;
     let most = log_priors.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let zeros = l2_normalise(classifier);
-    for (row, log_prior) in classifier.weight.chunks_exact_mut(classifier.features).zip(log_priors) {
+    for (row, log_prior) in classifier.weight.chunks_exact_mut(classifier.features).zip(log_priors)
+    {
         scale(row, (f64::from(gamma) * (most - log_prior)).exp());
     }
     classifier.bias.fill(0.0);
@@ -63,14 +71,17 @@ pub fn radius_from_delta(norms: &[f32], delta: f32) -> f32 {
     min + delta * (max - min)
 }
 
-/// MaxNorm: projects every class weight onto the ball of radius η, W_k ← W_k · min(1, η / ‖W_k‖₂). The bias stays. Sets `touched` for each
-/// class whose norm was larger than the radius.
+/// MaxNorm: projects every class weight onto the ball of radius η, W_k ← W_k · min(1, η / ‖W_k‖₂).
+/// The bias stays. Sets `touched` for each class whose norm was larger than the radius.
 ///
 /// # Errors
-/// [`TrainError::Request`] if the radius is not above 0 (every class weight would vanish) or not finite.
+/// [`TrainError::Request`] if the radius is not above 0 (every class weight would vanish) or not
+/// finite.
 pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) -> Result<()> {
     if !(radius.is_finite() && radius > 0.0) {
-        return Err(TrainError::Request(format!("a MaxNorm radius must be above 0, not {radius}")).into());
+        return Err(
+            TrainError::Request(format!("a MaxNorm radius must be above 0, not {radius}")).into()
+        );
     }
     for (row, touched) in classifier.weight.chunks_exact_mut(classifier.features).zip(touched) {
         let norm = norm(row);
@@ -83,8 +94,8 @@ pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) 
     Ok(())
 }
 
-/// Post-hoc logit adjustment (Menon et al., *Long-Tail Learning via Logit Adjustment*, ICLR 2021): logits − τ log π_k, folded into the bias.
-/// A class without training samples counts as having one.
+/// Post-hoc logit adjustment (Menon et al., *Long-Tail Learning via Logit Adjustment*, ICLR 2021):
+/// logits − τ log π_k, folded into the bias. A class without training samples counts as having one.
 ///
 /// # Errors
 /// [`TrainError::Request`] if there is not one count a class, or no training sample.
@@ -138,12 +149,18 @@ mod tests {
 
     #[test]
     fn multiplicative_adjustment_makes_a_weight_as_long_as_its_class_is_rare() {
-        let mut classifier = Classifier::new(3, 2, vec![3.0, 4.0, 0.6, 0.8, 0.0, 2.0], vec![0.1, 0.2, 0.3]).unwrap();
+        let mut classifier =
+            Classifier::new(3, 2, vec![3.0, 4.0, 0.6, 0.8, 0.0, 2.0], vec![0.1, 0.2, 0.3]).unwrap();
         assert_eq!(adjust_multiplicatively(&mut classifier, &[90, 10, 0], 0.5).unwrap(), 0);
-        // √(90 / 90), √(90 / 10) and √(90 / 1) times the directions (0.6, 0.8), (0.6, 0.8) and (0, 1).
+        // √(90 / 90), √(90 / 10) and √(90 / 1) times the directions (0.6, 0.8), (0.6, 0.8) and (0,
+        // 1).
         let root = 90.0_f32.sqrt();
         let expected = [0.6, 0.8, 1.8, 2.4, 0.0, root];
-        assert!(classifier.weight.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{:?}", classifier.weight);
+        assert!(
+            classifier.weight.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{:?}",
+            classifier.weight
+        );
         assert_eq!(classifier.bias, [0.0; 3]);
         assert_eq!(adjust_multiplicatively(&mut example(), &[90, 10, 1], 0.5).unwrap(), 1);
         assert!(adjust_multiplicatively(&mut classifier, &[1, 2], 1.0).is_err());
@@ -154,9 +171,17 @@ mod tests {
     fn logit_adjustment_raises_rare_classes() {
         let mut classifier = example();
         adjust_logits(&mut classifier, &[90, 10, 0], 2.0).unwrap();
-        let raised: Vec<f32> = classifier.bias.iter().zip(example().bias).map(|(after, before)| after - before).collect();
+        let raised: Vec<f32> = classifier
+            .bias
+            .iter()
+            .zip(example().bias)
+            .map(|(after, before)| after - before)
+            .collect();
         let expected = [90.0_f32, 10.0, 1.0].map(|count| -2.0 * (count / 101.0).ln());
-        assert!(raised.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{raised:?} {expected:?}");
+        assert!(
+            raised.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{raised:?} {expected:?}"
+        );
         assert!(adjust_logits(&mut classifier, &[1, 2], 1.0).is_err());
         assert!(adjust_logits(&mut classifier, &[0, 0, 0], 1.0).is_err());
     }

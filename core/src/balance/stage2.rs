@@ -8,7 +8,10 @@ use super::batches::FeatureBatches;
 use super::check_labels;
 use super::classifier::{Classifier, FeatureSet};
 use super::loss::Loss;
-use super::normalise::{RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm, radius_from_delta, tau_normalise};
+use super::normalise::{
+    RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
+    radius_from_delta, tau_normalise,
+};
 use super::sgd::Sgd;
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
@@ -31,7 +34,8 @@ pub struct Balanced {
     pub epochs: Vec<EpochRecord>,
     /// The balancers in the order they were applied.
     pub applied: Vec<Balancer>,
-    /// What the person should know about the result, one sentence each. All were also sent as warnings.
+    /// What the person should know about the result, one sentence each. All were also sent as
+    /// warnings.
     pub notes: Vec<String>,
 }
 
@@ -44,7 +48,8 @@ pub struct NormSpread {
     pub max: f32,
     /// Mean norm.
     pub mean: f32,
-    /// Standard deviation (of all classes, not a sample of them) over the mean; 0 if all norms are equal.
+    /// Standard deviation (of all classes, not a sample of them) over the mean; 0 if all norms are
+    /// equal.
     pub variation: f32,
 }
 
@@ -65,16 +70,19 @@ impl NormSpread {
 
 /// Balances a classifier by the balancers that `settings` lists.
 ///
-/// With `stage2` or `weight-decay` among them the classifier is trained: SGD on weight and bias with `settings.loss`, weight decay λ only if
-/// `weight-decay` is listed, and with `max-norm` the weights (not the biases) projected once an epoch, after its last step. Otherwise
-/// `max-norm` projects once. Then follow `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, in this order. The automatic MaxNorm
-/// radius is taken from the norms at the start.
+/// With `stage2` or `weight-decay` among them the classifier is trained: SGD on weight and bias
+/// with `settings.loss`, weight decay λ only if `weight-decay` is listed, and with `max-norm` the
+/// weights (not the biases) projected once an epoch, after its last step. Otherwise `max-norm`
+/// projects once. Then follow `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, in
+/// this order. The automatic MaxNorm radius is taken from the norms at the start.
 ///
-/// `batches` deliver the training samples; `train_counts` are the samples of each class, n_k; `validation` is scored after every epoch.
-/// Batches in one order (`seed` belongs to the source of the batches) give one result, whatever the number of threads.
+/// `batches` deliver the training samples; `train_counts` are the samples of each class, n_k;
+/// `validation` is scored after every epoch. Batches in one order (`seed` belongs to the source of
+/// the batches) give one result, whatever the number of threads.
 ///
 /// # Errors
-/// [`TrainError::Diverged`] if the loss or a weight turns NaN or infinite, [`TrainError::Request`] if shapes, labels or settings do not fit,
+/// [`TrainError::Diverged`] if the loss or a weight turns NaN or infinite, [`TrainError::Request`]
+/// if shapes, labels or settings do not fit,
 /// [`crate::Error::Stopped`] on request, and whatever `batches` fail with.
 pub fn balance(
     start: &Classifier,
@@ -106,7 +114,13 @@ pub fn balance(
         false => None,
     };
     if trained {
-        let loss = Loss::new(settings.loss, train_counts, settings.beta, settings.logit_adjustment, settings.label_smoothing)?;
+        let loss = Loss::new(
+            settings.loss,
+            train_counts,
+            settings.beta,
+            settings.logit_adjustment,
+            settings.label_smoothing,
+        )?;
         let course = Course {
             stage: 2,
             epochs: settings.epochs,
@@ -131,7 +145,10 @@ pub fn balance(
     }
     let zeros = post_hoc(&mut result.classifier, settings, train_counts)?;
     if zeros > 0 {
-        result.notes.push(format!("{zeros} of {} class weights are zero and could not be normalised", start.classes));
+        result.notes.push(format!(
+            "{zeros} of {} class weights are zero and could not be normalised",
+            start.classes
+        ));
     }
     result.norms_after = result.classifier.norms();
     result.notes.iter().for_each(|note| job.warn(note));
@@ -148,9 +165,13 @@ pub(crate) fn trained(balancers: &[Balancer]) -> bool {
     balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 
-/// Applies `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, those of them that are listed. Returns how many class weights are
-/// zero and could not be normalised.
-pub(super) fn post_hoc(classifier: &mut Classifier, settings: &BalanceSettings, train_counts: &[usize]) -> Result<usize> {
+/// Applies `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, those of them that are
+/// listed. Returns how many class weights are zero and could not be normalised.
+pub(super) fn post_hoc(
+    classifier: &mut Classifier,
+    settings: &BalanceSettings,
+    train_counts: &[usize],
+) -> Result<usize> {
     let listed = |balancer| settings.balancers.contains(&balancer);
     let mut zeros = 0;
     if listed(Balancer::L2) {
@@ -183,9 +204,12 @@ struct Projection {
 
 impl Projection {
     fn new(settings: &BalanceSettings, norms: &[f32]) -> Result<Self> {
-        let radius = settings.max_norm_radius.or_else(|| radius_from_delta(norms, settings.max_norm_delta));
+        let radius =
+            settings.max_norm_radius.or_else(|| radius_from_delta(norms, settings.max_norm_delta));
         if !(radius.is_finite() && radius > 0.0) {
-            let reason = format!("the MaxNorm radius comes out as {radius}; it must be above 0: set balance.max_norm_radius or a larger δ");
+            let reason = format!(
+                "the MaxNorm radius comes out as {radius}; it must be above 0: set balance.max_norm_radius or a larger δ"
+            );
             return Err(TrainError::Request(reason).into());
         }
         Ok(Self { radius, touched: vec![false; norms.len()] })
@@ -196,12 +220,16 @@ impl Projection {
     }
 
     fn report(&self) -> RadiusReport {
-        RadiusReport { radius: self.radius, touched: self.touched.iter().filter(|touched| **touched).count() }
+        RadiusReport {
+            radius: self.radius,
+            touched: self.touched.iter().filter(|touched| **touched).count(),
+        }
     }
 }
 
-/// Trains a classifier by stage 1's settings on features that stay as they are: cross-entropy by SGD with momentum and weight decay on weight and
-/// bias. Returns it with its epochs, which count as stage 1's. Batches in one order give one result, whatever the number of threads.
+/// Trains a classifier by stage 1's settings on features that stay as they are: cross-entropy by
+/// SGD with momentum and weight decay on weight and bias. Returns it with its epochs, which count
+/// as stage 1's. Batches in one order give one result, whatever the number of threads.
 ///
 /// # Errors
 /// As [`balance`].
@@ -218,7 +246,8 @@ pub fn learn(
     if let Some(set) = validation {
         set.check(start)?;
     }
-    let loss = Loss::new(ClassifierLoss::CrossEntropy, train_counts, 0.0, 0.0, settings.label_smoothing)?;
+    let loss =
+        Loss::new(ClassifierLoss::CrossEntropy, train_counts, 0.0, 0.0, settings.label_smoothing)?;
     let course = Course {
         stage: 1,
         epochs: settings.epochs(),
@@ -230,7 +259,12 @@ pub fn learn(
         milestones: &settings.milestones,
     };
     let mut classifier = start.clone();
-    let epochs = train(&mut classifier, batches, None, Context { train_counts, validation, loss, course, thresholds, job })?;
+    let epochs = train(
+        &mut classifier,
+        batches,
+        None,
+        Context { train_counts, validation, loss, course, thresholds, job },
+    )?;
     Ok((classifier, epochs))
 }
 
@@ -266,7 +300,10 @@ fn train(
     let Context { train_counts, validation, mut loss, course, thresholds, job } = context;
     let (classes, dim) = (classifier.classes, classifier.features);
     if batches.dim() != dim {
-        let reason = format!("the classifier takes {dim} features, the training samples have {}", batches.dim());
+        let reason = format!(
+            "the classifier takes {dim} features, the training samples have {}",
+            batches.dim()
+        );
         return Err(TrainError::Request(reason).into());
     }
     let mut weight_sgd = Sgd::new(classes * dim, course.momentum, course.weight_decay);
@@ -279,13 +316,24 @@ fn train(
     let mut records = Vec::new();
     for epoch in 0..course.epochs {
         let started = Instant::now();
-        let rate = learning_rate(course.schedule, course.learning_rate, epoch, course.epochs, course.warmup_epochs, course.milestones);
+        let rate = learning_rate(
+            course.schedule,
+            course.learning_rate,
+            epoch,
+            course.epochs,
+            course.warmup_epochs,
+            course.milestones,
+        );
         let (mut step, mut samples, mut correct, mut loss_sum) = (0, 0, 0, 0.0);
         batches.epoch(epoch, &mut |features, labels| {
             job.check()?;
             step += 1;
             if labels.len() * dim != features.len() {
-                let reason = format!("{} labels do not fit {} numbers in rows of {dim} features", labels.len(), features.len());
+                let reason = format!(
+                    "{} labels do not fit {} numbers in rows of {dim} features",
+                    labels.len(),
+                    features.len()
+                );
                 return Err(TrainError::Request(reason).into());
             }
             check_labels(labels, classes)?;
@@ -293,13 +341,25 @@ fn train(
             classifier.logits_into(features, &mut buffers.gradient);
             let batch = loss.gradient_in_place(&mut buffers.gradient, labels)?;
             if !batch.loss.is_finite() {
-                return Err(TrainError::Diverged { loss: batch.loss as f32, epoch: epoch + 1, step, learning_rate: rate }.into());
+                return Err(TrainError::Diverged {
+                    loss: batch.loss as f32,
+                    epoch: epoch + 1,
+                    step,
+                    learning_rate: rate,
+                }
+                .into());
             }
             buffers.bias.fill(0.0);
             for row in buffers.gradient.chunks_exact(classes) {
                 buffers.bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
-            weight_sgd.step_along_product(&mut classifier.weight, &buffers.gradient, features, classes, rate);
+            weight_sgd.step_along_product(
+                &mut classifier.weight,
+                &buffers.gradient,
+                features,
+                classes,
+                rate,
+            );
             bias_sgd.step(&mut classifier.bias, &buffers.bias, rate);
             samples += labels.len();
             correct += batch.correct;
@@ -320,10 +380,21 @@ fn train(
         }
         let norms = classifier.norms();
         if let Some(bad) = norms.iter().chain(&classifier.bias).find(|value| !value.is_finite()) {
-            return Err(TrainError::Diverged { loss: *bad, epoch: epoch + 1, step, learning_rate: rate }.into());
+            return Err(TrainError::Diverged {
+                loss: *bad,
+                epoch: epoch + 1,
+                step,
+                learning_rate: rate,
+            }
+            .into());
         }
         let validated = match validation {
-            Some(set) if !set.is_empty() => Some(scores(&classifier.logits(&set.features)?, &set.labels, train_counts, thresholds)?),
+            Some(set) if !set.is_empty() => Some(scores(
+                &classifier.logits(&set.features)?,
+                &set.labels,
+                train_counts,
+                thresholds,
+            )?),
             _ => None,
         };
         let record = EpochRecord {
@@ -365,14 +436,22 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
         notes.push("no balancer is listed, so the classifier stays as it is".to_string());
     }
     if listed(Balancer::L2) && listed(Balancer::Tau) {
-        notes.push("`tau` has no effect after `l2`, which makes every class weight norm 1".to_string());
+        notes.push(
+            "`tau` has no effect after `l2`, which makes every class weight norm 1".to_string(),
+        );
     }
     if listed(Balancer::L2) && listed(Balancer::MaxNorm) && !trains(settings) {
-        notes.push("`max-norm` has no effect before `l2`, which makes every class weight norm 1".to_string());
+        notes.push(
+            "`max-norm` has no effect before `l2`, which makes every class weight norm 1"
+                .to_string(),
+        );
     }
     if listed(Balancer::MultiplicativeAdjustment) {
-        let overruled = |other: &Balancer| listed(*other) && (*other != Balancer::MaxNorm || !trains(settings));
-        for other in [Balancer::MaxNorm, Balancer::L2, Balancer::Tau].iter().filter(|other| overruled(other)) {
+        let overruled =
+            |other: &Balancer| listed(*other) && (*other != Balancer::MaxNorm || !trains(settings));
+        for other in
+            [Balancer::MaxNorm, Balancer::L2, Balancer::Tau].iter().filter(|other| overruled(other))
+        {
             notes.push(format!("`{other}` has no effect before `multiplicative-adjustment`, which sets every class weight norm"));
         }
     }
@@ -384,7 +463,10 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
     }
     let empty = train_counts.iter().filter(|n| **n == 0).count();
     if empty > 0 {
-        notes.push(format!("{empty} of {} classes have no training sample; balancing cannot bring them out", train_counts.len()));
+        notes.push(format!(
+            "{empty} of {} classes have no training sample; balancing cannot bring them out",
+            train_counts.len()
+        ));
     }
     notes
 }
@@ -406,35 +488,60 @@ mod tests {
     use crate::job::{Control, Silent};
     use crate::settings::{Auto, Preset, Settings};
 
-    /// Three classes on orthogonal axes with noise, 60, 12 and 3 samples, and a classifier that leans to the first.
+    /// Three classes on orthogonal axes with noise, 60, 12 and 3 samples, and a classifier that
+    /// leans to the first.
     fn example() -> (Classifier, FeatureSet, Vec<usize>) {
         let counts = vec![60, 12, 3];
         let (mut features, mut labels) = (Vec::new(), Vec::new());
         for (class, &count) in counts.iter().enumerate() {
             for i in 0..count {
-                features.extend((0..4).map(|d| f32::from(u8::from(d == class)) + 0.4 * ((i * 4 + d) as f32 * 1.7).sin()));
+                features.extend((0..4).map(|d| {
+                    f32::from(u8::from(d == class)) + 0.4 * ((i * 4 + d) as f32 * 1.7).sin()
+                }));
                 labels.push(class as u32);
             }
         }
         let weight = vec![3.0, 1.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.1, 0.0, 0.0, 0.5, 0.1];
-        (Classifier::new(3, 4, weight, vec![1.0, 0.0, -1.0]).unwrap(), FeatureSet::new(4, features, labels).unwrap(), counts)
+        (
+            Classifier::new(3, 4, weight, vec![1.0, 0.0, -1.0]).unwrap(),
+            FeatureSet::new(4, features, labels).unwrap(),
+            counts,
+        )
     }
 
     fn settings(balancers: &[Balancer]) -> BalanceSettings {
-        BalanceSettings { balancers: balancers.to_vec(), loss: ClassifierLoss::ClassBalanced, ..Settings::preset(Preset::Quick).balance }
+        BalanceSettings {
+            balancers: balancers.to_vec(),
+            loss: ClassifierLoss::ClassBalanced,
+            ..Settings::preset(Preset::Quick).balance
+        }
     }
 
     fn run(settings: &BalanceSettings, validation: bool) -> Result<Balanced> {
         let (start, set, counts) = example();
         let mut batches = CachedBatches::new(&set, settings.batch_size, 3)?;
         let validation = validation.then_some(&set);
-        balance(&start, &mut batches, &counts, validation, settings, GroupThresholds::default(), Job::new(&Control::new(), &Silent))
+        balance(
+            &start,
+            &mut batches,
+            &counts,
+            validation,
+            settings,
+            GroupThresholds::default(),
+            Job::new(&Control::new(), &Silent),
+        )
     }
 
     #[test]
     fn stage_two_lifts_the_rare_classes_and_records_every_epoch() {
         let (start, set, counts) = example();
-        let before = scores(&start.logits(&set.features).unwrap(), &set.labels, &counts, GroupThresholds::default()).unwrap();
+        let before = scores(
+            &start.logits(&set.features).unwrap(),
+            &set.labels,
+            &counts,
+            GroupThresholds::default(),
+        )
+        .unwrap();
         let balanced = run(&settings(&[Balancer::WeightDecay, Balancer::MaxNorm]), true).unwrap();
         let last = balanced.epochs.last().unwrap();
         assert_eq!(balanced.epochs.len(), 20);
@@ -442,7 +549,10 @@ mod tests {
         assert!(last.train_loss < balanced.epochs[0].train_loss);
         assert_eq!(last.norms, balanced.norms_after);
         let radius = balanced.radius.unwrap();
-        assert!(radius.touched >= 1 && balanced.norms_after.iter().all(|norm| *norm <= radius.radius * 1.00001));
+        assert!(
+            radius.touched >= 1
+                && balanced.norms_after.iter().all(|norm| *norm <= radius.radius * 1.00001)
+        );
     }
 
     #[test]
@@ -456,7 +566,9 @@ mod tests {
 
     #[test]
     fn post_hoc_balancers_follow_their_order_and_need_no_batches() {
-        let balanced = run(&settings(&[Balancer::LogitAdjustment, Balancer::MaxNorm, Balancer::Tau]), false).unwrap();
+        let balanced =
+            run(&settings(&[Balancer::LogitAdjustment, Balancer::MaxNorm, Balancer::Tau]), false)
+                .unwrap();
         assert_eq!(balanced.applied, [Balancer::MaxNorm, Balancer::Tau, Balancer::LogitAdjustment]);
         assert!(balanced.epochs.is_empty());
         let (mut expected, _, counts) = example();
@@ -473,33 +585,59 @@ mod tests {
             let notes = run(&settings(balancers), false).unwrap().notes;
             notes.iter().filter(|note| note.contains("before `multiplicative-adjustment`")).count()
         };
-        assert_eq!(told(&[Balancer::MultiplicativeAdjustment, Balancer::Tau, Balancer::MaxNorm]), 2);
-        assert_eq!(told(&[Balancer::MultiplicativeAdjustment, Balancer::MaxNorm, Balancer::Stage2]), 0);
+        assert_eq!(
+            told(&[Balancer::MultiplicativeAdjustment, Balancer::Tau, Balancer::MaxNorm]),
+            2
+        );
+        assert_eq!(
+            told(&[Balancer::MultiplicativeAdjustment, Balancer::MaxNorm, Balancer::Stage2]),
+            0
+        );
     }
 
     #[test]
     fn a_radius_that_touches_no_class_is_reported() {
-        let wide = BalanceSettings { max_norm_radius: Auto::Value(1000.0), ..settings(&[Balancer::MaxNorm]) };
+        let wide = BalanceSettings {
+            max_norm_radius: Auto::Value(1000.0),
+            ..settings(&[Balancer::MaxNorm])
+        };
         let told = std::sync::Mutex::new(Vec::new());
         let sink = |event: Event| told.lock().unwrap().push(event);
         let (start, set, counts) = example();
         let mut batches = CachedBatches::new(&set, 8, 3).unwrap();
         let job_control = Control::new();
         let job = Job::new(&job_control, &sink);
-        let balanced = balance(&start, &mut batches, &counts, None, &wide, GroupThresholds::default(), job).unwrap();
+        let balanced =
+            balance(&start, &mut batches, &counts, None, &wide, GroupThresholds::default(), job)
+                .unwrap();
         assert_eq!(balanced.radius, Some(RadiusReport { radius: 1000.0, touched: 0 }));
         assert_eq!(balanced.classifier, start);
-        assert!(balanced.notes.iter().any(|note| note.contains("touched no class")), "{:?}", balanced.notes);
+        assert!(
+            balanced.notes.iter().any(|note| note.contains("touched no class")),
+            "{:?}",
+            balanced.notes
+        );
         assert!(told.lock().unwrap().iter().any(|event| matches!(event, Event::Message { text, .. } if text.contains("touched no class"))));
         assert!(
-            run(&BalanceSettings { balancers: vec![Balancer::Stage2, Balancer::MaxNorm], ..wide }, false).unwrap().radius.unwrap().touched
+            run(
+                &BalanceSettings { balancers: vec![Balancer::Stage2, Balancer::MaxNorm], ..wide },
+                false
+            )
+            .unwrap()
+            .radius
+            .unwrap()
+            .touched
                 == 0
         );
     }
 
     #[test]
     fn a_loss_that_diverges_names_its_step() {
-        let wild = BalanceSettings { learning_rate: 1e20, batch_size: 16, ..settings(&[Balancer::WeightDecay]) };
+        let wild = BalanceSettings {
+            learning_rate: 1e20,
+            batch_size: 16,
+            ..settings(&[Balancer::WeightDecay])
+        };
         match run(&wild, false) {
             Err(Error::Train(TrainError::Diverged { epoch: 1, step, learning_rate, .. })) => {
                 assert!((2..=5).contains(&step) && learning_rate > 9e19);
@@ -516,14 +654,27 @@ mod tests {
         let mut batches = CachedBatches::new(&set, 8, 3).unwrap();
         let thresholds = GroupThresholds::default();
         let job = Job::new(&control, &Silent);
-        assert!(balance(&start, &mut batches, &counts[..2], None, &settings, thresholds, job).is_err());
+        assert!(
+            balance(&start, &mut batches, &counts[..2], None, &settings, thresholds, job).is_err()
+        );
         let narrow = Classifier::new(3, 2, vec![0.1; 6], vec![0.0; 3]).unwrap();
         assert!(balance(&narrow, &mut batches, &counts, None, &settings, thresholds, job).is_err());
         assert!(
-            balance(&start, &mut batches, &counts, Some(&FeatureSet::new(1, vec![1.0], vec![0]).unwrap()), &settings, thresholds, job)
-                .is_err()
+            balance(
+                &start,
+                &mut batches,
+                &counts,
+                Some(&FeatureSet::new(1, vec![1.0], vec![0]).unwrap()),
+                &settings,
+                thresholds,
+                job
+            )
+            .is_err()
         );
         control.stop();
-        assert!(matches!(balance(&start, &mut batches, &counts, None, &settings, thresholds, job), Err(Error::Stopped)));
+        assert!(matches!(
+            balance(&start, &mut batches, &counts, None, &settings, thresholds, job),
+            Err(Error::Stopped)
+        ));
     }
 }

@@ -22,15 +22,19 @@ use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSo
 pub struct Tuning {
     /// The settings to balance with.
     pub best: BalanceSettings,
-    /// Balanced accuracy of [`Tuning::best`] on validation, in 0..1. It is the best of many and therefore flatters.
+    /// Balanced accuracy of [`Tuning::best`] on validation, in 0..1. It is the best of many and
+    /// therefore flatters.
     pub best_score: f64,
     /// Balanced accuracy of the classifier as it is.
     pub start_score: f64,
-    /// Whether validation tells the best from the classifier as it is: by more than two standard errors of their difference.
+    /// Whether validation tells the best from the classifier as it is: by more than two standard
+    /// errors of their difference.
     pub conclusive: bool,
-    /// What was chosen, how it compares with doing nothing and with the runner-up, and whether the validation split can tell them apart.
+    /// What was chosen, how it compares with doing nothing and with the runner-up, and whether the
+    /// validation split can tell them apart.
     pub reason: String,
-    /// What the classifier is worth that [`Tuning::best`] gives, by validation; missing in results of older versions.
+    /// What the classifier is worth that [`Tuning::best`] gives, by validation; missing in results
+    /// of older versions.
     #[serde(default)]
     pub verdict: Option<Verdict>,
     /// Everything that was tried, best first. Candidates whose training diverged are missing.
@@ -85,19 +89,27 @@ pub struct Fold<'a> {
     pub held_out: &'a FeatureSet,
 }
 
-/// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of logit adjustment for the best balanced accuracy on
-/// `validation`, trying up to `budget` candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of it, and
-/// stage 2 drawn at random over the whole range and then around the best three, each with and without post-hoc balancers on top. Of equal
-/// candidates the one with fewer balancers, and of these the one without training, is taken. What `settings` say themselves is taken before all others
-/// unless one does better by more than the standard error of the difference: the best of many on few samples is the luckiest. The remaining settings (loss, learning rate,
-/// epochs and so on) are left as they are, except that stage 2 is made to run on cached features as it did here.
+/// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of
+/// logit adjustment for the best balanced accuracy on `validation`, trying up to `budget`
+/// candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of
+/// it, and stage 2 drawn at random over the whole range and then around the best three, each with
+/// and without post-hoc balancers on top. Of equal candidates the one with fewer balancers, and of
+/// these the one without training, is taken. What `settings` say themselves is taken before all
+/// others unless one does better by more than the standard error of the difference: the best of
+/// many on few samples is the luckiest. The remaining settings (loss, learning rate, epochs and so
+/// on) are left as they are, except that stage 2 is made to run on cached features as it did here.
 ///
-/// Candidates are tried on all cores; for one `seed` the outcome is the same for any number of them. [`balance`] with the best settings on
+/// Candidates are tried on all cores; for one `seed` the outcome is the same for any number of
+/// them. [`balance`] with the best settings on
 /// [`CachedBatches`] of the same `seed` gives the classifier that was scored.
 ///
 /// # Errors
-/// [`TrainError::Request`] if there is no validation sample or the shapes do not fit, [`Error::Stopped`] on request.
-#[expect(clippy::too_many_arguments, reason = "a start, two splits and how to search: none follows from another")]
+/// [`TrainError::Request`] if there is no validation sample or the shapes do not fit,
+/// [`Error::Stopped`] on request.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a start, two splits and how to search: none follows from another"
+)]
 pub fn tune(
     start: &Classifier,
     train: &FeatureSet,
@@ -113,8 +125,10 @@ pub fn tune(
     tune_folds(&[fold], train_counts, settings, thresholds, seed, budget, job)
 }
 
-/// [`tune`] on several folds: candidates are tried on each and judged by all held-out samples together. `train_counts` say which group a class belongs to.
-/// With folds of one training set every sample of it is held out once, which tells candidates apart far better than a small validation split does.
+/// [`tune`] on several folds: candidates are tried on each and judged by all held-out samples
+/// together. `train_counts` say which group a class belongs to. With folds of one training set
+/// every sample of it is held out once, which tells candidates apart far better than a small
+/// validation split does.
 ///
 /// # Errors
 /// As [`tune`].
@@ -135,21 +149,42 @@ pub fn tune_folds(
     }
     let labels: Vec<u32> = folds.iter().flat_map(|fold| &fold.held_out.labels).copied().collect();
     if labels.is_empty() {
-        return Err(TrainError::Request("tuning needs a validation split, and this dataset has none".into()).into());
+        return Err(TrainError::Request(
+            "tuning needs a validation split, and this dataset has none".into(),
+        )
+        .into());
     }
     let budget = budget.max(1);
     job.phase("tuning", Some(budget as u64), "candidates");
-    let base = BalanceSettings { balancers: Vec::new(), features: FeatureSource::Cached, ..settings.clone() };
-    let search =
-        Search { folds, labels: &labels, train_counts, thresholds, seed, base: &base, job, budget: budget as u64, done: AtomicU64::new(0) };
+    let base = BalanceSettings {
+        balancers: Vec::new(),
+        features: FeatureSource::Cached,
+        ..settings.clone()
+    };
+    let search = Search {
+        folds,
+        labels: &labels,
+        train_counts,
+        thresholds,
+        seed,
+        base: &base,
+        job,
+        budget: budget as u64,
+        done: AtomicU64::new(0),
+    };
 
     let starts: Vec<Classifier> = folds.iter().map(|fold| fold.start.clone()).collect();
     let mut trials = search.score(&starts, &base, std::slice::from_ref(&base))?;
     if trials.is_empty() {
-        return Err(TrainError::Request("the classifier cannot be evaluated on the validation split".into()).into());
+        return Err(TrainError::Request(
+            "the classifier cannot be evaluated on the validation split".into(),
+        )
+        .into());
     }
     let coarse = post_hoc_grid(&base);
-    trials.extend(search.without_training(&starts, &coarse[..coarse.len().min((budget - 1) * 3 / 10)])?);
+    trials.extend(
+        search.without_training(&starts, &coarse[..coarse.len().min((budget - 1) * 3 / 10)])?,
+    );
     let around = search.around_best_post_hoc(&trials, budget / 10);
     trials.extend(search.without_training(&starts, &around)?);
 
@@ -182,32 +217,47 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Scores the folds' classifiers under the post-hoc balancers of each of `variants`; `trained` are the settings they were made with. Variants that
-    /// overflow are left out.
-    fn score(&self, classifiers: &[Classifier], trained: &BalanceSettings, variants: &[BalanceSettings]) -> Result<Vec<Trial>> {
+    /// Scores the folds' classifiers under the post-hoc balancers of each of `variants`; `trained`
+    /// are the settings they were made with. Variants that overflow are left out.
+    fn score(
+        &self,
+        classifiers: &[Classifier],
+        trained: &BalanceSettings,
+        variants: &[BalanceSettings],
+    ) -> Result<Vec<Trial>> {
         let mut trials = Vec::with_capacity(variants.len());
         for variant in variants {
             self.job.check()?;
             let Some(logits) = self.logits(classifiers, trained, variant)? else { continue };
             let (labels, classes) = (self.labels, self.train_counts.len());
             if let Ok(scores) = scores(&logits, labels, self.train_counts, self.thresholds) {
-                let hits = logits.chunks_exact(classes).zip(labels).map(|(row, label)| argmax(row) == *label as usize);
+                let hits = logits
+                    .chunks_exact(classes)
+                    .zip(labels)
+                    .map(|(row, label)| argmax(row) == *label as usize);
                 trials.push(Trial { settings: variant.clone(), scores, hits: hits.collect() });
             }
         }
-        let done = self.done.fetch_add(variants.len() as u64, Ordering::Relaxed) + variants.len() as u64;
+        let done =
+            self.done.fetch_add(variants.len() as u64, Ordering::Relaxed) + variants.len() as u64;
         self.job.progress(done.min(self.budget));
         Ok(trials)
     }
 
     /// Logits of the held-out samples of all folds; `None` if a classifier overflows.
-    fn logits(&self, classifiers: &[Classifier], trained: &BalanceSettings, variant: &BalanceSettings) -> Result<Option<Vec<f32>>> {
+    fn logits(
+        &self,
+        classifiers: &[Classifier],
+        trained: &BalanceSettings,
+        variant: &BalanceSettings,
+    ) -> Result<Option<Vec<f32>>> {
         let mut all = Vec::with_capacity(self.labels.len() * self.train_counts.len());
         for (fold, classifier) in self.folds.iter().zip(classifiers) {
             let mut classifier = classifier.clone();
             if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
                 // The projection alone: `balance` without training.
-                let only = BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
+                let only =
+                    BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
                 match self.run(fold, &classifier, &only)? {
                     Some(projected) => classifier = projected,
                     None => return Ok(None),
@@ -222,25 +272,42 @@ impl Search<'_> {
     }
 
     /// Balances quietly; `None` if it diverges or its settings have no meaning for this classifier.
-    fn run(&self, fold: &Fold<'_>, start: &Classifier, settings: &BalanceSettings) -> Result<Option<Classifier>> {
+    fn run(
+        &self,
+        fold: &Fold<'_>,
+        start: &Classifier,
+        settings: &BalanceSettings,
+    ) -> Result<Option<Classifier>> {
         let mut batches = CachedBatches::new(fold.train, settings.batch_size, self.seed)?;
         let job = Job::new(self.job.control, &Silent);
-        match balance(start, &mut batches, fold.train_counts, None, settings, self.thresholds, job) {
+        match balance(start, &mut batches, fold.train_counts, None, settings, self.thresholds, job)
+        {
             Ok(balanced) => Ok(Some(balanced.classifier)),
             Err(Error::Train(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn without_training(&self, starts: &[Classifier], candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
-        let scored = candidates.par_iter().map(|candidate| self.score(starts, self.base, std::slice::from_ref(candidate)));
+    fn without_training(
+        &self,
+        starts: &[Classifier],
+        candidates: &[BalanceSettings],
+    ) -> Result<Vec<Trial>> {
+        let scored = candidates
+            .par_iter()
+            .map(|candidate| self.score(starts, self.base, std::slice::from_ref(candidate)));
         Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn with_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
         let scored = candidates.par_iter().map(|candidate| {
-            let trained: Option<Vec<Classifier>> =
-                self.folds.iter().map(|fold| self.run(fold, fold.start, candidate)).collect::<Result<Vec<_>>>()?.into_iter().collect();
+            let trained: Option<Vec<Classifier>> = self
+                .folds
+                .iter()
+                .map(|fold| self.run(fold, fold.start, candidate))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .collect();
             match trained {
                 Some(trained) => self.score(&trained, candidate, &variants(candidate)),
                 None => Ok(Vec::new()),
@@ -251,11 +318,16 @@ impl Search<'_> {
 
     /// Candidates of the same kind as the best one without training, with parameters close to it.
     fn around_best_post_hoc(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
-        let candidates = trials.iter().filter(|trial| !trial.settings.balancers.is_empty() && trial.settings.balancers != [Balancer::L2]);
-        let Some(best) = candidates.reduce(|best, trial| if better(trial, best) { trial } else { best }) else {
+        let candidates = trials.iter().filter(|trial| {
+            !trial.settings.balancers.is_empty() && trial.settings.balancers != [Balancer::L2]
+        });
+        let Some(best) =
+            candidates.reduce(|best, trial| if better(trial, best) { trial } else { best })
+        else {
             return Vec::new();
         };
-        let mut seen: HashSet<String> = trials.iter().map(|trial| describe(&trial.settings)).collect();
+        let mut seen: HashSet<String> =
+            trials.iter().map(|trial| describe(&trial.settings)).collect();
         let near = (0..n as u64).map(|i| {
             let mut random = stream(self.seed, "tune around post-hoc", &[i]);
             let mut near = best.settings.clone();
@@ -267,7 +339,8 @@ impl Search<'_> {
                 near.gamma = hundredths((near.gamma + random.random_range(-0.1..0.1)).max(0.0));
             }
             if listed(Balancer::LogitAdjustment) {
-                near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
+                near.logit_adjustment =
+                    hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
             }
             move_radius(&mut near, random.random_range(-1.0..1.0));
             near
@@ -275,7 +348,8 @@ impl Search<'_> {
         near.filter(|near| seen.insert(describe(near))).collect()
     }
 
-    /// Trainings over the whole range. The first is what the settings say, the second has no weight decay.
+    /// Trainings over the whole range. The first is what the settings say, the second has no weight
+    /// decay.
     fn draw(&self, n: usize, settings: &BalanceSettings) -> Vec<BalanceSettings> {
         const LEAST: f64 = 1e-5;
         const MOST: f64 = 0.5;
@@ -284,7 +358,8 @@ impl Search<'_> {
             let mut random = stream(self.seed, "tune", &[i as u64]);
             let mut candidate = self.base.clone();
             candidate.balancers = vec![Balancer::WeightDecay];
-            // One λ from each of n equal parts of the logarithmic range, so that few draws still cover it.
+            // One λ from each of n equal parts of the logarithmic range, so that few draws still
+            // cover it.
             let part = (i as f64 + random.random::<f64>()) / n as f64;
             candidate.weight_decay = two_digits(LEAST * (MOST / LEAST).powf(part));
             if random.random_bool(0.6) {
@@ -292,7 +367,10 @@ impl Search<'_> {
                 match candidate.max_norm_radius {
                     Auto::Auto(_) => candidate.max_norm_delta = hundredths(random.random::<f32>()),
                     Auto::Value(radius) => {
-                        candidate.max_norm_radius = Auto::Value(hundredths(radius * 4_f32.powf(random.random_range(-1.0..1.0))).max(0.01));
+                        candidate.max_norm_radius = Auto::Value(
+                            hundredths(radius * 4_f32.powf(random.random_range(-1.0..1.0)))
+                                .max(0.01),
+                        );
                     }
                 }
             }
@@ -311,7 +389,8 @@ impl Search<'_> {
 
     /// Trainings close to the three best so far.
     fn around_best_training(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
-        let mut trained: Vec<&Trial> = trials.iter().filter(|trial| trains(&trial.settings)).collect();
+        let mut trained: Vec<&Trial> =
+            trials.iter().filter(|trial| trains(&trial.settings)).collect();
         trained.sort_by(|a, b| order(a, b));
         let mut parents: Vec<BalanceSettings> = Vec::new();
         for trial in trained {
@@ -326,10 +405,12 @@ impl Search<'_> {
         let near = (0..n).map(|i| {
             let mut random = stream(self.seed, "tune around stage 2", &[i as u64]);
             let mut near = parents[i % parents.len()].clone();
-            near.weight_decay = two_digits(near.weight_decay * 10_f64.powf(random.random_range(-0.4..0.4)));
+            near.weight_decay =
+                two_digits(near.weight_decay * 10_f64.powf(random.random_range(-0.4..0.4)));
             move_radius(&mut near, random.random_range(-1.0..1.0));
             if near.loss == ClassifierLoss::LogitAdjusted {
-                near.logit_adjustment = hundredths(near.logit_adjustment + random.random_range(-0.2..0.2));
+                near.logit_adjustment =
+                    hundredths(near.logit_adjustment + random.random_range(-0.2..0.2));
             }
             near
         });
@@ -339,7 +420,11 @@ impl Search<'_> {
 
 /// What the settings say themselves, as far as it can be trained.
 fn given(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
-    let listed = settings.balancers.iter().copied().filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
+    let listed = settings
+        .balancers
+        .iter()
+        .copied()
+        .filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
     let mut given = BalanceSettings { balancers: listed.collect(), ..base.clone() };
     if !trains(&given) {
         given.balancers.insert(0, Balancer::WeightDecay);
@@ -358,12 +443,23 @@ fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
     let project = |settings: &mut BalanceSettings, delta: f32| match base.max_norm_radius {
         Auto::Auto(_) => settings.max_norm_delta = delta,
         // From a quarter of the given radius to four times it.
-        Auto::Value(radius) => settings.max_norm_radius = Auto::Value(hundredths(radius * 16_f32.powf(delta - 0.5)).max(0.01)),
+        Auto::Value(radius) => {
+            settings.max_norm_radius =
+                Auto::Value(hundredths(radius * 16_f32.powf(delta - 0.5)).max(0.01))
+        }
     };
     let mut grid = vec![with(&[L2], &|_| ())];
-    grid.extend([1.0, 0.5, 1.5, 2.0, 0.25, 0.75, 1.25, 2.5, 3.0].map(|tau| with(&[Tau], &|s| s.tau = tau)));
-    grid.extend([1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0].map(|strength| with(&[LogitAdjustment], &|s| s.logit_adjustment = strength)));
-    grid.extend([0.2, 0.1, 0.3, 0.05, 0.4, 0.5].map(|gamma| with(&[MultiplicativeAdjustment], &|s| s.gamma = gamma)));
+    grid.extend(
+        [1.0, 0.5, 1.5, 2.0, 0.25, 0.75, 1.25, 2.5, 3.0].map(|tau| with(&[Tau], &|s| s.tau = tau)),
+    );
+    grid.extend(
+        [1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0]
+            .map(|strength| with(&[LogitAdjustment], &|s| s.logit_adjustment = strength)),
+    );
+    grid.extend(
+        [0.2, 0.1, 0.3, 0.05, 0.4, 0.5]
+            .map(|gamma| with(&[MultiplicativeAdjustment], &|s| s.gamma = gamma)),
+    );
     grid.extend([0.1, 0.3, 0.5, 0.0, 0.75].map(|delta| with(&[MaxNorm], &|s| project(s, delta))));
     for strength in [0.5, 1.0, 0.25, 0.75, 1.5] {
         grid.push(with(&[L2, LogitAdjustment], &|s| s.logit_adjustment = strength));
@@ -396,7 +492,8 @@ fn variants(trained: &BalanceSettings) -> Vec<BalanceSettings> {
     let mut variants = vec![trained.clone()];
     variants.extend([0.25, 0.5].map(|tau| with(Balancer::Tau, tau, 0.0)));
     if trained.loss == ClassifierLoss::LogitAdjusted {
-        // The strength is one setting for the loss and the post-hoc change, so it cannot differ between them.
+        // The strength is one setting for the loss and the post-hoc change, so it cannot differ
+        // between them.
         variants.extend([0.75, 1.0].map(|tau| with(Balancer::Tau, tau, 0.0)));
     } else {
         variants.extend([0.25, 0.5].map(|strength| with(Balancer::LogitAdjustment, 0.0, strength)));
@@ -406,18 +503,26 @@ fn variants(trained: &BalanceSettings) -> Vec<BalanceSettings> {
 
 fn without_post_hoc(settings: &BalanceSettings) -> BalanceSettings {
     let mut settings = settings.clone();
-    settings.balancers.retain(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay | Balancer::MaxNorm));
+    settings.balancers.retain(|balancer| {
+        matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay | Balancer::MaxNorm)
+    });
     settings
 }
 
-/// Moves the δ of a listed MaxNorm by up to 0.15, or its given radius by up to a third, `by` in −1..1.
+/// Moves the δ of a listed MaxNorm by up to 0.15, or its given radius by up to a third, `by` in
+/// −1..1.
 fn move_radius(settings: &mut BalanceSettings, by: f32) {
     if !settings.balancers.contains(&Balancer::MaxNorm) {
         return;
     }
     match settings.max_norm_radius {
-        Auto::Auto(_) => settings.max_norm_delta = hundredths((settings.max_norm_delta + 0.15 * by).clamp(0.0, 1.0)),
-        Auto::Value(radius) => settings.max_norm_radius = Auto::Value(hundredths(radius * 1.33_f32.powf(by)).max(0.01)),
+        Auto::Auto(_) => {
+            settings.max_norm_delta =
+                hundredths((settings.max_norm_delta + 0.15 * by).clamp(0.0, 1.0))
+        }
+        Auto::Value(radius) => {
+            settings.max_norm_radius = Auto::Value(hundredths(radius * 1.33_f32.powf(by)).max(0.01))
+        }
     }
 }
 
@@ -433,7 +538,10 @@ fn two_digits(value: f64) -> f64 {
 /// Better first: balanced accuracy, then fewer balancers, then no training.
 fn order(a: &Trial, b: &Trial) -> std::cmp::Ordering {
     let simplicity = |trial: &Trial| (trial.settings.balancers.len(), trains(&trial.settings));
-    b.scores.balanced_accuracy.total_cmp(&a.scores.balanced_accuracy).then(simplicity(a).cmp(&simplicity(b)))
+    b.scores
+        .balanced_accuracy
+        .total_cmp(&a.scores.balanced_accuracy)
+        .then(simplicity(a).cmp(&simplicity(b)))
 }
 
 fn better(a: &Trial, b: &Trial) -> bool {
@@ -441,13 +549,22 @@ fn better(a: &Trial, b: &Trial) -> bool {
 }
 
 /// `trials` begin with the classifier as it is; `given` are the settings that were asked for.
-fn conclude(mut trials: Vec<Trial>, given: &BalanceSettings, labels: &[u32], classes: usize) -> Tuning {
-    let start = trials.first().map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
+fn conclude(
+    mut trials: Vec<Trial>,
+    given: &BalanceSettings,
+    labels: &[u32],
+    classes: usize,
+) -> Tuning {
+    let start = trials
+        .first()
+        .map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
     // The sort is stable, so of equal candidates the one tried first stays first.
     trials.sort_by(order);
     let prefers = trials.iter().position(|trial| trial.settings == *given).filter(|&at| {
         let gap = trials[0].scores.balanced_accuracy - trials[at].scores.balanced_accuracy;
-        at > 0 && gap <= standard_error(&trials[0].hits, &trials[at].hits, labels, classes) && trials[at].scores.balanced_accuracy > start.0
+        at > 0
+            && gap <= standard_error(&trials[0].hits, &trials[at].hits, labels, classes)
+            && trials[at].scores.balanced_accuracy > start.0
     });
     if let Some(at) = prefers {
         let preferred = trials.remove(at);
@@ -473,12 +590,14 @@ fn candidate(trial: &Trial) -> Candidate {
         Auto::Auto(_) => None,
         Auto::Value(radius) => Some(radius),
     };
-    let adjusts = listed(Balancer::LogitAdjustment) || (trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted);
+    let adjusts = listed(Balancer::LogitAdjustment)
+        || (trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted);
     Candidate {
         summary: describe(settings),
         balancers: settings.balancers.clone(),
         weight_decay: listed(Balancer::WeightDecay).then_some(settings.weight_decay),
-        max_norm_delta: (listed(Balancer::MaxNorm) && given.is_none()).then_some(settings.max_norm_delta),
+        max_norm_delta: (listed(Balancer::MaxNorm) && given.is_none())
+            .then_some(settings.max_norm_delta),
         max_norm_radius: given.filter(|_| listed(Balancer::MaxNorm)),
         tau: listed(Balancer::Tau).then_some(settings.tau),
         gamma: listed(Balancer::MultiplicativeAdjustment).then_some(settings.gamma),
@@ -504,7 +623,9 @@ mod tests {
         let (mut features, mut labels) = (Vec::new(), Vec::new());
         for (class, &count) in counts.iter().enumerate() {
             for _ in 0..count {
-                features.extend((0..DIM).map(|d| 0.9 * f32::from(u8::from(d == class)) + random.random_range(-1.0..1.0_f32)));
+                features.extend((0..DIM).map(|d| {
+                    0.9 * f32::from(u8::from(d == class)) + random.random_range(-1.0..1.0_f32)
+                }));
                 labels.push(class as u32);
             }
         }
@@ -513,14 +634,17 @@ mod tests {
 
     /// A classifier trained without any balancing, so that it leans to the many.
     fn start(train: &FeatureSet) -> Classifier {
-        let zero = Classifier::new(CLASSES, DIM, vec![0.01; CLASSES * DIM], vec![0.0; CLASSES]).unwrap();
+        let zero =
+            Classifier::new(CLASSES, DIM, vec![0.01; CLASSES * DIM], vec![0.0; CLASSES]).unwrap();
         let mut settings = Settings::preset(Preset::Quick).balance;
         settings.balancers = vec![Balancer::Stage2];
         settings.loss = ClassifierLoss::CrossEntropy;
         let mut batches = CachedBatches::new(train, 16, 1).unwrap();
         let control = Control::new();
         let job = Job::new(&control, &Silent);
-        balance(&zero, &mut batches, &COUNTS, None, &settings, GroupThresholds::default(), job).unwrap().classifier
+        balance(&zero, &mut batches, &COUNTS, None, &settings, GroupThresholds::default(), job)
+            .unwrap()
+            .classifier
     }
 
     fn search(
@@ -532,7 +656,17 @@ mod tests {
     ) -> Result<Tuning> {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
-        tune(start, train, validation, &COUNTS, settings, GroupThresholds::default(), 9, budget, job)
+        tune(
+            start,
+            train,
+            validation,
+            &COUNTS,
+            settings,
+            GroupThresholds::default(),
+            9,
+            budget,
+            job,
+        )
     }
 
     #[test]
@@ -541,34 +675,69 @@ mod tests {
         let start = start(&train);
         let settings = Settings::preset(Preset::Quick).balance;
         let tuning = search(&start, &train, &validation, &settings, 200).unwrap();
-        assert!(tuning.conclusive && tuning.best_score > tuning.start_score + 0.03, "{}", tuning.reason);
+        assert!(
+            tuning.conclusive && tuning.best_score > tuning.start_score + 0.03,
+            "{}",
+            tuning.reason
+        );
         assert!((150..=200).contains(&tuning.candidates.len()), "{}", tuning.candidates.len());
         assert!(tuning.candidates.is_sorted_by(|a, b| a.balanced_accuracy >= b.balanced_accuracy));
-        assert!(tuning.reason.contains("runner-up") && tuning.reason.contains(&tuning.candidates[0].summary));
+        assert!(
+            tuning.reason.contains("runner-up")
+                && tuning.reason.contains(&tuning.candidates[0].summary)
+        );
         let trained = tuning.candidates.iter().filter(|c| c.weight_decay.is_some()).count();
-        assert!(trained > 80 && tuning.candidates.iter().filter(|c| c.weight_decay.is_none()).count() > 50);
+        assert!(
+            trained > 80
+                && tuning.candidates.iter().filter(|c| c.weight_decay.is_none()).count() > 50
+        );
 
-        // The settings found give the classifier that was scored, and a second search finds the same.
-        for tuning in [tuning.clone(), search(&start, &train, &validation, &settings, 200).unwrap()] {
+        // The settings found give the classifier that was scored, and a second search finds the
+        // same.
+        for tuning in [tuning.clone(), search(&start, &train, &validation, &settings, 200).unwrap()]
+        {
             let mut batches = CachedBatches::new(&train, tuning.best.batch_size, 9).unwrap();
             let control = Control::new();
             let job = Job::new(&control, &Silent);
-            let again = balance(&start, &mut batches, &COUNTS, None, &tuning.best, GroupThresholds::default(), job).unwrap();
+            let again = balance(
+                &start,
+                &mut batches,
+                &COUNTS,
+                None,
+                &tuning.best,
+                GroupThresholds::default(),
+                job,
+            )
+            .unwrap();
             let logits = again.classifier.logits(&validation.features).unwrap();
-            let scores = scores(&logits, &validation.labels, &COUNTS, GroupThresholds::default()).unwrap();
+            let scores =
+                scores(&logits, &validation.labels, &COUNTS, GroupThresholds::default()).unwrap();
             assert_eq!(scores.balanced_accuracy, tuning.best_score);
         }
-        assert_eq!(search(&start, &train, &validation, &settings, 200).unwrap().candidates, tuning.candidates);
+        assert_eq!(
+            search(&start, &train, &validation, &settings, 200).unwrap().candidates,
+            tuning.candidates
+        );
     }
 
     #[test]
     fn a_stored_result_is_read_back() {
         let (train, validation) = (set(&COUNTS, "train"), set(&[10; CLASSES], "validation"));
-        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 40).unwrap();
+        let tuning = search(
+            &start(&train),
+            &train,
+            &validation,
+            &Settings::preset(Preset::Quick).balance,
+            40,
+        )
+        .unwrap();
         let text = serde_json::to_string_pretty(&tuning).unwrap();
         let read: Tuning = serde_json::from_str(&text).unwrap();
         // A JSON reader may be off by the last bit of a decimal.
-        assert_eq!((&read.best, &read.reason, read.conclusive), (&tuning.best, &tuning.reason, tuning.conclusive));
+        assert_eq!(
+            (&read.best, &read.reason, read.conclusive),
+            (&tuning.best, &tuning.reason, tuning.conclusive)
+        );
         assert_eq!(read.candidates.len(), tuning.candidates.len());
         for (read, tried) in read.candidates.iter().zip(&tuning.candidates) {
             assert_eq!((&read.summary, &read.balancers), (&tried.summary, &tried.balancers));
@@ -582,28 +751,67 @@ mod tests {
     fn every_candidate_is_tried_once_and_reproducible_alone() {
         let (train, validation) = (set(&COUNTS, "train"), set(&[10; CLASSES], "validation"));
         let start = start(&train);
-        let settings = BalanceSettings { loss: ClassifierLoss::LogitAdjusted, ..Settings::preset(Preset::Quick).balance };
+        let settings = BalanceSettings {
+            loss: ClassifierLoss::LogitAdjusted,
+            ..Settings::preset(Preset::Quick).balance
+        };
         let tuning = search(&start, &train, &validation, &settings, 60).unwrap();
-        let strengths: HashSet<String> =
-            tuning.candidates.iter().filter(|c| c.weight_decay.is_some()).map(|c| format!("{:?}", c.logit_adjustment)).collect();
+        let strengths: HashSet<String> = tuning
+            .candidates
+            .iter()
+            .filter(|c| c.weight_decay.is_some())
+            .map(|c| format!("{:?}", c.logit_adjustment))
+            .collect();
         assert!(strengths.len() > 3, "{strengths:?}");
-        assert!(tuning.candidates.iter().all(|c| c.weight_decay.is_none() || !c.balancers.contains(&Balancer::LogitAdjustment)));
+        assert!(
+            tuning
+                .candidates
+                .iter()
+                .all(|c| c.weight_decay.is_none()
+                    || !c.balancers.contains(&Balancer::LogitAdjustment))
+        );
     }
 
     #[test]
     fn a_validation_split_too_small_is_said_to_be() {
         let (train, validation) = (set(&COUNTS, "train"), set(&[1; CLASSES], "small validation"));
-        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 40).unwrap();
-        assert!(tuning.best_score == tuning.start_score || tuning.reason.contains("too small"), "{}", tuning.reason);
+        let tuning = search(
+            &start(&train),
+            &train,
+            &validation,
+            &Settings::preset(Preset::Quick).balance,
+            40,
+        )
+        .unwrap();
+        assert!(
+            tuning.best_score == tuning.start_score || tuning.reason.contains("too small"),
+            "{}",
+            tuning.reason
+        );
     }
 
     #[test]
     fn nothing_to_gain_leaves_the_classifier_as_it_is() {
-        let (train, validation) = (set(&COUNTS, "train"), FeatureSet::new(DIM, [1.0; DIM].to_vec(), vec![0]).unwrap());
-        let tuning = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 30).unwrap();
+        let (train, validation) =
+            (set(&COUNTS, "train"), FeatureSet::new(DIM, [1.0; DIM].to_vec(), vec![0]).unwrap());
+        let tuning = search(
+            &start(&train),
+            &train,
+            &validation,
+            &Settings::preset(Preset::Quick).balance,
+            30,
+        )
+        .unwrap();
         assert_eq!(tuning.best.balancers, []);
         assert!(tuning.reason.contains("none does better"), "{}", tuning.reason);
-        let one = search(&start(&train), &train, &validation, &Settings::preset(Preset::Quick).balance, 0).unwrap();
+        let one = search(
+            &start(&train),
+            &train,
+            &validation,
+            &Settings::preset(Preset::Quick).balance,
+            0,
+        )
+        .unwrap();
         assert_eq!(one.candidates.len(), 1);
     }
 
@@ -612,11 +820,26 @@ mod tests {
         let train = set(&COUNTS, "train");
         let (start, settings) = (start(&train), Settings::preset(Preset::Quick).balance);
         let empty = FeatureSet::new(DIM, vec![], vec![]).unwrap();
-        assert!(search(&start, &train, &empty, &settings, 30).unwrap_err().to_string().contains("validation"));
+        assert!(
+            search(&start, &train, &empty, &settings, 30)
+                .unwrap_err()
+                .to_string()
+                .contains("validation")
+        );
         let control = Control::new();
         control.stop();
         let job = Job::new(&control, &Silent);
-        let stopped = tune(&start, &train, &train, &COUNTS, &settings, GroupThresholds::default(), 9, 30, job);
+        let stopped = tune(
+            &start,
+            &train,
+            &train,
+            &COUNTS,
+            &settings,
+            GroupThresholds::default(),
+            9,
+            30,
+            job,
+        );
         assert!(matches!(stopped, Err(Error::Stopped)));
     }
 }

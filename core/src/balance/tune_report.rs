@@ -27,7 +27,9 @@ pub fn describe(settings: &BalanceSettings) -> String {
             },
             Balancer::L2 => "L2-normalisation".to_string(),
             Balancer::Tau => format!("τ-normalisation {}", settings.tau),
-            Balancer::MultiplicativeAdjustment => format!("multiplicative logit adjustment {}", settings.gamma),
+            Balancer::MultiplicativeAdjustment => {
+                format!("multiplicative logit adjustment {}", settings.gamma)
+            }
             Balancer::LogitAdjustment => format!("logit adjustment {}", settings.logit_adjustment),
         });
     }
@@ -37,17 +39,28 @@ pub fn describe(settings: &BalanceSettings) -> String {
     parts.join(", ")
 }
 
-/// What was chosen and why, from the trials sorted best first, and whether validation tells the best from the start.
-pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, labels: &[u32], classes: usize) -> (String, bool) {
+/// What was chosen and why, from the trials sorted best first, and whether validation tells the
+/// best from the start.
+pub(super) fn reason(
+    trials: &[Trial],
+    start_hits: &[bool],
+    start_score: f64,
+    labels: &[u32],
+    classes: usize,
+) -> (String, bool) {
     let best = &trials[0];
     let best_score = best.scores.balanced_accuracy;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let tried = format!("{} {}", trials.len(), if trials.len() == 1 { "candidate" } else { "candidates" });
+    let tried =
+        format!("{} {}", trials.len(), if trials.len() == 1 { "candidate" } else { "candidates" });
     let points = |share: f64| format!("{:.1} points", 100.0 * share);
     // The first trial is the one that was chosen; another can have done better by a little.
     let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
     let mut text = if best.settings.balancers.is_empty() {
-        format!("Of {tried}, none does better on held-out images than the classifier as it is (balanced accuracy {})", percent(start_score))
+        format!(
+            "Of {tried}, none does better on held-out images than the classifier as it is (balanced accuracy {})",
+            percent(start_score)
+        )
     } else if top > best_score {
         format!(
             "Of {tried}, {} is taken, as the settings say: balanced accuracy on held-out images {}, against {} for the classifier as it is; nothing is better \
@@ -69,15 +82,28 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
         let error = standard_error(&best.hits, &second.hits, labels, classes);
         let gap = best_score - second_score;
         text += &match gap >= 0.0 {
-            true => format!("; the runner-up, {}, reaches {}", describe(&second.settings), percent(second_score)),
+            true => format!(
+                "; the runner-up, {}, reaches {}",
+                describe(&second.settings),
+                percent(second_score)
+            ),
             false => {
-                format!(" ({} reaches {}, with a standard error of {})", describe(&second.settings), percent(second_score), points(error))
+                format!(
+                    " ({} reaches {}, with a standard error of {})",
+                    describe(&second.settings),
+                    percent(second_score),
+                    points(error)
+                )
             }
         };
         if gap == 0.0 {
             text += " as well, and the simpler or earlier one was taken";
         } else if gap > 0.0 && gap < 2.0 * error {
-            text += &format!(" ({} less, with a standard error of {}: as good as equal)", points(gap), points(error));
+            text += &format!(
+                " ({} less, with a standard error of {}: as good as equal)",
+                points(gap),
+                points(error)
+            );
         }
     }
     text.push('.');
@@ -98,8 +124,9 @@ pub(super) fn reason(trials: &[Trial], start_hits: &[bool], start_score: f64, la
     (text, conclusive)
 }
 
-/// Standard error of the difference in balanced accuracy between two classifiers of the same samples, paired by sample and taken as if there
-/// were no difference: √(Σ_k Σ_{i in k} d_i² / n_k²) / C with d_i = ±1 where only one of them is right.
+/// Standard error of the difference in balanced accuracy between two classifiers of the same
+/// samples, paired by sample and taken as if there were no difference: √(Σ_k Σ_{i in k} d_i² /
+/// n_k²) / C with d_i = ±1 where only one of them is right.
 pub(crate) fn standard_error(a: &[bool], b: &[bool], labels: &[u32], classes: usize) -> f64 {
     let mut samples = vec![0_usize; classes];
     let mut differing = vec![0_usize; classes];
@@ -108,7 +135,12 @@ pub(crate) fn standard_error(a: &[bool], b: &[bool], labels: &[u32], classes: us
         differing[label as usize] += usize::from(a != b);
     }
     let present = samples.iter().filter(|n| **n > 0).count().max(1) as f64;
-    let variance: f64 = samples.iter().zip(&differing).filter(|(n, _)| **n > 0).map(|(n, d)| *d as f64 / (*n as f64).powi(2)).sum();
+    let variance: f64 = samples
+        .iter()
+        .zip(&differing)
+        .filter(|(n, _)| **n > 0)
+        .map(|(n, d)| *d as f64 / (*n as f64).powi(2))
+        .sum();
     variance.sqrt() / present
 }
 
@@ -124,7 +156,10 @@ mod tests {
         assert_eq!(standard_error(&a, &a, &labels, 2), 0.0);
         let b = [true, false, true, false, true, false];
         // Class 0: two of four differ, class 1: one of two.
-        assert!((standard_error(&a, &b, &labels, 2) - (2.0_f64 / 16.0 + 1.0 / 4.0).sqrt() / 2.0).abs() < 1e-12);
+        assert!(
+            (standard_error(&a, &b, &labels, 2) - (2.0_f64 / 16.0 + 1.0 / 4.0).sqrt() / 2.0).abs()
+                < 1e-12
+        );
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::error::{Result, TrainError};
 
-/// Class-balanced weights (Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*, CVPR 2019):
-/// w_k = (1 − β) / (1 − β^n_k), scaled so that Σ w_k = C.
+/// Class-balanced weights (Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*,
+/// CVPR 2019): w_k = (1 − β) / (1 − β^n_k), scaled so that Σ w_k = C.
 ///
-/// A class without training samples gets weight 0: no sample carries it, and the formula has no value there.
+/// A class without training samples gets weight 0: no sample carries it, and the formula has no
+/// value there.
 ///
 /// ```
 /// use counterweight_core::balance::class_balanced_weights;
@@ -19,20 +20,24 @@ use crate::error::{Result, TrainError};
 /// [`TrainError::Request`] if β lies outside 0 ≤ β < 1 or there is no training sample.
 pub fn class_balanced_weights(train_counts: &[usize], beta: f64) -> Result<Vec<f64>> {
     if !(0.0..1.0).contains(&beta) {
-        return Err(TrainError::Request(format!("β must be at least 0 and below 1, not {beta}")).into());
+        return Err(
+            TrainError::Request(format!("β must be at least 0 and below 1, not {beta}")).into()
+        );
     }
     refuse_no_samples(train_counts)?;
-    // For β close to 1 both 1 − β and 1 − β^n are differences of nearly equal numbers: taken through expm1 and ln_1p they stay exact, and
-    // the ratio tends to 1 / n.
+    // For β close to 1 both 1 − β and 1 − β^n are differences of nearly equal numbers: taken
+    // through expm1 and ln_1p they stay exact, and the ratio tends to 1 / n.
     let log_beta = (beta - 1.0).ln_1p();
-    let raw = train_counts.iter().map(|&n| if n == 0 { 0.0 } else { (1.0 - beta) / -(n as f64 * log_beta).exp_m1() });
+    let raw = train_counts
+        .iter()
+        .map(|&n| if n == 0 { 0.0 } else { (1.0 - beta) / -(n as f64 * log_beta).exp_m1() });
     let raw: Vec<f64> = raw.collect();
     let scale = train_counts.len() as f64 / raw.iter().sum::<f64>();
     Ok(raw.into_iter().map(|weight| weight * scale).collect())
 }
 
-/// log π_k, the natural logarithm of each class's share of the training split. A class without samples counts as having one, so that no
-/// prior is zero.
+/// log π_k, the natural logarithm of each class's share of the training split. A class without
+/// samples counts as having one, so that no prior is zero.
 ///
 /// # Errors
 /// [`TrainError::Request`] if there is no training sample.
@@ -45,7 +50,9 @@ pub fn log_priors(train_counts: &[usize]) -> Result<Vec<f64>> {
 
 fn refuse_no_samples(train_counts: &[usize]) -> Result<()> {
     if train_counts.iter().all(|&n| n == 0) {
-        return Err(TrainError::Request("there are no training samples to balance by".into()).into());
+        return Err(
+            TrainError::Request("there are no training samples to balance by".into()).into()
+        );
     }
     Ok(())
 }

@@ -22,7 +22,8 @@ const IN_FLIGHT: usize = AHEAD + 2;
 /// Some images with their labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The images as bytes, `[batch, 3, side, side]`, red, green, blue; to be divided by 255 and normalised. Empty if there are recipes.
+    /// The images as bytes, `[batch, 3, side, side]`, red, green, blue; to be divided by 255 and
+    /// normalised. Empty if there are recipes.
     pub images: Vec<u8>,
     /// What to draw, `[batch]`, for a device that holds the images itself; otherwise empty.
     pub recipes: Recipes,
@@ -66,10 +67,12 @@ impl Images {
         self.len() / batch_size + usize::from(self.len() % batch_size >= 2)
     }
 
-    /// The augmented batches of one epoch, in an order shuffled anew each epoch. What they hold depends on the images, the augmentation
-    /// and the plan alone, not on threads or on where the epoch was begun.
+    /// The augmented batches of one epoch, in an order shuffled anew each epoch. What they hold
+    /// depends on the images, the augmentation and the plan alone, not on threads or on where the
+    /// epoch was begun.
     ///
-    /// An image that turns out unreadable is replaced by another of its class; see [`Images::take_problems`].
+    /// An image that turns out unreadable is replaced by another of its class; see
+    /// [`Images::take_problems`].
     ///
     /// # Errors
     /// Each item can be the error that ends the iteration: the source can no longer be read.
@@ -80,7 +83,12 @@ impl Images {
         let mut scratch = Vec::new();
         Batches::prepare(plan.from_step..self.steps(batch_size), move |step, spare, stop| {
             let chosen = &order[step * batch_size..((step + 1) * batch_size).min(order.len())];
-            let draw = Draw { augmentation: &augmentation, seed: plan.seed, purpose: "augment", pass: plan.epoch as u64 };
+            let draw = Draw {
+                augmentation: &augmentation,
+                seed: plan.seed,
+                purpose: "augment",
+                pass: plan.epoch as u64,
+            };
             let mut batch = images.augmented(chosen, &draw, spare, stop)?;
             let mut rng = stream(plan.seed, "mix", &[plan.epoch as u64, step as u64]);
             if let Some(mixing) = augmentation.draw_mixing(batch.len(), images.side(), &mut rng) {
@@ -91,22 +99,31 @@ impl Images {
         })
     }
 
-    /// All images once, augmented but neither shuffled nor mixed: the `view`th further view of the data, for features computed once.
+    /// All images once, augmented but neither shuffled nor mixed: the `view`th further view of the
+    /// data, for features computed once.
     ///
     /// # Errors
     /// As [`Images::train_batches`].
-    pub fn augmented_view(&self, augmentation: &Augmentation, batch_size: usize, seed: u64, view: usize) -> Batches {
+    pub fn augmented_view(
+        &self,
+        augmentation: &Augmentation,
+        batch_size: usize,
+        seed: u64,
+        view: usize,
+    ) -> Batches {
         let (images, augmentation) = (self.clone(), augmentation.clone());
         let (batch_size, count) = (batch_size.max(1), self.len());
         Batches::prepare(0..count.div_ceil(batch_size), move |step, spare, stop| {
-            let chosen: Vec<usize> = (step * batch_size..((step + 1) * batch_size).min(count)).collect();
-            let draw = Draw { augmentation: &augmentation, seed, purpose: "view", pass: view as u64 };
+            let chosen: Vec<usize> =
+                (step * batch_size..((step + 1) * batch_size).min(count)).collect();
+            let draw =
+                Draw { augmentation: &augmentation, seed, purpose: "view", pass: view as u64 };
             images.augmented(&chosen, &draw, spare, stop).map(Some)
         })
     }
 
-    /// All images once, in order and un-augmented; `mirrored` turns each left to right. Unreadable images are left out, so batches can
-    /// be smaller than asked for: go by their indices.
+    /// All images once, in order and un-augmented; `mirrored` turns each left to right. Unreadable
+    /// images are left out, so batches can be smaller than asked for: go by their indices.
     ///
     /// # Errors
     /// An item is an error if not one of the images can be read.
@@ -116,7 +133,12 @@ impl Images {
         let steps = count.div_ceil(batch_size);
         let mut any = false;
         Batches::prepare(0..steps, move |step, spare, stop| {
-            let batch = images.plain(step * batch_size..((step + 1) * batch_size).min(count), mirrored, spare, stop);
+            let batch = images.plain(
+                step * batch_size..((step + 1) * batch_size).min(count),
+                mirrored,
+                spare,
+                stop,
+            );
             any |= !batch.is_empty();
             if step + 1 == steps && !any {
                 return Err(images.nothing_readable());
@@ -126,7 +148,13 @@ impl Images {
     }
 
     /// One augmented image for each of `chosen`, in the room that `batch` has.
-    fn augmented(&self, chosen: &[usize], draw: &Draw<'_>, mut batch: Batch, stop: &AtomicBool) -> Result<Batch> {
+    fn augmented(
+        &self,
+        chosen: &[usize],
+        draw: &Draw<'_>,
+        mut batch: Batch,
+        stop: &AtomicBool,
+    ) -> Result<Batch> {
         let side = self.side();
         let size = 3 * side * side;
         batch.recipes.clear();
@@ -144,8 +172,14 @@ impl Images {
             Ok(())
         };
         // Handing tiny images out one by one would cost more than the work.
-        let part = if draw.augmentation.is_heavy() || !self.is_in_memory() { 1 } else { 1 + 65536 / size };
-        batch.indices.par_iter_mut().zip(batch.images.par_chunks_exact_mut(size)).with_min_len(part).try_for_each(one)?;
+        let part =
+            if draw.augmentation.is_heavy() || !self.is_in_memory() { 1 } else { 1 + 65536 / size };
+        batch
+            .indices
+            .par_iter_mut()
+            .zip(batch.images.par_chunks_exact_mut(size))
+            .with_min_len(part)
+            .try_for_each(one)?;
         batch.labels.clear();
         batch.labels.extend(batch.indices.iter().map(|&index| self.labels()[index]));
         batch.mixed = None;
@@ -153,7 +187,13 @@ impl Images {
     }
 
     /// The readable ones of a range of images, in the room that `batch` has.
-    fn plain(&self, range: std::ops::Range<usize>, mirrored: bool, mut batch: Batch, stop: &AtomicBool) -> Batch {
+    fn plain(
+        &self,
+        range: std::ops::Range<usize>,
+        mirrored: bool,
+        mut batch: Batch,
+        stop: &AtomicBool,
+    ) -> Batch {
         /// Stands for an image that cannot be read.
         const NONE: usize = usize::MAX;
         let side = self.side();
@@ -175,7 +215,12 @@ impl Images {
             }
         };
         let part = if self.is_in_memory() { 1 + 65536 / size } else { 1 };
-        batch.indices.par_iter_mut().zip(batch.images.par_chunks_exact_mut(size)).with_min_len(part).for_each(one);
+        batch
+            .indices
+            .par_iter_mut()
+            .zip(batch.images.par_chunks_exact_mut(size))
+            .with_min_len(part)
+            .for_each(one);
         let mut kept = 0;
         for at in 0..batch.indices.len() {
             if batch.indices[at] != NONE {
@@ -203,10 +248,11 @@ struct Draw<'a> {
     pass: u64,
 }
 
-/// Batches as a thread prepares them, a few ahead of whoever takes them. Dropping this stops the thread.
+/// Batches as a thread prepares them, a few ahead of whoever takes them. Dropping this stops the
+/// thread.
 ///
-/// A batch that is given back with [`Batches::reuse`] is filled anew, so that nothing the size of images is allocated once a few batches
-/// have gone round.
+/// A batch that is given back with [`Batches::reuse`] is filled anew, so that nothing the size of
+/// images is allocated once a few batches have gone round.
 pub struct Batches {
     /// `None` once the last batch, or an error, was given.
     receiver: Option<Receiver<Result<Batch>>>,
@@ -216,7 +262,8 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Starts making the batch of each of `steps` in the room of an earlier one, or of none; a step can give none.
+    /// Starts making the batch of each of `steps` in the room of an earlier one, or of none; a step
+    /// can give none.
     pub(super) fn prepare(
         steps: std::ops::Range<usize>,
         mut make: impl FnMut(usize, Batch, &AtomicBool) -> Result<Option<Batch>> + Send + 'static,
@@ -229,7 +276,9 @@ impl Batches {
             std::thread::Builder::new().name("batches".into()).spawn(move || {
                 for step in steps {
                     let spare = returned.try_recv().unwrap_or_default();
-                    let Some(batch) = in_pool(|| make(step, spare, &stop)).transpose() else { continue };
+                    let Some(batch) = in_pool(|| make(step, spare, &stop)).transpose() else {
+                        continue;
+                    };
                     let failed = batch.is_err();
                     if stop.load(Ordering::Relaxed) || sender.send(batch).is_err() || failed {
                         return;
@@ -239,7 +288,10 @@ impl Batches {
         };
         let worker = worker.map_err(|error| {
             // The channel is empty, so there is room.
-            let _ = sender.send(Err(DataError::Build(format!("a thread to prepare batches cannot be started: {error}")).into()));
+            let _ = sender.send(Err(DataError::Build(format!(
+                "a thread to prepare batches cannot be started: {error}"
+            ))
+            .into()));
         });
         Self { receiver: Some(receiver), spares, stop, worker: worker.ok() }
     }
@@ -271,7 +323,12 @@ impl Iterator for Batches {
             }
             Err(_) => {
                 let panicked = self.finish();
-                panicked.then(|| Err(DataError::Build("preparing a batch failed unexpectedly; this is a bug".into()).into()))
+                panicked.then(|| {
+                    Err(DataError::Build(
+                        "preparing a batch failed unexpectedly; this is a bug".into(),
+                    )
+                    .into())
+                })
             }
         }
     }
@@ -288,7 +345,9 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::data::{Dataset, DatasetSample, Detail, Location, PixelSource, RgbPixels, SourceKind, Split};
+    use crate::data::{
+        Dataset, DatasetSample, Detail, Location, PixelSource, RgbPixels, SourceKind, Split,
+    };
     use crate::job::{Control, Event, Job};
     use crate::settings::{Preset, Settings};
 
@@ -300,7 +359,8 @@ mod tests {
 
     fn everything() -> Augmentation {
         let mut s = Settings::preset(Preset::Strong).augmentation;
-        (s.resized_crop, s.color_jitter, s.random_erasing, s.cutout, s.mixup, s.cutmix) = (true, 0.4, 0.5, 3, 0.4, 1.0);
+        (s.resized_crop, s.color_jitter, s.random_erasing, s.cutout, s.mixup, s.cutmix) =
+            (true, 0.4, 0.5, 3, 0.4, 1.0);
         Augmentation::new(&s, [0.5; 3])
     }
 
@@ -322,7 +382,12 @@ mod tests {
     fn an_epoch_holds_every_image_once_in_a_new_order() {
         let images = images(50);
         assert_eq!(images.steps(16), 4);
-        let indices = |epoch| all(images.train_batches(&nothing(), plan(epoch, 0))).into_iter().flat_map(|b| b.indices).collect::<Vec<_>>();
+        let indices = |epoch| {
+            all(images.train_batches(&nothing(), plan(epoch, 0)))
+                .into_iter()
+                .flat_map(|b| b.indices)
+                .collect::<Vec<_>>()
+        };
         let (first, second) = (indices(0), indices(1));
         assert_ne!(first, second);
         for mut order in [first, second] {
@@ -367,7 +432,9 @@ mod tests {
         let chosen: Vec<usize> = (0..64).rev().collect();
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| images.augmented(&chosen, &draw, Batch::default(), &AtomicBool::new(false)).unwrap())
+            pool.install(|| {
+                images.augmented(&chosen, &draw, Batch::default(), &AtomicBool::new(false)).unwrap()
+            })
         };
         let one = with(1);
         assert_eq!(one, with(2));
@@ -375,7 +442,8 @@ mod tests {
         assert_eq!(one.indices, chosen);
     }
 
-    /// Goes through all batches, giving each back; returns copies, and where in memory the images lay.
+    /// Goes through all batches, giving each back; returns copies, and where in memory the images
+    /// lay.
     fn all_reused(mut batches: Batches) -> (Vec<Batch>, HashSet<*const u8>) {
         let (mut copies, mut places) = (Vec::new(), HashSet::new());
         while let Some(batch) = batches.next().transpose().unwrap() {
@@ -388,7 +456,8 @@ mod tests {
 
     #[test]
     fn batches_given_back_are_filled_anew_with_the_same_bytes() {
-        // The last batch is smaller than the others, and the ones after a smaller one are larger again.
+        // The last batch is smaller than the others, and the ones after a smaller one are larger
+        // again.
         let images = images(16 * 40 + 5);
         for augmentation in [everything(), nothing()] {
             let (reused, places) = all_reused(images.train_batches(&augmentation, plan(1, 0)));
@@ -401,7 +470,10 @@ mod tests {
             assert_eq!(reused, all(images.eval_batches(4, mirrored)));
             assert!(reused.len() == 10 && places.len() <= IN_FLIGHT + 1, "{} places", places.len());
         }
-        assert_eq!(all_reused(images.train_batches(&everything(), plan(0, 0))).0, all(images.train_batches(&everything(), plan(0, 0))));
+        assert_eq!(
+            all_reused(images.train_batches(&everything(), plan(0, 0))).0,
+            all(images.train_batches(&everything(), plan(0, 0)))
+        );
     }
 
     #[test]
@@ -419,7 +491,8 @@ mod tests {
     #[test]
     fn mirrored_evaluation_reverses_rows() {
         let images = images(5);
-        let (plain, mirrored) = (all(images.eval_batches(2, false)), all(images.eval_batches(2, true)));
+        let (plain, mirrored) =
+            (all(images.eval_batches(2, false)), all(images.eval_batches(2, true)));
         assert_eq!(plain.len(), 3);
         for (plain, mirrored) in plain.iter().zip(&mirrored) {
             assert_eq!(plain.indices, mirrored.indices);
@@ -432,7 +505,10 @@ mod tests {
     #[test]
     fn dropping_early_ends_the_thread() {
         let images = images(2000);
-        let mut batches = images.train_batches(&everything(), EpochPlan { batch_size: 2, seed: 0, epoch: 0, from_step: 0 });
+        let mut batches = images.train_batches(
+            &everything(),
+            EpochPlan { batch_size: 2, seed: 0, epoch: 0, from_step: 0 },
+        );
         assert!(batches.next().unwrap().is_ok());
         // Dropping joins the thread; the images then have no other owner.
         drop(batches);
@@ -447,12 +523,22 @@ mod tests {
 
     impl PixelSource for Failing {
         fn read(&self, location: &Location, _: Detail) -> Result<RgbPixels> {
-            let Location::Record { file, index } = location else { unreachable!("all are records") };
+            let Location::Record { file, index } = location else {
+                unreachable!("all are records")
+            };
             assert!(!self.panics, "a decoder's bug");
             if self.broken.contains(&(*index as usize)) {
-                return Err(DataError::File { path: file.clone(), reason: format!("record {index} is damaged") }.into());
+                return Err(DataError::File {
+                    path: file.clone(),
+                    reason: format!("record {index} is damaged"),
+                }
+                .into());
             }
-            Ok(RgbPixels { width: 12, height: 10, data: (0..360).map(|i| (i * index % 256) as u8).collect() })
+            Ok(RgbPixels {
+                width: 12,
+                height: 10,
+                data: (0..360).map(|i| (i * index % 256) as u8).collect(),
+            })
         }
     }
 
@@ -470,7 +556,15 @@ mod tests {
             provenance: Default::default(),
         };
         let control = Control::new();
-        Images::open_with(Box::new(Failing { broken, panics }), &dataset, Split::Train, 8, 0, Job::new(&control, &|_: Event| {})).unwrap()
+        Images::open_with(
+            Box::new(Failing { broken, panics }),
+            &dataset,
+            Split::Train,
+            8,
+            0,
+            Job::new(&control, &|_: Event| {}),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -481,7 +575,8 @@ mod tests {
         assert_eq!(trained.iter().flat_map(|b| &b.labels).filter(|&&label| label == 0).count(), 20);
         assert_eq!(trained, all(images.train_batches(&everything(), plan(0, 0))));
         assert_eq!(images.take_problems().len(), 3);
-        let evaluated: Vec<usize> = all(images.eval_batches(4, false)).into_iter().flat_map(|b| b.indices).collect();
+        let evaluated: Vec<usize> =
+            all(images.eval_batches(4, false)).into_iter().flat_map(|b| b.indices).collect();
         assert_eq!(evaluated, (0..3).chain(6..40).collect::<Vec<_>>());
         let batch = all(images.eval_batches(4, false)).remove(1);
         assert_eq!((batch.len(), batch.images.len()), (2, 2 * 192));
@@ -489,7 +584,9 @@ mod tests {
 
     #[test]
     fn a_lost_source_and_a_panic_come_through_once() {
-        for (images, word) in [(streamed(0..40, false), "is damaged"), (streamed(0..0, true), "a bug")] {
+        for (images, word) in
+            [(streamed(0..40, false), "is damaged"), (streamed(0..0, true), "a bug")]
+        {
             let mut batches = images.train_batches(&everything(), plan(0, 0));
             let error = batches.next().unwrap().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

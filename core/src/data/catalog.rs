@@ -41,7 +41,8 @@ impl fmt::Display for Split {
 impl FromStr for Split {
     type Err = String;
 
-    /// Reads the names datasets use: `train`/`training`, `val`/`valid`/`validation`/`dev`, `test`/`testing`, in any case.
+    /// Reads the names datasets use: `train`/`training`, `val`/`valid`/`validation`/`dev`,
+    /// `test`/`testing`, in any case.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim().to_lowercase().as_str() {
             "train" | "training" => Ok(Split::Train),
@@ -52,7 +53,8 @@ impl FromStr for Split {
     }
 }
 
-/// What kind of source a catalog was read from. It decides how a [`Location`] is written and decoded.
+/// What kind of source a catalog was read from. It decides how a [`Location`] is written and
+/// decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
@@ -88,11 +90,16 @@ pub enum Location {
 }
 
 impl Location {
-    /// The text a manifest holds: the path with `/` between parts, and `#index` after it for a record.
+    /// The text a manifest holds: the path with `/` between parts, and `#index` after it for a
+    /// record.
     pub fn to_text(&self) -> String {
         let slashed = |path: &Path| {
             let text = path.to_string_lossy();
-            if std::path::MAIN_SEPARATOR == '/' { text.into_owned() } else { text.replace(std::path::MAIN_SEPARATOR, "/") }
+            if std::path::MAIN_SEPARATOR == '/' {
+                text.into_owned()
+            } else {
+                text.replace(std::path::MAIN_SEPARATOR, "/")
+            }
         };
         match self {
             Location::File(path) => slashed(path),
@@ -108,8 +115,11 @@ impl Location {
         if !records {
             return Ok(Location::File(PathBuf::from(text)));
         }
-        let (file, index) = text.rsplit_once('#').ok_or_else(|| format!("`{text}` names no record (expected `file#number`)"))?;
-        let index = index.parse().map_err(|_| format!("`{index}` in `{text}` is no record number"))?;
+        let (file, index) = text
+            .rsplit_once('#')
+            .ok_or_else(|| format!("`{text}` names no record (expected `file#number`)"))?;
+        let index =
+            index.parse().map_err(|_| format!("`{index}` in `{text}` is no record number"))?;
         Ok(Location::Record { file: PathBuf::from(file), index })
     }
 }
@@ -180,7 +190,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Number of samples per class, of one split or (with `None`) of all. Samples without a split count as training samples.
+    /// Number of samples per class, of one split or (with `None`) of all. Samples without a split
+    /// count as training samples.
     pub fn counts(&self, split: Option<Split>) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for sample in &self.samples {

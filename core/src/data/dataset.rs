@@ -37,9 +37,11 @@ pub struct Dataset {
 pub struct Provenance {
     /// What was asked for, seed included.
     pub options: BuildOptions,
-    /// BLAKE3, in hexadecimal, over the source's sorted (location, class name, BLAKE3 of the stored bytes); empty where unknown.
+    /// BLAKE3, in hexadecimal, over the source's sorted (location, class name, BLAKE3 of the stored
+    /// bytes); empty where unknown.
     pub source_hash: String,
-    /// What the person should know: classes too small for what was asked, fractions that were not used.
+    /// What the person should know: classes too small for what was asked, fractions that were not
+    /// used.
     pub notes: Vec<String>,
 }
 
@@ -68,7 +70,8 @@ impl Dataset {
         imbalance_factor(&self.counts(Split::Train))
     }
 
-    /// Numbers of classes in the many, medium and few groups by training counts, at the usual thresholds.
+    /// Numbers of classes in the many, medium and few groups by training counts, at the usual
+    /// thresholds.
     pub fn group_sizes(&self) -> GroupSizes {
         GroupSizes::of(&self.counts(Split::Train), MANY_ABOVE, FEW_BELOW)
     }

@@ -1,15 +1,18 @@
 //! One image file in, 8-bit RGB pixels out.
 //!
-//! What a file is follows from its content, never from its extension. The result is what `Image.open(f).convert("RGB")` gives in Python
-//! after `ImageOps.exif_transpose`, so that a model sees in production what it saw in training, with one difference: 16-bit values are
-//! scaled to 8 bits instead of clipped. Alpha is dropped, not blended, for the same reason.
+//! What a file is follows from its content, never from its extension. The result is what
+//! `Image.open(f).convert("RGB")` gives in Python after `ImageOps.exif_transpose`, so that a model
+//! sees in production what it saw in training, with one difference: 16-bit values are scaled to 8
+//! bits instead of clipped. Alpha is dropped, not blended, for the same reason.
 
 use std::fmt;
 use std::io::{Cursor, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+};
 
 use super::pixels::{Detail, RgbPixels};
 use super::{indexed_tiff, jpeg};
@@ -61,15 +64,22 @@ impl fmt::Display for DecodeError {
         match self {
             DecodeError::Empty => f.write_str("empty file"),
             DecodeError::NotAnImage(None) => f.write_str("not an image"),
-            DecodeError::NotAnImage(Some(instead)) => write!(f, "not an image: the file holds {instead}"),
+            DecodeError::NotAnImage(Some(instead)) => {
+                write!(f, "not an image: the file holds {instead}")
+            }
             DecodeError::Unsupported(what) => write!(f, "unsupported: {what}"),
             DecodeError::Truncated => f.write_str("truncated: the file ends before the image does"),
             DecodeError::TooLarge { width, height, max_pixels } => {
                 let megapixels = f64::from(*width) * f64::from(*height) / 1e6;
                 let limit = *max_pixels as f64 / 1e6;
-                write!(f, "too large: {width} × {height} is {megapixels:.1} megapixels, the limit is {limit:.1}")
+                write!(
+                    f,
+                    "too large: {width} × {height} is {megapixels:.1} megapixels, the limit is {limit:.1}"
+                )
             }
-            DecodeError::TooManyBytes(bytes) => write!(f, "too large: {:.1} GB", *bytes as f64 / 1e9),
+            DecodeError::TooManyBytes(bytes) => {
+                write!(f, "too large: {:.1} GB", *bytes as f64 / 1e9)
+            }
             DecodeError::Damaged(what) => write!(f, "damaged: {what}"),
         }
     }
@@ -77,7 +87,8 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// The most bytes a file within the pixel limit can sensibly have: 16-bit RGBA twice over, and room for metadata.
+/// The most bytes a file within the pixel limit can sensibly have: 16-bit RGBA twice over, and room
+/// for metadata.
 pub(super) fn max_file_bytes(max_pixels: u64) -> u64 {
     max_pixels.saturating_mul(16).saturating_add(64 << 20)
 }
@@ -92,14 +103,16 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     decode_for(bytes, max_pixels, Detail::Full)
 }
 
-/// [`decode`] with as much detail as is needed: JPEG is brought to a half, a quarter or an eighth of its width and height while it is decoded,
-/// as [`Detail::reduction`] says, which for a photo leaves hardly more to do than to read the file. Other formats, and JPEG of a kind that
-/// cannot be decoded in part, are decoded in full.
+/// [`decode`] with as much detail as is needed: JPEG is brought to a half, a quarter or an eighth
+/// of its width and height while it is decoded, as [`Detail::reduction`] says, which for a photo
+/// leaves hardly more to do than to read the file. Other formats, and JPEG of a kind that cannot be
+/// decoded in part, are decoded in full.
 ///
 /// # Errors
 /// As [`decode`]: what it refuses is refused here with the same words.
 pub fn decode_for(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded, DecodeError> {
-    // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a run over a million other files.
+    // The decoders are other people's code fed with arbitrary bytes; a defect in one must not end a
+    // run over a million other files.
     let outcome = caught(|| Ok(decode_inner(bytes, max_pixels, detail)));
     outcome.unwrap_or_else(|_| Err(DecodeError::Damaged("its content confuses the decoder".into())))
 }
@@ -109,8 +122,15 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
         return Err(DecodeError::Empty);
     }
     let format = image::guess_format(bytes).map_err(|_| unknown(bytes))?;
-    let supported =
-        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::Pnm];
+    let supported = [
+        ImageFormat::Jpeg,
+        ImageFormat::Png,
+        ImageFormat::WebP,
+        ImageFormat::Bmp,
+        ImageFormat::Gif,
+        ImageFormat::Tiff,
+        ImageFormat::Pnm,
+    ];
     if !supported.contains(&format) {
         return Err(unsupported_format(&format!("{format:?}").to_uppercase()));
     }
@@ -119,7 +139,9 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
     {
         return outcome;
     }
-    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) || format == ImageFormat::WebP && !webp_is_whole(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes)
+        || format == ImageFormat::WebP && !webp_is_whole(bytes)
+    {
         return Err(DecodeError::Truncated);
     }
     if format == ImageFormat::Jpeg
@@ -127,7 +149,8 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
     {
         return Ok(reduced);
     }
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
+    let mut decoder =
+        ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
     let _turn = turn(u64::from(width) * u64::from(height));
@@ -141,13 +164,18 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
     image.apply_orientation(orientation);
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();
-    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, size: (width, height), mode })
+    Ok(Decoded {
+        pixels: RgbPixels { width, height, data: image.into_raw() },
+        size: (width, height),
+        mode,
+    })
 }
 
-/// One large image is decoded at a time: each may take up to a gigabyte, and every core has a thread that decodes. Returns `None` at once
-/// for an image of up to 16 megapixels.
+/// One large image is decoded at a time: each may take up to a gigabyte, and every core has a
+/// thread that decodes. Returns `None` at once for an image of up to 16 megapixels.
 ///
-/// None of the decoders hands work to other threads, so that nobody who has the turn waits for one who wants it.
+/// None of the decoders hands work to other threads, so that nobody who has the turn waits for one
+/// who wants it.
 pub(super) fn turn(pixels: u64) -> Option<MutexGuard<'static, ()>> {
     const LARGE: u64 = 16_000_000;
     static TURN: Mutex<()> = Mutex::new(());
@@ -175,14 +203,23 @@ fn unknown(bytes: &[u8]) -> DecodeError {
         return unsupported_format("JPEG 2000");
     }
     if brand.starts_with(b"ftyp") {
-        let name =
-            if [b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"].iter().any(|b| brand.ends_with(*b)) { "HEIC" } else { "video" };
+        let name = if [b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"]
+            .iter()
+            .any(|b| brand.ends_with(*b))
+        {
+            "HEIC"
+        } else {
+            "video"
+        };
         return unsupported_format(name);
     }
     if bytes.starts_with(b"8BPS") {
         return unsupported_format("Photoshop");
     }
-    if [b"\x89PNG\r\n\x1a\n".as_slice(), b"GIF89a", b"GIF87a", b"RIFF"].iter().any(|signature| signature.starts_with(bytes)) {
+    if [b"\x89PNG\r\n\x1a\n".as_slice(), b"GIF89a", b"GIF87a", b"RIFF"]
+        .iter()
+        .any(|signature| signature.starts_with(bytes))
+    {
         return DecodeError::Truncated;
     }
     let start = &bytes[..bytes.len().min(512)];
@@ -209,10 +246,16 @@ fn unsupported_format(name: &str) -> DecodeError {
 
 fn from_image(error: ImageError) -> DecodeError {
     let text = match &error {
-        ImageError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => return DecodeError::Truncated,
+        ImageError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => {
+            return DecodeError::Truncated;
+        }
         ImageError::Unsupported(e) => return DecodeError::Unsupported(e.to_string()),
-        ImageError::Limits(e) => return DecodeError::Damaged(format!("decoding it takes too much memory ({e})")),
-        ImageError::Decoding(e) => std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string),
+        ImageError::Limits(e) => {
+            return DecodeError::Damaged(format!("decoding it takes too much memory ({e})"));
+        }
+        ImageError::Decoding(e) => {
+            std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
+        }
         other => other.to_string(),
     };
     // The decoders have no common way to say that bytes ran out; these are their words for it.
@@ -229,20 +272,31 @@ fn from_image(error: ImageError) -> DecodeError {
         "marker missing",
     ];
     let lower = text.to_lowercase();
-    if SHORT.iter().any(|words| lower.contains(words)) { DecodeError::Truncated } else { DecodeError::Damaged(text) }
+    if SHORT.iter().any(|words| lower.contains(words)) {
+        DecodeError::Truncated
+    } else {
+        DecodeError::Damaged(text)
+    }
 }
 
-/// Whether a WebP is as long as it says. The decoder is content with less. The byte that makes lengths even may be missing.
+/// Whether a WebP is as long as it says. The decoder is content with less. The byte that makes
+/// lengths even may be missing.
 fn webp_is_whole(bytes: &[u8]) -> bool {
-    let stated = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let stated =
+        bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
     bytes.len() as u64 + 1 >= u64::from(stated) + 8
 }
 
 fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static str {
     match format {
-        // Colour type 3 of the header that always comes first, and BMP's bits per pixel up to 8, are palettes.
+        // Colour type 3 of the header that always comes first, and BMP's bits per pixel up to 8,
+        // are palettes.
         ImageFormat::Png if bytes.get(25) == Some(&3) => return "P",
-        ImageFormat::Bmp if bytes.get(28..30).is_some_and(|b| u16::from_le_bytes([b[0], b[1]]) <= 8) => return "P",
+        ImageFormat::Bmp
+            if bytes.get(28..30).is_some_and(|b| u16::from_le_bytes([b[0], b[1]]) <= 8) =>
+        {
+            return "P";
+        }
         ImageFormat::Gif => return "P",
         ImageFormat::Jpeg if jpeg::components(bytes) == Some(4) => return "CMYK",
         _ => {}
@@ -272,7 +326,8 @@ mod tests {
     use image::{GrayAlphaImage, LumaA, Rgb, RgbImage};
 
     fn encoded(format: ImageFormat) -> Vec<u8> {
-        let image = RgbImage::from_fn(37, 23, |x, y| Rgb([(x * 6) as u8, (y * 11) as u8, (x * y) as u8]));
+        let image =
+            RgbImage::from_fn(37, 23, |x, y| Rgb([(x * 6) as u8, (y * 11) as u8, (x * y) as u8]));
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
@@ -284,11 +339,25 @@ mod tests {
         for format in [Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP] {
             let bytes = encoded(format);
             let whole = decode(&bytes, 1000).unwrap();
-            assert_eq!((whole.pixels.width, whole.pixels.height, whole.pixels.data.len()), (37, 23, 37 * 23 * 3), "{format:?}");
-            assert!(matches!(decode(&bytes, 37 * 23 - 1), Err(DecodeError::TooLarge { width: 37, height: 23, .. })), "{format:?}");
+            assert_eq!(
+                (whole.pixels.width, whole.pixels.height, whole.pixels.data.len()),
+                (37, 23, 37 * 23 * 3),
+                "{format:?}"
+            );
+            assert!(
+                matches!(
+                    decode(&bytes, 37 * 23 - 1),
+                    Err(DecodeError::TooLarge { width: 37, height: 23, .. })
+                ),
+                "{format:?}"
+            );
             // The last bytes of a GIF only say that nothing follows.
             for length in (1..bytes.len() - 20).step_by(7).chain([bytes.len() - 20]) {
-                assert!(decode(&bytes[..length], 1000).is_err(), "{format:?}: {length} of {} bytes", bytes.len());
+                assert!(
+                    decode(&bytes[..length], 1000).is_err(),
+                    "{format:?}: {length} of {} bytes",
+                    bytes.len()
+                );
             }
         }
     }
@@ -309,7 +378,10 @@ mod tests {
     fn what_is_no_image_is_told_apart() {
         let reason = |bytes: &[u8]| decode(bytes, 1000).unwrap_err().to_string();
         assert_eq!(reason(b""), "empty file");
-        assert_eq!(reason(b"<!DOCTYPE html><title>404</title>"), "not an image: the file holds a web page");
+        assert_eq!(
+            reason(b"<!DOCTYPE html><title>404</title>"),
+            "not an image: the file holds a web page"
+        );
         assert_eq!(reason("заметки".as_bytes()), "not an image: the file holds text");
         assert_eq!(reason(&[0; 600]), "not an image: the file holds only zeros");
         assert_eq!(reason(&[1, 2, 3]), "not an image");

@@ -10,7 +10,8 @@ pub const MANY_ABOVE: usize = 100;
 /// Classes with fewer training samples than this are in the few group, unless set otherwise.
 pub const FEW_BELOW: usize = 20;
 
-/// Numbers of classes in each group (Liu et al., *Large-Scale Long-Tailed Recognition in an Open World*, CVPR 2019).
+/// Numbers of classes in each group (Liu et al., *Large-Scale Long-Tailed Recognition in an Open
+/// World*, CVPR 2019).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSizes {
     /// Classes with more than [`GroupSizes::many_above`] training samples.

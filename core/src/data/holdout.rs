@@ -8,14 +8,16 @@ pub const DEFAULT_TEST: f64 = 0.2;
 /// Share of all samples held out for validation where a source has no splits.
 pub const DEFAULT_VALIDATION: f64 = 0.1;
 
-/// A class gives a balanced test part at most this share of its samples, unless a larger one was asked for.
+/// A class gives a balanced test part at most this share of its samples, unless a larger one was
+/// asked for.
 const LARGEST_TEST_SHARE: f64 = 1.0 / 3.0;
 
 /// From this many samples on, a class gives validation at least one.
 const SMALLEST_WITH_VALIDATION: usize = 3;
 
-/// The same number of test samples from every class: `fraction` of the mean class, at least one. A class too small for that gives a
-/// third (or `fraction`, where that is more), at least one, and keeps at least one.
+/// The same number of test samples from every class: `fraction` of the mean class, at least one. A
+/// class too small for that gives a third (or `fraction`, where that is more), at least one, and
+/// keeps at least one.
 pub(super) fn test_sizes(available: &[usize], fraction: f64) -> Vec<usize> {
     if fraction <= 0.0 || available.is_empty() {
         return vec![0; available.len()];
@@ -23,11 +25,14 @@ pub(super) fn test_sizes(available: &[usize], fraction: f64) -> Vec<usize> {
     let mean = available.iter().sum::<usize>() as f64 / available.len() as f64;
     let equal = floor(fraction * mean).max(1);
     let share = fraction.max(LARGEST_TEST_SHARE);
-    available.iter().map(|&n| equal.min(floor(share * n as f64).max(1)).min(n.saturating_sub(1))).collect()
+    available
+        .iter()
+        .map(|&n| equal.min(floor(share * n as f64).max(1)).min(n.saturating_sub(1)))
+        .collect()
 }
 
-/// `fraction` of each class for validation, rounded, of its `total` samples, out of the `left` ones: at least one where the class has
-/// three samples, and at least one stays.
+/// `fraction` of each class for validation, rounded, of its `total` samples, out of the `left`
+/// ones: at least one where the class has three samples, and at least one stays.
 pub(super) fn validation_sizes(total: &[usize], left: &[usize], fraction: f64) -> Vec<usize> {
     if fraction <= 0.0 {
         return vec![0; total.len()];
@@ -44,16 +49,22 @@ fn floor(value: f64) -> usize {
     (value + 1e-9) as usize
 }
 
-/// Moves `count` samples off the front of `pool`, which should be shuffled. Samples with the same content stay together where they
-/// can: a copy of a test image in the training split would make the test easier than it is.
-pub(super) fn draw(pool: &mut Vec<usize>, count: usize, content: impl Fn(usize) -> Option<[u8; 32]>) -> Vec<usize> {
+/// Moves `count` samples off the front of `pool`, which should be shuffled. Samples with the same
+/// content stay together where they can: a copy of a test image in the training split would make
+/// the test easier than it is.
+pub(super) fn draw(
+    pool: &mut Vec<usize>,
+    count: usize,
+    content: impl Fn(usize) -> Option<[u8; 32]>,
+) -> Vec<usize> {
     if count == 0 {
         return Vec::new();
     }
     let mut groups: Vec<Vec<usize>> = Vec::with_capacity(pool.len());
     let mut seen: HashMap<[u8; 32], usize> = HashMap::with_capacity(pool.len());
     for &sample in pool.iter() {
-        let group = content(sample).map_or(groups.len(), |hash| *seen.entry(hash).or_insert(groups.len()));
+        let group =
+            content(sample).map_or(groups.len(), |hash| *seen.entry(hash).or_insert(groups.len()));
         match groups.get_mut(group) {
             Some(group) => group.push(sample),
             None => groups.push(vec![sample]),
@@ -81,7 +92,10 @@ mod tests {
         let test = test_sizes(&digits, DEFAULT_TEST);
         assert_eq!(test, [35; 10]);
         let left: Vec<usize> = digits.iter().zip(&test).map(|(n, t)| n - t).collect();
-        assert_eq!(validation_sizes(&digits, &left, DEFAULT_VALIDATION), [18, 18, 18, 18, 18, 18, 18, 18, 17, 18]);
+        assert_eq!(
+            validation_sizes(&digits, &left, DEFAULT_VALIDATION),
+            [18, 18, 18, 18, 18, 18, 18, 18, 17, 18]
+        );
     }
 
     #[test]
@@ -117,7 +131,8 @@ mod tests {
             assert_eq!(drawn.len(), count);
             assert_eq!(drawn.len() + pool.len(), 10);
             let copies = drawn.iter().filter(|s| **s < 4).count();
-            // Six different images and one of four copies: no sum of them makes 7 to 9 without the four.
+            // Six different images and one of four copies: no sum of them makes 7 to 9 without the
+            // four.
             assert!(copies == 0 || copies == 4, "{count}: {drawn:?}");
         }
         let mut pool = vec![0, 1, 2, 3];

@@ -5,14 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::decode::{DecodeError, max_file_bytes};
 
-/// A file, its length, and when it was last changed. Equal for a file that nobody has touched in between.
+/// A file, its length, and when it was last changed. Equal for a file that nobody has touched in
+/// between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ImageFile {
     /// Absolute where the working folder is known.
     pub path: PathBuf,
     /// Bytes.
     pub length: u64,
-    /// Nanoseconds since 1970; `None` where the file system does not say, and then nothing is remembered of the file.
+    /// Nanoseconds since 1970; `None` where the file system does not say, and then nothing is
+    /// remembered of the file.
     pub modified: Option<i64>,
 }
 
@@ -27,7 +29,11 @@ impl ImageFile {
             return Err("not a file".into());
         }
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        Ok(Self { path, length: metadata.len(), modified: metadata.modified().ok().and_then(nanoseconds) })
+        Ok(Self {
+            path,
+            length: metadata.len(),
+            modified: metadata.modified().ok().and_then(nanoseconds),
+        })
     }
 
     /// Its content, unless it is so large that it cannot be an image of `max_pixels` pixels.

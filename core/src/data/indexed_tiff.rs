@@ -1,7 +1,9 @@
-//! TIFF files whose pixels are palette indices, greys of 2 or 4 bits, or grey with alpha, which the general decoder refuses.
+//! TIFF files whose pixels are palette indices, greys of 2 or 4 bits, or grey with alpha, which the
+//! general decoder refuses.
 //!
-//! The pixels of such a file are packed exactly as those of a grey one; only the tag that says what the numbers mean differs. So the
-//! tag is changed in a copy, the copy is decoded as grey, and the numbers are looked up here.
+//! The pixels of such a file are packed exactly as those of a grey one; only the tag that says what
+//! the numbers mean differs. So the tag is changed in a copy, the copy is decoded as grey, and the
+//! numbers are looked up here.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -23,7 +25,8 @@ const WHITE_IS_ZERO: u16 = 0;
 const BLACK_IS_ZERO: u16 = 1;
 const PALETTE: u16 = 3;
 
-/// Decodes the file if it is one of those, and returns `None` if the general decoder should have it.
+/// Decodes the file if it is one of those, and returns `None` if the general decoder should have
+/// it.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Option<Result<Decoded, DecodeError>> {
     let directory = Directory::read(bytes)?;
     let photometric = directory.short(PHOTOMETRIC)?;
@@ -32,7 +35,9 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Option<Result<Decoded, De
     let palette = photometric == PALETTE && samples == 1 && matches!(bits, 1 | 2 | 4 | 8);
     let is_grey = matches!(photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
     let grey = is_grey && (samples == 1 && matches!(bits, 2 | 4) || samples == 2 && bits == 8);
-    (palette || grey).then(|| decode_packed(bytes, &directory, Packing { photometric, bits, samples }, max_pixels))
+    (palette || grey).then(|| {
+        decode_packed(bytes, &directory, Packing { photometric, bits, samples }, max_pixels)
+    })
 }
 
 /// How a file says that its pixels are stored.
@@ -43,17 +48,27 @@ struct Packing {
     samples: usize,
 }
 
-fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_pixels: u64) -> Result<Decoded, DecodeError> {
+fn decode_packed(
+    bytes: &[u8],
+    directory: &Directory<'_>,
+    packing: Packing,
+    max_pixels: u64,
+) -> Result<Decoded, DecodeError> {
     let Packing { photometric, bits, samples } = packing;
     let levels = 1usize << bits;
     let colors: Vec<[u8; 3]> = if photometric == PALETTE {
         let map = directory.shorts(COLOR_MAP).filter(|map| map.len() >= 3 * levels);
-        let map = map.ok_or_else(|| DecodeError::Damaged("its palette is missing or too short".into()))?;
+        let map =
+            map.ok_or_else(|| DecodeError::Damaged("its palette is missing or too short".into()))?;
         // All reds, then all greens, then all blues, in 16 bits.
-        (0..levels).map(|i| [0, 1, 2].map(|channel| (map[channel * levels + i] >> 8) as u8)).collect()
+        (0..levels)
+            .map(|i| [0, 1, 2].map(|channel| (map[channel * levels + i] >> 8) as u8))
+            .collect()
     } else {
         let grey = |i: usize| (i * 255 / (levels - 1)) as u8;
-        (0..levels).map(|i| [if photometric == WHITE_IS_ZERO { 255 - grey(i) } else { grey(i) }; 3]).collect()
+        (0..levels)
+            .map(|i| [if photometric == WHITE_IS_ZERO { 255 - grey(i) } else { grey(i) }; 3])
+            .collect()
     };
     // A large file is copied before it is known how large its image is.
     let for_copy = turn(bytes.len() as u64);
@@ -81,7 +96,8 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_
     }
     let image = RgbImage::from_raw(width, height, data).ok_or(DecodeError::Truncated)?;
     let mut image = DynamicImage::ImageRgb8(image);
-    let orientation = directory.short(ORIENTATION).and_then(|o| Orientation::from_exif(u8::try_from(o).ok()?));
+    let orientation =
+        directory.short(ORIENTATION).and_then(|o| Orientation::from_exif(u8::try_from(o).ok()?));
     image.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();
@@ -91,7 +107,11 @@ fn decode_packed(bytes: &[u8], directory: &Directory<'_>, packing: Packing, max_
         (_, 2) => "L2",
         _ => "L4",
     };
-    Ok(Decoded { pixels: RgbPixels { width, height, data: image.into_raw() }, size: (width, height), mode })
+    Ok(Decoded {
+        pixels: RgbPixels { width, height, data: image.into_raw() },
+        size: (width, height),
+        mode,
+    })
 }
 
 fn from_tiff(error: TiffError) -> DecodeError {
@@ -139,7 +159,9 @@ impl<'a> Directory<'a> {
     /// Where the value of `tag`, of 16-bit numbers, lies and how many there are.
     fn find(&self, tag: u16) -> Option<(usize, usize)> {
         const SHORT: u16 = 3;
-        let at = (0..self.entries).map(|i| self.start + 12 * i).find(|&at| self.short_at(at) == Some(tag))?;
+        let at = (0..self.entries)
+            .map(|i| self.start + 12 * i)
+            .find(|&at| self.short_at(at) == Some(tag))?;
         let count = self.long_at(at + 4)? as usize;
         if self.short_at(at + 2)? != SHORT {
             return None;
@@ -160,7 +182,11 @@ impl<'a> Directory<'a> {
     fn set_short(&self, copy: &mut [u8], tag: u16, value: u16) {
         let place = self.find(tag).and_then(|(at, _)| copy.get_mut(at..at + 2));
         if let Some(place) = place {
-            place.copy_from_slice(&if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() });
+            place.copy_from_slice(&if self.big_endian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            });
         }
     }
 }
@@ -169,10 +195,18 @@ impl<'a> Directory<'a> {
 mod tests {
     use super::*;
 
-    /// An uncompressed TIFF of one strip: the tags given, the pixels, and the palette if there is one.
-    fn tiff(width: u16, height: u16, tags: &[(u16, u16)], pixels: &[u8], palette: &[u16]) -> Vec<u8> {
+    /// An uncompressed TIFF of one strip: the tags given, the pixels, and the palette if there is
+    /// one.
+    fn tiff(
+        width: u16,
+        height: u16,
+        tags: &[(u16, u16)],
+        pixels: &[u8],
+        palette: &[u16],
+    ) -> Vec<u8> {
         let strip = |at: u32| vec![(273u16, 4u16, 1u32, at), (279, 4, 1, pixels.len() as u32)];
-        let mut entries: Vec<(u16, u16, u32, u32)> = vec![(256, 3, 1, width.into()), (257, 3, 1, height.into()), (259, 3, 1, 1)];
+        let mut entries: Vec<(u16, u16, u32, u32)> =
+            vec![(256, 3, 1, width.into()), (257, 3, 1, height.into()), (259, 3, 1, 1)];
         entries.extend(tags.iter().map(|&(tag, value)| (tag, 3, 1, u32::from(value))));
         let count = entries.len() + 2 + usize::from(!palette.is_empty());
         let data = 8 + 2 + 12 * count as u32 + 4;
@@ -199,28 +233,69 @@ mod tests {
 
     #[test]
     fn indices_are_looked_up_in_the_palette() {
-        let palette: Vec<u16> = [[0u16, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 230]].concat().iter().map(|v| v << 8).collect();
+        let palette: Vec<u16> = [[0u16, 10, 20, 30], [100, 110, 120, 130], [200, 210, 220, 230]]
+            .concat()
+            .iter()
+            .map(|v| v << 8)
+            .collect();
         // Two rows of three pixels of two bits: 0 1 2 and 3 3 0.
-        let bytes = tiff(3, 2, &[(BITS_PER_SAMPLE, 2), (PHOTOMETRIC, PALETTE)], &[0b0001_1000, 0b1111_0000], &palette);
+        let bytes = tiff(
+            3,
+            2,
+            &[(BITS_PER_SAMPLE, 2), (PHOTOMETRIC, PALETTE)],
+            &[0b0001_1000, 0b1111_0000],
+            &palette,
+        );
         let image = decoded(&bytes);
         assert_eq!(image.mode, "P");
         let pixels: Vec<&[u8]> = image.pixels.data.chunks(3).collect();
-        assert_eq!(pixels, [[0, 100, 200], [10, 110, 210], [20, 120, 220], [30, 130, 230], [30, 130, 230], [0, 100, 200]]);
+        assert_eq!(
+            pixels,
+            [
+                [0, 100, 200],
+                [10, 110, 210],
+                [20, 120, 220],
+                [30, 130, 230],
+                [30, 130, 230],
+                [0, 100, 200]
+            ]
+        );
         // A palette that ends early names itself.
-        assert!(decode(&bytes[..bytes.len() - 4], 100).unwrap().unwrap_err().to_string().contains("palette"));
+        assert!(
+            decode(&bytes[..bytes.len() - 4], 100)
+                .unwrap()
+                .unwrap_err()
+                .to_string()
+                .contains("palette")
+        );
         assert!(matches!(decode(&bytes, 5), Some(Err(DecodeError::TooLarge { .. }))));
     }
 
     #[test]
     fn greys_are_scaled_turned_and_freed_of_alpha() {
-        let white = decoded(&tiff(2, 1, &[(BITS_PER_SAMPLE, 4), (PHOTOMETRIC, WHITE_IS_ZERO)], &[0x0f], &[]));
+        let white = decoded(&tiff(
+            2,
+            1,
+            &[(BITS_PER_SAMPLE, 4), (PHOTOMETRIC, WHITE_IS_ZERO)],
+            &[0x0f],
+            &[],
+        ));
         assert_eq!((white.mode, white.pixels.data), ("L4", vec![255, 255, 255, 0, 0, 0]));
         let tags = [(BITS_PER_SAMPLE, 4), (PHOTOMETRIC, BLACK_IS_ZERO), (ORIENTATION, 6)];
         let turned = decoded(&tiff(2, 1, &tags, &[0x3c], &[]));
-        assert_eq!((turned.pixels.width, turned.pixels.height, turned.pixels.data), (1, 2, vec![51, 51, 51, 204, 204, 204]));
+        assert_eq!(
+            (turned.pixels.width, turned.pixels.height, turned.pixels.data),
+            (1, 2, vec![51, 51, 51, 204, 204, 204])
+        );
         let file = tiff(1, 1, &[(BITS_PER_SAMPLE, 8), (PHOTOMETRIC, PALETTE)], &[7], &[]);
         assert!(decode(&file, 100).unwrap().is_err());
-        let rgb = tiff(1, 1, &[(BITS_PER_SAMPLE, 8), (PHOTOMETRIC, 2), (SAMPLES_PER_PIXEL, 3)], &[1, 2, 3], &[]);
+        let rgb = tiff(
+            1,
+            1,
+            &[(BITS_PER_SAMPLE, 8), (PHOTOMETRIC, 2), (SAMPLES_PER_PIXEL, 3)],
+            &[1, 2, 3],
+            &[],
+        );
         assert!(decode(&rgb, 100).is_none());
     }
 }

@@ -1,7 +1,9 @@
-//! JPEG at a half, a quarter or an eighth of its size: each block of 8 × 8 pixels becomes one of 4 × 4, 2 × 2 or 1 × 1 straight from its
-//! frequencies, so that little more is left to do than undoing the entropy coding.
+//! JPEG at a half, a quarter or an eighth of its size: each block of 8 × 8 pixels becomes one of 4
+//! × 4, 2 × 2 or 1 × 1 straight from its frequencies, so that little more is left to do than
+//! undoing the entropy coding.
 //!
-//! Whatever is not entirely in order is left to the decoder for full images: it has the last word on what can be read, and says why not.
+//! Whatever is not entirely in order is left to the decoder for full images: it has the last word
+//! on what can be read, and says why not.
 
 use std::ffi::c_int;
 use std::io::Cursor;
@@ -15,12 +17,12 @@ use super::decode::{Decoded, turn};
 use super::pixels::{Detail, RgbPixels};
 use crate::panics::caught;
 
-/// Scans of a progressive image that are believed. Encoders write ten or so; a small file can name thousands, each of which has to be gone
-/// through in full.
+/// Scans of a progressive image that are believed. Encoders write ten or so; a small file can name
+/// thousands, each of which has to be gone through in full.
 const MOST_SCANS: usize = 64;
 
-/// Decodes a JPEG with the detail asked for, if that is less than all of it and the file is in order. `None` leaves it to the decoder for full
-/// images, with everything that could be wrong.
+/// Decodes a JPEG with the detail asked for, if that is less than all of it and the file is in
+/// order. `None` leaves it to the decoder for full images, with everything that could be wrong.
 pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> Option<Decoded> {
     if detail == Detail::Full {
         return None;
@@ -32,7 +34,8 @@ pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> O
         3 if header.adobe_transform != Some(0) => "RGB",
         _ => return None,
     };
-    // The decoder for full images says how large the image is and how it was held; up to the pixels, which it need not see for that.
+    // The decoder for full images says how large the image is and how it was held; up to the
+    // pixels, which it need not see for that.
     let start = Cursor::new(bytes.get(..header.end)?);
     let mut full = ImageReader::with_format(start, ImageFormat::Jpeg).into_decoder().ok()?;
     let (width, height) = full.dimensions();
@@ -42,7 +45,8 @@ pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> O
         return None;
     }
     let orientation = full.orientation().unwrap_or(Orientation::NoTransforms);
-    // Several scans are put together in memory, at two bytes a number; one scan passes through a few rows at a time.
+    // Several scans are put together in memory, at two bytes a number; one scan passes through a
+    // few rows at a time.
     let in_parts = header.progressive || header.components != header.scan_components;
     if in_parts && scans_exceed(&bytes[header.end..], MOST_SCANS) {
         return None;
@@ -77,8 +81,8 @@ fn reduced(bytes: &[u8], reduction: u32) -> Result<RgbImage, String> {
     RgbImage::from_raw(width, height, pixels).ok_or_else(|| "rows are missing".into())
 }
 
-/// What the library does when something is wrong: it gives up, at a mere warning too. It would fill up with grey what is damaged, and leave it to
-/// others to notice.
+/// What the library does when something is wrong: it gives up, at a mere warning too. It would fill
+/// up with grey what is damaged, and leave it to others to notice.
 fn errors() -> jpeg_error_mgr {
     /// The level of warnings; what is only worth knowing has levels from 0.
     const WARNING: c_int = -1;
@@ -116,10 +120,13 @@ fn lies_on_its_side(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// Whether there are more than `most` start-of-scan markers. Inside entropy-coded data the byte FF is always followed by a zero or a restart
-/// marker, so those found there are real.
+/// Whether there are more than `most` start-of-scan markers. Inside entropy-coded data the byte FF
+/// is always followed by a zero or a restart marker, so those found there are real.
 fn scans_exceed(bytes: &[u8], most: usize) -> bool {
-    memchr::memchr_iter(0xff, bytes).filter(|&at| bytes.get(at + 1) == Some(&0xda)).nth(most).is_some()
+    memchr::memchr_iter(0xff, bytes)
+        .filter(|&at| bytes.get(at + 1) == Some(&0xda))
+        .nth(most)
+        .is_some()
 }
 
 /// What a JPEG says of itself before its pixels begin.
@@ -147,7 +154,13 @@ impl Header {
                 0xda => {
                     let (progressive, components) = frame?;
                     let end = segment.content.end;
-                    return Some(Self { progressive, components, scan_components: *content.first()?, adobe_transform, end });
+                    return Some(Self {
+                        progressive,
+                        components,
+                        scan_components: *content.first()?,
+                        adobe_transform,
+                        end,
+                    });
                 }
                 _ => {}
             }
@@ -158,7 +171,9 @@ impl Header {
 
 /// Number of colour components a JPEG's frame header names.
 pub(super) fn components(bytes: &[u8]) -> Option<u8> {
-    let frame = Segments::new(bytes).take_while(|segment| segment.code != 0xda).find(|segment| is_frame(segment.code))?;
+    let frame = Segments::new(bytes)
+        .take_while(|segment| segment.code != 0xda)
+        .find(|segment| is_frame(segment.code))?;
     bytes.get(frame.content.start + 5).copied()
 }
 
@@ -190,7 +205,9 @@ impl Iterator for Segments<'_> {
 
     fn next(&mut self) -> Option<Segment> {
         loop {
-            let &[first, code, high, low] = self.bytes.get(self.at..self.at + 4)? else { return None };
+            let &[first, code, high, low] = self.bytes.get(self.at..self.at + 4)? else {
+                return None;
+            };
             if first != 0xff || code == 0xff {
                 self.at += 1;
                 continue;
@@ -202,11 +219,11 @@ impl Iterator for Segments<'_> {
     }
 }
 
-/// Whether a JPEG has its end-of-image marker. The decoder fills what is missing of one with grey and says nothing; Pillow, too, takes a
-/// missing marker for a truncated file.
+/// Whether a JPEG has its end-of-image marker. The decoder fills what is missing of one with grey
+/// and says nothing; Pillow, too, takes a missing marker for a truncated file.
 ///
-/// Walks the segments; thumbnails lie inside them, so their markers are not met. A file whose segments lead astray but that ends in the
-/// marker is left to the decoder.
+/// Walks the segments; thumbnails lie inside them, so their markers are not met. A file whose
+/// segments lead astray but that ends in the marker is left to the decoder.
 pub(super) fn has_end(bytes: &[u8]) -> bool {
     let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
     if bytes[..bytes.len() - padding].ends_with(&[0xff, 0xd9]) {
@@ -214,7 +231,8 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
     }
     let mut at = 2;
     loop {
-        // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor fill.
+        // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor
+        // fill.
         let rest = bytes.get(at..).unwrap_or_default();
         let marker = memchr::memchr_iter(0xff, rest).find_map(|place| match rest.get(place + 1) {
             Some(&code) if !matches!(code, 0x00 | 0x01 | 0xd0..=0xd8 | 0xff) => Some((place, code)),

@@ -1,7 +1,9 @@
-//! Small pictures that a scan has decoded, kept for those who need them next: training, features, the window.
+//! Small pictures that a scan has decoded, kept for those who need them next: training, features,
+//! the window.
 //!
-//! Those are kept that were made smaller while they were decoded, which cost the most to decode and the least to keep: a photo of twelve megapixels half a
-//! megabyte. So are those that are about as large to begin with.
+//! Those are kept that were made smaller while they were decoded, which cost the most to decode and
+//! the least to keep: a photo of twelve megapixels half a megabyte. So are those that are about as
+//! large to begin with.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -11,7 +13,8 @@ use super::decode::Decoded;
 use super::image_file::ImageFile;
 use super::pixels::{Detail, RgbPixels};
 
-/// Bytes of a whole picture that is worth keeping, from 147 × 147 pixels to 590 × 590: less is decoded in no time, more takes the room of several.
+/// Bytes of a whole picture that is worth keeping, from 147 × 147 pixels to 590 × 590: less is
+/// decoded in no time, more takes the room of several.
 const WHOLE: RangeInclusive<u64> = 1 << 16..=1 << 20;
 /// Bytes that kept pictures may take: 1 GiB, the pictures of some two thousand photos.
 const CAPACITY: u64 = 1 << 30;
@@ -19,15 +22,16 @@ const CAPACITY: u64 = 1 << 30;
 /// The pictures of this process.
 pub(super) static KEPT: LazyLock<Kept> = LazyLock::new(|| Kept::new(CAPACITY));
 
-/// Gives back the memory of all pictures that scans have kept. To be called once whatever was to be made of the images is made; what is read
-/// afterwards is decoded anew, to the same pixels.
+/// Gives back the memory of all pictures that scans have kept. To be called once whatever was to be
+/// made of the images is made; what is read afterwards is decoded anew, to the same pixels.
 pub fn give_back_kept_pictures() {
     #[cfg(test)]
     let _turn = UNDISTURBED.write().unwrap_or_else(PoisonError::into_inner);
     KEPT.clear();
 }
 
-/// Tests that look at what is kept hold this to read: others, which train beside them, then wait with giving it back.
+/// Tests that look at what is kept hold this to read: others, which train beside them, then wait
+/// with giving it back.
 #[cfg(test)]
 pub(super) static UNDISTURBED: std::sync::RwLock<()> = std::sync::RwLock::new(());
 
@@ -64,7 +68,8 @@ impl Kept {
         let Decoded { pixels, size, .. } = decoded;
         let bytes = pixels.data.len() as u64;
         let reduced = (pixels.width, pixels.height) != size;
-        if !(reduced || WHOLE.contains(&bytes)) || bytes > self.capacity || file.modified.is_none() {
+        if !(reduced || WHOLE.contains(&bytes)) || bytes > self.capacity || file.modified.is_none()
+        {
             return;
         }
         let mut state = self.lock();
@@ -80,7 +85,8 @@ impl Kept {
         state.pictures.insert(file, Picture { pixels, size, last_use });
     }
 
-    /// The picture of `file`, if there is one and decoding the file with `detail` would give just that.
+    /// The picture of `file`, if there is one and decoding the file with `detail` would give just
+    /// that.
     pub fn get(&self, file: &ImageFile, detail: Detail) -> Option<RgbPixels> {
         let mut state = self.lock();
         let State { pictures, order, uses, .. } = &mut *state;
@@ -161,7 +167,10 @@ mod tests {
         assert!(kept.get(&file("a", 6), Detail::SMALL).is_none(), "the file has changed");
         assert!(kept.get(&file("a", 5), Detail::Full).is_none());
         assert!(kept.get(&file("a", 5), Detail::Side(448)).is_none());
-        assert!(kept.get(&file("a", 5), Detail::Side(32)).is_some(), "an eighth is the smallest there is");
+        assert!(
+            kept.get(&file("a", 5), Detail::Side(32)).is_some(),
+            "an eighth is the smallest there is"
+        );
         // What has no date may have changed.
         kept.keep(ImageFile { modified: None, ..file("c", 5) }, photo(1));
         assert_eq!(kept.lock().pictures.len(), 1);

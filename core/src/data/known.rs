@@ -1,8 +1,9 @@
-//! Files that were looked at before: what was found in them, kept in the person's cache folder, so that a folder scanned again is not decoded
-//! again.
+//! Files that were looked at before: what was found in them, kept in the person's cache folder, so
+//! that a folder scanned again is not decoded again.
 //!
-//! An entry stands for a file as it was: path, length and time of its last change. A file that differs in any of them is not known. The index
-//! is a help and never needed: one that is damaged, or written by a version that looked at images differently, is passed over and replaced.
+//! An entry stands for a file as it was: path, length and time of its last change. A file that
+//! differs in any of them is not known. The index is a help and never needed: one that is damaged,
+//! or written by a version that looked at images differently, is passed over and replaced.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
@@ -14,7 +15,8 @@ use super::ImageFacts;
 use super::image_file::{ImageFile, nanoseconds};
 use crate::files::write_atomically;
 
-/// Names the format, and the version of what is looked for in images: it changes when a file could be judged differently.
+/// Names the format, and the version of what is looked for in images: it changes when a file could
+/// be judged differently.
 const MAGIC: &[u8; 8] = b"CWknown1";
 /// Files that are remembered: 40 MB of index.
 const MOST: usize = 500_000;
@@ -22,11 +24,15 @@ const MOST: usize = 500_000;
 const ENTRY: usize = 80;
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 32;
-/// A file changed so short a time ago could be changed again without its time showing it: two seconds, on FAT.
+/// A file changed so short a time ago could be changed again without its time showing it: two
+/// seconds, on FAT.
 const TOO_NEW: i64 = 2_000_000_000;
 
 /// Every way of storing colours that decoding tells of.
-const MODES: [&str; 15] = ["1", "L2", "L4", "L", "LA", "L16", "LA16", "RGB", "RGBA", "RGB16", "RGBA16", "RGB32F", "P", "CMYK", "CMYK16"];
+const MODES: [&str; 15] = [
+    "1", "L2", "L4", "L", "LA", "L16", "LA16", "RGB", "RGBA", "RGB16", "RGBA16", "RGB32F", "P",
+    "CMYK", "CMYK16",
+];
 
 /// Stands for a path: the start of its BLAKE3.
 type Name = [u8; 16];
@@ -58,7 +64,8 @@ pub(super) struct KnownFiles {
 }
 
 impl KnownFiles {
-    /// Reads the index in the folder `cache`; without a folder, nothing is known and nothing learned.
+    /// Reads the index in the folder `cache`; without a folder, nothing is known and nothing
+    /// learned.
     pub fn open(cache: Option<&Path>) -> Self {
         let path = cache.map(|folder| folder.join("known-files"));
         let entries = path.as_deref().map(read).unwrap_or_default().into_iter().collect();
@@ -80,7 +87,8 @@ impl KnownFiles {
     /// Remembers what was seen of a file.
     pub fn learn(&self, file: &ImageFile, facts: &ImageFacts) {
         let mode = MODES.iter().position(|&mode| mode == facts.mode);
-        let seen = mode.map(|mode| Seen { width: facts.width, height: facts.height, mode: mode as u8 });
+        let seen =
+            mode.map(|mode| Seen { width: facts.width, height: facts.height, mode: mode as u8 });
         self.add(file, facts.hash, seen);
     }
 
@@ -89,11 +97,14 @@ impl KnownFiles {
         self.add(file, hash, None);
     }
 
-    /// Writes what was learned, beside what others have written in the meantime. Where it cannot be written, it is learned again another time.
+    /// Writes what was learned, beside what others have written in the meantime. Where it cannot be
+    /// written, it is learned again another time.
     pub fn save(&self) {
-        let learned = std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner));
+        let learned =
+            std::mem::take(&mut *self.learned.lock().unwrap_or_else(PoisonError::into_inner));
         let Some(path) = self.path.as_deref().filter(|_| !learned.is_empty()) else { return };
-        // Two jobs of this process must not both read the old index and then write theirs over each other's.
+        // Two jobs of this process must not both read the old index and then write theirs over each
+        // other's.
         static SAVING: Mutex<()> = Mutex::new(());
         let _turn = SAVING.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced: HashSet<Name> = learned.iter().map(|(name, _)| *name).collect();
@@ -111,7 +122,9 @@ impl KnownFiles {
     }
 
     fn add(&self, file: &ImageFile, hash: [u8; 32], seen: Option<Seen>) {
-        let (Some(modified), Some(now)) = (file.modified, nanoseconds(SystemTime::now())) else { return };
+        let (Some(modified), Some(now)) = (file.modified, nanoseconds(SystemTime::now())) else {
+            return;
+        };
         if self.path.is_none() || now.saturating_sub(modified) < TOO_NEW {
             return;
         }
@@ -128,7 +141,9 @@ fn name(path: &Path) -> Name {
 /// The entries of an index, oldest first; none if it is not there or not in order.
 fn read(path: &Path) -> Vec<(Name, Entry)> {
     let largest = (MAGIC.len() + MOST * ENTRY + CHECKSUM) as u64;
-    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest) {
+    if !std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest)
+    {
         return Vec::new();
     }
     std::fs::read(path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default()
@@ -151,7 +166,8 @@ fn parse_entry(bytes: &[u8]) -> Option<(Name, Entry)> {
     }
     let bytes = &mut &*bytes;
     let name = part(bytes)?;
-    let (length, modified, hash) = (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?), part(bytes)?);
+    let (length, modified, hash) =
+        (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?), part(bytes)?);
     let (width, height) = (u32::from_le_bytes(part(bytes)?), u32::from_le_bytes(part(bytes)?));
     let [mode] = part(bytes)?;
     let seen = (width > 0 && height > 0).then_some(Seen { width, height, mode });
@@ -162,7 +178,8 @@ fn write(entries: &[(Name, Entry)], out: &mut impl Write) -> std::io::Result<()>
     let mut bytes = Vec::with_capacity(MAGIC.len() + entries.len() * ENTRY + CHECKSUM);
     bytes.extend_from_slice(MAGIC);
     for (name, entry) in entries {
-        let Seen { width, height, mode } = entry.seen.unwrap_or(Seen { width: 0, height: 0, mode: 0 });
+        let Seen { width, height, mode } =
+            entry.seen.unwrap_or(Seen { width: 0, height: 0, mode: 0 });
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(&entry.length.to_le_bytes());
         bytes.extend_from_slice(&entry.modified.to_le_bytes());
@@ -205,7 +222,10 @@ mod tests {
         );
         assert_eq!(known.facts(&file("a")), Some(facts(30)));
         assert_eq!(known.facts(&ImageFile { length: 10, ..file("a") }), None);
-        assert_eq!(known.hash(&ImageFile { modified: Some(1_600_000_000_000_000_002), ..file("a") }), None);
+        assert_eq!(
+            known.hash(&ImageFile { modified: Some(1_600_000_000_000_000_002), ..file("a") }),
+            None
+        );
         assert_eq!(known.facts(&ImageFile { modified: None, ..file("a") }), None);
     }
 
@@ -223,7 +243,10 @@ mod tests {
     fn what_may_change_unseen_is_not_remembered() {
         let cache = tempfile::tempdir().unwrap();
         let known = KnownFiles::open(Some(cache.path()));
-        known.learn(&ImageFile { modified: nanoseconds(SystemTime::now()), ..file("a") }, &facts(30));
+        known.learn(
+            &ImageFile { modified: nanoseconds(SystemTime::now()), ..file("a") },
+            &facts(30),
+        );
         known.learn(&ImageFile { modified: None, ..file("b") }, &facts(30));
         known.save();
         assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
@@ -268,6 +291,9 @@ mod tests {
         known.learn(&file("d"), &facts(5));
         known.save();
         let known = KnownFiles::open(Some(cache.path()));
-        assert_eq!(["a", "b", "c", "d"].map(|name| known.facts(&file(name)).is_some()), [true, false, true, true]);
+        assert_eq!(
+            ["a", "b", "c", "d"].map(|name| known.facts(&file(name)).is_some()),
+            [true, false, true, true]
+        );
     }
 }

@@ -16,7 +16,8 @@
 //! validation = []
 //! test = ["newt/0003.jpg"]
 //! ```
-//! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR file has `#number` after it.
+//! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR
+//! file has `#number` after it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
@@ -79,22 +80,37 @@ impl Dataset {
     /// Writes the manifest, atomically.
     ///
     /// # Errors
-    /// [`DataError::File`] if it cannot be written, or if a path is not Unicode and so cannot stand in it.
+    /// [`DataError::File`] if it cannot be written, or if a path is not Unicode and so cannot stand
+    /// in it.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut classes: Vec<Class> =
-            self.classes.iter().map(|name| Class { name: name.clone(), train: vec![], validation: vec![], test: vec![] }).collect();
+        let mut classes: Vec<Class> = self
+            .classes
+            .iter()
+            .map(|name| Class {
+                name: name.clone(),
+                train: vec![],
+                validation: vec![],
+                test: vec![],
+            })
+            .collect();
         for sample in &self.samples {
             let text = sample.location.to_text();
-            if Location::from_text(&text, self.kind.has_records()).as_ref() != Ok(&sample.location) {
-                return Err(
-                    DataError::file(path, format!("the name `{text}` is not Unicode and cannot be written; rename the file")).into()
-                );
+            if Location::from_text(&text, self.kind.has_records()).as_ref() != Ok(&sample.location)
+            {
+                return Err(DataError::file(
+                    path,
+                    format!(
+                        "the name `{text}` is not Unicode and cannot be written; rename the file"
+                    ),
+                )
+                .into());
             }
             classes[sample.class].part(sample.split).push(text);
         }
         let manifest = Manifest {
             version: VERSION,
-            source: source_text(&self.root, path).map_err(|reason| DataError::file(path, reason))?,
+            source: source_text(&self.root, path)
+                .map_err(|reason| DataError::file(path, reason))?,
             kind: self.kind,
             source_hash: self.provenance.source_hash.clone(),
             notes: self.provenance.notes.clone(),
@@ -102,14 +118,16 @@ impl Dataset {
             class: classes,
         };
         let text = toml::to_string_pretty(&manifest).map_err(|e| DataError::file(path, e))?;
-        write_atomically(path, |file| file.write_all(text.as_bytes())).map_err(|e| DataError::file(path, e).into())
+        write_atomically(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|e| DataError::file(path, e).into())
     }
 
     /// Reads a manifest. Whether the images are there is [`Dataset::verify_files`]' question.
     ///
     /// # Errors
-    /// [`DataError::File`] naming the file and the reason: unreadable, not a manifest, of another version, or describing no dataset
-    /// that could be trained on. [`DataError::Many`] where several classes or samples are wrong.
+    /// [`DataError::File`] naming the file and the reason: unreadable, not a manifest, of another
+    /// version, or describing no dataset that could be trained on. [`DataError::Many`] where
+    /// several classes or samples are wrong.
     pub fn load(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::from(DataError::file(path, reason));
         let size = std::fs::metadata(path).map_err(|e| DataError::file(path, e))?.len();
@@ -117,8 +135,10 @@ impl Dataset {
             return Err(wrong(format!("has {size} bytes, which no dataset's manifest has")));
         }
         let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text, so no dataset's manifest".to_string()))?;
-        let manifest: Manifest = toml::from_str(&text).map_err(|e| wrong(parse_failure(&text, &e)))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| wrong("is not UTF-8 text, so no dataset's manifest".to_string()))?;
+        let manifest: Manifest =
+            toml::from_str(&text).map_err(|e| wrong(parse_failure(&text, &e)))?;
         if manifest.version != VERSION {
             return Err(wrong(other_version(manifest.version)));
         }
@@ -129,10 +149,15 @@ impl Dataset {
     /// Checks that every file the dataset names is there.
     ///
     /// # Errors
-    /// [`DataError::Source`] if the whole source is missing, [`DataError::Many`] listing missing files.
+    /// [`DataError::Source`] if the whole source is missing, [`DataError::Many`] listing missing
+    /// files.
     pub fn verify_files(&self) -> Result<()> {
         if !self.root.exists() {
-            return Err(DataError::source(&self.root, "the images' folder or archive is not there").into());
+            return Err(DataError::source(
+                &self.root,
+                "the images' folder or archive is not there",
+            )
+            .into());
         }
         if !self.root.is_dir() {
             // An archive; its members are checked when it is read.
@@ -157,14 +182,17 @@ impl Dataset {
         if missing.is_empty() {
             return Ok(());
         }
-        let summary = format!("{} of {} files of the dataset are missing", missing.len(), files.len());
+        let summary =
+            format!("{} of {} files of the dataset are missing", missing.len(), files.len());
         Err(DataError::Many { summary, items: missing }.into())
     }
 }
 
 /// The source as a manifest at `path` names it.
 fn source_text(root: &Path, path: &Path) -> Result<String, String> {
-    let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(|e| e.to_string());
+    let absolute = |path: &Path| {
+        path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(|e| e.to_string())
+    };
     let root = absolute(root)?;
     // The manifest itself need not exist yet, and its folder is resolved as far as it does.
     let manifest = std::path::absolute(path).map_err(|e| e.to_string())?;
@@ -174,15 +202,24 @@ fn source_text(root: &Path, path: &Path) -> Result<String, String> {
         Ok(below) => below,
         Err(_) => &root,
     };
-    let text = shown.to_str().ok_or_else(|| format!("the source's name {} is not Unicode and cannot be written", shown.display()))?;
+    let text = shown.to_str().ok_or_else(|| {
+        format!("the source's name {} is not Unicode and cannot be written", shown.display())
+    })?;
     // An absolute path stays as the system writes it; a relative one should open on any.
-    Ok(if shown.is_absolute() { without_verbatim_prefix(text).to_string() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
+    Ok(if shown.is_absolute() {
+        without_verbatim_prefix(text).to_string()
+    } else {
+        text.replace(std::path::MAIN_SEPARATOR, "/")
+    })
 }
 
-/// `C:\…` for `\\?\C:\…`, the form in which Windows resolves a path and which few other programs open.
+/// `C:\…` for `\\?\C:\…`, the form in which Windows resolves a path and which few other programs
+/// open.
 fn without_verbatim_prefix(text: &str) -> &str {
     match text.strip_prefix(r"\\?\") {
-        Some(rest) if matches!(rest.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) => rest,
+        Some(rest) if matches!(rest.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) => {
+            rest
+        }
         _ => text,
     }
 }
@@ -190,22 +227,39 @@ fn without_verbatim_prefix(text: &str) -> &str {
 fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
     let list = |summary: &str, items: Vec<String>| match items.is_empty() {
         true => Ok(()),
-        false => Err(Error::from(DataError::Many { summary: format!("{}: {summary}", path.display()), items })),
+        false => Err(Error::from(DataError::Many {
+            summary: format!("{}: {summary}", path.display()),
+            items,
+        })),
     };
     if manifest.class.len() < 2 {
         return Err(DataError::file(path, "holds fewer than two classes").into());
     }
     let mut names = HashSet::new();
-    let twice = manifest.class.iter().filter(|class| class.name.is_empty() || !names.insert(&class.name));
-    list("class names that are empty or come twice", twice.map(|class| format!("`{}`", class.name)).collect())?;
+    let twice =
+        manifest.class.iter().filter(|class| class.name.is_empty() || !names.insert(&class.name));
+    list(
+        "class names that are empty or come twice",
+        twice.map(|class| format!("`{}`", class.name)).collect(),
+    )?;
     let empty = manifest.class.iter().filter(|class| class.train.is_empty());
     list("classes without a training image", empty.map(|class| class.name.clone()).collect())?;
 
     let records = manifest.kind.has_records();
-    let total = manifest.class.iter().map(|class| class.train.len() + class.validation.len() + class.test.len()).sum();
+    let total = manifest
+        .class
+        .iter()
+        .map(|class| class.train.len() + class.validation.len() + class.test.len())
+        .sum();
     let mut seen: HashSet<&str> = HashSet::with_capacity(total);
-    let all = manifest.class.iter().flat_map(|class| class.train.iter().chain(&class.validation).chain(&class.test));
-    let twice: Vec<String> = all.filter(|text| text.is_empty() || !seen.insert(text.as_str())).map(|text| format!("`{text}`")).collect();
+    let all = manifest
+        .class
+        .iter()
+        .flat_map(|class| class.train.iter().chain(&class.validation).chain(&class.test));
+    let twice: Vec<String> = all
+        .filter(|text| text.is_empty() || !seen.insert(text.as_str()))
+        .map(|text| format!("`{text}`"))
+        .collect();
     list("images that have no name or come twice", twice)?;
     drop(seen);
 
@@ -214,10 +268,14 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
     let mut wrong = Vec::new();
     for (label, class) in manifest.class.into_iter().enumerate() {
         classes.push(class.name);
-        for (split, texts) in Split::ALL.into_iter().zip([class.train, class.validation, class.test]) {
+        for (split, texts) in
+            Split::ALL.into_iter().zip([class.train, class.validation, class.test])
+        {
             for text in texts {
                 match Location::from_text(&text, records) {
-                    Ok(location) => parts[split as usize].push(DatasetSample { location, class: label, split }),
+                    Ok(location) => {
+                        parts[split as usize].push(DatasetSample { location, class: label, split })
+                    }
                     Err(reason) => wrong.push(reason),
                 }
             }
@@ -225,7 +283,9 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
     }
     list("images that cannot be located", wrong)?;
     let root = match path.parent() {
-        Some(folder) if manifest.source == "." && !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        Some(folder) if manifest.source == "." && !folder.as_os_str().is_empty() => {
+            folder.to_path_buf()
+        }
         Some(folder) => folder.join(&manifest.source),
         None => PathBuf::from(&manifest.source),
     };
@@ -234,11 +294,16 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
         kind: manifest.kind,
         classes,
         samples: parts.into_iter().flatten().collect(),
-        provenance: Provenance { options: manifest.options, source_hash: manifest.source_hash, notes: manifest.notes },
+        provenance: Provenance {
+            options: manifest.options,
+            source_hash: manifest.source_hash,
+            notes: manifest.notes,
+        },
     })
 }
 
-/// Why a text is no manifest. A file of a later version may well hold keys that this one does not know.
+/// Why a text is no manifest. A file of a later version may well hold keys that this one does not
+/// know.
 fn parse_failure(text: &str, error: &toml::de::Error) -> String {
     #[derive(Deserialize)]
     struct Any {
@@ -247,7 +312,13 @@ fn parse_failure(text: &str, error: &toml::de::Error) -> String {
     match toml::from_str::<Any>(text) {
         Ok(any) if any.version != VERSION => other_version(any.version),
         _ => {
-            let line = error.span().map(|span| text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1);
+            let line = error.span().map(|span| {
+                text.as_bytes()[..span.start.min(text.len())]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1
+            });
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
             format!("is no dataset's manifest{place}: {}", error.message().trim())
         }
@@ -265,7 +336,8 @@ mod tests {
 
     fn dataset(root: &Path) -> Dataset {
         let place = |text: &str| Location::File(text.into());
-        let sample = |text: &str, class, split| DatasetSample { location: place(text), class, split };
+        let sample =
+            |text: &str, class, split| DatasetSample { location: place(text), class, split };
         Dataset {
             root: root.to_path_buf(),
             kind: SourceKind::Folder,
@@ -336,7 +408,8 @@ mod tests {
         let mut saved = dataset(&folder.path().canonicalize().unwrap().join("missing.tar.gz"));
         saved.kind = SourceKind::Cifar100;
         for (i, sample) in saved.samples.iter_mut().enumerate() {
-            sample.location = Location::Record { file: "cifar-100-binary/train.bin".into(), index: i as u32 };
+            sample.location =
+                Location::Record { file: "cifar-100-binary/train.bin".into(), index: i as u32 };
         }
         saved.save(&path).unwrap();
         let loaded = Dataset::load(&path).unwrap();
@@ -351,7 +424,10 @@ mod tests {
         std::fs::create_dir(folder.path().join("Аист")).unwrap();
         std::fs::write(folder.path().join("Аист/1.png"), "").unwrap();
         let error = set.verify_files().unwrap_err().to_string();
-        assert!(error.contains("3 of 4") && error.contains("2.png") && !error.contains("1.png"), "{error}");
+        assert!(
+            error.contains("3 of 4") && error.contains("2.png") && !error.contains("1.png"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -359,7 +435,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("set.toml");
         let head = "version = 1\nsource = \"photos\"\nkind = \"folder\"\n";
-        let class = |name: &str, train: &str| format!("[[class]]\nname = {name:?}\ntrain = {train}\n");
+        let class =
+            |name: &str, train: &str| format!("[[class]]\nname = {name:?}\ntrain = {train}\n");
         let good = format!("{head}{}{}", class("a", "['a/1.png']"), class("b", "['b/1.png']"));
         std::fs::write(&path, &good).unwrap();
         assert_eq!(Dataset::load(&path).unwrap().counts(Split::Train), [1, 1]);
@@ -373,11 +450,21 @@ mod tests {
             (head.to_string(), "two classes"),
             (format!("{head}{}{}", class("a", "['1.png']"), class("a", "['2.png']")), "`a`"),
             (format!("{head}{}{}", class("a", "['1.png']"), class("", "['2.png']")), "``"),
-            (format!("{head}{}{}", class("a", "['1.png']"), class("b", "[]")), "without a training image"),
-            (format!("{head}{}{}", class("a", "['1.png', '1.png']"), class("b", "['2.png']")), "`1.png`"),
+            (
+                format!("{head}{}{}", class("a", "['1.png']"), class("b", "[]")),
+                "without a training image",
+            ),
+            (
+                format!("{head}{}{}", class("a", "['1.png', '1.png']"), class("b", "['2.png']")),
+                "`1.png`",
+            ),
             (format!("{head}{}{}", class("a", "['1.png']"), class("b", "['1.png']")), "`1.png`"),
             (good.replace("folder", "cifar10"), "names no record"),
-            (format!("{head}{}{}", class("a", "['x#1']"), class("b", "['x#99999999999']")).replace("folder", "cifar10"), "99999999999"),
+            (
+                format!("{head}{}{}", class("a", "['x#1']"), class("b", "['x#99999999999']"))
+                    .replace("folder", "cifar10"),
+                "99999999999",
+            ),
             (format!("{head}[options]\nvalidation = 7.0\n{}", class("a", "['1']")), "fraction"),
             (format!("{head}[options]\nseed = -1\n{}", class("a", "['1']")), "line"),
             (format!("{head}notes = {}\n", "[".repeat(100_000)), "line 4"),
@@ -390,7 +477,12 @@ mod tests {
         }
         std::fs::write(&path, [0xff, 0x00]).unwrap();
         assert!(Dataset::load(&path).unwrap_err().to_string().contains("UTF-8"));
-        assert!(Dataset::load(folder.path()).unwrap_err().to_string().contains(&folder.path().display().to_string()));
+        assert!(
+            Dataset::load(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains(&folder.path().display().to_string())
+        );
         let huge = std::fs::File::create(&path).unwrap();
         huge.set_len(LARGEST + 1).unwrap();
         assert!(Dataset::load(&path).unwrap_err().to_string().contains("bytes"));
@@ -402,14 +494,23 @@ mod tests {
         let path = folder.path().join("set.toml");
         let samples = (0..400_000)
             .map(|i| DatasetSample {
-                location: Location::File(format!("train/class {:04}/a fairly long name of a photo {i:08}.jpg", i / 400).into()),
+                location: Location::File(
+                    format!("train/class {:04}/a fairly long name of a photo {i:08}.jpg", i / 400)
+                        .into(),
+                ),
                 class: i / 400,
                 split: Split::Train,
             })
             .collect();
         let classes = (0..1000).map(|i| format!("class {i:04}")).collect();
         let root = folder.path().canonicalize().unwrap();
-        let saved = Dataset { root, kind: SourceKind::Folder, classes, samples, provenance: Provenance::default() };
+        let saved = Dataset {
+            root,
+            kind: SourceKind::Folder,
+            classes,
+            samples,
+            provenance: Provenance::default(),
+        };
         let started = std::time::Instant::now();
         saved.save(&path).unwrap();
         let saving = started.elapsed();

@@ -1,5 +1,5 @@
-//! Images in: sources are scanned into a [`Catalog`], a catalog is built into a [`Dataset`], a dataset is decoded and augmented into
-//! batches.
+//! Images in: sources are scanned into a [`Catalog`], a catalog is built into a [`Dataset`], a
+//! dataset is decoded and augmented into batches.
 
 mod augment;
 mod batches;
@@ -44,11 +44,15 @@ pub use reader::{ImageReader, read_image, read_image_for};
 pub use recipes::Recipes;
 #[cfg(feature = "gpu")]
 pub(crate) use recipes::{
-    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS, HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE,
-    OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE, RIGHT, SATURATION, ZERO, four_to_a_number,
+    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS,
+    HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE, OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE,
+    RIGHT, SATURATION, ZERO, four_to_a_number,
 };
 pub use rename::renamed_classes;
-pub use report::{ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange, SizeReport, SplitCounts, report};
+pub use report::{
+    ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange,
+    SizeReport, SplitCounts, report,
+};
 pub use resize::{choose_input_size, thumbnail, to_input};
 pub use sample::unpack_sample;
 pub use scan::{ScanOptions, scan};

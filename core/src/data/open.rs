@@ -10,13 +10,16 @@ use crate::error::Result;
 use crate::job::Job;
 
 impl Dataset {
-    /// Opens whatever may stand for a dataset: a manifest (a `.toml` file), whose files are checked, or any source, which is scanned and
-    /// built as it is. Broken images and notes are reported as messages.
+    /// Opens whatever may stand for a dataset: a manifest (a `.toml` file), whose files are
+    /// checked, or any source, which is scanned and built as it is. Broken images and notes are
+    /// reported as messages.
     ///
     /// # Errors
     /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
-        let is_manifest = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) && !path.is_dir();
+        let is_manifest =
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+                && !path.is_dir();
         if is_manifest {
             let dataset = Self::load(path)?;
             dataset.verify_files()?;
@@ -28,7 +31,11 @@ impl Dataset {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
-            job.warn(format!("left out {}: {}{others}; `inspect` lists every one", first.path.display(), first.reason));
+            job.warn(format!(
+                "left out {}: {}{others}; `inspect` lists every one",
+                first.path.display(),
+                first.reason
+            ));
         }
         let built = build(&catalog, &BuildOptions::default())?;
         for note in built.notes {

@@ -13,9 +13,11 @@ use crate::error::{DataError, Result};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuildOptions {
-    /// Seed of everything random: shuffled class order, random picks, held-out samples. At most 2⁶³ − 1, the largest integer TOML holds.
+    /// Seed of everything random: shuffled class order, random picks, held-out samples. At most 2⁶³
+    /// − 1, the largest integer TOML holds.
     pub seed: u64,
-    /// Training samples of the largest class, n_max. Without it, what the largest of the chosen classes has.
+    /// Training samples of the largest class, n_max. Without it, what the largest of the chosen
+    /// classes has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_per_class: Option<usize>,
     /// Which classes to keep; all without it.
@@ -25,16 +27,18 @@ pub struct BuildOptions {
     pub order: ClassOrder,
     /// Which of a class's training samples are kept.
     pub pick: Pick,
-    /// Share to hold out for validation. Without it: 0.1 where the source has no splits, else what the source has. 0 leaves validation out.
+    /// Share to hold out for validation. Without it: 0.1 where the source has no splits, else what
+    /// the source has. 0 leaves validation out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<f64>,
-    /// Share to hold out for testing. Without it: 0.2 where the source has no splits, else what the source has. 0 leaves the test out.
+    /// Share to hold out for testing. Without it: 0.2 where the source has no splits, else what the
+    /// source has. 0 leaves the test out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<f64>,
     /// How many training samples each class keeps.
     pub profile: Profile,
-    /// New names of classes, by the source's own; several classes with one new name become one class. Everything else here goes by the new
-    /// names.
+    /// New names of classes, by the source's own; several classes with one new name become one
+    /// class. Everything else here goes by the new names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
 }
@@ -49,11 +53,20 @@ impl BuildOptions {
             if holds { Ok(()) } else { Err(DataError::Build(reason.to_string()).into()) }
         }
         check(i64::try_from(self.seed).is_ok(), "the seed must be below 2^63")?;
-        check(self.max_per_class != Some(0), "the largest class needs at least one training image")?;
-        check(!matches!(&self.classes, Some(ClassChoice::First(n)) if *n < 2), "a classifier needs at least two classes")?;
+        check(
+            self.max_per_class != Some(0),
+            "the largest class needs at least one training image",
+        )?;
+        check(
+            !matches!(&self.classes, Some(ClassChoice::First(n)) if *n < 2),
+            "a classifier needs at least two classes",
+        )?;
         for (name, fraction) in [("validation", self.validation), ("test", self.test)] {
             let fraction = fraction.unwrap_or(0.0);
-            check((0.0..1.0).contains(&fraction), &format!("the {name} fraction must be at least 0 and below 1"))?;
+            check(
+                (0.0..1.0).contains(&fraction),
+                &format!("the {name} fraction must be at least 0 and below 1"),
+            )?;
         }
         check(
             self.validation.unwrap_or(0.0) + self.test.unwrap_or(0.0) < 1.0,
@@ -82,7 +95,11 @@ impl FromStr for ClassChoice {
         if let Ok(first) = text.trim().parse() {
             return Ok(ClassChoice::First(first));
         }
-        let names: Vec<String> = text.split(',').map(|name| name.trim().to_string()).filter(|name| !name.is_empty()).collect();
+        let names: Vec<String> = text
+            .split(',')
+            .map(|name| name.trim().to_string())
+            .filter(|name| !name.is_empty())
+            .collect();
         if names.is_empty() {
             Err("expected a number or class names with commas between them".to_string())
         } else {
@@ -91,7 +108,8 @@ impl FromStr for ClassChoice {
     }
 }
 
-/// The order in which a profile runs over the classes, head first. Labels keep the source's order whatever this is.
+/// The order in which a profile runs over the classes, head first. Labels keep the source's order
+/// whatever this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassOrder {
@@ -135,11 +153,23 @@ mod tests {
             BuildOptions { validation: Some(1.0), ..BuildOptions::default() },
             BuildOptions { test: Some(f64::NAN), ..BuildOptions::default() },
             BuildOptions { validation: Some(0.5), test: Some(0.5), ..BuildOptions::default() },
-            BuildOptions { profile: Profile::Exponential { factor: 0.5 }, ..BuildOptions::default() },
+            BuildOptions {
+                profile: Profile::Exponential { factor: 0.5 },
+                ..BuildOptions::default()
+            },
             BuildOptions { rename: [("cat".into(), " ".into())].into(), ..BuildOptions::default() },
-            BuildOptions { rename: [("cat".into(), "a/b".into())].into(), ..BuildOptions::default() },
-            BuildOptions { rename: [("cat".into(), "a\\b".into())].into(), ..BuildOptions::default() },
-            BuildOptions { rename: [("cat".into(), "a\0b".into())].into(), ..BuildOptions::default() },
+            BuildOptions {
+                rename: [("cat".into(), "a/b".into())].into(),
+                ..BuildOptions::default()
+            },
+            BuildOptions {
+                rename: [("cat".into(), "a\\b".into())].into(),
+                ..BuildOptions::default()
+            },
+            BuildOptions {
+                rename: [("cat".into(), "a\0b".into())].into(),
+                ..BuildOptions::default()
+            },
         ];
         for options in wrong {
             assert!(options.validate().is_err(), "{options:?}");

@@ -14,7 +14,8 @@ pub struct RgbPixels {
     pub data: Vec<u8>,
 }
 
-/// How much of an image is needed. A photo that is looked at through 224 pixels need not be decoded to twelve million first.
+/// How much of an image is needed. A photo that is looked at through 224 pixels need not be decoded
+/// to twelve million first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Detail {
     /// Every pixel, as stored.
@@ -25,14 +26,17 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// What a scan decodes images to and the window shows them from: enough for the side that pretrained networks take.
+    /// What a scan decodes images to and the window shows them from: enough for the side that
+    /// pretrained networks take.
     pub const SMALL: Detail = Detail::Side(224);
 
-    /// The part of its width and height that a JPEG of `width` × `height` is decoded to: a half (2), a quarter (4) or an eighth (8), the
-    /// smallest that leaves its short side one and a half times as long as the side needed, so that the resizing that follows still has
-    /// pixels to weigh; or all of it (1).
+    /// The part of its width and height that a JPEG of `width` × `height` is decoded to: a half
+    /// (2), a quarter (4) or an eighth (8), the smallest that leaves its short side one and a half
+    /// times as long as the side needed, so that the resizing that follows still has pixels to
+    /// weigh; or all of it (1).
     ///
-    /// It follows from the numbers given and from nothing else, so that an image has the same pixels whenever it is read.
+    /// It follows from the numbers given and from nothing else, so that an image has the same
+    /// pixels whenever it is read.
     ///
     /// ```
     /// use counterweight_core::data::Detail;

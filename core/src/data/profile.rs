@@ -9,25 +9,28 @@ use crate::error::{DataError, Result};
 
 /// How the numbers of training samples fall from the head of the class order to its tail.
 ///
-/// With C classes, ranks i = 0..C−1 and n_max samples asked of the head. Every class is asked for at least one.
+/// With C classes, ranks i = 0..C−1 and n_max samples asked of the head. Every class is asked for
+/// at least one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Profile {
-    /// n_i = ⌊n_max · μ^{i/(C−1)}⌋ with μ = 1/factor: the long-tailed CIFAR of Cui et al., *Class-Balanced Loss Based on Effective Number
-    /// of Samples*, CVPR 2019.
+    /// n_i = ⌊n_max · μ^{i/(C−1)}⌋ with μ = 1/factor: the long-tailed CIFAR of Cui et al.,
+    /// *Class-Balanced Loss Based on Effective Number of Samples*, CVPR 2019.
     Exponential {
         /// Imbalance factor, at least 1.
         factor: f64,
     },
-    /// The first ⌊C/2⌋ classes n_max, the others ⌊n_max/factor⌋: Buda, Maki, Mazurowski, *A systematic study of the class imbalance
-    /// problem*, Neural Networks 2018.
+    /// The first ⌊C/2⌋ classes n_max, the others ⌊n_max/factor⌋: Buda, Maki, Mazurowski, *A
+    /// systematic study of the class imbalance problem*, Neural Networks 2018.
     Step {
         /// Imbalance factor, at least 1.
         factor: f64,
     },
-    /// The quantiles of a Pareto distribution (type II) in the middle of C equal parts, moved and scaled so that the head has n_max and
-    /// the tail n_max/factor: with q_i = (C/(i+½))^{1/α}, n_i = ⌊n_min + (n_max − n_min)·(q_i − q_{C−1})/(q_0 − q_{C−1})⌋ where
-    /// n_min = n_max/factor. ImageNet-LT (Liu et al., CVPR 2019) was drawn from a Pareto distribution with α = 6, 1,280 to 5 images a class.
+    /// The quantiles of a Pareto distribution (type II) in the middle of C equal parts, moved and
+    /// scaled so that the head has n_max and the tail n_max/factor: with q_i = (C/(i+½))^{1/α}, n_i
+    /// = ⌊n_min + (n_max − n_min)·(q_i − q_{C−1})/(q_0 − q_{C−1})⌋ where n_min = n_max/factor.
+    /// ImageNet-LT (Liu et al., CVPR 2019) was drawn from a Pareto distribution with α = 6, 1,280
+    /// to 5 images a class.
     Pareto {
         /// Imbalance factor, at least 1.
         factor: f64,
@@ -51,8 +54,8 @@ impl Profile {
     /// The Pareto shape α of ImageNet-LT.
     pub const DEFAULT_ALPHA: f64 = 6.0;
 
-    /// What the class at `rank` of `classes` is asked for when the head is asked for `largest`: at least one, and `None` where the
-    /// profile does not go by rank (as-is and custom).
+    /// What the class at `rank` of `classes` is asked for when the head is asked for `largest`: at
+    /// least one, and `None` where the profile does not go by rank (as-is and custom).
     ///
     /// ```
     /// use counterweight_core::data::Profile;
@@ -65,7 +68,8 @@ impl Profile {
         let last = classes.saturating_sub(1).max(1) as f64;
         let n_max = largest as f64;
         let size = match self {
-            // In the order of operations of the code that made CIFAR-LT, since another rounds differently.
+            // In the order of operations of the code that made CIFAR-LT, since another rounds
+            // differently.
             Profile::Exponential { factor } => n_max * (1.0 / factor).powf(rank as f64 / last),
             Profile::Step { factor } if rank >= (classes / 2).max(1) => n_max / factor,
             Profile::Step { .. } => n_max,
@@ -74,13 +78,15 @@ impl Profile {
                 let quantile = |rank: f64| (0.5 / (rank + 0.5)).powf(1.0 / alpha);
                 let tail = quantile(last);
                 let n_min = n_max / factor;
-                let share = if rank == 0 { 1.0 } else { (quantile(rank as f64) - tail) / (1.0 - tail) };
+                let share =
+                    if rank == 0 { 1.0 } else { (quantile(rank as f64) - tail) / (1.0 - tail) };
                 // The ends are exact in real numbers; the sliver keeps them so after rounding.
                 n_min + (n_max - n_min) * share + 1e-9
             }
             Profile::AsIs | Profile::Custom { .. } => return None,
         };
-        // A cast saturates, so a size that is no number at all becomes the one sample every class keeps.
+        // A cast saturates, so a size that is no number at all becomes the one sample every class
+        // keeps.
         Some((size as usize).clamp(1, largest.max(1)))
     }
 
@@ -91,7 +97,9 @@ impl Profile {
     pub fn validate(&self) -> Result<()> {
         let wrong = |reason: String| Err(DataError::Build(reason).into());
         match self {
-            Profile::Exponential { factor } | Profile::Step { factor } | Profile::Pareto { factor, .. }
+            Profile::Exponential { factor }
+            | Profile::Step { factor }
+            | Profile::Pareto { factor, .. }
                 if !(factor.is_finite() && *factor >= 1.0) =>
             {
                 wrong(format!("the imbalance factor must be at least 1, not {factor}"))
@@ -100,24 +108,34 @@ impl Profile {
                 wrong(format!("the shape of the Pareto profile must be above 0, not {alpha}"))
             }
             Profile::Custom { counts } => match counts.iter().find(|(_, count)| **count == 0) {
-                Some((class, _)) => wrong(format!("class `{class}` is asked for no images; leave it out of the classes instead")),
+                Some((class, _)) => wrong(format!(
+                    "class `{class}` is asked for no images; leave it out of the classes instead"
+                )),
                 None => Ok(()),
             },
             _ => Ok(()),
         }
     }
 
-    /// Reads a custom profile from a CSV file of two columns, class and count. The class is a name or, where no class has that name, its
-    /// index in `classes`, from 0. A first row whose second column is no number is a heading.
+    /// Reads a custom profile from a CSV file of two columns, class and count. The class is a name
+    /// or, where no class has that name, its index in `classes`, from 0. A first row whose second
+    /// column is no number is a heading.
     ///
     /// # Errors
-    /// [`DataError::File`] if the file cannot be read or holds no count, [`DataError::Many`] with every wrong line.
+    /// [`DataError::File`] if the file cannot be read or holds no count, [`DataError::Many`] with
+    /// every wrong line.
     pub fn read_custom(path: &Path, classes: &[String]) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| DataError::file(path, "is not UTF-8 text"))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| DataError::file(path, "is not UTF-8 text"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let indices: HashMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+        let indices: HashMap<&str, usize> =
+            classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(text.as_bytes());
         let mut counts = BTreeMap::new();
         let mut wrong = Vec::new();
         for (row, record) in reader.records().enumerate() {
@@ -133,10 +151,15 @@ impl Profile {
                 }
                 continue;
             };
-            let index = indices.get(class).copied().or_else(|| class.parse().ok().filter(|i| *i < classes.len()));
+            let index = indices
+                .get(class)
+                .copied()
+                .or_else(|| class.parse().ok().filter(|i| *i < classes.len()));
             match index {
                 None => wrong.push(format!("line {line}: the source has no class `{class}`")),
-                Some(_) if count == 0 => wrong.push(format!("line {line}: class `{class}` needs at least one image")),
+                Some(_) if count == 0 => {
+                    wrong.push(format!("line {line}: class `{class}` needs at least one image"))
+                }
                 Some(index) => {
                     if counts.insert(classes[index].clone(), count).is_some() {
                         wrong.push(format!("line {line}: class `{}` comes twice", classes[index]));
@@ -145,7 +168,11 @@ impl Profile {
             }
         }
         if !wrong.is_empty() {
-            return Err(DataError::Many { summary: format!("{}: lines that cannot be used", path.display()), items: wrong }.into());
+            return Err(DataError::Many {
+                summary: format!("{}: lines that cannot be used", path.display()),
+                items: wrong,
+            }
+            .into());
         }
         if counts.is_empty() {
             return Err(DataError::file(path, "holds no class counts").into());
@@ -188,7 +215,8 @@ mod tests {
         let sizes = sizes(&Profile::Pareto { factor: 256.0, alpha: 6.0 }, 1000, 1280);
         assert_eq!((sizes[0], sizes[999]), (1280, 5));
         assert!(sizes.windows(2).all(|pair| pair[0] >= pair[1]));
-        // ImageNet-LT holds 115,846 images; a draw and its quantiles agree in size, not in each class.
+        // ImageNet-LT holds 115,846 images; a draw and its quantiles agree in size, not in each
+        // class.
         let images: usize = sizes.iter().sum();
         assert!((90_000..130_000).contains(&images), "{images}");
     }
@@ -205,7 +233,10 @@ mod tests {
                 for classes in [1, 2, 3, 100] {
                     for largest in [1, 7, 500] {
                         let sizes = sizes(&profile, classes, largest);
-                        assert!(sizes.iter().all(|n| (1..=largest).contains(n)), "{profile:?} {classes} {largest}: {sizes:?}");
+                        assert!(
+                            sizes.iter().all(|n| (1..=largest).contains(n)),
+                            "{profile:?} {classes} {largest}: {sizes:?}"
+                        );
                         assert_eq!(sizes[0], largest, "{profile:?} {classes} {largest}");
                     }
                 }
@@ -219,10 +250,17 @@ mod tests {
         let path = folder.path().join("counts.csv");
         let classes: Vec<String> = ["cat", "0", "Тигр, амурский"].map(String::from).to_vec();
         std::fs::write(&path, "class,count\ncat,5\n0,7\n\"Тигр, амурский\",1\n").unwrap();
-        let Profile::Custom { counts } = Profile::read_custom(&path, &classes).unwrap() else { panic!() };
-        assert_eq!(counts, BTreeMap::from([("cat".into(), 5), ("0".into(), 7), ("Тигр, амурский".into(), 1)]));
+        let Profile::Custom { counts } = Profile::read_custom(&path, &classes).unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            counts,
+            BTreeMap::from([("cat".into(), 5), ("0".into(), 7), ("Тигр, амурский".into(), 1)])
+        );
         std::fs::write(&path, "2,4\n").unwrap();
-        let Profile::Custom { counts } = Profile::read_custom(&path, &classes).unwrap() else { panic!() };
+        let Profile::Custom { counts } = Profile::read_custom(&path, &classes).unwrap() else {
+            panic!()
+        };
         assert_eq!(counts, BTreeMap::from([("Тигр, амурский".into(), 4)]));
 
         std::fs::write(&path, "cat,5\ndog,3\n2,many\n0,0\ncat,6\nalone\n").unwrap();

@@ -28,23 +28,33 @@ pub struct ImageReader {
 }
 
 impl ImageReader {
-    /// Opens a catalog's or dataset's root. CIFAR is read into memory (up to 180 MB), from a folder or an archive; image files are
-    /// opened one by one as they are asked for.
+    /// Opens a catalog's or dataset's root. CIFAR is read into memory (up to 180 MB), from a folder
+    /// or an archive; image files are opened one by one as they are asked for.
     ///
     /// # Errors
-    /// [`DataError`] if the root is missing, or is not the CIFAR it should be; [`crate::Error::Stopped`] if the job was stopped.
+    /// [`DataError`] if the root is missing, or is not the CIFAR it should be;
+    /// [`crate::Error::Stopped`] if the job was stopped.
     pub fn open(root: &Path, kind: SourceKind, job: Job<'_>) -> Result<Self> {
         let mut records = HashMap::new();
         if kind.has_records() {
             let source = cifar::load(root, job)?;
             if source.kind != kind {
-                return Err(DataError::source(root, format!("holds {:?}, not {kind:?}", source.kind)).into());
+                return Err(DataError::source(
+                    root,
+                    format!("holds {:?}, not {kind:?}", source.kind),
+                )
+                .into());
             }
             records.extend(source.files.into_iter().map(|file| (file.file, file.pixels)));
         } else if !root.is_dir() {
             return Err(DataError::source(root, "there is no such folder").into());
         }
-        Ok(Self { root: root.to_path_buf(), max_pixels: DEFAULT_MAX_PIXELS, cache: cache_folder(), records })
+        Ok(Self {
+            root: root.to_path_buf(),
+            max_pixels: DEFAULT_MAX_PIXELS,
+            cache: cache_folder(),
+            records,
+        })
     }
 
     /// Refuses images of more than `max_pixels` pixels, instead of [`DEFAULT_MAX_PIXELS`].
@@ -68,8 +78,8 @@ impl ImageReader {
         self.read_for(location, Detail::Full)
     }
 
-    /// [`ImageReader::read`] with as much detail as is needed; see [`decode_for`]. What a scan of this process has kept is not decoded again,
-    /// and has the same pixels.
+    /// [`ImageReader::read`] with as much detail as is needed; see [`decode_for`]. What a scan of
+    /// this process has kept is not decoded again, and has the same pixels.
     ///
     /// # Errors
     /// As [`ImageReader::read`].
@@ -79,15 +89,17 @@ impl ImageReader {
             Location::Record { file, index } => {
                 let planes = self.record(file, *index)?;
                 let plane = cifar::SIDE * cifar::SIDE;
-                let data = (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
+                let data = (0..plane)
+                    .flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]])
+                    .collect();
                 let side = cifar::SIDE as u32;
                 Ok(RgbPixels { width: side, height: side, data })
             }
         }
     }
 
-    /// Width and height of the image at `location`, upright. Of a file that is known, nothing is read; of any other, what is read shows that
-    /// the image can be decoded.
+    /// Width and height of the image at `location`, upright. Of a file that is known, nothing is
+    /// read; of any other, what is read shows that the image can be decoded.
     ///
     /// # Errors
     /// As [`ImageReader::read`].
@@ -105,28 +117,40 @@ impl ImageReader {
         let one = |location: &Location| match location {
             Location::File(path) => {
                 let path = self.root.join(path);
-                file_size(&path, self.max_pixels, &known).map_err(|reason| DataError::file(&path, reason))
+                file_size(&path, self.max_pixels, &known)
+                    .map_err(|reason| DataError::file(&path, reason))
             }
-            Location::Record { file, index } => self.record(file, *index).map(|_| (cifar::SIDE as u32, cifar::SIDE as u32)),
+            Location::Record { file, index } => {
+                self.record(file, *index).map(|_| (cifar::SIDE as u32, cifar::SIDE as u32))
+            }
         };
         locations.par_iter().map(one).collect()
     }
 
-    /// BLAKE3 of what is stored at each of `locations`: of an image file's bytes, of a CIFAR record's pixels, as a scan tells it in
-    /// [`ImageFacts`](super::ImageFacts). Files that are known and have not changed since are not read.
+    /// BLAKE3 of what is stored at each of `locations`: of an image file's bytes, of a CIFAR
+    /// record's pixels, as a scan tells it in
+    /// [`ImageFacts`](super::ImageFacts). Files that are known and have not changed since are not
+    /// read.
     ///
     /// # Errors
     /// [`crate::Error::Stopped`]. Of a location: [`DataError::File`] if nothing can be read there.
-    pub fn content_hashes(&self, locations: &[Location], job: Job<'_>) -> Result<Vec<Result<[u8; 32], DataError>>> {
+    pub fn content_hashes(
+        &self,
+        locations: &[Location],
+        job: Job<'_>,
+    ) -> Result<Vec<Result<[u8; 32], DataError>>> {
         let known = KnownFiles::open(self.cache.as_deref().filter(|_| self.records.is_empty()));
         let one = |location: &Location| -> Result<Result<[u8; 32], DataError>> {
             job.check()?;
             Ok(match location {
                 Location::File(path) => {
                     let path = self.root.join(path);
-                    file_hash(&path, self.max_pixels, &known).map_err(|reason| DataError::file(&path, reason))
+                    file_hash(&path, self.max_pixels, &known)
+                        .map_err(|reason| DataError::file(&path, reason))
                 }
-                Location::Record { file, index } => self.record(file, *index).map(|planes| *blake3::hash(planes).as_bytes()),
+                Location::Record { file, index } => {
+                    self.record(file, *index).map(|planes| *blake3::hash(planes).as_bytes())
+                }
             })
         };
         let hashes = locations.par_iter().map(one).collect();
@@ -136,7 +160,8 @@ impl ImageReader {
 
     /// A record's pixels, colour planes apart.
     fn record(&self, file: &Path, index: u32) -> Result<&[u8], DataError> {
-        let missing = || DataError::file(self.root.join(file), format!("there is no record {index}"));
+        let missing =
+            || DataError::file(self.root.join(file), format!("there is no record {index}"));
         let pixels = self.records.get(file).ok_or_else(missing)?;
         let start = index as usize * cifar::PIXELS;
         pixels.get(start..start + cifar::PIXELS).ok_or_else(missing)
@@ -158,7 +183,8 @@ fn file_size(path: &Path, max_pixels: u64, known: &KnownFiles) -> Result<(u32, u
     if let Some(facts) = known.facts(&file) {
         return Ok((facts.width, facts.height));
     }
-    let decoded = decode_for(&file.read(max_pixels)?, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
+    let decoded = decode_for(&file.read(max_pixels)?, max_pixels, Detail::SMALL)
+        .map_err(|reason| reason.to_string())?;
     let size = decoded.size;
     KEPT.keep(file, decoded);
     Ok(size)
@@ -176,7 +202,11 @@ pub fn read_image(path: &Path, max_pixels: u64) -> Result<RgbPixels, DataError> 
 ///
 /// # Errors
 /// As [`read_image`].
-pub fn read_image_for(path: &Path, max_pixels: u64, detail: Detail) -> Result<RgbPixels, DataError> {
+pub fn read_image_for(
+    path: &Path,
+    max_pixels: u64,
+    detail: Detail,
+) -> Result<RgbPixels, DataError> {
     let fail = |reason: String| DataError::file(path, reason);
     let file = ImageFile::find(path).map_err(fail)?;
     if detail != Detail::Full
@@ -185,7 +215,9 @@ pub fn read_image_for(path: &Path, max_pixels: u64, detail: Detail) -> Result<Rg
         return Ok(kept);
     }
     let bytes = file.read(max_pixels).map_err(fail)?;
-    decode_for(&bytes, max_pixels, detail).map(|decoded| decoded.pixels).map_err(|reason| DataError::file(path, reason))
+    decode_for(&bytes, max_pixels, detail)
+        .map(|decoded| decoded.pixels)
+        .map_err(|reason| DataError::file(path, reason))
 }
 
 impl PixelSource for ImageReader {
@@ -202,10 +234,13 @@ mod tests {
     #[test]
     fn records_become_interleaved_rows() {
         let folder = tempfile::tempdir().unwrap();
-        // Two records of CIFAR-10: a label, then three planes; the second one's planes count up from their own start.
+        // Two records of CIFAR-10: a label, then three planes; the second one's planes count up
+        // from their own start.
         let plane = |start: usize| (0..1024).map(move |i| ((start + i) % 256) as u8);
-        let second: Vec<u8> = [1u8].into_iter().chain(plane(0)).chain(plane(50)).chain(plane(100)).collect();
-        std::fs::write(folder.path().join("test_batch.bin"), [vec![0; 3073], second].concat()).unwrap();
+        let second: Vec<u8> =
+            [1u8].into_iter().chain(plane(0)).chain(plane(50)).chain(plane(100)).collect();
+        std::fs::write(folder.path().join("test_batch.bin"), [vec![0; 3073], second].concat())
+            .unwrap();
         let control = Control::new();
         let job = Job::new(&control, &Silent);
         let reader = ImageReader::open(folder.path(), SourceKind::Cifar10, job).unwrap();
@@ -225,7 +260,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), "text").unwrap();
         let control = Control::new();
-        let reader = ImageReader::open(folder.path(), SourceKind::Folder, Job::new(&control, &Silent)).unwrap();
+        let reader =
+            ImageReader::open(folder.path(), SourceKind::Folder, Job::new(&control, &Silent))
+                .unwrap();
         let error = reader.read(&Location::File("a.png".into())).unwrap_err().to_string();
         assert!(error.contains("a.png") && error.contains("not an image"), "{error}");
         assert!(reader.read(&Location::File("absent.png".into())).is_err());

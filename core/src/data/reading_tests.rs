@@ -12,7 +12,8 @@ use super::kept::{KEPT, UNDISTURBED};
 use super::*;
 use crate::job::{Control, Event, Job, Silent};
 
-/// A folder of two classes, `photos` photos of 1400 × 1000 each, none of them new, and an empty cache folder.
+/// A folder of two classes, `photos` photos of 1400 × 1000 each, none of them new, and an empty
+/// cache folder.
 struct Photos {
     _folder: tempfile::TempDir,
     root: PathBuf,
@@ -47,7 +48,9 @@ impl Photos {
     }
 
     fn reader(&self) -> ImageReader {
-        let reader = ImageReader::open(&self.root, SourceKind::Folder, Job::new(&Control::new(), &Silent)).unwrap();
+        let reader =
+            ImageReader::open(&self.root, SourceKind::Folder, Job::new(&Control::new(), &Silent))
+                .unwrap();
         reader.with_cache(Some(self.cache.clone()))
     }
 
@@ -58,7 +61,9 @@ impl Photos {
 }
 
 fn photo(width: u32, height: u32, number: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| Rgb([(x / 7 + number) as u8, (y / 5) as u8, ((x + y) / 11 + 3 * number) as u8]))
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(x / 7 + number) as u8, (y / 5) as u8, ((x + y) / 11 + 3 * number) as u8])
+    })
 }
 
 /// Makes a file some seconds older than it is.
@@ -76,7 +81,9 @@ fn a_folder_that_is_known_is_not_decoded_again() {
     let photos = Photos::new(2);
     let (first, messages) = photos.scan();
     assert!(messages.is_empty(), "{messages:?}");
-    assert!((&first.facts[0].width, first.facts[0].height, first.facts[0].mode) == (&1400, 1000, "RGB"));
+    assert!(
+        (&first.facts[0].width, first.facts[0].height, first.facts[0].mode) == (&1400, 1000, "RGB")
+    );
     let bytes = std::fs::read(photos.root.join("a/0.jpg")).unwrap();
     assert_eq!(first.facts[0].hash, *blake3::hash(&bytes).as_bytes());
 
@@ -99,8 +106,13 @@ fn a_folder_that_is_known_is_not_decoded_again() {
 fn what_is_known_to_be_too_large_is_refused_all_the_same() {
     let photos = Photos::new(1);
     photos.scan();
-    let options = ScanOptions { cache: Some(photos.cache.clone()), max_pixels: 1_399_999, ..ScanOptions::default() };
-    let error = scan(&photos.root, &options, Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
+    let options = ScanOptions {
+        cache: Some(photos.cache.clone()),
+        max_pixels: 1_399_999,
+        ..ScanOptions::default()
+    };
+    let error =
+        scan(&photos.root, &options, Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
     assert!(error.contains("no image can be read") && error.contains("megapixels"), "{error}");
 }
 
@@ -116,7 +128,11 @@ fn a_kept_picture_and_one_read_anew_have_the_same_pixels() {
     let (catalog, _) = photos.scan();
     assert_eq!(photos.kept("a/1.jpg").unwrap(), anew);
     assert_eq!(reader.read_for(&at("a/1.jpg"), Detail::SMALL).unwrap(), anew);
-    assert_eq!(reader.read(&at("a/1.jpg")).unwrap().width, 1400, "kept pictures do not stand for whole ones");
+    assert_eq!(
+        reader.read(&at("a/1.jpg")).unwrap().width,
+        1400,
+        "kept pictures do not stand for whole ones"
+    );
 
     let dataset = build(&catalog, &BuildOptions::default()).unwrap().dataset;
     let images = |budget| {
@@ -130,7 +146,8 @@ fn a_kept_picture_and_one_read_anew_have_the_same_pixels() {
     assert!(photos.kept("a/1.jpg").is_none());
     assert_ne!(reader.read_for(&at("a/1.jpg"), Detail::SMALL).unwrap(), anew);
     for name in ["a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg"] {
-        // Another time of change, the same content: nothing is kept of it, and nothing else is different.
+        // Another time of change, the same content: nothing is kept of it, and nothing else is
+        // different.
         age(&photos.root.join(name), 50);
         assert!(photos.kept(name).is_none());
     }
@@ -156,18 +173,25 @@ fn content_is_hashed_once() {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let reader = photos.reader();
-    let hash = |path: &str| *blake3::hash(&std::fs::read(photos.root.join(path)).unwrap()).as_bytes();
+    let hash =
+        |path: &str| *blake3::hash(&std::fs::read(photos.root.join(path)).unwrap()).as_bytes();
     let locations = [at("a/0.jpg"), at("b/1.jpg"), at("a/absent.jpg")];
     for _ in 0..2 {
         let hashes = reader.content_hashes(&locations, job).unwrap();
-        assert_eq!(hashes[..2].iter().map(|hash| *hash.as_ref().unwrap()).collect::<Vec<_>>(), [hash("a/0.jpg"), hash("b/1.jpg")]);
+        assert_eq!(
+            hashes[..2].iter().map(|hash| *hash.as_ref().unwrap()).collect::<Vec<_>>(),
+            [hash("a/0.jpg"), hash("b/1.jpg")]
+        );
         assert!(hashes[2].as_ref().unwrap_err().to_string().contains("absent.jpg"));
     }
     // The hash is known, and what the image looks like is not: a scan still decodes it.
     assert!(photos.scan().1.is_empty());
     assert_eq!(photos.scan().1, ["4 of 4 images were known"]);
     std::fs::write(photos.root.join("b/1.jpg"), b"something else").unwrap();
-    assert_eq!(*reader.content_hashes(&locations, job).unwrap()[1].as_ref().unwrap(), hash("b/1.jpg"));
+    assert_eq!(
+        *reader.content_hashes(&locations, job).unwrap()[1].as_ref().unwrap(),
+        hash("b/1.jpg")
+    );
     control.stop();
     assert!(matches!(reader.content_hashes(&locations, job), Err(crate::Error::Stopped)));
 }
@@ -188,7 +212,8 @@ fn sizes_are_those_of_the_files() {
 #[test]
 fn records_are_hashed_by_their_pixels() {
     let folder = tempfile::tempdir().unwrap();
-    let records: Vec<u8> = (0..3 * 3073).map(|i| if i % 3073 == 0 { 1 } else { (i / 3073) as u8 }).collect();
+    let records: Vec<u8> =
+        (0..3 * 3073).map(|i| if i % 3073 == 0 { 1 } else { (i / 3073) as u8 }).collect();
     std::fs::write(folder.path().join("test_batch.bin"), records).unwrap();
     let control = Control::new();
     let job = Job::new(&control, &Silent);

@@ -1,4 +1,5 @@
-//! Batches that say what to draw instead of holding images: for a device that holds the images itself.
+//! Batches that say what to draw instead of holding images: for a device that holds the images
+//! itself.
 
 // In a build without GPUs nobody reads the numbers.
 #![cfg_attr(not(feature = "gpu"), allow(dead_code))]
@@ -16,7 +17,8 @@ pub(crate) const ZERO: usize = 0;
 pub(crate) const FILL: usize = 1;
 /// Share that mixup leaves of each image, float32.
 pub(crate) const LAMBDA: usize = 2;
-/// Columns that CutMix pastes: the first in the lower sixteen bits, the one after the last in the higher. So are all ranges.
+/// Columns that CutMix pastes: the first in the lower sixteen bits, the one after the last in the
+/// higher. So are all ranges.
 pub(crate) const PASTED_COLUMNS: usize = 3;
 /// Rows that CutMix pastes.
 pub(crate) const PASTED_ROWS: usize = 4;
@@ -29,7 +31,8 @@ pub(crate) const INDEX: usize = 0;
 pub(crate) const RIGHT: usize = 1;
 /// Pixels that the crop lies below the image, signed.
 pub(crate) const DOWN: usize = 2;
-/// Lowest bit: mirrored. From the ninth bit on, two bits for each operation of colour jitter, in the order they act.
+/// Lowest bit: mirrored. From the ninth bit on, two bits for each operation of colour jitter, in
+/// the order they act.
 pub(crate) const FLAGS: usize = 3;
 /// Factor of brightness, float32.
 pub(crate) const BRIGHTNESS: usize = 4;
@@ -43,7 +46,8 @@ pub(crate) const HUE: usize = 7;
 pub(crate) const ERASED_COLUMNS: usize = 8;
 /// Rows that random erasing replaces.
 pub(crate) const ERASED_ROWS: usize = 9;
-/// Where among all numbers the values begin that random erasing puts there, `[3, rows, columns]`, four to a number.
+/// Where among all numbers the values begin that random erasing puts there, `[3, rows, columns]`,
+/// four to a number.
 pub(crate) const NOISE: usize = 10;
 /// Columns that Cutout hides.
 pub(crate) const HIDDEN_COLUMNS: usize = 11;
@@ -54,7 +58,8 @@ pub(crate) const OTHER: usize = 13;
 /// Numbers an image.
 pub(crate) const RECIPE: usize = 14;
 
-/// Largest side of images whose recipes fit the numbers: places have sixteen bits, and the luma of all pixels is summed in 32.
+/// Largest side of images whose recipes fit the numbers: places have sixteen bits, and the luma of
+/// all pixels is summed in 32.
 const LARGEST_SIDE: usize = 2048;
 
 /// How the samples of a batch are mixed in pairs.
@@ -69,7 +74,8 @@ pub(crate) enum Pairs {
     Pasted,
 }
 
-/// What to draw for each image of a batch, as numbers that a device reads: the header, each image's own, random values.
+/// What to draw for each image of a batch, as numbers that a device reads: the header, each image's
+/// own, random values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recipes {
     words: Vec<u32>,
@@ -134,7 +140,11 @@ impl Recipes {
         own[DOWN] = recipe.offset.1 as i32 as u32;
         own[FLAGS] = u32::from(recipe.mirrored);
         if let Some(jitter) = &recipe.jitter {
-            let order = jitter.order.iter().rev().fold(0, |bits, &operation| bits << 2 | u32::from(operation));
+            let order = jitter
+                .order
+                .iter()
+                .rev()
+                .fold(0, |bits, &operation| bits << 2 | u32::from(operation));
             own[FLAGS] |= order << 8;
             own[BRIGHTNESS..=SATURATION].copy_from_slice(&jitter.factors.map(f32::to_bits));
             own[HUE] = (6.0 * jitter.turns).to_bits();
@@ -165,7 +175,8 @@ impl Recipes {
 /// Bytes in the order they lie in memory; the last number is filled up with zeros.
 pub(crate) fn four_to_a_number(bytes: &[u8]) -> impl Iterator<Item = u32> {
     let (numbers, rest) = bytes.as_chunks();
-    let last = (!rest.is_empty()).then(|| rest.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)));
+    let last = (!rest.is_empty())
+        .then(|| rest.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)));
     numbers.iter().map(|bytes| u32::from_le_bytes(*bytes)).chain(last)
 }
 
@@ -181,14 +192,21 @@ impl Images {
         self.is_in_memory() && self.side() <= LARGEST_SIDE && augmentation.is_pointwise()
     }
 
-    /// [`Images::train_batches`] with recipes in place of images; to be asked for only what [`Images::can_be_drawn`].
+    /// [`Images::train_batches`] with recipes in place of images; to be asked for only what
+    /// [`Images::can_be_drawn`].
     pub(crate) fn train_recipes(&self, augmentation: &Augmentation, plan: EpochPlan) -> Batches {
         let (images, augmentation) = (self.clone(), augmentation.clone());
         let batch_size = plan.batch_size.max(1);
         let order = self.order(&plan);
         Batches::prepare(plan.from_step..self.steps(batch_size), move |step, mut batch, _| {
             let chosen = &order[step * batch_size..((step + 1) * batch_size).min(order.len())];
-            images.draw(chosen, &augmentation, plan.seed, ("augment", plan.epoch as u64), &mut batch);
+            images.draw(
+                chosen,
+                &augmentation,
+                plan.seed,
+                ("augment", plan.epoch as u64),
+                &mut batch,
+            );
             let mut rng = stream(plan.seed, "mix", &[plan.epoch as u64, step as u64]);
             if let Some(mixing) = augmentation.draw_mixing(chosen.len(), images.side(), &mut rng) {
                 batch.recipes.mix(&mixing);
@@ -198,12 +216,20 @@ impl Images {
         })
     }
 
-    /// [`Images::augmented_view`] with recipes in place of images; to be asked for only what [`Images::can_be_drawn`].
-    pub(crate) fn view_recipes(&self, augmentation: &Augmentation, batch_size: usize, seed: u64, view: usize) -> Batches {
+    /// [`Images::augmented_view`] with recipes in place of images; to be asked for only what
+    /// [`Images::can_be_drawn`].
+    pub(crate) fn view_recipes(
+        &self,
+        augmentation: &Augmentation,
+        batch_size: usize,
+        seed: u64,
+        view: usize,
+    ) -> Batches {
         let (images, augmentation) = (self.clone(), augmentation.clone());
         let (batch_size, count) = (batch_size.max(1), self.len());
         Batches::prepare(0..count.div_ceil(batch_size), move |step, mut batch, _| {
-            let chosen: Vec<usize> = (step * batch_size..((step + 1) * batch_size).min(count)).collect();
+            let chosen: Vec<usize> =
+                (step * batch_size..((step + 1) * batch_size).min(count)).collect();
             images.draw(&chosen, &augmentation, seed, ("view", view as u64), &mut batch);
             Ok(Some(batch))
         })
@@ -215,7 +241,8 @@ impl Images {
         let (batch_size, count) = (batch_size.max(1), self.len());
         let recipe = Recipe::plain(mirrored);
         Batches::prepare(0..count.div_ceil(batch_size), move |step, mut batch, _| {
-            let chosen: Vec<usize> = (step * batch_size..((step + 1) * batch_size).min(count)).collect();
+            let chosen: Vec<usize> =
+                (step * batch_size..((step + 1) * batch_size).min(count)).collect();
             images.begin(&chosen, &mut batch);
             batch.recipes.start(chosen.len(), [0; 3], false);
             for (at, &index) in chosen.iter().enumerate() {
@@ -232,8 +259,16 @@ impl Images {
         order
     }
 
-    /// Draws from the streams that [`Images::train_batches`] draws from: one a sample, of this purpose and pass.
-    fn draw(&self, chosen: &[usize], augmentation: &Augmentation, seed: u64, (purpose, pass): (&str, u64), batch: &mut Batch) {
+    /// Draws from the streams that [`Images::train_batches`] draws from: one a sample, of this
+    /// purpose and pass.
+    fn draw(
+        &self,
+        chosen: &[usize],
+        augmentation: &Augmentation,
+        seed: u64,
+        (purpose, pass): (&str, u64),
+        batch: &mut Batch,
+    ) {
         let side = self.side();
         self.begin(chosen, batch);
         batch.recipes.start(chosen.len(), augmentation.fill(), augmentation.changes_colors());

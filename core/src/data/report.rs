@@ -21,7 +21,8 @@ pub struct ScanReport {
     pub splits: SplitCounts,
     /// Every class, in label order.
     pub classes: Vec<ClassReport>,
-    /// Largest over smallest class count n_k of the training samples, over classes that have any; none if there are no training samples.
+    /// Largest over smallest class count n_k of the training samples, over classes that have any;
+    /// none if there are no training samples.
     pub imbalance_factor: Option<f64>,
     /// Number of classes per group.
     pub groups: GroupSizes,
@@ -119,8 +120,8 @@ pub struct DuplicateGroup {
     pub labels_differ: bool,
 }
 
-/// Sums up a catalog. Classes with more than `many_above` training samples are in the many group, those with fewer than `few_below` in
-/// the few group.
+/// Sums up a catalog. Classes with more than `many_above` training samples are in the many group,
+/// those with fewer than `few_below` in the few group.
 pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanReport {
     let [train, validation, test] = Split::ALL.map(|split| catalog.counts(Some(split)));
     let mut splits = SplitCounts::default();
@@ -140,8 +141,10 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
     for facts in &catalog.facts {
         *modes.entry(facts.mode).or_default() += 1;
     }
-    let problem =
-        |problem: &super::Problem| ReportedProblem { path: problem.path.to_string_lossy().into_owned(), reason: problem.reason.clone() };
+    let problem = |problem: &super::Problem| ReportedProblem {
+        path: problem.path.to_string_lossy().into_owned(),
+        reason: problem.reason.clone(),
+    };
     ScanReport {
         source: catalog.source.to_string_lossy().into_owned(),
         kind: catalog.kind,
@@ -164,7 +167,8 @@ fn sizes(catalog: &Catalog) -> Option<SizeReport> {
         let (min, max) = (*values.first()?, *values.last()?);
         Some(SizeRange { min, median: values[(values.len() - 1) / 2], max })
     };
-    let mut pairs: Vec<(u32, u32)> = catalog.facts.iter().map(|facts| (facts.width, facts.height)).collect();
+    let mut pairs: Vec<(u32, u32)> =
+        catalog.facts.iter().map(|facts| (facts.width, facts.height)).collect();
     let width = range(pairs.iter().map(|pair| pair.0).collect())?;
     let height = range(pairs.iter().map(|pair| pair.1).collect())?;
     pairs.sort_unstable();
@@ -177,7 +181,8 @@ fn duplicates(catalog: &Catalog) -> DuplicateReport {
     for (index, facts) in catalog.facts.iter().enumerate() {
         by_hash.entry(facts.hash).or_default().push(index);
     }
-    let mut same: Vec<Vec<usize>> = by_hash.into_values().filter(|indices| indices.len() > 1).collect();
+    let mut same: Vec<Vec<usize>> =
+        by_hash.into_values().filter(|indices| indices.len() > 1).collect();
     same.sort_unstable();
     let mut found = DuplicateReport::default();
     for indices in same {

@@ -1,7 +1,8 @@
 //! From an image of any size to the network's square input.
 //!
-//! The policy, everywhere a whole image is meant (evaluation, features, an exported model): the largest centred square is cut out and
-//! resized to the input side by an antialiased triangle filter, as torchvision's `Resize` (bilinear, antialias) does. An image that already has the
+//! The policy, everywhere a whole image is meant (evaluation, features, an exported model): the
+//! largest centred square is cut out and resized to the input side by an antialiased triangle
+//! filter, as torchvision's `Resize` (bilinear, antialias) does. An image that already has the
 //! input's side is taken byte for byte.
 
 use std::cell::RefCell;
@@ -28,14 +29,20 @@ impl Region {
     pub fn centred_square(width: u32, height: u32) -> Self {
         let side = width.min(height);
         let half = |length: u32| f64::from(length - side) / 2.0;
-        Self { left: half(width), top: half(height), width: f64::from(side), height: f64::from(side) }
+        Self {
+            left: half(width),
+            top: half(height),
+            width: f64::from(side),
+            height: f64::from(side),
+        }
     }
 }
 
-/// The side of the network's input when it is left to be chosen, from the widths and heights of the training images.
+/// The side of the network's input when it is left to be chosen, from the widths and heights of the
+/// training images.
 ///
-/// If all are equal squares of 8..=512 pixels a side, that side; otherwise the largest of 32, 64, 128 and 224 that is at most 1.25 times
-/// the median short side, and at least 32.
+/// If all are equal squares of 8..=512 pixels a side, that side; otherwise the largest of 32, 64,
+/// 128 and 224 that is at most 1.25 times the median short side, and at least 32.
 ///
 /// ```
 /// use counterweight_core::data::choose_input_size;
@@ -51,13 +58,18 @@ pub fn choose_input_size(sizes: impl IntoIterator<Item = (u32, u32)>) -> usize {
     let mut short: Vec<u32> = sizes.iter().map(|&(width, height)| width.min(height)).collect();
     let middle = short.len() / 2;
     let median = f64::from(*short.select_nth_unstable(middle).1);
-    USUAL_SIDES.into_iter().rev().find(|&side| side as f64 <= 1.25 * median).unwrap_or(USUAL_SIDES[0])
+    USUAL_SIDES
+        .into_iter()
+        .rev()
+        .find(|&side| side as f64 <= 1.25 * median)
+        .unwrap_or(USUAL_SIDES[0])
 }
 
 /// The network's input for an image: its largest centred square, resized to `side`.
 ///
 /// # Shapes
-/// Returns `[3, side, side]`: the red plane, then green, then blue. `image.data` must hold `height · width · 3` bytes.
+/// Returns `[3, side, side]`: the red plane, then green, then blue. `image.data` must hold
+/// `height · width · 3` bytes.
 pub fn to_input(image: &RgbPixels, side: usize) -> Vec<u8> {
     let mut planes = vec![0; 3 * side * side];
     write_input(image, side, &mut planes);
@@ -69,41 +81,72 @@ pub(crate) fn write_input(image: &RgbPixels, side: usize, planes: &mut [u8]) {
     resize_pixels(image, Region::centred_square(image.width, image.height), side, planes);
 }
 
-/// A small copy of an image to look at: its longer side is `longest_side` pixels, or what it was if that is less. The aspect ratio stays, as far
-/// as whole pixels allow.
+/// A small copy of an image to look at: its longer side is `longest_side` pixels, or what it was if
+/// that is less. The aspect ratio stays, as far as whole pixels allow.
 ///
 /// # Shapes
 /// `image.data` must hold `height · width · 3` bytes, and so does the copy's.
 pub fn thumbnail(image: &RgbPixels, longest_side: u32) -> RgbPixels {
-    assert_eq!(image.data.len(), image.width as usize * image.height as usize * 3, "three bytes a pixel");
+    assert_eq!(
+        image.data.len(),
+        image.width as usize * image.height as usize * 3,
+        "three bytes a pixel"
+    );
     let (longest, wanted) = (image.width.max(image.height), longest_side.max(1));
     if longest <= wanted {
         return image.clone();
     }
-    let scaled = |length: u32| ((f64::from(length) * f64::from(wanted) / f64::from(longest)).round() as u32).max(1);
+    let scaled = |length: u32| {
+        ((f64::from(length) * f64::from(wanted) / f64::from(longest)).round() as u32).max(1)
+    };
     let (width, height) = (scaled(image.width), scaled(image.height));
     let mut data = vec![0; width as usize * height as usize * 3];
-    let whole = Region { left: 0.0, top: 0.0, width: f64::from(image.width), height: f64::from(image.height) };
-    resize((&image.data, image.width, image.height), whole, (&mut data, width, height), PixelType::U8x3);
+    let whole = Region {
+        left: 0.0,
+        top: 0.0,
+        width: f64::from(image.width),
+        height: f64::from(image.height),
+    };
+    resize(
+        (&image.data, image.width, image.height),
+        whole,
+        (&mut data, width, height),
+        PixelType::U8x3,
+    );
     RgbPixels { width, height, data }
 }
 
 /// Resizes a region of an image to `side` × `side`, into `planes`, `[3, side, side]`.
 pub(crate) fn resize_pixels(image: &RgbPixels, region: Region, side: usize, planes: &mut [u8]) {
-    assert_eq!(image.data.len(), image.width as usize * image.height as usize * 3, "three bytes a pixel");
+    assert_eq!(
+        image.data.len(),
+        image.width as usize * image.height as usize * 3,
+        "three bytes a pixel"
+    );
     let whole = region == Region::centred_square(image.width, image.height);
     if whole && image.width as usize == side && image.height as usize == side {
         return split_planes(&image.data, planes);
     }
     let mut pixels = vec![0; 3 * side * side];
-    resize((&image.data, image.width, image.height), region, (&mut pixels, side as u32, side as u32), PixelType::U8x3);
+    resize(
+        (&image.data, image.width, image.height),
+        region,
+        (&mut pixels, side as u32, side as u32),
+        PixelType::U8x3,
+    );
     split_planes(&pixels, planes);
 }
 
-/// Resizes a region of a planar image, `[3, side, side]`, to the whole of another of the same shape.
+/// Resizes a region of a planar image, `[3, side, side]`, to the whole of another of the same
+/// shape.
 pub(crate) fn resize_planes(from: &[u8], region: Region, side: usize, to: &mut [u8]) {
     for (from, to) in from.chunks_exact(side * side).zip(to.chunks_exact_mut(side * side)) {
-        resize((from, side as u32, side as u32), region, (to, side as u32, side as u32), PixelType::U8);
+        resize(
+            (from, side as u32, side as u32),
+            region,
+            (to, side as u32, side as u32),
+            PixelType::U8,
+        );
     }
 }
 
@@ -113,15 +156,17 @@ fn resize(from: (&[u8], u32, u32), region: Region, to: (&mut [u8], u32, u32), ki
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
     let (bytes, width, height) = from;
-    let source = ImageRef::new(width, height, bytes, kind).expect("the buffer has the image's size");
-    let mut target = Image::from_slice_u8(to.1, to.2, to.0, kind).expect("the buffer has the input's size");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false).crop(
-        region.left,
-        region.top,
-        region.width,
-        region.height,
-    );
-    RESIZER.with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options)).expect("the region lies inside the image");
+    let source =
+        ImageRef::new(width, height, bytes, kind).expect("the buffer has the image's size");
+    let mut target =
+        Image::from_slice_u8(to.1, to.2, to.0, kind).expect("the buffer has the input's size");
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false)
+        .crop(region.left, region.top, region.width, region.height);
+    RESIZER
+        .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+        .expect("the region lies inside the image");
 }
 
 /// Interleaved pixels into planes.
@@ -138,7 +183,10 @@ mod tests {
     use super::*;
 
     fn grey(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> RgbPixels {
-        let data = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| [value(x, y), 0, 7]).collect();
+        let data = (0..height)
+            .flat_map(|y| (0..width).map(move |x| (x, y)))
+            .flat_map(|(x, y)| [value(x, y), 0, 7])
+            .collect();
         RgbPixels { width, height, data }
     }
 
@@ -156,7 +204,8 @@ mod tests {
 
     #[test]
     fn an_image_of_the_input_side_is_only_split_into_planes() {
-        let image = RgbPixels { width: 2, height: 2, data: vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };
+        let image =
+            RgbPixels { width: 2, height: 2, data: vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };
         assert_eq!(to_input(&image, 2), [1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12]);
     }
 
@@ -169,15 +218,23 @@ mod tests {
 
     #[test]
     fn shrinking_by_half_weighs_neighbours_with_a_triangle() {
-        // A triangle of half-width 2 source pixels: weights 1, 3, 3, 1 over 8 inside, 3, 3, 1 over 7 at the border.
+        // A triangle of half-width 2 source pixels: weights 1, 3, 3, 1 over 8 inside, 3, 3, 1 over
+        // 7 at the border.
         let row = [0, 80, 160, 240, 40, 200, 120, 8];
         let image = grey(8, 8, |x, _| row[x as usize]);
         let out = to_input(&image, 4);
-        let expected = [(3 * 80 + 160) as f64 / 7.0, (80 + 480 + 720 + 40) as f64 / 8.0, (240 + 120 + 600 + 120) as f64 / 8.0, 584.0 / 7.0];
+        let expected = [
+            (3 * 80 + 160) as f64 / 7.0,
+            (80 + 480 + 720 + 40) as f64 / 8.0,
+            (240 + 120 + 600 + 120) as f64 / 8.0,
+            584.0 / 7.0,
+        ];
         for (got, want) in out[..4].iter().zip(expected) {
             assert!((f64::from(*got) - want).abs() <= 0.51, "{got} {want}");
         }
-        assert!(out[16..32].iter().all(|&green| green == 0) && out[32..].iter().all(|&blue| blue == 7));
+        assert!(
+            out[16..32].iter().all(|&green| green == 0) && out[32..].iter().all(|&blue| blue == 7)
+        );
     }
 
     #[test]
@@ -186,7 +243,12 @@ mod tests {
         let small = thumbnail(&image, 96);
         assert_eq!((small.width, small.height, small.data.len()), (96, 64, 96 * 64 * 3));
         // Red rises from left to right by 150 levels, the other channels are the same everywhere.
-        assert!(small.data[0] <= 2 && small.data[95 * 3] >= 147 && small.data[1] == 0 && small.data[2] == 7);
+        assert!(
+            small.data[0] <= 2
+                && small.data[95 * 3] >= 147
+                && small.data[1] == 0
+                && small.data[2] == 7
+        );
         for side in [300, 301, u32::MAX] {
             assert_eq!(thumbnail(&image, side), image);
         }

@@ -6,14 +6,16 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{DataError, Result};
 use crate::files::write_atomically;
 
-/// UCI handwritten digits (E. Alpaydin and C. Kaynak, 1998; CC BY 4.0) as an image folder, its attribution in `SOURCE.md`.
+/// UCI handwritten digits (E. Alpaydin and C. Kaynak, 1998; CC BY 4.0) as an image folder, its
+/// attribution in `SOURCE.md`.
 static ARCHIVE: &[u8] = include_bytes!("../../../assets/sample/uci-digits.tar.gz");
 
 /// The folder the archive holds.
 const NAME: &str = "uci-digits";
 
-/// Unpacks the sample into the folder `into`, made where it is missing, and returns the image folder. What is already there and whole
-/// is left as it is, so a second call is quick; what is missing or cut short is written again.
+/// Unpacks the sample into the folder `into`, made where it is missing, and returns the image
+/// folder. What is already there and whole is left as it is, so a second call is quick; what is
+/// missing or cut short is written again.
 ///
 /// # Errors
 /// [`DataError::File`] if a file cannot be written.
@@ -22,8 +24,12 @@ pub fn unpack_sample(into: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(into).map_err(|e| fail(into, e))?;
     let target = into.join(NAME);
     if !target.exists() {
-        let temporary = tempfile::Builder::new().prefix(".counterweight-").tempdir_in(into).map_err(|e| fail(into, e))?;
-        // Nobody else sees the temporary folder, so its files need no care; the rename shows all of them at once.
+        let temporary = tempfile::Builder::new()
+            .prefix(".counterweight-")
+            .tempdir_in(into)
+            .map_err(|e| fail(into, e))?;
+        // Nobody else sees the temporary folder, so its files need no care; the rename shows all of
+        // them at once.
         each_file(|path, bytes| {
             let path = temporary.path().join(path);
             if let Some(folder) = path.parent() {
@@ -60,7 +66,10 @@ fn each_file(mut take: impl FnMut(&Path, &[u8]) -> std::io::Result<()>) -> std::
             continue;
         }
         let path = entry.path()?.into_owned();
-        debug_assert!(path.starts_with(NAME) && path.components().all(|part| matches!(part, Component::Normal(_))));
+        debug_assert!(
+            path.starts_with(NAME)
+                && path.components().all(|part| matches!(part, Component::Normal(_)))
+        );
         content.clear();
         entry.read_to_end(&mut content)?;
         take(&path, &content)?;
@@ -73,7 +82,10 @@ mod tests {
     use super::*;
 
     fn files(folder: &Path) -> Vec<PathBuf> {
-        let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().map(|entry| entry.unwrap());
+        let entries = walkdir::WalkDir::new(folder)
+            .sort_by_file_name()
+            .into_iter()
+            .map(|entry| entry.unwrap());
         entries.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
     }
 
@@ -81,7 +93,11 @@ mod tests {
     fn the_sample_is_whole_and_names_its_source() {
         let folder = tempfile::tempdir().unwrap();
         let sample = unpack_sample(&folder.path().join("cache")).unwrap();
-        let mut classes: Vec<_> = std::fs::read_dir(&sample).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+        let mut classes: Vec<_> = std::fs::read_dir(&sample)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.is_dir())
+            .collect();
         classes.sort();
         let counts: Vec<usize> = classes.iter().map(|class| files(class).len()).collect();
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
@@ -110,6 +126,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(unpack_sample(&file).unwrap_err().to_string().contains(&file.display().to_string()));
+        assert!(
+            unpack_sample(&file).unwrap_err().to_string().contains(&file.display().to_string())
+        );
     }
 }

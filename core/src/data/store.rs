@@ -1,4 +1,5 @@
-//! The images of a split, ready to be made into batches: kept in memory as bytes where they fit, otherwise decoded when asked for.
+//! The images of a split, ready to be made into batches: kept in memory as bytes where they fit,
+//! otherwise decoded when asked for.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,11 +25,14 @@ const SUBSTITUTES: usize = 16;
 /// Warnings about single files before the rest are only counted.
 const WARNINGS: usize = 20;
 
-/// The images of one split at the network's input size, with their labels. Cloning is cheap: clones share the images.
+/// The images of one split at the network's input size, with their labels. Cloning is cheap: clones
+/// share the images.
 ///
-/// If all images fit the budget they are decoded once and kept as bytes, `[n, 3, side, side]`, resized as
-/// [`to_input`](super::to_input) does. Otherwise every batch is decoded when its turn comes; then a resized crop is taken from the
-/// original, not from the resized image. Either way no more is decoded than the input's side needs; see [`Detail`].
+/// If all images fit the budget they are decoded once and kept as bytes, `[n, 3, side, side]`,
+/// resized as
+/// [`to_input`](super::to_input) does. Otherwise every batch is decoded when its turn comes; then a
+/// resized crop is taken from the original, not from the resized image. Either way no more is
+/// decoded than the input's side needs; see [`Detail`].
 #[derive(Clone)]
 pub struct Images {
     inner: Arc<Inner>,
@@ -52,12 +56,20 @@ enum Pixels {
 }
 
 impl Images {
-    /// The images of one split of `dataset` at `side` pixels. They are decoded once and kept if they take at most `budget` bytes; see
+    /// The images of one split of `dataset` at `side` pixels. They are decoded once and kept if
+    /// they take at most `budget` bytes; see
     /// [`DEFAULT_BUDGET`]. An unreadable image is left out with a warning that names it.
     ///
     /// # Errors
-    /// The dataset's root is missing, the split is empty, or a class has no readable training image; [`Error::Stopped`].
-    pub fn open(dataset: &Dataset, split: Split, side: usize, budget: u64, job: Job<'_>) -> Result<Self> {
+    /// The dataset's root is missing, the split is empty, or a class has no readable training
+    /// image; [`Error::Stopped`].
+    pub fn open(
+        dataset: &Dataset,
+        split: Split,
+        side: usize,
+        budget: u64,
+        job: Job<'_>,
+    ) -> Result<Self> {
         let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
         Self::open_with(Box::new(reader), dataset, split, side, budget, job)
     }
@@ -76,16 +88,28 @@ impl Images {
     ) -> Result<Self> {
         let samples = dataset.split(split);
         if samples.is_empty() {
-            return Err(DataError::Source { path: dataset.root.clone(), reason: format!("there are no {split} images") }.into());
+            return Err(DataError::Source {
+                path: dataset.root.clone(),
+                reason: format!("there are no {split} images"),
+            }
+            .into());
         }
         let mut labels: Vec<u32> = samples.iter().map(|sample| sample.class as u32).collect();
-        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
+        let locations: Vec<Location> =
+            samples.iter().map(|sample| sample.location.clone()).collect();
         let mut positions: Vec<usize> = (0..samples.len()).collect();
         let size = 3 * side * side;
         let mut bytes = Vec::new();
-        let fits = (samples.len() as u64).saturating_mul(size as u64) <= budget && bytes.try_reserve_exact(samples.len() * size).is_ok();
+        let fits = (samples.len() as u64).saturating_mul(size as u64) <= budget
+            && bytes.try_reserve_exact(samples.len() * size).is_ok();
         if !fits {
-            return Ok(Self::new(side, dataset.classes.len(), labels, positions, Pixels::Streaming { source, locations }));
+            return Ok(Self::new(
+                side,
+                dataset.classes.len(),
+                labels,
+                positions,
+                Pixels::Streaming { source, locations },
+            ));
         }
         bytes.resize(samples.len() * size, 0);
         let problems = decode_all(source.as_ref(), &locations, side, &mut bytes, split, job)?;
@@ -98,38 +122,71 @@ impl Images {
         if let Some((_, first)) = problems.first_key_value()
             && labels.is_empty()
         {
-            let reason = format!("no {split} image can be read; the first is {}: {}", first.path.display(), first.reason);
+            let reason = format!(
+                "no {split} image can be read; the first is {}: {}",
+                first.path.display(),
+                first.reason
+            );
             return Err(DataError::Source { path: dataset.root.clone(), reason }.into());
         }
-        let images = Self::new(side, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
+        let images =
+            Self::new(side, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
         if split == Split::Train {
             images.refuse_emptied_classes(dataset)?;
         }
         Ok(images)
     }
 
-    /// Images already decoded: `bytes` is `[n, 3, side, side]` and `labels`, each below `classes`, `[n]`.
+    /// Images already decoded: `bytes` is `[n, 3, side, side]` and `labels`, each below `classes`,
+    /// `[n]`.
     ///
     /// # Errors
     /// [`DataError::Build`] if the lengths or labels do not agree.
-    pub fn from_bytes(side: usize, classes: usize, labels: Vec<u32>, bytes: Vec<u8>) -> Result<Self> {
+    pub fn from_bytes(
+        side: usize,
+        classes: usize,
+        labels: Vec<u32>,
+        bytes: Vec<u8>,
+    ) -> Result<Self> {
         if bytes.len() != labels.len() * 3 * side * side {
-            let text = format!("{} bytes are not {} images of 3 × {side} × {side}", bytes.len(), labels.len());
+            let text = format!(
+                "{} bytes are not {} images of 3 × {side} × {side}",
+                bytes.len(),
+                labels.len()
+            );
             return Err(DataError::Build(text).into());
         }
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
-            return Err(DataError::Build(format!("label {label} is not below the number of classes, {classes}")).into());
+            return Err(DataError::Build(format!(
+                "label {label} is not below the number of classes, {classes}"
+            ))
+            .into());
         }
         let positions = (0..labels.len()).collect();
         Ok(Self::new(side, classes, labels, positions, Pixels::Memory(bytes)))
     }
 
-    fn new(side: usize, classes: usize, labels: Vec<u32>, positions: Vec<usize>, pixels: Pixels) -> Self {
+    fn new(
+        side: usize,
+        classes: usize,
+        labels: Vec<u32>,
+        positions: Vec<usize>,
+        pixels: Pixels,
+    ) -> Self {
         let mut by_class = vec![vec![]; classes];
         for (index, &label) in labels.iter().enumerate() {
             by_class[label as usize].push(index);
         }
-        Self { inner: Arc::new(Inner { side, labels, positions, by_class, pixels, broken: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                side,
+                labels,
+                positions,
+                by_class,
+                pixels,
+                broken: Mutex::default(),
+            }),
+        }
     }
 
     fn refuse_emptied_classes(&self, dataset: &Dataset) -> Result<()> {
@@ -141,7 +198,11 @@ impl Images {
         if emptied.is_empty() {
             return Ok(());
         }
-        Err(DataError::Many { summary: "classes of which no training image can be read".into(), items: emptied }.into())
+        Err(DataError::Many {
+            summary: "classes of which no training image can be read".into(),
+            items: emptied,
+        }
+        .into())
     }
 
     /// Number of images.
@@ -164,7 +225,8 @@ impl Images {
         &self.inner.labels
     }
 
-    /// Where each image stands in [`Dataset::split`] of its split, `[n]`, ascending: images left out when they were decoded leave gaps.
+    /// Where each image stands in [`Dataset::split`] of its split, `[n]`, ascending: images left
+    /// out when they were decoded leave gaps.
     pub fn positions(&self) -> &[usize] {
         &self.inner.positions
     }
@@ -187,8 +249,9 @@ impl Images {
         }
     }
 
-    /// Unreadable images met since this was last asked, each once. Only streamed images can become unreadable; while training another image of the
-    /// same class took their place, elsewhere they were left out.
+    /// Unreadable images met since this was last asked, each once. Only streamed images can become
+    /// unreadable; while training another image of the same class took their place, elsewhere they
+    /// were left out.
     pub fn take_problems(&self) -> Vec<Problem> {
         let mut broken = self.inner.broken.lock().unwrap_or_else(|e| e.into_inner());
         let untold = broken.values_mut().filter(|(_, told)| !told);
@@ -202,8 +265,9 @@ impl Images {
         }
     }
 
-    /// Mean and standard deviation of each channel (0..1) over all pixels of the images, or, if they are streamed, of 2,048 drawn by
-    /// `seed`. A channel without any variation gets the deviation 1/255, since it is divided by.
+    /// Mean and standard deviation of each channel (0..1) over all pixels of the images, or, if
+    /// they are streamed, of 2,048 drawn by `seed`. A channel without any variation gets the
+    /// deviation 1/255, since it is divided by.
     ///
     /// # Errors
     /// If none of the images can be read.
@@ -214,7 +278,8 @@ impl Images {
             chosen.truncate(2048);
         }
         let size = 3 * self.side() * self.side();
-        // Sums of bytes and of their squares, exact and so independent of the order they are added in.
+        // Sums of bytes and of their squares, exact and so independent of the order they are added
+        // in.
         let mut total = [[0u64; 2]; 3];
         let mut images = 0u64;
         job.phase("measuring colours", Some(chosen.len() as u64), "images");
@@ -233,7 +298,11 @@ impl Images {
             };
             for sums in in_pool(|| indices.par_iter().filter_map(sums).collect::<Vec<_>>()) {
                 images += 1;
-                total.iter_mut().flatten().zip(sums.iter().flatten()).for_each(|(total, sum)| *total += sum);
+                total
+                    .iter_mut()
+                    .flatten()
+                    .zip(sums.iter().flatten())
+                    .for_each(|(total, sum)| *total += sum);
             }
             job.progress((part * 256 + indices.len()) as u64);
         }
@@ -242,7 +311,9 @@ impl Images {
         }
         let pixels = (images * (size / 3) as u64) as f64;
         let mean = total.map(|[sum, _]| sum as f64 / pixels);
-        let std: [f64; 3] = std::array::from_fn(|c| (total[c][1] as f64 / pixels - mean[c] * mean[c]).max(1.0).sqrt());
+        let std: [f64; 3] = std::array::from_fn(|c| {
+            (total[c][1] as f64 / pixels - mean[c] * mean[c]).max(1.0).sqrt()
+        });
         Ok((mean.map(|m| (m / 255.0) as f32), std.map(|s| (s / 255.0) as f32)))
     }
 
@@ -256,7 +327,8 @@ impl Images {
         Detail::Side(self.side() as u32)
     }
 
-    /// The pixels of one image, with at least the detail asked for; of one that is kept in memory, those of the input.
+    /// The pixels of one image, with at least the detail asked for; of one that is kept in memory,
+    /// those of the input.
     pub(crate) fn view(&self, index: usize, detail: Detail) -> Result<View<'_>> {
         let inner = &*self.inner;
         match &inner.pixels {
@@ -264,25 +336,38 @@ impl Images {
                 let size = 3 * inner.side * inner.side;
                 Ok(View::Planes(&bytes[index * size..][..size]))
             }
-            Pixels::Streaming { source, locations } => source.read(&locations[index], detail).map(View::Original).inspect_err(|error| {
-                let mut broken = inner.broken.lock().unwrap_or_else(|e| e.into_inner());
-                broken.entry(index).or_insert_with(|| (problem(&locations[index], error), false));
-            }),
+            Pixels::Streaming { source, locations } => {
+                source.read(&locations[index], detail).map(View::Original).inspect_err(|error| {
+                    let mut broken = inner.broken.lock().unwrap_or_else(|e| e.into_inner());
+                    broken
+                        .entry(index)
+                        .or_insert_with(|| (problem(&locations[index], error), false));
+                })
+            }
         }
     }
 
-    /// The pixels of one image or, if it cannot be read, of the next of its class that can, failing that of the next at all. Says which.
+    /// The pixels of one image or, if it cannot be read, of the next of its class that can, failing
+    /// that of the next at all. Says which.
     ///
     /// # Errors
     /// After 17 unreadable images in a row: the source is then gone rather than broken.
-    pub(crate) fn view_or_substitute(&self, index: usize, detail: Detail) -> Result<(usize, View<'_>)> {
+    pub(crate) fn view_or_substitute(
+        &self,
+        index: usize,
+        detail: Detail,
+    ) -> Result<(usize, View<'_>)> {
         let first = match self.view(index, detail) {
             Ok(view) => return Ok((index, view)),
             Err(error) => error,
         };
         let own_class = &self.inner.by_class[self.inner.labels[index] as usize];
         let place = own_class.partition_point(|&other| other <= index);
-        let siblings = own_class[place..].iter().chain(&own_class[..place]).copied().filter(|&other| other != index);
+        let siblings = own_class[place..]
+            .iter()
+            .chain(&own_class[..place])
+            .copied()
+            .filter(|&other| other != index);
         let strangers = (index + 1..self.len()).chain(0..index);
         for other in siblings.take(SUBSTITUTES / 2).chain(strangers.take(SUBSTITUTES / 2)) {
             if let Ok(view) = self.view(other, detail) {
@@ -296,7 +381,9 @@ impl Images {
     pub(crate) fn nothing_readable(&self) -> Error {
         let broken = self.inner.broken.lock().unwrap_or_else(|e| e.into_inner());
         match broken.first_key_value() {
-            Some((_, (first, _))) => DataError::File { path: first.path.clone(), reason: first.reason.clone() }.into(),
+            Some((_, (first, _))) => {
+                DataError::File { path: first.path.clone(), reason: first.reason.clone() }.into()
+            }
             None => DataError::Build("there are no images".into()).into(),
         }
     }
@@ -315,14 +402,27 @@ fn decode_all(
     let size = 3 * side * side;
     let mut problems = BTreeMap::new();
     job.phase(format!("decoding {split} images"), Some(locations.len() as u64), "images");
-    for (part, (locations, bytes)) in locations.chunks(PART).zip(bytes.chunks_mut(PART * size)).enumerate() {
+    for (part, (locations, bytes)) in
+        locations.chunks(PART).zip(bytes.chunks_mut(PART * size)).enumerate()
+    {
         job.check()?;
         let detail = Detail::Side(side as u32);
         let decode = |(location, planes): (&Location, &mut [u8])| {
-            source.read(location, detail).map(|image| write_input(&image, side, planes)).map_err(|error| problem(location, &error)).err()
+            source
+                .read(location, detail)
+                .map(|image| write_input(&image, side, planes))
+                .map_err(|error| problem(location, &error))
+                .err()
         };
-        let failed: Vec<Option<Problem>> = in_pool(|| locations.par_iter().zip(bytes.par_chunks_exact_mut(size)).map(decode).collect());
-        problems.extend(failed.into_iter().enumerate().filter_map(|(i, failed)| Some((part * PART + i, failed?))));
+        let failed: Vec<Option<Problem>> = in_pool(|| {
+            locations.par_iter().zip(bytes.par_chunks_exact_mut(size)).map(decode).collect()
+        });
+        problems.extend(
+            failed
+                .into_iter()
+                .enumerate()
+                .filter_map(|(i, failed)| Some((part * PART + i, failed?))),
+        );
         job.progress((part * PART + locations.len()) as u64);
     }
     Ok(problems)
@@ -330,7 +430,9 @@ fn decode_all(
 
 fn problem(location: &Location, error: &Error) -> Problem {
     match error {
-        Error::Data(DataError::File { path, reason }) => Problem { path: path.clone(), reason: reason.clone() },
+        Error::Data(DataError::File { path, reason }) => {
+            Problem { path: path.clone(), reason: reason.clone() }
+        }
         other => Problem { path: PathBuf::from(location.to_text()), reason: other.to_string() },
     }
 }
@@ -353,11 +455,17 @@ fn leave_out<T: Clone>(items: &mut Vec<T>, problems: &BTreeMap<usize, Problem>, 
     });
 }
 
-/// Runs on threads of its own, so that decoding and augmenting neither wait for the device's work on the CPU nor hold it up.
+/// Runs on threads of its own, so that decoding and augmenting neither wait for the device's work
+/// on the CPU nor hold it up.
 pub(crate) fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
-    let build =
-        || rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).thread_name(|i| format!("images-{i}")).build().ok();
+    let build = || {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(rayon::current_num_threads())
+            .thread_name(|i| format!("images-{i}"))
+            .build()
+            .ok()
+    };
     match POOL.get_or_init(build) {
         Some(pool) => pool.install(work),
         None => work(),
@@ -383,7 +491,11 @@ mod tests {
             let text = location.to_text();
             let number: u8 = text.parse().unwrap();
             if self.broken.contains(&number) {
-                return Err(DataError::File { path: PathBuf::from(text), reason: "the file ends early".into() }.into());
+                return Err(DataError::File {
+                    path: PathBuf::from(text),
+                    reason: "the file ends early".into(),
+                }
+                .into());
             }
             let data = (0..self.side * self.side).flat_map(|i| [number, i as u8, 100]).collect();
             Ok(RgbPixels { width: self.side, height: self.side, data })
@@ -415,7 +527,14 @@ mod tests {
         };
         let control = Control::new();
         let source = Box::new(Numbers { broken: broken.to_vec(), side: 4 });
-        let images = Images::open_with(source, &dataset(classes), Split::Train, 4, budget, Job::new(&control, &sink));
+        let images = Images::open_with(
+            source,
+            &dataset(classes),
+            Split::Train,
+            4,
+            budget,
+            Job::new(&control, &sink),
+        );
         (images, warnings.into_inner().unwrap())
     }
 
@@ -432,16 +551,24 @@ mod tests {
         assert_eq!(images.labels(), [0, 0, 1, 2]);
         assert_eq!(images.positions(), [0, 2, 3, 5]);
         assert_eq!(images.counts(), [2, 1, 1]);
-        assert_eq!(warnings, ["left out 1: the file ends early", "left out 4: the file ends early"]);
-        let reds: Vec<u8> =
-            images.eval_batches(3, false).flat_map(|b| b.unwrap().images.chunks(48).map(|i| i[0]).collect::<Vec<_>>()).collect();
+        assert_eq!(
+            warnings,
+            ["left out 1: the file ends early", "left out 4: the file ends early"]
+        );
+        let reds: Vec<u8> = images
+            .eval_batches(3, false)
+            .flat_map(|b| b.unwrap().images.chunks(48).map(|i| i[0]).collect::<Vec<_>>())
+            .collect();
         assert_eq!(reds, [0, 2, 3, 5]);
     }
 
     #[test]
     fn a_class_without_a_readable_image_is_an_error() {
         let error = open(&[3, 4, 5], &[0, 0, 0, 1, 1, 2], u64::MAX).0.err().unwrap().to_string();
-        assert!(error.contains("b") && error.contains("c") && error.contains("no training image"), "{error}");
+        assert!(
+            error.contains("b") && error.contains("c") && error.contains("no training image"),
+            "{error}"
+        );
         let error = open(&[0, 1], &[0, 0], u64::MAX).0.err().unwrap().to_string();
         assert!(error.contains("the file ends early"), "{error}");
         let error = open(&[], &[], u64::MAX).0.err().unwrap().to_string();
@@ -457,12 +584,16 @@ mod tests {
     #[test]
     fn a_broken_streamed_image_is_replaced_by_its_class() {
         let images = open(&[1, 4, 5], &[0, 0, 0, 1, 1, 2], 0).0.unwrap();
-        let found = |index| images.view_or_substitute(index, Detail::Full).map(|(found, _)| found).unwrap();
+        let found =
+            |index| images.view_or_substitute(index, Detail::Full).map(|(found, _)| found).unwrap();
         assert_eq!([0, 1, 2, 3, 4].map(found), [0, 2, 2, 3, 3]);
         // Class c has no other image: the next of all, from the start, takes its place.
         assert_eq!(found(5), 0);
         let problems = images.take_problems();
-        assert_eq!(problems.iter().map(|p| p.path.to_str().unwrap()).collect::<Vec<_>>(), ["1", "4", "5"]);
+        assert_eq!(
+            problems.iter().map(|p| p.path.to_str().unwrap()).collect::<Vec<_>>(),
+            ["1", "4", "5"]
+        );
         assert_eq!(problems[0].reason, "the file ends early");
         found(1);
         assert!(images.take_problems().is_empty());
@@ -471,16 +602,32 @@ mod tests {
     #[test]
     fn a_vanished_source_is_an_error() {
         let images = open(&(0..40).collect::<Vec<_>>(), &[0; 40], 0).0.unwrap();
-        assert!(images.view_or_substitute(7, Detail::Full).err().unwrap().to_string().contains("7: the file ends early"));
+        assert!(
+            images
+                .view_or_substitute(7, Detail::Full)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("7: the file ends early")
+        );
         assert!(images.eval_batches(8, false).next().unwrap().is_err());
         assert!(measure(&images).is_err());
     }
 
     #[test]
     fn colours_are_measured_over_all_pixels() {
-        let bytes = [vec![0; 4], vec![51; 4], vec![10, 20, 30, 40], vec![255; 4], vec![51; 4], vec![10, 20, 30, 40]].concat();
+        let bytes = [
+            vec![0; 4],
+            vec![51; 4],
+            vec![10, 20, 30, 40],
+            vec![255; 4],
+            vec![51; 4],
+            vec![10, 20, 30, 40],
+        ]
+        .concat();
         let (mean, std) = measure(&Images::from_bytes(2, 1, vec![0, 0], bytes).unwrap()).unwrap();
-        let close = |got: [f32; 3], want: [f32; 3]| got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-6);
+        let close =
+            |got: [f32; 3], want: [f32; 3]| got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-6);
         assert!(close(mean, [0.5, 0.2, 25.0 / 255.0]), "{mean:?}");
         assert!(close(std, [0.5, 1.0 / 255.0, 125f32.sqrt() / 255.0]), "{std:?}");
         let memory = open(&[], &[0; 100], u64::MAX).0.unwrap();
@@ -499,7 +646,14 @@ mod tests {
         let control = Control::new();
         control.stop();
         let source = Box::new(Numbers { broken: vec![], side: 4 });
-        let outcome = Images::open_with(source, &dataset(&[0, 1]), Split::Train, 4, u64::MAX, Job::new(&control, &|_: Event| {}));
+        let outcome = Images::open_with(
+            source,
+            &dataset(&[0, 1]),
+            Split::Train,
+            4,
+            u64::MAX,
+            Job::new(&control, &|_: Event| {}),
+        );
         assert!(matches!(outcome, Err(Error::Stopped)));
     }
 }

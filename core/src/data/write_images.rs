@@ -13,23 +13,36 @@ use super::reader::ImageReader;
 use crate::error::{DataError, Error, Result};
 use crate::job::Job;
 
-/// Longest name of a folder or file in bytes; most file systems allow 255, and a number may be added.
+/// Longest name of a folder or file in bytes; most file systems allow 255, and a number may be
+/// added.
 const LONGEST_NAME: usize = 200;
 
-/// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split without samples gives no folder. Image
-/// files are copied byte for byte, CIFAR records become PNG. Names are made safe for every file system, and where two become the same
-/// a number is added.
+/// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split
+/// without samples gives no folder. Image files are copied byte for byte, CIFAR records become PNG.
+/// Names are made safe for every file system, and where two become the same a number is added.
 ///
-/// The folder appears when it is complete: everything is written to a temporary folder beside it first. Returns the number of images.
+/// The folder appears when it is complete: everything is written to a temporary folder beside it
+/// first. Returns the number of images.
 ///
 /// # Errors
-/// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an image cannot be read or written,
+/// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an
+/// image cannot be read or written,
 /// [`Error::Stopped`] if the job was stopped. Nothing is left behind then.
 pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
-    if target.exists() && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none()) {
-        return Err(DataError::source(target, "already exists and is not an empty folder; images are only written to a new one").into());
+    if target.exists()
+        && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
+    {
+        return Err(DataError::source(
+            target,
+            "already exists and is not an empty folder; images are only written to a new one",
+        )
+        .into());
     }
-    let reader = if dataset.kind.has_records() { Some(ImageReader::open(&dataset.root, dataset.kind, job)?) } else { None };
+    let reader = if dataset.kind.has_records() {
+        Some(ImageReader::open(&dataset.root, dataset.kind, job)?)
+    } else {
+        None
+    };
     // `absolute` also resolves a bare name, whose parent would be empty.
     let absolute = std::path::absolute(target).map_err(|e| DataError::file(target, e))?;
     let Some(parent) = absolute.parent() else {
@@ -66,7 +79,8 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
                 let from = dataset.root.join(from);
                 let unreadable = |e: io::Error| Error::from(DataError::file(&from, e));
                 let mut source = std::fs::File::open(&from).map_err(unreadable)?;
-                let mut copy = std::fs::File::create(&to).map_err(|e| DataError::file(target.join(path), e))?;
+                let mut copy = std::fs::File::create(&to)
+                    .map_err(|e| DataError::file(target.join(path), e))?;
                 io::copy(&mut source, &mut copy).map_err(unreadable)?;
             }
         }
@@ -91,7 +105,8 @@ fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
     builder.prefix(".counterweight-").suffix(".tmp");
     #[cfg(unix)]
     {
-        // A temporary folder is private by default; this one becomes an ordinary folder of the person's.
+        // A temporary folder is private by default; this one becomes an ordinary folder of the
+        // person's.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o777));
     }
@@ -101,18 +116,27 @@ fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
 /// Where each sample goes, relative to the target.
 fn paths(dataset: &Dataset) -> Vec<PathBuf> {
     let mut taken = Names::default();
-    let classes: Vec<String> = dataset.classes.iter().map(|class| taken.unique("", &safe_name(class, ""))).collect();
+    let classes: Vec<String> =
+        dataset.classes.iter().map(|class| taken.unique("", &safe_name(class, ""))).collect();
     let mut taken: HashMap<(Split, usize), Names> = HashMap::new();
     dataset
         .samples
         .iter()
         .map(|sample| {
             let (stem, extension) = match &sample.location {
-                Location::File(path) => (stem(path), path.extension().map(|e| safe_extension(&e.to_string_lossy())).unwrap_or_default()),
-                Location::Record { file, index } => (format!("{}-{index:05}", stem(file)), ".png".to_string()),
+                Location::File(path) => (
+                    stem(path),
+                    path.extension()
+                        .map(|e| safe_extension(&e.to_string_lossy()))
+                        .unwrap_or_default(),
+                ),
+                Location::Record { file, index } => {
+                    (format!("{}-{index:05}", stem(file)), ".png".to_string())
+                }
             };
             let name = safe_name(&stem, &extension);
-            let name = taken.entry((sample.split, sample.class)).or_default().unique(&extension, &name);
+            let name =
+                taken.entry((sample.split, sample.class)).or_default().unique(&extension, &name);
             Path::new(sample.split.name()).join(&classes[sample.class]).join(name)
         })
         .collect()
@@ -122,11 +146,13 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Names given so far in one folder. Two that differ in case alone are the same on many file systems.
+/// Names given so far in one folder. Two that differ in case alone are the same on many file
+/// systems.
 #[derive(Default)]
 struct Names {
     taken: HashSet<String>,
-    /// The number to try next for a name that is taken, so that many equal names do not each try all numbers.
+    /// The number to try next for a name that is taken, so that many equal names do not each try
+    /// all numbers.
     next: HashMap<String, usize>,
 }
 
@@ -152,8 +178,8 @@ fn safe_character(c: char) -> char {
     if c.is_control() || r#"/\:*?"<>|"#.contains(c) { '_' } else { c }
 }
 
-/// An extension with its dot, of safe characters, or nothing if none is left. What a file holds follows from its content, so one that
-/// is far too long may be cut.
+/// An extension with its dot, of safe characters, or nothing if none is left. What a file holds
+/// follows from its content, so one that is far too long may be cut.
 fn safe_extension(extension: &str) -> String {
     const LONGEST: usize = 16;
     let safe: String = extension.chars().take(LONGEST).map(safe_character).collect();
@@ -163,8 +189,8 @@ fn safe_extension(extension: &str) -> String {
     }
 }
 
-/// `name` as a file name that every system takes: no separators or control characters, not hidden, not reserved by Windows, not too
-/// long, and not empty. Letters of all scripts stay.
+/// `name` as a file name that every system takes: no separators or control characters, not hidden,
+/// not reserved by Windows, not too long, and not empty. Letters of all scripts stay.
 fn safe_name(name: &str, extension: &str) -> String {
     let mut safe: String = name.chars().map(safe_character).collect();
     while safe.len() + extension.len() > LONGEST_NAME && safe.pop().is_some() {}
@@ -174,8 +200,9 @@ fn safe_name(name: &str, extension: &str) -> String {
         safe.replace_range(..1, "_");
     }
     let device = safe.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    let numbered =
-        device.len() == 4 && (device.starts_with("COM") || device.starts_with("LPT")) && device.ends_with(|c: char| c.is_ascii_digit());
+    let numbered = device.len() == 4
+        && (device.starts_with("COM") || device.starts_with("LPT"))
+        && device.ends_with(|c: char| c.is_ascii_digit());
     if safe.is_empty() || numbered || matches!(device.as_str(), "CON" | "PRN" | "AUX" | "NUL") {
         safe.insert(0, '_');
     }
@@ -195,7 +222,11 @@ mod tests {
             classes: classes.iter().map(|class| (*class).to_string()).collect(),
             samples: files
                 .iter()
-                .map(|(file, class, split)| DatasetSample { location: Location::File(file.into()), class: *class, split: *split })
+                .map(|(file, class, split)| DatasetSample {
+                    location: Location::File(file.into()),
+                    class: *class,
+                    split: *split,
+                })
                 .collect(),
             provenance: Provenance::default(),
         }
@@ -213,8 +244,12 @@ mod tests {
     fn files_are_copied_byte_for_byte_under_names_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         make(folder.path(), &["a/1.png", "b/1.PNG", "c/тигр.jpg", "c/2.png"]);
-        let files =
-            [("a/1.png", 0, Split::Train), ("b/1.PNG", 0, Split::Train), ("c/тигр.jpg", 1, Split::Train), ("c/2.png", 1, Split::Test)];
+        let files = [
+            ("a/1.png", 0, Split::Train),
+            ("b/1.PNG", 0, Split::Train),
+            ("c/тигр.jpg", 1, Split::Train),
+            ("c/2.png", 1, Split::Test),
+        ];
         let set = dataset(folder.path(), &["cats/big", "Cats_big"], &files);
         let target = folder.path().join("new/out");
         let control = Control::new();
@@ -229,7 +264,8 @@ mod tests {
         }
         assert!(!target.join("validation").exists());
         assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
-        let error = write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
+        let error =
+            write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
         assert!(error.contains("not an empty folder"), "{error}");
     }
 
@@ -242,10 +278,14 @@ mod tests {
         let target = folder.path().join("out");
         std::fs::create_dir(&target).unwrap();
         let control = Control::new();
-        let error = write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
+        let error =
+            write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
         assert!(error.contains("gone.png"), "{error}");
         control.stop();
-        assert!(matches!(write_images(&set, &target, Job::new(&control, &Silent)), Err(Error::Stopped)));
+        assert!(matches!(
+            write_images(&set, &target, Job::new(&control, &Silent)),
+            Err(Error::Stopped)
+        ));
         assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
@@ -266,7 +306,8 @@ mod tests {
         for (name, safe) in cases {
             assert_eq!(safe_name(name, ""), safe, "{name:?}");
         }
-        for (extension, safe) in [("png", ".png"), ("a:b\n", ".a_b_"), ("png ", ".png"), (" ", "")] {
+        for (extension, safe) in [("png", ".png"), ("a:b\n", ".a_b_"), ("png ", ".png"), (" ", "")]
+        {
             assert_eq!(safe_extension(extension), safe, "{extension:?}");
         }
         assert_eq!(safe_extension(&"x".repeat(200)).len(), 17);

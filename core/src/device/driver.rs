@@ -1,6 +1,7 @@
 //! What GPU drivers say when they are asked without opening the GPU.
 //!
-//! This file contains unsafe code: calls of driver functions that write a number and keep nothing, with arguments that the same driver gave.
+//! This file contains unsafe code: calls of driver functions that write a number and keep nothing,
+//! with arguments that the same driver gave.
 #![allow(unsafe_code)]
 
 /// An NVIDIA GPU as its driver sees it.
@@ -29,8 +30,11 @@ pub fn cuda_gpus() -> Result<Vec<CudaGpu>, String> {
         return Err("no NVIDIA driver was found".into());
     }
     let mut version = 0;
-    // SAFETY: The function writes one number to where `version` lies, and may be called before any other.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(|error| cuda_reason(&error))?;
+    // SAFETY: The function writes one number to where `version` lies, and may be called before any
+    // other.
+    unsafe { sys::cuDriverGetVersion(&mut version) }
+        .result()
+        .map_err(|error| cuda_reason(&error))?;
     if version < NEEDED_CUDA {
         return Err(format!(
             "the NVIDIA driver is too old: it is made for CUDA {}, and {} is needed",
@@ -78,7 +82,8 @@ fn cuda_reason(error: &cudarc::driver::DriverError) -> String {
     }
 }
 
-/// The largest memory of a GPU that is seen through Vulkan, in bytes: its own, or the machine's where it has none.
+/// The largest memory of a GPU that is seen through Vulkan, in bytes: its own, or the machine's
+/// where it has none.
 #[cfg(all(feature = "wgpu", not(target_vendor = "apple")))]
 pub fn vulkan_memory(adapter: &wgpu::Adapter) -> Option<u64> {
     /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
@@ -87,9 +92,16 @@ pub fn vulkan_memory(adapter: &wgpu::Adapter) -> Option<u64> {
     let vulkan = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
     let instance = vulkan.shared_instance().raw_instance();
     // SAFETY: Instance and GPU belong together, and both live as long as `vulkan`.
-    let memory = unsafe { instance.get_physical_device_memory_properties(vulkan.raw_physical_device()) };
-    let heaps = &memory.memory_heaps[..(memory.memory_heap_count as usize).min(memory.memory_heaps.len())];
-    heaps.iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max().filter(|bytes| *bytes > 0)
+    let memory =
+        unsafe { instance.get_physical_device_memory_properties(vulkan.raw_physical_device()) };
+    let heaps =
+        &memory.memory_heaps[..(memory.memory_heap_count as usize).min(memory.memory_heaps.len())];
+    heaps
+        .iter()
+        .filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0)
+        .map(|heap| heap.size)
+        .max()
+        .filter(|bytes| *bytes > 0)
 }
 
 /// On Apple's systems GPUs are seen through Metal.
@@ -104,6 +116,9 @@ mod tests {
 
     #[test]
     fn versions_are_written_as_nvidia_writes_them() {
-        assert_eq!([release(12_040), release(11_080), release(NEEDED_CUDA)], ["12.4", "11.8", "12.0"]);
+        assert_eq!(
+            [release(12_040), release(11_080), release(NEEDED_CUDA)],
+            ["12.4", "11.8", "12.0"]
+        );
     }
 }

@@ -18,13 +18,26 @@ pub(crate) enum Failure {
 impl From<String> for Failure {
     /// Libraries and drivers give a reason as text only.
     fn from(reason: String) -> Self {
-        /// What cubecl, wgpu, Vulkan and CUDA write; a buffer that no memory could hold counts as well, since less of it would fit.
-        const OUT_OF_MEMORY: [&str; 5] =
-            ["out of memory", "out of device memory", "out_of_memory", "not enough memory left", "can't allocate"];
+        /// What cubecl, wgpu, Vulkan and CUDA write; a buffer that no memory could hold counts as
+        /// well, since less of it would fit.
+        const OUT_OF_MEMORY: [&str; 5] = [
+            "out of memory",
+            "out of device memory",
+            "out_of_memory",
+            "not enough memory left",
+            "can't allocate",
+        ];
         let lower = reason.to_lowercase();
         match OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
             true => Self::OutOfMemory,
-            false => Self::Broken(reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")),
+            false => Self::Broken(
+                reason
+                    .lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ),
         }
     }
 }
@@ -39,19 +52,25 @@ impl From<Failure> for Error {
     }
 }
 
-/// Does something on a device. Drivers and what stands over them panic where they fail, which becomes the reason; on the CPU a panic is an error
-/// in this program and stays one.
-pub(crate) fn attempt<T>(device: &Device, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+/// Does something on a device. Drivers and what stands over them panic where they fail, which
+/// becomes the reason; on the CPU a panic is an error in this program and stays one.
+pub(crate) fn attempt<T>(
+    device: &Device,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if ops::is_cpu(device) {
         return work();
     }
     match caught(|| Ok(work())) {
-        Ok(Err(Failure::Broken(reason))) | Err(reason) => Err(driver_said().unwrap_or(reason).into()),
+        Ok(Err(Failure::Broken(reason))) | Err(reason) => {
+            Err(driver_said().unwrap_or(reason).into())
+        }
         Ok(outcome) => outcome,
     }
 }
 
-/// Has a GPU's library give back the memory that it keeps for later, which is in the way of what needs other amounts.
+/// Has a GPU's library give back the memory that it keeps for later, which is in the way of what
+/// needs other amounts.
 pub(crate) fn release_memory(device: &Device) {
     let released = attempt(device, || {
         device.memory_cleanup();
@@ -76,8 +95,13 @@ mod tests {
         ] {
             assert_eq!(Failure::from(reason.to_string()), Failure::OutOfMemory, "{reason}");
         }
-        let lost = Failure::from("The device is poisoned\nCaused by:\n  Unknown: it was unplugged\n".to_string());
-        assert_eq!(lost, Failure::Broken("The device is poisoned Caused by: Unknown: it was unplugged".into()));
+        let lost = Failure::from(
+            "The device is poisoned\nCaused by:\n  Unknown: it was unplugged\n".to_string(),
+        );
+        assert_eq!(
+            lost,
+            Failure::Broken("The device is poisoned Caused by: Unknown: it was unplugged".into())
+        );
         assert!(Error::from(lost).to_string().contains("unplugged"));
     }
 

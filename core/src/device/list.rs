@@ -6,10 +6,12 @@ use super::{DeviceInfo, DeviceKind};
 #[cfg(feature = "gpu")]
 use crate::panics::caught;
 
-/// Every device this build knows of, with the reason where one cannot be used. Drivers are asked, and no device is opened.
+/// Every device this build knows of, with the reason where one cannot be used. Drivers are asked,
+/// and no device is opened.
 ///
-/// With `COUNTERWEIGHT_SOFTWARE_GPU=1` in the environment, a software renderer such as Mesa's llvmpipe can be used when it is asked for by name:
-/// slowly, but by the code that GPUs run. Tests need that.
+/// With `COUNTERWEIGHT_SOFTWARE_GPU=1` in the environment, a software renderer such as Mesa's
+/// llvmpipe can be used when it is asked for by name: slowly, but by the code that GPUs run. Tests
+/// need that.
 pub fn devices() -> Vec<DeviceInfo> {
     let mut found = vec![cpu()];
     found.extend(cuda_devices());
@@ -56,7 +58,11 @@ fn cuda_devices() -> Vec<DeviceInfo> {
 
 #[cfg(not(feature = "cuda"))]
 fn cuda_devices() -> Vec<DeviceInfo> {
-    vec![DeviceInfo::unusable("cuda:0", "NVIDIA GPU", "this build has no CUDA; build with --features cuda, or use wgpu")]
+    vec![DeviceInfo::unusable(
+        "cuda:0",
+        "NVIDIA GPU",
+        "this build has no CUDA; build with --features cuda, or use wgpu",
+    )]
 }
 
 #[cfg(feature = "wgpu")]
@@ -66,14 +72,22 @@ fn wgpu_devices() -> Vec<DeviceInfo> {
             let reason = "no GPU with a Vulkan, Metal or DirectX 12 driver was found";
             vec![DeviceInfo::unusable("wgpu:0", "GPU through wgpu", reason)]
         }
-        Ok(adapters) => adapters.iter().enumerate().map(|(index, adapter)| wgpu_list::describe(index, adapter)).collect(),
+        Ok(adapters) => adapters
+            .iter()
+            .enumerate()
+            .map(|(index, adapter)| wgpu_list::describe(index, adapter))
+            .collect(),
         Err(reason) => vec![DeviceInfo::unusable("wgpu:0", "GPU through wgpu", &reason)],
     }
 }
 
 #[cfg(not(feature = "wgpu"))]
 fn wgpu_devices() -> Vec<DeviceInfo> {
-    vec![DeviceInfo::unusable("wgpu:0", "GPU through wgpu", "this build has no wgpu; build with --features wgpu")]
+    vec![DeviceInfo::unusable(
+        "wgpu:0",
+        "GPU through wgpu",
+        "this build has no wgpu; build with --features wgpu",
+    )]
 }
 
 /// Adapters of wgpu, which is what it calls a GPU seen through a driver.
@@ -84,11 +98,12 @@ mod wgpu_list {
     use super::{DeviceInfo, DeviceKind, physical_memory};
     use crate::device::driver;
 
-    /// Buffers that a kernel must be able to work on at once: those of batch norm's gradient, and one for sizes.
+    /// Buffers that a kernel must be able to work on at once: those of batch norm's gradient, and
+    /// one for sizes.
     const NEEDED_BUFFERS: u32 = 9;
 
-    /// In the order in which the tensor library numbers them: those of the first graphics interface that has a GPU, or else of the first that
-    /// has anything.
+    /// In the order in which the tensor library numbers them: those of the first graphics interface
+    /// that has a GPU, or else of the first that has anything.
     pub fn adapters() -> Vec<Adapter> {
         let interfaces: &[Backend] = match cfg!(target_os = "macos") {
             true => &[Backend::Metal],
@@ -97,7 +112,10 @@ mod wgpu_list {
         let mut software = Vec::new();
         for interface in interfaces {
             let backends = (*interface).into();
-            let instance = Instance::new(InstanceDescriptor { backends, ..InstanceDescriptor::new_without_display_handle() });
+            let instance = Instance::new(InstanceDescriptor {
+                backends,
+                ..InstanceDescriptor::new_without_display_handle()
+            });
             let found = pollster::block_on(instance.enumerate_adapters(backends));
             if found.iter().any(|adapter| adapter.get_info().device_type != DeviceType::Cpu) {
                 return found;
@@ -128,7 +146,9 @@ mod wgpu_list {
 
     fn kind(info: &AdapterInfo) -> DeviceKind {
         match info.device_type {
-            _ if info.backend == Backend::Metal && info.name.starts_with("Apple") => DeviceKind::Apple,
+            _ if info.backend == Backend::Metal && info.name.starts_with("Apple") => {
+                DeviceKind::Apple
+            }
             DeviceType::DiscreteGpu => DeviceKind::Discrete,
             DeviceType::IntegratedGpu => DeviceKind::Integrated,
             DeviceType::VirtualGpu => DeviceKind::Virtual,
@@ -144,13 +164,18 @@ mod wgpu_list {
             named => format!("its driver ({named})"),
         };
         if limits.max_compute_invocations_per_workgroup == 0 {
-            return Some(format!("{driver} cannot compute, only draw; install the driver of the GPU's maker"));
+            return Some(format!(
+                "{driver} cannot compute, only draw; install the driver of the GPU's maker"
+            ));
         }
         let buffers = limits.max_storage_buffers_per_shader_stage;
         if buffers < NEEDED_BUFFERS {
-            return Some(format!("{driver} lets a computation use {buffers} buffers, and {NEEDED_BUFFERS} are needed"));
+            return Some(format!(
+                "{driver} lets a computation use {buffers} buffers, and {NEEDED_BUFFERS} are needed"
+            ));
         }
-        let software_allowed = std::env::var_os("COUNTERWEIGHT_SOFTWARE_GPU").is_some_and(|value| value == "1");
+        let software_allowed =
+            std::env::var_os("COUNTERWEIGHT_SOFTWARE_GPU").is_some_and(|value| value == "1");
         let software = kind == DeviceKind::Software && !software_allowed;
         software.then(|| "it is a software renderer; the CPU device is faster".to_string())
     }

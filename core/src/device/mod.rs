@@ -1,4 +1,5 @@
-//! Where tensors live and are computed: which devices there are, which one is taken, and opening it.
+//! Where tensors live and are computed: which devices there are, which one is taken, and opening
+//! it.
 
 #[cfg(feature = "gpu")]
 mod driver;
@@ -48,10 +49,13 @@ impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, index) = text.split_once(':').map_or((text, None), |(kind, index)| (kind, Some(index)));
+        let (kind, index) =
+            text.split_once(':').map_or((text, None), |(kind, index)| (kind, Some(index)));
         let number = || match index {
             None => Ok(0),
-            Some(index) => index.parse().map_err(|_| format!("`{index}` in `{text}` is no device number")),
+            Some(index) => {
+                index.parse().map_err(|_| format!("`{index}` in `{text}` is no device number"))
+            }
         };
         match kind {
             "auto" if index.is_none() => Ok(DeviceChoice::Auto),
@@ -71,7 +75,8 @@ pub enum DeviceKind {
     Cpu,
     /// A GPU with memory of its own.
     Discrete,
-    /// The GPU of Apple silicon. It shares the machine's memory and is the GPU that the machine was built around.
+    /// The GPU of Apple silicon. It shares the machine's memory and is the GPU that the machine was
+    /// built around.
     Apple,
     /// Another GPU that is part of the processor and shares the machine's memory.
     Integrated,
@@ -96,7 +101,8 @@ pub struct DeviceInfo {
     pub usable: bool,
     /// Why it cannot be used.
     pub reason: Option<String>,
-    /// The memory it computes in, in bytes: its own, or this machine's where it shares that; `None` where it is not known.
+    /// The memory it computes in, in bytes: its own, or this machine's where it shares that; `None`
+    /// where it is not known.
     pub memory_bytes: Option<u64>,
 }
 
@@ -117,9 +123,11 @@ impl DeviceInfo {
     }
 }
 
-/// The device that `auto` takes of these, which are in the order of [`devices`]: an NVIDIA GPU through CUDA, otherwise a GPU with memory of its
-/// own or that of Apple silicon through wgpu, otherwise the CPU. Other integrated GPUs are slower than this program's kernels for the CPU as
-/// often as not, and what a virtual one can do is not known, so these are only taken by name. `None` if nothing can be used.
+/// The device that `auto` takes of these, which are in the order of [`devices`]: an NVIDIA GPU
+/// through CUDA, otherwise a GPU with memory of its own or that of Apple silicon through wgpu,
+/// otherwise the CPU. Other integrated GPUs are slower than this program's kernels for the CPU as
+/// often as not, and what a virtual one can do is not known, so these are only taken by name.
+/// `None` if nothing can be used.
 pub fn preferred(devices: &[DeviceInfo]) -> Option<&DeviceInfo> {
     ranked(devices).into_iter().next()
 }
@@ -131,9 +139,12 @@ fn ranked(devices: &[DeviceInfo]) -> Vec<&DeviceInfo> {
         _ if device.is_cuda() => Some(0),
         DeviceKind::Discrete | DeviceKind::Apple => Some(1),
         DeviceKind::Cpu => Some(2),
-        DeviceKind::Integrated | DeviceKind::Virtual | DeviceKind::Software | DeviceKind::Other => None,
+        DeviceKind::Integrated | DeviceKind::Virtual | DeviceKind::Software | DeviceKind::Other => {
+            None
+        }
     };
-    let mut ranked: Vec<_> = devices.iter().filter_map(|device| Some((rank(device)?, device))).collect();
+    let mut ranked: Vec<_> =
+        devices.iter().filter_map(|device| Some((rank(device)?, device))).collect();
     // Stable, so that the driver's own order, the fastest first, stays within a rank.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, device)| device).collect()
@@ -177,7 +188,8 @@ mod tests {
         );
         assert_eq!(order(&[cpu.clone(), integrated.clone(), discrete]), ["wgpu:1", "cpu"]);
         assert_eq!(order(&[cpu.clone(), device("wgpu:0", DeviceKind::Apple)]), ["wgpu:0", "cpu"]);
-        let broken = DeviceInfo { usable: false, reason: Some("its driver is too old".into()), ..first };
+        let broken =
+            DeviceInfo { usable: false, reason: Some("its driver is too old".into()), ..first };
         assert_eq!(order(&[cpu, broken, integrated]), ["cpu"]);
         assert_eq!(preferred(&[]), None);
     }
@@ -186,7 +198,11 @@ mod tests {
     fn what_is_no_gpu_of_its_own_is_only_taken_by_name() {
         use DeviceKind::{Integrated, Other, Software, Virtual};
         for kind in [Integrated, Virtual, Software, Other] {
-            assert_eq!(order(&[device("cpu", DeviceKind::Cpu), device("wgpu:0", kind)]), ["cpu"], "{kind:?}");
+            assert_eq!(
+                order(&[device("cpu", DeviceKind::Cpu), device("wgpu:0", kind)]),
+                ["cpu"],
+                "{kind:?}"
+            );
             assert_eq!(preferred(&[device("wgpu:0", kind)]), None);
         }
     }

@@ -9,13 +9,14 @@ use super::{DeviceChoice, DeviceInfo, preparing, ranked};
 use crate::error::{Error, Result};
 use crate::panics::{caught, driver_said};
 
-/// Held while drivers are asked and GPUs are opened: Vulkan's loader crashes when programs come and go on several threads at once.
+/// Held while drivers are asked and GPUs are opened: Vulkan's loader crashes when programs come and
+/// go on several threads at once.
 static OPENING: Mutex<()> = Mutex::new(());
 
 /// Opens a device for training or inference and tries one addition on it. Returns it with its name.
 ///
-/// [`DeviceChoice::Auto`] goes by [`preferred`](super::preferred). A GPU that is listed may still fail when it is tried; the next one, and at
-/// last the CPU, takes its place.
+/// [`DeviceChoice::Auto`] goes by [`preferred`](super::preferred). A GPU that is listed may still
+/// fail when it is tried; the next one, and at last the CPU, takes its place.
 ///
 /// # Errors
 /// [`Error::Device`] with the driver's reason. Never panics, and prints nothing.
@@ -32,7 +33,11 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
     let name = choice.to_string();
     match found.iter().find(|info| info.name == name) {
         Some(info) => open_listed(info),
-        None => Err(Error::Device { name, reason: "there is no such device on this machine; `counterweight devices` lists them".into() }),
+        None => Err(Error::Device {
+            name,
+            reason: "there is no such device on this machine; `counterweight devices` lists them"
+                .into(),
+        }),
     }
 }
 
@@ -53,7 +58,11 @@ fn open_listed(info: &DeviceInfo) -> Result<(Device, String)> {
                 let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
                 let values = sum.try_into_data().map_err(|error| error.to_string())?;
                 let values = values.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
-                if values == [2.0, 3.0] { Ok(device) } else { Err("it computes 1 + 1 wrongly".to_string()) }
+                if values == [2.0, 3.0] {
+                    Ok(device)
+                } else {
+                    Err("it computes 1 + 1 wrongly".to_string())
+                }
             });
             opened.map_err(|reason| fail(driver_said().unwrap_or(reason)))?
         }
@@ -69,19 +78,25 @@ fn gpu(choice: DeviceChoice) -> Result<Device, String> {
         DeviceChoice::Wgpu(index) => {
             // The same list as in `list`, but of what the tensor library opens.
             let mut adapters = Device::enumerate(burn::tensor::DeviceType::Wgpu).into_iter();
-            adapters.nth(index).ok_or_else(|| "it was there a moment ago and is not any more".to_string())
+            adapters
+                .nth(index)
+                .ok_or_else(|| "it was there a moment ago and is not any more".to_string())
         }
         _ => Err("this build does not have it".into()),
     }
 }
 
-/// Has the CPU device, and everything else that works on all cores, use this many threads. To be called before any of them has worked.
+/// Has the CPU device, and everything else that works on all cores, use this many threads. To be
+/// called before any of them has worked.
 ///
 /// # Errors
 /// [`Error::Device`] if there are threads already, or they cannot be started.
 pub fn use_threads(threads: usize) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-    pool.build_global().map_err(|e| Error::Device { name: "cpu".into(), reason: format!("{threads} threads cannot be used: {e}") })
+    pool.build_global().map_err(|e| Error::Device {
+        name: "cpu".into(),
+        reason: format!("{threads} threads cannot be used: {e}"),
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +107,10 @@ mod tests {
     fn a_device_that_is_not_there_is_an_error() {
         for choice in [DeviceChoice::Cuda(63), DeviceChoice::Wgpu(63)] {
             let error = open(choice).unwrap_err().to_string();
-            assert!(error.contains(&choice.to_string()) && error.contains("no such device"), "{error}");
+            assert!(
+                error.contains(&choice.to_string()) && error.contains("no such device"),
+                "{error}"
+            );
         }
     }
 

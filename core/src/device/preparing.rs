@@ -1,4 +1,5 @@
-//! Getting kernels ready: the first step compiles them for the GPU it finds. That takes a while, and nothing would be said of it.
+//! Getting kernels ready: the first step compiles them for the GPU it finds. That takes a while,
+//! and nothing would be said of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -14,8 +15,9 @@ static COMPILED: AtomicU64 = AtomicU64::new(0);
 /// Whether it was said what is being done.
 static EXPLAINED: AtomicBool = AtomicBool::new(false);
 
-/// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels were compiled: as a phase of `job`, which the
-/// caller follows with its next one. On the CPU there is nothing to prepare and nothing is said.
+/// Runs `work`, the first that a device is given of its sort, and says meanwhile how many kernels
+/// were compiled: as a phase of `job`, which the caller follows with its next one. On the CPU there
+/// is nothing to prepare and nothing is said.
 pub fn while_preparing<T>(device: &Device, job: Job<'_>, work: impl FnOnce() -> T) -> T {
     if ops::is_cpu(device) {
         return work();
@@ -41,23 +43,28 @@ fn report<T>(job: Job<'_>, work: impl FnOnce() -> T) -> T {
                 }
             }
         });
-        // The sender goes with the closure, also when `work` panics, and its end is what the thread waits for.
+        // The sender goes with the closure, also when `work` panics, and its end is what the thread
+        // waits for.
         let _done = done;
         work()
     })
 }
 
-/// Tells the GPU's library where to keep what it compiled or found out, and has it name what it compiles, to be counted. To be called before a GPU is
-/// opened; only the first call does something.
+/// Tells the GPU's library where to keep what it compiled or found out, and has it name what it
+/// compiles, to be counted. To be called before a GPU is opened; only the first call does
+/// something.
 #[cfg(feature = "gpu")]
 pub(super) fn prepare() {
     use cubecl::config::cache::CacheConfig;
     use cubecl::config::compilation::CompilationLogLevel;
     use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-    // Never the current folder, which is whatever a person happened to be in, nor the library's configuration file there.
+    // Never the current folder, which is whatever a person happened to be in, nor the library's
+    // configuration file there.
     let mut config = CubeClRuntimeConfig::default().override_from_env();
-    let folder = crate::files::cache_folder().unwrap_or_else(|| std::env::temp_dir().join("counterweight")).join("kernels");
+    let folder = crate::files::cache_folder()
+        .unwrap_or_else(|| std::env::temp_dir().join("counterweight"))
+        .join("kernels");
     config.environment.path = CacheConfig::Directory(folder);
     #[cfg(feature = "cuda")]
     {
@@ -116,15 +123,23 @@ mod tests {
             std::thread::sleep(Duration::from_millis(500));
         });
         let events = events.into_inner().unwrap();
-        assert!(matches!(&events[0], Event::Phase { total: None, unit: "kernels", .. }), "{events:?}");
-        assert!(events[1..].iter().any(|event| matches!(event, Event::Progress { done } if *done >= 7)), "{events:?}");
+        assert!(
+            matches!(&events[0], Event::Phase { total: None, unit: "kernels", .. }),
+            "{events:?}"
+        );
+        assert!(
+            events[1..].iter().any(|event| matches!(event, Event::Progress { done } if *done >= 7)),
+            "{events:?}"
+        );
     }
 
     #[test]
     fn a_panic_in_the_work_is_passed_on_and_not_waited_for() {
         let (control, sink) = (Control::new(), crate::job::Silent);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            crate::panics::caught::<()>(|| report(Job::new(&control, &sink), || panic!("a driver's bug")))
+            crate::panics::caught::<()>(|| {
+                report(Job::new(&control, &sink), || panic!("a driver's bug"))
+            })
         }));
         assert_eq!(outcome.unwrap(), Err("a driver's bug".into()));
     }

@@ -17,8 +17,8 @@ pub struct ComparisonRow {
 }
 
 impl ComparisonRow {
-    /// The row as text: metric, before, after, change. Shares are in percent with one decimal, other numbers have three; what does not exist
-    /// is `n/a`, and has no change.
+    /// The row as text: metric, before, after, change. Shares are in percent with one decimal,
+    /// other numbers have three; what does not exist is `n/a`, and has no change.
     pub fn cells(&self) -> [String; 4] {
         let show = |value: Option<f64>| match value {
             None => "n/a".to_string(),
@@ -26,7 +26,9 @@ impl ComparisonRow {
             Some(value) => format!("{value:.3}"),
         };
         let change = match (self.before, self.after) {
-            (Some(before), Some(after)) if self.percent => format!("{:+.1}", 100.0 * (after - before)),
+            (Some(before), Some(after)) if self.percent => {
+                format!("{:+.1}", 100.0 * (after - before))
+            }
             (Some(before), Some(after)) => format!("{:+.3}", after - before),
             _ => String::new(),
         };
@@ -39,7 +41,8 @@ pub fn group_heading(group: Group, classes: usize) -> String {
     format!("{} ({classes} {})", group.name(), if classes == 1 { "class" } else { "classes" })
 }
 
-/// The rows of a table of results before and after balancing: accuracies in the groups first, then the rest.
+/// The rows of a table of results before and after balancing: accuracies in the groups first, then
+/// the rest.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupThresholds, comparison, evaluate};

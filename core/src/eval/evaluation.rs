@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
-use super::scores::{ClassTally, GroupAccuracies, argmax, check, group_accuracies, log_sum_exp, mean};
+use super::scores::{
+    ClassTally, GroupAccuracies, argmax, check, group_accuracies, log_sum_exp, mean,
+};
 use crate::error::{Result, TrainError};
 
-/// Results on a split. Accuracies and the calibration error are in 0..1. Classes without a sample in the split have no accuracy and are left
-/// out of every mean.
+/// Results on a split. Accuracies and the calibration error are in 0..1. Classes without a sample
+/// in the split have no accuracy and are left out of every mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Mean of the per-class accuracies.
@@ -18,7 +20,8 @@ pub struct Evaluation {
     pub top5: f64,
     /// Mean of the per-class accuracies in each group.
     pub groups: GroupAccuracies,
-    /// Expected calibration error: Σ over the bins of |accuracy − confidence| weighted by the bin's share of samples (Guo et al., ICML 2017).
+    /// Expected calibration error: Σ over the bins of |accuracy − confidence| weighted by the bin's
+    /// share of samples (Guo et al., ICML 2017).
     pub ece: f64,
     /// Mean of the per-class F1 scores.
     pub macro_f1: f64,
@@ -32,7 +35,8 @@ pub struct Evaluation {
     pub thresholds: GroupThresholds,
     /// Number of classes in each group.
     pub group_sizes: GroupSizes,
-    /// Thresholds that would split the classes into thirds, where the present ones put all into one group.
+    /// Thresholds that would split the classes into thirds, where the present ones put all into one
+    /// group.
     pub suggested_thresholds: Option<GroupThresholds>,
     /// Each class, in label order.
     pub per_class: Vec<ClassResult>,
@@ -72,7 +76,8 @@ pub struct ClassResult {
     pub f1: Option<f64>,
 }
 
-/// One bin of the reliability diagram: samples whose confidence (the largest probability) lies in (lower, upper].
+/// One bin of the reliability diagram: samples whose confidence (the largest probability) lies in
+/// (lower, upper].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationBin {
     /// Lower edge, exclusive.
@@ -90,8 +95,9 @@ pub struct CalibrationBin {
 /// Bins of the calibration error.
 const BINS: usize = 15;
 
-/// Evaluates `logits`, shape [n, C], against `labels`, shape [n]. `train_counts` are the training samples of each class, which its group follows
-/// from. Of equal logits the one of the lowest class counts as larger.
+/// Evaluates `logits`, shape [n, C], against `labels`, shape [n]. `train_counts` are the training
+/// samples of each class, which its group follows from. Of equal logits the one of the lowest class
+/// counts as larger.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupThresholds, evaluate};
@@ -104,7 +110,8 @@ const BINS: usize = 15;
 /// ```
 ///
 /// # Errors
-/// [`TrainError::Request`] if there is no sample, the lengths do not fit each other, a label names no class, or a logit is not finite.
+/// [`TrainError::Request`] if there is no sample, the lengths do not fit each other, a label names
+/// no class, or a logit is not finite.
 pub fn evaluate(
     logits: &[f32],
     labels: &[u32],
@@ -114,7 +121,11 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let classes = class_names.len();
     if train_counts.len() != classes {
-        return Err(TrainError::Request(format!("{} training counts do not fit {classes} classes", train_counts.len())).into());
+        return Err(TrainError::Request(format!(
+            "{} training counts do not fit {classes} classes",
+            train_counts.len()
+        ))
+        .into());
     }
     check(logits, labels, classes)?;
 
@@ -150,9 +161,13 @@ pub fn evaluate(
     let tally: Vec<ClassTally> = confusion
         .iter()
         .enumerate()
-        .map(|(class, row)| ClassTally { samples: row.iter().map(|n| *n as usize).sum(), correct: row[class] as usize })
+        .map(|(class, row)| ClassTally {
+            samples: row.iter().map(|n| *n as usize).sum(),
+            correct: row[class] as usize,
+        })
         .collect();
-    let predicted: Vec<usize> = (0..classes).map(|class| confusion.iter().map(|row| row[class] as usize).sum()).collect();
+    let predicted: Vec<usize> =
+        (0..classes).map(|class| confusion.iter().map(|row| row[class] as usize).sum()).collect();
     let per_class: Vec<ClassResult> = tally
         .iter()
         .enumerate()
@@ -164,7 +179,8 @@ pub fn evaluate(
             correct: tally.correct,
             accuracy: tally.accuracy(),
             interval: (tally.samples > 0).then(|| wilson_interval(tally.correct, tally.samples)),
-            f1: (tally.samples > 0).then(|| 2.0 * tally.correct as f64 / (tally.samples + predicted[class]) as f64),
+            f1: (tally.samples > 0)
+                .then(|| 2.0 * tally.correct as f64 / (tally.samples + predicted[class]) as f64),
         })
         .collect();
     let worst_class = per_class
@@ -195,7 +211,10 @@ pub fn evaluate(
 /// How many classes come before `label` when sorted by logit, ties by index.
 fn rank(row: &[f32], label: usize) -> usize {
     let own = row[label];
-    row.iter().enumerate().filter(|(class, logit)| **logit > own || (**logit == own && *class < label)).count()
+    row.iter()
+        .enumerate()
+        .filter(|(class, logit)| **logit > own || (**logit == own && *class < label))
+        .count()
 }
 
 /// Wilson's score interval at 95 % (Wilson, JASA 1927) of `correct` out of `samples`, within 0..1.
@@ -232,7 +251,9 @@ mod tests {
     #[test]
     fn classes_without_samples_have_no_accuracy_and_enter_no_mean() {
         let logits = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        let evaluation = evaluate(&logits, &[0, 0], &names(3), &[200, 50, 5], GroupThresholds::default()).unwrap();
+        let evaluation =
+            evaluate(&logits, &[0, 0], &names(3), &[200, 50, 5], GroupThresholds::default())
+                .unwrap();
         assert_eq!(evaluation.balanced_accuracy, 0.5);
         assert_eq!(evaluation.groups, GroupAccuracies { many: Some(0.5), medium: None, few: None });
         assert_eq!(evaluation.per_class[1].accuracy, None);
@@ -246,8 +267,15 @@ mod tests {
     #[test]
     fn top5_follows_the_order_of_logits_and_then_of_classes() {
         let flat = [0.0_f32; 7];
-        let of =
-            |logits: &[f32], label| evaluate(logits, &[label], &names(logits.len()), &vec![30; logits.len()], GroupThresholds::default());
+        let of = |logits: &[f32], label| {
+            evaluate(
+                logits,
+                &[label],
+                &names(logits.len()),
+                &vec![30; logits.len()],
+                GroupThresholds::default(),
+            )
+        };
         assert_eq!(of(&flat, 4).unwrap().top5, 1.0);
         assert_eq!(of(&flat, 5).unwrap().top5, 0.0);
         assert_eq!(of(&[3.0, 2.0, 1.0], 2).unwrap().top5, 1.0);
@@ -255,11 +283,25 @@ mod tests {
 
     #[test]
     fn a_sure_and_correct_classifier_is_calibrated() {
-        let evaluation = evaluate(&[200.0, 0.0, 0.0, 200.0], &[0, 1], &names(2), &[30, 30], GroupThresholds::default()).unwrap();
+        let evaluation = evaluate(
+            &[200.0, 0.0, 0.0, 200.0],
+            &[0, 1],
+            &names(2),
+            &[30, 30],
+            GroupThresholds::default(),
+        )
+        .unwrap();
         assert_eq!(evaluation.ece, 0.0);
         assert_eq!(evaluation.calibration.len(), 15);
         assert_eq!(evaluation.calibration[14].samples, 2);
-        let opposite = evaluate(&[200.0, 0.0, 0.0, 200.0], &[1, 0], &names(2), &[30, 30], GroupThresholds::default()).unwrap();
+        let opposite = evaluate(
+            &[200.0, 0.0, 0.0, 200.0],
+            &[1, 0],
+            &names(2),
+            &[30, 30],
+            GroupThresholds::default(),
+        )
+        .unwrap();
         assert_eq!(opposite.ece, 1.0);
     }
 
@@ -275,6 +317,9 @@ mod tests {
     #[test]
     fn names_and_counts_must_agree() {
         assert!(evaluate(&[0.0; 2], &[0], &names(2), &[1], GroupThresholds::default()).is_err());
-        assert!(evaluate(&[0.0, f32::INFINITY], &[0], &names(2), &[1, 1], GroupThresholds::default()).is_err());
+        assert!(
+            evaluate(&[0.0, f32::INFINITY], &[0], &names(2), &[1, 1], GroupThresholds::default())
+                .is_err()
+        );
     }
 }

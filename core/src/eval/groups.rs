@@ -111,8 +111,9 @@ impl GroupSizes {
     }
 }
 
-/// Thresholds that split the classes into thirds by training count, offered where `thresholds` put every class into one group. Ties can make
-/// the thirds uneven. `None` if the groups already differ or all classes have the same count.
+/// Thresholds that split the classes into thirds by training count, offered where `thresholds` put
+/// every class into one group. Ties can make the thirds uneven. `None` if the groups already differ
+/// or all classes have the same count.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupSizes, GroupThresholds, suggested_thirds};
@@ -121,7 +122,10 @@ impl GroupSizes {
 /// assert_eq!(thirds.sizes(&counts), GroupSizes { many: 2, medium: 2, few: 2 });
 /// assert_eq!(suggested_thirds(&[500, 5], GroupThresholds::default()), None);
 /// ```
-pub fn suggested_thirds(train_counts: &[usize], thresholds: GroupThresholds) -> Option<GroupThresholds> {
+pub fn suggested_thirds(
+    train_counts: &[usize],
+    thresholds: GroupThresholds,
+) -> Option<GroupThresholds> {
     if thresholds.sizes(train_counts).occupied() != 1 {
         return None;
     }
@@ -147,7 +151,9 @@ mod tests {
         assert_eq!(suggested_thirds(&[], default), None);
         let two = suggested_thirds(&[50, 40], default).unwrap();
         assert_eq!(two.sizes(&[50, 40]), GroupSizes { many: 1, medium: 0, few: 1 });
-        for counts in [vec![50, 50, 50, 50, 30, 30], vec![60, 50, 50, 50, 50, 50], vec![900, 800, 700, 600]] {
+        for counts in
+            [vec![50, 50, 50, 50, 30, 30], vec![60, 50, 50, 50, 50, 50], vec![900, 800, 700, 600]]
+        {
             let thirds = suggested_thirds(&counts, default).unwrap();
             assert!(thirds.few_below <= thirds.many_above + 1);
             assert!(thirds.sizes(&counts).occupied() > 1, "{counts:?} {thirds:?}");

@@ -2,10 +2,12 @@
 
 use super::evaluation::Evaluation;
 
-/// Half the width of a 95 % interval in standard errors. What is beyond it in one direction happens by chance once in forty times.
+/// Half the width of a 95 % interval in standard errors. What is beyond it in one direction happens
+/// by chance once in forty times.
 pub(super) const Z: f64 = 1.96;
 
-/// An evaluation seen as a draw: what guessing would have given, and how far off its balanced accuracy may be.
+/// An evaluation seen as a draw: what guessing would have given, and how far off its balanced
+/// accuracy may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guessing {
     /// Classes that have samples.
@@ -27,15 +29,19 @@ pub(super) struct Guessing {
 impl Guessing {
     /// Compares an evaluation with guessing.
     ///
-    /// Somebody who names class k in a share q_k of all images without looking at them is right by a binomial draw in every class, so the
-    /// balanced accuracy is 1 / K on average with the variance Σ q_k (1 − q_k) / n_k / K². The classifier's own shares are taken for q_k. A
-    /// draw moves in steps, which a normal curve does not know: half of what one image of the smallest class moves is taken off first.
+    /// Somebody who names class k in a share q_k of all images without looking at them is right by
+    /// a binomial draw in every class, so the balanced accuracy is 1 / K on average with the
+    /// variance Σ q_k (1 − q_k) / n_k / K². The classifier's own shares are taken for q_k. A draw
+    /// moves in steps, which a normal curve does not know: half of what one image of the smallest
+    /// class moves is taken off first.
     ///
-    /// The standard error is that of K independent shares, each taken as if one more sample were right and one more wrong: of three right
-    /// ones out of three nobody should conclude that all are.
+    /// The standard error is that of K independent shares, each taken as if one more sample were
+    /// right and one more wrong: of three right ones out of three nobody should conclude that all
+    /// are.
     pub fn of(evaluation: &Evaluation) -> Self {
         let predicted = predicted_shares(evaluation);
-        let present = || evaluation.per_class.iter().zip(&predicted).filter(|(class, _)| class.samples > 0);
+        let present =
+            || evaluation.per_class.iter().zip(&predicted).filter(|(class, _)| class.samples > 0);
         let classes = present().count().max(1);
         let least = present().map(|(class, _)| class.samples).min().unwrap_or(0);
         let most = present().map(|(class, _)| class.samples).max().unwrap_or(0);
@@ -91,10 +97,12 @@ mod tests {
 
     #[test]
     fn twenty_percent_on_three_images_a_class_is_not_better_than_guessing() {
-        // Six classes, three images each, named about equally often: the standard deviation of guessing is about √(6 · 5/36 / 3) / 6 = 8.8 %.
+        // Six classes, three images each, named about equally often: the standard deviation of
+        // guessing is about √(6 · 5/36 / 3) / 6 = 8.8 %.
         let mut confusion = vec![vec![0; 6]; 6];
         for class in 0..6 {
-            // One image each of four classes is right: 4 of 18, or 22 %, where guessing gives 16.7 %.
+            // One image each of four classes is right: 4 of 18, or 22 %, where guessing gives 16.7
+            // %.
             let right = u32::from(class < 4);
             confusion[class][class] = right;
             confusion[class][(class + 1) % 6] = 3 - right;

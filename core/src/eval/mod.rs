@@ -8,7 +8,9 @@ mod scores;
 mod verdict;
 
 pub use comparison::{ComparisonRow, comparison, group_heading};
-pub use evaluation::{CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval};
+pub use evaluation::{
+    CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
+};
 pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
 pub use scores::{GroupAccuracies, Scores, scores};
 pub(crate) use scores::{argmax, check, log_sum_exp};

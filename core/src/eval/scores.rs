@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::groups::{Group, GroupThresholds};
 use crate::error::{Result, TrainError};
 
-/// Accuracies of the groups, in 0..1: the mean of the accuracies of a group's classes. `None` where no class of the group has a sample.
+/// Accuracies of the groups, in 0..1: the mean of the accuracies of a group's classes. `None` where
+/// no class of the group has a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupAccuracies {
     /// Of the many group.
@@ -40,8 +41,8 @@ pub struct Scores {
     pub groups: GroupAccuracies,
 }
 
-/// Balanced accuracy, top-1, loss and accuracy by group of `logits`, shape [n, C], for `labels`, shape [n].
-/// Of equal logits the one of the lowest class counts as the largest.
+/// Balanced accuracy, top-1, loss and accuracy by group of `logits`, shape [n, C], for `labels`,
+/// shape [n]. Of equal logits the one of the lowest class counts as the largest.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupThresholds, scores};
@@ -51,8 +52,14 @@ pub struct Scores {
 /// ```
 ///
 /// # Errors
-/// [`TrainError::Request`] if there is no sample, the shapes do not fit, a label names no class, or a logit is not finite.
-pub fn scores(logits: &[f32], labels: &[u32], train_counts: &[usize], thresholds: GroupThresholds) -> Result<Scores> {
+/// [`TrainError::Request`] if there is no sample, the shapes do not fit, a label names no class, or
+/// a logit is not finite.
+pub fn scores(
+    logits: &[f32],
+    labels: &[u32],
+    train_counts: &[usize],
+    thresholds: GroupThresholds,
+) -> Result<Scores> {
     check(logits, labels, train_counts.len())?;
     let classes = train_counts.len();
     let mut tally = vec![ClassTally::default(); classes];
@@ -85,9 +92,14 @@ impl ClassTally {
     }
 }
 
-pub(super) fn group_accuracies(tally: &[ClassTally], train_counts: &[usize], thresholds: GroupThresholds) -> GroupAccuracies {
+pub(super) fn group_accuracies(
+    tally: &[ClassTally],
+    train_counts: &[usize],
+    thresholds: GroupThresholds,
+) -> GroupAccuracies {
     let of = |group| {
-        let members = tally.iter().zip(train_counts).filter(|(_, count)| thresholds.group(**count) == group);
+        let members =
+            tally.iter().zip(train_counts).filter(|(_, count)| thresholds.group(**count) == group);
         mean(members.filter_map(|(class, _)| class.accuracy()))
     };
     GroupAccuracies { many: of(Group::Many), medium: of(Group::Medium), few: of(Group::Few) }
@@ -122,14 +134,25 @@ pub(crate) fn check(logits: &[f32], labels: &[u32], classes: usize) -> Result<()
         return fail("there is no sample to evaluate".into());
     }
     if classes == 0 || labels.len().checked_mul(classes) != Some(logits.len()) {
-        return fail(format!("{} logits do not fit {} samples of {classes} classes", logits.len(), labels.len()));
+        return fail(format!(
+            "{} logits do not fit {} samples of {classes} classes",
+            logits.len(),
+            labels.len()
+        ));
     }
-    if let Some((sample, label)) = labels.iter().enumerate().find(|(_, label)| **label as usize >= classes) {
-        return fail(format!("sample {sample} has label {label}, which names none of the {classes} classes"));
+    if let Some((sample, label)) =
+        labels.iter().enumerate().find(|(_, label)| **label as usize >= classes)
+    {
+        return fail(format!(
+            "sample {sample} has label {label}, which names none of the {classes} classes"
+        ));
     }
     if let Some(position) = logits.iter().position(|logit| !logit.is_finite()) {
         let (sample, class) = (position / classes, position % classes);
-        return fail(format!("the logit of sample {sample} for class {class} is {}; the model cannot be evaluated", logits[position]));
+        return fail(format!(
+            "the logit of sample {sample} for class {class} is {}; the model cannot be evaluated",
+            logits[position]
+        ));
     }
     Ok(())
 }
@@ -140,16 +163,24 @@ mod tests {
 
     #[test]
     fn what_cannot_be_scored_is_an_error_with_its_reason() {
-        let scores = |logits: &[f32], labels: &[u32]| scores(logits, labels, &[1, 1], GroupThresholds::default());
+        let scores = |logits: &[f32], labels: &[u32]| {
+            scores(logits, labels, &[1, 1], GroupThresholds::default())
+        };
         assert!(scores(&[], &[]).unwrap_err().to_string().contains("no sample"));
         assert!(scores(&[0.0; 3], &[0]).unwrap_err().to_string().contains("3 logits"));
         assert!(scores(&[0.0; 2], &[2]).unwrap_err().to_string().contains("label 2"));
-        assert!(scores(&[0.0, 0.0, 0.0, f32::NAN], &[0, 1]).unwrap_err().to_string().contains("sample 1 for class 1 is NaN"));
+        assert!(
+            scores(&[0.0, 0.0, 0.0, f32::NAN], &[0, 1])
+                .unwrap_err()
+                .to_string()
+                .contains("sample 1 for class 1 is NaN")
+        );
     }
 
     #[test]
     fn equal_logits_count_for_the_lowest_class() {
-        let scores = scores(&[1.0, 1.0, 1.0, 1.0], &[0, 1], &[1, 1], GroupThresholds::default()).unwrap();
+        let scores =
+            scores(&[1.0, 1.0, 1.0, 1.0], &[0, 1], &[1, 1], GroupThresholds::default()).unwrap();
         assert_eq!(scores.top1, 0.5);
         assert!((scores.loss - 2.0_f64.ln()).abs() < 1e-7);
     }

@@ -86,7 +86,8 @@ pub struct Verdict {
     pub chance: f64,
     /// The 95 % interval of the balanced accuracy.
     pub interval: [f64; 2],
-    /// Everything that was found, what matters most first. None of a usable result needs to be acted on.
+    /// Everything that was found, what matters most first. None of a usable result needs to be
+    /// acted on.
     pub findings: Vec<Finding>,
 }
 
@@ -96,14 +97,19 @@ impl Verdict {
         self.findings.iter().filter(|finding| finding.sentence != self.sentence)
     }
 
-    /// The accuracy beside that of guessing: `22.6 % balanced accuracy on the validation images, guessing gives 16.7 %`.
+    /// The accuracy beside that of guessing:
+    /// `22.6 % balanced accuracy on the validation images, guessing gives 16.7 %`.
     pub fn against_guessing(&self) -> String {
         let images = match self.split {
             Split::Train => "training",
             Split::Validation => "validation",
             Split::Test => "test",
         };
-        format!("{} balanced accuracy on the {images} images, guessing gives {}", percent(self.balanced_accuracy), percent(self.chance))
+        format!(
+            "{} balanced accuracy on the {images} images, guessing gives {}",
+            percent(self.balanced_accuracy),
+            percent(self.chance)
+        )
     }
 }
 
@@ -114,15 +120,18 @@ pub struct Evidence<'a> {
     pub evaluation: &'a Evaluation,
     /// The split it is of.
     pub split: Split,
-    /// Finished epochs of the run; those of stage 1 are looked at. Without any, somebody else has trained it, and nothing is said of that.
+    /// Finished epochs of the run; those of stage 1 are looked at. Without any, somebody else has
+    /// trained it, and nothing is said of that.
     pub history: &'a [EpochRecord],
-    /// Whether the classifier stands on features that were learned before, from other images: then nobody is advised to do so.
+    /// Whether the classifier stands on features that were learned before, from other images: then
+    /// nobody is advised to do so.
     pub pretrained: bool,
     /// For a balanced classifier: the classifier as trained, on the same split.
     pub before: Option<&'a Evaluation>,
 }
 
-/// Half-width of the interval of the balanced accuracy from which on a split cannot tell how good a classifier is.
+/// Half-width of the interval of the balanced accuracy from which on a split cannot tell how good a
+/// classifier is.
 const WIDE: f64 = 0.1;
 /// Share of the images from which on one class is nearly everything.
 const NEARLY_ALL: f64 = 0.9;
@@ -142,20 +151,27 @@ const TELLING: usize = 3;
 /// use counterweight_core::eval::{Evidence, Grade, GroupThresholds, evaluate, verdict};
 /// let names = ["deer".to_string(), "lynx".to_string()];
 /// // Forty images of each, all taken for deer.
-/// let (logits, labels) = ([1.0, 0.0].repeat(80), [[0_u32; 40], [1; 40]].concat());
-/// let evaluation = evaluate(&logits, &labels, &names, &[500, 8], GroupThresholds::default()).unwrap();
-/// let verdict = verdict(&Evidence { evaluation: &evaluation, split: Split::Test, history: &[], pretrained: false, before: None });
-/// assert_eq!(verdict.grade, Grade::Worthless);
+/// let (logits, labels) = ([1.0, 0.0].repeat(80), [[0_u32; 40], [1; 40]].concat()); let evaluation
+/// = evaluate(&logits, &labels, &names, &[500, 8], GroupThresholds::default()).unwrap(); let
+/// verdict = verdict(&Evidence { evaluation: &evaluation, split: Split::Test, history: &[],
+/// pretrained: false, before: None }); assert_eq!(verdict.grade, Grade::Worthless);
 /// assert_eq!(verdict.sentence, "No better than guessing: 50.0 % where guessing gives 50.0 %.");
-/// assert_eq!(verdict.findings[1].sentence, "Calls nearly everything “deer”: 100.0 % of the images, where 50.0 % are.");
+/// assert_eq!(verdict.findings[1].sentence, "Calls nearly everything “deer”: 100.0 % of the images,
+/// where 50.0 % are.");
 /// ```
 pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
     let Evidence { evaluation, split, .. } = *evidence;
-    let case = Case { evidence, guessing: Guessing::of(evaluation), predicted: predicted_shares(evaluation) };
+    let case = Case {
+        evidence,
+        guessing: Guessing::of(evaluation),
+        predicted: predicted_shares(evaluation),
+    };
     let findings = case.findings();
     let grade = findings.iter().map(|finding| finding.grade).min().unwrap_or(Grade::Usable);
     let (sentence, advice) = match findings.iter().find(|finding| finding.grade == grade) {
-        Some(lead) if grade != Grade::Usable => (lead.sentence.clone(), case.advice(&findings, grade)),
+        Some(lead) if grade != Grade::Usable => {
+            (lead.sentence.clone(), case.advice(&findings, grade))
+        }
         _ => (case.usable(), case.next()),
     };
     Verdict {
@@ -217,45 +233,62 @@ impl Case<'_> {
         self.can_be_compared() && (!self.guessing.better || self.guessing.is_weak(self.found()))
     }
 
-    /// Worthless where the result is at chance anyway, else doubtful: what explains a bad result is no news of a better one.
+    /// Worthless where the result is at chance anyway, else doubtful: what explains a bad result is
+    /// no news of a better one.
     fn worthless_at_chance(&self) -> Grade {
         if self.is_at_chance() { Grade::Worthless } else { Grade::Doubtful }
     }
 
     fn judged_on_training(&self) -> Option<Finding> {
         let sentence = "Judged on the images it was trained on, which says nothing about new ones.";
-        (self.evidence.split == Split::Train).then(|| finding(FindingKind::JudgedOnTraining, Grade::Doubtful, sentence))
+        (self.evidence.split == Split::Train)
+            .then(|| finding(FindingKind::JudgedOnTraining, Grade::Doubtful, sentence))
     }
 
     fn no_better_than_guessing(&self) -> Option<Finding> {
         if !self.can_be_compared() || self.guessing.better {
             return None;
         }
-        let numbers = format!("{} where guessing gives {}", percent(self.found()), percent(self.guessing.chance));
+        let numbers = format!(
+            "{} where guessing gives {}",
+            percent(self.found()),
+            percent(self.guessing.chance)
+        );
         Some(match self.is_at_chance() {
-            true => finding(FindingKind::NoBetterThanGuessing, Grade::Worthless, format!("No better than guessing: {numbers}.")),
-            // Of so few images that the difference means nothing, it does not mean either that there is none.
+            true => finding(
+                FindingKind::NoBetterThanGuessing,
+                Grade::Worthless,
+                format!("No better than guessing: {numbers}."),
+            ),
+            // Of so few images that the difference means nothing, it does not mean either that
+            // there is none.
             false => finding(
                 FindingKind::NoBetterThanGuessing,
                 Grade::Doubtful,
-                format!("Cannot be told from guessing: {numbers}, on {} images.", self.evaluation().samples),
+                format!(
+                    "Cannot be told from guessing: {numbers}, on {} images.",
+                    self.evaluation().samples
+                ),
             ),
         })
     }
 
-    /// On an uneven split a classifier can be right often by always saying the same. One that has learned rare classes may be right less
-    /// often and still be worth more, so this counts only where the classes as such are not told apart.
+    /// On an uneven split a classifier can be right often by always saying the same. One that has
+    /// learned rare classes may be right less often and still be worth more, so this counts only
+    /// where the classes as such are not told apart.
     fn no_better_than_the_largest_class(&self) -> Option<Finding> {
         let evaluation = self.evaluation();
         let largest = evaluation.per_class.iter().max_by_key(|class| class.samples)?;
         let n = evaluation.samples as f64;
         let share = largest.samples as f64 / n;
         let beyond = Z * (share * (1.0 - share) / n).sqrt();
-        if !self.is_weak() || share < 1.5 * self.guessing.chance || evaluation.top1 > share + beyond {
+        if !self.is_weak() || share < 1.5 * self.guessing.chance || evaluation.top1 > share + beyond
+        {
             return None;
         }
         // Barely better than guessing by class, and no better by image: neither way is it of use.
-        let grade = if self.guessing.better { Grade::Worthless } else { self.worthless_at_chance() };
+        let grade =
+            if self.guessing.better { Grade::Worthless } else { self.worthless_at_chance() };
         Some(finding(
             FindingKind::NoBetterThanLargestClass,
             grade,
@@ -269,11 +302,17 @@ impl Case<'_> {
     }
 
     fn barely_better(&self) -> Option<Finding> {
-        let numbers = format!("{} where guessing gives {}.", percent(self.found()), percent(self.guessing.chance));
+        let numbers = format!(
+            "{} where guessing gives {}.",
+            percent(self.found()),
+            percent(self.guessing.chance)
+        );
         let (kind, words) = match self.is_weak() {
             _ if !self.can_be_compared() || !self.guessing.better => return None,
             true => (FindingKind::BarelyBetterThanGuessing, "Barely better than guessing"),
-            false if self.guessing.is_low(self.found()) => (FindingKind::MostlyWrong, "Better than guessing, and still mostly wrong"),
+            false if self.guessing.is_low(self.found()) => {
+                (FindingKind::MostlyWrong, "Better than guessing, and still mostly wrong")
+            }
             false => return None,
         };
         Some(finding(kind, Grade::Doubtful, format!("{words}: {numbers}")))
@@ -286,7 +325,10 @@ impl Case<'_> {
         }
         let top1 = self.evaluation().top1;
         let sentence = match self.is_weak() {
-            true => format!("Has learned its training images by heart ({} right), and that helps with no others.", percent(trained)),
+            true => format!(
+                "Has learned its training images by heart ({} right), and that helps with no others.",
+                percent(trained)
+            ),
             false if top1 < trained - GAP => {
                 format!(
                     "Right on {} of its training images and on {} of others: many are only learned by heart.",
@@ -299,7 +341,8 @@ impl Case<'_> {
         Some(finding(FindingKind::Memorised, self.worthless_at_chance(), sentence))
     }
 
-    /// Whoever knows nothing but how frequent the classes are reaches a loss of their entropy H = −Σ π_k ln π_k, at most ln C.
+    /// Whoever knows nothing but how frequent the classes are reaches a loss of their entropy H =
+    /// −Σ π_k ln π_k, at most ln C.
     fn never_learned(&self) -> Option<Finding> {
         let history = self.stage1();
         let (first, last) = (history.first()?, history.last()?);
@@ -308,12 +351,14 @@ impl Case<'_> {
         }
         let ends = &history[history.len() - history.len().min(3)..];
         let end = ends.iter().map(|record| record.train_loss).sum::<f64>() / ends.len() as f64;
-        let counts: Vec<f64> = self.evaluation().per_class.iter().map(|class| class.train_count as f64).collect();
+        let counts: Vec<f64> =
+            self.evaluation().per_class.iter().map(|class| class.train_count as f64).collect();
         let total = counts.iter().sum::<f64>().max(1.0);
         let shares = || counts.iter().map(|count| count / total).filter(|share| *share > 0.0);
         let ignorant: f64 = shares().map(|share| -share * share.ln()).sum();
         let largest = shares().fold(0.0, f64::max);
-        let never_fell = end > 0.95 * ignorant || (history.len() > 1 && end > 0.97 * first.train_loss && end > 0.8 * ignorant);
+        let never_fell = end > 0.95 * ignorant
+            || (history.len() > 1 && end > 0.97 * first.train_loss && end > 0.8 * ignorant);
         let most = history.iter().map(|record| record.train_accuracy).fold(0.0, f64::max);
         let sentence = if never_fell {
             format!(
@@ -343,7 +388,8 @@ impl Case<'_> {
             Split::Test => "test",
         };
         if !self.can_be_compared() {
-            let sentence = format!("The {images} images are all of one class, which tells nothing.");
+            let sentence =
+                format!("The {images} images are all of one class, which tells nothing.");
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         }
         if Z * error <= WIDE {
@@ -351,19 +397,31 @@ impl Case<'_> {
         }
         let few = match least == most {
             true => format!("{least} {images} {} a class", plural(least, "image")),
-            false => format!("{} {images} images with as few as {least} of a class", self.evaluation().samples),
+            false => format!(
+                "{} {images} images with as few as {least} of a class",
+                self.evaluation().samples
+            ),
         };
         let whole = |share: f64| format!("{:.0}", 100.0 * share);
         let sentence = match better {
-            true => format!("Better than guessing, but {few} cannot tell how much: anything from {} to {} %.", whole(low), whole(high)),
-            false => format!("{few} cannot tell how good it is: anything from {} to {} %.", whole(low), whole(high)),
+            true => format!(
+                "Better than guessing, but {few} cannot tell how much: anything from {} to {} %.",
+                whole(low),
+                whole(high)
+            ),
+            false => format!(
+                "{few} cannot tell how good it is: anything from {} to {} %.",
+                whole(low),
+                whole(high)
+            ),
         };
         Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence))
     }
 
     fn nearly_one_class(&self) -> Option<Finding> {
         let evaluation = self.evaluation();
-        let (class, share) = evaluation.per_class.iter().zip(&self.predicted).max_by(|a, b| a.1.total_cmp(b.1))?;
+        let (class, share) =
+            evaluation.per_class.iter().zip(&self.predicted).max_by(|a, b| a.1.total_cmp(b.1))?;
         let true_share = class.samples as f64 / evaluation.samples.max(1) as f64;
         // What is nearly everything in the split may well be called so.
         if !self.can_be_compared() || *share < NEARLY_ALL || true_share > share - 0.1 {
@@ -381,7 +439,9 @@ impl Case<'_> {
     fn never_predicted(&self) -> Option<Finding> {
         let never = || {
             let classes = self.evaluation().per_class.iter().zip(&self.predicted);
-            classes.filter(|(class, share)| class.samples > 0 && **share == 0.0).map(|(class, _)| class)
+            classes
+                .filter(|(class, share)| class.samples > 0 && **share == 0.0)
+                .map(|(class, _)| class)
         };
         let count = never().count();
         if count == 0 || !self.can_be_compared() {
@@ -390,19 +450,28 @@ impl Case<'_> {
         let named: Vec<String> = never().take(NAMED).map(|class| quoted(&class.name)).collect();
         let classes = match (count > NAMED, named.as_slice()) {
             (true, names) => {
-                format!("{} and {} other {}", names.join(", "), count - NAMED, if count == NAMED + 1 { "class" } else { "classes" })
+                format!(
+                    "{} and {} other {}",
+                    names.join(", "),
+                    count - NAMED,
+                    if count == NAMED + 1 { "class" } else { "classes" }
+                )
             }
-            (false, [rest @ .., last]) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            (false, [rest @ .., last]) if !rest.is_empty() => {
+                format!("{} or {last}", rest.join(", "))
+            }
             (false, names) => names.join(", "),
         };
-        // A class of one or two images, or a few of very many classes, may go without a prediction by luck.
+        // A class of one or two images, or a few of very many classes, may go without a prediction
+        // by luck.
         let telling = never().filter(|class| class.samples >= TELLING).count();
-        let grade = if 10 * telling >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
+        let grade =
+            if 10 * telling >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
         Some(finding(FindingKind::NeverPredicted, grade, format!("Never says {classes}.")))
     }
 
-    /// The two are of the same images, so that their errors largely cancel: one standard error of the difference of independent ones is
-    /// about two of theirs.
+    /// The two are of the same images, so that their errors largely cancel: one standard error of
+    /// the difference of independent ones is about two of theirs.
     fn balancing_lost(&self) -> Option<Finding> {
         let before = self.evidence.before?;
         let was = Guessing::of(before);
@@ -411,7 +480,11 @@ impl Case<'_> {
             return None;
         }
         let grade = if was.better { self.worthless_at_chance() } else { Grade::Doubtful };
-        let sentence = format!("Balancing made it worse: {} before, {} after.", percent(before.balanced_accuracy), percent(self.found()));
+        let sentence = format!(
+            "Balancing made it worse: {} before, {} after.",
+            percent(before.balanced_accuracy),
+            percent(self.found())
+        );
         Some(finding(FindingKind::BalancingLost, grade, sentence))
     }
 
@@ -435,7 +508,9 @@ impl Case<'_> {
             FindingKind::NearlyOneClass,
             FindingKind::NeverPredicted,
         ];
-        let has = |kind: FindingKind| findings.iter().any(|finding| finding.kind == kind && finding.grade == grade);
+        let has = |kind: FindingKind| {
+            findings.iter().any(|finding| finding.kind == kind && finding.grade == grade)
+        };
         let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
         match kind {
             FindingKind::BalancingLost => "Keep the classifier as trained.".into(),
@@ -479,7 +554,9 @@ impl Case<'_> {
     /// Where else features could come from.
     fn other_features(&self) -> &'static str {
         match self.evidence.pretrained {
-            true => "let the whole network learn (setting stage1.train = scratch), if there are thousands of images",
+            true => {
+                "let the whole network learn (setting stage1.train = scratch), if there are thousands of images"
+            }
             false => "start from pretrained features (preset “auto”)",
         }
     }
@@ -493,11 +570,16 @@ impl Case<'_> {
 
     fn usable(&self) -> String {
         let worst = self.worst();
-        let few =
-            worst.filter(|class| class.samples < 10).map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
+        let few = worst
+            .filter(|class| class.samples < 10)
+            .map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
         let weakest = worst.map(|class| {
             let accuracy = format!("{:.0} %", 100.0 * class.accuracy.unwrap_or_default());
-            format!("; the weakest class, {}, {accuracy}{}", quoted(&class.name), few.unwrap_or_default())
+            format!(
+                "; the weakest class, {}, {accuracy}{}",
+                quoted(&class.name),
+                few.unwrap_or_default()
+            )
         });
         format!(
             "Usable: {} balanced accuracy where guessing gives {}{}.",
@@ -509,15 +591,21 @@ impl Case<'_> {
 
     /// What to do with a usable result.
     fn next(&self) -> String {
-        match self.worst().filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2)) {
+        match self
+            .worst()
+            .filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2))
+        {
             Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
             None => "Try it on images of your own before you rely on it.".into(),
         }
     }
 
     fn worst(&self) -> Option<&super::evaluation::ClassResult> {
-        let with_accuracy = self.evaluation().per_class.iter().filter(|class| class.accuracy.is_some());
-        with_accuracy.min_by(|a, b| a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default()))
+        let with_accuracy =
+            self.evaluation().per_class.iter().filter(|class| class.accuracy.is_some());
+        with_accuracy.min_by(|a, b| {
+            a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default())
+        })
     }
 }
 

@@ -15,8 +15,9 @@ pub fn of_confusion(confusion: &[Vec<u32>]) -> Evaluation {
             }
         }
     }
-    let names: Vec<String> =
-        (0..classes).map(|class| NAMES.get(class).map_or_else(|| format!("class {class}"), ToString::to_string)).collect();
+    let names: Vec<String> = (0..classes)
+        .map(|class| NAMES.get(class).map_or_else(|| format!("class {class}"), ToString::to_string))
+        .collect();
     let counts: Vec<usize> = (0..classes).map(|class| 100 - 10 * class.min(9)).collect();
     evaluate(&logits, &labels, &names, &counts, GroupThresholds::default()).unwrap()
 }
@@ -36,12 +37,20 @@ fn mostly_right(classes: usize, right: u32, wrong: u32) -> Vec<Vec<u32>> {
 
 /// All images are taken for the first class.
 fn always_the_first(samples: &[u32]) -> Vec<Vec<u32>> {
-    let row = |count: u32| std::iter::once(count).chain(std::iter::repeat_n(0, samples.len() - 1)).collect();
+    let row = |count: u32| {
+        std::iter::once(count).chain(std::iter::repeat_n(0, samples.len() - 1)).collect()
+    };
     samples.iter().copied().map(row).collect()
 }
 
 fn epoch(number: usize, train_loss: f64, train_accuracy: f64) -> EpochRecord {
-    EpochRecord { stage: 1, epoch: number, train_loss, train_accuracy, ..crate::run::tests::record(1, number) }
+    EpochRecord {
+        stage: 1,
+        epoch: number,
+        train_loss,
+        train_accuracy,
+        ..crate::run::tests::record(1, number)
+    }
 }
 
 fn judge(confusion: &[Vec<u32>], history: &[EpochRecord]) -> Verdict {
@@ -49,7 +58,13 @@ fn judge(confusion: &[Vec<u32>], history: &[EpochRecord]) -> Verdict {
 }
 
 fn judge_on(split: Split, confusion: &[Vec<u32>], history: &[EpochRecord]) -> Verdict {
-    verdict(&Evidence { evaluation: &of_confusion(confusion), split, history, pretrained: false, before: None })
+    verdict(&Evidence {
+        evaluation: &of_confusion(confusion),
+        split,
+        history,
+        pretrained: false,
+        before: None,
+    })
 }
 
 fn kinds(verdict: &Verdict) -> Vec<FindingKind> {
@@ -63,9 +78,15 @@ fn a_good_result_is_usable_and_names_its_weakest_class() {
     let good = judge(&confusion, &[epoch(1, 1.7, 0.3), epoch(2, 0.4, 0.95)]);
     // (5 · 0.9 + 0.6) / 6
     let sentence = "Usable: 85.0 % balanced accuracy where guessing gives 16.7 %; the weakest class, “lynx”, 60 %.";
-    assert_eq!((good.grade, good.sentence.as_str(), good.findings.len()), (Grade::Usable, sentence, 0));
+    assert_eq!(
+        (good.grade, good.sentence.as_str(), good.findings.len()),
+        (Grade::Usable, sentence, 0)
+    );
     assert_eq!(good.advice, "More images of “lynx” would help most.");
-    assert_eq!(good.against_guessing(), "85.0 % balanced accuracy on the validation images, guessing gives 16.7 %");
+    assert_eq!(
+        good.against_guessing(),
+        "85.0 % balanced accuracy on the validation images, guessing gives 16.7 %"
+    );
     assert_eq!(good, judge(&confusion, &[epoch(1, 1.7, 0.3), epoch(2, 0.4, 0.95)]));
     let json = serde_json::to_value(&good).unwrap();
     assert_eq!(json["grade"], "usable");
@@ -75,9 +96,22 @@ fn a_good_result_is_usable_and_names_its_weakest_class() {
 #[test]
 fn always_saying_one_class_is_worthless_in_every_way() {
     let found = judge(&always_the_first(&[20; 6]), &[epoch(1, 1.7, 0.3), epoch(2, 0.4, 0.6)]);
-    assert_eq!((found.grade, found.sentence.as_str()), (Grade::Worthless, "No better than guessing: 16.7 % where guessing gives 16.7 %."));
-    assert_eq!(kinds(&found), [FindingKind::NoBetterThanGuessing, FindingKind::NearlyOneClass, FindingKind::NeverPredicted]);
-    assert_eq!(found.findings[1].sentence, "Calls nearly everything “deer”: 100.0 % of the images, where 16.7 % are.");
+    assert_eq!(
+        (found.grade, found.sentence.as_str()),
+        (Grade::Worthless, "No better than guessing: 16.7 % where guessing gives 16.7 %.")
+    );
+    assert_eq!(
+        kinds(&found),
+        [
+            FindingKind::NoBetterThanGuessing,
+            FindingKind::NearlyOneClass,
+            FindingKind::NeverPredicted
+        ]
+    );
+    assert_eq!(
+        found.findings[1].sentence,
+        "Calls nearly everything “deer”: 100.0 % of the images, where 16.7 % are."
+    );
     assert_eq!(found.findings[2].sentence, "Never says “fox”, “lynx”, “wolf” and 2 other classes.");
     assert!(found.advice.contains("pretrained features"), "{}", found.advice);
     assert_eq!(found.others().count(), 2);
@@ -86,7 +120,11 @@ fn always_saying_one_class_is_worthless_in_every_way() {
 #[test]
 fn a_network_that_somebody_else_trained_is_not_to_be_trained_for_longer() {
     let found = judge(&always_the_first(&[20; 6]), &[]);
-    assert!(found.advice.contains("the classes it was trained on") && !found.advice.contains("epochs"), "{}", found.advice);
+    assert!(
+        found.advice.contains("the classes it was trained on") && !found.advice.contains("epochs"),
+        "{}",
+        found.advice
+    );
 }
 
 #[test]
@@ -97,9 +135,14 @@ fn a_high_top_1_on_an_uneven_split_is_no_merit() {
     assert_eq!((found.grade, found.findings[1].sentence.as_str()), (Grade::Worthless, largest));
     assert_eq!(found.findings[1].kind, FindingKind::NoBetterThanLargestClass);
 
-    // Two rare classes told apart, at the price of some of the large one: less often right, and worth more.
+    // Two rare classes told apart, at the price of some of the large one: less often right, and
+    // worth more.
     let balanced = judge_on(Split::Test, &[vec![63, 14, 13], vec![1, 9, 0], vec![1, 0, 9]], &[]);
-    assert!(balanced.balanced_accuracy > 0.8 && !kinds(&balanced).contains(&FindingKind::NoBetterThanLargestClass), "{balanced:?}");
+    assert!(
+        balanced.balanced_accuracy > 0.8
+            && !kinds(&balanced).contains(&FindingKind::NoBetterThanLargestClass),
+        "{balanced:?}"
+    );
 }
 
 #[test]
@@ -110,7 +153,10 @@ fn barely_above_guessing_is_doubtful_however_sure_it_is() {
         (0..6).filter(|other| *other != class).for_each(|other| row[other] = 156);
     }
     let found = judge(&confusion, &[]);
-    assert_eq!((found.grade, kinds(&found)), (Grade::Doubtful, vec![FindingKind::BarelyBetterThanGuessing]));
+    assert_eq!(
+        (found.grade, kinds(&found)),
+        (Grade::Doubtful, vec![FindingKind::BarelyBetterThanGuessing])
+    );
     assert_eq!(found.sentence, "Barely better than guessing: 22.0 % where guessing gives 16.7 %.");
     // Five times guessing is not barely better, and wrong nineteen times of twenty.
     let mut many = vec![vec![0; 100]; 100];
@@ -120,14 +166,18 @@ fn barely_above_guessing_is_doubtful_however_sure_it_is() {
     }
     let wrong = judge(&many, &[]);
     assert_eq!((wrong.grade, kinds(&wrong)), (Grade::Doubtful, vec![FindingKind::MostlyWrong]));
-    assert_eq!(wrong.sentence, "Better than guessing, and still mostly wrong: 5.0 % where guessing gives 1.0 %.");
+    assert_eq!(
+        wrong.sentence,
+        "Better than guessing, and still mostly wrong: 5.0 % where guessing gives 1.0 %."
+    );
 }
 
 #[test]
 fn few_images_cannot_tell_how_good_it_is() {
     let found = judge(&mostly_right(6, 2, 1), &[]);
     assert_eq!((found.grade, kinds(&found)), (Grade::Doubtful, vec![FindingKind::SplitTooSmall]));
-    // 2 of 3, smoothed to 3 / 5: an error of √(6 · 0.24 / 3) / 6 = 11.5 %, twice which is 22.6 on either side of 66.7.
+    // 2 of 3, smoothed to 3 / 5: an error of √(6 · 0.24 / 3) / 6 = 11.5 %, twice which is 22.6 on
+    // either side of 66.7.
     let sentence = "Better than guessing, but 3 validation images a class cannot tell how much: anything from 44 to 89 %.";
     assert_eq!(found.sentence, sentence);
     assert!(found.advice.contains("Hold out more images for validation"), "{}", found.advice);
@@ -136,19 +186,40 @@ fn few_images_cannot_tell_how_good_it_is() {
     let mut confusion = mostly_right(6, 0, 3);
     confusion[0] = vec![3, 0, 0, 0, 0, 0];
     let worthless = judge_on(Split::Test, &confusion, &[]);
-    assert_eq!((worthless.grade, worthless.findings[0].kind), (Grade::Worthless, FindingKind::NoBetterThanGuessing));
-    let small = worthless.findings.iter().find(|finding| finding.kind == FindingKind::SplitTooSmall).unwrap();
-    assert!(small.sentence.starts_with("3 test images a class cannot tell how good it is"), "{}", small.sentence);
+    assert_eq!(
+        (worthless.grade, worthless.findings[0].kind),
+        (Grade::Worthless, FindingKind::NoBetterThanGuessing)
+    );
+    let small = worthless
+        .findings
+        .iter()
+        .find(|finding| finding.kind == FindingKind::SplitTooSmall)
+        .unwrap();
+    assert!(
+        small.sentence.starts_with("3 test images a class cannot tell how good it is"),
+        "{}",
+        small.sentence
+    );
 
     // Half of one image a class looks well and may be luck.
     let mut one = mostly_right(6, 0, 1);
     (0..3).for_each(|class| one[class] = (0..6).map(|other| u32::from(other == class)).collect());
     let unclear = judge(&one, &[]);
-    assert_eq!((unclear.grade, unclear.findings[0].kind), (Grade::Doubtful, FindingKind::NoBetterThanGuessing));
-    assert_eq!(unclear.sentence, "Cannot be told from guessing: 50.0 % where guessing gives 16.7 %, on 6 images.");
+    assert_eq!(
+        (unclear.grade, unclear.findings[0].kind),
+        (Grade::Doubtful, FindingKind::NoBetterThanGuessing)
+    );
+    assert_eq!(
+        unclear.sentence,
+        "Cannot be told from guessing: 50.0 % where guessing gives 16.7 %, on 6 images."
+    );
 
     let uneven = judge(&[vec![40, 0, 0], vec![0, 20, 0], vec![0, 1, 1]], &[]);
-    assert!(uneven.sentence.contains("62 validation images with as few as 2 of a class"), "{}", uneven.sentence);
+    assert!(
+        uneven.sentence.contains("62 validation images with as few as 2 of a class"),
+        "{}",
+        uneven.sentence
+    );
     let single = judge(&[vec![9, 1], vec![0, 0]], &[]);
     assert_eq!(
         (single.grade, single.sentence.as_str()),
@@ -166,7 +237,8 @@ fn a_class_that_is_never_said_is_named() {
     confusion[5] = vec![45, 0, 0, 0, 0, 0];
     assert_eq!(judge(&confusion, &[]).sentence, "Never says “lynx” or “hare”.");
 
-    // One of thirty, or one with a single image, may be luck: it is told, and does not make the rest doubtful.
+    // One of thirty, or one with a single image, may be luck: it is told, and does not make the
+    // rest doubtful.
     let mut many = mostly_right(30, 18, 2);
     many[7] = vec![0; 30];
     many[7][6] = 20;
@@ -181,8 +253,12 @@ fn a_class_that_is_never_said_is_named() {
 fn nearly_one_class_is_said_unless_nearly_all_images_are_of_it() {
     // 97 of 100 taken for deer, of which there are half; the three foxes among them are right.
     let found = judge(&[vec![50, 0], vec![47, 3]], &[]);
-    let one = found.findings.iter().find(|finding| finding.kind == FindingKind::NearlyOneClass).unwrap();
-    assert_eq!(one.sentence, "Calls nearly everything “deer”: 97.0 % of the images, where 50.0 % are.");
+    let one =
+        found.findings.iter().find(|finding| finding.kind == FindingKind::NearlyOneClass).unwrap();
+    assert_eq!(
+        one.sentence,
+        "Calls nearly everything “deer”: 97.0 % of the images, where 50.0 % are."
+    );
     let right = judge(&[vec![950, 5], vec![5, 40]], &[]);
     assert_eq!((right.grade, right.findings.len()), (Grade::Usable, 0), "{right:?}");
 }
@@ -193,21 +269,35 @@ fn a_loss_that_never_fell_explains_a_result_at_chance() {
     let flat: Vec<EpochRecord> = (1..=20).map(|number| epoch(number, 1.80, 0.20)).collect();
     let at_chance = always_the_first(&[20; 6]);
     let found = judge(&at_chance, &flat);
-    let learned = found.findings.iter().find(|finding| finding.kind == FindingKind::NeverLearned).unwrap();
-    assert_eq!(learned.sentence, "It has learned next to nothing: the training loss went from 1.80 to 1.80 in 20 epochs.");
+    let learned =
+        found.findings.iter().find(|finding| finding.kind == FindingKind::NeverLearned).unwrap();
+    assert_eq!(
+        learned.sentence,
+        "It has learned next to nothing: the training loss went from 1.80 to 1.80 in 20 epochs."
+    );
     assert_eq!(learned.grade, Grade::Worthless);
     assert!(found.advice.contains("train for more epochs"), "{}", found.advice);
     // Training that never was right more often than always saying deer: 100 of 450.
-    let still: Vec<EpochRecord> = (1..=20).map(|number| epoch(number, 1.80 - 0.02 * number as f64, 0.21)).collect();
+    let still: Vec<EpochRecord> =
+        (1..=20).map(|number| epoch(number, 1.80 - 0.02 * number as f64, 0.21)).collect();
     let found = judge(&at_chance, &still);
-    let learned = found.findings.iter().find(|finding| finding.kind == FindingKind::NeverLearned).unwrap();
-    assert!(learned.sentence.contains("never right on more than 21.0 %") && learned.sentence.contains("22.2 %"), "{}", learned.sentence);
-    // A loss that fell, or a result that is good whatever the loss was (mixing images keeps it high).
-    let fell: Vec<EpochRecord> = (1..=20).map(|number| epoch(number, 1.80 - 0.05 * number as f64, 0.5)).collect();
+    let learned =
+        found.findings.iter().find(|finding| finding.kind == FindingKind::NeverLearned).unwrap();
+    assert!(
+        learned.sentence.contains("never right on more than 21.0 %")
+            && learned.sentence.contains("22.2 %"),
+        "{}",
+        learned.sentence
+    );
+    // A loss that fell, or a result that is good whatever the loss was (mixing images keeps it
+    // high).
+    let fell: Vec<EpochRecord> =
+        (1..=20).map(|number| epoch(number, 1.80 - 0.05 * number as f64, 0.5)).collect();
     assert!(!kinds(&judge(&at_chance, &fell)).contains(&FindingKind::NeverLearned));
     assert_eq!(judge(&mostly_right(6, 45, 5), &flat).findings, []);
     // Epochs of stage 2 are not looked at.
-    let other: Vec<EpochRecord> = flat.iter().map(|record| EpochRecord { stage: 2, ..record.clone() }).collect();
+    let other: Vec<EpochRecord> =
+        flat.iter().map(|record| EpochRecord { stage: 2, ..record.clone() }).collect();
     assert!(!kinds(&judge(&at_chance, &other)).contains(&FindingKind::NeverLearned));
 }
 
@@ -215,27 +305,49 @@ fn a_loss_that_never_fell_explains_a_result_at_chance() {
 fn labels_learned_by_heart_are_to_be_checked() {
     let history = [epoch(1, 1.8, 0.2), epoch(30, 0.05, 0.99)];
     let found = judge(&always_the_first(&[20; 6]), &history);
-    let memorised = found.findings.iter().find(|finding| finding.kind == FindingKind::Memorised).unwrap();
-    assert_eq!(memorised.sentence, "Has learned its training images by heart (99.0 % right), and that helps with no others.");
-    assert!(found.grade == Grade::Worthless && found.advice.starts_with("Check the labels"), "{}", found.advice);
+    let memorised =
+        found.findings.iter().find(|finding| finding.kind == FindingKind::Memorised).unwrap();
+    assert_eq!(
+        memorised.sentence,
+        "Has learned its training images by heart (99.0 % right), and that helps with no others."
+    );
+    assert!(
+        found.grade == Grade::Worthless && found.advice.starts_with("Check the labels"),
+        "{}",
+        found.advice
+    );
     // 45 % of other images is something, and more than 50 points less.
     let gap = judge(&mostly_right(6, 45, 55), &history);
     assert_eq!((gap.grade, kinds(&gap)), (Grade::Doubtful, vec![FindingKind::Memorised]));
-    assert_eq!(gap.sentence, "Right on 99.0 % of its training images and on 45.0 % of others: many are only learned by heart.");
+    assert_eq!(
+        gap.sentence,
+        "Right on 99.0 % of its training images and on 45.0 % of others: many are only learned by heart."
+    );
     assert_eq!(judge(&mostly_right(6, 60, 40), &history).grade, Grade::Usable);
 }
 
 #[test]
 fn nobody_is_told_to_do_what_was_done() {
     let on_features = |confusion: &[Vec<u32>], history: &[EpochRecord]| {
-        let evidence = Evidence { evaluation: &of_confusion(confusion), split: Split::Validation, history, pretrained: true, before: None };
+        let evidence = Evidence {
+            evaluation: &of_confusion(confusion),
+            split: Split::Validation,
+            history,
+            pretrained: true,
+            before: None,
+        };
         verdict(&evidence).advice
     };
     let flat: Vec<EpochRecord> = (1..=20).map(|number| epoch(number, 1.80, 0.20)).collect();
     let by_heart = [epoch(1, 1.8, 0.2), epoch(30, 0.05, 0.99)];
     for history in [[].as_slice(), &flat, &by_heart] {
         let advice = on_features(&always_the_first(&[20; 6]), history);
-        assert!(advice.contains("labels") && advice.contains("scratch") && !advice.contains("pretrained"), "{advice}");
+        assert!(
+            advice.contains("labels")
+                && advice.contains("scratch")
+                && !advice.contains("pretrained"),
+            "{advice}"
+        );
     }
     assert!(!on_features(&mostly_right(6, 45, 55), &by_heart).contains("pretrained"));
 }
@@ -243,7 +355,10 @@ fn nobody_is_told_to_do_what_was_done() {
 #[test]
 fn results_on_training_images_say_nothing() {
     let found = judge_on(Split::Train, &mostly_right(6, 50, 0), &[epoch(30, 0.05, 0.99)]);
-    assert_eq!((found.grade, kinds(&found)), (Grade::Doubtful, vec![FindingKind::JudgedOnTraining]));
+    assert_eq!(
+        (found.grade, kinds(&found)),
+        (Grade::Doubtful, vec![FindingKind::JudgedOnTraining])
+    );
     assert!(found.advice.contains("Hold out"), "{}", found.advice);
 }
 
@@ -251,22 +366,36 @@ fn results_on_training_images_say_nothing() {
 fn balancing_that_lost_accuracy_is_to_be_left_out() {
     let compare = |before: &[Vec<u32>], after: &[Vec<u32>]| {
         let (before, after) = (of_confusion(before), of_confusion(after));
-        verdict(&Evidence { evaluation: &after, split: Split::Validation, history: &[], pretrained: false, before: Some(&before) })
+        verdict(&Evidence {
+            evaluation: &after,
+            split: Split::Validation,
+            history: &[],
+            pretrained: false,
+            before: Some(&before),
+        })
     };
     let lost = compare(&mostly_right(6, 45, 5), &mostly_right(6, 35, 15));
     assert_eq!((lost.grade, kinds(&lost)), (Grade::Doubtful, vec![FindingKind::BalancingLost]));
     assert_eq!(lost.sentence, "Balancing made it worse: 90.0 % before, 70.0 % after.");
     assert_eq!(lost.advice, "Keep the classifier as trained.");
-    // 45 and 44 of 50: an error of about 1.8 % each, and a difference of 2 points within √2 times that.
+    // 45 and 44 of 50: an error of about 1.8 % each, and a difference of 2 points within √2 times
+    // that.
     assert_eq!(compare(&mostly_right(6, 45, 5), &mostly_right(6, 44, 6)).grade, Grade::Usable);
     assert_eq!(compare(&mostly_right(6, 35, 15), &mostly_right(6, 45, 5)).grade, Grade::Usable);
-    // What was something and is nothing any more is the balancer's doing; what was nothing before is not.
+    // What was something and is nothing any more is the balancer's doing; what was nothing before
+    // is not.
     let ruined = compare(&mostly_right(6, 45, 5), &always_the_first(&[50; 6]));
-    assert_eq!((ruined.grade, ruined.findings[0].kind), (Grade::Worthless, FindingKind::BalancingLost));
+    assert_eq!(
+        (ruined.grade, ruined.findings[0].kind),
+        (Grade::Worthless, FindingKind::BalancingLost)
+    );
     assert_eq!(ruined.sentence, "Balancing made it worse: 90.0 % before, 16.7 % after.");
     let mut worse = mostly_right(6, 0, 50);
     worse[0] = vec![25, 25, 0, 0, 0, 0];
     let nothing = compare(&always_the_first(&[50; 6]), &worse);
     assert_eq!(nothing.sentence, "No better than guessing: 8.3 % where guessing gives 16.7 %.");
-    assert!(nothing.grade == Grade::Worthless && kinds(&nothing).contains(&FindingKind::BalancingLost), "{nothing:?}");
+    assert!(
+        nothing.grade == Grade::Worthless && kinds(&nothing).contains(&FindingKind::BalancingLost),
+        "{nothing:?}"
+    );
 }

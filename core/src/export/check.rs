@@ -10,7 +10,8 @@ use crate::error::{ModelError, Result};
 use crate::infer::{OnnxClassifier, softmax};
 use crate::job::Job;
 
-/// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all are smaller).
+/// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
+/// are smaller).
 const TOLERANCE: f32 = 1e-3;
 /// Images run at once. The runtime computes on one thread, so that batches are run side by side.
 const BATCH: usize = 16;
@@ -27,14 +28,21 @@ pub(super) struct Agreement {
 /// Runs both on the same images and compares every value.
 ///
 /// # Errors
-/// [`ModelError::Disagrees`] with what differs, [`ModelError::File`] if the file cannot be run at all.
-pub(super) fn compare(path: &Path, reference: &dyn Reference, images: &[Vec<u8>], job: Job<'_>) -> Result<Agreement> {
+/// [`ModelError::Disagrees`] with what differs, [`ModelError::File`] if the file cannot be run at
+/// all.
+pub(super) fn compare(
+    path: &Path,
+    reference: &dyn Reference,
+    images: &[Vec<u8>],
+    job: Job<'_>,
+) -> Result<Agreement> {
     job.phase("checking the export", Some(images.len() as u64), "images");
     let classifier = OnnxClassifier::load(path)?;
     let mut agreement = Agreement::default();
     let (mut same, mut scale) = (0usize, 1.0f32);
     let mut changed = Vec::new();
-    // A single image is run twice more as a pair, or nothing would show that the batch axis is free.
+    // A single image is run twice more as a pair, or nothing would show that the batch axis is
+    // free.
     let pair = if let [image] = images { vec![image.clone(); 2] } else { Vec::new() };
     let batches: Vec<&[Vec<u8>]> = batches(images).chain(pair.chunks(2)).collect();
     let done = AtomicUsize::new(0);
@@ -48,14 +56,19 @@ pub(super) fn compare(path: &Path, reference: &dyn Reference, images: &[Vec<u8>]
     let found = batches.par_iter().map(run).collect::<Result<Vec<_>>>()?;
     for (batch, found) in batches.into_iter().zip(found) {
         let expected = reference.logits(batch)?;
-        let Some(found_logits) = found.logits else { return Err(disagrees("the file gives no logits")) };
+        let Some(found_logits) = found.logits else {
+            return Err(disagrees("the file gives no logits"));
+        };
         if expected.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(disagrees("the network's own logits are not finite numbers"));
         }
         scale = expected.iter().flatten().fold(scale, |scale, logit| scale.max(logit.abs()));
-        for ((expected, found), probabilities) in expected.iter().zip(&found_logits).zip(&found.probabilities) {
+        for ((expected, found), probabilities) in
+            expected.iter().zip(&found_logits).zip(&found.probabilities)
+        {
             agreement.logits = agreement.logits.max(difference(expected, found)?);
-            agreement.probabilities = agreement.probabilities.max(difference(&softmax(expected), probabilities)?);
+            agreement.probabilities =
+                agreement.probabilities.max(difference(&softmax(expected), probabilities)?);
             let (ours, theirs) = (largest(expected), largest(found));
             if ours == theirs {
                 same += 1;
@@ -80,7 +93,8 @@ pub(super) fn compare(path: &Path, reference: &dyn Reference, images: &[Vec<u8>]
     )))
 }
 
-/// The first image alone, then the others many at a time, so that the batch axis is seen to be free.
+/// The first image alone, then the others many at a time, so that the batch axis is seen to be
+/// free.
 fn batches(images: &[Vec<u8>]) -> impl Iterator<Item = &[Vec<u8>]> {
     let (first, rest) = images.split_at(images.len().min(1));
     std::iter::once(first).chain(rest.chunks(BATCH))

@@ -10,14 +10,24 @@ use crate::ops::SIX;
 const FLOAT: i32 = 1;
 /// The names of the bounds.
 const BOUNDS: [(&str, f32); 2] = [("relu6_min", 0.0), ("relu6_max", SIX)];
-/// How ReLU6 is said with what the exporter can write: 6 − ReLU(6 − ReLU(x)); see [`crate::ops::relu6`].
+/// How ReLU6 is said with what the exporter can write: 6 − ReLU(6 − ReLU(x)); see
+/// [`crate::ops::relu6`].
 const CHAIN: [&str; 6] = ["Relu", "Neg", "Add", "Relu", "Neg", "Add"];
 
 /// Puts one `Clip` in the place of every ReLU6.
 pub(super) fn clip(graph: &mut GraphProto) {
-    let producers: HashMap<String, usize> =
-        graph.node.iter().enumerate().flat_map(|(index, node)| node.output.iter().map(move |output| (output.clone(), index))).collect();
-    let sixes: Vec<String> = graph.initializer.iter().filter(|tensor| is_six(tensor)).map(|tensor| tensor.name.clone()).collect();
+    let producers: HashMap<String, usize> = graph
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(index, node)| node.output.iter().map(move |output| (output.clone(), index)))
+        .collect();
+    let sixes: Vec<String> = graph
+        .initializer
+        .iter()
+        .filter(|tensor| is_six(tensor))
+        .map(|tensor| tensor.name.clone())
+        .collect();
     let mut clips = Vec::new();
     for last in 0..graph.node.len() {
         if let Some(input) = chain_ending_at(&graph.node, &producers, &sixes, last) {
@@ -43,7 +53,12 @@ pub(super) fn clip(graph: &mut GraphProto) {
 }
 
 /// What goes into the chain of operations whose last one this is.
-fn chain_ending_at(nodes: &[NodeProto], producers: &HashMap<String, usize>, sixes: &[String], last: usize) -> Option<String> {
+fn chain_ending_at(
+    nodes: &[NodeProto],
+    producers: &HashMap<String, usize>,
+    sixes: &[String],
+    last: usize,
+) -> Option<String> {
     let mut at = last;
     for (place, op) in CHAIN.iter().enumerate().rev() {
         let node = nodes.get(at).filter(|node| node.op_type == *op)?;
@@ -66,7 +81,9 @@ fn chain_ending_at(nodes: &[NodeProto], producers: &HashMap<String, usize>, sixe
 fn is_six(tensor: &TensorProto) -> bool {
     let values = match tensor.raw_data.is_empty() {
         true => tensor.float_data.clone(),
-        false => tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        false => {
+            tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        }
     };
     tensor.data_type == FLOAT && values == [SIX]
 }

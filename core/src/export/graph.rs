@@ -13,7 +13,8 @@ use super::clip::clip;
 use super::{ExportSource, Reference, labels};
 use crate::error::ModelError;
 use crate::model::{
-    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier, load_weights, parameter_name,
+    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier,
+    load_weights, parameter_name,
 };
 use crate::onnx::remove_unused;
 
@@ -33,7 +34,8 @@ const FLOAT: i32 = 1;
 const BATCH: &str = "batch";
 /// The value between backbone and classifier, `[batch, features]`.
 pub(super) const FEATURES: &str = "features";
-/// Under which name [`Normalized`] holds the network; taken off again so that weights keep their names.
+/// Under which name [`Normalized`] holds the network; taken off again so that weights keep their
+/// names.
 const NETWORK_PREFIX: &str = "network.";
 
 /// A network with its normalisation in front.
@@ -47,12 +49,14 @@ pub(super) struct Normalized {
 }
 
 impl Normalized {
-    /// A copy on the CPU that shares nothing with the source, not even running statistics: capturing a module moves those of every
-    /// module it shares them with.
+    /// A copy on the CPU that shares nothing with the source, not even running statistics:
+    /// capturing a module moves those of every module it shares them with.
     pub fn copy(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<Self, String> {
         let device = Device::flex();
         let network = load_weights(Network::new(&source.config, 0, &device), weights)?;
-        let channel = |values: [f32; 3]| Param::from_tensor(Tensor::<1>::from_floats(values, &device).reshape([1, 3, 1, 1]));
+        let channel = |values: [f32; 3]| {
+            Param::from_tensor(Tensor::<1>::from_floats(values, &device).reshape([1, 3, 1, 1]))
+        };
         Ok(Self { mean: channel(source.mean), std: channel(source.std), network })
     }
 
@@ -80,34 +84,56 @@ pub(super) struct PreparedReference {
 
 impl Reference for PreparedReference {
     fn logits(&self, images: &[Vec<u8>]) -> crate::error::Result<Vec<Vec<f32>>> {
-        let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
-        let input = Tensor::<4>::from_data(TensorData::new(values, [images.len(), 3, self.side, self.side]), &Device::flex());
+        let values: Vec<f32> =
+            images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
+        let input = Tensor::<4>::from_data(
+            TensorData::new(values, [images.len(), 3, self.side, self.side]),
+            &Device::flex(),
+        );
         let features = self.prepared.features(self.normalized.normalised(input));
         let output = self.normalized.network.classify(features);
         let classes = output.dims()[1];
-        let values = output.into_data().try_into_vec::<f32>().map_err(|e| ModelError::Export(format!("{e:?}")))?;
+        let values = output
+            .into_data()
+            .try_into_vec::<f32>()
+            .map_err(|e| ModelError::Export(format!("{e:?}")))?;
         Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
     }
 }
 
 /// The bytes of the ONNX file, and its operator set.
-pub(super) fn build(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<(Vec<u8>, i64), String> {
-    let classifier: Vec<NamedTensor> = weights.iter().filter(|tensor| is_of_classifier(&tensor.name)).cloned().collect();
+pub(super) fn build(
+    source: &ExportSource,
+    weights: Vec<NamedTensor>,
+) -> Result<(Vec<u8>, i64), String> {
+    let classifier: Vec<NamedTensor> =
+        weights.iter().filter(|tensor| is_of_classifier(&tensor.name)).cloned().collect();
     let module = Normalized::copy(source, weights)?;
     let side = source.config.input_size;
     let device = Device::flex();
     let sample = |batch: usize| Tensor::<4>::zeros([batch, 3, side, side], &device);
-    let specs = [InputSpec::new([AxisSpec::dynamic(BATCH), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static])];
-    let captured =
-        OnnxExporter::new().export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features).map_err(|e| e.to_string())?;
+    let specs = [InputSpec::new([
+        AxisSpec::dynamic(BATCH),
+        AxisSpec::Static,
+        AxisSpec::Static,
+        AxisSpec::Static,
+    ])];
+    let captured = OnnxExporter::new()
+        .export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features)
+        .map_err(|e| e.to_string())?;
     let mut model = ModelProto::parse_from_bytes(captured.as_bytes()).map_err(|e| e.to_string())?;
     finish(&mut model, source, &classifier)?;
     let opset = model.opset_import.first().map_or(0, |opset| opset.version);
     Ok((model.write_to_bytes().map_err(|e| e.to_string())?, opset))
 }
 
-/// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight), the softmax, metadata.
-fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTensor]) -> Result<(), String> {
+/// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight),
+/// the softmax, metadata.
+fn finish(
+    model: &mut ModelProto,
+    source: &ExportSource,
+    classifier: &[NamedTensor],
+) -> Result<(), String> {
     let graph = model.graph.as_mut().ok_or("the captured model has no graph")?;
     flatten(graph);
     clip(graph);
@@ -120,7 +146,13 @@ fn finish(model: &mut ModelProto, source: &ExportSource, classifier: &[NamedTens
 
 /// The classifier behind the features.
 pub(super) fn classify(graph: &mut GraphProto) {
-    push_node(graph, "Gemm", &[FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS], LOGITS, ("transB", 1));
+    push_node(
+        graph,
+        "Gemm",
+        &[FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS],
+        LOGITS,
+        ("transB", 1),
+    );
     push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
 }
 
@@ -141,7 +173,15 @@ impl<'a> Facts<'a> {
     fn of(source: &'a ExportSource) -> Self {
         let ExportSource { config, mean, std, classes, summary, .. } = source;
         let architecture = config.backbone.name().into();
-        Self { architecture, side: config.input_size, takes_one: false, mean: *mean, std: *std, classes, summary }
+        Self {
+            architecture,
+            side: config.input_size,
+            takes_one: false,
+            mean: *mean,
+            std: *std,
+            classes,
+            summary,
+        }
     }
 }
 
@@ -150,8 +190,13 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
     let (side, classes) = (facts.side as i64, facts.classes.len() as i64);
     let graph = model.graph.mut_or_insert_default();
     graph.name.clone_from(&facts.architecture);
-    let value_info = |name: &str, dims: &[i64], doc: &str| value_info(name, facts.takes_one, dims, doc);
-    graph.input = vec![value_info(INPUT, &[3, side, side], "RGB in 0..1; mean and standard deviation are applied inside the graph")];
+    let value_info =
+        |name: &str, dims: &[i64], doc: &str| value_info(name, facts.takes_one, dims, doc);
+    graph.input = vec![value_info(
+        INPUT,
+        &[3, side, side],
+        "RGB in 0..1; mean and standard deviation are applied inside the graph",
+    )];
     graph.output = vec![
         value_info(LOGITS, &[classes], "one score a class, before the softmax"),
         value_info(PROBABILITIES, &[classes], "one probability a class"),
@@ -175,21 +220,30 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by three more operations; flattening the pooled
-/// values says the same.
+/// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by
+/// three more operations; flattening the pooled values says the same.
 fn flatten(graph: &mut GraphProto) {
-    let Some(reshape) = graph.node.last_mut().filter(|node| node.op_type == "Reshape") else { return };
+    let Some(reshape) = graph.node.last_mut().filter(|node| node.op_type == "Reshape") else {
+        return;
+    };
     reshape.op_type = "Flatten".into();
     reshape.input.truncate(1);
     set_attribute(reshape, "axis", 1);
 }
 
-/// Gives the boundaries their names, weights those of the checkpoint, and values names that do not depend on what else the process has done, so
-/// that the same network gives the same bytes.
+/// Gives the boundaries their names, weights those of the checkpoint, and values names that do not
+/// depend on what else the process has done, so that the same network gives the same bytes.
 fn rename(graph: &mut GraphProto) -> Result<(), String> {
-    let [input] = &graph.input[..] else { return Err("the captured graph has no single input".into()) };
-    let [output] = &graph.output[..] else { return Err("the captured graph has no single output".into()) };
-    let mut names = HashMap::from([(input.name.clone(), INPUT.to_string()), (output.name.clone(), FEATURES.to_string())]);
+    let [input] = &graph.input[..] else {
+        return Err("the captured graph has no single input".into());
+    };
+    let [output] = &graph.output[..] else {
+        return Err("the captured graph has no single output".into());
+    };
+    let mut names = HashMap::from([
+        (input.name.clone(), INPUT.to_string()),
+        (output.name.clone(), FEATURES.to_string()),
+    ]);
     for tensor in &graph.initializer {
         if let Some(name) = tensor.name.strip_prefix(NETWORK_PREFIX) {
             names.insert(tensor.name.clone(), parameter_name(name.split('.')));
@@ -201,7 +255,11 @@ fn rename(graph: &mut GraphProto) -> Result<(), String> {
             names.entry(output.clone()).or_insert_with(|| format!("{}_out", node.name));
         }
     }
-    let unnamed = graph.initializer.iter().filter(|tensor| tensor.name.starts_with("tensor_")).map(|tensor| tensor.name.clone());
+    let unnamed = graph
+        .initializer
+        .iter()
+        .filter(|tensor| tensor.name.starts_with("tensor_"))
+        .map(|tensor| tensor.name.clone());
     for (index, name) in unnamed.enumerate() {
         names.entry(name).or_insert_with(|| format!("constant_{index}"));
     }
@@ -210,12 +268,21 @@ fn rename(graph: &mut GraphProto) -> Result<(), String> {
             name.clone_from(new);
         }
     };
-    graph.node.iter_mut().for_each(|node| node.input.iter_mut().chain(&mut node.output).for_each(renamed));
+    graph
+        .node
+        .iter_mut()
+        .for_each(|node| node.input.iter_mut().chain(&mut node.output).for_each(renamed));
     graph.initializer.iter_mut().for_each(|tensor: &mut TensorProto| renamed(&mut tensor.name));
     Ok(())
 }
 
-pub(super) fn push_node(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, (key, value): (&str, i64)) {
+pub(super) fn push_node(
+    graph: &mut GraphProto,
+    op: &str,
+    inputs: &[&str],
+    output: &str,
+    (key, value): (&str, i64),
+) {
     let index = graph.node.len();
     graph.node.push(Default::default());
     let node = &mut graph.node[index];

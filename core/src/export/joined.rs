@@ -1,7 +1,8 @@
 //! A feature extractor out of a file and the classifier behind it, as one file.
 //!
-//! What the file holds stays as it is; around it are nodes that every operator set has in the same form: normalisation and the order of axes in front, what
-//! is taken of the features and the classifier behind.
+//! What the file holds stays as it is; around it are nodes that every operator set has in the same
+//! form: normalisation and the order of axes in front, what is taken of the features and the
+//! classifier behind.
 
 use std::path::Path;
 
@@ -9,16 +10,21 @@ use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
 use protobuf::Message;
 use rayon::prelude::*;
 
-use super::graph::{FEATURES, Facts, INPUT, classify, describe, initializer, push_node, set_attribute};
+use super::graph::{
+    FEATURES, Facts, INPUT, classify, describe, initializer, push_node, set_attribute,
+};
 use super::{Draft, ExportReport, Reference, validate, write_checked};
 use crate::balance::Classifier;
 use crate::error::{ModelError, Result};
 use crate::job::Job;
-use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, NamedTensor, NetworkConfig, OnnxFile, Taken};
+use crate::model::{
+    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, NamedTensor, NetworkConfig, OnnxFile, Taken,
+};
 use crate::onnx::remove_unused;
 use crate::train::{InputLayout, Normaliser};
 
-/// Operator sets that files can be of. Older ones have a different `Gemm`; of newer ones it is not known what they mean.
+/// Operator sets that files can be of. Older ones have a different `Gemm`; of newer ones it is not
+/// known what they mean.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 /// The oldest version of the format in which a weight needs not be an input, too.
 const LEAST_IR: i64 = 8;
@@ -50,17 +56,35 @@ pub struct JoinedSource<'a> {
     pub summary: serde_json::Value,
 }
 
-/// [`super::export`] of a feature extractor out of a file with its classifier. The new file has the operator set of the old one, takes `images` as ever,
-/// and is compared with features and classifier as the program computes them.
+/// [`super::export`] of a feature extractor out of a file with its classifier. The new file has the
+/// operator set of the old one, takes `images` as ever, and is compared with features and
+/// classifier as the program computes them.
 ///
 /// # Errors
 /// As [`super::export`].
-pub fn export_joined(source: &JoinedSource<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
-    validate(&source.config, source.mean, source.std, &source.classes, checks).map_err(ModelError::Export)?;
+pub fn export_joined(
+    source: &JoinedSource<'_>,
+    path: &Path,
+    checks: &[Vec<u8>],
+    job: Job<'_>,
+) -> Result<ExportReport> {
+    validate(&source.config, source.mean, source.std, &source.classes, checks)
+        .map_err(ModelError::Export)?;
     job.phase("exporting", None, "files");
     let (bytes, opset) = build(source).map_err(ModelError::Export)?;
     job.check()?;
-    write_checked(&Draft { side: source.graph.side(), classes: source.classes.len(), bytes, opset, reference: source }, path, checks, job)
+    write_checked(
+        &Draft {
+            side: source.graph.side(),
+            classes: source.classes.len(),
+            bytes,
+            opset,
+            reference: source,
+        },
+        path,
+        checks,
+        job,
+    )
 }
 
 impl Reference for JoinedSource<'_> {
@@ -78,19 +102,29 @@ impl Reference for JoinedSource<'_> {
 /// The bytes of the ONNX file, and its operator set.
 fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
     let backbone = source.graph.backbone();
-    let mut model = ModelProto::parse_from_bytes(source.file.bytes()).map_err(|error| error.to_string())?;
-    let own = model.opset_import.iter().find(|import| ["", "ai.onnx"].contains(&import.domain.as_str()));
+    let mut model =
+        ModelProto::parse_from_bytes(source.file.bytes()).map_err(|error| error.to_string())?;
+    let own =
+        model.opset_import.iter().find(|import| ["", "ai.onnx"].contains(&import.domain.as_str()));
     let opset = own.map(|import| import.version).ok_or("the file does not say its operator set")?;
     if !OPSETS.contains(&opset) {
-        return Err(format!("the file is of operator set {opset}; those from {} to {} can be exported", OPSETS.start(), OPSETS.end()));
+        return Err(format!(
+            "the file is of operator set {opset}; those from {} to {} can be exported",
+            OPSETS.start(),
+            OPSETS.end()
+        ));
     }
     model.opset_import.retain(|import| ["", "ai.onnx"].contains(&import.domain.as_str()));
     model.opset_import.truncate(1);
     model.ir_version = model.ir_version.max(LEAST_IR);
     model.training_info.clear();
     let graph = model.graph.as_mut().ok_or("there is no graph in the file")?;
-    let node = graph.node.get(backbone.node as usize).and_then(|node| node.output.get(usize::from(backbone.slot)));
-    let value = format!("{PREFIX}{}", node.ok_or("the file has no such value as its checkpoint names")?);
+    let node = graph
+        .node
+        .get(backbone.node as usize)
+        .and_then(|node| node.output.get(usize::from(backbone.slot)));
+    let value =
+        format!("{PREFIX}{}", node.ok_or("the file has no such value as its checkpoint names")?);
     prefix(graph);
     // Only what the features depend on is kept.
     graph.output.truncate(1);
@@ -102,10 +136,13 @@ fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
     graph.node.extend(behind);
     take(graph, backbone.taken, &value);
     let Classifier { classes, features, weight, bias } = &source.classifier;
-    let tensors = [(CLASSIFIER_WEIGHT, vec![*classes, *features], weight), (CLASSIFIER_BIAS, vec![*classes], bias)];
-    graph
-        .initializer
-        .extend(tensors.map(|(name, shape, values)| initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })));
+    let tensors = [
+        (CLASSIFIER_WEIGHT, vec![*classes, *features], weight),
+        (CLASSIFIER_BIAS, vec![*classes], bias),
+    ];
+    graph.initializer.extend(tensors.map(|(name, shape, values)| {
+        initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })
+    }));
     classify(graph);
     model.metadata_props.clear();
     let facts = Facts {
@@ -136,14 +173,19 @@ fn prefix(graph: &mut GraphProto) {
     graph.quantization_annotation.clear();
 }
 
-/// From the images to what the graph takes: (x − mean) / std, and channels last where it wants them so.
+/// From the images to what the graph takes: (x − mean) / std, and channels last where it wants them
+/// so.
 fn prepare(graph: &mut GraphProto, source: &JoinedSource<'_>, input: &str) {
     let (mean, std) = (source.mean, source.std);
     let mut steps: Vec<(&str, Option<&str>)> = Vec::new();
     for (op, name, values, idle) in [("Sub", "mean", mean, 0.0), ("Div", "std", std, 1.0)] {
         if values != [idle; 3] {
             steps.push((op, Some(name)));
-            graph.initializer.push(initializer(&NamedTensor { name: name.into(), shape: vec![1, 3, 1, 1], values: values.to_vec() }));
+            graph.initializer.push(initializer(&NamedTensor {
+                name: name.into(),
+                shape: vec![1, 3, 1, 1],
+                values: values.to_vec(),
+            }));
         }
     }
     if source.graph.layout() == InputLayout::ChannelsLast {
@@ -187,7 +229,8 @@ fn take(graph: &mut GraphProto, taken: Taken, value: &str) {
             push_node(graph, "Gather", &[value, "first_token"], FEATURES, ("axis", 1));
         }
         Taken::TokenMean => {
-            // Tokens as pixels: what reduces along an axis is said in one way before operator set 18 and in another since.
+            // Tokens as pixels: what reduces along an axis is said in one way before operator set
+            // 18 and in another since.
             push(graph, "Transpose", &[value], "tokens_last", Some(("perm", &[0, 2, 1])));
             push(graph, "GlobalAveragePool", &["tokens_last"], "pooled", None);
             push_node(graph, "Flatten", &["pooled"], FEATURES, ("axis", 1));
@@ -196,7 +239,13 @@ fn take(graph: &mut GraphProto, taken: Taken, value: &str) {
 }
 
 /// A node with at most one attribute, a list.
-fn push(graph: &mut GraphProto, op: &str, inputs: &[&str], output: &str, list: Option<(&str, &[i64])>) {
+fn push(
+    graph: &mut GraphProto,
+    op: &str,
+    inputs: &[&str],
+    output: &str,
+    list: Option<(&str, &[i64])>,
+) {
     let index = graph.node.len();
     let mut node = NodeProto::new();
     node.name = format!("{}_{index}", op.to_lowercase());

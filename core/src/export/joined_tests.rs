@@ -7,16 +7,24 @@ use crate::model::test_files::{Draft, FEATURES, SIDE, of_every_kind, vector};
 use crate::settings::{Auto, ModelSettings, Preset, Settings, Stem};
 
 fn images(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|image| (0..3 * SIDE * SIDE).map(|i| (i * (37 + image) % 256) as u8).collect()).collect()
+    (0..count)
+        .map(|image| (0..3 * SIDE * SIDE).map(|i| (i * (37 + image) % 256) as u8).collect())
+        .collect()
 }
 
 fn source<'a>(file: &'a OnnxFile) -> JoinedSource<'a> {
-    let settings = ModelSettings { input_size: Auto::Value(SIDE), ..Settings::preset(Preset::Auto).model };
+    let settings =
+        ModelSettings { input_size: Auto::Value(SIDE), ..Settings::preset(Preset::Auto).model };
     let found = file.choose(&settings).unwrap();
     let weight = (0..3 * FEATURES).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
     JoinedSource {
         file,
-        config: NetworkConfig { backbone: Backbone::Onnx(found.graph.backbone()), stem: Stem::Small, input_size: SIDE, classes: 3 },
+        config: NetworkConfig {
+            backbone: Backbone::Onnx(found.graph.backbone()),
+            stem: Stem::Small,
+            input_size: SIDE,
+            classes: 3,
+        },
         graph: found.graph,
         classifier: Classifier::new(3, FEATURES, weight, vec![0.1, -0.2, 0.3]).unwrap(),
         name: "model.onnx".into(),
@@ -47,20 +55,35 @@ fn every_kind_of_file_is_joined_with_its_classifier() {
             draft.model.opset_import[0].version = opset;
             let file = file(folder.path(), &draft);
             let source = source(&file);
-            let report = run_export(&source, &path, &images(33)).unwrap_or_else(|error| panic!("{kind}: {error}"));
-            assert_eq!((report.top1_agreement, report.opset, report.classes, report.input_size), (1.0, opset, 3, SIDE), "{kind}");
+            let report = run_export(&source, &path, &images(33))
+                .unwrap_or_else(|error| panic!("{kind}: {error}"));
+            assert_eq!(
+                (report.top1_agreement, report.opset, report.classes, report.input_size),
+                (1.0, opset, 3, SIDE),
+                "{kind}"
+            );
             assert!(report.max_abs_diff < 1e-5, "{kind}: {}", report.max_abs_diff);
             let classifier = OnnxClassifier::load(&path).unwrap();
-            assert_eq!((classifier.classes(), classifier.input_size()), (&source.classes[..], SIDE));
             assert_eq!(
-                (classifier.metadata()["architecture"].as_str(), classifier.metadata()["input_size"].as_str()),
+                (classifier.classes(), classifier.input_size()),
+                (&source.classes[..], SIDE)
+            );
+            assert_eq!(
+                (
+                    classifier.metadata()["architecture"].as_str(),
+                    classifier.metadata()["input_size"].as_str()
+                ),
                 ("model.onnx", "[8,8]")
             );
             let found = classifier.run(&images(5)).unwrap();
             assert_eq!((found.logits.unwrap().len(), found.probabilities.len()), (5, 5));
             let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
             let shape = &model.graph.input[0].type_.tensor_type().shape.dim[0];
-            assert_eq!((shape.dim_value() == 1, shape.dim_param() == "batch"), (kind == "one image", kind != "one image"), "{kind}");
+            assert_eq!(
+                (shape.dim_value() == 1, shape.dim_param() == "batch"),
+                (kind == "one image", kind != "one image"),
+                "{kind}"
+            );
         }
     }
 }
@@ -80,10 +103,17 @@ fn names_of_the_file_are_none_of_ours_and_what_is_not_needed_is_left_out() {
     let path = folder.path().join("joined.onnx");
     run_export(&source, &path, &images(9)).unwrap();
     let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
-    let names: Vec<&str> = model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    assert_eq!(names.iter().filter(|name| name.ends_with("fc.weight")).collect::<Vec<_>>(), [&"fc.weight"]);
+    let names: Vec<&str> =
+        model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(
+        names.iter().filter(|name| name.ends_with("fc.weight")).collect::<Vec<_>>(),
+        [&"fc.weight"]
+    );
     assert!(names.contains(&"backbone/conv.weight"));
-    assert_eq!(model.graph.output.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), ["logits", "probabilities"]);
+    assert_eq!(
+        model.graph.output.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(),
+        ["logits", "probabilities"]
+    );
     let mut outputs: Vec<&String> = model.graph.node.iter().flat_map(|node| &node.output).collect();
     let all = outputs.len();
     outputs.sort();
@@ -112,7 +142,8 @@ fn what_cannot_be_joined_leaves_nothing() {
     let bytes = build(&other).unwrap().0;
     let right = source(&file);
     let draft = Joined { side: SIDE, classes: 3, bytes, opset: 17, reference: &right };
-    let error = write_checked(&draft, &path, &images(4), Job::new(&Control::new(), &Silent)).unwrap_err();
+    let error =
+        write_checked(&draft, &path, &images(4), Job::new(&Control::new(), &Silent)).unwrap_err();
     assert!(matches!(error, crate::Error::Model(ModelError::Disagrees(_))), "{error}");
     assert!(!path.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
 }

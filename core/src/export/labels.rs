@@ -1,8 +1,13 @@
-//! Class names in Ultralytics' form: the text of a Python dict, `{0: 'apple', 1: 'bear'}`, as tools around YOLO read them.
+//! Class names in Ultralytics' form: the text of a Python dict, `{0: 'apple', 1: 'bear'}`, as tools
+//! around YOLO read them.
 
 /// Writes class names as a Python dict literal that `ast.literal_eval` reads back exactly.
 pub(crate) fn to_python(classes: &[String]) -> String {
-    let items: Vec<String> = classes.iter().enumerate().map(|(index, name)| format!("{index}: {}", quoted(name))).collect();
+    let items: Vec<String> = classes
+        .iter()
+        .enumerate()
+        .map(|(index, name)| format!("{index}: {}", quoted(name)))
+        .collect();
     format!("{{{}}}", items.join(", "))
 }
 
@@ -16,7 +21,9 @@ fn quoted(name: &str) -> String {
             '\n' => text += "\\n",
             '\r' => text += "\\r",
             '\t' => text += "\\t",
-            c if (c as u32) < 0x20 || (0x7f..0xa0).contains(&(c as u32)) => text += &format!("\\x{:02x}", c as u32),
+            c if (c as u32) < 0x20 || (0x7f..0xa0).contains(&(c as u32)) => {
+                text += &format!("\\x{:02x}", c as u32)
+            }
             c => text.push(c),
         }
     }
@@ -24,7 +31,8 @@ fn quoted(name: &str) -> String {
     text
 }
 
-/// Reads a Python dict literal from numbers to strings. `None` unless its keys are 0, 1, 2 … in any order.
+/// Reads a Python dict literal from numbers to strings. `None` unless its keys are 0, 1, 2 … in any
+/// order.
 pub(crate) fn from_python(text: &str) -> Option<Vec<String>> {
     let mut reader = Reader { rest: text.trim().chars().peekable() };
     let mut found = std::collections::BTreeMap::new();
@@ -108,7 +116,17 @@ mod tests {
 
     #[test]
     fn awkward_names_round_trip() {
-        let names = ["apple", "l'été", "C:\\new", "line\nbreak", "\"both\" 'quotes'", "ёлка", "\u{7f}\u{1}", "", "{0: 'x'}"];
+        let names = [
+            "apple",
+            "l'été",
+            "C:\\new",
+            "line\nbreak",
+            "\"both\" 'quotes'",
+            "ёлка",
+            "\u{7f}\u{1}",
+            "",
+            "{0: 'x'}",
+        ];
         let names: Vec<String> = names.into_iter().map(String::from).collect();
         let text = to_python(&names);
         assert!(text.starts_with("{0: 'apple', 1: 'l\\'été', 2: 'C:\\\\new', "), "{text}");
@@ -120,7 +138,17 @@ mod tests {
         let two = Some(vec!["a".to_string(), "b\u{e9}".to_string()]);
         assert_eq!(from_python(" { 1 : \"b\\u00e9\" ,0:'a', } "), two);
         assert_eq!(from_python("{}"), Some(Vec::new()));
-        for wrong in ["", "{", "{0: 'a'", "{1: 'a'}", "{0: a}", "{0: 'a'} x", "{0: 'a\\q'}", "['a']", "{99999999999999999999: 'a'}"] {
+        for wrong in [
+            "",
+            "{",
+            "{0: 'a'",
+            "{1: 'a'}",
+            "{0: a}",
+            "{0: 'a'} x",
+            "{0: 'a\\q'}",
+            "['a']",
+            "{99999999999999999999: 'a'}",
+        ] {
             assert_eq!(from_python(wrong), None, "{wrong}");
         }
     }

@@ -1,4 +1,5 @@
-//! Export: one ONNX file that holds its preprocessing and its labels, checked before it takes its name.
+//! Export: one ONNX file that holds its preprocessing and its labels, checked before it takes its
+//! name.
 
 mod check;
 mod clip;
@@ -46,7 +47,8 @@ pub struct ExportSource {
 pub struct ExportReport {
     /// The file.
     pub path: PathBuf,
-    /// Share of the check images to which the file gives the network's most probable class, in 0..1.
+    /// Share of the check images to which the file gives the network's most probable class, in
+    /// 0..1.
     pub top1_agreement: f64,
     /// Largest absolute difference of logits over the check images.
     pub max_abs_diff: f32,
@@ -62,11 +64,12 @@ pub struct ExportReport {
     pub input_size: usize,
     /// Number of classes.
     pub classes: usize,
-    /// The checkpoint that was exported: `last`, `best` or `balanced`; nothing in reports of older versions.
+    /// The checkpoint that was exported: `last`, `best` or `balanced`; nothing in reports of older
+    /// versions.
     #[serde(default)]
     pub checkpoint: String,
-    /// What the checkpoint is worth that was exported, where it was ever evaluated. The check above says nothing of it: a file can agree with a
-    /// network that knows nothing.
+    /// What the checkpoint is worth that was exported, where it was ever evaluated. The check above
+    /// says nothing of it: a file can agree with a network that knows nothing.
     #[serde(default)]
     pub verdict: Option<Verdict>,
 }
@@ -80,25 +83,47 @@ impl ExportReport {
 
 /// Writes a network as ONNX and checks the file.
 ///
-/// The file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it normalises them itself and gives `logits` and
-/// `probabilities`, both `[batch, classes]`. Its metadata holds the class names (`class_names` as JSON, `names` in Ultralytics' form), the
-/// input size and the training summary.
+/// The file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it normalises them
+/// itself and gives `logits` and `probabilities`, both `[batch, classes]`. Its metadata holds the
+/// class names (`class_names` as JSON, `names` in Ultralytics' form), the input size and the
+/// training summary.
 ///
-/// It is then run in tract on `checks`, images as [`crate::data::to_input`] makes them (`[3, side, side]`, RGB bytes), and compared with
-/// the network, run in float32 on the CPU: GPUs may round convolutions more coarsely than the check allows. Only a file that passes
-/// replaces what `path` held before.
+/// It is then run in tract on `checks`, images as [`crate::data::to_input`] makes them
+/// (`[3, side, side]`, RGB bytes), and compared with the network, run in float32 on the CPU: GPUs
+/// may round convolutions more coarsely than the check allows. Only a file that passes replaces
+/// what `path` held before.
 ///
 /// # Errors
-/// [`ModelError::Disagrees`] if the file does not reproduce the network, [`ModelError::Export`] if the network cannot be written as ONNX
-/// or the request makes no sense, [`ModelError::File`] if `path` cannot be written, [`crate::Error::Stopped`] if asked to stop.
-pub fn export(source: &ExportSource, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
-    validate(&source.config, source.mean, source.std, &source.classes, checks).map_err(ModelError::Export)?;
+/// [`ModelError::Disagrees`] if the file does not reproduce the network, [`ModelError::Export`] if
+/// the network cannot be written as ONNX or the request makes no sense, [`ModelError::File`] if
+/// `path` cannot be written, [`crate::Error::Stopped`] if asked to stop.
+pub fn export(
+    source: &ExportSource,
+    path: &Path,
+    checks: &[Vec<u8>],
+    job: Job<'_>,
+) -> Result<ExportReport> {
+    validate(&source.config, source.mean, source.std, &source.classes, checks)
+        .map_err(ModelError::Export)?;
     job.phase("exporting", None, "files");
     let weights = weights(&source.network);
     let (bytes, opset) = graph::build(source, weights.clone()).map_err(ModelError::Export)?;
     job.check()?;
-    let reference = &Normalized::copy(source, weights).map_err(ModelError::Export)?.prepared(source.config.input_size);
-    write_checked(&Draft { side: source.config.input_size, classes: source.classes.len(), bytes, opset, reference }, path, checks, job)
+    let reference = &Normalized::copy(source, weights)
+        .map_err(ModelError::Export)?
+        .prepared(source.config.input_size);
+    write_checked(
+        &Draft {
+            side: source.config.input_size,
+            classes: source.classes.len(),
+            bytes,
+            opset,
+            reference,
+        },
+        path,
+        checks,
+        job,
+    )
 }
 
 /// What a file is made of and has to agree with.
@@ -116,9 +141,16 @@ struct Draft<'a> {
     reference: &'a dyn Reference,
 }
 
-fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_>) -> Result<ExportReport> {
+fn write_checked(
+    draft: &Draft<'_>,
+    path: &Path,
+    checks: &[Vec<u8>],
+    job: Job<'_>,
+) -> Result<ExportReport> {
     let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&draft.bytes);
-    let check = |temporary: &Path| check::compare(temporary, draft.reference, checks, job).map_err(Failure::Check);
+    let check = |temporary: &Path| {
+        check::compare(temporary, draft.reference, checks, job).map_err(Failure::Check)
+    };
     match files::write_if(path, write, check) {
         Ok(agreement) => Ok(ExportReport {
             path: path.to_path_buf(),
@@ -134,7 +166,8 @@ fn write_checked(draft: &Draft<'_>, path: &Path, checks: &[Vec<u8>], job: Job<'_
             verdict: None,
         }),
         Err(Failure::Write(error)) => Err(ModelError::file(path, error).into()),
-        // The temporary file is gone by now; the person knows the file by the name it should have got.
+        // The temporary file is gone by now; the person knows the file by the name it should have
+        // got.
         Err(Failure::Check(crate::Error::Model(ModelError::File { reason, .. }))) => {
             Err(ModelError::Disagrees(format!("it cannot be run: {reason}")).into())
         }
@@ -154,16 +187,32 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-fn validate(config: &NetworkConfig, mean: [f32; 3], std: [f32; 3], classes: &[String], checks: &[Vec<u8>]) -> Result<(), String> {
+fn validate(
+    config: &NetworkConfig,
+    mean: [f32; 3],
+    std: [f32; 3],
+    classes: &[String],
+    checks: &[Vec<u8>],
+) -> Result<(), String> {
     if classes.len() != config.classes {
-        return Err(format!("the network has {} classes and {} are named", config.classes, classes.len()));
+        return Err(format!(
+            "the network has {} classes and {} are named",
+            config.classes,
+            classes.len()
+        ));
     }
-    if !mean.iter().all(|mean| mean.is_finite()) || !std.iter().all(|std| std.is_finite() && *std > 0.0) {
-        return Err(format!("the normalisation is not usable: mean {mean:?}, standard deviation {std:?}"));
+    if !mean.iter().all(|mean| mean.is_finite())
+        || !std.iter().all(|std| std.is_finite() && *std > 0.0)
+    {
+        return Err(format!(
+            "the normalisation is not usable: mean {mean:?}, standard deviation {std:?}"
+        ));
     }
     let length = 3 * config.input_size * config.input_size;
     match checks.iter().find(|image| image.len() != length) {
-        Some(image) => Err(format!("a check image has {} values and the input {length}", image.len())),
+        Some(image) => {
+            Err(format!("a check image has {} values and the input {length}", image.len()))
+        }
         None if checks.is_empty() => Err("there is no image to check the export with".into()),
         None => Ok(()),
     }

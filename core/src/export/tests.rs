@@ -55,13 +55,18 @@ fn files_in(folder: &Path) -> usize {
 #[test]
 fn an_export_agrees_holds_its_labels_and_says_what_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    for (backbone, stem) in [(Backbone::ResNet20, Stem::Small), (Backbone::ResNet18, Stem::Imagenet)] {
+    for (backbone, stem) in
+        [(Backbone::ResNet20, Stem::Small), (Backbone::ResNet18, Stem::Imagenet)]
+    {
         let source = source(backbone, stem, 1);
         let path = folder.path().join("new/model.onnx");
         let before = weights(&source.network);
         let report = run_export(&source, &path, &images(40)).unwrap();
         assert_eq!((report.top1_agreement, report.images, report.opset), (1.0, 40, 18));
-        assert!(report.max_abs_diff < 1e-3 && report.max_abs_diff_probabilities < 1e-4, "{report:?}");
+        assert!(
+            report.max_abs_diff < 1e-3 && report.max_abs_diff_probabilities < 1e-4,
+            "{report:?}"
+        );
         assert_eq!(report.bytes, std::fs::metadata(&path).unwrap().len());
         assert_eq!(weights(&source.network), before);
 
@@ -74,7 +79,10 @@ fn an_export_agrees_holds_its_labels_and_says_what_it_is() {
         for row in classifier.classify(&images(3)).unwrap() {
             assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             let top = classifier.top_k(&row, 9);
-            assert!(top.len() == 5 && top.windows(2).all(|pair| pair[0].probability >= pair[1].probability));
+            assert!(
+                top.len() == 5
+                    && top.windows(2).all(|pair| pair[0].probability >= pair[1].probability)
+            );
         }
     }
     assert_eq!(files_in(&folder.path().join("new")), 1);
@@ -87,8 +95,12 @@ fn the_graph_has_the_promised_names_and_the_same_network_gives_the_same_bytes() 
     let model = ModelProto::parse_from_bytes(&bytes).unwrap();
     assert_eq!((model.producer_name.as_str(), model.ir_version), ("counterweight", 8));
     assert_eq!(model.graph.input.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["images"]);
-    assert_eq!(model.graph.output.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(), ["logits", "probabilities"]);
-    let names: Vec<&str> = model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(
+        model.graph.output.iter().map(|o| o.name.as_str()).collect::<Vec<_>>(),
+        ["logits", "probabilities"]
+    );
+    let names: Vec<&str> =
+        model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     for tensor in weights(&source.network) {
         assert!(names.contains(&tensor.name.as_str()), "{} is missing from {names:?}", tensor.name);
     }
@@ -102,18 +114,26 @@ fn a_file_that_disagrees_is_removed_and_the_older_one_stays() {
     std::fs::write(&path, b"older").unwrap();
     let control = Control::new();
     let job = Job::new(&control, &Silent);
-    let (one, two) = (source(Backbone::ResNet20, Stem::Small, 3), source(Backbone::ResNet20, Stem::Small, 4));
+    let (one, two) =
+        (source(Backbone::ResNet20, Stem::Small, 3), source(Backbone::ResNet20, Stem::Small, 4));
     let reference = &Normalized::copy(&one, weights(&one.network)).unwrap().prepared(SIDE);
     let bytes = |of: &ExportSource| graph::build(of, weights(&of.network)).unwrap().0;
 
-    let draft = |bytes| Draft { side: SIDE, classes: one.classes.len(), bytes, opset: 18, reference };
+    let draft =
+        |bytes| Draft { side: SIDE, classes: one.classes.len(), bytes, opset: 18, reference };
 
     let other_network = draft(bytes(&two));
     let mut nan = weights(&one.network);
     nan.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values[2] = f32::NAN;
     let not_a_number = draft(graph::build(&one, nan).unwrap().0);
     let mut slightly = weights(&one.network);
-    slightly.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values.iter_mut().for_each(|bias| *bias += 0.05);
+    slightly
+        .iter_mut()
+        .find(|tensor| tensor.name == "fc.bias")
+        .unwrap()
+        .values
+        .iter_mut()
+        .for_each(|bias| *bias += 0.05);
     let off = draft(graph::build(&one, slightly).unwrap().0);
     let mut half = bytes(&one);
     half.truncate(half.len() / 2);
@@ -138,15 +158,26 @@ fn requests_that_make_no_sense_and_stops_leave_nothing() {
     nameless.classes.pop();
     let mut flat = good.clone();
     flat.std[1] = 0.0;
-    for (source, checks) in [(&good, images(0)), (&good, vec![vec![0; 7]]), (&nameless, images(1)), (&flat, images(1))] {
-        assert!(matches!(run_export(source, &path, &checks), Err(crate::Error::Model(ModelError::Export(_)))));
+    for (source, checks) in
+        [(&good, images(0)), (&good, vec![vec![0; 7]]), (&nameless, images(1)), (&flat, images(1))]
+    {
+        assert!(matches!(
+            run_export(source, &path, &checks),
+            Err(crate::Error::Model(ModelError::Export(_)))
+        ));
     }
     let control = Control::new();
     control.stop();
-    assert!(matches!(export(&good, &path, &images(1), Job::new(&control, &Silent)), Err(crate::Error::Stopped)));
+    assert!(matches!(
+        export(&good, &path, &images(1), Job::new(&control, &Silent)),
+        Err(crate::Error::Stopped)
+    ));
     let below_a_file = folder.path().join("file");
     std::fs::write(&below_a_file, b"").unwrap();
-    assert!(matches!(run_export(&good, &below_a_file.join("m.onnx"), &images(1)), Err(crate::Error::Model(ModelError::File { .. }))));
+    assert!(matches!(
+        run_export(&good, &below_a_file.join("m.onnx"), &images(1)),
+        Err(crate::Error::Model(ModelError::File { .. }))
+    ));
     assert_eq!(files_in(folder.path()), 1);
 }
 
@@ -169,16 +200,21 @@ fn every_backbone_is_exported_as_its_own_operations_and_can_be_run() {
         source.config.input_size = side;
         let path = folder.path().join(format!("{backbone}.onnx"));
         let mut rng = stream(9, "test images", &[]);
-        let images: Vec<Vec<u8>> = (0..2).map(|_| (0..3 * side * side).map(|_| rng.random()).collect()).collect();
+        let images: Vec<Vec<u8>> =
+            (0..2).map(|_| (0..3 * side * side).map(|_| rng.random()).collect()).collect();
         let report = run_export(&source, &path, &images).unwrap();
         assert!(report.max_abs_diff < 1e-3, "{backbone}: {}", report.max_abs_diff);
         let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
         for node in &model.graph.node {
-            let known = AROUND.contains(&node.op_type.as_str()) || info.operations.contains(&node.op_type.as_str());
+            let known = AROUND.contains(&node.op_type.as_str())
+                || info.operations.contains(&node.op_type.as_str());
             assert!(known, "{backbone}: {}", node.op_type);
         }
         // Nothing is named that is not there, so that foreign files are not let in by accident.
-        let used = |operation: &&str| model.graph.node.iter().any(|node| node.op_type == **operation) || **operation == *"MaxPool";
+        let used = |operation: &&str| {
+            model.graph.node.iter().any(|node| node.op_type == **operation)
+                || **operation == *"MaxPool"
+        };
         assert!(info.operations.iter().all(used), "{backbone}");
         let clips = model.graph.node.iter().filter(|node| node.op_type == "Clip").count();
         let relus = if info.operations.contains(&"Clip") { 1 + 15 * 2 + 1 } else { 0 };

@@ -54,7 +54,8 @@ pub struct Usage {
     pub bytes: u64,
     /// What it holds, last used first.
     pub spaces: Vec<SpaceUsage>,
-    /// Files that hold no features this program can use: damaged ones, and those of a newer version. They are part of `bytes`.
+    /// Files that hold no features this program can use: damaged ones, and those of a newer
+    /// version. They are part of `bytes`.
     pub unusable: Vec<String>,
     /// What is wrong with how the cache is set up.
     pub warnings: Vec<String>,
@@ -71,7 +72,8 @@ pub struct SpaceUsage {
     pub view: String,
     /// Number of features of an image.
     pub features: usize,
-    /// Images that features are kept of. One that two programs computed at the same time counts twice until files are merged.
+    /// Images that features are kept of. One that two programs computed at the same time counts
+    /// twice until files are merged.
     pub rows: u64,
     /// Size of the files.
     pub bytes: u64,
@@ -88,8 +90,10 @@ struct Entry {
 }
 
 impl FeatureCache {
-    /// The cache of this user: the folder `features` in [`cache_folder`]. It takes 4 GiB or what the environment variable `COUNTERWEIGHT_CACHE_LIMIT`
-    /// says, `10GB` for example. `None` if there is no folder for caches: there features can be [held](CachedFeatures::in_memory), and not kept.
+    /// The cache of this user: the folder `features` in [`cache_folder`]. It takes 4 GiB or what
+    /// the environment variable `COUNTERWEIGHT_CACHE_LIMIT` says, `10GB` for example. `None` if
+    /// there is no folder for caches: there features can be [held](CachedFeatures::in_memory), and
+    /// not kept.
     pub fn standard() -> Option<Self> {
         let limit = std::env::var_os("COUNTERWEIGHT_CACHE_LIMIT").filter(|value| !value.is_empty());
         Some(Self::from_environment(&cache_folder()?, limit))
@@ -99,7 +103,9 @@ impl FeatureCache {
         let mut cache = Self::in_folder(folder.join("features"));
         match limit.map(|text| limit::parse(&text.to_string_lossy())) {
             Some(Ok(bytes)) => cache.limit = bytes,
-            Some(Err(reason)) => cache.problem = Some(format!("COUNTERWEIGHT_CACHE_LIMIT is ignored: {reason}")),
+            Some(Err(reason)) => {
+                cache.problem = Some(format!("COUNTERWEIGHT_CACHE_LIMIT is ignored: {reason}"))
+            }
             None => {}
         }
         cache
@@ -110,8 +116,8 @@ impl FeatureCache {
         Self { folder: folder.into(), limit: limit::DEFAULT, problem: None }
     }
 
-    /// Has the cache take no more than so many bytes. What was not used for the longest time goes first, and what is being used stays: where
-    /// that alone takes as much, nothing more is kept.
+    /// Has the cache take no more than so many bytes. What was not used for the longest time goes
+    /// first, and what is being used stays: where that alone takes as much, nothing more is kept.
     pub fn with_limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
     }
@@ -121,7 +127,8 @@ impl FeatureCache {
         &self.folder
     }
 
-    /// The features that are kept of a space. Whatever is wrong with what is there is told by [`CachedFeatures::warnings`].
+    /// The features that are kept of a space. Whatever is wrong with what is there is told by
+    /// [`CachedFeatures::warnings`].
     pub fn open(&self, space: &Space) -> CachedFeatures {
         let folder = self.space_folder(space);
         // The limit may be lower than it was. What is about to be used is spared.
@@ -151,15 +158,18 @@ impl FeatureCache {
                 }
             }
         }
-        usage.spaces.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.label.cmp(&b.label)));
+        usage
+            .spaces
+            .sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.label.cmp(&b.label)));
         Ok(usage)
     }
 
-    /// Removes everything that is kept, also what other programs are using, and returns the bytes that were freed. Files that are not the
-    /// cache's are left alone.
+    /// Removes everything that is kept, also what other programs are using, and returns the bytes
+    /// that were freed. Files that are not the cache's are left alone.
     ///
     /// # Errors
-    /// [`CacheError::File`] if the folder cannot be read, or naming the first file that cannot be removed; the others are then removed all the same.
+    /// [`CacheError::File`] if the folder cannot be read, or naming the first file that cannot be
+    /// removed; the others are then removed all the same.
     pub fn clear(&self) -> Result<u64> {
         let mut freed = 0;
         let mut failed = None;
@@ -192,13 +202,18 @@ impl FeatureCache {
         self.folder.join(space.folder_name())
     }
 
-    /// Removes what was not used for the longest time and is not being used, until there is room for so many bytes; whether there is. Files in
-    /// the folder `spared` stay.
+    /// Removes what was not used for the longest time and is not being used, until there is room
+    /// for so many bytes; whether there is. Files in the folder `spared` stay.
     pub(super) fn make_room(&self, needed: u64, spared: &Path) -> bool {
         if needed > self.limit {
             return false;
         }
-        let mut files: Vec<Entry> = self.space_folders().unwrap_or_default().iter().flat_map(|folder| entries(folder)).collect();
+        let mut files: Vec<Entry> = self
+            .space_folders()
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|folder| entries(folder))
+            .collect();
         let mut bytes = files.iter().fold(needed, |sum, file| sum.saturating_add(file.bytes));
         files.sort_by_key(|file| file.last_used);
         for file in files.iter().filter(|file| file.path.parent() != Some(spared)) {
@@ -220,8 +235,12 @@ impl FeatureCache {
             Err(error) => return Err(CacheError::file(&self.folder, error).into()),
         };
         // Links are left alone: what they lead to is somebody else's.
-        let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        Ok(folders.filter(|entry| entry.file_name().to_str().is_some_and(is_folder_name)).map(|entry| entry.path()).collect())
+        let folders =
+            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        Ok(folders
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_folder_name))
+            .map(|entry| entry.path())
+            .collect())
     }
 }
 
@@ -238,7 +257,8 @@ impl Usage {
         };
         // The same for people: two versions of a backbone have one line.
         let same = |other: &&mut SpaceUsage| {
-            (&other.label, other.side, &other.view, other.features) == (&found.label, found.side, &found.view, found.features)
+            (&other.label, other.side, &other.view, other.features)
+                == (&found.label, found.side, &found.view, found.features)
         };
         match self.spaces.iter_mut().find(same) {
             None => self.spaces.push(found),
@@ -263,8 +283,10 @@ pub(super) fn segment_paths(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     };
     // What is a file by name and a pipe or a link in truth is not opened.
     let files = found.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    let mut paths: Vec<PathBuf> =
-        files.filter(|entry| entry.file_name().to_str().is_some_and(is_segment_name)).map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = files
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_segment_name))
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     Ok(paths)
 }
@@ -272,7 +294,11 @@ pub(super) fn segment_paths(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn entries(folder: &Path) -> Vec<Entry> {
     let entry = |path: PathBuf| {
         let found = std::fs::metadata(&path).ok()?;
-        Some(Entry { path, bytes: found.len(), last_used: found.modified().unwrap_or(SystemTime::UNIX_EPOCH) })
+        Some(Entry {
+            path,
+            bytes: found.len(),
+            last_used: found.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        })
     };
     segment_paths(folder).unwrap_or_default().into_iter().filter_map(entry).collect()
 }
@@ -283,23 +309,32 @@ fn remove_unused(path: &Path) -> bool {
         Ok(file) => file,
         Err(error) => return error.kind() == ErrorKind::NotFound,
     };
-    // A file system without locks does not say, and a file that is mapped can be read after it was removed.
+    // A file system without locks does not say, and a file that is mapped can be read after it was
+    // removed.
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && std::fs::remove_file(path).is_ok()
 }
 
 /// Removes what killed programs left half-written in a space's folder.
 pub(super) fn remove_abandoned(folder: &Path) {
     let now = SystemTime::now();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| is_temporary(&entry.file_name())) {
+    for entry in std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| is_temporary(&entry.file_name()))
+    {
         let touched = entry.metadata().and_then(|found| found.modified());
-        if touched.is_ok_and(|touched| now.duration_since(touched).is_ok_and(|age| age > ABANDONED)) {
+        if touched.is_ok_and(|touched| now.duration_since(touched).is_ok_and(|age| age > ABANDONED))
+        {
             drop(std::fs::remove_file(entry.path()));
         }
     }
 }
 
 fn seconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    serializer.serialize_u64(
+        time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    )
 }
 
 #[cfg(test)]
@@ -308,7 +343,9 @@ mod tests {
 
     #[test]
     fn the_environment_says_how_large_the_cache_is() {
-        let of = |limit: Option<&str>| FeatureCache::from_environment(Path::new("mine"), limit.map(OsString::from));
+        let of = |limit: Option<&str>| {
+            FeatureCache::from_environment(Path::new("mine"), limit.map(OsString::from))
+        };
         let usual = of(None);
         assert_eq!((usual.folder(), usual.limit), (Path::new("mine/features"), 4 << 30));
         let named = of(Some("10GB"));
@@ -316,6 +353,11 @@ mod tests {
         let wrong = of(Some("much"));
         assert_eq!(wrong.limit, 4 << 30);
         let warnings = wrong.usage().unwrap().warnings;
-        assert!(warnings.len() == 1 && warnings[0].contains("COUNTERWEIGHT_CACHE_LIMIT") && warnings[0].contains("much"), "{warnings:?}");
+        assert!(
+            warnings.len() == 1
+                && warnings[0].contains("COUNTERWEIGHT_CACHE_LIMIT")
+                && warnings[0].contains("much"),
+            "{warnings:?}"
+        );
     }
 }

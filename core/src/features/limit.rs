@@ -1,6 +1,7 @@
 //! Sizes as people write them.
 
-/// Bytes a feature cache may take if nothing else is said: 4 GiB, some 800,000 images at 1,280 features.
+/// Bytes a feature cache may take if nothing else is said: 4 GiB, some 800,000 images at 1,280
+/// features.
 pub(super) const DEFAULT: u64 = 4 << 30;
 
 /// The bytes that `10GB`, `1.5 GiB`, `500m` or `1000000` are.
@@ -10,7 +11,8 @@ pub(super) const DEFAULT: u64 = 4 << 30;
 pub(super) fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is no size; write one such as 10GB or 500MB");
     let trimmed = text.trim();
-    let (number, unit) = trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len()));
+    let (number, unit) = trimmed
+        .split_at(trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len()));
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -34,12 +36,21 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_the_usual_units() {
-        let good = [("10GB", 10_000_000_000), (" 1.5 GiB ", 3 << 29), ("500m", 500_000_000), ("0", 0), ("123", 123), ("2kB", 2000)];
+        let good = [
+            ("10GB", 10_000_000_000),
+            (" 1.5 GiB ", 3 << 29),
+            ("500m", 500_000_000),
+            ("0", 0),
+            ("123", 123),
+            ("2kB", 2000),
+        ];
         for (text, bytes) in good {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         assert_eq!(parse("99999999999999999999999TB"), Ok(u64::MAX));
-        for text in ["", "GB", "ten GB", "-1GB", "1e3", "1..2GB", "10 GB or so", "1 X", "NaN", "inf"] {
+        for text in
+            ["", "GB", "ten GB", "-1GB", "1e3", "1..2GB", "10 GB or so", "1 X", "NaN", "inf"]
+        {
             assert!(parse(text).unwrap_err().contains("is no size"), "{text}");
         }
     }

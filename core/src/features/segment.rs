@@ -13,11 +13,12 @@
 //! | 32 | BLAKE3 hash of everything before it |
 //! | 4 F n | rows of float32, in the order of the keys |
 //!
-//! Numbers are in the machine's own order of bytes, since rows are looked at where they lie. A cache that was carried to a machine of another order
-//! has a version there that nobody knows.
+//! Numbers are in the machine's own order of bytes, since rows are looked at where they lie. A
+//! cache that was carried to a machine of another order has a version there that nobody knows.
 //!
-//! Everything before the rows is checked when a segment is opened, and a row when it is first asked for. So opening costs a hundredth of reading
-//! the file, a dataset that needs a few rows of many reads only those, and still no byte is believed that was not checked: those of a row by its
+//! Everything before the rows is checked when a segment is opened, and a row when it is first asked
+//! for. So opening costs a hundredth of reading the file, a dataset that needs a few rows of many
+//! reads only those, and still no byte is believed that was not checked: those of a row by its
 //! check, and the checks by the hash.
 
 use std::fmt;
@@ -48,7 +49,8 @@ type Check = [u8; 16];
 
 /// Whether a file of that name can be a segment.
 pub(super) fn is_segment_name(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(stem, extension)| extension == EXTENSION && is_hex(stem, 32))
+    name.rsplit_once('.')
+        .is_some_and(|(stem, extension)| extension == EXTENSION && is_hex(stem, 32))
 }
 
 /// Why a file is no segment to use.
@@ -64,7 +66,11 @@ pub(super) enum Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
-        if error.kind() == ErrorKind::NotFound { Self::Gone } else { Self::Ignored(error.to_string()) }
+        if error.kind() == ErrorKind::NotFound {
+            Self::Gone
+        } else {
+            Self::Ignored(error.to_string())
+        }
     }
 }
 
@@ -112,7 +118,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header of a file alone. Its numbers fit the file's length; the hash is not looked at.
+    /// Reads the header of a file alone. Its numbers fit the file's length; the hash is not looked
+    /// at.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -129,14 +136,29 @@ impl Header {
         if magic != MAGIC {
             return Err(worthless("it holds no features"));
         }
-        let word = |at: usize| start.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes).ok_or_else(short);
+        let word = |at: usize| {
+            start
+                .get(at..at + 4)
+                .and_then(|b| b.try_into().ok())
+                .map(u32::from_ne_bytes)
+                .ok_or_else(short)
+        };
         let version = word(8)?;
         if version != VERSION {
-            let reason = format!("it has format {version}, and this program knows format {VERSION}");
-            return Err(if version > VERSION { Refusal::Ignored(reason) } else { Refusal::Worthless(reason) });
+            let reason =
+                format!("it has format {version}, and this program knows format {VERSION}");
+            return Err(if version > VERSION {
+                Refusal::Ignored(reason)
+            } else {
+                Refusal::Worthless(reason)
+            });
         }
         let number = |at: usize| {
-            let number = start.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_ne_bytes).ok_or_else(short)?;
+            let number = start
+                .get(at..at + 8)
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_ne_bytes)
+                .ok_or_else(short)?;
             usize::try_from(number).map_err(|_| worthless("its numbers are too large"))
         };
         let (label, view) = (word(12)? as usize, word(16)? as usize);
@@ -145,12 +167,25 @@ impl Header {
         if label > LONGEST_TEXT || view > LONGEST_TEXT || rows == 0 || features == 0 {
             return Err(worthless("its numbers make no sense"));
         }
-        let layout = Layout::new(label + view, rows, features).ok_or_else(|| worthless("its numbers are too large"))?;
+        let layout = Layout::new(label + view, rows, features)
+            .ok_or_else(|| worthless("its numbers are too large"))?;
         if layout.end as u64 != length {
-            return Err(Refusal::Worthless(format!("it is {length} bytes long, and with what it says it holds would be {}", layout.end)));
+            return Err(Refusal::Worthless(format!(
+                "it is {length} bytes long, and with what it says it holds would be {}",
+                layout.end
+            )));
         }
-        let text = |at: usize, length: usize| start.get(at..at + length).map(readable).ok_or_else(short);
-        Ok(Self { label: text(FIXED, label)?, view: text(FIXED + label, view)?, side, features, rows, space, layout })
+        let text =
+            |at: usize, length: usize| start.get(at..at + length).map(readable).ok_or_else(short);
+        Ok(Self {
+            label: text(FIXED, label)?,
+            view: text(FIXED + label, view)?,
+            side,
+            features,
+            rows,
+            space,
+            layout,
+        })
     }
 }
 
@@ -169,7 +204,8 @@ pub(super) struct Segment {
     path: PathBuf,
     header: Header,
     map: Mmap,
-    /// Is locked, by one of many, from the first row that is asked for: the least recently used segments are those that others remove.
+    /// Is locked, by one of many, from the first row that is asked for: the least recently used
+    /// segments are those that others remove.
     file: File,
     used: AtomicBool,
     damaged: AtomicBool,
@@ -184,7 +220,9 @@ impl Segment {
         let map = map(&file)?;
         let header = Header::parse(&map, map.len() as u64)?;
         let worthless = |reason: &str| Err(Refusal::Worthless(reason.into()));
-        if header.space != space.hash() || (header.features, header.side) != (space.features, space.side) {
+        if header.space != space.hash()
+            || (header.features, header.side) != (space.features, space.side)
+        {
             return worthless("it holds features of another backbone, input size or view");
         }
         let layout = header.layout;
@@ -192,7 +230,15 @@ impl Segment {
             return worthless("it is damaged");
         }
         let states = (0..header.rows).map(|_| AtomicU8::new(0)).collect();
-        let segment = Self { path: path.to_path_buf(), header, map, file, used: false.into(), damaged: false.into(), states };
+        let segment = Self {
+            path: path.to_path_buf(),
+            header,
+            map,
+            file,
+            used: false.into(),
+            damaged: false.into(),
+            states,
+        };
         if !segment.keys().is_sorted_by(|a, b| a < b) {
             return worthless("its images are out of order");
         }
@@ -240,7 +286,8 @@ impl Segment {
         let state = &self.states[at];
         // Whoever comes at the same time finds the same.
         if state.load(Ordering::Relaxed) == 0 {
-            let as_written = check(&self.keys()[at], values) == self.checks()[at] && values.iter().all(|value| value.is_finite());
+            let as_written = check(&self.keys()[at], values) == self.checks()[at]
+                && values.iter().all(|value| value.is_finite());
             state.store(if as_written { GOOD } else { BAD }, Ordering::Relaxed);
         }
         (state.load(Ordering::Relaxed) == GOOD).then_some(values)
@@ -256,12 +303,14 @@ impl Segment {
         self.header.rows
     }
 
-    /// Marks it as the last one used, and as being used until it is closed. Only the first call does something.
+    /// Marks it as the last one used, and as being used until it is closed. Only the first call
+    /// does something.
     pub fn set_used(&self) {
         if self.is_used() || self.used.swap(true, Ordering::Relaxed) {
             return;
         }
-        // Without locks or in a folder that cannot be written, it may be removed earlier than others, and nothing worse.
+        // Without locks or in a folder that cannot be written, it may be removed earlier than
+        // others, and nothing worse.
         drop(self.file.try_lock_shared());
         set_last_used(&self.path, SystemTime::now());
     }
@@ -323,16 +372,16 @@ pub(super) fn bytes(space: &Space, rows: usize) -> Option<u64> {
     Layout::new(label.len() + view.len(), rows, space.features).map(|layout| layout.end as u64)
 }
 
-/// Writes rows into a new file in `folder` and returns its path. They are sorted and not none. The file is named by what it holds, so programs
-/// that write the same write one file.
+/// Writes rows into a new file in `folder` and returns its path. They are sorted and not none. The
+/// file is named by what it holds, so programs that write the same write one file.
 ///
 /// # Errors
 /// What the operating system says.
 pub(super) fn write(folder: &Path, space: &Space, rows: &[Row<'_>]) -> io::Result<PathBuf> {
     let [label, view] = space.texts();
     let texts = label.len() + view.len();
-    let layout =
-        Layout::new(texts, rows.len(), space.features).ok_or_else(|| io::Error::other("there are too many features for a file"))?;
+    let layout = Layout::new(texts, rows.len(), space.features)
+        .ok_or_else(|| io::Error::other("there are too many features for a file"))?;
     let mut head = Vec::with_capacity(layout.rows);
     head.extend(MAGIC);
     for word in [VERSION, label.len() as u32, view.len() as u32, 0] {

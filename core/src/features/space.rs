@@ -3,15 +3,19 @@
 /// The BLAKE3 hash of an image's content, by which its features are kept.
 pub type Key = [u8; 32];
 
-/// Longest label or view that is written into a segment, in bytes; both are for people to read there.
+/// Longest label or view that is written into a segment, in bytes; both are for people to read
+/// there.
 const LONGEST_TEXT: usize = 200;
 
-/// One way of making features of an image: the same image has the same features in it, whoever computes them.
+/// One way of making features of an image: the same image has the same features in it, whoever
+/// computes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// The BLAKE3 hash of the backbone's weights and of everything that changes what it computes of pixels.
+    /// The BLAKE3 hash of the backbone's weights and of everything that changes what it computes of
+    /// pixels.
     pub backbone: [u8; 32],
-    /// The backbone as people know it, `efficientnet-lite0` for example. Features are looked for under the label they were kept under.
+    /// The backbone as people know it, `efficientnet-lite0` for example. Features are looked for
+    /// under the label they were kept under.
     pub label: String,
     /// Height and width of the input, in pixels.
     pub side: usize,
@@ -22,10 +26,11 @@ pub struct Space {
 }
 
 impl Space {
-    /// Equal for spaces whose features are equal. The label is not in it, but the format of segments is: programs of two formats leave each
-    /// other's alone.
+    /// Equal for spaces whose features are equal. The label is not in it, but the format of
+    /// segments is: programs of two formats leave each other's alone.
     pub(super) fn hash(&self) -> Key {
-        let mut hasher = blake3::Hasher::new_derive_key("counterweight feature space, segments of format 1");
+        let mut hasher =
+            blake3::Hasher::new_derive_key("counterweight feature space, segments of format 1");
         hasher.update(&self.backbone);
         hasher.update(&(self.side as u64).to_le_bytes());
         hasher.update(&(self.features as u64).to_le_bytes());
@@ -33,10 +38,17 @@ impl Space {
         *hasher.finalize().as_bytes()
     }
 
-    /// The name of its folder: something to read, and enough of the hash to be the only one of that name.
+    /// The name of its folder: something to read, and enough of the hash to be the only one of that
+    /// name.
     pub(super) fn folder_name(&self) -> String {
         let hash = blake3::Hash::from_bytes(self.hash()).to_hex();
-        format!("{}-{}-{}-{}", plain(&self.label), self.side, plain(&self.view), &hash[..HASH_DIGITS])
+        format!(
+            "{}-{}-{}-{}",
+            plain(&self.label),
+            self.side,
+            plain(&self.view),
+            &hash[..HASH_DIGITS]
+        )
     }
 
     /// Label and view as they are written into a segment.
@@ -60,7 +72,10 @@ pub(super) fn is_hex(text: &str, digits: usize) -> bool {
 
 /// What of a text can be in a file name everywhere.
 fn plain(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+    text.chars()
+        .take(40)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -69,7 +84,13 @@ mod tests {
 
     #[test]
     fn whatever_changes_features_makes_another_space() {
-        let space = Space { backbone: [1; 32], label: "Lite 0/../é".into(), side: 224, view: "plain".into(), features: 1280 };
+        let space = Space {
+            backbone: [1; 32],
+            label: "Lite 0/../é".into(),
+            side: 224,
+            view: "plain".into(),
+            features: 1280,
+        };
         let name = space.folder_name();
         assert!(name.starts_with("lite-0------224-plain-") && is_folder_name(&name), "{name}");
         let others = [

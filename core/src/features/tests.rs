@@ -11,7 +11,13 @@ const FEATURES: usize = 5;
 const NONE: [usize; 0] = [];
 
 fn space() -> Space {
-    Space { backbone: [9; 32], label: "tiny".into(), side: 32, view: "plain".into(), features: FEATURES }
+    Space {
+        backbone: [9; 32],
+        label: "tiny".into(),
+        side: 32,
+        view: "plain".into(),
+        features: FEATURES,
+    }
 }
 
 fn key(image: usize) -> Key {
@@ -35,7 +41,8 @@ fn insert(features: &mut CachedFeatures, images: impl IntoIterator<Item = usize>
 
 /// The images that are known, all of which have their own features.
 fn known(features: &CachedFeatures, images: usize) -> Vec<usize> {
-    let known: Vec<usize> = (0..images).filter(|&image| features.get(&key(image)).is_some()).collect();
+    let known: Vec<usize> =
+        (0..images).filter(|&image| features.get(&key(image)).is_some()).collect();
     for &image in &known {
         assert_eq!(features.get(&key(image)).unwrap(), row(image), "image {image}");
     }
@@ -60,10 +67,15 @@ fn what_was_inserted_comes_back_in_any_order_and_the_first_stays() {
     let cache = FeatureCache::in_folder(folder.path().join("not/yet/there"));
     let mut features = cache.open(&space());
     assert_eq!(features.missing(&keys([3, 1])), [0, 1]);
-    assert!(!folder.path().join("not").exists(), "nothing is made before there is something to keep");
+    assert!(
+        !folder.path().join("not").exists(),
+        "nothing is made before there is something to keep"
+    );
     insert(&mut features, [7, 3, 5]);
     // One image twice, one that is there, and other numbers for both.
-    features.insert(&keys([2, 3, 2]), &[row(2), vec![0.0; FEATURES], vec![1.0; FEATURES]].concat()).unwrap();
+    features
+        .insert(&keys([2, 3, 2]), &[row(2), vec![0.0; FEATURES], vec![1.0; FEATURES]].concat())
+        .unwrap();
     assert_eq!(known(&features, 9), [2, 3, 5, 7]);
     assert_eq!(features.missing(&keys([9, 3, 1, 2, 9])), [0, 2, 4]);
     let mut again = cache.open(&space());
@@ -108,9 +120,16 @@ fn without_a_folder_features_are_held_and_not_kept() {
     features.warnings();
     insert(&mut features, [1, 4]);
     let warnings = features.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains(file.path().to_str().unwrap()), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains(file.path().to_str().unwrap()),
+        "{warnings:?}"
+    );
     insert(&mut features, [2]);
-    assert_eq!((known(&features, 5), features.warnings()), (vec![1, 2, 4], vec![]), "it is said once");
+    assert_eq!(
+        (known(&features, 5), features.warnings()),
+        (vec![1, 2, 4], vec![]),
+        "it is said once"
+    );
 }
 
 #[test]
@@ -152,13 +171,17 @@ fn no_damaged_byte_is_ever_used() {
         std::fs::write(&path, &damaged).unwrap();
         let mut features = cache.open(&space());
         let left = known(&features, 12);
-        // The rows begin at a multiple of 64; up to there all is checked at once, and then each row by itself.
+        // The rows begin at a multiple of 64; up to there all is checked at once, and then each row
+        // by itself.
         let rows = whole.len() - 12 * FEATURES * 4;
         assert_eq!(left.len(), if at < rows { 0 } else { 11 }, "byte {at}");
         let newer = (8..12).contains(&at) && path.exists();
         assert!(newer || !path.exists(), "byte {at}");
         let warnings = features.warnings();
-        assert!(warnings.len() == 1 && warnings[0].contains(path.to_str().unwrap()), "byte {at}: {warnings:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(path.to_str().unwrap()),
+            "byte {at}: {warnings:?}"
+        );
         // It is computed again, and kept with what was left.
         if at % 50 == 0 && !newer {
             let missing = features.missing(&keys(0..12));
@@ -166,7 +189,10 @@ fn no_damaged_byte_is_ever_used() {
             assert_eq!(known(&features, 12).len(), 12);
             drop(features);
             let mut features = cache.open(&space());
-            assert_eq!((known(&features, 12).len(), files(&cache).len(), features.warnings()), (12, 1, vec![]));
+            assert_eq!(
+                (known(&features, 12).len(), files(&cache).len(), features.warnings()),
+                (12, 1, vec![])
+            );
         }
     }
     for length in 0..whole.len() {
@@ -192,22 +218,34 @@ fn hostile_files_are_refused_before_their_numbers_are_believed() {
         Segment::open(&path, &space()).err()
     };
     let worthless = |refusal: Option<Refusal>, word: &str| {
-        assert!(matches!(&refusal, Some(Refusal::Worthless(reason)) if reason.contains(word)), "{word}: {refusal:?}");
+        assert!(
+            matches!(&refusal, Some(Refusal::Worthless(reason)) if reason.contains(word)),
+            "{word}: {refusal:?}"
+        );
     };
     assert_eq!(open(&|_| {}), None);
     for at in [24, 32, 40] {
         for value in [0, 1, u64::from(u32::MAX), 1 << 61, u64::MAX / 48, u64::MAX] {
-            assert!(open(&|bytes| bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes())).is_some(), "{value} at {at}");
+            assert!(
+                open(&|bytes| bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes())).is_some(),
+                "{value} at {at}"
+            );
         }
     }
     for at in [12, 16] {
-        worthless(open(&|bytes| bytes[at..at + 4].copy_from_slice(&u32::MAX.to_ne_bytes())), "no sense");
+        worthless(
+            open(&|bytes| bytes[at..at + 4].copy_from_slice(&u32::MAX.to_ne_bytes())),
+            "no sense",
+        );
     }
     worthless(open(&|bytes| *bytes = b"Lorem ipsum ".repeat(100)), "no features");
     worthless(open(&|bytes| bytes.clear()), "cut short");
     worthless(open(&|bytes| bytes[8..12].copy_from_slice(&0u32.to_ne_bytes())), "format 0");
     let newer = open(&|bytes| bytes[8..12].copy_from_slice(&2u32.to_ne_bytes()));
-    assert!(matches!(&newer, Some(Refusal::Ignored(reason)) if reason.contains("format 2")), "{newer:?}");
+    assert!(
+        matches!(&newer, Some(Refusal::Ignored(reason)) if reason.contains("format 2")),
+        "{newer:?}"
+    );
 
     // With a hash that fits: rows that are not numbers, keys out of order.
     let rows = whole.len() - 3 * FEATURES * 4;
@@ -227,7 +265,9 @@ fn hostile_files_are_refused_before_their_numbers_are_believed() {
     assert_eq!(
         open(&|bytes| {
             bytes[rows..rows + 4].copy_from_slice(&f32::NAN.to_ne_bytes());
-            let hash = blake3::hash(&[&bytes[keys..keys + 32], &bytes[rows..rows + FEATURES * 4]].concat());
+            let hash = blake3::hash(
+                &[&bytes[keys..keys + 32], &bytes[rows..rows + FEATURES * 4]].concat(),
+            );
             bytes[keys + 96..keys + 96 + 16].copy_from_slice(&hash.as_bytes()[..16]);
             rehash(bytes);
         }),
@@ -245,8 +285,10 @@ fn what_is_not_the_cache_s_own_is_left_alone() {
     std::fs::write(inside.join("notes.txt"), "mine").unwrap();
     std::fs::write(inside.join("mine.features"), "mine").unwrap();
     std::fs::create_dir(folder.path().join("photos")).unwrap();
-    std::fs::write(folder.path().join("photos/0123456789abcdef0123456789abcdef.features"), "mine").unwrap();
-    // Not opened: this would wait for somebody to write, and a link leads to what is somebody else's.
+    std::fs::write(folder.path().join("photos/0123456789abcdef0123456789abcdef.features"), "mine")
+        .unwrap();
+    // Not opened: this would wait for somebody to write, and a link leads to what is somebody
+    // else's.
     #[cfg(unix)]
     {
         let name = |digit: &str| inside.join(format!("{}.features", digit.repeat(32)));
@@ -273,7 +315,12 @@ fn features_of_another_space_are_not_used() {
     let mut features = cache.open(&other);
     assert_eq!(known(&features, 3), NONE);
     let warnings = features.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains(moved.to_str().unwrap()) && warnings[0].contains("another"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1
+            && warnings[0].contains(moved.to_str().unwrap())
+            && warnings[0].contains("another"),
+        "{warnings:?}"
+    );
     assert!(!moved.exists());
     assert_eq!(known(&cache.open(&space()), 3), [0, 1, 2]);
 }
@@ -344,7 +391,12 @@ fn the_least_recently_used_goes_first_and_what_is_in_use_stays() {
 
     let small = cache.clone().with_limit(3 * bytes + bytes / 2);
     insert(&mut small.open(&named("one more")), 0..10);
-    assert!(file("newest").is_none() && file("oldest").is_some() && file("in use").is_some() && file("one more").is_some());
+    assert!(
+        file("newest").is_none()
+            && file("oldest").is_some()
+            && file("in use").is_some()
+            && file("one more").is_some()
+    );
     assert!(small.usage().unwrap().bytes <= 3 * bytes + bytes / 2);
 
     // A lower limit holds as soon as anything is opened.
@@ -353,7 +405,10 @@ fn the_least_recently_used_goes_first_and_what_is_in_use_stays() {
     assert!(file("oldest").is_none() && file("one more").is_none() && file("in use").is_some());
     insert(&mut features, 0..10);
     let warnings = features.warnings();
-    assert!(warnings.len() == 1 && warnings[0].contains("COUNTERWEIGHT_CACHE_LIMIT"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("COUNTERWEIGHT_CACHE_LIMIT"),
+        "{warnings:?}"
+    );
     assert_eq!((known(&features, 10).len(), file("and another")), (10, None));
     assert_eq!(known(&in_use, 10).len(), 10);
     drop(in_use);
@@ -368,7 +423,10 @@ fn usage_tells_what_there_is_and_clearing_frees_it() {
     assert_eq!((cache.usage().unwrap().spaces.len(), cache.clear().unwrap()), (0, 0));
     let mirrored = Space { view: "mir\u{1b}[31mrored".into(), label: "tïny".into(), ..space() };
     insert(&mut cache.open(&mirrored), 0..4);
-    set_last_used(&segment_paths(&cache.space_folder(&mirrored)).unwrap()[0], SystemTime::now() - Duration::from_hours(5));
+    set_last_used(
+        &segment_paths(&cache.space_folder(&mirrored)).unwrap()[0],
+        SystemTime::now() - Duration::from_hours(5),
+    );
     insert(&mut cache.open(&space()), 0..3);
     insert(&mut cache.open(&space()), 3..5);
     let garbage = cache.space_folder(&space()).join("0123456789abcdef0123456789abcdef.features");
@@ -377,7 +435,11 @@ fn usage_tells_what_there_is_and_clearing_frees_it() {
     std::fs::write(&killed, "half").unwrap();
 
     let usage = cache.usage().unwrap();
-    let shown: Vec<_> = usage.spaces.iter().map(|s| (s.label.as_str(), s.side, s.view.as_str(), s.features, s.rows)).collect();
+    let shown: Vec<_> = usage
+        .spaces
+        .iter()
+        .map(|s| (s.label.as_str(), s.side, s.view.as_str(), s.features, s.rows))
+        .collect();
     assert_eq!(shown, [("tiny", 32, "plain", 5, 5), ("tïny", 32, "mir[31mrored", 5, 4)]);
     assert_eq!(usage.unusable, [garbage.display().to_string()]);
     assert_eq!(usage.bytes, usage.spaces.iter().map(|space| space.bytes).sum::<u64>() + 7);

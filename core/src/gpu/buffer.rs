@@ -24,8 +24,9 @@ impl Buffer {
         Self { handle: client.empty(length.max(1) * elem.size()), length, elem }
     }
 
-    /// Room for buffers of so many values each in few pieces of memory, each of which is free again when none of its buffers is left. Finding a piece costs
-    /// the host about as much as a launch, so this is for what lives equally long.
+    /// Room for buffers of so many values each in few pieces of memory, each of which is free again
+    /// when none of its buffers is left. Finding a piece costs the host about as much as a launch,
+    /// so this is for what lives equally long.
     pub fn together(client: &Client, lengths: &[usize], elem: ElemType) -> Vec<Self> {
         /// Bytes of a piece, unless one buffer alone is longer: not all GPUs have larger ones.
         const MOST: usize = 1 << 26;
@@ -46,7 +47,11 @@ impl Buffer {
             let mut offset = 0;
             for &length in piece {
                 let behind = total - offset - length.max(1) * elem.size();
-                buffers.push(Self { handle: whole.clone().offset_start(offset as u64).offset_end(behind as u64), length, elem });
+                buffers.push(Self {
+                    handle: whole.clone().offset_start(offset as u64).offset_end(behind as u64),
+                    length,
+                    elem,
+                });
                 offset += bytes(length);
             }
         }
@@ -69,7 +74,8 @@ impl Buffer {
         Self::new(client, other.length, other.elem)
     }
 
-    /// Values that a kernel that only streams takes at a time from rows of this length: 16 bytes if the GPU can.
+    /// Values that a kernel that only streams takes at a time from rows of this length: 16 bytes if
+    /// the GPU can.
     pub fn width(&self, client: &Client, row: usize) -> usize {
         let most = client.properties().hardware.max_vector_size.min(16 / self.elem.size());
         [most, 4].into_iter().find(|&width| width <= most && row.is_multiple_of(width)).unwrap_or(1)
@@ -82,7 +88,8 @@ impl Buffer {
     }
 }
 
-/// Whether the GPU's kernels can read and write such values in its memory, and convert them. Not all can where a value has 16 bits.
+/// Whether the GPU's kernels can read and write such values in its memory, and convert them. Not
+/// all can where a value has 16 bits.
 pub fn holds(client: &Client, elem: ElemType) -> bool {
     let usage = client.properties().type_usage(elem);
     usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)

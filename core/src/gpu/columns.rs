@@ -27,7 +27,8 @@ pub fn column_sums(client: &Client, x: &Buffer, columns: usize) -> Buffer {
     sums
 }
 
-/// Adds up what the units of a column of the cube hold, in order; every unit gets the sum. A cube has [`UNITS`] units, `lanes` of them in a row.
+/// Adds up what the units of a column of the cube hold, in order; every unit gets the sum. A cube
+/// has [`UNITS`] units, `lanes` of them in a row.
 #[cube]
 pub fn add_down(value: f32, shared: &mut Shared<[f32]>, #[comptime] lanes: usize) -> f32 {
     let rows = comptime!(UNITS / lanes);
@@ -44,7 +45,11 @@ pub fn add_down(value: f32, shared: &mut Shared<[f32]>, #[comptime] lanes: usize
 
 /// As [`add_down`] for several columns a unit, with the sums for the first row of units alone.
 #[cube]
-pub fn add_vectors_down<W: Size>(value: Vector<f32, W>, shared: &mut Shared<[Vector<f32, W>]>, #[comptime] lanes: usize) -> Vector<f32, W> {
+pub fn add_vectors_down<W: Size>(
+    value: Vector<f32, W>,
+    shared: &mut Shared<[Vector<f32, W>]>,
+    #[comptime] lanes: usize,
+) -> Vector<f32, W> {
     let rows = comptime!(UNITS / lanes);
     sync_cube();
     shared[UNIT_POS as usize] = value;
@@ -59,7 +64,13 @@ pub fn add_vectors_down<W: Size>(value: Vector<f32, W>, shared: &mut Shared<[Vec
 }
 
 #[cube(launch_unchecked)]
-fn column_sums_kernel(x: &[f32], sums: &mut [f32], rows: u32, columns: u32, #[comptime] lanes: usize) {
+fn column_sums_kernel(
+    x: &[f32],
+    sums: &mut [f32],
+    rows: u32,
+    columns: u32,
+    #[comptime] lanes: usize,
+) {
     let down = comptime!((UNITS / lanes) as u32);
     let mut shared = Shared::<[f32]>::new_slice(UNITS);
     let column = CUBE_POS_X * comptime!(lanes as u32) + UNIT_POS_X;

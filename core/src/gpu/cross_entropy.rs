@@ -1,4 +1,5 @@
-//! Cross-entropy of softmax probabilities, its gradient and the number of hits in one pass over the logits.
+//! Cross-entropy of softmax probabilities, its gradient and the number of hits in one pass over the
+//! logits.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -10,8 +11,8 @@ use super::elementary::{exp, ln};
 
 const UNITS: usize = 64;
 
-/// What the labels say: the share `lambda` of every sample is its first label's, the rest its second's, and `smoothing` is taken from both
-/// and spread over all classes.
+/// What the labels say: the share `lambda` of every sample is its first label's, the rest its
+/// second's, and `smoothing` is taken from both and spread over all classes.
 #[derive(Clone, Copy)]
 pub struct Targets<'a> {
     /// `[samples]`, int32.
@@ -33,7 +34,12 @@ pub struct Outcome {
 }
 
 /// The mean cross-entropy of `logits`, `[samples, classes]`.
-pub fn cross_entropy(client: &Client, logits: &Buffer, classes: usize, targets: Targets<'_>) -> Outcome {
+pub fn cross_entropy(
+    client: &Client,
+    logits: &Buffer,
+    classes: usize,
+    targets: Targets<'_>,
+) -> Outcome {
     let samples = logits.length / classes;
     let each = Buffer::floats(client, samples * 2);
     let gradient = Buffer::floats(client, logits.length);
@@ -117,7 +123,8 @@ fn sample_kernel(
     for unit in 1..UNITS {
         let value = shared[unit];
         // Of equals, the first counts.
-        if places[unit] < classes && (value > largest || (value == largest && places[unit] < guess)) {
+        if places[unit] < classes && (value > largest || (value == largest && places[unit] < guess))
+        {
             largest = value;
             guess = places[unit];
         }
@@ -148,7 +155,8 @@ fn sample_kernel(
         if target != 0.0f32 {
             loss -= target * (shifted - log_whole);
         }
-        gradient[(row + class) as usize] = (exp(shifted) / whole - target) / f32::cast_from(samples);
+        gradient[(row + class) as usize] =
+            (exp(shifted) / whole - target) / f32::cast_from(samples);
         class += step;
     }
     let loss = add_all(loss, &mut shared);

@@ -11,7 +11,8 @@ use super::buffer::{Buffer, cubes, units, width};
 use super::conv::{Epilogue, Layout, pack_one};
 use crate::kernels::{Activation, ConvShape};
 
-/// Neighbouring pixels of a row that one unit computes: most of what it reads for one it needs for the next as well, and the weights for all.
+/// Neighbouring pixels of a row that one unit computes: most of what it reads for one it needs for
+/// the next as well, and the weights for all.
 const PIXELS: usize = 4;
 
 #[derive(CubeType, CubeLaunch)]
@@ -31,7 +32,8 @@ struct Sizes {
     before: u32,
 }
 
-/// The convolution with weights `[channels, 1, k, k]`, those of every channel times its scale if there are any, finished as `epilogue` asks for. Gives
+/// The convolution with weights `[channels, 1, k, k]`, those of every channel times its scale if
+/// there are any, finished as `epilogue` asks for. Gives
 /// `[batch, out height, out width, channels]`.
 pub fn depthwise(
     client: &Client,
@@ -49,8 +51,11 @@ pub fn depthwise(
     let of_one = ConvShape { input: 1, groups: 1, ..*shape };
     let packed = pack_one(client, &of_one, weight, scale, false, Layout::rows_of(wide, x.elem));
     let (vectors, strips) = (channels / wide, out_width.div_ceil(PIXELS));
-    let optional = |buffer: Option<&Buffer>| buffer.map_or(ComptimeOptionArgs::None, |buffer| ComptimeOptionArgs::Some(buffer.arg(wide)));
-    // SAFETY: units past the images stop, places outside of an image count as zeros, and pixels past a row are not written.
+    let optional = |buffer: Option<&Buffer>| {
+        buffer.map_or(ComptimeOptionArgs::None, |buffer| ComptimeOptionArgs::Some(buffer.arg(wide)))
+    };
+    // SAFETY: units past the images stop, places outside of an image count as zeros, and pixels
+    // past a row are not written.
     unsafe {
         depthwise_kernel::launch_unchecked(
             client,
@@ -136,7 +141,8 @@ fn depthwise_kernel<W: Size>(
             }
             #[unroll]
             for tap_x in 0..kernel {
-                let factor = weight[(comptime!((tap_y * kernel + tap_x) as u32) * sizes.vectors + vector) as usize];
+                let factor = weight[(comptime!((tap_y * kernel + tap_x) as u32) * sizes.vectors
+                    + vector) as usize];
                 #[unroll]
                 for i in 0..pixels {
                     sums[i] += values[comptime!(i * stride + tap_x)] * factor;

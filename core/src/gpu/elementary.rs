@@ -1,5 +1,5 @@
-//! Exponentials and logarithms of plain arithmetic. NVIDIA's compilers take theirs from a library of the CUDA toolkit, which a machine with nothing but a
-//! driver does not have.
+//! Exponentials and logarithms of plain arithmetic. NVIDIA's compilers take theirs from a library
+//! of the CUDA toolkit, which a machine with nothing but a driver does not have.
 
 use std::f32::consts::{LOG2_E, SQRT_2};
 
@@ -12,8 +12,9 @@ const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
 /// What numbers that are infinite, of either sign, have for bits without the sign.
 const INFINITE: u32 = 0x7f80_0000;
 
-/// `e` to the power of `x`, which is not above 0; 0 where a float32 could not hold all digits. Within two units in the last place, or, from compilers that
-/// merge products, as near as `x` is to its neighbours.
+/// `e` to the power of `x`, which is not above 0; 0 where a float32 could not hold all digits.
+/// Within two units in the last place, or, from compilers that merge products, as near as `x` is to
+/// its neighbours.
 #[cube]
 pub fn exp(x: f32) -> f32 {
     let log2_e = comptime!(LOG2_E);
@@ -25,7 +26,8 @@ pub fn exp(x: f32) -> f32 {
     if x > floor {
         inside = x;
     }
-    // The nearest whole number: `inside` is not above 0, so that cutting off what follows the point rounds upwards.
+    // The nearest whole number: `inside` is not above 0, so that cutting off what follows the point
+    // rounds upwards.
     let whole = i32::cast_from(inside * log2_e - 0.5f32);
     let power = f32::cast_from(whole);
     let rest = fma(-power, low, fma(-power, high, inside));
@@ -47,7 +49,8 @@ pub fn exp(x: f32) -> f32 {
     result
 }
 
-/// The natural logarithm of `x`, which is 1 or more, within two units in the last place; what is infinite or not a number stays so.
+/// The natural logarithm of `x`, which is 1 or more, within two units in the last place; what is
+/// infinite or not a number stays so.
 #[cube]
 pub fn ln(x: f32) -> f32 {
     let bits = u32::reinterpret(x);
@@ -58,7 +61,8 @@ pub fn ln(x: f32) -> f32 {
         fraction *= 0.5f32;
         power += 1;
     }
-    // ln f = 2 artanh s with s = (f - 1) / (f + 1), whose series ends where s, at most 0.172, leaves nothing.
+    // ln f = 2 artanh s with s = (f - 1) / (f + 1), whose series ends where s, at most 0.172,
+    // leaves nothing.
     let over = fraction - 1.0f32;
     let s = over / (fraction + 1.0f32);
     let square = s * s;
@@ -105,7 +109,16 @@ mod tests {
         let x = Buffer { handle, length: 2 * length, elem: f32::elem_type_native() };
         let results = Buffer::floats(&client, 2 * length);
         // SAFETY: units past the values do nothing.
-        unsafe { both_kernel::launch_unchecked(&client, cubes(length), units(), x.arg(1), results.arg(1), length as u32) };
+        unsafe {
+            both_kernel::launch_unchecked(
+                &client,
+                cubes(length),
+                units(),
+                x.arg(1),
+                results.arg(1),
+                length as u32,
+            )
+        };
         let bytes = client.read_one(results.handle).expect("results can be read");
         let values = f32::from_bytes(&bytes);
         Some((values[..length].to_vec(), values[length..].to_vec()))
@@ -114,22 +127,32 @@ mod tests {
     #[test]
     fn they_are_those_of_double_precision() {
         let below: Vec<f32> = (0..4096).map(|i| -86.9 * (i as f32 / 4095.0).powi(3)).collect();
-        let above: Vec<f32> = (0..4096).map(|i| 1.0 + 4000.0 * (i as f32 / 4095.0).powi(4)).collect();
+        let above: Vec<f32> =
+            (0..4096).map(|i| 1.0 + 4000.0 * (i as f32 / 4095.0).powi(4)).collect();
         let Some((exps, logs)) = both(&below, &above) else { return };
         for (x, found) in below.iter().zip(exps) {
             let right = f64::from(*x).exp();
             let apart = 1.2e-7 * (2.0 + f64::from(x.abs()));
-            assert!((f64::from(found) - right).abs() <= apart * right, "exp {x} is {right}, not {found}");
+            assert!(
+                (f64::from(found) - right).abs() <= apart * right,
+                "exp {x} is {right}, not {found}"
+            );
         }
         for (x, found) in above.iter().zip(logs) {
             let right = f64::from(*x).ln();
-            assert!((f64::from(found) - right).abs() <= 2.4e-7 * right, "ln {x} is {right}, not {found}");
+            assert!(
+                (f64::from(found) - right).abs() <= 2.4e-7 * right,
+                "ln {x} is {right}, not {found}"
+            );
         }
     }
 
     #[test]
     fn what_is_infinite_or_not_a_number_is_not_made_up() {
-        let Some((exps, logs)) = both(&[0.0, -88.0, f32::NEG_INFINITY, f32::NAN], &[1.0, f32::MAX, f32::INFINITY, f32::NAN]) else {
+        let Some((exps, logs)) = both(
+            &[0.0, -88.0, f32::NEG_INFINITY, f32::NAN],
+            &[1.0, f32::MAX, f32::INFINITY, f32::NAN],
+        ) else {
             return;
         };
         assert_eq!(exps[..3], [1.0, 0.0, 0.0]);

@@ -1,5 +1,6 @@
-//! Convolutions of channels in groups, each from those of its group alone, and their gradients. A unit computes a few channels of a pixel; there is too
-//! little to multiply for tiles in shared memory.
+//! Convolutions of channels in groups, each from those of its group alone, and their gradients. A
+//! unit computes a few channels of a pixel; there is too little to multiply for tiles in shared
+//! memory.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -30,17 +31,32 @@ struct Source {
     before: u32,
 }
 
-/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is `[output, input / groups, k, k]`, and those of every output are
-/// multiplied by its scale if there are any.
-pub fn convolve(client: &Client, shape: &ConvShape, x: &Buffer, weight: &Buffer, scale: Option<&Buffer>, epilogue: Epilogue<'_>) -> Buffer {
+/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is
+/// `[output, input / groups, k, k]`, and those of every output are multiplied by its scale if there
+/// are any.
+pub fn convolve(
+    client: &Client,
+    shape: &ConvShape,
+    x: &Buffer,
+    weight: &Buffer,
+    scale: Option<&Buffer>,
+    epilogue: Epilogue<'_>,
+) -> Buffer {
     if shape.is_depthwise() {
         return depthwise(client, shape, x, weight, scale, epilogue);
     }
     launch(client, shape, x, weight, scale, epilogue, false)
 }
 
-/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to which `residual` is added.
-pub fn input_gradient(client: &Client, shape: &ConvShape, dy: &Buffer, weight: &Buffer, residual: Option<&Buffer>) -> Buffer {
+/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to
+/// which `residual` is added.
+pub fn input_gradient(
+    client: &Client,
+    shape: &ConvShape,
+    dy: &Buffer,
+    weight: &Buffer,
+    residual: Option<&Buffer>,
+) -> Buffer {
     launch(client, shape, dy, weight, None, Epilogue { residual, ..Epilogue::default() }, true)
 }
 
@@ -60,7 +76,9 @@ fn launch(
     let pixels = shape.batch * height * row;
     let result = Buffer::floats(client, pixels * channels);
     let wide = width(channels / shape.groups);
-    let optional = |buffer: Option<&Buffer>| buffer.map_or(ComptimeOptionArgs::None, |buffer| ComptimeOptionArgs::Some(buffer.arg(wide)));
+    let optional = |buffer: Option<&Buffer>| {
+        buffer.map_or(ComptimeOptionArgs::None, |buffer| ComptimeOptionArgs::Some(buffer.arg(wide)))
+    };
     // SAFETY: units past the result stop, and places outside of an image are not read.
     unsafe {
         grouped_kernel::launch_unchecked(
@@ -118,8 +136,18 @@ fn grouped_kernel<W: Size>(
     }
     let channel = vector * comptime!(wide as u32);
     let (group, within) = from.group.div_mod(channel);
-    let (n, top, left) = first_tap(pixel, true, &to.plane, &to.row, from.stride, from.above, from.before, transposed);
-    // Weights are [output, inputs of a group, tap]. The first weight of the first channel, and steps to the next channel that is read and written.
+    let (n, top, left) = first_tap(
+        pixel,
+        true,
+        &to.plane,
+        &to.row,
+        from.stride,
+        from.above,
+        from.before,
+        transposed,
+    );
+    // Weights are [output, inputs of a group, tap]. The first weight of the first channel, and
+    // steps to the next channel that is read and written.
     let mut first = channel * from.depth * taps;
     let mut deeper = taps.runtime();
     let mut wider = from.depth * taps;
@@ -134,13 +162,17 @@ fn grouped_kernel<W: Size>(
         for tap_x in 0..comptime!(kernel as u32) {
             let (y, x, hit) = at_tap(top, left, tap_y, tap_x, from.stride, transposed);
             if hit && y < from.height && x < from.width {
-                let place = ((n * from.height + y) * from.width + x) * from.channels + group * from.depth;
+                let place =
+                    ((n * from.height + y) * from.width + x) * from.channels + group * from.depth;
                 let mut factors = first + tap_y * comptime!(kernel as u32) + tap_x;
                 for d in 0..from.depth {
                     let mut factor = Vector::<f32, W>::empty();
                     #[unroll]
                     for lane in 0..wide {
-                        factor.insert(lane, weight[(factors + comptime!(lane as u32) * wider) as usize]);
+                        factor.insert(
+                            lane,
+                            weight[(factors + comptime!(lane as u32) * wider) as usize],
+                        );
                     }
                     sum += Vector::new(source[(place + d) as usize]) * factor;
                     factors += deeper;
@@ -189,18 +221,21 @@ struct Sizes {
     pixels: u32,
 }
 
-/// `[out, in / groups, k, k]`. A unit sums up a share of the pixels for one weight; shares are added up in order.
+/// `[out, in / groups, k, k]`. A unit sums up a share of the pixels for one weight; shares are
+/// added up in order.
 pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buffer) -> Buffer {
     /// Units that keep a large GPU busy.
     const BUSY: usize = 1 << 17;
     /// Pixels that are worth a unit.
     const FEWEST: usize = 64;
     let (height, row, inputs) = (shape.out_height(), shape.out_width(), shape.inputs_of_group());
-    let (pixels, taps, weights) = (shape.batch * height * row, shape.kernel * shape.kernel, shape.weight_len());
+    let (pixels, taps, weights) =
+        (shape.batch * height * row, shape.kernel * shape.kernel, shape.weight_len());
     let share = pixels.div_ceil(BUSY.div_ceil(weights).min(pixels.div_ceil(FEWEST)).max(1)).max(1);
     let parts = pixels.div_ceil(share).max(1);
     let partial = Buffer::floats(client, parts * weights);
-    // SAFETY: units past the last part stop, pixels past the last are left out, and places outside of an image are not read.
+    // SAFETY: units past the last part stop, pixels past the last are left out, and places outside
+    // of an image are not read.
     unsafe {
         partial_kernel::launch_unchecked(
             client,
@@ -235,7 +270,13 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
 }
 
 #[cube(launch_unchecked)]
-fn partial_kernel(x: &[f32], dy: &[f32], partial: &mut [f32], sizes: Sizes, #[comptime] kernel: usize) {
+fn partial_kernel(
+    x: &[f32],
+    dy: &[f32],
+    partial: &mut [f32],
+    sizes: Sizes,
+    #[comptime] kernel: usize,
+) {
     // Neighbouring units have neighbouring outputs, whose gradients lie next to each other.
     let at = ABSOLUTE_POS as u32;
     let (part, weight) = sizes.weights.div_mod(at);
@@ -251,7 +292,16 @@ fn partial_kernel(x: &[f32], dy: &[f32], partial: &mut [f32], sizes: Sizes, #[co
     let end = min(pixel + sizes.share, sizes.pixels);
     let mut sum = 0.0f32;
     while pixel < end {
-        let (n, top, left) = first_tap(pixel, true, &sizes.plane, &sizes.row, sizes.stride, sizes.above, sizes.before, false);
+        let (n, top, left) = first_tap(
+            pixel,
+            true,
+            &sizes.plane,
+            &sizes.row,
+            sizes.stride,
+            sizes.above,
+            sizes.before,
+            false,
+        );
         let y = top + tap_y;
         let column = left + tap_x;
         if y < sizes.height && column < sizes.width {

@@ -1,15 +1,18 @@
-//! Images drawn on the device: gathered from bytes that lie there, augmented as [`crate::data`] does on the host, and normalised.
+//! Images drawn on the device: gathered from bytes that lie there, augmented as [`crate::data`]
+//! does on the host, and normalised.
 //!
-//! Everything before normalising is a byte, and equal to what the host's code gives, hue included. Compilers for devices may contract a
-//! product and a sum into one operation that rounds once; where the host rounds twice, [`product`] keeps them apart.
+//! Everything before normalising is a byte, and equal to what the host's code gives, hue included.
+//! Compilers for devices may contract a product and a sum into one operation that rounds once;
+//! where the host rounds twice, [`product`] keeps them apart.
 //!
 //! A pixel is one number here: red in its lowest eight bits, then green, then blue.
 
 use cubecl::prelude::*;
 
 use crate::data::{
-    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS, HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE,
-    OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE, RIGHT, SATURATION, ZERO,
+    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS,
+    HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE, OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE,
+    RIGHT, SATURATION, ZERO,
 };
 
 /// Threads that sum one image's luma together; a power of two.
@@ -68,7 +71,11 @@ fn blend(plain: u32, value: u32, factor: f32, zero: u32) -> u32 {
 
 #[cube]
 fn blend_all(plain: u32, pixel: u32, factor: f32, zero: u32) -> u32 {
-    packed(blend(plain, red(pixel), factor, zero), blend(plain, green(pixel), factor, zero), blend(plain, blue(pixel), factor, zero))
+    packed(
+        blend(plain, red(pixel), factor, zero),
+        blend(plain, green(pixel), factor, zero),
+        blend(plain, blue(pixel), factor, zero),
+    )
 }
 
 /// Luma of a pixel (ITU-R 601), in 16-bit fixed point.
@@ -77,8 +84,8 @@ fn luma(pixel: u32) -> u32 {
     (red(pixel) * 19595u32 + green(pixel) * 38470u32 + blue(pixel) * 7471u32 + 0x8000u32) >> 16u32
 }
 
-/// `numerator` / `denominator`, both at most 255 and the numerator no larger, rounded to the nearest as the host does. A device's own
-/// division need not be.
+/// `numerator` / `denominator`, both at most 255 and the numerator no larger, rounded to the
+/// nearest as the host does. A device's own division need not be.
 #[cube]
 fn quotient(numerator: u32, denominator: u32) -> f32 {
     let mut bits = 0u32;
@@ -89,7 +96,8 @@ fn quotient(numerator: u32, denominator: u32) -> f32 {
             scaled *= 2u32;
             exponent -= 1u32;
         }
-        // Below 510 · 2²³, which a number of 32 bits holds. The quotient lies in 2²³..2²⁴: a mantissa with its leading one.
+        // Below 510 · 2²³, which a number of 32 bits holds. The quotient lies in 2²³..2²⁴: a
+        // mantissa with its leading one.
         scaled <<= 23u32;
         let mut mantissa = scaled / denominator;
         let twice = (scaled % denominator) * 2u32;
@@ -140,8 +148,11 @@ fn hue(pixel: u32, turned: f32, zero: u32) -> u32 {
         } else if sixth < 0.0f32 {
             sixth += 6.0f32;
         }
-        result =
-            packed(hued(sixth, 0.0f32, low, spread, zero), hued(sixth, 2.0f32, low, spread, zero), hued(sixth, 4.0f32, low, spread, zero));
+        result = packed(
+            hued(sixth, 0.0f32, low, spread, zero),
+            hued(sixth, 2.0f32, low, spread, zero),
+            hued(sixth, 4.0f32, low, spread, zero),
+        );
     }
     result
 }
@@ -159,15 +170,23 @@ fn shifted(bytes: &[u32], recipes: &[u32], recipe: usize, x: u32, y: u32, side: 
     let mut pixel = 0u32;
     if column < side && row < side {
         let plane = usize::cast_from(side * side);
-        let at = usize::cast_from(recipes[recipe + INDEX]) * 3 * plane + usize::cast_from(row * side + column);
+        let at = usize::cast_from(recipes[recipe + INDEX]) * 3 * plane
+            + usize::cast_from(row * side + column);
         pixel = packed(byte(bytes, at), byte(bytes, at + plane), byte(bytes, at + 2 * plane));
     }
     pixel
 }
 
-/// The pixel after colour jitter or, with `to_contrast`, after the operations before contrast. `mean` is the image's mean luma there.
+/// The pixel after colour jitter or, with `to_contrast`, after the operations before contrast.
+/// `mean` is the image's mean luma there.
 #[cube]
-fn jittered(pixel: u32, recipes: &[u32], recipe: usize, mean: u32, #[comptime] to_contrast: bool) -> u32 {
+fn jittered(
+    pixel: u32,
+    recipes: &[u32],
+    recipe: usize,
+    mean: u32,
+    #[comptime] to_contrast: bool,
+) -> u32 {
     let zero = recipes[ZERO];
     let order = recipes[recipe + FLAGS] >> 8u32;
     let mut pixel = pixel;
@@ -180,11 +199,17 @@ fn jittered(pixel: u32, recipes: &[u32], recipe: usize, mean: u32, #[comptime] t
         }
         if !reached {
             if operation == 0u32 {
-                pixel = blend_all(0u32, pixel, f32::reinterpret(recipes[recipe + BRIGHTNESS]), zero);
+                pixel =
+                    blend_all(0u32, pixel, f32::reinterpret(recipes[recipe + BRIGHTNESS]), zero);
             } else if operation == 1u32 {
                 pixel = blend_all(mean, pixel, f32::reinterpret(recipes[recipe + CONTRAST]), zero);
             } else if operation == 2u32 {
-                pixel = blend_all(luma(pixel), pixel, f32::reinterpret(recipes[recipe + SATURATION]), zero);
+                pixel = blend_all(
+                    luma(pixel),
+                    pixel,
+                    f32::reinterpret(recipes[recipe + SATURATION]),
+                    zero,
+                );
             } else {
                 pixel = hue(pixel, f32::reinterpret(recipes[recipe + HUE]), zero);
             }
@@ -203,7 +228,8 @@ fn hidden(pixel: u32, recipes: &[u32], recipe: usize, x: u32, y: u32) -> u32 {
         let (left, top) = (columns & 0xffffu32, rows & 0xffffu32);
         let (width, height) = ((columns >> 16u32) - left, (rows >> 16u32) - top);
         let plane = usize::cast_from(width * height);
-        let at = usize::cast_from(recipes[recipe + NOISE]) * 4 + usize::cast_from((y - top) * width + x - left);
+        let at = usize::cast_from(recipes[recipe + NOISE]) * 4
+            + usize::cast_from((y - top) * width + x - left);
         pixel = packed(byte(recipes, at), byte(recipes, at + plane), byte(recipes, at + 2 * plane));
     }
     if within(x, recipes[recipe + HIDDEN_COLUMNS]) && within(y, recipes[recipe + HIDDEN_ROWS]) {
@@ -214,7 +240,16 @@ fn hidden(pixel: u32, recipes: &[u32], recipe: usize, x: u32, y: u32) -> u32 {
 
 /// The pixel of one image of the batch, before images are mixed.
 #[cube]
-fn drawn(bytes: &[u32], recipes: &[u32], means: &[u32], image: u32, x: u32, y: u32, side: u32, #[comptime] jitter: bool) -> u32 {
+fn drawn(
+    bytes: &[u32],
+    recipes: &[u32],
+    means: &[u32],
+    image: u32,
+    x: u32,
+    y: u32,
+    side: u32,
+    #[comptime] jitter: bool,
+) -> u32 {
     let recipe = HEADER + usize::cast_from(image) * RECIPE;
     let mut pixel = shifted(bytes, recipes, recipe, x, y, side);
     if comptime!(jitter) {
@@ -249,8 +284,8 @@ pub(crate) fn contrast_means(bytes: &[u32], recipes: &[u32], means: &mut [u32], 
     }
 }
 
-/// The normalised images of a batch, `[batch, side, side, 3]` in memory; one unit a pixel. `values` holds the number for each byte of each
-/// channel, `[3, 256]`.
+/// The normalised images of a batch, `[batch, side, side, 3]` in memory; one unit a pixel. `values`
+/// holds the number for each byte of each channel, `[3, 256]`.
 #[cube(launch)]
 pub(crate) fn draw_images(
     bytes: &[u32],

@@ -1,11 +1,12 @@
-//! Kernels for training on a GPU, written once in CubeCL for CUDA and wgpu (Vulkan, Metal, DirectX 12): float32 or rounded where a GPU has units for it,
-//! channels last.
+//! Kernels for training on a GPU, written once in CubeCL for CUDA and wgpu (Vulkan, Metal, DirectX
+//! 12): float32 or rounded where a GPU has units for it, channels last.
 //!
-//! Images are `[batch, height, width, channels]`, row-major. Sums are cut by shape alone and added in a fixed order, so the same input gives
-//! the same result on the same device. Nothing here is tuned on the device before it is used.
+//! Images are `[batch, height, width, channels]`, row-major. Sums are cut by shape alone and added
+//! in a fixed order, so the same input gives the same result on the same device. Nothing here is
+//! tuned on the device before it is used.
 
-// Kernels are written in what CubeCL knows of Rust: what is known when a kernel is compiled is asked for in an `if` of its own, and integers have no
-// methods for rounding up and for multiples.
+// Kernels are written in what CubeCL knows of Rust: what is known when a kernel is compiled is
+// asked for in an `if` of its own, and integers have no methods for rounding up and for multiples.
 #![allow(clippy::collapsible_if, clippy::manual_div_ceil, clippy::manual_is_multiple_of)]
 
 pub mod activation;

@@ -36,20 +36,37 @@ struct Windows {
     padding: u32,
 }
 
-/// The largest value of each window, not a number if there is such a one, and its position in the window.
+/// The largest value of each window, not a number if there is such a one, and its position in the
+/// window.
 pub fn max_pool(client: &Client, shape: &PoolShape, x: &Buffer) -> (Buffer, Buffer) {
     let length = shape.batch * shape.out_height() * shape.out_width() * shape.channels;
-    let (y, chosen) = (Buffer::new(client, length, x.elem), Buffer::new(client, length, u32::elem_type_native()));
+    let (y, chosen) =
+        (Buffer::new(client, length, x.elem), Buffer::new(client, length, u32::elem_type_native()));
     // SAFETY: units past the windows stop, and places outside of an image are passed over.
     unsafe {
-        max_pool_kernel::launch_unchecked(client, cubes(length), units(), x.arg(1), y.arg(1), chosen.arg(1), windows(shape), x.elem);
+        max_pool_kernel::launch_unchecked(
+            client,
+            cubes(length),
+            units(),
+            x.arg(1),
+            y.arg(1),
+            chosen.arg(1),
+            windows(shape),
+            x.elem,
+        );
     }
     (y, chosen)
 }
 
 /// The gradient of the input from that of the output and the chosen positions.
-pub fn max_pool_gradient(client: &Client, shape: &PoolShape, dy: &Buffer, chosen: &Buffer) -> Buffer {
-    let dx = Buffer::new(client, shape.batch * shape.height * shape.width * shape.channels, dy.elem);
+pub fn max_pool_gradient(
+    client: &Client,
+    shape: &PoolShape,
+    dy: &Buffer,
+    chosen: &Buffer,
+) -> Buffer {
+    let dx =
+        Buffer::new(client, shape.batch * shape.height * shape.width * shape.channels, dy.elem);
     // SAFETY: units past the pixels stop, and windows outside of the image are passed over.
     unsafe {
         max_pool_gradient_kernel::launch_unchecked(
@@ -66,7 +83,8 @@ pub fn max_pool_gradient(client: &Client, shape: &PoolShape, dy: &Buffer, chosen
     dx
 }
 
-/// The mean of the pixels of every channel: `[batch, pixels, channels]` to `[batch, channels]` of float32.
+/// The mean of the pixels of every channel: `[batch, pixels, channels]` to `[batch, channels]` of
+/// float32.
 pub fn average_pool(client: &Client, x: &Buffer, pixels: usize, channels: usize) -> Buffer {
     let y = Buffer::floats(client, x.length / pixels);
     // SAFETY: units past the means stop.
@@ -87,7 +105,13 @@ pub fn average_pool(client: &Client, x: &Buffer, pixels: usize, channels: usize)
 }
 
 /// The gradient of the input, whose values are of this sort, from that of the means.
-pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channels: usize, elem: ElemType) -> Buffer {
+pub fn average_pool_gradient(
+    client: &Client,
+    dy: &Buffer,
+    pixels: usize,
+    channels: usize,
+    elem: ElemType,
+) -> Buffer {
     let dx = Buffer::new(client, dy.length * pixels, elem);
     // SAFETY: units past the pixels stop.
     unsafe {
@@ -107,7 +131,13 @@ pub fn average_pool_gradient(client: &Client, dy: &Buffer, pixels: usize, channe
 }
 
 #[cube(launch_unchecked)]
-fn max_pool_kernel<E: Float>(x: &[E], y: &mut [E], chosen: &mut [u32], shape: Windows, #[define(E)] _elem: ElemType) {
+fn max_pool_kernel<E: Float>(
+    x: &[E],
+    y: &mut [E],
+    chosen: &mut [u32],
+    shape: Windows,
+    #[define(E)] _elem: ElemType,
+) {
     let index = ABSOLUTE_POS as u32;
     let channel = index % shape.channels;
     let out_x = index / shape.channels % shape.out_width;
@@ -125,7 +155,10 @@ fn max_pool_kernel<E: Float>(x: &[E], y: &mut [E], chosen: &mut [u32], shape: Wi
             let row = out_y * shape.stride + i - shape.padding;
             let column = out_x * shape.stride + j - shape.padding;
             if row < shape.height && column < shape.width {
-                let value = f32::cast_from(x[(((image * shape.height + row) * shape.width + column) * shape.channels + channel) as usize]);
+                let value = f32::cast_from(
+                    x[(((image * shape.height + row) * shape.width + column) * shape.channels
+                        + channel) as usize],
+                );
                 if !found || value > best || value.is_nan() {
                     best = value;
                     at = i * shape.kernel + j;
@@ -139,7 +172,13 @@ fn max_pool_kernel<E: Float>(x: &[E], y: &mut [E], chosen: &mut [u32], shape: Wi
 }
 
 #[cube(launch_unchecked)]
-fn max_pool_gradient_kernel<E: Float>(dy: &[E], chosen: &[u32], dx: &mut [E], shape: Windows, #[define(E)] _elem: ElemType) {
+fn max_pool_gradient_kernel<E: Float>(
+    dy: &[E],
+    chosen: &[u32],
+    dx: &mut [E],
+    shape: Windows,
+    #[define(E)] _elem: ElemType,
+) {
     let index = ABSOLUTE_POS as u32;
     let channel = index % shape.channels;
     let column = index / shape.channels % shape.width;
@@ -156,8 +195,14 @@ fn max_pool_gradient_kernel<E: Float>(dy: &[E], chosen: &[u32], dx: &mut [E], sh
             let left = column + shape.padding - j;
             let out_y = top / shape.stride;
             let out_x = left / shape.stride;
-            if top % shape.stride == 0 && left % shape.stride == 0 && out_y < shape.out_height && out_x < shape.out_width {
-                let window = (((image * shape.out_height + out_y) * shape.out_width + out_x) * shape.channels + channel) as usize;
+            if top % shape.stride == 0
+                && left % shape.stride == 0
+                && out_y < shape.out_height
+                && out_x < shape.out_width
+            {
+                let window = (((image * shape.out_height + out_y) * shape.out_width + out_x)
+                    * shape.channels
+                    + channel) as usize;
                 if chosen[window] == i * shape.kernel + j {
                     sum += f32::cast_from(dy[window]);
                 }
@@ -168,7 +213,14 @@ fn max_pool_gradient_kernel<E: Float>(dy: &[E], chosen: &[u32], dx: &mut [E], sh
 }
 
 #[cube(launch_unchecked)]
-fn average_pool_kernel<E: Float>(x: &[E], y: &mut [f32], length: u32, pixels: u32, channels: u32, #[define(E)] _elem: ElemType) {
+fn average_pool_kernel<E: Float>(
+    x: &[E],
+    y: &mut [f32],
+    length: u32,
+    pixels: u32,
+    channels: u32,
+    #[define(E)] _elem: ElemType,
+) {
     let index = ABSOLUTE_POS as u32;
     if index >= length {
         terminate!();
@@ -182,11 +234,19 @@ fn average_pool_kernel<E: Float>(x: &[E], y: &mut [f32], length: u32, pixels: u3
 }
 
 #[cube(launch_unchecked)]
-fn average_pool_gradient_kernel<E: Float>(dy: &[f32], dx: &mut [E], length: u32, pixels: u32, channels: u32, #[define(E)] _elem: ElemType) {
+fn average_pool_gradient_kernel<E: Float>(
+    dy: &[f32],
+    dx: &mut [E],
+    length: u32,
+    pixels: u32,
+    channels: u32,
+    #[define(E)] _elem: ElemType,
+) {
     let index = ABSOLUTE_POS as u32;
     if index >= length {
         terminate!();
     }
     let image = index / (channels * pixels);
-    dx[index as usize] = E::cast_from(dy[(image * channels + index % channels) as usize] / f32::cast_from(pixels));
+    dx[index as usize] =
+        E::cast_from(dy[(image * channels + index % channels) as usize] / f32::cast_from(pixels));
 }

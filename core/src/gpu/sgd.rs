@@ -15,11 +15,17 @@ pub struct Parameter {
 }
 
 /// One step: g ← g + λ w, v ← μ v + g, w ← w − lr · v.
-pub fn sgd(client: &Client, parameters: &[Parameter], [learning_rate, momentum, weight_decay]: [f32; 3]) {
+pub fn sgd(
+    client: &Client,
+    parameters: &[Parameter],
+    [learning_rate, momentum, weight_decay]: [f32; 3],
+) {
     for wide in [4, 1] {
-        let of_width: Vec<&Parameter> = parameters.iter().filter(|parameter| width(parameter.weight.length) == wide).collect();
+        let of_width: Vec<&Parameter> =
+            parameters.iter().filter(|parameter| width(parameter.weight.length) == wide).collect();
         for together in of_width.chunks(at_once(client)) {
-            let lengths: Vec<u32> = together.iter().map(|parameter| (parameter.weight.length / wide) as u32).collect();
+            let lengths: Vec<u32> =
+                together.iter().map(|parameter| (parameter.weight.length / wide) as u32).collect();
             let mut cubes = 0;
             let starts = lengths.iter().map(|&length| {
                 let start = cubes;
@@ -27,7 +33,9 @@ pub fn sgd(client: &Client, parameters: &[Parameter], [learning_rate, momentum, 
                 start
             });
             let starts: Vec<u32> = starts.collect();
-            let buffers = |which: fn(&Parameter) -> &Buffer| together.iter().map(|parameter| which(parameter).arg(wide)).collect();
+            let buffers = |which: fn(&Parameter) -> &Buffer| {
+                together.iter().map(|parameter| which(parameter).arg(wide)).collect()
+            };
             // SAFETY: units past a parameter do nothing.
             unsafe {
                 sgd_kernel::launch_unchecked(
@@ -79,7 +87,9 @@ fn sgd_kernel<W: Size>(
             let weights = weights.index_mut(parameter);
             let velocities = velocities.index_mut(parameter);
             let weight = weights[index];
-            let step = gradients.index(parameter)[index] + weight * Vector::new(weight_decay) + velocities[index] * Vector::new(momentum);
+            let step = gradients.index(parameter)[index]
+                + weight * Vector::new(weight_decay)
+                + velocities[index] * Vector::new(momentum);
             velocities[index] = step;
             weights[index] = weight - step * Vector::new(learning_rate);
         }

@@ -9,8 +9,9 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, DeviceType};
 use cubecl::client::Client;
 
-/// The first GPU that CUDA finds if the environment's COUNTERWEIGHT_TEST_GPU is `cuda`, otherwise wgpu's first. Where there is none, the calling test
-/// is to pass, which is said here, unless that variable says that there must be one.
+/// The first GPU that CUDA finds if the environment's COUNTERWEIGHT_TEST_GPU is `cuda`, otherwise
+/// wgpu's first. Where there is none, the calling test is to pass, which is said here, unless that
+/// variable says that there must be one.
 pub fn device() -> Option<Device> {
     static FOUND: OnceLock<Option<Device>> = OnceLock::new();
     let wanted = std::env::var_os("COUNTERWEIGHT_TEST_GPU");
@@ -22,7 +23,8 @@ pub fn device() -> Option<Device> {
     found.clone()
 }
 
-/// Says once that the calling test leaves something out, and why: on standard error itself, since the harness holds back what a test that passes prints.
+/// Says once that the calling test leaves something out, and why: on standard error itself, since
+/// the harness holds back what a test that passes prints.
 pub fn skipped(why: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     // The harness names threads after their tests.
@@ -38,7 +40,11 @@ pub fn skipped(why: &str) {
 
 #[cfg(feature = "cuda")]
 fn kind(wanted: &Option<std::ffi::OsString>) -> DeviceType {
-    if wanted.as_ref().is_some_and(|wanted| wanted == "cuda") { DeviceType::Cuda } else { DeviceType::Wgpu }
+    if wanted.as_ref().is_some_and(|wanted| wanted == "cuda") {
+        DeviceType::Cuda
+    } else {
+        DeviceType::Wgpu
+    }
 }
 
 #[cfg(not(feature = "cuda"))]

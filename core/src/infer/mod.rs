@@ -47,9 +47,11 @@ const PLANS: usize = 4;
 pub struct OnnxClassifier {
     path: PathBuf,
     model: InferenceModel,
-    /// Images that are run at once, at most: one where the graph takes no more, and few where their values are many.
+    /// Images that are run at once, at most: one where the graph takes no more, and few where their
+    /// values are many.
     at_once: usize,
-    /// How the model is run on so many images at once, the last few that were asked for: the runtime is several times as fast where it knows the number.
+    /// How the model is run on so many images at once, the last few that were asked for: the
+    /// runtime is several times as fast where it knows the number.
     plans: Mutex<Vec<(usize, Arc<TypedRunnableModel>)>>,
     outputs: OutputPlaces,
     side: usize,
@@ -94,12 +96,13 @@ pub struct Prediction {
 }
 
 impl OnnxClassifier {
-    /// Reads a model that `export` wrote, or any other image classifier with the same kind of input. Class names come from the
-    /// metadata (`class_names`, or Ultralytics' `names`); without them classes are numbered.
+    /// Reads a model that `export` wrote, or any other image classifier with the same kind of
+    /// input. Class names come from the metadata (`class_names`, or Ultralytics' `names`); without
+    /// them classes are numbered.
     ///
     /// # Errors
-    /// [`ModelError::File`] with the reason, for files that cannot be read, are damaged, or hold something else than a classifier of
-    /// square RGB images. Never panics.
+    /// [`ModelError::File`] with the reason, for files that cannot be read, are damaged, or hold
+    /// something else than a classifier of square RGB images. Never panics.
     pub fn load(path: &Path) -> Result<Self> {
         panics::caught(|| Self::read(path)).map_err(|reason| ModelError::file(path, reason).into())
     }
@@ -119,13 +122,15 @@ impl OnnxClassifier {
         &self.metadata
     }
 
-    /// Probabilities for images as [`crate::data::to_input`] makes them: `[3, side, side]`, RGB bytes.
+    /// Probabilities for images as [`crate::data::to_input`] makes them: `[3, side, side]`, RGB
+    /// bytes.
     ///
     /// # Shapes
     /// Returns one row an image, one probability a class.
     ///
     /// # Errors
-    /// [`ModelError::File`] if an image has another size or the model fails or returns something that is no probability.
+    /// [`ModelError::File`] if an image has another size or the model fails or returns something
+    /// that is no probability.
     pub fn classify(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
         let mut probabilities = Vec::with_capacity(images.len());
         for batch in images.chunks(BATCH) {
@@ -140,7 +145,10 @@ impl OnnxClassifier {
     /// [`crate::error::DataError::File`] if it cannot be read; otherwise as [`Self::classify`].
     pub fn classify_file(&self, path: &Path) -> Result<Vec<f32>> {
         let detail = data::Detail::Side(self.side as u32);
-        let image = data::to_input(&data::read_image_for(path, data::DEFAULT_MAX_PIXELS, detail)?, self.side);
+        let image = data::to_input(
+            &data::read_image_for(path, data::DEFAULT_MAX_PIXELS, detail)?,
+            self.side,
+        );
         Ok(self.classify(&[image])?.pop().unwrap_or_default())
     }
 
@@ -159,7 +167,9 @@ impl OnnxClassifier {
         }
         let run = || {
             let batches = images.chunks(self.at_once).map(|batch| self.run_batch(batch));
-            batches.reduce(|all, batch| Ok(all?.and(batch?))).unwrap_or_else(|| Ok(Outputs::default()))
+            batches
+                .reduce(|all, batch| Ok(all?.and(batch?)))
+                .unwrap_or_else(|| Ok(Outputs::default()))
         };
         panics::caught(run).map_err(|reason| ModelError::file(&self.path, reason).into())
     }
@@ -168,7 +178,10 @@ impl OnnxClassifier {
     pub fn top_k(&self, probabilities: &[f32], k: usize) -> Vec<Prediction> {
         let mut order: Vec<usize> = (0..probabilities.len().min(self.classes.len())).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-        let prediction = |&class: &usize| Prediction { class: self.classes[class].clone(), probability: probabilities[class] };
+        let prediction = |&class: &usize| Prediction {
+            class: self.classes[class].clone(),
+            probability: probabilities[class],
+        };
         order.iter().take(k).map(prediction).collect()
     }
 
@@ -177,13 +190,19 @@ impl OnnxClassifier {
         let metadata = onnx::metadata(&file);
         let model = onnx::graph(&file)?;
         drop(file);
-        let [input] = model.inputs[..] else { return Err(format!("it has {} inputs and not one", model.inputs.len())) };
+        let [input] = model.inputs[..] else {
+            return Err(format!("it has {} inputs and not one", model.inputs.len()));
+        };
         let fact = model.outlet_fact(input).map_err(reason)?;
         let side = input_side(fact, &metadata)?;
         let most = match fact.shape.dim(0).and_then(|batch| batch.concretize()?.to_usize().ok()) {
             None => BATCH,
             Some(1) => 1,
-            Some(images) => return Err(format!("it takes {images} images at once; only one or any number can be run")),
+            Some(images) => {
+                return Err(format!(
+                    "it takes {images} images at once; only one or any number can be run"
+                ));
+            }
         };
         let outputs = outputs(&model)?;
         let typed = onnx::typed(model.clone(), &[1, 3, side, side])?;
@@ -195,7 +214,16 @@ impl OnnxClassifier {
         let at_once = (onnx::MAX_VALUES / onnx::largest(&typed)?.max(1)).clamp(1, most);
         // What cannot be run is to be said now.
         let plans = Mutex::new(vec![(1, onnx::runnable(typed)?)]);
-        Ok(Self { path: path.to_path_buf(), model, at_once, plans, outputs, side, classes, metadata })
+        Ok(Self {
+            path: path.to_path_buf(),
+            model,
+            at_once,
+            plans,
+            outputs,
+            side,
+            classes,
+            metadata,
+        })
     }
 
     /// How the model is run on so many images.
@@ -204,7 +232,8 @@ impl OnnxClassifier {
         if let Some((_, plan)) = plans.iter().find(|(size, _)| *size == images) {
             return Ok(Arc::clone(plan));
         }
-        let plan = onnx::runnable(onnx::typed(self.model.clone(), &[images, 3, self.side, self.side])?)?;
+        let plan =
+            onnx::runnable(onnx::typed(self.model.clone(), &[images, 3, self.side, self.side])?)?;
         if plans.len() >= PLANS {
             plans.remove(0);
         }
@@ -217,8 +246,10 @@ impl OnnxClassifier {
         if let Some(image) = images.iter().find(|image| image.len() != length) {
             return Err(format!("its input has {length} values and an image has {}", image.len()));
         }
-        let values: Vec<f32> = images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
-        let input = Tensor::from_shape(&[images.len(), 3, self.side, self.side], &values).map_err(reason)?;
+        let values: Vec<f32> =
+            images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
+        let input = Tensor::from_shape(&[images.len(), 3, self.side, self.side], &values)
+            .map_err(reason)?;
         let results = self.plan(images.len())?.run(tvec![input.into()]).map_err(reason)?;
         let rows = |output: usize| -> Result<Vec<Vec<f32>>, String> {
             let result = results.get(output).ok_or("an output is missing")?;
@@ -255,32 +286,42 @@ fn input_side(fact: &InferenceFact, metadata: &BTreeMap<String, String>) -> Resu
     if fact.datum_type.concretize().is_some_and(|kind| kind != f32::datum_type()) {
         return Err("its input is not float32".into());
     }
-    let dims: Vec<Option<usize>> = fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
+    let dims: Vec<Option<usize>> =
+        fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
     let [_, channels, height, width] = dims[..] else {
         return Err(format!("its input has {} axes and not [batch, 3, height, width]", dims.len()));
     };
     if channels.is_some_and(|channels| channels != 3) {
         return Err("its input does not have three channels".into());
     }
-    let stated: Option<[usize; 2]> = ["input_size", "imgsz"].iter().find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
+    let stated: Option<[usize; 2]> = ["input_size", "imgsz"]
+        .iter()
+        .find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
     let stated = stated.map_or([None; 2], |size| size.map(Some));
     match [height.or(stated[0]), width.or(stated[1])] {
         [Some(height), Some(width)] if height == width && SIDES.contains(&height) => Ok(height),
-        [Some(height), Some(width)] => Err(format!("its input is {height} × {width} pixels; only squares up to {} are run", SIDES.end())),
+        [Some(height), Some(width)] => Err(format!(
+            "its input is {height} × {width} pixels; only squares up to {} are run",
+            SIDES.end()
+        )),
         _ => Err("neither its graph nor its metadata say how large its input is".into()),
     }
 }
 
-/// Our exports name their outputs. A single output of another name is taken for logits, unless a softmax computes it.
+/// Our exports name their outputs. A single output of another name is taken for logits, unless a
+/// softmax computes it.
 fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
     let outlets = model.output_outlets().map_err(reason)?;
-    let named = |name: &str| outlets.iter().position(|&outlet| model.outlet_label(outlet) == Some(name));
+    let named =
+        |name: &str| outlets.iter().position(|&outlet| model.outlet_label(outlet) == Some(name));
     let (logits, probabilities) = (named(LOGITS), named(PROBABILITIES));
     if logits.is_some() || probabilities.is_some() {
         return Ok(OutputPlaces { logits, probabilities });
     }
     match outlets {
-        [outlet] if model.node(outlet.node).op().name().contains("Softmax") => Ok(OutputPlaces { logits: None, probabilities: Some(0) }),
+        [outlet] if model.node(outlet.node).op().name().contains("Softmax") => {
+            Ok(OutputPlaces { logits: None, probabilities: Some(0) })
+        }
         [_] => Ok(OutputPlaces { logits: Some(0), probabilities: None }),
         _ => Err(format!("it has {} outputs and none is called `{PROBABILITIES}`", outlets.len())),
     }
@@ -289,11 +330,16 @@ fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
 fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
     let fact = model.output_fact(output).map_err(reason)?;
     match fact.shape.dims() {
-        [_, classes, rest @ ..] if rest.iter().all(|dim| dim.is_one()) && fact.datum_type == f32::datum_type() => {
-            classes.to_usize().map_err(|_| "its output does not fix the number of classes".to_string()).and_then(|classes| match classes {
-                0 => Err("it has no classes".into()),
-                _ => Ok(classes),
-            })
+        [_, classes, rest @ ..]
+            if rest.iter().all(|dim| dim.is_one()) && fact.datum_type == f32::datum_type() =>
+        {
+            classes
+                .to_usize()
+                .map_err(|_| "its output does not fix the number of classes".to_string())
+                .and_then(|classes| match classes {
+                    0 => Err("it has no classes".into()),
+                    _ => Ok(classes),
+                })
         }
         _ => Err(format!("its output has the shape {:?} and not [batch, classes]", fact.shape)),
     }
@@ -301,7 +347,8 @@ fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
 
 /// Names from the metadata, if there are as many as the graph has classes.
 fn class_names(metadata: &BTreeMap<String, String>, count: usize) -> Vec<String> {
-    let json = metadata.get("class_names").and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    let json =
+        metadata.get("class_names").and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     let python = || metadata.get("names").and_then(|text| labels::from_python(text));
     json.filter(|names| names.len() == count)
         .or_else(|| python().filter(|names| names.len() == count))

@@ -33,16 +33,50 @@ fn broken_and_hostile_files_are_refused_with_a_reason() {
         ("text", b"this is no model".to_vec(), "not an ONNX file"),
         ("half", good[..good.len() / 2].to_vec(), ""),
         ("no graph", edited(&good, |m| m.graph = protobuf::MessageField::none()), "no graph"),
-        ("unknown operation", edited(&good, |m| m.graph.mut_or_insert_default().node[3].op_type = "Loop".into()), "Loop"),
-        ("dangling input", edited(&good, |m| m.graph.mut_or_insert_default().node[3].input[0] = "nowhere".into()), "nowhere"),
-        ("dangling output", edited(&good, |m| m.graph.mut_or_insert_default().output[0].name = "nowhere".into()), "nowhere"),
-        ("negative size", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims[0] = -1), "impossible shape"),
-        ("overflowing size", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims = vec![i64::MAX; 4]), "impossible"),
-        ("size beyond the data", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims[0] = 1 << 40), "damaged"),
-        ("number kind", edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].data_type = 99), "not supported"),
+        (
+            "unknown operation",
+            edited(&good, |m| m.graph.mut_or_insert_default().node[3].op_type = "Loop".into()),
+            "Loop",
+        ),
+        (
+            "dangling input",
+            edited(&good, |m| m.graph.mut_or_insert_default().node[3].input[0] = "nowhere".into()),
+            "nowhere",
+        ),
+        (
+            "dangling output",
+            edited(&good, |m| m.graph.mut_or_insert_default().output[0].name = "nowhere".into()),
+            "nowhere",
+        ),
+        (
+            "negative size",
+            edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims[0] = -1),
+            "impossible shape",
+        ),
+        (
+            "overflowing size",
+            edited(&good, |m| {
+                m.graph.mut_or_insert_default().initializer[0].dims = vec![i64::MAX; 4]
+            }),
+            "impossible",
+        ),
+        (
+            "size beyond the data",
+            edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].dims[0] = 1 << 40),
+            "damaged",
+        ),
+        (
+            "number kind",
+            edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].data_type = 99),
+            "not supported",
+        ),
         (
             "another file's data",
-            edited(&good, |m| m.graph.mut_or_insert_default().initializer[0].external_data.push(Default::default())),
+            edited(&good, |m| {
+                m.graph.mut_or_insert_default().initializer[0]
+                    .external_data
+                    .push(Default::default())
+            }),
             "another file",
         ),
         ("padding beyond memory", edited(&good, widen_padding), "out of range"),
@@ -67,17 +101,30 @@ fn broken_and_hostile_files_are_refused_with_a_reason() {
 }
 
 fn widen_padding(model: &mut ModelProto) {
-    let node = model.graph.mut_or_insert_default().node.iter_mut().find(|node| node.op_type == "Conv").unwrap();
+    let node = model
+        .graph
+        .mut_or_insert_default()
+        .node
+        .iter_mut()
+        .find(|node| node.op_type == "Conv")
+        .unwrap();
     node.attribute.iter_mut().find(|attribute| attribute.name == "pads").unwrap().ints[0] = 1 << 40;
 }
 
 fn set_input_dim(model: &mut ModelProto, axis: usize, length: i64) {
     let input = &mut model.graph.mut_or_insert_default().input[0];
-    input.type_.mut_or_insert_default().mut_tensor_type().shape.mut_or_insert_default().dim[axis].set_dim_value(length);
+    input.type_.mut_or_insert_default().mut_tensor_type().shape.mut_or_insert_default().dim[axis]
+        .set_dim_value(length);
 }
 
 fn swap_dims(model: &mut ModelProto) {
-    let weight = model.graph.mut_or_insert_default().initializer.iter_mut().find(|tensor| tensor.name == "conv1.weight").unwrap();
+    let weight = model
+        .graph
+        .mut_or_insert_default()
+        .initializer
+        .iter_mut()
+        .find(|tensor| tensor.name == "conv1.weight")
+        .unwrap();
     weight.dims.swap(0, 1);
 }
 
@@ -86,7 +133,8 @@ fn damage_anywhere_never_panics() {
     let folder = tempfile::tempdir().unwrap();
     let good = test_model();
     let graph_end = good.len();
-    // The structure lies at both ends of the file; between them are weights, whose damage a loader cannot see.
+    // The structure lies at both ends of the file; between them are weights, whose damage a loader
+    // cannot see.
     let places = (0..400).chain(graph_end - 1500..graph_end).step_by(31);
     for place in places {
         for flip in [0x01, 0x80] {
@@ -107,7 +155,9 @@ fn labels_come_from_whatever_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let good = test_model();
     let without = |keys: &'static [&'static str]| {
-        edited(&good, move |model| model.metadata_props.retain(|entry| !keys.contains(&entry.key.as_str())))
+        edited(&good, move |model| {
+            model.metadata_props.retain(|entry| !keys.contains(&entry.key.as_str()))
+        })
     };
     let full = load(folder.path(), &good).unwrap();
     let ultralytics = load(folder.path(), &without(&["class_names", "input_size"])).unwrap();
@@ -126,10 +176,17 @@ fn a_single_output_of_another_name_gets_a_softmax() {
         graph.node.pop();
         graph.output.truncate(1);
         graph.output[0].name = "output0".into();
-        graph.node.iter_mut().flat_map(|node| &mut node.output).filter(|name| *name == LOGITS).for_each(|name| *name = "output0".into());
+        graph
+            .node
+            .iter_mut()
+            .flat_map(|node| &mut node.output)
+            .filter(|name| *name == LOGITS)
+            .for_each(|name| *name = "output0".into());
     });
     let side = 16;
-    let images: Vec<Vec<u8>> = (0..3u8).map(|i| (0..3 * side * side).map(|v| (v as u8).wrapping_mul(i + 3)).collect()).collect();
+    let images: Vec<Vec<u8>> = (0..3u8)
+        .map(|i| (0..3 * side * side).map(|v| (v as u8).wrapping_mul(i + 3)).collect())
+        .collect();
     let ours = load(folder.path(), &good).unwrap().classify(&images).unwrap();
     let theirs = load(folder.path(), &foreign).unwrap().classify(&images).unwrap();
     for (ours, theirs) in ours.iter().flatten().zip(theirs.iter().flatten()) {

@@ -33,7 +33,8 @@ impl Activation {
     }
 }
 
-/// The least and the largest value that an activation gives. A bound that is no number is none: every comparison with it fails.
+/// The least and the largest value that an activation gives. A bound that is no number is none:
+/// every comparison with it fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     floor: f32,
@@ -48,8 +49,9 @@ impl Bounds {
         if x > self.ceiling { self.ceiling } else { x }
     }
 
-    /// The gradient where the activation let its input through, judged by the input or by the output, otherwise 0. At a bound nothing goes through;
-    /// what is no number lets the gradient through.
+    /// The gradient where the activation let its input through, judged by the input or by the
+    /// output, otherwise 0. At a bound nothing goes through; what is no number lets the gradient
+    /// through.
     #[inline(always)]
     pub fn masked(self, gradient: f32, value: f32) -> f32 {
         if (value <= self.floor) | (value >= self.ceiling) { 0.0 } else { gradient }
@@ -66,13 +68,17 @@ mod tests {
         assert_eq!(values.map(|x| None.apply(x)), values);
         assert_eq!(values.map(|x| Relu.apply(x)), [0.0, 0.0, 0.0, 5.5, 7.0, f32::INFINITY]);
         assert_eq!(values.map(|x| Relu6.apply(x)), [0.0, 0.0, 0.0, 5.5, 6.0, 6.0]);
-        assert!([None, Relu, Relu6].into_iter().all(|activation| activation.apply(f32::NAN).is_nan()));
+        assert!(
+            [None, Relu, Relu6].into_iter().all(|activation| activation.apply(f32::NAN).is_nan())
+        );
     }
 
     #[test]
     fn gradients_go_through_between_the_bounds_only() {
         let values = [f32::NEG_INFINITY, -0.5, 0.0, 0.5, 6.0, 7.0, f32::INFINITY, f32::NAN];
-        let masks = |activation: super::Activation| values.map(|value| activation.bounds().masked(2.0, value));
+        let masks = |activation: super::Activation| {
+            values.map(|value| activation.bounds().masked(2.0, value))
+        };
         assert_eq!(masks(None), [2.0; 8]);
         assert_eq!(masks(Relu), [0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
         assert_eq!(masks(Relu6), [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 2.0]);

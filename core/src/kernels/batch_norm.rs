@@ -1,4 +1,5 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the activation around it.
+//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the
+//! activation around it.
 
 use rayon::prelude::*;
 
@@ -18,8 +19,8 @@ pub struct Statistics {
 impl Statistics {
     /// Means and biased variances of the channels of `x`, `[pixels, channels]`.
     ///
-    /// Every piece takes its own mean away before it squares, and pieces are put together by Chan, Golub and LeVeque's formula, so a
-    /// mean far from zero does not eat up the variance.
+    /// Every piece takes its own mean away before it squares, and pieces are put together by Chan,
+    /// Golub and LeVeque's formula, so a mean far from zero does not eat up the variance.
     pub fn of(x: &[f32], channels: usize) -> Self {
         let lanes = Lanes::new(channels);
         let parts: Vec<Moments> = x
@@ -63,7 +64,8 @@ impl Moments {
         // The mean was rounded; what is left of the deviations corrects it and the squares.
         let (left, mut squares) = (lanes.gather(&sums), lanes.gather(&squares));
         squares.iter_mut().zip(&left).for_each(|(squares, left)| *squares -= left * left / pixels);
-        let mean = near.iter().zip(&left).map(|(near, left)| f64::from(*near) + left / pixels).collect();
+        let mean =
+            near.iter().zip(&left).map(|(near, left)| f64::from(*near) + left / pixels).collect();
         Self { pixels, mean, squares }
     }
 
@@ -144,31 +146,53 @@ impl Normalisation<'_> {
 
     fn spread(&self, lanes: Lanes) -> Spread {
         let scale: Vec<f32> = (0..lanes.channels).map(|channel| self.scale(channel)).collect();
-        Spread { mean: lanes.spread(self.mean), scale: lanes.spread(&scale), bias: lanes.spread(self.bias) }
+        Spread {
+            mean: lanes.spread(self.mean),
+            scale: lanes.spread(&scale),
+            bias: lanes.spread(self.bias),
+        }
     }
 
-    /// Normalises `x`, adds `residual` and applies the activation. A value that is no number stays one.
+    /// Normalises `x`, adds `residual` and applies the activation. A value that is no number stays
+    /// one.
     ///
     /// # Shapes
     /// `x`, `residual` and `y` are `[pixels, channels]`; `y` is overwritten.
-    pub fn forward(&self, x: &[f32], residual: Option<&[f32]>, activation: Activation, y: &mut [f32]) {
+    pub fn forward(
+        &self,
+        x: &[f32],
+        residual: Option<&[f32]>,
+        activation: Activation,
+        y: &mut [f32],
+    ) {
         let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
         let pieces = y.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
         match residual {
-            None => pieces.for_each(|(y, x)| normalise(x, &at.mean, &at.scale, &at.bias, bounds, y)),
-            Some(residual) => pieces
-                .zip(residual.par_chunks(lanes.piece))
-                .for_each(|((y, x), residual)| normalise_and_add(x, residual, &at.mean, &at.scale, &at.bias, bounds, y)),
+            None => {
+                pieces.for_each(|(y, x)| normalise(x, &at.mean, &at.scale, &at.bias, bounds, y))
+            }
+            Some(residual) => {
+                pieces.zip(residual.par_chunks(lanes.piece)).for_each(|((y, x), residual)| {
+                    normalise_and_add(x, residual, &at.mean, &at.scale, &at.bias, bounds, y)
+                })
+            }
         }
     }
 
-    /// The backward pass of [`Normalisation::forward`] without residual. `gradient` holds the output's gradient and is turned into the
-    /// input's. Where the activation let nothing through is computed again from `x`, bit for bit.
+    /// The backward pass of [`Normalisation::forward`] without residual. `gradient` holds the
+    /// output's gradient and is turned into the input's. Where the activation let nothing through
+    /// is computed again from `x`, bit for bit.
     ///
     /// # Shapes
     /// `x` and `gradient` are `[pixels, channels]`.
-    pub fn backward(&self, x: &[f32], of: StatisticsOf, activation: Activation, gradient: &mut [f32]) -> BatchNormGradients {
+    pub fn backward(
+        &self,
+        x: &[f32],
+        of: StatisticsOf,
+        activation: Activation,
+        gradient: &mut [f32],
+    ) -> BatchNormGradients {
         let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
         let part = lanes.part(x.len());
@@ -177,10 +201,18 @@ impl Normalisation<'_> {
             for (x, gradient) in x.chunks(lanes.piece).zip(gradient.chunks_mut(lanes.piece)) {
                 match of {
                     StatisticsOf::Batch => {
-                        sums.add(|sums, products| add_gradients(x, gradient, &at.mean, &at.scale, &at.bias, bounds, sums, products));
+                        sums.add(|sums, products| {
+                            add_gradients(
+                                x, gradient, &at.mean, &at.scale, &at.bias, bounds, sums, products,
+                            )
+                        });
                     }
                     StatisticsOf::Past => {
-                        sums.add(|sums, products| scale_and_add(x, &at.mean, &at.scale, &at.bias, bounds, gradient, sums, products));
+                        sums.add(|sums, products| {
+                            scale_and_add(
+                                x, &at.mean, &at.scale, &at.bias, bounds, gradient, sums, products,
+                            )
+                        });
                     }
                 }
             }
@@ -190,16 +222,21 @@ impl Normalisation<'_> {
         if of == StatisticsOf::Batch {
             let (mean, factor) = self.corrections(&sums, x.len(), lanes);
             let pieces = gradient.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece));
-            pieces.for_each(|(gradient, x)| to_input_gradient(x, &at.mean, &at.scale, &at.bias, &mean, &factor, bounds, gradient));
+            pieces.for_each(|(gradient, x)| {
+                to_input_gradient(
+                    x, &at.mean, &at.scale, &at.bias, &mean, &factor, bounds, gradient,
+                )
+            });
         }
         self.parameter_gradients(&sums)
     }
 
-    /// The backward pass of [`Normalisation::forward`] with a residual. `gradient` holds the output's gradient and is turned into the
-    /// residual's; `y` is the output.
+    /// The backward pass of [`Normalisation::forward`] with a residual. `gradient` holds the
+    /// output's gradient and is turned into the residual's; `y` is the output.
     ///
     /// # Shapes
-    /// `x`, `y`, `gradient` and `dx` are `[pixels, channels]`; `dx`, the input's gradient, is overwritten.
+    /// `x`, `y`, `gradient` and `dx` are `[pixels, channels]`; `dx`, the input's gradient, is
+    /// overwritten.
     pub fn backward_residual(
         &self,
         x: &[f32],
@@ -212,12 +249,19 @@ impl Normalisation<'_> {
         let (lanes, bounds) = (Lanes::new(self.mean.len()), activation.bounds());
         let at = self.spread(lanes);
         let part = lanes.part(x.len());
-        let parts = gradient.par_chunks_mut(part).zip(dx.par_chunks_mut(part)).zip(x.par_chunks(part).zip(y.par_chunks(part)));
+        let parts = gradient
+            .par_chunks_mut(part)
+            .zip(dx.par_chunks_mut(part))
+            .zip(x.par_chunks(part).zip(y.par_chunks(part)));
         let parts = parts.map(|((gradient, dx), (x, y))| {
             let mut sums = Sums::none(lanes);
             let pieces = gradient.chunks_mut(lanes.piece).zip(dx.chunks_mut(lanes.piece));
-            for ((gradient, dx), (x, y)) in pieces.zip(x.chunks(lanes.piece).zip(y.chunks(lanes.piece))) {
-                sums.add(|sums, products| mask_and_add_gradients(x, y, &at.mean, bounds, gradient, sums, products));
+            for ((gradient, dx), (x, y)) in
+                pieces.zip(x.chunks(lanes.piece).zip(y.chunks(lanes.piece)))
+            {
+                sums.add(|sums, products| {
+                    mask_and_add_gradients(x, y, &at.mean, bounds, gradient, sums, products)
+                });
                 if of == StatisticsOf::Past {
                     scale_gradient(gradient, &at.scale, dx);
                 }
@@ -227,23 +271,36 @@ impl Normalisation<'_> {
         let sums = Sums::join(parts, lanes);
         if of == StatisticsOf::Batch {
             let (mean, factor) = self.corrections(&sums, x.len(), lanes);
-            let pieces = dx.par_chunks_mut(lanes.piece).zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)));
-            pieces.for_each(|(dx, (x, gradient))| input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx));
+            let pieces = dx
+                .par_chunks_mut(lanes.piece)
+                .zip(x.par_chunks(lanes.piece).zip(gradient.par_chunks(lanes.piece)));
+            pieces.for_each(|(dx, (x, gradient))| {
+                input_gradient(x, gradient, &at.mean, &at.scale, &mean, &factor, dx)
+            });
         }
         self.parameter_gradients(&sums)
     }
 
-    /// The gradient's mean, and the factor of x − μ that is taken away from it, both repeated to a row.
+    /// The gradient's mean, and the factor of x − μ that is taken away from it, both repeated to a
+    /// row.
     fn corrections(&self, sums: &Sums, values: usize, lanes: Lanes) -> (Vec<f32>, Vec<f32>) {
         let pixels = (values / lanes.channels).max(1) as f64;
         let mean: Vec<f32> = sums.gradient.iter().map(|sum| (sum / pixels) as f32).collect();
-        let factor: Vec<f32> =
-            (0..lanes.channels).map(|channel| (sums.products[channel] / pixels / self.deviation(channel).powi(2)) as f32).collect();
+        let factor: Vec<f32> = (0..lanes.channels)
+            .map(|channel| {
+                (sums.products[channel] / pixels / self.deviation(channel).powi(2)) as f32
+            })
+            .collect();
         (lanes.spread(&mean), lanes.spread(&factor))
     }
 
     fn parameter_gradients(&self, sums: &Sums) -> BatchNormGradients {
-        let weight = sums.products.iter().enumerate().map(|(channel, sum)| (sum / self.deviation(channel)) as f32).collect();
+        let weight = sums
+            .products
+            .iter()
+            .enumerate()
+            .map(|(channel, sum)| (sum / self.deviation(channel)) as f32)
+            .collect();
         BatchNormGradients { weight, bias: sums.gradient.iter().map(|sum| *sum as f32).collect() }
     }
 }
@@ -400,13 +457,16 @@ mod tests {
         for channels in [1, 3, 16, 64, 130] {
             let mut rng = random::stream(0, "far", &[channels as u64]);
             let pixels = 3 * 16 * 1024 / channels + 5;
-            let x: Vec<f32> =
-                (0..pixels * channels).map(|index| 3e4 * (index % channels + 1) as f32 + rng.random_range(-1.0..1.0)).collect();
+            let x: Vec<f32> = (0..pixels * channels)
+                .map(|index| 3e4 * (index % channels + 1) as f32 + rng.random_range(-1.0..1.0))
+                .collect();
             let found = Statistics::of(&x, channels);
             for channel in 0..channels {
-                let values = || x.iter().skip(channel).step_by(channels).map(|value| f64::from(*value));
+                let values =
+                    || x.iter().skip(channel).step_by(channels).map(|value| f64::from(*value));
                 let mean = values().sum::<f64>() / pixels as f64;
-                let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels as f64;
+                let variance =
+                    values().map(|value| (value - mean).powi(2)).sum::<f64>() / pixels as f64;
                 assert_eq!(found.mean[channel], mean as f32);
                 assert!(
                     (f64::from(found.variance[channel]) / variance - 1.0).abs() < 1e-5,

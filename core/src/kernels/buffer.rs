@@ -1,7 +1,8 @@
 //! Memory that is used again.
 //!
-//! A training step asks for the same sizes in every round. Fresh memory costs a page fault for every page, which is as much work as the
-//! arithmetic on it; so buffers go back to a pool when they are dropped, and the pool gives up those it has not needed for a while.
+//! A training step asks for the same sizes in every round. Fresh memory costs a page fault for
+//! every page, which is as much work as the arithmetic on it; so buffers go back to a pool when
+//! they are dropped, and the pool gives up those it has not needed for a while.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +23,8 @@ struct Line([f32; LINE]);
 const LINE: usize = 16;
 /// Smaller buffers, in lines, are left to the allocator: it is quick with them.
 const POOLED: usize = 64;
-/// A buffer is given up once so many others have been taken since it came back. A step of the largest network takes a few hundred.
+/// A buffer is given up once so many others have been taken since it came back. A step of the
+/// largest network takes a few hundred.
 const KEPT_FOR: u64 = 2048;
 /// Taking buffers between two looks for those to give up.
 const LOOK_EVERY: u64 = 64;
@@ -80,7 +82,8 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer of `len` values. They are whatever was there before: numbers of some earlier computation, or zeros.
+    /// A buffer of `len` values. They are whatever was there before: numbers of some earlier
+    /// computation, or zeros.
     pub fn take(len: usize) -> Self {
         let lines = size(len.div_ceil(LINE));
         let (found, given_up) = match lines < POOLED {
@@ -98,7 +101,8 @@ impl Buffer {
         buffer
     }
 
-    /// The values as bytes of a tensor. The memory goes back to the pool when the tensor is dropped.
+    /// The values as bytes of a tensor. The memory goes back to the pool when the tensor is
+    /// dropped.
     pub fn into_bytes(self) -> Bytes {
         let len = self.len * size_of::<f32>();
         // SAFETY: the controller holds at least `len` bytes, all of them initialised.
@@ -106,7 +110,8 @@ impl Buffer {
     }
 }
 
-/// Lines given to who asks for `lines`: a little more for the larger ones, so that the last batch of an epoch finds what the others left.
+/// Lines given to who asks for `lines`: a little more for the larger ones, so that the last batch
+/// of an epoch finds what the others left.
 fn size(lines: usize) -> usize {
     match lines < POOLED {
         true => lines,
@@ -129,7 +134,8 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: lines are nothing but initialised floats without gaps, and there are at least `len` of these.
+        // SAFETY: lines are nothing but initialised floats without gaps, and there are at least
+        // `len` of these.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
@@ -142,7 +148,8 @@ impl DerefMut for Buffer {
 }
 
 impl AllocationController for Buffer {
-    /// Less than what it really has: bytes are copied with this alignment, and burn knows none above this one.
+    /// Less than what it really has: bytes are copied with this alignment, and burn knows none
+    /// above this one.
     fn alloc_align(&self) -> usize {
         align_of::<u128>()
     }
@@ -151,9 +158,13 @@ impl AllocationController for Buffer {
         AllocationProperty::Other
     }
 
-    unsafe fn memory_mut(&mut self, _policy: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
+    unsafe fn memory_mut(
+        &mut self,
+        _policy: AccessPolicy,
+    ) -> Result<&mut [MaybeUninit<u8>], AccessError> {
         let bytes = size_of_val(self.lines.as_slice());
-        // SAFETY: the lines are so many bytes, borrowed for as long as the slice; the caller writes only initialised ones.
+        // SAFETY: the lines are so many bytes, borrowed for as long as the slice; the caller writes
+        // only initialised ones.
         Ok(unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), bytes) })
     }
 

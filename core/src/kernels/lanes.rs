@@ -1,20 +1,25 @@
 //! Loops over `[pixels, channels]` that suit vector registers whatever the number of channels.
 //!
-//! As many pixels as needed are taken together as one row of lanes, so that narrow and odd numbers of channels fill registers, too. Numbers
-//! that belong to channels are repeated to the length of a row.
+//! As many pixels as needed are taken together as one row of lanes, so that narrow and odd numbers
+//! of channels fill registers, too. Numbers that belong to channels are repeated to the length of a
+//! row.
 
 use super::vectorised::vectorised;
 
-/// A row has at least so many lanes: sums in memory take turns, and one vector's addition need not wait for the one before.
+/// A row has at least so many lanes: sums in memory take turns, and one vector's addition need not
+/// wait for the one before.
 const LEAST: usize = 128;
 /// Rows are whole numbers of the widest vectors.
 const VECTOR: usize = 16;
-/// A tensor is cut into no more parts than these, each of one or more pieces: every part has sums of its own.
+/// A tensor is cut into no more parts than these, each of one or more pieces: every part has sums
+/// of its own.
 const PARTS: usize = 256;
-/// Values a thread takes at a time: a piece and its like from two more tensors stay in the second-level cache.
+/// Values a thread takes at a time: a piece and its like from two more tensors stay in the
+/// second-level cache.
 const PIECE: usize = 16 * 1024;
 
-/// How `[pixels, channels]` is cut into rows and pieces. It depends on the number of channels alone.
+/// How `[pixels, channels]` is cut into rows and pieces. It depends on the number of channels
+/// alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lanes {
     /// Channels C.
@@ -80,7 +85,11 @@ mod tests {
     fn rows_hold_whole_pixels_and_whole_vectors() {
         for channels in (1..70).chain([96, 127, 128, 256, 511, 512, 2048]) {
             let lanes = Lanes::new(channels);
-            assert_eq!((lanes.row % channels, lanes.row % VECTOR, lanes.piece % lanes.row), (0, 0, 0), "{channels}");
+            assert_eq!(
+                (lanes.row % channels, lanes.row % VECTOR, lanes.piece % lanes.row),
+                (0, 0, 0),
+                "{channels}"
+            );
             assert!(lanes.row >= LEAST);
             let ones = lanes.gather(&lanes.spread(&vec![1.0; channels]));
             assert_eq!(ones, vec![(lanes.row / channels) as f64; channels]);

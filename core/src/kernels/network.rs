@@ -1,6 +1,7 @@
 //! What kernels for whole networks have in common.
 
-/// A network without its classifier, its weights, with batch norm folded in, in the order in which kernels read them.
+/// A network without its classifier, its weights, with batch norm folded in, in the order in which
+/// kernels read them.
 pub trait PackedNetwork: Send + Sync {
     /// Features of an image.
     fn features_len(&self) -> usize;

@@ -35,15 +35,20 @@ impl PoolShape {
         (self.width + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    /// Calls `visit` with the positions in the window of an output pixel that lie in the image, in order, and the input pixel there.
+    /// Calls `visit` with the positions in the window of an output pixel that lie in the image, in
+    /// order, and the input pixel there.
     fn window(&self, pixel: usize, mut visit: impl FnMut(u8, usize)) {
         let (out_y, out_x) = (pixel / self.out_width(), pixel % self.out_width());
         for window_y in 0..self.kernel {
             for window_x in 0..self.kernel {
                 let (y, x) = (out_y * self.stride + window_y, out_x * self.stride + window_x);
-                let inside = |at: usize, length: usize| (self.padding..self.padding + length).contains(&at);
+                let inside =
+                    |at: usize, length: usize| (self.padding..self.padding + length).contains(&at);
                 if inside(y, self.height) && inside(x, self.width) {
-                    visit((window_y * self.kernel + window_x) as u8, (y - self.padding) * self.width + x - self.padding);
+                    visit(
+                        (window_y * self.kernel + window_x) as u8,
+                        (y - self.padding) * self.width + x - self.padding,
+                    );
                 }
             }
         }
@@ -58,13 +63,18 @@ impl PoolShape {
     }
 }
 
-/// The largest value of each window; as in PyTorch, what is no number counts as larger, and the first of equals is chosen.
+/// The largest value of each window; as in PyTorch, what is no number counts as larger, and the
+/// first of equals is chosen.
 ///
 /// # Shapes
 /// - `x`: `[batch, height, width, channels]`
-/// - `y` and `chosen`, the position in the window: `[batch, height', width', channels]`, overwritten
+/// - `y` and `chosen`, the position in the window: `[batch, height', width', channels]`,
+///   overwritten
 pub fn max_pool(shape: &PoolShape, x: &[f32], y: &mut [f32], chosen: &mut [u8]) {
-    let images = y.par_chunks_mut(shape.output_len()).zip(chosen.par_chunks_mut(shape.output_len())).zip(x.par_chunks(shape.input_len()));
+    let images = y
+        .par_chunks_mut(shape.output_len())
+        .zip(chosen.par_chunks_mut(shape.output_len()))
+        .zip(x.par_chunks(shape.input_len()));
     images.for_each(|((y, chosen), x)| {
         let pixels = y.chunks_mut(shape.channels).zip(chosen.chunks_mut(shape.channels));
         for (pixel, (y, chosen)) in pixels.enumerate() {
@@ -98,12 +108,21 @@ vectorised! {
 /// - `dy` and `chosen`: `[batch, height', width', channels]`
 /// - `dx`: `[batch, height, width, channels]`, overwritten
 pub fn max_pool_gradient(shape: &PoolShape, dy: &[f32], chosen: &[u8], dx: &mut [f32]) {
-    let images = dx.par_chunks_mut(shape.input_len()).zip(dy.par_chunks(shape.output_len()).zip(chosen.par_chunks(shape.output_len())));
+    let images = dx
+        .par_chunks_mut(shape.input_len())
+        .zip(dy.par_chunks(shape.output_len()).zip(chosen.par_chunks(shape.output_len())));
     images.for_each(|(dx, (dy, chosen))| {
         dx.fill(0.0);
-        for (pixel, (dy, chosen)) in dy.chunks(shape.channels).zip(chosen.chunks(shape.channels)).enumerate() {
+        for (pixel, (dy, chosen)) in
+            dy.chunks(shape.channels).zip(chosen.chunks(shape.channels)).enumerate()
+        {
             shape.window(pixel, |position, at| {
-                add_where_chosen(dy, chosen, position, &mut dx[at * shape.channels..(at + 1) * shape.channels]);
+                add_where_chosen(
+                    dy,
+                    chosen,
+                    position,
+                    &mut dx[at * shape.channels..(at + 1) * shape.channels],
+                );
             });
         }
     });
@@ -124,11 +143,15 @@ vectorised! {
 /// - `y`: `[batch, channels]`, overwritten
 pub fn average_pool(x: &[f32], pixels: usize, channels: usize, y: &mut [f32]) {
     let lanes = Lanes::new(channels);
-    y.par_chunks_mut(channels.max(1)).zip(x.par_chunks((pixels * channels).max(1))).for_each(|(y, x)| {
-        let mut sums = vec![0.0; lanes.row];
-        add_rows(x, &mut sums);
-        y.iter_mut().zip(lanes.gather(&sums)).for_each(|(y, sum)| *y = (sum / pixels as f64) as f32);
-    });
+    y.par_chunks_mut(channels.max(1)).zip(x.par_chunks((pixels * channels).max(1))).for_each(
+        |(y, x)| {
+            let mut sums = vec![0.0; lanes.row];
+            add_rows(x, &mut sums);
+            y.iter_mut()
+                .zip(lanes.gather(&sums))
+                .for_each(|(y, sum)| *y = (sum / pixels as f64) as f32);
+        },
+    );
 }
 
 /// The gradient of [`average_pool`].
@@ -137,8 +160,10 @@ pub fn average_pool(x: &[f32], pixels: usize, channels: usize, y: &mut [f32]) {
 /// - `dy`: `[batch, channels]`
 /// - `dx`: `[batch, pixels, channels]`, overwritten
 pub fn average_pool_gradient(dy: &[f32], pixels: usize, channels: usize, dx: &mut [f32]) {
-    dx.par_chunks_mut((pixels * channels).max(1)).zip(dy.par_chunks(channels.max(1))).for_each(|(dx, dy)| {
-        let share: Vec<f32> = dy.iter().map(|value| value / pixels as f32).collect();
-        dx.chunks_mut(channels.max(1)).for_each(|dx| dx.copy_from_slice(&share));
-    });
+    dx.par_chunks_mut((pixels * channels).max(1)).zip(dy.par_chunks(channels.max(1))).for_each(
+        |(dx, dy)| {
+            let share: Vec<f32> = dy.iter().map(|value| value / pixels as f32).collect();
+            dx.chunks_mut(channels.max(1)).for_each(|dx| dx.copy_from_slice(&share));
+        },
+    );
 }

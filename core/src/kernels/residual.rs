@@ -1,7 +1,8 @@
 //! Features of images by a network of residual blocks: ResNet and ResNeXt, at inference.
 //!
-//! The weights are packed once, and the last convolution of a block adds to the memory that the block's input or its shortcut lies in where it can: the
-//! widest images of a network would otherwise pass through the caches three times.
+//! The weights are packed once, and the last convolution of a block adds to the memory that the
+//! block's input or its shortcut lies in where it can: the widest images of a network would
+//! otherwise pass through the caches three times.
 
 use super::activation::Activation;
 use super::buffer::Buffer;
@@ -9,11 +10,12 @@ use super::conv::PackedConv;
 use super::network::PackedNetwork;
 use super::pooling::{PoolShape, average_pool, max_pool};
 
-/// Images that go through the network together. The late layers have more weights than pixels, and read each weight for all of these; of the early
-/// layers more images would only fill the caches.
+/// Images that go through the network together. The late layers have more weights than pixels, and
+/// read each weight for all of these; of the early layers more images would only fill the caches.
 const TOGETHER: usize = 16;
 
-/// A residual block (He et al., 2016): convolutions one after the other, with ReLU after each, and what is added before the last ReLU.
+/// A residual block (He et al., 2016): convolutions one after the other, with ReLU after each, and
+/// what is added before the last ReLU.
 pub struct PackedBlock {
     /// Two or three.
     pub convs: Vec<PackedConv>,
@@ -30,7 +32,8 @@ pub struct PackedResiduals {
 }
 
 impl PackedResiduals {
-    /// A stem for three colours, after which the largest value of 3×3 windows may be taken, and blocks.
+    /// A stem for three colours, after which the largest value of 3×3 windows may be taken, and
+    /// blocks.
     ///
     /// # Panics
     /// If a convolution does not take the channels that the one before gives.
@@ -59,7 +62,15 @@ impl PackedResiduals {
         if self.pools {
             let [height, width] = size;
             let batch = images.len() / (side * side * 3);
-            let shape = PoolShape { batch, height, width, channels: self.stem.output(), kernel: 3, stride: 2, padding: 1 };
+            let shape = PoolShape {
+                batch,
+                height,
+                width,
+                channels: self.stem.output(),
+                kernel: 3,
+                stride: 2,
+                padding: 1,
+            };
             size = [shape.out_height(), shape.out_width()];
             let mut y = Buffer::take(batch * size[0] * size[1] * shape.channels);
             let mut chosen = vec![0; y.len()];
@@ -74,32 +85,44 @@ impl PackedResiduals {
 }
 
 impl PackedBlock {
-    /// `[batch, height, width, in]`, height and width being `size`, to the output and its height and width.
+    /// `[batch, height, width, in]`, height and width being `size`, to the output and its height
+    /// and width.
     fn forward(&self, x: Buffer, size: [usize; 2]) -> (Buffer, [usize; 2]) {
         let (last, convs) = self.convs.split_last().expect("a block has convolutions");
         let mut between: Option<Buffer> = None;
         let mut at = size;
         for conv in convs {
-            between = Some(conv.forward(between.as_deref().unwrap_or(&x), at, None, Activation::Relu));
+            between =
+                Some(conv.forward(between.as_deref().unwrap_or(&x), at, None, Activation::Relu));
             at = conv.out_size(at);
         }
         let residual = match &self.shortcut {
             Some(shortcut) => shortcut.forward(&x, size, None, Activation::None),
             None => x,
         };
-        let y = last.forward(&between.expect("a block has two convolutions or more"), at, Some(residual), Activation::Relu);
+        let y = last.forward(
+            &between.expect("a block has two convolutions or more"),
+            at,
+            Some(residual),
+            Activation::Relu,
+        );
         (y, last.out_size(at))
     }
 }
 
 impl PackedNetwork for PackedResiduals {
     fn features_len(&self) -> usize {
-        self.blocks.last().and_then(|block| block.convs.last()).map_or(self.stem.output(), PackedConv::output)
+        self.blocks
+            .last()
+            .and_then(|block| block.convs.last())
+            .map_or(self.stem.output(), PackedConv::output)
     }
 
     fn features(&self, images: &[f32], side: usize, features: &mut [f32]) {
         self.images(images, side, features);
-        let some = images.chunks(TOGETHER * side * side * 3).zip(features.chunks_mut(TOGETHER * self.features_len()));
+        let some = images
+            .chunks(TOGETHER * side * side * 3)
+            .zip(features.chunks_mut(TOGETHER * self.features_len()));
         some.for_each(|(images, features)| self.together(images, side, features));
     }
 }

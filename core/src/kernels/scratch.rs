@@ -1,4 +1,5 @@
-//! Working memory of a thread, kept from one call to the next, so that the steady state of training allocates nothing.
+//! Working memory of a thread, kept from one call to the next, so that the steady state of training
+//! allocates nothing.
 
 use std::cell::RefCell;
 
@@ -9,7 +10,8 @@ thread_local! {
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `len` floats that hold anything and start at a cache line. Nested calls get memory of their own.
+/// Calls `work` with `len` floats that hold anything and start at a cache line. Nested calls get
+/// memory of their own.
 pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     if len == 0 {
         return work(&mut []);

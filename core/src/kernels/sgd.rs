@@ -24,7 +24,10 @@ impl SgdStep {
     /// # Shapes
     /// All slices have the same length.
     pub fn apply(&self, weight: &mut [f32], velocity: &mut [f32], gradient: &[f32]) {
-        let pieces = weight.par_chunks_mut(PIECE).zip(velocity.par_chunks_mut(PIECE)).zip(gradient.par_chunks(PIECE));
+        let pieces = weight
+            .par_chunks_mut(PIECE)
+            .zip(velocity.par_chunks_mut(PIECE))
+            .zip(gradient.par_chunks(PIECE));
         pieces.for_each(|((weight, velocity), gradient)| {
             step(weight, velocity, gradient, self.learning_rate, self.momentum, self.weight_decay);
         });

@@ -1,7 +1,8 @@
 //! Vectors of 32-bit floats, and the choice of instruction set at run time.
 //!
-//! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`. [`dispatch`] enters it through a function that is compiled
-//! for the chosen instruction set, into which everything is inlined; so the vector types never cross a real call.
+//! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`. [`dispatch`] enters it
+//! through a function that is compiled for the chosen instruction set, into which everything is
+//! inlined; so the vector types never cross a real call.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -9,7 +10,8 @@ use std::sync::OnceLock;
 /// Instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {
-    /// Portable code, for whatever the program was built for: 4 floats at a time, without fused multiply-add on x86.
+    /// Portable code, for whatever the program was built for: 4 floats at a time, without fused
+    /// multiply-add on x86.
     Portable,
     /// AVX2 with FMA: 8 floats a vector.
     #[cfg(target_arch = "x86_64")]
@@ -70,8 +72,9 @@ impl InstructionSet {
         }
     }
 
-    /// The fastest that this processor can run, or the one that the environment variable `COUNTERWEIGHT_INSTRUCTIONS` names, if it can run
-    /// that: so tests and benchmarks can see the others at work.
+    /// The fastest that this processor can run, or the one that the environment variable
+    /// `COUNTERWEIGHT_INSTRUCTIONS` names, if it can run that: so tests and benchmarks can see the
+    /// others at work.
     pub fn best() -> Self {
         static BEST: OnceLock<InstructionSet> = OnceLock::new();
         *BEST.get_or_init(|| {
@@ -83,7 +86,8 @@ impl InstructionSet {
     }
 }
 
-/// Asks for the cache line at a place to be brought into the second-level cache, where processors can be asked. Nothing happens where there is no memory.
+/// Asks for the cache line at a place to be brought into the second-level cache, where processors
+/// can be asked. Nothing happens where there is no memory.
 #[inline(always)]
 pub(super) fn prefetch(place: *const f32) {
     // SAFETY: every processor of this kind has the instruction, which reads nothing.
@@ -98,7 +102,8 @@ pub(super) fn prefetch(place: *const f32) {
 /// Arithmetic on one vector of floats.
 ///
 /// # Safety
-/// The functions of an implementation may only run on a processor with its instruction set, inside a function compiled for it.
+/// The functions of an implementation may only run on a processor with its instruction set, inside
+/// a function compiled for it.
 pub(crate) trait Simd {
     /// Floats in a vector.
     const LANES: usize;
@@ -120,7 +125,8 @@ pub(crate) trait Simd {
     unsafe fn max(bound: Self::V, value: Self::V) -> Self::V;
     /// The sum of the lanes.
     unsafe fn sum(a: Self::V) -> f32;
-    /// Lane `from[n]` of the vector in lane n, `from` being loaded from numbers below [`LANES`](Simd::LANES) as [`places`] writes them.
+    /// Lane `from[n]` of the vector in lane n, `from` being loaded from numbers below
+    /// [`LANES`](Simd::LANES) as [`places`] writes them.
     unsafe fn permute(a: Self::V, from: Self::V) -> Self::V;
 }
 
@@ -163,7 +169,8 @@ pub(crate) fn dispatch<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
         InstructionSet::Avx2 => {
             #[target_feature(enable = "avx2,fma")]
             fn enter<K: Kernel>(kernel: K) -> K::Output {
-                // SAFETY: this function is compiled for the instruction set, and its caller has made sure of the processor.
+                // SAFETY: this function is compiled for the instruction set, and its caller has
+                // made sure of the processor.
                 unsafe { kernel.run::<x86::Avx2>() }
             }
             assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"));
@@ -208,7 +215,8 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 4] {
-        // SAFETY: the caller passes the address of four floats; an array asks for no more alignment than they do.
+        // SAFETY: the caller passes the address of four floats; an array asks for no more alignment
+        // than they do.
         unsafe { from.cast::<[f32; 4]>().read() }
     }
     #[inline(always)]
@@ -315,8 +323,9 @@ macro_rules! by_intrinsics {
     ($name:ident, $vector:ty, $lanes:literal, $registers:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $min:ident, $max:ident, $fma:ident, $sum:ident, $permute:ident) => {
         pub(in super::super) struct $name;
 
-        // SAFETY, for every call below: the trait's contract says that the processor has the instruction set, and that addresses given
-        // can be read or written for a whole vector; none needs to be aligned.
+        // SAFETY, for every call below: the trait's contract says that the processor has the
+        // instruction set, and that addresses given can be read or written for a whole vector; none
+        // needs to be aligned.
         impl Simd for $name {
             const LANES: usize = $lanes;
             const REGISTERS: usize = $registers;
@@ -349,7 +358,8 @@ macro_rules! by_intrinsics {
             unsafe fn mul(a: $vector, b: $vector) -> $vector {
                 unsafe { $mul(a, b) }
             }
-            // The x86 instructions give the second operand where either is no number, the others what is no number.
+            // The x86 instructions give the second operand where either is no number, the others
+            // what is no number.
             #[inline(always)]
             unsafe fn min(bound: $vector, value: $vector) -> $vector {
                 unsafe { $min(bound, value) }
@@ -454,7 +464,8 @@ mod arm {
         unsafe {
             vst1q_f32(values.as_mut_ptr(), a);
             vst1q_f32(places.as_mut_ptr(), from);
-            let moved: [f32; 4] = std::array::from_fn(|lane| values[places[lane].to_bits() as usize & 3]);
+            let moved: [f32; 4] =
+                std::array::from_fn(|lane| values[places[lane].to_bits() as usize & 3]);
             vld1q_f32(moved.as_ptr())
         }
     }

@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
-/// Defines a function whose body is compiled for AVX-512, for AVX2 and for what the program is built for; the best that the processor has
-/// runs. The body holds no fused multiply-add, so all of them give the same bits.
+/// Defines a function whose body is compiled for AVX-512, for AVX2 and for what the program is
+/// built for; the best that the processor has runs. The body holds no fused multiply-add, so all of
+/// them give the same bits.
 macro_rules! vectorised {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block) => {
         $(#[$attribute])*

@@ -35,7 +35,10 @@ impl Linear {
 
     /// Weight and bias on the host.
     pub fn on_host(&self) -> [NamedTensor; 2] {
-        [named(CLASSIFIER_WEIGHT.into(), self.weight.val()), named(CLASSIFIER_BIAS.into(), self.bias.val())]
+        [
+            named(CLASSIFIER_WEIGHT.into(), self.weight.val()),
+            named(CLASSIFIER_BIAS.into(), self.bias.val()),
+        ]
     }
 
     pub fn device(&self) -> Device {

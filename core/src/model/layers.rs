@@ -1,4 +1,5 @@
-//! The layers backbones are made of. They are our own so that their names, their running statistics and their kernels are.
+//! The layers backbones are made of. They are our own so that their names, their running statistics
+//! and their kernels are.
 
 use std::collections::HashMap;
 
@@ -9,8 +10,13 @@ use burn::tensor::{Device, Tensor};
 use super::initial::Initial;
 use super::running::Running;
 use super::weights::named;
-use crate::kernels::{self, FoldedConv as FoldedWeights, InstructionSet, Normalisation, PackedConv};
-use crate::ops::{self, Activation, Computing, ConvWeight, FoldedConv, Fork, Geometry, NormLayer, Packed, Padding, Residual, StatisticsOf};
+use crate::kernels::{
+    self, FoldedConv as FoldedWeights, InstructionSet, Normalisation, PackedConv,
+};
+use crate::ops::{
+    self, Activation, Computing, ConvWeight, FoldedConv, Fork, Geometry, NormLayer, Packed,
+    Padding, Residual, StatisticsOf,
+};
 
 /// PyTorch's defaults.
 const EPSILON: f64 = 1e-5;
@@ -21,8 +27,9 @@ const MOMENTUM: f64 = 0.1;
 pub enum Mode {
     /// Training with the batch's statistics; the running ones move.
     Train,
-    /// Training with the running statistics, which stay as they are; every weight still learns, γ and β of batch norm as well. For fine-tuning with
-    /// few images, whose statistics would say little.
+    /// Training with the running statistics, which stay as they are; every weight still learns, γ
+    /// and β of batch norm as well. For fine-tuning with few images, whose statistics would say
+    /// little.
     TrainFrozenNorm,
     /// Answers, with the running statistics.
     Evaluate,
@@ -78,17 +85,32 @@ pub(super) struct Conv2d {
 
 impl Conv2d {
     pub fn new(weight: Param<Tensor<4>>, stride: usize) -> Self {
-        let geometry = Geometry { stride, padding: Padding::Around(weight.dims()[3] / 2), groups: 1 };
+        let geometry =
+            Geometry { stride, padding: Padding::Around(weight.dims()[3] / 2), groups: 1 };
         Self { weight, geometry }
     }
 
     /// A convolution inside a block: Kaiming normal.
-    pub fn kaiming(initial: &Initial<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    pub fn kaiming(
+        initial: &Initial<'_>,
+        name: &str,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         Self::grouped(initial, name, channels, 1, kernel, stride)
     }
 
-    /// A convolution of channels in groups, each from those of its group alone: Kaiming normal, as torchvision's, which counts the outputs of all groups.
-    pub fn grouped(initial: &Initial<'_>, name: &str, [input, output]: [usize; 2], groups: usize, kernel: usize, stride: usize) -> Self {
+    /// A convolution of channels in groups, each from those of its group alone: Kaiming normal, as
+    /// torchvision's, which counts the outputs of all groups.
+    pub fn grouped(
+        initial: &Initial<'_>,
+        name: &str,
+        [input, output]: [usize; 2],
+        groups: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         Self::in_groups(initial, name, [input, output], groups, [kernel, stride], output)
     }
 
@@ -100,18 +122,35 @@ impl Conv2d {
         [kernel, stride]: [usize; 2],
         fan: usize,
     ) -> Self {
-        let weight = initial.kaiming_normal(name, [output, input / groups, kernel, kernel], fan * kernel * kernel);
+        let weight = initial.kaiming_normal(
+            name,
+            [output, input / groups, kernel, kernel],
+            fan * kernel * kernel,
+        );
         let conv = Self::new(weight, stride);
         Self { geometry: Geometry { groups, ..conv.geometry }, ..conv }
     }
 
     /// A convolution padded as TensorFlow's SAME does, Kaiming normal.
-    pub fn same(initial: &Initial<'_>, name: &str, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    pub fn same(
+        initial: &Initial<'_>,
+        name: &str,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         Self::kaiming(initial, name, channels, kernel, stride).padded_same()
     }
 
-    /// A convolution of every channel by itself, padded as TensorFlow's SAME does: Kaiming normal, as there, with one output for each input.
-    pub fn depthwise(initial: &Initial<'_>, name: &str, channels: usize, kernel: usize, stride: usize) -> Self {
+    /// A convolution of every channel by itself, padded as TensorFlow's SAME does: Kaiming normal,
+    /// as there, with one output for each input.
+    pub fn depthwise(
+        initial: &Initial<'_>,
+        name: &str,
+        channels: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         Self::in_groups(initial, name, [channels; 2], channels, [kernel, stride], 1).padded_same()
     }
 
@@ -129,21 +168,35 @@ impl Conv2d {
         self.geometry.stride
     }
 
-    /// The convolution that does what this one and the batch norm after it do in evaluation, on the host.
+    /// The convolution that does what this one and the batch norm after it do in evaluation, on the
+    /// host.
     pub fn folded(&self, norm: &BatchNorm) -> FoldedWeights {
         let host = |tensor: Tensor<1>| named(String::new(), tensor).values;
         let (scale, bias) = (host(norm.weight.val()), host(norm.bias.val()));
         let (mean, variance) = (host(norm.running_mean.value()), host(norm.running_var.value()));
-        let normalisation = Normalisation { mean: &mean, variance: &variance, weight: &scale, bias: &bias, epsilon: norm.epsilon };
-        let (weight, bias) = kernels::fold(&named(String::new(), self.weight.val()).values, &normalisation);
+        let normalisation = Normalisation {
+            mean: &mean,
+            variance: &variance,
+            weight: &scale,
+            bias: &bias,
+            epsilon: norm.epsilon,
+        };
+        let (weight, bias) =
+            kernels::fold(&named(String::new(), self.weight.val()).values, &normalisation);
         FoldedWeights { weight: weight.to_vec(), bias }
     }
 
-    /// The same for the CPU's kernels. For a convolution that is padded by half of its kernel all around.
+    /// The same for the CPU's kernels. For a convolution that is padded by half of its kernel all
+    /// around.
     pub fn packed(&self, norm: &BatchNorm) -> PackedConv {
         let Geometry { stride, groups, .. } = self.geometry;
         let [_, of_group, _, kernel] = self.weight.dims();
-        PackedConv::new(InstructionSet::best(), self.folded(norm), [of_group * groups, groups], [kernel, stride])
+        PackedConv::new(
+            InstructionSet::best(),
+            self.folded(norm),
+            [of_group * groups, groups],
+            [kernel, stride],
+        )
     }
 
     /// Adds its multiply-adds for one image of this side; returns the side of its output.
@@ -153,8 +206,9 @@ impl Conv2d {
         output
     }
 
-    /// The convolution, batch norm, the residual sum and the activation: `[batch, in, h, w]` to `[batch, out, h', w']`. With `fork`, `x` is
-    /// a block's input, and that fork's residual is added later in the block.
+    /// The convolution, batch norm, the residual sum and the activation: `[batch, in, h, w]` to
+    /// `[batch, out, h', w']`. With `fork`, `x` is a block's input, and that fork's residual is
+    /// added later in the block.
     pub fn with_norm(
         &self,
         norm: &BatchNorm,
@@ -179,12 +233,19 @@ impl Conv2d {
             return conv.forward(x, residual.map(|residual| residual.tensor), activation);
         }
         let packed = pass.packed.get(&self.weight.id).cloned().unwrap_or_default();
-        let y = ops::conv2d(x, ConvWeight { tensor: weight, packed }, self.geometry, fork, pass.computing);
+        let y = ops::conv2d(
+            x,
+            ConvWeight { tensor: weight, packed },
+            self.geometry,
+            fork,
+            pass.computing,
+        );
         norm.forward(y, residual, activation, pass)
     }
 }
 
-/// Batch normalisation (Ioffe and Szegedy, 2015) as PyTorch keeps its books: the running variance is the unbiased one.
+/// Batch normalisation (Ioffe and Szegedy, 2015) as PyTorch keeps its books: the running variance
+/// is the unbiased one.
 #[derive(Module, Debug)]
 pub(super) struct BatchNorm {
     weight: Param<Tensor<1>>,
@@ -212,7 +273,13 @@ impl BatchNorm {
     }
 
     /// `[batch, channels, h, w]` to the same shape.
-    fn forward(&self, x: Tensor<4>, residual: Option<Residual>, activation: Activation, pass: Pass<'_>) -> Tensor<4> {
+    fn forward(
+        &self,
+        x: Tensor<4>,
+        residual: Option<Residual>,
+        activation: Activation,
+        pass: Pass<'_>,
+    ) -> Tensor<4> {
         let statistics = match pass.mode {
             Mode::Train => StatisticsOf::Batch,
             Mode::TrainFrozenNorm => StatisticsOf::Past,
@@ -222,7 +289,14 @@ impl BatchNorm {
                     true => (mean.autodiff(), variance.autodiff()),
                     false => (mean.without_autodiff(), variance.without_autodiff()),
                 };
-                let y = op::batch_norm(x, self.weight.val(), self.bias.val(), mean, variance, self.epsilon);
+                let y = op::batch_norm(
+                    x,
+                    self.weight.val(),
+                    self.bias.val(),
+                    mean,
+                    variance,
+                    self.epsilon,
+                );
                 return ops::finish(y, residual.map(|residual| residual.tensor), activation);
             }
         };

@@ -1,7 +1,8 @@
 //! Backbones and the classifier behind them.
 //!
-//! Parameters are named as those who published the network name them (torchvision: `conv1.weight`, `layer1.0.bn1.running_mean`, …), and the
-//! classifier `fc`, so that weights can be exchanged by name.
+//! Parameters are named as those who published the network name them (torchvision: `conv1.weight`,
+//! `layer1.0.bn1.running_mean`, …), and the classifier `fc`, so that weights can be exchanged by
+//! name.
 
 mod backbones;
 mod classifier;
@@ -27,7 +28,8 @@ pub(crate) use onnx::test_files;
 pub use onnx::{FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
 pub use prepared::Prepared;
 pub use pretrained::{
-    Addition, BuiltIn, Facts, Fit, Kept, Listed, Offered, Origin, Pretrained, Published, WeightsFile, WeightsFolder, downloads,
+    Addition, BuiltIn, Facts, Fit, Kept, Listed, Offered, Origin, Pretrained, Published,
+    WeightsFile, WeightsFolder, downloads,
 };
 pub(crate) use weights::named;
 pub use weights::{NamedTensor, load_weights, weights};

@@ -1,11 +1,14 @@
 //! The names of a network's parameters.
 
-/// The name of the parameter at this place in a module: fields joined by dots, as torchvision and the authors of pretrained files write it.
+/// The name of the parameter at this place in a module: fields joined by dots, as torchvision and
+/// the authors of pretrained files write it.
 ///
-/// Which family a backbone is of and the field that holds it say nothing that a file needs: `backbone.ResNet.conv1.weight` is
-/// `conv1.weight`. Variants of enums are told by their capital.
+/// Which family a backbone is of and the field that holds it say nothing that a file needs:
+/// `backbone.ResNet.conv1.weight` is `conv1.weight`. Variants of enums are told by their capital.
 pub(crate) fn parameter_name<'a>(path: impl IntoIterator<Item = &'a str>) -> String {
-    let is_told = |part: &&str| *part != "backbone" && !part.starts_with(|first: char| first.is_ascii_uppercase());
+    let is_told = |part: &&str| {
+        *part != "backbone" && !part.starts_with(|first: char| first.is_ascii_uppercase())
+    };
     path.into_iter().filter(is_told).collect::<Vec<_>>().join(".")
 }
 
@@ -34,7 +37,10 @@ mod tests {
 
     #[test]
     fn the_family_is_no_part_of_a_name() {
-        assert_eq!(parameter_name("backbone.ResNet.layer1.0.bn1.running_mean".split('.')), "layer1.0.bn1.running_mean");
+        assert_eq!(
+            parameter_name("backbone.ResNet.layer1.0.bn1.running_mean".split('.')),
+            "layer1.0.bn1.running_mean"
+        );
         assert_eq!(parameter_name(["fc", "weight"]), "fc.weight");
     }
 }

@@ -24,7 +24,8 @@ pub struct NetworkConfig {
     pub backbone: Backbone,
     /// The layers before the first stage, where the backbone leaves a choice.
     pub stem: Stem,
-    /// Side of the square input in pixels. It shapes no weight; it says what the network was trained on.
+    /// Side of the square input in pixels. It shapes no weight; it says what the network was
+    /// trained on.
     pub input_size: usize,
     /// Number of classes C.
     pub classes: usize,
@@ -66,11 +67,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network with initial weights: the backbone's as its family has them, the classifier's PyTorch's layer default. The same seed gives the
-    /// same weights on every device.
+    /// A network with initial weights: the backbone's as its family has them, the classifier's
+    /// PyTorch's layer default. The same seed gives the same weights on every device.
     ///
     /// # Panics
-    /// For [`Backbone::Onnx`], which has no layers: [`FeatureGraph`](super::FeatureGraph) computes what it does.
+    /// For [`Backbone::Onnx`], which has no layers: [`FeatureGraph`](super::FeatureGraph) computes
+    /// what it does.
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Self {
         let initial = &Initial { seed, device };
         Self {
@@ -81,19 +83,27 @@ impl Network {
         }
     }
 
-    /// A network whose backbone has its pretrained weights, wherever those lie; the classifier's are initial ones.
+    /// A network whose backbone has its pretrained weights, wherever those lie; the classifier's
+    /// are initial ones.
     ///
     /// # Errors
-    /// A sentence, if there are none here (and how to come by them), they are damaged or have another stem.
+    /// A sentence, if there are none here (and how to come by them), they are damaged or have
+    /// another stem.
     pub fn pretrained(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self, String> {
         Self::with_weights(config, &config.backbone.pretrained()?, seed, device)
     }
 
-    /// [`Network::pretrained`] with weights that were looked up already, for callers who need what is known of them as well.
+    /// [`Network::pretrained`] with weights that were looked up already, for callers who need what
+    /// is known of them as well.
     ///
     /// # Errors
     /// A sentence, if they are damaged, another backbone's or have another stem.
-    pub fn with_weights(config: &NetworkConfig, pretrained: &Pretrained, seed: u64, device: &Device) -> Result<Self, String> {
+    pub fn with_weights(
+        config: &NetworkConfig,
+        pretrained: &Pretrained,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, String> {
         let network = Self::new(config, seed, device);
         let mut tensors = pretrained.weights()?;
         tensors.extend(network.classifier());
@@ -105,9 +115,14 @@ impl Network {
         Self { kernels, ..self }
     }
 
-    /// The same network, with convolutions computed in this precision in training where the device can, and otherwise in float32.
+    /// The same network, with convolutions computed in this precision in training where the device
+    /// can, and otherwise in float32.
     pub fn with_precision(self, precision: Precision) -> Self {
-        let precision = if ops::can_compute(&self.fc.device(), precision) { precision } else { Precision::Float32 };
+        let precision = if ops::can_compute(&self.fc.device(), precision) {
+            precision
+        } else {
+            Precision::Float32
+        };
         Self { precision, ..self }
     }
 
@@ -120,17 +135,22 @@ impl Network {
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let precision = if mode.trains() { self.precision } else { Precision::Float32 };
         let computing = Computing { kernels: self.kernels, precision };
-        // In evaluation batch norm is folded into the weights, which are packed then; the CPU reads them as they are.
+        // In evaluation batch norm is folded into the weights, which are packed then; the CPU reads
+        // them as they are.
         let packs = mode.trains() && ops::is_gpu(&images.device());
         let packed = if packs { packed_weights(self, computing) } else { PackedWeights::new() };
         let pass = Pass { mode, computing, packed: &packed };
-        let images = if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };
+        let images =
+            if precision == Precision::BFloat16 { images.cast(FloatDType::BF16) } else { images };
         self.backbone.features(images, pass)
     }
 
-    /// The backbone's weights for kernels that compute a whole network in evaluation, where there are such for its device.
+    /// The backbone's weights for kernels that compute a whole network in evaluation, where there
+    /// are such for its device.
     pub(super) fn packed(&self) -> Option<Box<dyn PackedNetwork>> {
-        let on_cpu = ops::is_cpu(&self.fc.device()) && !self.fc.device().is_autodiff() && self.kernels == Kernels::Own;
+        let on_cpu = ops::is_cpu(&self.fc.device())
+            && !self.fc.device().is_autodiff()
+            && self.kernels == Kernels::Own;
         on_cpu.then(|| self.backbone.packed()).flatten()
     }
 
@@ -149,7 +169,8 @@ impl Network {
         self.classify(self.features(images, mode))
     }
 
-    /// Multiply-adds of each convolution for one image of this side, in the order in which they are computed.
+    /// Multiply-adds of each convolution for one image of this side, in the order in which they are
+    /// computed.
     pub fn convolutions(&self, side: usize) -> Vec<u64> {
         self.backbone.convolutions(side)
     }

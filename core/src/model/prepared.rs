@@ -7,10 +7,12 @@ use super::network::Network;
 use crate::kernels::PackedNetwork;
 use crate::ops;
 
-/// A network whose weights do not change any more: what its features take can be made ready once instead of for each batch.
+/// A network whose weights do not change any more: what its features take can be made ready once
+/// instead of for each batch.
 pub struct Prepared {
     network: Network,
-    /// For the CPU, where the family has kernels for whole networks: weights with batch norm folded in, in the order they are read in.
+    /// For the CPU, where the family has kernels for whole networks: weights with batch norm folded
+    /// in, in the order they are read in.
     packed: Option<Box<dyn PackedNetwork>>,
 }
 

@@ -2,11 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use burn::module::{Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{
+    Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
+    ParamId,
+};
 use burn::tensor::{Device, Tensor};
 
-/// Values of a layer that move in a forward pass without being learnt, `[channels]`. burn's own state for them averages over threads
-/// at every move, which costs a launch each.
+/// Values of a layer that move in a forward pass without being learnt, `[channels]`. burn's own
+/// state for them averages over threads at every move, which costs a launch each.
 #[derive(Debug)]
 pub(super) struct Running {
     id: ParamId,

@@ -50,8 +50,8 @@ pub(crate) fn named<const D: usize>(name: String, tensor: Tensor<D>) -> NamedTen
 /// The module with every weight and running statistic replaced by the one of the same name.
 ///
 /// # Errors
-/// A sentence naming the first tensor that is missing or has another shape. Names the module does not have are ignored, so torchvision's
-/// `num_batches_tracked` does no harm.
+/// A sentence naming the first tensor that is missing or has another shape. Names the module does
+/// not have are ignored, so torchvision's `num_batches_tracked` does no harm.
 pub fn load_weights<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M, String> {
     struct Replace {
         path: ModulePath,
@@ -76,7 +76,8 @@ pub fn load_weights<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M
             };
             let shape = param.val().dims();
             if tensor.shape != shape || tensor.values.len() != shape.iter().product::<usize>() {
-                self.wrong = Some(format!("`{name}` has shape {:?} and not {shape:?}", tensor.shape));
+                self.wrong =
+                    Some(format!("`{name}` has shape {:?} and not {shape:?}", tensor.shape));
                 return param;
             }
             param.map(|old| {
@@ -108,9 +109,10 @@ mod tests {
 
     #[test]
     fn names_are_torchvisions() {
-        for (backbone, parameters, kernels) in
-            [(Backbone::ResNet50, 25_557_032, [64, 64, 3, 3]), (Backbone::ResNeXt50, 25_028_904, [128, 4, 3, 3])]
-        {
+        for (backbone, parameters, kernels) in [
+            (Backbone::ResNet50, 25_557_032, [64, 64, 3, 3]),
+            (Backbone::ResNeXt50, 25_028_904, [128, 4, 3, 3]),
+        ] {
             let config = NetworkConfig { classes: 1000, ..config(backbone, Stem::Imagenet) };
             let tensors = weights(&Network::new(&config, 0, &Device::flex()));
             let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -126,11 +128,13 @@ mod tests {
             ] {
                 assert!(names.contains(&name), "{name} is missing from {names:?}");
             }
-            // torchvision's resnet50 and resnext50_32x4d have 161 parameters and 106 running statistics.
+            // torchvision's resnet50 and resnext50_32x4d have 161 parameters and 106 running
+            // statistics.
             assert_eq!(names.len(), 161 + 106);
             let learnt = tensors.iter().filter(|tensor| !tensor.name.contains("running"));
             assert_eq!(learnt.map(|tensor| tensor.values.len()).sum::<usize>(), parameters);
-            let second = tensors.iter().find(|tensor| tensor.name == "layer1.0.conv2.weight").unwrap();
+            let second =
+                tensors.iter().find(|tensor| tensor.name == "layer1.0.conv2.weight").unwrap();
             assert_eq!(second.shape, kernels);
         }
     }
@@ -143,7 +147,10 @@ mod tests {
         let two = load_weights(Network::new(&config, 2, &device), weights(&one)).unwrap();
         assert_eq!(weights(&one), weights(&two));
         let x = Tensor::<4>::ones([1, 3, 16, 16], &device);
-        assert_eq!(one.forward(x.clone(), Mode::Evaluate).into_data(), two.forward(x, Mode::Evaluate).into_data());
+        assert_eq!(
+            one.forward(x.clone(), Mode::Evaluate).into_data(),
+            two.forward(x, Mode::Evaluate).into_data()
+        );
         let mut short = weights(&one);
         short.retain(|w| w.name != "layer2.0.bn1.bias");
         assert!(load_weights(two.clone(), short).unwrap_err().contains("layer2.0.bn1.bias"));
@@ -155,9 +162,12 @@ mod tests {
     #[test]
     fn any_input_side_is_taken() {
         let device = Device::flex();
-        for (stem, side) in [(Stem::Small, 8), (Stem::Small, 33), (Stem::Imagenet, 8), (Stem::Imagenet, 65)] {
+        for (stem, side) in
+            [(Stem::Small, 8), (Stem::Small, 33), (Stem::Imagenet, 8), (Stem::Imagenet, 65)]
+        {
             let network = Network::new(&config(Backbone::ResNet18, stem), 0, &device);
-            let logits = network.forward(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Train);
+            let logits =
+                network.forward(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Train);
             assert_eq!(logits.dims(), [2, 7]);
         }
     }

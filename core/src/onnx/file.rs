@@ -1,8 +1,9 @@
 //! Reading an ONNX file that anybody may have made.
 //!
-//! tract trusts what a file says about itself in more places than a file deserves (a tensor's size, where its bytes lie, a graph that
-//! names values it does not have), and an allocation that fails ends the process. So the file is checked first, against what classifiers
-//! and feature extractors hold.
+//! tract trusts what a file says about itself in more places than a file deserves (a tensor's size,
+//! where its bytes lie, a graph that names values it does not have), and an allocation that fails
+//! ends the process. So the file is checked first, against what classifiers and feature extractors
+//! hold.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
@@ -15,7 +16,8 @@ use tract_onnx::prelude::Framework;
 use super::operations::is_known;
 use super::sizes::MAX_VALUES;
 
-/// Larger than the networks that people extract features with, small enough to be held in memory a few times over.
+/// Larger than the networks that people extract features with, small enough to be held in memory a
+/// few times over.
 const MAX_BYTES: u64 = 3 << 29;
 const MAX_NODES: usize = 20_000;
 /// Largest number that an attribute has, apart from lists of sizes.
@@ -33,13 +35,20 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if !facts.is_file() {
         return Err("it is not a file".into());
     }
-    let too_large = || format!("it is larger than {} MB, more than a network needs that is run here", MAX_BYTES >> 20);
+    let too_large = || {
+        format!(
+            "it is larger than {} MB, more than a network needs that is run here",
+            MAX_BYTES >> 20
+        )
+    };
     if facts.len() > MAX_BYTES {
         return Err(too_large());
     }
     // A file that grows while it is read is cut off.
     let mut bytes = Vec::with_capacity(facts.len() as usize);
-    std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(|e| e.to_string())?;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|e| e.to_string())?;
     match bytes.len() as u64 {
         0 => Err("it is empty".into()),
         length if length > MAX_BYTES => Err(too_large()),
@@ -52,8 +61,9 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
 /// # Errors
 /// A sentence that does not name the file.
 pub(crate) fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
-    let model =
-        tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]).map_err(|e| format!("it is not an ONNX file: {}", e.root_cause()))?;
+    let model = tract_onnx::onnx()
+        .proto_model_for_read(&mut &bytes[..])
+        .map_err(|e| format!("it is not an ONNX file: {}", e.root_cause()))?;
     check(&model)?;
     Ok(model)
 }
@@ -78,11 +88,17 @@ fn check(model: &ModelProto) -> Result<(), String> {
     }
     for node in &graph.node {
         check_node(node)?;
-        if let Some(missing) = node.input.iter().find(|name| !name.is_empty() && !known.contains(name.as_str())) {
+        if let Some(missing) =
+            node.input.iter().find(|name| !name.is_empty() && !known.contains(name.as_str()))
+        {
             return Err(format!("the value `{}` is used before it is computed", shown(missing)));
         }
         // Two values of one name would be one to some readers and another to others.
-        let twice = node.output.iter().filter(|name| !name.is_empty()).find(|name| !known.insert(name.as_str()));
+        let twice = node
+            .output
+            .iter()
+            .filter(|name| !name.is_empty())
+            .find(|name| !known.insert(name.as_str()));
         if let Some(name) = twice {
             return Err(format!("the value `{}` is computed twice", shown(name)));
         }
@@ -98,7 +114,9 @@ fn check_node(node: &NodeProto) -> Result<(), String> {
     let operation = shown(&node.op_type);
     if !["", "ai.onnx"].contains(&node.domain.as_str()) {
         let domain = shown(&node.domain);
-        return Err(format!("it uses the operation `{operation}` of {domain}, which is not ONNX's own; export it without such operations"));
+        return Err(format!(
+            "it uses the operation `{operation}` of {domain}, which is not ONNX's own; export it without such operations"
+        ));
     }
     if !is_known(&node.op_type) {
         return Err(format!("it uses the operation `{operation}`, which is not run here"));
@@ -107,18 +125,28 @@ fn check_node(node: &NodeProto) -> Result<(), String> {
         // tract never ends where axes are named twice.
         let mut axes = attribute.ints.clone();
         axes.sort_unstable();
-        if node.op_type == "Transpose" && attribute.name == "perm" && !axes.iter().copied().eq(0..axes.len() as i64) {
+        if node.op_type == "Transpose"
+            && attribute.name == "perm"
+            && !axes.iter().copied().eq(0..axes.len() as i64)
+        {
             return Err(format!("an operation `{operation}` does not name every axis once"));
         }
         attribute.t.iter().chain(&attribute.tensors).try_for_each(check_tensor)?;
-        if attribute.g.is_some() || !attribute.graphs.is_empty() || attribute.sparse_tensor.is_some() {
+        if attribute.g.is_some()
+            || !attribute.graphs.is_empty()
+            || attribute.sparse_tensor.is_some()
+        {
             return Err("a node holds a graph of its own, which is not supported".into());
         }
         // A constant is a number like any other; what it makes of sizes is seen there.
         let large = node.op_type != "Constant"
-            && (attribute.ints.iter().any(|&value| value.unsigned_abs() > MAX_VALUES as u64) || attribute.i.unsigned_abs() > MAX_ATTRIBUTE);
+            && (attribute.ints.iter().any(|&value| value.unsigned_abs() > MAX_VALUES as u64)
+                || attribute.i.unsigned_abs() > MAX_ATTRIBUTE);
         if large {
-            return Err(format!("the attribute `{}` of a node is out of range", shown(&attribute.name)));
+            return Err(format!(
+                "the attribute `{}` of a node is out of range",
+                shown(&attribute.name)
+            ));
         }
     }
     Ok(())
@@ -127,10 +155,17 @@ fn check_node(node: &NodeProto) -> Result<(), String> {
 /// A tensor must hold exactly the bytes its shape asks for, and numbers.
 fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("the tensor `{}` {what}", shown(&tensor.name)));
-    if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
-        return wrong("lies in another file; only a file that holds all of its weights can be used");
+    if tensor.data_location == Some(DataLocation::External as i32)
+        || !tensor.external_data.is_empty()
+    {
+        return wrong(
+            "lies in another file; only a file that holds all of its weights can be used",
+        );
     }
-    let count = tensor.dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?));
+    let count = tensor
+        .dims
+        .iter()
+        .try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?));
     let Some(count) = count else { return wrong("has an impossible shape") };
     let kind = DataType::try_from(tensor.data_type);
     let (width, typed) = match kind {
@@ -143,8 +178,12 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), String> {
         _ => return wrong("holds numbers of a kind that is not supported"),
     };
     let held = if tensor.raw_data.is_empty() { typed } else { tensor.raw_data.len() / width };
-    if held != count || (!tensor.raw_data.is_empty() && !tensor.raw_data.len().is_multiple_of(width)) {
-        return wrong(&format!("should have {count} values and has {held}; the file is damaged or cut short"));
+    if held != count
+        || (!tensor.raw_data.is_empty() && !tensor.raw_data.len().is_multiple_of(width))
+    {
+        return wrong(&format!(
+            "should have {count} values and has {held}; the file is damaged or cut short"
+        ));
     }
     let raw = &tensor.raw_data[..];
     let is_nan = match kind {

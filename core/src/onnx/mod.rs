@@ -19,7 +19,8 @@ use tract_onnx::prelude::{InferenceModel, TractError};
 /// # Errors
 /// A sentence, if an operation has attributes that it cannot have.
 pub(crate) fn graph(file: &ModelProto) -> Result<InferenceModel, String> {
-    // What a file says about the values inside it may be wrong, and is only true for the batch that it was made with.
+    // What a file says about the values inside it may be wrong, and is only true for the batch that
+    // it was made with.
     let tract = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
     tract.parse(file, None).map(|parsed| parsed.model).map_err(reason)
 }

@@ -2,8 +2,9 @@
 
 use crate::model::Backbone;
 
-/// What image classifiers and feature extractors are made of, besides the operations of our backbones. Control flow, random numbers, and operations whose
-/// result depends in its size on what is in the image are not among them.
+/// What image classifiers and feature extractors are made of, besides the operations of our
+/// backbones. Control flow, random numbers, and operations whose result depends in its size on what
+/// is in the image are not among them.
 const OPERATIONS: &[&str] = &[
     "Abs",
     "Add",
@@ -105,5 +106,6 @@ const OPERATIONS: &[&str] = &[
 
 /// Whether a file may use this operation of ONNX's own.
 pub(super) fn is_known(operation: &str) -> bool {
-    OPERATIONS.contains(&operation) || Backbone::ALL.iter().any(|backbone| backbone.info().operations.contains(&operation))
+    OPERATIONS.contains(&operation)
+        || Backbone::ALL.iter().any(|backbone| backbone.info().operations.contains(&operation))
 }

@@ -1,7 +1,8 @@
 //! The sizes of a graph's values, known before any of them is made.
 //!
-//! Where all that an operation takes is known, tract computes it while it analyses the graph, however large the result. An allocation that fails ends the
-//! process, so here the sizes are asked for first.
+//! Where all that an operation takes is known, tract computes it while it analyses the graph,
+//! however large the result. An allocation that fails ends the process, so here the sizes are asked
+//! for first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use super::reason;
 pub(crate) const MAX_VALUES: usize = 1 << 28;
 /// Values that what follows from the file alone may have.
 const MAX_CONSTANT: usize = 1 << 26;
-/// Multiplications that an image may take: some minutes on one thread, as the largest vision transformers do with large images.
+/// Multiplications that an image may take: some minutes on one thread, as the largest vision
+/// transformers do with large images.
 const MAX_WORK: u64 = 1 << 43;
 /// What is said where a size is not known.
 const OPEN: &str = "its graph does not fix the size of its values";
-/// How often each node is looked at, at most. What is known only grows, so this ends by itself; it is for graphs made to have it take long.
+/// How often each node is looked at, at most. What is known only grows, so this ends by itself; it
+/// is for graphs made to have it take long.
 const MAX_VISITS: usize = 50;
 
 /// The graph with its one input of this shape, float32, every value of a known and bearable size.
@@ -33,7 +36,9 @@ pub(crate) fn typed(model: InferenceModel, shape: &[usize]) -> Result<TypedModel
     if model.inputs.len() != 1 {
         return Err(format!("it has {} inputs and not one", model.inputs.len()));
     }
-    let mut model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape)).map_err(reason)?;
+    let mut model = model
+        .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))
+        .map_err(reason)?;
     analyse(&mut model)?;
     // What is still open would be found out by computing it.
     if !model.missing_type_shape().map_err(reason)?.is_empty() {
@@ -54,9 +59,9 @@ pub(crate) fn typed(model: InferenceModel, shape: &[usize]) -> Result<TypedModel
 /// A sentence, if the graph leaves a size open.
 pub(crate) fn largest(model: &TypedModel) -> Result<usize, String> {
     let facts = model.nodes().iter().flat_map(|node| &node.outputs).map(|output| &output.fact);
-    facts
-        .map(|fact| fact.shape.as_concrete().map(product))
-        .try_fold(0, |largest, volume| volume.map(|volume| largest.max(volume)).ok_or_else(|| OPEN.to_string()))
+    facts.map(|fact| fact.shape.as_concrete().map(product)).try_fold(0, |largest, volume| {
+        volume.map(|volume| largest.max(volume)).ok_or_else(|| OPEN.to_string())
+    })
 }
 
 /// Multiplications of a graph, and one for every value besides, roughly.
@@ -67,11 +72,14 @@ fn work(model: &TypedModel) -> Result<u64, String> {
         let costs = node.op.cost(&inputs).map_err(reason)?;
         for (cost, count) in costs {
             if matches!(cost, Cost::FMA(_) | Cost::Div(_)) {
-                work = work.saturating_add(count.to_i64().map_or(u64::MAX, |count| count.unsigned_abs()));
+                work = work
+                    .saturating_add(count.to_i64().map_or(u64::MAX, |count| count.unsigned_abs()));
             }
         }
         for output in &node.outputs {
-            work = work.saturating_add(output.fact.shape.volume().to_i64().map_or(u64::MAX, |count| count.unsigned_abs()));
+            work = work.saturating_add(
+                output.fact.shape.volume().to_i64().map_or(u64::MAX, |count| count.unsigned_abs()),
+            );
         }
     }
     Ok(work)
@@ -86,7 +94,11 @@ pub(crate) fn runnable(model: TypedModel) -> Result<Arc<TypedRunnableModel>, Str
 }
 
 fn bearable(volume: usize) -> Result<(), String> {
-    if volume > MAX_VALUES { Err(format!("it needs a tensor of {volume} values for one image")) } else { Ok(()) }
+    if volume > MAX_VALUES {
+        Err(format!("it needs a tensor of {volume} values for one image"))
+    } else {
+        Ok(())
+    }
 }
 
 /// What tract's own analysis does, asking for sizes before anything is computed.
@@ -96,7 +108,13 @@ fn analyse(model: &mut InferenceModel) -> Result<(), String> {
     while let Some(node) = waiting.pop_first() {
         visits = visits.checked_sub(1).ok_or("the sizes of its values cannot be told")?;
         for changed in visit(model, node)? {
-            waiting.extend(model.outlet_successors(changed).iter().map(|inlet| inlet.node).filter(|&next| next != node));
+            waiting.extend(
+                model
+                    .outlet_successors(changed)
+                    .iter()
+                    .map(|inlet| inlet.node)
+                    .filter(|&next| next != node),
+            );
             if changed.node != node {
                 waiting.insert(changed.node);
             }
@@ -105,12 +123,17 @@ fn analyse(model: &mut InferenceModel) -> Result<(), String> {
     Ok(())
 }
 
-/// Says all that one operation tells of the values around it, and which of them are known better now.
+/// Says all that one operation tells of the values around it, and which of them are known better
+/// now.
 fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String> {
     let node = model.node(id);
     let mut op: Box<dyn InferenceOp> = node.op.clone();
     let seen = op.observe_outlets(model, node).map_err(reason)?;
-    let places: [Vec<OutletId>; 3] = [node.inputs.to_vec(), (0..node.outputs.len()).map(|slot| OutletId::new(id, slot)).collect(), seen];
+    let places: [Vec<OutletId>; 3] = [
+        node.inputs.to_vec(),
+        (0..node.outputs.len()).map(|slot| OutletId::new(id, slot)).collect(),
+        seen,
+    ];
     let known = |places: &[OutletId]| -> Result<Vec<InferenceFact>, String> {
         places.iter().map(|&place| model.outlet_fact(place).cloned().map_err(reason)).collect()
     };
@@ -118,19 +141,29 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
     if op.name() == "Range" {
         count(&inputs)?;
     }
-    let (told_inputs, told_outputs, _) =
-        op.infer_facts(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect()).map_err(reason)?;
-    let is_constant = !told_inputs.is_empty() && told_inputs.iter().all(|input| input.value.concretize().is_some());
+    let (told_inputs, told_outputs, _) = op
+        .infer_facts(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect())
+        .map_err(reason)?;
+    let is_constant = !told_inputs.is_empty()
+        && told_inputs.iter().all(|input| input.value.concretize().is_some());
     for output in &told_outputs {
         match volume(output) {
-            Some(volume) if is_constant && volume > MAX_CONSTANT => return Err(format!("it makes a constant of {volume} values")),
+            Some(volume) if is_constant && volume > MAX_CONSTANT => {
+                return Err(format!("it makes a constant of {volume} values"));
+            }
             Some(volume) => bearable(volume)?,
-            None if is_constant => return Err(format!("it does not say how large a constant is that it makes (`{}`)", op.name())),
+            None if is_constant => {
+                return Err(format!(
+                    "it does not say how large a constant is that it makes (`{}`)",
+                    op.name()
+                ));
+            }
             None => {}
         }
     }
-    let (told_inputs, told_outputs, told_observed) =
-        op.infer(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect()).map_err(reason)?;
+    let (told_inputs, told_outputs, told_observed) = op
+        .infer(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect())
+        .map_err(reason)?;
     model.node_mut(id).op = op;
     let mut changed = Vec::new();
     for (places, told) in places.iter().zip([told_inputs, told_outputs, told_observed]) {
@@ -148,7 +181,8 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
 
 /// How far a `Range` counts, where its start, end and step are known.
 fn count(inputs: &[InferenceFact]) -> Result<(), String> {
-    let known: Option<Vec<Arc<Tensor>>> = inputs.iter().map(|input| input.value.concretize()).collect();
+    let known: Option<Vec<Arc<Tensor>>> =
+        inputs.iter().map(|input| input.value.concretize()).collect();
     let Some(known) = known else { return Ok(()) };
     let number = |tensor: &Arc<Tensor>| match tensor.cast_to_scalar::<i64>() {
         Ok(number) if !tensor.datum_type().is_float() => Ok(number as f64),
@@ -169,7 +203,8 @@ fn volume(fact: &InferenceFact) -> Option<usize> {
     Some(product(&dims.iter().map(|dim| dim.to_usize().ok()).collect::<Option<Vec<_>>>()?))
 }
 
-/// Number of values of a tensor of these sizes; a size that none can have counts for itself, whatever it is multiplied with.
+/// Number of values of a tensor of these sizes; a size that none can have counts for itself,
+/// whatever it is multiplied with.
 fn product(dims: &[usize]) -> usize {
     match dims.iter().find(|&&dim| dim > MAX_VALUES) {
         Some(dim) => *dim,

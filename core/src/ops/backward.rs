@@ -8,7 +8,9 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, TensorMetadata};
 use burn::tensor::DType;
 
-use super::extension::{BatchNormed, Norm, NormVectors, Pool, ResidualGradients, ResidualOps, Window};
+use super::extension::{
+    BatchNormed, Norm, NormVectors, Pool, ResidualGradients, ResidualOps, Window,
+};
 use super::fork::Fork;
 use super::tensors::Tensors;
 use crate::kernels::Activation;
@@ -25,21 +27,42 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
     ) -> FloatTensor<Self> {
         let ((x, of_x), (weight, of_weight)) = (x.into_parts(), weight.into_parts());
         let packed = Tensors(packed.0.into_iter().map(Self::inner).collect());
-        let y = <B as ResidualOps>::conv2d(x.clone(), weight.clone(), packed.clone(), window, precision, None);
+        let y = <B as ResidualOps>::conv2d(
+            x.clone(),
+            weight.clone(),
+            packed.clone(),
+            window,
+            precision,
+            None,
+        );
         match ConvBackward.prepare::<C>([of_x, of_weight]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(ConvState { x, weight, packed, window, precision, fork }, y),
+            OpsKind::Tracked(step) => {
+                step.finish(ConvState { x, weight, packed, window, precision, fork }, y)
+            }
             OpsKind::UnTracked(step) => step.finish(y),
         }
     }
 
-    fn batch_norm(x: FloatTensor<Self>, vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self> {
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        vectors: NormVectors<Self>,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Self> {
         let ((x, of_x), plain) = (x.into_parts(), vectors.plain());
-        let ((_, of_weight), (_, of_bias)) = (vectors.weight.into_parts(), vectors.bias.into_parts());
+        let ((_, of_weight), (_, of_bias)) =
+            (vectors.weight.into_parts(), vectors.bias.into_parts());
         let found = <B as ResidualOps>::batch_norm(x.clone(), plain.clone(), share, norm);
         let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
-        found.tracked(|y| match BatchNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(state, y),
-            OpsKind::UnTracked(step) => step.finish(y),
+        found.tracked(|y| {
+            match BatchNormBackward
+                .prepare::<C>([of_x, of_weight, of_bias])
+                .compute_bound()
+                .stateful()
+            {
+                OpsKind::Tracked(step) => step.finish(state, y),
+                OpsKind::UnTracked(step) => step.finish(y),
+            }
         })
     }
 
@@ -52,16 +75,30 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         fork: Option<Fork>,
     ) -> BatchNormed<Self> {
         let ((x, of_x), plain) = (x.into_parts(), vectors.plain());
-        let ((_, of_weight), (_, of_bias)) = (vectors.weight.into_parts(), vectors.bias.into_parts());
+        let ((_, of_weight), (_, of_bias)) =
+            (vectors.weight.into_parts(), vectors.bias.into_parts());
         let (residual, of_residual) = residual.into_parts();
-        let found = <B as ResidualOps>::batch_norm_residual(x.clone(), residual, plain.clone(), share, norm, None);
+        let found = <B as ResidualOps>::batch_norm_residual(
+            x.clone(),
+            residual,
+            plain.clone(),
+            share,
+            norm,
+            None,
+        );
         let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
-        found.tracked(|y| match ResidualBackward.prepare::<C>([of_x, of_weight, of_bias, of_residual]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => {
-                let output = (norm.activation != Activation::None).then(|| y.clone());
-                step.finish(ResidualState { norm: state, output, fork }, y)
+        found.tracked(|y| {
+            match ResidualBackward
+                .prepare::<C>([of_x, of_weight, of_bias, of_residual])
+                .compute_bound()
+                .stateful()
+            {
+                OpsKind::Tracked(step) => {
+                    let output = (norm.activation != Activation::None).then(|| y.clone());
+                    step.finish(ResidualState { norm: state, output, fork }, y)
+                }
+                OpsKind::UnTracked(step) => step.finish(y),
             }
-            OpsKind::UnTracked(step) => step.finish(y),
         })
     }
 
@@ -70,7 +107,9 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         let size = size(&x);
         let (y, chosen) = B::max_pool(x, pool);
         let y = match MaxPoolBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::Tracked(step) => step.finish(MaxPoolState { chosen: chosen.clone(), size, pool }, y),
+            OpsKind::Tracked(step) => {
+                step.finish(MaxPoolState { chosen: chosen.clone(), size, pool }, y)
+            }
             OpsKind::UnTracked(step) => step.finish(y),
         };
         (y, chosen)
@@ -90,8 +129,8 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
 impl<B: Backend, C: CheckpointStrategy> NormVectors<Autodiff<B, C>> {
     /// The same without autodiff.
     fn plain(&self) -> NormVectors<B> {
-        let [weight, bias, mean, variance] =
-            [&self.weight, &self.bias, &self.mean, &self.variance].map(|vector| Autodiff::<B, C>::inner(vector.clone()));
+        let [weight, bias, mean, variance] = [&self.weight, &self.bias, &self.mean, &self.variance]
+            .map(|vector| Autodiff::<B, C>::inner(vector.clone()));
         NormVectors { weight, bias, mean, variance }
     }
 }
@@ -108,7 +147,8 @@ impl<B: Backend> BatchNormed<B> {
         track: impl FnOnce(FloatTensor<B>) -> FloatTensor<Autodiff<B, C>>,
     ) -> BatchNormed<Autodiff<B, C>> {
         let Self { output, mean, variance, next_mean, next_variance } = self;
-        let [mean, variance, next_mean, next_variance] = [mean, variance, next_mean, next_variance].map(Autodiff::<B, C>::from_inner);
+        let [mean, variance, next_mean, next_variance] =
+            [mean, variance, next_mean, next_variance].map(Autodiff::<B, C>::from_inner);
         BatchNormed { output: track(output), mean, variance, next_mean, next_variance }
     }
 }
@@ -141,16 +181,27 @@ impl<B: ResidualGradients> Backward<B, 2> for ConvBackward {
         let [of_x, of_weight] = ops.parents;
         let size = size(&x);
         if let Some(node) = of_weight {
-            grads.register::<B>(node.id, B::conv2d_weight_gradient(x, dy.clone(), window, precision));
+            grads.register::<B>(
+                node.id,
+                B::conv2d_weight_gradient(x, dy.clone(), window, precision),
+            );
         }
         let other = fork.as_ref().and_then(Fork::take::<B>);
         let Some(node) = of_x else { return };
         match (other, fork) {
-            (Some(other), _) => grads.register::<B>(node.id, B::conv2d_input_gradient_and(dy, weight, packed, other, window, precision)),
+            (Some(other), _) => grads.register::<B>(
+                node.id,
+                B::conv2d_input_gradient_and(dy, weight, packed, other, window, precision),
+            ),
             (None, Some(fork)) if fork.awaits_another() => {
-                fork.leave::<B>(B::conv2d_input_gradient(dy, weight, packed, size, window, precision));
+                fork.leave::<B>(B::conv2d_input_gradient(
+                    dy, weight, packed, size, window, precision,
+                ));
             }
-            (None, _) => grads.register::<B>(node.id, B::conv2d_input_gradient(dy, weight, packed, size, window, precision)),
+            (None, _) => grads.register::<B>(
+                node.id,
+                B::conv2d_input_gradient(dy, weight, packed, size, window, precision),
+            ),
         }
     }
 }

@@ -4,13 +4,17 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape};
 
-use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{
+    BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps,
+    Window,
+};
 use super::fork::Fork;
 use super::storage::{Bytes, Dense, Images};
 use super::tensors::Tensors;
 use super::unbiased;
 use crate::kernels::{
-    self, BatchNormGradients, Buffer, ConvShape, Epilogue, InstructionSet, Normalisation, SgdStep, Statistics, StatisticsOf,
+    self, BatchNormGradients, Buffer, ConvShape, Epilogue, InstructionSet, Normalisation, SgdStep,
+    Statistics, StatisticsOf,
 };
 use crate::settings::Precision;
 
@@ -28,7 +32,12 @@ impl ResidualOps for Flex {
         convolve(&shape, &x, weight.values(), None, Epilogue::default()).tensor()
     }
 
-    fn batch_norm(x: FlexTensor, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
+    fn batch_norm(
+        x: FlexTensor,
+        vectors: NormVectors<Flex>,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Flex> {
         batch_norm(&Images::new(x), None, vectors, share, norm)
     }
 
@@ -87,7 +96,12 @@ impl ResidualGradients for Flex {
         conv_input_gradient(dy, weight, [height, width], Some(around), window)
     }
 
-    fn conv2d_weight_gradient(x: FlexTensor, dy: FlexTensor, window: Window, _precision: Precision) -> FlexTensor {
+    fn conv2d_weight_gradient(
+        x: FlexTensor,
+        dy: FlexTensor,
+        window: Window,
+        _precision: Precision,
+    ) -> FlexTensor {
         let (x, dy) = (Images::new(x), Images::new(dy));
         let shape = window.conv(x.dims(), dy.dims()[1]);
         let mut dw = Buffer::take(shape.weight_len());
@@ -95,11 +109,20 @@ impl ResidualGradients for Flex {
         Dense::from_buffer(dw, shape.weight_dims()).tensor()
     }
 
-    fn batch_norm_gradient(x: FlexTensor, dy: FlexTensor, vectors: NormVectors<Flex>, norm: Norm) -> (FlexTensor, FlexTensor, FlexTensor) {
+    fn batch_norm_gradient(
+        x: FlexTensor,
+        dy: FlexTensor,
+        vectors: NormVectors<Flex>,
+        norm: Norm,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let (x, mut gradient) = (Images::new(x), Images::new(dy));
         let vectors = Vectors::new(vectors);
-        let BatchNormGradients { weight, bias } =
-            vectors.normalisation(norm.epsilon).backward(x.values(), norm.statistics, norm.activation, gradient.values_mut());
+        let BatchNormGradients { weight, bias } = vectors.normalisation(norm.epsilon).backward(
+            x.values(),
+            norm.statistics,
+            norm.activation,
+            gradient.values_mut(),
+        );
         (gradient.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor())
     }
 
@@ -115,13 +138,29 @@ impl ResidualGradients for Flex {
         let mut dx = Buffer::take(x.values().len());
         let normalisation = vectors.normalisation(norm.epsilon);
         let Norm { statistics, activation, .. } = norm;
-        let BatchNormGradients { weight, bias } =
-            normalisation.backward_residual(x.values(), statistics, y.values(), activation, gradient.values_mut(), &mut dx);
+        let BatchNormGradients { weight, bias } = normalisation.backward_residual(
+            x.values(),
+            statistics,
+            y.values(),
+            activation,
+            gradient.values_mut(),
+            &mut dx,
+        );
         let dx = Images::from_buffer(dx, x.dims());
-        (dx.tensor(), Dense::from_vec(weight).tensor(), Dense::from_vec(bias).tensor(), gradient.tensor())
+        (
+            dx.tensor(),
+            Dense::from_vec(weight).tensor(),
+            Dense::from_vec(bias).tensor(),
+            gradient.tensor(),
+        )
     }
 
-    fn max_pool_gradient(dy: FlexTensor, chosen: FlexTensor, [height, width]: [usize; 2], pool: Pool) -> FlexTensor {
+    fn max_pool_gradient(
+        dy: FlexTensor,
+        chosen: FlexTensor,
+        [height, width]: [usize; 2],
+        pool: Pool,
+    ) -> FlexTensor {
         let (dy, chosen) = (Images::new(dy), Bytes::new(chosen));
         let [batch, channels, _, _] = dy.dims();
         let dims = [batch, channels, height, width];
@@ -130,7 +169,11 @@ impl ResidualGradients for Flex {
         Images::from_buffer(dx, dims).tensor()
     }
 
-    fn average_pool_gradient(dy: FlexTensor, [height, width]: [usize; 2], _dtype: DType) -> FlexTensor {
+    fn average_pool_gradient(
+        dy: FlexTensor,
+        [height, width]: [usize; 2],
+        _dtype: DType,
+    ) -> FlexTensor {
         let dy = Dense::new(dy);
         let (batch, channels) = (dy.shape()[0], dy.shape()[1]);
         let dims = [batch, channels, height, width];
@@ -141,7 +184,12 @@ impl ResidualGradients for Flex {
 }
 
 impl PlainOps for Flex {
-    fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, folded: Folded) -> FlexTensor {
+    fn folded_conv2d(
+        x: FlexTensor,
+        conv: FlexTensor,
+        vectors: NormVectors<Flex>,
+        folded: Folded,
+    ) -> FlexTensor {
         folded_conv2d(x, conv, vectors, None, folded)
     }
 
@@ -155,10 +203,16 @@ impl PlainOps for Flex {
         folded_conv2d(x, conv, vectors, Some(Images::new(residual)), folded)
     }
 
-    fn sgd(weights: Tensors<Flex>, gradients: Tensors<Flex>, velocities: Tensors<Flex>, rates: Rates) -> (Tensors<Flex>, Tensors<Flex>) {
+    fn sgd(
+        weights: Tensors<Flex>,
+        gradients: Tensors<Flex>,
+        velocities: Tensors<Flex>,
+        rates: Rates,
+    ) -> (Tensors<Flex>, Tensors<Flex>) {
         let parameters = weights.0.into_iter().zip(gradients.0).zip(velocities.0);
         let moved = parameters.map(|((weight, gradient), velocity)| {
-            let (mut weight, gradient, mut velocity) = (Dense::new(weight), Dense::new(gradient), Dense::new(velocity));
+            let (mut weight, gradient, mut velocity) =
+                (Dense::new(weight), Dense::new(gradient), Dense::new(velocity));
             step(rates).apply(weight.values_mut(), velocity.values_mut(), gradient.values());
             (weight.tensor(), velocity.tensor())
         });
@@ -168,21 +222,44 @@ impl PlainOps for Flex {
 }
 
 fn step(rates: Rates) -> SgdStep {
-    SgdStep { learning_rate: rates.learning_rate as f32, momentum: rates.momentum as f32, weight_decay: rates.weight_decay as f32 }
+    SgdStep {
+        learning_rate: rates.learning_rate as f32,
+        momentum: rates.momentum as f32,
+        weight_decay: rates.weight_decay as f32,
+    }
 }
 
 fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
     let shape = window.conv(x.dims(), weight.shape()[0]);
-    assert_eq!(weight.shape(), Shape::from(shape.weight_dims()), "the weight does not fit {} channels", shape.input);
+    assert_eq!(
+        weight.shape(),
+        Shape::from(shape.weight_dims()),
+        "the weight does not fit {} channels",
+        shape.input
+    );
     shape
 }
 
-fn convolve(shape: &ConvShape, x: &Images, weight: &[f32], added: Option<Images>, epilogue: Epilogue<'_>) -> Images {
+fn convolve(
+    shape: &ConvShape,
+    x: &Images,
+    weight: &[f32],
+    added: Option<Images>,
+    epilogue: Epilogue<'_>,
+) -> Images {
     let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
-    finish(shape, dims, added, epilogue, |epilogue, y| kernels::conv_forward(shape, x.values(), weight, epilogue, y))
+    finish(shape, dims, added, epilogue, |epilogue, y| {
+        kernels::conv_forward(shape, x.values(), weight, epilogue, y)
+    })
 }
 
-fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], around: Option<Images>, window: Window) -> FlexTensor {
+fn conv_input_gradient(
+    dy: FlexTensor,
+    weight: FlexTensor,
+    size: [usize; 2],
+    around: Option<Images>,
+    window: Window,
+) -> FlexTensor {
     let (dy, weight) = (Images::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims();
     let dims = [batch, weight.shape()[1] * window.groups, size[0], size[1]];
@@ -193,14 +270,29 @@ fn conv_input_gradient(dy: FlexTensor, weight: FlexTensor, size: [usize; 2], aro
     finish(&shape, dims, around, Epilogue::default(), gradient).tensor()
 }
 
-fn folded_conv2d(x: FlexTensor, conv: FlexTensor, vectors: NormVectors<Flex>, residual: Option<Images>, folded: Folded) -> FlexTensor {
+fn folded_conv2d(
+    x: FlexTensor,
+    conv: FlexTensor,
+    vectors: NormVectors<Flex>,
+    residual: Option<Images>,
+    folded: Folded,
+) -> FlexTensor {
     let (x, conv) = (Images::new(x), Dense::new(conv));
     let shape = conv_shape(&x, &conv, folded.window);
-    let (weight, bias) = kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
-    convolve(&shape, &x, &weight, residual, Epilogue { bias: Some(&bias), activation: folded.activation, ..Epilogue::default() }).tensor()
+    let (weight, bias) =
+        kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
+    convolve(
+        &shape,
+        &x,
+        &weight,
+        residual,
+        Epilogue { bias: Some(&bias), activation: folded.activation, ..Epilogue::default() },
+    )
+    .tensor()
 }
 
-/// What `compute` makes, of these dimensions, with `added` in it: in the memory of `added`, where nobody else sees that and the kernel can add.
+/// What `compute` makes, of these dimensions, with `added` in it: in the memory of `added`, where
+/// nobody else sees that and the kernel can add.
 fn finish(
     shape: &ConvShape,
     dims: [usize; 4],
@@ -208,7 +300,10 @@ fn finish(
     epilogue: Epilogue<'_>,
     compute: impl FnOnce(Epilogue<'_>, &mut [f32]),
 ) -> Images {
-    assert!(added.as_ref().is_none_or(|added| added.dims() == dims), "what is added must have the shape of what it is added to");
+    assert!(
+        added.as_ref().is_none_or(|added| added.dims() == dims),
+        "what is added must have the shape of what it is added to"
+    );
     match added {
         Some(mut images) if images.is_own() && shape.adds(InstructionSet::best()) => {
             compute(Epilogue { adds: true, ..epilogue }, images.values_mut());
@@ -248,9 +343,18 @@ impl Vectors {
     }
 }
 
-fn batch_norm(x: &Images, residual: Option<&Images>, vectors: NormVectors<Flex>, share: f64, norm: Norm) -> BatchNormed<Flex> {
+fn batch_norm(
+    x: &Images,
+    residual: Option<&Images>,
+    vectors: NormVectors<Flex>,
+    share: f64,
+    norm: Norm,
+) -> BatchNormed<Flex> {
     let dims = x.dims();
-    assert!(residual.is_none_or(|residual| residual.dims() == dims), "a residual must have the shape of what it is added to");
+    assert!(
+        residual.is_none_or(|residual| residual.dims() == dims),
+        "a residual must have the shape of what it is added to"
+    );
     let given = Vectors::new(vectors);
     let mut y = Buffer::take(x.values().len());
     let (of, next_mean, next_variance) = match norm.statistics {
@@ -266,14 +370,26 @@ fn batch_norm(x: &Images, residual: Option<&Images>, vectors: NormVectors<Flex>,
             (given, mean, variance)
         }
     };
-    of.normalisation(norm.epsilon).forward(x.values(), residual.map(Images::values), norm.activation, &mut y);
+    of.normalisation(norm.epsilon).forward(
+        x.values(),
+        residual.map(Images::values),
+        norm.activation,
+        &mut y,
+    );
     let output = Images::from_buffer(y, dims).tensor();
-    BatchNormed { output, mean: of.mean.tensor(), variance: of.variance.tensor(), next_mean, next_variance }
+    BatchNormed {
+        output,
+        mean: of.mean.tensor(),
+        variance: of.variance.tensor(),
+        next_mean,
+        next_variance,
+    }
 }
 
 /// Running statistics a share of the way to the batch's, which are taken times `factor`.
 fn follow(running: &Dense, batch: &Dense, share: f64, factor: f64) -> FlexTensor {
     let (stay, follow) = ((1.0 - share) as f32, (share * factor) as f32);
     let pairs = running.values().iter().zip(batch.values());
-    Dense::from_vec(pairs.map(|(running, batch)| running * stay + batch * follow).collect()).tensor()
+    Dense::from_vec(pairs.map(|(running, batch)| running * stay + batch * follow).collect())
+        .tensor()
 }

@@ -1,4 +1,5 @@
-//! Images drawn on a GPU, as an extension of burn's backend: from bytes that lie there to a network's normalised input.
+//! Images drawn on a GPU, as an extension of burn's backend: from bytes that lie there to a
+//! network's normalised input.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, DispatchDevice, backend_extension};
@@ -21,8 +22,9 @@ const ADDRESSED: u64 = u32::MAX as u64;
 /// Operations on images that lie on the device.
 #[backend_extension(Cube)]
 pub(super) trait ImageOps: Backend {
-    /// The normalised images `[batch, 3, side, side]`, channels last in memory, that `recipes` describe (see [`Recipes`]); `bytes` holds
-    /// images `[n, 3, side, side]`, four bytes to a number, and `values` the number for each byte of each channel, `[3 · 256]`.
+    /// The normalised images `[batch, 3, side, side]`, channels last in memory, that `recipes`
+    /// describe (see [`Recipes`]); `bytes` holds images `[n, 3, side, side]`, four bytes to a
+    /// number, and `values` the number for each byte of each channel, `[3 · 256]`.
     fn draw_images(
         bytes: IntTensor<Self>,
         recipes: IntTensor<Self>,
@@ -47,13 +49,31 @@ impl ImageOps for CubeBackend {
         let (client, device) = (values.client.clone(), values.device.clone());
         let pixels = batch * side * side;
         let means = client.empty(batch * size_of::<u32>());
-        let means = CubeTensor::new_contiguous(client.clone(), device.clone(), Shape::new([batch]), means, DType::U32);
+        let means = CubeTensor::new_contiguous(
+            client.clone(),
+            device.clone(),
+            Shape::new([batch]),
+            means,
+            DType::U32,
+        );
         if jitter {
             let count = CubeCount::Static(batch as u32, 1, 1);
-            let [bytes, recipes, means] = [&bytes, &recipes, &means].map(|tensor| tensor.clone().into_buffer_arg());
-            contrast_means::launch(&client, count, CubeDim::new_1d(MEAN_UNITS), bytes, recipes, means, side as u32);
+            let [bytes, recipes, means] =
+                [&bytes, &recipes, &means].map(|tensor| tensor.clone().into_buffer_arg());
+            contrast_means::launch(
+                &client,
+                count,
+                CubeDim::new_1d(MEAN_UNITS),
+                bytes,
+                recipes,
+                means,
+                side as u32,
+            );
         }
-        let channels_last = Metadata::new(Shape::new([batch, 3, side, side]), strides![3 * side * side, 1, 3 * side, 3]);
+        let channels_last = Metadata::new(
+            Shape::new([batch, 3, side, side]),
+            strides![3 * side * side, 1, 3 * side, 3],
+        );
         let output = client.empty(pixels * 3 * size_of::<f32>());
         let output = CubeTensor::new(client.clone(), output, channels_last, device, DType::F32);
         let dim = CubeDim::new(&client, pixels);
@@ -84,16 +104,22 @@ pub(crate) struct DeviceImages {
 }
 
 impl DeviceImages {
-    /// For images of `side` pixels whose bytes become `values`, by channel; `None` if the device is no GPU.
+    /// For images of `side` pixels whose bytes become `values`, by channel; `None` if the device is
+    /// no GPU.
     pub fn new(values: &[[f32; 256]; 3], side: usize, device: &Device) -> Option<Self> {
         let inner = device.clone().without_autodiff();
         super::is_gpu(device).then(|| {
             let values = TensorData::new(values.as_flattened().to_vec(), [3 * 256]);
-            Self { values: Tensor::from_data(values, (&inner, DType::F32)), device: device.clone(), side }
+            Self {
+                values: Tensor::from_data(values, (&inner, DType::F32)),
+                device: device.clone(),
+                side,
+            }
         })
     }
 
-    /// Whether so many bytes may stay on the device: a quarter of its memory, or 1 GiB where that is not known.
+    /// Whether so many bytes may stay on the device: a quarter of its memory, or 1 GiB where that
+    /// is not known.
     pub fn fits(&self, bytes: usize) -> bool {
         let inner = self.device.clone().without_autodiff();
         let DispatchDevice::Cube(device) = inner.as_dispatch() else { return false };
@@ -111,14 +137,20 @@ impl DeviceImages {
     /// The images that `recipes` describe, `[batch, 3, side, side]`, from uploaded bytes.
     pub fn draw(&self, bytes: Tensor<1, Int>, recipes: &Recipes) -> Tensor<4> {
         let numbers = self.numbers(recipes.words().to_vec());
-        let (bytes, numbers, values) = (bytes.into_dispatch(), numbers.into_dispatch(), self.values.clone().into_dispatch());
+        let (bytes, numbers, values) =
+            (bytes.into_dispatch(), numbers.into_dispatch(), self.values.clone().into_dispatch());
         let (batch, jitter, pairs) = (recipes.len(), recipes.jittered(), recipes.pairs());
-        let images = Tensor::from_dispatch(burn::backend::Dispatch::draw_images(bytes, numbers, values, batch, self.side, jitter, pairs));
+        let images = Tensor::from_dispatch(burn::backend::Dispatch::draw_images(
+            bytes, numbers, values, batch, self.side, jitter, pairs,
+        ));
         if self.device.is_autodiff() { images.autodiff() } else { images }
     }
 
     fn numbers(&self, numbers: Vec<u32>) -> Tensor<1, Int> {
         let shape = [numbers.len()];
-        Tensor::from_data(TensorData::new(numbers, shape), (&self.device.clone().without_autodiff(), DType::U32))
+        Tensor::from_data(
+            TensorData::new(numbers, shape),
+            (&self.device.clone().without_autodiff(), DType::U32),
+        )
     }
 }

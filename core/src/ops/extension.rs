@@ -1,7 +1,9 @@
-//! The operations as extensions of burn's backends. What they compute is in `cpu` and `gpu`, their gradients are put together in `backward`.
+//! The operations as extensions of burn's backends. What they compute is in `cpu` and `gpu`, their
+//! gradients are put together in `backward`.
 //!
-//! Images are `[batch, channels, height, width]` with any strides; results lie channels last in memory. On GPUs images can be of half precision, and
-//! then so are the gradients of images; all else is float32.
+//! Images are `[batch, channels, height, width]` with any strides; results lie channels last in
+//! memory. On GPUs images can be of half precision, and then so are the gradients of images; all
+//! else is float32.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, backend_extension};
@@ -29,7 +31,8 @@ impl Window {
     /// The convolution of images `[batch, channels, height, width]` to this many channels.
     pub fn conv(self, [batch, input, height, width]: [usize; 4], output: usize) -> ConvShape {
         let Self { kernel, stride, padding, groups } = self;
-        let shape = ConvShape { batch, height, width, input, output, kernel, stride, padding, groups };
+        let shape =
+            ConvShape { batch, height, width, input, output, kernel, stride, padding, groups };
         shape.check();
         shape
     }
@@ -50,7 +53,10 @@ impl Pool {
     /// Pooling of images `[batch, channels, height, width]`.
     pub fn shape(self, [batch, channels, height, width]: [usize; 4]) -> PoolShape {
         let Self { kernel, stride, padding } = self;
-        assert!(kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding, "no window of side {kernel} fits");
+        assert!(
+            kernel <= 16 && padding < kernel && kernel <= height.min(width) + 2 * padding,
+            "no window of side {kernel} fits"
+        );
         PoolShape { batch, height, width, channels, kernel, stride, padding }
     }
 }
@@ -62,7 +68,8 @@ pub(super) struct Norm {
     pub epsilon: f64,
     /// What follows.
     pub activation: Activation,
-    /// Which statistics it normalises with: the batch's, which move the running ones, or the running ones, which stay.
+    /// Which statistics it normalises with: the batch's, which move the running ones, or the
+    /// running ones, which stay.
     pub statistics: StatisticsOf,
 }
 
@@ -97,7 +104,8 @@ pub(super) struct NormVectors<B: Backend> {
     pub variance: FloatTensor<B>,
 }
 
-/// What batch norm gives in training; vectors are `[channels]`. Where it normalised with the running statistics, they are these and stay so.
+/// What batch norm gives in training; vectors are `[channels]`. Where it normalised with the
+/// running statistics, they are these and stay so.
 #[derive(ExtensionType)]
 pub(super) struct BatchNormed<B: Backend> {
     /// `[batch, channels, height, width]`.
@@ -115,8 +123,9 @@ pub(super) struct BatchNormed<B: Backend> {
 /// What gradients flow through.
 #[backend_extension(Flex, Autodiff, Cube: cfg(feature = "gpu"))]
 pub(super) trait ResidualOps: Backend {
-    /// A convolution without bias; `weight` is `[out, in / groups, k, k]`, and `packed` is empty or holds what `pack_weights` made of it. In the backward
-    /// pass, a gradient left in `fork` is added to the input's.
+    /// A convolution without bias; `weight` is `[out, in / groups, k, k]`, and `packed` is empty or
+    /// holds what `pack_weights` made of it. In the backward pass, a gradient left in `fork` is
+    /// added to the input's.
     fn conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -126,10 +135,17 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> FloatTensor<Self>;
 
-    /// Batch norm in training. In the next running statistics the batch's have this share. Gradients flow from the output alone.
-    fn batch_norm(x: FloatTensor<Self>, #[extension_type] vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self>;
+    /// Batch norm in training. In the next running statistics the batch's have this share.
+    /// Gradients flow from the output alone.
+    fn batch_norm(
+        x: FloatTensor<Self>,
+        #[extension_type] vectors: NormVectors<Self>,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Self>;
 
-    /// As `batch_norm`, with `residual` added before the activation. The residual's gradient is left in `fork` if there is one.
+    /// As `batch_norm`, with `residual` added before the activation. The residual's gradient is
+    /// left in `fork` if there is one.
     fn batch_norm_residual(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -139,7 +155,8 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> BatchNormed<Self>;
 
-    /// The largest value of each window, and its position there, which only the backward pass understands.
+    /// The largest value of each window, and its position there, which only the backward pass
+    /// understands.
     fn max_pool(x: FloatTensor<Self>, pool: Pool) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// The mean of every channel of every image, `[batch, channels]`, in float32.
@@ -170,9 +187,15 @@ pub(super) trait ResidualGradients: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradient of a convolution's weight, in float32.
-    fn conv2d_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>, window: Window, precision: Precision) -> FloatTensor<Self>;
+    fn conv2d_weight_gradient(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        window: Window,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 
-    /// The gradients of `x`, γ and β through batch norm and the activation. With `vectors` are the statistics that it normalised with.
+    /// The gradients of `x`, γ and β through batch norm and the activation. With `vectors` are the
+    /// statistics that it normalised with.
     fn batch_norm_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -180,7 +203,8 @@ pub(super) trait ResidualGradients: Backend {
         norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and the activation, whose output is `y`.
+    /// The gradients of `x`, γ, β and the residual through batch norm, the residual sum and the
+    /// activation, whose output is `y`.
     fn batch_norm_residual_gradient(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -190,16 +214,27 @@ pub(super) trait ResidualGradients: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The gradient of the input of max-pooling, which has these numbers of rows and columns.
-    fn max_pool_gradient(dy: FloatTensor<Self>, chosen: IntTensor<Self>, size: [usize; 2], pool: Pool) -> FloatTensor<Self>;
+    fn max_pool_gradient(
+        dy: FloatTensor<Self>,
+        chosen: IntTensor<Self>,
+        size: [usize; 2],
+        pool: Pool,
+    ) -> FloatTensor<Self>;
 
-    /// The gradient of the input of average pooling, which has these numbers of rows and columns and values of this sort.
-    fn average_pool_gradient(dy: FloatTensor<Self>, size: [usize; 2], dtype: DType) -> FloatTensor<Self>;
+    /// The gradient of the input of average pooling, which has these numbers of rows and columns
+    /// and values of this sort.
+    fn average_pool_gradient(
+        dy: FloatTensor<Self>,
+        size: [usize; 2],
+        dtype: DType,
+    ) -> FloatTensor<Self>;
 }
 
 /// What no gradient flows through.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 pub(super) trait PlainOps: Backend {
-    /// A convolution, the batch norm after it with running statistics, and the activation, in one pass over the output.
+    /// A convolution, the batch norm after it with running statistics, and the activation, in one
+    /// pass over the output.
     fn folded_conv2d(
         x: FloatTensor<Self>,
         conv: FloatTensor<Self>,
@@ -216,8 +251,8 @@ pub(super) trait PlainOps: Backend {
         folded: Folded,
     ) -> FloatTensor<Self>;
 
-    /// A step of SGD over as many parameters as there are in each list. Gives the weights and the velocities. Tensors that nobody else holds
-    /// are changed in place.
+    /// A step of SGD over as many parameters as there are in each list. Gives the weights and the
+    /// velocities. Tensors that nobody else holds are changed in place.
     fn sgd(
         #[extension_type] weights: Tensors<Self>,
         #[extension_type] gradients: Tensors<Self>,

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 
-/// In a residual block, a tensor goes through the convolutions and around them. Its gradient is the sum of both ways'. The one that comes first in the
-/// backward pass leaves its gradient here, and a convolution of the other adds its own to it in place, in parallel, before autodiff sees either.
+/// In a residual block, a tensor goes through the convolutions and around them. Its gradient is the
+/// sum of both ways'. The one that comes first in the backward pass leaves its gradient here, and a
+/// convolution of the other adds its own to it in place, in parallel, before autodiff sees either.
 #[derive(Clone)]
 pub(crate) struct Fork {
     left: Arc<Mutex<Option<Box<dyn Any + Send>>>>,
-    /// Whether both ways begin with a convolution. Otherwise one is the tensor itself, which always comes first.
+    /// Whether both ways begin with a convolution. Otherwise one is the tensor itself, which always
+    /// comes first.
     downsamples: bool,
 }
 

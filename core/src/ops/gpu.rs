@@ -9,7 +9,10 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::client::Client;
 use cubecl::ir::{ElemType, FloatKind};
 
-use super::extension::{BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps, Window};
+use super::extension::{
+    BatchNormed, Folded, Norm, NormVectors, PlainOps, Pool, Rates, ResidualGradients, ResidualOps,
+    Window,
+};
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::packing::packed_values;
@@ -42,15 +45,32 @@ impl ResidualOps for CubeBackend {
         let (x, weight) = (Images::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
         if shape.groups > 1 {
-            let y = grouped::convolve(&place.client, &shape, &x.values, &weight.values, None, Epilogue::default());
+            let y = grouped::convolve(
+                &place.client,
+                &shape,
+                &x.values,
+                &weight.values,
+                None,
+                Epilogue::default(),
+            );
             return place.images(y, out_dims(&shape), DType::F32);
         }
-        let packed = packed_values(&place.client, packed, &weight.values, &shape, false, Layout::fours());
+        let packed =
+            packed_values(&place.client, packed, &weight.values, &shape, false, Layout::fours());
         let packed = Packed::new(packed, &shape, false);
-        place.images(convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()), out_dims(&shape), DType::F32)
+        place.images(
+            convolve(&place.client, &shape, &x.values, &packed, Epilogue::default()),
+            out_dims(&shape),
+            DType::F32,
+        )
     }
 
-    fn batch_norm(x: CubeTensor, vectors: NormVectors<Self>, share: f64, norm: Norm) -> BatchNormed<Self> {
+    fn batch_norm(
+        x: CubeTensor,
+        vectors: NormVectors<Self>,
+        share: f64,
+        norm: Norm,
+    ) -> BatchNormed<Self> {
         batch_norm(x, None, vectors, share, norm)
     }
 
@@ -77,7 +97,10 @@ impl ResidualOps for CubeBackend {
     fn average_pool(x: CubeTensor) -> CubeTensor {
         let place = Place::of(&x);
         let Images { values, dims: [batch, channels, height, width] } = Images::new(x);
-        place.dense(pooling::average_pool(&place.client, &values, height * width, channels), Shape::from([batch, channels]))
+        place.dense(
+            pooling::average_pool(&place.client, &values, height * width, channels),
+            Shape::from([batch, channels]),
+        )
     }
 }
 
@@ -113,7 +136,12 @@ impl ResidualGradients for CubeBackend {
         conv_input_gradient(dy, weight, packed, [height, width], Some(&around.values), window)
     }
 
-    fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window, precision: Precision) -> CubeTensor {
+    fn conv2d_weight_gradient(
+        x: CubeTensor,
+        dy: CubeTensor,
+        window: Window,
+        precision: Precision,
+    ) -> CubeTensor {
         if is_rounded(&dy, precision) {
             return rounded::conv2d_weight_gradient(x, dy, window);
         }
@@ -127,7 +155,12 @@ impl ResidualGradients for CubeBackend {
         place.weights(dw, &shape)
     }
 
-    fn batch_norm_gradient(x: CubeTensor, dy: CubeTensor, vectors: NormVectors<Self>, norm: Norm) -> (CubeTensor, CubeTensor, CubeTensor) {
+    fn batch_norm_gradient(
+        x: CubeTensor,
+        dy: CubeTensor,
+        vectors: NormVectors<Self>,
+        norm: Norm,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let ([dx, dweight, dbias], _) = gradients(x, dy, vectors, None, norm);
         (dx, dweight, dbias)
     }
@@ -144,25 +177,54 @@ impl ResidualGradients for CubeBackend {
         (dx, dweight, dbias, residual.expect("it comes with an output"))
     }
 
-    fn max_pool_gradient(dy: CubeTensor, chosen: CubeTensor, [height, width]: [usize; 2], pool: Pool) -> CubeTensor {
+    fn max_pool_gradient(
+        dy: CubeTensor,
+        chosen: CubeTensor,
+        [height, width]: [usize; 2],
+        pool: Pool,
+    ) -> CubeTensor {
         let (place, dtype) = (Place::of(&dy), dy.dtype);
         let (dy, chosen) = (Images::new(dy), Images::new(chosen));
         let [batch, channels, _, _] = dy.dims;
         let dims = [batch, channels, height, width];
-        place.images(pooling::max_pool_gradient(&place.client, &pool.shape(dims), &dy.values, &chosen.values), dims, dtype)
+        place.images(
+            pooling::max_pool_gradient(
+                &place.client,
+                &pool.shape(dims),
+                &dy.values,
+                &chosen.values,
+            ),
+            dims,
+            dtype,
+        )
     }
 
-    fn average_pool_gradient(dy: CubeTensor, [height, width]: [usize; 2], dtype: DType) -> CubeTensor {
+    fn average_pool_gradient(
+        dy: CubeTensor,
+        [height, width]: [usize; 2],
+        dtype: DType,
+    ) -> CubeTensor {
         let place = Place::of(&dy);
         let Dense { values, shape } = Dense::new(dy);
         let (batch, channels) = (shape[0], shape[1]);
-        let dx = pooling::average_pool_gradient(&place.client, &values, height * width, channels, dtype_to_elem_type(dtype));
+        let dx = pooling::average_pool_gradient(
+            &place.client,
+            &values,
+            height * width,
+            channels,
+            dtype_to_elem_type(dtype),
+        );
         place.images(dx, [batch, channels, height, width], dtype)
     }
 }
 
 impl PlainOps for CubeBackend {
-    fn folded_conv2d(x: CubeTensor, conv: CubeTensor, vectors: NormVectors<Self>, folded: Folded) -> CubeTensor {
+    fn folded_conv2d(
+        x: CubeTensor,
+        conv: CubeTensor,
+        vectors: NormVectors<Self>,
+        folded: Folded,
+    ) -> CubeTensor {
         folded_conv2d(x, conv, vectors, None, folded)
     }
 
@@ -176,7 +238,12 @@ impl PlainOps for CubeBackend {
         folded_conv2d(x, conv, vectors, Some(residual), folded)
     }
 
-    fn sgd(weights: Tensors<Self>, gradients: Tensors<Self>, velocities: Tensors<Self>, rates: Rates) -> (Tensors<Self>, Tensors<Self>) {
+    fn sgd(
+        weights: Tensors<Self>,
+        gradients: Tensors<Self>,
+        velocities: Tensors<Self>,
+        rates: Rates,
+    ) -> (Tensors<Self>, Tensors<Self>) {
         let Some(first) = weights.0.first() else { return (weights, velocities) };
         let place = Place::of(first);
         let (weights, velocities): (Vec<_>, Vec<_>) =
@@ -185,9 +252,17 @@ impl PlainOps for CubeBackend {
         let of = |tensor: &CubeTensor| Dense::new(tensor.clone()).values;
         let parameters = weights.iter().zip(&velocities).zip(gradients);
         let parameters: Vec<_> = parameters
-            .map(|((weight, velocity), gradient)| sgd::Parameter { weight: of(weight), gradient, velocity: of(velocity) })
+            .map(|((weight, velocity), gradient)| sgd::Parameter {
+                weight: of(weight),
+                gradient,
+                velocity: of(velocity),
+            })
             .collect();
-        sgd::sgd(&place.client, &parameters, [rates.learning_rate as f32, rates.momentum as f32, rates.weight_decay as f32]);
+        sgd::sgd(
+            &place.client,
+            &parameters,
+            [rates.learning_rate as f32, rates.momentum as f32, rates.weight_decay as f32],
+        );
         (Tensors(weights), Tensors(velocities))
     }
 }
@@ -199,16 +274,33 @@ impl HeadOps for CubeBackend {
         let shape = product(&x.shape, weight.shape[0]);
         let packed = pack(&place.client, &shape, &weight.values, None, false);
         let epilogue = Epilogue { bias: Some(&bias.values), ..Epilogue::default() };
-        place.dense(convolve(&place.client, &shape, &x.values, &packed, epilogue), Shape::from([shape.batch, shape.output]))
+        place.dense(
+            convolve(&place.client, &shape, &x.values, &packed, epilogue),
+            Shape::from([shape.batch, shape.output]),
+        )
     }
 
-    fn cross_entropy(logits: CubeTensor, first: CubeTensor, second: CubeTensor, shares: Shares) -> (CubeTensor, CubeTensor, CubeTensor) {
+    fn cross_entropy(
+        logits: CubeTensor,
+        first: CubeTensor,
+        second: CubeTensor,
+        shares: Shares,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let place = Place::of(&logits);
         let labels = |tensor| Dense::new(cast(tensor, DType::I32)).values;
         let (logits, first, second) = (Dense::new(logits), labels(first), labels(second));
-        let targets = Targets { first: &first, second: &second, lambda: shares.lambda as f32, smoothing: shares.smoothing as f32 };
+        let targets = Targets {
+            first: &first,
+            second: &second,
+            lambda: shares.lambda as f32,
+            smoothing: shares.smoothing as f32,
+        };
         let found = cross_entropy(&place.client, &logits.values, logits.shape[1], targets);
-        (place.vector(found.loss), place.dense(found.gradient, logits.shape), place.vector(found.correct))
+        (
+            place.vector(found.loss),
+            place.dense(found.gradient, logits.shape),
+            place.vector(found.correct),
+        )
     }
 }
 
@@ -219,14 +311,20 @@ impl HeadGradients for CubeBackend {
         let (classes, features) = (weight.shape[0], weight.shape[1]);
         let shape = product(&Shape::from([dy.shape[0], features]), classes);
         let packed = pack(&place.client, &shape, &weight.values, None, true);
-        place.dense(input_gradient(&place.client, &shape, &dy.values, &packed, None), Shape::from([shape.batch, features]))
+        place.dense(
+            input_gradient(&place.client, &shape, &dy.values, &packed, None),
+            Shape::from([shape.batch, features]),
+        )
     }
 
     fn linear_weight_gradient(x: CubeTensor, dy: CubeTensor) -> CubeTensor {
         let place = Place::of(&x);
         let (x, dy) = (Dense::new(x), Dense::new(dy));
         let shape = product(&x.shape, dy.shape[1]);
-        place.dense(weight_gradient(&place.client, &shape, &x.values, &dy.values), Shape::from([shape.output, shape.input]))
+        place.dense(
+            weight_gradient(&place.client, &shape, &x.values, &dy.values),
+            Shape::from([shape.output, shape.input]),
+        )
     }
 
     fn column_sums(dy: CubeTensor) -> CubeTensor {
@@ -236,10 +334,21 @@ impl HeadGradients for CubeBackend {
     }
 }
 
-/// The product of `[rows, inputs]` and a matrix of this many outputs, as a convolution of images of one pixel.
+/// The product of `[rows, inputs]` and a matrix of this many outputs, as a convolution of images of
+/// one pixel.
 fn product(x: &Shape, output: usize) -> ConvShape {
     let padding = Zeros::around(0);
-    ConvShape { batch: x[0], height: 1, width: 1, input: x[1], output, kernel: 1, stride: 1, padding, groups: 1 }
+    ConvShape {
+        batch: x[0],
+        height: 1,
+        width: 1,
+        input: x[1],
+        output,
+        kernel: 1,
+        stride: 1,
+        padding,
+        groups: 1,
+    }
 }
 
 /// Whether the GPU has units for products of matrices of this precision.
@@ -252,7 +361,8 @@ pub fn can_compute(device: &CubeDevice, precision: Precision) -> bool {
     rounding.is_possible(&device.client())
 }
 
-/// Whether a convolution of these images, or of gradients of images, is left to kernels that round factors.
+/// Whether a convolution of these images, or of gradients of images, is left to kernels that round
+/// factors.
 fn is_rounded(images: &CubeTensor, precision: Precision) -> bool {
     images.dtype != DType::F32 || precision == Precision::Tf32
 }
@@ -269,7 +379,13 @@ impl Place {
     }
 
     pub fn tensor(&self, buffer: Buffer, shape: Shape, dtype: DType) -> CubeTensor {
-        CubeTensor::new_contiguous(self.client.clone(), self.device.clone(), shape, buffer.handle, dtype)
+        CubeTensor::new_contiguous(
+            self.client.clone(),
+            self.device.clone(),
+            shape,
+            buffer.handle,
+            dtype,
+        )
     }
 
     fn dense(&self, buffer: Buffer, shape: Shape) -> CubeTensor {
@@ -281,9 +397,19 @@ impl Place {
         self.dense(buffer, shape)
     }
 
-    /// Values in the order `[batch, height, width, channels]` as a tensor of `dims`, `[batch, channels, height, width]`.
-    pub fn images(&self, buffer: Buffer, [batch, channels, height, width]: [usize; 4], dtype: DType) -> CubeTensor {
-        permute_nhwc_to_nchw(self.tensor(buffer, Shape::from([batch, height, width, channels]), dtype))
+    /// Values in the order `[batch, height, width, channels]` as a tensor of `dims`,
+    /// `[batch, channels, height, width]`.
+    pub fn images(
+        &self,
+        buffer: Buffer,
+        [batch, channels, height, width]: [usize; 4],
+        dtype: DType,
+    ) -> CubeTensor {
+        permute_nhwc_to_nchw(self.tensor(
+            buffer,
+            Shape::from([batch, height, width, channels]),
+            dtype,
+        ))
     }
 
     /// Weights of a convolution.
@@ -297,7 +423,8 @@ impl Place {
     }
 }
 
-/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
+/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already
+/// are not copied.
 pub(super) struct Images {
     pub values: Buffer,
     /// `[batch, channels, height, width]`.
@@ -328,7 +455,12 @@ impl Dense {
 
 pub(super) fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
     let shape = window.conv(x.dims, weight.shape[0]);
-    assert_eq!(weight.shape, Shape::from(shape.weight_dims()), "the weight does not fit {} channels", shape.input);
+    assert_eq!(
+        weight.shape,
+        Shape::from(shape.weight_dims()),
+        "the weight does not fit {} channels",
+        shape.input
+    );
     shape
 }
 
@@ -346,7 +478,8 @@ struct Vectors {
 impl Vectors {
     fn new(vectors: NormVectors<CubeBackend>) -> Self {
         let NormVectors { weight, bias, mean, variance } = vectors;
-        let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|vector| Dense::new(vector).values);
+        let [weight, bias, mean, variance] =
+            [weight, bias, mean, variance].map(|vector| Dense::new(vector).values);
         Self { weight, bias, statistics: Statistics { mean, variance } }
     }
 
@@ -367,13 +500,23 @@ fn batch_norm(
     let vectors = Vectors::new(vectors);
     let (statistics, next) = match norm.statistics {
         StatisticsOf::Batch => {
-            let following = Following { running: &vectors.statistics, share: share as f32, unbiased: unbiased(x.dims) as f32 };
+            let following = Following {
+                running: &vectors.statistics,
+                share: share as f32,
+                unbiased: unbiased(x.dims) as f32,
+            };
             Statistics::of(&place.client, &x.values, x.dims[1], following)
         }
         StatisticsOf::Past => (vectors.statistics.clone(), vectors.statistics.clone()),
     };
     let residual = residual.as_ref().map(|residual| &residual.values);
-    let y = statistics.normalise(&place.client, &x.values, vectors.affine(norm.epsilon), residual, norm.activation);
+    let y = statistics.normalise(
+        &place.client,
+        &x.values,
+        vectors.affine(norm.epsilon),
+        residual,
+        norm.activation,
+    );
     let vector = |buffer| place.vector(buffer);
     BatchNormed {
         output: place.images(y, x.dims, dtype),
@@ -396,7 +539,14 @@ fn gradients(
     let (x, dy) = (Images::new(x), Images::new(dy));
     let vectors = Vectors::new(vectors);
     let through = Through { activation: norm.activation, output };
-    let found = vectors.statistics.gradients(&place.client, &x.values, &dy.values, vectors.affine(norm.epsilon), norm.statistics, through);
+    let found = vectors.statistics.gradients(
+        &place.client,
+        &x.values,
+        &dy.values,
+        vectors.affine(norm.epsilon),
+        norm.statistics,
+        through,
+    );
     let Gradients { x: dx, weight, bias, residual } = found;
     let residual = residual.map(|residual| place.images(residual, x.dims, dtype));
     ([place.images(dx, x.dims, dtype), place.vector(weight), place.vector(bias)], residual)
@@ -416,11 +566,20 @@ fn conv_input_gradient(
     let dims = [batch, weight.shape[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
     if shape.groups > 1 {
-        return place.images(grouped::input_gradient(&place.client, &shape, &dy.values, &weight.values, around), dims, DType::F32);
+        return place.images(
+            grouped::input_gradient(&place.client, &shape, &dy.values, &weight.values, around),
+            dims,
+            DType::F32,
+        );
     }
-    let packed = packed_values(&place.client, packed, &weight.values, &shape, true, Layout::fours());
+    let packed =
+        packed_values(&place.client, packed, &weight.values, &shape, true, Layout::fours());
     let packed = Packed::new(packed, &shape, true);
-    place.images(input_gradient(&place.client, &shape, &dy.values, &packed, around), dims, DType::F32)
+    place.images(
+        input_gradient(&place.client, &shape, &dy.values, &packed, around),
+        dims,
+        DType::F32,
+    )
 }
 
 fn folded_conv2d(
@@ -435,7 +594,10 @@ fn folded_conv2d(
     let vectors = Vectors::new(vectors);
     let shape = conv_shape(&x, &conv, folded.window);
     let dims = out_dims(&shape);
-    assert!(residual.as_ref().is_none_or(|residual| residual.dims == dims), "a residual must have the shape of what it is added to");
+    assert!(
+        residual.as_ref().is_none_or(|residual| residual.dims == dims),
+        "a residual must have the shape of what it is added to"
+    );
     let (scale, bias) = vectors.statistics.fold(&place.client, vectors.affine(folded.epsilon));
     let residual = residual.as_ref().map(|residual| &residual.values);
     let epilogue = Epilogue { bias: Some(&bias), residual, activation: folded.activation };
@@ -444,7 +606,14 @@ fn folded_conv2d(
             let packed = pack(&place.client, &shape, &conv.values, Some(&scale), false);
             convolve(&place.client, &shape, &x.values, &packed, epilogue)
         }
-        _ => grouped::convolve(&place.client, &shape, &x.values, &conv.values, Some(&scale), epilogue),
+        _ => grouped::convolve(
+            &place.client,
+            &shape,
+            &x.values,
+            &conv.values,
+            Some(&scale),
+            epilogue,
+        ),
     };
     place.images(y, dims, DType::F32)
 }

@@ -1,15 +1,18 @@
-//! What follows the features, on GPUs: the classifier and its loss. The CPU uses burn's operations there.
+//! What follows the features, on GPUs: the classifier and its loss. The CPU uses burn's operations
+//! there.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata, backend_extension,
+};
 use burn::tensor::{Int, Shape, Tensor};
 
-/// What the labels of a batch say: the share `lambda` of every sample belongs to its first label, the rest to its second, and `smoothing` is
-/// taken from both and spread over all classes.
+/// What the labels of a batch say: the share `lambda` of every sample belongs to its first label,
+/// the rest to its second, and `smoothing` is taken from both and spread over all classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Shares {
     pub lambda: f64,
@@ -19,11 +22,17 @@ pub(crate) struct Shares {
 /// What gradients flow through.
 #[backend_extension(Autodiff, Cube)]
 pub(super) trait HeadOps: Backend {
-    /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`,
+    /// `[classes]`.
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
-    /// The mean loss of `logits`, `[batch, classes]`, with labels `[batch]` of int32; its gradient with respect to the logits; and the number of
-    /// samples whose largest logit is the first label's. Loss and number have the shape `[1]`; only the loss has a gradient.
+    /// The mean loss of `logits`, `[batch, classes]`, with labels `[batch]` of int32; its gradient
+    /// with respect to the logits; and the number of samples whose largest logit is the first
+    /// label's. Loss and number have the shape `[1]`; only the loss has a gradient.
     fn cross_entropy(
         logits: FloatTensor<Self>,
         first: IntTensor<Self>,
@@ -36,7 +45,8 @@ pub(super) trait HeadOps: Backend {
 #[backend_extension(Cube)]
 pub(super) trait HeadGradients: Backend {
     /// The gradient of the input of `linear`.
-    fn linear_input_gradient(dy: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn linear_input_gradient(dy: FloatTensor<Self>, weight: FloatTensor<Self>)
+    -> FloatTensor<Self>;
 
     /// The gradient of the weight of `linear`.
     fn linear_weight_gradient(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -47,18 +57,38 @@ pub(super) trait HeadGradients: Backend {
 
 /// See [`HeadOps::linear`]. For tensors on a GPU.
 pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
-/// The mean loss, `[1]`, and the number of hits, `[1]`, without gradient; see [`HeadOps::cross_entropy`]. For tensors on a GPU.
-pub(crate) fn cross_entropy(logits: Tensor<2>, first: Tensor<1, Int>, second: Tensor<1, Int>, shares: Shares) -> (Tensor<1>, Tensor<1>) {
-    let (loss, _, hits) = Dispatch::cross_entropy(logits.into_dispatch(), first.into_dispatch(), second.into_dispatch(), shares);
+/// The mean loss, `[1]`, and the number of hits, `[1]`, without gradient; see
+/// [`HeadOps::cross_entropy`]. For tensors on a GPU.
+pub(crate) fn cross_entropy(
+    logits: Tensor<2>,
+    first: Tensor<1, Int>,
+    second: Tensor<1, Int>,
+    shares: Shares,
+) -> (Tensor<1>, Tensor<1>) {
+    let (loss, _, hits) = Dispatch::cross_entropy(
+        logits.into_dispatch(),
+        first.into_dispatch(),
+        second.into_dispatch(),
+        shares,
+    );
     (Tensor::from_dispatch(loss), Tensor::from_dispatch(hits).inner())
 }
 
 impl<B: HeadOps + HeadGradients, C: CheckpointStrategy> HeadOps for Autodiff<B, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) = (x.into_parts(), weight.into_parts(), bias.into_parts());
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
         let y = <B as HeadOps>::linear(x.clone(), weight.clone(), bias);
         match LinearBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::Tracked(step) => step.finish((x, weight), y),

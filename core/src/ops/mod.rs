@@ -1,7 +1,9 @@
-//! The operations residual networks are made of: our own on the CPU and on GPUs, burn's where a network is captured for export.
+//! The operations residual networks are made of: our own on the CPU and on GPUs, burn's where a
+//! network is captured for export.
 //!
-//! Our own (`crate::kernels` and `crate::gpu`) keep images channels last in memory, behind strides, so that tensors have the same shape whoever computes.
-//! They reach burn as a backend extension, with their own backward passes.
+//! Our own (`crate::kernels` and `crate::gpu`) keep images channels last in memory, behind strides,
+//! so that tensors have the same shape whoever computes. They reach burn as a backend extension,
+//! with their own backward passes.
 
 mod backward;
 mod cpu;
@@ -59,8 +61,10 @@ pub enum Kernels {
 static BURN_CHOSEN: AtomicBool = AtomicBool::new(false);
 
 impl Kernels {
-    /// Has networks and optimisers made from now on use these. Meant for comparing the two in a whole run; nothing but
-    /// [`Network::new`](crate::model::Network::new) and [`Sgd::new`](crate::train::Sgd::new) look at it.
+    /// Has networks and optimisers made from now on use these. Meant for comparing the two in a
+    /// whole run; nothing but
+    /// [`Network::new`](crate::model::Network::new) and [`Sgd::new`](crate::train::Sgd::new) look
+    /// at it.
     pub fn choose(self) {
         BURN_CHOSEN.store(self == Kernels::Burn, Ordering::Relaxed);
     }
@@ -105,7 +109,8 @@ impl From<Kernels> for Computing {
 pub(crate) enum Padding {
     /// So many pixels on each side.
     Around(usize),
-    /// As few as give ⌈side / stride⌉ pixels, the larger half of an odd number right and below: TensorFlow's SAME.
+    /// As few as give ⌈side / stride⌉ pixels, the larger half of an odd number right and below:
+    /// TensorFlow's SAME.
     Same,
 }
 
@@ -185,7 +190,8 @@ pub(crate) struct NormLayer {
 /// What batch norm gives in training.
 pub(crate) struct Normalised {
     pub output: Tensor<4>,
-    /// The next running means and variances, those of the batch being unbiased in them; without autodiff.
+    /// The next running means and variances, those of the batch being unbiased in them; without
+    /// autodiff.
     pub running: [Tensor<1>; 2],
 }
 
@@ -196,7 +202,8 @@ pub(crate) struct Residual {
     pub fork: Option<Fork>,
 }
 
-/// A convolution without bias: `[batch, in, h, w]` and `[out, in / groups, k, k]` to `[batch, out, h', w']`. With a fork, `x` is the block's input.
+/// A convolution without bias: `[batch, in, h, w]` and `[out, in / groups, k, k]` to
+/// `[batch, out, h', w']`. With a fork, `x` is the block's input.
 pub(crate) fn conv2d(
     x: Tensor<4>,
     weight: impl Into<ConvWeight>,
@@ -208,12 +215,21 @@ pub(crate) fn conv2d(
     let window = geometry.window(x.dims(), weight.dims()[3]);
     if computing.kernels.own(&x) {
         let (x, weight, packed) = (x.into_dispatch(), weight.into_dispatch(), Tensors(packed.0));
-        return Tensor::from_dispatch(Dispatch::conv2d(x, weight, packed, window, computing.precision, fork));
+        return Tensor::from_dispatch(Dispatch::conv2d(
+            x,
+            weight,
+            packed,
+            window,
+            computing.precision,
+            fork,
+        ));
     }
     let Window { stride, padding: Zeros { rows, columns }, groups, .. } = window;
     let options = match geometry.padding {
         Padding::Around(padding) => ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups),
-        Padding::Same => ConvOptions::new_with_padding([stride; 2], [rows, columns], [1; 2], groups),
+        Padding::Same => {
+            ConvOptions::new_with_padding([stride; 2], [rows, columns], [1; 2], groups)
+        }
     };
     burn_ops::conv2d(x, weight, None, options)
 }
@@ -231,35 +247,55 @@ pub(crate) fn batch_norm_train(
     if !kernels.own(&x) {
         let residual = residual.map(|residual| residual.tensor);
         if statistics == StatisticsOf::Past {
-            let [mean, variance] = running.clone().map(|vector| if x.is_autodiff() { vector.autodiff() } else { vector });
+            let [mean, variance] = running
+                .clone()
+                .map(|vector| if x.is_autodiff() { vector.autodiff() } else { vector });
             let output = burn_ops::batch_norm(x, scale, bias, mean, variance, epsilon);
             return Normalised { output: finish(output, residual, activation), running };
         }
         let unbiased = unbiased(x.dims());
         let result = burn_ops::batch_norm_train(x, scale, bias, epsilon);
         let output = finish(result.output, residual, activation);
-        let ([running_mean, running_variance], mean, variance) = (running, plain(result.mean), plain(result.variance));
-        let running = [running_mean * (1.0 - share) + mean * share, running_variance * (1.0 - share) + variance * (share * unbiased)];
+        let ([running_mean, running_variance], mean, variance) =
+            (running, plain(result.mean), plain(result.variance));
+        let running = [
+            running_mean * (1.0 - share) + mean * share,
+            running_variance * (1.0 - share) + variance * (share * unbiased),
+        ];
         return Normalised { output, running };
     }
     let [mean, variance] = running;
     let [weight, bias, mean, variance] = [scale, bias, mean, variance].map(Tensor::into_dispatch);
-    let (x, vectors, norm) = (x.into_dispatch(), NormVectors { weight, bias, mean, variance }, Norm { epsilon, activation, statistics });
+    let (x, vectors, norm) = (
+        x.into_dispatch(),
+        NormVectors { weight, bias, mean, variance },
+        Norm { epsilon, activation, statistics },
+    );
     let BatchNormed { output, next_mean, next_variance, .. } = match residual {
         None => Dispatch::batch_norm(x, vectors, share, norm),
-        Some(Residual { tensor, fork }) => Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, share, norm, fork),
+        Some(Residual { tensor, fork }) => {
+            Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, share, norm, fork)
+        }
     };
-    Normalised { output: Tensor::from_dispatch(output), running: [next_mean, next_variance].map(|next| plain(Tensor::from_dispatch(next))) }
+    Normalised {
+        output: Tensor::from_dispatch(output),
+        running: [next_mean, next_variance].map(|next| plain(Tensor::from_dispatch(next))),
+    }
 }
 
-/// What makes biased variances over the batch and the pixels of `[batch, channels, height, width]` unbiased.
+/// What makes biased variances over the batch and the pixels of `[batch, channels, height, width]`
+/// unbiased.
 fn unbiased([batch, _, height, width]: [usize; 4]) -> f64 {
     let n = (batch * height * width) as f64;
     n / (n - 1.0).max(1.0)
 }
 
 /// The residual sum and the activation by burn.
-pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
+pub(crate) fn finish(
+    y: Tensor<4>,
+    residual: Option<Tensor<4>>,
+    activation: Activation,
+) -> Tensor<4> {
     let y = match residual {
         Some(residual) => y + residual,
         None => y,
@@ -271,7 +307,8 @@ pub(crate) fn finish(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Acti
     }
 }
 
-/// min(max(x, 0), 6) by burn. Said with ReLU alone, since the exporter cannot write a clamp; exported graphs have one `Clip` in its place.
+/// min(max(x, 0), 6) by burn. Said with ReLU alone, since the exporter cannot write a clamp;
+/// exported graphs have one `Clip` in its place.
 fn relu6(x: Tensor<4>) -> Tensor<4> {
     burn_relu(burn_relu(x).neg().add_scalar(SIX)).neg().add_scalar(SIX)
 }
@@ -294,8 +331,14 @@ pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
     burn_ops::adaptive_avg_pool2d(x, [1, 1]).reshape([batch, channels])
 }
 
-/// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`, `[classes]`.
-pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, kernels: Kernels) -> Tensor<2> {
+/// `[batch, features]` times the transpose of `weight`, `[classes, features]`, plus `bias`,
+/// `[classes]`.
+pub(crate) fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    kernels: Kernels,
+) -> Tensor<2> {
     #[cfg(feature = "gpu")]
     if kernels.own_on_gpu(&x) {
         return head::linear(x, weight, bias);

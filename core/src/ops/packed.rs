@@ -23,8 +23,8 @@ impl From<Tensor<4>> for ConvWeight {
     }
 }
 
-/// Packs weights, `[out, in, k, k]` each, for convolutions that compute so, in few launches. On devices that read weights as they are, nothing is
-/// packed, and the list is empty.
+/// Packs weights, `[out, in, k, k]` each, for convolutions that compute so, in few launches. On
+/// devices that read weights as they are, nothing is packed, and the list is empty.
 pub(crate) fn pack(weights: Vec<Tensor<4>>, computing: Computing) -> Vec<Packed> {
     #[cfg(feature = "gpu")]
     if weights.first().is_some_and(|first| computing.kernels.own_on_gpu(first)) {

@@ -18,9 +18,12 @@ use crate::settings::Precision;
 /// What no gradient flows through.
 #[backend_extension(Cube)]
 pub(super) trait PackOps: Backend {
-    /// Weights `[out, in, k, k]` as the convolutions of a network of this precision read them: of each a tensor for the convolution and one for the
-    /// gradient of its input.
-    fn pack_weights(#[extension_type] weights: Tensors<Self>, precision: Precision) -> Tensors<Self>;
+    /// Weights `[out, in, k, k]` as the convolutions of a network of this precision read them: of
+    /// each a tensor for the convolution and one for the gradient of its input.
+    fn pack_weights(
+        #[extension_type] weights: Tensors<Self>,
+        precision: Precision,
+    ) -> Tensors<Self>;
 }
 
 impl PackOps for CubeBackend {
@@ -28,9 +31,11 @@ impl PackOps for CubeBackend {
         let Some(first) = weights.0.first() else { return weights };
         let place = Place::of(first);
         let images = if precision == Precision::BFloat16 { DType::BF16 } else { DType::F32 };
-        let rounding = if precision == Precision::Float32 { None } else { rounding(images, &place.client) };
+        let rounding =
+            if precision == Precision::Float32 { None } else { rounding(images, &place.client) };
         // A GPU without units for products of matrices computes in float32 whatever images are.
-        let (layout, dtype) = rounding.map_or((Layout::fours(), DType::F32), |rounding| (rounding.layout(), images));
+        let (layout, dtype) =
+            rounding.map_or((Layout::fours(), DType::F32), |rounding| (rounding.layout(), images));
         let weights = weights.0.into_iter().map(|weight| {
             let Dense { values, shape } = Dense::new(weight);
             Weight { values, output: shape[0], input: shape[1], kernel: shape[2] }
@@ -51,7 +56,8 @@ pub(super) fn pack(weights: Vec<Tensor<4>>, precision: Precision) -> Vec<Packed>
     packed.chunks_exact(2).map(|two| Packed(two.to_vec())).collect()
 }
 
-/// The values of `packed` for the convolution, or `transposed` for the gradient of its input; packed now if it is empty.
+/// The values of `packed` for the convolution, or `transposed` for the gradient of its input;
+/// packed now if it is empty.
 pub(super) fn packed_values(
     client: &Client,
     packed: Tensors<CubeBackend>,
@@ -63,7 +69,11 @@ pub(super) fn packed_values(
     match packed.0.into_iter().nth(usize::from(transposed)) {
         Some(tensor) => {
             let held = dtype_to_elem_type(tensor.dtype);
-            assert_eq!(held.size(), layout.elem.size(), "weights were packed for convolutions of another precision");
+            assert_eq!(
+                held.size(),
+                layout.elem.size(),
+                "weights were packed for convolutions of another precision"
+            );
             Buffer { elem: layout.elem, ..Dense::new(tensor).values }
         }
         None => pack_one(client, shape, weight, None, transposed, layout),

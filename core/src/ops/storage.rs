@@ -22,7 +22,8 @@ fn range(tensor: &FlexTensor) -> std::ops::Range<usize> {
     start..start + tensor.layout().num_elements()
 }
 
-/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already are not copied.
+/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already
+/// are not copied.
 #[derive(Clone, Debug)]
 pub(super) struct Images(FlexTensor);
 
@@ -34,16 +35,19 @@ impl Images {
         }
         let dims = dims(&tensor);
         let layout = tensor.layout();
-        let strides = [layout.strides()[0], layout.strides()[1], layout.strides()[2], layout.strides()[3]];
+        let strides =
+            [layout.strides()[0], layout.strides()[1], layout.strides()[2], layout.strides()[3]];
         let mut out = Buffer::take(dims.iter().product());
         to_channels_last(tensor.storage(), layout.start_offset(), dims, strides, &mut out);
         Self::from_buffer(out, dims)
     }
 
-    /// From values in the order `[batch, height, width, channels]`, `dims` being `[batch, channels, height, width]`.
+    /// From values in the order `[batch, height, width, channels]`, `dims` being
+    /// `[batch, channels, height, width]`.
     pub fn from_buffer(values: Buffer, dims: [usize; 4]) -> Self {
         let [batch, channels, height, width] = dims;
-        let layout = Layout::contiguous(Shape::from([batch, height, width, channels])).permute(&TO_CHANNELS_FIRST);
+        let layout = Layout::contiguous(Shape::from([batch, height, width, channels]))
+            .permute(&TO_CHANNELS_FIRST);
         Self(FlexTensor::new(values.into_bytes(), layout, DType::F32))
     }
 

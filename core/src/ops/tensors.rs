@@ -1,7 +1,10 @@
 //! Lists of tensors as arguments and results of operations. burn knows structs of tensors only.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, ExtensionType};
+use burn::backend::{
+    Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind,
+    ExtensionType,
+};
 
 /// Any number of float tensors on one device.
 #[derive(Clone, Debug)]
@@ -14,7 +17,8 @@ impl<B: Backend> ExtensionType<B> for Tensors<B> {
     where
         F: Fn(BackendTensor<B>) -> DispatchTensorKind,
     {
-        let wrap = |tensor| DispatchTensor { kind: map_kind(BackendTensor::Float(tensor)), autodiff };
+        let wrap =
+            |tensor| DispatchTensor { kind: map_kind(BackendTensor::Float(tensor)), autodiff };
         Tensors(self.0.into_iter().map(wrap).collect())
     }
 
@@ -34,6 +38,8 @@ impl<B: Backend> ExtensionType<B> for Tensors<B> {
     }
 
     fn autodiff_context(target: &Tensors<Dispatch>) -> DispatchAutodiffContext {
-        target.0.iter().fold(DispatchAutodiffContext::Disabled, |context, tensor| context.merge(tensor.autodiff))
+        target.0.iter().fold(DispatchAutodiffContext::Disabled, |context, tensor| {
+            context.merge(tensor.autodiff)
+        })
     }
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use super::{Dialect, Id, Node, integer, text};
 
-/// The most steps a pickle may take, each of which makes or moves at most one value or mark: so this bounds the values, the stack and
-/// everything on it. CIFAR's files take under a million.
+/// The most steps a pickle may take, each of which makes or moves at most one value or mark: so
+/// this bounds the values, the stack and everything on it. CIFAR's files take under a million.
 pub(super) const MAX_STEPS: usize = 20_000_000;
 
-/// The same of a file of PyTorch: a network of a thousand tensors with the state of its optimiser takes a hundred thousand.
+/// The same of a file of PyTorch: a network of a thousand tensors with the state of its optimiser
+/// takes a hundred thousand.
 const MAX_TORCH_STEPS: usize = 4_000_000;
 
 /// The longest code of an element type, such as `u1` or `<f16`; NumPy's are no longer.
@@ -38,7 +39,17 @@ type Step<T = ()> = Result<T, String>;
 
 impl<'a> Machine<'a> {
     pub fn new(bytes: &'a [u8], dialect: Dialect) -> Self {
-        Self { bytes, dialect, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), encoded: 0, steps: 0 }
+        Self {
+            bytes,
+            dialect,
+            at: 0,
+            nodes: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            encoded: 0,
+            steps: 0,
+        }
     }
 
     /// Bytes that were read.
@@ -89,7 +100,9 @@ impl<'a> Machine<'a> {
             0x88 | 0x89 => self.push(Node::Bool(code == 0x88)),
             b'K' => self.little_endian(1).and_then(|value| self.push_int(value)),
             b'M' => self.little_endian(2).and_then(|value| self.push_int(value)),
-            b'J' => self.take(4).and_then(|bytes| self.push(Node::Int(integer(bytes, false, true)))),
+            b'J' => {
+                self.take(4).and_then(|bytes| self.push(Node::Int(integer(bytes, false, true))))
+            }
             0x8a => self.little_endian(1).and_then(|length| self.long(length)),
             0x8b => self.little_endian(4).and_then(|length| self.long(length)),
             b'I' | b'L' => self.integer_line(code),
@@ -109,7 +122,11 @@ impl<'a> Machine<'a> {
             b'e' => self.take_marked().and_then(|items| self.extend_list(items)),
             b')' => self.push(Node::Tuple(Vec::new())),
             0x85..=0x87 => {
-                let height = self.stack.len().checked_sub(usize::from(code - 0x84)).ok_or("the stack is empty")?;
+                let height = self
+                    .stack
+                    .len()
+                    .checked_sub(usize::from(code - 0x84))
+                    .ok_or("the stack is empty")?;
                 let items = self.stack.split_off(height);
                 self.push(Node::Tuple(items))
             }
@@ -142,7 +159,9 @@ impl<'a> Machine<'a> {
             0x93 => self.stack_name(),
             b'R' => self.reduce(),
             b'b' => self.build(),
-            b'Q' if self.dialect == Dialect::Torch => self.pop().and_then(|id| self.push(Node::Outside(id))),
+            b'Q' if self.dialect == Dialect::Torch => {
+                self.pop().and_then(|id| self.push(Node::Outside(id)))
+            }
             0x81 if self.dialect == Dialect::Torch => self.call(),
             0x92 if self.dialect == Dialect::Torch => self.pop().and_then(|_keywords| self.call()),
             _ => Err(format!("opcode 0x{code:02x} is not one that plain data needs")),
@@ -150,7 +169,11 @@ impl<'a> Machine<'a> {
     }
 
     fn take(&mut self, count: usize) -> Step<&'a [u8]> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or("the file ends early")?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or("the file ends early")?;
         let bytes = &self.bytes[self.at..end];
         self.at = end;
         Ok(bytes)
@@ -227,7 +250,8 @@ impl<'a> Machine<'a> {
         if code == b'I' && (line == "00" || line == "01") {
             return self.push(Node::Bool(line == "01"));
         }
-        let value = line.trim_end_matches('L').parse().map_err(|_| format!("`{line}` is no integer"))?;
+        let value =
+            line.trim_end_matches('L').parse().map_err(|_| format!("`{line}` is no integer"))?;
         self.push(Node::Int(value))
     }
 
@@ -250,8 +274,11 @@ impl<'a> Machine<'a> {
                 Some(b'r') => b'\r',
                 Some(b't') => b'\t',
                 Some(b'x') => {
-                    let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|d| char::from(*d).to_digit(16)));
-                    let [Some(high), Some(low)] = digits else { return Err("a string has a broken escape".into()) };
+                    let digits = [rest.next(), rest.next()]
+                        .map(|digit| digit.and_then(|d| char::from(*d).to_digit(16)));
+                    let [Some(high), Some(low)] = digits else {
+                        return Err("a string has a broken escape".into());
+                    };
                     (high * 16 + low) as u8
                 }
                 Some(&quoted @ (b'\\' | b'\'' | b'"')) => quoted,
@@ -276,8 +303,10 @@ impl<'a> Machine<'a> {
                     continue;
                 }
             };
-            let code = line.get(at + 2..at + 2 + digits).and_then(|hex| std::str::from_utf8(hex).ok());
-            let code = code.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
+            let code =
+                line.get(at + 2..at + 2 + digits).and_then(|hex| std::str::from_utf8(hex).ok());
+            let code =
+                code.and_then(|hex| u32::from_str_radix(hex, 16).ok()).and_then(char::from_u32);
             text.push(code.ok_or("text has a broken escape")?);
             at += 2 + digits;
         }
@@ -286,14 +315,18 @@ impl<'a> Machine<'a> {
 
     fn extend_list(&mut self, items: Vec<Id>) -> Step {
         let top = *self.stack.last().ok_or("the stack is empty")?;
-        let Node::List(list) = &mut self.nodes[top] else { return self.lost("items are added to what is not a list") };
+        let Node::List(list) = &mut self.nodes[top] else {
+            return self.lost("items are added to what is not a list");
+        };
         list.extend(items);
         Ok(())
     }
 
     fn extend_dict(&mut self, items: &[Id]) -> Step {
         let top = *self.stack.last().ok_or("the stack is empty")?;
-        let Node::Dict(dict) = &mut self.nodes[top] else { return self.lost("entries are added to what is not a dictionary") };
+        let Node::Dict(dict) = &mut self.nodes[top] else {
+            return self.lost("entries are added to what is not a dictionary");
+        };
         let pairs = items.chunks_exact(2);
         if !pairs.remainder().is_empty() {
             return Err("a dictionary key has no value".into());
@@ -330,10 +363,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Notes what was to be called. An ordered dictionary is a dictionary, whose entries come after it or are its argument.
+    /// Notes what was to be called. An ordered dictionary is a dictionary, whose entries come after
+    /// it or are its argument.
     fn call(&mut self) -> Step {
         let (arguments, callable) = (self.pop()?, self.pop()?);
-        let Node::Name { module, name } = self.nodes[callable] else { return self.push(Node::None) };
+        let Node::Name { module, name } = self.nodes[callable] else {
+            return self.push(Node::None);
+        };
         if (module, name) != ("collections", "OrderedDict") {
             return self.push(Node::Call { module, name, arguments });
         }
@@ -359,23 +395,35 @@ impl<'a> Machine<'a> {
             return self.call();
         }
         let (arguments, callable) = (self.pop()?, self.pop()?);
-        let Node::Name { module, name } = self.nodes[callable] else { return Err("something that has no name is called".into()) };
-        let Node::Tuple(arguments) = &self.nodes[arguments] else { return Err("a call has no arguments".into()) };
+        let Node::Name { module, name } = self.nodes[callable] else {
+            return Err("something that has no name is called".into());
+        };
+        let Node::Tuple(arguments) = &self.nodes[arguments] else {
+            return Err("a call has no arguments".into());
+        };
         match (module, name) {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
                 self.push(Node::Array { shape: Vec::new(), element: None, data: None })
             }
             ("numpy", "dtype") => {
-                let code = arguments.first().and_then(|id| text(&self.nodes[*id])).ok_or("an element type has no name")?;
+                let code = arguments
+                    .first()
+                    .and_then(|id| text(&self.nodes[*id]))
+                    .ok_or("an element type has no name")?;
                 if code.len() > MAX_CODE {
                     return Err("an element type is of no known kind".into());
                 }
-                let code = code.strip_prefix(b"|").or(code.strip_prefix(b"<")).unwrap_or(code).to_vec();
+                let code =
+                    code.strip_prefix(b"|").or(code.strip_prefix(b"<")).unwrap_or(code).to_vec();
                 self.push(Node::Type { code, big_endian: false })
             }
             ("_codecs", "encode") => {
-                let [content, encoding] = arguments.as_slice() else { return Err("bytes are encoded wrongly".into()) };
-                let (Node::Text(content), Some(b"latin1" | b"latin-1")) = (&self.nodes[*content], text(&self.nodes[*encoding])) else {
+                let [content, encoding] = arguments.as_slice() else {
+                    return Err("bytes are encoded wrongly".into());
+                };
+                let (Node::Text(content), Some(b"latin1" | b"latin-1")) =
+                    (&self.nodes[*content], text(&self.nodes[*encoding]))
+                else {
                     return Err("bytes are encoded wrongly".into());
                 };
                 let bytes: Result<Vec<u8>, _> = content.chars().map(u8::try_from).collect();
@@ -398,7 +446,9 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         let target = *self.stack.last().ok_or("the stack is empty")?;
-        let Node::Tuple(state) = &self.nodes[state] else { return Err("a state is not a tuple".into()) };
+        let Node::Tuple(state) = &self.nodes[state] else {
+            return Err("a state is not a tuple".into());
+        };
         let built = match &self.nodes[target] {
             Node::Type { code, .. } => {
                 let order = state.get(1).and_then(|id| text(&self.nodes[*id]));
@@ -408,14 +458,25 @@ impl<'a> Machine<'a> {
                 let &[_version, shape, element, fortran, data] = state.as_slice() else {
                     return Err("an array's state has not five parts".into());
                 };
-                let Node::Tuple(shape) = &self.nodes[shape] else { return Err("an array has no shape".into()) };
-                let shape: Option<Vec<usize>> =
-                    shape.iter().map(|id| if let Node::Int(n) = self.nodes[*id] { usize::try_from(n).ok() } else { None }).collect();
+                let Node::Tuple(shape) = &self.nodes[shape] else {
+                    return Err("an array has no shape".into());
+                };
+                let shape: Option<Vec<usize>> = shape
+                    .iter()
+                    .map(|id| {
+                        if let Node::Int(n) = self.nodes[*id] {
+                            usize::try_from(n).ok()
+                        } else {
+                            None
+                        }
+                    })
+                    .collect();
                 let shape = shape.ok_or("an array has no shape")?;
                 if shape.len() > MAX_DIMENSIONS {
                     return Err("an array has too many dimensions".into());
                 }
-                if shape.len() > 1 && matches!(self.nodes[fortran], Node::Bool(true) | Node::Int(1)) {
+                if shape.len() > 1 && matches!(self.nodes[fortran], Node::Bool(true) | Node::Int(1))
+                {
                     return Err("an array is stored column by column".into());
                 }
                 Node::Array { shape, element: Some(element), data: Some(data) }

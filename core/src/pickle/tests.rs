@@ -54,13 +54,15 @@ fn what_numpy_writes_is_read_in_every_protocol() {
 
 #[test]
 fn strings_of_python_2_are_bytes() {
-    let pickle = Pickle::read(b"(dp1\nS'names'\np2\n(lp3\nS'a\\x41\\'\\\\\\n'\np4\naS\"b\"\nas.").unwrap();
+    let pickle =
+        Pickle::read(b"(dp1\nS'names'\np2\n(lp3\nS'a\\x41\\'\\\\\\n'\np4\naS\"b\"\nas.").unwrap();
     assert_eq!(pickle.texts("names").unwrap(), ["aA'\\\n", "b"]);
 }
 
 #[test]
 fn nothing_that_could_run_is_accepted() {
-    // An object whose __reduce__ returns (os.system, ("echo",)), and one made by instantiating a class.
+    // An object whose __reduce__ returns (os.system, ("echo",)), and one made by instantiating a
+    // class.
     let error = Pickle::read(b"\x80\x02}q\x00X\x04\x00\x00\x00dataq\x01cposix\nsystem\nq\x02X\x04\x00\x00\x00echoq\x03\x85q\x04Rq\x05s.");
     assert!(error.unwrap_err().contains("`posix.system`"));
     let error = Pickle::read(b"(S'echo'\nios\nsystem\n.").unwrap_err();
@@ -79,7 +81,8 @@ fn every_beginning_of_a_pickle_is_an_error_and_no_flipped_byte_panics() {
                 let mut bytes = bytes.to_vec();
                 bytes[at] ^= change;
                 if let Ok(pickle) = Pickle::read(&bytes) {
-                    let _either = (pickle.byte_matrix("data").is_ok(), pickle.integers("fine").is_ok());
+                    let _either =
+                        (pickle.byte_matrix("data").is_ok(), pickle.integers("fine").is_ok());
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! What `auto` stands for, where only the data can say it.
 //!
-//! Features of a backbone that has seen a million photos are hard to beat where images are photos and there are few of them. Where images are something
-//! else, or there are hundreds of each class, a network that learns them from the start does better. So both are tried: the classifier on features, which
-//! takes seconds, and a minute or so of training from initial weights, or a few where that comes near.
+//! Features of a backbone that has seen a million photos are hard to beat where images are photos
+//! and there are few of them. Where images are something else, or there are hundreds of each class,
+//! a network that learns them from the start does better. So both are tried: the classifier on
+//! features, which takes seconds, and a minute or so of training from initial weights, or a few
+//! where that comes near.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,8 @@ use crate::run::Run;
 use crate::settings::{Auto, Backbone, Normalisation, Preset, Settings, Training};
 use crate::train;
 
-/// Training images below which a network learns nothing from initial weights that a pretrained one does not know better.
+/// Training images below which a network learns nothing from initial weights that a pretrained one
+/// does not know better.
 const ENOUGH_IMAGES: usize = 2000;
 /// The same of the median class.
 const ENOUGH_OF_A_CLASS: usize = 40;
@@ -29,7 +32,8 @@ const PROBE_STEPS: [usize; 2] = [300, 1000];
 const PROBE_SECONDS: f64 = 60.0;
 /// Where that comes near, half of the steps are tried, if they take no longer than this.
 const SECOND_PROBE_SECONDS: f64 = 240.0;
-/// Side of the input that training from scratch is tried and offered with, at most: larger ones take hours without a GPU.
+/// Side of the input that training from scratch is tried and offered with, at most: larger ones
+/// take hours without a GPU.
 const PROBE_SIDE: usize = 64;
 /// Less than this part of a training says little about its end.
 const EARLY: usize = 4;
@@ -55,15 +59,25 @@ pub struct Choice {
 
 impl Choice {
     fn tell(&self, job: Job<'_>) {
-        job.info(format!("{}: {} ({}; to change it: {})", self.setting, self.value, self.reason, self.option));
+        job.info(format!(
+            "{}: {} ({}; to change it: {})",
+            self.setting, self.value, self.reason, self.option
+        ));
     }
 }
 
-/// Tells of a choice that was made while a run was trained, and keeps it with those that were made before.
+/// Tells of a choice that was made while a run was trained, and keeps it with those that were made
+/// before.
 pub(super) fn note(run: &Run, choice: Choice, job: Job<'_>) -> Result<()> {
     choice.tell(job);
     let settings = run.settings().clone();
-    let none = |settings| Chosen { settings, choices: Vec::new(), offer: None, mirror: None, estimate: None };
+    let none = |settings| Chosen {
+        settings,
+        choices: Vec::new(),
+        offer: None,
+        mirror: None,
+        estimate: None,
+    };
     let mut chosen = run.read_result::<Chosen>(CHOICES).unwrap_or_else(|_| none(settings.clone()));
     chosen.settings = settings;
     chosen.choices.retain(|known| known.setting != choice.setting);
@@ -82,7 +96,8 @@ pub struct Offer {
     pub estimate: Estimate,
 }
 
-/// Settings with every `auto` that the data had to say, and how that came about. Kept with a run as the result `choices`.
+/// Settings with every `auto` that the data had to say, and how that came about. Kept with a run as
+/// the result `choices`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
     /// The settings.
@@ -98,13 +113,24 @@ pub struct Chosen {
     pub estimate: Option<Estimate>,
 }
 
-/// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data; what is decided is also told to the job. Settings
-/// without either come back as they are, at once.
+/// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data;
+/// what is decided is also told to the job. Settings without either come back as they are, at once.
 ///
 /// # Errors
 /// Images that cannot be read; a device that fails; [`Error::Stopped`].
-pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<Chosen> {
-    let mut chosen = Chosen { settings: settings.clone(), choices: Vec::new(), offer: None, mirror: None, estimate: None };
+pub fn choose(
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Chosen> {
+    let mut chosen = Chosen {
+        settings: settings.clone(),
+        choices: Vec::new(),
+        offer: None,
+        mirror: None,
+        estimate: None,
+    };
     if settings.stage1.train == Auto::AUTO {
         chosen.choose_training(dataset, device, job)?;
     }
@@ -112,8 +138,10 @@ pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<
     if s.augmentation.flip == Auto::AUTO {
         if s.stage1.is_frozen() {
             // Nothing is augmented.
-            s.augmentation.flip =
-                Auto::Value(s.balance.augmented_views > 0 && chosen.mirror.as_ref().is_some_and(|check| check.is_harmless));
+            s.augmentation.flip = Auto::Value(
+                s.balance.augmented_views > 0
+                    && chosen.mirror.as_ref().is_some_and(|check| check.is_harmless),
+            );
         } else {
             chosen.choose_mirroring(dataset, device, job)?;
         }
@@ -126,8 +154,19 @@ pub fn choose(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<
 }
 
 impl Chosen {
-    fn choice(&mut self, setting: &str, value: impl ToString, reason: impl Into<String>, option: impl Into<String>) {
-        self.choices.push(Choice { setting: setting.into(), value: value.to_string(), reason: reason.into(), option: option.into() });
+    fn choice(
+        &mut self,
+        setting: &str,
+        value: impl ToString,
+        reason: impl Into<String>,
+        option: impl Into<String>,
+    ) {
+        self.choices.push(Choice {
+            setting: setting.into(),
+            value: value.to_string(),
+            reason: reason.into(),
+            option: option.into(),
+        });
     }
 
     fn choose_training(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
@@ -148,7 +187,9 @@ impl Chosen {
         if training < ENOUGH_IMAGES || median(&counts) < ENOUGH_OF_A_CLASS {
             take_frozen(
                 self,
-                format!("{training} training images are few; a network that has seen a million photos is hard to beat with so many"),
+                format!(
+                    "{training} training images are few; a network that has seen a million photos is hard to beat with so many"
+                ),
             );
             return Ok(());
         }
@@ -156,7 +197,10 @@ impl Chosen {
         let of_features = score_of_features(&frozen, dataset, device, job)?;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         if of_features >= GOOD_ENOUGH {
-            take_frozen(self, format!("balanced accuracy on validation is {} so", percent(of_features)));
+            take_frozen(
+                self,
+                format!("balanced accuracy on validation is {} so", percent(of_features)),
+            );
             return Ok(());
         }
         let mut scratch = from_scratch(&frozen, dataset, job)?;
@@ -173,7 +217,11 @@ impl Chosen {
         let in_time = estimate.seconds <= MOST_SECONDS;
         // A minute's training is far from what training ends at. Half of it is not.
         let half = estimate.steps / 2;
-        if in_time && tried <= of_features && is_near(tried, of_features) && (2 * steps..=within(SECOND_PROBE_SECONDS)).contains(&half) {
+        if in_time
+            && tried <= of_features
+            && is_near(tried, of_features)
+            && (2 * steps..=within(SECOND_PROBE_SECONDS)).contains(&half)
+        {
             steps = half;
             tried = score_of_probe(&scratch, steps, dataset, device, job)?;
         }
@@ -185,12 +233,20 @@ impl Chosen {
         if tried > of_features && in_time {
             self.settings = scratch;
             self.estimate = Some(estimate);
-            self.choice("stage1.train", Training::Scratch, compared, "--set stage1.train=classifier");
+            self.choice(
+                "stage1.train",
+                Training::Scratch,
+                compared,
+                "--set stage1.train=classifier",
+            );
             self.tell_mirroring();
             return Ok(());
         }
         let sentence = match tried > of_features {
-            true => format!("Training from scratch is better here ({compared}) and would take {}.", estimate.words()),
+            true => format!(
+                "Training from scratch is better here ({compared}) and would take {}.",
+                estimate.words()
+            ),
             false => format!(
                 "Training from scratch would take {}. After {steps} of {} steps it reached {}, against {} with pretrained features; {}.",
                 estimate.words(),
@@ -199,7 +255,8 @@ impl Chosen {
                 percent(of_features),
                 match is_near(tried, of_features) {
                     true => "it may well end above that",
-                    false if EARLY * steps < estimate.steps => "so early that does not say which ends higher",
+                    false if EARLY * steps < estimate.steps =>
+                        "so early that does not say which ends higher",
                     false => "it will hardly end above that",
                 }
             ),
@@ -255,12 +312,19 @@ fn from_scratch(frozen: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<Se
     Ok(settings)
 }
 
-/// Balanced accuracy on validation of a classifier on pretrained features, corrected for how frequent classes are.
-fn score_of_features(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
+/// Balanced accuracy on validation of a classifier on pretrained features, corrected for how
+/// frequent classes are.
+fn score_of_features(
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<f64> {
     let checkpoint = untrained(settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
     let train = backbone.features(dataset, &dataset.split(Split::Train), View::Plain, job)?.set;
-    let validation = backbone.features(dataset, &dataset.split(Split::Validation), View::Plain, job)?.set;
+    let validation =
+        backbone.features(dataset, &dataset.split(Split::Validation), View::Plain, job)?.set;
     let quiet = Job::new(job.control, &Silent);
     let fitted = fit_classifier(settings, train, dataset, None, quiet)?;
     let mut classifier = fitted.classifier;
@@ -268,16 +332,25 @@ fn score_of_features(settings: &Settings, dataset: &Dataset, device: &Device, jo
     let mut features = validation.features;
     fitted.standardiser.apply(&mut features);
     let logits = classifier.logits(&features)?;
-    Ok(scores(&logits, &validation.labels, &fitted.counts, GroupThresholds::default())?.balanced_accuracy)
+    Ok(scores(&logits, &validation.labels, &fitted.counts, GroupThresholds::default())?
+        .balanced_accuracy)
 }
 
-/// Balanced accuracy on validation after so many steps from initial weights, in a run that is thrown away. 0 where the loss diverges.
-fn score_of_probe(settings: &Settings, steps: usize, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<f64> {
+/// Balanced accuracy on validation after so many steps from initial weights, in a run that is
+/// thrown away. 0 where the loss diverges.
+fn score_of_probe(
+    settings: &Settings,
+    steps: usize,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<f64> {
     let mut settings = settings.clone();
     let an_epoch = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
     settings.stage1.epochs = Auto::Value(steps.div_ceil(an_epoch).max(1));
     settings.stage1.warmup_epochs = 0;
-    let folder = tempfile::tempdir().map_err(|error| RunError::file(std::env::temp_dir(), error))?;
+    let folder =
+        tempfile::tempdir().map_err(|error| RunError::file(std::env::temp_dir(), error))?;
     job.phase("trying training from scratch", None, "steps");
     let quiet = Job::new(job.control, &Silent);
     // Where an epoch has more steps than are to be tried, a part of the images stands for all.
@@ -287,10 +360,16 @@ fn score_of_probe(settings: &Settings, steps: usize, dataset: &Dataset, device: 
         Err(Error::Train(TrainError::Diverged { .. })) => return Ok(0.0),
         other => drop(other?),
     }
-    Ok(run.history().iter().filter_map(|epoch| epoch.validation_balanced).next_back().unwrap_or_default())
+    Ok(run
+        .history()
+        .iter()
+        .filter_map(|epoch| epoch.validation_balanced)
+        .next_back()
+        .unwrap_or_default())
 }
 
-/// The dataset itself or, if it has no validation split, with every tenth training sample of each class held out to compare by.
+/// The dataset itself or, if it has no validation split, with every tenth training sample of each
+/// class held out to compare by.
 pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut dataset = dataset.clone();
     if dataset.split(Split::Validation).is_empty() {
@@ -305,7 +384,8 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     dataset
 }
 
-/// The dataset with no more than so many training samples, spread over its order and so over its classes.
+/// The dataset with no more than so many training samples, spread over its order and so over its
+/// classes.
 fn part(dataset: &Dataset, most: usize) -> Dataset {
     let training = dataset.split(Split::Train).len();
     if training <= most {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
 use super::tune::search;
-use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains};
+use crate::balance::{
+    self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains,
+};
 use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
 use crate::device::attempt;
 use crate::error::Result;
@@ -18,13 +20,15 @@ use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
-use crate::train::{Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of, put_classifier};
+use crate::train::{
+    Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of, put_classifier,
+};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BalanceReport {
-    /// The result: the balanced classifier's evaluation, and a verdict that knows what was before. Its fields stand at the top of the JSON
-    /// document.
+    /// The result: the balanced classifier's evaluation, and a verdict that knows what was before.
+    /// Its fields stand at the top of the JSON document.
     #[serde(flatten)]
     pub after: RunEvaluation,
     /// The evaluation of stage 1's classifier on the same features.
@@ -41,11 +45,18 @@ pub struct BalanceReport {
     pub notes: Vec<String>,
 }
 
-/// Balances stage 1's classifier (after tuning, if the settings ask for it) as the sections `balance` and `evaluation` of `settings` say, writes the checkpoint `balanced` and the result `balance`, and reports before and after.
+/// Balances stage 1's classifier (after tuning, if the settings ask for it) as the sections
+/// `balance` and `evaluation` of `settings` say, writes the checkpoint `balanced` and the result
+/// `balance`, and reports before and after.
 ///
 /// # Errors
 /// An untrained run, a loss that diverges, unreadable images, [`crate::Error::Stopped`].
-pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>) -> Result<BalanceReport> {
+pub fn balance(
+    run: &mut Run,
+    settings: &Settings,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<BalanceReport> {
     let _lock = run.lock()?;
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
@@ -68,58 +79,101 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
         job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
         Split::Train
     });
-    let of_start = |split| evaluate_checkpoint(run, (name, &start), split, None, evaluation, device, job);
+    let of_start =
+        |split| evaluate_checkpoint(run, (name, &start), split, None, evaluation, device, job);
     let before = of_start(split)?;
     // What is looked at while choosing is kept besides what is reported.
-    let validated = if split == Split::Test && has_validation { Some(of_start(Split::Validation)?) } else { None };
+    let validated = if split == Split::Test && has_validation {
+        Some(of_start(Split::Validation)?)
+    } else {
+        None
+    };
 
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
-    let (balanced, network_weights) = if trains(settings) && settings.features == FeatureSource::Network {
-        let device = device.clone().without_autodiff();
-        let images = Images::open(run.dataset(), Split::Train, start.config.input_size, DEFAULT_BUDGET, job)?;
-        let mut batches = NetworkBatches {
-            network: network_of(&start, &device)?.valid(),
-            images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
-            augmentation: unmixed(run.settings(), start.mean),
-            batch_size: settings.batch_size,
-            dim: start.config.features(),
-            seed: start.seed,
-        };
-        // Batch-norm statistics move during this, so features of the validation split would be out of date from the first step.
-        let balanced = balance::balance(&classifier, &mut batches, &start.train_counts, None, settings, thresholds, job)?;
-        batches.images.images().warn_of_problems(job);
-        let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
-        (balanced, Some(weights))
-    } else {
-        let features = Features::new(run, &start, device);
-        let validation = match has_validation {
-            true => Some(features.of(Split::Validation, evaluation.flip, job)?),
-            false => None,
-        };
-        let validation = validation.as_ref();
-        let balance = |batches: &mut dyn FeatureBatches| {
-            balance::balance(&classifier, batches, &start.train_counts, validation, settings, thresholds, job)
-        };
-        let balanced = if trains(settings) {
-            let train = training_features(&features, settings.augmented_views, job)?;
-            balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
+    let (balanced, network_weights) =
+        if trains(settings) && settings.features == FeatureSource::Network {
+            let device = device.clone().without_autodiff();
+            let images = Images::open(
+                run.dataset(),
+                Split::Train,
+                start.config.input_size,
+                DEFAULT_BUDGET,
+                job,
+            )?;
+            let mut batches = NetworkBatches {
+                network: network_of(&start, &device)?.valid(),
+                images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
+                augmentation: unmixed(run.settings(), start.mean),
+                batch_size: settings.batch_size,
+                dim: start.config.features(),
+                seed: start.seed,
+            };
+            // Batch-norm statistics move during this, so features of the validation split would be
+            // out of date from the first step.
+            let balanced = balance::balance(
+                &classifier,
+                &mut batches,
+                &start.train_counts,
+                None,
+                settings,
+                thresholds,
+                job,
+            )?;
+            batches.images.images().warn_of_problems(job);
+            let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
+            (balanced, Some(weights))
         } else {
-            balance(&mut NoBatches)?
+            let features = Features::new(run, &start, device);
+            let validation = match has_validation {
+                true => Some(features.of(Split::Validation, evaluation.flip, job)?),
+                false => None,
+            };
+            let validation = validation.as_ref();
+            let balance = |batches: &mut dyn FeatureBatches| {
+                balance::balance(
+                    &classifier,
+                    batches,
+                    &start.train_counts,
+                    validation,
+                    settings,
+                    thresholds,
+                    job,
+                )
+            };
+            let balanced = if trains(settings) {
+                let train = training_features(&features, settings.augmented_views, job)?;
+                balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
+            } else {
+                balance(&mut NoBatches)?
+            };
+            (balanced, None)
         };
-        (balanced, None)
-    };
 
     let Balanced { classifier, norms_before, norms_after, radius, epochs, notes, .. } = balanced;
-    let mut result = Checkpoint { balancers: settings.balancers.iter().map(|b| b.name().to_string()).collect(), ..start };
+    let mut result = Checkpoint {
+        balancers: settings.balancers.iter().map(|b| b.name().to_string()).collect(),
+        ..start
+    };
     if let Some(weights) = network_weights {
         result.weights = weights;
     }
     put_classifier(&mut result, &classifier);
     result.velocities.clear();
-    let of_result = |split, before| evaluate_checkpoint(run, ("balanced", &result), split, Some(before), evaluation, device, job);
+    let of_result = |split, before| {
+        evaluate_checkpoint(
+            run,
+            ("balanced", &result),
+            split,
+            Some(before),
+            evaluation,
+            device,
+            job,
+        )
+    };
     let after = of_result(split, &before)?;
-    let validated = validated.as_ref().map(|before| of_result(Split::Validation, before)).transpose()?;
+    let validated =
+        validated.as_ref().map(|before| of_result(Split::Validation, before)).transpose()?;
     // From here on nothing takes long: what an earlier balancing left is replaced as a whole.
     run.forget_balancing(false)?;
     result.save(&run.checkpoint_path("balanced"))?;
@@ -130,13 +184,25 @@ pub fn balance(run: &mut Run, settings: &Settings, device: &Device, job: Job<'_>
     for result in std::iter::once(&after).chain(&validated) {
         run.write_result(&result_name("balanced", result.split, evaluation.flip), result)?;
     }
-    let report = BalanceReport { after, before, settings: settings.clone(), norms_before, norms_after, radius, notes };
+    let report = BalanceReport {
+        after,
+        before,
+        settings: settings.clone(),
+        norms_before,
+        norms_after,
+        radius,
+        notes,
+    };
     run.write_result("balance", &report)?;
     Ok(report)
 }
 
 /// Un-augmented features of the training split and of as many augmented copies as asked for.
-pub(super) fn training_features(features: &Features<'_>, augmented_views: usize, job: Job<'_>) -> Result<FeatureSet> {
+pub(super) fn training_features(
+    features: &Features<'_>,
+    augmented_views: usize,
+    job: Job<'_>,
+) -> Result<FeatureSet> {
     let mut all = features.of(Split::Train, false, job)?;
     for view in 0..augmented_views {
         let more = features.augmented_view(view, job)?;
@@ -150,7 +216,11 @@ pub(super) fn training_features(features: &Features<'_>, augmented_views: usize,
 pub(super) struct NoBatches;
 
 impl FeatureBatches for NoBatches {
-    fn epoch(&mut self, _epoch: usize, _step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
+    fn epoch(
+        &mut self,
+        _epoch: usize,
+        _step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>,
+    ) -> Result<()> {
         Ok(())
     }
 
@@ -163,13 +233,17 @@ impl FeatureBatches for NoBatches {
     }
 }
 
-/// A run's augmentation without mixup and CutMix, since mixing images would mix labels and features have one label each.
+/// A run's augmentation without mixup and CutMix, since mixing images would mix labels and features
+/// have one label each.
 pub(super) fn unmixed(settings: &Settings, mean: [f32; 3]) -> Augmentation {
-    Augmentation::new(&AugmentationSettings { mixup: 0.0, cutmix: 0.0, ..settings.augmentation.clone() }, mean)
+    Augmentation::new(
+        &AugmentationSettings { mixup: 0.0, cutmix: 0.0, ..settings.augmentation.clone() },
+        mean,
+    )
 }
 
-/// Features as the authors' code has them in stage 2: from augmented images, by the network in training mode, so that batch-norm
-/// statistics keep moving while only the classifier learns.
+/// Features as the authors' code has them in stage 2: from augmented images, by the network in
+/// training mode, so that batch-norm statistics keep moving while only the classifier learns.
 struct NetworkBatches {
     network: Network,
     images: Loader,
@@ -180,7 +254,11 @@ struct NetworkBatches {
 }
 
 impl FeatureBatches for NetworkBatches {
-    fn epoch(&mut self, epoch: usize, step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>) -> Result<()> {
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        step: &mut dyn FnMut(&[f32], &[u32]) -> Result<()>,
+    ) -> Result<()> {
         // Stage 1's epochs have the same numbers, and would draw the same order and the same crops.
         let seed = random::stream(self.seed, "stage 2", &[]).next_u64();
         let plan = EpochPlan { batch_size: self.batch_size, seed, epoch, from_step: 0 };
@@ -190,11 +268,16 @@ impl FeatureBatches for NetworkBatches {
         let mut labels: Vec<Vec<u32>> = Vec::new();
         let mut learn = |pending: &mut Vec<Tensor<2>>, labels: &mut Vec<Vec<u32>>| -> Result<()> {
             let features = attempt(self.images.device(), || host_all(std::mem::take(pending)))?;
-            features.iter().zip(labels.drain(..)).try_for_each(|(features, labels)| step(features, &labels))
+            features
+                .iter()
+                .zip(labels.drain(..))
+                .try_for_each(|(features, labels)| step(features, &labels))
         };
         while let Some(batch) = batches.next().transpose()? {
             let input = self.images.input(&batch);
-            pending.push(attempt(self.images.device(), || Ok(self.network.features(input, Mode::Train)))?);
+            pending.push(attempt(self.images.device(), || {
+                Ok(self.network.features(input, Mode::Train))
+            })?);
             labels.push(batch.labels.clone());
             batches.reuse(batch);
             if pending.len() >= self.images.read_every() {

@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{TrainRequest, train};
-use crate::data::{self, BuildOptions, Dataset, Location, Profile, ScanOptions, Split, unpack_sample};
+use crate::data::{
+    self, BuildOptions, Dataset, Location, Profile, ScanOptions, Split, unpack_sample,
+};
 use crate::error::Result;
 use crate::export::ExportReport;
 use crate::job::Job;
@@ -37,22 +39,30 @@ pub struct DemoReport {
 /// Imbalance factor of the sample's training split, where nothing else is asked for.
 pub const SAMPLE_FACTOR: f64 = 50.0;
 
-/// Makes a long-tailed dataset of the sample, trains both stages, balances, exports and checks, all under `out`. What an earlier
-/// demonstration left there is used again.
+/// Makes a long-tailed dataset of the sample, trains both stages, balances, exports and checks, all
+/// under `out`. What an earlier demonstration left there is used again.
 ///
 /// # Errors
 /// Whatever the steps meet; a run in `out` that is not the demonstration's.
 pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Result<DemoReport> {
     let sample = unpack_sample(&out.join("sample"))?;
     let catalog = data::scan(&sample, &ScanOptions::default(), job)?;
-    let options = BuildOptions { profile: Profile::Exponential { factor: SAMPLE_FACTOR }, ..BuildOptions::default() };
+    let options = BuildOptions {
+        profile: Profile::Exponential { factor: SAMPLE_FACTOR },
+        ..BuildOptions::default()
+    };
     let dataset = data::build(&catalog, &options)?.dataset;
     let train_counts = dataset.counts(Split::Train);
     let example = example(&dataset);
     let manifest = out.join("dataset.toml");
     dataset.save(&manifest)?;
     let folder = out.join("run");
-    let request = TrainRequest { dataset: Some(&manifest), run: &folder, settings: Some(sample_settings()), resume: true };
+    let request = TrainRequest {
+        dataset: Some(&manifest),
+        run: &folder,
+        settings: Some(sample_settings()),
+        resume: true,
+    };
     train(&request, device, device_name, job)?;
     let mut run = Run::open(&folder)?;
     let settings = run.settings().clone();
@@ -70,7 +80,8 @@ fn example(dataset: &Dataset) -> PathBuf {
     }
 }
 
-/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is none, and four pixels are half of one.
+/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is none, and four pixels are half
+/// of one.
 pub fn sample_settings() -> Settings {
     let mut settings = Settings::preset(Preset::Quick);
     settings.stage1.epochs = Auto::Value(40);

@@ -60,12 +60,18 @@ impl Estimate {
     }
 }
 
-/// Measures how long stage 1 will take with these settings on this device. Where the classifier alone learns, features that are known already are not
-/// counted off, so it can be quicker. Takes a few seconds at most.
+/// Measures how long stage 1 will take with these settings on this device. Where the classifier
+/// alone learns, features that are known already are not counted off, so it can be quicker. Takes a
+/// few seconds at most.
 ///
 /// # Errors
 /// A source that cannot be opened; a device that fails; [`crate::Error::Stopped`].
-pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<Estimate> {
+pub fn estimate(
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Estimate> {
     let quiet = Job::new(job.control, &Silent);
     let training = dataset.split(Split::Train).len();
     let settings = settings.clone().for_samples(training);
@@ -75,7 +81,9 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
         let graph = found(&settings.model)?.graph;
         let report = bench::infer_graph(&graph, "", rayon::current_num_threads(), MEASURED, quiet)?;
         let decoding = decoding(dataset, graph.side(), quiet)?;
-        let seconds = dataset.samples.len() as f64 * (1.0 / report.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
+        let seconds = dataset.samples.len() as f64
+            * (1.0 / report.images_per_s.max(1e-9) + decoding)
+            + CLASSIFIER;
         return Ok(Estimate { seconds, steps: 0, ms_per_step: report.ms_per_step });
     };
     let input_size = match (settings.model.input_size.value(), backbone.pretrained()) {
@@ -105,14 +113,18 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
     }
     let s = &settings.stage1;
     // A GPU compiles kernels for the batch it will train with.
-    request.batch_size = if ops::is_gpu(device) { s.batch_size } else { s.batch_size.clamp(2, MEASURED_SAMPLES) };
+    request.batch_size =
+        if ops::is_gpu(device) { s.batch_size } else { s.batch_size.clamp(2, MEASURED_SAMPLES) };
     let found = bench::train(&request, false, device, "", quiet)?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;
     // Validation is a forward pass, about a third of a step's work.
-    let validated =
-        dataset.split(Split::Validation).len() as f64 / s.batch_size as f64 * (s.epochs() as f64 / s.validate_every as f64) / 3.0;
-    let seconds = on_features + (steps as f64 + validated) * ms_per_step / 1e3 + dataset.samples.len() as f64 * decoding;
+    let validated = dataset.split(Split::Validation).len() as f64 / s.batch_size as f64
+        * (s.epochs() as f64 / s.validate_every as f64)
+        / 3.0;
+    let seconds = on_features
+        + (steps as f64 + validated) * ms_per_step / 1e3
+        + dataset.samples.len() as f64 * decoding;
     Ok(Estimate { seconds, steps, ms_per_step })
 }
 
@@ -120,9 +132,12 @@ pub fn estimate(settings: &Settings, dataset: &Dataset, device: &Device, job: Jo
 fn decoding(dataset: &Dataset, side: usize, job: Job<'_>) -> Result<f64> {
     let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
     let apart = dataset.samples.len().div_ceil(DECODED).max(1);
-    let chosen: Vec<&Location> = dataset.samples.iter().step_by(apart).map(|sample| &sample.location).collect();
+    let chosen: Vec<&Location> =
+        dataset.samples.iter().step_by(apart).map(|sample| &sample.location).collect();
     let started = Instant::now();
     // What cannot be read takes no time either.
     chosen.iter().for_each(|location| drop(reader.read_for(location, Detail::Side(side as u32))));
-    Ok(started.elapsed().as_secs_f64() / chosen.len().max(1) as f64 / rayon::current_num_threads() as f64)
+    Ok(started.elapsed().as_secs_f64()
+        / chosen.len().max(1) as f64
+        / rayon::current_num_threads() as f64)
 }

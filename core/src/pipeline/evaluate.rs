@@ -27,7 +27,8 @@ pub struct RunEvaluation {
     pub split: Split,
     /// Whether logits of each image and its mirror image were averaged.
     pub flip: bool,
-    /// What it is worth. Missing in results of older versions; [`Run::verdict`] judges those when it reads them.
+    /// What it is worth. Missing in results of older versions; [`Run::verdict`] judges those when
+    /// it reads them.
     #[serde(default)]
     pub verdict: Option<Verdict>,
     /// The numbers.
@@ -35,9 +36,11 @@ pub struct RunEvaluation {
     pub evaluation: Evaluation,
 }
 
-/// Evaluates a checkpoint on a split of the run's dataset and stores the result as `results/<checkpoint>-<split>.json`.
+/// Evaluates a checkpoint on a split of the run's dataset and stores the result as
+/// `results/<checkpoint>-<split>.json`.
 ///
-/// Without a checkpoint name it is the run's final one, without a split it is test, or validation where there is no test split.
+/// Without a checkpoint name it is the run's final one, without a split it is test, or validation
+/// where there is no test split.
 ///
 /// # Errors
 /// No such checkpoint, no images in that split, unreadable images.
@@ -56,10 +59,24 @@ pub fn evaluate(
         None => reporting_split(run)?,
     };
     let before = match name {
-        "balanced" => run.read_result::<RunEvaluation>(&result_name(run.stage1_checkpoint(), split, settings.flip)).ok(),
+        "balanced" => run
+            .read_result::<RunEvaluation>(&result_name(
+                run.stage1_checkpoint(),
+                split,
+                settings.flip,
+            ))
+            .ok(),
         _ => None,
     };
-    let result = evaluate_checkpoint(run, (name, &checkpoint), split, before.as_ref(), settings, device, job)?;
+    let result = evaluate_checkpoint(
+        run,
+        (name, &checkpoint),
+        split,
+        before.as_ref(),
+        settings,
+        device,
+        job,
+    )?;
     run.write_result(&result_name(name, split, settings.flip), &result)?;
     Ok(result)
 }
@@ -98,13 +115,30 @@ pub(super) fn evaluate_checkpoint(
     let features = Features::new(run, checkpoint, device).of(split, settings.flip, job)?;
     let logits = classifier_of(checkpoint)?.logits(&features.features)?;
     let thresholds = GroupThresholds::from(settings);
-    let evaluation = eval::evaluate(&logits, &features.labels, &checkpoint.classes, &checkpoint.train_counts, thresholds)?;
+    let evaluation = eval::evaluate(
+        &logits,
+        &features.labels,
+        &checkpoint.classes,
+        &checkpoint.train_counts,
+        thresholds,
+    )?;
     let before = before.map(|before| &before.evaluation);
     let pretrained = run.settings().stage1.is_frozen();
-    let verdict = eval::verdict(&Evidence { evaluation: &evaluation, split, history: run.history(), pretrained, before });
+    let verdict = eval::verdict(&Evidence {
+        evaluation: &evaluation,
+        split,
+        history: run.history(),
+        pretrained,
+        before,
+    });
     Ok(RunEvaluation {
         checkpoint: name.to_string(),
-        chosen_by: if run.checkpoint_path("best").is_file() && name != "last" { "validation" } else { "last epoch" }.into(),
+        chosen_by: if run.checkpoint_path("best").is_file() && name != "last" {
+            "validation"
+        } else {
+            "last epoch"
+        }
+        .into(),
         epoch: checkpoint.progress.epoch,
         balancers: checkpoint.balancers.clone(),
         split,

@@ -19,16 +19,27 @@ use crate::train::{classifier_in_file, network_of};
 /// Real images the exported file is checked on: one by itself, and a batch.
 const CHECKED: usize = 33;
 
-/// Exports a checkpoint of a run (its final one without a name) as ONNX, checks the file on images of the run's dataset, and stores the
-/// outcome as the result `export`.
+/// Exports a checkpoint of a run (its final one without a name) as ONNX, checks the file on images
+/// of the run's dataset, and stores the outcome as the result `export`.
 ///
 /// # Errors
 /// No such checkpoint, no readable image to check on, and whatever [`export::export`] meets.
-pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) -> Result<ExportReport> {
+pub fn export(
+    run: &Run,
+    checkpoint: Option<&str>,
+    path: &Path,
+    job: Job<'_>,
+) -> Result<ExportReport> {
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let checkpoint = run.checkpoint(name)?;
     let split = reporting_split(run).unwrap_or(Split::Train);
-    let images = Images::open(&spread(run.dataset(), split), Split::Test, checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
+    let images = Images::open(
+        &spread(run.dataset(), split),
+        Split::Test,
+        checkpoint.config.input_size,
+        DEFAULT_BUDGET,
+        job,
+    )?;
     let size = 3 * checkpoint.config.input_size.pow(2);
     let mut checks = Vec::with_capacity(CHECKED);
     for batch in images.eval_batches(CHECKED, false) {
@@ -58,7 +69,9 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
     if let Some(file) = run.backbone_file() {
         let graph = graph_of(&checkpoint, Some(&file))?;
         if graph.takes_one() {
-            job.info("the file takes one image at a time, as the one does that its features come out of");
+            job.info(
+                "the file takes one image at a time, as the one does that its features come out of",
+            );
         }
         let source = JoinedSource {
             file: &OnnxFile::read(&file)?,
@@ -87,17 +100,27 @@ pub fn export(run: &Run, checkpoint: Option<&str>, path: &Path, job: Job<'_>) ->
 }
 
 /// Stores the outcome with what the checkpoint is worth.
-fn finish(run: &Run, name: &str, verdict: Option<Verdict>, mut report: ExportReport) -> Result<ExportReport> {
+fn finish(
+    run: &Run,
+    name: &str,
+    verdict: Option<Verdict>,
+    mut report: ExportReport,
+) -> Result<ExportReport> {
     (report.checkpoint, report.verdict) = (name.to_string(), verdict);
     run.write_result("export", &report)?;
     Ok(report)
 }
 
-/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are among them. They stand as test samples,
-/// of which no class needs any.
+/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are
+/// among them. They stand as test samples, of which no class needs any.
 fn spread(dataset: &Dataset, split: Split) -> Dataset {
     let samples = dataset.split(split);
     let count = samples.len().min(CHECKED);
-    let chosen = (0..count).map(|index| DatasetSample { split: Split::Test, ..samples[index * samples.len() / count].clone() }).collect();
+    let chosen = (0..count)
+        .map(|index| DatasetSample {
+            split: Split::Test,
+            ..samples[index * samples.len() / count].clone()
+        })
+        .collect();
     Dataset { samples: chosen, ..dataset.clone() }
 }

@@ -29,7 +29,8 @@ pub(super) struct Features<'a> {
     key: String,
 }
 
-/// Features with the samples they belong to. They are kept together: which images can be read may change after they were computed.
+/// Features with the samples they belong to. They are kept together: which images can be read may
+/// change after they were computed.
 pub(super) struct SampleFeatures {
     pub set: FeatureSet,
     /// Place of each row's sample in [`Dataset::split`], shape [n].
@@ -41,16 +42,19 @@ impl<'a> Features<'a> {
         Self { run, checkpoint, device, key: backbone_key(checkpoint).to_hex().to_string() }
     }
 
-    /// Computes what is not known yet of the features of all splits, where the backbone stays as it is.
+    /// Computes what is not known yet of the features of all splits, where the backbone stays as it
+    /// is.
     ///
     /// # Errors
     /// As [`FrozenBackbone::features`].
     pub fn remember(&self, job: Job<'_>) -> Result<()> {
-        let backbone = FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
+        let backbone =
+            FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
         backbone.remember(self.run.dataset(), View::Plain, job)
     }
 
-    /// Features of a split, un-augmented, as the checkpoint's classifier sees them; with `flip`, averaged with those of the mirror images.
+    /// Features of a split, un-augmented, as the checkpoint's classifier sees them; with `flip`,
+    /// averaged with those of the mirror images.
     pub fn of(&self, split: Split, flip: bool, job: Job<'_>) -> Result<FeatureSet> {
         Ok(self.with_positions(split, flip, job)?.set)
     }
@@ -61,19 +65,36 @@ impl<'a> Features<'a> {
             return self.of_frozen(split, flip, job).map(|found| self.standardised(found));
         }
         let name = format!("{split}{}", if flip { "-flip" } else { "" });
-        let found = self.cached(&name, split, job, |extractor, loader| extractor.features(loader, flip, job))?;
+        let found = self
+            .cached(&name, split, job, |extractor, loader| extractor.features(loader, flip, job))?;
         Ok(self.standardised(found))
     }
 
     /// Features of one augmented copy of the training split.
     pub fn augmented_view(&self, view: usize, job: Job<'_>) -> Result<FeatureSet> {
         let settings = self.run.settings();
-        let found = self.cached(&format!("train-view-{}", view + 1), Split::Train, job, |extractor, loader| {
-            job.phase(format!("computing features of augmented view {}", view + 1), Some(loader.images().len() as u64), "images");
-            let augmentation = unmixed(settings, self.checkpoint.mean);
-            let batches = || loader.augmented_view(&augmentation, settings.stage1.batch_size, self.checkpoint.seed, view);
-            extractor.collect(loader, batches, 0, job)
-        })?;
+        let found = self.cached(
+            &format!("train-view-{}", view + 1),
+            Split::Train,
+            job,
+            |extractor, loader| {
+                job.phase(
+                    format!("computing features of augmented view {}", view + 1),
+                    Some(loader.images().len() as u64),
+                    "images",
+                );
+                let augmentation = unmixed(settings, self.checkpoint.mean);
+                let batches = || {
+                    loader.augmented_view(
+                        &augmentation,
+                        settings.stage1.batch_size,
+                        self.checkpoint.seed,
+                        view,
+                    )
+                };
+                extractor.collect(loader, batches, 0, job)
+            },
+        )?;
         Ok(self.standardised(found).set)
     }
 
@@ -81,14 +102,17 @@ impl<'a> Features<'a> {
     fn of_frozen(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
         let dataset = self.run.dataset();
         let samples = dataset.split(split);
-        let backbone = FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
+        let backbone =
+            FrozenBackbone::new(self.checkpoint, self.device).out_of(self.run.backbone_file());
         let plain = backbone.features(dataset, &samples, View::Plain, job)?;
         if !flip {
             return Ok(plain);
         }
         let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
-        let named =
-            |found: SampleFeatures| ImageFeatures { set: found.set, indices: found.positions.into_iter().map(|at| at as usize).collect() };
+        let named = |found: SampleFeatures| ImageFeatures {
+            set: found.set,
+            indices: found.positions.into_iter().map(|at| at as usize).collect(),
+        };
         let ImageFeatures { set, indices } = mean(named(plain), &named(mirrored));
         Ok(SampleFeatures { set, positions: indices.into_iter().map(|at| at as u32).collect() })
     }
@@ -113,9 +137,20 @@ impl<'a> Features<'a> {
         if let Some(found) = read(&path, &key) {
             return Ok(found);
         }
-        let images = Images::open(self.run.dataset(), split, self.checkpoint.config.input_size, DEFAULT_BUDGET, job)?;
-        let (extractor, device) = extractor_of(self.checkpoint, self.run.backbone_file().as_deref(), self.device)?;
-        let loader = Loader::new(images, Normaliser::new(self.checkpoint.mean, self.checkpoint.std), &device);
+        let images = Images::open(
+            self.run.dataset(),
+            split,
+            self.checkpoint.config.input_size,
+            DEFAULT_BUDGET,
+            job,
+        )?;
+        let (extractor, device) =
+            extractor_of(self.checkpoint, self.run.backbone_file().as_deref(), self.device)?;
+        let loader = Loader::new(
+            images,
+            Normaliser::new(self.checkpoint.mean, self.checkpoint.std),
+            &device,
+        );
         let ImageFeatures { set, indices } = compute(&extractor, &loader)?;
         let images = loader.images();
         ops::release_memory();
@@ -123,7 +158,10 @@ impl<'a> Features<'a> {
         let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();
         let found = SampleFeatures { set, positions };
         if let Err(error) = write(&path, &key, &found) {
-            job.warn(format!("the features could not be kept for the next time: {}: {error}", path.display()));
+            job.warn(format!(
+                "the features could not be kept for the next time: {}: {error}",
+                path.display()
+            ));
         }
         Ok(found)
     }
@@ -140,14 +178,19 @@ fn samples_key(dataset: &Dataset, split: Split) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Equal for checkpoints whose features are equal: the same weights before the classifier, the same input.
+/// Equal for checkpoints whose features are equal: the same weights before the classifier, the same
+/// input.
 pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     // The text of a backbone out of a file has the file's hash in it, and how features are taken.
     let NetworkConfig { backbone, stem, input_size, .. } = checkpoint.config;
-    hasher.update(format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std).as_bytes());
+    hasher.update(
+        format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std)
+            .as_bytes(),
+    );
     // A checkpoint that was just made has its weights in another order than one that was read.
-    let mut weights: Vec<&NamedTensor> = checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)).collect();
+    let mut weights: Vec<&NamedTensor> =
+        checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)).collect();
     weights.sort_by(|a, b| a.name.cmp(&b.name));
     for tensor in weights {
         hasher.update(tensor.name.as_bytes());
@@ -158,8 +201,8 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// The stored features, unless there are none, they are damaged or belong to another backbone or other samples: then they are computed
-/// again.
+/// The stored features, unless there are none, they are damaged or belong to another backbone or
+/// other samples: then they are computed again.
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
     let file = std::fs::read(path).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
@@ -167,19 +210,28 @@ fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
         return None;
     }
     let tensors = SafeTensors::deserialize(&file).ok()?;
-    let [features, labels, positions] = ["features", "labels", "positions"].map(|name| tensors.tensor(name).ok());
+    let [features, labels, positions] =
+        ["features", "labels", "positions"].map(|name| tensors.tensor(name).ok());
     let (features, labels, positions) = (features?, labels?, positions?);
     let &[rows, dim] = features.shape() else { return None };
     if labels.shape() != [rows] || positions.shape() != [rows] || features.dtype() != Dtype::F32 {
         return None;
     }
     let whole = |tensor: &TensorView<'_>| -> Option<Vec<u32>> {
-        let numbers = tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let numbers = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         (tensor.dtype() == Dtype::U32).then_some(numbers)
     };
     let set = FeatureSet {
         dim,
-        features: features.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        features: features
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
         labels: whole(&labels)?,
     };
     Some(SampleFeatures { set, positions: whole(&positions)? })
@@ -188,7 +240,8 @@ fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
 fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> {
     let SampleFeatures { set, positions } = found;
     let features: Vec<u8> = set.features.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let [labels, places] = [&set.labels, positions].map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+    let [labels, places] = [&set.labels, positions]
+        .map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let file = || {
         let views = [
             ("features", TensorView::new(Dtype::F32, vec![set.len(), set.dim], &features)?),

@@ -1,7 +1,9 @@
 //! Stage 1 where everything learns on from pretrained weights.
 //!
-//! The classifier begins at zero: random weights would disturb the backbone before their gradients mean anything, and one that was trained on its features
-//! first knows the training images so well that next to nothing is left to learn from (on a thousand photos, 98 % of them after the first epoch).
+//! The classifier begins at zero: random weights would disturb the backbone before their gradients
+//! mean anything, and one that was trained on its features first knows the training images so well
+//! that next to nothing is left to learn from (on a thousand photos, 98 % of them after the first
+//! epoch).
 
 use burn::tensor::Device;
 
@@ -14,7 +16,8 @@ use crate::model::is_of_classifier;
 use crate::run::Run;
 use crate::train::{self, Standardiser};
 
-/// Trains everything of a run whose settings let a pretrained backbone learn on, from where it is, until so many epochs are finished.
+/// Trains everything of a run whose settings let a pretrained backbone learn on, from where it is,
+/// until so many epochs are finished.
 ///
 /// # Errors
 /// As [`train::train`]; a backbone without pretrained weights, or damaged ones.
@@ -29,16 +32,22 @@ pub(super) fn fine_tune(run: &mut Run, epochs: usize, device: &Device, job: Job<
     ["last", "best"].into_iter().try_for_each(|name| standardise(run, name, device, job))
 }
 
-/// Writes the checkpoint that training goes on from: pretrained weights, and a classifier that prefers no class.
+/// Writes the checkpoint that training goes on from: pretrained weights, and a classifier that
+/// prefers no class.
 fn begin(run: &mut Run) -> Result<()> {
     let _lock = run.lock()?;
     let mut checkpoint = untrained(run.settings(), run.dataset())?;
-    checkpoint.weights.iter_mut().filter(|tensor| is_of_classifier(&tensor.name)).for_each(|tensor| tensor.values.fill(0.0));
+    checkpoint
+        .weights
+        .iter_mut()
+        .filter(|tensor| is_of_classifier(&tensor.name))
+        .for_each(|tensor| tensor.values.fill(0.0));
     checkpoint.save(&run.checkpoint_path("last"))
 }
 
-/// Has the balancers of a trained checkpoint see standardised features, as those of a frozen backbone do, so that the same settings suit them. Leaves one
-/// alone that is there no more or has been done.
+/// Has the balancers of a trained checkpoint see standardised features, as those of a frozen
+/// backbone do, so that the same settings suit them. Leaves one alone that is there no more or has
+/// been done.
 fn standardise(run: &Run, name: &str, device: &Device, job: Job<'_>) -> Result<()> {
     let path = run.checkpoint_path(name);
     if !path.is_file() {
@@ -74,15 +83,24 @@ mod tests {
         settings.augmentation.flip = Auto::Value(false);
         let device = Device::flex();
         let quiet = Control::new();
-        let run_in =
-            |name: &str| new_run(&folder.path().join(name), settings.clone(), dataset.clone(), &device, Job::new(&quiet, &Silent)).unwrap();
+        let run_in = |name: &str| {
+            new_run(
+                &folder.path().join(name),
+                settings.clone(),
+                dataset.clone(),
+                &device,
+                Job::new(&quiet, &Silent),
+            )
+            .unwrap()
+        };
 
         let mut whole = run_in("whole");
         fine_tune(&mut whole, usize::MAX, &device, Job::new(&quiet, &Silent)).unwrap();
         let start = untrained(&settings, &dataset).unwrap();
         let end = whole.checkpoint("last").unwrap();
-        let of =
-            |weights: &[crate::model::NamedTensor], name: &str| weights.iter().find(|tensor| tensor.name == name).unwrap().values.clone();
+        let of = |weights: &[crate::model::NamedTensor], name: &str| {
+            weights.iter().find(|tensor| tensor.name == name).unwrap().values.clone()
+        };
         for name in ["conv_stem.weight", "blocks.5.depthwise_conv.weight", "bn1.weight"] {
             assert_ne!(of(&start.weights, name), of(&end.weights, name), "{name} learns");
         }
@@ -98,7 +116,10 @@ mod tests {
                 control.stop();
             }
         };
-        assert!(matches!(fine_tune(&mut broken, usize::MAX, &device, Job::new(&control, &stop)), Err(crate::Error::Stopped)));
+        assert!(matches!(
+            fine_tune(&mut broken, usize::MAX, &device, Job::new(&control, &stop)),
+            Err(crate::Error::Stopped)
+        ));
         fine_tune(&mut broken, usize::MAX, &device, Job::new(&quiet, &Silent)).unwrap();
         assert_eq!(broken.checkpoint("last").unwrap().weights, end.weights);
 

@@ -1,6 +1,7 @@
 //! Features cut into parts, each held out in turn while classifiers learn from the others.
 //!
-//! Where features stay and a classifier takes a second, nothing need be judged by a validation split alone, of which rare classes have next to nothing.
+//! Where features stay and a classifier takes a second, nothing need be judged by a validation
+//! split alone, of which rare classes have next to nothing.
 
 use crate::balance::FeatureSet;
 
@@ -15,8 +16,9 @@ pub(super) struct Part {
     pub held_out: FeatureSet,
 }
 
-/// The part that each sample is held out in. The i-th sample of a class is held out in part i mod [`FOLDS`], so that each has its share of every class.
-/// Where a class begins moves on from class to class, or the first part would get all that is left over.
+/// The part that each sample is held out in. The i-th sample of a class is held out in part i mod
+/// [`FOLDS`], so that each has its share of every class. Where a class begins moves on from class
+/// to class, or the first part would get all that is left over.
 pub(super) fn places(labels: &[u32], classes: usize) -> Vec<usize> {
     let mut met: Vec<usize> = (0..classes).collect();
     let place = |&label: &u32| {
@@ -29,11 +31,13 @@ pub(super) fn places(labels: &[u32], classes: usize) -> Vec<usize> {
 
 /// The samples with those of one part held out.
 pub(super) fn part(all: &FeatureSet, places: &[usize], held_out: usize, classes: usize) -> Part {
-    let (others, own): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&row| places[row] != held_out);
+    let (others, own): (Vec<usize>, Vec<usize>) =
+        (0..all.len()).partition(|&row| places[row] != held_out);
     let (train, held_out) = (all.part(&others), all.part(&own));
     let mut train_counts = vec![0; classes];
     train.labels.iter().for_each(|&label| train_counts[label as usize] += 1);
-    // A class of one image is missing where that is held out; it can be learned nowhere else either.
+    // A class of one image is missing where that is held out; it can be learned nowhere else
+    // either.
     train_counts.iter_mut().for_each(|count| *count = (*count).max(1));
     Part { train, train_counts, held_out }
 }
@@ -45,14 +49,18 @@ mod tests {
     #[test]
     fn every_sample_is_held_out_once_and_every_part_has_its_share() {
         let labels = [vec![0; 7], vec![1; 2], vec![2; 1]].concat();
-        let all = FeatureSet { dim: 1, features: (0..10).map(|value| value as f32).collect(), labels };
+        let all =
+            FeatureSet { dim: 1, features: (0..10).map(|value| value as f32).collect(), labels };
         let places = places(&all.labels, 3);
         let mut held: Vec<f32> = Vec::new();
         for fold in 0..FOLDS {
             let Part { train, train_counts, held_out } = part(&all, &places, fold, 3);
             assert_eq!(train.len() + held_out.len(), 10);
             assert!((3..=4).contains(&held_out.len()), "{}", held_out.len());
-            assert_eq!(train_counts[0] + held_out.labels.iter().filter(|label| **label == 0).count(), 7);
+            assert_eq!(
+                train_counts[0] + held_out.labels.iter().filter(|label| **label == 0).count(),
+                7
+            );
             assert!(train_counts.iter().all(|count| *count > 0));
             held.extend(held_out.features);
         }

@@ -1,4 +1,5 @@
-//! Features of a pretrained backbone that stays as it is. They belong to an image's content and to nothing else, so they are kept by it: see
+//! Features of a pretrained backbone that stays as it is. They belong to an image's content and to
+//! nothing else, so they are kept by it: see
 //! [`crate::features`].
 
 use std::collections::HashSet;
@@ -16,7 +17,8 @@ use crate::job::{Event, Job, Level};
 use crate::ops;
 use crate::train::{Checkpoint, Loader, Normaliser};
 
-/// Images whose features are computed before they are kept: little is lost when a job is stopped, and few files are written.
+/// Images whose features are computed before they are kept: little is lost when a job is stopped,
+/// and few files are written.
 const AT_ONCE: usize = 1024;
 /// Samples of a batch.
 const BATCH: usize = 64;
@@ -48,14 +50,23 @@ impl<'a> FrozenBackbone<'a> {
         Self { file, ..self }
     }
 
-    /// Features of samples of a dataset, as the backbone gives them, with their places among the samples. Images that cannot be read are left out with a
-    /// warning.
+    /// Features of samples of a dataset, as the backbone gives them, with their places among the
+    /// samples. Images that cannot be read are left out with a warning.
     ///
     /// # Errors
-    /// A source that cannot be opened; nothing that can be read; a device that fails; [`Error::Stopped`].
-    pub fn features(&self, dataset: &Dataset, samples: &[&DatasetSample], view: View, job: Job<'_>) -> Result<SampleFeatures> {
-        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
-        let keys = ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
+    /// A source that cannot be opened; nothing that can be read; a device that fails;
+    /// [`Error::Stopped`].
+    pub fn features(
+        &self,
+        dataset: &Dataset,
+        samples: &[&DatasetSample],
+        view: View,
+        job: Job<'_>,
+    ) -> Result<SampleFeatures> {
+        let locations: Vec<Location> =
+            samples.iter().map(|sample| sample.location.clone()).collect();
+        let keys =
+            ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
         let mut readable: Vec<(usize, Key)> = Vec::with_capacity(keys.len());
         for (place, key) in keys.into_iter().enumerate() {
             match key {
@@ -65,7 +76,10 @@ impl<'a> FrozenBackbone<'a> {
         }
         let (mut known, space) = self.known(dataset, samples, &readable, view, job)?;
         known.warnings().into_iter().for_each(|warning| job.warn(warning));
-        let mut found = SampleFeatures { set: FeatureSet { dim: space.features, ..FeatureSet::default() }, positions: Vec::new() };
+        let mut found = SampleFeatures {
+            set: FeatureSet { dim: space.features, ..FeatureSet::default() },
+            positions: Vec::new(),
+        };
         found.set.features.reserve_exact(readable.len() * space.features);
         for (place, key) in readable {
             // What could not be decoded has been told of.
@@ -77,8 +91,10 @@ impl<'a> FrozenBackbone<'a> {
         Ok(found)
     }
 
-    /// Computes what is not known yet of the features of all samples of a dataset, where they can be kept: one job in place of one a split, while the
-    /// pictures that a scan has decoded are still there. Of images that cannot be read nothing is said: that is for those who need their features.
+    /// Computes what is not known yet of the features of all samples of a dataset, where they can
+    /// be kept: one job in place of one a split, while the pictures that a scan has decoded are
+    /// still there. Of images that cannot be read nothing is said: that is for those who need their
+    /// features.
     ///
     /// # Errors
     /// As [`FrozenBackbone::features`].
@@ -87,18 +103,26 @@ impl<'a> FrozenBackbone<'a> {
             return Ok(());
         }
         let samples: Vec<&DatasetSample> = dataset.samples.iter().collect();
-        let locations: Vec<Location> = samples.iter().map(|sample| sample.location.clone()).collect();
-        let keys = ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
-        let readable: Vec<(usize, Key)> = keys.into_iter().enumerate().filter_map(|(place, key)| Some((place, key.ok()?))).collect();
+        let locations: Vec<Location> =
+            samples.iter().map(|sample| sample.location.clone()).collect();
+        let keys =
+            ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)?;
+        let readable: Vec<(usize, Key)> = keys
+            .into_iter()
+            .enumerate()
+            .filter_map(|(place, key)| Some((place, key.ok()?)))
+            .collect();
         let without_warnings = |event| {
             if !matches!(event, Event::Message { level: Level::Warning, .. }) {
                 job.sink.event(event);
             }
         };
-        self.known(dataset, &samples, &readable, view, Job::new(job.control, &without_warnings)).map(drop)
+        self.known(dataset, &samples, &readable, view, Job::new(job.control, &without_warnings))
+            .map(drop)
     }
 
-    /// The features of samples that can be read, with their places among the samples; those that were not known are computed.
+    /// The features of samples that can be read, with their places among the samples; those that
+    /// were not known are computed.
     fn known(
         &self,
         dataset: &Dataset,
@@ -108,11 +132,16 @@ impl<'a> FrozenBackbone<'a> {
         job: Job<'_>,
     ) -> Result<(CachedFeatures, Space)> {
         let space = self.space(view);
-        let mut known = FeatureCache::standard().map_or_else(|| CachedFeatures::in_memory(&space), |cache| cache.open(&space));
+        let mut known = FeatureCache::standard()
+            .map_or_else(|| CachedFeatures::in_memory(&space), |cache| cache.open(&space));
         let keys: Vec<Key> = readable.iter().map(|(_, key)| *key).collect();
         let mut met = HashSet::new();
-        let missing: Vec<(usize, Key)> =
-            known.missing(&keys).into_iter().map(|at| readable[at]).filter(|(_, key)| met.insert(*key)).collect();
+        let missing: Vec<(usize, Key)> = known
+            .missing(&keys)
+            .into_iter()
+            .map(|at| readable[at])
+            .filter(|(_, key)| met.insert(*key))
+            .collect();
         if !missing.is_empty() {
             if missing.len() < keys.len() {
                 job.info(format!(
@@ -142,12 +171,21 @@ impl<'a> FrozenBackbone<'a> {
         let mut done = 0;
         for part in missing.chunks(AT_ONCE) {
             // They stand as test samples, of which no class needs any.
-            let chosen = part.iter().map(|(place, _)| DatasetSample { split: Split::Test, ..samples[*place].clone() }).collect();
+            let chosen = part
+                .iter()
+                .map(|(place, _)| DatasetSample { split: Split::Test, ..samples[*place].clone() })
+                .collect();
             let part_of = Dataset { samples: chosen, ..dataset.clone() };
             // Each is looked at once, so none is kept.
-            let images = Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
+            let images =
+                Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
             let loader = Loader::new(images, normaliser.clone(), &device);
-            let found = extractor.collect(&loader, || loader.eval_batches(BATCH, view == View::Mirrored), done, job);
+            let found = extractor.collect(
+                &loader,
+                || loader.eval_batches(BATCH, view == View::Mirrored),
+                done,
+                job,
+            );
             loader.images().warn_of_problems(job);
             done += part.len() as u64;
             let found = match found {
@@ -155,7 +193,11 @@ impl<'a> FrozenBackbone<'a> {
                 Err(Error::Data(_)) => continue,
                 found => found?,
             };
-            let keys: Vec<Key> = found.indices.iter().map(|&index| part[loader.images().positions()[index]].1).collect();
+            let keys: Vec<Key> = found
+                .indices
+                .iter()
+                .map(|&index| part[loader.images().positions()[index]].1)
+                .collect();
             known.insert(&keys, &found.set.features)?;
         }
         ops::release_memory();
@@ -164,12 +206,17 @@ impl<'a> FrozenBackbone<'a> {
 
     fn space(&self, view: View) -> Space {
         let config = &self.checkpoint.config;
-        // Devices round differently, and the same seed is to give the same result on the same device.
+        // Devices round differently, and the same seed is to give the same result on the same
+        // device.
         let view = match view {
             View::Plain => "plain",
             View::Mirrored => "mirrored",
         };
-        let device = if ops::is_gpu(self.device) && config.backbone.onnx().is_none() { " on a gpu" } else { "" };
+        let device = if ops::is_gpu(self.device) && config.backbone.onnx().is_none() {
+            " on a gpu"
+        } else {
+            ""
+        };
         Space {
             backbone: *backbone_key(self.checkpoint).as_bytes(),
             label: config.backbone.name().to_string(),

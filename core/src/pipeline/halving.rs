@@ -1,5 +1,6 @@
-//! Successive halving (Jamieson and Talwalkar, *Non-stochastic Best Arm Identification and Hyperparameter Optimization*, AISTATS 2016): all begin, and
-//! after each rung the better half goes on.
+//! Successive halving (Jamieson and Talwalkar, *Non-stochastic Best Arm Identification and
+//! Hyperparameter Optimization*, AISTATS 2016): all begin, and after each rung the better half goes
+//! on.
 
 /// How far everybody is trained before some are left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +11,8 @@ pub(super) struct Rung {
     pub members: usize,
 }
 
-/// The rungs for so many members that would train for so many epochs. The last is all epochs, for two members at least, so that the best of them is
-/// chosen among such as are finished.
+/// The rungs for so many members that would train for so many epochs. The last is all epochs, for
+/// two members at least, so that the best of them is chosen among such as are finished.
 pub(super) fn rungs(members: usize, epochs: usize) -> Vec<Rung> {
     let mut rungs = vec![Rung { epochs, members: members.min(2) }];
     let (mut of_rung, mut so_far) = (members.min(2), epochs);
@@ -28,7 +29,8 @@ pub(super) fn rungs(members: usize, epochs: usize) -> Vec<Rung> {
     rungs
 }
 
-/// The indices of the `keep` best scores, best first. Those without a score come last, and equal ones in their order.
+/// The indices of the `keep` best scores, best first. Those without a score come last, and equal
+/// ones in their order.
 pub(super) fn best(scores: &[Option<f64>], keep: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     let score = |index: &usize| scores[*index].unwrap_or(f64::NEG_INFINITY);

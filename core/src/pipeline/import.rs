@@ -26,7 +26,8 @@ pub struct ImportRequest<'a> {
     pub dataset: &'a Path,
     /// The run folder.
     pub run: &'a Path,
-    /// The settings of the run. Backbone and stem are the file's; the input's normalisation has to be the one that the network was trained with.
+    /// The settings of the run. Backbone and stem are the file's; the input's normalisation has to
+    /// be the one that the network was trained with.
     pub settings: Settings,
 }
 
@@ -58,12 +59,13 @@ pub struct ImportReport {
 /// The result that holds what a run was imported from.
 pub const IMPORTED: &str = "imported";
 
-/// Makes a run whose stage 1 is over, with the network of a file as its checkpoint `last`, and evaluates it. It can be balanced and exported as
-/// any other.
+/// Makes a run whose stage 1 is over, with the network of a file as its checkpoint `last`, and
+/// evaluates it. It can be balanced and exported as any other.
 ///
 /// # Errors
-/// A file that cannot be read or does not fit ([`crate::error::WeightsError`]), a classifier of another number of classes, settings that do not say how the
-/// input is normalised, a run that exists; images that cannot be read.
+/// A file that cannot be read or does not fit ([`crate::error::WeightsError`]), a classifier of
+/// another number of classes, settings that do not say how the input is normalised, a run that
+/// exists; images that cannot be read.
 pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Result<ImportReport> {
     if Run::is_run(request.run) {
         let reason = "already holds a run; choose another folder".into();
@@ -93,7 +95,12 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     let settings = run.settings();
     let checkpoint = Checkpoint {
         source: Default::default(),
-        config: NetworkConfig { backbone: fit.backbone, stem, input_size: side, classes: run.dataset().classes.len() },
+        config: NetworkConfig {
+            backbone: fit.backbone,
+            stem,
+            input_size: side,
+            classes: run.dataset().classes.len(),
+        },
         mean,
         std,
         classes: run.dataset().classes.clone(),

@@ -25,8 +25,8 @@ pub struct MakeRequest<'a> {
     pub source: &'a Path,
     /// The model's file.
     pub out: &'a Path,
-    /// The run folder; without it, one beside the model that is named after it. What an earlier `make` left there is replaced once the new run is
-    /// finished.
+    /// The run folder; without it, one beside the model that is named after it. What an earlier
+    /// `make` left there is replaced once the new run is finished.
     pub run: Option<&'a Path>,
     /// The settings.
     pub settings: Settings,
@@ -56,30 +56,41 @@ pub struct MakeReport {
 /// The file that says that a run was made by [`make`] and may be replaced by it.
 const MARK: &str = "make";
 
-/// Scans the source, holds out validation and test, trains, balances, compares before with after, exports and checks the file: what `inspect`, `build`,
-/// `train`, `balance` and `export` do with what they take by default.
+/// Scans the source, holds out validation and test, trains, balances, compares before with after,
+/// exports and checks the file: what `inspect`, `build`, `train`, `balance` and `export` do with
+/// what they take by default.
 ///
 /// # Errors
 /// Whatever the steps meet; a run folder that holds something else.
 pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<MakeReport> {
     let started = Instant::now();
     let folder = request.run.map_or_else(|| beside(request.out), Path::to_path_buf);
-    let folder_error = |reason: &str| RunError::Folder { path: folder.clone(), reason: reason.into() };
+    let folder_error =
+        |reason: &str| RunError::Folder { path: folder.clone(), reason: reason.into() };
     let earlier = Run::is_run(&folder);
     if earlier && !is_marked(&folder) {
-        return Err(folder_error("holds a run that `make` did not make; choose another folder with --run").into());
+        return Err(folder_error(
+            "holds a run that `make` did not make; choose another folder with --run",
+        )
+        .into());
     }
     // What cannot be put there in the end is said before the work.
     if !earlier && std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(folder_error("is not empty and holds no run; choose another folder with --run").into());
+        return Err(folder_error(
+            "is not empty and holds no run; choose another folder with --run",
+        )
+        .into());
     }
     let dataset = Dataset::open(request.source, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
-    // The new run is made beside the old one, which is lost only when there is something better in its place.
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The new run is made beside the old one, which is lost only when there is something better in
+    // its place.
+    let parent =
+        folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|error| RunError::file(parent, error))?;
-    let workshop = files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
+    let workshop =
+        files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
     // As deep as the place it goes to, since a run may name its images by a relative path.
     let made = workshop.path().to_path_buf();
     let mut run = new_run(&made, request.settings.clone(), dataset, device, job)?;
@@ -105,10 +116,13 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     })
 }
 
-/// Gives a finished run its place, in which an `earlier` one may lie, and says where it is: where it was made, if its place cannot be had.
+/// Gives a finished run its place, in which an `earlier` one may lie, and says where it is: where
+/// it was made, if its place cannot be had.
 fn put(made: PathBuf, place: PathBuf, earlier: bool, job: Job<'_>) -> PathBuf {
     let cleared = if earlier { run::delete(&place) } else { Ok(()) };
-    match cleared.and_then(|()| Ok(std::fs::rename(&made, &place).map_err(|error| RunError::file(&place, error))?)) {
+    match cleared.and_then(|()| {
+        Ok(std::fs::rename(&made, &place).map_err(|error| RunError::file(&place, error))?)
+    }) {
         Ok(()) => place,
         Err(error) => {
             job.warn(format!("the run stays in {}: {error}", made.display()));
@@ -133,7 +147,9 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
     let [train, validation, test] = Split::ALL.map(|split| dataset.split(split).len());
     vec![Choice {
         setting: "splits".into(),
-        value: format!("{train} images to train on, {validation} to choose by, {test} to report on"),
+        value: format!(
+            "{train} images to train on, {validation} to choose by, {test} to report on"
+        ),
         reason: dataset
             .provenance
             .notes

@@ -1,4 +1,5 @@
-//! Whether mirroring an image changes its class: asked of the data, before training images are mirrored at random.
+//! Whether mirroring an image changes its class: asked of the data, before training images are
+//! mirrored at random.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,14 @@ use crate::job::{Job, Silent};
 use crate::settings::{Auto, Preset, Settings, Training};
 use crate::train::Standardiser;
 
-/// Training images that are looked at, at most, and those of a class, at least, where it has as many.
+/// Training images that are looked at, at most, and those of a class, at least, where it has as
+/// many.
 const IMAGES: usize = 2000;
 const OF_A_CLASS: usize = 30;
 /// Standard errors that are no accident, with as many classes as there may be.
 const CLEARLY: f64 = 3.0;
-/// Share of a class's images that must be taken for another class for it to be turned, and of all images for mirroring to harm.
+/// Share of a class's images that must be taken for another class for it to be turned, and of all
+/// images for mirroring to harm.
 const OF_CLASS_TURNED: f64 = 0.2;
 const OF_ALL_TURNED: f64 = 0.02;
 /// The logit of a class that cannot be an answer.
@@ -50,16 +53,23 @@ pub struct Turned {
     pub class: String,
     /// What its mirror images are taken for most often.
     pub into: String,
-    /// Share of its images that are classified correctly as they are and not when mirrored, less those the other way round.
+    /// Share of its images that are classified correctly as they are and not when mirrored, less
+    /// those the other way round.
     pub share: f64,
 }
 
-/// Classifies training images and their mirror images by a classifier on the built-in backbone's features that has seen neither them nor any mirror image,
-/// half of the images by what the other half taught.
+/// Classifies training images and their mirror images by a classifier on the built-in backbone's
+/// features that has seen neither them nor any mirror image, half of the images by what the other
+/// half taught.
 ///
 /// # Errors
 /// Images that cannot be read; a device that fails; [`crate::Error::Stopped`].
-pub fn mirror_check(dataset: &Dataset, seed: u64, device: &Device, job: Job<'_>) -> Result<MirrorCheck> {
+pub fn mirror_check(
+    dataset: &Dataset,
+    seed: u64,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<MirrorCheck> {
     let mut settings = Settings { seed, ..Settings::preset(Preset::Auto) };
     settings.stage1.train = Auto::Value(Training::Classifier);
     let checkpoint = untrained(&settings, dataset)?;
@@ -72,15 +82,26 @@ pub fn mirror_check(dataset: &Dataset, seed: u64, device: &Device, job: Job<'_>)
         true => (plain.set, mirrored.set),
         false => {
             let sentence = "images are not mirrored: some of them changed while it was asked whether they may be".into();
-            return Ok(MirrorCheck { is_harmless: false, images: 0, accuracy: 0.0, mirrored_accuracy: 0.0, turned: Vec::new(), sentence });
+            return Ok(MirrorCheck {
+                is_harmless: false,
+                images: 0,
+                accuracy: 0.0,
+                mirrored_accuracy: 0.0,
+                turned: Vec::new(),
+                sentence,
+            });
         }
     };
     let classes = dataset.classes.len();
     let mut rows: Vec<[Option<usize>; 2]> = vec![[None; 2]; plain.len()];
     for fold in 0..2 {
         job.check()?;
-        let (taught, asked): (Vec<usize>, Vec<usize>) = (0..plain.len()).partition(|row| row % 2 != fold);
-        let Some((classifier, standardiser)) = fit(&plain, &taught, classes, &settings, job)? else { continue };
+        let (taught, asked): (Vec<usize>, Vec<usize>) =
+            (0..plain.len()).partition(|row| row % 2 != fold);
+        let Some((classifier, standardiser)) = fit(&plain, &taught, classes, &settings, job)?
+        else {
+            continue;
+        };
         for (view, set) in [&plain, &mirrored].into_iter().enumerate() {
             let mut part = set.part(&asked).features;
             standardiser.apply(&mut part);
@@ -109,15 +130,23 @@ fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
     samples.into_iter().filter(spread).collect()
 }
 
-/// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are of fewer than two classes.
-fn fit(set: &FeatureSet, rows: &[usize], classes: usize, settings: &Settings, job: Job<'_>) -> Result<Option<(Classifier, Standardiser)>> {
+/// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are
+/// of fewer than two classes.
+fn fit(
+    set: &FeatureSet,
+    rows: &[usize],
+    classes: usize,
+    settings: &Settings,
+    job: Job<'_>,
+) -> Result<Option<(Classifier, Standardiser)>> {
     let mut counts = vec![0; classes];
     rows.iter().for_each(|&row| counts[set.labels[row] as usize] += 1);
     if counts.iter().filter(|&&count| count > 0).count() < 2 {
         return Ok(None);
     }
     let quiet = Job::new(job.control, &Silent);
-    let (mut classifier, standardiser, _) = fit_on(settings, set.part(rows), classes, &counts, None, quiet)?;
+    let (mut classifier, standardiser, _) =
+        fit_on(settings, set.part(rows), classes, &counts, None, quiet)?;
     // A class that is not there can be no answer.
     let counted: Vec<usize> = counts.iter().map(|&count| count.max(1)).collect();
     adjust_logits(&mut classifier, &counted, 1.0)?;
@@ -127,8 +156,9 @@ fn fit(set: &FeatureSet, rows: &[usize], classes: usize, settings: &Settings, jo
     Ok(Some((classifier, standardiser)))
 }
 
-/// What follows from the predictions for images as they are and mirrored. Differences are counted in pairs: what is right as it is and wrong when mirrored,
-/// less what is the other way round (McNemar's test).
+/// What follows from the predictions for images as they are and mirrored. Differences are counted
+/// in pairs: what is right as it is and wrong when mirrored, less what is the other way round
+/// (McNemar's test).
 fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> MirrorCheck {
     #[derive(Clone, Default)]
     struct OfClass {
@@ -156,7 +186,10 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
         }
     }
     let present: Vec<&OfClass> = classes.iter().filter(|class| class.images > 0.0).collect();
-    let mean = |view: usize| present.iter().map(|class| class.right[view] / class.images).sum::<f64>() / present.len().max(1) as f64;
+    let mean = |view: usize| {
+        present.iter().map(|class| class.right[view] / class.images).sum::<f64>()
+            / present.len().max(1) as f64
+    };
     let (accuracy, mirrored_accuracy) = (mean(0), mean(1));
     let images = present.iter().map(|class| class.images).sum::<f64>();
     let is_clear = |lost: f64, won: f64, images: f64, share: f64| {
@@ -165,25 +198,45 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
     let mut turned: Vec<Turned> = Vec::new();
     for (class, name) in classes.iter().zip(names) {
         if is_clear(class.lost, class.won, class.images, OF_CLASS_TURNED) {
-            let into = class.into.iter().max_by_key(|&other| class.into.iter().filter(|into| *into == other).count());
+            let into = class
+                .into
+                .iter()
+                .max_by_key(|&other| class.into.iter().filter(|into| *into == other).count());
             let into = into.map_or_else(String::new, |&into| names[into].clone());
-            turned.push(Turned { class: name.clone(), into, share: (class.lost - class.won) / class.images });
+            turned.push(Turned {
+                class: name.clone(),
+                into,
+                share: (class.lost - class.won) / class.images,
+            });
         }
     }
     turned.sort_by(|a, b| b.share.total_cmp(&a.share));
-    let (lost, won) = present.iter().fold((0.0, 0.0), |(lost, won), class| (lost + class.lost, won + class.won));
+    let (lost, won) =
+        present.iter().fold((0.0, 0.0), |(lost, won), class| (lost + class.lost, won + class.won));
     let harms = is_clear(lost, won, images, OF_ALL_TURNED) || !turned.is_empty();
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let (is_harmless, sentence) = if accuracy < KNOWS {
         (
             false,
-            format!("images are not mirrored: classes are told apart too badly ({}) to say what mirroring does to them", percent(accuracy)),
+            format!(
+                "images are not mirrored: classes are told apart too badly ({}) to say what mirroring does to them",
+                percent(accuracy)
+            ),
         )
     } else if let Some(first) = turned.first() {
-        let others = if turned.len() > 1 { format!(", and {} more classes change", turned.len() - 1) } else { String::new() };
+        let others = if turned.len() > 1 {
+            format!(", and {} more classes change", turned.len() - 1)
+        } else {
+            String::new()
+        };
         (
             false,
-            format!("images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}", percent(first.share), first.class, first.into),
+            format!(
+                "images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}",
+                percent(first.share),
+                first.class,
+                first.into
+            ),
         )
     } else if harms {
         (
@@ -204,7 +257,14 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
             ),
         )
     };
-    MirrorCheck { is_harmless, images: images as usize, accuracy, mirrored_accuracy, turned, sentence }
+    MirrorCheck {
+        is_harmless,
+        images: images as usize,
+        accuracy,
+        mirrored_accuracy,
+        turned,
+        sentence,
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +278,8 @@ mod tests {
     /// 30 images of each class, with these predictions for all of a class as they are and mirrored.
     fn found(predictions: [[usize; 2]; 3]) -> MirrorCheck {
         let labels: Vec<u32> = (0..90).map(|i| i / 30).collect();
-        let rows: Vec<[Option<usize>; 2]> = labels.iter().map(|&label| predictions[label as usize].map(Some)).collect();
+        let rows: Vec<[Option<usize>; 2]> =
+            labels.iter().map(|&label| predictions[label as usize].map(Some)).collect();
         judge(&labels, &rows, &names())
     }
 
@@ -227,7 +288,11 @@ mod tests {
         let check = found([[0, 1], [1, 0], [2, 2]]);
         assert!(!check.is_harmless);
         assert_eq!((check.accuracy, check.images), (1.0, 90));
-        let pairs: Vec<(&str, &str)> = check.turned.iter().map(|turned| (turned.class.as_str(), turned.into.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = check
+            .turned
+            .iter()
+            .map(|turned| (turned.class.as_str(), turned.into.as_str()))
+            .collect();
         assert_eq!(pairs, [("left", "right"), ("right", "left")]);
         assert!(check.sentence.contains("looks like"), "{}", check.sentence);
     }
@@ -243,9 +308,11 @@ mod tests {
     #[test]
     fn few_differences_are_accidents() {
         let labels = vec![0; 30];
-        let rows: Vec<[Option<usize>; 2]> = (0..30).map(|i| [Some(0), Some(usize::from(i < 8))]).collect();
+        let rows: Vec<[Option<usize>; 2]> =
+            (0..30).map(|i| [Some(0), Some(usize::from(i < 8))]).collect();
         assert!(judge(&labels, &rows, &names()).is_harmless);
-        let rows: Vec<[Option<usize>; 2]> = (0..30).map(|i| [Some(0), Some(usize::from(i < 9))]).collect();
+        let rows: Vec<[Option<usize>; 2]> =
+            (0..30).map(|i| [Some(0), Some(usize::from(i < 9))]).collect();
         assert!(!judge(&labels, &rows, &names()).is_harmless);
     }
 }

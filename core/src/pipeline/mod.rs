@@ -1,4 +1,5 @@
-//! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and the whole of it on the sample.
+//! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and
+//! the whole of it on the sample.
 
 mod auto;
 mod balance;

@@ -1,7 +1,9 @@
 use std::sync::Mutex;
 
 use super::super::test_run::digits;
-use super::super::{TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train, tune};
+use super::super::{
+    TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train, tune,
+};
 use super::*;
 use crate::data::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use crate::infer::OnnxClassifier;
@@ -21,11 +23,17 @@ impl EventSink for Said {
     }
 }
 
-/// Tokens of an image: patches of 8 × 8 and their largest values, of which nothing is learned but much can be seen.
+/// Tokens of an image: patches of 8 × 8 and their largest values, of which nothing is learned but
+/// much can be seen.
 fn extractor() -> Draft {
     Draft::new(&[Axis::Open("n"), Axis::Is(3), Axis::Open("h"), Axis::Open("w")])
         .weights("conv.weight", &[48, 3, 8, 8])
-        .node("Conv", &["pixel_values", "conv.weight"], "conv", &[("kernel_shape", &[8, 8]), ("strides", &[4, 4])])
+        .node(
+            "Conv",
+            &["pixel_values", "conv.weight"],
+            "conv",
+            &[("kernel_shape", &[8, 8]), ("strides", &[4, 4])],
+        )
         .node("Relu", &["conv"], "map", &[])
         .ints("as_tokens", &[3], &[0, 48, -1])
         .node("Reshape", &["map", "as_tokens"], "flat", &[])
@@ -51,13 +59,16 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let (control, said, device) = (Control::new(), Said::default(), Device::flex());
     let job = Job::new(&control, &said);
     let at = folder.path().join("run");
-    let request = |settings| TrainRequest { dataset: Some(&manifest), run: &at, settings, resume: true };
+    let request =
+        |settings| TrainRequest { dataset: Some(&manifest), run: &at, settings, resume: true };
     let report = train(&request(Some(settings.clone())), &device, "cpu", job).unwrap();
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");
     let words = said.0.lock().unwrap().join("\n");
     assert!(
-        words.contains("the first token") && words.contains("`last_hidden_state`") && words.contains("are those of the file"),
+        words.contains("the first token")
+            && words.contains("`last_hidden_state`")
+            && words.contains("are those of the file"),
         "{words}"
     );
     assert!(words.contains("stage1.train: classifier"), "{words}");
@@ -66,7 +77,10 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     std::fs::remove_file(&path).unwrap();
     let mut run = Run::open(&at).unwrap();
     assert_eq!(std::fs::read(run.backbone_file().unwrap()).unwrap(), extractor().bytes());
-    assert_eq!((run.settings().model.input_size, run.settings().model.tokens), (Auto::Value(16), Tokens::Class));
+    assert_eq!(
+        (run.settings().model.input_size, run.settings().model.tokens),
+        (Auto::Value(16), Tokens::Class)
+    );
     let checkpoint = run.checkpoint("last").unwrap();
     let names: Vec<&str> = checkpoint.weights.iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!(names, [CLASSIFIER_BIAS, CLASSIFIER_WEIGHT]);
@@ -79,7 +93,12 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     as_set.stage1.train = run.settings().stage1.train;
     train(&request(Some(as_set.clone())), &device, "cpu", job).unwrap();
     as_set.model.tokens = Tokens::Mean;
-    assert!(train(&request(Some(as_set)), &device, "cpu", job).unwrap_err().to_string().contains("other settings"));
+    assert!(
+        train(&request(Some(as_set)), &device, "cpu", job)
+            .unwrap_err()
+            .to_string()
+            .contains("other settings")
+    );
 
     let mut tuning = run.settings().clone();
     tuning.balance.augmented_views = 1;
@@ -89,7 +108,8 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let bench = Workbench::open(&run, run.settings(), &device, job).unwrap();
     assert_eq!(bench.classifier.norms().len(), 10);
     assert!(mirror_check(run.dataset(), 0, &device, job).unwrap().images > 0);
-    let again = evaluate(&run, Some("last"), None, &run.settings().evaluation, &device, job).unwrap();
+    let again =
+        evaluate(&run, Some("last"), None, &run.settings().evaluation, &device, job).unwrap();
     assert_eq!(again.evaluation.balanced_accuracy, first);
 
     let exported = folder.path().join("joined.onnx");
@@ -99,14 +119,22 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let predicted = predictions(&run, Some("balanced"), Split::Test, false, &device, job).unwrap();
     for sample in predicted.samples.iter().step_by(17) {
         let path = run.dataset().root.join(sample.location.to_text());
-        let found = classifier.classify(&[to_input(&read_image(&path, DEFAULT_MAX_PIXELS).unwrap(), 16)]).unwrap();
+        let found = classifier
+            .classify(&[to_input(&read_image(&path, DEFAULT_MAX_PIXELS).unwrap(), 16)])
+            .unwrap();
         let top = &classifier.top_k(&found[0], 1)[0];
         assert_eq!(top.class, predicted.classes[sample.predicted]);
-        assert!((top.probability - sample.probability).abs() < 1e-4, "{} {}", top.probability, sample.probability);
+        assert!(
+            (top.probability - sample.probability).abs() < 1e-4,
+            "{} {}",
+            top.probability,
+            sample.probability
+        );
     }
 
     // Another file in its place is seen.
-    std::fs::write(run.backbone_file().unwrap(), extractor().metadata("note", "another").bytes()).unwrap();
+    std::fs::write(run.backbone_file().unwrap(), extractor().metadata("note", "another").bytes())
+        .unwrap();
     let error = export(&run, Some("balanced"), &exported, job).unwrap_err().to_string();
     assert!(error.contains("backbone.onnx") && error.contains("BLAKE3"), "{error}");
     std::fs::remove_file(run.backbone_file().unwrap()).unwrap();
@@ -124,10 +152,20 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
     let at = folder.path().join("run");
     let mut silent = extractor();
     silent.model.metadata_props.clear();
-    for (bytes, reason) in [(b"no model".to_vec(), "not an ONNX file"), (silent.bytes(), "--set model.normalisation=imagenet")] {
+    for (bytes, reason) in [
+        (b"no model".to_vec(), "not an ONNX file"),
+        (silent.bytes(), "--set model.normalisation=imagenet"),
+    ] {
         std::fs::write(&path, bytes).unwrap();
-        let request = TrainRequest { dataset: Some(&manifest), run: &at, settings: Some(settings.clone()), resume: false };
-        let error = train(&request, &Device::flex(), "cpu", Job::new(&control, &said)).unwrap_err().to_string();
+        let request = TrainRequest {
+            dataset: Some(&manifest),
+            run: &at,
+            settings: Some(settings.clone()),
+            resume: false,
+        };
+        let error = train(&request, &Device::flex(), "cpu", Job::new(&control, &said))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("extractor.onnx") && error.contains(reason), "{error}");
         assert!(!at.exists());
         let dataset = Dataset::load(&manifest).unwrap();

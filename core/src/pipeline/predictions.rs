@@ -42,12 +42,21 @@ pub struct SamplePrediction {
     pub label_probability: f32,
 }
 
-/// Predicts every readable image of a split with a checkpoint of the run, its final one without a name. With `flip` the logits of each image and
-/// its mirror image are averaged. Features are computed on `device` unless the run's folder holds them.
+/// Predicts every readable image of a split with a checkpoint of the run, its final one without a
+/// name. With `flip` the logits of each image and its mirror image are averaged. Features are
+/// computed on `device` unless the run's folder holds them.
 ///
 /// # Errors
-/// No such checkpoint, no images in that split, unreadable images, a classifier that overflows, [`crate::Error::Stopped`].
-pub fn predictions(run: &Run, checkpoint: Option<&str>, split: Split, flip: bool, device: &Device, job: Job<'_>) -> Result<Predictions> {
+/// No such checkpoint, no images in that split, unreadable images, a classifier that overflows,
+/// [`crate::Error::Stopped`].
+pub fn predictions(
+    run: &Run,
+    checkpoint: Option<&str>,
+    split: Split,
+    flip: bool,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Predictions> {
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let checkpoint = run.checkpoint(name)?;
     let samples = run.dataset().split(split);
@@ -59,10 +68,14 @@ pub fn predictions(run: &Run, checkpoint: Option<&str>, split: Split, flip: bool
     let logits = classifier_of(&checkpoint)?.logits(&found.set.features)?;
     check(&logits, &found.set.labels, classes)?;
     let predict = |((row, &label), &position): ((&[f32], &u32), &u32)| -> Result<SamplePrediction> {
-        let sample = samples.get(position as usize).ok_or_else(|| TrainError::Request("the stored features fit another dataset".into()))?;
+        let sample = samples
+            .get(position as usize)
+            .ok_or_else(|| TrainError::Request("the stored features fit another dataset".into()))?;
         let (label, predicted) = (label as usize, argmax(row));
         let log_sum = log_sum_exp(row, row[predicted]);
-        let probability = |class: usize| (f64::from(row[class]) - f64::from(row[predicted]) - log_sum).exp() as f32;
+        let probability = |class: usize| {
+            (f64::from(row[class]) - f64::from(row[predicted]) - log_sum).exp() as f32
+        };
         Ok(SamplePrediction {
             location: sample.location.clone(),
             label,
@@ -71,7 +84,12 @@ pub fn predictions(run: &Run, checkpoint: Option<&str>, split: Split, flip: bool
             label_probability: probability(label),
         })
     };
-    let samples = logits.chunks_exact(classes).zip(&found.set.labels).zip(&found.positions).map(predict).collect::<Result<Vec<_>>>()?;
+    let samples = logits
+        .chunks_exact(classes)
+        .zip(&found.set.labels)
+        .zip(&found.positions)
+        .map(predict)
+        .collect::<Result<Vec<_>>>()?;
     Ok(Predictions {
         checkpoint: name.to_string(),
         split,
@@ -96,18 +114,31 @@ mod tests {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
         let device = Device::flex();
-        let predict = |run: &Run, flip| predictions(run, None, Split::Validation, flip, &device, job).unwrap();
+        let predict = |run: &Run, flip| {
+            predictions(run, None, Split::Validation, flip, &device, job).unwrap()
+        };
         let all = predict(&run, false);
-        let evaluation = evaluate(&run, None, Some(Split::Validation), &run.settings().evaluation, &device, job).unwrap().evaluation;
+        let evaluation =
+            evaluate(&run, None, Some(Split::Validation), &run.settings().evaluation, &device, job)
+                .unwrap()
+                .evaluation;
         let right = all.samples.iter().filter(|sample| sample.predicted == sample.label).count();
         assert_eq!(right as f64 / all.samples.len() as f64, evaluation.top1);
         for sample in &all.samples {
-            assert!(sample.label_probability <= sample.probability && (0.0..=1.0).contains(&sample.probability));
+            assert!(
+                sample.label_probability <= sample.probability
+                    && (0.0..=1.0).contains(&sample.probability)
+            );
             let Location::File(file) = &sample.location else { panic!("{:?}", sample.location) };
-            assert!(file.starts_with(&all.classes[sample.label]), "{file:?} is not of class {}", all.classes[sample.label]);
+            assert!(
+                file.starts_with(&all.classes[sample.label]),
+                "{file:?} is not of class {}",
+                all.classes[sample.label]
+            );
         }
 
-        // What was computed while an image could not be read still names the right images, also once it can be read again.
+        // What was computed while an image could not be read still names the right images, also
+        // once it can be read again.
         let broken = all.samples[5].location.clone();
         let Location::File(file) = &broken else { panic!("{broken:?}") };
         let file = run.dataset().root.join(file);
@@ -126,9 +157,14 @@ mod tests {
             assert_eq!(without(&all.samples).len(), rest.samples.len());
             for (rest, expected) in rest.samples.iter().zip(without(&all.samples)) {
                 assert_eq!((&rest.location, rest.label), (&expected.location, expected.label));
-                assert!((rest.label_probability - expected.label_probability).abs() < 1e-4, "{rest:?} {expected:?}");
+                assert!(
+                    (rest.label_probability - expected.label_probability).abs() < 1e-4,
+                    "{rest:?} {expected:?}"
+                );
             }
         }
-        assert!(predictions(&run, Some("balanced"), Split::Validation, false, &device, job).is_err());
+        assert!(
+            predictions(&run, Some("balanced"), Split::Validation, false, &device, job).is_err()
+        );
     }
 }

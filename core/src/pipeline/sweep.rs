@@ -1,4 +1,5 @@
-//! Trying several values of a setting of stage 1, weight decay above all: the paper's first lesson is that it has to be tuned.
+//! Trying several values of a setting of stage 1, weight decay above all: the paper's first lesson
+//! is that it has to be tuned.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -27,25 +28,32 @@ const FACTORS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
 pub struct SweepRequest<'a> {
     /// What to train on; needed unless the sweep exists.
     pub dataset: Option<Dataset>,
-    /// The folder of the sweep, with a run folder for each value in it. A sweep that was interrupted there goes on.
+    /// The folder of the sweep, with a run folder for each value in it. A sweep that was
+    /// interrupted there goes on.
     pub folder: &'a Path,
     /// The settings that all runs share.
     pub settings: Settings,
     /// The setting, dotted.
     pub key: &'a str,
-    /// Its values, as [`Settings::set`] reads them; empty for a tenth of the setting's own value to ten times as much.
+    /// Its values, as [`Settings::set`] reads them; empty for a tenth of the setting's own value to
+    /// ten times as much.
     pub values: Vec<String>,
 }
 
-/// Trains a run for each value, the better half of them on after each rung of successive halving, and says which is the best on validation. The runs are
-/// ordinary ones: those that came to their end can be balanced and exported, the others resumed. Events of single runs are passed on, and after each
-/// training [`Event::Sweep`] says how it stands. With several devices as many runs are trained at a time.
+/// Trains a run for each value, the better half of them on after each rung of successive halving,
+/// and says which is the best on validation. The runs are ordinary ones: those that came to their
+/// end can be balanced and exported, the others resumed. Events of single runs are passed on, and
+/// after each training [`Event::Sweep`] says how it stands. With several devices as many runs are
+/// trained at a time.
 ///
 /// # Errors
-/// A setting that is not one of stage 1, values that do not fit; a folder that holds something else; whatever training meets, but for a loss that
-/// diverges: that value is left behind. [`Error::Stopped`], after which the same call goes on.
+/// A setting that is not one of stage 1, values that do not fit; a folder that holds something
+/// else; whatever training meets, but for a loss that diverges: that value is left behind.
+/// [`Error::Stopped`], after which the same call goes on.
 pub fn sweep(request: &SweepRequest<'_>, devices: &[Device], job: Job<'_>) -> Result<SweepReport> {
-    let first = devices.first().ok_or_else(|| TrainError::Request("there is no device to train on".into()))?;
+    let first = devices
+        .first()
+        .ok_or_else(|| TrainError::Request("there is no device to train on".into()))?;
     let sweep = open(request, first, job)?;
     for rung in rungs_of(&sweep)? {
         climb(&sweep, rung, devices, job)?;
@@ -68,14 +76,20 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
     if Sweep::is_sweep(request.folder) {
         let found = Sweep::open(request.folder)?;
         if found.key() != request.key || found.values() != values {
-            let holds = format!("holds a sweep of {} = {}; choose another folder", found.key(), found.values().join(","));
+            let holds = format!(
+                "holds a sweep of {} = {}; choose another folder",
+                found.key(),
+                found.values().join(",")
+            );
             return Err(refuse(holds).into());
         }
         job.info("going on with the sweep");
         return Ok(found);
     }
     let Some(whole) = &request.dataset else {
-        return Err(refuse("holds no sweep, and no dataset was given to make one from".into()).into());
+        return Err(
+            refuse("holds no sweep, and no dataset was given to make one from".into()).into()
+        );
     };
     let held_out = whole.split(Split::Validation).is_empty();
     let dataset = with_validation(whole);
@@ -96,8 +110,13 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
     values.iter().try_for_each(|value| settings_of(value).map(drop))?;
     // What `auto` would begin with.
     let usual = (request.key == DECAY).then(|| chosen.settings.stage1.weight_decay().to_string());
-    let same = |value: &String| settings_of(value).is_ok_and(|settings| settings == chosen.settings);
-    let own = values.iter().find(|value| same(value)).or_else(|| values.iter().find(|value| usual.as_ref() == Some(*value))).cloned();
+    let same =
+        |value: &String| settings_of(value).is_ok_and(|settings| settings == chosen.settings);
+    let own = values
+        .iter()
+        .find(|value| same(value))
+        .or_else(|| values.iter().find(|value| usual.as_ref() == Some(*value)))
+        .cloned();
     Sweep::create(request.folder, request.key, (&values, own), held_out, |value, folder| {
         let run = Run::create(folder, settings_of(value)?, dataset.clone())?;
         if !chosen.choices.is_empty() {
@@ -110,7 +129,11 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
 /// All are trained to their own end where that takes seconds, and where epochs are what is swept.
 fn rungs_of(sweep: &Sweep) -> Result<Vec<Rung>> {
     let members = sweep.values().len();
-    let of_run = |index| sweep.run(index).map(|run| (run.settings().stage1.epochs(), run.settings().stage1.is_frozen()));
+    let of_run = |index| {
+        sweep
+            .run(index)
+            .map(|run| (run.settings().stage1.epochs(), run.settings().stage1.is_frozen()))
+    };
     let all = (0..members).map(of_run).collect::<Result<Vec<_>>>()?;
     let first = all[0].0;
     Ok(match all.iter().all(|&(epochs, frozen)| epochs == first && !frozen) {
@@ -121,13 +144,16 @@ fn rungs_of(sweep: &Sweep) -> Result<Vec<Rung>> {
 
 /// Trains those who are among the best so far to the end of a rung.
 fn climb(sweep: &Sweep, rung: Rung, devices: &[Device], job: Job<'_>) -> Result<()> {
-    let scores = (0..sweep.values().len()).map(|index| Ok(sweep.record(index)?.score)).collect::<Result<Vec<_>>>()?;
+    let scores = (0..sweep.values().len())
+        .map(|index| Ok(sweep.record(index)?.score))
+        .collect::<Result<Vec<_>>>()?;
     // In their own order, so that a sweep that goes on does so where it was.
     let mut chosen = best(&scores, rung.members);
     chosen.sort_unstable();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
-    // Events of several at once could not be told apart, and those of a training that takes seconds are not looked at.
+    // Events of several at once could not be told apart, and those of a training that takes seconds
+    // are not looked at.
     let alone = devices.len() == 1 && rung.epochs < usize::MAX;
     let of_run = if alone { job } else { Job::new(job.control, &Silent) };
     let work = |device: &Device| {
@@ -150,16 +176,30 @@ fn climb(sweep: &Sweep, rung: Rung, devices: &[Device], job: Job<'_>) -> Result<
 }
 
 /// Trains one run until so many epochs are finished, and says how it stands then.
-fn train(sweep: &Sweep, index: usize, epochs: usize, device: &Device, job: Job<'_>, of_run: Job<'_>) -> Result<()> {
+fn train(
+    sweep: &Sweep,
+    index: usize,
+    epochs: usize,
+    device: &Device,
+    job: Job<'_>,
+    of_run: Job<'_>,
+) -> Result<()> {
     let (before, value) = (sweep.record(index)?, sweep.values()[index]);
     let until = epochs.min(before.epochs);
     if before.finished_epochs >= until {
         return Ok(());
     }
-    job.info(format!("{} = {value}: epochs {} to {until} of {}", sweep.key(), before.finished_epochs + 1, before.epochs));
+    job.info(format!(
+        "{} = {value}: epochs {} to {until} of {}",
+        sweep.key(),
+        before.finished_epochs + 1,
+        before.epochs
+    ));
     match advance(&mut sweep.run(index)?, epochs, device, of_run) {
         // That says enough about the value.
-        Err(Error::Train(error @ TrainError::Diverged { .. })) => job.warn(format!("{} = {value}: {error}", sweep.key())),
+        Err(Error::Train(error @ TrainError::Diverged { .. })) => {
+            job.warn(format!("{} = {value}: {error}", sweep.key()))
+        }
         other => other?,
     }
     job.sink.event(Event::Sweep(sweep.record(index)?));
@@ -168,7 +208,8 @@ fn train(sweep: &Sweep, index: usize, epochs: usize, device: &Device, job: Job<'
 
 /// The values of a request, checked for what can be checked without data.
 fn values(request: &SweepRequest<'_>) -> Result<Vec<String>> {
-    let refuse = |reason: String| Error::from(SettingsError::Value { key: request.key.to_string(), reason });
+    let refuse =
+        |reason: String| Error::from(SettingsError::Value { key: request.key.to_string(), reason });
     // An unknown key, and the nearest that is known.
     let own = request.settings.text(request.key);
     if own.is_none() {
@@ -176,19 +217,25 @@ fn values(request: &SweepRequest<'_>) -> Result<Vec<String>> {
     }
     let section = request.key.split('.').next().unwrap_or_default();
     if !["model", "stage1", "augmentation", "seed"].contains(&section) {
-        return Err(refuse("is no setting of stage 1; balancers are tried out by `counterweight tune`".into()));
+        return Err(refuse(
+            "is no setting of stage 1; balancers are tried out by `counterweight tune`".into(),
+        ));
     }
     let values = match request.values.is_empty() {
         false => request.values.clone(),
         true => {
             let usual = (request.key == DECAY).then(|| request.settings.stage1.weight_decay());
             let own = usual.or_else(|| own?.parse::<f64>().ok()).filter(|own| *own > 0.0);
-            let own = own.ok_or_else(|| refuse("needs the values to try: KEY=VALUE,VALUE,…".into()))?;
+            let own =
+                own.ok_or_else(|| refuse("needs the values to try: KEY=VALUE,VALUE,…".into()))?;
             FACTORS.map(|factor| rounded(own * factor)).to_vec()
         }
     };
     if values.len() > MOST_VALUES {
-        return Err(refuse(format!("has {} values; at most {MOST_VALUES} can be tried at once", values.len())));
+        return Err(refuse(format!(
+            "has {} values; at most {MOST_VALUES} can be tried at once",
+            values.len()
+        )));
     }
     for (index, value) in values.iter().enumerate() {
         request.settings.with(request.key, value)?;

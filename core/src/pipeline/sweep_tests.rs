@@ -10,12 +10,22 @@ const VALUES: [&str; 3] = ["0.0001", "0.001", "30"];
 
 fn request<'a>(dataset: &Path, folder: &'a Path, settings: &Settings) -> SweepRequest<'a> {
     let values = VALUES.map(String::from).to_vec();
-    SweepRequest { dataset: Some(Dataset::load(dataset).unwrap()), folder, settings: settings.clone(), key: "stage1.weight_decay", values }
+    SweepRequest {
+        dataset: Some(Dataset::load(dataset).unwrap()),
+        folder,
+        settings: settings.clone(),
+        key: "stage1.weight_decay",
+        values,
+    }
 }
 
 /// What does not depend on where the sweep lies.
 fn numbers(report: &SweepReport) -> Vec<(usize, Option<f64>, Option<[f32; 3]>)> {
-    report.members.iter().map(|member| (member.finished_epochs, member.score, member.norms)).collect()
+    report
+        .members
+        .iter()
+        .map(|member| (member.finished_epochs, member.score, member.norms))
+        .collect()
 }
 
 #[test]
@@ -25,11 +35,18 @@ fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
     let devices = [Device::flex()];
     let whole = folder.path().join("whole");
     let control = Control::new();
-    let report = sweep(&request(&manifest, &whole, &settings), &devices, Job::new(&control, &Silent)).unwrap();
+    let report =
+        sweep(&request(&manifest, &whole, &settings), &devices, Job::new(&control, &Silent))
+            .unwrap();
     // All for one epoch, two of them for both. With such weight decay nothing is learned.
     let epochs: Vec<usize> = report.members.iter().map(|member| member.finished_epochs).collect();
     assert_eq!(epochs, [2, 2, 1], "{report:?}");
-    assert!(report.members.iter().all(|member| member.norms.is_some_and(|[min, mean, max]| min <= mean && mean <= max)));
+    assert!(
+        report
+            .members
+            .iter()
+            .all(|member| member.norms.is_some_and(|[min, mean, max]| min <= mean && mean <= max))
+    );
     let best = report.best().expect("two were trained to their end");
     assert_eq!(best.value, "0.001", "what the preset has is as good as the other");
     assert!(Run::open(&best.run).unwrap().verdict("best").is_some(), "the runs are evaluated");
@@ -48,7 +65,8 @@ fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
                 }
             }
         };
-        let outcome = sweep(&request(&manifest, &broken, &settings), &devices, Job::new(&control, &sink));
+        let outcome =
+            sweep(&request(&manifest, &broken, &settings), &devices, Job::new(&control, &sink));
         (outcome, seen.into_inner().unwrap())
     };
     assert!(matches!(once(1).0, Err(Error::Stopped)));
@@ -59,8 +77,10 @@ fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
     assert!(!seen.is_empty() && seen.len() < 5, "what was done is not done again: {seen:?}");
 
     // Other values belong elsewhere.
-    let other = SweepRequest { values: vec!["0.5".into()], ..request(&manifest, &broken, &settings) };
-    let error = sweep(&other, &devices, Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
+    let other =
+        SweepRequest { values: vec!["0.5".into()], ..request(&manifest, &broken, &settings) };
+    let error =
+        sweep(&other, &devices, Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
     assert!(error.contains("stage1.weight_decay = 0.0001,0.001,30"), "{error}");
     assert_eq!(Sweep::list(folder.path()), [broken.clone(), whole]);
     Sweep::open(&broken).unwrap().delete().unwrap();
@@ -74,8 +94,11 @@ fn what_cannot_be_swept_is_said_before_anything_is_made() {
     let place = folder.path().join("sweep");
     let refused = |key: &str, values: &[&str]| {
         let values = values.iter().map(|value| value.to_string()).collect();
-        let request = SweepRequest { dataset: None, folder: &place, settings: settings.clone(), key, values };
-        let error = sweep(&request, &[Device::flex()], Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
+        let request =
+            SweepRequest { dataset: None, folder: &place, settings: settings.clone(), key, values };
+        let error = sweep(&request, &[Device::flex()], Job::new(&Control::new(), &Silent))
+            .unwrap_err()
+            .to_string();
         assert!(!place.exists());
         error
     };
@@ -84,7 +107,10 @@ fn what_cannot_be_swept_is_said_before_anything_is_made() {
     assert!(refused("stage1.schedule", &[]).contains("VALUE"));
     assert!(refused("stage1.weight_decay", &["1e-3", "much"]).contains("much"));
     assert!(refused("stage1.weight_decay", &["1e-3", "1e-3"]).contains("twice"));
-    assert_eq!(FACTORS.map(|factor| rounded(5e-4 * factor)), ["0.00005", "0.00015", "0.0005", "0.0015", "0.005"]);
+    assert_eq!(
+        FACTORS.map(|factor| rounded(5e-4 * factor)),
+        ["0.00005", "0.00015", "0.0005", "0.0015", "0.005"]
+    );
 }
 
 #[test]

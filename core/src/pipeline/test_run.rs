@@ -10,13 +10,15 @@ use crate::job::{Control, Job, Silent};
 use crate::run::Run;
 use crate::settings::{Auto, Preset, Settings};
 
-/// The manifest of a long tail of the built-in sample, with validation and test, in `folder`, and settings for two epochs on it.
+/// The manifest of a long tail of the built-in sample, with validation and test, in `folder`, and
+/// settings for two epochs on it.
 pub fn digits(folder: &Path) -> (PathBuf, Settings) {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let sample = unpack_sample(folder).unwrap();
     let catalog = data::scan(&sample, &ScanOptions::default(), job).unwrap();
-    let options = BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
+    let options =
+        BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
     let manifest = folder.join("digits.toml");
     data::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
     let mut settings = Settings::preset(Preset::Quick);
@@ -31,7 +33,12 @@ pub fn trained(folder: &Path) -> Run {
     let control = Control::new();
     let (manifest, settings) = digits(folder);
     let run = folder.join("run");
-    let request = TrainRequest { dataset: Some(&manifest), run: &run, settings: Some(settings), resume: false };
+    let request = TrainRequest {
+        dataset: Some(&manifest),
+        run: &run,
+        settings: Some(settings),
+        resume: false,
+    };
     train(&request, &Device::flex(), "cpu", Job::new(&control, &Silent)).unwrap();
     Run::open(&run).unwrap()
 }

@@ -24,7 +24,8 @@ pub struct TrainRequest<'a> {
     pub dataset: Option<&'a Path>,
     /// The run folder.
     pub run: &'a Path,
-    /// The settings of a new run; for a run that exists they must be its own, apart from `stage1.parts`, or `None`.
+    /// The settings of a new run; for a run that exists they must be its own, apart from
+    /// `stage1.parts`, or `None`.
     pub settings: Option<Settings>,
     /// Go on where the run was interrupted, or begin if there is nothing yet.
     pub resume: bool,
@@ -45,14 +46,25 @@ pub struct TrainReport {
 /// Trains stage 1 into a run folder, and evaluates the result.
 ///
 /// # Errors
-/// A run that exists without `resume`, other settings than the run's own, and whatever [`train::train`] meets.
-pub fn train(request: &TrainRequest<'_>, device: &Device, device_name: &str, job: Job<'_>) -> Result<TrainReport> {
+/// A run that exists without `resume`, other settings than the run's own, and whatever
+/// [`train::train`] meets.
+pub fn train(
+    request: &TrainRequest<'_>,
+    device: &Device,
+    device_name: &str,
+    job: Job<'_>,
+) -> Result<TrainReport> {
     let mut run = open(request, device, job)?;
     let evaluation = finish(&mut run, device, job)?;
-    Ok(TrainReport { run: request.run.display().to_string(), device: device_name.to_string(), evaluation })
+    Ok(TrainReport {
+        run: request.run.display().to_string(),
+        device: device_name.to_string(),
+        evaluation,
+    })
 }
 
-/// Trains stage 1 of a run, from where it is, until so many epochs are finished; a classifier on features at once to its end.
+/// Trains stage 1 of a run, from where it is, until so many epochs are finished; a classifier on
+/// features at once to its end.
 pub(super) fn advance(run: &mut Run, epochs: usize, device: &Device, job: Job<'_>) -> Result<()> {
     match run.settings().stage1.train {
         Auto::Value(Training::Classifier) => train_classifier(run, device, job),
@@ -61,14 +73,23 @@ pub(super) fn advance(run: &mut Run, epochs: usize, device: &Device, job: Job<'_
     }
 }
 
-/// Trains stage 1 of a run, from where it is, and evaluates the result, where there is a split to evaluate on.
-pub(super) fn finish(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
+/// Trains stage 1 of a run, from where it is, and evaluates the result, where there is a split to
+/// evaluate on.
+pub(super) fn finish(
+    run: &mut Run,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Option<RunEvaluation>> {
     advance(run, usize::MAX, device, job)?;
     evaluate_stage1(run, device, job)
 }
 
 /// Evaluates what stage 1 ended with, where there is a split to evaluate on.
-pub(super) fn evaluate_stage1(run: &Run, device: &Device, job: Job<'_>) -> Result<Option<RunEvaluation>> {
+pub(super) fn evaluate_stage1(
+    run: &Run,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Option<RunEvaluation>> {
     match reporting_split(run) {
         Ok(split) => {
             let settings = &run.settings().evaluation;
@@ -80,17 +101,22 @@ pub(super) fn evaluate_stage1(run: &Run, device: &Device, job: Job<'_>) -> Resul
             evaluate(run, checkpoint, Some(split), settings, device, job).map(Some)
         }
         Err(_) => {
-            job.warn("the dataset has neither a test nor a validation split, so nothing was evaluated");
+            job.warn(
+                "the dataset has neither a test nor a validation split, so nothing was evaluated",
+            );
             Ok(None)
         }
     }
 }
 
 fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run> {
-    let folder_error = |reason: &str| RunError::Folder { path: request.run.to_path_buf(), reason: reason.into() };
+    let folder_error =
+        |reason: &str| RunError::Folder { path: request.run.to_path_buf(), reason: reason.into() };
     if Run::is_run(request.run) {
         if !request.resume {
-            return Err(folder_error("already holds a run; resume it, or choose another folder").into());
+            return Err(
+                folder_error("already holds a run; resume it, or choose another folder").into()
+            );
         }
         let mut run = Run::open(request.run)?;
         if let Some(settings) = &request.settings {
@@ -102,9 +128,13 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
             }
         }
         if let Some(source) = request.dataset {
-            let is_manifest = source.is_file() && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+            let is_manifest = source.is_file()
+                && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
             if is_manifest && !Dataset::load(source)?.same_samples(run.dataset()) {
-                return Err(folder_error("was made with another dataset; resume without one, or choose another folder").into());
+                return Err(folder_error(
+                    "was made with another dataset; resume without one, or choose another folder",
+                )
+                .into());
             }
         }
         return Ok(run);
@@ -117,11 +147,18 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     new_run(request.run, settings, dataset, device, job)
 }
 
-/// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What was chosen is kept as the result [`CHOICES`].
+/// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What
+/// was chosen is kept as the result [`CHOICES`].
 ///
 /// # Errors
 /// Pretrained weights that are needed and not here; as [`choose`] and [`Run::create`].
-pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Device, job: Job<'_>) -> Result<Run> {
+pub fn new_run(
+    folder: &Path,
+    settings: Settings,
+    dataset: Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Run> {
     if settings.stage1.train != Auto::Value(Training::Scratch) {
         tell_of_weights(&settings.model, job)?;
     }
@@ -132,7 +169,11 @@ pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Dev
             Some(estimate) => estimate,
             None => estimate(run.settings(), run.dataset(), device, job)?,
         };
-        let how = if run.settings().stage1.is_fine_tuning() { "of the whole network" } else { "from scratch" };
+        let how = if run.settings().stage1.is_fine_tuning() {
+            "of the whole network"
+        } else {
+            "from scratch"
+        };
         job.info(format!("{} steps {how} will take {} here", expected.steps, expected.words()));
     }
     if !chosen.choices.is_empty() {
@@ -144,12 +185,15 @@ pub fn new_run(folder: &Path, settings: Settings, dataset: Dataset, device: &Dev
 /// The result that holds what was chosen in place of the person; see [`Chosen`](super::Chosen).
 pub const CHOICES: &str = "choices";
 
-/// Whether a run's settings are what these were, or came to be when the run was made: `auto` agrees with whatever was chosen.
+/// Whether a run's settings are what these were, or came to be when the run was made: `auto` agrees
+/// with whatever was chosen.
 fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     let mut asked = asked.clone();
     if asked.stage1.train == Auto::AUTO {
         // All that may follow from the choice.
-        return asked.preset == known.preset && asked.seed == known.seed && asked.evaluation == known.evaluation;
+        return asked.preset == known.preset
+            && asked.seed == known.seed
+            && asked.evaluation == known.evaluation;
     }
     if asked.augmentation.flip == Auto::AUTO {
         asked.augmentation.flip = known.augmentation.flip;

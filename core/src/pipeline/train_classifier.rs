@@ -1,4 +1,5 @@
-//! Stage 1 where the classifier alone learns: a pretrained backbone computes features once, and cross-entropy trains the classifier on them in seconds.
+//! Stage 1 where the classifier alone learns: a pretrained backbone computes features once, and
+//! cross-entropy trains the classifier on them in seconds.
 
 use burn::tensor::Device;
 
@@ -17,11 +18,13 @@ use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Settings};
 use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
 
-/// Trains the classifier of a run whose settings leave the backbone as it is, and writes the checkpoint `last`: training is over in seconds and loses
-/// nothing by going on, so no epoch is chosen. A run that has it already is left alone.
+/// Trains the classifier of a run whose settings leave the backbone as it is, and writes the
+/// checkpoint `last`: training is over in seconds and loses nothing by going on, so no epoch is
+/// chosen. A run that has it already is left alone.
 ///
 /// # Errors
-/// Fewer than two readable training images, or classes without one; [`TrainError::Diverged`]; damaged weights; [`crate::Error::Stopped`].
+/// Fewer than two readable training images, or classes without one; [`TrainError::Diverged`];
+/// damaged weights; [`crate::Error::Stopped`].
 pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> Result<()> {
     let _lock = run.lock()?;
     if run.checkpoint_path("last").is_file() {
@@ -42,13 +45,24 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     // Features are what is needed of images from here on.
     give_back_kept_pictures();
     if settings.stage1.weight_decay == Auto::AUTO {
-        let ChosenDecay { weight_decay, reason } = choose_weight_decay(&settings, &train, run.dataset().classes.len(), job)?;
+        let ChosenDecay { weight_decay, reason } =
+            choose_weight_decay(&settings, &train, run.dataset().classes.len(), job)?;
         settings.stage1.weight_decay = Auto::Value(weight_decay);
         run.replace_settings(settings.clone())?;
         let option = "--set stage1.weight_decay=…".to_string();
-        note(run, Choice { setting: "stage1.weight_decay".into(), value: weight_decay.to_string(), reason, option }, job)?;
+        note(
+            run,
+            Choice {
+                setting: "stage1.weight_decay".into(),
+                value: weight_decay.to_string(),
+                reason,
+                option,
+            },
+            job,
+        )?;
     }
-    let Fitted { classifier, standardiser, counts, epochs } = fit_classifier(&settings, train, run.dataset(), validation, job)?;
+    let Fitted { classifier, standardiser, counts, epochs } =
+        fit_classifier(&settings, train, run.dataset(), validation, job)?;
     checkpoint.standardiser = Some(standardiser);
     checkpoint.progress.epoch = epochs.len();
     checkpoint.train_counts = counts;
@@ -71,11 +85,12 @@ pub(super) struct Fitted {
     pub epochs: Vec<EpochRecord>,
 }
 
-/// Trains a classifier on features of a dataset's training samples; those of validation, if there are any, are scored
-/// after every epoch.
+/// Trains a classifier on features of a dataset's training samples; those of validation, if there
+/// are any, are scored after every epoch.
 ///
 /// # Errors
-/// Fewer than two samples, classes without one; [`TrainError::Diverged`]; [`crate::Error::Stopped`].
+/// Fewer than two samples, classes without one; [`TrainError::Diverged`];
+/// [`crate::Error::Stopped`].
 pub(super) fn fit_classifier(
     settings: &Settings,
     train: FeatureSet,
@@ -84,7 +99,8 @@ pub(super) fn fit_classifier(
     job: Job<'_>,
 ) -> Result<Fitted> {
     let counts = counted(&train.labels, dataset)?;
-    let (classifier, standardiser, epochs) = fit_on(settings, train, dataset.classes.len(), &counts, validation, job)?;
+    let (classifier, standardiser, epochs) =
+        fit_on(settings, train, dataset.classes.len(), &counts, validation, job)?;
     Ok(Fitted { classifier, standardiser, counts, epochs })
 }
 
@@ -102,12 +118,15 @@ pub(super) fn fit_on(
     if let Some(set) = &mut validation {
         standardiser.apply(&mut set.features);
     }
-    // The problem is convex: where it starts from does not matter, and zero is no class's advantage.
-    let zero = Classifier::new(classes, train.dim, vec![0.0; classes * train.dim], vec![0.0; classes])?;
+    // The problem is convex: where it starts from does not matter, and zero is no class's
+    // advantage.
+    let zero =
+        Classifier::new(classes, train.dim, vec![0.0; classes * train.dim], vec![0.0; classes])?;
     let stage1 = settings.clone().for_samples(train.len()).stage1;
     let mut batches = CachedBatches::new(&train, stage1.batch_size, settings.seed)?;
     let thresholds = GroupThresholds::from(&settings.evaluation);
-    let (classifier, epochs) = learn(&zero, &mut batches, counts, validation.as_ref(), &stage1, thresholds, job)?;
+    let (classifier, epochs) =
+        learn(&zero, &mut batches, counts, validation.as_ref(), &stage1, thresholds, job)?;
     Ok((classifier, standardiser, epochs))
 }
 
@@ -126,12 +145,18 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
     let side = settings.model.input_size.or_else(|| facts.side);
     let stem = facts.stem.unwrap_or_else(|| NetworkConfig::stem_for(side));
     if facts.stem.is_some() && settings.model.stem.value().is_some_and(|asked| asked != stem) {
-        let reason = format!("model.stem is another than that of the weights for {backbone} from {}", facts.source);
+        let reason = format!(
+            "model.stem is another than that of the weights for {backbone} from {}",
+            facts.source
+        );
         return Err(request(reason).into());
     }
     let config = NetworkConfig { backbone, stem, input_size: side, classes: dataset.classes.len() };
     let device = Device::flex();
-    let network = attempt(&device, || Ok(Network::with_weights(&config, &pretrained, settings.seed, &device)))?.map_err(request)?;
+    let network = attempt(&device, || {
+        Ok(Network::with_weights(&config, &pretrained, settings.seed, &device))
+    })?
+    .map_err(request)?;
     Ok(Checkpoint {
         source: Default::default(),
         config,
@@ -148,7 +173,8 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
     })
 }
 
-/// Says whose weights a backbone has and under which licence, unless they come with the program, and what is taken of a file.
+/// Says whose weights a backbone has and under which licence, unless they come with the program,
+/// and what is taken of a file.
 ///
 /// # Errors
 /// A backbone without pretrained weights, or damaged ones; a file that features cannot be taken of.
@@ -156,7 +182,11 @@ pub(super) fn tell_of_weights(model: &ModelSettings, job: Job<'_>) -> Result<()>
     let Some(backbone) = model.backbone.named() else { return tell_of_file(model, job) };
     let Pretrained { origin, facts, .. } = backbone.pretrained().map_err(TrainError::Request)?;
     if origin != Origin::BuiltIn {
-        job.info(format!("{backbone} has weights from {}; licence: {}", facts.source, facts.licence_words()));
+        job.info(format!(
+            "{backbone} has weights from {}; licence: {}",
+            facts.source,
+            facts.licence_words()
+        ));
     }
     Ok(())
 }
@@ -166,10 +196,16 @@ fn counted(labels: &[u32], dataset: &Dataset) -> Result<Vec<usize>> {
     let mut counts = vec![0; dataset.classes.len()];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
     let wanted = dataset.counts(Split::Train);
-    let emptied: Vec<String> =
-        (0..counts.len()).filter(|&class| wanted[class] > 0 && counts[class] == 0).map(|class| dataset.classes[class].clone()).collect();
+    let emptied: Vec<String> = (0..counts.len())
+        .filter(|&class| wanted[class] > 0 && counts[class] == 0)
+        .map(|class| dataset.classes[class].clone())
+        .collect();
     if !emptied.is_empty() {
-        return Err(DataError::Many { summary: "classes of which no training image can be read".into(), items: emptied }.into());
+        return Err(DataError::Many {
+            summary: "classes of which no training image can be read".into(),
+            items: emptied,
+        }
+        .into());
     }
     Ok(counts)
 }

@@ -6,7 +6,9 @@ use super::balance::{NoBatches, training_features};
 use super::features::Features;
 use super::folds::{FOLDS, Part, part, places};
 use super::train_classifier::fit_on;
-use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains};
+use crate::balance::{
+    self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains,
+};
 use crate::data::Split;
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
@@ -15,13 +17,21 @@ use crate::run::Run;
 use crate::settings::Settings;
 use crate::train::{Checkpoint, classifier_of};
 
-/// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on validation (where the classifier alone was trained, on
-/// training and validation images held out in turn), and stores the results `tune`
-/// (everything that was tried) and `tuned` (the settings that were chosen, for [`super::balance`]).
+/// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on
+/// validation (where the classifier alone was trained, on training and validation images held out
+/// in turn), and stores the results `tune` (everything that was tried) and `tuned` (the settings
+/// that were chosen, for [`super::balance`]).
 ///
 /// # Errors
-/// An untrained run, a dataset without a validation split, unreadable images, [`crate::Error::Stopped`].
-pub fn tune(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
+/// An untrained run, a dataset without a validation split, unreadable images,
+/// [`crate::Error::Stopped`].
+pub fn tune(
+    run: &Run,
+    settings: &Settings,
+    candidates: usize,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Tuning> {
     let _lock = run.lock()?;
     search(run, settings, candidates, device, job)
 }
@@ -36,11 +46,17 @@ struct Held {
 
 impl Held {
     fn fold(&self) -> Fold<'_> {
-        Fold { start: &self.start, train: &self.train, train_counts: &self.train_counts, held_out: &self.held_out }
+        Fold {
+            start: &self.start,
+            train: &self.train,
+            train_counts: &self.train_counts,
+            held_out: &self.held_out,
+        }
     }
 }
 
-/// Training and validation images together, cut into parts of which each is judged by classifiers that learned from the others.
+/// Training and validation images together, cut into parts of which each is judged by classifiers
+/// that learned from the others.
 fn cross_validation(
     train: FeatureSet,
     validation: Option<FeatureSet>,
@@ -59,19 +75,32 @@ fn cross_validation(
         job.check()?;
         let Part { train, train_counts, held_out } = part(&all, &places, fold, classes);
         let quiet = Job::new(job.control, &Silent);
-        // Features are standardised as the run has them; standardising them once more changes next to nothing.
-        let (start, standardiser, _) = fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
+        // Features are standardised as the run has them; standardising them once more changes next
+        // to nothing.
+        let (start, standardiser, _) =
+            fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
         let standardised = |mut set: FeatureSet| {
             standardiser.apply(&mut set.features);
             set
         };
-        folds.push(Held { start, train: standardised(train), train_counts, held_out: standardised(held_out) });
+        folds.push(Held {
+            start,
+            train: standardised(train),
+            train_counts,
+            held_out: standardised(held_out),
+        });
     }
     Ok(folds)
 }
 
 /// [`tune`] for who holds the run's lock.
-pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: &Device, job: Job<'_>) -> Result<Tuning> {
+pub(super) fn search(
+    run: &Run,
+    settings: &Settings,
+    candidates: usize,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Tuning> {
     let all = settings;
     let Settings { balance: settings, evaluation, .. } = settings;
     let frozen = run.settings().stage1.is_frozen();
@@ -96,9 +125,25 @@ pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: 
         let classifier = classifier_of(&start)?;
         let train = training_features(&features, settings.augmented_views, job)?;
         let validation = features.of(Split::Validation, evaluation.flip, job)?;
-        balance::tune(&classifier, &train, &validation, counts, &all.balance, thresholds, start.seed, candidates, job)?
+        balance::tune(
+            &classifier,
+            &train,
+            &validation,
+            counts,
+            &all.balance,
+            thresholds,
+            start.seed,
+            candidates,
+            job,
+        )?
     };
-    tuning.verdict = judged(run, &start, &features, &Settings { balance: tuning.best.clone(), ..all.clone() }, job)?;
+    tuning.verdict = judged(
+        run,
+        &start,
+        &features,
+        &Settings { balance: tuning.best.clone(), ..all.clone() },
+        job,
+    )?;
     // What was found is to be used as it is, not searched for again.
     tuning.best.tune_candidates = 0;
     run.write_result("tune", &tuning)?;
@@ -106,9 +151,16 @@ pub(super) fn search(run: &Run, settings: &Settings, candidates: usize, device: 
     Ok(tuning)
 }
 
-/// What the run would be worth with the balancer that was chosen, by its validation split if it has one. The classifier is made once more: while
-/// candidates are compared nothing is kept of what they take for what.
-fn judged(run: &Run, start: &Checkpoint, features: &Features<'_>, chosen: &Settings, job: Job<'_>) -> Result<Option<Verdict>> {
+/// What the run would be worth with the balancer that was chosen, by its validation split if it has
+/// one. The classifier is made once more: while candidates are compared nothing is kept of what
+/// they take for what.
+fn judged(
+    run: &Run,
+    start: &Checkpoint,
+    features: &Features<'_>,
+    chosen: &Settings,
+    job: Job<'_>,
+) -> Result<Option<Verdict>> {
     if run.dataset().split(Split::Validation).is_empty() {
         return Ok(None);
     }
@@ -118,7 +170,15 @@ fn judged(run: &Run, start: &Checkpoint, features: &Features<'_>, chosen: &Setti
     let validation = features.of(Split::Validation, evaluation.flip, job)?;
     let balance = |batches: &mut dyn FeatureBatches| {
         let quiet = Job::new(job.control, &Silent);
-        balance::balance(&classifier, batches, &start.train_counts, None, settings, thresholds, quiet)
+        balance::balance(
+            &classifier,
+            batches,
+            &start.train_counts,
+            None,
+            settings,
+            thresholds,
+            quiet,
+        )
     };
     let balanced = match trains(settings) {
         true => {

@@ -1,7 +1,7 @@
 //! The weight decay of a classifier on features that stay, where the settings leave it to the data.
 //!
-//! The paper's first lesson is that weight decay in stage 1 has to be tuned. On features that are known this takes seconds: a few values are tried on
-//! training images held out in turn.
+//! The paper's first lesson is that weight decay in stage 1 has to be tuned. On features that are
+//! known this takes seconds: a few values are tried on training images held out in turn.
 
 use rayon::prelude::*;
 
@@ -17,7 +17,8 @@ use crate::settings::{Auto, Settings};
 const STEP: f64 = 3.2;
 /// Steps up or down from the usual one, at most.
 const MOST_STEPS: i32 = 4;
-/// Samples that are looked at, at most: more of them do not change the answer, and take memory and time.
+/// Samples that are looked at, at most: more of them do not change the answer, and take memory and
+/// time.
 const MOST_SAMPLES: usize = 20_000;
 
 /// A weight decay, and why it was chosen.
@@ -27,13 +28,19 @@ pub(super) struct ChosenDecay {
     pub reason: String,
 }
 
-/// Chooses the weight decay of a classifier on these features by balanced accuracy on held-out samples, logits corrected for how frequent classes are (what
-/// balances afterwards does that or better): from the usual one three times up and down as long as it gets better. The usual one stays where another is
-/// better by no more than the standard error of the difference.
+/// Chooses the weight decay of a classifier on these features by balanced accuracy on held-out
+/// samples, logits corrected for how frequent classes are (what balances afterwards does that or
+/// better): from the usual one three times up and down as long as it gets better. The usual one
+/// stays where another is better by no more than the standard error of the difference.
 ///
 /// # Errors
 /// Features that no classifier can be trained on; [`Error::Stopped`].
-pub(super) fn choose_weight_decay(settings: &Settings, train: &FeatureSet, classes: usize, job: Job<'_>) -> Result<ChosenDecay> {
+pub(super) fn choose_weight_decay(
+    settings: &Settings,
+    train: &FeatureSet,
+    classes: usize,
+    job: Job<'_>,
+) -> Result<ChosenDecay> {
     let usual = settings.stage1.weight_decay();
     let every = train.len().div_ceil(MOST_SAMPLES).max(1);
     let few = train.part(&(0..train.len()).step_by(every).collect::<Vec<_>>());
@@ -44,17 +51,29 @@ pub(super) fn choose_weight_decay(settings: &Settings, train: &FeatureSet, class
     job.phase("choosing the weight decay", None, "");
     let tried = |steps: &[i32]| -> Result<Vec<Tried>> {
         let value = |steps: i32| rounded(usual * STEP.powi(steps));
-        let trainings: Vec<(f64, &Part)> = steps.iter().flat_map(|&steps| parts.iter().map(move |part| (value(steps), part))).collect();
-        let hits = trainings.par_iter().map(|(value, part)| hits(settings, *value, part, classes, job)).collect::<Result<Vec<_>>>()?;
+        let trainings: Vec<(f64, &Part)> = steps
+            .iter()
+            .flat_map(|&steps| parts.iter().map(move |part| (value(steps), part)))
+            .collect();
+        let hits = trainings
+            .par_iter()
+            .map(|(value, part)| hits(settings, *value, part, classes, job))
+            .collect::<Result<Vec<_>>>()?;
         let tried = |(&steps, hits): (&i32, &[Vec<bool>])| {
             let hits = hits.concat();
-            Tried { steps, value: value(steps), score: balanced_accuracy(&hits, &labels, classes), hits }
+            Tried {
+                steps,
+                value: value(steps),
+                score: balanced_accuracy(&hits, &labels, classes),
+                hits,
+            }
         };
         Ok(steps.iter().zip(hits.chunks(FOLDS)).map(tried).collect())
     };
     let mut all = tried(&[0, -1, 1])?;
     let direction = if all[1].score > all[2].score { -1 } else { 1 };
-    let (mut best, mut next) = (all[0].score, if direction < 0 { all[1].score } else { all[2].score });
+    let (mut best, mut next) =
+        (all[0].score, if direction < 0 { all[1].score } else { all[2].score });
     while next > best && all.len() < 2 + MOST_STEPS as usize {
         best = next;
         let further = direction * (all.len() as i32 - 1);
@@ -62,16 +81,27 @@ pub(super) fn choose_weight_decay(settings: &Settings, train: &FeatureSet, class
         next = all[all.len() - 1].score;
     }
     let usual = &all[0];
-    let better = |other: &&Tried| other.score - usual.score > standard_error(&other.hits, &usual.hits, &labels, classes);
-    let chosen = all[1..].iter().filter(better).max_by(|a, b| a.score.total_cmp(&b.score).then(b.value.total_cmp(&a.value)));
+    let better = |other: &&Tried| {
+        other.score - usual.score > standard_error(&other.hits, &usual.hits, &labels, classes)
+    };
+    let chosen = all[1..]
+        .iter()
+        .filter(better)
+        .max_by(|a, b| a.score.total_cmp(&b.score).then(b.value.total_cmp(&a.value)));
     let why = match chosen {
         Some(_) => "the best",
         None => "none does better than the usual one by more than luck",
     };
     let weight_decay = chosen.unwrap_or(usual).value;
     all.sort_by_key(|tried| tried.steps);
-    let scores: Vec<String> = all.iter().map(|tried| format!("{:.1} % with {}", 100.0 * tried.score, tried.value)).collect();
-    let reason = format!("{why}, by balanced accuracy on training images held out in turn: {}", scores.join(", "));
+    let scores: Vec<String> = all
+        .iter()
+        .map(|tried| format!("{:.1} % with {}", 100.0 * tried.score, tried.value))
+        .collect();
+    let reason = format!(
+        "{why}, by balanced accuracy on training images held out in turn: {}",
+        scores.join(", ")
+    );
     Ok(ChosenDecay { weight_decay, reason })
 }
 
@@ -85,21 +115,35 @@ struct Tried {
     hits: Vec<bool>,
 }
 
-/// Which held-out samples of a part a classifier is right about that learned from the others with this weight decay; none if its loss diverges.
-fn hits(settings: &Settings, weight_decay: f64, part: &Part, classes: usize, job: Job<'_>) -> Result<Vec<bool>> {
+/// Which held-out samples of a part a classifier is right about that learned from the others with
+/// this weight decay; none if its loss diverges.
+fn hits(
+    settings: &Settings,
+    weight_decay: f64,
+    part: &Part,
+    classes: usize,
+    job: Job<'_>,
+) -> Result<Vec<bool>> {
     job.check()?;
     let mut settings = settings.clone();
     settings.stage1.weight_decay = Auto::Value(weight_decay);
     let quiet = Job::new(job.control, &Silent);
-    let (mut classifier, standardiser, _) = match fit_on(&settings, part.train.clone(), classes, &part.train_counts, None, quiet) {
-        Err(Error::Train(TrainError::Diverged { .. })) => return Ok(vec![false; part.held_out.len()]),
-        other => other?,
-    };
+    let (mut classifier, standardiser, _) =
+        match fit_on(&settings, part.train.clone(), classes, &part.train_counts, None, quiet) {
+            Err(Error::Train(TrainError::Diverged { .. })) => {
+                return Ok(vec![false; part.held_out.len()]);
+            }
+            other => other?,
+        };
     adjust_logits(&mut classifier, &part.train_counts, 1.0)?;
     let mut features = part.held_out.features.clone();
     standardiser.apply(&mut features);
     let logits = classifier.logits(&features)?;
-    Ok(logits.chunks_exact(classes).zip(&part.held_out.labels).map(|(row, label)| argmax(row) == *label as usize).collect())
+    Ok(logits
+        .chunks_exact(classes)
+        .zip(&part.held_out.labels)
+        .map(|(row, label)| argmax(row) == *label as usize)
+        .collect())
 }
 
 /// Mean over the classes of the share that is right.
@@ -109,7 +153,11 @@ fn balanced_accuracy(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
         tally[label as usize][0] += usize::from(*hit);
         tally[label as usize][1] += 1;
     }
-    let shares: Vec<f64> = tally.iter().filter(|[_, all]| *all > 0).map(|[right, all]| *right as f64 / *all as f64).collect();
+    let shares: Vec<f64> = tally
+        .iter()
+        .filter(|[_, all]| *all > 0)
+        .map(|[right, all]| *right as f64 / *all as f64)
+        .collect();
     shares.iter().sum::<f64>() / shares.len().max(1) as f64
 }
 
@@ -129,13 +177,16 @@ mod tests {
         let (classes, dim) = (4, 400);
         let mut state = 7_u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
         };
         let mut set = FeatureSet { dim, features: Vec::new(), labels: Vec::new() };
         for sample in 0..per_class * classes {
             let class = sample % classes;
-            set.features.extend((0..dim).map(|at| noise * random() + f32::from(u8::from(at == class))));
+            set.features
+                .extend((0..dim).map(|at| noise * random() + f32::from(u8::from(at == class))));
             set.labels.push(class as u32);
         }
         set
@@ -153,7 +204,10 @@ mod tests {
         // Told apart by anything.
         let ChosenDecay { weight_decay, reason } = chosen(&features(30, 0.01));
         assert_eq!(weight_decay, 0.01);
-        assert!(reason.starts_with("none does better") && reason.contains(" % with 0.003"), "{reason}");
+        assert!(
+            reason.starts_with("none does better") && reason.contains(" % with 0.003"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use crate::balance::{self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains};
+use crate::balance::{
+    self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains,
+};
 use crate::data::Split;
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
@@ -15,8 +17,8 @@ use crate::run::Run;
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
 use crate::train::classifier_of;
 
-/// Stage 1's classifier of a run with the features it is balanced and judged on. Nothing here is computed again when other balancers are
-/// tried, and test data is never looked at.
+/// Stage 1's classifier of a run with the features it is balanced and judged on. Nothing here is
+/// computed again when other balancers are tried, and test data is never looked at.
 #[derive(Clone, Debug)]
 pub struct Workbench {
     /// Stage 1's classifier.
@@ -69,8 +71,9 @@ pub struct Trial {
 }
 
 impl Workbench {
-    /// Loads stage 1's classifier of `run` and the features of its training and validation split. They are computed on `device` unless the
-    /// run's folder holds them. `settings` say how many augmented views to add, whether to average flips, and where the groups begin.
+    /// Loads stage 1's classifier of `run` and the features of its training and validation split.
+    /// They are computed on `device` unless the run's folder holds them. `settings` say how many
+    /// augmented views to add, whether to average flips, and where the groups begin.
     ///
     /// # Errors
     /// An untrained run, unreadable images, [`crate::Error::Stopped`].
@@ -87,7 +90,13 @@ impl Workbench {
         let train = training_features(&features, augmented_views, job)?;
         let thresholds = GroupThresholds::from(&settings.evaluation);
         let logits = classifier.logits(&held_out.features)?;
-        let before = eval::evaluate(&logits, &held_out.labels, &start.classes, &start.train_counts, thresholds)?;
+        let before = eval::evaluate(
+            &logits,
+            &held_out.labels,
+            &start.classes,
+            &start.train_counts,
+            thresholds,
+        )?;
         Ok(Self {
             classifier,
             train,
@@ -104,12 +113,14 @@ impl Workbench {
         })
     }
 
-    /// Balances stage 1's classifier and evaluates it on the held-out split, giving the classifier that [`super::balance`] would on cached
-    /// features. Where the settings ask for something else (features of the network, another number of augmented views) a note says what was
-    /// done instead. Settings for tuning are ignored. Post-hoc balancers take milliseconds.
+    /// Balances stage 1's classifier and evaluates it on the held-out split, giving the classifier
+    /// that [`super::balance`] would on cached features. Where the settings ask for something else
+    /// (features of the network, another number of augmented views) a note says what was done
+    /// instead. Settings for tuning are ignored. Post-hoc balancers take milliseconds.
     ///
     /// # Errors
-    /// A loss that diverges, settings that make no sense for this classifier, [`crate::Error::Stopped`].
+    /// A loss that diverges, settings that make no sense for this classifier,
+    /// [`crate::Error::Stopped`].
     pub fn try_out(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Trial> {
         let started = Instant::now();
         let mut instead = Vec::new();
@@ -121,19 +132,40 @@ impl Workbench {
                 self.augmented_views, settings.augmented_views
             ));
         }
-        // Scores after every epoch of stage 2 mean something only on samples it does not learn from.
+        // Scores after every epoch of stage 2 mean something only on samples it does not learn
+        // from.
         let validation = (self.held_out_split == Split::Validation).then_some(&self.held_out);
         let balance = |batches: &mut dyn FeatureBatches| {
-            balance::balance(&self.classifier, batches, &self.train_counts, validation, settings, self.thresholds, job)
+            balance::balance(
+                &self.classifier,
+                batches,
+                &self.train_counts,
+                validation,
+                settings,
+                self.thresholds,
+                job,
+            )
         };
         let balanced = match trains(settings) {
             true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?)?,
             false => balance(&mut NoBatches)?,
         };
         let logits = balanced.classifier.logits(&self.held_out.features)?;
-        let evaluation = eval::evaluate(&logits, &self.held_out.labels, &self.classes, &self.train_counts, self.thresholds)?;
+        let evaluation = eval::evaluate(
+            &logits,
+            &self.held_out.labels,
+            &self.classes,
+            &self.train_counts,
+            self.thresholds,
+        )?;
         let (history, pretrained) = (&self.history, self.pretrained);
-        let evidence = Evidence { evaluation: &evaluation, split: self.held_out_split, history, pretrained, before: Some(&self.before) };
+        let evidence = Evidence {
+            evaluation: &evaluation,
+            split: self.held_out_split,
+            history,
+            pretrained,
+            before: Some(&self.before),
+        };
         let verdict = eval::verdict(&evidence);
         Ok(Trial {
             settings: settings.clone(),
@@ -171,11 +203,23 @@ mod tests {
         assert_eq!(workbench.held_out_split, Split::Validation);
         assert_eq!(workbench.train.len(), 2 * workbench.train_counts.iter().sum::<usize>());
         let on_validation = |run: &Run, checkpoint: &str| {
-            evaluate(run, Some(checkpoint), Some(Split::Validation), &settings.evaluation, &device, job).unwrap().evaluation
+            evaluate(
+                run,
+                Some(checkpoint),
+                Some(Split::Validation),
+                &settings.evaluation,
+                &device,
+                job,
+            )
+            .unwrap()
+            .evaluation
         };
         assert_eq!(workbench.before, on_validation(&run, run.stage1_checkpoint()));
 
-        for balancers in [vec![Balancer::WeightDecay, Balancer::MaxNorm], vec![Balancer::Tau, Balancer::LogitAdjustment]] {
+        for balancers in [
+            vec![Balancer::WeightDecay, Balancer::MaxNorm],
+            vec![Balancer::Tau, Balancer::LogitAdjustment],
+        ] {
             let mut settings = settings.clone();
             settings.balance.balancers = balancers;
             let trial = workbench.try_out(&settings.balance, job).unwrap();

@@ -8,7 +8,8 @@ use crate::files::write_atomically;
 use crate::model::{OnnxFile, Taken};
 use crate::settings::{Auto, Normalisation, Settings, Tokens};
 
-/// Reads the file that the settings name, if they do, and has them hold what it and what lies beside it say, so that the run needs neither again.
+/// Reads the file that the settings name, if they do, and has them hold what it and what lies
+/// beside it say, so that the run needs neither again.
 ///
 /// # Errors
 /// [`crate::error::ModelError::File`] if features cannot be taken of it.
@@ -33,5 +34,6 @@ pub(super) fn settle(settings: &mut Settings) -> Result<Option<OnnxFile>> {
 /// # Errors
 /// [`RunError::File`] if it cannot be written; nothing of it is there then.
 pub(super) fn keep(file: &OnnxFile, path: &Path) -> Result<()> {
-    Ok(write_atomically(path, |out| out.write_all(file.bytes())).map_err(|error| RunError::file(path, error))?)
+    Ok(write_atomically(path, |out| out.write_all(file.bytes()))
+        .map_err(|error| RunError::file(path, error))?)
 }

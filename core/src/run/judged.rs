@@ -20,10 +20,13 @@ struct Numbers {
 }
 
 impl Run {
-    /// What a checkpoint is worth: by what is stored of it on validation, or on test or train where nothing is. Results of older versions,
-    /// which hold no verdict, are judged now. `None` if the checkpoint was never evaluated.
+    /// What a checkpoint is worth: by what is stored of it on validation, or on test or train where
+    /// nothing is. Results of older versions, which hold no verdict, are judged now. `None` if the
+    /// checkpoint was never evaluated.
     pub fn verdict(&self, checkpoint: &str) -> Option<Verdict> {
-        [Split::Validation, Split::Test, Split::Train].into_iter().find_map(|split| self.verdict_on(checkpoint, split))
+        [Split::Validation, Split::Test, Split::Train]
+            .into_iter()
+            .find_map(|split| self.verdict_on(checkpoint, split))
     }
 
     /// [`Run::verdict`] by one split.
@@ -34,14 +37,22 @@ impl Run {
             let name = format!("{checkpoint}-{split}{suffix}");
             let Stored { verdict: stored } = self.read_result(&name).ok()?;
             stored.or_else(|| {
-                let numbers = |name: &str| self.read_result::<Numbers>(name).ok().map(|found| found.evaluation);
+                let numbers = |name: &str| {
+                    self.read_result::<Numbers>(name).ok().map(|found| found.evaluation)
+                };
                 let before = match checkpoint {
                     "balanced" => numbers(&format!("{}-{split}{suffix}", self.stage1_checkpoint())),
                     _ => None,
                 };
                 let evaluation = numbers(&name)?;
                 let pretrained = self.settings().stage1.is_frozen();
-                Some(verdict(&Evidence { evaluation: &evaluation, split, history: self.history(), pretrained, before: before.as_ref() }))
+                Some(verdict(&Evidence {
+                    evaluation: &evaluation,
+                    split,
+                    history: self.history(),
+                    pretrained,
+                    before: before.as_ref(),
+                }))
             })
         })
     }

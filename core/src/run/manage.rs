@@ -3,26 +3,33 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{CHECKPOINTS, DATASET, FEATURES, LOCK, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS, lock};
+use super::{
+    CHECKPOINTS, DATASET, FEATURES, LOCK, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS, lock,
+};
 use crate::data::Split;
 use crate::error::{Result, RunError};
 
 /// Gives a run's folder another name beside where it is, and returns its new path.
 ///
 /// # Errors
-/// [`RunError::Folder`] if it is no run, another program is working on it, the name is empty or no plain name, or something of that name is
-/// there already; [`RunError::File`] if the system does not rename it.
+/// [`RunError::Folder`] if it is no run, another program is working on it, the name is empty or no
+/// plain name, or something of that name is there already; [`RunError::File`] if the system does
+/// not rename it.
 pub fn rename(folder: &Path, new_name: &str) -> Result<PathBuf> {
-    let refuse = |reason: String| Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
+    let refuse =
+        |reason: String| Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
     refuse_no_run(folder)?;
     let name = new_name.trim();
     if name.is_empty() {
         return refuse("a run needs a name".into());
     }
     let mut parts = Path::new(name).components();
-    let plain = matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None));
+    let plain =
+        matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None));
     if !plain || name.contains(['/', '\\', '\0']) {
-        return refuse(format!("`{name}` cannot be a run's name; use a plain name without slashes"));
+        return refuse(format!(
+            "`{name}` cannot be a run's name; use a plain name without slashes"
+        ));
     }
     let absolute = std::path::absolute(folder).map_err(|e| RunError::file(folder, e))?;
     let Some(parent) = absolute.parent() else {
@@ -32,10 +39,15 @@ pub fn rename(folder: &Path, new_name: &str) -> Result<PathBuf> {
     if target == absolute {
         return Ok(target);
     }
-    // Where case does not matter, a name that differs in case alone is there already and still is free.
-    let same = || target.canonicalize().ok().zip(absolute.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+    // Where case does not matter, a name that differs in case alone is there already and still is
+    // free.
+    let same = || {
+        target.canonicalize().ok().zip(absolute.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+    };
     if target.symlink_metadata().is_ok() && !same() {
-        return refuse(format!("there already is something named `{name}` beside it; choose another name"));
+        return refuse(format!(
+            "there already is something named `{name}` beside it; choose another name"
+        ));
     }
     // The lock is given back at once: some systems do not rename a folder with an open file in it.
     drop(lock(folder)?);
@@ -43,11 +55,13 @@ pub fn rename(folder: &Path, new_name: &str) -> Result<PathBuf> {
     Ok(target)
 }
 
-/// Deletes a run: the files that this program writes into a run's folder, and then the folder. What else somebody has put there is kept.
+/// Deletes a run: the files that this program writes into a run's folder, and then the folder. What
+/// else somebody has put there is kept.
 ///
 /// # Errors
-/// [`RunError::Folder`] if it is no run or another program is working on it, in which case nothing is deleted, and if the folder is kept
-/// because of what else it holds, which the error names; [`RunError::File`] for a file that cannot be deleted.
+/// [`RunError::Folder`] if it is no run or another program is working on it, in which case nothing
+/// is deleted, and if the folder is kept because of what else it holds, which the error names;
+/// [`RunError::File`] for a file that cannot be deleted.
 pub fn delete(folder: &Path) -> Result<()> {
     refuse_no_run(folder)?;
     let held = lock(folder)?;
@@ -79,24 +93,37 @@ fn refuse_no_run(folder: &Path) -> Result<()> {
     Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
 }
 
-/// Every file a run may have, by part of its folder. The settings come last: as long as they are there the folder is a run, which can be
-/// deleted again if this is interrupted.
+/// Every file a run may have, by part of its folder. The settings come last: as long as they are
+/// there the folder is a run, which can be deleted again if this is interrupted.
 fn owned() -> Vec<(&'static str, Vec<String>)> {
     let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let checkpoints = ["last", "best", "balanced"];
-    let splits = Split::ALL.into_iter().flat_map(|split| [split.to_string(), format!("{split}-flip")]);
-    let evaluations = splits.clone().flat_map(|split| checkpoints.map(|checkpoint| format!("{checkpoint}-{split}.json")));
+    let splits =
+        Split::ALL.into_iter().flat_map(|split| [split.to_string(), format!("{split}-flip")]);
+    let evaluations = splits
+        .clone()
+        .flat_map(|split| checkpoints.map(|checkpoint| format!("{checkpoint}-{split}.json")));
     // The number of views has a bound in the settings.
     let views = (1..=100).map(|view| format!("train-view-{view}.safetensors"));
     vec![
         (CHECKPOINTS, checkpoints.map(|name| format!("{name}.safetensors")).to_vec()),
-        (FEATURES, splits.clone().map(|split| format!("{split}.safetensors")).chain(views).collect()),
+        (
+            FEATURES,
+            splits.clone().map(|split| format!("{split}.safetensors")).chain(views).collect(),
+        ),
         (
             RESULTS,
-            named(&["balance.json", "tune.json", "tuned.json", "export.json", "choices.json", "make.json"])
-                .into_iter()
-                .chain(evaluations)
-                .collect(),
+            named(&[
+                "balance.json",
+                "tune.json",
+                "tuned.json",
+                "export.json",
+                "choices.json",
+                "make.json",
+            ])
+            .into_iter()
+            .chain(evaluations)
+            .collect(),
         ),
         ("", named(&[NORMS, METRICS_CSV, METRICS, DATASET, SETTINGS])),
     ]
@@ -104,7 +131,9 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
 
 fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(RunError::file(path, error).into()),
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(RunError::file(path, error).into())
+        }
         _ => Ok(()),
     }
 }
@@ -112,10 +141,16 @@ fn remove_file(path: &Path) -> Result<()> {
 /// The first few files and links in `folder`, by their paths in it.
 fn rest(folder: &Path) -> Vec<String> {
     const SHOWN: usize = 5;
-    let entries = walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter().flatten();
+    let entries =
+        walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter().flatten();
     let mut files = entries
-        .filter(|entry| !entry.file_type().is_dir() || std::fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none()))
-        .map(|entry| entry.path().strip_prefix(folder).unwrap_or(entry.path()).display().to_string());
+        .filter(|entry| {
+            !entry.file_type().is_dir()
+                || std::fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none())
+        })
+        .map(|entry| {
+            entry.path().strip_prefix(folder).unwrap_or(entry.path()).display().to_string()
+        });
     let mut shown: Vec<String> = files.by_ref().take(SHOWN).collect();
     if files.next().is_some() {
         shown.push("…".into());
@@ -159,7 +194,12 @@ mod tests {
         let path = folder.path().join("run");
         let fill = || {
             new_run(&path);
-            for file in ["checkpoints/last.safetensors", "features/train-view-3.safetensors", "results/best-test-flip.json", "norms.csv"] {
+            for file in [
+                "checkpoints/last.safetensors",
+                "features/train-view-3.safetensors",
+                "results/best-test-flip.json",
+                "norms.csv",
+            ] {
                 std::fs::create_dir_all(path.join(file).parent().unwrap()).unwrap();
                 std::fs::write(path.join(file), "something").unwrap();
             }
@@ -177,8 +217,17 @@ mod tests {
         std::fs::write(path.join("results/thesis.doc"), "years of work").unwrap();
         std::fs::write(path.join("checkpoints/mine.safetensors"), "years of work").unwrap();
         let error = delete(&path).unwrap_err().to_string();
-        assert!(error.contains("thesis.doc") && error.contains("mine.safetensors") && error.contains("kept"), "{error}");
-        let left: Vec<_> = walkdir::WalkDir::new(&path).into_iter().map(|e| e.unwrap()).filter(|e| e.file_type().is_file()).collect();
+        assert!(
+            error.contains("thesis.doc")
+                && error.contains("mine.safetensors")
+                && error.contains("kept"),
+            "{error}"
+        );
+        let left: Vec<_> = walkdir::WalkDir::new(&path)
+            .into_iter()
+            .map(|e| e.unwrap())
+            .filter(|e| e.file_type().is_file())
+            .collect();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(delete(&path).unwrap_err().to_string().contains("no run"));
 

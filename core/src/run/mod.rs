@@ -11,7 +11,8 @@
 //! backbone.onnx          the feature extractor, where the settings name a file
 //! ```
 //!
-//! A sweep is a folder with several of them and `sweep.json`, which names the setting they differ in.
+//! A sweep is a folder with several of them and `sweep.json`, which names the setting they differ
+//! in.
 
 mod backbone;
 mod judged;
@@ -66,27 +67,39 @@ pub struct RunLock {
 }
 
 impl Run {
-    /// Makes a run folder with its settings, where the number of training samples says what `auto` stands for, and its dataset. The folder may exist if it
-    /// is empty. Where the settings name an ONNX file, the run gets a copy of it and its settings what the file says.
+    /// Makes a run folder with its settings, where the number of training samples says what `auto`
+    /// stands for, and its dataset. The folder may exist if it is empty. Where the settings name an
+    /// ONNX file, the run gets a copy of it and its settings what the file says.
     ///
     /// # Errors
-    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written, [`crate::error::ModelError::File`] if features
-    /// cannot be taken of the ONNX file.
+    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be
+    /// written, [`crate::error::ModelError::File`] if features cannot be taken of the ONNX file.
     pub fn create(folder: &Path, settings: Settings, dataset: Dataset) -> Result<Self> {
-        let taken = |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
+        let taken =
+            |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
         if Self::is_run(folder) {
             return Err(taken("already holds a run; resume it, or choose another folder").into());
         }
         match std::fs::read_dir(folder) {
-            // A run that was killed while it was being made has left its dataset and nothing of worth.
+            // A run that was killed while it was being made has left its dataset and nothing of
+            // worth.
             Ok(entries) => {
-                let ours = |name: &std::ffi::OsStr| name == DATASET || name == BACKBONE || name == LOCK || is_temporary(name);
+                let ours = |name: &std::ffi::OsStr| {
+                    name == DATASET || name == BACKBONE || name == LOCK || is_temporary(name)
+                };
                 if entries.flatten().any(|entry| !ours(&entry.file_name())) {
-                    return Err(taken("is not empty and holds no run; choose another folder").into());
+                    return Err(
+                        taken("is not empty and holds no run; choose another folder").into()
+                    );
                 }
                 let manifest = folder.join(DATASET);
-                if manifest.exists() && Dataset::load(&manifest).is_ok_and(|found| !found.same_samples(&dataset)) {
-                    return Err(taken("holds the manifest of another dataset; choose another folder").into());
+                if manifest.exists()
+                    && Dataset::load(&manifest).is_ok_and(|found| !found.same_samples(&dataset))
+                {
+                    return Err(taken(
+                        "holds the manifest of another dataset; choose another folder",
+                    )
+                    .into());
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -95,7 +108,8 @@ impl Run {
         let mut settings = settings.for_samples(dataset.split(Split::Train).len());
         let backbone = backbone::settle(&mut settings)?;
         std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
-        // The settings come last: a folder with settings is a whole run, so what cannot be opened again must fail before them.
+        // The settings come last: a folder with settings is a whole run, so what cannot be opened
+        // again must fail before them.
         dataset.save(&folder.join(DATASET))?;
         Dataset::load(&folder.join(DATASET))?;
         if let Some(file) = backbone {
@@ -111,8 +125,14 @@ impl Run {
     /// [`RunError::Folder`] if it is none; the settings' and the dataset's own errors.
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::is_run(folder) {
-            let reason = if folder.is_dir() { "holds no run (there is no settings.toml)" } else { "there is no such run folder" };
-            return Err(RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into());
+            let reason = if folder.is_dir() {
+                "holds no run (there is no settings.toml)"
+            } else {
+                "there is no such run folder"
+            };
+            return Err(
+                RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into()
+            );
         }
         let settings = Settings::load(&folder.join(SETTINGS))?;
         let dataset = Dataset::load(&folder.join(DATASET))?;
@@ -143,11 +163,12 @@ impl Run {
         &self.settings
     }
 
-    /// Has batches of stage 1 computed in this many parts from here on. It is the one setting of a run that can be changed, since it is about the
-    /// device and not about what is learned.
+    /// Has batches of stage 1 computed in this many parts from here on. It is the one setting of a
+    /// run that can be changed, since it is about the device and not about what is learned.
     ///
     /// # Errors
-    /// A number of parts that the batch size does not allow; [`RunError`] if another program works on the run or the file cannot be written.
+    /// A number of parts that the batch size does not allow; [`RunError`] if another program works
+    /// on the run or the file cannot be written.
     pub fn compute_in_parts(&mut self, parts: usize) -> Result<()> {
         let mut settings = self.settings.clone();
         settings.stage1.parts = parts;
@@ -185,10 +206,14 @@ impl Run {
 
     /// The names of the checkpoints there are.
     pub fn checkpoints(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.folder.join(CHECKPOINTS)) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.folder.join(CHECKPOINTS)) else {
+            return Vec::new();
+        };
         let mut names: Vec<String> = entries
             .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".safetensors")?.to_string()))
+            .filter_map(|entry| {
+                Some(entry.file_name().to_str()?.strip_suffix(".safetensors")?.to_string())
+            })
             .filter(|name| !name.starts_with('.'))
             .collect();
         names.sort();
@@ -198,7 +223,8 @@ impl Run {
     /// Reads a checkpoint of this run.
     ///
     /// # Errors
-    /// [`RunError::Folder`] naming those there are, if this one is missing; [`RunError::File`] if it is damaged.
+    /// [`RunError::Folder`] naming those there are, if this one is missing; [`RunError::File`] if
+    /// it is damaged.
     pub fn checkpoint(&self, name: &str) -> Result<Checkpoint> {
         let names = self.checkpoints();
         if !names.iter().any(|n| n == name) {
@@ -218,7 +244,11 @@ impl Run {
 
     /// The name of the run's result: `balanced` after balancing, otherwise stage 1's.
     pub fn final_checkpoint(&self) -> &'static str {
-        if self.checkpoint_path("balanced").is_file() { "balanced" } else { self.stage1_checkpoint() }
+        if self.checkpoint_path("balanced").is_file() {
+            "balanced"
+        } else {
+            self.stage1_checkpoint()
+        }
     }
 
     /// Adds finished epochs to the log; norms go to their own table.
@@ -234,7 +264,8 @@ impl Run {
         self.write_history()
     }
 
-    /// Forgets every logged epoch of `stage` after `epoch`, and everything of later stages: a resumed run makes them again.
+    /// Forgets every logged epoch of `stage` after `epoch`, and everything of later stages: a
+    /// resumed run makes them again.
     ///
     /// # Errors
     /// [`RunError::File`].
@@ -245,20 +276,28 @@ impl Run {
         self.rewind_norms(kept)
     }
 
-    /// Removes the balanced checkpoint and its results, which another is about to replace; with `tuning` also what was tuned, since stage 1
-    /// is about to give other features.
+    /// Removes the balanced checkpoint and its results, which another is about to replace; with
+    /// `tuning` also what was tuned, since stage 1 is about to give other features.
     ///
     /// # Errors
     /// [`RunError::File`].
     pub fn forget_balancing(&self, tuning: bool) -> Result<()> {
         let mut stale = vec![self.checkpoint_path("balanced")];
         if let Ok(entries) = std::fs::read_dir(self.folder.join(RESULTS)) {
-            let of_balancing = |name: &str| name.starts_with("balance") || (tuning && name.starts_with("tune"));
-            stale.extend(entries.flatten().filter(|e| e.file_name().to_str().is_some_and(of_balancing)).map(|e| e.path()));
+            let of_balancing =
+                |name: &str| name.starts_with("balance") || (tuning && name.starts_with("tune"));
+            stale.extend(
+                entries
+                    .flatten()
+                    .filter(|e| e.file_name().to_str().is_some_and(of_balancing))
+                    .map(|e| e.path()),
+            );
         }
         for path in stale {
             match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(RunError::file(&path, error).into()),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(RunError::file(&path, error).into());
+                }
                 _ => {}
             }
         }
@@ -272,7 +311,8 @@ impl Run {
     pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
         let path = self.folder.join(RESULTS).join(format!("{name}.json"));
         let text = serde_json::to_string_pretty(result).map_err(|e| RunError::file(&path, e))?;
-        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|e| RunError::file(&path, e))?;
+        write_atomically(&path, |out| out.write_all(text.as_bytes()))
+            .map_err(|e| RunError::file(&path, e))?;
         Ok(path)
     }
 
@@ -351,7 +391,8 @@ impl From<&EpochRecord> for CsvLine {
 
 fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {
     let path = folder.join(SETTINGS);
-    Ok(write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes())).map_err(|e| RunError::file(&path, e))?)
+    Ok(write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes()))
+        .map_err(|e| RunError::file(&path, e))?)
 }
 
 /// Takes the run in `folder`, which may be damaged.
@@ -367,7 +408,8 @@ fn lock(folder: &Path) -> Result<RunLock> {
             let reason = "another program is working on this run".into();
             Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
         }
-        // Some network file systems have no locks; training there is still better than not training.
+        // Some network file systems have no locks; training there is still better than not
+        // training.
         Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
     }
 }
@@ -385,7 +427,8 @@ fn remove_leftovers(folder: &Path) {
 
 fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
     match std::fs::read_to_string(path) {
-        // The file is replaced whole, so a line that cannot be read was not written by this program; it is no reason to refuse the run.
+        // The file is replaced whole, so a line that cannot be read was not written by this
+        // program; it is no reason to refuse the run.
         Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(RunError::file(path, error).into()),
@@ -404,7 +447,11 @@ pub(crate) mod tests {
     }
 
     fn dataset() -> Dataset {
-        let sample = |name: &str, class| DatasetSample { location: Location::File(name.into()), class, split: Split::Train };
+        let sample = |name: &str, class| DatasetSample {
+            location: Location::File(name.into()),
+            class,
+            split: Split::Train,
+        };
         Dataset {
             root: std::env::temp_dir(),
             kind: SourceKind::Folder,
@@ -435,7 +482,11 @@ pub(crate) mod tests {
     }
 
     fn norms(folder: &Path) -> Vec<Vec<String>> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(folder.join(NORMS)).unwrap();
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_path(folder.join(NORMS))
+            .unwrap();
         reader.records().map(|line| line.unwrap().iter().map(str::to_string).collect()).collect()
     }
 
@@ -454,7 +505,12 @@ pub(crate) mod tests {
         assert_eq!(places, [(1, 1), (1, 2), (1, 3), (2, 1)]);
         assert_eq!(logged[2].norms, [3.0, 2.5]);
         assert_eq!(whole[0], ["stage", "epoch", "a,b", "line\nbreak"]);
-        std::fs::OpenOptions::new().append(true).open(folder.join(NORMS)).unwrap().write_all(b"1,2,0.").unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(folder.join(NORMS))
+            .unwrap()
+            .write_all(b"1,2,0.")
+            .unwrap();
         let mut run = Run::open(&folder).unwrap();
         assert_eq!(run.history().len(), 4);
         assert_eq!(run.norms_history().unwrap(), logged);
@@ -477,7 +533,8 @@ pub(crate) mod tests {
         let path = run.folder().join(NORMS);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let epochs: Vec<usize> = run.norms_history().unwrap().iter().map(|record| record.epoch).collect();
+        let epochs: Vec<usize> =
+            run.norms_history().unwrap().iter().map(|record| record.epoch).collect();
         assert_eq!(epochs, [1]);
         std::fs::write(&path, &whole[..5]).unwrap();
         assert_eq!(run.norms_history().unwrap(), []);

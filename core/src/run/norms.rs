@@ -1,4 +1,5 @@
-//! The table of class weight norms: `norms.csv`, one line an epoch, the only file of a run that is appended to.
+//! The table of class weight norms: `norms.csv`, one line an epoch, the only file of a run that is
+//! appended to.
 
 use std::path::Path;
 
@@ -18,39 +19,56 @@ pub struct NormsRecord {
 }
 
 impl Run {
-    /// The class weight norms of every finished epoch, as logged; empty if there is no log. A line that was torn when the program was
-    /// killed is left out.
+    /// The class weight norms of every finished epoch, as logged; empty if there is no log. A line
+    /// that was torn when the program was killed is left out.
     ///
     /// # Errors
     /// [`RunError::File`] if the log cannot be read.
     pub fn norms_history(&self) -> Result<Vec<NormsRecord>> {
         let parse = |line: &csv::ByteRecord| -> Option<NormsRecord> {
             let (stage, epoch) = place(line)?;
-            let norms = line.iter().skip(2).map(|norm| std::str::from_utf8(norm).ok()?.parse::<f32>().ok()).collect::<Option<Vec<_>>>()?;
+            let norms = line
+                .iter()
+                .skip(2)
+                .map(|norm| std::str::from_utf8(norm).ok()?.parse::<f32>().ok())
+                .collect::<Option<Vec<_>>>()?;
             Some(NormsRecord { stage, epoch, norms })
         };
-        Ok(whole_lines(&self.folder.join(NORMS), self.norms_header().len())?.iter().filter_map(parse).collect())
+        Ok(whole_lines(&self.folder.join(NORMS), self.norms_header().len())?
+            .iter()
+            .filter_map(parse)
+            .collect())
     }
 
     fn norms_header(&self) -> csv::StringRecord {
-        ["stage", "epoch"].into_iter().chain(self.dataset.classes.iter().map(String::as_str)).collect()
+        ["stage", "epoch"]
+            .into_iter()
+            .chain(self.dataset.classes.iter().map(String::as_str))
+            .collect()
     }
 
     pub(super) fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
         let path = self.folder.join(NORMS);
         let is_new = !path.exists();
         let append = || -> Result<(), csv::Error> {
-            let mut csv = csv::Writer::from_writer(std::fs::File::options().create(true).append(true).open(&path)?);
+            let mut csv = csv::Writer::from_writer(
+                std::fs::File::options().create(true).append(true).open(&path)?,
+            );
             if is_new {
                 csv.write_record(&self.norms_header())?;
             }
-            csv.write_record([stage.to_string(), epoch.to_string()].into_iter().chain(norms.iter().map(f32::to_string)))?;
+            csv.write_record(
+                [stage.to_string(), epoch.to_string()]
+                    .into_iter()
+                    .chain(norms.iter().map(f32::to_string)),
+            )?;
             Ok(csv.flush()?)
         };
         Ok(append().map_err(|e| RunError::file(&path, e))?)
     }
 
-    /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was being written, the header too.
+    /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was
+    /// being written, the header too.
     pub(super) fn rewind_norms(&self, kept: impl Fn(u8, usize) -> bool) -> Result<()> {
         let path = self.folder.join(NORMS);
         if !path.exists() {
@@ -78,7 +96,8 @@ fn place(line: &csv::ByteRecord) -> Option<(u8, usize)> {
     Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?))
 }
 
-/// The lines of the table at `path` that have `length` fields and an end; none if there is no table.
+/// The lines of the table at `path` that have `length` fields and an end; none if there is no
+/// table.
 fn whole_lines(path: &Path, length: usize) -> Result<Vec<csv::ByteRecord>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -87,8 +106,12 @@ fn whole_lines(path: &Path, length: usize) -> Result<Vec<csv::ByteRecord>> {
     };
     // A line torn within its last number has all its fields, but no end.
     let torn = bytes.last().is_some_and(|last| *last != b'\n');
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
-    let mut lines = reader.byte_records().collect::<Result<Vec<_>, csv::Error>>().map_err(|e| RunError::file(path, e))?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+    let mut lines = reader
+        .byte_records()
+        .collect::<Result<Vec<_>, csv::Error>>()
+        .map_err(|e| RunError::file(path, e))?;
     if torn {
         lines.pop();
     }

@@ -77,7 +77,8 @@ pub struct EvaluationBrief {
     pub few: Option<f64>,
 }
 
-/// Summarises the run in `folder`. Reads its settings, dataset and log, and of its results a few numbers.
+/// Summarises the run in `folder`. Reads its settings, dataset and log, and of its results a few
+/// numbers.
 ///
 /// # Errors
 /// As [`Run::open`].
@@ -85,7 +86,13 @@ pub fn summary(folder: &Path) -> Result<RunSummary> {
     let run = Run::open(folder)?;
     let settings = run.settings();
     let epochs = settings.stage1.epochs();
-    let finished_epochs = run.history().iter().filter(|record| record.stage == 1).map(|record| record.epoch).max().unwrap_or(0);
+    let finished_epochs = run
+        .history()
+        .iter()
+        .filter(|record| record.stage == 1)
+        .map(|record| record.epoch)
+        .max()
+        .unwrap_or(0);
     let began = finished_epochs > 0 || run.checkpoint_path("last").is_file();
     let stored = Stored::of(&run);
     let counts = run.dataset().counts(Split::Train);
@@ -112,12 +119,16 @@ pub fn summary(folder: &Path) -> Result<RunSummary> {
     })
 }
 
-/// Every run directly in the folder `parent`, the one that changed last first; runs that cannot be opened with the reason. None if there
-/// is no such folder.
+/// Every run directly in the folder `parent`, the one that changed last first; runs that cannot be
+/// opened with the reason. None if there is no such folder.
 pub fn list(parent: &Path) -> Vec<(PathBuf, Result<RunSummary>)> {
     let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
-    let runs = entries.flatten().filter(|entry| !is_temporary(&entry.file_name())).map(|entry| entry.path());
-    let mut runs: Vec<(SystemTime, PathBuf)> = runs.filter(|path| Run::is_run(path)).map(|path| (modified(&path), path)).collect();
+    let runs = entries
+        .flatten()
+        .filter(|entry| !is_temporary(&entry.file_name()))
+        .map(|entry| entry.path());
+    let mut runs: Vec<(SystemTime, PathBuf)> =
+        runs.filter(|path| Run::is_run(path)).map(|path| (modified(&path), path)).collect();
     runs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     runs.into_iter().map(|(_, path)| (path.clone(), summary(&path))).collect()
 }
@@ -148,7 +159,10 @@ fn modified(folder: &Path) -> SystemTime {
         let entries = std::fs::read_dir(folder.join(part)).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let files = [folder.join(SETTINGS), folder.join(METRICS)].into_iter().chain(inside(CHECKPOINTS)).chain(inside(RESULTS));
+    let files = [folder.join(SETTINGS), folder.join(METRICS)]
+        .into_iter()
+        .chain(inside(CHECKPOINTS))
+        .chain(inside(RESULTS));
     let times = files.filter_map(|path| std::fs::metadata(path).ok()?.modified().ok());
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
@@ -181,19 +195,31 @@ struct StoredBalance {
 impl Stored {
     /// Before and after from the last balancing; without one, what stage 1's checkpoint reached.
     fn of(run: &Run) -> Self {
-        if let Some(StoredBalance { split, balanced_accuracy, groups, before }) = read(run, "balance") {
+        if let Some(StoredBalance { split, balanced_accuracy, groups, before }) =
+            read(run, "balance")
+        {
             let after = Some(brief(balanced_accuracy, groups));
-            return Self { before: Some(brief(before.balanced_accuracy, before.groups)), after, split: Some(split) };
+            return Self {
+                before: Some(brief(before.balanced_accuracy, before.groups)),
+                after,
+                split: Some(split),
+            };
         }
         let checkpoint = run.stage1_checkpoint();
-        let mut names = [Split::Test, Split::Validation, Split::Train].into_iter().flat_map(|split| {
-            // First as the run's settings ask for it.
-            let suffixes = if run.settings().evaluation.flip { ["-flip", ""] } else { ["", "-flip"] };
-            suffixes.map(|suffix| format!("{checkpoint}-{split}{suffix}"))
-        });
+        let mut names =
+            [Split::Test, Split::Validation, Split::Train].into_iter().flat_map(|split| {
+                // First as the run's settings ask for it.
+                let suffixes =
+                    if run.settings().evaluation.flip { ["-flip", ""] } else { ["", "-flip"] };
+                suffixes.map(|suffix| format!("{checkpoint}-{split}{suffix}"))
+            });
         let found: Option<StoredEvaluation> = names.find_map(|name| read(run, &name));
         match found {
-            Some(found) => Self { before: Some(brief(found.balanced_accuracy, found.groups)), after: None, split: Some(found.split) },
+            Some(found) => Self {
+                before: Some(brief(found.balanced_accuracy, found.groups)),
+                after: None,
+                split: Some(found.split),
+            },
             None => Self::default(),
         }
     }
@@ -237,29 +263,50 @@ mod tests {
         let job = Job::new(&control, &Silent);
         let of_run = |run: &Run| summary(run.folder()).unwrap();
         let found = of_run(&run);
-        assert_eq!((found.state, found.finished_epochs, found.split), (RunState::Trained, 2, Some(Split::Test)));
+        assert_eq!(
+            (found.state, found.finished_epochs, found.split),
+            (RunState::Trained, 2, Some(Split::Test))
+        );
         assert_eq!((found.classes, found.train_samples, found.preset), (10, 433, Preset::Quick));
-        assert!(found.imbalance_factor.unwrap() > 20.0 && found.before.is_some() && found.after.is_none());
+        assert!(
+            found.imbalance_factor.unwrap() > 20.0
+                && found.before.is_some()
+                && found.after.is_none()
+        );
 
         let mut settings = run.settings().clone();
         settings.balance.balancers = vec![Balancer::Tau];
-        let report: BalanceReport = pipeline::balance(&mut run, &settings, &Device::flex(), job).unwrap();
+        let report: BalanceReport =
+            pipeline::balance(&mut run, &settings, &Device::flex(), job).unwrap();
         let balanced = of_run(&run);
         assert_eq!(balanced.state, RunState::Balanced);
-        let near = |brief: Option<EvaluationBrief>, exact: f64| (brief.unwrap().balanced - exact).abs() < 1e-12;
+        let near = |brief: Option<EvaluationBrief>, exact: f64| {
+            (brief.unwrap().balanced - exact).abs() < 1e-12
+        };
         assert!(near(balanced.before, report.before.evaluation.balanced_accuracy));
         assert!(near(balanced.after, report.after.evaluation.balanced_accuracy));
-        assert_eq!(balanced.after.unwrap().few.is_some(), report.after.evaluation.groups.few.is_some());
+        assert_eq!(
+            balanced.after.unwrap().few.is_some(),
+            report.after.evaluation.groups.few.is_some()
+        );
         assert!(balanced.modified >= found.modified);
         let of_balanced = run.verdict("balanced").unwrap();
-        assert_eq!((of_balanced.split, Some(&of_balanced)), (Split::Validation, balanced.verdict.as_ref()));
+        assert_eq!(
+            (of_balanced.split, Some(&of_balanced)),
+            (Split::Validation, balanced.verdict.as_ref())
+        );
         assert_eq!(found.verdict, run.verdict(run.stage1_checkpoint()));
 
         run.write_result("export", &"done").unwrap();
         assert_eq!(of_run(&run).state, RunState::Exported);
         // What was exported is not what the run ends with any more.
         let earlier = SystemTime::now() - std::time::Duration::from_secs(60);
-        std::fs::File::options().write(true).open(run.folder().join("results/export.json")).unwrap().set_modified(earlier).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(run.folder().join("results/export.json"))
+            .unwrap()
+            .set_modified(earlier)
+            .unwrap();
         assert_eq!(of_run(&run).state, RunState::Balanced);
     }
 
@@ -270,13 +317,19 @@ mod tests {
             let path = folder.path().join(name);
             new_run(&path);
             let time = SystemTime::now() - std::time::Duration::from_secs(age);
-            std::fs::File::options().write(true).open(path.join(SETTINGS)).unwrap().set_modified(time).unwrap();
+            std::fs::File::options()
+                .write(true)
+                .open(path.join(SETTINGS))
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
         }
         std::fs::write(folder.path().join("broken/dataset.toml"), "nonsense").unwrap();
         std::fs::create_dir(folder.path().join("photos")).unwrap();
         std::fs::write(folder.path().join("notes.txt"), "").unwrap();
         let listed = list(folder.path());
-        let names: Vec<_> = listed.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            listed.iter().map(|(path, _)| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["new", "broken", "old"]);
         assert!(listed[0].1.is_ok() && listed[2].1.is_ok());
         assert!(listed[1].1.as_ref().unwrap_err().to_string().contains("dataset.toml"));

@@ -51,8 +51,8 @@ pub struct SweepReport {
     pub key: String,
     /// Every value, in the order in which they were given.
     pub members: Vec<SweepRecord>,
-    /// The place of the best value among those that were trained to their end: the highest score, but the setting's own value where its score is no
-    /// further off than the standard error.
+    /// The place of the best value among those that were trained to their end: the highest score,
+    /// but the setting's own value where its score is no further off than the standard error.
     pub best: Option<usize>,
     /// Images that values are compared by.
     pub validation_images: usize,
@@ -68,7 +68,8 @@ impl SweepReport {
 
     /// Whether another value has a higher score than the best, by less than the standard error.
     pub fn is_tied(&self) -> bool {
-        let scores = self.members.iter().filter(|member| member.is_finished()).map(|member| member.score);
+        let scores =
+            self.members.iter().filter(|member| member.is_finished()).map(|member| member.score);
         self.best().is_some_and(|best| scores.into_iter().any(|score| score > best.score))
     }
 }
@@ -79,11 +80,13 @@ impl Sweep {
         folder.join(SWEEP).is_file()
     }
 
-    /// Has a folder, in which `make` makes a run in the folder it is given for each value, be a sweep. `own` is the value that the setting had before, if it
-    /// is among them. The folder may exist if it is empty.
+    /// Has a folder, in which `make` makes a run in the folder it is given for each value, be a
+    /// sweep. `own` is the value that the setting had before, if it is among them. The folder may
+    /// exist if it is empty.
     ///
     /// # Errors
-    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be written, and what `make` fails with.
+    /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be
+    /// written, and what `make` fails with.
     pub fn create(
         folder: &Path,
         key: &str,
@@ -95,7 +98,9 @@ impl Sweep {
             let reason = "is not empty and holds no sweep; choose another folder".into();
             return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
         }
-        let members = values.iter().map(|value| Member { value: value.clone(), folder: folder_name(key, value) });
+        let members = values
+            .iter()
+            .map(|value| Member { value: value.clone(), folder: folder_name(key, value) });
         let plan = Plan { key: key.to_string(), own, members: members.collect(), held_out };
         std::fs::create_dir_all(folder).map_err(|error| RunError::file(folder, error))?;
         for member in &plan.members {
@@ -104,7 +109,8 @@ impl Sweep {
         // It comes last: a folder with it is a whole sweep.
         let path = folder.join(SWEEP);
         let text = serde_json::to_string_pretty(&plan).expect("a plan holds only text");
-        write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|error| RunError::file(&path, error))?;
+        write_atomically(&path, |out| out.write_all(text.as_bytes()))
+            .map_err(|error| RunError::file(&path, error))?;
         Ok(Self { folder: folder.to_path_buf(), plan })
     }
 
@@ -114,11 +120,21 @@ impl Sweep {
     /// [`RunError`] if the folder holds none or a damaged one.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(SWEEP);
-        let wrong = |reason: String| RunError::Folder { path: path.clone(), reason: format!("is damaged: {reason}") };
+        let wrong = |reason: String| RunError::Folder {
+            path: path.clone(),
+            reason: format!("is damaged: {reason}"),
+        };
         let text = std::fs::read_to_string(&path).map_err(|error| RunError::file(&path, error))?;
         let plan: Plan = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        match plan.members.iter().find(|member| member.folder != folder_name(&plan.key, &member.value)) {
-            Some(member) => Err(wrong(format!("`{}` is not the run of `{}`", member.folder, member.value)).into()),
+        match plan
+            .members
+            .iter()
+            .find(|member| member.folder != folder_name(&plan.key, &member.value))
+        {
+            Some(member) => {
+                Err(wrong(format!("`{}` is not the run of `{}`", member.folder, member.value))
+                    .into())
+            }
             None if plan.members.is_empty() => Err(wrong("it has no runs".into()).into()),
             None => Ok(Self { folder: folder.to_path_buf(), plan }),
         }
@@ -154,8 +170,17 @@ impl Sweep {
         let run = self.run(index)?;
         let history = run.history().iter().filter(|record| record.stage == 1);
         let evaluated = history.clone().rfind(|record| record.validation_balanced.is_some());
-        let norms = run.norms_history()?.into_iter().rfind(|record| record.stage == 1).map(|record| record.norms);
-        let scores: Vec<f64> = history.clone().rev().filter_map(|record| record.validation_balanced).take(AVERAGED).collect();
+        let norms = run
+            .norms_history()?
+            .into_iter()
+            .rfind(|record| record.stage == 1)
+            .map(|record| record.norms);
+        let scores: Vec<f64> = history
+            .clone()
+            .rev()
+            .filter_map(|record| record.validation_balanced)
+            .take(AVERAGED)
+            .collect();
         Ok(SweepRecord {
             value: self.plan.members[index].value.clone(),
             run: self.member_folder(index),
@@ -166,7 +191,8 @@ impl Sweep {
             medium: evaluated.and_then(|record| record.validation_medium),
             few: evaluated.and_then(|record| record.validation_few),
             norms: norms.filter(|norms| !norms.is_empty()).map(|norms| {
-                let [min, max] = [f32::min, f32::max].map(|choose| norms.iter().copied().reduce(choose).unwrap_or_default());
+                let [min, max] = [f32::min, f32::max]
+                    .map(|choose| norms.iter().copied().reduce(choose).unwrap_or_default());
                 [min, norms.iter().sum::<f32>() / norms.len() as f32, max]
             }),
         })
@@ -177,18 +203,28 @@ impl Sweep {
     /// # Errors
     /// As [`Run::open`] for any of its runs.
     pub fn report(&self) -> Result<SweepReport> {
-        let members = (0..self.plan.members.len()).map(|index| self.record(index)).collect::<Result<Vec<_>>>()?;
+        let members = (0..self.plan.members.len())
+            .map(|index| self.record(index))
+            .collect::<Result<Vec<_>>>()?;
         let validation_images = self.run(0)?.dataset().split(Split::Validation).len();
         let own = members.iter().position(|member| Some(&member.value) == self.plan.own.as_ref());
         let best = best(&members, own, validation_images);
         let Plan { key, held_out, .. } = &self.plan;
-        Ok(SweepReport { folder: self.folder.clone(), key: key.clone(), best, validation_images, held_out: *held_out, members })
+        Ok(SweepReport {
+            folder: self.folder.clone(),
+            key: key.clone(),
+            best,
+            validation_images,
+            held_out: *held_out,
+            members,
+        })
     }
 
     /// Every sweep directly in the folder `parent`, by name.
     pub fn list(parent: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| Self::is_sweep(path)).collect();
+        let mut folders: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| Self::is_sweep(path)).collect();
         folders.sort();
         folders
     }
@@ -206,7 +242,8 @@ impl Sweep {
         }
         let path = self.folder.join(SWEEP);
         std::fs::remove_file(&path).map_err(|error| RunError::file(&path, error))?;
-        std::fs::remove_dir(&self.folder).map_err(|error| RunError::file(&self.folder, error).into())
+        std::fs::remove_dir(&self.folder)
+            .map_err(|error| RunError::file(&self.folder, error).into())
     }
 }
 
@@ -217,7 +254,9 @@ fn best(members: &[SweepRecord], own: Option<usize>, images: usize) -> Option<us
     let (best, highest) = scored.rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
     // Of a share of so many images.
     let error = (highest * (1.0 - highest) / images.max(1) as f64).sqrt();
-    Some(own.filter(|&own| score(own).is_some_and(|score| score + error >= highest)).unwrap_or(best))
+    Some(
+        own.filter(|&own| score(own).is_some_and(|score| score + error >= highest)).unwrap_or(best),
+    )
 }
 
 /// `weight_decay 0.001`; what not every system takes in a name becomes a dash.
@@ -234,7 +273,17 @@ mod tests {
 
     fn member(score: f64, finished_epochs: usize) -> SweepRecord {
         let (value, run) = (String::new(), PathBuf::new());
-        SweepRecord { value, run, finished_epochs, epochs: 4, score: Some(score), many: None, medium: None, few: None, norms: None }
+        SweepRecord {
+            value,
+            run,
+            finished_epochs,
+            epochs: 4,
+            score: Some(score),
+            many: None,
+            medium: None,
+            few: None,
+            norms: None,
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use super::{Auto, Settings, Stage1Settings, Training};
 
-/// Steps of SGD that a network is trained for from initial weights, where nothing else is asked for. A folder of a thousand images gets as many as one
-/// of ten thousand: what counts is how often the weights are corrected.
+/// Steps of SGD that a network is trained for from initial weights, where nothing else is asked
+/// for. A folder of a thousand images gets as many as one of ten thousand: what counts is how often
+/// the weights are corrected.
 const SCRATCH_STEPS: usize = 3000;
-/// Epochs that this is kept between: fewer learn little of what only the rare classes show, more learn the images by heart.
+/// Epochs that this is kept between: fewer learn little of what only the rare classes show, more
+/// learn the images by heart.
 const SCRATCH_EPOCHS: [usize; 2] = [20, 200];
 /// The same of a classifier on features that stay.
 const CLASSIFIER_STEPS: usize = 2000;
@@ -34,7 +36,8 @@ impl Stage1Settings {
         self.train == Auto::Value(Training::All)
     }
 
-    /// The number of epochs, or the fewest that `auto` takes; a run's settings hold the number itself.
+    /// The number of epochs, or the fewest that `auto` takes; a run's settings hold the number
+    /// itself.
     pub fn epochs(&self) -> usize {
         self.epochs.or_else(|| SCRATCH_EPOCHS[0])
     }
@@ -49,7 +52,8 @@ impl Stage1Settings {
         self.learning_rate.or_else(|| usual * self.batch_size as f64 / BATCH)
     }
 
-    /// The weight decay λ, or what is usual. Of a classifier on features that stay, `auto` is decided when those are known.
+    /// The weight decay λ, or what is usual. Of a classifier on features that stay, `auto` is
+    /// decided when those are known.
     pub fn weight_decay(&self) -> f64 {
         self.weight_decay.or_else(|| match self.train {
             Auto::Value(Training::All) => FINE_TUNING_DECAY,
@@ -60,7 +64,8 @@ impl Stage1Settings {
 }
 
 impl Settings {
-    /// The settings with epochs, learning rate and, unless the data has to say it, weight decay in numbers, for so many training samples.
+    /// The settings with epochs, learning rate and, unless the data has to say it, weight decay in
+    /// numbers, for so many training samples.
     pub fn for_samples(mut self, training: usize) -> Self {
         let s = &self.stage1;
         let (steps, [fewest, most]) = match s.train {
@@ -69,7 +74,8 @@ impl Settings {
             _ => (SCRATCH_STEPS, SCRATCH_EPOCHS),
         };
         let an_epoch = training.div_ceil(s.batch_size.max(1)).max(1);
-        let epochs = s.epochs.or_else(|| steps.div_ceil(an_epoch).clamp(fewest, most).max(s.warmup_epochs));
+        let epochs =
+            s.epochs.or_else(|| steps.div_ceil(an_epoch).clamp(fewest, most).max(s.warmup_epochs));
         let rate = s.learning_rate();
         self.stage1.epochs = Auto::Value(epochs);
         self.stage1.learning_rate = Auto::Value(rate);

@@ -12,7 +12,8 @@ use crate::model::{Backbone, ONNX_SIDES};
 /// What stands before the path of a file.
 const ONNX: &str = "onnx:";
 
-/// A backbone by its name, or the ONNX file of a feature extractor that is used as it is. In text: `resnet32`, `onnx:models/dinov2.onnx`.
+/// A backbone by its name, or the ONNX file of a feature extractor that is used as it is. In text:
+/// `resnet32`, `onnx:models/dinov2.onnx`.
 ///
 /// ```
 /// use counterweight_core::settings::{Backbone, BackboneChoice};
@@ -50,11 +51,14 @@ impl BackboneChoice {
     pub fn name(&self) -> String {
         match self {
             BackboneChoice::Named(backbone) => backbone.name().to_string(),
-            BackboneChoice::Onnx(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+            BackboneChoice::Onnx(path) => {
+                path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }
         }
     }
 
-    /// Sides of the square input that it takes, in pixels; those of a file are known when it is read.
+    /// Sides of the square input that it takes, in pixels; those of a file are known when it is
+    /// read.
     pub fn sides(&self) -> RangeInclusive<usize> {
         self.named().map_or(ONNX_SIDES, |backbone| backbone.info().sides)
     }
@@ -93,7 +97,10 @@ impl FromStr for BackboneChoice {
         match text.strip_prefix(ONNX) {
             Some("") => Err(format!("`{ONNX}` names no file; it is {ONNX}FILE")),
             Some(path) => Ok(BackboneChoice::Onnx(path.into())),
-            None => text.parse().map(BackboneChoice::Named).map_err(|error: String| format!("{error}, and {ONNX}FILE")),
+            None => text
+                .parse()
+                .map(BackboneChoice::Named)
+                .map_err(|error: String| format!("{error}, and {ONNX}FILE")),
         }
     }
 }
@@ -113,7 +120,9 @@ impl<'de> Deserialize<'de> for BackboneChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Auto, NamedNormalisation, Normalisation, Preset, Settings, Tokens, Training};
+    use crate::settings::{
+        Auto, NamedNormalisation, Normalisation, Preset, Settings, Tokens, Training,
+    };
 
     #[test]
     fn a_file_is_a_setting_like_any_other() {
@@ -121,13 +130,18 @@ mod tests {
         for path in ["onnx:/models/a b # c.onnx", "onnx:C:\\x\\\"y\".onnx", "onnx:ёлка.onnx"] {
             settings.set("backbone", path).unwrap();
             assert_eq!(settings.text("model.backbone").unwrap(), path);
-            settings.set_all([("model.output", "/encoder/last"), ("model.tokens", "mean")]).unwrap();
+            settings
+                .set_all([("model.output", "/encoder/last"), ("model.tokens", "mean")])
+                .unwrap();
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("settings.toml");
             std::fs::write(&file, settings.to_toml()).unwrap();
             assert_eq!(Settings::load(&file).unwrap(), settings);
         }
-        assert_eq!((settings.model.output.as_str(), settings.model.tokens), ("/encoder/last", Tokens::Mean));
+        assert_eq!(
+            (settings.model.output.as_str(), settings.model.tokens),
+            ("/encoder/last", Tokens::Mean)
+        );
         settings.set("model.output", "").unwrap();
         assert_eq!(settings.text("model.output").unwrap(), "");
         // Numbers can be names.

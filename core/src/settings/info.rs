@@ -17,8 +17,16 @@ const fn setting(key: &'static str, label: &'static str, explanation: &'static s
 
 /// Every setting, in the order of the settings.
 pub const INFO: &[SettingInfo] = &[
-    setting("preset", "Preset", "The ready-made settings that these started from. Changing it afterwards changes nothing else."),
-    setting("seed", "Seed", "Number that everything random follows from. The same seed on the same device gives the same result."),
+    setting(
+        "preset",
+        "Preset",
+        "The ready-made settings that these started from. Changing it afterwards changes nothing else.",
+    ),
+    setting(
+        "seed",
+        "Seed",
+        "Number that everything random follows from. The same seed on the same device gives the same result.",
+    ),
     setting(
         "model.backbone",
         "Backbone",
@@ -29,7 +37,11 @@ pub const INFO: &[SettingInfo] = &[
         "Stem",
         "The network's first layers. Small keeps the detail of small images; imagenet shrinks large ones quickly.",
     ),
-    setting("model.input_size", "Input size", "Side in pixels that every image is brought to. Larger shows more detail and takes longer."),
+    setting(
+        "model.input_size",
+        "Input size",
+        "Side in pixels that every image is brought to. Larger shows more detail and takes longer.",
+    ),
     setting(
         "model.normalisation",
         "Normalisation",
@@ -50,7 +62,11 @@ pub const INFO: &[SettingInfo] = &[
         "What learns",
         "Classifier: a network that has seen a million photos stays as it is. All: it learns on. Scratch: learned anew. Auto measures.",
     ),
-    setting("stage1.epochs", "Epochs", "How often training goes through all images. More learns better up to a point and takes longer."),
+    setting(
+        "stage1.epochs",
+        "Epochs",
+        "How often training goes through all images. More learns better up to a point and takes longer.",
+    ),
     setting(
         "stage1.batch_size",
         "Batch size",
@@ -91,13 +107,21 @@ pub const INFO: &[SettingInfo] = &[
         "Weight decay",
         "Pulls all weights towards zero, which keeps frequent classes from dominating. Larger is stronger; auto tries several where that takes seconds.",
     ),
-    setting("stage1.schedule", "Schedule", "How the learning rate falls: smoothly (cosine), in steps at the milestones, or not at all."),
+    setting(
+        "stage1.schedule",
+        "Schedule",
+        "How the learning rate falls: smoothly (cosine), in steps at the milestones, or not at all.",
+    ),
     setting(
         "stage1.warmup_epochs",
         "Warm-up epochs",
         "Epochs at the start during which the learning rate rises slowly, so that training begins gently.",
     ),
-    setting("stage1.milestones", "Milestones", "Epochs after which the step schedule divides the learning rate by ten."),
+    setting(
+        "stage1.milestones",
+        "Milestones",
+        "Epochs after which the step schedule divides the learning rate by ten.",
+    ),
     setting(
         "stage1.label_smoothing",
         "Label smoothing",
@@ -133,15 +157,31 @@ pub const INFO: &[SettingInfo] = &[
         "RandAugment operations",
         "Random distortions, one after another, for each training image. 0 is off.",
     ),
-    setting("augmentation.randaugment_magnitude", "RandAugment strength", "How strong RandAugment's distortions are, from 0 to 30."),
+    setting(
+        "augmentation.randaugment_magnitude",
+        "RandAugment strength",
+        "How strong RandAugment's distortions are, from 0 to 30.",
+    ),
     setting(
         "augmentation.random_erasing",
         "Random erasing",
         "Chance that a random rectangle of a training image is covered, so that no single part decides. 0 is off.",
     ),
-    setting("augmentation.cutout", "Cutout", "Side in pixels of a square that is covered in every training image. 0 is off."),
-    setting("augmentation.mixup", "Mixup", "Blends pairs of training images and their labels. Larger blends more evenly; 0 is off."),
-    setting("augmentation.cutmix", "CutMix", "Pastes a part of one training image into another and mixes their labels. 0 is off."),
+    setting(
+        "augmentation.cutout",
+        "Cutout",
+        "Side in pixels of a square that is covered in every training image. 0 is off.",
+    ),
+    setting(
+        "augmentation.mixup",
+        "Mixup",
+        "Blends pairs of training images and their labels. Larger blends more evenly; 0 is off.",
+    ),
+    setting(
+        "augmentation.cutmix",
+        "CutMix",
+        "Pastes a part of one training image into another and mixes their labels. 0 is off.",
+    ),
     setting(
         "balance.balancers",
         "Balancers",
@@ -197,7 +237,11 @@ pub const INFO: &[SettingInfo] = &[
         "Epochs of stage 2",
         "How often stage 2 goes through all training images. It is quick, since only the classifier learns.",
     ),
-    setting("balance.batch_size", "Batch size of stage 2", "Images that the classifier looks at before each correction in stage 2."),
+    setting(
+        "balance.batch_size",
+        "Batch size of stage 2",
+        "Images that the classifier looks at before each correction in stage 2.",
+    ),
     setting(
         "balance.learning_rate",
         "Learning rate of stage 2",
@@ -228,8 +272,16 @@ pub const INFO: &[SettingInfo] = &[
         "Augmented views",
         "Changed copies of the training images that stage 2 learns from as well. More can help rare classes and takes longer.",
     ),
-    setting("evaluation.many_above", "Many above", "Classes with more training images than this count as having many."),
-    setting("evaluation.few_below", "Few below", "Classes with fewer training images than this count as having few."),
+    setting(
+        "evaluation.many_above",
+        "Many above",
+        "Classes with more training images than this count as having many.",
+    ),
+    setting(
+        "evaluation.few_below",
+        "Few below",
+        "Classes with fewer training images than this count as having few.",
+    ),
     setting(
         "evaluation.flip",
         "Average with mirror image",
@@ -266,8 +318,16 @@ mod tests {
         assert_eq!(labels.len(), INFO.len(), "two settings have one label");
         for SettingInfo { key, label, explanation } in INFO {
             assert!(label.len() <= 30 && !label.ends_with('.'), "{key}: {label}");
-            assert!(label.chars().next().is_some_and(|first| !first.is_ascii_lowercase()), "{key}: {label}");
-            assert!(explanation.ends_with('.') && explanation.len() <= 150 && !explanation.contains('\n'), "{key}: {explanation}");
+            assert!(
+                label.chars().next().is_some_and(|first| !first.is_ascii_lowercase()),
+                "{key}: {label}"
+            );
+            assert!(
+                explanation.ends_with('.')
+                    && explanation.len() <= 150
+                    && !explanation.contains('\n'),
+                "{key}: {explanation}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every setting of a run, its presets, its file and its `key=value` overrides.
 //!
-//! A settings file is TOML and complete: it holds every key, so a run can be repeated from it alone.
+//! A settings file is TOML and complete: it holds every key, so a run can be repeated from it
+//! alone.
 
 mod auto;
 mod backbone;
@@ -19,8 +20,8 @@ pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
 pub use values::{
-    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics, Normalisation, Precision, Schedule, Stem,
-    Tokens, Training,
+    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics,
+    Normalisation, Precision, Schedule, Stem, Tokens, Training,
 };
 
 use crate::error::{Result, SettingsError};
@@ -52,14 +53,17 @@ pub struct Settings {
 pub struct ModelSettings {
     /// The backbone, or the ONNX file of a feature extractor.
     pub backbone: BackboneChoice,
-    /// First layers: `auto` takes the small stem up to 64 pixels a side and the ImageNet stem above.
+    /// First layers: `auto` takes the small stem up to 64 pixels a side and the ImageNet stem
+    /// above.
     pub stem: Auto<Stem>,
-    /// Side of the square input in pixels, 8..=512, or 8..=1024 for an ONNX file; `auto` takes the images' own size where they agree, else 32, 64, 128 or
-    /// 224, and that of pretrained weights or of a file.
+    /// Side of the square input in pixels, 8..=512, or 8..=1024 for an ONNX file; `auto` takes the
+    /// images' own size where they agree, else 32, 64, 128 or 224, and that of pretrained weights
+    /// or of a file.
     pub input_size: Auto<usize>,
     /// Per-channel mean and standard deviation the input is normalised with.
     pub normalisation: Normalisation,
-    /// The value of an ONNX file's graph that features are taken of, by its name; if empty, the output that they are usually taken of.
+    /// The value of an ONNX file's graph that features are taken of, by its name; if empty, the
+    /// output that they are usually taken of.
     #[serde(default)]
     pub output: String,
     /// Which tokens of a transformer's features are taken, where an ONNX file gives tokens.
@@ -71,16 +75,18 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage1Settings {
-    /// What learns: `classifier` leaves a pretrained backbone as it is, `all` trains everything from pretrained weights, `scratch` everything from
-    /// initial ones, and `auto` measures on the data what it should be.
+    /// What learns: `classifier` leaves a pretrained backbone as it is, `all` trains everything
+    /// from pretrained weights, `scratch` everything from initial ones, and `auto` measures on the
+    /// data what it should be.
     #[serde(default = "from_scratch")]
     pub train: Auto<Training>,
     /// Passes over the training split; `auto` takes as many as make a usual number of steps.
     pub epochs: Auto<usize>,
     /// Samples a step.
     pub batch_size: usize,
-    /// Parts that each batch is computed in, one after the other, for devices whose memory does not hold it at once. A step is the same up to
-    /// batch norm, whose statistics are of each part. It can be changed when a run is resumed.
+    /// Parts that each batch is computed in, one after the other, for devices whose memory does not
+    /// hold it at once. A step is the same up to batch norm, whose statistics are of each part. It
+    /// can be changed when a run is resumed.
     #[serde(default = "one")]
     pub parts: usize,
     /// What convolutions compute with, where the device can.
@@ -88,15 +94,18 @@ pub struct Stage1Settings {
     pub precision: Precision,
     /// Peak learning rate; `auto` takes it from the batch size.
     pub learning_rate: Auto<f64>,
-    /// Factor of the learning rate for every layer but the classifier, where those begin pretrained.
+    /// Factor of the learning rate for every layer but the classifier, where those begin
+    /// pretrained.
     #[serde(default = "same_rate")]
     pub backbone_rate: f64,
-    /// What batch norm normalises with. Statistics of a pretrained backbone can stay where batches are small or images few.
+    /// What batch norm normalises with. Statistics of a pretrained backbone can stay where batches
+    /// are small or images few.
     #[serde(default)]
     pub norm_statistics: NormStatistics,
     /// Momentum of SGD, without dampening.
     pub momentum: f64,
-    /// Weight decay λ on every parameter, batch norm and biases included; `auto` tries several on features that stay, and takes what is usual elsewhere.
+    /// Weight decay λ on every parameter, batch norm and biases included; `auto` tries several on
+    /// features that stay, and takes what is usual elsewhere.
     pub weight_decay: Auto<f64>,
     /// How the learning rate falls.
     pub schedule: Schedule,
@@ -133,9 +142,11 @@ pub struct AugmentationSettings {
     pub pad_crop: usize,
     /// Crop a random part (area 0.25..1, aspect ratio 3/4..4/3) and resize it to the input.
     pub resized_crop: bool,
-    /// Mirror left to right with probability one half; `auto` does so if classes were found not to turn into each other by it.
+    /// Mirror left to right with probability one half; `auto` does so if classes were found not to
+    /// turn into each other by it.
     pub flip: Auto<bool>,
-    /// Strength of random brightness, contrast, saturation (factor 1 ± s) and hue (± s / 4); 0 is off.
+    /// Strength of random brightness, contrast, saturation (factor 1 ± s) and hue (± s / 4); 0 is
+    /// off.
     pub color_jitter: f32,
     /// Operations of RandAugment (Cubuk et al., 2020) a sample; 0 is off.
     pub randaugment_ops: usize,
@@ -147,7 +158,8 @@ pub struct AugmentationSettings {
     pub cutout: usize,
     /// α of mixup's Beta(α, α) (Zhang et al., 2018); 0 is off.
     pub mixup: f32,
-    /// α of CutMix's Beta(α, α) (Yun et al., 2019); 0 is off. With both, each batch takes one of the two by a coin toss.
+    /// α of CutMix's Beta(α, α) (Yun et al., 2019); 0 is off. With both, each batch takes one of
+    /// the two by a coin toss.
     pub cutmix: f32,
 }
 
@@ -155,8 +167,8 @@ pub struct AugmentationSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BalanceSettings {
-    /// The balancers, applied together. With `stage2` or `weight-decay` the classifier is trained, and `max-norm` acts during that;
-    /// without, every balancer is post-hoc.
+    /// The balancers, applied together. With `stage2` or `weight-decay` the classifier is trained,
+    /// and `max-norm` acts during that; without, every balancer is post-hoc.
     pub balancers: Vec<Balancer>,
     /// τ of `tau`: W_k ← W_k / ‖W_k‖^τ.
     pub tau: f32,
@@ -187,12 +199,14 @@ pub struct BalanceSettings {
     pub momentum: f64,
     /// Learning-rate schedule of stage 2.
     pub schedule: Schedule,
-    /// Where stage 2's features come from: `cached` computes them once, `network` recomputes them from augmented images with batch norm
-    /// in training mode, as the authors' code does.
+    /// Where stage 2's features come from: `cached` computes them once, `network` recomputes them
+    /// from augmented images with batch norm in training mode, as the authors' code does.
     pub features: FeatureSource,
-    /// Ways of balancing that `balance` tries on the validation split before it takes the best; 0 takes the settings as they are.
+    /// Ways of balancing that `balance` tries on the validation split before it takes the best; 0
+    /// takes the settings as they are.
     pub tune_candidates: usize,
-    /// Augmented copies of the training set added to the cached features, besides the un-augmented one.
+    /// Augmented copies of the training set added to the cached features, besides the un-augmented
+    /// one.
     pub augmented_views: usize,
 }
 
@@ -236,12 +250,14 @@ impl Settings {
         toml::to_string(self).expect("settings hold only plain values")
     }
 
-    /// The value of a key as text, as [`Settings::set`] reads it: `64`, `cosine`, `weight-decay, max-norm`. `None` for an unknown key.
+    /// The value of a key as text, as [`Settings::set`] reads it: `64`, `cosine`,
+    /// `weight-decay, max-norm`. `None` for an unknown key.
     pub fn text(&self, key: &str) -> Option<String> {
         overrides::text(self, key)
     }
 
-    /// The settings with one key changed and the range of its value not yet checked, for forms that show what is wrong where it stands.
+    /// The settings with one key changed and the range of its value not yet checked, for forms that
+    /// show what is wrong where it stands.
     ///
     /// # Errors
     /// [`SettingsError`] for an unknown key or a value of the wrong type.
@@ -249,7 +265,8 @@ impl Settings {
         overrides::apply(self, key, value)
     }
 
-    /// Applies one override, for example `stage1.epochs` = `20`. A last part that occurs once, such as `backbone`, may stand alone.
+    /// Applies one override, for example `stage1.epochs` = `20`. A last part that occurs once, such
+    /// as `backbone`, may stand alone.
     ///
     /// ```
     /// use counterweight_core::settings::{Preset, Settings};
@@ -261,16 +278,21 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// [`SettingsError`] for an unknown key, naming the nearest, and for a value of the wrong type or outside its range.
+    /// [`SettingsError`] for an unknown key, naming the nearest, and for a value of the wrong type
+    /// or outside its range.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
         self.set_all([(key, value)])
     }
 
-    /// Applies several overrides and then checks the whole, so that values that belong together may come in any order.
+    /// Applies several overrides and then checks the whole, so that values that belong together may
+    /// come in any order.
     ///
     /// # Errors
     /// As [`Settings::set`]; nothing is changed then.
-    pub fn set_all<'a>(&mut self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<()> {
+    pub fn set_all<'a>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<()> {
         let mut changed = self.clone();
         for (key, value) in changes {
             changed = overrides::apply(&changed, key, value)?;

@@ -10,7 +10,8 @@ fn table(settings: &Settings) -> Table {
     Table::try_from(settings).expect("settings hold only plain values")
 }
 
-/// Every key of the settings, dotted. A key whose value is itself a table of numbers (a fixed normalisation) counts as one.
+/// Every key of the settings, dotted. A key whose value is itself a table of numbers (a fixed
+/// normalisation) counts as one.
 pub(super) fn keys(settings: &Settings) -> Vec<String> {
     let mut keys = Vec::new();
     for (section, value) in table(settings) {
@@ -44,7 +45,10 @@ pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Setti
     let with = |value: Value| -> Result<Settings, toml::de::Error> {
         let mut changed = root.clone();
         let slot = match full.split_once('.') {
-            Some((section, leaf)) => changed.get_mut(section).and_then(Value::as_table_mut).and_then(|inner| inner.get_mut(leaf)),
+            Some((section, leaf)) => changed
+                .get_mut(section)
+                .and_then(Value::as_table_mut)
+                .and_then(|inner| inner.get_mut(leaf)),
             None => changed.get_mut(&full),
         };
         *slot.expect("the key was found in this very table") = value;
@@ -52,10 +56,12 @@ pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Setti
     };
     with(parse(value)).or_else(|first| {
         // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
-        with(Value::String(value.to_string())).or_else(|_| with(Value::Array(list(value)))).map_err(|_| {
-            let reason = format!("`{value}` does not fit: {}", first.message());
-            SettingsError::Value { key: full.clone(), reason }.into()
-        })
+        with(Value::String(value.to_string())).or_else(|_| with(Value::Array(list(value)))).map_err(
+            |_| {
+                let reason = format!("`{value}` does not fit: {}", first.message());
+                SettingsError::Value { key: full.clone(), reason }.into()
+            },
+        )
     })
 }
 
@@ -79,7 +85,8 @@ fn resolve(key: &str, known: &[String]) -> Result<String> {
     if known.iter().any(|k| k == key) {
         return Ok(key.to_string());
     }
-    let same_leaf: Vec<&String> = known.iter().filter(|k| k.rsplit('.').next() == Some(key)).collect();
+    let same_leaf: Vec<&String> =
+        known.iter().filter(|k| k.rsplit('.').next() == Some(key)).collect();
     match same_leaf.as_slice() {
         [one] => return Ok((*one).clone()),
         [] => {}
@@ -91,9 +98,14 @@ fn resolve(key: &str, known: &[String]) -> Result<String> {
     }
     let distance = |k: &str| {
         let leaf = k.rsplit('.').next().unwrap_or(k);
-        strsim::normalized_damerau_levenshtein(k, key).max(strsim::normalized_damerau_levenshtein(leaf, key))
+        strsim::normalized_damerau_levenshtein(k, key)
+            .max(strsim::normalized_damerau_levenshtein(leaf, key))
     };
-    let nearest = known.iter().max_by(|a, b| distance(a).total_cmp(&distance(b))).filter(|k| distance(k) > 0.3).cloned();
+    let nearest = known
+        .iter()
+        .max_by(|a, b| distance(a).total_cmp(&distance(b)))
+        .filter(|k| distance(k) > 0.3)
+        .cloned();
     Err(SettingsError::UnknownKey { key: key.to_string(), nearest }.into())
 }
 

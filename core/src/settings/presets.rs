@@ -6,16 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss, EvaluationSettings, FeatureSource, ModelSettings,
-    NormStatistics, Normalisation, Precision, Schedule, Settings, Stage1Settings, Tokens, Training,
+    AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss,
+    EvaluationSettings, FeatureSource, ModelSettings, NormStatistics, Normalisation, Precision,
+    Schedule, Settings, Stage1Settings, Tokens, Training,
 };
 
 /// A named starting point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// What suits the data: a pretrained backbone whose classifier is trained and balanced in seconds, or training from scratch where that is measured to
-    /// be better.
+    /// What suits the data: a pretrained backbone whose classifier is trained and balanced in
+    /// seconds, or training from scratch where that is measured to be better.
     Auto,
     /// A pretrained backbone of which every layer learns on for a few epochs.
     FineTune,
@@ -23,13 +24,15 @@ pub enum Preset {
     Quick,
     /// The authors' code, to the letter: what their numbers on CIFAR-100-LT were made with.
     Paper,
-    /// Longer training with stronger augmentation, and a balancer tuned on validation over more views of the data.
+    /// Longer training with stronger augmentation, and a balancer tuned on validation over more
+    /// views of the data.
     Strong,
 }
 
 impl Preset {
     /// Every preset.
-    pub const ALL: [Preset; 5] = [Preset::Auto, Preset::FineTune, Preset::Quick, Preset::Paper, Preset::Strong];
+    pub const ALL: [Preset; 5] =
+        [Preset::Auto, Preset::FineTune, Preset::Quick, Preset::Paper, Preset::Strong];
 
     /// The preset's name.
     pub fn name(self) -> &'static str {
@@ -53,10 +56,9 @@ impl FromStr for Preset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Preset::ALL
-            .into_iter()
-            .find(|preset| preset.name() == text)
-            .ok_or_else(|| format!("`{text}` is no preset; there are {}", Preset::ALL.map(Preset::name).join(", ")))
+        Preset::ALL.into_iter().find(|preset| preset.name() == text).ok_or_else(|| {
+            format!("`{text}` is no preset; there are {}", Preset::ALL.map(Preset::name).join(", "))
+        })
     }
 }
 
@@ -139,7 +141,11 @@ fn quick() -> Settings {
     let paper = paper();
     Settings {
         preset: Preset::Quick,
-        model: ModelSettings { backbone: Backbone::ResNet20.into(), normalisation: Normalisation::MEASURED, ..paper.model },
+        model: ModelSettings {
+            backbone: Backbone::ResNet20.into(),
+            normalisation: Normalisation::MEASURED,
+            ..paper.model
+        },
         stage1: Stage1Settings {
             epochs: Auto::AUTO,
             learning_rate: Auto::AUTO,
@@ -167,8 +173,17 @@ fn auto() -> Settings {
     let quick = quick();
     Settings {
         preset: Preset::Auto,
-        model: ModelSettings { backbone: Backbone::BUILT_IN.into(), normalisation: Normalisation::PRETRAINED, ..quick.model },
-        stage1: Stage1Settings { train: Auto::AUTO, weight_decay: Auto::AUTO, warmup_epochs: 0, ..quick.stage1 },
+        model: ModelSettings {
+            backbone: Backbone::BUILT_IN.into(),
+            normalisation: Normalisation::PRETRAINED,
+            ..quick.model
+        },
+        stage1: Stage1Settings {
+            train: Auto::AUTO,
+            weight_decay: Auto::AUTO,
+            warmup_epochs: 0,
+            ..quick.stage1
+        },
         balance: BalanceSettings {
             loss: ClassifierLoss::BalancedSoftmax,
             weight_decay: 1e-2,
@@ -203,7 +218,8 @@ fn strong() -> Settings {
     Settings {
         preset: Preset::Strong,
         model: ModelSettings { normalisation: Normalisation::MEASURED, ..paper.model },
-        // Twice the paper's batch at twice its learning rate, so that an epoch's weight decay is the paper's.
+        // Twice the paper's batch at twice its learning rate, so that an epoch's weight decay is
+        // the paper's.
         stage1: Stage1Settings {
             epochs: Auto::Value(400),
             learning_rate: Auto::Value(0.02),

@@ -3,7 +3,8 @@
 use super::{Auto, FeatureSource, NormStatistics, Normalisation, Schedule, Settings, Training};
 use crate::error::{Result, SettingsError};
 
-/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or exhausts the memory.
+/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or
+/// exhausts the memory.
 const MOST_EPOCHS: usize = 1_000_000;
 const LARGEST_BATCH: usize = 65_536;
 
@@ -23,7 +24,9 @@ impl Settings {
     /// [`SettingsError::Value`] for the first value outside its range.
     pub fn validate(&self) -> Result<()> {
         match self.problems().into_iter().next() {
-            Some(SettingProblem { key, reason }) => Err(SettingsError::Value { key: key.to_string(), reason }.into()),
+            Some(SettingProblem { key, reason }) => {
+                Err(SettingsError::Value { key: key.to_string(), reason }.into())
+            }
             None => Ok(()),
         }
     }
@@ -48,38 +51,79 @@ impl Settings {
         };
         let rate = |value: f64| value.is_finite() && value > 0.0;
         let decay = |value: f64| value.is_finite() && value >= 0.0;
-        check(i64::try_from(self.seed).is_ok(), "seed", "must be below 2^63, the largest integer TOML holds");
+        check(
+            i64::try_from(self.seed).is_ok(),
+            "seed",
+            "must be below 2^63, the largest integer TOML holds",
+        );
         let backbone = &self.model.backbone;
         if let Auto::Value(side) = self.model.input_size {
             let sides = backbone.sides();
-            let reason = format!("must be auto or {}..={} for {}", sides.start(), sides.end(), backbone.name());
+            let reason = format!(
+                "must be auto or {}..={} for {}",
+                sides.start(),
+                sides.end(),
+                backbone.name()
+            );
             check(sides.contains(&side), "model.input_size", &reason);
         }
         let train = self.stage1.train.value();
         if train.is_some_and(|train| train != Training::Classifier) {
-            let reason = format!("cannot be {}, which can only be used as it is; take stage1.train = classifier", backbone.name());
+            let reason = format!(
+                "cannot be {}, which can only be used as it is; take stage1.train = classifier",
+                backbone.name()
+            );
             check(backbone.trains(), "model.backbone", &reason);
         }
         if train == Some(Training::Scratch) {
             let reason = "cannot be pretrained when everything is trained from scratch";
-            check(self.model.normalisation != Normalisation::PRETRAINED, "model.normalisation", reason);
-            check(self.stage1.backbone_rate == 1.0, "stage1.backbone_rate", "must be 1 when everything is trained from scratch");
-            let reason = "must be moving when everything is trained from scratch: there are none to keep";
-            check(self.stage1.norm_statistics == NormStatistics::Moving, "stage1.norm_statistics", reason);
+            check(
+                self.model.normalisation != Normalisation::PRETRAINED,
+                "model.normalisation",
+                reason,
+            );
+            check(
+                self.stage1.backbone_rate == 1.0,
+                "stage1.backbone_rate",
+                "must be 1 when everything is trained from scratch",
+            );
+            let reason =
+                "must be moving when everything is trained from scratch: there are none to keep";
+            check(
+                self.stage1.norm_statistics == NormStatistics::Moving,
+                "stage1.norm_statistics",
+                reason,
+            );
         } else if backbone.file().is_some() {
             let reason = "must be what the file's network was trained with: pretrained, where the file or something beside it says so, imagenet, or numbers";
-            check(self.model.normalisation != Normalisation::MEASURED, "model.normalisation", reason);
+            check(
+                self.model.normalisation != Normalisation::MEASURED,
+                "model.normalisation",
+                reason,
+            );
         } else {
             let reason = "must be pretrained when the backbone begins with what it has learned: it knows no other";
-            check(self.model.normalisation == Normalisation::PRETRAINED, "model.normalisation", reason);
+            check(
+                self.model.normalisation == Normalisation::PRETRAINED,
+                "model.normalisation",
+                reason,
+            );
         }
         if train.is_none_or(|train| train == Training::Classifier) {
             let reason = "must be cached when the backbone stays as it is";
             check(self.balance.features == FeatureSource::Cached, "balance.features", reason);
         }
         if let Normalisation::Fixed { mean, std } = &self.model.normalisation {
-            check(mean.iter().all(|m| m.is_finite()), "model.normalisation", "the mean must be finite");
-            check(std.iter().all(|s| s.is_finite() && *s > 0.0), "model.normalisation", "the standard deviation must be above 0");
+            check(
+                mean.iter().all(|m| m.is_finite()),
+                "model.normalisation",
+                "the mean must be finite",
+            );
+            check(
+                std.iter().all(|s| s.is_finite() && *s > 0.0),
+                "model.normalisation",
+                "the standard deviation must be above 0",
+            );
         }
         let s = &self.stage1;
         let epochs = s.epochs.value();
@@ -88,48 +132,116 @@ impl Settings {
             "stage1.epochs",
             "must be auto, or at least 1 and at most a million",
         );
-        check((2..=LARGEST_BATCH).contains(&s.batch_size), "stage1.batch_size", "must be in 2..=65536: batch norm needs two samples");
+        check(
+            (2..=LARGEST_BATCH).contains(&s.batch_size),
+            "stage1.batch_size",
+            "must be in 2..=65536: batch norm needs two samples",
+        );
         let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
-        check(whole, "stage1.parts", "must be at least 1 and leave two samples or more in each part: batch norm needs two");
-        check(s.learning_rate.value().is_none_or(rate), "stage1.learning_rate", "must be auto or above 0");
+        check(
+            whole,
+            "stage1.parts",
+            "must be at least 1 and leave two samples or more in each part: batch norm needs two",
+        );
+        check(
+            s.learning_rate.value().is_none_or(rate),
+            "stage1.learning_rate",
+            "must be auto or above 0",
+        );
         check((0.0..=10.0).contains(&s.backbone_rate), "stage1.backbone_rate", "must be in 0..=10");
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
-        check(s.weight_decay.value().is_none_or(decay), "stage1.weight_decay", "must be auto, or 0 or above");
+        check(
+            s.weight_decay.value().is_none_or(decay),
+            "stage1.weight_decay",
+            "must be auto, or 0 or above",
+        );
         check((0.0..1.0).contains(&s.label_smoothing), "stage1.label_smoothing", "must be in 0..1");
         let steps_down = s.schedule != Schedule::Step || !s.milestones.is_empty();
-        check(steps_down, "stage1.milestones", "must list at least one epoch for the step schedule");
+        check(
+            steps_down,
+            "stage1.milestones",
+            "must list at least one epoch for the step schedule",
+        );
         check(s.validate_every >= 1, "stage1.validate_every", "must be at least 1");
-        check(epochs.is_none_or(|epochs| s.warmup_epochs <= epochs), "stage1.warmup_epochs", "must be at most stage1.epochs");
+        check(
+            epochs.is_none_or(|epochs| s.warmup_epochs <= epochs),
+            "stage1.warmup_epochs",
+            "must be at most stage1.epochs",
+        );
         let a = &self.augmentation;
         check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64");
-        check((0.0..=1.0).contains(&a.color_jitter), "augmentation.color_jitter", "must be in 0..=1");
+        check(
+            (0.0..=1.0).contains(&a.color_jitter),
+            "augmentation.color_jitter",
+            "must be in 0..=1",
+        );
         check(a.randaugment_ops <= 8, "augmentation.randaugment_ops", "must be at most 8");
-        check((0.0..=30.0).contains(&a.randaugment_magnitude), "augmentation.randaugment_magnitude", "must be in 0..=30");
-        check((0.0..=1.0).contains(&a.random_erasing), "augmentation.random_erasing", "must be in 0..=1");
+        check(
+            (0.0..=30.0).contains(&a.randaugment_magnitude),
+            "augmentation.randaugment_magnitude",
+            "must be in 0..=30",
+        );
+        check(
+            (0.0..=1.0).contains(&a.random_erasing),
+            "augmentation.random_erasing",
+            "must be in 0..=1",
+        );
         check(a.mixup.is_finite() && a.mixup >= 0.0, "augmentation.mixup", "must be 0 or above");
         check(a.cutmix.is_finite() && a.cutmix >= 0.0, "augmentation.cutmix", "must be 0 or above");
         let b = &self.balance;
         check(b.tau.is_finite(), "balance.tau", "must be finite");
         if let Auto::Value(radius) = b.max_norm_radius {
-            check(radius.is_finite() && radius > 0.0, "balance.max_norm_radius", "must be auto or above 0");
+            check(
+                radius.is_finite() && radius > 0.0,
+                "balance.max_norm_radius",
+                "must be auto or above 0",
+            );
         }
-        check((0.0..=1.0).contains(&b.max_norm_delta), "balance.max_norm_delta", "must be in 0..=1");
+        check(
+            (0.0..=1.0).contains(&b.max_norm_delta),
+            "balance.max_norm_delta",
+            "must be in 0..=1",
+        );
         check(b.gamma.is_finite(), "balance.gamma", "must be finite");
         check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite");
         check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above");
         check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1");
-        check((0.0..1.0).contains(&b.label_smoothing), "balance.label_smoothing", "must be in 0..1");
-        check((1..=MOST_EPOCHS).contains(&b.epochs), "balance.epochs", "must be at least 1 and at most a million");
-        check((1..=LARGEST_BATCH).contains(&b.batch_size), "balance.batch_size", "must be in 1..=65536");
+        check(
+            (0.0..1.0).contains(&b.label_smoothing),
+            "balance.label_smoothing",
+            "must be in 0..1",
+        );
+        check(
+            (1..=MOST_EPOCHS).contains(&b.epochs),
+            "balance.epochs",
+            "must be at least 1 and at most a million",
+        );
+        check(
+            (1..=LARGEST_BATCH).contains(&b.batch_size),
+            "balance.batch_size",
+            "must be in 1..=65536",
+        );
         let alone = b.features == FeatureSource::Network && b.batch_size == 1;
-        check(!alone, "balance.batch_size", "must be at least 2 with features = network: batch norm needs two samples");
-        check(b.schedule != Schedule::Step, "balance.schedule", "must be cosine or constant: stage 2 has no milestones");
+        check(
+            !alone,
+            "balance.batch_size",
+            "must be at least 2 with features = network: batch norm needs two samples",
+        );
+        check(
+            b.schedule != Schedule::Step,
+            "balance.schedule",
+            "must be cosine or constant: stage 2 has no milestones",
+        );
         check(rate(b.learning_rate), "balance.learning_rate", "must be above 0");
         check((0.0..1.0).contains(&b.momentum), "balance.momentum", "must be in 0..1");
         check(b.tune_candidates <= 100_000, "balance.tune_candidates", "must be at most 100000");
         check(b.augmented_views <= 100, "balance.augmented_views", "must be at most 100");
         let e = &self.evaluation;
-        check(e.few_below <= e.many_above.saturating_add(1), "evaluation.few_below", "must be at most evaluation.many_above + 1");
+        check(
+            e.few_below <= e.many_above.saturating_add(1),
+            "evaluation.few_below",
+            "must be at most evaluation.many_above + 1",
+        );
         problems
     }
 }
@@ -150,12 +262,20 @@ mod tests {
         let keys: Vec<_> = problems.iter().map(|problem| problem.key).collect();
         assert_eq!(
             keys,
-            ["model.input_size", "stage1.learning_rate", "augmentation.pad_crop", "balance.batch_size", "evaluation.few_below"]
+            [
+                "model.input_size",
+                "stage1.learning_rate",
+                "augmentation.pad_crop",
+                "balance.batch_size",
+                "evaluation.few_below"
+            ]
         );
         let first = settings.validate().unwrap_err().to_string();
         assert!(first.contains(problems[0].key) && first.contains(&problems[0].reason), "{first}");
 
-        for (batch_size, parts, right) in [(64, 1, true), (64, 32, true), (64, 33, false), (64, 0, false), (3, 2, false)] {
+        for (batch_size, parts, right) in
+            [(64, 1, true), (64, 32, true), (64, 33, false), (64, 0, false), (3, 2, false)]
+        {
             let mut settings = Settings::preset(Preset::Quick);
             (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
             assert_eq!(settings.validate().is_ok(), right, "{batch_size} in {parts}");
@@ -167,6 +287,8 @@ mod tests {
         let problems = settings.problems();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].reason.contains("two samples"));
-        assert!(problems.iter().all(|problem| Settings::keys().iter().any(|key| key == problem.key)));
+        assert!(
+            problems.iter().all(|problem| Settings::keys().iter().any(|key| key == problem.key))
+        );
     }
 }

@@ -99,7 +99,8 @@ impl NormStatistics {
     }
 }
 
-/// What is taken of features that come as tokens, one a patch of the image, often with a class token in front.
+/// What is taken of features that come as tokens, one a patch of the image, often with a class
+/// token in front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tokens {
@@ -174,13 +175,20 @@ impl Normalisation {
     /// What the pretrained weights were trained with.
     pub const PRETRAINED: Self = Normalisation::Named(NamedNormalisation::Pretrained);
 
-    /// Mean and standard deviation, red, green, blue; `None` where they are to be measured, or are a pretrained backbone's.
+    /// Mean and standard deviation, red, green, blue; `None` where they are to be measured, or are
+    /// a pretrained backbone's.
     pub fn numbers(self) -> Option<([f32; 3], [f32; 3])> {
         match self {
             Normalisation::Fixed { mean, std } => Some((mean, std)),
-            Normalisation::Named(NamedNormalisation::Cifar) => Some(([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])),
-            Normalisation::Named(NamedNormalisation::Imagenet) => Some(([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
-            Normalisation::Named(NamedNormalisation::Measured | NamedNormalisation::Pretrained) => None,
+            Normalisation::Named(NamedNormalisation::Cifar) => {
+                Some(([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]))
+            }
+            Normalisation::Named(NamedNormalisation::Imagenet) => {
+                Some(([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+            }
+            Normalisation::Named(NamedNormalisation::Measured | NamedNormalisation::Pretrained) => {
+                None
+            }
         }
     }
 }
@@ -189,8 +197,8 @@ impl Normalisation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// Half a cosine to 0, stepped before each epoch as the authors' code does: epoch e (from 0) of E trains at
-    /// lr · (1 + cos(π (e+1)/E)) / 2.
+    /// Half a cosine to 0, stepped before each epoch as the authors' code does: epoch e (from 0) of
+    /// E trains at lr · (1 + cos(π (e+1)/E)) / 2.
     Cosine,
     /// Divided by ten after each milestone.
     Step,
@@ -198,16 +206,19 @@ pub enum Schedule {
     Constant,
 }
 
-/// What convolutions and their gradients compute with in training. Weights, batch norm, sums and the loss are float32 in any case.
+/// What convolutions and their gradients compute with in training. Weights, batch norm, sums and
+/// the loss are float32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// float32 throughout.
     #[default]
     Float32,
-    /// Factors rounded to TensorFloat-32 (8 bits of exponent, 10 of fraction), where a GPU has units for it.
+    /// Factors rounded to TensorFloat-32 (8 bits of exponent, 10 of fraction), where a GPU has
+    /// units for it.
     Tf32,
-    /// Images and factors rounded to bfloat16 (8 bits of exponent, 7 of fraction), where a GPU has units for it.
+    /// Images and factors rounded to bfloat16 (8 bits of exponent, 7 of fraction), where a GPU has
+    /// units for it.
     BFloat16,
 }
 
@@ -230,7 +241,8 @@ impl fmt::Display for Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balancer {
-    /// Train the classifier with the class-balanced loss, without weight decay unless `weight-decay` is listed too.
+    /// Train the classifier with the class-balanced loss, without weight decay unless
+    /// `weight-decay` is listed too.
     Stage2,
     /// Weight decay λ while training the classifier; implies stage 2.
     WeightDecay,
@@ -240,7 +252,8 @@ pub enum Balancer {
     L2,
     /// τ-normalisation (Kang et al., 2020): W_k ← W_k / ‖W_k‖^τ.
     Tau,
-    /// Multiplicative logit adjustment (Kim and Kim, 2020): W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖, without bias.
+    /// Multiplicative logit adjustment (Kim and Kim, 2020): W_k ← (n_max / n_k)^γ · W_k / ‖W_k‖,
+    /// without bias.
     MultiplicativeAdjustment,
     /// Logit adjustment (Menon et al., 2021): logits − τ log π_k.
     LogitAdjustment,
@@ -286,8 +299,8 @@ pub enum ClassifierLoss {
     CrossEntropy,
     /// Cross-entropy weighted by the class-balanced w_y (Cui et al., 2019).
     ClassBalanced,
-    /// The authors' "class-balanced softmax": w_y · binary cross-entropy between softmax probabilities and the one-hot label, averaged
-    /// over batch × classes.
+    /// The authors' "class-balanced softmax": w_y · binary cross-entropy between softmax
+    /// probabilities and the one-hot label, averaged over batch × classes.
     ClassBalancedBce,
     /// Balanced softmax (Ren et al., 2020): cross-entropy of logits + log n_k.
     BalancedSoftmax,

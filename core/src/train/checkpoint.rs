@@ -1,8 +1,10 @@
 //! Checkpoints: everything needed to go on, or to evaluate, in one file.
 //!
-//! A checkpoint is a safetensors file. Tensors named `model.…` are the network's weights under their published names, `velocity.…` the
-//! optimiser's, `standardiser.…` what features are standardised with where the classifier alone was trained; the metadata entry `counterweight` is a JSON document. Random state needs no more than the seed, the epoch and the
-//! step, since every random number comes from a stream named by those (see [`crate::random`]).
+//! A checkpoint is a safetensors file. Tensors named `model.…` are the network's weights under
+//! their published names, `velocity.…` the optimiser's, `standardiser.…` what features are
+//! standardised with where the classifier alone was trained; the metadata entry `counterweight` is
+//! a JSON document. Random state needs no more than the seed, the epoch and the step, since every
+//! random number comes from a stream named by those (see [`crate::random`]).
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -52,13 +54,15 @@ pub struct Best {
     pub balanced_accuracy: f64,
     /// The epoch, from 1.
     pub epoch: usize,
-    /// Its mean cross-entropy on validation; unknown in checkpoints written before equals were told apart by it.
+    /// Its mean cross-entropy on validation; unknown in checkpoints written before equals were told
+    /// apart by it.
     #[serde(default, with = "exact_if_any")]
     pub loss: Option<f64>,
 }
 
 impl Best {
-    /// Whether a later epoch of this score and loss takes its place. Of equal scores the lower loss wins, of equal losses the later epoch: it is trained more.
+    /// Whether a later epoch of this score and loss takes its place. Of equal scores the lower loss
+    /// wins, of equal losses the later epoch: it is trained more.
     pub fn gives_way_to(&self, balanced_accuracy: f64, loss: f64) -> bool {
         match balanced_accuracy.total_cmp(&self.balanced_accuracy) {
             Ordering::Greater => true,
@@ -68,7 +72,8 @@ impl Best {
     }
 }
 
-/// JSON readers may be off by the last bit of a decimal, and a resumed run must break ties as the uninterrupted one does.
+/// JSON readers may be off by the last bit of a decimal, and a resumed run must break ties as the
+/// uninterrupted one does.
 mod exact {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -89,7 +94,9 @@ mod exact_if_any {
         value.map(|value| value.to_string()).serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
     }
@@ -120,8 +127,9 @@ pub struct Checkpoint {
     pub weights: Vec<NamedTensor>,
     /// SGD velocities, empty where training is over.
     pub velocities: Vec<NamedTensor>,
-    /// What features are standardised with before the classifier sees them, where it alone was trained. In [`Checkpoint::weights`] the classifier is the
-    /// one for features as they are; see [`classifier_of`](super::classifier_of).
+    /// What features are standardised with before the classifier sees them, where it alone was
+    /// trained. In [`Checkpoint::weights`] the classifier is the one for features as they are; see
+    /// [`classifier_of`](super::classifier_of).
     pub standardiser: Option<Standardiser>,
 }
 
@@ -142,7 +150,8 @@ impl Checkpoint {
     /// Writes the checkpoint so that `path` never holds half of one.
     ///
     /// # Errors
-    /// [`RunError::File`] naming the file, for example when the disk is full; an older file at `path` is then untouched.
+    /// [`RunError::File`] naming the file, for example when the disk is full; an older file at
+    /// `path` is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
         let metadata = Metadata {
             format: FORMAT,
@@ -168,17 +177,27 @@ impl Checkpoint {
                 })
             })
             .collect();
-        let bytes: Vec<(String, &[usize], Vec<u8>)> = [(MODEL, &self.weights), (VELOCITY, &self.velocities), (STANDARDISER, &moments)]
-            .into_iter()
-            .flat_map(|(prefix, tensors)| tensors.iter().map(move |tensor| (prefix, tensor)))
-            .map(|(prefix, t)| (format!("{prefix}{}", t.name), t.shape.as_slice(), t.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-            .collect();
+        let bytes: Vec<(String, &[usize], Vec<u8>)> =
+            [(MODEL, &self.weights), (VELOCITY, &self.velocities), (STANDARDISER, &moments)]
+                .into_iter()
+                .flat_map(|(prefix, tensors)| tensors.iter().map(move |tensor| (prefix, tensor)))
+                .map(|(prefix, t)| {
+                    (
+                        format!("{prefix}{}", t.name),
+                        t.shape.as_slice(),
+                        t.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                    )
+                })
+                .collect();
         let views = bytes
             .iter()
-            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+            .map(|(name, shape, bytes)| {
+                Ok((name.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes)?))
+            })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(|e| RunError::file(path, e))?;
-        let file = serialize(views, Some(HashMap::from([(METADATA_KEY.to_string(), json)]))).map_err(|e| RunError::file(path, e))?;
+        let file = serialize(views, Some(HashMap::from([(METADATA_KEY.to_string(), json)])))
+            .map_err(|e| RunError::file(path, e))?;
         write_atomically(path, |out| out.write_all(&file)).map_err(|e| RunError::file(path, e))?;
         Ok(())
     }
@@ -186,28 +205,50 @@ impl Checkpoint {
     /// Reads a checkpoint.
     ///
     /// # Errors
-    /// [`RunError::File`] naming the file and what is wrong with it: missing, damaged, of a newer format, not a checkpoint.
+    /// [`RunError::File`] naming the file and what is wrong with it: missing, damaged, of a newer
+    /// format, not a checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let damaged = |reason: String| RunError::file(path, reason);
         let file = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
-        let (_, header) = SafeTensors::read_metadata(&file).map_err(|e| damaged(format!("not a checkpoint, or a damaged one: {e}")))?;
+        let (_, header) = SafeTensors::read_metadata(&file)
+            .map_err(|e| damaged(format!("not a checkpoint, or a damaged one: {e}")))?;
         let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
-        let json = json.ok_or_else(|| damaged("a safetensors file, but not a checkpoint of this program".into()))?;
-        let metadata: Metadata = serde_json::from_str(json).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
+        let json = json.ok_or_else(|| {
+            damaged("a safetensors file, but not a checkpoint of this program".into())
+        })?;
+        let metadata: Metadata =
+            serde_json::from_str(json).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
         if metadata.format != FORMAT {
-            return Err(damaged(format!("checkpoint format {} is newer than this program knows", metadata.format)).into());
+            return Err(damaged(format!(
+                "checkpoint format {} is newer than this program knows",
+                metadata.format
+            ))
+            .into());
         }
-        if metadata.classes.len() != metadata.config.classes || metadata.train_counts.len() != metadata.config.classes {
-            return Err(damaged("damaged checkpoint: the numbers of classes disagree".into()).into());
+        if metadata.classes.len() != metadata.config.classes
+            || metadata.train_counts.len() != metadata.config.classes
+        {
+            return Err(
+                damaged("damaged checkpoint: the numbers of classes disagree".into()).into()
+            );
         }
-        let tensors = SafeTensors::deserialize(&file).map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
+        let tensors = SafeTensors::deserialize(&file)
+            .map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
         let (mut weights, mut velocities, mut moments) = (Vec::new(), Vec::new(), HashMap::new());
         for (name, view) in tensors.iter() {
             if view.dtype() != Dtype::F32 {
                 return Err(damaged(format!("damaged checkpoint: `{name}` is not float32")).into());
             }
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let tensor = |name: &str| NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), values };
+            let values = view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect();
+            let tensor = |name: &str| NamedTensor {
+                name: name.to_string(),
+                shape: view.shape().to_vec(),
+                values,
+            };
             if let Some(name) = name.strip_prefix(MODEL) {
                 weights.push(tensor(name));
             } else if let Some(name) = name.strip_prefix(VELOCITY) {
@@ -224,11 +265,20 @@ impl Checkpoint {
             [Some(mean), Some(std)] => Some(
                 Standardiser::new(mean, std)
                     .filter(|s| s.mean.len() == metadata.config.features())
-                    .ok_or_else(|| damaged("damaged checkpoint: its features cannot be standardised".into()))?,
+                    .ok_or_else(|| {
+                        damaged("damaged checkpoint: its features cannot be standardised".into())
+                    })?,
             ),
-            _ => return Err(damaged("damaged checkpoint: a part of the standardiser is missing".into()).into()),
+            _ => {
+                return Err(damaged(
+                    "damaged checkpoint: a part of the standardiser is missing".into(),
+                )
+                .into());
+            }
         };
-        let Metadata { config, mean, std, classes, train_counts, seed, progress, balancers, .. } = metadata;
+        let Metadata {
+            config, mean, std, classes, train_counts, seed, progress, balancers, ..
+        } = metadata;
         Ok(Self {
             source: path.to_path_buf(),
             config,
@@ -257,10 +307,19 @@ mod tests {
     use crate::settings::{Backbone, Stem};
 
     fn checkpoint() -> Checkpoint {
-        let tensor = |name: &str| NamedTensor { name: name.into(), shape: vec![2, 1], values: vec![0.1, f32::MIN_POSITIVE / 2.0] };
+        let tensor = |name: &str| NamedTensor {
+            name: name.into(),
+            shape: vec![2, 1],
+            values: vec![0.1, f32::MIN_POSITIVE / 2.0],
+        };
         Checkpoint {
             source: PathBuf::new(),
-            config: NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 8, classes: 2 },
+            config: NetworkConfig {
+                backbone: Backbone::ResNet20,
+                stem: Stem::Small,
+                input_size: 8,
+                classes: 2,
+            },
             mean: [0.1, 0.2, 0.3],
             std: [0.4, 0.5, 0.6],
             classes: vec!["кошка".into(), "a \"b\"".into()],
@@ -293,7 +352,11 @@ mod tests {
     fn of_equal_epochs_the_better_trained_one_is_kept() {
         let best = Best { balanced_accuracy: 0.5, epoch: 3, loss: Some(1.0) };
         assert!(best.gives_way_to(0.6, 9.0) && !best.gives_way_to(0.4, 0.1));
-        assert!(best.gives_way_to(0.5, 0.9) && best.gives_way_to(0.5, 1.0) && !best.gives_way_to(0.5, 1.1));
+        assert!(
+            best.gives_way_to(0.5, 0.9)
+                && best.gives_way_to(0.5, 1.0)
+                && !best.gives_way_to(0.5, 1.1)
+        );
         assert!(Best { loss: None, ..best }.gives_way_to(0.5, 9.0));
     }
 
@@ -315,6 +378,8 @@ mod tests {
             drop(Checkpoint::load(&path));
             bytes[position] ^= 0x55;
         }
-        assert!(Checkpoint::load(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+        assert!(
+            Checkpoint::load(&folder.path().join("none")).unwrap_err().to_string().contains("none")
+        );
     }
 }

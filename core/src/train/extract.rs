@@ -1,4 +1,5 @@
-//! Features of many images, computed once: by a network on its device, or by a graph out of a file on the processor.
+//! Features of many images, computed once: by a network on its device, or by a graph out of a file
+//! on the processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +15,9 @@ use crate::data::Batches;
 use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
-use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, Network, Prepared, load_weights};
+use crate::model::{
+    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, Network, Prepared, load_weights,
+};
 use crate::panics::driver_said;
 
 /// Samples a step where nothing is learned.
@@ -32,7 +35,8 @@ pub struct ImageFeatures {
 /// A network ready to compute features.
 pub struct Extractor {
     network: Computing,
-    /// Samples that are computed at once, at most: fewer from when the device's memory did not hold as many.
+    /// Samples that are computed at once, at most: fewer from when the device's memory did not hold
+    /// as many.
     at_once: AtomicUsize,
 }
 
@@ -45,10 +49,14 @@ enum Computing {
 impl Extractor {
     /// From a network in training or not; its weights are copied.
     pub fn new(network: &Network) -> Self {
-        Self { network: Computing::Network(Box::new(Prepared::new(network.valid()))), at_once: AtomicUsize::new(BATCH) }
+        Self {
+            network: Computing::Network(Box::new(Prepared::new(network.valid()))),
+            at_once: AtomicUsize::new(BATCH),
+        }
     }
 
-    /// From a graph out of a file. It computes on the processor, so loaders have to be of the CPU device.
+    /// From a graph out of a file. It computes on the processor, so loaders have to be of the CPU
+    /// device.
     pub fn of_graph(graph: Arc<FeatureGraph>) -> Self {
         Self { network: Computing::Graph(graph), at_once: AtomicUsize::new(BATCH) }
     }
@@ -61,8 +69,9 @@ impl Extractor {
         Ok(Self::new(&network_of(checkpoint, &device.clone().without_autodiff())?))
     }
 
-    /// Features of every readable image of `loader`, whose device must be the network's, in order. With `flip`, the mean of an image's and its
-    /// mirror image's: the classifier is linear, so logits of the mean are the mean of the logits.
+    /// Features of every readable image of `loader`, whose device must be the network's, in order.
+    /// With `flip`, the mean of an image's and its mirror image's: the classifier is linear, so
+    /// logits of the mean are the mean of the logits.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
@@ -78,22 +87,35 @@ impl Extractor {
         Ok(mean(plain, &mirrored))
     }
 
-    /// Features of the images of these batches of `loader`, in order, `done` images being done before. Batches that the device's memory does not
-    /// hold are computed in parts, from the first one again, which changes no result.
+    /// Features of the images of these batches of `loader`, in order, `done` images being done
+    /// before. Batches that the device's memory does not hold are computed in parts, from the first
+    /// one again, which changes no result.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped); reading images; a device that fails.
-    pub fn collect(&self, loader: &Loader, batches: impl Fn() -> Batches, done: u64, job: Job<'_>) -> Result<ImageFeatures> {
+    pub fn collect(
+        &self,
+        loader: &Loader,
+        batches: impl Fn() -> Batches,
+        done: u64,
+        job: Job<'_>,
+    ) -> Result<ImageFeatures> {
         match &self.network {
             Computing::Graph(graph) => one_by_one(graph, loader, batches(), done, job),
-            Computing::Network(network) => {
-                self.in_parts(loader.device(), job, |at_once| self.pass(network, loader, batches(), at_once, done, job))
-            }
+            Computing::Network(network) => self.in_parts(loader.device(), job, |at_once| {
+                self.pass(network, loader, batches(), at_once, done, job)
+            }),
         }
     }
 
-    /// What `pass` gives when it computes so many samples at once, as many as the device's memory lets it.
-    fn in_parts<T>(&self, device: &Device, job: Job<'_>, mut pass: impl FnMut(usize) -> Result<Result<T, Failure>>) -> Result<T> {
+    /// What `pass` gives when it computes so many samples at once, as many as the device's memory
+    /// lets it.
+    fn in_parts<T>(
+        &self,
+        device: &Device,
+        job: Job<'_>,
+        mut pass: impl FnMut(usize) -> Result<Result<T, Failure>>,
+    ) -> Result<T> {
         loop {
             let at_once = self.at_once.load(Ordering::Relaxed);
             match pass(at_once)? {
@@ -128,7 +150,11 @@ impl Extractor {
                 let samples = input.dims()[0];
                 for start in (0..samples).step_by(at_once) {
                     let size = at_once.min(samples - start);
-                    let part = if size == samples { input.clone() } else { input.clone().narrow(0, start, size) };
+                    let part = if size == samples {
+                        input.clone()
+                    } else {
+                        input.clone().narrow(0, start, size)
+                    };
                     pending.push(network.features(part));
                 }
                 if pending.len() >= loader.read_every() { found.read(&mut pending) } else { Ok(()) }
@@ -147,7 +173,13 @@ impl Extractor {
 }
 
 /// The features of the images of these batches by a graph that computes one image on one thread.
-fn one_by_one(graph: &FeatureGraph, loader: &Loader, mut batches: Batches, done: u64, job: Job<'_>) -> Result<ImageFeatures> {
+fn one_by_one(
+    graph: &FeatureGraph,
+    loader: &Loader,
+    mut batches: Batches,
+    done: u64,
+    job: Job<'_>,
+) -> Result<ImageFeatures> {
     let mut found = ImageFeatures::default();
     found.set.dim = graph.backbone().features as usize;
     let done = AtomicU64::new(done);
@@ -187,14 +219,18 @@ impl ImageFeatures {
     }
 }
 
-/// The mean of the features of each image and of its mirror image. A streamed image can become unreadable between the two passes; then its
-/// one reading is left out, so that rows never mix two images.
+/// The mean of the features of each image and of its mirror image. A streamed image can become
+/// unreadable between the two passes; then its one reading is left out, so that rows never mix two
+/// images.
 pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatures {
     fn row(set: &FeatureSet, at: usize) -> &[f32] {
         &set.features[at * set.dim..(at + 1) * set.dim]
     }
     let dim = plain.set.dim;
-    let mut both = ImageFeatures { set: FeatureSet { dim, ..FeatureSet::default() }, indices: Vec::with_capacity(plain.indices.len()) };
+    let mut both = ImageFeatures {
+        set: FeatureSet { dim, ..FeatureSet::default() },
+        indices: Vec::with_capacity(plain.indices.len()),
+    };
     both.set.features.reserve(plain.set.features.len());
     let mut other = 0;
     for (at, &index) in plain.indices.iter().enumerate() {
@@ -202,7 +238,12 @@ pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatu
             other += 1;
         }
         if mirrored.indices.get(other) == Some(&index) {
-            both.set.features.extend(row(&plain.set, at).iter().zip(row(&mirrored.set, other)).map(|(a, b)| (a + b) / 2.0));
+            both.set.features.extend(
+                row(&plain.set, at)
+                    .iter()
+                    .zip(row(&mirrored.set, other))
+                    .map(|(a, b)| (a + b) / 2.0),
+            );
             both.set.labels.push(plain.set.labels[at]);
             both.indices.push(index);
         }
@@ -213,7 +254,8 @@ pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatu
 /// A network with the checkpoint's weights on `device`.
 ///
 /// # Errors
-/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape; a device that fails.
+/// [`RunError::Mismatch`] naming the tensor that is missing or has another shape; a device that
+/// fails.
 pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
     if checkpoint.config.backbone.onnx().is_some() {
         let reason = "its features come out of an ONNX file; there is no network of it".into();
@@ -226,7 +268,8 @@ pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
     fits.map_err(|reason| RunError::Mismatch { path: checkpoint.source.clone(), reason }.into())
 }
 
-/// The classifier of a checkpoint, for features as the checkpoint's run has them: standardised where it has a standardiser.
+/// The classifier of a checkpoint, for features as the checkpoint's run has them: standardised
+/// where it has a standardiser.
 ///
 /// # Errors
 /// [`RunError::Mismatch`] if the checkpoint has none of the right shape.
@@ -244,12 +287,20 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// As [`classifier_of`].
 pub fn classifier_in_file(checkpoint: &Checkpoint) -> Result<Classifier> {
     let mismatch = |reason: String| RunError::Mismatch { path: checkpoint.source.clone(), reason };
-    let tensor = |name: &str| checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")));
+    let tensor = |name: &str| {
+        checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")))
+    };
     let (weight, bias) = (tensor(CLASSIFIER_WEIGHT)?, tensor(CLASSIFIER_BIAS)?);
-    Classifier::new(checkpoint.config.classes, checkpoint.config.features(), weight.values.clone(), bias.values.clone())
+    Classifier::new(
+        checkpoint.config.classes,
+        checkpoint.config.features(),
+        weight.values.clone(),
+        bias.values.clone(),
+    )
 }
 
-/// Puts a classifier of the same shape in the place of the checkpoint's own: what [`classifier_of`] then gives.
+/// Puts a classifier of the same shape in the place of the checkpoint's own: what [`classifier_of`]
+/// then gives.
 pub fn put_classifier(checkpoint: &mut Checkpoint, classifier: &Classifier) {
     let classifier = match &checkpoint.standardiser {
         Some(standardiser) => &standardiser.fold(classifier),
@@ -269,7 +320,8 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failur
     let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
     // What failed on the way here, such as a kernel that was only tried out, did no harm.
     driver_said();
-    data.try_into_vec_as::<f32>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
+    data.try_into_vec_as::<f32>()
+        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 
 /// The values of many tensors on the host, waiting for the device once.
@@ -281,7 +333,9 @@ pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Ve
     let all = all.try_execute().map_err(|error| Failure::from(error.to_string()))?;
     driver_said();
     let numbers = all.into_iter().map(|data| data.try_into_vec_as::<f32>());
-    numbers.collect::<Result<_, _>>().map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
+    numbers
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
 }
 
 #[cfg(test)]
@@ -296,7 +350,12 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_computed_in_parts_and_nothing_else_changes() {
         let device = Device::flex();
-        let config = NetworkConfig { backbone: Backbone::ResNet20, stem: Stem::Small, input_size: 8, classes: 2 };
+        let config = NetworkConfig {
+            backbone: Backbone::ResNet20,
+            stem: Stem::Small,
+            input_size: 8,
+            classes: 2,
+        };
         let network = Network::new(&config, 0, &device);
         let control = Control::new();
         let job = Job::new(&control, &Silent);
@@ -304,7 +363,10 @@ mod tests {
         let images = Images::from_bytes(8, 2, (0..11).map(|i| i % 2).collect(), bytes).unwrap();
         let loader = Loader::new(images, Normaliser::new([0.5; 3], [0.25; 3]), &device);
         let whole = Extractor::new(&network).features(&loader, true, job).unwrap();
-        assert_eq!((whole.set.dim, whole.set.labels.len(), whole.set.features.len()), (64, 11, 11 * 64));
+        assert_eq!(
+            (whole.set.dim, whole.set.labels.len(), whole.set.features.len()),
+            (64, 11, 11 * 64)
+        );
 
         let mut asked = Vec::new();
         let mut run = |extractor: &Extractor, most: usize| {
@@ -313,7 +375,14 @@ mod tests {
                 if at_once > most {
                     return Ok(Err(Failure::OutOfMemory));
                 }
-                extractor.pass(&Prepared::new(network.valid()), &loader, loader.eval_batches(BATCH, false), at_once, 0, job)
+                extractor.pass(
+                    &Prepared::new(network.valid()),
+                    &loader,
+                    loader.eval_batches(BATCH, false),
+                    at_once,
+                    0,
+                    job,
+                )
             });
             (found.map_err(|error| error.to_string()), std::mem::take(&mut asked))
         };
@@ -321,9 +390,18 @@ mod tests {
         let small = Extractor::new(&network);
         let (found, sizes) = run(&small, 5);
         let found = found.unwrap();
-        assert_eq!((sizes, &found.indices, &found.set.labels), (vec![128, 64, 32, 16, 8, 4], &plain.indices, &plain.set.labels));
+        assert_eq!(
+            (sizes, &found.indices, &found.set.labels),
+            (vec![128, 64, 32, 16, 8, 4], &plain.indices, &plain.set.labels)
+        );
         // Few images are convolved in another way, which rounds differently.
-        let apart = found.set.features.iter().zip(&plain.set.features).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let apart = found
+            .set
+            .features
+            .iter()
+            .zip(&plain.set.features)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(found.set.features.len() == plain.set.features.len() && apart < 1e-4, "{apart}");
         // What was found out holds from then on.
         assert_eq!(run(&small, 5).1, [4]);

@@ -24,7 +24,9 @@ pub struct Normaliser {
 impl Normaliser {
     /// For the given per-channel mean and standard deviation, in 0..1.
     pub fn new(mean: [f32; 3], std: [f32; 3]) -> Self {
-        let row = |channel: usize| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / std[channel]);
+        let row = |channel: usize| {
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / std[channel])
+        };
         Self { table: std::array::from_fn(row) }
     }
 
@@ -33,8 +35,8 @@ impl Normaliser {
         &self.table
     }
 
-    /// Bytes of `[batch, 3, side, side]`, row-major, to a float tensor of that shape on `device`. On the CPU its values lie channels last,
-    /// as the networks' operations want them.
+    /// Bytes of `[batch, 3, side, side]`, row-major, to a float tensor of that shape on `device`.
+    /// On the CPU its values lie channels last, as the networks' operations want them.
     pub fn tensor(&self, bytes: &[u8], side: usize, device: &Device) -> Tensor<4> {
         let shape = [bytes.len() / (3 * side * side), 3, side, side];
         if ops::is_cpu(device) {
@@ -47,7 +49,8 @@ impl Normaliser {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    /// Bytes of `[batch, 3, side, side]`, row-major, to as many floats in `layout`. Many images are spread over threads.
+    /// Bytes of `[batch, 3, side, side]`, row-major, to as many floats in `layout`. Many images are
+    /// spread over threads.
     ///
     /// ```
     /// use counterweight_core::train::{InputLayout, Normaliser};
@@ -64,7 +67,10 @@ impl Normaliser {
         /// Bytes below which a second thread costs more than it saves.
         const PART: usize = 1 << 20;
         let size = 3 * side * side;
-        assert!(size > 0 && bytes.len().is_multiple_of(size) && values.len() == bytes.len(), "callers pass whole images");
+        assert!(
+            size > 0 && bytes.len().is_multiple_of(size) && values.len() == bytes.len(),
+            "callers pass whole images"
+        );
         let images = bytes.par_chunks_exact(size).zip(values.par_chunks_exact_mut(size));
         images.with_min_len(1 + PART / size).for_each(|(bytes, values)| match layout {
             InputLayout::ChannelsFirst => self.planes(bytes, values),
@@ -74,8 +80,13 @@ impl Normaliser {
 
     fn planes(&self, bytes: &[u8], values: &mut [f32]) {
         let plane = bytes.len() / 3;
-        for ((table, bytes), values) in self.table.iter().zip(bytes.chunks_exact(plane)).zip(values.chunks_exact_mut(plane)) {
-            values.iter_mut().zip(bytes).for_each(|(value, byte)| *value = table[usize::from(*byte)]);
+        for ((table, bytes), values) in
+            self.table.iter().zip(bytes.chunks_exact(plane)).zip(values.chunks_exact_mut(plane))
+        {
+            values
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(value, byte)| *value = table[usize::from(*byte)]);
         }
     }
 
@@ -84,7 +95,9 @@ impl Normaliser {
         let [red, green, blue] = &self.table;
         let (reds, rest) = bytes.split_at(plane);
         let (greens, blues) = rest.split_at(plane);
-        for (((pixel, r), g), b) in values.as_chunks_mut::<3>().0.iter_mut().zip(reds).zip(greens).zip(blues) {
+        for (((pixel, r), g), b) in
+            values.as_chunks_mut::<3>().0.iter_mut().zip(reds).zip(greens).zip(blues)
+        {
             *pixel = [red[usize::from(*r)], green[usize::from(*g)], blue[usize::from(*b)]];
         }
     }
@@ -99,7 +112,10 @@ mod tests {
         let normaliser = Normaliser::new([0.0, 0.5, 1.0], [1.0, 0.5, 2.0]);
         let tensor = normaliser.tensor(&[0, 255, 0, 255, 0, 255], 1, &Device::flex());
         assert_eq!(tensor.dims(), [2, 3, 1, 1]);
-        assert_eq!(tensor.into_data().try_into_vec::<f32>().unwrap(), [0.0, 1.0, -0.5, 1.0, -1.0, 0.0]);
+        assert_eq!(
+            tensor.into_data().try_into_vec::<f32>().unwrap(),
+            [0.0, 1.0, -0.5, 1.0, -1.0, 0.0]
+        );
     }
 
     #[test]
@@ -114,7 +130,8 @@ mod tests {
             normaliser.fill(&bytes, side, InputLayout::ChannelsLast, &mut last);
             for (i, byte) in bytes.iter().enumerate() {
                 let (image, channel, pixel) = (i / (3 * plane), i / plane % 3, i % plane);
-                let expected = (f32::from(*byte) / 255.0 - [0.1, 0.5, 0.9][channel]) / [0.2, 0.3, 0.4][channel];
+                let expected = (f32::from(*byte) / 255.0 - [0.1, 0.5, 0.9][channel])
+                    / [0.2, 0.3, 0.4][channel];
                 assert_eq!(first[i], expected);
                 assert_eq!(last[(image * plane + pixel) * 3 + channel], expected);
             }

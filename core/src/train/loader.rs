@@ -8,9 +8,10 @@ use crate::ops::{self, DeviceImages};
 
 /// The images of one split with the device that a network takes them on.
 ///
-/// On the CPU, batches are augmented as bytes and become numbers there. A GPU keeps the bytes of all images if they fit: then a batch is no
-/// more than what to draw, and the device draws it. Where they do not fit, or the augmentation looks at more than single pixels, the GPU is
-/// given the bytes of each batch and normalises them. Whatever way is taken, the numbers are the same.
+/// On the CPU, batches are augmented as bytes and become numbers there. A GPU keeps the bytes of
+/// all images if they fit: then a batch is no more than what to draw, and the device draws it.
+/// Where they do not fit, or the augmentation looks at more than single pixels, the GPU is given
+/// the bytes of each batch and normalises them. Whatever way is taken, the numbers are the same.
 pub struct Loader {
     images: Images,
     normaliser: Normaliser,
@@ -26,7 +27,9 @@ impl Loader {
     pub fn new(images: Images, normaliser: Normaliser, device: &Device) -> Self {
         let drawing = DeviceImages::new(normaliser.values(), images.side(), device);
         let resident = match (&drawing, images.bytes()) {
-            (Some(drawing), Some(bytes)) if drawing.fits(bytes.len()) => Some(drawing.upload(bytes)),
+            (Some(drawing), Some(bytes)) if drawing.fits(bytes.len()) => {
+                Some(drawing.upload(bytes))
+            }
             _ => None,
         };
         Self { images, normaliser, device: device.clone(), drawing, resident }
@@ -42,7 +45,8 @@ impl Loader {
         &self.normaliser
     }
 
-    /// Of how many batches results are read together: reading waits for a GPU, and the CPU gains nothing by keeping them.
+    /// Of how many batches results are read together: reading waits for a GPU, and the CPU gains
+    /// nothing by keeping them.
     pub fn read_every(&self) -> usize {
         const ON_A_GPU: usize = 32;
         if ops::is_cpu(&self.device) { 1 } else { ON_A_GPU }
@@ -73,7 +77,13 @@ impl Loader {
     ///
     /// # Errors
     /// As there.
-    pub fn augmented_view(&self, augmentation: &Augmentation, batch_size: usize, seed: u64, view: usize) -> Batches {
+    pub fn augmented_view(
+        &self,
+        augmentation: &Augmentation,
+        batch_size: usize,
+        seed: u64,
+        view: usize,
+    ) -> Batches {
         match self.draws(augmentation) {
             true => self.images.view_recipes(augmentation, batch_size, seed, view),
             false => self.images.augmented_view(augmentation, batch_size, seed, view),
@@ -91,12 +101,14 @@ impl Loader {
         }
     }
 
-    /// The normalised images of a batch of this loader, or of one that holds bytes: a tensor `[batch, 3, side, side]` on the device. On a GPU,
-    /// nothing here waits for it.
+    /// The normalised images of a batch of this loader, or of one that holds bytes: a tensor
+    /// `[batch, 3, side, side]` on the device. On a GPU, nothing here waits for it.
     pub fn input(&self, batch: &Batch) -> Tensor<4> {
         let side = self.images.side();
         match (&self.drawing, &self.resident) {
-            (Some(drawing), Some(resident)) if !batch.recipes.is_empty() => drawing.draw(resident.clone(), &batch.recipes),
+            (Some(drawing), Some(resident)) if !batch.recipes.is_empty() => {
+                drawing.draw(resident.clone(), &batch.recipes)
+            }
             (Some(drawing), _) => {
                 let count = batch.images.len() / (3 * side * side).max(1);
                 drawing.draw(drawing.upload(&batch.images), &Recipes::plain(count))

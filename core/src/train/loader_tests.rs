@@ -45,22 +45,33 @@ fn expected(batch: &Batch, side: usize) -> Vec<f32> {
 /// Has the device draw batches, and compares all of them with the host's.
 fn compare(what: &str, loader: &Loader, drawn: Batches, made: Batches, from_recipes: bool) {
     let side = loader.images().side();
-    let (drawn, made): (Vec<Batch>, Vec<Batch>) = (drawn.map(Result::unwrap).collect(), made.map(Result::unwrap).collect());
+    let (drawn, made): (Vec<Batch>, Vec<Batch>) =
+        (drawn.map(Result::unwrap).collect(), made.map(Result::unwrap).collect());
     assert_eq!(drawn.len(), made.len(), "{what}");
     for (step, (drawn, made)) in drawn.iter().zip(&made).enumerate() {
         assert_eq!(drawn.recipes.is_empty(), !from_recipes, "{what}");
-        assert_eq!((&drawn.labels, &drawn.indices, &drawn.mixed), (&made.labels, &made.indices, &made.mixed), "{what}");
+        assert_eq!(
+            (&drawn.labels, &drawn.indices, &drawn.mixed),
+            (&made.labels, &made.indices, &made.mixed),
+            "{what}"
+        );
         let input = loader.input(drawn);
         assert_eq!(input.dims(), [made.len(), 3, side, side], "{what}");
         let (got, want) = (values(input), expected(made, side));
         let wrong = got.iter().zip(&want).filter(|(got, want)| got != want).count();
-        assert_eq!(wrong, 0, "{what}, side {side}, step {step}: {wrong} of {} numbers differ", want.len());
+        assert_eq!(
+            wrong,
+            0,
+            "{what}, side {side}, step {step}: {wrong} of {} numbers differ",
+            want.len()
+        );
     }
 }
 
 fn nothing() -> AugmentationSettings {
     let mut s = Settings::preset(Preset::Quick).augmentation;
-    (s.pad_crop, s.flip, s.mixup, s.cutmix, s.cutout, s.randaugment_ops) = (0, crate::settings::Auto::Value(false), 0.0, 0.0, 0, 0);
+    (s.pad_crop, s.flip, s.mixup, s.cutmix, s.cutout, s.randaugment_ops) =
+        (0, crate::settings::Auto::Value(false), 0.0, 0.0, 0, 0);
     (s.resized_crop, s.color_jitter, s.random_erasing) = (false, 0.0, 0.0);
     s
 }
@@ -71,13 +82,27 @@ fn augmentations() -> Vec<(&'static str, AugmentationSettings)> {
         ("nothing", n.clone()),
         ("flip", AugmentationSettings { flip: crate::settings::Auto::Value(true), ..n.clone() }),
         ("crop", AugmentationSettings { pad_crop: 4, ..n.clone() }),
-        ("crop by more than the side", AugmentationSettings { pad_crop: 20, flip: crate::settings::Auto::Value(true), ..n.clone() }),
+        (
+            "crop by more than the side",
+            AugmentationSettings {
+                pad_crop: 20,
+                flip: crate::settings::Auto::Value(true),
+                ..n.clone()
+            },
+        ),
         ("cutout", AugmentationSettings { cutout: 5, ..n.clone() }),
         ("erasing", AugmentationSettings { random_erasing: 0.8, ..n.clone() }),
         ("jitter", AugmentationSettings { color_jitter: 0.4, ..n.clone() }),
         ("strong jitter", AugmentationSettings { color_jitter: 1.0, ..n.clone() }),
         ("mixup", AugmentationSettings { mixup: 0.4, ..n.clone() }),
-        ("cutmix", AugmentationSettings { cutmix: 1.0, flip: crate::settings::Auto::Value(true), ..n.clone() }),
+        (
+            "cutmix",
+            AugmentationSettings {
+                cutmix: 1.0,
+                flip: crate::settings::Auto::Value(true),
+                ..n.clone()
+            },
+        ),
         (
             "everything",
             AugmentationSettings {
@@ -105,13 +130,25 @@ fn a_gpu_draws_what_the_host_makes() {
         for (what, settings) in augmentations() {
             let augmentation = Augmentation::new(&settings, MEAN);
             let plan = EpochPlan { batch_size: 5, seed: 3, epoch: 2, from_step: 1 };
-            compare(what, &loader, loader.train_batches(&augmentation, plan), images.train_batches(&augmentation, plan), true);
+            compare(
+                what,
+                &loader,
+                loader.train_batches(&augmentation, plan),
+                images.train_batches(&augmentation, plan),
+                true,
+            );
             let view = |of: &dyn Fn(&Augmentation) -> Batches| of(&augmentation);
             let drawn = view(&|a| loader.augmented_view(a, 9, 4, 1));
             compare(what, &loader, drawn, view(&|a| images.augmented_view(a, 9, 4, 1)), true);
         }
         for mirrored in [false, true] {
-            compare("evaluation", &loader, loader.eval_batches(6, mirrored), images.eval_batches(6, mirrored), true);
+            compare(
+                "evaluation",
+                &loader,
+                loader.eval_batches(6, mirrored),
+                images.eval_batches(6, mirrored),
+                true,
+            );
         }
     }
 }
@@ -127,7 +164,8 @@ fn what_a_gpu_cannot_draw_it_is_given_as_bytes() {
         AugmentationSettings { randaugment_ops: 2, randaugment_magnitude: 9.0, ..nothing() },
     ] {
         let augmentation = Augmentation::new(&settings, MEAN);
-        let (drawn, made) = (loader.train_batches(&augmentation, plan), images.train_batches(&augmentation, plan));
+        let (drawn, made) =
+            (loader.train_batches(&augmentation, plan), images.train_batches(&augmentation, plan));
         compare("bytes", &loader, drawn, made, false);
     }
     assert!(loader.input(&loader.eval_batches(4, false).next().unwrap().unwrap()).is_autodiff());
@@ -139,7 +177,8 @@ fn many_tensors_are_read_from_a_gpu_at_once_in_their_order() {
     let images = images(12, 6);
     let loader = loader(&images, &device);
     let inputs = loader.eval_batches(5, false).map(|batch| loader.input(&batch.unwrap())).collect();
-    let wanted: Vec<Vec<f32>> = images.eval_batches(5, false).map(|batch| expected(&batch.unwrap(), 6)).collect();
+    let wanted: Vec<Vec<f32>> =
+        images.eval_batches(5, false).map(|batch| expected(&batch.unwrap(), 6)).collect();
     assert_eq!(host_all(inputs).unwrap(), wanted);
     assert_eq!(host_all(Vec::<Tensor<4>>::new()).unwrap(), Vec::<Vec<f32>>::new());
 }
@@ -169,5 +208,11 @@ fn the_cpu_is_given_what_it_always_was() {
     assert!(!loader.is_resident());
     let augmentation = Augmentation::new(&augmentations().pop().unwrap().1, MEAN);
     let plan = EpochPlan { batch_size: 4, seed: 3, epoch: 0, from_step: 0 };
-    compare("cpu", &loader, loader.train_batches(&augmentation, plan), images.train_batches(&augmentation, plan), false);
+    compare(
+        "cpu",
+        &loader,
+        loader.train_batches(&augmentation, plan),
+        images.train_batches(&augmentation, plan),
+        false,
+    );
 }

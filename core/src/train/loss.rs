@@ -9,8 +9,9 @@ use crate::data::Batch;
 #[cfg(feature = "gpu")]
 use crate::ops;
 
-/// What the samples of a batch are to be classified as, on the device: their labels, with label smoothing ε (the target is 1 − ε on the label
-/// plus ε / C on every class, as in PyTorch) and with the second labels of mixup or CutMix.
+/// What the samples of a batch are to be classified as, on the device: their labels, with label
+/// smoothing ε (the target is 1 − ε on the label plus ε / C on every class, as in PyTorch) and with
+/// the second labels of mixup or CutMix.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// `[batch]`
@@ -25,7 +26,8 @@ enum Soft {
     No,
     /// The share of every class, `[batch, classes]`. The CPU's way.
     Shares(Tensor<2>),
-    /// The second labels, `[batch]`, and the shares. A GPU makes what it needs of it, so that little has to go there.
+    /// The second labels, `[batch]`, and the shares. A GPU makes what it needs of it, so that
+    /// little has to go there.
     #[cfg(feature = "gpu")]
     Parts(Tensor<1, Int>, ops::Shares),
 }
@@ -46,7 +48,10 @@ impl Targets {
                 Some(mixed) => (upload(&mixed.other_labels, device), f64::from(mixed.lambda)),
                 None => (labels.clone(), 1.0),
             };
-            return Self { labels, soft: Soft::Parts(second, ops::Shares { lambda, smoothing: label_smoothing }) };
+            return Self {
+                labels,
+                soft: Soft::Parts(second, ops::Shares { lambda, smoothing: label_smoothing }),
+            };
         }
         let soft = match label_smoothing != 0.0 || batch.mixed.is_some() {
             true => Soft::Shares(shares(batch, classes, label_smoothing as f32, device)),
@@ -76,12 +81,14 @@ impl Targets {
         Self { labels: self.labels.clone().slice([samples]), soft }
     }
 
-    /// Mean cross-entropy of logits `[batch, classes]`, and how many samples have the highest of their logits on their label, without gradient: two
-    /// tensors `[1]`.
+    /// Mean cross-entropy of logits `[batch, classes]`, and how many samples have the highest of
+    /// their logits on their label, without gradient: two tensors `[1]`.
     pub fn loss_and_hits(&self, logits: Tensor<2>) -> (Tensor<1>, Tensor<1>) {
         let [samples, _] = logits.dims();
         let column = || self.labels.clone().reshape([samples, 1]);
-        let hits = |logits: Tensor<2>| logits.inner().argmax(1).equal(column().inner()).int().sum().float();
+        let hits = |logits: Tensor<2>| {
+            logits.inner().argmax(1).equal(column().inner()).int().sum().float()
+        };
         match &self.soft {
             Soft::No => {
                 let hits = hits(logits.clone());
@@ -92,7 +99,9 @@ impl Targets {
                 (-(log_softmax(logits, 1) * shares.clone()).sum() / samples as f64, hits)
             }
             #[cfg(feature = "gpu")]
-            Soft::Parts(second, shares) => ops::cross_entropy(logits, self.labels.clone(), second.clone(), *shares),
+            Soft::Parts(second, shares) => {
+                ops::cross_entropy(logits, self.labels.clone(), second.clone(), *shares)
+            }
         }
     }
 }
@@ -105,7 +114,8 @@ fn shares(batch: &Batch, classes: usize, smoothing: f32, device: &Device) -> Ten
         let share = batch.mixed.as_ref().map_or(1.0, |mixed| mixed.lambda);
         shares[sample * classes + *label as usize] += (1.0 - smoothing) * share;
         if let Some(mixed) = &batch.mixed {
-            shares[sample * classes + mixed.other_labels[sample] as usize] += (1.0 - smoothing) * (1.0 - share);
+            shares[sample * classes + mixed.other_labels[sample] as usize] +=
+                (1.0 - smoothing) * (1.0 - share);
         }
     }
     Tensor::from_data(TensorData::new(shares, [samples, classes]), device)
@@ -130,12 +140,19 @@ mod tests {
     const LOGITS: [f32; 6] = [2.0, -1.0, 0.5, 0.0, 3.0, -4.0];
 
     fn ours(labels: Vec<u32>, mixed: Option<Mixed>, smoothing: f64) -> f32 {
-        let logits = Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [2, 3]), &Device::flex());
+        let logits =
+            Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [2, 3]), &Device::flex());
         let batch = Batch { indices: vec![0, 1], labels, mixed, ..Batch::default() };
         let targets = Targets::new(&batch, 3, smoothing, &logits.device());
         let loss = cross_entropy(logits.clone(), &batch, smoothing).into_scalar::<f32>();
         // The mean over parts of the batch is the same.
-        let half = |half: Range<usize>| targets.slice(half.clone()).loss_and_hits(logits.clone().slice([half])).0.into_scalar::<f32>();
+        let half = |half: Range<usize>| {
+            targets
+                .slice(half.clone())
+                .loss_and_hits(logits.clone().slice([half]))
+                .0
+                .into_scalar::<f32>()
+        };
         let halves = [half(0..1), half(1..2)];
         assert!((loss - (halves[0] + halves[1]) / 2.0).abs() < 1e-5, "{loss} and {halves:?}");
         loss
@@ -143,7 +160,8 @@ mod tests {
 
     /// The loss over slices, itself compared with PyTorch's.
     fn reference(labels: &[u32], smoothing: f64) -> f32 {
-        let loss = Loss::new(ClassifierLoss::CrossEntropy, &[1, 1, 1], 0.0, 0.0, smoothing).unwrap();
+        let loss =
+            Loss::new(ClassifierLoss::CrossEntropy, &[1, 1, 1], 0.0, 0.0, smoothing).unwrap();
         loss.value_and_gradient(&LOGITS, labels).unwrap().0.loss as f32
     }
 
@@ -157,10 +175,14 @@ mod tests {
 
     #[test]
     fn hits_are_counted() {
-        let logits = Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [2, 3]), &Device::flex());
+        let logits =
+            Tensor::<2>::from_data(TensorData::new(LOGITS.to_vec(), [2, 3]), &Device::flex());
         let hits = |labels| {
             let batch = Batch { labels, ..Batch::default() };
-            Targets::new(&batch, 3, 0.1, &Device::flex()).loss_and_hits(logits.clone()).1.into_scalar::<f32>()
+            Targets::new(&batch, 3, 0.1, &Device::flex())
+                .loss_and_hits(logits.clone())
+                .1
+                .into_scalar::<f32>()
         };
         assert_eq!([hits(vec![0, 1]), hits(vec![0, 0]), hits(vec![2, 2])], [2.0, 1.0, 0.0]);
     }

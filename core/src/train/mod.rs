@@ -11,7 +11,9 @@ mod stage1;
 mod standardise;
 
 pub use checkpoint::{Best, Checkpoint, Progress};
-pub use extract::{Extractor, ImageFeatures, classifier_in_file, classifier_of, network_of, put_classifier};
+pub use extract::{
+    Extractor, ImageFeatures, classifier_in_file, classifier_of, network_of, put_classifier,
+};
 pub(crate) use extract::{host, host_all, mean};
 pub use input::{InputLayout, Normaliser};
 pub use loader::Loader;

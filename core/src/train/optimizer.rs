@@ -10,10 +10,11 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 use crate::model::{Kernels, ModulePath, NamedTensor, is_of_classifier};
 use crate::ops::{Descended, Descent, Rates};
 
-/// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w ← w − lr · v.
+/// SGD as PyTorch computes it: g ← g + λ w, v ← μ v + g (v = g on the first step, no dampening), w
+/// ← w − lr · v.
 ///
-/// Weight decay acts on every parameter, batch norm and biases included, as in the authors' code. Velocities are kept by parameter name
-/// so that a checkpoint can hold them.
+/// Weight decay acts on every parameter, batch norm and biases included, as in the authors' code.
+/// Velocities are kept by parameter name so that a checkpoint can hold them.
 pub struct Sgd {
     momentum: f64,
     weight_decay: f64,
@@ -51,27 +52,41 @@ impl Sgd {
         Self { kernels, ..self }
     }
 
-    /// The same optimiser, with this factor of the learning rate for all parameters that are not the classifier's.
+    /// The same optimiser, with this factor of the learning rate for all parameters that are not
+    /// the classifier's.
     pub fn with_backbone_rate(self, backbone_rate: f64) -> Self {
         Self { backbone_rate, ..self }
     }
 
-    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they are. A parameter that nobody else holds is
-    /// changed in place.
+    /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they
+    /// are. A parameter that nobody else holds is changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
         self.step_along(module, gradients, learning_rate)
     }
 
     /// [`Sgd::step`] along gradients that are sorted by parameter already, such as sums of several.
-    pub fn step_along<M: Module>(&mut self, module: M, gradients: GradientsParams, learning_rate: f64) -> M {
+    pub fn step_along<M: Module>(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        learning_rate: f64,
+    ) -> M {
         let groups = [learning_rate, learning_rate * self.backbone_rate].map(Group::new);
         let mut step = Step { optimizer: self, gradients, groups, path: ModulePath::default() };
         let mut module = module.map(&mut step);
         for Group { learning_rate, descent, waiting } in step.groups {
             if !waiting.is_empty() {
-                let rates = Rates { learning_rate, momentum: self.momentum, weight_decay: self.weight_decay };
-                module = module.map(&mut Return { optimizer: self, moved: descent.step(rates), waiting });
+                let rates = Rates {
+                    learning_rate,
+                    momentum: self.momentum,
+                    weight_decay: self.weight_decay,
+                };
+                module = module.map(&mut Return {
+                    optimizer: self,
+                    moved: descent.step(rates),
+                    waiting,
+                });
             }
         }
         module
@@ -102,7 +117,8 @@ impl Sgd {
                 }
             }
         }
-        let mut collect = Collect { optimizer: self, path: ModulePath::default(), found: Vec::new() };
+        let mut collect =
+            Collect { optimizer: self, path: ModulePath::default(), found: Vec::new() };
         module.visit(&mut collect);
         collect.found
     }
@@ -129,11 +145,16 @@ impl Sgd {
     }
 
     /// The velocity of a parameter, if it has one.
-    fn take_velocity<const D: usize>(&mut self, name: &str, weight: &Tensor<D>) -> Option<Tensor<D>> {
+    fn take_velocity<const D: usize>(
+        &mut self,
+        name: &str,
+        weight: &Tensor<D>,
+    ) -> Option<Tensor<D>> {
         match self.restored.remove(name) {
-            Some(tensor) if tensor.shape == weight.dims() => {
-                Some(Tensor::from_data(TensorData::new(tensor.values, tensor.shape), &weight.device()))
-            }
+            Some(tensor) if tensor.shape == weight.dims() => Some(Tensor::from_data(
+                TensorData::new(tensor.values, tensor.shape),
+                &weight.device(),
+            )),
             _ => self.velocity.remove::<Tensor<D>>(&name.to_string()),
         }
     }
@@ -180,22 +201,32 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else { return param };
         let name = self.path.name();
         let optimizer = &mut *self.optimizer;
-        let group = &mut self.groups[usize::from(optimizer.backbone_rate != 1.0 && !is_of_classifier(&name))];
+        let group = &mut self.groups
+            [usize::from(optimizer.backbone_rate != 1.0 && !is_of_classifier(&name))];
         let (id, weight, _) = param.consume();
         let (weight, gradient) = (weight.inner(), gradient.inner());
         let velocity = optimizer.take_velocity(&name, &weight);
         if !optimizer.kernels.own(&weight) {
-            let (weight, velocity) = optimizer.update(weight, gradient, velocity, group.learning_rate);
+            let (weight, velocity) =
+                optimizer.update(weight, gradient, velocity, group.learning_rate);
             optimizer.keep_velocity(name, velocity);
             return moved(id, weight);
         }
         let (device, shape) = (weight.device(), weight.shape());
-        let velocity =
-            velocity.unwrap_or_else(|| device.memory_persistent_allocations(shape.clone(), |shape| Tensor::zeros(shape, &device)));
+        let velocity = velocity.unwrap_or_else(|| {
+            device
+                .memory_persistent_allocations(shape.clone(), |shape| Tensor::zeros(shape, &device))
+        });
         group.descent.add(weight, gradient, velocity);
         group.waiting.push_back((id, name));
         // Only the descent may hold the weight, or it could not change it in place.
-        Param::uninitialized(id, |_, _| unreachable!("the step returns it before anybody asks"), device, true, shape)
+        Param::uninitialized(
+            id,
+            |_, _| unreachable!("the step returns it before anybody asks"),
+            device,
+            true,
+            shape,
+        )
     }
 }
 
@@ -208,7 +239,9 @@ struct Return<'a> {
 
 impl ModuleMapper for Return<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some((id, name)) = self.waiting.pop_front_if(|(id, _)| *id == param.id) else { return param };
+        let Some((id, name)) = self.waiting.pop_front_if(|(id, _)| *id == param.id) else {
+            return param;
+        };
         let (weight, velocity) = self.moved.next().expect("as many come back as took part");
         self.optimizer.keep_velocity(name, velocity);
         moved(id, weight)
@@ -244,7 +277,8 @@ mod tests {
 
     /// A loss whose gradient with respect to every parameter is that parameter times `factor`.
     fn gradients(module: &Two, factor: f64) -> Gradients {
-        let squares = module.matrix.val().powi_scalar(2).sum() + module.vector.val().powi_scalar(2).sum();
+        let squares =
+            module.matrix.val().powi_scalar(2).sum() + module.vector.val().powi_scalar(2).sum();
         (squares * (factor / 2.0)).backward()
     }
 
@@ -270,7 +304,8 @@ mod tests {
         }
     }
 
-    /// With a factor, what is not the classifier takes steps so much shorter; the classifier's are the same.
+    /// With a factor, what is not the classifier takes steps so much shorter; the classifier's are
+    /// the same.
     #[test]
     fn the_backbone_can_learn_more_slowly() {
         #[derive(Module, Debug)]
@@ -284,7 +319,8 @@ mod tests {
         }
         for kernels in [Kernels::Own, Kernels::Burn] {
             let device = Device::flex().autodiff();
-            let half = || Half { weight: Param::from_tensor(Tensor::from_floats([1.0, -3.0], &device)) };
+            let half =
+                || Half { weight: Param::from_tensor(Tensor::from_floats([1.0, -3.0], &device)) };
             let mut module = Split { fc: half(), layer: half() };
             let mut optimizer = Sgd::new(0.9, 0.5).with_kernels(kernels).with_backbone_rate(0.1);
             // By hand: v = g + λ w, then v = 0.9 v + g + λ w; g is 2 w.
@@ -299,13 +335,18 @@ mod tests {
                 weights.to_vec()
             };
             for _ in 0..2 {
-                let loss = module.fc.weight.val().powi_scalar(2).sum() + module.layer.weight.val().powi_scalar(2).sum();
+                let loss = module.fc.weight.val().powi_scalar(2).sum()
+                    + module.layer.weight.val().powi_scalar(2).sum();
                 let gradients = loss.backward();
                 module = optimizer.step(module, gradients, 0.1);
             }
             for (tensor, rate) in weights(&module).into_iter().zip([0.1, 0.01]) {
                 for (found, expected) in tensor.values.iter().zip(expected(rate)) {
-                    assert!((found - expected).abs() < 1e-5, "{}: {found} and not {expected}", tensor.name);
+                    assert!(
+                        (found - expected).abs() < 1e-5,
+                        "{}: {found} and not {expected}",
+                        tensor.name
+                    );
                 }
             }
             assert_eq!(optimizer.velocities(&module).len(), 2);

@@ -6,9 +6,10 @@ use crate::settings::Schedule;
 
 /// The learning rate of `epoch` (from 0) of `epochs`.
 ///
-/// The cosine is stepped before each epoch, as the authors' code does: epoch e of E trains at base · (1 + cos(π (e+1)/E)) / 2, the last one
-/// at 0. During the first `warmup_epochs` W the rate rises linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. The step
-/// schedule divides by ten after each of `milestones` (epochs from 1).
+/// The cosine is stepped before each epoch, as the authors' code does: epoch e of E trains at base
+/// · (1 + cos(π (e+1)/E)) / 2, the last one at 0. During the first `warmup_epochs` W the rate rises
+/// linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. The step schedule
+/// divides by ten after each of `milestones` (epochs from 1).
 ///
 /// ```
 /// use counterweight_core::settings::Schedule;
@@ -17,7 +18,14 @@ use crate::settings::Schedule;
 /// assert_eq!(learning_rate(Schedule::Step, 1.0, 5, 10, 0, &[5]), 0.1);
 /// assert!(learning_rate(Schedule::Cosine, 1.0, 9, 10, 0, &[]).abs() < 1e-12);
 /// ```
-pub fn learning_rate(schedule: Schedule, base: f64, epoch: usize, epochs: usize, warmup_epochs: usize, milestones: &[usize]) -> f64 {
+pub fn learning_rate(
+    schedule: Schedule,
+    base: f64,
+    epoch: usize,
+    epochs: usize,
+    warmup_epochs: usize,
+    milestones: &[usize],
+) -> f64 {
     if epoch < warmup_epochs {
         return base * (epoch + 1) as f64 / (warmup_epochs + 1) as f64;
     }
@@ -28,7 +36,8 @@ pub fn learning_rate(schedule: Schedule, base: f64, epoch: usize, epochs: usize,
             base / 10_f64.powi(passed as i32)
         }
         Schedule::Cosine => {
-            let done = (epoch - warmup_epochs + 1) as f64 / epochs.saturating_sub(warmup_epochs).max(1) as f64;
+            let done = (epoch - warmup_epochs + 1) as f64
+                / epochs.saturating_sub(warmup_epochs).max(1) as f64;
             base * (1.0 + (PI * done.min(1.0)).cos()) / 2.0
         }
     }
@@ -40,7 +49,8 @@ mod tests {
 
     #[test]
     fn warm_up_rises_to_the_base_and_the_cosine_takes_the_rest() {
-        let rates: Vec<f64> = (0..12).map(|epoch| learning_rate(Schedule::Cosine, 0.3, epoch, 12, 2, &[])).collect();
+        let rates: Vec<f64> =
+            (0..12).map(|epoch| learning_rate(Schedule::Cosine, 0.3, epoch, 12, 2, &[])).collect();
         assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[1] - 0.2).abs() < 1e-12);
         for (late, rate) in rates[2..].iter().enumerate() {
             assert_eq!(*rate, learning_rate(Schedule::Cosine, 0.3, late, 10, 0, &[]));
@@ -49,6 +59,8 @@ mod tests {
 
     #[test]
     fn a_constant_schedule_stays() {
-        assert!((0..5).all(|epoch| learning_rate(Schedule::Constant, 0.2, epoch, 5, 0, &[1]) == 0.2));
+        assert!(
+            (0..5).all(|epoch| learning_rate(Schedule::Constant, 0.2, epoch, 5, 0, &[1]) == 0.2)
+        );
     }
 }

@@ -15,8 +15,8 @@ use super::optimizer::Sgd;
 use super::schedule::learning_rate;
 use crate::balance::Classifier;
 use crate::data::{
-    Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Location, Split, choose_input_size,
-    give_back_kept_pictures,
+    Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Location, Split,
+    choose_input_size, give_back_kept_pictures,
 };
 use crate::device::{Failure, attempt, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
@@ -34,20 +34,23 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 /// Images looked at to choose the input size.
 const SIZES_LOOKED_AT: usize = 512;
 
-/// Trains stage 1 of a run, from the start or from its last checkpoint, and returns the checkpoint it ends with: the best on validation
-/// where there is a validation split, otherwise the last.
+/// Trains stage 1 of a run, from the start or from its last checkpoint, and returns the checkpoint
+/// it ends with: the best on validation where there is a validation split, otherwise the last.
 ///
-/// The result does not depend on whether the run was interrupted: with the same seed and device, it ends with the same weights.
+/// The result does not depend on whether the run was interrupted: with the same seed and device, it
+/// ends with the same weights.
 ///
 /// # Errors
-/// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no number and [`TrainError::OutOfMemory`] when the
-/// device's memory does not hold a step, the last checkpoint being kept; unreadable images, a full disk, a device that fails.
+/// [`Error::Stopped`] after writing a checkpoint; [`TrainError::Diverged`] when the loss is no
+/// number and [`TrainError::OutOfMemory`] when the device's memory does not hold a step, the last
+/// checkpoint being kept; unreadable images, a full disk, a device that fails.
 pub fn train(run: &mut Run, device: &Device, job: Job<'_>) -> Result<Checkpoint> {
     train_until(run, usize::MAX, device, job)?;
     run.checkpoint(run.stage1_checkpoint())
 }
 
-/// [`train`] until so many epochs are finished, of which the last is evaluated on validation. A later call goes on from there.
+/// [`train`] until so many epochs are finished, of which the last is evaluated on validation. A
+/// later call goes on from there.
 ///
 /// # Errors
 /// As [`train`].
@@ -55,7 +58,10 @@ pub fn train_until(run: &mut Run, epochs: usize, device: &Device, job: Job<'_>) 
     let _lock = run.lock()?;
     let settings = run.settings().clone();
     if settings.stage1.is_frozen() {
-        return Err(TrainError::Request("the classifier alone is trained on features, not by this".into()).into());
+        return Err(TrainError::Request(
+            "the classifier alone is trained on features, not by this".into(),
+        )
+        .into());
     }
     let resumed = match run.checkpoint_path("last").is_file() {
         true => Some(run.checkpoint("last")?),
@@ -114,7 +120,14 @@ struct Pending {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: &Run, settings: &'a Settings, resumed: Option<Checkpoint>, until: usize, device: &Device, job: Job<'a>) -> Result<Self> {
+    fn new(
+        run: &Run,
+        settings: &'a Settings,
+        resumed: Option<Checkpoint>,
+        until: usize,
+        device: &Device,
+        job: Job<'a>,
+    ) -> Result<Self> {
         let device = device.clone().autodiff();
         let dataset = run.dataset();
         let side = match &resumed {
@@ -123,32 +136,41 @@ impl<'a> Trainer<'a> {
         };
         let images = Images::open(dataset, Split::Train, side, DEFAULT_BUDGET, job)?;
         if images.len() < 2 {
-            return Err(TrainError::Request("there are fewer than two readable training images".into()).into());
+            return Err(TrainError::Request(
+                "there are fewer than two readable training images".into(),
+            )
+            .into());
         }
         let validation = match dataset.split(Split::Validation).is_empty() {
             true => None,
             false => Some(Images::open(dataset, Split::Validation, side, DEFAULT_BUDGET, job)?),
         };
-        // Images that fit are in memory now, at the network's size; those that do not are decoded whenever their turn comes.
+        // Images that fit are in memory now, at the network's size; those that do not are decoded
+        // whenever their turn comes.
         give_back_kept_pictures();
         let state = match resumed {
             Some(checkpoint) => checkpoint,
             None => fresh(settings, dataset, side, &images, job)?,
         };
         let s = &settings.stage1;
-        let mut network = attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
+        let mut network =
+            attempt(&device, || Ok(Network::new(&state.config, state.seed, &device)))?;
         let mut optimizer = Sgd::new(s.momentum, s.weight_decay());
         let mut state = state;
         state.train_counts = images.counts();
         if !state.weights.is_empty() {
             network = network_of(&state, &device)?;
-            optimizer = Sgd::restore(s.momentum, s.weight_decay(), std::mem::take(&mut state.velocities));
+            optimizer =
+                Sgd::restore(s.momentum, s.weight_decay(), std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
         let optimizer = optimizer.with_backbone_rate(s.backbone_rate);
         let network = network.with_precision(s.precision);
         if network.precision() != s.precision {
-            job.info(format!("this device has no units that compute in {}; it computes in float32", s.precision));
+            job.info(format!(
+                "this device has no units that compute in {}; it computes in float32",
+                s.precision
+            ));
         }
         let normaliser = Normaliser::new(state.mean, state.std);
         let loader = |images| Loader::new(images, normaliser.clone(), &device);
@@ -208,7 +230,8 @@ impl<'a> Trainer<'a> {
     fn steps_left(&self) -> u64 {
         let s = &self.settings.stage1;
         let progress = &self.state.progress;
-        (self.images.images().steps(s.batch_size) * (self.until - progress.epoch)).saturating_sub(progress.step) as u64
+        (self.images.images().steps(s.batch_size) * (self.until - progress.epoch))
+            .saturating_sub(progress.step) as u64
     }
 
     /// One epoch, or what is left of it, with its validation, log lines and checkpoints.
@@ -216,18 +239,30 @@ impl<'a> Trainer<'a> {
         let s = &self.settings.stage1;
         let epoch = self.state.progress.epoch;
         run.rewind(1, epoch)?;
-        let rate = learning_rate(s.schedule, s.learning_rate(), epoch, s.epochs(), s.warmup_epochs, &s.milestones);
+        let rate = learning_rate(
+            s.schedule,
+            s.learning_rate(),
+            epoch,
+            s.epochs(),
+            s.warmup_epochs,
+            &s.milestones,
+        );
         let started = Instant::now();
         let seen_before = self.state.progress.seen;
         let first = self.state.progress.step;
-        let plan = EpochPlan { batch_size: s.batch_size, seed: self.state.seed, epoch, from_step: first };
-        let mut batches = self.images.train_batches(&Augmentation::new(&self.settings.augmentation, self.state.mean), plan);
+        let plan =
+            EpochPlan { batch_size: s.batch_size, seed: self.state.seed, epoch, from_step: first };
+        let mut batches = self
+            .images
+            .train_batches(&Augmentation::new(&self.settings.augmentation, self.state.mean), plan);
         let mut step = first;
         while let Some(batch) = batches.next() {
             self.job.check()?;
             let batch = batch?;
             match self.done {
-                0 => self.first(|trainer| trainer.step(step, &batch, rate).and_then(|()| trainer.flush()))?,
+                0 => self.first(|trainer| {
+                    trainer.step(step, &batch, rate).and_then(|()| trainer.flush())
+                })?,
                 _ => self.step(step, &batch, rate)?,
             }
             batches.reuse(batch);
@@ -248,7 +283,8 @@ impl<'a> Trainer<'a> {
         self.images.images().warn_of_problems(self.job);
         let trained_s = started.elapsed().as_secs_f64();
         let is_last = epoch + 1 == self.until;
-        let is_validated = self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
+        let is_validated =
+            self.validation.is_some() && (is_last || (epoch + 1).is_multiple_of(s.validate_every));
         let validation = match (is_validated, self.validated) {
             (false, _) => None,
             (true, true) => self.validate()?,
@@ -257,11 +293,13 @@ impl<'a> Trainer<'a> {
         self.validated |= is_validated;
         let progress = std::mem::take(&mut self.state.progress);
         let seen = progress.seen.max(1) as f64;
-        self.state.progress = Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
+        self.state.progress =
+            Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
         if let Some(evaluation) = &validation {
             let (score, loss) = (evaluation.balanced_accuracy, evaluation.loss);
             if self.chooses && progress.best.is_none_or(|best| best.gives_way_to(score, loss)) {
-                self.state.progress.best = Some(Best { balanced_accuracy: score, epoch: epoch + 1, loss: Some(loss) });
+                self.state.progress.best =
+                    Some(Best { balanced_accuracy: score, epoch: epoch + 1, loss: Some(loss) });
                 self.save(run, "best")?;
             }
         }
@@ -292,8 +330,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Does what a GPU is asked for the first time by this program. That takes a while, which is spent on compiling kernels, so it is
-    /// waited for under a phase of its own.
+    /// Does what a GPU is asked for the first time by this program. That takes a while, which is
+    /// spent on compiling kernels, so it is waited for under a phase of its own.
     fn first<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let (device, job) = (self.device.clone(), self.job);
         if ops::is_cpu(&device) {
@@ -302,7 +340,9 @@ impl<'a> Trainer<'a> {
         let outcome = while_preparing(&device, job, || {
             let outcome = work(self)?;
             // Work is only queued until somebody waits for it.
-            let done = attempt(&device, || device.sync().map_err(|error| Failure::from(error.to_string())));
+            let done = attempt(&device, || {
+                device.sync().map_err(|error| Failure::from(error.to_string()))
+            });
             done.map_err(|failure| self.failed(failure))?;
             Ok(outcome)
         });
@@ -323,7 +363,12 @@ impl<'a> Trainer<'a> {
 
     fn queue_step(&mut self, step: usize, batch: &Batch, rate: f64) {
         let input = self.images.input(batch);
-        let targets = Targets::new(batch, self.state.config.classes, self.settings.stage1.label_smoothing, &self.device);
+        let targets = Targets::new(
+            batch,
+            self.state.config.classes,
+            self.settings.stage1.label_smoothing,
+            &self.device,
+        );
         let samples = targets.len();
         let mut parts = parts(samples, self.settings.stage1.parts).into_iter();
         let (gradients, loss, correct) = match parts.len() {
@@ -332,22 +377,32 @@ impl<'a> Trainer<'a> {
                 let mut sum = GradientsAccumulator::new();
                 let mut part = |part: Range<usize>| {
                     let input = input.clone().narrow(0, part.start, part.len());
-                    let (gradients, loss, correct) = self.gradients(input, &targets.slice(part), samples);
+                    let (gradients, loss, correct) =
+                        self.gradients(input, &targets.slice(part), samples);
                     sum.accumulate(self.network(), gradients);
                     (loss, correct)
                 };
                 let first = part(parts.next().unwrap_or_default());
-                let (loss, correct) = parts.map(part).fold(first, |(loss, correct), (more, right)| (loss + more, correct + right));
+                let (loss, correct) = parts
+                    .map(part)
+                    .fold(first, |(loss, correct), (more, right)| (loss + more, correct + right));
                 (sum.grads(), loss, correct)
             }
         };
         self.pending.push(Pending { step, learning_rate: rate, samples, loss, correct });
-        self.network = self.network.take().map(|network| self.optimizer.step_along(network, gradients, rate));
+        self.network =
+            self.network.take().map(|network| self.optimizer.step_along(network, gradients, rate));
     }
 
-    /// The gradients, the loss and the number of samples classified correctly of a part of a batch of so many samples. Gradients and loss are the
-    /// part's share, so that those of all parts add up to the batch's.
-    fn gradients(&self, input: Tensor<4>, targets: &Targets, of: usize) -> (GradientsParams, Tensor<1>, Tensor<1>) {
+    /// The gradients, the loss and the number of samples classified correctly of a part of a batch
+    /// of so many samples. Gradients and loss are the part's share, so that those of all parts add
+    /// up to the batch's.
+    fn gradients(
+        &self,
+        input: Tensor<4>,
+        targets: &Targets,
+        of: usize,
+    ) -> (GradientsParams, Tensor<1>, Tensor<1>) {
         let mode = match self.settings.stage1.norm_statistics {
             NormStatistics::Moving => Mode::Train,
             NormStatistics::Frozen => Mode::TrainFrozenNorm,
@@ -368,7 +423,8 @@ impl<'a> Trainer<'a> {
             Failure::OutOfMemory => {
                 let more = (s.parts + 1).next_power_of_two();
                 let suggested = (s.batch_size / more >= 2).then_some(more);
-                TrainError::OutOfMemory { batch_size: s.batch_size, parts: s.parts, suggested }.into()
+                TrainError::OutOfMemory { batch_size: s.batch_size, parts: s.parts, suggested }
+                    .into()
             }
             other => other.into(),
         }
@@ -377,8 +433,10 @@ impl<'a> Trainer<'a> {
     /// Reads the numbers of the steps since the last reading, all at once.
     fn flush(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
-        let numbers = pending.iter().flat_map(|step| [step.loss.clone(), step.correct.clone()]).collect();
-        let numbers = attempt(&self.device, || host_all(numbers)).map_err(|failure| self.failed(failure))?;
+        let numbers =
+            pending.iter().flat_map(|step| [step.loss.clone(), step.correct.clone()]).collect();
+        let numbers =
+            attempt(&self.device, || host_all(numbers)).map_err(|failure| self.failed(failure))?;
         let progress = &mut self.state.progress;
         for (pending, numbers) in pending.into_iter().zip(numbers.chunks_exact(2)) {
             let (loss, correct) = (numbers[0][0], numbers[1][0]);
@@ -401,16 +459,28 @@ impl<'a> Trainer<'a> {
 
     /// The last step's update comes after its loss, so a finite loss is no proof of finite weights.
     fn check_weights(&self) -> Result<()> {
-        let wrong = self.weights()?.into_iter().flat_map(|tensor| tensor.values).find(|weight| !weight.is_finite());
+        let wrong = self
+            .weights()?
+            .into_iter()
+            .flat_map(|tensor| tensor.values)
+            .find(|weight| !weight.is_finite());
         let Some(loss) = wrong else { return Ok(()) };
         let s = &self.settings.stage1;
         let Progress { epoch, step, .. } = self.state.progress;
-        let learning_rate = learning_rate(s.schedule, s.learning_rate(), epoch, s.epochs(), s.warmup_epochs, &s.milestones);
+        let learning_rate = learning_rate(
+            s.schedule,
+            s.learning_rate(),
+            epoch,
+            s.epochs(),
+            s.warmup_epochs,
+            &s.milestones,
+        );
         Err(TrainError::Diverged { loss, epoch: epoch + 1, step, learning_rate }.into())
     }
 
     fn weights(&self) -> Result<Vec<NamedTensor>> {
-        attempt(&self.device, || Ok(weights(self.network()))).map_err(|failure| self.failed(failure))
+        attempt(&self.device, || Ok(weights(self.network())))
+            .map_err(|failure| self.failed(failure))
     }
 
     /// The evaluation on the validation split, if there is one.
@@ -418,13 +488,23 @@ impl<'a> Trainer<'a> {
         let Some(images) = &self.validation else { return Ok(None) };
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
-        let features = Extractor::new(self.network()).features(images, self.settings.evaluation.flip, quiet)?.set;
+        let features = Extractor::new(self.network())
+            .features(images, self.settings.evaluation.flip, quiet)?
+            .set;
         let logits = self.classifier()?.logits(&features.features)?;
-        eval::evaluate(&logits, &features.labels, &self.state.classes, &self.state.train_counts, self.thresholds).map(Some)
+        eval::evaluate(
+            &logits,
+            &features.labels,
+            &self.state.classes,
+            &self.state.train_counts,
+            self.thresholds,
+        )
+        .map(Some)
     }
 
     fn classifier(&self) -> Result<Classifier> {
-        let [weight, bias] = attempt(&self.device, || Ok(self.network().classifier())).map_err(|failure| self.failed(failure))?;
+        let [weight, bias] = attempt(&self.device, || Ok(self.network().classifier()))
+            .map_err(|failure| self.failed(failure))?;
         let config = &self.state.config;
         Classifier::new(config.classes, config.features(), weight.values, bias.values)
     }
@@ -432,7 +512,8 @@ impl<'a> Trainer<'a> {
     fn save(&mut self, run: &Run, name: &str) -> Result<()> {
         self.state.weights = self.weights()?;
         if name == "last" {
-            let velocities = attempt(&self.device, || Ok(self.optimizer.velocities(self.network())));
+            let velocities =
+                attempt(&self.device, || Ok(self.optimizer.velocities(self.network())));
             self.state.velocities = velocities.map_err(|failure| self.failed(failure))?;
             self.saved = Instant::now();
         }
@@ -446,27 +527,37 @@ impl<'a> Trainer<'a> {
 /// Validation images of a class that tell epochs apart better than chance does.
 const ENOUGH_TO_CHOOSE: usize = 5;
 
-/// Whether the validation split is large enough to choose an epoch by: at least half of the classes have [`ENOUGH_TO_CHOOSE`] images in it. The best of many
-/// epochs on a few images is the luckiest.
+/// Whether the validation split is large enough to choose an epoch by: at least half of the classes
+/// have [`ENOUGH_TO_CHOOSE`] images in it. The best of many epochs on a few images is the luckiest.
 fn validation_can_choose(dataset: &Dataset) -> bool {
     let counts = dataset.counts(Split::Validation);
     2 * counts.iter().filter(|&&count| count >= ENOUGH_TO_CHOOSE).count() >= counts.len()
 }
 
-/// The samples of a batch in so many nearly equal parts, or in fewer: batch norm needs two samples in each.
+/// The samples of a batch in so many nearly equal parts, or in fewer: batch norm needs two samples
+/// in each.
 fn parts(samples: usize, parts: usize) -> Vec<Range<usize>> {
     let parts = parts.min(samples / 2).max(1);
     (0..parts).map(|part| part * samples / parts..(part + 1) * samples / parts).collect()
 }
 
 /// The state before the first step.
-fn fresh(settings: &Settings, dataset: &Dataset, side: usize, images: &Images, job: Job<'_>) -> Result<Checkpoint> {
+fn fresh(
+    settings: &Settings,
+    dataset: &Dataset,
+    side: usize,
+    images: &Images,
+    job: Job<'_>,
+) -> Result<Checkpoint> {
     let (mean, std) = match settings.model.normalisation.numbers() {
         Some(numbers) => numbers,
         None => images.measure_normalisation(settings.seed, job)?,
     };
     let Some(backbone) = settings.model.backbone.named() else {
-        return Err(TrainError::Request("a network out of a file cannot be trained; take stage1.train = classifier".into()).into());
+        return Err(TrainError::Request(
+            "a network out of a file cannot be trained; take stage1.train = classifier".into(),
+        )
+        .into());
     };
     let config = NetworkConfig {
         backbone,
@@ -490,7 +581,8 @@ fn fresh(settings: &Settings, dataset: &Dataset, side: usize, images: &Images, j
     })
 }
 
-/// The side images are brought to: as set, or chosen from the sizes of images spread over the training split.
+/// The side images are brought to: as set, or chosen from the sizes of images spread over the
+/// training split.
 ///
 /// # Errors
 /// A source that cannot be opened.
@@ -502,7 +594,8 @@ pub fn choose_input(settings: &Settings, dataset: &Dataset, job: Job<'_>) -> Res
     let samples = dataset.split(Split::Train);
     let apart = samples.len().div_ceil(SIZES_LOOKED_AT).max(1);
     // Broken images are reported where they are left out, not here.
-    let looked_at: Vec<Location> = samples.into_iter().step_by(apart).map(|sample| sample.location.clone()).collect();
+    let looked_at: Vec<Location> =
+        samples.into_iter().step_by(apart).map(|sample| sample.location.clone()).collect();
     Ok(choose_input_size(reader.sizes(&looked_at).into_iter().flatten()))
 }
 

@@ -13,8 +13,14 @@ const SIDE: usize = 8;
 fn run(folder: &Path) -> Run {
     let sample = |index: usize| {
         let name = format!("{index}.png");
-        image::RgbImage::from_pixel(SIDE as u32, SIDE as u32, image::Rgb([60 * index as u8; 3])).save(folder.join(&name)).unwrap();
-        DatasetSample { location: Location::File(name.into()), class: index % 2, split: Split::Train }
+        image::RgbImage::from_pixel(SIDE as u32, SIDE as u32, image::Rgb([60 * index as u8; 3]))
+            .save(folder.join(&name))
+            .unwrap();
+        DatasetSample {
+            location: Location::File(name.into()),
+            class: index % 2,
+            split: Split::Train,
+        }
     };
     let dataset = Dataset {
         root: folder.to_path_buf(),
@@ -39,10 +45,22 @@ fn step(batch: &Batch, parts: usize) -> Stepped {
     let mut settings = run.settings().clone();
     (settings.stage1.parts, settings.stage1.label_smoothing) = (parts, 0.1);
     let control = Control::new();
-    let mut trainer = Trainer::new(&run, &settings, None, settings.stage1.epochs(), &Device::flex(), Job::new(&control, &Silent)).unwrap();
+    let mut trainer = Trainer::new(
+        &run,
+        &settings,
+        None,
+        settings.stage1.epochs(),
+        &Device::flex(),
+        Job::new(&control, &Silent),
+    )
+    .unwrap();
     trainer.step(0, batch, 0.1).unwrap();
     let pending = trainer.pending.pop().unwrap();
-    Stepped { loss: host(pending.loss).unwrap()[0], correct: host(pending.correct).unwrap()[0], weights: trainer.weights().unwrap() }
+    Stepped {
+        loss: host(pending.loss).unwrap()[0],
+        correct: host(pending.correct).unwrap()[0],
+        weights: trainer.weights().unwrap(),
+    }
 }
 
 fn noise(images: usize) -> Vec<u8> {
@@ -64,7 +82,8 @@ fn compare(whole: &Stepped, parts: &Stepped, of: impl Fn(&str) -> bool) {
 
 #[test]
 fn parts_that_are_alike_give_the_step_of_the_whole_batch() {
-    // Twice the same four images: batch norm sees the same means and variances in each half as in both.
+    // Twice the same four images: batch norm sees the same means and variances in each half as in
+    // both.
     let twice = |labels: [u32; 4]| [labels, labels].concat();
     let four = noise(4);
     let batch = Batch {
@@ -84,11 +103,19 @@ fn parts_that_are_alike_give_the_step_of_the_whole_batch() {
 
 #[test]
 fn parts_count_by_their_size() {
-    // One image five times: batch norm makes the same of it whatever the part, and only the labels differ.
-    let batch = Batch { images: noise(1).repeat(5), labels: vec![0, 0, 1, 1, 1], indices: (0..5).collect(), ..Batch::default() };
+    // One image five times: batch norm makes the same of it whatever the part, and only the labels
+    // differ.
+    let batch = Batch {
+        images: noise(1).repeat(5),
+        labels: vec![0, 0, 1, 1, 1],
+        indices: (0..5).collect(),
+        ..Batch::default()
+    };
     let (whole, parts) = (step(&batch, 1), step(&batch, 2));
     compare(&whole, &parts, |name| name == "fc.bias");
-    let bias = |stepped: &Stepped| stepped.weights.iter().find(|tensor| tensor.name == "fc.bias").unwrap().values.clone();
+    let bias = |stepped: &Stepped| {
+        stepped.weights.iter().find(|tensor| tensor.name == "fc.bias").unwrap().values.clone()
+    };
     assert_ne!(bias(&whole), bias(&step(&Batch { labels: vec![0, 0, 0, 1, 1], ..batch }, 2)));
 }
 
@@ -101,7 +128,10 @@ fn parts_are_nearly_equal_and_have_two_samples() {
     for samples in 2..40 {
         for wanted in 1..40 {
             let found = parts(samples, wanted);
-            assert!(found.len() <= wanted && found.iter().all(|part| part.len() >= 2), "{samples} in {wanted}: {found:?}");
+            assert!(
+                found.len() <= wanted && found.iter().all(|part| part.len() >= 2),
+                "{samples} in {wanted}: {found:?}"
+            );
             assert_eq!((found[0].start, found[found.len() - 1].end), (0, samples));
             assert!(found.windows(2).all(|two| two[0].end == two[1].start));
         }
@@ -116,13 +146,30 @@ fn running_out_of_memory_offers_the_next_power_of_two() {
         let mut settings = run.settings().clone();
         (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
         let control = Control::new();
-        let trainer = Trainer::new(&run, &settings, None, settings.stage1.epochs(), &Device::flex(), Job::new(&control, &Silent)).unwrap();
+        let trainer = Trainer::new(
+            &run,
+            &settings,
+            None,
+            settings.stage1.epochs(),
+            &Device::flex(),
+            Job::new(&control, &Silent),
+        )
+        .unwrap();
         trainer.failed(Failure::OutOfMemory).to_string()
     };
     let first = message(256, 1);
-    assert!(first.contains("batch size 256;") && first.contains("stage1.parts = 2 ") && first.contains("parts of 128:"), "{first}");
+    assert!(
+        first.contains("batch size 256;")
+            && first.contains("stage1.parts = 2 ")
+            && first.contains("parts of 128:"),
+        "{first}"
+    );
     let second = message(256, 2);
-    assert!(second.contains("batch size 256, computed in 2 parts;") && second.contains("stage1.parts = 4 "), "{second}");
+    assert!(
+        second.contains("batch size 256, computed in 2 parts;")
+            && second.contains("stage1.parts = 4 "),
+        "{second}"
+    );
     assert!(message(256, 3).contains("stage1.parts = 4 "));
     assert!(message(4, 2).contains("cannot be smaller"));
 }

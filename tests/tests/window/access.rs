@@ -33,7 +33,9 @@ fn reached(window: &mut Window) -> Vec<String> {
         window.harness.key_press(Key::Tab);
         window.frames(2);
         let focused = window.harness.root().children_recursive().find(|node| node.is_focused());
-        let Some((id, name)) = focused.map(|node| (node.accesskit_node().id(), node.accesskit_node().label().unwrap_or_default())) else {
+        let Some((id, name)) = focused.map(|node| {
+            (node.accesskit_node().id(), node.accesskit_node().label().unwrap_or_default())
+        }) else {
             continue;
         };
         if first == Some(id) {
@@ -72,10 +74,14 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
         }
         let reached = reached(&mut window);
         for step in ["1 Data", "2 Train", "3 Balance", "4 Inspect", "5 Export", "Runs"] {
-            assert!(reached.iter().any(|name| name.starts_with(step)), "{page:?}: {step} is not among {reached:?}");
+            assert!(
+                reached.iter().any(|name| name.starts_with(step)),
+                "{page:?}: {step} is not among {reached:?}"
+            );
         }
         // Where the result is worth nothing the button says so.
-        let is_it = |name: &String| name == button || (page == Page::Export && name == "Export anyway");
+        let is_it =
+            |name: &String| name == button || (page == Page::Export && name == "Export anyway");
         assert!(reached.iter().any(is_it), "{page:?}: {button} is not among {reached:?}");
         window.harness.key_press(Key::Escape);
         window.frames(2);
@@ -84,21 +90,36 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
 
 /// Whether something can be clicked or changed.
 fn is_used(node: &egui_kittest::Node<'_>) -> bool {
-    let passive = [Role::Label, Role::Window, Role::GenericContainer, Role::Unknown, Role::ScrollView, Role::ScrollBar];
+    let passive = [
+        Role::Label,
+        Role::Window,
+        Role::GenericContainer,
+        Role::Unknown,
+        Role::ScrollView,
+        Role::ScrollBar,
+    ];
     let node = node.accesskit_node();
-    let acts = node.data().supports_action(Action::Click) || node.data().supports_action(Action::Focus);
+    let acts =
+        node.data().supports_action(Action::Click) || node.data().supports_action(Action::Focus);
     acts && !passive.contains(&node.role())
 }
 
 fn describe(node: &egui_kittest::Node<'_>) -> String {
-    format!("{:?} {:?} at {:?}", node.accesskit_node().role(), node.accesskit_node().label(), node.rect())
+    format!(
+        "{:?} {:?} at {:?}",
+        node.accesskit_node().role(),
+        node.accesskit_node().label(),
+        node.rect()
+    )
 }
 
-/// What can be clicked or changed: how much of it there is, and what of it has no name. An icon is a letter of a private area and a sign
-/// is none, which nobody wants to have read out.
+/// What can be clicked or changed: how much of it there is, and what of it has no name. An icon is
+/// a letter of a private area and a sign is none, which nobody wants to have read out.
 fn nameless(window: &Window) -> (usize, Vec<String>) {
     let used: Vec<_> = window.harness.root().children_recursive().filter(is_used).collect();
-    let offends = |node: &&egui_kittest::Node<'_>| !node.accesskit_node().label().unwrap_or_default().chars().any(char::is_alphabetic);
+    let offends = |node: &&egui_kittest::Node<'_>| {
+        !node.accesskit_node().label().unwrap_or_default().chars().any(char::is_alphabetic)
+    };
     (used.len(), used.iter().filter(offends).map(|node| describe(node)).collect())
 }
 
@@ -155,7 +176,12 @@ fn everything_that_can_be_used_has_a_name() {
     window.press("Menu");
     look(&mut window, "the menu");
     window.keys(Modifiers::NONE, Key::Escape);
-    for command in [WindowCommand::TogglePalette, WindowCommand::Dismiss, WindowCommand::ToggleLog, WindowCommand::About] {
+    for command in [
+        WindowCommand::TogglePalette,
+        WindowCommand::Dismiss,
+        WindowCommand::ToggleLog,
+        WindowCommand::About,
+    ] {
         window.app().send(Command::Window(command));
         look(&mut window, &format!("{command:?}"));
     }
@@ -176,15 +202,29 @@ fn everything_stays_inside_the_smallest_window() {
             window.press("New run");
         }
         window.frames(4);
-        let leaves = |node: &egui_kittest::Node<'_>| node.rect().left() < 0.0 || node.rect().right() > size.x + 0.5;
+        let leaves = |node: &egui_kittest::Node<'_>| {
+            node.rect().left() < 0.0 || node.rect().right() > size.x + 0.5
+        };
         // What scrolls sideways may.
-        let scrolls = |node: &egui_kittest::Node<'_>| node.accesskit_node().label().is_some_and(|name| name.starts_with("Sort by"));
-        let outside = |node: &egui_kittest::Node<'_>| is_used(node) && leaves(node) && !scrolls(node);
-        let found: Vec<_> = window.harness.root().children_recursive().filter(outside).map(|node| describe(&node)).collect();
+        let scrolls = |node: &egui_kittest::Node<'_>| {
+            node.accesskit_node().label().is_some_and(|name| name.starts_with("Sort by"))
+        };
+        let outside =
+            |node: &egui_kittest::Node<'_>| is_used(node) && leaves(node) && !scrolls(node);
+        let found: Vec<_> = window
+            .harness
+            .root()
+            .children_recursive()
+            .filter(outside)
+            .map(|node| describe(&node))
+            .collect();
         assert!(found.is_empty(), "{page}: {}", found.join("\n"));
         let menu = window.find(&[Role::Button], "Menu").rect();
         let tabs = window.harness.query_all(by().role(Role::Tab)).map(|tab| tab.rect().bottom());
         let lowest = tabs.into_iter().fold(0.0, f32::max);
-        assert!(menu.bottom() <= size.y && lowest <= menu.top(), "{page}: {menu:?} and pages down to {lowest}");
+        assert!(
+            menu.bottom() <= size.y && lowest <= menu.top(),
+            "{page}: {menu:?} and pages down to {lowest}"
+        );
     }
 }

@@ -18,18 +18,31 @@ fn a_folder_becomes_a_checked_file_with_nothing_set() {
     window.settle();
     window.press("Continue to training");
     window.settle();
-    assert!(window.shows("Start from what it has seen before") && window.shows("From scratch"), "{}", window.names());
+    assert!(
+        window.shows("Start from what it has seen before") && window.shows("From scratch"),
+        "{}",
+        window.names()
+    );
     assert!(window.shows("Recommended") && window.shows("Takes "), "{}", window.names());
     assert_eq!(window.state().train.settings.preset, Preset::Auto);
     window.press("Train");
     window.settle();
     let run = window.state().run.clone().expect("the run is open");
     assert_eq!(run.settings.stage1.train, Auto::Value(Training::Classifier), "{}", window.log());
-    // Seven validation images may leave it open how good it is, but not that it is better than guessing.
+    // Seven validation images may leave it open how good it is, but not that it is better than
+    // guessing.
     let status = window.state().status(Page::Train);
-    assert!(run.is_trained() && [StepStatus::Done, StepStatus::Doubtful].contains(&status), "{status:?}: {}", window.log());
+    assert!(
+        run.is_trained() && [StepStatus::Done, StepStatus::Doubtful].contains(&status),
+        "{status:?}: {}",
+        window.log()
+    );
     // What was decided for the person is said.
-    assert!(window.shows("Chosen for you") && window.shows("What learns: classifier"), "{}", window.names());
+    assert!(
+        window.shows("Chosen for you") && window.shows("What learns: classifier"),
+        "{}",
+        window.names()
+    );
     window.press("Continue to balancing");
     window.settle();
     assert!(window.shows("standardised"), "whose norms these are is said: {}", window.names());
@@ -49,10 +62,16 @@ fn choosing_a_card_takes_its_settings_and_back() {
     // What suits small digits is training from scratch.
     assert_eq!(window.state().train.settings.stage1.train, Auto::Value(Training::Scratch));
     window.click("Start from what it has seen before");
-    assert_eq!((window.state().train.settings.preset, window.state().train.settings.stage1.train), (Preset::Auto, Auto::AUTO));
+    assert_eq!(
+        (window.state().train.settings.preset, window.state().train.settings.stage1.train),
+        (Preset::Auto, Auto::AUTO)
+    );
     window.click("Fine-tune all of it");
     let train = &window.state().train;
-    assert_eq!((train.settings.preset, train.settings.stage1.train), (Preset::FineTune, Auto::Value(Training::All)));
+    assert_eq!(
+        (train.settings.preset, train.settings.stage1.train),
+        (Preset::FineTune, Auto::Value(Training::All))
+    );
     assert!(window.can_press("Train"), "{}", window.names());
     window.click("From scratch");
     assert_eq!(window.state().train.settings.preset, Preset::Quick);

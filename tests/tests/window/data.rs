@@ -19,7 +19,8 @@ fn many_images(folder: &Path, classes: usize, each: usize) {
     for class in 0..classes {
         let folder = folder.join(format!("class {class}"));
         std::fs::create_dir_all(&folder).unwrap();
-        (0..each).for_each(|image| std::fs::write(folder.join(format!("{image}.png")), &bytes).unwrap());
+        (0..each)
+            .for_each(|image| std::fs::write(folder.join(format!("{image}.png")), &bytes).unwrap());
     }
 }
 
@@ -35,7 +36,9 @@ fn a_scan_is_cancelled_and_begun_again() {
     let images = window.folder.path().join("many");
     many_images(&images, 4, 6000);
     open(&mut window, &images);
-    window.until("a scan under way", |app| app.state.data.scanning().is_some_and(|(_, progress)| progress.done > 0));
+    window.until("a scan under way", |app| {
+        app.state.data.scanning().is_some_and(|(_, progress)| progress.done > 0)
+    });
     assert_eq!(window.state().status(Page::Data), StepStatus::Running);
     window.press("Stop");
     window.settle();
@@ -55,7 +58,11 @@ fn what_cannot_be_opened_is_said_on_the_page() {
     let missing = window.folder.path().join("no such folder");
     open(&mut window, &missing);
     window.settle();
-    assert!(window.shows("This could not be opened") && window.shows("no such folder"), "{}", window.names());
+    assert!(
+        window.shows("This could not be opened") && window.shows("no such folder"),
+        "{}",
+        window.names()
+    );
     assert_eq!(window.state().status(Page::Data), StepStatus::Failed);
     assert!(window.can_press("Use the built-in sample"));
 }
@@ -85,7 +92,11 @@ fn a_folder_with_broken_files_is_opened_and_trained_on() {
 /// The classes that are part of the dataset, with their training images.
 fn classes(window: &mut Window) -> Vec<(String, usize)> {
     let view = &window.state().data.source.as_ref().unwrap().view;
-    view.classes.iter().filter(|class| class.included).map(|class| (class.name.clone(), class.train)).collect()
+    view.classes
+        .iter()
+        .filter(|class| class.included)
+        .map(|class| (class.name.clone(), class.train))
+        .collect()
 }
 
 #[test]
@@ -162,7 +173,11 @@ fn a_dataset_is_saved_written_and_opened_again() {
     // Into a folder that holds something nothing is written.
     window.app().send(Command::Data(DataCommand::WriteImages(images)));
     window.settle();
-    assert!(window.shows("The dataset could not be written") && window.shows("What to do"), "{}", window.names());
+    assert!(
+        window.shows("The dataset could not be written") && window.shows("What to do"),
+        "{}",
+        window.names()
+    );
     window.press("Close");
 
     window.press("Close this source");
@@ -171,7 +186,10 @@ fn a_dataset_is_saved_written_and_opened_again() {
     assert!(window.shows("digits.toml: dataset manifest"), "{}", window.names());
     assert_eq!(classes(&mut window), built);
     train(&mut window, 1);
-    assert_eq!(window.state().run.as_ref().unwrap().train_counts, built.iter().map(|(_, count)| *count).collect::<Vec<_>>());
+    assert_eq!(
+        window.state().run.as_ref().unwrap().train_counts,
+        built.iter().map(|(_, count)| *count).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -179,7 +197,11 @@ fn a_source_that_fails_leaves_the_open_one_where_it_was() {
     let mut window = with_sample();
     window.app().send(Command::Data(DataCommand::Open("/no/such/folder".into())));
     window.settle();
-    assert!(window.shows("This could not be opened") && window.shows("/no/such/folder"), "{}", window.names());
+    assert!(
+        window.shows("This could not be opened") && window.shows("/no/such/folder"),
+        "{}",
+        window.names()
+    );
     assert!(window.can_press("Continue to training"));
     assert_eq!(classes(&mut window).len(), 10);
     // What went wrong with another source is no word on this one.

@@ -15,7 +15,11 @@ fn an_export_that_fails_says_what_was_kept_and_leaves_nothing_half_written() {
     let folder = window.folder.path().join("out");
     std::fs::create_dir_all(folder.join("taken.onnx/something")).unwrap();
     std::fs::write(folder.join("file"), "in the way").unwrap();
-    let mut places: Vec<PathBuf> = vec![folder.join("file/model.onnx"), folder.join("taken.onnx"), folder.join("n".repeat(300))];
+    let mut places: Vec<PathBuf> = vec![
+        folder.join("file/model.onnx"),
+        folder.join("taken.onnx"),
+        folder.join("n".repeat(300)),
+    ];
     if cfg!(target_os = "linux") {
         places.push("/proc/model.onnx".into());
     }
@@ -24,15 +28,25 @@ fn an_export_that_fails_says_what_was_kept_and_leaves_nothing_half_written() {
         window.enter("File", place.to_str().unwrap());
         window.export();
         window.settle();
-        for text in ["The model could not be exported", "What was kept", "What to do", "Nothing half-written is left"] {
+        for text in [
+            "The model could not be exported",
+            "What was kept",
+            "What to do",
+            "Nothing half-written is left",
+        ] {
             assert!(window.shows(text), "{text} for {}: {}", place.display(), window.names());
         }
         let reason = window.state().export.failure.clone().unwrap();
-        assert!(reason.contains(place.to_str().unwrap()), "{reason} does not name {}", place.display());
+        assert!(
+            reason.contains(place.to_str().unwrap()),
+            "{reason} does not name {}",
+            place.display()
+        );
         window.press("Close");
         assert!(window.state().shell.dialog.is_none());
         assert!(window.state().run.as_ref().unwrap().exported.is_none());
-        let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(!left.iter().any(|name| is_temporary(name)), "{left:?}");
     }
@@ -52,7 +66,11 @@ impl Small {
     fn mounted(at: PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&at).unwrap();
         let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&at).status().is_ok_and(|status| status.success());
+        let mounted = mount
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(&at)
+            .status()
+            .is_ok_and(|status| status.success());
         mounted.then_some(Self(at))
     }
 }

@@ -8,7 +8,14 @@ use egui::accesskit::Role;
 
 use crate::{epochs, with_sample};
 
-const BALANCERS: [&str; 6] = ["Stage 2", "Weight decay", "MaxNorm", "L2-normalisation", "τ-normalisation", "Logit adjustment"];
+const BALANCERS: [&str; 6] = [
+    "Stage 2",
+    "Weight decay",
+    "MaxNorm",
+    "L2-normalisation",
+    "τ-normalisation",
+    "Logit adjustment",
+];
 
 /// Switches on these balancers and no others.
 fn only(window: &mut Window, on: &[&str]) {
@@ -26,7 +33,11 @@ fn kept(window: &mut Window, balancers: &[Balancer]) -> String {
     let shown = balance.current.as_ref().expect("something was tried");
     assert_eq!(shown.settings.balancers, balancers);
     let summary = shown.summary.clone();
-    assert_eq!(balance.tried.iter().filter(|tried| tried.trial.summary == summary).count(), 1, "{summary}");
+    assert_eq!(
+        balance.tried.iter().filter(|tried| tried.trial.summary == summary).count(),
+        1,
+        "{summary}"
+    );
     assert_eq!(window.all(&[Role::Button], &summary).len(), 1, "{}", window.names());
     summary
 }
@@ -36,14 +47,18 @@ fn a_job_is_done_from_the_sample_to_predictions() {
     let mut window = with_sample();
     window.set_number("Imbalance factor", "20");
     let source = window.state().data.source.as_ref().unwrap();
-    let Origin::Catalog { catalog, builder, .. } = &source.origin else { panic!("the sample is a folder") };
-    let asked = BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
+    let Origin::Catalog { catalog, builder, .. } = &source.origin else {
+        panic!("the sample is a folder")
+    };
+    let asked =
+        BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
     assert_eq!(builder.options(), &asked);
     let expected = counts_preview(catalog, &asked).unwrap().train;
     let shown: Vec<usize> = source.view.classes.iter().map(|class| class.train).collect();
     assert_eq!(shown, expected);
     // What the paper's formula gives: the class that has most could give 130, zero itself has 125.
-    let by_hand: Vec<usize> = (0..10).map(|k| (130.0 * 20f64.powf(-f64::from(k) / 9.0)).floor() as usize).collect();
+    let by_hand: Vec<usize> =
+        (0..10).map(|k| (130.0 * 20f64.powf(-f64::from(k) / 9.0)).floor() as usize).collect();
     assert_eq!((shown[0], &shown[1..]), (125, &by_hand[1..]));
 
     window.press("Continue to training");
@@ -69,12 +84,21 @@ fn a_job_is_done_from_the_sample_to_predictions() {
     window.settle();
     assert!(window.shows("This run is balanced by") && !window.shows("On test"));
     let run = window.state().run.as_ref().unwrap();
-    assert_eq!(run.balanced.as_ref().unwrap().settings.balancers, [Balancer::WeightDecay, Balancer::MaxNorm]);
+    assert_eq!(
+        run.balanced.as_ref().unwrap().settings.balancers,
+        [Balancer::WeightDecay, Balancer::MaxNorm]
+    );
     window.go("Export");
     let images = window.state().run.as_ref().unwrap().exported.as_ref().unwrap().images;
-    let agrees = format!("The file agrees with the trained network on {images} of {images} images.");
+    let agrees =
+        format!("The file agrees with the trained network on {images} of {images} images.");
     assert!(window.shows("File check passed") && window.shows(&agrees), "{}", window.names());
-    assert!(window.shows("How good it is") && window.shows("balanced accuracy on the validation images"), "{}", window.names());
+    assert!(
+        window.shows("How good it is")
+            && window.shows("balanced accuracy on the validation images"),
+        "{}",
+        window.names()
+    );
 }
 
 fn balance(window: &mut Window) {
@@ -92,7 +116,11 @@ fn balance(window: &mut Window) {
     window.press("Tune on validation");
     window.settle();
     let tuned = window.state().balance.tuned.clone().expect("tuning has come to its end");
-    assert!(tuned.best_score >= tuned.start_score && window.shows(&tuned.reason), "{}", window.names());
+    assert!(
+        tuned.best_score >= tuned.start_score && window.shows(&tuned.reason),
+        "{}",
+        window.names()
+    );
     only(window, &["Weight decay", "MaxNorm"]);
     window.press("Use for this run");
     window.settle();
@@ -104,10 +132,20 @@ fn balance(window: &mut Window) {
     assert!(window.state().status(Page::Balance).is_done());
     window.press("Continue to inspection");
     window.settle();
-    assert!(window.shows("Results on validation") && !window.shows("Results on test"), "{}", window.names());
+    assert!(
+        window.shows("Results on validation") && !window.shows("Results on test"),
+        "{}",
+        window.names()
+    );
     let shown = window.state().inspect.shown.as_ref().unwrap();
-    assert_eq!((shown.evaluation.split, shown.evaluation.checkpoint.as_str()), (Split::Validation, "balanced"));
-    let percent = format!("Balanced accuracy: {:.1} %", 100.0 * shown.evaluation.evaluation.balanced_accuracy);
+    assert_eq!(
+        (shown.evaluation.split, shown.evaluation.checkpoint.as_str()),
+        (Split::Validation, "balanced")
+    );
+    let percent = format!(
+        "Balanced accuracy: {:.1} %",
+        100.0 * shown.evaluation.evaluation.balanced_accuracy
+    );
     assert!(window.shows(&percent), "{percent} in\n{}", window.names());
 }
 
@@ -143,6 +181,10 @@ fn predicted(window: &mut Window, truth: Option<&str>) {
     let sum: f32 = tried.predictions.iter().map(|prediction| prediction.probability).sum();
     assert!(sum > 0.5 && sum <= 1.0 + 1e-5, "{sum}");
     assert!(tried.predictions.is_sorted_by(|a, b| a.probability >= b.probability));
-    let first = format!("{}: {:.1} %", tried.predictions[0].class, 100.0 * tried.predictions[0].probability);
+    let first = format!(
+        "{}: {:.1} %",
+        tried.predictions[0].class,
+        100.0 * tried.predictions[0].probability
+    );
     assert!(window.shows(&first), "{first} in\n{}", window.names());
 }

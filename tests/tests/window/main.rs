@@ -31,7 +31,12 @@ fn train(window: &mut Window, epochs: usize) {
     window.enter("Epochs", &epochs.to_string());
     window.press("Train");
     window.settle();
-    assert_eq!(window.state().run.as_ref().map(|run| run.finished_epochs()), Some(epochs), "{}", window.log());
+    assert_eq!(
+        window.state().run.as_ref().map(|run| run.finished_epochs()),
+        Some(epochs),
+        "{}",
+        window.log()
+    );
 }
 
 /// The epochs of stage 1 that a run's log has, in order.

@@ -34,7 +34,11 @@ fn a_run_is_renamed_and_deleted_only_after_a_question() {
 
     window.press("More for best try");
     window.press("Delete…");
-    assert!(window.shows("Delete this run?") && window.shows(runs.join("best try").to_str().unwrap()), "{}", window.names());
+    assert!(
+        window.shows("Delete this run?") && window.shows(runs.join("best try").to_str().unwrap()),
+        "{}",
+        window.names()
+    );
     window.press("Cancel");
     window.settle();
     assert!(runs.join("best try").exists());
@@ -52,12 +56,22 @@ fn a_run_that_is_being_trained_is_neither_deleted_nor_renamed() {
     window.go("Train");
     window.enter("Epochs", "200");
     window.press("Train");
-    window.until("an epoch", |app| app.state.train.training.as_ref().is_some_and(|training| !training.history.is_empty()));
+    window.until("an epoch", |app| {
+        app.state.train.training.as_ref().is_some_and(|training| !training.history.is_empty())
+    });
     let folder = window.state().shell.runs_folder().join("digits");
-    for command in [RunsCommand::Delete(folder.clone()), RunsCommand::Rename(folder.clone(), "other".into())] {
+    for command in
+        [RunsCommand::Delete(folder.clone()), RunsCommand::Rename(folder.clone(), "other".into())]
+    {
         window.app().send(Command::Runs(command));
         window.frames(4);
-        assert!(window.log().ends_with("This run is in use by training. Stop that first, or wait until it is done\n"), "{}", window.log());
+        assert!(
+            window.log().ends_with(
+                "This run is in use by training. Stop that first, or wait until it is done\n"
+            ),
+            "{}",
+            window.log()
+        );
     }
     window.press("Stop");
     window.settle();
@@ -87,7 +101,11 @@ fn a_damaged_run_says_what_is_wrong_with_it() {
     window.settle();
     window.go("Balance");
     window.settle();
-    assert!(window.shows("The features could not be computed") && window.shows("safetensors"), "{}", window.names());
+    assert!(
+        window.shows("The features could not be computed") && window.shows("safetensors"),
+        "{}",
+        window.names()
+    );
     assert!(window.can_press("Try again"));
     window.go("Inspect");
     window.settle();

@@ -10,7 +10,9 @@ fn weight_decay_is_found_and_its_runs_are_one_group() {
     window.go("Train");
     window.enter("Epochs", "2");
     window.press("Find weight decay");
-    window.until("the first value", |app| app.state.train.sweep.as_ref().is_some_and(|sweep| !sweep.members.is_empty()));
+    window.until("the first value", |app| {
+        app.state.train.sweep.as_ref().is_some_and(|sweep| !sweep.members.is_empty())
+    });
     assert!(window.shows("Finding the weight decay"), "{}", window.names());
     window.press("Stop");
     window.settle();
@@ -18,7 +20,13 @@ fn weight_decay_is_found_and_its_runs_are_one_group() {
     // The same button goes on.
     window.press("Find weight decay");
     window.settle();
-    let report = window.state().train.sweep.as_ref().and_then(|sweep| sweep.report.clone()).expect("it came to its end");
+    let report = window
+        .state()
+        .train
+        .sweep
+        .as_ref()
+        .and_then(|sweep| sweep.report.clone())
+        .expect("it came to its end");
     assert_eq!(report.members.len(), 5);
     let best = report.best().unwrap().clone();
     assert!(window.shows(&format!("{} is the best of 5", best.value)), "{}", window.names());
@@ -32,10 +40,19 @@ fn weight_decay_is_found_and_its_runs_are_one_group() {
 
     window.go("Runs");
     window.settle();
-    assert!(window.shows("digits decay") && window.shows("5 values of weight decay"), "{}", window.names());
+    assert!(
+        window.shows("digits decay") && window.shows("5 values of weight decay"),
+        "{}",
+        window.names()
+    );
     window.press("Show digits decay");
     window.settle();
-    assert!(window.shows("Finding the weight decay") && window.shows(&format!("{} is the best of 5", best.value)), "{}", window.names());
+    assert!(
+        window.shows("Finding the weight decay")
+            && window.shows(&format!("{} is the best of 5", best.value)),
+        "{}",
+        window.names()
+    );
     window.press("Close");
     window.go("Runs");
     window.settle();

@@ -21,7 +21,11 @@ fn the_tour_is_walked_to_its_end() {
     for (number, step) in TourStep::ALL.into_iter().enumerate() {
         window.settle();
         assert_eq!(window.state().tour.step(), step);
-        assert!(window.shows(step.title()) && window.shows(&format!("{} of 11", number + 1)), "{}", window.names());
+        assert!(
+            window.shows(step.title()) && window.shows(&format!("{} of 11", number + 1)),
+            "{}",
+            window.names()
+        );
         if let Some(action) = step.action().filter(|_| step != TourStep::Yours) {
             assert!(!window.state().tour_done(), "{step:?} is done before anything was done");
             window.press(action);

@@ -18,18 +18,29 @@ fn a_wrong_setting_is_named_at_its_field_and_can_be_reset() {
     window.go("Train");
     window.settle();
     assert!(window.can_press("Train"));
-    let cases =
-        [("Learning rate", "fast", "needs a number or auto"), ("Epochs", "0", "must be"), ("Batch size", "-3", "needs a number such as")];
+    let cases = [
+        ("Learning rate", "fast", "needs a number or auto"),
+        ("Epochs", "0", "must be"),
+        ("Batch size", "-3", "needs a number such as"),
+    ];
     for (label, text, reason) in cases {
         window.enter(label, text);
         assert!(!window.can_press("Train"), "{label} = {text}");
         // Once at the field, and once where training is started, with the setting's name.
-        assert!(window.shows(reason) && window.shows(&format!("{label} {reason}")), "{label} = {text}: {}", window.names());
+        assert!(
+            window.shows(reason) && window.shows(&format!("{label} {reason}")),
+            "{label} = {text}: {}",
+            window.names()
+        );
         window.app().send(Command::Train(TrainCommand::Start));
         window.frames(4);
         assert!(!window.state().train.is_running());
         window.press_beginning(&format!("Reset {label} to "));
-        assert!(window.can_press("Train") && !window.shows(&format!("{label} {reason}")), "{label}: {}", window.names());
+        assert!(
+            window.can_press("Train") && !window.shows(&format!("{label} {reason}")),
+            "{label}: {}",
+            window.names()
+        );
     }
     window.enter("Run name", "a/b");
     assert!(!window.can_press("Train") && window.shows("A run's name cannot hold"));
@@ -68,7 +79,10 @@ fn a_killed_run_is_continued_to_its_last_epoch() {
     let deadline = Instant::now() + Duration::from_secs(120);
     let log = run.join("metrics.jsonl");
     while std::fs::read_to_string(&log).map_or(0, |log| log.lines().count()) < 2 {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it was over before it could be killed");
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "it was over before it could be killed"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
@@ -97,7 +111,9 @@ fn begun(count: usize) -> Window {
     window.go("Train");
     window.enter("Epochs", &count.to_string());
     window.press("Train");
-    window.until("two epochs", |app| app.state.train.training.as_ref().is_some_and(|training| training.history.len() >= 2));
+    window.until("two epochs", |app| {
+        app.state.train.training.as_ref().is_some_and(|training| training.history.len() >= 2)
+    });
     window
 }
 
@@ -114,11 +130,17 @@ fn a_training_is_paused_stopped_and_continued() {
     window.frames(5);
     assert_eq!(window.state().train.training.as_ref().unwrap().history.len(), before);
     window.press("Resume");
-    window.until("another epoch", move |app| app.state.train.training.as_ref().is_some_and(|training| training.history.len() > before));
+    window.until("another epoch", move |app| {
+        app.state.train.training.as_ref().is_some_and(|training| training.history.len() > before)
+    });
     window.press("Stop");
     window.settle();
     let run = window.state().run.clone().expect("the stopped run is open");
-    assert!(run.finished_epochs() > before && !run.is_trained() && run.has_checkpoint(), "{}", window.log());
+    assert!(
+        run.finished_epochs() > before && !run.is_trained() && run.has_checkpoint(),
+        "{}",
+        window.log()
+    );
     assert!(window.shows("digits was interrupted"), "{}", window.names());
     window.press("Continue this run");
     window.settle();
@@ -134,7 +156,9 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
     let before = epochs(&folder);
     assert!(!before.is_empty() && before.len() < 8);
     // What a device with little memory leaves, which no test can count on having.
-    let reason = "the device ran out of memory at batch size 64; resume the run with stage1.parts = 2".to_string();
+    let reason =
+        "the device ran out of memory at batch size 64; resume the run with stage1.parts = 2"
+            .to_string();
     let report = ErrorReport {
         title: "The device ran out of memory".into(),
         reason: reason.clone(),
@@ -146,15 +170,27 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
     (state.train.failure, state.train.way_on) = (Some(reason), Some(way_on.clone()));
     state.shell.out_of_memory(report, way_on.clone());
     window.frames(4);
-    assert!(window.shows("The device ran out of memory") && window.can_press("Continue in 2 parts"), "{}", window.names());
+    assert!(
+        window.shows("The device ran out of memory") && window.can_press("Continue in 2 parts"),
+        "{}",
+        window.names()
+    );
     window.press("Close");
     window.frames(4);
-    assert!(window.shows("The last time the device ran out of memory at batch size 64"), "{}", window.names());
+    assert!(
+        window.shows("The last time the device ran out of memory at batch size 64"),
+        "{}",
+        window.names()
+    );
     window.press("Continue this run in 2 parts");
     window.settle();
     assert_eq!(epochs(&folder), (1..=8).collect::<Vec<_>>(), "{}", window.log());
     assert_eq!(Run::open(&folder).unwrap().settings().stage1.parts, 2);
-    assert!(window.state().train.way_on.is_none() && !window.shows("ran out of memory at"), "{}", window.names());
+    assert!(
+        window.state().train.way_on.is_none() && !window.shows("ran out of memory at"),
+        "{}",
+        window.names()
+    );
 }
 
 #[test]
@@ -162,14 +198,28 @@ fn quitting_while_training_asks_and_leaves_a_run_that_goes_on() {
     let mut window = begun(10);
     window.app().send(Command::Window(WindowCommand::Quit));
     window.frames(4);
-    assert!(window.shows("Quit while something is running?") && window.shows("Still running: training."), "{}", window.names());
+    assert!(
+        window.shows("Quit while something is running?")
+            && window.shows("Still running: training."),
+        "{}",
+        window.names()
+    );
     window.press("Cancel");
     assert!(window.state().shell.dialog.is_none() && window.state().train.is_running());
     // The cross of the window's frame asks the same.
     let root = egui::ViewportId::ROOT;
-    window.harness.input_mut().viewports.entry(root).or_default().events.push(egui::ViewportEvent::Close);
+    window
+        .harness
+        .input_mut()
+        .viewports
+        .entry(root)
+        .or_default()
+        .events
+        .push(egui::ViewportEvent::Close);
     window.frames(1);
-    let asked = window.harness.output().viewport_output[&root].commands.contains(&egui::ViewportCommand::CancelClose);
+    let asked = window.harness.output().viewport_output[&root]
+        .commands
+        .contains(&egui::ViewportCommand::CancelClose);
     window.harness.input_mut().viewports.entry(root).or_default().events.clear();
     window.frames(3);
     assert!(asked);
@@ -177,7 +227,12 @@ fn quitting_while_training_asks_and_leaves_a_run_that_goes_on() {
     window.press("Stop and quit");
     window.until("the end of training", |app| !app.state.train.is_running());
     let closes = |window: &Window| {
-        let commands = window.harness.output().viewport_output.values().flat_map(|viewport| &viewport.commands);
+        let commands = window
+            .harness
+            .output()
+            .viewport_output
+            .values()
+            .flat_map(|viewport| &viewport.commands);
         commands.into_iter().any(|command| *command == egui::ViewportCommand::Close)
     };
     window.frames(3);
@@ -206,7 +261,11 @@ fn settings_that_cannot_be_read_leave_the_page_as_it_was() {
     std::fs::write(&file, "stage1 = 3").unwrap();
     window.app().send(Command::Train(TrainCommand::LoadSettings(file)));
     window.frames(4);
-    assert!(window.shows("The settings could not be read") && window.shows("settings.toml"), "{}", window.names());
+    assert!(
+        window.shows("The settings could not be read") && window.shows("settings.toml"),
+        "{}",
+        window.names()
+    );
     window.press("Close");
     assert_eq!(window.state().train.settings.stage1.epochs(), 7);
 }

@@ -15,8 +15,18 @@ fn with_worthless_run() -> Window {
     let folder = tempfile::tempdir().unwrap();
     let images = shuffled_folder(folder.path(), &["deer", "fox", "hare", "lynx"], 100);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_string();
-    let (manifest, run) = (text(&folder.path().join("photos.toml")), text(&folder.path().join("runs/photos")));
-    counterweight_json(&["build", &text(&images), "--out", &manifest, "--validation", "0.3", "--test", "0.3"]);
+    let (manifest, run) =
+        (text(&folder.path().join("photos.toml")), text(&folder.path().join("runs/photos")));
+    counterweight_json(&[
+        "build",
+        &text(&images),
+        "--out",
+        &manifest,
+        "--validation",
+        "0.3",
+        "--test",
+        "0.3",
+    ]);
     counterweight_json(&[
         "train",
         &manifest,
@@ -40,8 +50,16 @@ fn with_worthless_run() -> Window {
 
 /// The page's strip says so, and so does the rail.
 fn says_worthless(window: &Window, page: Page) {
-    assert!(!window.all(&[Role::Group], "Verdict: worthless").is_empty(), "{page:?}: {}", window.names());
-    assert!(window.shows("No better than guessing: ") && window.shows("where guessing gives 25.0 %."), "{page:?}: {}", window.names());
+    assert!(
+        !window.all(&[Role::Group], "Verdict: worthless").is_empty(),
+        "{page:?}: {}",
+        window.names()
+    );
+    assert!(
+        window.shows("No better than guessing: ") && window.shows("where guessing gives 25.0 %."),
+        "{page:?}: {}",
+        window.names()
+    );
 }
 
 fn marks(window: &Window) -> [StepStatus; 5] {
@@ -88,9 +106,12 @@ fn a_worthless_result_is_called_so_on_every_page_and_wears_no_tick() {
     window.settle();
     let report = window.state().run.as_ref().unwrap().exported.clone().unwrap();
     assert_eq!(report.verdict.unwrap().grade, Grade::Worthless);
-    for text in
-        ["File check passed", "The file agrees with the trained network on 33 of 33 images.", "How good it is", "guessing gives 25.0 %."]
-    {
+    for text in [
+        "File check passed",
+        "The file agrees with the trained network on 33 of 33 images.",
+        "How good it is",
+        "guessing gives 25.0 %.",
+    ] {
         assert!(window.shows(text), "{text} in {}", window.names());
     }
     window.go("Runs");
@@ -117,7 +138,8 @@ fn a_balancer_that_does_worse_is_not_offered_as_the_one_to_use() {
     window.app().send(Command::Balance(BalanceCommand::Try));
     window.settle();
     let balance = &window.state().balance;
-    let (trial, (_, workbench)) = (balance.current.as_ref().unwrap(), balance.workbench.as_ref().unwrap());
+    let (trial, (_, workbench)) =
+        (balance.current.as_ref().unwrap(), balance.workbench.as_ref().unwrap());
     assert_eq!(trial.settings.balancers, [Balancer::Tau]);
     let better = trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy;
     let improves = better && trial.verdict.grade != Grade::Worthless;

@@ -1,4 +1,5 @@
-//! The chooser of backbones: all that there are with size, accuracy and licence, what can be downloaded, and files.
+//! The chooser of backbones: all that there are with size, accuracy and licence, what can be
+//! downloaded, and files.
 
 use counterweight_core::model::Listed;
 use counterweight_core::settings::{Auto, Training};
@@ -77,23 +78,40 @@ fn row_ui(ui: &mut Ui, listed: &Listed, in_use: bool, busy: bool, commands: &mut
         ui.horizontal_wrapped(|ui| {
             ui.label(theme::strong(listed.name));
             let features = numbers::grouped(listed.features as u64);
-            ui.label(RichText::new(format!("{features} features, {}", listed.summary)).small().weak());
+            ui.label(
+                RichText::new(format!("{features} features, {}", listed.summary)).small().weak(),
+            );
         });
         match (listed.bytes, listed.published.first()) {
             (Some(bytes), _) => {
-                let accuracy = listed.top1.map_or_else(String::new, |top1| format!(", {} on ImageNet", numbers::percent(Some(top1))));
+                let accuracy = listed.top1.map_or_else(String::new, |top1| {
+                    format!(", {} on ImageNet", numbers::percent(Some(top1)))
+                });
                 let licence = listed.licence.as_deref().unwrap_or("unknown");
-                let text = format!("Weights: {}, {}{accuracy}. Licence: {licence}.", listed.weights, numbers::bytes(bytes));
+                let text = format!(
+                    "Weights: {}, {}{accuracy}. Licence: {licence}.",
+                    listed.weights,
+                    numbers::bytes(bytes)
+                );
                 ui.add(Label::new(RichText::new(text).small().color(tokens.good)).wrap());
             }
             (None, Some(offered)) => {
-                let text = format!("{} on ImageNet. Licence: {}.", numbers::percent(Some(offered.top1)), offered.licence);
+                let text = format!(
+                    "{} on ImageNet. Licence: {}.",
+                    numbers::percent(Some(offered.top1)),
+                    offered.licence
+                );
                 ui.add(Label::new(RichText::new(text).small().weak()).wrap());
             }
             (None, None) => {}
         }
         if let Some(problem) = &listed.problem {
-            ui.add(Label::new(RichText::new(format!("Not usable: {problem}")).small().color(tokens.bad)).wrap());
+            ui.add(
+                Label::new(
+                    RichText::new(format!("Not usable: {problem}")).small().color(tokens.bad),
+                )
+                .wrap(),
+            );
         }
     };
     let actions = |ui: &mut Ui| {
@@ -107,7 +125,9 @@ fn row_ui(ui: &mut Ui, listed: &Listed, in_use: bool, busy: bool, commands: &mut
         }
         if !listed.has_weights() {
             if let Some(offered) = listed.published.first() {
-                let size = offered.bytes.map_or_else(String::new, |bytes| format!(" {}", numbers::bytes(bytes)));
+                let size = offered
+                    .bytes
+                    .map_or_else(String::new, |bytes| format!(" {}", numbers::bytes(bytes)));
                 let button = ui.add_enabled(!busy, Button::new(format!("Download{size}")));
                 let button = button.accessible_name(format!("Download {}", listed.name));
                 if button.on_hover_text(&offered.address).clicked() {
@@ -115,8 +135,13 @@ fn row_ui(ui: &mut Ui, listed: &Listed, in_use: bool, busy: bool, commands: &mut
                 }
             }
             if listed.backbone.info().trains && !in_use {
-                let button = ui.add(Button::new("From scratch")).accessible_name(format!("Train {} from scratch", listed.name));
-                if button.on_hover_text("Without weights: it learns from your images alone").clicked() {
+                let button = ui
+                    .add(Button::new("From scratch"))
+                    .accessible_name(format!("Train {} from scratch", listed.name));
+                if button
+                    .on_hover_text("Without weights: it learns from your images alone")
+                    .clicked()
+                {
                     commands.push(Command::Backbones(BackbonesCommand::Use(listed.backbone)));
                 }
             }
@@ -133,7 +158,8 @@ fn in_use_ui(ui: &mut Ui) {
 /// What is told on the left, and what can be done on the right.
 fn entry_ui(ui: &mut Ui, in_use: bool, about: impl FnOnce(&mut Ui), actions: impl FnOnce(&mut Ui)) {
     let tokens = tokens(ui.visuals());
-    let mut frame = card_frame(ui).inner_margin(Margin::symmetric(space::LARGE as i8, space::MEDIUM as i8));
+    let mut frame =
+        card_frame(ui).inner_margin(Margin::symmetric(space::LARGE as i8, space::MEDIUM as i8));
     if in_use {
         frame = frame.fill(tokens.accent_wash);
     }
@@ -145,7 +171,11 @@ fn entry_ui(ui: &mut Ui, in_use: bool, about: impl FnOnce(&mut Ui), actions: imp
                 ui.set_width(width);
                 about(ui);
             });
-            ui.allocate_ui_with_layout(vec2(ui.available_width(), 0.0), Layout::top_down(Align::Max), actions);
+            ui.allocate_ui_with_layout(
+                vec2(ui.available_width(), 0.0),
+                Layout::top_down(Align::Max),
+                actions,
+            );
         });
     });
     ui.add_space(space::SMALL);
@@ -168,14 +198,23 @@ fn said_ui(ui: &mut Ui, backbones: &BackbonesState, commands: &mut Vec<Command>)
     }
     if let Some(path) = &backbones.unnormalised {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        ui.add(Label::new(RichText::new(format!("Nothing says what numbers {name} wants its pixels in.")).color(tokens.warn)).wrap());
+        ui.add(
+            Label::new(
+                RichText::new(format!("Nothing says what numbers {name} wants its pixels in."))
+                    .color(tokens.warn),
+            )
+            .wrap(),
+        );
         ui.label(
             RichText::new("Whoever made it knows, or a preprocessor_config.json beside it. Most networks want the first.").small().weak(),
         );
         ui.horizontal_wrapped(|ui| {
             for (words, value) in NORMALISATIONS {
                 if ui.button(words).clicked() {
-                    commands.push(Command::Backbones(BackbonesCommand::TakeNormalised(path.clone(), value)));
+                    commands.push(Command::Backbones(BackbonesCommand::TakeNormalised(
+                        path.clone(),
+                        value,
+                    )));
                 }
             }
         });

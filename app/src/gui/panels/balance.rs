@@ -1,4 +1,5 @@
-//! The balancing page: norms and accuracies before and after, every balancer that was tried, and the one the run keeps.
+//! The balancing page: norms and accuracies before and after, every balancer that was tried, and
+//! the one the run keeps.
 
 use std::borrow::Cow;
 
@@ -14,8 +15,8 @@ use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint, Series, SortKey, TableState,
-    VerdictStrip, before_after, empty_state, numbers, waiting,
+    ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint,
+    Series, SortKey, TableState, VerdictStrip, before_after, empty_state, numbers, waiting,
 };
 
 /// Width of the controls beside the charts.
@@ -37,7 +38,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         return;
     };
     if train.training.as_ref().is_some_and(|training| training.folder == run.folder) {
-        card(ui, |ui| ui.label("This run is being trained. It can be balanced when stage 1 is done or stopped."));
+        card(ui, |ui| {
+            ui.label(
+                "This run is being trained. It can be balanced when stage 1 is done or stopped.",
+            )
+        });
         return;
     }
     if let Some(progress) = balance.progress() {
@@ -77,7 +82,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             });
         });
     } else {
-        // The results lie far below. One line is as high whatever it says, so no slider moves away under the pointer.
+        // The results lie far below. One line is as high whatever it says, so no slider moves away
+        // under the pointer.
         if let Some(trial) = &balance.current {
             VerdictStrip::new(&trial.verdict).compact().show(ui);
             parts::gap(ui);
@@ -90,32 +96,51 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 
 fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
     parts::title_row(ui, "Balance", |ui| {
-        let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else { return };
+        let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else {
+            return;
+        };
         if run.balanced.is_some() && ui.button("Continue to inspection").clicked() {
             commands.push(Command::Go(Page::Inspect));
         }
-        let listed = state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
+        let listed =
+            state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
         let idle = !state.balance.is_busy();
         // What is to be pressed is what does better; of equal ones the simpler.
         let improves = state.balance.improves();
         if listed {
             let apply = if improves == Some(true) { primary(ui, USE) } else { Button::new(USE) };
             let apply = ui.add_enabled(idle, apply);
-            if apply.on_hover_text("Balance the run as shown, and keep the result as its checkpoint `balanced`").clicked() {
+            if apply
+                .on_hover_text(
+                    "Balance the run as shown, and keep the result as its checkpoint `balanced`",
+                )
+                .clicked()
+            {
                 commands.push(Command::Balance(BalanceCommand::Apply));
             }
         }
         let keep = if improves == Some(false) { primary(ui, KEEP) } else { Button::new(KEEP) };
         let keep = ui.add_enabled(idle, keep);
-        if keep.on_hover_text("Use no balancer: the run ends with the classifier that stage 1 has trained").clicked() {
+        if keep
+            .on_hover_text(
+                "Use no balancer: the run ends with the classifier that stage 1 has trained",
+            )
+            .clicked()
+        {
             commands.push(Command::Balance(BalanceCommand::KeepAsTrained));
         }
         let tune = ui.add_enabled(run.can_tune() && idle, Button::new("Tune on validation"));
-        let tune = tune.on_hover_text("Try 200 balancers and take the one that does best on images that were held out");
-        if tune.on_disabled_hover_text("Needs validation images; build the dataset with some held out").clicked() {
+        let tune = tune.on_hover_text(
+            "Try 200 balancers and take the one that does best on images that were held out",
+        );
+        if tune
+            .on_disabled_hover_text("Needs validation images; build the dataset with some held out")
+            .clicked()
+        {
             commands.push(Command::Balance(BalanceCommand::Tune));
         }
-        if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
+        if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked()
+        {
             commands.push(Command::Balance(BalanceCommand::Keep));
         }
     });
@@ -126,7 +151,9 @@ fn no_run_ui(ui: &mut Ui, training: bool, commands: &mut Vec<Command>) {
         ui.add_space(space::PAGE);
         let text = match training {
             true => "Stage 1 is running. Balancing comes after it.",
-            false => "Balancing needs the features that stage 1 learns. Train a run first, or open one.",
+            false => {
+                "Balancing needs the features that stage 1 learns. Train a run first, or open one."
+            }
         };
         empty_state(ui, ICON_BALANCE, "No trained run is open", text, |ui| {
             if ui.add(primary(ui, "Go to training")).clicked() {
@@ -161,7 +188,11 @@ fn controls_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Comma
                 ui.label(RichText::new("Computing…").small().weak());
             });
         } else if let Some(trial) = &balance.current {
-            ui.label(RichText::new(format!("Computed in {}", milliseconds(trial.seconds))).small().weak());
+            ui.label(
+                RichText::new(format!("Computed in {}", milliseconds(trial.seconds)))
+                    .small()
+                    .weak(),
+            );
             for note in &trial.notes {
                 ui.label(RichText::new(note).small().color(tokens.warn));
             }
@@ -175,12 +206,19 @@ fn milliseconds(seconds: f64) -> String {
 
 fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
     let Some((_, workbench)) = balance.workbench.clone() else { return };
-    let groups: Vec<Group> = workbench.train_counts.iter().map(|count| workbench.thresholds.group(*count)).collect();
+    let groups: Vec<Group> =
+        workbench.train_counts.iter().map(|count| workbench.thresholds.group(*count)).collect();
     let trial = balance.current.as_ref();
     parts::verdict(ui, trial.map(|trial| &trial.verdict));
     card(ui, |ui| {
         ui.label(theme::heading("Class weight norms before and after"));
-        ui.label(RichText::new("One pair of bars for each class, the class with most training images on the left.").small().weak());
+        ui.label(
+            RichText::new(
+                "One pair of bars for each class, the class with most training images on the left.",
+            )
+            .small()
+            .weak(),
+        );
         if run.settings.stage1.is_frozen() {
             ui.label(
                 RichText::new("Norms are those of the classifier that sees standardised features: each with mean 0 and deviation 1.")
@@ -200,7 +238,10 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             })
             .collect();
         let radius = trial.and_then(|trial| trial.radius);
-        NormBars::new(&bars).radius(radius.map(|radius| radius.radius), "MaxNorm radius η").height(220.0).show(ui);
+        NormBars::new(&bars)
+            .radius(radius.map(|radius| radius.radius), "MaxNorm radius η")
+            .height(220.0)
+            .show(ui);
     });
     ui.add_space(space::LARGE);
     let split = workbench.held_out_split;
@@ -215,13 +256,28 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
         },
         |ui| {
             ui.label(theme::heading("Accuracy by class count"));
-            ui.label(RichText::new(format!("Each dot is a class, on {split}; hollow before, filled after.")).small().weak());
+            ui.label(
+                RichText::new(format!(
+                    "Each dot is a class, on {split}; hollow before, filled after."
+                ))
+                .small()
+                .weak(),
+            );
             let Some(trial) = trial else { return };
-            let classes = trial.evaluation.per_class.iter().zip(&workbench.before.per_class).zip(&groups);
+            let classes =
+                trial.evaluation.per_class.iter().zip(&workbench.before.per_class).zip(&groups);
             let dots: Vec<ScatterPoint<'_>> = classes
                 .filter_map(|((after, before), group)| {
-                    let class = ClassLabel { name: &after.name, count: after.train_count as u64, group: *group };
-                    after.accuracy.map(|accuracy| ScatterPoint { class, accuracy, before: before.accuracy })
+                    let class = ClassLabel {
+                        name: &after.name,
+                        count: after.train_count as u64,
+                        group: *group,
+                    };
+                    after.accuracy.map(|accuracy| ScatterPoint {
+                        class,
+                        accuracy,
+                        before: before.accuracy,
+                    })
                 })
                 .collect();
             Scatter::new(&dots).height(230.0).show(ui);
@@ -236,8 +292,12 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
 
 fn held_out_ui(ui: &mut Ui, split: Split) {
     let text = match split {
-        Split::Validation => "On the validation images: they are what a balancer is chosen by.".to_string(),
-        other => format!("There are no validation images, so these are accuracies on {other}; they flatter."),
+        Split::Validation => {
+            "On the validation images: they are what a balancer is chosen by.".to_string()
+        }
+        other => format!(
+            "There are no validation images, so these are accuracies on {other}; they flatter."
+        ),
     };
     ui.label(RichText::new(text).small().weak());
 }
@@ -245,9 +305,21 @@ fn held_out_ui(ui: &mut Ui, split: Split) {
 fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation) {
     ui.add_space(space::SMALL);
     for group in Group::ALL {
-        before_after(ui, Some(group), group.name(), before.groups.of(group), after.groups.of(group));
+        before_after(
+            ui,
+            Some(group),
+            group.name(),
+            before.groups.of(group),
+            after.groups.of(group),
+        );
     }
-    before_after(ui, None, "balanced accuracy", Some(before.balanced_accuracy), Some(after.balanced_accuracy));
+    before_after(
+        ui,
+        None,
+        "balanced accuracy",
+        Some(before.balanced_accuracy),
+        Some(after.balanced_accuracy),
+    );
     before_after(ui, None, "top-1", Some(before.top1), Some(after.top1));
     let (worst_before, worst_after) = (before.worst_class.accuracy, after.worst_class.accuracy);
     before_after(ui, None, "worst class", Some(worst_before), Some(worst_after));
@@ -258,13 +330,28 @@ fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut 
     card(ui, |ui| {
         ui.label(theme::heading("Tuning"));
         ui.label(&tuned.reason);
-        let scores: Vec<[f64; 2]> =
-            tuned.candidates.iter().enumerate().map(|(rank, candidate)| [(rank + 1) as f64, candidate.balanced_accuracy]).collect();
-        let start: Vec<[f64; 2]> = [1.0, scores.len().max(2) as f64].map(|rank| [rank, tuned.start_score]).to_vec();
+        let scores: Vec<[f64; 2]> = tuned
+            .candidates
+            .iter()
+            .enumerate()
+            .map(|(rank, candidate)| [(rank + 1) as f64, candidate.balanced_accuracy])
+            .collect();
+        let start: Vec<[f64; 2]> =
+            [1.0, scores.len().max(2) as f64].map(|rank| [rank, tuned.start_score]).to_vec();
         let tokens = tokens(ui.visuals());
         LineChart::new(("tuning", &run.folder), "balanced accuracy")
-            .series(Series { name: "candidates, best first", color: tokens.accent_text, points: &scores, dashed: false })
-            .series(Series { name: "as trained", color: tokens.before, points: &start, dashed: true })
+            .series(Series {
+                name: "candidates, best first",
+                color: tokens.accent_text,
+                points: &scores,
+                dashed: false,
+            })
+            .series(Series {
+                name: "as trained",
+                color: tokens.before,
+                points: &start,
+                dashed: true,
+            })
             .x_label("rank")
             .y_percent(true)
             .height(170.0)
@@ -315,7 +402,10 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
         };
         ui.label(match report.settings.balancers.is_empty() {
             true => "This run keeps the classifier as trained.".into(),
-            false => format!("This run is balanced by {}.", counterweight_core::balance::describe(&report.settings)),
+            false => format!(
+                "This run is balanced by {}.",
+                counterweight_core::balance::describe(&report.settings)
+            ),
         });
         if report.after.split != Split::Test {
             ui.label("The dataset has no test images.");
@@ -347,7 +437,11 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
     }
     ui.add_space(space::LARGE);
     card(ui, |ui| {
-        ui.label(format!("Stage 1 of this run was stopped after {} of {} epochs.", run.finished_epochs(), run.settings.stage1.epochs()));
+        ui.label(format!(
+            "Stage 1 of this run was stopped after {} of {} epochs.",
+            run.finished_epochs(),
+            run.settings.stage1.epochs()
+        ));
         if ui.button("Continue training").clicked() {
             commands.push(Command::Train(TrainCommand::Continue));
             commands.push(Command::Go(Page::Train));

@@ -36,7 +36,9 @@ const COLUMNS: [(&str, Of); 5] = [
 pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading("Every balancer tried"));
-        let text = format!("On {split}, in percent. The last column is what the head paid and what the tail gained, in points.");
+        let text = format!(
+            "On {split}, in percent. The last column is what the head paid and what the tail gained, in points."
+        );
         ui.label(RichText::new(text).small().weak());
         ui.add_space(space::SMALL);
         let Some(first) = balance.tried.first().map(|tried| &tried.trial.evaluation) else {
@@ -44,8 +46,11 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
             return;
         };
         ui.spacing_mut().item_spacing = vec2(0.0, 2.0);
-        let name = (ui.available_width() - COLUMNS.len() as f32 * NUMBER - VERDICT - REMOVE).max(150.0);
-        let best = COLUMNS.map(|(_, of)| balance.tried.iter().filter_map(|tried| of(&tried.trial)).max_by(f64::total_cmp));
+        let name =
+            (ui.available_width() - COLUMNS.len() as f32 * NUMBER - VERDICT - REMOVE).max(150.0);
+        let best = COLUMNS.map(|(_, of)| {
+            balance.tried.iter().filter_map(|tried| of(&tried.trial)).max_by(f64::total_cmp)
+        });
         ui.horizontal(|ui| {
             cell(ui, name, Align::Min, |ui| {
                 ui.add_space(12.0);
@@ -54,13 +59,16 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
             for (heading, _) in COLUMNS {
                 cell(ui, NUMBER, Align::Max, |ui| ui.label(RichText::new(heading).small().weak()));
             }
-            cell(ui, VERDICT, Align::Max, |ui| ui.label(RichText::new("Head / tail").small().weak()));
+            cell(ui, VERDICT, Align::Max, |ui| {
+                ui.label(RichText::new("Head / tail").small().weak())
+            });
         });
         let shown = balance.current.as_ref().map(|trial| &trial.summary);
         for (index, tried) in balance.tried.iter().enumerate() {
             let trial = &tried.trial;
             ui.horizontal(|ui| {
-                let words = if index == 0 { "as trained".to_string() } else { short(&trial.settings) };
+                let words =
+                    if index == 0 { "as trained".to_string() } else { short(&trial.settings) };
                 let button = Button::selectable(shown == Some(&trial.summary), &words).truncate();
                 let spoken = if index == 0 { "the classifier as trained" } else { &trial.summary };
                 let row = cell(ui, name, Align::Min, |ui| ui.add(button)).accessible_name(spoken);
@@ -69,13 +77,23 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
                 }
                 for ((_, of), best) in COLUMNS.into_iter().zip(best) {
                     let value = of(trial);
-                    let text = value.map_or_else(|| "–".into(), |value| format!("{:.1}", 100.0 * value));
+                    let text =
+                        value.map_or_else(|| "–".into(), |value| format!("{:.1}", 100.0 * value));
                     let is_best = value.is_some() && value == best;
-                    cell(ui, NUMBER, Align::Max, |ui| ui.label(if is_best { theme::strong(text) } else { RichText::new(text) }));
+                    cell(ui, NUMBER, Align::Max, |ui| {
+                        ui.label(if is_best { theme::strong(text) } else { RichText::new(text) })
+                    });
                 }
-                let verdict = if index == 0 { String::new() } else { verdict(first, &trial.evaluation) };
+                let verdict =
+                    if index == 0 { String::new() } else { verdict(first, &trial.evaluation) };
                 cell(ui, VERDICT, Align::Max, |ui| ui.label(verdict));
-                if tried.kept && IconButton::new(ICON_CLOSE, "Remove from the comparison").icon_only().quiet().show(ui).clicked() {
+                if tried.kept
+                    && IconButton::new(ICON_CLOSE, "Remove from the comparison")
+                        .icon_only()
+                        .quiet()
+                        .show(ui)
+                        .clicked()
+                {
                     commands.push(Command::Balance(BalanceCommand::Remove(index)));
                 }
             });
@@ -84,7 +102,11 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
 }
 
 fn cell<R>(ui: &mut Ui, width: f32, align: Align, add: impl FnOnce(&mut Ui) -> R) -> R {
-    let layout = if align == Align::Max { Layout::right_to_left(Align::Center) } else { Layout::left_to_right(Align::Center) };
+    let layout = if align == Align::Max {
+        Layout::right_to_left(Align::Center)
+    } else {
+        Layout::left_to_right(Align::Center)
+    };
     ui.allocate_ui_with_layout(vec2(width, LINE), layout, |ui| {
         ui.set_min_size(vec2(width, LINE));
         ui.set_max_width(width);
@@ -113,6 +135,8 @@ fn short(settings: &BalanceSettings) -> String {
 /// What the head paid and what the tail gained, in points.
 fn verdict(before: &Evaluation, after: &Evaluation) -> String {
     let change = |group| Some(100.0 * (after.groups.of(group)? - before.groups.of(group)?));
-    let words = |change: Option<f64>| change.map_or_else(|| "–".to_string(), |change| format!("{change:+.1}"));
+    let words = |change: Option<f64>| {
+        change.map_or_else(|| "–".to_string(), |change| format!("{change:+.1}"))
+    };
     format!("{} / {}", words(change(Group::Many)), words(change(Group::Few)))
 }

@@ -1,6 +1,8 @@
 //! The controls of the balancing page: balancers to switch on, and their parameters.
 
-use counterweight_core::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource, Schedule};
+use counterweight_core::settings::{
+    Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource, Schedule,
+};
 use egui::{ComboBox, DragValue, Response, RichText, Slider, Ui};
 
 use crate::gui::theme::{self, space};
@@ -8,22 +10,40 @@ use crate::gui::widgets::numbers;
 
 fn words(balancer: Balancer) -> (&'static str, &'static str) {
     match balancer {
-        Balancer::Stage2 => ("Stage 2", "Trains the classifier again on the same features, with a loss that gives rare classes more say."),
-        Balancer::WeightDecay => ("Weight decay", "Pulls the classifier's weights towards zero while stage 2 trains it."),
-        Balancer::MaxNorm => ("MaxNorm", "Shortens every class weight that is longer than a radius."),
-        Balancer::L2 => ("L2-normalisation", "Makes all class weights equally long. Needs no training."),
-        Balancer::Tau => ("τ-normalisation", "Divides each class weight by its norm to the power τ. Needs no training."),
+        Balancer::Stage2 => (
+            "Stage 2",
+            "Trains the classifier again on the same features, with a loss that gives rare classes more say.",
+        ),
+        Balancer::WeightDecay => {
+            ("Weight decay", "Pulls the classifier's weights towards zero while stage 2 trains it.")
+        }
+        Balancer::MaxNorm => {
+            ("MaxNorm", "Shortens every class weight that is longer than a radius.")
+        }
+        Balancer::L2 => {
+            ("L2-normalisation", "Makes all class weights equally long. Needs no training.")
+        }
+        Balancer::Tau => (
+            "τ-normalisation",
+            "Divides each class weight by its norm to the power τ. Needs no training.",
+        ),
         Balancer::MultiplicativeAdjustment => (
             "Multiplicative adjustment",
             "Makes each class weight as long as the class is rare: a power γ of how many times rarer than the largest. Needs no training.",
         ),
-        Balancer::LogitAdjustment => ("Logit adjustment", "Lowers the score of a class by how frequent it is. Needs no training."),
+        Balancer::LogitAdjustment => (
+            "Logit adjustment",
+            "Lowers the score of a class by how frequent it is. Needs no training.",
+        ),
     }
 }
 
 /// Whether these settings train the classifier.
 pub fn trains(settings: &BalanceSettings) -> bool {
-    settings.balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
+    settings
+        .balancers
+        .iter()
+        .any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
 }
 
 /// Draws the controls. Returns whether anything was changed.
@@ -64,15 +84,28 @@ fn balancer_ui(ui: &mut Ui, settings: &mut BalanceSettings, balancer: Balancer) 
         return;
     }
     ui.indent(name, |ui| match balancer {
-        Balancer::Tau => drop(slider(ui, "τ", Slider::new(&mut settings.tau, 0.0..=3.0).max_decimals(2))),
-        Balancer::MultiplicativeAdjustment => drop(slider(ui, "γ", Slider::new(&mut settings.gamma, 0.0..=1.0).max_decimals(2))),
-        Balancer::LogitAdjustment => drop(slider(ui, "Strength", Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2))),
+        Balancer::Tau => {
+            drop(slider(ui, "τ", Slider::new(&mut settings.tau, 0.0..=3.0).max_decimals(2)))
+        }
+        Balancer::MultiplicativeAdjustment => {
+            drop(slider(ui, "γ", Slider::new(&mut settings.gamma, 0.0..=1.0).max_decimals(2)))
+        }
+        Balancer::LogitAdjustment => drop(slider(
+            ui,
+            "Strength",
+            Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2),
+        )),
         Balancer::WeightDecay => {
-            let range = Slider::new(&mut settings.weight_decay, 0.0..=1.0).logarithmic(true).smallest_positive(1e-4).max_decimals(5);
+            let range = Slider::new(&mut settings.weight_decay, 0.0..=1.0)
+                .logarithmic(true)
+                .smallest_positive(1e-4)
+                .max_decimals(5);
             drop(slider(ui, "λ", range));
         }
         Balancer::MaxNorm => radius_ui(ui, settings),
-        Balancer::L2 | Balancer::Stage2 => drop(ui.label(RichText::new(explanation).small().weak())),
+        Balancer::L2 | Balancer::Stage2 => {
+            drop(ui.label(RichText::new(explanation).small().weak()))
+        }
     });
 }
 
@@ -81,10 +114,14 @@ fn slider(ui: &mut Ui, name: &str, slider: Slider<'_>) -> Response {
     ui.horizontal(|ui| {
         ui.spacing_mut().slider_width = (ui.available_width() - 150.0).clamp(80.0, 200.0);
         let size = egui::vec2(62.0, ui.spacing().interact_size.y);
-        let label = ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Center), |ui| {
-            ui.set_min_width(size.x);
-            ui.label(name)
-        });
+        let label = ui.allocate_ui_with_layout(
+            size,
+            egui::Layout::left_to_right(egui::Align::Center),
+            |ui| {
+                ui.set_min_width(size.x);
+                ui.label(name)
+            },
+        );
         ui.add(slider).labelled_by(label.inner.id)
     })
     .inner
@@ -93,7 +130,11 @@ fn slider(ui: &mut Ui, name: &str, slider: Slider<'_>) -> Response {
 fn radius_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
     let mut given = matches!(settings.max_norm_radius, Auto::Value(_));
     ui.horizontal(|ui| {
-        if ui.radio(!given, "by δ").on_hover_text("η = min + δ (max − min) of the norms at the start").clicked() {
+        if ui
+            .radio(!given, "by δ")
+            .on_hover_text("η = min + δ (max − min) of the norms at the start")
+            .clicked()
+        {
             given = false;
             settings.max_norm_radius = Auto::AUTO;
         }
@@ -103,8 +144,16 @@ fn radius_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
         }
     });
     match &mut settings.max_norm_radius {
-        Auto::Auto(_) => drop(slider(ui, "δ", Slider::new(&mut settings.max_norm_delta, 0.0..=1.0).max_decimals(3))),
-        Auto::Value(radius) => drop(slider(ui, "η", Slider::new(radius, 0.001..=10.0).logarithmic(true).max_decimals(3))),
+        Auto::Auto(_) => drop(slider(
+            ui,
+            "δ",
+            Slider::new(&mut settings.max_norm_delta, 0.0..=1.0).max_decimals(3),
+        )),
+        Auto::Value(radius) => drop(slider(
+            ui,
+            "η",
+            Slider::new(radius, 0.001..=10.0).logarithmic(true).max_decimals(3),
+        )),
     }
 }
 
@@ -121,34 +170,47 @@ fn loss_words(loss: ClassifierLoss) -> &'static str {
 fn loss_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
     ui.horizontal(|ui| {
         let label = ui.label("Loss");
-        let combo = ComboBox::from_id_salt("loss").width(200.0).truncate().selected_text(loss_words(settings.loss)).show_ui(ui, |ui| {
-            let losses = [
-                ClassifierLoss::ClassBalanced,
-                ClassifierLoss::ClassBalancedBce,
-                ClassifierLoss::BalancedSoftmax,
-                ClassifierLoss::LogitAdjusted,
-                ClassifierLoss::CrossEntropy,
-            ];
-            for loss in losses {
-                ui.selectable_value(&mut settings.loss, loss, loss_words(loss));
-            }
-        });
+        let combo = ComboBox::from_id_salt("loss")
+            .width(200.0)
+            .truncate()
+            .selected_text(loss_words(settings.loss))
+            .show_ui(ui, |ui| {
+                let losses = [
+                    ClassifierLoss::ClassBalanced,
+                    ClassifierLoss::ClassBalancedBce,
+                    ClassifierLoss::BalancedSoftmax,
+                    ClassifierLoss::LogitAdjusted,
+                    ClassifierLoss::CrossEntropy,
+                ];
+                for loss in losses {
+                    ui.selectable_value(&mut settings.loss, loss, loss_words(loss));
+                }
+            });
         combo.response.labelled_by(label.id);
     });
     if matches!(settings.loss, ClassifierLoss::ClassBalanced | ClassifierLoss::ClassBalancedBce) {
         // Near 1 each further nine matters, so the slider runs over the nines.
         let mut nines = -(1.0 - settings.beta).max(1e-6).log10();
         let before = nines;
-        let shown = Slider::new(&mut nines, 0.0..=5.0)
-            .custom_formatter(|nines, _| format!("{:.6}", 1.0 - 10f64.powf(-nines)).trim_end_matches('0').to_string());
-        let parsed = shown.custom_parser(|text| text.parse::<f64>().ok().map(|beta| -(1.0 - beta).max(1e-6).log10()));
+        let shown = Slider::new(&mut nines, 0.0..=5.0).custom_formatter(|nines, _| {
+            format!("{:.6}", 1.0 - 10f64.powf(-nines)).trim_end_matches('0').to_string()
+        });
+        let parsed = shown.custom_parser(|text| {
+            text.parse::<f64>().ok().map(|beta| -(1.0 - beta).max(1e-6).log10())
+        });
         slider(ui, "β", parsed);
         if nines != before {
             settings.beta = 1.0 - 10f64.powf(-nines);
         }
     }
-    if settings.loss == ClassifierLoss::LogitAdjusted && !settings.balancers.contains(&Balancer::LogitAdjustment) {
-        slider(ui, "Strength", Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2));
+    if settings.loss == ClassifierLoss::LogitAdjusted
+        && !settings.balancers.contains(&Balancer::LogitAdjustment)
+    {
+        slider(
+            ui,
+            "Strength",
+            Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2),
+        );
     }
 }
 
@@ -160,7 +222,8 @@ fn training_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
         let label = ui.label("Batch");
         ui.add(DragValue::new(&mut settings.batch_size).range(2..=4096)).labelled_by(label.id);
         let label = ui.label("Momentum");
-        ui.add(DragValue::new(&mut settings.momentum).range(0.0..=0.999).speed(0.005)).labelled_by(label.id);
+        ui.add(DragValue::new(&mut settings.momentum).range(0.0..=0.999).speed(0.005))
+            .labelled_by(label.id);
     });
     slider(ui, "Smoothing", Slider::new(&mut settings.label_smoothing, 0.0..=0.99).max_decimals(3));
     ui.horizontal(|ui| {

@@ -1,4 +1,5 @@
-//! The builder on the data page: profile, imbalance factor, splits, and what is done to single classes.
+//! The builder on the data page: profile, imbalance factor, splits, and what is done to single
+//! classes.
 
 use counterweight_core::data::{BuildOptions, ClassOrder, CountsPreview, Pick, Profile};
 use egui::{Button, ComboBox, DragValue, RichText, Slider, TextEdit, Ui};
@@ -19,18 +20,31 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         let Some(source) = source else { return };
         let Origin::Catalog { builder, catalog, .. } = &source.origin else {
             ui.label(theme::heading("Dataset"));
-            ui.label("A dataset manifest is trained on as it is. Open its source to build another one.");
+            ui.label(
+                "A dataset manifest is trained on as it is. Open its source to build another one.",
+            );
             files_ui(ui, commands);
             return;
         };
-        let mut change = Change { options: builder.options().clone(), movement: None, settled: false };
+        let mut change =
+            Change { options: builder.options().clone(), movement: None, settled: false };
         ui.horizontal(|ui| {
             ui.label(theme::heading("Build a dataset"));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                if IconButton::new(ICON_REDO, "Redo").icon_only().enabled(builder.can_redo()).show(ui).clicked() {
+                if IconButton::new(ICON_REDO, "Redo")
+                    .icon_only()
+                    .enabled(builder.can_redo())
+                    .show(ui)
+                    .clicked()
+                {
                     commands.push(Command::Data(DataCommand::Redo));
                 }
-                if IconButton::new(ICON_UNDO, "Undo").icon_only().enabled(builder.can_undo()).show(ui).clicked() {
+                if IconButton::new(ICON_UNDO, "Undo")
+                    .icon_only()
+                    .enabled(builder.can_undo())
+                    .show(ui)
+                    .clicked()
+                {
                     commands.push(Command::Data(DataCommand::Undo));
                 }
             });
@@ -40,14 +54,18 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         splits_ui(ui, &mut change);
         ui.separator();
         let row = selected.and_then(|class| source.view.classes.get(class));
-        let names: Vec<String> = source.view.classes.iter().map(|class| class.name.clone()).collect();
+        let names: Vec<String> =
+            source.view.classes.iter().map(|class| class.name.clone()).collect();
         class_ui(ui, &mut change, row, &names, &catalog.classes, builder, rename_text);
         outcome_ui(ui, &builder.preview);
         ui.separator();
         files_ui(ui, commands);
         let Change { options, movement, settled } = change;
         if options != *builder.options() {
-            commands.push(Command::Data(DataCommand::SetOptions { options: Box::new(options), drag: movement }));
+            commands.push(Command::Data(DataCommand::SetOptions {
+                options: Box::new(options),
+                drag: movement,
+            }));
         }
         if settled {
             commands.push(Command::Data(DataCommand::Settle));
@@ -76,10 +94,14 @@ impl Change {
 fn row_ui<R>(ui: &mut Ui, label: &str, hint: &str, control: impl FnOnce(&mut Ui) -> R) -> R {
     ui.horizontal(|ui| {
         let size = egui::vec2(118.0, ui.spacing().interact_size.y);
-        let label = ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Center), |ui| {
-            ui.set_min_width(size.x);
-            ui.label(label)
-        });
+        let label = ui.allocate_ui_with_layout(
+            size,
+            egui::Layout::left_to_right(egui::Align::Center),
+            |ui| {
+                ui.set_min_width(size.x);
+                ui.label(label)
+            },
+        );
         let id = label.inner.id;
         label.inner.on_hover_text(hint);
         ui.label_inputs_by(id, control)
@@ -99,73 +121,126 @@ fn profile_name(profile: &Profile) -> &'static str {
 
 fn profile_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
     let factor = match change.options.profile {
-        Profile::Exponential { factor } | Profile::Step { factor } | Profile::Pareto { factor, .. } => factor,
+        Profile::Exponential { factor }
+        | Profile::Step { factor }
+        | Profile::Pareto { factor, .. } => factor,
         Profile::AsIs | Profile::Custom { .. } => Profile::DEFAULT_FACTOR,
     };
-    row_ui(ui, "Profile", "How the numbers of training images fall from the largest class to the smallest", |ui| {
-        ComboBox::from_id_salt("profile").selected_text(profile_name(&change.options.profile)).show_ui(ui, |ui| {
-            let kept = match &builder.preview {
-                Ok(preview) => preview.classes.iter().cloned().zip(preview.kept.iter().copied()).collect(),
-                Err(_) => Default::default(),
-            };
-            let profiles = [
-                Profile::AsIs,
-                Profile::Exponential { factor },
-                Profile::Step { factor },
-                Profile::Pareto { factor, alpha: Profile::DEFAULT_ALPHA },
-                Profile::Custom { counts: kept },
-            ];
-            for profile in profiles {
-                let same = std::mem::discriminant(&profile) == std::mem::discriminant(&change.options.profile);
-                if ui.selectable_label(same, profile_name(&profile)).clicked() && !same {
-                    change.options.profile = profile;
-                }
-            }
-        })
-    });
+    row_ui(
+        ui,
+        "Profile",
+        "How the numbers of training images fall from the largest class to the smallest",
+        |ui| {
+            ComboBox::from_id_salt("profile")
+                .selected_text(profile_name(&change.options.profile))
+                .show_ui(ui, |ui| {
+                    let kept = match &builder.preview {
+                        Ok(preview) => preview
+                            .classes
+                            .iter()
+                            .cloned()
+                            .zip(preview.kept.iter().copied())
+                            .collect(),
+                        Err(_) => Default::default(),
+                    };
+                    let profiles = [
+                        Profile::AsIs,
+                        Profile::Exponential { factor },
+                        Profile::Step { factor },
+                        Profile::Pareto { factor, alpha: Profile::DEFAULT_ALPHA },
+                        Profile::Custom { counts: kept },
+                    ];
+                    for profile in profiles {
+                        let same = std::mem::discriminant(&profile)
+                            == std::mem::discriminant(&change.options.profile);
+                        if ui.selectable_label(same, profile_name(&profile)).clicked() && !same {
+                            change.options.profile = profile;
+                        }
+                    }
+                })
+        },
+    );
     let mut new = factor;
-    let has_factor = matches!(change.options.profile, Profile::Exponential { .. } | Profile::Step { .. } | Profile::Pareto { .. });
+    let has_factor = matches!(
+        change.options.profile,
+        Profile::Exponential { .. } | Profile::Step { .. } | Profile::Pareto { .. }
+    );
     if has_factor {
-        let response = row_ui(ui, "Imbalance factor", "The largest class gets so many times the training images of the smallest", |ui| {
-            ui.spacing_mut().slider_width = 120.0;
-            let slider = Slider::new(&mut new, 1.0..=LARGEST_FACTOR).logarithmic(true).clamping(egui::SliderClamping::Never);
-            ui.add(slider.custom_formatter(|value, _| numbers::value((value * 10.0).round() / 10.0)))
-        });
+        let response = row_ui(
+            ui,
+            "Imbalance factor",
+            "The largest class gets so many times the training images of the smallest",
+            |ui| {
+                ui.spacing_mut().slider_width = 120.0;
+                let slider = Slider::new(&mut new, 1.0..=LARGEST_FACTOR)
+                    .logarithmic(true)
+                    .clamping(egui::SliderClamping::Never);
+                ui.add(
+                    slider
+                        .custom_formatter(|value, _| numbers::value((value * 10.0).round() / 10.0)),
+                )
+            },
+        );
         change.moved(&response, "factor");
         // A slider on a logarithmic scale gives numbers nobody would type.
         let rounded = if new < 10.0 { (new * 10.0).round() / 10.0 } else { new.round() };
         if new != factor {
             match &mut change.options.profile {
-                Profile::Exponential { factor } | Profile::Step { factor } | Profile::Pareto { factor, .. } => *factor = rounded.max(1.0),
+                Profile::Exponential { factor }
+                | Profile::Step { factor }
+                | Profile::Pareto { factor, .. } => *factor = rounded.max(1.0),
                 Profile::AsIs | Profile::Custom { .. } => {}
             }
         }
     }
     if let Profile::Pareto { alpha, .. } = &mut change.options.profile {
-        let response = row_ui(ui, "Pareto shape α", "The smaller, the steeper the head; ImageNet-LT has 6", |ui| {
-            ui.add(DragValue::new(alpha).range(0.1..=50.0).speed(0.05))
-        });
+        let response = row_ui(
+            ui,
+            "Pareto shape α",
+            "The smaller, the steeper the head; ImageNet-LT has 6",
+            |ui| ui.add(DragValue::new(alpha).range(0.1..=50.0).speed(0.05)),
+        );
         change.moved(&response, "alpha");
     }
     let mut limited = change.options.max_per_class.is_some();
-    let mut largest =
-        change.options.max_per_class.unwrap_or_else(|| builder.preview.as_ref().map_or(1, |p| p.kept.iter().copied().max().unwrap_or(1)));
-    row_ui(ui, "Largest class", "Training images of the largest class; unlimited takes what it has", |ui| {
-        if ui.checkbox(&mut limited, "at most").accessible_name("Largest class: at most").changed() {
-            change.options.max_per_class = limited.then_some(largest);
-        }
-        let response = ui.add_enabled(limited, DragValue::new(&mut largest).range(1..=10_000_000));
-        if response.changed() {
-            change.options.max_per_class = Some(largest);
-        }
-        change.moved(&response, "largest");
+    let mut largest = change.options.max_per_class.unwrap_or_else(|| {
+        builder.preview.as_ref().map_or(1, |p| p.kept.iter().copied().max().unwrap_or(1))
     });
+    row_ui(
+        ui,
+        "Largest class",
+        "Training images of the largest class; unlimited takes what it has",
+        |ui| {
+            if ui
+                .checkbox(&mut limited, "at most")
+                .accessible_name("Largest class: at most")
+                .changed()
+            {
+                change.options.max_per_class = limited.then_some(largest);
+            }
+            let response =
+                ui.add_enabled(limited, DragValue::new(&mut largest).range(1..=10_000_000));
+            if response.changed() {
+                change.options.max_per_class = Some(largest);
+            }
+            change.moved(&response, "largest");
+        },
+    );
     row_ui(ui, "Order", "Which class is the head and which the tail", |ui| {
-        let orders = [(ClassOrder::Name, "as named"), (ClassOrder::Size, "by size"), (ClassOrder::Shuffle, "shuffled")];
+        let orders = [
+            (ClassOrder::Name, "as named"),
+            (ClassOrder::Size, "by size"),
+            (ClassOrder::Shuffle, "shuffled"),
+        ];
         choice_ui(ui, "order", &mut change.options.order, &orders);
     });
     row_ui(ui, "Pick", "Which of a class's images are kept", |ui| {
-        choice_ui(ui, "pick", &mut change.options.pick, &[(Pick::First, "the first"), (Pick::Random, "at random")]);
+        choice_ui(
+            ui,
+            "pick",
+            &mut change.options.pick,
+            &[(Pick::First, "the first"), (Pick::Random, "at random")],
+        );
     });
     row_ui(ui, "Seed", "Of everything random in building", |ui| {
         let mut seed = change.options.seed;
@@ -187,19 +262,34 @@ fn choice_ui<T: PartialEq + Copy>(ui: &mut Ui, id: &str, value: &mut T, choices:
 fn splits_ui(ui: &mut Ui, change: &mut Change) {
     type Of = fn(&mut BuildOptions) -> &mut Option<f64>;
     let parts: [(&'static str, &str, Of); 2] = [
-        ("Validation", "Images held out to choose by: the best epoch, the balancer's parameters", |options| &mut options.validation),
-        ("Test", "Images held out to report on: never learned from, never chosen by", |options| &mut options.test),
+        (
+            "Validation",
+            "Images held out to choose by: the best epoch, the balancer's parameters",
+            |options| &mut options.validation,
+        ),
+        ("Test", "Images held out to report on: never learned from, never chosen by", |options| {
+            &mut options.test
+        }),
     ];
     for (name, hint, of) in parts {
         row_ui(ui, name, hint, |ui| {
             let part = of(&mut change.options);
             let mut set = part.is_some();
-            let hold = ui.checkbox(&mut set, "hold out").on_hover_text("Otherwise the source's own split is used, or the usual share");
+            let hold = ui
+                .checkbox(&mut set, "hold out")
+                .on_hover_text("Otherwise the source's own split is used, or the usual share");
             if hold.accessible_name(format!("{name}: hold out")).changed() {
                 *part = set.then_some(0.1);
             }
             let mut percent = part.unwrap_or(0.1) * 100.0;
-            let response = ui.add_enabled(set, DragValue::new(&mut percent).range(0.0..=90.0).suffix(" %").speed(0.2).max_decimals(1));
+            let response = ui.add_enabled(
+                set,
+                DragValue::new(&mut percent)
+                    .range(0.0..=90.0)
+                    .suffix(" %")
+                    .speed(0.2)
+                    .max_decimals(1),
+            );
             let response = response.accessible_name(format!("{name}: percent"));
             if response.changed() {
                 *of(&mut change.options) = Some(percent / 100.0);
@@ -224,15 +314,24 @@ fn class_ui(
         return;
     };
     ui.label(theme::strong(format!("Class {}", class.name)));
-    row_ui(ui, "Training images", "Give this class another number; all others stay as they are", |ui| {
-        let mut count = class.train;
-        let response = ui.add_enabled(class.included, DragValue::new(&mut count).range(1..=class.original.max(1)));
-        // A class that is left out has no number, and the field's idea of the nearest one is not the person's.
-        if response.changed() && class.included {
-            change.options = builder.with_count(&class.name, count);
-        }
-        change.moved(&response, "count");
-    });
+    row_ui(
+        ui,
+        "Training images",
+        "Give this class another number; all others stay as they are",
+        |ui| {
+            let mut count = class.train;
+            let response = ui.add_enabled(
+                class.included,
+                DragValue::new(&mut count).range(1..=class.original.max(1)),
+            );
+            // A class that is left out has no number, and the field's idea of the nearest one is
+            // not the person's.
+            if response.changed() && class.included {
+                change.options = builder.with_count(&class.name, count);
+            }
+            change.moved(&response, "count");
+        },
+    );
     row_ui(ui, "Include", "Leave the class out of the dataset, or take it in again", |ui| {
         let mut included = class.included;
         if ui.checkbox(&mut included, "in the dataset").changed() {
@@ -240,12 +339,18 @@ fn class_ui(
         }
     });
     row_ui(ui, "New name", "Another class's name merges the two", |ui| {
-        let field = ui.add(TextEdit::singleline(rename_text).desired_width(96.0).hint_text(&class.name)).accessible_name("New name");
+        let field = ui
+            .add(TextEdit::singleline(rename_text).desired_width(96.0).hint_text(&class.name))
+            .accessible_name("New name");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let name = rename_text.trim().to_string();
         let merges = names.contains(&name) && name != class.name;
-        let pressed =
-            ui.add_enabled(!name.is_empty() && name != class.name, Button::new(if merges { "Merge" } else { "Rename" })).clicked();
+        let pressed = ui
+            .add_enabled(
+                !name.is_empty() && name != class.name,
+                Button::new(if merges { "Merge" } else { "Rename" }),
+            )
+            .clicked();
         if (pressed || entered) && !name.is_empty() && name != class.name {
             change.options = builder.with_name(originals, &class.name, &name);
             rename_text.clear();
@@ -269,10 +374,18 @@ fn outcome_ui(ui: &mut Ui, preview: &Result<CountsPreview, String>) {
 
 fn files_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
     ui.horizontal_wrapped(|ui| {
-        if ui.button("Save manifest…").on_hover_text("A small file that names every image, its class and its split").clicked() {
+        if ui
+            .button("Save manifest…")
+            .on_hover_text("A small file that names every image, its class and its split")
+            .clicked()
+        {
             commands.push(Command::Data(DataCommand::PickManifest));
         }
-        if ui.button("Write images…").on_hover_text("Copies of the chosen images, in one folder for each split and class").clicked() {
+        if ui
+            .button("Write images…")
+            .on_hover_text("Copies of the chosen images, in one folder for each split and class")
+            .clicked()
+        {
             commands.push(Command::Data(DataCommand::PickImageFolder));
         }
     });

@@ -7,7 +7,8 @@ use counterweight_core::data::{Location, ScanReport};
 use counterweight_core::eval::GroupSizes;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
-    ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL, ICON_WARNING,
+    ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY,
+    ICON_SCHOOL, ICON_WARNING,
 };
 
 use super::dialogs::primary;
@@ -16,7 +17,8 @@ use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
-    BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, SortKey, empty_state, group_chips, metric, numbers,
+    BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, SortKey, empty_state,
+    group_chips, metric, numbers,
 };
 
 /// Side of a small picture, in points.
@@ -95,7 +97,11 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if IconButton::new(ICON_CLOSE, "Close this source").icon_only().show(ui).clicked() {
             commands.push(Command::Data(DataCommand::Close));
         }
-        if ui.button("Open file…").on_hover_text("An archive, a list of images, or a dataset manifest").clicked() {
+        if ui
+            .button("Open file…")
+            .on_hover_text("An archive, a list of images, or a dataset manifest")
+            .clicked()
+        {
             commands.push(Command::Data(DataCommand::PickFile));
         }
         if ui.button("Open folder…").clicked() {
@@ -119,7 +125,13 @@ fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
     });
 }
 
-fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, commands: &mut Vec<Command>) {
+fn open_ui(
+    ui: &mut Ui,
+    data: &mut DataState,
+    shell: &Shell,
+    can_resume: bool,
+    commands: &mut Vec<Command>,
+) {
     card(ui, |ui| {
         ui.add_space(space::PAGE);
         let text = "A folder with one subfolder for each class is all it takes. Drop it here, or open it with a button.";
@@ -140,12 +152,17 @@ fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, c
             ui.horizontal(|ui| {
                 let label = ui.label("Path");
                 let width = ui.available_width() - 90.0;
-                let field = TextEdit::singleline(&mut data.path_text).hint_text("or type where the images are").desired_width(width);
+                let field = TextEdit::singleline(&mut data.path_text)
+                    .hint_text("or type where the images are")
+                    .desired_width(width);
                 let field = ui.add(field).labelled_by(label.id);
-                let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+                let entered =
+                    field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
                 let given = !data.path_text.trim().is_empty();
                 if (ui.add_enabled(given, Button::new("Open")).clicked() || entered) && given {
-                    commands.push(Command::Data(DataCommand::Open(PathBuf::from(data.path_text.trim()))));
+                    commands.push(Command::Data(DataCommand::Open(PathBuf::from(
+                        data.path_text.trim(),
+                    ))));
                 }
             });
         });
@@ -157,7 +174,11 @@ fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, can_resume: bool, c
             ui.horizontal(|ui| {
                 ui.label(theme::heading("Recent"));
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    if ui.add(Button::new("Forget").frame_when_inactive(false)).on_hover_text("Empty this list").clicked() {
+                    if ui
+                        .add(Button::new("Forget").frame_when_inactive(false))
+                        .on_hover_text("Empty this list")
+                        .clicked()
+                    {
                         commands.push(Command::Data(DataCommand::ForgetRecent));
                     }
                 });
@@ -202,8 +223,9 @@ fn summary_ui(ui: &mut Ui, source: &Source) {
             metric(ui, "Validation images", &numbers::grouped(validation as u64), None);
             metric(ui, "Test images", &numbers::grouped(test as u64), None);
             let factor = source.view.imbalance_factor.map_or_else(|| "–".into(), numbers::value);
-            metric(ui, "Imbalance factor", &factor, None)
-                .on_hover_text("The largest class has so many times the training images of the smallest");
+            metric(ui, "Imbalance factor", &factor, None).on_hover_text(
+                "The largest class has so many times the training images of the smallest",
+            );
         });
         ui.add_space(space::SMALL);
         group_chips(ui, &group_sizes(source));
@@ -216,18 +238,31 @@ fn source_words(source: &Source) -> String {
         Origin::Catalog { report, .. } => {
             let sizes = report.sizes.map(|sizes| match sizes.distinct {
                 1 => format!("{} × {} pixels", sizes.width.min, sizes.height.min),
-                _ => format!("{}–{} × {}–{} pixels", sizes.width.min, sizes.width.max, sizes.height.min, sizes.height.max),
+                _ => format!(
+                    "{}–{} × {}–{} pixels",
+                    sizes.width.min, sizes.width.max, sizes.height.min, sizes.height.max
+                ),
             });
-            format!("{} images, {}", numbers::grouped(report.samples as u64), sizes.unwrap_or_else(|| "none readable".into()))
+            format!(
+                "{} images, {}",
+                numbers::grouped(report.samples as u64),
+                sizes.unwrap_or_else(|| "none readable".into())
+            )
         }
     };
-    let name = if source.is_sample { "The built-in sample".into() } else { source.path.display().to_string() };
+    let name = if source.is_sample {
+        "The built-in sample".into()
+    } else {
+        source.path.display().to_string()
+    };
     format!("{name}: {what}")
 }
 
 fn group_sizes(source: &Source) -> GroupSizes {
     use counterweight_core::eval::Group;
-    let number = |group| source.view.classes.iter().filter(|class| class.included && class.group == group).count();
+    let number = |group| {
+        source.view.classes.iter().filter(|class| class.included && class.group == group).count()
+    };
     GroupSizes { many: number(Group::Many), medium: number(Group::Medium), few: number(Group::Few) }
 }
 
@@ -250,7 +285,10 @@ fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command
     card(ui, |ui| {
         let Some(source) = &data.source else { return };
         ui.horizontal(|ui| {
-            let factor = source.view.imbalance_factor.map(|factor| format!(", imbalance factor {}", numbers::value(factor)));
+            let factor = source
+                .view
+                .imbalance_factor
+                .map(|factor| format!(", imbalance factor {}", numbers::value(factor)));
             ui.label(theme::heading(format!("Class distribution{}", factor.unwrap_or_default())));
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 ui.checkbox(&mut data.log_scale, "Log scale");
@@ -258,7 +296,9 @@ fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command
             });
         });
         let builds = matches!(source.origin, Origin::Catalog { .. });
-        let bar = |class: &'_ crate::gui::state::ClassRow| (class.train, class.original, class.group, class.included);
+        let bar = |class: &'_ crate::gui::state::ClassRow| {
+            (class.train, class.original, class.group, class.included)
+        };
         let bars: Vec<ClassBar<'_>> = source
             .view
             .classes
@@ -266,7 +306,13 @@ fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command
             .map(|class| {
                 let (train, original, group, included) = bar(class);
                 let count = if included { train } else { original } as f64;
-                ClassBar { name: &class.name, count, ghost: builds.then_some(original as f64), group, dimmed: !included }
+                ClassBar {
+                    name: &class.name,
+                    count,
+                    ghost: builds.then_some(original as f64),
+                    group,
+                    dimmed: !included,
+                }
             })
             .collect();
         let order = if data.by_name { BarOrder::ByName } else { BarOrder::ByCount };
@@ -288,7 +334,8 @@ fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command
             && let Origin::Catalog { builder, .. } = &source.origin
             && let Some(class) = source.view.classes.get(class)
         {
-            let options = Box::new(builder.with_count(&class.name, count.round().max(1.0) as usize));
+            let options =
+                Box::new(builder.with_count(&class.name, count.round().max(1.0) as usize));
             commands.push(Command::Data(DataCommand::SetOptions { options, drag: Some("bar") }));
         }
         if shown.drag_stopped {
@@ -347,20 +394,34 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         let DataState { source, thumbnails, selected, .. } = data;
         let Some(source) = source else { return };
-        let Some((class, samples)) = selected.and_then(|class| Some((source.view.classes.get(class)?, source.view.samples.get(class)?)))
-        else {
+        let Some((class, samples)) = selected.and_then(|class| {
+            Some((source.view.classes.get(class)?, source.view.samples.get(class)?))
+        }) else {
             ui.label(theme::heading("Images"));
-            ui.label(RichText::new("Choose a class in the chart or the table to see its images.").weak());
+            ui.label(
+                RichText::new("Choose a class in the chart or the table to see its images.").weak(),
+            );
             return;
         };
         let number = samples.len();
         ui.label(theme::heading(format!("Images of {}", class.name)));
-        ui.label(RichText::new(format!("{} in the source, of all splits", numbers::grouped(number as u64))).small().weak());
+        ui.label(
+            RichText::new(format!(
+                "{} in the source, of all splits",
+                numbers::grouped(number as u64)
+            ))
+            .small()
+            .weak(),
+        );
         let step = PICTURE + space::MEDIUM;
-        let columns = (((ui.available_width() - 12.0 + space::MEDIUM) / step).floor() as usize).max(1);
+        let columns =
+            (((ui.available_width() - 12.0 + space::MEDIUM) / step).floor() as usize).max(1);
         let rows = number.div_ceil(columns);
         ui.spacing_mut().item_spacing = Vec2::splat(space::MEDIUM);
-        let area = egui::ScrollArea::vertical().id_salt(("images", &class.name)).max_height(3.0 * step).auto_shrink([false, true]);
+        let area = egui::ScrollArea::vertical()
+            .id_salt(("images", &class.name))
+            .max_height(3.0 * step)
+            .auto_shrink([false, true]);
         area.show_rows(ui, PICTURE, rows, |ui, range| {
             for row in range {
                 ui.horizontal(|ui| {
@@ -370,7 +431,9 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
                         if picture_ui(ui, &picture, location).clicked()
                             && let Location::File(path) = location
                         {
-                            commands.push(Command::Data(DataCommand::ShowFile(source.root().join(path))));
+                            commands.push(Command::Data(DataCommand::ShowFile(
+                                source.root().join(path),
+                            )));
                         }
                     }
                 });
@@ -385,13 +448,20 @@ fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Re
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(PICTURE), Sense::click());
     parts::thumbnail(ui, rect, picture);
     if response.hovered() || response.has_focus() {
-        ui.painter().rect_stroke(rect, 6.0, egui::Stroke::new(2.0, tokens.accent), egui::StrokeKind::Inside);
+        ui.painter().rect_stroke(
+            rect,
+            6.0,
+            egui::Stroke::new(2.0, tokens.accent),
+            egui::StrokeKind::Inside,
+        );
     }
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, location.to_text()));
     response.on_hover_ui(|ui| {
         ui.label(location.to_text());
         match picture {
-            Thumbnail::Broken(reason) => drop(ui.label(RichText::new(reason.as_ref()).color(tokens.bad))),
+            Thumbnail::Broken(reason) => {
+                drop(ui.label(RichText::new(reason.as_ref()).color(tokens.bad)))
+            }
             _ => drop(ui.label(RichText::new("Click to show the file").small().weak())),
         }
     })
@@ -401,7 +471,12 @@ fn has_problems(report: &ScanReport) -> bool {
     !report.problems.is_empty() || !report.duplicates.groups.is_empty()
 }
 
-fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands: &mut Vec<Command>) {
+fn problems_ui(
+    ui: &mut Ui,
+    data: &mut DataState,
+    report: &ScanReport,
+    commands: &mut Vec<Command>,
+) {
     let tokens = tokens(ui.visuals());
     card(ui, |ui| {
         ui.horizontal(|ui| {
@@ -416,44 +491,85 @@ fn problems_ui(ui: &mut Ui, data: &mut DataState, report: &ScanReport, commands:
         });
         let found = &report.duplicates;
         let count = |number: usize, one: &str, many: &str| {
-            (number > 0).then(|| format!("{} {}", numbers::grouped(number as u64), if number == 1 { one } else { many }))
+            (number > 0).then(|| {
+                format!(
+                    "{} {}",
+                    numbers::grouped(number as u64),
+                    if number == 1 { one } else { many }
+                )
+            })
         };
         let words = [
-            count(report.problems.len(), "file cannot be read and is left out", "files cannot be read and are left out"),
+            count(
+                report.problems.len(),
+                "file cannot be read and is left out",
+                "files cannot be read and are left out",
+            ),
             count(found.redundant, "image is a copy of another", "images are copies of others"),
-            count(found.across_splits, "image is in more than one split", "images are in more than one split"),
-            count(found.labels_differ, "image has more than one label", "images have more than one label"),
+            count(
+                found.across_splits,
+                "image is in more than one split",
+                "images are in more than one split",
+            ),
+            count(
+                found.labels_differ,
+                "image has more than one label",
+                "images have more than one label",
+            ),
         ];
         ui.label(words.into_iter().flatten().collect::<Vec<_>>().join(" · "));
         if !data.problems_open {
             return;
         }
-        let root = data.source.as_ref().map(|source| source.root().to_path_buf()).unwrap_or_default();
-        egui::ScrollArea::vertical().id_salt("problems").max_height(260.0).auto_shrink([false, true]).show(ui, |ui| {
-            for problem in report.problems.iter().take(LISTED) {
-                let show = |commands: &mut Vec<Command>| commands.push(Command::Data(DataCommand::ShowFile(PathBuf::from(&problem.path))));
-                problem_ui(ui, &problem.path, &problem.reason, tokens.bad, show, commands);
-            }
-            for group in found.groups.iter().take(LISTED) {
-                let what = match (group.labels_differ, group.across_splits) {
-                    (true, true) => format!("one image, in several splits, labelled {}", group.classes.join(" and ")),
-                    (true, false) => format!("one image, labelled {}", group.classes.join(" and ")),
-                    (false, true) => "one image in several splits: what is tested was learned".to_string(),
-                    (false, false) => "one image several times".to_string(),
-                };
-                let first = root.join(group.paths.first().map(String::as_str).unwrap_or_default());
-                let show = |commands: &mut Vec<Command>| commands.push(Command::Data(DataCommand::ShowFile(first)));
-                problem_ui(ui, &some_of(&group.paths), &what, tokens.warn, show, commands);
-            }
-            let more = report.problems.len().saturating_sub(LISTED) + found.groups.len().saturating_sub(LISTED);
-            if more > 0 {
-                ui.label(RichText::new(format!("and {} more", numbers::grouped(more as u64))).weak());
-            }
-        });
+        let root =
+            data.source.as_ref().map(|source| source.root().to_path_buf()).unwrap_or_default();
+        egui::ScrollArea::vertical()
+            .id_salt("problems")
+            .max_height(260.0)
+            .auto_shrink([false, true])
+            .show(ui, |ui| {
+                for problem in report.problems.iter().take(LISTED) {
+                    let show = |commands: &mut Vec<Command>| {
+                        commands.push(Command::Data(DataCommand::ShowFile(PathBuf::from(
+                            &problem.path,
+                        ))))
+                    };
+                    problem_ui(ui, &problem.path, &problem.reason, tokens.bad, show, commands);
+                }
+                for group in found.groups.iter().take(LISTED) {
+                    let what = match (group.labels_differ, group.across_splits) {
+                        (true, true) => format!(
+                            "one image, in several splits, labelled {}",
+                            group.classes.join(" and ")
+                        ),
+                        (true, false) => {
+                            format!("one image, labelled {}", group.classes.join(" and "))
+                        }
+                        (false, true) => {
+                            "one image in several splits: what is tested was learned".to_string()
+                        }
+                        (false, false) => "one image several times".to_string(),
+                    };
+                    let first =
+                        root.join(group.paths.first().map(String::as_str).unwrap_or_default());
+                    let show = |commands: &mut Vec<Command>| {
+                        commands.push(Command::Data(DataCommand::ShowFile(first)))
+                    };
+                    problem_ui(ui, &some_of(&group.paths), &what, tokens.warn, show, commands);
+                }
+                let more = report.problems.len().saturating_sub(LISTED)
+                    + found.groups.len().saturating_sub(LISTED);
+                if more > 0 {
+                    ui.label(
+                        RichText::new(format!("and {} more", numbers::grouped(more as u64))).weak(),
+                    );
+                }
+            });
     });
 }
 
-/// The first few of the paths, and how many more there are: a thousand copies make no line that can be read.
+/// The first few of the paths, and how many more there are: a thousand copies make no line that can
+/// be read.
 fn some_of(paths: &[String]) -> String {
     let named = paths.iter().take(PATHS).map(String::as_str).collect::<Vec<_>>().join(", ");
     match paths.len().saturating_sub(PATHS) {

@@ -72,7 +72,12 @@ fn title_ui(ui: &mut Ui, icon: RichText, text: &str) {
     ui.add_space(space::SMALL);
 }
 
-fn error_ui(ui: &mut Ui, report: &ErrorReport, way_on: Option<&WayOn>, commands: &mut Vec<Command>) -> bool {
+fn error_ui(
+    ui: &mut Ui,
+    report: &ErrorReport,
+    way_on: Option<&WayOn>,
+    commands: &mut Vec<Command>,
+) -> bool {
     let bad = tokens(ui.visuals()).bad;
     title_ui(ui, icon(ICON_ERROR).color(bad), &report.title);
     ui.label(&report.reason);
@@ -103,7 +108,10 @@ fn error_ui(ui: &mut Ui, report: &ErrorReport, way_on: Option<&WayOn>, commands:
 pub fn way_on_ui(ui: &mut Ui, label: String, way_on: &WayOn, commands: &mut Vec<Command>) -> bool {
     let pressed = ui.add(primary(ui, label)).clicked();
     if pressed {
-        commands.push(Command::Train(TrainCommand::ContinueInParts(way_on.folder.clone(), way_on.parts)));
+        commands.push(Command::Train(TrainCommand::ContinueInParts(
+            way_on.folder.clone(),
+            way_on.parts,
+        )));
     }
     pressed
 }
@@ -111,8 +119,16 @@ pub fn way_on_ui(ui: &mut Ui, label: String, way_on: &WayOn, commands: &mut Vec<
 fn quit_ui(ui: &mut Ui, running: &[&str], commands: &mut Vec<Command>) -> bool {
     title_ui(ui, ICON_HELP.rich_text(), "Quit while something is running?");
     ui.label(format!("Still running: {}.", running.join(", ")));
-    ui.label("It is asked to stop and leaves a checkpoint first, so a training can be continued later.");
-    buttons_ui(ui, ("Stop and quit", Kind::Usual), false, || Command::Window(WindowCommand::QuitNow), commands)
+    ui.label(
+        "It is asked to stop and leaves a checkpoint first, so a training can be continued later.",
+    );
+    buttons_ui(
+        ui,
+        ("Stop and quit", Kind::Usual),
+        false,
+        || Command::Window(WindowCommand::QuitNow),
+        commands,
+    )
 }
 
 /// What a button does that goes on.
@@ -123,7 +139,8 @@ enum Kind {
     Destroys,
 }
 
-/// The button that goes on, and Cancel. Returns whether the question is answered; `entered` answers it, too.
+/// The button that goes on, and Cancel. Returns whether the question is answered; `entered` answers
+/// it, too.
 fn buttons_ui(
     ui: &mut Ui,
     (label, kind): (&str, Kind),
@@ -147,7 +164,9 @@ fn buttons_ui(
 /// The button that is meant to be pressed.
 pub fn primary<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
     let tokens = tokens(ui.visuals());
-    Button::new(RichText::new(label).color(tokens.on_accent)).fill(tokens.accent).stroke(Stroke::NONE)
+    Button::new(RichText::new(label).color(tokens.on_accent))
+        .fill(tokens.accent)
+        .stroke(Stroke::NONE)
 }
 
 fn danger<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {

@@ -3,7 +3,9 @@
 use counterweight_core::export::ExportReport;
 use counterweight_core::settings::Auto;
 use egui::{Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
-use egui_material_icons::icons::{ICON_CHECK, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING};
+use egui_material_icons::icons::{
+    ICON_CHECK, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING,
+};
 
 use super::dialogs::primary;
 use super::{export_try, parts};
@@ -78,7 +80,13 @@ fn refusal(run: &OpenRun, export: &ExportState, training: bool) -> Option<&'stat
     }
 }
 
-fn file_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, training: bool, commands: &mut Vec<Command>) {
+fn file_ui(
+    ui: &mut Ui,
+    run: &OpenRun,
+    export: &mut ExportState,
+    training: bool,
+    commands: &mut Vec<Command>,
+) {
     ui.label(theme::heading("What is written"));
     parts::weak(ui, "One file with the network, its preprocessing and its labels.");
     ui.add_space(space::SMALL);
@@ -88,7 +96,9 @@ fn file_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, training: bool,
             if ui.button("Browse…").clicked() {
                 commands.push(Command::Export(ExportCommand::PickPath));
             }
-            let field = TextEdit::singleline(&mut export.path_text).hint_text("model.onnx").desired_width(f32::INFINITY);
+            let field = TextEdit::singleline(&mut export.path_text)
+                .hint_text("model.onnx")
+                .desired_width(f32::INFINITY);
             ui.add(field).labelled_by(label.id);
         });
     });
@@ -127,7 +137,10 @@ fn checkpoint_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState) {
     let width = (ui.available_width() - space::LARGE).clamp(120.0, 420.0);
     let combo = ComboBox::from_id_salt("exported checkpoint").width(width).truncate();
     let shown = combo.selected_text(parts::checkpoint_words(run, &chosen)).show_ui(ui, |ui| {
-        for name in ["balanced", "best", "last"].into_iter().filter(|name| run.checkpoints.iter().any(|there| there == name)) {
+        for name in ["balanced", "best", "last"]
+            .into_iter()
+            .filter(|name| run.checkpoints.iter().any(|there| there == name))
+        {
             if ui.selectable_label(name == chosen, parts::checkpoint_words(run, name)).clicked() {
                 // Without a name it is the run's final one, also after the run was balanced anew.
                 export.checkpoint = (name != last).then(|| name.to_string());
@@ -144,13 +157,22 @@ fn facts_ui(ui: &mut Ui, run: &OpenRun) {
         (Auto::Auto(_), None) => "side".into(),
     };
     let batch = format!("[batch, 3, {side}, {side}]");
-    Grid::new("what the file holds").num_columns(2).min_row_height(18.0).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
-        parts::fact(ui, "Format", format!("ONNX, opset {OPSET}"));
-        parts::fact(ui, "Input", RichText::new(format!("images  {batch}")).monospace());
-        parts::fact(ui, "", "RGB in 0..1, any batch; normalisation is inside the model");
-        parts::fact(ui, "Outputs", RichText::new(format!("logits, probabilities  [batch, {}]", run.classes.len())).monospace());
-        parts::fact(ui, "Labels", labels(&run.classes));
-    });
+    Grid::new("what the file holds")
+        .num_columns(2)
+        .min_row_height(18.0)
+        .spacing([space::LARGE, space::SMALL])
+        .show(ui, |ui| {
+            parts::fact(ui, "Format", format!("ONNX, opset {OPSET}"));
+            parts::fact(ui, "Input", RichText::new(format!("images  {batch}")).monospace());
+            parts::fact(ui, "", "RGB in 0..1, any batch; normalisation is inside the model");
+            parts::fact(
+                ui,
+                "Outputs",
+                RichText::new(format!("logits, probabilities  [batch, {}]", run.classes.len()))
+                    .monospace(),
+            );
+            parts::fact(ui, "Labels", labels(&run.classes));
+        });
 }
 
 /// The first class names, and how many there are.
@@ -160,14 +182,16 @@ fn labels(classes: &[String]) -> String {
     format!("{named}{more} ({} classes)", numbers::grouped(classes.len() as u64))
 }
 
-/// Whether the file does what the network does, and apart from that whether the network is any good: the one is not to be taken for the other.
+/// Whether the file does what the network does, and apart from that whether the network is any
+/// good: the one is not to be taken for the other.
 fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut Vec<Command>) {
     let tokens = tokens(ui.visuals());
     ui.horizontal(|ui| {
         ui.label(icon(ICON_CHECK).size(20.0).color(tokens.text_weak));
         ui.label(theme::heading("File check passed"));
     });
-    let (agreeing, images) = (numbers::grouped(report.agreeing() as u64), numbers::grouped(report.images as u64));
+    let (agreeing, images) =
+        (numbers::grouped(report.agreeing() as u64), numbers::grouped(report.images as u64));
     ui.label(format!("The file agrees with the trained network on {agreeing} of {images} images."));
     parts::weak(
         ui,
@@ -183,15 +207,29 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
     });
     match verdict {
         Some(verdict) => ui.label(parts::capitalised(&format!("{}.", verdict.against_guessing()))),
-        None => ui.label("Not known: this checkpoint was never evaluated. Look at it on the Inspect page."),
+        None => ui.label(
+            "Not known: this checkpoint was never evaluated. Look at it on the Inspect page.",
+        ),
     };
     ui.add_space(space::SMALL);
-    Grid::new("the check").num_columns(2).min_row_height(18.0).spacing([space::LARGE, space::SMALL]).show(ui, |ui| {
-        parts::fact(ui, "Largest difference of logits", numbers::value(report.max_abs_diff.into()));
-        parts::fact(ui, "Largest difference of probabilities", numbers::value(report.max_abs_diff_probabilities.into()));
-        parts::fact(ui, "Size", numbers::bytes(report.bytes));
-        parts::fact(ui, "Path", RichText::new(report.path.display().to_string()).monospace());
-    });
+    Grid::new("the check")
+        .num_columns(2)
+        .min_row_height(18.0)
+        .spacing([space::LARGE, space::SMALL])
+        .show(ui, |ui| {
+            parts::fact(
+                ui,
+                "Largest difference of logits",
+                numbers::value(report.max_abs_diff.into()),
+            );
+            parts::fact(
+                ui,
+                "Largest difference of probabilities",
+                numbers::value(report.max_abs_diff_probabilities.into()),
+            );
+            parts::fact(ui, "Size", numbers::bytes(report.bytes));
+            parts::fact(ui, "Path", RichText::new(report.path.display().to_string()).monospace());
+        });
     if IconButton::new(ICON_FOLDER_OPEN, "Show in file manager").show(ui).clicked() {
         commands.push(Command::Export(ExportCommand::Reveal));
     }
@@ -202,17 +240,25 @@ fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
     ui.horizontal(|ui| {
         ui.label(theme::heading("For whoever deploys it"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            if IconButton::new(ICON_CONTENT_COPY, "Copy").show(ui).accessible_name("Copy the Python lines").clicked() {
+            if IconButton::new(ICON_CONTENT_COPY, "Copy")
+                .show(ui)
+                .accessible_name("Copy the Python lines")
+                .clicked()
+            {
                 ui.ctx().copy_text(script.clone());
             }
         });
     });
     parts::weak(ui, "Any ONNX runtime will do. In Python, with onnxruntime, NumPy and Pillow:");
     let sunken = tokens(ui.visuals()).sunken;
-    Frame::new().fill(sunken).corner_radius(CornerRadius::same(6)).inner_margin(Margin::same(space::MEDIUM as i8)).show(ui, |ui| {
-        ui.set_width(ui.available_width());
-        ui.label(RichText::new(&script).monospace());
-    });
+    Frame::new()
+        .fill(sunken)
+        .corner_radius(CornerRadius::same(6))
+        .inner_margin(Margin::same(space::MEDIUM as i8))
+        .show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            ui.label(RichText::new(&script).monospace());
+        });
 }
 
 /// Three lines of Python that run the file on an image.
@@ -249,7 +295,11 @@ mod tests {
         assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
         let script = script("/models/model.onnx", 48);
         assert_eq!(script.lines().count(), 3);
-        assert!(script.contains("InferenceSession(\"/models/model.onnx\")") && script.contains("resize((48, 48))"), "{script}");
+        assert!(
+            script.contains("InferenceSession(\"/models/model.onnx\")")
+                && script.contains("resize((48, 48))"),
+            "{script}"
+        );
         assert!(script.contains("{\"images\": image}"), "{script}");
     }
 

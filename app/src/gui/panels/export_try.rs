@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use counterweight_core::infer::Prediction;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Align, Align2, Color32, CornerRadius, Image, Key, Layout, Rect, RichText, Role, Sense, TextEdit, TextStyle, Ui, WidgetInfo, vec2,
+    Align, Align2, Color32, CornerRadius, Image, Key, Layout, Rect, RichText, Role, Sense,
+    TextEdit, TextStyle, Ui, WidgetInfo, vec2,
 };
-use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_CHEVRON_LEFT, ICON_CHEVRON_RIGHT, ICON_ERROR, ICON_SHUFFLE};
+use egui_material_icons::icons::{
+    ICON_CHECK_CIRCLE, ICON_CHEVRON_LEFT, ICON_CHEVRON_RIGHT, ICON_ERROR, ICON_SHUFFLE,
+};
 
 use super::parts;
 use crate::gui::command::{Command, ExportCommand};
@@ -24,7 +27,10 @@ const BAR: f32 = 26.0;
 pub fn ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, commands: &mut Vec<Command>) {
     ui.label(theme::heading("Try it"));
     if run.exported.is_none() {
-        parts::weak(ui, "Once the model is exported, drop an image on the window and see what the file makes of it.");
+        parts::weak(
+            ui,
+            "Once the model is exported, drop an image on the window and see what the file makes of it.",
+        );
         return;
     }
     image_ui(ui, export, commands);
@@ -55,8 +61,13 @@ fn image_ui(ui: &mut Ui, export: &mut ExportState, commands: &mut Vec<Command>) 
                 commands.push(Command::Export(ExportCommand::PickImage));
             }
             let named = !export.image_text.trim().is_empty();
-            let clicked = ui.add_enabled(named, egui::Button::new("Classify")).on_disabled_hover_text("Name an image first").clicked();
-            let field = TextEdit::singleline(&mut export.image_text).hint_text("Path of an image").desired_width(f32::INFINITY);
+            let clicked = ui
+                .add_enabled(named, egui::Button::new("Classify"))
+                .on_disabled_hover_text("Name an image first")
+                .clicked();
+            let field = TextEdit::singleline(&mut export.image_text)
+                .hint_text("Path of an image")
+                .desired_width(f32::INFINITY);
             let field = ui.add(field).labelled_by(label.id);
             let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
             if named && (clicked || entered) {
@@ -76,17 +87,33 @@ fn sample_ui(ui: &mut Ui, run: &OpenRun, export: &ExportState, commands: &mut Ve
     ui.label(format!("Sample from the {split} split"));
     let mut chosen = None;
     ui.horizontal_wrapped(|ui| {
-        if IconButton::new(ICON_CHEVRON_LEFT, "Previous").show(ui).accessible_name("Previous sample").clicked() {
+        if IconButton::new(ICON_CHEVRON_LEFT, "Previous")
+            .show(ui)
+            .accessible_name("Previous sample")
+            .clicked()
+        {
             chosen = Some((here + count - 1) % count);
         }
-        let number = format!("Sample {} of {}", numbers::grouped(here as u64 + 1), numbers::grouped(count as u64));
+        let number = format!(
+            "Sample {} of {}",
+            numbers::grouped(here as u64 + 1),
+            numbers::grouped(count as u64)
+        );
         if ui.button(number).on_hover_text("Classify this sample").clicked() {
             chosen = Some(here);
         }
-        if IconButton::new(ICON_CHEVRON_RIGHT, "Next").show(ui).accessible_name("Next sample").clicked() {
+        if IconButton::new(ICON_CHEVRON_RIGHT, "Next")
+            .show(ui)
+            .accessible_name("Next sample")
+            .clicked()
+        {
             chosen = Some((here + 1) % count);
         }
-        if IconButton::new(ICON_SHUFFLE, "Random").show(ui).accessible_name("Random sample").clicked() {
+        if IconButton::new(ICON_SHUFFLE, "Random")
+            .show(ui)
+            .accessible_name("Random sample")
+            .clicked()
+        {
             chosen = Some(scattered(ui.input(|input| input.time.to_bits()), count));
         }
     });
@@ -95,7 +122,8 @@ fn sample_ui(ui: &mut Ui, run: &OpenRun, export: &ExportState, commands: &mut Ve
     }
 }
 
-/// A number below `count` that follows from the moment of a click, as good as any other (the finaliser of SplitMix64).
+/// A number below `count` that follows from the moment of a click, as good as any other (the
+/// finaliser of SplitMix64).
 fn scattered(moment: u64, count: usize) -> usize {
     let mut mixed = moment.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -117,7 +145,8 @@ fn tried_ui(ui: &mut Ui, tried: &TriedImage) {
         ui.add(image.fit_to_exact_size(size));
     };
     let results = |ui: &mut Ui| {
-        ui.add(egui::Label::new(RichText::new(&tried.name).color(tokens.text_weak)).truncate()).on_hover_text(&tried.name);
+        ui.add(egui::Label::new(RichText::new(&tried.name).color(tokens.text_weak)).truncate())
+            .on_hover_text(&tried.name);
         if let Some(truth) = &tried.truth {
             truth_ui(ui, truth, tried.predictions.first());
         }
@@ -141,7 +170,11 @@ fn tried_ui(ui: &mut Ui, tried: &TriedImage) {
 fn truth_ui(ui: &mut Ui, truth: &str, first: Option<&Prediction>) {
     let tokens = tokens(ui.visuals());
     let right = first.is_some_and(|first| first.class == truth);
-    let (mark, color, word) = if right { (ICON_CHECK_CIRCLE, tokens.good, "right") } else { (ICON_ERROR, tokens.bad, "wrong") };
+    let (mark, color, word) = if right {
+        (ICON_CHECK_CIRCLE, tokens.good, "right")
+    } else {
+        (ICON_ERROR, tokens.bad, "wrong")
+    };
     ui.horizontal_wrapped(|ui| {
         ui.label(format!("Truth: {truth}"));
         ui.label(icon(mark).color(color));
@@ -155,7 +188,9 @@ fn bar_ui(ui: &mut Ui, prediction: &Prediction, color: Color32) {
     let share = f64::from(prediction.probability);
     let percent = numbers::percent(Some(share));
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), BAR), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(Role::Meter, true, format!("{}: {percent}", prediction.class)));
+    response.widget_info(|| {
+        WidgetInfo::labeled(Role::Meter, true, format!("{}: {percent}", prediction.class))
+    });
     let font = TextStyle::Body.resolve(ui.style());
     let painter = ui.painter();
     let name = (rect.width() * 0.36).min(160.0);
@@ -165,13 +200,25 @@ fn bar_ui(ui: &mut Ui, prediction: &Prediction, color: Color32) {
     let middle = rect.center().y;
     painter.galley(egui::pos2(rect.left(), middle - galley.size().y / 2.0), galley, tokens.text);
     let number = 60.0;
-    let track = Rect::from_x_y_ranges(rect.left() + name..=(rect.right() - number).max(rect.left() + name), middle - 7.0..=middle + 7.0);
+    let track = Rect::from_x_y_ranges(
+        rect.left() + name..=(rect.right() - number).max(rect.left() + name),
+        middle - 7.0..=middle + 7.0,
+    );
     painter.rect_filled(track, CornerRadius::same(4), tokens.sunken);
     let width = track.width() * share.clamp(0.0, 1.0) as f32;
     // Something that is not nothing can be seen.
-    let filled = Rect::from_min_size(track.min, vec2(if share > 0.0 { width.max(2.0) } else { 0.0 }, track.height()));
+    let filled = Rect::from_min_size(
+        track.min,
+        vec2(if share > 0.0 { width.max(2.0) } else { 0.0 }, track.height()),
+    );
     painter.rect_filled(filled, CornerRadius::same(if width >= 8.0 { 4 } else { 0 }), color);
-    painter.text(egui::pos2(rect.right(), middle), Align2::RIGHT_CENTER, &percent, font, tokens.text);
+    painter.text(
+        egui::pos2(rect.right(), middle),
+        Align2::RIGHT_CENTER,
+        &percent,
+        font,
+        tokens.text,
+    );
     response.on_hover_text(format!("{}: {percent}", prediction.class));
 }
 

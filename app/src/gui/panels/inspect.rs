@@ -12,7 +12,8 @@ use crate::gui::command::{Command, InspectCommand, RunsCommand};
 use crate::gui::state::{InspectState, Inspection, OpenRun, Page, State};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{
-    ClassLabel, Column, ConfusionMatrix, DataTable, MatrixOrder, Reliability, SortKey, TableState, empty_state, group_chips, numbers,
+    ClassLabel, Column, ConfusionMatrix, DataTable, MatrixOrder, Reliability, SortKey, TableState,
+    empty_state, group_chips, numbers,
 };
 
 /// Height of the confusion matrix and of the diagram beside it.
@@ -52,7 +53,10 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         theme::card(ui, |ui| {
             ui.label(theme::heading("The checkpoint could not be evaluated"));
             parts::trouble(ui, reason);
-            parts::weak(ui, "Choose another checkpoint or split, or try again once the images can be read.");
+            parts::weak(
+                ui,
+                "Choose another checkpoint or split, or try again once the images can be read.",
+            );
             if ui.add(primary(ui, "Evaluate again")).clicked() {
                 commands.push(load(checkpoint, split));
             }
@@ -72,11 +76,18 @@ fn load(checkpoint: String, split: Split) -> Command {
 /// What the page says while there is nothing that could be evaluated.
 fn nothing_ui(ui: &mut Ui, has_run: bool, training: bool, commands: &mut Vec<Command>) {
     let (title, text) = match (training, has_run) {
-        (true, _) => ("Training is not finished yet", "Once it has left a checkpoint, the results of every class are shown here."),
-        (false, true) => ("This run is not trained yet", "Train it, and the results of every class are shown here."),
-        (false, false) => {
-            ("There is no run to inspect yet", "Train a run, or open an earlier one, and see which classes it takes for which.")
-        }
+        (true, _) => (
+            "Training is not finished yet",
+            "Once it has left a checkpoint, the results of every class are shown here.",
+        ),
+        (false, true) => (
+            "This run is not trained yet",
+            "Train it, and the results of every class are shown here.",
+        ),
+        (false, false) => (
+            "There is no run to inspect yet",
+            "Train a run, or open an earlier one, and see which classes it takes for which.",
+        ),
     };
     empty_state(ui, ICON_ANALYTICS, title, text, |ui| {
         if ui.add(primary(ui, "Go to Train")).clicked() {
@@ -89,21 +100,39 @@ fn nothing_ui(ui: &mut Ui, has_run: bool, training: bool, commands: &mut Vec<Com
 }
 
 /// What is said of a run that could be evaluated and is not.
-fn waiting_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, training: bool, commands: &mut Vec<Command>) {
+fn waiting_ui(
+    ui: &mut Ui,
+    run: &OpenRun,
+    inspect: &InspectState,
+    training: bool,
+    commands: &mut Vec<Command>,
+) {
     if training {
-        empty_state(ui, ICON_MODEL_TRAINING, "Waiting for the training", "Evaluating begins when the device is free.", |ui| {
-            if ui.add(primary(ui, "Go to Train")).clicked() {
-                commands.push(Command::Go(Page::Train));
-            }
-        });
+        empty_state(
+            ui,
+            ICON_MODEL_TRAINING,
+            "Waiting for the training",
+            "Evaluating begins when the device is free.",
+            |ui| {
+                if ui.add(primary(ui, "Go to Train")).clicked() {
+                    commands.push(Command::Go(Page::Train));
+                }
+            },
+        );
         return;
     }
     let (checkpoint, split) = chosen(run, inspect);
-    empty_state(ui, ICON_ANALYTICS, "Not evaluated yet", "Evaluating runs the checkpoint on every image of the split.", |ui| {
-        if ui.add(primary(ui, format!("Evaluate on {split}"))).clicked() {
-            commands.push(load(checkpoint, split));
-        }
-    });
+    empty_state(
+        ui,
+        ICON_ANALYTICS,
+        "Not evaluated yet",
+        "Evaluating runs the checkpoint on every image of the split.",
+        |ui| {
+            if ui.add(primary(ui, format!("Evaluate on {split}"))).clicked() {
+                commands.push(load(checkpoint, split));
+            }
+        },
+    );
 }
 
 /// The checkpoint and the split that are being evaluated, or shown, or else would be.
@@ -121,33 +150,48 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
     ui.horizontal_wrapped(|ui| {
         let label = ui.label("Checkpoint");
         let combo = ComboBox::from_id_salt("inspected checkpoint").width(300.0).truncate();
-        let shown = combo.selected_text(parts::checkpoint_words(run, &checkpoint)).show_ui(ui, |ui| {
-            for name in ["balanced", "best", "last"].into_iter().filter(|name| run.checkpoints.iter().any(|there| there == name)) {
-                let picked = ui.selectable_label(name == checkpoint, parts::checkpoint_words(run, name)).clicked();
-                if picked && name != checkpoint {
-                    // Another checkpoint is no reason to look at the test split once more.
-                    let split = if split == Split::Test { parts::free_split(run) } else { split };
-                    commands.push(load(name.into(), split));
+        let shown =
+            combo.selected_text(parts::checkpoint_words(run, &checkpoint)).show_ui(ui, |ui| {
+                for name in ["balanced", "best", "last"]
+                    .into_iter()
+                    .filter(|name| run.checkpoints.iter().any(|there| there == name))
+                {
+                    let picked = ui
+                        .selectable_label(name == checkpoint, parts::checkpoint_words(run, name))
+                        .clicked();
+                    if picked && name != checkpoint {
+                        // Another checkpoint is no reason to look at the test split once more.
+                        let split =
+                            if split == Split::Test { parts::free_split(run) } else { split };
+                        commands.push(load(name.into(), split));
+                    }
                 }
-            }
-        });
+            });
         shown.response.labelled_by(label.id);
         ui.add_space(space::LARGE);
         ui.label("Split");
         for (candidate, name) in [(Split::Validation, "Validation"), (Split::Train, "Train")] {
             let there = run.split_sizes[candidate as usize] > 0;
             let button = ui.add_enabled(there, Button::new(name).selected(split == candidate));
-            if button.on_disabled_hover_text("The dataset has no such split").clicked() && split != candidate {
+            if button.on_disabled_hover_text("The dataset has no such split").clicked()
+                && split != candidate
+            {
                 commands.push(load(checkpoint.clone(), candidate));
             }
         }
         ui.add_space(space::LARGE);
-        let button = ui.add_enabled(run.has_test(), Button::new("Evaluate on test").selected(split == Split::Test));
+        let button = ui.add_enabled(
+            run.has_test(),
+            Button::new("Evaluate on test").selected(split == Split::Test),
+        );
         if button.on_disabled_hover_text("The dataset has no test split").clicked() {
             commands.push(load(checkpoint.clone(), Split::Test));
         }
     });
-    parts::weak(ui, "Choose on validation and look at test once, at the end: numbers that were chosen by looking at test are no test.");
+    parts::weak(
+        ui,
+        "Choose on validation and look at test once, at the end: numbers that were chosen by looking at test are no test.",
+    );
 }
 
 fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: &mut Vec<Command>) {
@@ -168,21 +212,38 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
             }
             _ => {
                 ui.label(theme::heading("Reliability"));
-                parts::weak(ui, "Whether the model is right as often as it is sure. On the dashed line it is.");
-                Reliability::new(&shown.evaluation.evaluation.calibration, shown.evaluation.evaluation.ece).height(CHART + 48.0).show(ui);
+                parts::weak(
+                    ui,
+                    "Whether the model is right as often as it is sure. On the dashed line it is.",
+                );
+                Reliability::new(
+                    &shown.evaluation.evaluation.calibration,
+                    shown.evaluation.evaluation.ece,
+                )
+                .height(CHART + 48.0)
+                .show(ui);
             }
         });
     });
     parts::gap(ui);
     theme::card(ui, |ui| classes_ui(ui, shown, table, *revision));
     parts::gap(ui);
-    theme::card(ui, |ui| inspect_mistakes::ui(ui, run, shown, thumbnails, (pair, group), *revision, commands));
+    theme::card(ui, |ui| {
+        inspect_mistakes::ui(ui, run, shown, thumbnails, (pair, group), *revision, commands)
+    });
 }
 
 /// The classes, as charts name and colour them.
 fn labels(shown: &Inspection) -> Vec<ClassLabel<'_>> {
     let classes = &shown.evaluation.evaluation.per_class;
-    classes.iter().map(|class| ClassLabel { name: &class.name, count: class.train_count as u64, group: class.group }).collect()
+    classes
+        .iter()
+        .map(|class| ClassLabel {
+            name: &class.name,
+            count: class.train_count as u64,
+            group: class.group,
+        })
+        .collect()
 }
 
 fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
@@ -219,7 +280,10 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
         ("Top-5".into(), percent(results.top5)),
         ("Macro-F1".into(), percent(results.macro_f1)),
         ("ECE".into(), percent(results.ece)),
-        (format!("Worst class: {}", results.worst_class.name), percent(results.worst_class.accuracy)),
+        (
+            format!("Worst class: {}", results.worst_class.name),
+            percent(results.worst_class.accuracy),
+        ),
     ];
     parts::tiles(ui, &tiles);
     if let Some(thirds) = results.suggested_thresholds {
@@ -232,11 +296,20 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
 }
 
 /// Returns the true and the predicted class of the cell that was clicked.
-fn confusion_ui(ui: &mut Ui, shown: &Inspection, labels: &[ClassLabel], by_count: &mut bool, revision: u64) -> Option<(usize, usize)> {
+fn confusion_ui(
+    ui: &mut Ui,
+    shown: &Inspection,
+    labels: &[ClassLabel],
+    by_count: &mut bool,
+    revision: u64,
+) -> Option<(usize, usize)> {
     ui.horizontal_wrapped(|ui| {
         ui.label(theme::heading("Confusion matrix"));
         ui.add_space(space::MEDIUM);
-        if parts::chip(ui, !*by_count, "By label").on_hover_text("Classes in the order of their labels").clicked() {
+        if parts::chip(ui, !*by_count, "By label")
+            .on_hover_text("Classes in the order of their labels")
+            .clicked()
+        {
             *by_count = false;
         }
         let hint = "The class of most training samples first, so that groups lie together";
@@ -244,9 +317,13 @@ fn confusion_ui(ui: &mut Ui, shown: &Inspection, labels: &[ClassLabel], by_count
             *by_count = true;
         }
     });
-    parts::weak(ui, "True classes downwards, predicted ones across. Click a cell to see its images below.");
+    parts::weak(
+        ui,
+        "True classes downwards, predicted ones across. Click a cell to see its images below.",
+    );
     let order = if *by_count { MatrixOrder::ByCount } else { MatrixOrder::ByLabel };
-    let matrix = ConfusionMatrix::new("confusion", &shown.evaluation.evaluation.confusion, labels, revision);
+    let matrix =
+        ConfusionMatrix::new("confusion", &shown.evaluation.evaluation.confusion, labels, revision);
     matrix.order(order).size(CHART).show(ui).clicked
 }
 
@@ -271,7 +348,9 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
             2 => Cow::Owned(numbers::grouped(class.train_count as u64)),
             3 => Cow::Owned(numbers::grouped(class.samples as u64)),
             4 => Cow::Owned(numbers::percent(class.accuracy)),
-            5 => class.interval.map_or(Cow::Borrowed("–"), |interval| Cow::Owned(interval_text(interval))),
+            5 => class
+                .interval
+                .map_or(Cow::Borrowed("–"), |interval| Cow::Owned(interval_text(interval))),
             _ => Cow::Owned(numbers::percent(class.f1)),
         }
     };
@@ -289,7 +368,9 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
         }
     };
     let group = |row: usize| Some(classes[row].group);
-    let shown = DataTable::new("inspected classes", &columns, classes.len(), revision).title("Classes").search("Search classes");
+    let shown = DataTable::new("inspected classes", &columns, classes.len(), revision)
+        .title("Classes")
+        .search("Search classes");
     shown.group(&group).height(360.0).show(ui, table, cell, key);
 }
 

@@ -1,4 +1,5 @@
-//! The images a checkpoint gets wrong: which rare classes are lost to which others, and what the images look like.
+//! The images a checkpoint gets wrong: which rare classes are lost to which others, and what the
+//! images look like.
 
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use counterweight_core::eval::Group;
 use counterweight_core::pipeline::SamplePrediction;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Color32, CornerRadius, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind, TextStyle, Ui, WidgetInfo, pos2, vec2,
+    Color32, CornerRadius, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind,
+    TextStyle, Ui, WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::icons::{ICON_ARROW_FORWARD, ICON_CLOSE};
 
@@ -29,7 +31,8 @@ const PAIRS: usize = 10;
 /// A true class, the class its samples are taken for, and how many of them.
 type Lost = (usize, usize, u32);
 
-/// Draws the card's contents. The pair and the group say whose mistakes are shown; without them it is all.
+/// Draws the card's contents. The pair and the group say whose mistakes are shown; without them it
+/// is all.
 pub fn ui(
     ui: &mut Ui,
     run: &OpenRun,
@@ -55,7 +58,9 @@ pub fn ui(
     parts::weak(
         ui,
         match *pair {
-            Some((truth, predicted)) if truth == predicted => format!("{count} images of {} that are right", name(shown, truth)),
+            Some((truth, predicted)) if truth == predicted => {
+                format!("{count} images of {} that are right", name(shown, truth))
+            }
             _ => format!("{count} of {total} misclassified images, rare classes first"),
         },
     );
@@ -69,22 +74,35 @@ fn name(shown: &Inspection, class: usize) -> &str {
 /// The pairs of classes that most samples of the few group are lost by.
 fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, revision: u64) {
     let evaluation = &shown.evaluation.evaluation;
-    let of_few = evaluation.per_class.iter().any(|class| class.group == Group::Few && class.samples > class.correct);
+    let of_few = evaluation
+        .per_class
+        .iter()
+        .any(|class| class.group == Group::Few && class.samples > class.correct);
     let id = Id::unique("pairs of classes that samples are lost by");
-    let known = ui.data(|data| data.get_temp::<(u64, Arc<[Lost]>)>(id)).filter(|(of, _)| *of == revision);
+    let known =
+        ui.data(|data| data.get_temp::<(u64, Arc<[Lost]>)>(id)).filter(|(of, _)| *of == revision);
     let (_, lost) = known.unwrap_or_else(|| {
-        let rows: Vec<bool> = evaluation.per_class.iter().map(|class| !of_few || class.group == Group::Few).collect();
-        let found: (u64, Arc<[Lost]>) = (revision, Arc::from(most_lost(&evaluation.confusion, &rows, PAIRS)));
+        let rows: Vec<bool> =
+            evaluation.per_class.iter().map(|class| !of_few || class.group == Group::Few).collect();
+        let found: (u64, Arc<[Lost]>) =
+            (revision, Arc::from(most_lost(&evaluation.confusion, &rows, PAIRS)));
         ui.data_mut(|data| data.insert_temp(id, found.clone()));
         found
     });
-    let text =
-        if of_few { "Tail images lost to which class:" } else { "No image of a few class is lost. The most frequent confusions are:" };
+    let text = if of_few {
+        "Tail images lost to which class:"
+    } else {
+        "No image of a few class is lost. The most frequent confusions are:"
+    };
     parts::weak(ui, text);
     ui.horizontal_wrapped(|ui| {
         for &(truth, predicted, count) in lost.iter() {
             let samples = evaluation.per_class[truth].samples;
-            let text = format!("{} → {}, {count} of {samples}", name(shown, truth), name(shown, predicted));
+            let text = format!(
+                "{} → {}, {count} of {samples}",
+                name(shown, truth),
+                name(shown, predicted)
+            );
             let this = Some((truth, predicted));
             let group = shown.group(predicted);
             let button = parts::chip(ui, *pair == this, &text);
@@ -106,7 +124,8 @@ fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, r
 /// The largest cells off the diagonal of the chosen rows, largest first.
 fn most_lost(confusion: &[Vec<u32>], rows: &[bool], most: usize) -> Vec<Lost> {
     let of_row = |(truth, row): (usize, &Vec<u32>)| -> Vec<Lost> {
-        let cells = row.iter().enumerate().filter(|(predicted, count)| *predicted != truth && **count > 0);
+        let cells =
+            row.iter().enumerate().filter(|(predicted, count)| *predicted != truth && **count > 0);
         cells.map(|(predicted, count)| (truth, predicted, *count)).collect()
     };
     let chosen = confusion.iter().enumerate().filter(|(truth, _)| rows.get(*truth) == Some(&true));
@@ -116,7 +135,12 @@ fn most_lost(confusion: &[Vec<u32>], rows: &[bool], most: usize) -> Vec<Lost> {
     cells
 }
 
-fn filter_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, group: &mut Option<Group>) {
+fn filter_ui(
+    ui: &mut Ui,
+    shown: &Inspection,
+    pair: &mut Option<(usize, usize)>,
+    group: &mut Option<Group>,
+) {
     ui.horizontal_wrapped(|ui| {
         ui.label("True class in");
         let everything = pair.is_none() && group.is_none();
@@ -128,15 +152,24 @@ fn filter_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>,
             group_dot(ui, candidate);
             let chosen = pair.is_none() && *group == Some(candidate);
             let button = parts::chip(ui, chosen, &parts::capitalised(candidate.name()));
-            if button.on_hover_text(format!("Mistakes of classes in the {candidate} group")).clicked() {
+            if button
+                .on_hover_text(format!("Mistakes of classes in the {candidate} group"))
+                .clicked()
+            {
                 (*pair, *group) = (None, Some(candidate));
             }
         }
         if let Some((truth, predicted)) = *pair {
             ui.add_space(space::MEDIUM);
-            let text = format!("{} {} {}", name(shown, truth), ICON_ARROW_FORWARD.codepoint, name(shown, predicted));
+            let text = format!(
+                "{} {} {}",
+                name(shown, truth),
+                ICON_ARROW_FORWARD.codepoint,
+                name(shown, predicted)
+            );
             ui.label(theme::strong(text));
-            if IconButton::new(ICON_CLOSE, "Show all pairs").icon_only().quiet().show(ui).clicked() {
+            if IconButton::new(ICON_CLOSE, "Show all pairs").icon_only().quiet().show(ui).clicked()
+            {
                 *pair = None;
             }
         }
@@ -148,14 +181,20 @@ fn chosen(shown: &Inspection, pair: Option<(usize, usize)>, group: Option<Group>
     let samples = &shown.predictions.samples;
     match (pair, group) {
         // What is right is no mistake and has to be looked for among all.
-        (Some((truth, predicted)), _) if truth == predicted => {
-            (0..samples.len()).filter(|&index| samples[index].label == truth && samples[index].predicted == truth).collect()
-        }
+        (Some((truth, predicted)), _) if truth == predicted => (0..samples.len())
+            .filter(|&index| samples[index].label == truth && samples[index].predicted == truth)
+            .collect(),
         (Some(pair), _) => {
-            let of_pair = |index: &usize| (samples[*index].label, samples[*index].predicted) == pair;
+            let of_pair =
+                |index: &usize| (samples[*index].label, samples[*index].predicted) == pair;
             shown.mistakes.iter().copied().filter(of_pair).collect()
         }
-        (None, Some(group)) => shown.mistakes.iter().copied().filter(|&index| shown.group(samples[index].label) == group).collect(),
+        (None, Some(group)) => shown
+            .mistakes
+            .iter()
+            .copied()
+            .filter(|&index| shown.group(samples[index].label) == group)
+            .collect(),
         (None, None) => shown.mistakes.clone(),
     }
 }
@@ -174,8 +213,11 @@ fn images_ui(
     let room = ui.available_width() - ui.spacing().scroll.allocated_width();
     let columns = ((room + gap) / (SIDE + gap)).floor().max(1.0) as usize;
     let rows = samples.len().div_ceil(columns);
-    let area =
-        ScrollArea::vertical().id_salt("misclassified images").min_scrolled_height(HEIGHT).max_height(HEIGHT).auto_shrink([false, true]);
+    let area = ScrollArea::vertical()
+        .id_salt("misclassified images")
+        .min_scrolled_height(HEIGHT)
+        .max_height(HEIGHT)
+        .auto_shrink([false, true]);
     area.show_rows(ui, ROW, rows, |ui, range| {
         for row in range {
             ui.horizontal(|ui| {
@@ -195,21 +237,35 @@ fn images_ui(
 }
 
 /// One image with what it is and what it is taken for. Returns whether it was clicked.
-fn image_ui(ui: &mut Ui, shown: &Inspection, sample: &SamplePrediction, thumbnail: &Thumbnail) -> bool {
+fn image_ui(
+    ui: &mut Ui,
+    shown: &Inspection,
+    sample: &SamplePrediction,
+    thumbnail: &Thumbnail,
+) -> bool {
     let tokens = tokens(ui.visuals());
     let file = sample.location.to_text();
     let (truth, predicted) = (name(shown, sample.label), name(shown, sample.predicted));
     let percent = |share: f32| numbers::percent(Some(share.into()));
     let is_file = matches!(sample.location, Location::File(_));
-    let (rect, response) = ui.allocate_exact_size(vec2(SIDE, ROW), if is_file { Sense::click() } else { Sense::hover() });
+    let (rect, response) = ui.allocate_exact_size(
+        vec2(SIDE, ROW),
+        if is_file { Sense::click() } else { Sense::hover() },
+    );
     let role = if is_file { Role::Button } else { Role::Image };
-    let spoken = || format!("{file}: {truth}, taken for {predicted}, {}", percent(sample.probability));
+    let spoken =
+        || format!("{file}: {truth}, taken for {predicted}, {}", percent(sample.probability));
     response.widget_info(|| WidgetInfo::labeled(role, true, spoken()));
     if ui.is_rect_visible(rect) {
         let frame = Rect::from_min_size(rect.min, vec2(SIDE, SIDE));
         parts::thumbnail(ui, frame, thumbnail);
         if is_file && (response.hovered() || response.has_focus()) {
-            ui.painter().rect_stroke(frame, CornerRadius::same(6), Stroke::new(2.0, tokens.accent), StrokeKind::Inside);
+            ui.painter().rect_stroke(
+                frame,
+                CornerRadius::same(6),
+                Stroke::new(2.0, tokens.accent),
+                StrokeKind::Inside,
+            );
         }
         let dot = pos2(rect.left() + 5.0, frame.bottom() + 14.0);
         ui.painter().circle_filled(dot, 4.0, tokens.group(shown.group(sample.label)));
@@ -219,9 +275,11 @@ fn image_ui(ui: &mut Ui, shown: &Inspection, sample: &SamplePrediction, thumbnai
             true => (format!("right, {}", percent(sample.probability)), tokens.good),
             false => (format!("→ {predicted}"), tokens.bad),
         };
-        // The probability stands at the right end, so that a long name does not push it out of sight.
+        // The probability stands at the right end, so that a long name does not push it out of
+        // sight.
         let font = TextStyle::Small.resolve(ui.style());
-        let share = ui.painter().layout_no_wrap(percent(sample.probability), font, tokens.text_weak);
+        let share =
+            ui.painter().layout_no_wrap(percent(sample.probability), font, tokens.text_weak);
         let top = frame.bottom() + 25.0;
         let width = if right { SIDE } else { SIDE - share.size().x - space::SMALL };
         line(ui, pos2(rect.left(), top), &text, color, width);
@@ -245,7 +303,8 @@ fn image_ui(ui: &mut Ui, shown: &Inspection, sample: &SamplePrediction, thumbnai
 
 /// A line of small text that ends in an ellipsis where it would be wider than `width`.
 fn line(ui: &Ui, at: Pos2, text: &str, color: Color32, width: f32) {
-    let mut job = LayoutJob::simple_singleline(text.to_owned(), TextStyle::Small.resolve(ui.style()), color);
+    let mut job =
+        LayoutJob::simple_singleline(text.to_owned(), TextStyle::Small.resolve(ui.style()), color);
     job.wrap = TextWrapping::truncate_at_width(width);
     let galley = ui.painter().layout_job(job);
     ui.painter().galley(at, galley, color);

@@ -1,4 +1,5 @@
-//! The parts of the window. They read the state, change what is being typed or chosen, and send commands.
+//! The parts of the window. They read the state, change what is being typed or chosen, and send
+//! commands.
 
 mod about;
 mod backbones;
@@ -48,22 +49,33 @@ impl Panels {
             tour::ui(ui, state, commands);
         }
         let background = tokens(ui.visuals()).background;
-        let frame =
-            Frame::new().fill(background).inner_margin(Margin { left: space::PAGE as i8, right: 0, top: space::PAGE as i8, bottom: 0 });
+        let frame = Frame::new().fill(background).inner_margin(Margin {
+            left: space::PAGE as i8,
+            right: 0,
+            top: space::PAGE as i8,
+            bottom: 0,
+        });
         CentralPanel::default().frame(frame).show(ui, |ui| {
-            ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(ui, |ui| {
-                // The scroll bar stands at the edge of the window, not of the text.
-                Frame::new().inner_margin(Margin { right: space::PAGE as i8, bottom: space::PAGE as i8, ..Margin::ZERO }).show(ui, |ui| {
-                    match state.page {
-                        Page::Data => data::ui(ui, state, commands),
-                        Page::Train => train::ui(ui, state, commands),
-                        Page::Balance => balance::ui(ui, state, commands),
-                        Page::Inspect => inspect::ui(ui, state, commands),
-                        Page::Export => export::ui(ui, state, commands),
-                        Page::Runs => runs::ui(ui, state, commands),
-                    }
-                });
-            });
+            ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(
+                ui,
+                |ui| {
+                    // The scroll bar stands at the edge of the window, not of the text.
+                    Frame::new()
+                        .inner_margin(Margin {
+                            right: space::PAGE as i8,
+                            bottom: space::PAGE as i8,
+                            ..Margin::ZERO
+                        })
+                        .show(ui, |ui| match state.page {
+                            Page::Data => data::ui(ui, state, commands),
+                            Page::Train => train::ui(ui, state, commands),
+                            Page::Balance => balance::ui(ui, state, commands),
+                            Page::Inspect => inspect::ui(ui, state, commands),
+                            Page::Export => export::ui(ui, state, commands),
+                            Page::Runs => runs::ui(ui, state, commands),
+                        });
+                },
+            );
         });
         self.palette.ui(ui, state, commands);
         dialogs::ui(ui, state, commands);

@@ -40,13 +40,20 @@ impl Palette {
         if up {
             self.chosen = self.chosen.saturating_sub(1);
         }
-        let mut run = enter.then(|| found.get(self.chosen).map(|entry| entry.command.clone())).flatten();
-        let area = egui::Area::new(Id::unique("palette area")).anchor(Align2::CENTER_TOP, [0.0, 90.0]).order(egui::Order::Foreground);
+        let mut run =
+            enter.then(|| found.get(self.chosen).map(|entry| entry.command.clone())).flatten();
+        let area = egui::Area::new(Id::unique("palette area"))
+            .anchor(Align2::CENTER_TOP, [0.0, 90.0])
+            .order(egui::Order::Foreground);
         let modal = Modal::new(Id::unique("palette")).area(area).show(ui.ctx(), |ui| {
             ui.set_width(520.0);
-            let field = TextEdit::singleline(&mut self.text).hint_text("What do you want to do?").desired_width(f32::INFINITY);
+            let field = TextEdit::singleline(&mut self.text)
+                .hint_text("What do you want to do?")
+                .desired_width(f32::INFINITY);
             let response = ui.add(field);
-            response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search commands"));
+            response.widget_info(|| {
+                egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search commands")
+            });
             response.request_focus();
             if response.changed() {
                 self.chosen = 0;
@@ -76,8 +83,10 @@ impl Palette {
 fn entry_ui(ui: &mut Ui, entry: &Entry, chosen: bool, moved: bool) -> bool {
     let tokens = tokens(ui.visuals());
     let name = format!("{}: {}", entry.area, entry.label);
-    let keys = entry.shortcut.map(|shortcut| ui.ctx().format_shortcut(&shortcut)).unwrap_or_default();
-    let button = egui::Button::selectable(chosen, RichText::new(&name).color(tokens.text)).min_size([ui.available_width(), 30.0].into());
+    let keys =
+        entry.shortcut.map(|shortcut| ui.ctx().format_shortcut(&shortcut)).unwrap_or_default();
+    let button = egui::Button::selectable(chosen, RichText::new(&name).color(tokens.text))
+        .min_size([ui.available_width(), 30.0].into());
     let button = button.right_text(RichText::new(keys).small().color(tokens.text_weak));
     let response = ui.add(button);
     response.widget_info(|| egui::WidgetInfo::selected(egui::Role::Button, true, chosen, &name));
@@ -100,7 +109,9 @@ fn found(text: &str) -> Vec<Entry> {
         .into_iter()
         .filter_map(|entry| {
             let words = format!("{} {}", entry.area, entry.label);
-            pattern.score(Utf32Str::new(&words, &mut buffer), &mut matcher).map(|score| (score, entry))
+            pattern
+                .score(Utf32Str::new(&words, &mut buffer), &mut matcher)
+                .map(|score| (score, entry))
         })
         .collect();
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));

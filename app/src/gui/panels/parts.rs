@@ -21,7 +21,8 @@ const TILE: f32 = 128.0;
 pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
     // Whether the actions fit is known by the width they had when they last stood in one row.
     let id = ui.make_persistent_id(("title row", title));
-    let (room, known) = (ui.available_width(), ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(0.0));
+    let (room, known) =
+        (ui.available_width(), ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(0.0));
     let words = ui.horizontal(|ui| {
         let words = ui.label(theme::title(title)).rect.width() + space::LARGE;
         if words + known <= room {
@@ -50,7 +51,8 @@ pub fn gap(ui: &mut Ui) {
     ui.add_space(space::LARGE - ui.spacing().item_spacing.y);
 }
 
-/// Two parts side by side where there is room for it, otherwise one below the other. `add_part` is given 0 and then 1.
+/// Two parts side by side where there is room for it, otherwise one below the other. `add_part` is
+/// given 0 and then 1.
 pub fn two_columns(ui: &mut Ui, mut add_part: impl FnMut(&mut Ui, usize)) {
     if ui.available_width() <= WIDE {
         add_part(ui, 0);
@@ -81,11 +83,19 @@ pub fn thumbnail(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
         Thumbnail::Ready(texture) => {
             let size = texture.size_vec2();
             let size = size * (frame.width() / size.max_elem().max(1.0));
-            Image::new(texture).corner_radius(CORNER).paint_at(ui, Rect::from_center_size(frame.center(), size));
+            Image::new(texture)
+                .corner_radius(CORNER)
+                .paint_at(ui, Rect::from_center_size(frame.center(), size));
         }
         Thumbnail::Broken(_) => {
             let font = FontId::new(frame.width() / 4.0, ICON_BROKEN_IMAGE.font_family());
-            ui.painter().text(frame.center(), Align2::CENTER_CENTER, ICON_BROKEN_IMAGE.codepoint, font, tokens.bad);
+            ui.painter().text(
+                frame.center(),
+                Align2::CENTER_CENTER,
+                ICON_BROKEN_IMAGE.codepoint,
+                font,
+                tokens.bad,
+            );
         }
     }
 }
@@ -152,14 +162,16 @@ pub fn fact(ui: &mut Ui, name: &str, value: impl Into<RichText>) {
     ui.end_row();
 }
 
-/// How far a job is, with a button that stops it. Returns whether that was pressed. `waiting` is said until the job says what it does.
+/// How far a job is, with a button that stops it. Returns whether that was pressed. `waiting` is
+/// said until the job says what it does.
 pub fn progress(ui: &mut Ui, progress: &Progress, waiting: &str) -> bool {
     stoppable(ui, progress, waiting, false)
 }
 
 /// [`progress`] of a job that may have been asked to stop already.
 pub fn stoppable(ui: &mut Ui, progress: &Progress, waiting: &str, stopping: bool) -> bool {
-    let phase = if progress.phase.is_empty() { waiting.to_string() } else { capitalised(&progress.phase) };
+    let phase =
+        if progress.phase.is_empty() { waiting.to_string() } else { capitalised(&progress.phase) };
     let strip = ProgressStrip {
         phase: &phase,
         done: progress.done,
@@ -178,13 +190,17 @@ pub fn chip(ui: &mut Ui, chosen: bool, text: &str) -> Response {
 
 /// The name of the checkpoint a run ends with: `balanced` after balancing, otherwise stage 1's.
 pub fn final_checkpoint(run: &OpenRun) -> Option<&str> {
-    ["balanced", "best", "last"].into_iter().find(|name| run.checkpoints.iter().any(|there| there == name))
+    ["balanced", "best", "last"]
+        .into_iter()
+        .find(|name| run.checkpoints.iter().any(|there| there == name))
 }
 
 /// A checkpoint in words.
 pub fn checkpoint_words(run: &OpenRun, name: &str) -> String {
     let words = match (name, &run.balanced) {
-        ("balanced", Some(report)) if report.settings.balancers.is_empty() => "balanced: kept as trained".into(),
+        ("balanced", Some(report)) if report.settings.balancers.is_empty() => {
+            "balanced: kept as trained".into()
+        }
         ("balanced", Some(report)) => format!("balanced: {}", describe(&report.settings)),
         ("balanced", None) => "balanced".into(),
         ("best", _) => "best: stage 1, best on validation".into(),
@@ -202,7 +218,9 @@ pub fn free_split(run: &OpenRun) -> Split {
 /// A text with a capital letter at its start.
 pub fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 #[cfg(test)]

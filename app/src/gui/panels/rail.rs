@@ -1,13 +1,14 @@
 //! The rail on the left: the five steps with how far each is, the runs, and the menu.
 
 use egui::{
-    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText, Role, Sense, Stroke, Ui, Vec2,
-    WidgetInfo,
+    Align, Button, CornerRadius, Frame, Label, Layout, Margin, Panel, PopupCloseBehavior, RichText,
+    Role, Sense, Stroke, Ui, Vec2, WidgetInfo,
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
-    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HELP, ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU,
-    ICON_MODEL_TRAINING, ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
+    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HELP,
+    ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING, ICON_PENDING, ICON_PHOTO_LIBRARY,
+    ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
@@ -20,11 +21,16 @@ const WIDTH: f32 = 208.0;
 /// Draws the rail.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let tokens = tokens(ui.visuals());
-    let frame = Frame::new().fill(tokens.surface).inner_margin(Margin::same(12)).stroke(Stroke::NONE);
+    let frame =
+        Frame::new().fill(tokens.surface).inner_margin(Margin::same(12)).stroke(Stroke::NONE);
     Panel::left("rail").exact_size(WIDTH).resizable(false).frame(frame).show(ui, |ui| {
         ui.horizontal(|ui| {
             ui.add_space(space::SMALL);
-            ui.label(RichText::new("Counterweight").text_style(egui::TextStyle::Heading).color(tokens.text));
+            ui.label(
+                RichText::new("Counterweight")
+                    .text_style(egui::TextStyle::Heading)
+                    .color(tokens.text),
+            );
         });
         ui.add_space(space::LARGE);
         for (number, page) in Page::STEPS.into_iter().enumerate() {
@@ -38,7 +44,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             menu_ui(ui, state, commands);
             if let Some(run) = &state.run {
                 ui.add_space(space::SMALL);
-                ui.add(Label::new(theme::strong(run.name())).truncate()).on_hover_text(run.folder.display().to_string());
+                ui.add(Label::new(theme::strong(run.name())).truncate())
+                    .on_hover_text(run.folder.display().to_string());
                 ui.label(RichText::new("Open run").small().weak());
                 ui.separator();
             }
@@ -57,11 +64,18 @@ fn step_icon(page: Page) -> MaterialIcon {
     }
 }
 
-fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, commands: &mut Vec<Command>) {
+fn step_ui(
+    ui: &mut Ui,
+    state: &State,
+    page: Page,
+    number: Option<usize>,
+    commands: &mut Vec<Command>,
+) {
     let tokens = tokens(ui.visuals());
     let status = state.status(page);
     let selected = state.page == page;
-    let (rect, response) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 40.0), Sense::click());
+    let (rect, response) =
+        ui.allocate_exact_size(Vec2::new(ui.available_width(), 40.0), Sense::click());
     let label = match number {
         Some(number) => format!("{number} {}, {}", page.name(), status.word()),
         None => page.name().to_string(),
@@ -78,7 +92,12 @@ fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, comman
     let painter = ui.painter();
     painter.rect_filled(rect, CornerRadius::same(8), fill);
     if response.has_focus() {
-        painter.rect_stroke(rect, CornerRadius::same(8), Stroke::new(2.0, tokens.accent), egui::StrokeKind::Inside);
+        painter.rect_stroke(
+            rect,
+            CornerRadius::same(8),
+            Stroke::new(2.0, tokens.accent),
+            egui::StrokeKind::Inside,
+        );
     }
     let color = match (selected, status) {
         (true, _) => tokens.accent_text,
@@ -87,10 +106,22 @@ fn step_ui(ui: &mut Ui, state: &State, page: Page, number: Option<usize>, comman
     };
     let middle = rect.center().y;
     let icon_font = egui::FontId::new(20.0, step_icon(page).font_family());
-    painter.text(egui::pos2(rect.left() + 22.0, middle), egui::Align2::CENTER_CENTER, step_icon(page).codepoint, icon_font, color);
+    painter.text(
+        egui::pos2(rect.left() + 22.0, middle),
+        egui::Align2::CENTER_CENTER,
+        step_icon(page).codepoint,
+        icon_font,
+        color,
+    );
     let family = if selected { theme::semibold() } else { egui::FontFamily::Name("medium".into()) };
     let text = egui::pos2(rect.left() + 44.0, middle);
-    painter.text(text, egui::Align2::LEFT_CENTER, page.name(), egui::FontId::new(14.0, family), color);
+    painter.text(
+        text,
+        egui::Align2::LEFT_CENTER,
+        page.name(),
+        egui::FontId::new(14.0, family),
+        color,
+    );
     if number.is_some() {
         status_ui(ui, egui::pos2(rect.right() - 20.0, middle), status);
         response.on_hover_text(format!("{}: {}", page.name(), status.word()));

@@ -1,4 +1,5 @@
-//! The runs page: every run of the runs folder, how far it is and how good, to be opened, compared, renamed or deleted.
+//! The runs page: every run of the runs folder, how far it is and how good, to be opened, compared,
+//! renamed or deleted.
 
 use std::path::Path;
 
@@ -8,8 +9,8 @@ use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
 use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
-    ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING, ICON_MORE_VERT, ICON_PAUSE_CIRCLE,
-    ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
+    ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING,
+    ICON_MORE_VERT, ICON_PAUSE_CIRCLE, ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
 };
 
 use super::dialogs::primary;
@@ -28,17 +29,26 @@ const BESIDE: f32 = 1040.0;
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let folder = state.shell.runs_folder();
     parts::title_row(ui, "Runs", |ui| {
-        if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked() {
+        if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked()
+        {
             commands.push(Command::Runs(RunsCommand::PickRun));
         }
-        if IconButton::new(ICON_REFRESH, "Refresh").enabled(!state.runs.is_listing()).show(ui).clicked() {
+        if IconButton::new(ICON_REFRESH, "Refresh")
+            .enabled(!state.runs.is_listing())
+            .show(ui)
+            .clicked()
+        {
             commands.push(Command::Runs(RunsCommand::Refresh));
         }
         if state.runs.is_listing() {
             waiting(ui);
         }
     });
-    let has_test = state.runs.listed.iter().any(|(_, run)| matches!(run, Ok(run) if run.split == Some(Split::Test)));
+    let has_test = state
+        .runs
+        .listed
+        .iter()
+        .any(|(_, run)| matches!(run, Ok(run) if run.split == Some(Split::Test)));
     let show_test = folder_ui(ui, &folder, has_test, commands);
     parts::gap(ui);
     let opened = state.run.as_ref().map(|run| run.folder.clone());
@@ -60,7 +70,14 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                     ui.separator();
                 }
                 ui.push_id(path, |ui| match run {
-                    Ok(run) => run_ui(ui, runs, run, opened.as_deref() == Some(path.as_path()), show_test, commands),
+                    Ok(run) => run_ui(
+                        ui,
+                        runs,
+                        run,
+                        opened.as_deref() == Some(path.as_path()),
+                        show_test,
+                        commands,
+                    ),
                     Err(reason) => unreadable_ui(ui, path, reason, commands),
                 });
             }
@@ -113,17 +130,28 @@ fn none_ui(ui: &mut Ui, is_listing: bool, commands: &mut Vec<Command>) {
     });
 }
 
-fn run_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, is_open: bool, show_test: bool, commands: &mut Vec<Command>) {
+fn run_ui(
+    ui: &mut Ui,
+    runs: &RunsState,
+    run: &RunSummary,
+    is_open: bool,
+    show_test: bool,
+    commands: &mut Vec<Command>,
+) {
     let beside = ui.available_width() >= BESIDE;
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             actions_ui(ui, runs, run, commands);
             if beside {
                 ui.add_space(space::LARGE);
-                ui.allocate_ui_with_layout(vec2(RESULTS, 0.0), Layout::top_down(Align::Min), |ui| {
-                    ui.set_width(RESULTS);
-                    results_ui(ui, run, show_test);
-                });
+                ui.allocate_ui_with_layout(
+                    vec2(RESULTS, 0.0),
+                    Layout::top_down(Align::Min),
+                    |ui| {
+                        ui.set_width(RESULTS);
+                        results_ui(ui, run, show_test);
+                    },
+                );
             }
             ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, is_open));
         });
@@ -132,7 +160,9 @@ fn run_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, is_open: bool, show_t
         results_ui(ui, run, show_test);
     }
     // By validation, unless there is none.
-    if let Some(verdict) = run.verdict.as_ref().filter(|verdict| verdict.split != Split::Test || show_test) {
+    if let Some(verdict) =
+        run.verdict.as_ref().filter(|verdict| verdict.split != Split::Test || show_test)
+    {
         VerdictStrip::new(verdict).compact().show(ui);
     }
 }
@@ -144,17 +174,24 @@ fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
     let color = if run.state == RunState::Interrupted { tokens.warn } else { tokens.text_weak };
     ui.horizontal(|ui| {
         ui.label(icon(mark).size(18.0).color(color));
-        ui.add(Label::new(theme::strong(&run.name)).truncate()).on_hover_text(run.folder.display().to_string());
+        ui.add(Label::new(theme::strong(&run.name)).truncate())
+            .on_hover_text(run.folder.display().to_string());
         if is_open {
             ui.label(RichText::new("open now").small().color(tokens.accent_text));
         }
     });
     let mut facts = vec![
         format!("{}, {}", run.preset.name(), run.backbone.name()),
-        format!("{} of {} epochs", numbers::grouped(run.finished_epochs as u64), numbers::grouped(run.epochs as u64)),
+        format!(
+            "{} of {} epochs",
+            numbers::grouped(run.finished_epochs as u64),
+            numbers::grouped(run.epochs as u64)
+        ),
         format!("{} classes", numbers::grouped(run.classes as u64)),
     ];
-    facts.extend(run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))));
+    facts.extend(
+        run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))),
+    );
     facts.push(numbers::ago(run.modified));
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
@@ -170,7 +207,11 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
     let compared = runs.compared.iter().any(|compared| compared.folder == run.folder);
     let compare = ui.add(Button::new("Compare").selected(compared));
     // A name given afterwards replaces the words on the button, not whether it is pressed.
-    if compare.on_hover_text("Add to the comparison below, or remove").accessible_name(format!("Compare {name}")).clicked() {
+    if compare
+        .on_hover_text("Add to the comparison below, or remove")
+        .accessible_name(format!("Compare {name}"))
+        .clicked()
+    {
         commands.push(Command::Runs(RunsCommand::ToggleCompare(run.folder.clone())));
     }
     if runs.opening() == Some(run.folder.as_path()) {
@@ -180,8 +221,15 @@ fn actions_ui(ui: &mut Ui, runs: &RunsState, run: &RunSummary, commands: &mut Ve
     }
 }
 
-pub(super) fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool, commands: &mut Vec<Command>) {
-    let button = IconButton::new(ICON_MORE_VERT, &format!("More for {name}")).icon_only().quiet().show(ui);
+pub(super) fn menu_ui(
+    ui: &mut Ui,
+    name: &str,
+    folder: &Path,
+    is_readable: bool,
+    commands: &mut Vec<Command>,
+) {
+    let button =
+        IconButton::new(ICON_MORE_VERT, &format!("More for {name}")).icon_only().quiet().show(ui);
     Popup::menu(&button).show(|ui| {
         ui.set_min_width(160.0);
         let mut entry = |ui: &mut Ui, text: &str, command: Command| {
@@ -200,7 +248,9 @@ pub(super) fn menu_ui(ui: &mut Ui, name: &str, folder: &Path, is_readable: bool,
 }
 
 fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
-    let Some(split) = run.split.filter(|_| run.before.is_some() || run.after.is_some()) else { return };
+    let Some(split) = run.split.filter(|_| run.before.is_some() || run.after.is_some()) else {
+        return;
+    };
     if split == Split::Test && !show_test {
         parts::weak(ui, "Evaluated on test; not shown");
         return;
@@ -208,13 +258,21 @@ fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
     ui.spacing_mut().item_spacing.y = space::SMALL;
     let balanced = |brief: Option<EvaluationBrief>| brief.map(|brief| brief.balanced);
     let few = |brief: Option<EvaluationBrief>| brief.and_then(|brief| brief.few);
-    before_after(ui, None, &format!("Balanced on {split}"), balanced(run.before), balanced(run.after));
+    before_after(
+        ui,
+        None,
+        &format!("Balanced on {split}"),
+        balanced(run.before),
+        balanced(run.after),
+    );
     before_after(ui, Some(Group::Few), &format!("Few on {split}"), few(run.before), few(run.after));
 }
 
 fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {
     let bad = tokens(ui.visuals()).bad;
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = path
+        .file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             menu_ui(ui, &name, path, false, commands);
@@ -223,7 +281,10 @@ fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Comm
                     ui.label(icon(ICON_ERROR).size(18.0).color(bad));
                     ui.add(Label::new(theme::strong(&name)).truncate());
                 });
-                ui.add(Label::new(RichText::new(format!("Cannot be read: {reason}")).color(bad)).wrap());
+                ui.add(
+                    Label::new(RichText::new(format!("Cannot be read: {reason}")).color(bad))
+                        .wrap(),
+                );
             });
         });
     });

@@ -1,4 +1,5 @@
-//! Runs side by side: their curves, their class weight norms, what differs in their settings, and their results on validation.
+//! Runs side by side: their curves, their class weight norms, what differs in their settings, and
+//! their results on validation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,12 +40,28 @@ pub fn ui(ui: &mut Ui, compared: &[Compared], commands: &mut Vec<Command>) {
     parts::two_columns(ui, |ui, part| {
         let charts: [(&str, &str, Curve); 2] = match part {
             0 => [
-                ("Training loss", "loss", Curve { percent: false, value: |record| Some(record.train_loss) }),
-                ("Balanced accuracy on validation", "accuracy", Curve { percent: true, value: |record| record.validation_balanced }),
+                (
+                    "Training loss",
+                    "loss",
+                    Curve { percent: false, value: |record| Some(record.train_loss) },
+                ),
+                (
+                    "Balanced accuracy on validation",
+                    "accuracy",
+                    Curve { percent: true, value: |record| record.validation_balanced },
+                ),
             ],
             _ => [
-                ("Few on validation", "accuracy", Curve { percent: true, value: |record| record.validation_few }),
-                ("Class weight norms after the last epoch", "norm ‖W‖₂", Curve { percent: false, value: |_| None }),
+                (
+                    "Few on validation",
+                    "accuracy",
+                    Curve { percent: true, value: |record| record.validation_few },
+                ),
+                (
+                    "Class weight norms after the last epoch",
+                    "norm ‖W‖₂",
+                    Curve { percent: false, value: |_| None },
+                ),
             ],
         };
         for (index, (title, unit, curve)) in charts.into_iter().enumerate() {
@@ -53,7 +70,11 @@ pub fn ui(ui: &mut Ui, compared: &[Compared], commands: &mut Vec<Command>) {
             }
             theme::card(ui, |ui| {
                 ui.label(theme::heading(title));
-                if part == 1 && index == 1 { norms_ui(ui, title, unit, &shown) } else { curve_ui(ui, title, unit, &curve, &shown) }
+                if part == 1 && index == 1 {
+                    norms_ui(ui, title, unit, &shown)
+                } else {
+                    curve_ui(ui, title, unit, &curve, &shown)
+                }
             });
         }
     });
@@ -70,7 +91,12 @@ struct Curve {
 }
 
 /// The runs that are compared, each with its colour and a button that removes it.
-fn runs_ui(ui: &mut Ui, compared: &[Compared], color: impl Fn(usize) -> Color32, commands: &mut Vec<Command>) {
+fn runs_ui(
+    ui: &mut Ui,
+    compared: &[Compared],
+    color: impl Fn(usize) -> Color32,
+    commands: &mut Vec<Command>,
+) {
     ui.horizontal(|ui| {
         ui.label(icon(ICON_COMPARE_ARROWS).size(20.0));
         ui.label(theme::heading("Comparison"));
@@ -105,8 +131,18 @@ fn swatch(ui: &mut Ui, color: Color32) {
 }
 
 /// Draws one curve a run; `points` are in the order of the runs.
-fn chart_ui<'a>(ui: &mut Ui, chart: LineChart<'a>, shown: &'a [Shown], points: &'a [Vec<[f64; 2]>]) {
-    let series = shown.iter().zip(points).map(|(shown, points)| Series { name: &shown.name, color: shown.color, points, dashed: false });
+fn chart_ui<'a>(
+    ui: &mut Ui,
+    chart: LineChart<'a>,
+    shown: &'a [Shown],
+    points: &'a [Vec<[f64; 2]>],
+) {
+    let series = shown.iter().zip(points).map(|(shown, points)| Series {
+        name: &shown.name,
+        color: shown.color,
+        points,
+        dashed: false,
+    });
     series.fold(chart, LineChart::series).show(ui);
 }
 
@@ -116,9 +152,15 @@ fn curve_ui(ui: &mut Ui, title: &str, unit: &str, curve: &Curve, shown: &[Shown]
         stage1.filter_map(|record| Some([record.epoch as f64, (curve.value)(record)?])).collect()
     };
     let points: Vec<_> = shown.iter().map(points).collect();
-    let empty =
-        if curve.percent { "None of these runs was checked on validation while it was trained" } else { "No epoch is finished yet" };
-    let chart = LineChart::new(("compared", title), unit).x_label("epoch of stage 1").y_percent(curve.percent).empty_text(empty);
+    let empty = if curve.percent {
+        "None of these runs was checked on validation while it was trained"
+    } else {
+        "No epoch is finished yet"
+    };
+    let chart = LineChart::new(("compared", title), unit)
+        .x_label("epoch of stage 1")
+        .y_percent(curve.percent)
+        .empty_text(empty);
     chart_ui(ui, chart, shown, &points);
 }
 
@@ -126,48 +168,67 @@ fn norms_ui(ui: &mut Ui, title: &str, unit: &str, shown: &[Shown]) {
     let points = |shown: &Shown| -> Vec<[f64; 2]> {
         let Some(record) = shown.run.norms.last() else { return Vec::new() };
         let ranked = by_count(&record.norms, &shown.run.train_counts);
-        ranked.into_iter().enumerate().map(|(rank, norm)| [(rank + 1) as f64, norm.into()]).collect()
+        ranked
+            .into_iter()
+            .enumerate()
+            .map(|(rank, norm)| [(rank + 1) as f64, norm.into()])
+            .collect()
     };
     let points: Vec<_> = shown.iter().map(points).collect();
-    let chart = LineChart::new(("compared", title), unit).x_label("class, the largest first").empty_text("No epoch is finished yet");
+    let chart = LineChart::new(("compared", title), unit)
+        .x_label("class, the largest first")
+        .empty_text("No epoch is finished yet");
     chart_ui(ui, chart, shown, &points);
 }
 
 /// The norms of the classes, those of the class of most training samples first.
 fn by_count(norms: &[f32], counts: &[usize]) -> Vec<f32> {
-    let mut classes: Vec<(usize, f32)> = counts.iter().copied().zip(norms.iter().copied()).collect();
+    let mut classes: Vec<(usize, f32)> =
+        counts.iter().copied().zip(norms.iter().copied()).collect();
     classes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     classes.into_iter().map(|(_, norm)| norm).collect()
 }
 
 fn results_ui(ui: &mut Ui, shown: &[Shown]) {
     ui.label(theme::heading("Results on validation"));
-    let rows: Vec<(&Shown, String, [Option<f64>; 5])> =
-        shown.iter().flat_map(|shown| validated(shown.run).into_iter().map(move |(what, values)| (shown, what, values))).collect();
+    let rows: Vec<(&Shown, String, [Option<f64>; 5])> = shown
+        .iter()
+        .flat_map(|shown| {
+            validated(shown.run).into_iter().map(move |(what, values)| (shown, what, values))
+        })
+        .collect();
     if rows.is_empty() {
-        parts::weak(ui, "None of these runs was checked on validation. A dataset with a validation split can be compared here.");
+        parts::weak(
+            ui,
+            "None of these runs was checked on validation. A dataset with a validation split can be compared here.",
+        );
         return;
     }
     ScrollArea::horizontal().id_salt("compared results").show(ui, |ui| {
-        Grid::new("compared results").num_columns(8).spacing([space::LARGE, space::MEDIUM]).show(ui, |ui| {
-            ui.label("");
-            for title in ["Run", "Result", "Balanced", "Many", "Medium", "Few", "Top-1"] {
-                parts::weak(ui, title);
-            }
-            ui.end_row();
-            for (shown, what, values) in &rows {
-                swatch(ui, shown.color);
-                ui.label(&shown.name);
-                ui.label(what);
-                for (place, value) in values.iter().enumerate() {
-                    // The best of a column stands out, by its weight and not by a colour alone.
-                    let best = rows.len() > 1 && value.is_some() && rows.iter().all(|(_, _, other)| other[place] <= *value);
-                    let text = numbers::percent(*value);
-                    ui.label(if best { theme::strong(text) } else { RichText::new(text) });
+        Grid::new("compared results").num_columns(8).spacing([space::LARGE, space::MEDIUM]).show(
+            ui,
+            |ui| {
+                ui.label("");
+                for title in ["Run", "Result", "Balanced", "Many", "Medium", "Few", "Top-1"] {
+                    parts::weak(ui, title);
                 }
                 ui.end_row();
-            }
-        });
+                for (shown, what, values) in &rows {
+                    swatch(ui, shown.color);
+                    ui.label(&shown.name);
+                    ui.label(what);
+                    for (place, value) in values.iter().enumerate() {
+                        // The best of a column stands out, by its weight and not by a colour alone.
+                        let best = rows.len() > 1
+                            && value.is_some()
+                            && rows.iter().all(|(_, _, other)| other[place] <= *value);
+                        let text = numbers::percent(*value);
+                        ui.label(if best { theme::strong(text) } else { RichText::new(text) });
+                    }
+                    ui.end_row();
+                }
+            },
+        );
     });
     parts::weak(ui, "The best of each column is in bold.");
 }
@@ -176,7 +237,11 @@ fn results_ui(ui: &mut Ui, shown: &[Shown]) {
 fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
     let mut rows = Vec::new();
     for stage in [1, 2] {
-        let records = || run.history.iter().filter(move |record| record.stage == stage && record.validation_balanced.is_some());
+        let records = || {
+            run.history
+                .iter()
+                .filter(move |record| record.stage == stage && record.validation_balanced.is_some())
+        };
         let row = |record: &EpochRecord, what: &str| {
             let values = [
                 record.validation_balanced,
@@ -187,18 +252,31 @@ fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
             ];
             (format!("stage {stage}, {what} epoch ({})", record.epoch), values)
         };
-        let best = records().reduce(|best, next| if next.validation_balanced > best.validation_balanced { next } else { best });
+        let best = records().reduce(|best, next| {
+            if next.validation_balanced > best.validation_balanced { next } else { best }
+        });
         if let Some(best) = best.filter(|_| stage == 1) {
             rows.push(row(best, "best"));
         }
-        if let Some(last) = records().next_back().filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch)) {
+        if let Some(last) = records()
+            .next_back()
+            .filter(|last| stage == 2 || best.is_none_or(|best| best.epoch != last.epoch))
+        {
             rows.push(row(last, "last"));
         }
     }
-    if let Some(report) = run.balanced.as_ref().filter(|report| report.after.split == Split::Validation) {
+    if let Some(report) =
+        run.balanced.as_ref().filter(|report| report.after.split == Split::Validation)
+    {
         let results = &report.after.evaluation;
         let groups = results.groups;
-        let values = [Some(results.balanced_accuracy), groups.many, groups.medium, groups.few, Some(results.top1)];
+        let values = [
+            Some(results.balanced_accuracy),
+            groups.many,
+            groups.medium,
+            groups.few,
+            Some(results.top1),
+        ];
         rows.push((counterweight_core::balance::describe(&report.settings), values));
     }
     rows
@@ -215,7 +293,9 @@ fn settings_ui(ui: &mut Ui, shown: &[Shown]) {
     }
     let folders: Vec<PathBuf> = shown.iter().map(|shown| shown.run.folder.clone()).collect();
     let id = Id::unique("settings that differ between runs");
-    let known = ui.data(|data| data.get_temp::<(Vec<PathBuf>, Arc<[Difference]>)>(id)).filter(|(of, _)| *of == folders);
+    let known = ui
+        .data(|data| data.get_temp::<(Vec<PathBuf>, Arc<[Difference]>)>(id))
+        .filter(|(of, _)| *of == folders);
     let (_, rows) = known.unwrap_or_else(|| {
         let found: (Vec<PathBuf>, Arc<[Difference]>) = (folders, Arc::from(differences(shown)));
         ui.data_mut(|data| data.insert_temp(id, found.clone()));
@@ -228,30 +308,39 @@ fn settings_ui(ui: &mut Ui, shown: &[Shown]) {
     parts::weak(ui, format!("Compared with {}; what is not as there is marked.", shown[0].name));
     let tokens = tokens(ui.visuals());
     ScrollArea::horizontal().id_salt("compared settings").show(ui, |ui| {
-        Grid::new("compared settings").num_columns(shown.len() + 1).spacing([space::LARGE, space::MEDIUM]).show(ui, |ui| {
-            ui.label("");
-            for shown in shown {
-                ui.horizontal(|ui| {
-                    swatch(ui, shown.color);
-                    parts::weak(ui, &shown.name);
-                });
-            }
-            ui.end_row();
-            for (label, values) in rows.iter() {
-                parts::weak(ui, *label);
-                for value in values {
-                    let differs = Some(value) != values.first();
-                    let text = if differs { theme::strong(value).background_color(tokens.accent_wash) } else { RichText::new(value) };
-                    ui.label(text);
+        Grid::new("compared settings")
+            .num_columns(shown.len() + 1)
+            .spacing([space::LARGE, space::MEDIUM])
+            .show(ui, |ui| {
+                ui.label("");
+                for shown in shown {
+                    ui.horizontal(|ui| {
+                        swatch(ui, shown.color);
+                        parts::weak(ui, &shown.name);
+                    });
                 }
                 ui.end_row();
-            }
-        });
+                for (label, values) in rows.iter() {
+                    parts::weak(ui, *label);
+                    for value in values {
+                        let differs = Some(value) != values.first();
+                        let text = if differs {
+                            theme::strong(value).background_color(tokens.accent_wash)
+                        } else {
+                            RichText::new(value)
+                        };
+                        ui.label(text);
+                    }
+                    ui.end_row();
+                }
+            });
     });
 }
 
 fn differences(shown: &[Shown]) -> Vec<Difference> {
-    let values = |key: &str| -> Vec<String> { shown.iter().map(|shown| shown.run.settings.text(key).unwrap_or_default()).collect() };
+    let values = |key: &str| -> Vec<String> {
+        shown.iter().map(|shown| shown.run.settings.text(key).unwrap_or_default()).collect()
+    };
     let rows = INFO.iter().map(|info| (info.label, values(info.key)));
     rows.filter(|(_, values)| values.iter().any(|value| Some(value) != values.first())).collect()
 }

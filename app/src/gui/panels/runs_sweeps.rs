@@ -35,29 +35,51 @@ pub fn ui(ui: &mut Ui, runs: &RunsState, commands: &mut Vec<Command>) {
     }
 }
 
-fn sweep_ui(ui: &mut Ui, folder: &Path, name: &str, report: &SweepReport, commands: &mut Vec<Command>) {
-    let label = counterweight_core::settings::info(&report.key).map_or(report.key.as_str(), |info| info.label);
+fn sweep_ui(
+    ui: &mut Ui,
+    folder: &Path,
+    name: &str,
+    report: &SweepReport,
+    commands: &mut Vec<Command>,
+) {
+    let label = counterweight_core::settings::info(&report.key)
+        .map_or(report.key.as_str(), |info| info.label);
     let finished = match report.best() {
-        Some(best) => format!("best {} with {} on validation", best.value, numbers::percent(best.score)),
-        None => "not finished: start it again on the Train page, or with `counterweight sweep`".into(),
+        Some(best) => {
+            format!("best {} with {} on validation", best.value, numbers::percent(best.score))
+        }
+        None => {
+            "not finished: start it again on the Train page, or with `counterweight sweep`".into()
+        }
     };
     ui.horizontal_wrapped(|ui| {
         menu_ui(ui, name, folder, false, commands);
         ui.label(theme::strong(name));
-        if ui.button("Show").accessible_name(format!("Show {name}")).on_hover_text("Accuracies and norms against the values").clicked() {
+        if ui
+            .button("Show")
+            .accessible_name(format!("Show {name}"))
+            .on_hover_text("Accuracies and norms against the values")
+            .clicked()
+        {
             commands.push(Command::Train(TrainCommand::ShowSweep(Box::new(report.clone()))));
             commands.push(Command::Go(Page::Train));
         }
-        let text = format!("{} values of {} · {finished}", report.members.len(), label.to_lowercase());
+        let text =
+            format!("{} values of {} · {finished}", report.members.len(), label.to_lowercase());
         ui.label(RichText::new(text).color(tokens(ui.visuals()).text_weak));
     });
-    CollapsingHeader::new("Its runs").id_salt("members").show(ui, |ui| members_ui(ui, name, report, commands));
+    CollapsingHeader::new("Its runs")
+        .id_salt("members")
+        .show(ui, |ui| members_ui(ui, name, report, commands));
     ui.add_space(space::SMALL);
 }
 
 fn members_ui(ui: &mut Ui, name: &str, report: &SweepReport, commands: &mut Vec<Command>) {
     let headings = ["value", "epochs", "balanced", "many", "medium", "few", "mean norm", ""];
-    let table = TableBuilder::new(ui).id_salt("members").striped(false).columns(Column::auto().at_least(72.0), headings.len());
+    let table = TableBuilder::new(ui)
+        .id_salt("members")
+        .striped(false)
+        .columns(Column::auto().at_least(72.0), headings.len());
     table
         .header(LINE, |mut row| {
             for heading in headings {
@@ -76,13 +98,22 @@ fn members_ui(ui: &mut Ui, name: &str, report: &SweepReport, commands: &mut Vec<
                     numbers::percent(member.many),
                     numbers::percent(member.medium),
                     numbers::percent(member.few),
-                    member.norms.map_or_else(|| "n/a".into(), |[_, mean, _]| numbers::value(f64::from(mean))),
+                    member.norms.map_or_else(
+                        || "n/a".into(),
+                        |[_, mean, _]| numbers::value(f64::from(mean)),
+                    ),
                 ];
                 for text in texts {
-                    row.col(|ui| _ = ui.label(if best { theme::strong(text) } else { RichText::new(text) }));
+                    row.col(|ui| {
+                        _ = ui.label(if best { theme::strong(text) } else { RichText::new(text) })
+                    });
                 }
                 row.col(|ui| {
-                    if ui.button("Open").accessible_name(format!("Open {name} {}", member.value)).clicked() {
+                    if ui
+                        .button("Open")
+                        .accessible_name(format!("Open {name} {}", member.value))
+                        .clicked()
+                    {
                         commands.push(Command::Runs(RunsCommand::Open(member.run.clone())));
                     }
                 });

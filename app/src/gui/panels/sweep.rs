@@ -21,7 +21,11 @@ pub fn ui(ui: &mut Ui, train: &mut TrainState, commands: &mut Vec<Command>) {
         status_ui(ui, sweep, &mut taken, commands);
     });
     ui.add_space(space::LARGE);
-    let mut members: Vec<&SweepRecord> = sweep.members.iter().filter(|member| member.score.is_some() && decay(member) > 0.0).collect();
+    let mut members: Vec<&SweepRecord> = sweep
+        .members
+        .iter()
+        .filter(|member| member.score.is_some() && decay(member) > 0.0)
+        .collect();
     members.sort_by(|a, b| decay(a).total_cmp(&decay(b)));
     pair_ui(ui, |ui| accuracy_ui(ui, &members), |ui| norms_ui(ui, &members));
     ui.add_space(space::LARGE);
@@ -35,7 +39,12 @@ fn decay(member: &SweepRecord) -> f64 {
     member.value.parse().unwrap_or(f64::NAN)
 }
 
-fn status_ui(ui: &mut Ui, sweep: &SweepState, taken: &mut Option<String>, commands: &mut Vec<Command>) {
+fn status_ui(
+    ui: &mut Ui,
+    sweep: &SweepState,
+    taken: &mut Option<String>,
+    commands: &mut Vec<Command>,
+) {
     if let Some(progress) = sweep.progress() {
         let text = "Every value is trained for a while, and the better half of them for longer. Weight decay keeps the frequent classes from \
                     dominating: too little and they do, too much and nothing is learned.";
@@ -76,7 +85,11 @@ fn status_ui(ui: &mut Ui, sweep: &SweepState, taken: &mut Option<String>, comman
     ui.add_space(space::SMALL);
     ui.horizontal_wrapped(|ui| {
         if let Some(best) = best {
-            if ui.add(primary(ui, "Open its run")).on_hover_text("To balance it, look into it and export it").clicked() {
+            if ui
+                .add(primary(ui, "Open its run"))
+                .on_hover_text("To balance it, look into it and export it")
+                .clicked()
+            {
                 commands.push(Command::Runs(RunsCommand::Open(best.run.clone())));
                 commands.push(Command::Train(TrainCommand::CloseSweep));
             }
@@ -97,12 +110,22 @@ fn accuracy_ui(ui: &mut Ui, members: &[&SweepRecord]) {
         members.iter().map(|member| [decay(member), value(member).unwrap_or(f64::NAN)]).collect()
     };
     let all = points(|member| member.score);
-    let groups = [points(|member| member.many), points(|member| member.medium), points(|member| member.few)];
+    let groups =
+        [points(|member| member.many), points(|member| member.medium), points(|member| member.few)];
     ui.label(theme::heading("Accuracy on validation"));
-    let mut chart = LineChart::new("sweep accuracy", "accuracy").x_label("weight decay λ").x_log(true).y_percent(true);
-    chart = chart.series(Series { name: "balanced", color: tokens.text, points: &all, dashed: true });
+    let mut chart = LineChart::new("sweep accuracy", "accuracy")
+        .x_label("weight decay λ")
+        .x_log(true)
+        .y_percent(true);
+    chart =
+        chart.series(Series { name: "balanced", color: tokens.text, points: &all, dashed: true });
     for (group, points) in Group::ALL.into_iter().zip(&groups) {
-        chart = chart.series(Series { name: group.name(), color: tokens.group(group), points, dashed: false });
+        chart = chart.series(Series {
+            name: group.name(),
+            color: tokens.group(group),
+            points,
+            dashed: false,
+        });
     }
     chart.empty_text("The first value is still being trained").show(ui);
 }
@@ -111,7 +134,12 @@ fn accuracy_ui(ui: &mut Ui, members: &[&SweepRecord]) {
 fn norms_ui(ui: &mut Ui, members: &[&SweepRecord]) {
     let tokens = tokens(ui.visuals());
     let points = |at: usize| -> Vec<[f64; 2]> {
-        members.iter().map(|member| [decay(member), member.norms.map_or(f64::NAN, |norms| f64::from(norms[at]))]).collect()
+        members
+            .iter()
+            .map(|member| {
+                [decay(member), member.norms.map_or(f64::NAN, |norms| f64::from(norms[at]))]
+            })
+            .collect()
     };
     let [smallest, mean, largest] = [points(0), points(1), points(2)];
     ui.label(theme::heading("Class weight norms"));
@@ -119,7 +147,12 @@ fn norms_ui(ui: &mut Ui, members: &[&SweepRecord]) {
         .x_label("weight decay λ")
         .x_log(true)
         .y_log(true)
-        .series(Series { name: "largest", color: tokens.accent_text, points: &largest, dashed: false })
+        .series(Series {
+            name: "largest",
+            color: tokens.accent_text,
+            points: &largest,
+            dashed: false,
+        })
         .series(Series { name: "mean", color: tokens.text, points: &mean, dashed: true })
         .series(Series { name: "smallest", color: tokens.before, points: &smallest, dashed: false })
         .empty_text("The first value is still being trained")

@@ -18,9 +18,16 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         ui.horizontal(|ui| {
             ui.label(icon(ICON_SCHOOL).size(20.0).color(tokens.accent_text));
             ui.label(theme::heading(step.title()));
-            ui.label(RichText::new(format!("{} of {}", state.tour.number(), TourStep::ALL.len())).weak());
+            ui.label(
+                RichText::new(format!("{} of {}", state.tour.number(), TourStep::ALL.len())).weak(),
+            );
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                if IconButton::new(ICON_CLOSE, "Leave the tour").icon_only().quiet().show(ui).clicked() {
+                if IconButton::new(ICON_CLOSE, "Leave the tour")
+                    .icon_only()
+                    .quiet()
+                    .show(ui)
+                    .clicked()
+                {
                     commands.push(Command::Tour(TourCommand::Leave));
                 }
             });
@@ -47,7 +54,9 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
                 commands.push(Command::Tour(TourCommand::Back));
             }
             if state.train.is_running() {
-                ui.label(RichText::new("Training; this takes about a minute").color(tokens.text_weak));
+                ui.label(
+                    RichText::new("Training; this takes about a minute").color(tokens.text_weak),
+                );
             }
         });
     });

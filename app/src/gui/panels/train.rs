@@ -1,7 +1,10 @@
-//! The training page: settings with what each is for, and the curves of the run that is trained or open.
+//! The training page: settings with what each is for, and the curves of the run that is trained or
+//! open.
 
 use counterweight_core::device::DeviceChoice;
-use counterweight_core::settings::{Auto, NormStatistics, Preset, Settings, Tokens, Training, info};
+use counterweight_core::settings::{
+    Auto, NormStatistics, Preset, Settings, Tokens, Training, info,
+};
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
@@ -46,7 +49,12 @@ const MORE: [&str; 18] = [
     "evaluation.flip",
     "balance.augmented_views",
 ];
-const AUGMENTATION: [&str; 4] = ["augmentation.flip", "augmentation.pad_crop", "augmentation.resized_crop", "augmentation.color_jitter"];
+const AUGMENTATION: [&str; 4] = [
+    "augmentation.flip",
+    "augmentation.pad_crop",
+    "augmentation.resized_crop",
+    "augmentation.color_jitter",
+];
 const MORE_AUGMENTATION: [&str; 6] = [
     "augmentation.randaugment_ops",
     "augmentation.randaugment_magnitude",
@@ -69,7 +77,12 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if !state.train.is_running() {
             parts::verdict(ui, state.run.as_ref().and_then(OpenRun::trained_verdict));
         }
-        if let Some(chosen) = state.run.as_ref().filter(|_| !state.train.is_running()).and_then(|run| run.choices.as_ref()) {
+        if let Some(chosen) = state
+            .run
+            .as_ref()
+            .filter(|_| !state.train.is_running())
+            .and_then(|run| run.choices.as_ref())
+        {
             train_cards::chosen_ui(ui, chosen, commands);
         }
         train_live::ui(ui, state, commands);
@@ -116,7 +129,11 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             return;
         }
         if let Some(run) = state.run.as_ref() {
-            if run.is_trained() && ui.add(parts::go_on(ui, "Continue to balancing", run.trained_verdict())).clicked() {
+            if run.is_trained()
+                && ui
+                    .add(parts::go_on(ui, "Continue to balancing", run.trained_verdict()))
+                    .clicked()
+            {
                 commands.push(Command::Go(Page::Balance));
             }
             let curves = format!("Curves of {}", run.name());
@@ -130,8 +147,14 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
 }
 
-/// What is said of an open run that has not come to its end, `out_of_memory` being how it can go on, and the reason, if it ran out of memory.
-fn interrupted_ui(ui: &mut Ui, run: &OpenRun, out_of_memory: Option<(&WayOn, &str)>, commands: &mut Vec<Command>) {
+/// What is said of an open run that has not come to its end, `out_of_memory` being how it can go
+/// on, and the reason, if it ran out of memory.
+fn interrupted_ui(
+    ui: &mut Ui,
+    run: &OpenRun,
+    out_of_memory: Option<(&WayOn, &str)>,
+    commands: &mut Vec<Command>,
+) {
     card(ui, |ui| {
         ui.label(theme::heading(format!("{} was interrupted", run.name())));
         ui.label(format!(
@@ -145,7 +168,12 @@ fn interrupted_ui(ui: &mut Ui, run: &OpenRun, out_of_memory: Option<(&WayOn, &st
         }
         ui.horizontal(|ui| {
             if let Some((way_on, _)) = out_of_memory {
-                way_on_ui(ui, format!("Continue this run in {} parts", way_on.parts), way_on, commands);
+                way_on_ui(
+                    ui,
+                    format!("Continue this run in {} parts", way_on.parts),
+                    way_on,
+                    commands,
+                );
             }
             if ui.button("Continue this run").clicked() {
                 commands.push(Command::Train(TrainCommand::Continue));
@@ -173,13 +201,21 @@ fn no_source_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
 
 fn preset_words(preset: Preset) -> (&'static str, &'static str) {
     match preset {
-        Preset::Auto => {
-            ("Automatic", "Starts from what a network has seen before, and measures whether training from scratch would do better.")
-        }
-        Preset::FineTune => ("Fine-tune", "A network that has seen a million photos learns on, all of it, for a few epochs."),
+        Preset::Auto => (
+            "Automatic",
+            "Starts from what a network has seen before, and measures whether training from scratch would do better.",
+        ),
+        Preset::FineTune => (
+            "Fine-tune",
+            "A network that has seen a million photos learns on, all of it, for a few epochs.",
+        ),
         Preset::Quick => ("Quick", "A small network for a few epochs: minutes on any computer."),
-        Preset::Paper => ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU."),
-        Preset::Strong => ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU."),
+        Preset::Paper => {
+            ("Paper", "The paper's recipe to the letter: ResNet-34, 320 epochs. Needs a GPU.")
+        }
+        Preset::Strong => {
+            ("Strong", "Longer, with stronger augmentation and a tuned balancer. Needs a GPU.")
+        }
     }
 }
 
@@ -191,7 +227,11 @@ fn settings_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.horizontal_wrapped(|ui| {
             for preset in Preset::ALL {
                 let (name, text) = preset_words(preset);
-                if ui.selectable_label(train.settings.preset == preset, name).on_hover_text(text).clicked() {
+                if ui
+                    .selectable_label(train.settings.preset == preset, name)
+                    .on_hover_text(text)
+                    .clicked()
+                {
                     train.set_preset(preset);
                 }
             }
@@ -228,7 +268,9 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
         "model.tokens" => Some(Tokens::ALL.map(Tokens::name).to_vec()),
         "model.stem" => Some(vec!["auto", "small", "imagenet"]),
         "model.normalisation" => Some(vec!["measured", "pretrained", "cifar", "imagenet"]),
-        "stage1.train" => Some(std::iter::once("auto").chain(Training::ALL.map(Training::name)).collect()),
+        "stage1.train" => {
+            Some(std::iter::once("auto").chain(Training::ALL.map(Training::name)).collect())
+        }
         "stage1.norm_statistics" => Some(NormStatistics::ALL.map(NormStatistics::name).to_vec()),
         "augmentation.flip" => Some(vec!["auto", "true", "false"]),
         "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
@@ -249,10 +291,16 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
     };
     let mut text = train.text(key);
     let before = text.clone();
-    let changed = train.settings.text(key).is_some_and(|value| value != default_text) || train.error(key).is_some();
+    let changed = train.settings.text(key).is_some_and(|value| value != default_text)
+        || train.error(key).is_some();
     let error = train.error(key).map(str::to_string);
-    let row =
-        SettingRow { label: info.label, explanation: info.explanation, default_text: shown_default, changed, error: error.as_deref() };
+    let row = SettingRow {
+        label: info.label,
+        explanation: info.explanation,
+        default_text: shown_default,
+        changed,
+        error: error.as_deref(),
+    };
     let shown = setting_row(ui, row, |ui| {
         if let Some(choices) = choices(key) {
             ComboBox::from_id_salt(key).selected_text(&text).show_ui(ui, |ui| {
@@ -290,7 +338,11 @@ fn backbone_ui(ui: &mut Ui, train: &mut TrainState, commands: &mut Vec<Command>)
     };
     let name = train.settings.model.backbone.name();
     let shown = setting_row(ui, row, |ui| {
-        if ui.button("Choose…").on_hover_text("With size, accuracy and licence; also from a file").clicked() {
+        if ui
+            .button("Choose…")
+            .on_hover_text("With size, accuracy and licence; also from a file")
+            .clicked()
+        {
             commands.push(Command::Backbones(BackbonesCommand::Choose));
         }
         ui.add(egui::Label::new(name).truncate());
@@ -305,7 +357,10 @@ fn device_ui(ui: &mut Ui, train: &mut TrainState, devices: &Devices) {
     let error = devices.problem(train.device);
     let explanation = match devices.automatic() {
         Some(device) if train.device == DeviceChoice::Auto => {
-            format!("Automatic takes {}: a GPU that beats the CPU if there is one, else the CPU.", device.description)
+            format!(
+                "Automatic takes {}: a GPU that beats the CPU if there is one, else the CPU.",
+                device.description
+            )
         }
         _ if devices.is_looking() => "Looking for devices…".to_string(),
         _ => "What computes. A GPU is many times faster; the CPU always works.".to_string(),
@@ -318,22 +373,31 @@ fn device_ui(ui: &mut Ui, train: &mut TrainState, devices: &Devices) {
         error: error.as_deref(),
     };
     let shown = setting_row(ui, row, |ui| {
-        ComboBox::from_id_salt("device").selected_text(train.device.to_string()).show_ui(ui, |ui| {
-            ui.selectable_value(&mut train.device, DeviceChoice::Auto, "auto");
-            for device in &devices.found {
-                let memory = device.memory_bytes.map(|bytes| format!(", {}", numbers::bytes(bytes))).unwrap_or_default();
-                let text = format!("{}: {}{memory}", device.name, device.description);
-                let Ok(choice) = device.name.parse::<DeviceChoice>() else { continue };
-                let entry = ui.add_enabled(device.usable, egui::Button::selectable(train.device == choice, text));
-                let entry = match &device.reason {
-                    Some(reason) => entry.on_disabled_hover_text(reason),
-                    None => entry,
-                };
-                if entry.clicked() {
-                    train.device = choice;
+        ComboBox::from_id_salt("device").selected_text(train.device.to_string()).show_ui(
+            ui,
+            |ui| {
+                ui.selectable_value(&mut train.device, DeviceChoice::Auto, "auto");
+                for device in &devices.found {
+                    let memory = device
+                        .memory_bytes
+                        .map(|bytes| format!(", {}", numbers::bytes(bytes)))
+                        .unwrap_or_default();
+                    let text = format!("{}: {}{memory}", device.name, device.description);
+                    let Ok(choice) = device.name.parse::<DeviceChoice>() else { continue };
+                    let entry = ui.add_enabled(
+                        device.usable,
+                        egui::Button::selectable(train.device == choice, text),
+                    );
+                    let entry = match &device.reason {
+                        Some(reason) => entry.on_disabled_hover_text(reason),
+                        None => entry,
+                    };
+                    if entry.clicked() {
+                        train.device = choice;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     if shown.reset {
         train.device = DeviceChoice::Auto;
@@ -345,10 +409,13 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading("Start"));
         if let Some(source) = &state.data.source {
-            let [training, validation, test] = source.view.totals().map(|count| numbers::grouped(count as u64));
+            let [training, validation, test] =
+                source.view.totals().map(|count| numbers::grouped(count as u64));
             let classes = source.view.classes.iter().filter(|class| class.included).count();
             ui.label(format!("{classes} classes: {training} training, {validation} validation and {test} test images"));
-            if validation == "0" && state.train.settings.stage1.train == Auto::Value(Training::Scratch) {
+            if validation == "0"
+                && state.train.settings.stage1.train == Auto::Value(Training::Scratch)
+            {
                 let color = tokens(ui.visuals()).warn;
                 ui.label(
                     RichText::new("Without validation images the last epoch is taken, and balancers cannot be tuned.").small().color(color),
@@ -357,14 +424,21 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         }
         ui.horizontal(|ui| {
             let label = ui.label("Run name");
-            let field = ui.add(TextEdit::singleline(&mut state.train.name).desired_width(220.0)).labelled_by(label.id);
+            let field = ui
+                .add(TextEdit::singleline(&mut state.train.name).desired_width(220.0))
+                .labelled_by(label.id);
             if field.changed() {
                 state.train.named = true;
             }
         });
-        ui.label(RichText::new(format!("It is kept in {}", state.shell.runs_folder().display())).small().weak());
+        ui.label(
+            RichText::new(format!("It is kept in {}", state.shell.runs_folder().display()))
+                .small()
+                .weak(),
+        );
         ui.add_space(space::SMALL);
-        let obstacle = state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names);
+        let obstacle =
+            state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names);
         ui.horizontal(|ui| {
             let button = IconButton::new(ICON_PLAY_ARROW, "Train").primary().enabled(obstacle.is_none());
             let start = button.min_size(Vec2::new(120.0, 36.0)).show(ui);
@@ -385,7 +459,9 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ui.label(RichText::new(obstacle).color(tokens.warn));
         }
         if let Some(reason) = &state.train.failure {
-            ui.label(RichText::new(format!("The last training failed: {reason}")).color(tokens.bad));
+            ui.label(
+                RichText::new(format!("The last training failed: {reason}")).color(tokens.bad),
+            );
         }
     });
 }
@@ -403,7 +479,9 @@ fn augmentation_ui(ui: &mut Ui, state: &mut State) {
         ui.horizontal_wrapped(|ui| {
             ui.spacing_mut().item_spacing = Vec2::splat(space::MEDIUM);
             for (index, picture) in pictures.iter().enumerate() {
-                let image = egui::Image::new(picture).fit_to_exact_size(Vec2::splat(64.0)).corner_radius(6.0);
+                let image = egui::Image::new(picture)
+                    .fit_to_exact_size(Vec2::splat(64.0))
+                    .corner_radius(6.0);
                 ui.add(image.alt_text(format!("Augmented sample {}", index + 1)));
             }
             if pictures.is_empty() {
@@ -419,7 +497,13 @@ fn augmentation_ui(ui: &mut Ui, state: &mut State) {
                 key_ui(ui, &mut state.train, key);
             }
         } else {
-            ui.label(RichText::new("RandAugment, erasing, Cutout, mixup and CutMix are under More settings.").small().weak());
+            ui.label(
+                RichText::new(
+                    "RandAugment, erasing, Cutout, mixup and CutMix are under More settings.",
+                )
+                .small()
+                .weak(),
+            );
         }
     });
 }

@@ -135,7 +135,8 @@ fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -
         .inner
 }
 
-/// What was chosen when a run was made, each with its reason, and what may be better and was not done.
+/// What was chosen when a run was made, each with its reason, and what may be better and was not
+/// done.
 pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
     if chosen.choices.is_empty() {
         return;
@@ -143,16 +144,23 @@ pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading("Chosen for you"));
         for choice in &chosen.choices {
-            let name = counterweight_core::settings::info(&choice.setting).map_or(choice.setting.as_str(), |info| info.label);
+            let name = counterweight_core::settings::info(&choice.setting)
+                .map_or(choice.setting.as_str(), |info| info.label);
             ui.label(format!("{name}: {}", choice.value));
             ui.label(RichText::new(format!("{}.", capitalised(&choice.reason))).small().weak());
         }
         if let Some(offer) = &chosen.offer {
             ui.add_space(space::SMALL);
             ui.label(&offer.sentence);
-            let way = if offer.settings.stage1.is_fine_tuning() { "Fine-tune all of it" } else { "Train from scratch" };
+            let way = if offer.settings.stage1.is_fine_tuning() {
+                "Fine-tune all of it"
+            } else {
+                "Train from scratch"
+            };
             if ui.add(primary(ui, way)).clicked() {
-                commands.push(Command::Train(TrainCommand::TakeOffer(Box::new(offer.settings.clone()))));
+                commands.push(Command::Train(TrainCommand::TakeOffer(Box::new(
+                    offer.settings.clone(),
+                ))));
             }
         }
     });

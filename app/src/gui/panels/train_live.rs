@@ -9,7 +9,10 @@ use egui_material_icons::icons::{ICON_PAUSE, ICON_PLAY_ARROW};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{State, Training};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{ClassLabel, HeatMap, IconButton, LineChart, ProgressStrip, Scatter, ScatterPoint, Series, metric, numbers};
+use crate::gui::widgets::{
+    ClassLabel, HeatMap, IconButton, LineChart, ProgressStrip, Scatter, ScatterPoint, Series,
+    metric, numbers,
+};
 
 /// From this width on charts stand side by side.
 const WIDE: f32 = 900.0;
@@ -55,7 +58,12 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
                 classes: &run.classes,
                 train_counts: &run.train_counts,
                 history: run.history.iter().filter(stage1).collect(),
-                norms: run.norms.iter().filter(|record| record.stage == 1).map(|record| record.norms.as_slice()).collect(),
+                norms: run
+                    .norms
+                    .iter()
+                    .filter(|record| record.stage == 1)
+                    .map(|record| record.norms.as_slice())
+                    .collect(),
                 class_accuracy: state.last_class_accuracy(&run.folder).or(accuracy),
                 revision: run.revision(),
             }
@@ -94,13 +102,38 @@ fn status_ui(ui: &mut Ui, state: &State, training: &Training, commands: &mut Vec
             ui.spacing_mut().item_spacing.x = space::PAGE + space::MEDIUM;
             let last = training.history.last();
             let dash = || "–".to_string();
-            metric(ui, "Images a second", &last.map_or_else(dash, |record| numbers::value(record.images_per_s.round())), None);
-            metric(ui, "Training loss", &last.map_or_else(dash, |record| numbers::value(record.train_loss)), None);
-            metric(ui, "Balanced accuracy", &numbers::percent(last.and_then(|record| record.validation_balanced)), None);
-            metric(ui, "Few", &numbers::percent(last.and_then(|record| record.validation_few)), None);
+            metric(
+                ui,
+                "Images a second",
+                &last.map_or_else(dash, |record| numbers::value(record.images_per_s.round())),
+                None,
+            );
+            metric(
+                ui,
+                "Training loss",
+                &last.map_or_else(dash, |record| numbers::value(record.train_loss)),
+                None,
+            );
+            metric(
+                ui,
+                "Balanced accuracy",
+                &numbers::percent(last.and_then(|record| record.validation_balanced)),
+                None,
+            );
+            metric(
+                ui,
+                "Few",
+                &numbers::percent(last.and_then(|record| record.validation_few)),
+                None,
+            );
             metric(ui, "Time", &numbers::duration(training.seconds()), None);
             metric(ui, "Memory", &state.train.gauge.bytes.map_or_else(dash, numbers::bytes), None);
-            metric(ui, "Device", if training.device.is_empty() { "–" } else { &training.device }, None);
+            metric(
+                ui,
+                "Device",
+                if training.device.is_empty() { "–" } else { &training.device },
+                None,
+            );
         });
         ui.add_space(space::SMALL);
         ui.horizontal(|ui| {
@@ -123,7 +156,11 @@ fn status_ui(ui: &mut Ui, state: &State, training: &Training, commands: &mut Vec
 fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
     let tokens = tokens(ui.visuals());
     let points = |of: &dyn Fn(&EpochRecord) -> Option<f64>| -> Vec<[f64; 2]> {
-        shown.history.iter().filter_map(|record| of(record).map(|value| [record.epoch as f64, value])).collect()
+        shown
+            .history
+            .iter()
+            .filter_map(|record| of(record).map(|value| [record.epoch as f64, value]))
+            .collect()
     };
     let train_loss = points(&|record| Some(record.train_loss));
     let validation_loss = points(&|record| record.validation_loss);
@@ -131,14 +168,18 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
     let balanced = points(&|record| record.validation_balanced);
     let rate = points(&|record| Some(record.learning_rate));
     let speed = points(&|record| Some(record.images_per_s));
-    let groups =
-        [points(&|record| record.validation_many), points(&|record| record.validation_medium), points(&|record| record.validation_few)];
+    let groups = [
+        points(&|record| record.validation_many),
+        points(&|record| record.validation_medium),
+        points(&|record| record.validation_few),
+    ];
     let line = |name: &'static str, color, points| Series { name, color, points, dashed: false };
     pair_ui(
         ui,
         |ui| {
             ui.label(theme::heading("Loss"));
-            let chart = LineChart::new("loss", "loss").series(line("training", tokens.train, &train_loss));
+            let chart =
+                LineChart::new("loss", "loss").series(line("training", tokens.train, &train_loss));
             chart
                 .series(line("validation", tokens.validation, &validation_loss))
                 .y_from_zero(true)
@@ -147,8 +188,14 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
         },
         |ui| {
             ui.label(theme::heading("Accuracy"));
-            let mut chart = LineChart::new("accuracy", "accuracy").y_percent(true).y_from_zero(true);
-            chart = chart.series(Series { name: "training", color: tokens.train, points: &train_accuracy, dashed: true });
+            let mut chart =
+                LineChart::new("accuracy", "accuracy").y_percent(true).y_from_zero(true);
+            chart = chart.series(Series {
+                name: "training",
+                color: tokens.train,
+                points: &train_accuracy,
+                dashed: true,
+            });
             chart = chart.series(line("validation, balanced", tokens.validation, &balanced));
             for (group, points) in Group::ALL.into_iter().zip(&groups) {
                 if !points.is_empty() {
@@ -161,26 +208,44 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
     ui.add_space(space::LARGE);
     let thresholds = GroupThresholds::from(&shown.settings.evaluation);
     let classes = shown.classes.iter().zip(shown.train_counts);
-    let labels: Vec<ClassLabel<'_>> =
-        classes.map(|(name, &count)| ClassLabel { name, count: count as u64, group: thresholds.group(count) }).collect();
+    let labels: Vec<ClassLabel<'_>> = classes
+        .map(|(name, &count)| ClassLabel {
+            name,
+            count: count as u64,
+            group: thresholds.group(count),
+        })
+        .collect();
     pair_ui(
         ui,
         |ui| {
             ui.label(theme::heading("Class weight norms by epoch"));
-            ui.label(RichText::new("Each column is a class, the largest on the left; each row an epoch.").small().weak());
+            ui.label(
+                RichText::new(
+                    "Each column is a class, the largest on the left; each row an epoch.",
+                )
+                .small()
+                .weak(),
+            );
             let epochs: Vec<u64> = (1..=shown.norms.len() as u64).collect();
-            let values: Vec<f32> = shown.norms.iter().flat_map(|norms| norms.iter().copied()).collect();
+            let values: Vec<f32> =
+                shown.norms.iter().flat_map(|norms| norms.iter().copied()).collect();
             HeatMap::new("norms", &labels, &epochs, &values, shown.revision).height(240.0).show(ui);
         },
         |ui| {
             ui.label(theme::heading("Accuracy by class count"));
             let none = (String::new(), Vec::new());
             let (of, accuracy) = shown.class_accuracy.as_ref().unwrap_or(&none);
-            ui.label(RichText::new(if of.is_empty() { "Each dot is a class." } else { of }).small().weak());
+            ui.label(
+                RichText::new(if of.is_empty() { "Each dot is a class." } else { of })
+                    .small()
+                    .weak(),
+            );
             let dots: Vec<ScatterPoint<'_>> = labels
                 .iter()
                 .zip(accuracy)
-                .filter_map(|(class, accuracy)| accuracy.map(|accuracy| ScatterPoint { class: *class, accuracy, before: None }))
+                .filter_map(|(class, accuracy)| {
+                    accuracy.map(|accuracy| ScatterPoint { class: *class, accuracy, before: None })
+                })
                 .collect();
             Scatter::new(&dots).height(240.0).show(ui);
         },
@@ -190,11 +255,18 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
         ui,
         |ui| {
             ui.label(theme::heading("Learning rate"));
-            LineChart::new("rate", "learning rate").series(line("learning rate", tokens.accent_text, &rate)).height(150.0).show(ui);
+            LineChart::new("rate", "learning rate")
+                .series(line("learning rate", tokens.accent_text, &rate))
+                .height(150.0)
+                .show(ui);
         },
         |ui| {
             ui.label(theme::heading("Speed"));
-            let chart = LineChart::new("speed", "images a second").series(line("images a second", tokens.accent_text, &speed));
+            let chart = LineChart::new("speed", "images a second").series(line(
+                "images a second",
+                tokens.accent_text,
+                &speed,
+            ));
             chart.y_from_zero(true).height(150.0).show(ui);
         },
     );

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use counterweight_core::Result;
 use counterweight_core::job::Job;
 use counterweight_core::model::{Addition, Backbone, Kept, Listed, OnnxFile, WeightsFolder};
-use counterweight_core::settings::{BackboneChoice, ModelSettings, NamedNormalisation, Normalisation, Preset, Training};
+use counterweight_core::settings::{
+    BackboneChoice, ModelSettings, NamedNormalisation, Normalisation, Preset, Training,
+};
 
 use super::TrainState;
 use super::shell::{Dialog, Shell};
@@ -16,12 +18,16 @@ use crate::gui::worker::{Failure, Progress, Worker};
 /// Files that weights or a network are taken from.
 const FILES: &[&str] = &["pth", "pt", "bin", "safetensors", "onnx"];
 
-/// How inputs of networks are normalised, in words and as the setting `model.normalisation`, the most frequent first.
+/// How inputs of networks are normalised, in words and as the setting `model.normalisation`, the
+/// most frequent first.
 pub const NORMALISATIONS: [(&str, &str); 4] = [
     ("ImageNet's mean and deviation", "imagenet"),
     ("from -1 to 1", "{ mean = [0.5, 0.5, 0.5], std = [0.5, 0.5, 0.5] }"),
     ("from 0 to 1, as they are", "{ mean = [0.0, 0.0, 0.0], std = [1.0, 1.0, 1.0] }"),
-    ("as CLIP does", "{ mean = [0.48145466, 0.4578275, 0.40821073], std = [0.26862954, 0.26130258, 0.27577711] }"),
+    (
+        "as CLIP does",
+        "{ mean = [0.48145466, 0.4578275, 0.40821073], std = [0.26862954, 0.26130258, 0.27577711] }",
+    ),
 ];
 
 /// What came of a file or a download.
@@ -36,7 +42,8 @@ enum Outcome {
 /// The chooser of backbones.
 #[derive(Default)]
 pub struct BackbonesState {
-    /// Every backbone with the weights that there are of it, as of when the chooser was opened or something came.
+    /// Every backbone with the weights that there are of it, as of when the chooser was opened or
+    /// something came.
     pub listed: Vec<Listed>,
     /// What came of the last download or file.
     pub said: Option<String>,
@@ -79,7 +86,10 @@ impl BackbonesState {
                 shell.dialog = Some(Dialog::Backbones);
             }
             BackbonesCommand::Use(backbone) => {
-                let has_weights = self.listed.iter().any(|listed| listed.backbone == backbone && listed.has_weights());
+                let has_weights = self
+                    .listed
+                    .iter()
+                    .any(|listed| listed.backbone == backbone && listed.has_weights());
                 train.set_backbone(&backbone.into(), has_weights);
                 shell.dialog = None;
             }
@@ -88,7 +98,13 @@ impl BackbonesState {
             BackbonesCommand::PickFile => {
                 let then = |path| Command::Backbones(BackbonesCommand::TakeFile(path));
                 let question = Question::File("Weights or a network", FILES);
-                shell.asked = Some(Asked::new(&shell.ctx, "Weights of PyTorch or safetensors, or a network as ONNX", None, question, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Weights of PyTorch or safetensors, or a network as ONNX",
+                    None,
+                    question,
+                    then,
+                ));
             }
             BackbonesCommand::TakeFile(path) => self.take_file(path, &train.settings.model, shell),
             BackbonesCommand::TakeNormalised(path, normalisation) => {
@@ -109,7 +125,11 @@ impl BackbonesState {
         self.listed = Listed::all(shell.place.weights.as_ref());
     }
 
-    fn start(&mut self, shell: &Shell, work: impl FnOnce(Job<'_>) -> Result<Outcome> + Send + 'static) {
+    fn start(
+        &mut self,
+        shell: &Shell,
+        work: impl FnOnce(Job<'_>) -> Result<Outcome> + Send + 'static,
+    ) {
         self.forget();
         self.worker = Some(Worker::spawn("backbones", &shell.ctx, work));
     }
@@ -125,11 +145,17 @@ impl BackbonesState {
     }
 
     fn download(&mut self, backbone: Backbone, shell: &mut Shell) {
-        let (Some(published), None) = (backbone.info().published.first(), &self.worker) else { return };
+        let (Some(published), None) = (backbone.info().published.first(), &self.worker) else {
+            return;
+        };
         let Some(folder) = self.folder(shell) else { return };
         shell.info(format!("Downloading {}; licence: {}", published.address(), published.licence));
         let mirror = shell.place.downloads.clone();
-        self.start(shell, move |job| folder.get(backbone, published, mirror.as_deref(), job).map(|kept| Outcome::Weights(Box::new(kept))));
+        self.start(shell, move |job| {
+            folder
+                .get(backbone, published, mirror.as_deref(), job)
+                .map(|kept| Outcome::Weights(Box::new(kept)))
+        });
     }
 
     /// Takes weights out of a file, or the network that it is.
@@ -138,7 +164,8 @@ impl BackbonesState {
             return;
         }
         if is_network(&path) {
-            let model = ModelSettings { backbone: BackboneChoice::Onnx(path.clone()), ..model.clone() };
+            let model =
+                ModelSettings { backbone: BackboneChoice::Onnx(path.clone()), ..model.clone() };
             self.start(shell, move |job| {
                 job.phase("Reading the network", None, "");
                 network(path, &model)
@@ -146,7 +173,9 @@ impl BackbonesState {
         } else if let Some(folder) = self.folder(shell) {
             self.start(shell, move |job| {
                 job.phase("Reading the weights", None, "");
-                folder.add(None, &path, &Addition::default()).map(|kept| Outcome::Weights(Box::new(kept)))
+                folder
+                    .add(None, &path, &Addition::default())
+                    .map(|kept| Outcome::Weights(Box::new(kept)))
             });
         }
     }
@@ -161,9 +190,20 @@ impl BackbonesState {
         match done {
             Ok(Outcome::Weights(kept)) => {
                 let backbone = kept.fit.backbone;
-                let calls = if kept.calls.is_empty() { "" } else { " The file asked to call code, which was not done." };
-                self.said = Some(format!("{backbone} has weights now, and is in use: {}.{calls}", kept.fit.words()));
-                shell.info(format!("{backbone} has weights from {}; licence: {}", kept.facts.source, kept.facts.licence_words()));
+                let calls = if kept.calls.is_empty() {
+                    ""
+                } else {
+                    " The file asked to call code, which was not done."
+                };
+                self.said = Some(format!(
+                    "{backbone} has weights now, and is in use: {}.{calls}",
+                    kept.fit.words()
+                ));
+                shell.info(format!(
+                    "{backbone} has weights from {}; licence: {}",
+                    kept.facts.source,
+                    kept.facts.licence_words()
+                ));
                 self.refresh(shell);
                 train.set_backbone(&backbone.into(), true);
             }
@@ -172,7 +212,11 @@ impl BackbonesState {
                 train.set_backbone(&BackboneChoice::Onnx(path), true);
             }
             Ok(Outcome::NeedsNormalisation(path)) => self.unnormalised = Some(path),
-            Err(Failure::Stopped) => self.said = Some("Stopped. What was downloaded is kept, and the same button goes on.".into()),
+            Err(Failure::Stopped) => {
+                self.said = Some(
+                    "Stopped. What was downloaded is kept, and the same button goes on.".into(),
+                )
+            }
             Err(Failure::Failed(reason)) => {
                 shell.info(format!("Nothing was taken: {reason}"));
                 self.failure = Some(reason);
@@ -196,8 +240,13 @@ fn network(path: PathBuf, model: &ModelSettings) -> Result<Outcome> {
         }
         Err(error) => {
             // With a normalisation that is given there may be nothing else in the way.
-            let given = ModelSettings { normalisation: Normalisation::Named(NamedNormalisation::Imagenet), ..model.clone() };
-            return match model.normalisation == Normalisation::PRETRAINED && file.choose(&given).is_ok() {
+            let given = ModelSettings {
+                normalisation: Normalisation::Named(NamedNormalisation::Imagenet),
+                ..model.clone()
+            };
+            return match model.normalisation == Normalisation::PRETRAINED
+                && file.choose(&given).is_ok()
+            {
                 true => Ok(Outcome::NeedsNormalisation(path)),
                 false => Err(error),
             };
@@ -207,9 +256,11 @@ fn network(path: PathBuf, model: &ModelSettings) -> Result<Outcome> {
 }
 
 impl TrainState {
-    /// Takes a backbone; without weights it is one that learns from nothing. What is set besides stays, unless it cannot go with it.
+    /// Takes a backbone; without weights it is one that learns from nothing. What is set besides
+    /// stays, unless it cannot go with it.
     pub fn set_backbone(&mut self, backbone: &BackboneChoice, has_weights: bool) {
-        let (train, was_file) = (self.settings.stage1.train.value(), self.settings.model.backbone.file().is_some());
+        let (train, was_file) =
+            (self.settings.stage1.train.value(), self.settings.model.backbone.file().is_some());
         if backbone.file().is_some() && train.is_some_and(|train| train != Training::Classifier) {
             self.set_preset(Preset::Auto);
         } else if !has_weights && train != Some(Training::Scratch) {
@@ -218,7 +269,9 @@ impl TrainState {
         self.set_text("model.backbone", backbone.to_string());
         if was_file && backbone.named().is_some() {
             // What was said of a network's file.
-            ["model.normalisation", "model.output", "model.tokens"].into_iter().for_each(|key| self.reset(key));
+            ["model.normalisation", "model.output", "model.tokens"]
+                .into_iter()
+                .for_each(|key| self.reset(key));
         }
         let side = self.settings.model.input_size.value();
         if side.is_some_and(|side| !backbone.sides().contains(&side)) {

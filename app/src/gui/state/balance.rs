@@ -1,4 +1,5 @@
-//! The balancing page: features computed once, balancers tried on them, and the one the run is to keep.
+//! The balancing page: features computed once, balancers tried on them, and the one the run is to
+//! keep.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,11 +56,14 @@ impl Trier {
         let ctx = ctx.clone();
         let thread = std::thread::Builder::new().name("balancers".into()).spawn(move || {
             while let Ok(mut question) = asked.recv() {
-                // While a slider moves questions come faster than answers; only the newest is of interest.
+                // While a slider moves questions come faster than answers; only the newest is of
+                // interest.
                 while let Ok(newer) = asked.try_recv() {
                     question = newer;
                 }
-                let answer = question.workbench.try_out(&question.settings, Job::new(&question.control, &Silent));
+                let answer = question
+                    .workbench
+                    .try_out(&question.settings, Job::new(&question.control, &Silent));
                 if sender.send((question.number, answer)).is_err() {
                     return;
                 }
@@ -75,7 +79,8 @@ impl Trier {
         self.control.stop();
         self.control = Control::new();
         self.number += 1;
-        let (workbench, settings, control) = (Arc::clone(workbench), settings.clone(), self.control.clone());
+        let (workbench, settings, control) =
+            (Arc::clone(workbench), settings.clone(), self.control.clone());
         drop(self.questions.send(Question { number: self.number, workbench, settings, control }));
     }
 }
@@ -124,8 +129,9 @@ impl BalanceState {
         self.applying.is_some()
     }
 
-    /// Whether what is shown does better on the held-out images than the classifier as trained, and is worth anything: of two that guess, one is always
-    /// a little luckier. `None` while that is being found out.
+    /// Whether what is shown does better on the held-out images than the classifier as trained, and
+    /// is worth anything: of two that guess, one is always a little luckier. `None` while that is
+    /// being found out.
     pub fn improves(&self) -> Option<bool> {
         let (trial, (_, workbench)) = (self.current.as_ref()?, self.workbench.as_ref()?);
         let current = !self.waiting && self.settings.as_ref() == Some(&trial.settings);
@@ -159,11 +165,18 @@ impl BalanceState {
     /// Whether the features of this run are there or on their way.
     pub fn has(&self, run: &OpenRun) -> bool {
         let of = |folder: &PathBuf| *folder == run.folder;
-        self.workbench.as_ref().is_some_and(|(folder, _)| of(folder)) || self.loading.as_ref().is_some_and(|(folder, _)| of(folder))
+        self.workbench.as_ref().is_some_and(|(folder, _)| of(folder))
+            || self.loading.as_ref().is_some_and(|(folder, _)| of(folder))
     }
 
     /// Does what was asked.
-    pub fn apply(&mut self, command: BalanceCommand, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
+    pub fn apply(
+        &mut self,
+        command: BalanceCommand,
+        run: Option<&OpenRun>,
+        device: DeviceChoice,
+        shell: &mut Shell,
+    ) {
         match command {
             BalanceCommand::Load => {
                 if let Some(run) = run.filter(|run| run.has_checkpoint() && !self.has(run)) {
@@ -173,7 +186,10 @@ impl BalanceState {
             BalanceCommand::Try => self.try_out(shell),
             BalanceCommand::Keep => {
                 if let Some(trial) = self.current.clone().filter(|_| !self.waiting) {
-                    let same = |tried: &Tried| tried.trial.settings == trial.settings || tried.trial.summary == trial.summary;
+                    let same = |tried: &Tried| {
+                        tried.trial.settings == trial.settings
+                            || tried.trial.summary == trial.summary
+                    };
                     if self.tried.iter().any(same) {
                         shell.notice(format!("{} is in the comparison already", trial.summary));
                     } else {
@@ -195,7 +211,8 @@ impl BalanceState {
             }
             BalanceCommand::RecallTuned => {
                 if let Some(tuned) = &self.tuned {
-                    self.settings = Some(BalanceSettings { tune_candidates: 0, ..tuned.best.clone() });
+                    self.settings =
+                        Some(BalanceSettings { tune_candidates: 0, ..tuned.best.clone() });
                     self.try_out(shell);
                 }
             }
@@ -226,7 +243,10 @@ impl BalanceState {
     fn load(&mut self, run: &OpenRun, device: DeviceChoice, shell: &Shell) {
         self.forget();
         let (folder, settings) = (run.folder.clone(), run.settings.clone());
-        let mut start = run.balanced.as_ref().map_or_else(|| settings.balance.clone(), |report| report.settings.clone());
+        let mut start = run
+            .balanced
+            .as_ref()
+            .map_or_else(|| settings.balance.clone(), |report| report.settings.clone());
         start.tune_candidates = 0;
         self.settings = Some(start);
         self.tuned = run.tuned.clone();
@@ -238,7 +258,9 @@ impl BalanceState {
     }
 
     fn try_out(&mut self, shell: &Shell) {
-        let (Some((_, workbench)), Some(settings)) = (&self.workbench, &self.settings) else { return };
+        let (Some((_, workbench)), Some(settings)) = (&self.workbench, &self.settings) else {
+            return;
+        };
         let trier = self.trier.get_or_insert_with(|| Trier::new(&shell.ctx));
         trier.ask(workbench, settings);
         self.waiting = true;
@@ -249,7 +271,8 @@ impl BalanceState {
         if self.tuning.is_some() || !run.can_tune() {
             return;
         }
-        let (folder, settings) = (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });
+        let (folder, settings) =
+            (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });
         self.tuning = Some(Worker::spawn("tune", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
             pipeline::tune(&Run::open(&folder)?, &settings, CANDIDATES, &device, job)
@@ -282,12 +305,18 @@ impl BalanceState {
                 match done {
                     Ok(tuning) => {
                         shell.notice(tuning.reason.clone());
-                        self.settings = Some(BalanceSettings { tune_candidates: 0, ..tuning.best.clone() });
+                        self.settings =
+                            Some(BalanceSettings { tune_candidates: 0, ..tuning.best.clone() });
                         self.tuned = Some(tuning);
                         self.try_out(shell);
                         changed = true;
                     }
-                    Err(failure) => failed(failure, "Tuning", "The balancers on the page are as they were.", shell),
+                    Err(failure) => failed(
+                        failure,
+                        "Tuning",
+                        "The balancers on the page are as they were.",
+                        shell,
+                    ),
                 }
             }
         }
@@ -305,7 +334,12 @@ impl BalanceState {
                         });
                         changed = true;
                     }
-                    Err(failure) => failed(failure, "Balancing", "The run's checkpoints are as they were.", shell),
+                    Err(failure) => failed(
+                        failure,
+                        "Balancing",
+                        "The run's checkpoints are as they were.",
+                        shell,
+                    ),
                 }
             }
         }
@@ -324,12 +358,17 @@ impl BalanceState {
                         let workbench = Arc::new(workbench);
                         self.workbench = Some((folder, Arc::clone(&workbench)));
                         let usual = self.settings.as_ref().map(usual).unwrap_or_default();
-                        self.usual = Some(Worker::spawn("usual balancers", &shell.ctx, move |job| {
-                            let quiet = Job::new(job.control, &Silent);
-                            // One that diverges is no reason to show none of the others.
-                            let tried = usual.iter().map(|settings| workbench.try_out(settings, quiet));
-                            tried.filter(|tried| !matches!(tried, Err(error) if !matches!(error, Error::Stopped))).collect()
-                        }));
+                        self.usual = Some(Worker::spawn(
+                            "usual balancers",
+                            &shell.ctx,
+                            move |job| {
+                                let quiet = Job::new(job.control, &Silent);
+                                // One that diverges is no reason to show none of the others.
+                                let tried =
+                                    usual.iter().map(|settings| workbench.try_out(settings, quiet));
+                                tried.filter(|tried| !matches!(tried, Err(error) if !matches!(error, Error::Stopped))).collect()
+                            },
+                        ));
                         self.try_out(shell);
                     }
                     Err(Failure::Stopped) => shell.notice("Computing features was stopped"),
@@ -345,7 +384,11 @@ impl BalanceState {
         {
             self.usual = None;
             let kept = std::mem::take(&mut self.tried);
-            self.tried = done.unwrap_or_default().into_iter().map(|trial| Tried { trial, kept: false }).collect();
+            self.tried = done
+                .unwrap_or_default()
+                .into_iter()
+                .map(|trial| Tried { trial, kept: false })
+                .collect();
             self.tried.extend(kept);
         }
     }
@@ -393,9 +436,12 @@ fn failed(failure: Failure, what: &str, kept: &str, shell: &mut Shell) {
     }
 }
 
-/// The ways of balancing that the paper compares, and those that need no training beside them, with the parameters that are set.
+/// The ways of balancing that the paper compares, and those that need no training beside them, with
+/// the parameters that are set.
 fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
-    use Balancer::{L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Stage2, Tau, WeightDecay};
+    use Balancer::{
+        L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Stage2, Tau, WeightDecay,
+    };
     let with = |balancers: &[Balancer]| BalanceSettings {
         balancers: balancers.to_vec(),
         features: FeatureSource::Cached,

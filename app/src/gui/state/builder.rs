@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use counterweight_core::data::{BuildOptions, Catalog, ClassChoice, CountsPreview, Profile, counts_preview};
+use counterweight_core::data::{
+    BuildOptions, Catalog, ClassChoice, CountsPreview, Profile, counts_preview,
+};
 
 /// Changes that can be taken back.
 const MOST_UNDO: usize = 500;
@@ -32,7 +34,12 @@ impl Builder {
     }
 
     /// Asks for something else. Changes with the same `movement` in a row count as one.
-    pub fn set(&mut self, catalog: &Catalog, options: BuildOptions, movement: Option<&'static str>) {
+    pub fn set(
+        &mut self,
+        catalog: &Catalog,
+        options: BuildOptions,
+        movement: Option<&'static str>,
+    ) {
         if options == self.options {
             return;
         }
@@ -85,12 +92,15 @@ impl Builder {
         self.options = options;
     }
 
-    /// The options with one class asked for `count` training samples, and every other one for what it is kept at now.
+    /// The options with one class asked for `count` training samples, and every other one for what
+    /// it is kept at now.
     pub fn with_count(&self, class: &str, count: usize) -> BuildOptions {
         let mut options = self.options.clone();
         let mut counts = match (&self.options.profile, &self.preview) {
             (Profile::Custom { counts }, _) => counts.clone(),
-            (_, Ok(preview)) => preview.classes.iter().cloned().zip(preview.kept.iter().copied()).collect(),
+            (_, Ok(preview)) => {
+                preview.classes.iter().cloned().zip(preview.kept.iter().copied()).collect()
+            }
             (_, Err(_)) => BTreeMap::new(),
         };
         counts.insert(class.to_string(), count.max(1));
@@ -98,12 +108,17 @@ impl Builder {
         options
     }
 
-    /// The options with one class left out, or taken in again. `all` are the classes by their present names.
+    /// The options with one class left out, or taken in again. `all` are the classes by their
+    /// present names.
     pub fn with_included(&self, all: &[String], class: &str, included: bool) -> BuildOptions {
         let mut options = self.options.clone();
-        let chosen: Vec<String> =
-            all.iter().filter(|name| if *name == class { included } else { self.includes(all, name) }).cloned().collect();
-        options.classes = if chosen.len() == all.len() { None } else { Some(ClassChoice::Named(chosen)) };
+        let chosen: Vec<String> = all
+            .iter()
+            .filter(|name| if *name == class { included } else { self.includes(all, name) })
+            .cloned()
+            .collect();
+        options.classes =
+            if chosen.len() == all.len() { None } else { Some(ClassChoice::Named(chosen)) };
         options
     }
 
@@ -116,7 +131,8 @@ impl Builder {
         }
     }
 
-    /// The options with a class under another name. Naming it like another class merges the two. `source` are the source's own classes.
+    /// The options with a class under another name. Naming it like another class merges the two.
+    /// `source` are the source's own classes.
     pub fn with_name(&self, source: &[String], class: &str, name: &str) -> BuildOptions {
         let mut options = self.options.clone();
         for original in source {
@@ -128,7 +144,8 @@ impl Builder {
                 }
             }
         }
-        let renamed = |known: &String| if known == class { name.to_string() } else { known.clone() };
+        let renamed =
+            |known: &String| if known == class { name.to_string() } else { known.clone() };
         if let Some(ClassChoice::Named(names)) = &mut options.classes {
             *names = names.iter().map(renamed).collect();
             names.dedup();
@@ -160,7 +177,11 @@ mod tests {
     fn catalog() -> Catalog {
         let counts = [("ant", 60), ("bee", 30), ("cat", 12)];
         let samples = counts.iter().enumerate().flat_map(|(class, (name, n))| {
-            (0..*n).map(move |i| Sample { location: Location::File(format!("{name}/{i}.png").into()), class, split: None })
+            (0..*n).map(move |i| Sample {
+                location: Location::File(format!("{name}/{i}.png").into()),
+                class,
+                split: None,
+            })
         });
         Catalog {
             root: "/nowhere".into(),
@@ -175,7 +196,12 @@ mod tests {
     }
 
     fn with_factor(factor: f64) -> BuildOptions {
-        BuildOptions { profile: Profile::Exponential { factor }, test: Some(0.0), validation: Some(0.0), ..Default::default() }
+        BuildOptions {
+            profile: Profile::Exponential { factor },
+            test: Some(0.0),
+            validation: Some(0.0),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -220,7 +246,10 @@ mod tests {
         assert_eq!(builder.options().classes, None);
         builder.set(&catalog, builder.with_name(&catalog.classes, "bee", "ant"), None);
         let preview = builder.preview.clone().unwrap();
-        assert_eq!((preview.classes, preview.train), (vec!["ant".to_string(), "cat".to_string()], vec![90, 12]));
+        assert_eq!(
+            (preview.classes, preview.train),
+            (vec!["ant".to_string(), "cat".to_string()], vec![90, 12])
+        );
         builder.set(&catalog, builder.with_name(&catalog.classes, "cat", "ant"), None);
         assert!(builder.preview.is_err(), "one class is no classifier");
     }

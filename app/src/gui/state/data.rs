@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::data::{
-    self, BuildOptions, Catalog, Dataset, Detail, ImageReader, Location, Profile, ScanOptions, ScanReport, Split, unpack_sample,
-    write_images,
+    self, BuildOptions, Catalog, Dataset, Detail, ImageReader, Location, Profile, ScanOptions,
+    ScanReport, Split, unpack_sample, write_images,
 };
 use counterweight_core::eval::{Group, GroupThresholds};
 use counterweight_core::job::{Control, Job, Silent};
@@ -73,7 +73,9 @@ pub struct DataView {
 impl DataView {
     /// Training, validation and test images in all.
     pub fn totals(&self) -> [usize; 3] {
-        let sum = |of: fn(&ClassRow) -> usize| self.classes.iter().filter(|class| class.included).map(of).sum();
+        let sum = |of: fn(&ClassRow) -> usize| {
+            self.classes.iter().filter(|class| class.included).map(of).sum()
+        };
         [sum(|class| class.train), sum(|class| class.validation), sum(|class| class.test)]
     }
 }
@@ -106,7 +108,9 @@ impl Recipe {
     /// As [`data::build`].
     pub fn make(self) -> Result<(Dataset, Vec<String>)> {
         match self {
-            Recipe::Build(catalog, options) => data::build(&catalog, &options).map(|built| (built.dataset, built.notes)),
+            Recipe::Build(catalog, options) => {
+                data::build(&catalog, &options).map(|built| (built.dataset, built.notes))
+            }
             Recipe::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
         }
     }
@@ -116,7 +120,9 @@ impl Source {
     /// What is to be trained on.
     pub fn recipe(&self) -> Recipe {
         match &self.origin {
-            Origin::Catalog { catalog, builder, .. } => Recipe::Build(Arc::clone(catalog), Box::new(builder.options().clone())),
+            Origin::Catalog { catalog, builder, .. } => {
+                Recipe::Build(Arc::clone(catalog), Box::new(builder.options().clone()))
+            }
             Origin::Manifest { dataset } => Recipe::Ready(Arc::clone(dataset)),
         }
     }
@@ -135,14 +141,21 @@ impl Source {
             return "digits".into();
         }
         let name = if self.path.is_dir() { self.path.file_name() } else { self.path.file_stem() };
-        name.map_or_else(|| "run".into(), |name| name.to_string_lossy().trim_end_matches(".tar").to_string())
+        name.map_or_else(
+            || "run".into(),
+            |name| name.to_string_lossy().trim_end_matches(".tar").to_string(),
+        )
     }
 
     /// Where a sample's pixels are, by its number in [`DataView::samples`].
     pub fn location(&self, sample: u32) -> Option<&Location> {
         match &self.origin {
-            Origin::Catalog { catalog, .. } => catalog.samples.get(sample as usize).map(|sample| &sample.location),
-            Origin::Manifest { dataset } => dataset.samples.get(sample as usize).map(|sample| &sample.location),
+            Origin::Catalog { catalog, .. } => {
+                catalog.samples.get(sample as usize).map(|sample| &sample.location)
+            }
+            Origin::Manifest { dataset } => {
+                dataset.samples.get(sample as usize).map(|sample| &sample.location)
+            }
         }
     }
 
@@ -183,16 +196,28 @@ fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
     }
     let thresholds = GroupThresholds::default();
     let preview = builder.preview.as_ref().ok();
-    let built: HashMap<&str, usize> =
-        preview.iter().flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i))).collect();
+    let built: HashMap<&str, usize> = preview
+        .iter()
+        .flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)))
+        .collect();
     let all = names.clone();
     let row = |(class, name): (usize, String)| {
         let place = built.get(name.as_str()).copied();
-        let count = |of: fn(&data::CountsPreview) -> &Vec<usize>| place.zip(preview).map_or(0, |(place, preview)| of(preview)[place]);
+        let count = |of: fn(&data::CountsPreview) -> &Vec<usize>| {
+            place.zip(preview).map_or(0, |(place, preview)| of(preview)[place])
+        };
         let train = count(|p| &p.train);
         let included = place.is_some() || (preview.is_none() && builder.includes(&all, &name));
         let group = thresholds.group(if included { train } else { original[class] });
-        ClassRow { original: original[class], train, validation: count(|p| &p.validation), test: count(|p| &p.test), included, group, name }
+        ClassRow {
+            original: original[class],
+            train,
+            validation: count(|p| &p.validation),
+            test: count(|p| &p.test),
+            included,
+            group,
+            name,
+        }
     };
     let classes: Vec<ClassRow> = names.into_iter().enumerate().map(row).collect();
     let imbalance_factor = preview.and_then(|preview| data::imbalance_factor(&preview.train));
@@ -305,14 +330,33 @@ impl DataState {
     pub fn apply(&mut self, command: DataCommand, shell: &mut Shell) {
         match command {
             DataCommand::PickFolder => {
-                let start = shell.preferences.recent.first().and_then(|path| path.parent().map(Path::to_path_buf));
+                let start = shell
+                    .preferences
+                    .recent
+                    .first()
+                    .and_then(|path| path.parent().map(Path::to_path_buf));
                 let then = |path| Command::Data(DataCommand::Open(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Open a folder of images", start, Question::Folder, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Open a folder of images",
+                    start,
+                    Question::Folder,
+                    then,
+                ));
             }
             DataCommand::PickFile => {
-                let question = Question::File("Archives, lists and datasets", &["toml", "csv", "tsv", "txt", "gz", "tgz", "tar", "bin"]);
+                let question = Question::File(
+                    "Archives, lists and datasets",
+                    &["toml", "csv", "tsv", "txt", "gz", "tgz", "tar", "bin"],
+                );
                 let then = |path| Command::Data(DataCommand::Open(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Open an archive, a list or a dataset", None, question, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Open an archive, a list or a dataset",
+                    None,
+                    question,
+                    then,
+                ));
             }
             DataCommand::Open(path) => self.open(path, false, shell),
             DataCommand::OpenSample => {
@@ -330,32 +374,51 @@ impl DataState {
                 self.selected = None;
                 self.thumbnails.reset(None);
             }
-            DataCommand::SetOptions { options, drag } => self.change(|builder, catalog| builder.set(catalog, *options, drag)),
+            DataCommand::SetOptions { options, drag } => {
+                self.change(|builder, catalog| builder.set(catalog, *options, drag))
+            }
             DataCommand::Settle => self.change(|builder, _| builder.settle()),
             DataCommand::Undo => self.change(|builder, catalog| _ = builder.undo(catalog)),
             DataCommand::Redo => self.change(|builder, catalog| _ = builder.redo(catalog)),
             DataCommand::PickManifest => {
                 let Some(source) = &self.source else { return };
-                let question = Question::Save(format!("{}.toml", source.name()), "Dataset manifest", &["toml"]);
+                let question = Question::Save(
+                    format!("{}.toml", source.name()),
+                    "Dataset manifest",
+                    &["toml"],
+                );
                 let then = |path| Command::Data(DataCommand::SaveManifest(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Save the dataset manifest", None, question, then));
+                shell.asked =
+                    Some(Asked::new(&shell.ctx, "Save the dataset manifest", None, question, then));
             }
             DataCommand::SaveManifest(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
                 self.write(shell, move |_| {
                     recipe.make()?.0.save(&path)?;
-                    Ok(Written { text: format!("Saved the dataset manifest {}", path.display()), path })
+                    Ok(Written {
+                        text: format!("Saved the dataset manifest {}", path.display()),
+                        path,
+                    })
                 });
             }
             DataCommand::PickImageFolder => {
                 let then = |path| Command::Data(DataCommand::WriteImages(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Write images into an empty folder", None, Question::Folder, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Write images into an empty folder",
+                    None,
+                    Question::Folder,
+                    then,
+                ));
             }
             DataCommand::WriteImages(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
                 self.write(shell, move |job| {
                     let count = write_images(&recipe.make()?.0, &path, job)?;
-                    Ok(Written { text: format!("Wrote {count} images to {}", path.display()), path })
+                    Ok(Written {
+                        text: format!("Wrote {count} images to {}", path.display()),
+                        path,
+                    })
                 });
             }
             DataCommand::CancelWriting => {
@@ -376,7 +439,11 @@ impl DataState {
         self.opening = Some((path, worker));
     }
 
-    fn write(&mut self, shell: &Shell, work: impl FnOnce(Job<'_>) -> Result<Written> + Send + 'static) {
+    fn write(
+        &mut self,
+        shell: &Shell,
+        work: impl FnOnce(Job<'_>) -> Result<Written> + Send + 'static,
+    ) {
         if self.writing.is_none() {
             self.writing = Some(Worker::spawn("write", &shell.ctx, work));
         }
@@ -412,12 +479,16 @@ impl DataState {
                         shell.success(written.text);
                         shell.preferences.remember(&written.path);
                     }
-                    Err(Failure::Stopped) => shell.notice("Writing was stopped; nothing half-written is left"),
+                    Err(Failure::Stopped) => {
+                        shell.notice("Writing was stopped; nothing half-written is left")
+                    }
                     Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
                         title: "The dataset could not be written".into(),
                         reason,
                         kept: "Nothing half-written is left, and the source is as it was.".into(),
-                        advice: "Choose a place you may write to and that has room, then write again.".into(),
+                        advice:
+                            "Choose a place you may write to and that has room, then write again."
+                                .into(),
                     }),
                 }
             }
@@ -429,10 +500,19 @@ impl DataState {
             Ok(Opened::Run(folder)) => shell.queue.push(Command::Runs(RunsCommand::Open(folder))),
             Ok(Opened::Source { origin, reader, is_sample }) => {
                 self.thumbnails.reset(Some(reader));
-                let mut source = Source { path: path.clone(), is_sample, origin: *origin, view: DataView::default() };
+                let mut source = Source {
+                    path: path.clone(),
+                    is_sample,
+                    origin: *origin,
+                    view: DataView::default(),
+                };
                 source.refresh();
                 let images: usize = source.view.samples.iter().map(Vec::len).sum();
-                shell.info(format!("Opened {}: {images} images of {} classes", path.display(), source.view.classes.len()));
+                shell.info(format!(
+                    "Opened {}: {images} images of {} classes",
+                    path.display(),
+                    source.view.classes.len()
+                ));
                 self.problems_open = false;
                 self.selected = Some(0);
                 self.rename_text.clear();
@@ -470,12 +550,18 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
     if Run::is_run(path) {
         return Ok(Opened::Run(path.to_path_buf()));
     }
-    let is_manifest = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) && path.is_file();
+    let is_manifest =
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+            && path.is_file();
     if is_manifest {
         let dataset = Dataset::load(path)?;
         dataset.verify_files()?;
         let reader = Arc::new(ImageReader::open(&dataset.root, dataset.kind, job)?);
-        return Ok(Opened::Source { origin: Box::new(Origin::Manifest { dataset: Arc::new(dataset) }), reader, is_sample: false });
+        return Ok(Opened::Source {
+            origin: Box::new(Origin::Manifest { dataset: Arc::new(dataset) }),
+            reader,
+            is_sample: false,
+        });
     }
     let unpacked = if is_sample { unpack_sample(path)? } else { path.to_path_buf() };
     let catalog = data::scan(&unpacked, &ScanOptions::default(), job)?;
@@ -484,7 +570,10 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
     let report = data::report(&catalog, thresholds.many_above, thresholds.few_below);
     let reader = Arc::new(ImageReader::open(&catalog.root, catalog.kind, job)?);
     let options = match is_sample {
-        true => BuildOptions { profile: Profile::Exponential { factor: pipeline::SAMPLE_FACTOR }, ..BuildOptions::default() },
+        true => BuildOptions {
+            profile: Profile::Exponential { factor: pipeline::SAMPLE_FACTOR },
+            ..BuildOptions::default()
+        },
         false => BuildOptions::default(),
     };
     let builder = Box::new(Builder::new(&catalog, options));
@@ -493,7 +582,12 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
 }
 
 /// Reads one image with the detail asked for.
-pub(super) fn read_pixels(root: &Path, kind: data::SourceKind, location: &Location, detail: Detail) -> Result<data::RgbPixels> {
+pub(super) fn read_pixels(
+    root: &Path,
+    kind: data::SourceKind,
+    location: &Location,
+    detail: Detail,
+) -> Result<data::RgbPixels> {
     let control = Control::new();
     Ok(ImageReader::open(root, kind, Job::new(&control, &Silent))?.read_for(location, detail)?)
 }

@@ -17,11 +17,13 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Looks for devices. `program` is asked, this one's own executable: a driver that crashes when it is opened takes only that process with
-    /// it, and one that was opened keeps a thread busy that nobody needs before there is something to train.
+    /// Looks for devices. `program` is asked, this one's own executable: a driver that crashes when
+    /// it is opened takes only that process with it, and one that was opened keeps a thread busy
+    /// that nobody needs before there is something to train.
     pub fn look(&mut self, ctx: &egui::Context, program: Option<PathBuf>) {
-        self.looking =
-            Some(Worker::spawn("devices", ctx, move |_| Ok(program.map_or(Err("its place is unknown".into()), |path| ask(&path)))));
+        self.looking = Some(Worker::spawn("devices", ctx, move |_| {
+            Ok(program.map_or(Err("its place is unknown".into()), |path| ask(&path)))
+        }));
     }
 
     /// Takes what was found.
@@ -52,11 +54,13 @@ impl Devices {
         preferred(&self.found)
     }
 
-    /// The device that a choice comes to. What `auto` takes is known by now, and need not be tried out once more.
+    /// The device that a choice comes to. What `auto` takes is known by now, and need not be tried
+    /// out once more.
     pub fn resolve(&self, choice: DeviceChoice) -> DeviceChoice {
         let automatic = self.automatic().filter(|_| choice == DeviceChoice::Auto);
         match automatic.map(|device| device.name.parse()) {
-            // A GPU that is listed can still fail when it is opened; `auto` then goes on to the next.
+            // A GPU that is listed can still fail when it is opened; `auto` then goes on to the
+            // next.
             Some(Ok(DeviceChoice::Cpu)) => DeviceChoice::Cpu,
             _ => choice,
         }

@@ -29,7 +29,8 @@ struct Key {
     scratch: Settings,
 }
 
-/// Estimates, made again whenever the source, the device or the settings of training everything change.
+/// Estimates, made again whenever the source, the device or the settings of training everything
+/// change.
 #[derive(Default)]
 pub struct Estimates {
     made_for: Option<Key>,
@@ -38,8 +39,16 @@ pub struct Estimates {
 }
 
 impl Estimates {
-    /// Takes what was measured, and measures what has changed. `is_wanted` says whether anybody looks: measuring takes a second of all cores.
-    pub fn poll(&mut self, settings: &Settings, source: Option<&Source>, device: DeviceChoice, is_wanted: bool, ctx: &egui::Context) {
+    /// Takes what was measured, and measures what has changed. `is_wanted` says whether anybody
+    /// looks: measuring takes a second of all cores.
+    pub fn poll(
+        &mut self,
+        settings: &Settings,
+        source: Option<&Source>,
+        device: DeviceChoice,
+        is_wanted: bool,
+        ctx: &egui::Context,
+    ) {
         if let Some(worker) = &mut self.measuring {
             if let Some(done) = worker.poll().done {
                 self.measuring = None;
@@ -48,25 +57,48 @@ impl Estimates {
             }
             return;
         }
-        let Some(source) = source.filter(|source| is_wanted && source.problem().is_none()) else { return };
-        let settings_of =
-            |train, preset| if settings.stage1.train == Auto::Value(train) { settings.clone() } else { Settings::preset(preset) };
+        let Some(source) = source.filter(|source| is_wanted && source.problem().is_none()) else {
+            return;
+        };
+        let settings_of = |train, preset| {
+            if settings.stage1.train == Auto::Value(train) {
+                settings.clone()
+            } else {
+                Settings::preset(preset)
+            }
+        };
         let fine_tuning = settings_of(Training::All, Preset::FineTune);
         let scratch = settings_of(Training::Scratch, Preset::Quick);
-        let key = Key { source: source.path.clone(), revision: source.view.revision, device, fine_tuning, scratch };
-        if self.made_for.as_ref() == Some(&key) || [&key.fine_tuning, &key.scratch].iter().any(|settings| !settings.problems().is_empty()) {
+        let key = Key {
+            source: source.path.clone(),
+            revision: source.view.revision,
+            device,
+            fine_tuning,
+            scratch,
+        };
+        if self.made_for.as_ref() == Some(&key)
+            || [&key.fine_tuning, &key.scratch]
+                .iter()
+                .any(|settings| !settings.problems().is_empty())
+        {
             return;
         }
-        let (recipe, fine_tuning, scratch) = (source.recipe(), key.fine_tuning.clone(), key.scratch.clone());
+        let (recipe, fine_tuning, scratch) =
+            (source.recipe(), key.fine_tuning.clone(), key.scratch.clone());
         self.made_for = Some(key);
         self.found = Found::default();
         self.measuring = Some(Worker::spawn("estimate", ctx, move |job| {
             let (dataset, _) = recipe.make()?;
             let (device, _) = device::open(device)?;
-            let features = pipeline::estimate(&Settings::preset(Preset::Auto), &dataset, &device, job)?;
+            let features =
+                pipeline::estimate(&Settings::preset(Preset::Auto), &dataset, &device, job)?;
             let fine_tuning = pipeline::estimate(&fine_tuning, &dataset, &device, job)?;
             let scratch = pipeline::estimate(&scratch, &dataset, &device, job)?;
-            Ok(Found { features: Some(features), fine_tuning: Some(fine_tuning), scratch: Some(scratch) })
+            Ok(Found {
+                features: Some(features),
+                fine_tuning: Some(fine_tuning),
+                scratch: Some(scratch),
+            })
         }));
     }
 

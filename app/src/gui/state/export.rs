@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::Result;
-use counterweight_core::data::{DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input};
+use counterweight_core::data::{
+    DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input,
+};
 use counterweight_core::export::ExportReport;
 use counterweight_core::infer::{OnnxClassifier, Prediction};
 use counterweight_core::pipeline;
@@ -92,7 +94,8 @@ impl ExportState {
         *self = Self { path_text: path.display().to_string(), ..Self::default() };
     }
 
-    /// Forgets the loaded model: its file is another one now, or belongs to a checkpoint that is gone.
+    /// Forgets the loaded model: its file is another one now, or belongs to a checkpoint that is
+    /// gone.
     pub fn forget_model(&mut self) {
         self.model = None;
         self.tried = None;
@@ -104,17 +107,23 @@ impl ExportState {
         match command {
             ExportCommand::PickPath => {
                 let path = Path::new(self.path_text.trim());
-                let name = path.file_name().map_or_else(|| "model.onnx".into(), |name| name.to_string_lossy().into_owned());
+                let name = path.file_name().map_or_else(
+                    || "model.onnx".into(),
+                    |name| name.to_string_lossy().into_owned(),
+                );
                 let question = Question::Save(name, "ONNX model", &["onnx"]);
                 let start = path.parent().map(Path::to_path_buf);
                 // The field shows what was chosen; exporting is another click.
                 let then = |path: PathBuf| Command::Export(ExportCommand::SetPath(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Export the model", start, question, then));
+                shell.asked =
+                    Some(Asked::new(&shell.ctx, "Export the model", start, question, then));
             }
             ExportCommand::SetPath(path) => self.path_text = path.display().to_string(),
             ExportCommand::Export => {
                 let path = PathBuf::from(self.path_text.trim());
-                let own = run.and_then(|run| run.exported.as_ref()).is_some_and(|report| report.path == path);
+                let own = run
+                    .and_then(|run| run.exported.as_ref())
+                    .is_some_and(|report| report.path == path);
                 match path.is_file() && !own {
                     true => shell.dialog = Some(Dialog::ReplaceFile(path)),
                     false => self.export(run, shell),
@@ -132,14 +141,19 @@ impl ExportState {
                 }
             }
             ExportCommand::PickImage => {
-                let question = Question::File("Images", &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]);
+                let question = Question::File(
+                    "Images",
+                    &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"],
+                );
                 let then = |path| Command::Export(ExportCommand::TryImage(path));
                 shell.asked = Some(Asked::new(&shell.ctx, "Try an image", None, question, then));
             }
             ExportCommand::TryImage(path) => {
                 self.image_text = path.display().to_string();
                 let name = path.display().to_string();
-                self.try_pixels(run, name, None, shell, move |detail| Ok(read_image_for(&path, DEFAULT_MAX_PIXELS, detail)?));
+                self.try_pixels(run, name, None, shell, move |detail| {
+                    Ok(read_image_for(&path, DEFAULT_MAX_PIXELS, detail)?)
+                });
             }
             ExportCommand::TrySample(index) => {
                 let Some(run) = run else { return };
@@ -148,22 +162,28 @@ impl ExportState {
                 let (root, kind, location) = (run.root.clone(), run.kind, sample.location.clone());
                 let name = location.to_text();
                 let truth = run.classes.get(sample.class).cloned();
-                self.try_pixels(Some(run), name, truth, shell, move |detail| read_pixels(&root, kind, &location, detail));
+                self.try_pixels(Some(run), name, truth, shell, move |detail| {
+                    read_pixels(&root, kind, &location, detail)
+                });
             }
         }
     }
 
     fn export(&mut self, run: Option<&OpenRun>, shell: &mut Shell) {
-        let Some(run) = run.filter(|run| run.has_checkpoint() && self.exporting.is_none()) else { return };
+        let Some(run) = run.filter(|run| run.has_checkpoint() && self.exporting.is_none()) else {
+            return;
+        };
         let text = self.path_text.trim();
         if text.is_empty() {
             self.failure = Some("Name a file to write, such as model.onnx".into());
             return;
         }
         self.failure = None;
-        let (folder, path, checkpoint) = (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
-        self.exporting =
-            Some(Worker::spawn("export", &shell.ctx, move |job| pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)));
+        let (folder, path, checkpoint) =
+            (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
+        self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
+            pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)
+        }));
     }
 
     fn try_pixels(
@@ -186,12 +206,24 @@ impl ExportState {
             // What `predict` would see.
             let pixels = read(Detail::Side(model.input_size() as u32))?;
             let started = std::time::Instant::now();
-            let probabilities = model.classify(&[to_input(&pixels, model.input_size())])?.pop().unwrap_or_default();
+            let probabilities =
+                model.classify(&[to_input(&pixels, model.input_size())])?.pop().unwrap_or_default();
             let milliseconds = started.elapsed().as_secs_f64() * 1e3;
             let predictions = model.top_k(&probabilities, SHOWN);
             // A small network needs less of a photo than is shown of it.
-            let shown = if pixels.width.max(pixels.height) < PICTURE { read(Detail::Side(PICTURE))? } else { pixels };
-            Ok(Answer { name, truth, pixels: thumbnail(&shown, PICTURE), predictions, milliseconds, model: (path, model) })
+            let shown = if pixels.width.max(pixels.height) < PICTURE {
+                read(Detail::Side(PICTURE))?
+            } else {
+                pixels
+            };
+            Ok(Answer {
+                name,
+                truth,
+                pixels: thumbnail(&shown, PICTURE),
+                predictions,
+                milliseconds,
+                model: (path, model),
+            })
         }));
     }
 
@@ -205,10 +237,12 @@ impl ExportState {
                 Ok(answer) => {
                     let size = [answer.pixels.width as usize, answer.pixels.height as usize];
                     let image = ColorImage::from_rgb(size, &answer.pixels.data);
-                    let picture = shell.ctx.load_texture("tried image", image, TextureOptions::NEAREST);
+                    let picture =
+                        shell.ctx.load_texture("tried image", image, TextureOptions::NEAREST);
                     let Answer { name, truth, predictions, milliseconds, model, .. } = answer;
                     self.model = Some(model);
-                    self.tried = Some(TriedImage { name, truth, picture, predictions, milliseconds });
+                    self.tried =
+                        Some(TriedImage { name, truth, picture, predictions, milliseconds });
                 }
                 Err(Failure::Stopped) => {}
                 Err(Failure::Failed(reason)) => {
@@ -225,7 +259,10 @@ impl ExportState {
         match done {
             Ok(report) => {
                 self.forget_model();
-                shell.notice(format!("Exported, and the file check passed: {}", report.path.display()));
+                shell.notice(format!(
+                    "Exported, and the file check passed: {}",
+                    report.path.display()
+                ));
                 true
             }
             Err(Failure::Stopped) => {
@@ -238,7 +275,8 @@ impl ExportState {
                     title: "The model could not be exported".into(),
                     reason,
                     kept: "Nothing half-written is left, and the run is as it was.".into(),
-                    advice: "Choose a place you may write to and that has room, then export again.".into(),
+                    advice: "Choose a place you may write to and that has room, then export again."
+                        .into(),
                 });
                 false
             }

@@ -24,7 +24,8 @@ pub struct Inspection {
     pub evaluation: RunEvaluation,
     /// What each sample was taken for.
     pub predictions: Predictions,
-    /// Numbers of the misclassified samples: those of rare classes first, within a class the most confident first.
+    /// Numbers of the misclassified samples: those of rare classes first, within a class the most
+    /// confident first.
     pub mistakes: Vec<usize>,
     reader: Arc<ImageReader>,
 }
@@ -49,7 +50,8 @@ pub struct InspectState {
     pub pair: Option<(usize, usize)>,
     /// The group whose mistakes are shown, if it is not all.
     pub group: Option<Group>,
-    /// Whether the classes of the confusion matrix stand in the order of their counts, not of their labels.
+    /// Whether the classes of the confusion matrix stand in the order of their counts, not of their
+    /// labels.
     pub by_count: bool,
     /// How the table of classes is sorted and searched.
     pub table: TableState,
@@ -77,7 +79,13 @@ impl InspectState {
     }
 
     /// Does what was asked.
-    pub fn apply(&mut self, command: InspectCommand, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
+    pub fn apply(
+        &mut self,
+        command: InspectCommand,
+        run: Option<&OpenRun>,
+        device: DeviceChoice,
+        shell: &mut Shell,
+    ) {
         match command {
             InspectCommand::Load { checkpoint, split } => {
                 let Some(run) = run.filter(|run| run.has_checkpoint()) else { return };
@@ -88,9 +96,12 @@ impl InspectState {
                     let run = Run::open(&folder)?;
                     let (device, _) = device::open(device)?;
                     let name = checkpoint.as_deref();
-                    let evaluation = pipeline::evaluate(&run, name, Some(split), &settings, &device, job)?;
-                    let predictions = pipeline::predictions(&run, name, split, settings.flip, &device, job)?;
-                    let reader = Arc::new(ImageReader::open(&run.dataset().root, run.dataset().kind, job)?);
+                    let evaluation =
+                        pipeline::evaluate(&run, name, Some(split), &settings, &device, job)?;
+                    let predictions =
+                        pipeline::predictions(&run, name, split, settings.flip, &device, job)?;
+                    let reader =
+                        Arc::new(ImageReader::open(&run.dataset().root, run.dataset().kind, job)?);
                     let mistakes = mistakes(&predictions);
                     Ok(Inspection { folder, evaluation, predictions, mistakes, reader })
                 }));
@@ -139,11 +150,15 @@ impl InspectState {
 
 fn mistakes(predictions: &Predictions) -> Vec<usize> {
     let samples = &predictions.samples;
-    let mut wrong: Vec<usize> = (0..samples.len()).filter(|&index| samples[index].label != samples[index].predicted).collect();
+    let mut wrong: Vec<usize> = (0..samples.len())
+        .filter(|&index| samples[index].label != samples[index].predicted)
+        .collect();
     wrong.sort_by(|&a, &b| {
         let (a, b) = (&samples[a], &samples[b]);
         let count = |label: usize| predictions.train_counts[label];
-        (count(a.label), a.label).cmp(&(count(b.label), b.label)).then(b.probability.total_cmp(&a.probability))
+        (count(a.label), a.label)
+            .cmp(&(count(b.label), b.label))
+            .then(b.probability.total_cmp(&a.probability))
     });
     wrong
 }

@@ -38,7 +38,9 @@ pub use tour::{Tour, TourStep};
 pub use train::{Around, TrainState, Training, WayOn};
 
 /// A page of the window: the five steps, and the list of runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Page {
     /// See what there is, and build a dataset of it.
     #[default]
@@ -57,7 +59,8 @@ pub enum Page {
 
 impl Page {
     /// The five steps, in order.
-    pub const STEPS: [Page; 5] = [Page::Data, Page::Train, Page::Balance, Page::Inspect, Page::Export];
+    pub const STEPS: [Page; 5] =
+        [Page::Data, Page::Train, Page::Balance, Page::Inspect, Page::Export];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -148,14 +151,16 @@ pub struct State {
     pub devices: Devices,
 }
 
-/// A number that no other state of anything shown has had: charts are drawn anew when theirs changes.
+/// A number that no other state of anything shown has had: charts are drawn anew when theirs
+/// changes.
 pub(crate) fn next_revision() -> u64 {
     static REVISION: AtomicU64 = AtomicU64::new(1);
     REVISION.fetch_add(1, Ordering::Relaxed)
 }
 
 impl State {
-    /// The accuracy of each class when it was last evaluated while this window trained the run, and when that was.
+    /// The accuracy of each class when it was last evaluated while this window trained the run, and
+    /// when that was.
     pub fn last_class_accuracy(&self, folder: &Path) -> Option<(String, Vec<Option<f64>>)> {
         let (of, (epoch, accuracy)) = self.train.last_classes.as_ref()?;
         (of == folder).then(|| (format!("on validation, after epoch {epoch}"), accuracy.clone()))
@@ -190,7 +195,8 @@ impl State {
     /// How far a step is.
     pub fn status(&self, page: Page) -> StepStatus {
         // `done` is what came of the step, if that is known, once it is done.
-        let after_training = |running: bool, done: Option<Option<&Verdict>>| match (&self.run, done) {
+        let after_training = |running: bool, done: Option<Option<&Verdict>>| match (&self.run, done)
+        {
             _ if running => StepStatus::Running,
             (Some(run), Some(verdict)) if run.has_checkpoint() => StepStatus::of(verdict),
             (Some(run), _) if run.has_checkpoint() => StepStatus::Ready,
@@ -213,7 +219,8 @@ impl State {
                 after_training(self.balance.is_busy(), balanced.map(|run| run.verdict("balanced")))
             }
             Page::Inspect => {
-                let shown = self.inspect.shown.as_ref().map(|shown| shown.evaluation.verdict.as_ref());
+                let shown =
+                    self.inspect.shown.as_ref().map(|shown| shown.evaluation.verdict.as_ref());
                 after_training(self.inspect.is_busy(), shown)
             }
             Page::Export => {

@@ -56,7 +56,8 @@ pub struct OpenRun {
 }
 
 impl OpenRun {
-    /// Reads a run's folder. Results that are missing or cannot be read count as not there: they can be made again.
+    /// Reads a run's folder. Results that are missing or cannot be read count as not there: they
+    /// can be made again.
     ///
     /// # Errors
     /// As [`Run::open`].
@@ -68,7 +69,8 @@ impl OpenRun {
             let stored = |name: String| run.read_result::<RunEvaluation>(&name).ok();
             stored(format!("{stage1}-{split}")).or_else(|| stored(format!("{stage1}-{split}-flip")))
         };
-        let examples = [Split::Test, Split::Validation].map(|split| dataset.split(split).into_iter().cloned().collect::<Vec<_>>());
+        let examples = [Split::Test, Split::Validation]
+            .map(|split| dataset.split(split).into_iter().cloned().collect::<Vec<_>>());
         Ok(Self {
             folder: folder.to_path_buf(),
             settings: run.settings().clone(),
@@ -79,7 +81,11 @@ impl OpenRun {
             norms: run.norms_history()?,
             checkpoints: run.checkpoints(),
             validated: evaluated(Split::Validation),
-            verdicts: run.checkpoints().into_iter().filter_map(|name| run.verdict(&name).map(|verdict| (name, verdict))).collect(),
+            verdicts: run
+                .checkpoints()
+                .into_iter()
+                .filter_map(|name| run.verdict(&name).map(|verdict| (name, verdict)))
+                .collect(),
             balanced: run.read_result("balance").ok(),
             tuned: run.read_result("tune").ok(),
             choices: run.read_result(CHOICES).ok(),
@@ -93,7 +99,10 @@ impl OpenRun {
 
     /// The run's name: that of its folder.
     pub fn name(&self) -> String {
-        self.folder.file_name().map_or_else(|| self.folder.display().to_string(), |name| name.to_string_lossy().into_owned())
+        self.folder.file_name().map_or_else(
+            || self.folder.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        )
     }
 
     /// Another number whenever the folder was read again.
@@ -113,7 +122,10 @@ impl OpenRun {
 
     /// What came of stage 1, if that has come to its end.
     pub fn trained_verdict(&self) -> Option<&Verdict> {
-        ["best", "last"].into_iter().find_map(|name| self.verdict(name)).filter(|_| self.is_trained())
+        ["best", "last"]
+            .into_iter()
+            .find_map(|name| self.verdict(name))
+            .filter(|_| self.is_trained())
     }
 
     /// What the last exported file is worth.
@@ -124,7 +136,12 @@ impl OpenRun {
 
     /// Finished epochs of stage 1.
     pub fn finished_epochs(&self) -> usize {
-        self.history.iter().filter(|record| record.stage == 1).map(|record| record.epoch).max().unwrap_or(0)
+        self.history
+            .iter()
+            .filter(|record| record.stage == 1)
+            .map(|record| record.epoch)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether stage 1 has come to its end.
@@ -142,7 +159,8 @@ impl OpenRun {
         self.split_sizes[Split::Validation as usize] > 0
     }
 
-    /// Whether there are samples to choose a balancer by. Of a classifier on features that stay, training samples are held out in turn.
+    /// Whether there are samples to choose a balancer by. Of a classifier on features that stay,
+    /// training samples are held out in turn.
     pub fn can_tune(&self) -> bool {
         self.has_validation() || self.settings.stage1.is_frozen()
     }
@@ -154,10 +172,12 @@ impl OpenRun {
     }
 }
 
-/// The last export, unless its file is gone or was made of a checkpoint that has been replaced since.
+/// The last export, unless its file is gone or was made of a checkpoint that has been replaced
+/// since.
 fn exported(run: &Run) -> Option<ExportReport> {
     let report: ExportReport = run.read_result("export").ok()?;
-    let written = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let written =
+        |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let model = written(&report.path)?;
     let checkpoint = written(&run.checkpoint_path(run.final_checkpoint()))?;
     (model >= checkpoint).then_some(report)

@@ -59,9 +59,17 @@ impl RunsState {
         }
         let folder = shell.runs_folder();
         self.listing = Some(Worker::spawn("runs", &shell.ctx, move |_| {
-            let runs = run::list(&folder).into_iter().map(|(path, summary)| (path, summary.map_err(|error| error.to_string()))).collect();
-            let read = |path: &PathBuf| Sweep::open(path).and_then(|sweep| sweep.report()).map_err(|error| error.to_string());
-            let sweeps = Sweep::list(&folder).into_iter().map(|path| (path.clone(), read(&path))).collect();
+            let runs = run::list(&folder)
+                .into_iter()
+                .map(|(path, summary)| (path, summary.map_err(|error| error.to_string())))
+                .collect();
+            let read = |path: &PathBuf| {
+                Sweep::open(path)
+                    .and_then(|sweep| sweep.report())
+                    .map_err(|error| error.to_string())
+            };
+            let sweeps =
+                Sweep::list(&folder).into_iter().map(|path| (path.clone(), read(&path))).collect();
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             Ok(Found { runs, sweeps, names: names.collect() })
@@ -85,8 +93,16 @@ impl RunsState {
 
     /// A name for a new run that is not taken.
     pub fn free_name(&self, wanted: &str) -> String {
-        let names = (1..).map(|number| if number == 1 { wanted.to_string() } else { format!("{wanted} {number}") });
-        names.into_iter().find(|name| !self.names.contains(name)).unwrap_or_else(|| wanted.to_string())
+        let names =
+            (1..).map(
+                |number| {
+                    if number == 1 { wanted.to_string() } else { format!("{wanted} {number}") }
+                },
+            );
+        names
+            .into_iter()
+            .find(|name| !self.names.contains(name))
+            .unwrap_or_else(|| wanted.to_string())
     }
 
     /// Does what was asked.
@@ -95,16 +111,31 @@ impl RunsState {
             RunsCommand::Refresh => self.refresh(shell),
             RunsCommand::PickRun => {
                 let then = |path| Command::Runs(RunsCommand::Open(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Open a run", Some(shell.runs_folder()), Question::Folder, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Open a run",
+                    Some(shell.runs_folder()),
+                    Question::Folder,
+                    then,
+                ));
             }
             RunsCommand::Open(folder) => {
                 shell.info(format!("Opening the run {}", folder.display()));
                 let path = folder.clone();
-                self.opening = Some((folder, Worker::spawn("open run", &shell.ctx, move |_| OpenRun::read(&path))));
+                self.opening = Some((
+                    folder,
+                    Worker::spawn("open run", &shell.ctx, move |_| OpenRun::read(&path)),
+                ));
             }
             RunsCommand::PickRunsFolder => {
                 let then = |path| Command::Runs(RunsCommand::SetRunsFolder(path));
-                shell.asked = Some(Asked::new(&shell.ctx, "Keep runs in", Some(shell.runs_folder()), Question::Folder, then));
+                shell.asked = Some(Asked::new(
+                    &shell.ctx,
+                    "Keep runs in",
+                    Some(shell.runs_folder()),
+                    Question::Folder,
+                    then,
+                ));
             }
             RunsCommand::SetRunsFolder(path) => {
                 shell.preferences.runs_folder = Some(path);
@@ -122,11 +153,15 @@ impl RunsState {
                     return;
                 }
                 let path = folder.clone();
-                let reading = Some(Worker::spawn("compare", &shell.ctx, move |_| OpenRun::read(&path)));
+                let reading =
+                    Some(Worker::spawn("compare", &shell.ctx, move |_| OpenRun::read(&path)));
                 self.compared.push(Compared { folder, run: None, reading });
             }
             RunsCommand::AskRename(folder) => {
-                let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name = folder
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 shell.dialog = Some(Dialog::RenameRun(folder, name));
             }
             RunsCommand::Rename(folder, name) => {
@@ -171,7 +206,9 @@ impl RunsState {
                 compared.reading = None;
                 match done {
                     Ok(run) => compared.run = Some(run),
-                    Err(Failure::Failed(reason)) => unreadable.push((compared.folder.clone(), reason)),
+                    Err(Failure::Failed(reason)) => {
+                        unreadable.push((compared.folder.clone(), reason))
+                    }
                     Err(Failure::Stopped) => {}
                 }
             }

@@ -1,4 +1,5 @@
-//! What every part of the window may use: the log, toasts, dialogs, preferences, and where things are kept.
+//! What every part of the window may use: the log, toasts, dialogs, preferences, and where things
+//! are kept.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -58,9 +59,11 @@ pub struct Place {
 }
 
 impl Default for Place {
-    /// In the person's documents and caches; beside the working folder where the system names neither.
+    /// In the person's documents and caches; beside the working folder where the system names
+    /// neither.
     fn default() -> Self {
-        let home = dirs::document_dir().or_else(dirs::home_dir).unwrap_or_else(|| PathBuf::from("."));
+        let home =
+            dirs::document_dir().or_else(dirs::home_dir).unwrap_or_else(|| PathBuf::from("."));
         Self {
             runs: home.join("Counterweight"),
             cache: cache_folder().unwrap_or_else(|| std::env::temp_dir().join("counterweight")),
@@ -311,7 +314,10 @@ mod tests {
         preferences.remember(Path::new("folder 7"));
         assert_eq!(preferences.recent.len(), RECENT);
         assert_eq!(preferences.recent[0], Path::new("folder 7"));
-        assert_eq!(preferences.recent.iter().filter(|path| *path == Path::new("folder 7")).count(), 1);
+        assert_eq!(
+            preferences.recent.iter().filter(|path| *path == Path::new("folder 7")).count(),
+            1
+        );
     }
 
     #[test]

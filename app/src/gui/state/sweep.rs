@@ -30,7 +30,13 @@ pub struct SweepState {
 
 impl SweepState {
     /// Begins a sweep in a folder, or goes on with the one that is there.
-    pub fn start(folder: PathBuf, recipe: Recipe, settings: Settings, choice: DeviceChoice, shell: &mut Shell) -> Self {
+    pub fn start(
+        folder: PathBuf,
+        recipe: Recipe,
+        settings: Settings,
+        choice: DeviceChoice,
+        shell: &mut Shell,
+    ) -> Self {
         shell.info(format!("Looking for the best weight decay in {}", folder.display()));
         let (place, shared) = (folder.clone(), settings.clone());
         let worker = Worker::spawn("sweep", &shell.ctx, move |job| {
@@ -39,15 +45,28 @@ impl SweepState {
                 true => None,
                 false => Some(recipe.make()?.0),
             };
-            let request = SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };
+            let request =
+                SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };
             pipeline::sweep(&request, &[device], job)
         });
-        Self { folder, settings: Some(shared), members: Vec::new(), report: None, worker: Some(worker) }
+        Self {
+            folder,
+            settings: Some(shared),
+            members: Vec::new(),
+            report: None,
+            worker: Some(worker),
+        }
     }
 
     /// One that is kept.
     pub fn shown(report: SweepReport) -> Self {
-        Self { folder: report.folder.clone(), settings: None, members: report.members.clone(), report: Some(report), worker: None }
+        Self {
+            folder: report.folder.clone(),
+            settings: None,
+            members: report.members.clone(),
+            report: Some(report),
+            worker: None,
+        }
     }
 
     /// Whether it is running.
@@ -97,12 +116,15 @@ impl SweepState {
                 self.members = report.members.clone();
                 self.report = Some(report);
             }
-            Err(Failure::Stopped) => shell.notice("Stopped. What was trained is kept, and the same button goes on"),
+            Err(Failure::Stopped) => {
+                shell.notice("Stopped. What was trained is kept, and the same button goes on")
+            }
             Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
                 title: "The weight decay could not be found".into(),
                 reason,
                 kept: format!("What was trained is in {}.", self.folder.display()),
-                advice: "Mend what the reason names, then try again: it goes on where it was.".into(),
+                advice: "Mend what the reason names, then try again: it goes on where it was."
+                    .into(),
             }),
         }
         true

@@ -11,13 +11,16 @@ use egui::{ColorImage, Context, TextureFilter, TextureHandle, TextureOptions};
 const SIDE: u32 = 128;
 /// Pictures that are kept.
 const KEPT: usize = 1500;
-/// Pictures that may be asked for and not yet read. What does not fit is asked for again if it is still in sight.
+/// Pictures that may be asked for and not yet read. What does not fit is asked for again if it is
+/// still in sight.
 const WAITING: usize = 96;
 /// Pictures handed to the graphics card in one frame.
 const PER_FRAME: usize = 24;
 
-/// Pictures that are smaller than they are drawn show their pixels, as they are; larger ones are smoothed.
-const SMOOTH: TextureOptions = TextureOptions { magnification: TextureFilter::Nearest, ..TextureOptions::LINEAR };
+/// Pictures that are smaller than they are drawn show their pixels, as they are; larger ones are
+/// smoothed.
+const SMOOTH: TextureOptions =
+    TextureOptions { magnification: TextureFilter::Nearest, ..TextureOptions::LINEAR };
 
 /// A small picture of a sample, as far as it is known.
 #[derive(Clone)]
@@ -62,17 +65,20 @@ impl Thumbnails {
         let (sender, answers) = unbounded();
         for index in 0..2 {
             let (queue, sender, ctx) = (queue.clone(), sender.clone(), ctx.clone());
-            let thread = std::thread::Builder::new().name(format!("thumbnails {index}")).spawn(move || {
-                while let Ok(request) = queue.recv() {
-                    // What a scan has kept does for this, and for every sharper screen.
-                    let pixels = request.reader.read_for(&request.location, Detail::SMALL);
-                    let small = pixels.map(|pixels| thumbnail(&pixels, SIDE)).map_err(|error| error.to_string());
-                    if sender.send((request.generation, request.key, small)).is_err() {
-                        return;
+            let thread =
+                std::thread::Builder::new().name(format!("thumbnails {index}")).spawn(move || {
+                    while let Ok(request) = queue.recv() {
+                        // What a scan has kept does for this, and for every sharper screen.
+                        let pixels = request.reader.read_for(&request.location, Detail::SMALL);
+                        let small = pixels
+                            .map(|pixels| thumbnail(&pixels, SIDE))
+                            .map_err(|error| error.to_string());
+                        if sender.send((request.generation, request.key, small)).is_err() {
+                            return;
+                        }
+                        ctx.request_repaint();
                     }
-                    ctx.request_repaint();
-                }
-            });
+                });
             // Without threads there are no pictures, and everything else works.
             drop(thread);
         }
@@ -95,7 +101,10 @@ impl Thumbnails {
             }
             let thumbnail = match pixels {
                 Ok(pixels) => {
-                    let image = ColorImage::from_rgb([pixels.width as usize, pixels.height as usize], &pixels.data);
+                    let image = ColorImage::from_rgb(
+                        [pixels.width as usize, pixels.height as usize],
+                        &pixels.data,
+                    );
                     Thumbnail::Ready(ctx.load_texture(format!("sample {key}"), image, SMOOTH))
                 }
                 Err(reason) => Thumbnail::Broken(reason.into()),
@@ -120,10 +129,16 @@ impl Thumbnails {
             return entry.thumbnail.clone();
         }
         if let Some(reader) = &self.reader {
-            let request = Request { generation: self.generation, key, location: location.clone(), reader: Arc::clone(reader) };
+            let request = Request {
+                generation: self.generation,
+                key,
+                location: location.clone(),
+                reader: Arc::clone(reader),
+            };
             match self.requests.try_send(request) {
                 Ok(()) => {
-                    self.entries.insert(key, Entry { thumbnail: Thumbnail::Loading, seen: self.frame });
+                    self.entries
+                        .insert(key, Entry { thumbnail: Thumbnail::Loading, seen: self.frame });
                 }
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             }

@@ -7,7 +7,9 @@ use counterweight_core::settings::{Auto, Balancer, Settings};
 
 use super::shell::Shell;
 use super::{Page, State};
-use crate::gui::command::{BalanceCommand, Command, DataCommand, RunsCommand, TourCommand, TrainCommand};
+use crate::gui::command::{
+    BalanceCommand, Command, DataCommand, RunsCommand, TourCommand, TrainCommand,
+};
 
 /// The names of the two runs the tour makes.
 const WITHOUT: &str = "tour without weight decay";
@@ -146,7 +148,10 @@ impl TourStep {
             TourStep::Welcome | TourStep::Tail | TourStep::Yours => Page::Data,
             TourStep::TrainWithout | TourStep::SeeWithout | TourStep::TrainWith => Page::Train,
             TourStep::SeeBoth => Page::Runs,
-            TourStep::TryL2 | TourStep::TryTau | TourStep::TryMaxNorm | TourStep::ReadComparison => Page::Balance,
+            TourStep::TryL2
+            | TourStep::TryTau
+            | TourStep::TryMaxNorm
+            | TourStep::ReadComparison => Page::Balance,
         }
     }
 }
@@ -189,7 +194,9 @@ impl State {
         match command {
             TourCommand::Start => self.tour.active = true,
             TourCommand::Restart => self.tour = Tour { active: true, step: 0 },
-            TourCommand::Next if self.tour.step == last => self.tour = Tour { active: false, step: 0 },
+            TourCommand::Next if self.tour.step == last => {
+                self.tour = Tour { active: false, step: 0 }
+            }
             TourCommand::Next => self.tour.step += 1,
             TourCommand::Back => self.tour.step = self.tour.step.saturating_sub(1),
             TourCommand::Leave => self.tour.active = false,
@@ -203,10 +210,19 @@ impl State {
 
     /// Whether the tour's step has been done, so that the next one makes sense.
     pub fn tour_done(&self) -> bool {
-        let has_run = |name: &str| self.run.as_ref().is_some_and(|run| run.name() == name && run.is_trained());
+        let has_run = |name: &str| {
+            self.run.as_ref().is_some_and(|run| run.name() == name && run.is_trained())
+        };
         let tried = |balancers: &[Balancer]| {
-            self.balance.tried.iter().any(|tried| tried.trial.settings.balancers == balancers && tried.kept)
-                || self.balance.current.as_ref().is_some_and(|trial| trial.settings.balancers == balancers)
+            self.balance
+                .tried
+                .iter()
+                .any(|tried| tried.trial.settings.balancers == balancers && tried.kept)
+                || self
+                    .balance
+                    .current
+                    .as_ref()
+                    .is_some_and(|trial| trial.settings.balancers == balancers)
         };
         match self.tour.step() {
             TourStep::Welcome => self.data.source.as_ref().is_some_and(|source| source.is_sample),
@@ -216,7 +232,9 @@ impl State {
             TourStep::TryL2 => tried(&[Balancer::L2]),
             TourStep::TryTau => tried(&[Balancer::Tau]),
             TourStep::TryMaxNorm => tried(&[Balancer::WeightDecay, Balancer::MaxNorm]),
-            TourStep::Tail | TourStep::SeeWithout | TourStep::ReadComparison | TourStep::Yours => true,
+            TourStep::Tail | TourStep::SeeWithout | TourStep::ReadComparison | TourStep::Yours => {
+                true
+            }
         }
     }
 
@@ -239,7 +257,9 @@ impl State {
             }
             TourStep::TryL2 => self.tour_try(&[Balancer::L2], |_| {}),
             TourStep::TryTau => self.tour_try(&[Balancer::Tau], |settings| settings.tau = 1.5),
-            TourStep::TryMaxNorm => self.tour_try(&[Balancer::WeightDecay, Balancer::MaxNorm], |_| {}),
+            TourStep::TryMaxNorm => {
+                self.tour_try(&[Balancer::WeightDecay, Balancer::MaxNorm], |_| {})
+            }
             TourStep::Yours => {
                 self.page = Page::Data;
                 self.shell.queue.push(Command::Data(DataCommand::PickFolder));
@@ -271,7 +291,11 @@ impl State {
         self.shell.queue.push(Command::Train(TrainCommand::Start));
     }
 
-    fn tour_try(&mut self, balancers: &[Balancer], change: impl FnOnce(&mut counterweight_core::settings::BalanceSettings)) {
+    fn tour_try(
+        &mut self,
+        balancers: &[Balancer],
+        change: impl FnOnce(&mut counterweight_core::settings::BalanceSettings),
+    ) {
         self.page = Page::Balance;
         if let Some(settings) = &mut self.balance.settings {
             settings.balancers = balancers.to_vec();

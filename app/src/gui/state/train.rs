@@ -11,7 +11,9 @@ use counterweight_core::job::{EpochRecord, Job};
 use counterweight_core::model::WeightsFolder;
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
 use counterweight_core::run::Run;
-use counterweight_core::settings::{AugmentationSettings, Auto, INFO, Preset, Settings, Training as Way};
+use counterweight_core::settings::{
+    AugmentationSettings, Auto, INFO, Preset, Settings, Training as Way,
+};
 use counterweight_core::{Error, Result, data};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -27,7 +29,8 @@ use crate::gui::worker::{Failure, Worker};
 const GAUGE_EVERY: Duration = Duration::from_secs(1);
 /// Augmented samples that are shown.
 const PREVIEWS: usize = 8;
-/// Mean colour that hidden parts of previews take: the training split's own is only measured when training begins.
+/// Mean colour that hidden parts of previews take: the training split's own is only measured when
+/// training begins.
 const PREVIEW_MEAN: [f32; 3] = [0.5; 3];
 
 /// The memory this program uses.
@@ -165,7 +168,8 @@ pub struct TrainState {
     pub way_on: Option<WayOn>,
     /// The memory in use.
     pub gauge: Gauge,
-    /// The accuracy of each class when the last training last evaluated it, with its epoch and the run's folder.
+    /// The accuracy of each class when the last training last evaluated it, with its epoch and the
+    /// run's folder.
     pub last_classes: Option<(PathBuf, ClassAccuracies)>,
     /// How long training would take.
     pub estimates: Estimates,
@@ -233,7 +237,8 @@ impl TrainState {
         self.texts.get(key).cloned().or_else(|| self.settings.text(key)).unwrap_or_default()
     }
 
-    /// Takes what was typed for a setting. What is no value stays where it was typed, with the reason.
+    /// Takes what was typed for a setting. What is no value stays where it was typed, with the
+    /// reason.
     pub fn set_text(&mut self, key: &'static str, text: String) {
         match self.settings.with(key, &text) {
             Ok(settings) => {
@@ -244,7 +249,9 @@ impl TrainState {
                 let example = Settings::preset(self.settings.preset).text(key).unwrap_or_default();
                 let wanted = match example.as_str() {
                     "auto" => "a number or auto".into(),
-                    example if example.parse::<f64>().is_ok() => format!("a number such as {example}"),
+                    example if example.parse::<f64>().is_ok() => {
+                        format!("a number such as {example}")
+                    }
                     example => format!("a value such as {example}"),
                 };
                 self.errors.insert(key, format!("needs {wanted}"));
@@ -270,14 +277,21 @@ impl TrainState {
 
     /// Settings that are wrong.
     pub fn wrong(&self) -> usize {
-        self.problems.keys().filter(|key| !self.errors.contains_key(**key)).count() + self.errors.len()
+        self.problems.keys().filter(|key| !self.errors.contains_key(**key)).count()
+            + self.errors.len()
     }
 
     /// Looks again for what is wrong with the settings.
     pub(super) fn check(&mut self) {
-        self.problems = self.settings.problems().into_iter().map(|problem| (problem.key, problem.reason)).collect();
+        self.problems = self
+            .settings
+            .problems()
+            .into_iter()
+            .map(|problem| (problem.key, problem.reason))
+            .collect();
         let named = self.settings.model.backbone.named();
-        if let Some(backbone) = named.filter(|_| self.settings.stage1.train != Auto::Value(Way::Scratch))
+        if let Some(backbone) =
+            named.filter(|_| self.settings.stage1.train != Auto::Value(Way::Scratch))
             && backbone.pretrained_in(self.weights.as_ref()).is_err()
         {
             let reason =
@@ -287,16 +301,25 @@ impl TrainState {
     }
 
     /// Why training cannot start, if it cannot.
-    pub fn obstacle(&self, source: Option<&Source>, devices: &Devices, runs: &HashSet<String>) -> Option<String> {
+    pub fn obstacle(
+        &self,
+        source: Option<&Source>,
+        devices: &Devices,
+        runs: &HashSet<String>,
+    ) -> Option<String> {
         let Some(source) = source else { return Some("Open images on the Data page first".into()) };
         if self.is_sweeping() {
-            return Some("Values of weight decay are being tried; wait for them or stop them".into());
+            return Some(
+                "Values of weight decay are being tried; wait for them or stop them".into(),
+            );
         }
         if let Some(problem) = source.problem() {
             return Some(format!("The dataset cannot be built: {problem}"));
         }
         // The first in the order of the settings: later ones may only be wrong because of it.
-        if let Some((label, reason)) = INFO.iter().find_map(|info| Some((info.label, self.error(info.key)?))) {
+        if let Some((label, reason)) =
+            INFO.iter().find_map(|info| Some((info.label, self.error(info.key)?)))
+        {
             return Some(format!("{label} {reason}"));
         }
         if let Some(reason) = devices.problem(self.device) {
@@ -324,18 +347,32 @@ impl TrainState {
                     shell.notice(obstacle);
                 } else if let Some(source) = source.filter(|_| self.training.is_none()) {
                     let folder = shell.runs_folder().join(self.name.trim());
-                    let task = Task::New { folder: folder.clone(), recipe: source.recipe(), settings: Box::new(self.settings.clone()) };
+                    let task = Task::New {
+                        folder: folder.clone(),
+                        recipe: source.recipe(),
+                        settings: Box::new(self.settings.clone()),
+                    };
                     self.start(folder, task, device, shell);
                 }
             }
             TrainCommand::Continue => {
                 if let Some(run) = run.filter(|_| self.training.is_none()) {
-                    self.start(run.folder.clone(), Task::Continue { folder: run.folder.clone(), parts: None }, device, shell);
+                    self.start(
+                        run.folder.clone(),
+                        Task::Continue { folder: run.folder.clone(), parts: None },
+                        device,
+                        shell,
+                    );
                 }
             }
             TrainCommand::ContinueInParts(folder, parts) => {
                 if self.training.is_none() {
-                    self.start(folder.clone(), Task::Continue { folder, parts: Some(parts) }, device, shell);
+                    self.start(
+                        folder.clone(),
+                        Task::Continue { folder, parts: Some(parts) },
+                        device,
+                        shell,
+                    );
                 }
             }
             TrainCommand::FindWeightDecay => {
@@ -343,7 +380,13 @@ impl TrainState {
                     shell.notice(obstacle);
                 } else if let Some(source) = source {
                     let folder = self.sweep_folder(runs, shell);
-                    self.sweep = Some(SweepState::start(folder, source.recipe(), self.settings.clone(), device, shell));
+                    self.sweep = Some(SweepState::start(
+                        folder,
+                        source.recipe(),
+                        self.settings.clone(),
+                        device,
+                        shell,
+                    ));
                 }
             }
             TrainCommand::StopSweep => {
@@ -353,7 +396,9 @@ impl TrainState {
             }
             TrainCommand::ShowSweep(report) => {
                 if self.is_sweeping() {
-                    shell.notice("Values of weight decay are being tried; wait for them or stop them");
+                    shell.notice(
+                        "Values of weight decay are being tried; wait for them or stop them",
+                    );
                 } else {
                     self.sweep = Some(SweepState::shown(*report));
                     self.show_curves = false;
@@ -398,12 +443,13 @@ impl TrainState {
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
         let choice = device;
-        let worker = Worker::spawn("train", &shell.ctx, move |job| match task.run(choice, &sender, job) {
-            Err(Error::Train(error @ TrainError::OutOfMemory { suggested: Some(parts), .. })) => {
-                Ok(Ended::OutOfMemory { reason: error.to_string(), parts })
-            }
-            other => other.map(|_| Ended::Trained),
-        });
+        let worker =
+            Worker::spawn("train", &shell.ctx, move |job| match task.run(choice, &sender, job) {
+                Err(Error::Train(
+                    error @ TrainError::OutOfMemory { suggested: Some(parts), .. },
+                )) => Ok(Ended::OutOfMemory { reason: error.to_string(), parts }),
+                other => other.map(|_| Ended::Trained),
+            });
         shell.info(format!("Training into {}", folder.display()));
         self.begun = Some(begun);
         self.show_curves = true;
@@ -453,8 +499,14 @@ impl TrainState {
             self.last_classes = Some((training.folder.clone(), classes));
         }
         let kept = match training.history.is_empty() {
-            true => "No epoch was finished. The dataset and the settings are as they were.".to_string(),
-            false => format!("{} finished epochs and the last checkpoint are in {}.", training.history.len(), training.folder.display()),
+            true => {
+                "No epoch was finished. The dataset and the settings are as they were.".to_string()
+            }
+            false => format!(
+                "{} finished epochs and the last checkpoint are in {}.",
+                training.history.len(),
+                training.folder.display()
+            ),
         };
         match done {
             Ok(Ended::Trained) => {
@@ -464,7 +516,8 @@ impl TrainState {
             }
             Err(Failure::Stopped) => {
                 self.named = false;
-                shell.notice("Training was stopped. A checkpoint is kept: the run can be continued");
+                shell
+                    .notice("Training was stopped. A checkpoint is kept: the run can be continued");
             }
             Ok(Ended::OutOfMemory { reason, parts }) => {
                 self.named = false;
@@ -474,7 +527,10 @@ impl TrainState {
                      input size in a new run does it, too."
                 );
                 let title = "The device ran out of memory".into();
-                shell.out_of_memory(ErrorReport { title, reason: reason.clone(), kept, advice }, way_on.clone());
+                shell.out_of_memory(
+                    ErrorReport { title, reason: reason.clone(), kept, advice },
+                    way_on.clone(),
+                );
                 (self.failure, self.way_on) = (Some(reason), Some(way_on));
             }
             Err(Failure::Failed(reason)) => {
@@ -485,21 +541,29 @@ impl TrainState {
                 } else {
                     "Mend what the reason names, then continue the run or start a new one."
                 };
-                shell.failed(ErrorReport { title: "Training failed".into(), reason: reason.clone(), kept, advice: advice.into() });
+                shell.failed(ErrorReport {
+                    title: "Training failed".into(),
+                    reason: reason.clone(),
+                    kept,
+                    advice: advice.into(),
+                });
                 self.failure = Some(reason);
             }
         }
         Some(training.folder)
     }
 
-    /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a name that is free.
+    /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a
+    /// name that is free.
     fn sweep_folder(&self, taken: &HashSet<String>, shell: &Shell) -> PathBuf {
-        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| sweep.report.is_none() && sweep.settings.as_ref() == Some(&self.settings))
-        {
+        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| {
+            sweep.report.is_none() && sweep.settings.as_ref() == Some(&self.settings)
+        }) {
             return stopped.folder.clone();
         }
         let name = format!("{} decay", self.name.trim());
-        let names = (1..).map(|number| if number == 1 { name.clone() } else { format!("{name} {number}") });
+        let names =
+            (1..).map(|number| if number == 1 { name.clone() } else { format!("{name} {number}") });
         let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or(name);
         shell.runs_folder().join(free)
     }
@@ -507,7 +571,8 @@ impl TrainState {
     /// Why no sweep can start, if it cannot.
     pub fn sweep_obstacle(&self, source: Option<&Source>, devices: &Devices) -> Option<String> {
         // The name of a run that is there already is no obstacle: a sweep takes another.
-        self.obstacle(source, devices, &HashSet::new()).or_else(|| self.is_running().then(|| "A training is running".into()))
+        self.obstacle(source, devices, &HashSet::new())
+            .or_else(|| self.is_running().then(|| "A training is running".into()))
     }
 
     /// Ends the training and waits for its checkpoint.
@@ -533,7 +598,12 @@ enum Task {
 }
 
 impl Task {
-    fn run(self, choice: DeviceChoice, begun: &crossbeam_channel::Sender<Begun>, job: Job<'_>) -> Result<TrainReport> {
+    fn run(
+        self,
+        choice: DeviceChoice,
+        begun: &crossbeam_channel::Sender<Begun>,
+        job: Job<'_>,
+    ) -> Result<TrainReport> {
         let (device, name) = device::open(choice)?;
         let (folder, run) = match self {
             Task::New { folder, recipe, settings } => {
@@ -553,7 +623,12 @@ impl Task {
                 (folder, run)
             }
         };
-        let norms = run.norms_history()?.into_iter().filter(|record| record.stage == 1).map(|record| record.norms).collect();
+        let norms = run
+            .norms_history()?
+            .into_iter()
+            .filter(|record| record.stage == 1)
+            .map(|record| record.norms)
+            .collect();
         drop(begun.send(Begun {
             settings: run.settings().clone(),
             classes: run.dataset().classes.clone(),
@@ -597,7 +672,8 @@ impl Previews {
                     let image = planar_image(side, &planes);
                     ctx.load_texture(format!("augmented {index}"), image, TextureOptions::NEAREST)
                 };
-                self.textures = done.unwrap_or_default().into_iter().enumerate().map(texture).collect();
+                self.textures =
+                    done.unwrap_or_default().into_iter().enumerate().map(texture).collect();
             }
             return;
         }
@@ -611,7 +687,13 @@ impl Previews {
             _ => 0,
         };
         let revision = source.view.revision;
-        let key = PreviewKey { settings: settings.augmentation.clone(), side, seed: settings.seed, source: source.path.clone(), revision };
+        let key = PreviewKey {
+            settings: settings.augmentation.clone(),
+            side,
+            seed: settings.seed,
+            source: source.path.clone(),
+            revision,
+        };
         if self.made_for.as_ref() == Some(&key) || !settings.problems().is_empty() {
             return;
         }
@@ -620,19 +702,41 @@ impl Previews {
             Origin::Manifest { dataset } => dataset.kind,
         };
         // One sample of each of a few classes, from the head to the tail.
-        let classes: Vec<&Vec<u32>> = source.view.samples.iter().filter(|samples| !samples.is_empty()).collect();
-        let pick = |index: usize| classes.get(index * classes.len() / PREVIEWS).and_then(|samples| samples.get(index % samples.len()));
-        let locations: Vec<Location> = (0..PREVIEWS).filter_map(pick).filter_map(|&sample| source.location(sample).cloned()).collect();
+        let classes: Vec<&Vec<u32>> =
+            source.view.samples.iter().filter(|samples| !samples.is_empty()).collect();
+        let pick = |index: usize| {
+            classes
+                .get(index * classes.len() / PREVIEWS)
+                .and_then(|samples| samples.get(index % samples.len()))
+        };
+        let locations: Vec<Location> = (0..PREVIEWS)
+            .filter_map(pick)
+            .filter_map(|&sample| source.location(sample).cloned())
+            .collect();
         let root = source.root().to_path_buf();
         let (augmentation, seed) = (key.settings.clone(), key.seed);
         self.made_for = Some(key);
         self.making = Some(Worker::spawn("previews", ctx, move |job| {
             let reader = ImageReader::open(&root, kind, job)?;
-            let side = if side > 0 { side } else { data::choose_input_size(reader.sizes(&locations).into_iter().flatten()) };
+            let side = if side > 0 {
+                side
+            } else {
+                data::choose_input_size(reader.sizes(&locations).into_iter().flatten())
+            };
             let detail = Detail::Side(side as u32);
-            let images: Vec<RgbPixels> = locations.iter().filter_map(|location| reader.read_for(location, detail).ok()).collect();
+            let images: Vec<RgbPixels> = locations
+                .iter()
+                .filter_map(|location| reader.read_for(location, detail).ok())
+                .collect();
             let one = |(index, image): (usize, &RgbPixels)| {
-                let mut made = augmented_previews(image, &augmentation, side, PREVIEW_MEAN, seed + index as u64, 1);
+                let mut made = augmented_previews(
+                    image,
+                    &augmentation,
+                    side,
+                    PREVIEW_MEAN,
+                    seed + index as u64,
+                    1,
+                );
                 made.pop().map(|planes| (side, planes))
             };
             Ok(images.iter().enumerate().filter_map(one).collect())
@@ -643,6 +747,7 @@ impl Previews {
 /// An image to draw of planes `[3, side, side]`.
 pub(super) fn planar_image(side: usize, planes: &[u8]) -> ColorImage {
     let plane = side * side;
-    let pixels: Vec<u8> = (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
+    let pixels: Vec<u8> =
+        (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
     ColorImage::from_rgb([side, side], &pixels)
 }

@@ -1,4 +1,5 @@
-//! What the charts share: scales, axes, tooltips, legends and the hint that stands in for missing data.
+//! What the charts share: scales, axes, tooltips, legends and the hint that stands in for missing
+//! data.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 use egui::epaint::TextShape;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Align2, Color32, CornerRadius, FontId, Galley, Painter, Pos2, Rangef, Rect, Response, Role, Sense, Shape, Stroke, TextStyle, Tooltip,
-    Ui,
+    Align2, Color32, CornerRadius, FontId, Galley, Painter, Pos2, Rangef, Rect, Response, Role,
+    Sense, Shape, Stroke, TextStyle, Tooltip, Ui,
 };
 use egui::{WidgetInfo, pos2, vec2};
 
@@ -44,17 +45,22 @@ impl Pen {
 
     /// Small text that ends in an ellipsis where it would be wider than `width`.
     pub(super) fn elided(&self, text: &str, width: f32) -> Arc<Galley> {
-        let mut job = LayoutJob::simple_singleline(text.to_owned(), self.font.clone(), self.tokens.text_weak);
+        let mut job =
+            LayoutJob::simple_singleline(text.to_owned(), self.font.clone(), self.tokens.text_weak);
         job.wrap = TextWrapping::truncate_at_width(width);
         self.painter.layout_job(job)
     }
 
-    /// Small text read from below to above that ends at `top_center`, cut off where it is longer than `longest`.
+    /// Small text read from below to above that ends at `top_center`, cut off where it is longer
+    /// than `longest`.
     pub(super) fn upright(&self, top_center: Pos2, text: &str, longest: f32) {
         let galley = self.elided(text, longest);
         let size = galley.size();
         let at = pos2(top_center.x - size.y / 2.0, top_center.y + size.x);
-        self.painter.add(TextShape::new(at, galley, self.tokens.text_weak).with_angle(-std::f32::consts::FRAC_PI_2));
+        self.painter.add(
+            TextShape::new(at, galley, self.tokens.text_weak)
+                .with_angle(-std::f32::consts::FRAC_PI_2),
+        );
     }
 
     /// A line of the grid, as quiet as possible.
@@ -71,7 +77,8 @@ impl Pen {
         let mut right = right_center.x;
         for (mark, name) in entries.iter().rev() {
             let text = self.label(pos2(right, right_center.y), Align2::RIGHT_CENTER, *name);
-            let swatch = Rect::from_center_size(pos2(text.left() - 10.0, right_center.y), vec2(10.0, 10.0));
+            let swatch =
+                Rect::from_center_size(pos2(text.left() - 10.0, right_center.y), vec2(10.0, 10.0));
             mark.paint(&self.painter, swatch);
             right = swatch.left() - space::LARGE;
         }
@@ -101,12 +108,27 @@ impl Mark {
                 let width = rect.width() / 3.0;
                 for (i, color) in colors.into_iter().enumerate() {
                     let left = rect.left() + width * i as f32;
-                    painter.rect_filled(Rect::from_x_y_ranges(left..=left + width, rect.y_range()), 0.0, color);
+                    painter.rect_filled(
+                        Rect::from_x_y_ranges(left..=left + width, rect.y_range()),
+                        0.0,
+                        color,
+                    );
                 }
             }
-            Mark::Outline(color) => _ = painter.rect_stroke(rect, 2.0, Stroke::new(1.0, color), egui::StrokeKind::Inside),
-            Mark::Line(color) => _ = painter.hline(rect.x_range(), rect.center().y, Stroke::new(2.0, color)),
-            Mark::Ring(color) => _ = painter.circle_stroke(rect.center(), 4.0, Stroke::new(1.5, color)),
+            Mark::Outline(color) => {
+                _ = painter.rect_stroke(
+                    rect,
+                    2.0,
+                    Stroke::new(1.0, color),
+                    egui::StrokeKind::Inside,
+                )
+            }
+            Mark::Line(color) => {
+                _ = painter.hline(rect.x_range(), rect.center().y, Stroke::new(2.0, color))
+            }
+            Mark::Ring(color) => {
+                _ = painter.circle_stroke(rect.center(), 4.0, Stroke::new(1.5, color))
+            }
         }
     }
 }
@@ -142,18 +164,31 @@ impl Scale {
     /// Where `value` lies; values outside of the scale lie at its ends.
     pub(super) fn place(&self, value: f64) -> f32 {
         let share = if self.log {
-            if value <= self.low { 0.0 } else { (value / self.low).ln() / (self.high / self.low).ln() }
+            if value <= self.low {
+                0.0
+            } else {
+                (value / self.low).ln() / (self.high / self.low).ln()
+            }
         } else {
             (value - self.low) / (self.high - self.low)
         };
-        if share.is_nan() { self.start } else { self.start + (self.end - self.start) * share.clamp(0.0, 1.0) as f32 }
+        if share.is_nan() {
+            self.start
+        } else {
+            self.start + (self.end - self.start) * share.clamp(0.0, 1.0) as f32
+        }
     }
 
     /// The value at a point, within the scale.
     pub(super) fn value(&self, at: f32) -> f64 {
         let span = self.end - self.start;
-        let share = if span == 0.0 { 0.0 } else { f64::from((at - self.start) / span).clamp(0.0, 1.0) };
-        if self.log { self.low * (self.high / self.low).powf(share) } else { self.low + (self.high - self.low) * share }
+        let share =
+            if span == 0.0 { 0.0 } else { f64::from((at - self.start) / span).clamp(0.0, 1.0) };
+        if self.log {
+            self.low * (self.high / self.low).powf(share)
+        } else {
+            self.low + (self.high - self.low) * share
+        }
     }
 
     /// Round values at even distances, about `most` of them, and the distance between neighbours.
@@ -165,7 +200,11 @@ impl Scale {
     fn linear_ticks(&self, most: usize) -> (Vec<f64>, f64) {
         let rough = (self.high - self.low) / most as f64;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|&step| step >= rough * 0.999).unwrap_or(10.0 * power);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|m| m * power)
+            .find(|&step| step >= rough * 0.999)
+            .unwrap_or(10.0 * power);
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         ((first..=last).map(|i| i as f64 * step).collect(), step)
@@ -175,7 +214,8 @@ impl Scale {
         let first = (self.low.log10() + 1e-9).floor() as i32;
         let last = (self.high.log10() + 1e-9).floor() as i32;
         let decades = (self.high / self.low).log10();
-        let multiples: &[f64] = if 2.5 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let multiples: &[f64] =
+            if 2.5 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let every = (decades / most as f64).round().max(1.0) as i32;
         (first..=last)
             .filter(|power| power.rem_euclid(every) == 0)
@@ -196,8 +236,10 @@ impl ValueAxis {
     /// `format` gives the label of a tick, given the value and the distance between ticks.
     pub(super) fn new(pen: &Pen, scale: Scale, format: impl Fn(f64, f64) -> String) -> Self {
         let (values, step) = scale.ticks(((scale.start - scale.end).abs() / 36.0) as usize);
-        let ticks: Vec<_> =
-            values.into_iter().map(|value| (value, pen.galley(format(value, if step > 0.0 { step } else { value })))).collect();
+        let ticks: Vec<_> = values
+            .into_iter()
+            .map(|value| (value, pen.galley(format(value, if step > 0.0 { step } else { value }))))
+            .collect();
         let width = ticks.iter().map(|(_, label)| label.size().x).fold(0.0, f32::max);
         Self { scale, ticks, width }
     }
@@ -205,7 +247,10 @@ impl ValueAxis {
     /// The part of `outer` that lies right of the labels.
     pub(super) fn plot(&self, outer: Rect) -> Rect {
         let left = (outer.left() + self.width + LABEL_GAP).round();
-        Rect::from_x_y_ranges(left..=outer.right().max(left + 1.0), self.scale.end..=self.scale.start)
+        Rect::from_x_y_ranges(
+            left..=outer.right().max(left + 1.0),
+            self.scale.end..=self.scale.start,
+        )
     }
 
     pub(super) fn paint(&self, pen: &Pen, plot: Rect) {
@@ -213,13 +258,24 @@ impl ValueAxis {
             let y = self.scale.place(*value);
             pen.grid(plot.x_range(), y);
             let size = label.size();
-            pen.painter.galley(pos2(plot.left() - LABEL_GAP - size.x, y - size.y / 2.0), label.clone(), pen.tokens.text_weak);
+            pen.painter.galley(
+                pos2(plot.left() - LABEL_GAP - size.x, y - size.y / 2.0),
+                label.clone(),
+                pen.tokens.text_weak,
+            );
         }
     }
 }
 
 /// Ticks of a horizontal axis of numbers, below the plot, with the axis's name under the labels.
-pub(super) fn number_axis(pen: &Pen, plot: Rect, scale: &Scale, name: &str, whole: bool, vertical_lines: bool) {
+pub(super) fn number_axis(
+    pen: &Pen,
+    plot: Rect,
+    scale: &Scale,
+    name: &str,
+    whole: bool,
+    vertical_lines: bool,
+) {
     let (mut values, mut step) = scale.ticks((plot.width() / 60.0) as usize);
     if whole && step > 0.0 && step < 1.0 {
         step = 1.0;
@@ -229,7 +285,11 @@ pub(super) fn number_axis(pen: &Pen, plot: Rect, scale: &Scale, name: &str, whol
     for value in values {
         let x = scale.place(value);
         if vertical_lines {
-            pen.painter.vline(x, plot.y_range(), Stroke::new(1.0, pen.tokens.border.gamma_multiply(0.6)));
+            pen.painter.vline(
+                x,
+                plot.y_range(),
+                Stroke::new(1.0, pen.tokens.border.gamma_multiply(0.6)),
+            );
         }
         let label = pen.galley(numbers::tick(value, if step > 0.0 { step } else { value }));
         let left = (x - label.size().x / 2.0).min(plot.right() + space::MEDIUM - label.size().x);
@@ -256,10 +316,15 @@ const UPRIGHT_NAMES: f32 = 15.0;
 const LONGEST_UPRIGHT: f32 = 72.0;
 
 /// Room below a plot about `width` wide for what [`Slots::names`] writes there.
-pub(super) fn names_height<'n>(pen: &Pen, width: f32, names: impl ExactSizeIterator<Item = &'n str>) -> f32 {
+pub(super) fn names_height<'n>(
+    pen: &Pen,
+    width: f32,
+    names: impl ExactSizeIterator<Item = &'n str>,
+) -> f32 {
     let slot = width / names.len().max(1) as f32;
     if (UPRIGHT_NAMES..LEVEL_NAMES).contains(&slot) {
-        let longest = names.map(|name| pen.elided(name, LONGEST_UPRIGHT).size().x).fold(0.0, f32::max);
+        let longest =
+            names.map(|name| pen.elided(name, LONGEST_UPRIGHT).size().x).fold(0.0, f32::max);
         longest + 10.0
     } else {
         LINE + 4.0
@@ -288,7 +353,8 @@ impl Slots {
     /// The slot at a horizontal position.
     pub(super) fn at(&self, x: f32) -> Option<usize> {
         let share = (x - self.plot.left()) / self.plot.width();
-        (self.count > 0 && (0.0..1.0).contains(&share)).then(|| ((share * self.count as f32) as usize).min(self.count - 1))
+        (self.count > 0 && (0.0..1.0).contains(&share))
+            .then(|| ((share * self.count as f32) as usize).min(self.count - 1))
     }
 
     /// The whole height of the plot at one slot.
@@ -297,9 +363,11 @@ impl Slots {
         Rect::from_x_y_ranges(left..=right.max(left + 1.0), self.plot.y_range())
     }
 
-    /// The bar of a slot: as many whole pixels wide as those of the others, with a gap to its neighbours.
+    /// The bar of a slot: as many whole pixels wide as those of the others, with a gap to its
+    /// neighbours.
     pub(super) fn bar(&self, slot: usize, share: f32, top: f32, bottom: f32) -> Rect {
-        let width = ((self.width() * 0.8).min(self.width() - 1.0).min(72.0) * share).round().max(1.0);
+        let width =
+            ((self.width() * 0.8).min(self.width() - 1.0).min(72.0) * share).round().max(1.0);
         let left = (self.center(slot) - width / 2.0).round();
         Rect::from_x_y_ranges(left..=left + width, top.min(bottom)..=bottom)
     }
@@ -316,13 +384,18 @@ impl Slots {
         })
     }
 
-    /// The names of the classes where they fit, upright where they only fit so, or else their ranks; `name` gives the name in a slot.
+    /// The names of the classes where they fit, upright where they only fit so, or else their
+    /// ranks; `name` gives the name in a slot.
     pub(super) fn names<'n>(&self, pen: &Pen, name: impl Fn(usize) -> &'n str, caption: &str) {
         let top = self.plot.bottom() + 4.0;
         if self.width() >= LEVEL_NAMES {
             for slot in 0..self.count {
                 let galley = pen.elided(name(slot), self.width() - space::MEDIUM);
-                pen.painter.galley(pos2(self.center(slot) - galley.size().x / 2.0, top), galley, pen.tokens.text_weak);
+                pen.painter.galley(
+                    pos2(self.center(slot) - galley.size().x / 2.0, top),
+                    galley,
+                    pen.tokens.text_weak,
+                );
             }
             return;
         }
@@ -332,7 +405,10 @@ impl Slots {
             }
             return;
         }
-        let step = Scale::linear(0.0, self.count as f64, 0.0, 1.0).ticks((self.plot.width() / 56.0) as usize).1.max(1.0) as usize;
+        let step = Scale::linear(0.0, self.count as f64, 0.0, 1.0)
+            .ticks((self.plot.width() / 56.0) as usize)
+            .1
+            .max(1.0) as usize;
         // The caption keeps the right end to itself.
         let caption = pen.label(pos2(self.plot.right(), top), Align2::RIGHT_TOP, caption);
         for rank in std::iter::once(1).chain((step..=self.count).step_by(step)) {
@@ -362,7 +438,12 @@ pub(super) fn empty_hint(ui: &mut Ui, height: f32, name: &str, hint: &str) -> Re
     let response = allocate(ui, height, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, format!("{name}: {hint}")));
     let tokens = theme::tokens(ui.visuals());
-    let galley = ui.painter().layout(hint.to_owned(), TextStyle::Body.resolve(ui.style()), tokens.text_weak, response.rect.width());
+    let galley = ui.painter().layout(
+        hint.to_owned(),
+        TextStyle::Body.resolve(ui.style()),
+        tokens.text_weak,
+        response.rect.width(),
+    );
     let at = response.rect.center() - galley.size() / 2.0;
     ui.painter().galley(at, galley, tokens.text_weak);
     response
@@ -390,18 +471,22 @@ pub(super) fn tip_title(ui: &mut Ui, color: Option<Color32>, name: &str) {
 
 /// Names and values of a tooltip, in two columns.
 pub(super) fn tip_rows(ui: &mut Ui, rows: &[(Option<Color32>, &str, String)]) {
-    egui::Grid::new("rows").num_columns(2).spacing(vec2(space::LARGE, 2.0)).min_row_height(LINE).show(ui, |ui| {
-        for (color, name, value) in rows {
-            ui.horizontal(|ui| {
-                if let Some(color) = color {
-                    dot(ui, *color);
-                }
-                ui.label(egui::RichText::new(*name).weak());
-            });
-            ui.label(shortened(value));
-            ui.end_row();
-        }
-    });
+    egui::Grid::new("rows")
+        .num_columns(2)
+        .spacing(vec2(space::LARGE, 2.0))
+        .min_row_height(LINE)
+        .show(ui, |ui| {
+            for (color, name, value) in rows {
+                ui.horizontal(|ui| {
+                    if let Some(color) = color {
+                        dot(ui, *color);
+                    }
+                    ui.label(egui::RichText::new(*name).weak());
+                });
+                ui.label(shortened(value));
+                ui.end_row();
+            }
+        });
 }
 
 /// A name, or as much of it as a tooltip should have.
@@ -415,7 +500,8 @@ fn shortened(name: &str) -> Cow<'_, str> {
 
 /// A small filled circle, on the line of the text beside it.
 pub(super) fn dot(ui: &mut Ui, color: Color32) {
-    let (rect, _) = ui.allocate_exact_size(vec2(10.0, ui.text_style_height(&TextStyle::Body)), Sense::hover());
+    let (rect, _) =
+        ui.allocate_exact_size(vec2(10.0, ui.text_style_height(&TextStyle::Body)), Sense::hover());
     ui.painter().circle_filled(rect.center(), 4.5, color);
 }
 
@@ -428,7 +514,10 @@ mod tests {
         for scale in [Scale::linear(0.0, 500.0, 200.0, 0.0), Scale::log(0.5, 500.0, 200.0, 0.0)] {
             for value in [1.0, 5.0, 77.0, 499.0] {
                 let back = scale.value(scale.place(value));
-                assert!((back - value).abs() < value * 1e-3 + 1e-2, "{scale:?}: {value} came back as {back}");
+                assert!(
+                    (back - value).abs() < value * 1e-3 + 1e-2,
+                    "{scale:?}: {value} came back as {back}"
+                );
             }
         }
     }
@@ -453,7 +542,8 @@ mod tests {
     #[test]
     fn every_class_lies_under_a_column_of_pixels() {
         for count in [1, 7, 500, 1000, 4096] {
-            let slots = Slots { plot: Rect::from_min_size(pos2(10.0, 0.0), vec2(500.0, 100.0)), count };
+            let slots =
+                Slots { plot: Rect::from_min_size(pos2(10.0, 0.0), vec2(500.0, 100.0)), count };
             let mut seen = vec![false; count];
             for (_, range) in slots.columns() {
                 range.for_each(|slot| seen[slot] = true);
@@ -464,7 +554,11 @@ mod tests {
 
     #[test]
     fn a_position_finds_its_slot() {
-        let slots = Slots { plot: Rect::from_min_size(pos2(10.0, 0.0), vec2(100.0, 100.0)), count: 10 };
-        assert_eq!([9.0, 10.0, 19.0, 21.0, 109.5, 110.0].map(|x| slots.at(x)), [None, Some(0), Some(0), Some(1), Some(9), None]);
+        let slots =
+            Slots { plot: Rect::from_min_size(pos2(10.0, 0.0), vec2(100.0, 100.0)), count: 10 };
+        assert_eq!(
+            [9.0, 10.0, 19.0, 21.0, 109.5, 110.0].map(|x| slots.at(x)),
+            [None, Some(0), Some(0), Some(1), Some(9), None]
+        );
     }
 }

@@ -1,7 +1,11 @@
-//! Samples per class as bars: the class distribution, and the preview of a dataset while it is built.
+//! Samples per class as bars: the class distribution, and the preview of a dataset while it is
+//! built.
 
 use counterweight_core::eval::Group;
-use egui::{Align2, Color32, CornerRadius, CursorIcon, EventFilter, Id, Key, Mesh, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind};
+use egui::{
+    Align2, Color32, CornerRadius, CursorIcon, EventFilter, Id, Key, Mesh, Rect, Response, Role,
+    Sense, Shape, Stroke, StrokeKind,
+};
 use egui::{Ui, WidgetInfo, pos2};
 
 use super::super::theme::{self, Tokens};
@@ -138,22 +142,40 @@ impl<'a> ClassBars<'a> {
     pub fn show(mut self, ui: &mut Ui) -> ClassBarsResponse {
         if self.bars.is_empty() {
             let response = chart::empty_hint(ui, self.height, self.title, "No classes yet");
-            return ClassBarsResponse { response, clicked: None, hovered: None, dragged: None, drag_stopped: false };
+            return ClassBarsResponse {
+                response,
+                clicked: None,
+                hovered: None,
+                dragged: None,
+                drag_stopped: false,
+            };
         }
         let sense = if self.draggable { Sense::click_and_drag() } else { Sense::click() };
         let response = chart::allocate(ui, self.height, sense);
         self.id = Some(response.id);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
 
-        let drag: Option<Drag> = ui.data(|data| data.get_temp(response.id)).filter(|drag: &Drag| drag.order.len() == self.bars.len());
+        let drag: Option<Drag> = ui
+            .data(|data| data.get_temp(response.id))
+            .filter(|drag: &Drag| drag.order.len() == self.bars.len());
         let order = drag.as_ref().map_or_else(|| self.ordered(), |drag| drag.order.clone());
         let pen = Pen::new(ui, response.rect);
-        let below = chart::names_height(&pen, response.rect.width() - 40.0, self.bars.iter().map(|bar| bar.name));
+        let below = chart::names_height(
+            &pen,
+            response.rect.width() - 40.0,
+            self.bars.iter().map(|bar| bar.name),
+        );
         let axis = self.axis(&pen, response.rect, below, drag.as_ref().map(|drag| drag.high));
         let slots = Slots { plot: axis.plot(response.rect), count: order.len() };
 
         let hovered = response.hover_pos().and_then(|at| slots.at(at.x)).map(|slot| order[slot]);
-        let mut result = ClassBarsResponse { response, clicked: None, hovered, dragged: None, drag_stopped: false };
+        let mut result = ClassBarsResponse {
+            response,
+            clicked: None,
+            hovered,
+            dragged: None,
+            drag_stopped: false,
+        };
         if self.draggable {
             self.drag(ui, &mut result, drag, &order, &axis, &slots);
         }
@@ -170,11 +192,16 @@ impl<'a> ClassBars<'a> {
     }
 
     fn spoken(&self) -> String {
-        let counts = || self.bars.iter().filter(|bar| !bar.dimmed && bar.count > 0.0).map(|bar| bar.count);
+        let counts =
+            || self.bars.iter().filter(|bar| !bar.dimmed && bar.count > 0.0).map(|bar| bar.count);
         let (least, most) = (counts().fold(f64::INFINITY, f64::min), counts().fold(0.0, f64::max));
         let classes = numbers::grouped(self.bars.len() as u64);
         let noun = if self.bars.len() == 1 { "class" } else { "classes" };
-        let factor = if most > 0.0 { format!(", imbalance factor {}", numbers::count(most / least)) } else { String::new() };
+        let factor = if most > 0.0 {
+            format!(", imbalance factor {}", numbers::count(most / least))
+        } else {
+            String::new()
+        };
         format!("{}, {classes} {noun}{factor}", self.title)
     }
 
@@ -192,16 +219,32 @@ impl<'a> ClassBars<'a> {
     }
 
     fn axis(&self, pen: &Pen, rect: Rect, below: f32, frozen: Option<f64>) -> ValueAxis {
-        let most =
-            self.bars.iter().map(|bar| bar.count.max(bar.ghost.unwrap_or(0.0))).filter(|count| count.is_finite()).fold(1.0, f64::max);
+        let most = self
+            .bars
+            .iter()
+            .map(|bar| bar.count.max(bar.ghost.unwrap_or(0.0)))
+            .filter(|count| count.is_finite())
+            .fold(1.0, f64::max);
         let high = frozen.unwrap_or(if self.log { most * 1.2 } else { most * 1.04 });
         let (bottom, top) = (rect.bottom() - below, rect.top() + LINE + 4.0);
         // A class of one sample still shows on a logarithmic scale that begins below one.
-        let scale = if self.log { Scale::log(0.5, high, bottom, top) } else { Scale::linear(0.0, high, bottom, top) };
+        let scale = if self.log {
+            Scale::log(0.5, high, bottom, top)
+        } else {
+            Scale::linear(0.0, high, bottom, top)
+        };
         ValueAxis::new(pen, scale, |value, step| numbers::tick(value, step.max(1.0)))
     }
 
-    fn drag(&self, ui: &Ui, result: &mut ClassBarsResponse, drag: Option<Drag>, order: &[usize], axis: &ValueAxis, slots: &Slots) {
+    fn drag(
+        &self,
+        ui: &Ui,
+        result: &mut ClassBarsResponse,
+        drag: Option<Drag>,
+        order: &[usize],
+        axis: &ValueAxis,
+        slots: &Slots,
+    ) {
         let response = &result.response;
         let id = response.id;
         let mut drag = drag;
@@ -209,7 +252,8 @@ impl<'a> ClassBars<'a> {
             && let Some(from) = ui.input(|input| input.pointer.press_origin())
             && let Some(slot) = slots.at(from.x)
         {
-            let started = Drag { class: order[slot], order: order.to_vec(), high: axis.scale.high() };
+            let started =
+                Drag { class: order[slot], order: order.to_vec(), high: axis.scale.high() };
             ui.data_mut(|data| data.insert_temp(id, started.clone()));
             drag = Some(started);
         }
@@ -218,7 +262,8 @@ impl<'a> ClassBars<'a> {
                 && let Some(at) = response.interact_pointer_pos()
             {
                 // Below the axis there is nothing, on a logarithmic scale as well.
-                let count = if at.y >= slots.plot.bottom() { 0.0 } else { axis.scale.value(at.y).round() };
+                let count =
+                    if at.y >= slots.plot.bottom() { 0.0 } else { axis.scale.value(at.y).round() };
                 result.dragged = Some((drag.class, count));
                 ui.ctx().set_cursor_icon(CursorIcon::ResizeVertical);
             }
@@ -226,7 +271,9 @@ impl<'a> ClassBars<'a> {
             if !response.dragged() {
                 ui.data_mut(|data| data.remove::<Drag>(id));
             }
-        } else if result.hovered.is_some() && response.hover_pos().is_some_and(|at| slots.plot.contains(at)) {
+        } else if result.hovered.is_some()
+            && response.hover_pos().is_some_and(|at| slots.plot.contains(at))
+        {
             ui.ctx().set_cursor_icon(CursorIcon::ResizeVertical);
         }
     }
@@ -242,14 +289,24 @@ impl<'a> ClassBars<'a> {
             return;
         }
         ui.memory_mut(|memory| {
-            memory.set_focus_lock_filter(response.id, EventFilter { horizontal_arrows: true, ..EventFilter::default() });
+            memory.set_focus_lock_filter(
+                response.id,
+                EventFilter { horizontal_arrows: true, ..EventFilter::default() },
+            );
         });
         let slot = self.selected.and_then(|class| order.iter().position(|&other| other == class));
         let last = order.len() - 1;
         let moved = ui.input(|input| {
-            let forward = input.key_pressed(Key::ArrowRight).then(|| slot.map_or(0, |slot| (slot + 1).min(last)));
-            let back = input.key_pressed(Key::ArrowLeft).then(|| slot.map_or(last, |slot| slot.saturating_sub(1)));
-            let ends = input.key_pressed(Key::Home).then_some(0).or(input.key_pressed(Key::End).then_some(last));
+            let forward = input
+                .key_pressed(Key::ArrowRight)
+                .then(|| slot.map_or(0, |slot| (slot + 1).min(last)));
+            let back = input
+                .key_pressed(Key::ArrowLeft)
+                .then(|| slot.map_or(last, |slot| slot.saturating_sub(1)));
+            let ends = input
+                .key_pressed(Key::Home)
+                .then_some(0)
+                .or(input.key_pressed(Key::End).then_some(last));
             forward.or(back).or(ends)
         });
         if let Some(slot) = moved {
@@ -261,16 +318,29 @@ impl<'a> ClassBars<'a> {
         if bar.dimmed { tokens.before.gamma_multiply(0.35) } else { tokens.group(bar.group) }
     }
 
-    fn paint(&self, pen: &Pen, axis: &ValueAxis, slots: &Slots, order: &[usize], active: Option<usize>, response: &Response) {
+    fn paint(
+        &self,
+        pen: &Pen,
+        axis: &ValueAxis,
+        slots: &Slots,
+        order: &[usize],
+        active: Option<usize>,
+        response: &Response,
+    ) {
         let tokens = pen.tokens;
         pen.label(response.rect.left_top(), Align2::LEFT_TOP, self.unit);
         if self.bars.iter().any(|bar| bar.ghost.is_some()) {
             let colors = Group::ALL.map(|group| tokens.group(group));
             let at = pos2(slots.plot.right(), response.rect.top() + LINE / 2.0 - 2.0);
-            pen.legend(at, &[(Mark::Outline(tokens.before), self.ghost_name), (Mark::Groups(colors), "now")]);
+            pen.legend(
+                at,
+                &[(Mark::Outline(tokens.before), self.ghost_name), (Mark::Groups(colors), "now")],
+            );
         }
         for (class, wash) in [(active, tokens.sunken), (self.selected, tokens.accent_wash)] {
-            if let Some(slot) = class.and_then(|class| order.iter().position(|&other| other == class)) {
+            if let Some(slot) =
+                class.and_then(|class| order.iter().position(|&other| other == class))
+            {
                 pen.painter.rect_filled(slots.band(slot), 0.0, wash);
             }
         }
@@ -280,28 +350,56 @@ impl<'a> ClassBars<'a> {
         } else {
             self.paint_bars(pen, axis, slots, order, active)
         }
-        if let Some(slot) = self.selected.and_then(|class| order.iter().position(|&other| other == class)) {
+        if let Some(slot) =
+            self.selected.and_then(|class| order.iter().position(|&other| other == class))
+        {
             let (center, half) = (slots.center(slot), (slots.width() / 2.0).max(3.0));
-            pen.painter.hline(center - half..=center + half, slots.plot.bottom() + 2.0, Stroke::new(3.0, tokens.accent));
+            pen.painter.hline(
+                center - half..=center + half,
+                slots.plot.bottom() + 2.0,
+                Stroke::new(3.0, tokens.accent),
+            );
         }
-        pen.painter.hline(slots.plot.x_range(), slots.plot.bottom(), Stroke::new(1.0, tokens.before));
+        pen.painter.hline(
+            slots.plot.x_range(),
+            slots.plot.bottom(),
+            Stroke::new(1.0, tokens.before),
+        );
         let caption = match self.order {
             BarOrder::ByCount => "classes, largest first",
             BarOrder::ByName => "classes",
         };
         slots.names(pen, |slot| self.bars[order[slot]].name, caption);
         if response.has_focus() {
-            pen.painter.rect_stroke(response.rect, CornerRadius::same(4), Stroke::new(1.0, tokens.accent), StrokeKind::Inside);
+            pen.painter.rect_stroke(
+                response.rect,
+                CornerRadius::same(4),
+                Stroke::new(1.0, tokens.accent),
+                StrokeKind::Inside,
+            );
         }
     }
 
-    fn paint_bars(&self, pen: &Pen, axis: &ValueAxis, slots: &Slots, order: &[usize], active: Option<usize>) {
+    fn paint_bars(
+        &self,
+        pen: &Pen,
+        axis: &ValueAxis,
+        slots: &Slots,
+        order: &[usize],
+        active: Option<usize>,
+    ) {
         let bottom = slots.plot.bottom();
-        // Outlines side by side would hatch the chart; where they are as close, a line along their tops says the same.
+        // Outlines side by side would hatch the chart; where they are as close, a line along their
+        // tops says the same.
         let outlined = slots.width() >= 12.0;
         if !outlined {
-            let ghosts = order.iter().enumerate().filter_map(|(slot, &class)| Some((slot, self.bars[class].ghost?)));
-            let tops = ghosts.flat_map(|(slot, ghost)| [slot, slot + 1].map(|edge| pos2(slots.left(edge), axis.scale.place(ghost))));
+            let ghosts = order
+                .iter()
+                .enumerate()
+                .filter_map(|(slot, &class)| Some((slot, self.bars[class].ghost?)));
+            let tops = ghosts.flat_map(|(slot, ghost)| {
+                [slot, slot + 1].map(|edge| pos2(slots.left(edge), axis.scale.place(ghost)))
+            });
             let tops: Vec<_> = tops.collect();
             if !tops.is_empty() {
                 pen.painter.line(tops, Stroke::new(1.0, pen.tokens.before));
@@ -310,12 +408,23 @@ impl<'a> ClassBars<'a> {
         for (slot, &class) in order.iter().enumerate() {
             let bar = &self.bars[class];
             let rect = slots.bar(slot, 1.0, axis.scale.place(bar.count), bottom);
-            if let Some(ghost) = bar.ghost.filter(|ghost| outlined && (*ghost > bar.count || bar.dimmed)) {
+            if let Some(ghost) =
+                bar.ghost.filter(|ghost| outlined && (*ghost > bar.count || bar.dimmed))
+            {
                 let behind = slots.bar(slot, 1.0, axis.scale.place(ghost), bottom);
-                pen.painter.rect_stroke(behind, chart::top_corners(behind), Stroke::new(1.0, pen.tokens.before), StrokeKind::Inside);
+                pen.painter.rect_stroke(
+                    behind,
+                    chart::top_corners(behind),
+                    Stroke::new(1.0, pen.tokens.before),
+                    StrokeKind::Inside,
+                );
             }
             if bar.count > 0.0 {
-                pen.painter.rect_filled(rect, chart::top_corners(rect), self.color(bar, pen.tokens));
+                pen.painter.rect_filled(
+                    rect,
+                    chart::top_corners(rect),
+                    self.color(bar, pen.tokens),
+                );
             }
             // Where a class grew, the outline lies inside of its bar.
             if let Some(ghost) = bar.ghost.filter(|ghost| *ghost < bar.count) {
@@ -323,7 +432,8 @@ impl<'a> ClassBars<'a> {
                 pen.painter.hline(rect.x_range(), y, Stroke::new(1.0, pen.tokens.surface));
             }
             if self.draggable && active == Some(class) {
-                let grip = Rect::from_x_y_ranges(rect.x_range(), rect.top() - 2.0..=rect.top() + 2.0);
+                let grip =
+                    Rect::from_x_y_ranges(rect.x_range(), rect.top() - 2.0..=rect.top() + 2.0);
                 pen.painter.rect_filled(grip, 2.0, pen.tokens.text);
             }
         }
@@ -336,7 +446,9 @@ impl<'a> ClassBars<'a> {
         let mut outline = Vec::new();
         for (x, classes) in slots.columns() {
             let here = || order[classes.clone()].iter().map(|&class| &self.bars[class]);
-            if let Some(bar) = here().max_by(|a, b| a.count.total_cmp(&b.count)).filter(|bar| bar.count > 0.0) {
+            if let Some(bar) =
+                here().max_by(|a, b| a.count.total_cmp(&b.count)).filter(|bar| bar.count > 0.0)
+            {
                 let rect = Rect::from_x_y_ranges(x, axis.scale.place(bar.count)..=bottom);
                 area.add_colored_rect(rect, self.color(bar, pen.tokens));
             }

@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use egui::{
-    Align2, Button, Color32, CursorIcon, IdSalt, Pos2, Rect, Response, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+    Align2, Button, Color32, CursorIcon, IdSalt, Pos2, Rect, Response, Role, Sense, Stroke,
+    StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::icons;
 
@@ -69,11 +70,24 @@ struct Drawn {
 }
 
 impl<'a> ConfusionMatrix<'a> {
-    /// The matrix of `counts`, indexed by the true class and then by the predicted one. It is drawn anew only when `revision` is another
-    /// than last time.
-    pub fn new(id: impl egui::AsIdSalt, counts: &'a [Vec<u32>], classes: &'a [ClassLabel<'a>], revision: u64) -> Self {
+    /// The matrix of `counts`, indexed by the true class and then by the predicted one. It is drawn
+    /// anew only when `revision` is another than last time.
+    pub fn new(
+        id: impl egui::AsIdSalt,
+        counts: &'a [Vec<u32>],
+        classes: &'a [ClassLabel<'a>],
+        revision: u64,
+    ) -> Self {
         let id = IdSalt::new(id);
-        Self { id, counts, classes, order: MatrixOrder::ByLabel, normalised: true, revision, size: 440.0 }
+        Self {
+            id,
+            counts,
+            classes,
+            order: MatrixOrder::ByLabel,
+            normalised: true,
+            revision,
+            size: 440.0,
+        }
     }
 
     /// The order of the classes.
@@ -97,18 +111,25 @@ impl<'a> ConfusionMatrix<'a> {
     /// Draws the matrix.
     pub fn show(self, ui: &mut Ui) -> ConfusionResponse {
         let classes = self.classes.len();
-        if classes == 0 || self.counts.len() != classes || self.counts.iter().any(|row| row.len() != classes) {
+        if classes == 0
+            || self.counts.len() != classes
+            || self.counts.iter().any(|row| row.len() != classes)
+        {
             let response = chart::empty_hint(ui, self.size, "Confusion matrix", "No results yet");
             return ConfusionResponse { response, hovered: None, clicked: None };
         }
         let id = ui.make_persistent_id(self.id);
-        let mut view = ui.data(|data| data.get_temp(id)).unwrap_or(View { zoom: 1.0, corner: Pos2::ZERO });
+        let mut view =
+            ui.data(|data| data.get_temp(id)).unwrap_or(View { zoom: 1.0, corner: Pos2::ZERO });
         let before = view;
         let side = (self.size.min(ui.available_width().max(200.0)) - GUTTER).max(80.0).round();
         self.bar(ui, &mut view, side);
 
         let (outer, _) = ui.allocate_exact_size(vec2(side + GUTTER, side + GUTTER), Sense::hover());
-        let plot = Rect::from_min_size(pos2((outer.left() + GUTTER).round(), outer.top().round()), vec2(side, side));
+        let plot = Rect::from_min_size(
+            pos2((outer.left() + GUTTER).round(), outer.top().round()),
+            vec2(side, side),
+        );
         let sense = if view.zoom > 1.0 { Sense::CLICK | Sense::DRAG } else { Sense::CLICK };
         let response = ui.interact(plot, id.with("cells"), sense);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
@@ -123,13 +144,21 @@ impl<'a> ConfusionMatrix<'a> {
             (index(whole.y), index(whole.x))
         };
         let under = response.hover_pos().filter(|at| plot.contains(*at)).map(cell_at);
-        let (cells, drawn) = raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| self.draw(ui, largest));
+        let (cells, drawn) =
+            raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| {
+                self.draw(ui, largest)
+            });
         if ui.is_rect_visible(outer) {
             let pen = Pen::new(ui, outer);
             let uv = Rect::from_min_size(view.corner, vec2(1.0, 1.0) / view.zoom);
             pen.painter.image(cells.texture.id(), plot, cells.uv(uv), Color32::WHITE);
             self.paint_over(&pen, plot, view, &drawn, under);
-            pen.painter.rect_stroke(plot, 0.0, Stroke::new(1.0, pen.tokens.border), StrokeKind::Outside);
+            pen.painter.rect_stroke(
+                plot,
+                0.0,
+                Stroke::new(1.0, pen.tokens.border),
+                StrokeKind::Outside,
+            );
         }
         let hovered = under.map(|(row, column)| (drawn.order[row], drawn.order[column]));
         if let Some((truth, predicted)) = hovered {
@@ -149,46 +178,59 @@ impl<'a> ConfusionMatrix<'a> {
     /// What the axes are, what the colours are, and the buttons.
     fn bar(&self, ui: &mut Ui, view: &mut View, side: f32) {
         let tokens = theme::tokens(ui.visuals());
-        ui.allocate_ui_with_layout(vec2(side + GUTTER, 30.0), egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.spacing_mut().item_spacing.x = space::SMALL;
-            let mut button = |enabled: bool, icon: egui_material_icons::MaterialIcon, name: &str| {
-                let button = Button::new(theme::icon(icon)).min_size(vec2(30.0, 30.0)).frame_when_inactive(false);
-                let response = ui.add_enabled(enabled, button).on_hover_text(name);
-                response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
-                response.clicked()
-            };
-            let middle = pos2(0.5, 0.5);
-            if button(*view != View::WHOLE, icons::ICON_FIT_SCREEN, "Show the whole matrix") {
-                *view = View::WHOLE;
-            }
-            if button(view.zoom < MOST_ZOOM, icons::ICON_ADD, "Zoom in") {
-                view.zoom_at(middle, 1.6);
-            }
-            if button(view.zoom > 1.0, icons::ICON_REMOVE, "Zoom out") {
-                view.zoom_at(middle, 1.0 / 1.6);
-            }
-            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
-                ui.spacing_mut().item_spacing.x = space::MEDIUM;
-                for (color, name) in [(tokens.accent, "correct"), (tokens.bad, "confused")] {
-                    let (rect, _) = ui.allocate_exact_size(vec2(36.0, 10.0), Sense::hover());
-                    let mut mesh = egui::Mesh::default();
-                    for (x, share) in [(rect.left(), 0.0), (rect.right(), 1.0)] {
-                        let color = shade(tokens, color, share);
-                        mesh.colored_vertex(pos2(x, rect.top()), color);
-                        mesh.colored_vertex(pos2(x, rect.bottom()), color);
-                    }
-                    mesh.add_triangle(0, 1, 2);
-                    mesh.add_triangle(1, 2, 3);
-                    ui.painter().add(egui::Shape::mesh(mesh));
-                    ui.add(egui::Label::new(egui::RichText::new(name).small().color(tokens.text_weak)).truncate());
+        ui.allocate_ui_with_layout(
+            vec2(side + GUTTER, 30.0),
+            egui::Layout::right_to_left(egui::Align::Center),
+            |ui| {
+                ui.spacing_mut().item_spacing.x = space::SMALL;
+                let mut button =
+                    |enabled: bool, icon: egui_material_icons::MaterialIcon, name: &str| {
+                        let button = Button::new(theme::icon(icon))
+                            .min_size(vec2(30.0, 30.0))
+                            .frame_when_inactive(false);
+                        let response = ui.add_enabled(enabled, button).on_hover_text(name);
+                        response.widget_info(|| WidgetInfo::labeled(Role::Button, enabled, name));
+                        response.clicked()
+                    };
+                let middle = pos2(0.5, 0.5);
+                if button(*view != View::WHOLE, icons::ICON_FIT_SCREEN, "Show the whole matrix") {
+                    *view = View::WHOLE;
                 }
-            });
-        });
+                if button(view.zoom < MOST_ZOOM, icons::ICON_ADD, "Zoom in") {
+                    view.zoom_at(middle, 1.6);
+                }
+                if button(view.zoom > 1.0, icons::ICON_REMOVE, "Zoom out") {
+                    view.zoom_at(middle, 1.0 / 1.6);
+                }
+                ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                    ui.spacing_mut().item_spacing.x = space::MEDIUM;
+                    for (color, name) in [(tokens.accent, "correct"), (tokens.bad, "confused")] {
+                        let (rect, _) = ui.allocate_exact_size(vec2(36.0, 10.0), Sense::hover());
+                        let mut mesh = egui::Mesh::default();
+                        for (x, share) in [(rect.left(), 0.0), (rect.right(), 1.0)] {
+                            let color = shade(tokens, color, share);
+                            mesh.colored_vertex(pos2(x, rect.top()), color);
+                            mesh.colored_vertex(pos2(x, rect.bottom()), color);
+                        }
+                        mesh.add_triangle(0, 1, 2);
+                        mesh.add_triangle(1, 2, 3);
+                        ui.painter().add(egui::Shape::mesh(mesh));
+                        ui.add(
+                            egui::Label::new(
+                                egui::RichText::new(name).small().color(tokens.text_weak),
+                            )
+                            .truncate(),
+                        );
+                    }
+                });
+            },
+        );
     }
 
     fn key(&self, ui: &Ui) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.revision, self.order, self.normalised, ui.visuals().dark_mode, self.classes.len()).hash(&mut hasher);
+        (self.revision, self.order, self.normalised, ui.visuals().dark_mode, self.classes.len())
+            .hash(&mut hasher);
         hasher.finish()
     }
 
@@ -198,7 +240,8 @@ impl<'a> ConfusionMatrix<'a> {
             MatrixOrder::ByLabel => (0..self.classes.len()).collect(),
             MatrixOrder::ByCount => by_count(self.classes),
         };
-        let samples: Vec<u64> = self.counts.iter().map(|row| row.iter().map(|&count| u64::from(count)).sum()).collect();
+        let samples: Vec<u64> =
+            self.counts.iter().map(|row| row.iter().map(|&count| u64::from(count)).sum()).collect();
         let most = self.counts.iter().flatten().copied().max().unwrap_or(1).max(1);
         let image = raster::image(order.len(), order.len(), largest, |x, y| {
             let (truth, predicted) = (order[y], order[x]);
@@ -211,14 +254,29 @@ impl<'a> ConfusionMatrix<'a> {
     }
 
     /// Names, lines between cells, groups, percentages and the frame of the cell under the pointer.
-    fn paint_over(&self, pen: &Pen, plot: Rect, view: View, drawn: &Drawn, under: Option<(usize, usize)>) {
+    fn paint_over(
+        &self,
+        pen: &Pen,
+        plot: Rect,
+        view: View,
+        drawn: &Drawn,
+        under: Option<(usize, usize)>,
+    ) {
         let classes = self.classes.len();
         let cell = plot.width() * view.zoom / classes as f32;
         let first = |share: f32| (share * classes as f32) as usize;
-        let last = |share: f32| (((share + 1.0 / view.zoom) * classes as f32).ceil() as usize).min(classes);
-        let (rows, columns) = (first(view.corner.y)..last(view.corner.y), first(view.corner.x)..last(view.corner.x));
-        let left = |column: usize| plot.left() + (column as f32 / classes as f32 - view.corner.x) * view.zoom * plot.width();
-        let top = |row: usize| plot.top() + (row as f32 / classes as f32 - view.corner.y) * view.zoom * plot.height();
+        let last = |share: f32| {
+            (((share + 1.0 / view.zoom) * classes as f32).ceil() as usize).min(classes)
+        };
+        let (rows, columns) =
+            (first(view.corner.y)..last(view.corner.y), first(view.corner.x)..last(view.corner.x));
+        let left = |column: usize| {
+            plot.left()
+                + (column as f32 / classes as f32 - view.corner.x) * view.zoom * plot.width()
+        };
+        let top = |row: usize| {
+            plot.top() + (row as f32 / classes as f32 - view.corner.y) * view.zoom * plot.height()
+        };
         let inside = pen.painter.with_clip_rect(plot);
         if cell >= 10.0 {
             let line = Stroke::new(1.0, pen.tokens.surface);
@@ -227,7 +285,9 @@ impl<'a> ConfusionMatrix<'a> {
         }
         self.paint_groups(pen, plot, drawn, &left, &top);
         if cell >= WRITTEN {
-            for (row, column) in rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column))) {
+            for (row, column) in
+                rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column)))
+            {
                 let cell = Rect::from_min_size(pos2(left(column), top(row)), vec2(cell, cell));
                 self.paint_number(&inside, pen, drawn, (row, column), cell);
             }
@@ -237,12 +297,25 @@ impl<'a> ConfusionMatrix<'a> {
             let lines = Stroke::new(1.0, pen.tokens.text.gamma_multiply(0.2));
             inside.hline(plot.left()..=frame.left(), frame.center().y, lines);
             inside.vline(frame.center().x, frame.bottom()..=plot.bottom(), lines);
-            inside.rect_stroke(frame.expand(1.0), 1.0, Stroke::new(2.0, pen.tokens.text), StrokeKind::Middle);
+            inside.rect_stroke(
+                frame.expand(1.0),
+                1.0,
+                Stroke::new(2.0, pen.tokens.text),
+                StrokeKind::Middle,
+            );
         }
         if cell < NAMED {
-            pen.label(pos2(plot.center().x, plot.bottom() + 14.0), Align2::CENTER_TOP, "predicted class");
+            pen.label(
+                pos2(plot.center().x, plot.bottom() + 14.0),
+                Align2::CENTER_TOP,
+                "predicted class",
+            );
             let half = pen.galley("true class").size().x / 2.0;
-            pen.upright(pos2(plot.left() - 22.0, plot.center().y - half), "true class", plot.height());
+            pen.upright(
+                pos2(plot.left() - 22.0, plot.center().y - half),
+                "true class",
+                plot.height(),
+            );
             return;
         }
         let room = GUTTER - 14.0;
@@ -257,39 +330,71 @@ impl<'a> ConfusionMatrix<'a> {
         for column in columns {
             let x = left(column) + cell / 2.0;
             if plot.x_range().contains(x) {
-                pen.upright(pos2(x, plot.bottom() + 10.0), self.classes[drawn.order[column]].name, room);
+                pen.upright(
+                    pos2(x, plot.bottom() + 10.0),
+                    self.classes[drawn.order[column]].name,
+                    room,
+                );
             }
         }
     }
 
     /// Strips along both axes in the colours of the groups.
-    fn paint_groups(&self, pen: &Pen, plot: Rect, drawn: &Drawn, left: &dyn Fn(usize) -> f32, top: &dyn Fn(usize) -> f32) {
+    fn paint_groups(
+        &self,
+        pen: &Pen,
+        plot: Rect,
+        drawn: &Drawn,
+        left: &dyn Fn(usize) -> f32,
+        top: &dyn Fn(usize) -> f32,
+    ) {
         let order = &drawn.order;
         let mut from = 0;
         while from < order.len() {
             let group = self.classes[order[from]].group;
-            let to = (from..order.len()).find(|&i| self.classes[order[i]].group != group).unwrap_or(order.len());
+            let to = (from..order.len())
+                .find(|&i| self.classes[order[i]].group != group)
+                .unwrap_or(order.len());
             let color = pen.tokens.group(group);
             let across = left(from).max(plot.left())..=left(to).min(plot.right());
             let down = top(from).max(plot.top())..=top(to).min(plot.bottom());
             if across.start() < across.end() {
-                pen.painter.rect_filled(Rect::from_x_y_ranges(across, plot.bottom() + 3.0..=plot.bottom() + 6.0), 0.0, color);
+                pen.painter.rect_filled(
+                    Rect::from_x_y_ranges(across, plot.bottom() + 3.0..=plot.bottom() + 6.0),
+                    0.0,
+                    color,
+                );
             }
             if down.start() < down.end() {
-                pen.painter.rect_filled(Rect::from_x_y_ranges(plot.left() - 6.0..=plot.left() - 3.0, down), 0.0, color);
+                pen.painter.rect_filled(
+                    Rect::from_x_y_ranges(plot.left() - 6.0..=plot.left() - 3.0, down),
+                    0.0,
+                    color,
+                );
             }
             from = to;
         }
     }
 
-    fn paint_number(&self, painter: &egui::Painter, pen: &Pen, drawn: &Drawn, (row, column): (usize, usize), cell: Rect) {
+    fn paint_number(
+        &self,
+        painter: &egui::Painter,
+        pen: &Pen,
+        drawn: &Drawn,
+        (row, column): (usize, usize),
+        cell: Rect,
+    ) {
         let (truth, predicted) = (drawn.order[row], drawn.order[column]);
         let count = self.counts[truth][predicted];
         if count == 0 {
             return;
         }
         let share = f64::from(count) / drawn.samples[truth].max(1) as f64;
-        let text = if self.normalised { format!("{:.0}", 100.0 * share) } else { numbers::grouped(count.into()) };
+        let text = if self.normalised {
+            format!("{:.0}", 100.0 * share)
+        } else {
+            numbers::grouped(count.into())
+        };
         // Past the middle of the ramp, the colour of text on the accent reads better.
         let filled = if self.normalised { (share as f32).sqrt() > 0.6 } else { false };
         let color = if filled { pen.tokens.on_accent } else { pen.tokens.text };
@@ -305,10 +410,20 @@ impl<'a> ConfusionMatrix<'a> {
         chart::tooltip(response, |ui| {
             let color = if truth == predicted { tokens.accent } else { tokens.bad };
             let share = numbers::percent((samples > 0).then(|| count as f64 / samples as f64));
-            chart::tip_title(ui, Some(color), &format!("{} of {} ({share})", numbers::grouped(count), numbers::grouped(samples)));
-            let name = |class: usize| (Some(tokens.group(self.classes[class].group)), self.classes[class].name.to_owned());
-            let ((true_color, truth), (predicted_color, predicted)) = (name(truth), name(predicted));
-            chart::tip_rows(ui, &[(true_color, "true", truth), (predicted_color, "predicted", predicted)]);
+            chart::tip_title(
+                ui,
+                Some(color),
+                &format!("{} of {} ({share})", numbers::grouped(count), numbers::grouped(samples)),
+            );
+            let name = |class: usize| {
+                (Some(tokens.group(self.classes[class].group)), self.classes[class].name.to_owned())
+            };
+            let ((true_color, truth), (predicted_color, predicted)) =
+                (name(truth), name(predicted));
+            chart::tip_rows(
+                ui,
+                &[(true_color, "true", truth), (predicted_color, "predicted", predicted)],
+            );
         });
     }
 }

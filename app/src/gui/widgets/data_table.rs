@@ -6,8 +6,8 @@ use std::cmp::Ordering;
 use counterweight_core::eval::Group;
 use egui::text::{LayoutJob, TextFormat};
 use egui::{
-    Align, CursorIcon, EventFilter, FontId, Id, IdSalt, Key, Label, Layout, Response, RichText, Role, Sense, Stroke, TextEdit, TextStyle,
-    Ui, WidgetInfo, vec2,
+    Align, CursorIcon, EventFilter, FontId, Id, IdSalt, Key, Label, Layout, Response, RichText,
+    Role, Sense, Stroke, TextEdit, TextStyle, Ui, WidgetInfo, vec2,
 };
 use egui_extras::{Column as Width, TableBuilder, TableRow};
 use egui_material_icons::icons;
@@ -35,7 +35,8 @@ pub enum SortKey<'a> {
     Text(Cow<'a, str>),
 }
 
-/// What the user has done to a table. It belongs to the caller, so that it outlives the page the table is on.
+/// What the user has done to a table. It belongs to the caller, so that it outlives the page the
+/// table is on.
 #[derive(Clone, Debug, Default)]
 pub struct TableState {
     /// The column that rows are sorted by, and whether from the largest.
@@ -96,7 +97,9 @@ impl TableState {
     /// A click on a heading: the column's natural direction, then the other one, then as given.
     fn toggle(&mut self, column: usize, numeric: bool) {
         self.sort = match self.sort {
-            Some((sorted, descending)) if sorted == column && descending == numeric => Some((column, !numeric)),
+            Some((sorted, descending)) if sorted == column && descending == numeric => {
+                Some((column, !numeric))
+            }
             Some((sorted, _)) if sorted == column => None,
             _ => Some((column, numeric)),
         };
@@ -104,10 +107,26 @@ impl TableState {
 }
 
 impl<'a> DataTable<'a> {
-    /// A table of `rows` rows. They are sorted and searched anew when `revision` is another than last time.
-    pub fn new(id: impl egui::AsIdSalt, columns: &'a [Column<'a>], rows: usize, revision: u64) -> Self {
+    /// A table of `rows` rows. They are sorted and searched anew when `revision` is another than
+    /// last time.
+    pub fn new(
+        id: impl egui::AsIdSalt,
+        columns: &'a [Column<'a>],
+        rows: usize,
+        revision: u64,
+    ) -> Self {
         let id = IdSalt::new(id);
-        Self { id, columns, rows, revision, title: "Table", height: 320.0, search_hint: None, group: None, empty: "Nothing to show yet" }
+        Self {
+            id,
+            columns,
+            rows,
+            revision,
+            title: "Table",
+            height: 320.0,
+            search_hint: None,
+            group: None,
+            empty: "Nothing to show yet",
+        }
     }
 
     /// The table's name for those who do not see it.
@@ -122,7 +141,8 @@ impl<'a> DataTable<'a> {
         self
     }
 
-    /// Adds a search field with this hint over the table. Words are searched for in all columns that are not numeric.
+    /// Adds a search field with this hint over the table. Words are searched for in all columns
+    /// that are not numeric.
     pub fn search(mut self, hint: &'a str) -> Self {
         self.search_hint = Some(hint);
         self
@@ -140,8 +160,8 @@ impl<'a> DataTable<'a> {
         self
     }
 
-    /// Draws the table. `cell` gives the text of a cell and `key` what it is sorted by, given row and column; only rows in sight are asked for
-    /// their text.
+    /// Draws the table. `cell` gives the text of a cell and `key` what it is sorted by, given row
+    /// and column; only rows in sight are asked for their text.
     pub fn show<'s>(
         self,
         ui: &mut Ui,
@@ -165,20 +185,26 @@ impl<'a> DataTable<'a> {
     fn search_bar(&self, ui: &mut Ui, state: &mut TableState, hint: &str, matching: Option<usize>) {
         let tokens = theme::tokens(ui.visuals());
         ui.horizontal(|ui| {
-            let field =
-                TextEdit::singleline(&mut state.search).hint_text(hint).desired_width(240.0).prefix(theme::icon(icons::ICON_SEARCH));
+            let field = TextEdit::singleline(&mut state.search)
+                .hint_text(hint)
+                .desired_width(240.0)
+                .prefix(theme::icon(icons::ICON_SEARCH));
             ui.add(field).accessible_name(hint);
             if !state.search.is_empty() {
-                let clear = egui::Button::new(theme::icon(icons::ICON_CLOSE)).frame_when_inactive(false);
+                let clear =
+                    egui::Button::new(theme::icon(icons::ICON_CLOSE)).frame_when_inactive(false);
                 let response = ui.add(clear).on_hover_text("Clear the search");
-                response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Clear the search"));
+                response
+                    .widget_info(|| WidgetInfo::labeled(Role::Button, true, "Clear the search"));
                 if response.clicked() {
                     state.search.clear();
                 }
             }
             let all = numbers::grouped(self.rows as u64);
             let text = match matching {
-                Some(matching) if matching != self.rows => format!("{} of {all}", numbers::grouped(matching as u64)),
+                Some(matching) if matching != self.rows => {
+                    format!("{} of {all}", numbers::grouped(matching as u64))
+                }
                 _ => all,
             };
             ui.label(RichText::new(text).color(tokens.text_weak));
@@ -186,7 +212,10 @@ impl<'a> DataTable<'a> {
     }
 
     fn is_fresh(&self, cache: &Cache, state: &TableState) -> bool {
-        cache.revision == self.revision && cache.rows == self.rows && cache.sort == state.sort && cache.search == state.search
+        cache.revision == self.revision
+            && cache.rows == self.rows
+            && cache.sort == state.sort
+            && cache.search == state.search
     }
 
     fn sorted<'s>(
@@ -196,19 +225,37 @@ impl<'a> DataTable<'a> {
         key: &impl Fn(usize, usize) -> SortKey<'s>,
     ) -> Cache {
         let needle = state.search.trim().to_lowercase();
-        let words: Vec<usize> = self.columns.iter().enumerate().filter(|(_, column)| !column.numeric).map(|(i, _)| i).collect();
-        let matches = |row: usize| needle.is_empty() || words.iter().any(|&column| cell(row, column).to_lowercase().contains(&needle));
+        let words: Vec<usize> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| !column.numeric)
+            .map(|(i, _)| i)
+            .collect();
+        let matches = |row: usize| {
+            needle.is_empty()
+                || words.iter().any(|&column| cell(row, column).to_lowercase().contains(&needle))
+        };
         let mut order: Vec<usize> = (0..self.rows).filter(|&row| matches(row)).collect();
-        if let Some((column, descending)) = state.sort.filter(|(column, _)| *column < self.columns.len()) {
+        if let Some((column, descending)) =
+            state.sort.filter(|(column, _)| *column < self.columns.len())
+        {
             let folded = |row: usize| match key(row, column) {
                 SortKey::Number(value) => SortKey::Number(value),
                 SortKey::Text(text) => SortKey::Text(Cow::Owned(text.to_lowercase())),
             };
-            let mut keyed: Vec<(SortKey, usize)> = order.iter().map(|&row| (folded(row), row)).collect();
+            let mut keyed: Vec<(SortKey, usize)> =
+                order.iter().map(|&row| (folded(row), row)).collect();
             keyed.sort_by(|(a, _), (b, _)| compare(a, b, descending));
             order = keyed.into_iter().map(|(_, row)| row).collect();
         }
-        Cache { sort: state.sort, search: state.search.clone(), revision: self.revision, rows: self.rows, order }
+        Cache {
+            sort: state.sort,
+            search: state.search.clone(),
+            revision: self.revision,
+            rows: self.rows,
+            order,
+        }
     }
 
     fn body<'s>(
@@ -222,13 +269,22 @@ impl<'a> DataTable<'a> {
         let tokens = theme::tokens(ui.visuals());
         let mut result = TableActions::default();
         let page = (self.height / ROW_HEIGHT) as usize;
-        let scroll_to = if ui.memory(|memory| memory.has_focus(id)) { self.walk(ui, id, state, order, page, &mut result) } else { None };
-        let least: f32 = self.columns.iter().map(|column| if column.width > 0.0 { column.width } else { 120.0 }).sum();
+        let scroll_to = if ui.memory(|memory| memory.has_focus(id)) {
+            self.walk(ui, id, state, order, page, &mut result)
+        } else {
+            None
+        };
+        let least: f32 = self
+            .columns
+            .iter()
+            .map(|column| if column.width > 0.0 { column.width } else { 120.0 })
+            .sum();
         let room = ui.available_width() - ui.spacing().scroll.allocated_width();
         let inner = ui.scope(|ui| {
             ui.spacing_mut().item_spacing = vec2(0.0, 0.0);
             ui.visuals_mut().widgets.hovered.bg_fill = tokens.sunken;
-            ui.visuals_mut().widgets.noninteractive.bg_stroke.color = tokens.border.gamma_multiply(0.6);
+            ui.visuals_mut().widgets.noninteractive.bg_stroke.color =
+                tokens.border.gamma_multiply(0.6);
             if least <= room {
                 self.table(ui, state, order, cell, scroll_to, &mut result);
             } else {
@@ -244,17 +300,35 @@ impl<'a> DataTable<'a> {
         }
         let response = ui.interact(inner.response.rect, id, Sense::focusable_noninteractive());
         response.widget_info(|| {
-            let text = format!("{}, {} of {} rows", self.title, numbers::grouped(order.len() as u64), numbers::grouped(self.rows as u64));
+            let text = format!(
+                "{}, {} of {} rows",
+                self.title,
+                numbers::grouped(order.len() as u64),
+                numbers::grouped(self.rows as u64)
+            );
             WidgetInfo::labeled(Role::Table, ui.is_enabled(), text)
         });
         if result.pressed {
             response.request_focus();
         }
-        DataTableResponse { response, clicked: result.clicked, opened: result.opened, matching: order.len() }
+        DataTableResponse {
+            response,
+            clicked: result.clicked,
+            opened: result.opened,
+            matching: order.len(),
+        }
     }
 
     /// The keys that move the selection; gives the place to scroll to.
-    fn walk(&self, ui: &Ui, id: Id, state: &mut TableState, order: &[usize], page: usize, result: &mut TableActions) -> Option<usize> {
+    fn walk(
+        &self,
+        ui: &Ui,
+        id: Id,
+        state: &mut TableState,
+        order: &[usize],
+        page: usize,
+        result: &mut TableActions,
+    ) -> Option<usize> {
         let filter = EventFilter { vertical_arrows: true, ..EventFilter::default() };
         ui.memory_mut(|memory| memory.set_focus_lock_filter(id, filter));
         let last = order.len().checked_sub(1)?;
@@ -291,13 +365,23 @@ impl<'a> DataTable<'a> {
         result: &mut TableActions,
     ) {
         // Cells are clicked but never tabbed to: the table as a whole takes the focus.
-        let mut table = TableBuilder::new(ui).id_salt("rows").striped(false).sense(Sense::CLICK).animate_scrolling(false);
-        // On a page that scrolls itself the table keeps its height, however little of the page is in sight.
+        let mut table = TableBuilder::new(ui)
+            .id_salt("rows")
+            .striped(false)
+            .sense(Sense::CLICK)
+            .animate_scrolling(false);
+        // On a page that scrolls itself the table keeps its height, however little of the page is
+        // in sight.
         let height = (self.height - ROW_HEIGHT).max(ROW_HEIGHT * 3.0);
-        table = table.auto_shrink([false, true]).min_scrolled_height(height).max_scroll_height(height);
+        table =
+            table.auto_shrink([false, true]).min_scrolled_height(height).max_scroll_height(height);
         table = table.cell_layout(Layout::left_to_right(Align::Center));
         for column in self.columns {
-            let width = if column.width > 0.0 { Width::exact(column.width) } else { Width::remainder().at_least(120.0) };
+            let width = if column.width > 0.0 {
+                Width::exact(column.width)
+            } else {
+                Width::remainder().at_least(120.0)
+            };
             table = table.column(width.clip(true));
         }
         if let Some(place) = scroll_to {
@@ -324,7 +408,13 @@ impl<'a> DataTable<'a> {
         });
     }
 
-    fn row<'s>(&self, mut row: TableRow, number: usize, selected: bool, cell: &impl Fn(usize, usize) -> Cow<'s, str>) -> Response {
+    fn row<'s>(
+        &self,
+        mut row: TableRow,
+        number: usize,
+        selected: bool,
+        cell: &impl Fn(usize, usize) -> Cow<'s, str>,
+    ) -> Response {
         row.set_selected(selected);
         row.set_overline(true);
         for (i, column) in self.columns.iter().enumerate() {
@@ -364,35 +454,73 @@ struct TableActions {
 fn heading(ui: &mut Ui, state: &mut TableState, place: usize, column: &Column) {
     let tokens: &Tokens = theme::tokens(ui.visuals());
     let rect = ui.max_rect();
-    let response = ui.interact(rect, ui.scope_id().with("heading"), Sense::click()).on_hover_cursor(CursorIcon::PointingHand);
-    let sorted = state.sort.filter(|(sorted, _)| *sorted == place).map(|(_, descending)| descending);
-    response.widget_info(|| WidgetInfo::selected(Role::Button, ui.is_enabled(), sorted.is_some(), format!("Sort by {}", column.title)));
-    let color = if sorted.is_some() || response.hovered() || response.has_focus() { tokens.text } else { tokens.text_weak };
+    let response = ui
+        .interact(rect, ui.scope_id().with("heading"), Sense::click())
+        .on_hover_cursor(CursorIcon::PointingHand);
+    let sorted =
+        state.sort.filter(|(sorted, _)| *sorted == place).map(|(_, descending)| descending);
+    response.widget_info(|| {
+        WidgetInfo::selected(
+            Role::Button,
+            ui.is_enabled(),
+            sorted.is_some(),
+            format!("Sort by {}", column.title),
+        )
+    });
+    let color = if sorted.is_some() || response.hovered() || response.has_focus() {
+        tokens.text
+    } else {
+        tokens.text_weak
+    };
     let size = TextStyle::Small.resolve(ui.style()).size;
-    let format = |family| TextFormat { font_id: FontId::new(size, family), color, valign: Align::Center, ..TextFormat::default() };
-    let arrow = sorted.map(|descending| if descending { icons::ICON_ARROW_DOWNWARD } else { icons::ICON_ARROW_UPWARD });
+    let format = |family| TextFormat {
+        font_id: FontId::new(size, family),
+        color,
+        valign: Align::Center,
+        ..TextFormat::default()
+    };
+    let arrow =
+        sorted.map(
+            |descending| {
+                if descending { icons::ICON_ARROW_DOWNWARD } else { icons::ICON_ARROW_UPWARD }
+            },
+        );
     let mut job = LayoutJob::default();
     // The arrow stands on the side away from the numbers, so that titles line up with them.
     if let Some(arrow) = arrow.filter(|_| column.numeric) {
         job.append(arrow.codepoint, 0.0, format(arrow.font_family()));
     }
-    job.append(column.title, if job.is_empty() { 0.0 } else { space::SMALL }, format(theme::semibold()));
+    job.append(
+        column.title,
+        if job.is_empty() { 0.0 } else { space::SMALL },
+        format(theme::semibold()),
+    );
     if let Some(arrow) = arrow.filter(|_| !column.numeric) {
         job.append(arrow.codepoint, space::SMALL, format(arrow.font_family()));
     }
     job.wrap = egui::text::TextWrapping::truncate_at_width(rect.width() - 2.0 * space::MEDIUM);
     let galley = ui.painter().layout_job(job);
-    let x = if column.numeric { rect.right() - space::MEDIUM - galley.size().x } else { rect.left() + space::MEDIUM };
+    let x = if column.numeric {
+        rect.right() - space::MEDIUM - galley.size().x
+    } else {
+        rect.left() + space::MEDIUM
+    };
     ui.painter().galley(egui::pos2(x, rect.center().y - galley.size().y / 2.0), galley, color);
     if response.has_focus() {
-        ui.painter().rect_stroke(rect.shrink(2.0), 4.0, Stroke::new(1.0, tokens.accent), egui::StrokeKind::Inside);
+        ui.painter().rect_stroke(
+            rect.shrink(2.0),
+            4.0,
+            Stroke::new(1.0, tokens.accent),
+            egui::StrokeKind::Inside,
+        );
     }
     if response.clicked() {
         state.toggle(place, column.numeric);
     }
 }
 
-/// Text whose digits are all as wide as a zero, so that numbers in a column can be compared at a glance.
+/// Text whose digits are all as wide as a zero, so that numbers in a column can be compared at a
+/// glance.
 fn tabular(ui: &Ui, text: &str) -> LayoutJob {
     let font_id = TextStyle::Body.resolve(ui.style());
     let mut job = LayoutJob::default();
@@ -401,12 +529,22 @@ fn tabular(ui: &Ui, text: &str) -> LayoutJob {
         let mut buffer = [0; 4];
         let mut spare_before = 0.0;
         for character in text.chars() {
-            let spare = if character.is_ascii_digit() { (zero - fonts.glyph_width(&font_id, character)).max(0.0) } else { 0.0 };
-            // The space is added before a character, so half of what a digit lacks goes to the character after it.
+            let spare = if character.is_ascii_digit() {
+                (zero - fonts.glyph_width(&font_id, character)).max(0.0)
+            } else {
+                0.0
+            };
+            // The space is added before a character, so half of what a digit lacks goes to the
+            // character after it.
             let extra_letter_spacing = (spare_before + spare) / 2.0;
             spare_before = spare;
             let color = egui::Color32::PLACEHOLDER;
-            let format = TextFormat { font_id: font_id.clone(), extra_letter_spacing, color, ..TextFormat::default() };
+            let format = TextFormat {
+                font_id: font_id.clone(),
+                extra_letter_spacing,
+                color,
+                ..TextFormat::default()
+            };
             job.append(character.encode_utf8(&mut buffer), 0.0, format);
         }
     });
@@ -431,8 +569,10 @@ fn compare(a: &SortKey, b: &SortKey, descending: bool) -> Ordering {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 2] =
-        [Column { title: "class", numeric: false, width: 0.0 }, Column { title: "accuracy", numeric: true, width: 80.0 }];
+    const COLUMNS: [Column; 2] = [
+        Column { title: "class", numeric: false, width: 0.0 },
+        Column { title: "accuracy", numeric: true, width: 80.0 },
+    ];
     const ROWS: [(&str, f64); 4] = [("cat", 0.5), ("Ant", f64::NAN), ("bee", 0.9), ("cattle", 0.1)];
 
     fn order(state: &TableState) -> Vec<usize> {
@@ -457,7 +597,8 @@ mod tests {
 
     #[test]
     fn a_search_looks_at_words_and_not_at_numbers() {
-        let search = |text: &str| order(&TableState { search: text.into(), ..TableState::default() });
+        let search =
+            |text: &str| order(&TableState { search: text.into(), ..TableState::default() });
         assert_eq!(search(" CAT"), [0, 3]);
         assert_eq!(search("0.9"), [0; 0]);
     }

@@ -8,8 +8,15 @@ use super::super::theme::{self, space};
 /// Width of the text, for lines that are read with ease.
 const WIDTH: f32 = 420.0;
 
-/// An icon, a title and one sentence in the middle of the room there is, with whatever `add_actions` adds in a row below.
-pub fn empty_state(ui: &mut Ui, icon: MaterialIcon, title: &str, text: &str, add_actions: impl FnOnce(&mut Ui)) -> Response {
+/// An icon, a title and one sentence in the middle of the room there is, with whatever
+/// `add_actions` adds in a row below.
+pub fn empty_state(
+    ui: &mut Ui,
+    icon: MaterialIcon,
+    title: &str,
+    text: &str,
+    add_actions: impl FnOnce(&mut Ui),
+) -> Response {
     let tokens = theme::tokens(ui.visuals());
     // The row of actions is centred by the width it had in the last frame.
     let id = ui.make_persistent_id(("empty state", title));
@@ -17,13 +24,20 @@ pub fn empty_state(ui: &mut Ui, icon: MaterialIcon, title: &str, text: &str, add
     let above = ((ui.available_height() - 200.0) * 0.4).clamp(space::LARGE, 160.0);
     ui.vertical_centered(|ui| {
         ui.add_space(if above.is_finite() { above } else { space::PAGE });
-        ui.add(Label::new(theme::icon(icon).size(theme::LARGE_ICON).color(tokens.before)).selectable(false));
+        ui.add(
+            Label::new(theme::icon(icon).size(theme::LARGE_ICON).color(tokens.before))
+                .selectable(false),
+        );
         ui.add_space(space::SMALL);
         ui.label(theme::heading(title));
         let width = ui.available_width().min(WIDTH);
         ui.scope(|ui| {
             ui.set_max_width(width);
-            ui.add(Label::new(RichText::new(text).color(tokens.text_weak)).wrap().halign(egui::Align::Center));
+            ui.add(
+                Label::new(RichText::new(text).color(tokens.text_weak))
+                    .wrap()
+                    .halign(egui::Align::Center),
+            );
         });
         ui.add_space(space::MEDIUM);
         let room = ui.available_width();
@@ -37,7 +51,8 @@ pub fn empty_state(ui: &mut Ui, icon: MaterialIcon, title: &str, text: &str, add
             let row = ui.horizontal(add_actions).response.rect.width();
             if known != Some(row) {
                 ui.data_mut(|data| data.insert_temp(id, row));
-                ui.ctx().request_discard("the row of actions has another width than it was centred by");
+                ui.ctx()
+                    .request_discard("the row of actions has another width than it was centred by");
             }
         });
         ui.add_space(space::PAGE);

@@ -1,7 +1,10 @@
 //! Short lines of numbers: groups, metrics, before and after.
 
 use counterweight_core::eval::{Group, GroupSizes};
-use egui::{Color32, Response, RichText, Role, Sense, TextStyle, TextWrapMode, Ui, WidgetInfo, WidgetText, pos2, vec2};
+use egui::{
+    Color32, Response, RichText, Role, Sense, TextStyle, TextWrapMode, Ui, WidgetInfo, WidgetText,
+    pos2, vec2,
+};
 use egui_material_icons::{MaterialIcon, icons};
 
 use super::super::theme::{self, Tokens, space};
@@ -34,24 +37,41 @@ pub fn group_dot(ui: &mut Ui, group: Group) {
     chart::dot(ui, theme::tokens(ui.visuals()).group(group));
 }
 
-/// A number that matters, under its name; `delta` is its change as a share of one, where more is better.
+/// A number that matters, under its name; `delta` is its change as a share of one, where more is
+/// better.
 pub fn metric(ui: &mut Ui, label: &str, value: &str, delta: Option<f64>) -> Response {
     let tokens = theme::tokens(ui.visuals());
     let galley = |text: RichText, color: Color32, ui: &Ui| {
-        WidgetText::from(text.color(color)).into_galley(ui, Some(TextWrapMode::Extend), f32::INFINITY, TextStyle::Body)
+        WidgetText::from(text.color(color)).into_galley(
+            ui,
+            Some(TextWrapMode::Extend),
+            f32::INFINITY,
+            TextStyle::Body,
+        )
     };
     let name = galley(RichText::new(label).text_style(TextStyle::Small), tokens.text_weak, ui);
     let value_text = galley(RichText::new(value).text_style(theme::title_style()), tokens.text, ui);
     let change = delta.map(|delta| {
         let (icon, color) = direction(tokens, delta);
-        [galley(theme::icon(icon), color, ui), galley(theme::strong(numbers::points(delta)), color, ui)]
+        [
+            galley(theme::icon(icon), color, ui),
+            galley(theme::strong(numbers::points(delta)), color, ui),
+        ]
     });
     // One widget of a known size, so that tiles wrap as words do.
-    let change_width = change.as_ref().map_or(0.0, |[icon, text]| space::MEDIUM + icon.size().x + 2.0 + text.size().x);
+    let change_width = change
+        .as_ref()
+        .map_or(0.0, |[icon, text]| space::MEDIUM + icon.size().x + 2.0 + text.size().x);
     let width = name.size().x.max(value_text.size().x + change_width);
-    let (rect, response) = ui.allocate_exact_size(vec2(width, name.size().y + 2.0 + value_text.size().y), Sense::hover());
-    let spoken = delta.map(|delta| format!(", {} points", numbers::points(delta))).unwrap_or_default();
-    response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("{label}: {value}{spoken}")));
+    let (rect, response) = ui.allocate_exact_size(
+        vec2(width, name.size().y + 2.0 + value_text.size().y),
+        Sense::hover(),
+    );
+    let spoken =
+        delta.map(|delta| format!(", {} points", numbers::points(delta))).unwrap_or_default();
+    response.widget_info(|| {
+        WidgetInfo::labeled(Role::Group, true, format!("{label}: {value}{spoken}"))
+    });
     let painter = ui.painter();
     let top = rect.top() + name.size().y + 2.0;
     let middle = top + value_text.size().y / 2.0;
@@ -86,25 +106,39 @@ fn change(ui: &mut Ui, delta: f64) {
 }
 
 /// Shares before and after, in one line: `few  13.9 % → 34.9 %  ↑ +21.0`.
-pub fn before_after(ui: &mut Ui, group: Option<Group>, label: &str, before: Option<f64>, after: Option<f64>) -> Response {
+pub fn before_after(
+    ui: &mut Ui,
+    group: Option<Group>,
+    label: &str,
+    before: Option<f64>,
+    after: Option<f64>,
+) -> Response {
     let tokens = theme::tokens(ui.visuals());
     let size = vec2(ui.available_width(), theme::ROW_HEIGHT);
-    let inner = ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Center), |ui| {
-        ui.spacing_mut().item_spacing.x = space::MEDIUM;
-        ui.spacing_mut().interact_size.y = theme::ROW_HEIGHT;
-        match group {
-            Some(group) => group_dot(ui, group),
-            None => _ = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover()),
-        }
-        fixed(ui, 132.0, egui::Align::Min, RichText::new(label));
-        fixed(ui, 60.0, egui::Align::Max, RichText::new(numbers::percent(before)).color(tokens.text_weak));
-        ui.label(theme::icon(icons::ICON_ARROW_FORWARD).color(tokens.text_weak));
-        fixed(ui, 60.0, egui::Align::Max, theme::strong(numbers::percent(after)));
-        if let (Some(before), Some(after)) = (before, after) {
-            change(ui, after - before);
-        }
-    });
-    let spoken = || format!("{label}: {} before, {} after", numbers::percent(before), numbers::percent(after));
+    let inner =
+        ui.allocate_ui_with_layout(size, egui::Layout::left_to_right(egui::Align::Center), |ui| {
+            ui.spacing_mut().item_spacing.x = space::MEDIUM;
+            ui.spacing_mut().interact_size.y = theme::ROW_HEIGHT;
+            match group {
+                Some(group) => group_dot(ui, group),
+                None => _ = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover()),
+            }
+            fixed(ui, 132.0, egui::Align::Min, RichText::new(label));
+            fixed(
+                ui,
+                60.0,
+                egui::Align::Max,
+                RichText::new(numbers::percent(before)).color(tokens.text_weak),
+            );
+            ui.label(theme::icon(icons::ICON_ARROW_FORWARD).color(tokens.text_weak));
+            fixed(ui, 60.0, egui::Align::Max, theme::strong(numbers::percent(after)));
+            if let (Some(before), Some(after)) = (before, after) {
+                change(ui, after - before);
+            }
+        });
+    let spoken = || {
+        format!("{label}: {} before, {} after", numbers::percent(before), numbers::percent(after))
+    };
     inner.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, spoken()));
     inner.response
 }

@@ -1,4 +1,5 @@
-//! A button with an icon, named by its words: an icon is a letter of a font, which nobody wants to have read out.
+//! A button with an icon, named by its words: an icon is a letter of a font, which nobody wants to
+//! have read out.
 
 use egui::{Button, Response, RichText, Role, Stroke, Ui, Vec2, WidgetInfo};
 use egui_material_icons::MaterialIcon;
@@ -20,7 +21,15 @@ pub struct IconButton<'a> {
 impl<'a> IconButton<'a> {
     /// A button with an icon before its words.
     pub fn new(icon: MaterialIcon, label: &'a str) -> Self {
-        Self { icon, label, primary: false, enabled: true, icon_only: false, quiet: false, min_size: Vec2::ZERO }
+        Self {
+            icon,
+            label,
+            primary: false,
+            enabled: true,
+            icon_only: false,
+            quiet: false,
+            min_size: Vec2::ZERO,
+        }
     }
 
     /// The one that is meant to be pressed.
@@ -58,9 +67,17 @@ impl<'a> IconButton<'a> {
         let tokens = tokens(ui.visuals());
         let color = |text: RichText| if self.primary { text.color(tokens.on_accent) } else { text };
         let icon = color(theme::icon(self.icon)).size(16.0);
-        let button = if self.icon_only { Button::new(icon) } else { Button::new((icon, color(RichText::new(self.label)))) };
-        let button = if self.primary { button.fill(tokens.accent).stroke(Stroke::NONE) } else { button };
-        let response = ui.add_enabled(self.enabled, button.frame_when_inactive(!self.quiet).min_size(self.min_size));
+        let button = if self.icon_only {
+            Button::new(icon)
+        } else {
+            Button::new((icon, color(RichText::new(self.label))))
+        };
+        let button =
+            if self.primary { button.fill(tokens.accent).stroke(Stroke::NONE) } else { button };
+        let response = ui.add_enabled(
+            self.enabled,
+            button.frame_when_inactive(!self.quiet).min_size(self.min_size),
+        );
         response.widget_info(|| WidgetInfo::labeled(Role::Button, self.enabled, self.label));
         if self.icon_only { response.on_hover_text(self.label) } else { response }
     }

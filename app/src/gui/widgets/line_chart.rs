@@ -1,6 +1,9 @@
 //! Curves over epochs or any other number.
 
-use egui::{Align2, Color32, CornerRadius, IdSalt, Pos2, Rect, Response, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{
+    Align2, Color32, CornerRadius, IdSalt, Pos2, Rect, Response, RichText, Role, Sense, Stroke, Ui,
+    WidgetInfo, pos2, vec2,
+};
 
 use super::super::theme::{self, space};
 use super::chart::{self, LINE, Pen, Scale, ValueAxis};
@@ -41,7 +44,8 @@ struct View {
 }
 
 impl<'a> LineChart<'a> {
-    /// A chart named after what its curves measure, with the unit where there is one, such as `loss` or `learning rate`.
+    /// A chart named after what its curves measure, with the unit where there is one, such as
+    /// `loss` or `learning rate`.
     pub fn new(id: impl egui::AsIdSalt, title_unit: &'a str) -> Self {
         Self {
             id: IdSalt::new(id),
@@ -119,19 +123,29 @@ impl<'a> LineChart<'a> {
             ui.data_mut(|data| data.insert_temp(id, hidden));
         }
         let legend_height = ui.cursor().top() - top;
-        let response = chart::allocate(ui, (self.height - legend_height).max(100.0), Sense::hover());
+        let response =
+            chart::allocate(ui, (self.height - legend_height).max(100.0), Sense::hover());
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
         if !ui.is_rect_visible(response.rect) {
             return response;
         }
-        let shown: Vec<&Series> = self.series.iter().enumerate().filter(|(i, _)| hidden & bit(*i) == 0).map(|(_, series)| series).collect();
+        let shown: Vec<&Series> = self
+            .series
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| hidden & bit(*i) == 0)
+            .map(|(_, series)| series)
+            .collect();
         let pen = Pen::new(ui, response.rect);
         let Some((x_range, y_range)) = self.ranges(&shown) else {
             pen.label(response.rect.center(), Align2::CENTER_CENTER, "Every curve is hidden");
             return response;
         };
         let axis = self.y_axis(&pen, response.rect, y_range);
-        let plot = axis.plot(Rect::from_min_max(response.rect.min, response.rect.max - vec2(space::MEDIUM, 0.0)));
+        let plot = axis.plot(Rect::from_min_max(
+            response.rect.min,
+            response.rect.max - vec2(space::MEDIUM, 0.0),
+        ));
         let x_scale = match self.x_log {
             true => Scale::log(x_range.0, x_range.1, plot.left(), plot.right()),
             false => Scale::linear(x_range.0, x_range.1, plot.left(), plot.right()),
@@ -140,11 +154,16 @@ impl<'a> LineChart<'a> {
         axis.paint(&pen, plot);
         pen.painter.hline(plot.x_range(), plot.bottom(), Stroke::new(1.0, pen.tokens.before));
         chart::number_axis(&pen, plot, &x_scale, self.x_label, !self.x_log, false);
-        let clipped = Pen { painter: pen.painter.with_clip_rect(plot.expand(4.0)), ..Pen::new(ui, response.rect) };
+        let clipped = Pen {
+            painter: pen.painter.with_clip_rect(plot.expand(4.0)),
+            ..Pen::new(ui, response.rect)
+        };
         for series in &shown {
             paint_series(&clipped, series, &x_scale, &axis.scale, self.log);
         }
-        if let Some(at) = response.hover_pos().filter(|at| plot.x_range().expand(space::MEDIUM).contains(at.x)) {
+        if let Some(at) =
+            response.hover_pos().filter(|at| plot.x_range().expand(space::MEDIUM).contains(at.x))
+        {
             self.hover(&pen, &response, &shown, at, &View { plot, x: x_scale, y: axis.scale });
         }
         response
@@ -164,17 +183,27 @@ impl<'a> LineChart<'a> {
                 let on = *hidden & bit(i) == 0;
                 let color = if on { tokens.text } else { tokens.text_weak };
                 let text = RichText::new(series.name).small().color(color);
-                let galley = egui::WidgetText::from(text).into_galley(ui, None, f32::INFINITY, egui::TextStyle::Small);
+                let galley = egui::WidgetText::from(text).into_galley(
+                    ui,
+                    None,
+                    f32::INFINITY,
+                    egui::TextStyle::Small,
+                );
                 let size = vec2(galley.size().x + 38.0, galley.size().y.max(14.0) + 8.0);
                 let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-                response.widget_info(|| WidgetInfo::selected(Role::CheckBox, ui.is_enabled(), on, series.name));
+                response.widget_info(|| {
+                    WidgetInfo::selected(Role::CheckBox, ui.is_enabled(), on, series.name)
+                });
                 if response.clicked() {
                     *hidden ^= bit(i);
                 }
                 if response.hovered() || response.has_focus() {
                     ui.painter().rect_filled(rect, CornerRadius::same(6), tokens.sunken);
                 }
-                let line = [pos2(rect.left() + 8.0, rect.center().y), pos2(rect.left() + 24.0, rect.center().y)];
+                let line = [
+                    pos2(rect.left() + 8.0, rect.center().y),
+                    pos2(rect.left() + 24.0, rect.center().y),
+                ];
                 let stroke = Stroke::new(2.0, if on { series.color } else { tokens.border });
                 if series.dashed {
                     ui.painter().extend(egui::Shape::dashed_line(&line, stroke, 4.0, 2.0));
@@ -184,7 +213,11 @@ impl<'a> LineChart<'a> {
                 let at = pos2(rect.left() + 30.0, rect.center().y - galley.size().y / 2.0);
                 if !on {
                     let y = rect.center().y;
-                    ui.painter().hline(at.x..=at.x + galley.size().x, y, Stroke::new(1.0, tokens.text_weak));
+                    ui.painter().hline(
+                        at.x..=at.x + galley.size().x,
+                        y,
+                        Stroke::new(1.0, tokens.text_weak),
+                    );
                 }
                 ui.painter().galley(at, galley, color);
                 response.on_hover_text(if on { "Hide this curve" } else { "Show this curve" });
@@ -194,7 +227,8 @@ impl<'a> LineChart<'a> {
 
     /// Ranges of x and y over all shown points.
     fn ranges(&self, shown: &[&Series]) -> Option<((f64, f64), (f64, f64))> {
-        let (mut x, mut y) = ((f64::INFINITY, f64::NEG_INFINITY), (f64::INFINITY, f64::NEG_INFINITY));
+        let (mut x, mut y) =
+            ((f64::INFINITY, f64::NEG_INFINITY), (f64::INFINITY, f64::NEG_INFINITY));
         for &[px, py] in shown.iter().flat_map(|series| series.points) {
             if px.is_finite() && py.is_finite() && (!self.log || py > 0.0) {
                 x = (x.0.min(px), x.1.max(px));
@@ -218,13 +252,22 @@ impl<'a> LineChart<'a> {
         } else {
             let margin = if high > low { (high - low) * 0.06 } else { high.abs().max(0.1) * 0.1 };
             // Values that come near to 0 are read against it.
-            let low = if self.from_zero || (low >= 0.0 && low < 0.35 * high) { low.min(0.0) } else { low - margin };
-            let high = if self.percent && high <= 1.0 { (high + margin).min(1.0) } else { high + margin };
+            let low = if self.from_zero || (low >= 0.0 && low < 0.35 * high) {
+                low.min(0.0)
+            } else {
+                low - margin
+            };
+            let high =
+                if self.percent && high <= 1.0 { (high + margin).min(1.0) } else { high + margin };
             Scale::linear(low, high, bottom, top)
         };
         let percent = self.percent;
         let format = move |value: f64, step: f64| {
-            if percent { format!("{} %", numbers::tick(100.0 * value, 100.0 * step)) } else { numbers::tick(value, step) }
+            if percent {
+                format!("{} %", numbers::tick(100.0 * value, 100.0 * step))
+            } else {
+                numbers::tick(value, step)
+            }
         };
         ValueAxis::new(pen, scale, format)
     }
@@ -232,8 +275,10 @@ impl<'a> LineChart<'a> {
     /// A line at the nearest x, a dot on every curve there, and their values.
     fn hover(&self, pen: &Pen, response: &Response, shown: &[&Series], at: Pos2, view: &View) {
         let x = view.x.value(at.x);
-        let nearest =
-            shown.iter().filter_map(|series| nearest(series.points, x)).min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs()));
+        let nearest = shown
+            .iter()
+            .filter_map(|series| nearest(series.points, x))
+            .min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs()));
         let Some([x, _]) = nearest else { return };
         let across = view.x.place(x);
         pen.painter.vline(across, view.plot.y_range(), Stroke::new(1.0, pen.tokens.before));
@@ -263,7 +308,8 @@ fn bit(series: usize) -> u64 {
 
 fn nearest(points: &[[f64; 2]], x: f64) -> Option<[f64; 2]> {
     let after = points.partition_point(|point| point[0] < x);
-    let candidates = [after.checked_sub(1), Some(after)].into_iter().flatten().filter_map(|i| points.get(i));
+    let candidates =
+        [after.checked_sub(1), Some(after)].into_iter().flatten().filter_map(|i| points.get(i));
     candidates.min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs())).copied()
 }
 
@@ -274,19 +320,34 @@ fn nearest_at(points: &[[f64; 2]], x: f64) -> Option<[f64; 2]> {
 
 fn paint_series(pen: &Pen, series: &Series, x: &Scale, y: &Scale, log: bool) {
     let stroke = Stroke::new(1.75, series.color);
-    for run in series.points.split(|point| !point[0].is_finite() || !point[1].is_finite() || (log && point[1] <= 0.0)) {
+    for run in series
+        .points
+        .split(|point| !point[0].is_finite() || !point[1].is_finite() || (log && point[1] <= 0.0))
+    {
         match run {
             [] => {}
-            [point] => _ = pen.painter.circle_filled(pos2(x.place(point[0]), y.place(point[1])), 3.0, series.color),
+            [point] => {
+                _ = pen.painter.circle_filled(
+                    pos2(x.place(point[0]), y.place(point[1])),
+                    3.0,
+                    series.color,
+                )
+            }
             _ => {
-                let path = thinned(run.iter().map(|point| pos2(x.place(point[0]), y.place(point[1]))));
-                if series.dashed { pen.dashed(&path, stroke) } else { _ = pen.painter.line(path, stroke) }
+                let path =
+                    thinned(run.iter().map(|point| pos2(x.place(point[0]), y.place(point[1]))));
+                if series.dashed {
+                    pen.dashed(&path, stroke)
+                } else {
+                    _ = pen.painter.line(path, stroke)
+                }
             }
         }
     }
 }
 
-/// A path with at most four points a column of pixels, the first, the lowest, the highest and the last there, which looks the same.
+/// A path with at most four points a column of pixels, the first, the lowest, the highest and the
+/// last there, which looks the same.
 fn thinned(points: impl ExactSizeIterator<Item = Pos2>) -> Vec<Pos2> {
     if points.len() < 2000 {
         return points.collect();
@@ -303,7 +364,12 @@ fn thinned(points: impl ExactSizeIterator<Item = Pos2>) -> Vec<Pos2> {
             let range = 0..column.len();
             if order.is_lt() { range.min_by(pick) } else { range.max_by(pick) }.unwrap_or(0)
         };
-        let mut keep = [0, index(std::cmp::Ordering::Less), index(std::cmp::Ordering::Greater), column.len() - 1];
+        let mut keep = [
+            0,
+            index(std::cmp::Ordering::Less),
+            index(std::cmp::Ordering::Greater),
+            column.len() - 1,
+        ];
         keep.sort_unstable();
         path.extend(keep.map(|i| column[i]));
         column.clear();
@@ -325,14 +391,19 @@ mod tests {
     #[test]
     fn the_nearest_point_is_found_at_either_side() {
         let points = [[0.0, 5.0], [1.0, 6.0], [3.0, 7.0]];
-        assert_eq!([-1.0, 0.4, 0.6, 2.1, 9.0].map(|x| nearest(&points, x).unwrap()[0]), [0.0, 0.0, 1.0, 3.0, 3.0]);
+        assert_eq!(
+            [-1.0, 0.4, 0.6, 2.1, 9.0].map(|x| nearest(&points, x).unwrap()[0]),
+            [0.0, 0.0, 1.0, 3.0, 3.0]
+        );
         assert_eq!(nearest(&[], 1.0), None);
         assert_eq!(nearest_at(&points, 2.0), None);
     }
 
     #[test]
     fn thinning_keeps_the_extremes_of_every_column() {
-        let points: Vec<Pos2> = (0..10_000).map(|i| pos2(i as f32 / 100.0, if i == 5_050 { 999.0 } else { (i % 7) as f32 })).collect();
+        let points: Vec<Pos2> = (0..10_000)
+            .map(|i| pos2(i as f32 / 100.0, if i == 5_050 { 999.0 } else { (i % 7) as f32 }))
+            .collect();
         let path = thinned(points.iter().copied());
         assert!(path.len() <= 400, "{}", path.len());
         assert!(path.contains(&points[5_050]));

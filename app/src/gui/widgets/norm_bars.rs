@@ -1,7 +1,9 @@
 //! Class weight norms, before and after balancing.
 
 use counterweight_core::eval::Group;
-use egui::{Align2, Color32, Mesh, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2};
+use egui::{
+    Align2, Color32, Mesh, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2,
+};
 
 use super::super::theme::{self, Tokens, space};
 use super::chart::{self, LINE, Mark, Pen, Scale, Slots, ValueAxis};
@@ -71,9 +73,18 @@ impl<'a> NormBars<'a> {
         order.sort_by_key(|&class| std::cmp::Reverse(self.classes[class].count));
 
         let pen = Pen::new(ui, response.rect);
-        let below = chart::names_height(&pen, response.rect.width() - 40.0, self.classes.iter().map(|class| class.name));
+        let below = chart::names_height(
+            &pen,
+            response.rect.width() - 40.0,
+            self.classes.iter().map(|class| class.name),
+        );
         let (bottom, top) = (response.rect.bottom() - below, response.rect.top() + LINE + 4.0);
-        let norms = self.classes.iter().flat_map(|class| [Some(class.before), class.after]).chain([self.radius]).flatten();
+        let norms = self
+            .classes
+            .iter()
+            .flat_map(|class| [Some(class.before), class.after])
+            .chain([self.radius])
+            .flatten();
         let high = norms.filter(|norm| norm.is_finite()).fold(0.0, f32::max);
         let high = if high > 0.0 { f64::from(high) * 1.06 } else { 1.0 };
         let axis = ValueAxis::new(&pen, Scale::linear(0.0, high, bottom, top), numbers::tick);
@@ -96,26 +107,44 @@ impl<'a> NormBars<'a> {
     fn spoken(&self) -> String {
         let range = |norm: &dyn Fn(&NormBar) -> Option<f32>| {
             let norms = || self.classes.iter().filter_map(norm);
-            let (least, most) = (norms().fold(f32::INFINITY, f32::min), norms().fold(0.0, f32::max));
+            let (least, most) =
+                (norms().fold(f32::INFINITY, f32::min), norms().fold(0.0, f32::max));
             format!("{} to {}", numbers::value(least.into()), numbers::value(most.into()))
         };
-        let mut text = format!("Class weight norms, {} classes, {}", self.classes.len(), range(&|class| Some(class.before)));
+        let mut text = format!(
+            "Class weight norms, {} classes, {}",
+            self.classes.len(),
+            range(&|class| Some(class.before))
+        );
         if self.compares() {
             text += &format!(" before, {} after", range(&|class| class.after));
         }
         text
     }
 
-    fn paint(&self, pen: &Pen, axis: &ValueAxis, slots: &Slots, order: &[usize], hovered: Option<usize>, rect: Rect) {
+    fn paint(
+        &self,
+        pen: &Pen,
+        axis: &ValueAxis,
+        slots: &Slots,
+        order: &[usize],
+        hovered: Option<usize>,
+        rect: Rect,
+    ) {
         let tokens = pen.tokens;
         pen.label(rect.left_top(), Align2::LEFT_TOP, "class weight norm");
         if self.compares() {
             let colors = Group::ALL.map(|group| tokens.group(group));
-            let before = if slots.dense() { Mark::Line(tokens.text_weak) } else { Mark::Fill(tokens.before) };
+            let before = if slots.dense() {
+                Mark::Line(tokens.text_weak)
+            } else {
+                Mark::Fill(tokens.before)
+            };
             let at = pos2(slots.plot.right(), rect.top() + LINE / 2.0 - 2.0);
             pen.legend(at, &[(before, "before"), (Mark::Groups(colors), "after")]);
         }
-        if let Some(slot) = hovered.and_then(|class| order.iter().position(|&other| other == class)) {
+        if let Some(slot) = hovered.and_then(|class| order.iter().position(|&other| other == class))
+        {
             pen.painter.rect_filled(slots.band(slot), 0.0, tokens.sunken);
         }
         axis.paint(pen, slots.plot);
@@ -124,7 +153,11 @@ impl<'a> NormBars<'a> {
         } else {
             self.paint_bars(pen, axis, slots, order)
         }
-        pen.painter.hline(slots.plot.x_range(), slots.plot.bottom(), Stroke::new(1.0, tokens.before));
+        pen.painter.hline(
+            slots.plot.x_range(),
+            slots.plot.bottom(),
+            Stroke::new(1.0, tokens.before),
+        );
         if let Some(radius) = self.radius.filter(|radius| radius.is_finite()) {
             self.paint_radius(pen, axis.scale.place(radius.into()), slots.plot, radius);
         }
@@ -161,12 +194,17 @@ impl<'a> NormBars<'a> {
         for (x, classes) in slots.columns() {
             let here = || order[classes.clone()].iter().map(|&class| &self.classes[class]);
             let shown = |class: &NormBar| if compares { class.after } else { Some(class.before) };
-            let largest = here().filter_map(|class| Some((shown(class)?, class.group))).max_by(|a, b| a.0.total_cmp(&b.0));
+            let largest = here()
+                .filter_map(|class| Some((shown(class)?, class.group)))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
             if let Some((norm, group)) = largest {
-                let rect = Rect::from_x_y_ranges(x, axis.scale.place(norm.into())..=slots.plot.bottom());
+                let rect =
+                    Rect::from_x_y_ranges(x, axis.scale.place(norm.into())..=slots.plot.bottom());
                 area.add_colored_rect(rect, pen.tokens.group(group));
             }
-            if compares && let Some(before) = here().map(|class| class.before).max_by(f32::total_cmp) {
+            if compares
+                && let Some(before) = here().map(|class| class.before).max_by(f32::total_cmp)
+            {
                 line.push(pos2(x.center(), axis.scale.place(before.into())));
             }
         }
@@ -183,8 +221,13 @@ impl<'a> NormBars<'a> {
         let galley = pen.painter.layout_no_wrap(text, pen.font.clone(), limit);
         // The norms of small classes lie below the radius, so the right end above the line is free.
         let size = galley.size();
-        let label = Rect::from_min_size(pos2(plot.right() - size.x - space::SMALL, y - size.y - 3.0), size);
-        pen.painter.rect_filled(label.expand2(egui::vec2(space::SMALL, 1.0)), 3.0, pen.tokens.surface);
+        let label =
+            Rect::from_min_size(pos2(plot.right() - size.x - space::SMALL, y - size.y - 3.0), size);
+        pen.painter.rect_filled(
+            label.expand2(egui::vec2(space::SMALL, 1.0)),
+            3.0,
+            pen.tokens.surface,
+        );
         pen.painter.galley(label.min, galley, limit);
     }
 

@@ -15,7 +15,8 @@ pub fn grouped(value: u64) -> String {
     text
 }
 
-/// A count that may be fractional, such as an expected one: grouped, with one decimal only where there is a fraction below 100.
+/// A count that may be fractional, such as an expected one: grouped, with one decimal only where
+/// there is a fraction below 100.
 pub fn count(value: f64) -> String {
     if !value.is_finite() || value < 0.0 {
         "–".into()
@@ -38,7 +39,11 @@ pub fn percent(share: Option<f64>) -> String {
 pub fn points(difference: f64) -> String {
     let points = 100.0 * difference;
     // Without this, a difference that rounds to nothing would read `-0.0`.
-    if points.abs() < 0.05 { "0.0".into() } else { format!("{}{:.1}", if points < 0.0 { '−' } else { '+' }, points.abs()) }
+    if points.abs() < 0.05 {
+        "0.0".into()
+    } else {
+        format!("{}{:.1}", if points < 0.0 { '−' } else { '+' }, points.abs())
+    }
 }
 
 /// A span of time in its two largest units: `45 s`, `2 min 5 s`, `3 h 12 min`, `2 d 4 h`.
@@ -105,11 +110,16 @@ pub fn value(number: f64) -> String {
     } else {
         let decimals = (3 - size.log10().floor() as i32).clamp(0, 7) as usize;
         let text = format!("{number:.decimals$}");
-        if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+        if decimals > 0 {
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        } else {
+            text
+        }
     }
 }
 
-/// The label of a tick on an axis whose ticks are `step` apart: no more decimals than tell ticks apart, and `k` and `M` for long numbers.
+/// The label of a tick on an axis whose ticks are `step` apart: no more decimals than tell ticks
+/// apart, and `k` and `M` for long numbers.
 pub fn tick(value: f64, step: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
@@ -121,7 +131,11 @@ pub fn tick(value: f64, step: f64) -> String {
     // As many decimals as make the step a whole number.
     let decimals = |unit: f64| {
         let scaled = |decimals: usize| step / unit * 10f64.powi(decimals as i32);
-        (0..6).find(|&decimals| (scaled(decimals) - scaled(decimals).round()).abs() < 1e-6 * scaled(decimals)).unwrap_or(6)
+        (0..6)
+            .find(|&decimals| {
+                (scaled(decimals) - scaled(decimals).round()).abs() < 1e-6 * scaled(decimals)
+            })
+            .unwrap_or(6)
     };
     let sign = if value < 0.0 { "−" } else { "" };
     match size {
@@ -140,7 +154,10 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        assert_eq!([0, 999, 1000, 12_345, 1_234_567].map(grouped), ["0", "999", "1,000", "12,345", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 12_345, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "12,345", "1,234,567"]
+        );
         assert_eq!([0.0, 3.5, 12.0, 1234.5, f64::NAN].map(count), ["0", "3.5", "12", "1,235", "–"]);
     }
 
@@ -154,26 +171,39 @@ mod tests {
 
     #[test]
     fn durations_have_at_most_two_units() {
-        assert_eq!([0.2, 45.4, 125.0, 120.0].map(duration), ["under 1 s", "45 s", "2 min 5 s", "2 min"]);
-        assert_eq!([11_520.0, 187_200.0, f64::INFINITY, -1.0].map(duration), ["3 h 12 min", "2 d 4 h", "–", "–"]);
+        assert_eq!(
+            [0.2, 45.4, 125.0, 120.0].map(duration),
+            ["under 1 s", "45 s", "2 min 5 s", "2 min"]
+        );
+        assert_eq!(
+            [11_520.0, 187_200.0, f64::INFINITY, -1.0].map(duration),
+            ["3 h 12 min", "2 d 4 h", "–", "–"]
+        );
         assert_eq!(duration(59.7), "1 min");
     }
 
     #[test]
     fn ages_are_told_in_one_unit() {
-        let ages = [5, 130, 3 * 3600 + 700, 49 * 3600].map(|seconds| ago(SystemTime::now() - Duration::from_secs(seconds)));
+        let ages = [5, 130, 3 * 3600 + 700, 49 * 3600]
+            .map(|seconds| ago(SystemTime::now() - Duration::from_secs(seconds)));
         assert_eq!(ages, ["just now", "2 min ago", "3 h ago", "2 d ago"]);
         assert_eq!(ago(SystemTime::now() + Duration::from_secs(60)), "just now");
     }
 
     #[test]
     fn sizes_use_the_unit_that_keeps_them_short() {
-        assert_eq!([0, 512, 1024, 1536 * 1024, 1024 * 1024 - 1].map(bytes), ["0 B", "512 B", "1.0 KiB", "1.5 MiB", "1.0 MiB"]);
+        assert_eq!(
+            [0, 512, 1024, 1536 * 1024, 1024 * 1024 - 1].map(bytes),
+            ["0 B", "512 B", "1.0 KiB", "1.5 MiB", "1.0 MiB"]
+        );
     }
 
     #[test]
     fn values_keep_four_digits() {
-        assert_eq!([0.0, 1.23456, 123.456, 0.00123456].map(value), ["0", "1.235", "123.5", "0.001235"]);
+        assert_eq!(
+            [0.0, 1.23456, 123.456, 0.00123456].map(value),
+            ["0", "1.235", "123.5", "0.001235"]
+        );
         assert_eq!([0.72, 5.0, 1200.0].map(value), ["0.72", "5", "1200"]);
         assert_eq!(value(1.5e-7), "1.50e-7");
     }

@@ -1,6 +1,8 @@
 //! How far a job is.
 
-use egui::{Button, Label, Layout, ProgressBar, Response, RichText, Role, TextStyle, Ui, WidgetInfo, vec2};
+use egui::{
+    Button, Label, Layout, ProgressBar, Response, RichText, Role, TextStyle, Ui, WidgetInfo, vec2,
+};
 use egui_material_icons::icons;
 
 use super::super::theme::{self, space};
@@ -38,32 +40,55 @@ impl ProgressStrip<'_> {
         let mut stop = false;
         let height = ui.spacing().interact_size.y + 20.0;
         let width = ui.available_width();
-        let inner = ui.allocate_ui_with_layout(vec2(width, height), Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.set_min_width(width);
-            let button = if self.stopping { Button::new("Stopping…") } else { Button::new((theme::icon(icons::ICON_STOP), "Stop")) };
-            let name = if self.stopping { "Stopping…" } else { "Stop" };
-            stop = ui.add_enabled(!self.stopping, button).accessible_name(name).clicked();
-            ui.add_space(space::SMALL);
-            ui.with_layout(Layout::top_down(egui::Align::Min), |ui| {
-                ui.spacing_mut().item_spacing.y = space::SMALL;
-                ui.horizontal(|ui| {
-                    ui.add(Label::new(theme::strong(self.phase)).truncate());
-                    ui.with_layout(Layout::right_to_left(egui::Align::Center), |ui| {
-                        let text = RichText::new(self.said()).text_style(TextStyle::Small).color(tokens.text_weak);
-                        ui.add(Label::new(text).truncate());
+        let inner = ui.allocate_ui_with_layout(
+            vec2(width, height),
+            Layout::right_to_left(egui::Align::Center),
+            |ui| {
+                ui.set_min_width(width);
+                let button = if self.stopping {
+                    Button::new("Stopping…")
+                } else {
+                    Button::new((theme::icon(icons::ICON_STOP), "Stop"))
+                };
+                let name = if self.stopping { "Stopping…" } else { "Stop" };
+                stop = ui.add_enabled(!self.stopping, button).accessible_name(name).clicked();
+                ui.add_space(space::SMALL);
+                ui.with_layout(Layout::top_down(egui::Align::Min), |ui| {
+                    ui.spacing_mut().item_spacing.y = space::SMALL;
+                    ui.horizontal(|ui| {
+                        ui.add(Label::new(theme::strong(self.phase)).truncate());
+                        ui.with_layout(Layout::right_to_left(egui::Align::Center), |ui| {
+                            let text = RichText::new(self.said())
+                                .text_style(TextStyle::Small)
+                                .color(tokens.text_weak);
+                            ui.add(Label::new(text).truncate());
+                        });
+                    });
+                    let share = self.total.map(|total| {
+                        if total == 0 {
+                            1.0
+                        } else {
+                            (self.done as f64 / total as f64).min(1.0) as f32
+                        }
+                    });
+                    let bar = ProgressBar::new(share.unwrap_or(1.0))
+                        .desired_height(6.0)
+                        .corner_radius(3.0);
+                    let color = if share.is_some() {
+                        tokens.accent
+                    } else {
+                        tokens.accent.gamma_multiply(0.4)
+                    };
+                    let bar = ui.add(bar.fill(color));
+                    bar.widget_info(|| {
+                        let mut info =
+                            WidgetInfo::labeled(Role::ProgressIndicator, true, self.phase);
+                        info.value = share.map(f64::from);
+                        info
                     });
                 });
-                let share = self.total.map(|total| if total == 0 { 1.0 } else { (self.done as f64 / total as f64).min(1.0) as f32 });
-                let bar = ProgressBar::new(share.unwrap_or(1.0)).desired_height(6.0).corner_radius(3.0);
-                let color = if share.is_some() { tokens.accent } else { tokens.accent.gamma_multiply(0.4) };
-                let bar = ui.add(bar.fill(color));
-                bar.widget_info(|| {
-                    let mut info = WidgetInfo::labeled(Role::ProgressIndicator, true, self.phase);
-                    info.value = share.map(f64::from);
-                    info
-                });
-            });
-        });
+            },
+        );
         ProgressStripResponse { response: inner.response, stop }
     }
 
@@ -86,7 +111,14 @@ mod tests {
 
     #[test]
     fn progress_is_said_in_words() {
-        let strip = ProgressStrip { phase: "Scanning", done: 1234, total: Some(5000), unit: "images", left: Some(12.0), stopping: false };
+        let strip = ProgressStrip {
+            phase: "Scanning",
+            done: 1234,
+            total: Some(5000),
+            unit: "images",
+            left: Some(12.0),
+            stopping: false,
+        };
         assert_eq!(strip.said(), "1,234 of 5,000 images · 12 s left");
         assert_eq!(ProgressStrip { total: None, left: None, ..strip }.said(), "1,234 images");
         assert_eq!(ProgressStrip { stopping: true, ..strip }.said(), "1,234 of 5,000 images");

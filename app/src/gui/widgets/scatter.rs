@@ -52,7 +52,8 @@ impl<'a> Scatter<'a> {
     /// Draws the chart.
     pub fn show(self, ui: &mut Ui) -> ScatterResponse {
         if self.points.is_empty() {
-            let response = chart::empty_hint(ui, self.height, "Accuracy by class count", "No results yet");
+            let response =
+                chart::empty_hint(ui, self.height, "Accuracy by class count", "No results yet");
             return ScatterResponse { response, hovered: None, clicked: None };
         }
         let response = chart::allocate(ui, self.height, Sense::CLICK);
@@ -67,20 +68,27 @@ impl<'a> Scatter<'a> {
             format!("{} %", numbers::tick(100.0 * value, 100.0 * step))
         });
         let plot = axis.plot(Rect::from_min_max(outer.min, outer.max - vec2(space::MEDIUM, 0.0)));
-        // A class without training samples stands where a class of one does: the logarithm knows no zero.
+        // A class without training samples stands where a class of one does: the logarithm knows no
+        // zero.
         let counts = || self.points.iter().map(|point| point.class.count.max(1) as f64);
         let (least, most) = (counts().fold(f64::INFINITY, f64::min), counts().fold(1.0, f64::max));
         let margin = (most / least).powf(0.03).max(1.15);
         let x = Scale::log(least / margin, most * margin, plot.left(), plot.right());
-        let place = |point: &ScatterPoint, accuracy: f64| pos2(x.place(point.class.count.max(1) as f64), axis.scale.place(accuracy));
+        let place = |point: &ScatterPoint, accuracy: f64| {
+            pos2(x.place(point.class.count.max(1) as f64), axis.scale.place(accuracy))
+        };
         let hovered = response.hover_pos().and_then(|at| self.nearest(at, place));
 
         if ui.is_rect_visible(outer) {
             pen.label(outer.left_top(), Align2::LEFT_TOP, "accuracy");
             if self.points.iter().any(|point| point.before.is_some()) {
-                let groups = counterweight_core::eval::Group::ALL.map(|group| pen.tokens.group(group));
+                let groups =
+                    counterweight_core::eval::Group::ALL.map(|group| pen.tokens.group(group));
                 let at = pos2(plot.right(), outer.top() + LINE / 2.0 - 2.0);
-                pen.legend(at, &[(Mark::Ring(pen.tokens.before), "before"), (Mark::Groups(groups), "after")]);
+                pen.legend(
+                    at,
+                    &[(Mark::Ring(pen.tokens.before), "before"), (Mark::Groups(groups), "after")],
+                );
             }
             axis.paint(&pen, plot);
             chart::number_axis(&pen, plot, &x, "training samples of the class", false, true);
@@ -95,8 +103,12 @@ impl<'a> Scatter<'a> {
     }
 
     fn nearest(&self, at: Pos2, place: impl Fn(&ScatterPoint, f64) -> Pos2) -> Option<usize> {
-        let distances = self.points.iter().map(|point| place(point, point.accuracy).distance(at)).enumerate();
-        distances.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, distance)| *distance <= REACH).map(|(class, _)| class)
+        let distances =
+            self.points.iter().map(|point| place(point, point.accuracy).distance(at)).enumerate();
+        distances
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .filter(|(_, distance)| *distance <= REACH)
+            .map(|(class, _)| class)
     }
 
     fn paint(&self, pen: &Pen, hovered: Option<usize>, place: impl Fn(&ScatterPoint, f64) -> Pos2) {
@@ -115,7 +127,12 @@ impl<'a> Scatter<'a> {
         }
         if let Some(point) = hovered.map(|class| &self.points[class]) {
             let stroke = Stroke::new(2.0, pen.tokens.text);
-            pen.painter.circle(place(point, point.accuracy), radius + 2.0, pen.tokens.group(point.class.group), stroke);
+            pen.painter.circle(
+                place(point, point.accuracy),
+                radius + 2.0,
+                pen.tokens.group(point.class.group),
+                stroke,
+            );
         }
     }
 

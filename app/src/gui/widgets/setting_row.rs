@@ -35,8 +35,13 @@ pub struct SettingRowResponse {
     pub reset: bool,
 }
 
-/// Shows a setting; `control` adds what changes it, named by the row's label for those who do not see it.
-pub fn setting_row<R>(ui: &mut Ui, row: SettingRow, control: impl FnOnce(&mut Ui) -> R) -> SettingRowResponse {
+/// Shows a setting; `control` adds what changes it, named by the row's label for those who do not
+/// see it.
+pub fn setting_row<R>(
+    ui: &mut Ui,
+    row: SettingRow,
+    control: impl FnOnce(&mut Ui) -> R,
+) -> SettingRowResponse {
     let mut reset = false;
     let inner = ui.vertical(|ui| {
         ui.spacing_mut().item_spacing.y = space::SMALL;
@@ -52,10 +57,14 @@ pub fn setting_row<R>(ui: &mut Ui, row: SettingRow, control: impl FnOnce(&mut Ui
         } else {
             ui.horizontal(|ui| {
                 ui.set_min_height(height);
-                let label = ui.allocate_ui_with_layout(vec2(LABEL_WIDTH, height), Layout::left_to_right(egui::Align::Center), |ui| {
-                    ui.set_min_width(LABEL_WIDTH);
-                    ui.add(name(row.label).truncate())
-                });
+                let label = ui.allocate_ui_with_layout(
+                    vec2(LABEL_WIDTH, height),
+                    Layout::left_to_right(egui::Align::Center),
+                    |ui| {
+                        ui.set_min_width(LABEL_WIDTH);
+                        ui.add(name(row.label).truncate())
+                    },
+                );
                 ui.label_inputs_by(label.inner.id, control);
                 reset = reset_button(ui, &row);
             });
@@ -73,9 +82,18 @@ fn reset_button(ui: &mut Ui, row: &SettingRow) -> bool {
     if !row.changed {
         return false;
     }
-    let button = Button::new(theme::icon(icons::ICON_RESTART_ALT).color(theme::tokens(ui.visuals()).text_weak)).frame_when_inactive(false);
+    let button = Button::new(
+        theme::icon(icons::ICON_RESTART_ALT).color(theme::tokens(ui.visuals()).text_weak),
+    )
+    .frame_when_inactive(false);
     let response = ui.add(button.min_size(vec2(30.0, 30.0)));
-    response.widget_info(|| WidgetInfo::labeled(Role::Button, ui.is_enabled(), format!("Reset {} to {}", row.label, row.default_text)));
+    response.widget_info(|| {
+        WidgetInfo::labeled(
+            Role::Button,
+            ui.is_enabled(),
+            format!("Reset {} to {}", row.label, row.default_text),
+        )
+    });
     let clicked = response.clicked();
     response.on_hover_text(format!("Back to the default, {}", row.default_text));
     clicked
@@ -86,8 +104,13 @@ fn below(ui: &mut Ui, row: &SettingRow, indent: f32) {
     let tokens = theme::tokens(ui.visuals());
     let (text, color) = match row.error {
         Some(error) => (Cow::Borrowed(error), tokens.bad),
-        None if row.default_text.is_empty() || row.explanation.is_empty() => (Cow::Borrowed(row.explanation), tokens.text_weak),
-        None => (Cow::Owned(format!("{} Default: {}.", row.explanation, row.default_text)), tokens.text_weak),
+        None if row.default_text.is_empty() || row.explanation.is_empty() => {
+            (Cow::Borrowed(row.explanation), tokens.text_weak)
+        }
+        None => (
+            Cow::Owned(format!("{} Default: {}.", row.explanation, row.default_text)),
+            tokens.text_weak,
+        ),
     };
     if text.is_empty() {
         return;
@@ -95,7 +118,10 @@ fn below(ui: &mut Ui, row: &SettingRow, indent: f32) {
     ui.horizontal_top(|ui| {
         ui.add_space(indent);
         ui.vertical(|ui| {
-            ui.add(Label::new(RichText::new(text.as_ref()).text_style(TextStyle::Small).color(color)).wrap());
+            ui.add(
+                Label::new(RichText::new(text.as_ref()).text_style(TextStyle::Small).color(color))
+                    .wrap(),
+            );
         });
     });
 }

@@ -32,7 +32,8 @@ impl<'a> VerdictStrip<'a> {
     /// Draws the strip.
     pub fn show(self, ui: &mut Ui) -> Response {
         let colors = theme::tokens(ui.visuals()).grade(self.verdict.grade);
-        let margin = if self.compact { Margin::symmetric(10, 5) } else { Margin::symmetric(14, 12) };
+        let margin =
+            if self.compact { Margin::symmetric(10, 5) } else { Margin::symmetric(14, 12) };
         let frame = Frame::new()
             .fill(colors.wash)
             .stroke(Stroke::new(1.0, colors.mark.gamma_multiply(0.45)))
@@ -40,7 +41,10 @@ impl<'a> VerdictStrip<'a> {
             .inner_margin(margin);
         let strip = frame.show(ui, |ui| {
             ui.set_width(ui.available_width());
-            let colored = |size: f32| Label::new(theme::icon(mark(self.verdict.grade)).size(size).color(colors.mark)).selectable(false);
+            let colored = |size: f32| {
+                Label::new(theme::icon(mark(self.verdict.grade)).size(size).color(colors.mark))
+                    .selectable(false)
+            };
             if self.compact {
                 ui.horizontal(|ui| {
                     ui.add(colored(0.75 * MARK));
@@ -58,7 +62,13 @@ impl<'a> VerdictStrip<'a> {
             });
         });
         let response = strip.response;
-        response.widget_info(|| WidgetInfo::labeled(Role::Group, true, format!("Verdict: {}", self.verdict.grade.name())));
+        response.widget_info(|| {
+            WidgetInfo::labeled(
+                Role::Group,
+                true,
+                format!("Verdict: {}", self.verdict.grade.name()),
+            )
+        });
         match self.compact {
             true => response.on_hover_ui(|ui| self.words_ui(ui)),
             false => response,
@@ -72,7 +82,8 @@ impl<'a> VerdictStrip<'a> {
         for finding in self.verdict.others() {
             ui.add(Label::new(RichText::new(&finding.sentence).color(tokens.text)).wrap());
         }
-        let advice = RichText::new(format!("What to try: {}", self.verdict.advice)).color(tokens.text);
+        let advice =
+            RichText::new(format!("What to try: {}", self.verdict.advice)).color(tokens.text);
         ui.add(Label::new(advice).wrap());
     }
 }

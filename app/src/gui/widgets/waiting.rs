@@ -6,8 +6,8 @@ use egui::{Color32, Painter, Pos2, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetI
 
 use super::super::theme::tokens;
 
-/// The arc turns in steps: a smooth one would have the whole window drawn sixty times a second for as long as a job lasts, which takes from
-/// the job where there is no graphics card.
+/// The arc turns in steps: a smooth one would have the whole window drawn sixty times a second for
+/// as long as a job lasts, which takes from the job where there is no graphics card.
 const STEP: Duration = Duration::from_millis(125);
 
 /// A turning arc as high as a line of text.
@@ -22,7 +22,9 @@ pub fn waiting(ui: &mut Ui) {
 pub fn turning_arc(ui: &Ui, painter: &Painter, center: Pos2, color: Color32) {
     let steps = (ui.input(|input| input.time) / STEP.as_secs_f64()).floor();
     let start = steps as f32 * std::f32::consts::TAU / 12.0;
-    let point = |part: u8| center + 6.5 * Vec2::angled(start + f32::from(part) * 0.07 * std::f32::consts::PI);
+    let point = |part: u8| {
+        center + 6.5 * Vec2::angled(start + f32::from(part) * 0.07 * std::f32::consts::PI)
+    };
     painter.add(Shape::line((0..=20).map(point).collect(), Stroke::new(2.0, color)));
     ui.ctx().request_repaint_after(STEP);
 }

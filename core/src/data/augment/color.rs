@@ -1,8 +1,9 @@
-//! Augmentations that mix each pixel with something plainer: brightness, contrast, saturation, sharpness; hue; and colour jitter, which
-//! draws them at random.
+//! Augmentations that mix each pixel with something plainer: brightness, contrast, saturation,
+//! sharpness; hue; and colour jitter, which draws them at random.
 //!
-//! Images are planar, `[3, side, side]`. A factor of 1 changes nothing, 0 leaves only the plainer image, and above 1 moves away from it.
-//! Results are those of Pillow's `ImageEnhance`, which torchvision uses for 8-bit images, to the last bit.
+//! Images are planar, `[3, side, side]`. A factor of 1 changes nothing, 0 leaves only the plainer
+//! image, and above 1 moves away from it. Results are those of Pillow's `ImageEnhance`, which
+//! torchvision uses for 8-bit images, to the last bit.
 
 use rand::{Rng, RngExt};
 
@@ -14,7 +15,8 @@ fn blend(plain: u8, value: u8, factor: f32) -> u8 {
 
 /// Luma of a pixel: 0.299 R + 0.587 G + 0.114 B (ITU-R 601), in 16-bit fixed point.
 fn luma(red: u8, green: u8, blue: u8) -> u8 {
-    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
+    ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16)
+        as u8
 }
 
 fn each_pixel(planes: &mut [u8], mut change: impl FnMut([u8; 3]) -> [u8; 3]) {
@@ -52,7 +54,8 @@ pub(super) fn saturation(planes: &mut [u8], factor: f32) {
     });
 }
 
-/// Mixes with the image smoothed by a 3 × 3 kernel of ones and a 5 in the middle; border pixels are not smoothed.
+/// Mixes with the image smoothed by a 3 × 3 kernel of ones and a 5 in the middle; border pixels are
+/// not smoothed.
 pub(super) fn sharpness(planes: &mut [u8], side: usize, factor: f32) {
     let mut smooth = vec![0; side * side];
     for plane in planes.chunks_exact_mut(side * side) {
@@ -60,7 +63,11 @@ pub(super) fn sharpness(planes: &mut [u8], side: usize, factor: f32) {
         for y in 1..side.saturating_sub(1) {
             for x in 1..side.saturating_sub(1) {
                 let at = y * side + x;
-                let around: u32 = [at - side, at, at + side].iter().flat_map(|&m| &plane[m - 1..=m + 1]).map(|&v| u32::from(v)).sum();
+                let around: u32 = [at - side, at, at + side]
+                    .iter()
+                    .flat_map(|&m| &plane[m - 1..=m + 1])
+                    .map(|&v| u32::from(v))
+                    .sum();
                 let sum = around + 4 * u32::from(plane[at]);
                 smooth[at] = ((2 * sum + 13) / 26) as u8;
             }
@@ -112,8 +119,8 @@ pub(crate) struct Jitter {
     pub order: [u8; 4],
 }
 
-/// Draws factors of brightness, contrast and saturation from 1 ± `strength`, a turn of the hue by ± `strength` / 4, and a random order (as
-/// torchvision's `ColorJitter`).
+/// Draws factors of brightness, contrast and saturation from 1 ± `strength`, a turn of the hue by ±
+/// `strength` / 4, and a random order (as torchvision's `ColorJitter`).
 pub(super) fn draw_jitter(strength: f32, rng: &mut impl Rng) -> Jitter {
     let mut factors = [0.0; 3];
     factors.fill_with(|| rng.random_range((1.0 - strength).max(0.0)..=1.0 + strength));

@@ -27,7 +27,12 @@ pub(crate) struct Erased {
     pub noise: Vec<u8>,
 }
 
-fn each_row(planes: &mut [u8], side: usize, place: &Rectangle, mut change: impl FnMut(usize, &mut [u8])) {
+fn each_row(
+    planes: &mut [u8],
+    side: usize,
+    place: &Rectangle,
+    mut change: impl FnMut(usize, &mut [u8]),
+) {
     for (channel, plane) in planes.chunks_exact_mut(side * side).enumerate() {
         for y in place.rows.clone() {
             change(channel, &mut plane[y * side..][place.columns.clone()]);
@@ -35,8 +40,9 @@ fn each_row(planes: &mut [u8], side: usize, place: &Rectangle, mut change: impl 
     }
 }
 
-/// Draws, with this `probability`, a rectangle and the random values that replace it: area 0.02..0.4 of the image's, aspect ratio 0.3..1/0.3
-/// (Zhong et al., *Random Erasing Data Augmentation*, AAAI 2020, variant RE-R).
+/// Draws, with this `probability`, a rectangle and the random values that replace it: area
+/// 0.02..0.4 of the image's, aspect ratio 0.3..1/0.3 (Zhong et al., *Random Erasing Data
+/// Augmentation*, AAAI 2020, variant RE-R).
 pub(super) fn draw_erasing(side: usize, probability: f32, rng: &mut impl Rng) -> Option<Erased> {
     if !rng.random_bool(f64::from(probability)) {
         return None;
@@ -45,7 +51,8 @@ pub(super) fn draw_erasing(side: usize, probability: f32, rng: &mut impl Rng) ->
     for _ in 0..100 {
         let area = size * size * rng.random_range(0.02..=0.4);
         let ratio: f64 = rng.random_range(0.3..=1.0 / 0.3);
-        let (height, width) = ((area * ratio).sqrt().round() as usize, (area / ratio).sqrt().round() as usize);
+        let (height, width) =
+            ((area * ratio).sqrt().round() as usize, (area / ratio).sqrt().round() as usize);
         if height == 0 || width == 0 || height >= side || width >= side {
             continue;
         }
@@ -70,8 +77,9 @@ pub(super) fn erase(planes: &mut [u8], side: usize, erased: &Erased) {
     });
 }
 
-/// Draws where a square of `length` pixels a side goes. Its centre is any pixel; what lies outside the image is cut off (DeVries and Taylor,
-/// *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017).
+/// Draws where a square of `length` pixels a side goes. Its centre is any pixel; what lies outside
+/// the image is cut off (DeVries and Taylor, *Improved Regularization of Convolutional Neural
+/// Networks with Cutout*, 2017).
 pub(super) fn draw_cutout(side: usize, length: usize, rng: &mut impl Rng) -> Rectangle {
     let mut range = || {
         let centre = rng.random_range(0..side);
@@ -102,7 +110,9 @@ mod tests {
             if let Some(erased) = draw_erasing(side, 0.5, &mut rng) {
                 erase(&mut planes, side, &erased);
             }
-            let hit: Vec<usize> = (0..side * side).filter(|&i| (0..3).any(|c| planes[c * side * side + i] != 0)).collect();
+            let hit: Vec<usize> = (0..side * side)
+                .filter(|&i| (0..3).any(|c| planes[c * side * side + i] != 0))
+                .collect();
             if hit.is_empty() {
                 continue;
             }
@@ -126,7 +136,9 @@ mod tests {
         for _ in 0..500 {
             let mut planes = vec![0; 3 * 64];
             cut_out(&mut planes, 8, &draw_cutout(8, 4, &mut rng), [1, 2, 3]);
-            let count = |channel: usize| planes[channel * 64..][..64].iter().filter(|&&v| v == channel as u8 + 1).count();
+            let count = |channel: usize| {
+                planes[channel * 64..][..64].iter().filter(|&&v| v == channel as u8 + 1).count()
+            };
             assert_eq!((count(0), count(0)), (count(1), count(2)));
             sizes.insert(count(0));
         }

@@ -6,9 +6,16 @@ use rand::{Rng, RngExt};
 
 use crate::data::resize::Region;
 
-/// Copies `from` to `to` shifted by a pad-crop and mirrored: pixel (x, y) of the crop is pixel (x + `left` − `pad`, y + `top` − `pad`) of the
-/// image, and zero outside. With a `pad` of 0 it is a plain or mirrored copy.
-pub(super) fn shift(from: &[u8], to: &mut [u8], side: usize, offset: (isize, isize), mirrored: bool) {
+/// Copies `from` to `to` shifted by a pad-crop and mirrored: pixel (x, y) of the crop is pixel (x +
+/// `left` − `pad`, y + `top` − `pad`) of the image, and zero outside. With a `pad` of 0 it is a
+/// plain or mirrored copy.
+pub(super) fn shift(
+    from: &[u8],
+    to: &mut [u8],
+    side: usize,
+    offset: (isize, isize),
+    mirrored: bool,
+) {
     let (right, down) = offset;
     // Columns of the result that lie inside the image; clamped, for a shift by more than the side.
     let inside = |shift: isize| {
@@ -27,7 +34,9 @@ pub(super) fn shift(from: &[u8], to: &mut [u8], side: usize, offset: (isize, isi
             let source = &from[source as usize * side..][..side];
             row[..first].fill(0);
             row[last..].fill(0);
-            row[first..last].copy_from_slice(&source[(first as isize + right) as usize..(last as isize + right) as usize]);
+            row[first..last].copy_from_slice(
+                &source[(first as isize + right) as usize..(last as isize + right) as usize],
+            );
             if mirrored {
                 row.reverse();
             }
@@ -43,9 +52,9 @@ pub(crate) fn mirror(planes: &mut [u8], side: usize) {
 /// The smallest share of an image that a resized crop takes.
 pub(super) const SMALLEST_AREA: f64 = 0.25;
 
-/// The part of a `width` × `height` image that a resized crop takes: area a share of 0.25..1 of the image's, aspect ratio 3/4..4/3
-/// drawn on a logarithmic scale. After ten draws that do not fit, the largest centred part of an allowed ratio (as torchvision's
-/// `RandomResizedCrop`).
+/// The part of a `width` × `height` image that a resized crop takes: area a share of 0.25..1 of the
+/// image's, aspect ratio 3/4..4/3 drawn on a logarithmic scale. After ten draws that do not fit,
+/// the largest centred part of an allowed ratio (as torchvision's `RandomResizedCrop`).
 pub(super) fn random_region(width: u32, height: u32, rng: &mut impl Rng) -> Region {
     const RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
     let (w, h) = (f64::from(width), f64::from(height));
@@ -55,7 +64,12 @@ pub(super) fn random_region(width: u32, height: u32, rng: &mut impl Rng) -> Regi
         let (part_w, part_h) = ((area * ratio).sqrt().round(), (area / ratio).sqrt().round());
         if part_w >= 1.0 && part_h >= 1.0 && part_w <= w && part_h <= h {
             let mut start = |room: f64| f64::from(rng.random_range(0..=room as u32));
-            return Region { left: start(w - part_w), top: start(h - part_h), width: part_w, height: part_h };
+            return Region {
+                left: start(w - part_w),
+                top: start(h - part_h),
+                width: part_w,
+                height: part_h,
+            };
         }
     }
     let ratio = w / h;
@@ -66,11 +80,16 @@ pub(super) fn random_region(width: u32, height: u32, rng: &mut impl Rng) -> Regi
     } else {
         (w, h)
     };
-    Region { left: ((w - part_w) / 2.0).floor(), top: ((h - part_h) / 2.0).floor(), width: part_w, height: part_h }
+    Region {
+        left: ((w - part_w) / 2.0).floor(),
+        top: ((h - part_h) / 2.0).floor(),
+        width: part_w,
+        height: part_h,
+    }
 }
 
-/// A map from a pixel of the result to the point of the image it shows: x' = a·x + b·y + c, y' = d·x + e·y + f, in pixels, where pixel
-/// (0, 0) covers 0..1 × 0..1.
+/// A map from a pixel of the result to the point of the image it shows: x' = a·x + b·y + c, y' =
+/// d·x + e·y + f, in pixels, where pixel (0, 0) covers 0..1 × 0..1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Affine {
     pub x: [f32; 3],
@@ -78,7 +97,8 @@ pub(super) struct Affine {
 }
 
 impl Affine {
-    /// Row y moves by `level` · y to the left, about the top left corner (as torchvision's RandAugment).
+    /// Row y moves by `level` · y to the left, about the top left corner (as torchvision's
+    /// RandAugment).
     pub fn shear_x(level: f32) -> Self {
         Self { x: [1.0, level, 0.0], y: [0.0, 1.0, 0.0] }
     }
@@ -98,12 +118,15 @@ impl Affine {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let centre = side as f32 / 2.0;
         // A turn on the screen, where y points down.
-        Self { x: [cos, -sin, centre - cos * centre + sin * centre], y: [sin, cos, centre - sin * centre - cos * centre] }
+        Self {
+            x: [cos, -sin, centre - cos * centre + sin * centre],
+            y: [sin, cos, centre - sin * centre - cos * centre],
+        }
     }
 }
 
-/// Applies an affine map with bilinear interpolation; points outside the image take `fill`. At the border the nearest pixel is
-/// repeated.
+/// Applies an affine map with bilinear interpolation; points outside the image take `fill`. At the
+/// border the nearest pixel is repeated.
 pub(super) fn warp(planes: &mut [u8], side: usize, map: Affine, fill: [u8; 3]) {
     let source = planes.to_vec();
     let size = side as f32;
@@ -198,7 +221,10 @@ mod tests {
     #[test]
     fn a_region_of_an_extreme_image_is_its_centre() {
         let mut rng = stream(0, "test", &[]);
-        assert_eq!(random_region(3, 300, &mut rng), Region { left: 0.0, top: 148.0, width: 3.0, height: 4.0 });
+        assert_eq!(
+            random_region(3, 300, &mut rng),
+            Region { left: 0.0, top: 148.0, width: 3.0, height: 4.0 }
+        );
     }
 
     fn warped(map: Affine) -> Vec<u8> {
@@ -211,14 +237,18 @@ mod tests {
     fn whole_pixel_maps_are_exact() {
         assert_eq!(warped(Affine::translate(0.0, 0.0)), planes(&PICTURE));
         assert_eq!(warped(Affine::translate(1.0, 0.0))[..9], [50, 1, 2, 50, 4, 5, 50, 7, 8]);
-        assert_eq!(warped(Affine::translate(0.0, -2.0))[18..], [207, 208, 209, 70, 70, 70, 70, 70, 70]);
+        assert_eq!(
+            warped(Affine::translate(0.0, -2.0))[18..],
+            [207, 208, 209, 70, 70, 70, 70, 70, 70]
+        );
         assert_eq!(warped(Affine::rotate(90.0, 3))[..9], [3, 6, 9, 2, 5, 8, 1, 4, 7]);
         assert_eq!(warped(Affine::rotate(-180.0, 3))[..9], [9, 8, 7, 6, 5, 4, 3, 2, 1]);
     }
 
     #[test]
     fn half_pixels_are_the_mean_of_two() {
-        // Row 0 (centre 0.5) shows points half a pixel to the right at level 1, row 1 one and a half.
+        // Row 0 (centre 0.5) shows points half a pixel to the right at level 1, row 1 one and a
+        // half.
         let mut image = planes(&[10, 20, 30, 40, 50, 60, 70, 80, 90]);
         warp(&mut image, 3, Affine::shear_x(1.0), [0; 3]);
         assert_eq!(image[..9], [15, 25, 0, 55, 0, 0, 0, 0, 0]);

@@ -9,7 +9,8 @@ use rand_distr::{Beta, Distribution};
 use super::erase::Rectangle;
 use crate::settings::AugmentationSettings;
 
-/// How the samples of a batch were mixed: the target of image i is `lambda` · its own label + (1 − `lambda`) · `other_labels[i]`.
+/// How the samples of a batch were mixed: the target of image i is `lambda` · its own label + (1 −
+/// `lambda`) · `other_labels[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixed {
     /// Labels of what was mixed in, `[batch]`.
@@ -29,9 +30,14 @@ pub(crate) struct Mixing {
     pub pasted: Option<Rectangle>,
 }
 
-/// Draws mixup or CutMix, whichever is on; with both, either with equal chance. Each of `count` images is mixed with one other of a
-/// random permutation (which may be itself).
-pub(super) fn draw(count: usize, side: usize, settings: &AugmentationSettings, rng: &mut impl Rng) -> Option<Mixing> {
+/// Draws mixup or CutMix, whichever is on; with both, either with equal chance. Each of `count`
+/// images is mixed with one other of a random permutation (which may be itself).
+pub(super) fn draw(
+    count: usize,
+    side: usize,
+    settings: &AugmentationSettings,
+    rng: &mut impl Rng,
+) -> Option<Mixing> {
     let cut = match (settings.mixup > 0.0, settings.cutmix > 0.0) {
         (false, false) => return None,
         (true, true) => rng.random_bool(0.5),
@@ -50,7 +56,8 @@ pub(super) fn draw(count: usize, side: usize, settings: &AugmentationSettings, r
 }
 
 impl Mixing {
-    /// Mixes images, `[batch, 3, side, side]`. `scratch` takes a copy of them; it keeps its memory from batch to batch.
+    /// Mixes images, `[batch, 3, side, side]`. `scratch` takes a copy of them; it keeps its memory
+    /// from batch to batch.
     pub fn apply(&self, images: &mut [u8], side: usize, scratch: &mut Vec<u8>) {
         scratch.clear();
         scratch.extend_from_slice(images);
@@ -62,11 +69,15 @@ impl Mixing {
 
     /// What is mixed into images with these labels.
     pub fn mixed(&self, labels: &[u32]) -> Mixed {
-        Mixed { other_labels: self.others.iter().map(|&other| labels[other]).collect(), lambda: self.lambda }
+        Mixed {
+            other_labels: self.others.iter().map(|&other| labels[other]).collect(),
+            lambda: self.lambda,
+        }
     }
 }
 
-/// x ← λ x + (1 − λ) x_other, rounded to bytes (Zhang et al., *mixup: Beyond Empirical Risk Minimization*, 2018).
+/// x ← λ x + (1 − λ) x_other, rounded to bytes (Zhang et al., *mixup: Beyond Empirical Risk
+/// Minimization*, 2018).
 fn mixup(images: &mut [u8], source: &[u8], size: usize, others: &[usize], lambda: f32) {
     for (image, &other) in images.chunks_exact_mut(size).zip(others) {
         for (value, &other) in image.iter_mut().zip(&source[other * size..][..size]) {
@@ -76,8 +87,8 @@ fn mixup(images: &mut [u8], source: &[u8], size: usize, others: &[usize], lambda
     }
 }
 
-/// The rectangle of area 1 − λ around `centre`, cut off at the border, and the share of the image that is left (Yun et al., *CutMix*, ICCV
-/// 2019).
+/// The rectangle of area 1 − λ around `centre`, cut off at the border, and the share of the image
+/// that is left (Yun et al., *CutMix*, ICCV 2019).
 fn pasted_part(side: usize, lambda: f32, centre: (usize, usize)) -> (Rectangle, f32) {
     let half = (0.5 * (1.0 - lambda).max(0.0).sqrt() * side as f32) as usize;
     let span = |centre: usize| centre.saturating_sub(half)..(centre + half).min(side);
@@ -91,7 +102,9 @@ fn cutmix(images: &mut [u8], source: &[u8], side: usize, others: &[usize], place
     let area = side * side;
     for (image, &other) in images.chunks_exact_mut(3 * area).zip(others) {
         let other = &source[other * 3 * area..][..3 * area];
-        for row in (0..3).flat_map(|channel| place.rows.clone().map(move |y| channel * area + y * side)) {
+        for row in
+            (0..3).flat_map(|channel| place.rows.clone().map(move |y| channel * area + y * side))
+        {
             let range = row + place.columns.start..row + place.columns.end;
             image[range.clone()].copy_from_slice(&other[range]);
         }
@@ -115,7 +128,8 @@ mod tests {
     #[test]
     fn cutmix_pastes_a_rectangle_and_counts_it() {
         let mut images = [vec![1; 48], vec![2; 48]].concat();
-        // λ = 0.75 on a side of 4: half the rectangle's side is 1, so it covers columns 0 and rows 1..3.
+        // λ = 0.75 on a side of 4: half the rectangle's side is 1, so it covers columns 0 and rows
+        // 1..3.
         let source = images.clone();
         let (place, lambda) = pasted_part(4, 0.75, (0, 2));
         cutmix(&mut images, &source, 4, &[1, 1], &place);
@@ -147,7 +161,9 @@ mod tests {
             assert!((0.0..=1.0).contains(&mixed.lambda));
             for (i, image) in images.chunks_exact(3 * 64).enumerate() {
                 let mean = image.iter().map(|&v| f32::from(v)).sum::<f32>() / 192.0;
-                let expected = 60.0 * (mixed.lambda * labels[i] as f32 + (1.0 - mixed.lambda) * mixed.other_labels[i] as f32);
+                let expected = 60.0
+                    * (mixed.lambda * labels[i] as f32
+                        + (1.0 - mixed.lambda) * mixed.other_labels[i] as f32);
                 assert!((mean - expected).abs() < 0.51, "{mean} {expected}");
             }
             if images.iter().all(|value| value % 60 == 0) { pasted += 1 } else { blended += 1 }

@@ -1,9 +1,11 @@
 //! Augmentation: what is done to training images, in bytes, before they are normalised.
 //!
-//! What is done to an image is drawn first ([`Recipe`]) and then applied, here or on a device that holds the images.
+//! What is done to an image is drawn first ([`Recipe`]) and then applied, here or on a device that
+//! holds the images.
 //!
-//! Images are planar, `[3, side, side]`. Operations run in a fixed order: resized crop, pad-crop, flip, RandAugment, colour jitter, random erasing,
-//! Cutout; mixup and CutMix then act on whole batches.
+//! Images are planar, `[3, side, side]`. Operations run in a fixed order: resized crop, pad-crop,
+//! flip, RandAugment, colour jitter, random erasing, Cutout; mixup and CutMix then act on whole
+//! batches.
 
 mod color;
 mod erase;
@@ -91,8 +93,8 @@ impl View<'_> {
 }
 
 impl Augmentation {
-    /// The augmentation that `settings` describe. `mean` (0..1, red, green, blue) is the colour of Cutout's squares and of what
-    /// RandAugment moves in from outside the image.
+    /// The augmentation that `settings` describe. `mean` (0..1, red, green, blue) is the colour of
+    /// Cutout's squares and of what RandAugment moves in from outside the image.
     pub fn new(settings: &AugmentationSettings, mean: [f32; 3]) -> Self {
         let mut settings = settings.clone();
         settings.random_erasing = settings.random_erasing.clamp(0.0, 1.0);
@@ -100,18 +102,21 @@ impl Augmentation {
         Self { settings, fill: mean.map(|value| (value * 255.0).round() as u8) }
     }
 
-    /// Whether [`Augmentation::apply`] may run long enough per image to be worth spreading in small parts over threads.
+    /// Whether [`Augmentation::apply`] may run long enough per image to be worth spreading in small
+    /// parts over threads.
     pub(crate) fn is_heavy(&self) -> bool {
         let s = &self.settings;
         s.resized_crop || s.randaugment_ops > 0 || s.color_jitter > 0.0
     }
 
-    /// Whether images of the input's size, a pixel at a time, are all that [`Augmentation::apply`] needs: then a device can do it.
+    /// Whether images of the input's size, a pixel at a time, are all that [`Augmentation::apply`]
+    /// needs: then a device can do it.
     pub(crate) fn is_pointwise(&self) -> bool {
         !self.settings.resized_crop && self.settings.randaugment_ops == 0
     }
 
-    /// The detail of an original that makes an input of `side` pixels: a crop that is enlarged to it can be half as long as the whole.
+    /// The detail of an original that makes an input of `side` pixels: a crop that is enlarged to
+    /// it can be half as long as the whole.
     pub(crate) fn detail(&self, side: usize) -> Detail {
         let share = if self.settings.resized_crop { geometry::SMALLEST_AREA.sqrt() } else { 1.0 };
         Detail::Side((side as f64 / share).ceil() as u32)
@@ -128,7 +133,13 @@ impl Augmentation {
     }
 
     /// Writes one augmented image to `planes`, `[3, side, side]`.
-    pub(crate) fn write(&self, view: &View<'_>, side: usize, planes: &mut [u8], rng: &mut impl Rng) {
+    pub(crate) fn write(
+        &self,
+        view: &View<'_>,
+        side: usize,
+        planes: &mut [u8],
+        rng: &mut impl Rng,
+    ) {
         let recipe = self.draw(view.size(side), side, rng);
         self.apply(&recipe, view, side, planes);
     }
@@ -169,7 +180,13 @@ impl Augmentation {
                 }
             }
         }
-        randaugment::randaugment(planes, side, &recipe.operations, self.settings.randaugment_magnitude, self.fill);
+        randaugment::randaugment(
+            planes,
+            side,
+            &recipe.operations,
+            self.settings.randaugment_magnitude,
+            self.fill,
+        );
         if let Some(jitter) = &recipe.jitter {
             color::jitter(planes, jitter);
         }
@@ -182,7 +199,12 @@ impl Augmentation {
     }
 
     /// Draws how the images of a batch of `count` are mixed, if mixup or CutMix is on.
-    pub(crate) fn draw_mixing(&self, count: usize, side: usize, rng: &mut impl Rng) -> Option<Mixing> {
+    pub(crate) fn draw_mixing(
+        &self,
+        count: usize,
+        side: usize,
+        rng: &mut impl Rng,
+    ) -> Option<Mixing> {
         mix::draw(count, side, &self.settings, rng)
     }
 }
@@ -197,8 +219,13 @@ mod tests {
     #[test]
     fn images_are_what_they_always_were() {
         let mut settings = Settings::preset(Preset::Quick).augmentation;
-        (settings.pad_crop, settings.flip, settings.random_erasing, settings.color_jitter, settings.cutout) =
-            (4, crate::settings::Auto::Value(true), 0.5, 0.4, 5);
+        (
+            settings.pad_crop,
+            settings.flip,
+            settings.random_erasing,
+            settings.color_jitter,
+            settings.cutout,
+        ) = (4, crate::settings::Auto::Value(true), 0.5, 0.4, 5);
         (settings.randaugment_ops, settings.resized_crop) = (0, false);
         let augmentation = Augmentation::new(&settings, [0.4, 0.5, 0.6]);
         let side = 16;
@@ -207,9 +234,17 @@ mod tests {
             let mut stored = vec![0; 3 * side * side];
             stream(3, "pixels", &[image]).fill_bytes(&mut stored);
             let mut planes = vec![0; stored.len()];
-            augmentation.write(&View::Planes(&stored), side, &mut planes, &mut stream(3, "augment", &[image]));
+            augmentation.write(
+                &View::Planes(&stored),
+                side,
+                &mut planes,
+                &mut stream(3, "augment", &[image]),
+            );
             all.update(&planes);
         }
-        assert_eq!(all.finalize().to_hex().as_str(), "6b6f935e43f045121963d46ff1c6f711baa37bee924d46814f21925cb477d7cc");
+        assert_eq!(
+            all.finalize().to_hex().as_str(),
+            "6b6f935e43f045121963d46ff1c6f711baa37bee924d46814f21925cb477d7cc"
+        );
     }
 }

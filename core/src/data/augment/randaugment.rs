@@ -1,4 +1,5 @@
-//! RandAugment (Cubuk, Zoph, Shlens, Le: *RandAugment: Practical automated data augmentation with a reduced search space*, 2020).
+//! RandAugment (Cubuk, Zoph, Shlens, Le: *RandAugment: Practical automated data augmentation with a
+//! reduced search space*, 2020).
 
 use rand::{Rng, RngExt};
 
@@ -48,7 +49,8 @@ pub(crate) struct Drawn {
     sign: f32,
 }
 
-/// Draws `count` operations, each from all 14; those with a direction take either with equal chance.
+/// Draws `count` operations, each from all 14; those with a direction take either with equal
+/// chance.
 pub(super) fn draw(count: usize, rng: &mut impl Rng) -> Vec<Drawn> {
     let one = |_| {
         let operation = OPERATIONS[rng.random_range(0..OPERATIONS.len())];
@@ -57,15 +59,29 @@ pub(super) fn draw(count: usize, rng: &mut impl Rng) -> Vec<Drawn> {
     (0..count).map(one).collect()
 }
 
-/// Applies operations at `magnitude` (0..=30). Ranges are torchvision's. Parts that come in from outside take `fill`.
-pub(super) fn randaugment(planes: &mut [u8], side: usize, drawn: &[Drawn], magnitude: f32, fill: [u8; 3]) {
+/// Applies operations at `magnitude` (0..=30). Ranges are torchvision's. Parts that come in from
+/// outside take `fill`.
+pub(super) fn randaugment(
+    planes: &mut [u8],
+    side: usize,
+    drawn: &[Drawn],
+    magnitude: f32,
+    fill: [u8; 3],
+) {
     for &Drawn { operation, sign } in drawn {
         apply(planes, side, operation, magnitude / 30.0, sign, fill);
     }
 }
 
 /// `strength` is the magnitude in 0..=1.
-fn apply(planes: &mut [u8], side: usize, operation: Operation, strength: f32, sign: f32, fill: [u8; 3]) {
+fn apply(
+    planes: &mut [u8],
+    side: usize,
+    operation: Operation,
+    strength: f32,
+    sign: f32,
+    fill: [u8; 3],
+) {
     let signed = sign * strength;
     let pixels = (signed * 150.0 / 331.0 * side as f32).trunc();
     match operation {
@@ -79,7 +95,9 @@ fn apply(planes: &mut [u8], side: usize, operation: Operation, strength: f32, si
         Operation::Color => color::saturation(planes, 1.0 + 0.9 * signed),
         Operation::Contrast => color::contrast(planes, 1.0 + 0.9 * signed),
         Operation::Sharpness => color::sharpness(planes, side, 1.0 + 0.9 * signed),
-        Operation::Posterize => tone::posterize(planes, 8 - (4.0 * strength).round_ties_even() as u32),
+        Operation::Posterize => {
+            tone::posterize(planes, 8 - (4.0 * strength).round_ties_even() as u32)
+        }
         Operation::Solarize => tone::solarize(planes, 255.0 * (1.0 - strength)),
         Operation::AutoContrast => tone::autocontrast(planes),
         Operation::Equalize => tone::equalize(planes),
@@ -110,7 +128,13 @@ mod tests {
         let mut results = std::collections::BTreeSet::new();
         for sample in 0..400 {
             let mut changed = image.clone();
-            randaugment(&mut changed, 32, &draw(1, &mut stream(0, "test", &[sample])), 15.0, [128; 3]);
+            randaugment(
+                &mut changed,
+                32,
+                &draw(1, &mut stream(0, "test", &[sample])),
+                15.0,
+                [128; 3],
+            );
             results.insert(changed);
         }
         // Nine operations have a direction and five do not.

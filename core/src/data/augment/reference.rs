@@ -74,8 +74,10 @@ fn operations_give_what_pillow_gives() {
             "rotate" => warp(&mut p, side, Affine::rotate(value, side), fill),
             other => panic!("no operation {other}"),
         }
-        // Pillow cuts interpolated values off where they are rounded here; hues pass through different arithmetic.
-        let allowed = u8::from(["hue", "shear_x", "shear_y", "rotate"].contains(&operation.as_str()));
+        // Pillow cuts interpolated values off where they are rounded here; hues pass through
+        // different arithmetic.
+        let allowed =
+            u8::from(["hue", "shear_x", "shear_y", "rotate"].contains(&operation.as_str()));
         let difference = largest_difference(&p, &planes(&pixels));
         assert!(difference <= allowed, "{operation} {value}: {difference}");
     }

@@ -20,14 +20,18 @@ pub(super) fn posterize(planes: &mut [u8], bits: u32) {
 
 /// Inverts values of at least `threshold`.
 pub(super) fn solarize(planes: &mut [u8], threshold: f32) {
-    planes.iter_mut().filter(|value| f32::from(**value) >= threshold).for_each(|value| *value = 255 - *value);
+    planes
+        .iter_mut()
+        .filter(|value| f32::from(**value) >= threshold)
+        .for_each(|value| *value = 255 - *value);
 }
 
 /// Stretches each channel to 0..=255.
 pub(super) fn autocontrast(planes: &mut [u8]) {
     let area = planes.len() / 3;
     for plane in planes.chunks_exact_mut(area) {
-        let (lowest, highest) = plane.iter().fold((255, 0), |(low, high), &value| (value.min(low), value.max(high)));
+        let (lowest, highest) =
+            plane.iter().fold((255, 0), |(low, high), &value| (value.min(low), value.max(high)));
         if highest <= lowest {
             continue;
         }
@@ -80,7 +84,8 @@ mod tests {
 
     #[test]
     fn equalised_values_spread_over_the_range() {
-        // 1024 values 100..164, 16 of each; the step is (1024 − 16) / 255 = 3, so value 100 + i becomes (1 + 16 i) / 3, cut off at 255.
+        // 1024 values 100..164, 16 of each; the step is (1024 − 16) / 255 = 3, so value 100 + i
+        // becomes (1 + 16 i) / 3, cut off at 255.
         let plane: Vec<u8> = (0..1024).map(|i| 100 + (i / 16) as u8).collect();
         let mut planes = [plane.clone(), plane, vec![9; 1024]].concat();
         equalize(&mut planes);

@@ -12,15 +12,24 @@ use crate::data::{Problem, Skipped, Split};
 use crate::error::{DataError, Result};
 use crate::job::Job;
 
-/// Names that claim to be images. Those of formats that cannot be read are listed too, so that their files are reported rather than
-/// passed over.
+/// Names that claim to be images. Those of formats that cannot be read are listed too, so that
+/// their files are reported rather than passed over.
 const EXTENSIONS: [&str; 36] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "pnm", "pbm", "pgm", "ppm", "pam", "avif",
-    "heic", "heif", "jxl", "jp2", "j2k", "tga", "psd", "ico", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "exr", "hdr",
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "pnm",
+    "pbm", "pgm", "ppm", "pam", "avif", "heic", "heif", "jxl", "jp2", "j2k", "tga", "psd", "ico",
+    "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "exr", "hdr",
 ];
 
 /// What other programs leave beside images.
-const CLUTTER: [&str; 7] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information"];
+const CLUTTER: [&str; 7] = [
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+];
 
 /// Files that lie where a class folder's images lie.
 pub(super) struct Found {
@@ -54,8 +63,14 @@ pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
         }
     }
     if by_class.is_empty() {
-        let items = problems.iter().map(|problem| format!("{}: {}", problem.path.display(), problem.reason)).collect();
-        let summary = format!("{}: no image lies in a class folder; expected one folder a class", root.display());
+        let items = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.path.display(), problem.reason))
+            .collect();
+        let summary = format!(
+            "{}: no image lies in a class folder; expected one folder a class",
+            root.display()
+        );
         return Err(DataError::Many { summary, items }.into());
     }
     let empty: BTreeSet<String> = folders
@@ -65,11 +80,16 @@ pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
         .filter(|class| !by_class.contains_key(class))
         .collect();
     let classes: Vec<String> = by_class.keys().cloned().collect();
-    let candidates = by_class
-        .into_values()
-        .enumerate()
-        .flat_map(|(class, files)| files.into_iter().map(move |(path, split)| Candidate { path, class, split }));
-    Ok(Found { classes, candidates: candidates.collect(), problems, skipped, empty: empty.into_iter().collect() })
+    let candidates = by_class.into_values().enumerate().flat_map(|(class, files)| {
+        files.into_iter().map(move |(path, split)| Candidate { path, class, split })
+    });
+    Ok(Found {
+        classes,
+        candidates: candidates.collect(),
+        problems,
+        skipped,
+        empty: empty.into_iter().collect(),
+    })
 }
 
 /// The names a relative path is made of. The walk only lets valid Unicode through.
@@ -84,28 +104,42 @@ enum SplitLayout {
 }
 
 impl SplitLayout {
-    /// Splits, where every folder that holds images is named like one, or where at least two are and none of those holds images
-    /// directly. A class may be called "train"; so a single such folder among others is one.
+    /// Splits, where every folder that holds images is named like one, or where at least two are
+    /// and none of those holds images directly. A class may be called "train"; so a single such
+    /// folder among others is one.
     fn of(files: &[PathBuf]) -> Self {
         // For each folder below the root, whether images lie directly in it.
         let mut tops: BTreeMap<String, bool> = BTreeMap::new();
         for parts in files.iter().map(|file| components(file)).filter(|parts| parts.len() > 1) {
             *tops.entry(parts[0].clone()).or_default() |= parts.len() == 2;
         }
-        let named: Vec<bool> = tops.iter().filter(|(name, _)| name.parse::<Split>().is_ok()).map(|(_, direct)| *direct).collect();
+        let named: Vec<bool> = tops
+            .iter()
+            .filter(|(name, _)| name.parse::<Split>().is_ok())
+            .map(|(_, direct)| *direct)
+            .collect();
         let all = !named.is_empty() && named.len() == tops.len();
         let most = named.len() >= 2 && !named.contains(&true);
         if all || most { SplitLayout::Splits } else { SplitLayout::Classes }
     }
 
     /// The class and split of what lies in `folder`, or why it belongs to none.
-    fn place(&self, folder: &[String]) -> std::result::Result<(String, Option<Split>), &'static str> {
+    fn place(
+        &self,
+        folder: &[String],
+    ) -> std::result::Result<(String, Option<Split>), &'static str> {
         match (self, folder) {
             (_, []) => Err("lies in no class folder"),
             (SplitLayout::Classes, class) => Ok((class.join("/"), None)),
             (SplitLayout::Splits, [split, class @ ..]) => {
-                let split = split.parse().map_err(|_| "lies outside the folders for train, validation and test")?;
-                if class.is_empty() { Err("lies in no class folder") } else { Ok((class.join("/"), Some(split))) }
+                let split = split
+                    .parse()
+                    .map_err(|_| "lies outside the folders for train, validation and test")?;
+                if class.is_empty() {
+                    Err("lies in no class folder")
+                } else {
+                    Ok((class.join("/"), Some(split)))
+                }
             }
         }
     }
@@ -140,7 +174,9 @@ impl Walk {
                     self.skipped.link_loops += 1;
                     continue;
                 }
-                Err(error) if error.depth() == 0 => return Err(DataError::source(root, io_reason(&error)).into()),
+                Err(error) if error.depth() == 0 => {
+                    return Err(DataError::source(root, io_reason(&error)).into());
+                }
                 Err(error) => {
                     self.unreadable(root, &error);
                     continue;
@@ -161,7 +197,10 @@ impl Walk {
                 filled.insert(parent.to_path_buf());
             }
             if entry.file_name().to_str().is_none() {
-                self.problems.push(Problem { path: entry.path().to_path_buf(), reason: "its name is not valid Unicode; rename it".into() });
+                self.problems.push(Problem {
+                    path: entry.path().to_path_buf(),
+                    reason: "its name is not valid Unicode; rename it".into(),
+                });
                 if entry.file_type().is_dir() {
                     entries.skip_current_dir();
                 }
@@ -186,7 +225,11 @@ impl Walk {
         } else if link && !has_image_extension(path) {
             self.skipped.not_images += 1;
         } else {
-            let reason = if link { "a link to a file that does not exist".to_string() } else { io_reason(error) };
+            let reason = if link {
+                "a link to a file that does not exist".to_string()
+            } else {
+                io_reason(error)
+            };
             self.problems.push(Problem { path: path.to_path_buf(), reason });
         }
     }
@@ -219,5 +262,9 @@ fn claims_image(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
     // Text may begin with the two letters of PNM by chance.
-    read.is_ok() && !matches!(image::guess_format(&start), Err(_) | Ok(image::ImageFormat::Pnm | image::ImageFormat::Bmp))
+    read.is_ok()
+        && !matches!(
+            image::guess_format(&start),
+            Err(_) | Ok(image::ImageFormat::Pnm | image::ImageFormat::Bmp)
+        )
 }

@@ -1,4 +1,5 @@
-//! Manifests: tables with a path and a label, and the `path label` lists that long-tailed benchmarks come with.
+//! Manifests: tables with a path and a label, and the `path label` lists that long-tailed
+//! benchmarks come with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -59,7 +60,8 @@ const LABEL_COLUMNS: [&str; 20] = [
     "target_id",
 ];
 
-const SPLIT_COLUMNS: [&str; 8] = ["split", "set", "subset", "partition", "dataset", "data_set", "phase", "usage"];
+const SPLIT_COLUMNS: [&str; 8] =
+    ["split", "set", "subset", "partition", "dataset", "data_set", "phase", "usage"];
 
 /// A list of ten million images is a few hundred MB; anything larger is not one.
 const LARGEST: u64 = 1 << 30;
@@ -78,11 +80,12 @@ struct Row {
     split: Option<Split>,
 }
 
-/// Reads the manifest `source` and those that go with it, and requires every file they name. An image that is listed more than once
-/// with the same label and split counts once.
+/// Reads the manifest `source` and those that go with it, and requires every file they name. An
+/// image that is listed more than once with the same label and split counts once.
 ///
 /// # Errors
-/// [`DataError`] naming the manifest and the line, or listing the absent files, or the images with more than one label or split.
+/// [`DataError`] naming the manifest and the line, or listing the absent files, or the images with
+/// more than one label or split.
 pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Listed> {
     job.phase("reading the manifest", None, "lines");
     let mut rows = Vec::new();
@@ -108,21 +111,36 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     }
     let (classes, labels) = classes(&rows);
     let paths: Vec<PathBuf> = rows.par_iter().map(|row| resolve(&root, &row.path)).collect();
-    let mut absent: Vec<String> =
-        paths.par_iter().filter(|path| !root.join(path).exists()).map(|path| path.display().to_string()).collect();
+    let mut absent: Vec<String> = paths
+        .par_iter()
+        .filter(|path| !root.join(path).exists())
+        .map(|path| path.display().to_string())
+        .collect();
     if !absent.is_empty() {
         absent.sort();
         absent.dedup();
         let files = if absent.len() == 1 { "a file that is" } else { "files that are" };
-        let summary = format!("{} names {} {files} not in {}", source.display(), absent.len(), root.display());
+        let summary = format!(
+            "{} names {} {files} not in {}",
+            source.display(),
+            absent.len(),
+            root.display()
+        );
         return Err(DataError::Many { summary, items: absent }.into());
     }
-    let mut candidates: Vec<Candidate> =
-        paths.into_iter().zip(labels).zip(&rows).map(|((path, class), row)| Candidate { path, class, split: row.split }).collect();
+    let mut candidates: Vec<Candidate> = paths
+        .into_iter()
+        .zip(labels)
+        .zip(&rows)
+        .map(|((path, class), row)| Candidate { path, class, split: row.split })
+        .collect();
     let repeated = merge_repeated(source, &mut candidates, &classes)?;
     if repeated > 0 {
-        let lines =
-            if repeated == 1 { "1 line repeats an image that is".to_string() } else { format!("{repeated} lines repeat images that are") };
+        let lines = if repeated == 1 {
+            "1 line repeats an image that is".to_string()
+        } else {
+            format!("{repeated} lines repeat images that are")
+        };
         job.info(format!("{}: {lines} listed already; each image counts once", source.display()));
     }
     // In the manifest's order within a class.
@@ -130,9 +148,14 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     Ok(Listed { root, classes, candidates })
 }
 
-/// Keeps the first of the candidates that are the same image with the same label and split, and returns how many are gone. Lines that
-/// contradict each other are an error: no training could tell which of them is meant.
-fn merge_repeated(source: &Path, candidates: &mut Vec<Candidate>, classes: &[String]) -> Result<usize, DataError> {
+/// Keeps the first of the candidates that are the same image with the same label and split, and
+/// returns how many are gone. Lines that contradict each other are an error: no training could tell
+/// which of them is meant.
+fn merge_repeated(
+    source: &Path,
+    candidates: &mut Vec<Candidate>,
+    classes: &[String],
+) -> Result<usize, DataError> {
     let before = candidates.len();
     let mut first: HashMap<PathBuf, (usize, Option<Split>)> = HashMap::with_capacity(before);
     let mut wrong = Vec::new();
@@ -149,7 +172,12 @@ fn merge_repeated(source: &Path, candidates: &mut Vec<Candidate>, classes: &[Str
                         Some(split) => format!("{} in {split}", classes[class]),
                         None => format!("{} in no split", classes[class]),
                     };
-                    wrong.push(format!("{}: {} and {}", candidate.path.display(), named(*other), named(this)));
+                    wrong.push(format!(
+                        "{}: {} and {}",
+                        candidate.path.display(),
+                        named(*other),
+                        named(this)
+                    ));
                 }
                 false
             }
@@ -158,7 +186,10 @@ fn merge_repeated(source: &Path, candidates: &mut Vec<Candidate>, classes: &[Str
     if wrong.is_empty() {
         return Ok(before - candidates.len());
     }
-    Err(DataError::Many { summary: format!("{}: images listed with different labels or splits", source.display()), items: wrong })
+    Err(DataError::Many {
+        summary: format!("{}: images listed with different labels or splits", source.display()),
+        items: wrong,
+    })
 }
 
 /// Class names in order, and the class of each row.
@@ -167,13 +198,21 @@ fn classes(rows: &[Row]) -> (Vec<String>, Vec<usize>) {
     match numbers {
         Some(numbers) => {
             let distinct: BTreeSet<i64> = numbers.iter().copied().collect();
-            let place: BTreeMap<i64, usize> = distinct.iter().enumerate().map(|(i, number)| (*number, i)).collect();
-            (distinct.iter().map(ToString::to_string).collect(), numbers.iter().map(|number| place[number]).collect())
+            let place: BTreeMap<i64, usize> =
+                distinct.iter().enumerate().map(|(i, number)| (*number, i)).collect();
+            (
+                distinct.iter().map(ToString::to_string).collect(),
+                numbers.iter().map(|number| place[number]).collect(),
+            )
         }
         None => {
             let distinct: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
-            let place: BTreeMap<&str, usize> = distinct.iter().enumerate().map(|(i, name)| (*name, i)).collect();
-            (distinct.iter().map(ToString::to_string).collect(), rows.iter().map(|row| place[row.label.as_str()]).collect())
+            let place: BTreeMap<&str, usize> =
+                distinct.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+            (
+                distinct.iter().map(ToString::to_string).collect(),
+                rows.iter().map(|row| place[row.label.as_str()]).collect(),
+            )
         }
     }
 }
@@ -181,7 +220,10 @@ fn classes(rows: &[Row]) -> (Vec<String>, Vec<usize>) {
 /// The path of a row relative to the root where it lies below it.
 fn resolve(root: &Path, text: &str) -> PathBuf {
     let tidy = |text: &str| -> PathBuf {
-        let path: PathBuf = Path::new(text).components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+        let path: PathBuf = Path::new(text)
+            .components()
+            .filter(|part| !matches!(part, std::path::Component::CurDir))
+            .collect();
         path.strip_prefix(root).map(Path::to_path_buf).unwrap_or(path)
     };
     let path = tidy(text);
@@ -202,8 +244,10 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
     let fail = |reason: &str| DataError::file(manifest, reason);
     let text = read_text(manifest)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let first = text.lines().find(|line| !line.trim().is_empty()).ok_or_else(|| fail("is empty"))?;
-    // A header decides, then what separates the fields of the first line; a list separated by spaces has neither.
+    let first =
+        text.lines().find(|line| !line.trim().is_empty()).ok_or_else(|| fail("is empty"))?;
+    // A header decides, then what separates the fields of the first line; a list separated by
+    // spaces has neither.
     let separators = [b'\t', b',', b';'];
     for separator in separators {
         let fields: Vec<&str> = first.split(char::from(separator)).collect();
@@ -212,20 +256,34 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
         }
     }
     for separator in separators {
-        let fields: Vec<&str> = first.split(char::from(separator)).map(|field| field.trim().trim_matches('"')).collect();
+        let fields: Vec<&str> = first
+            .split(char::from(separator))
+            .map(|field| field.trim().trim_matches('"'))
+            .collect();
         if (2..=3).contains(&fields.len()) && looks_like_path(fields[0]) {
             let split = (fields.len() == 3).then_some(2);
-            return delimited(manifest, text, separator, false, &Columns { path: 0, label: 1, split });
+            return delimited(
+                manifest,
+                text,
+                separator,
+                false,
+                &Columns { path: 0, label: 1, split },
+            );
         }
     }
-    if first.contains(',') && !looks_like_path(first.split_whitespace().next().unwrap_or_default()) {
-        let reason = format!("its header `{}` names no path or no label column; call them `path` and `label`", first.trim());
+    if first.contains(',') && !looks_like_path(first.split_whitespace().next().unwrap_or_default())
+    {
+        let reason = format!(
+            "its header `{}` names no path or no label column; call them `path` and `label`",
+            first.trim()
+        );
         return Err(fail(&reason));
     }
     list(manifest, text)
 }
 
-/// The text of a file that may be a manifest. A device that never ends, or a file that is no text, is found out by its first bytes.
+/// The text of a file that may be a manifest. A device that never ends, or a file that is no text,
+/// is found out by its first bytes.
 fn read_text(manifest: &Path) -> Result<String, DataError> {
     const START: u64 = 4096;
     let fail = |reason: std::io::Error| DataError::file(manifest, reason);
@@ -255,7 +313,9 @@ fn read_text(manifest: &Path) -> Result<String, DataError> {
 fn looks_like_path(text: &str) -> bool {
     Path::new(text).extension().is_some_and(|extension| {
         let extension = extension.to_string_lossy();
-        extension.len() <= 5 && extension.chars().any(char::is_alphabetic) && extension.chars().all(char::is_alphanumeric)
+        extension.len() <= 5
+            && extension.chars().any(char::is_alphabetic)
+            && extension.chars().all(char::is_alphanumeric)
     })
 }
 
@@ -268,16 +328,36 @@ struct Columns {
 
 impl Columns {
     fn from_header(fields: &[&str]) -> Option<Self> {
-        let names: Vec<String> =
-            fields.iter().map(|field| field.trim().trim_matches('"').trim().to_lowercase().replace([' ', '-'], "_")).collect();
-        let find = |known: &[&str]| known.iter().find_map(|name| names.iter().position(|field| field == name));
-        Some(Self { path: find(&PATH_COLUMNS)?, label: find(&LABEL_COLUMNS)?, split: find(&SPLIT_COLUMNS) })
+        let names: Vec<String> = fields
+            .iter()
+            .map(|field| {
+                field.trim().trim_matches('"').trim().to_lowercase().replace([' ', '-'], "_")
+            })
+            .collect();
+        let find = |known: &[&str]| {
+            known.iter().find_map(|name| names.iter().position(|field| field == name))
+        };
+        Some(Self {
+            path: find(&PATH_COLUMNS)?,
+            label: find(&LABEL_COLUMNS)?,
+            split: find(&SPLIT_COLUMNS),
+        })
     }
 }
 
-fn delimited(manifest: &Path, text: &str, separator: u8, header: bool, columns: &Columns) -> Result<Vec<Row>, DataError> {
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(separator).has_headers(header).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+fn delimited(
+    manifest: &Path,
+    text: &str,
+    separator: u8,
+    header: bool,
+    columns: &Columns,
+) -> Result<Vec<Row>, DataError> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator)
+        .has_headers(header)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     for record in reader.records() {
@@ -289,7 +369,9 @@ fn delimited(manifest: &Path, text: &str, separator: u8, header: bool, columns: 
         let field = |column: usize| record.get(column).filter(|field| !field.is_empty());
         let split = columns.split.and_then(field).map(str::parse::<Split>).transpose();
         match (field(columns.path), field(columns.label), split) {
-            (Some(path), Some(label), Ok(split)) => rows.push(Row { path: path.into(), label: label.into(), split }),
+            (Some(path), Some(label), Ok(split)) => {
+                rows.push(Row { path: path.into(), label: label.into(), split })
+            }
             (None, _, _) => wrong.push(format!("line {line}: the path is missing")),
             (_, None, _) => wrong.push(format!("line {line}: the label is missing")),
             (_, _, Err(reason)) => wrong.push(format!("line {line}: {reason}")),
@@ -305,8 +387,14 @@ fn list(manifest: &Path, text: &str) -> Result<Vec<Row>, DataError> {
     let mut wrong = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match line.trim().rsplit_once(char::is_whitespace) {
-            Some((path, label)) => rows.push(Row { path: path.trim_end().into(), label: label.into(), split: None }),
-            None => wrong.push(format!("line {}: expected a path and a label, not `{}`", number + 1, shortened(line.trim()))),
+            Some((path, label)) => {
+                rows.push(Row { path: path.trim_end().into(), label: label.into(), split: None })
+            }
+            None => wrong.push(format!(
+                "line {}: expected a path and a label, not `{}`",
+                number + 1,
+                shortened(line.trim())
+            )),
         }
     }
     if rows.is_empty() || !rows.iter().any(|row| looks_like_path(&row.path)) {
@@ -321,10 +409,17 @@ fn require_none(manifest: &Path, wrong: Vec<String>) -> Result<(), DataError> {
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(DataError::Many { summary: format!("{}: lines that cannot be read", manifest.display()), items: wrong })
+    Err(DataError::Many {
+        summary: format!("{}: lines that cannot be read", manifest.display()),
+        items: wrong,
+    })
 }
 
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
-    if text.chars().count() <= SHOWN { text.into() } else { text.chars().take(SHOWN).chain(['…']).collect() }
+    if text.chars().count() <= SHOWN {
+        text.into()
+    } else {
+        text.chars().take(SHOWN).chain(['…']).collect()
+    }
 }

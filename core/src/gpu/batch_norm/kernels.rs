@@ -8,7 +8,8 @@ use crate::gpu::buffer::UNITS;
 use crate::gpu::columns::{add_down, add_vectors_down};
 use crate::kernels::Activation;
 
-/// Means and sums of squared deviations of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
+/// Means and sums of squared deviations of each share, `[share, 2, channels]`. Channels are taken
+/// `W` at a time.
 #[cube(launch_unchecked)]
 pub fn moments_kernel<E: Float, W: Size>(
     x: &[Vector<E, W>],
@@ -28,11 +29,13 @@ pub fn moments_kernel<E: Float, W: Size>(
     let mut squares = Vector::<f32, W>::new(0.0f32);
     let mut near = Vector::<f32, W>::new(0.0f32);
     if vector < vectors {
-        // A value of the share lies near its mean, so that no digits are lost when the mean is far from zero.
+        // A value of the share lies near its mean, so that no digits are lost when the mean is far
+        // from zero.
         near = Vector::cast_from(x[(first * vectors + vector) as usize]);
         let mut pixel = first + UNIT_POS_Y;
         while pixel < end {
-            let deviation = Vector::<f32, W>::cast_from(x[(pixel * vectors + vector) as usize]) - near;
+            let deviation =
+                Vector::<f32, W>::cast_from(x[(pixel * vectors + vector) as usize]) - near;
             sum += deviation;
             squares += deviation * deviation;
             pixel += down;
@@ -47,7 +50,8 @@ pub fn moments_kernel<E: Float, W: Size>(
     }
 }
 
-/// The mean and variance of the whole from those of its shares (Chan, Golub and LeVeque, 1983), and running ones that follow them.
+/// The mean and variance of the whole from those of its shares (Chan, Golub and LeVeque, 1983), and
+/// running ones that follow them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub fn join_moments_kernel(
@@ -89,7 +93,8 @@ pub fn join_moments_kernel(
         while at < count {
             let of_share = f32::cast_from(min(share, pixels - at * share));
             let apart = partial[(at * 2 * channels + channel) as usize] - middle;
-            squares += partial[((at * 2 + 1) * channels + channel) as usize] + of_share * apart * apart;
+            squares +=
+                partial[((at * 2 + 1) * channels + channel) as usize] + of_share * apart * apart;
             at += down;
         }
     }
@@ -156,7 +161,8 @@ pub fn fold_kernel(
     shift[channel] = bias[channel] - mean[channel] * factor;
 }
 
-/// Sums of the gradients, and of the gradients times the deviations from the mean, of each share, `[share, 2, channels]`. Channels are taken `W` at a time.
+/// Sums of the gradients, and of the gradients times the deviations from the mean, of each share,
+/// `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub fn gradient_sums_kernel<E: Float, W: Size>(
@@ -194,8 +200,12 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
             let mut gradient = Vector::<f32, W>::cast_from(dy[at]);
             #[comptime]
             match &output {
-                ComptimeOption::Some(output) => gradient = let_through(gradient, Vector::cast_from(output[at]), activation),
-                ComptimeOption::None => gradient = let_through(gradient, deviation * scale + bias[c], activation),
+                ComptimeOption::Some(output) => {
+                    gradient = let_through(gradient, Vector::cast_from(output[at]), activation)
+                }
+                ComptimeOption::None => {
+                    gradient = let_through(gradient, deviation * scale + bias[c], activation)
+                }
             }
             sum += gradient;
             product += gradient * deviation;
@@ -210,8 +220,9 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
     }
 }
 
-/// Gradients of γ and β, and a table of what the gradient of the input needs, `[5, channels]`: the mean, γ / √(σ² + ε), β, the mean gradient
-/// and the slope of the gradient that goes with the input. The last two are 0 where the statistics are `constant`.
+/// Gradients of γ and β, and a table of what the gradient of the input needs, `[5, channels]`: the
+/// mean, γ / √(σ² + ε), β, the mean gradient and the slope of the gradient that goes with the
+/// input. The last two are 0 where the statistics are `constant`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub fn join_sums_kernel(
@@ -291,13 +302,19 @@ pub fn gradient_kernel<E: Float, W: Size>(
     let mut gradient = Vector::<f32, W>::cast_from(dy[index]);
     #[comptime]
     match output {
-        ComptimeOption::Some(output) => gradient = let_through(gradient, Vector::cast_from(output[index]), activation),
-        ComptimeOption::None => gradient = let_through(gradient, deviation * scale + table[2 * n + channel], activation),
+        ComptimeOption::Some(output) => {
+            gradient = let_through(gradient, Vector::cast_from(output[index]), activation)
+        }
+        ComptimeOption::None => {
+            gradient = let_through(gradient, deviation * scale + table[2 * n + channel], activation)
+        }
     }
     #[comptime]
     match dresidual {
         ComptimeOption::Some(dresidual) => dresidual[index] = Vector::cast_from(gradient),
         ComptimeOption::None => {}
     }
-    dx[index] = Vector::cast_from(scale * (gradient - table[3 * n + channel] - deviation * table[4 * n + channel]));
+    dx[index] = Vector::cast_from(
+        scale * (gradient - table[3 * n + channel] - deviation * table[4 * n + channel]),
+    );
 }

@@ -1,7 +1,9 @@
-//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the activation around it.
+//! Batch normalisation (Ioffe and Szegedy, 2015) in training, fused with the residual sum and the
+//! activation around it.
 //!
-//! Images are `[pixels, channels]`. Sums over pixels are taken in two steps: cubes sum up their share, then one more launch adds the shares
-//! up in a fixed order. Images can be of half precision; everything is computed in float32.
+//! Images are `[pixels, channels]`. Sums over pixels are taken in two steps: cubes sum up their
+//! share, then one more launch adds the shares up in a fixed order. Images can be of half
+//! precision; everything is computed in float32.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -13,10 +15,12 @@ use cubecl::prelude::*;
 use super::buffer::{Buffer, UNITS, cubes, units};
 use crate::kernels::{Activation, StatisticsOf};
 use kernels::{
-    fold_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel, moments_kernel, normalise_kernel,
+    fold_kernel, gradient_kernel, gradient_sums_kernel, join_moments_kernel, join_sums_kernel,
+    moments_kernel, normalise_kernel,
 };
 
-/// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` vectors of channels.
+/// How pixels are shared between cubes of [`UNITS`] units, each of which looks at `lanes` vectors
+/// of channels.
 #[derive(Clone, Copy, Debug)]
 struct Shares {
     pixels: usize,
@@ -65,7 +69,10 @@ const JOINED: usize = 32;
 
 /// The cubes that join shares, and their units.
 fn joining(channels: usize) -> (CubeCount, CubeDim) {
-    (CubeCount::new_1d(channels.div_ceil(JOINED) as u32), CubeDim::new_2d(JOINED as u32, (UNITS / JOINED) as u32))
+    (
+        CubeCount::new_1d(channels.div_ceil(JOINED) as u32),
+        CubeDim::new_2d(JOINED as u32, (UNITS / JOINED) as u32),
+    )
 }
 
 /// The parameters of batch norm, `[channels]` each.
@@ -101,7 +108,8 @@ pub struct Following<'a> {
 #[derive(Clone, Copy)]
 pub struct Through<'a> {
     pub activation: Activation,
-    /// The activation's output, where there was a residual under it; otherwise it is computed again.
+    /// The activation's output, where there was a residual under it; otherwise it is computed
+    /// again.
     pub output: Option<&'a Buffer>,
 }
 
@@ -118,13 +126,19 @@ pub struct Gradients {
 
 impl Statistics {
     /// Means and biased variances of `x`, `[pixels, channels]`, and the next running ones.
-    pub fn of(client: &Client, x: &Buffer, channels: usize, following: Following<'_>) -> (Self, Self) {
+    pub fn of(
+        client: &Client,
+        x: &Buffer,
+        channels: usize,
+        following: Following<'_>,
+    ) -> (Self, Self) {
         let shares = Shares::new(client, x, channels);
         let wide = shares.width;
         let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
         let [mean, variance, next_mean, next_variance] = Buffer::vectors(client, [channels; 4]);
-        let (statistics, next) = (Self { mean, variance }, Self { mean: next_mean, variance: next_variance });
+        let (statistics, next) =
+            (Self { mean, variance }, Self { mean: next_mean, variance: next_variance });
         let Following { running, share, unbiased } = following;
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
@@ -165,7 +179,14 @@ impl Statistics {
     }
 
     /// γ (x − μ) / √(σ² + ε) + β, plus the residual, through the activation.
-    pub fn normalise(&self, client: &Client, x: &Buffer, affine: Affine<'_>, residual: Option<&Buffer>, activation: Activation) -> Buffer {
+    pub fn normalise(
+        &self,
+        client: &Client,
+        x: &Buffer,
+        affine: Affine<'_>,
+        residual: Option<&Buffer>,
+        activation: Activation,
+    ) -> Buffer {
         let channels = self.mean.length;
         let wide = x.width(client, channels);
         let y = Buffer::like(client, x);
@@ -181,7 +202,9 @@ impl Statistics {
                 self.variance.arg(wide),
                 affine.weight.arg(wide),
                 affine.bias.arg(wide),
-                residual.map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
+                residual.map_or(ComptimeOptionArgs::None, |residual| {
+                    ComptimeOptionArgs::Some(residual.arg(wide))
+                }),
                 y.arg(wide),
                 (x.length / wide) as u32,
                 (channels / wide) as u32,
@@ -193,7 +216,8 @@ impl Statistics {
         y
     }
 
-    /// What batch norm with these statistics multiplies with and adds: γ / √(σ² + ε) and β − μ γ / √(σ² + ε).
+    /// What batch norm with these statistics multiplies with and adds: γ / √(σ² + ε) and β − μ γ /
+    /// √(σ² + ε).
     pub fn fold(&self, client: &Client, affine: Affine<'_>) -> (Buffer, Buffer) {
         let channels = self.mean.length;
         let [scale, bias] = Buffer::vectors(client, [channels; 2]);
@@ -216,7 +240,8 @@ impl Statistics {
         (scale, bias)
     }
 
-    /// Gradients from `dy`, the gradient of the output. That of the residual is given if the output is.
+    /// Gradients from `dy`, the gradient of the output. That of the residual is given if the output
+    /// is.
     pub fn gradients(
         &self,
         client: &Client,
@@ -231,7 +256,8 @@ impl Statistics {
         let wide = shares.width;
         let (cubes_joining, units_joining) = joining(channels);
         let partial = shares.partial(client);
-        // Five numbers a channel in the table, so that the last kernel reads it instead of six vectors.
+        // Five numbers a channel in the table, so that the last kernel reads it instead of six
+        // vectors.
         let [weight, bias, table] = Buffer::vectors(client, [channels, channels, 5 * channels]);
         let Through { activation, output } = through;
         // SAFETY: lanes past the channels and pixels past a share are left out.
@@ -247,7 +273,9 @@ impl Statistics {
                 self.variance.arg(wide),
                 affine.weight.arg(wide),
                 affine.bias.arg(wide),
-                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(wide))),
+                output.map_or(ComptimeOptionArgs::None, |output| {
+                    ComptimeOptionArgs::Some(output.arg(wide))
+                }),
                 partial.arg(wide),
                 shares.pixels as u32,
                 shares.vectors() as u32,
@@ -289,9 +317,13 @@ impl Statistics {
                 x.arg(wide),
                 dy.arg(wide),
                 table.arg(wide),
-                output.map_or(ComptimeOptionArgs::None, |output| ComptimeOptionArgs::Some(output.arg(wide))),
+                output.map_or(ComptimeOptionArgs::None, |output| {
+                    ComptimeOptionArgs::Some(output.arg(wide))
+                }),
                 dx.arg(wide),
-                dresidual.as_ref().map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
+                dresidual.as_ref().map_or(ComptimeOptionArgs::None, |residual| {
+                    ComptimeOptionArgs::Some(residual.arg(wide))
+                }),
                 (x.length / wide) as u32,
                 (channels / wide) as u32,
                 activation,

@@ -1,4 +1,5 @@
-//! The convolution and its gradient with respect to the input: rows are pixels, columns channels of the result.
+//! The convolution and its gradient with respect to the input: rows are pixels, columns channels of
+//! the result.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -14,7 +15,8 @@ use crate::kernels::{Activation, ConvShape};
 /// Channels summed up between two barriers.
 const DEPTH: usize = 16;
 
-/// How results are divided: a unit computes `rows` rows of four columns, a cube is `down` by `across` units.
+/// How results are divided: a unit computes `rows` rows of four columns, a cube is `down` by
+/// `across` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     pub across: usize,
@@ -61,17 +63,39 @@ struct Source {
 }
 
 /// `[batch, height, width, input]` to `[batch, out height, out width, output]`.
-pub fn convolve(client: &Client, shape: &ConvShape, x: &Buffer, weight: &Packed, epilogue: Epilogue<'_>) -> Buffer {
+pub fn convolve(
+    client: &Client,
+    shape: &ConvShape,
+    x: &Buffer,
+    weight: &Packed,
+    epilogue: Epilogue<'_>,
+) -> Buffer {
     let source = [shape.height, shape.width, shape.input];
     let target = [shape.out_height(), shape.out_width(), shape.output];
     launch(client, shape, x, source, weight, target, epilogue, false)
 }
 
-/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input; `weight` is packed transposed.
-pub fn input_gradient(client: &Client, shape: &ConvShape, dy: &Buffer, weight: &Packed, residual: Option<&Buffer>) -> Buffer {
+/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input;
+/// `weight` is packed transposed.
+pub fn input_gradient(
+    client: &Client,
+    shape: &ConvShape,
+    dy: &Buffer,
+    weight: &Packed,
+    residual: Option<&Buffer>,
+) -> Buffer {
     let source = [shape.out_height(), shape.out_width(), shape.output];
     let target = [shape.height, shape.width, shape.input];
-    launch(client, shape, dy, source, weight, target, Epilogue { residual, ..Epilogue::default() }, true)
+    launch(
+        client,
+        shape,
+        dy,
+        source,
+        weight,
+        target,
+        Epilogue { residual, ..Epilogue::default() },
+        true,
+    )
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -91,8 +115,13 @@ fn launch(
     let (narrow, wide) = (width(source_channels), width(channels));
     let down = pixels.div_ceil(tile.down * tile.rows);
     let apart = down.div_ceil(1 << 15);
-    let count = CubeCount::new_3d(down.div_ceil(apart) as u32, weight.columns.div_ceil(tile.across) as u32, apart as u32);
-    // SAFETY: rows and columns past the result are neither read nor written, and places outside of an image count as zeros.
+    let count = CubeCount::new_3d(
+        down.div_ceil(apart) as u32,
+        weight.columns.div_ceil(tile.across) as u32,
+        apart as u32,
+    );
+    // SAFETY: rows and columns past the result are neither read nor written, and places outside of
+    // an image count as zeros.
     unsafe {
         gather_kernel::launch_unchecked(
             client,
@@ -102,8 +131,12 @@ fn launch(
             wide,
             source.arg(narrow),
             weight.buffer.arg(4),
-            epilogue.bias.map_or(ComptimeOptionArgs::None, |bias| ComptimeOptionArgs::Some(bias.arg(1))),
-            epilogue.residual.map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(wide))),
+            epilogue
+                .bias
+                .map_or(ComptimeOptionArgs::None, |bias| ComptimeOptionArgs::Some(bias.arg(1))),
+            epilogue.residual.map_or(ComptimeOptionArgs::None, |residual| {
+                ComptimeOptionArgs::Some(residual.arg(wide))
+            }),
             result.arg(wide),
             SourceLaunch::new(
                 source_height as u32,
@@ -169,7 +202,16 @@ fn gather_kernel<S: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / depth) as u32;
-        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.above, from.before, transposed);
+        let (n, y, x) = first_tap(
+            row,
+            row < to.pixels,
+            &to.plane,
+            &to.row,
+            from.stride,
+            from.above,
+            from.before,
+            transposed,
+        );
         image[i] = n;
         top[i] = y;
         left[i] = x;
@@ -211,7 +253,8 @@ fn gather_kernel<S: Size, T: Size>(
                         let mut value = Vector::<f32, Const<4>>::new(0.0f32);
                         let channel = four * 4 + row as u32;
                         if channel < from.fours * 4 && column < columns {
-                            value = weight[((tap * from.fours * 4 + channel) * columns + column) as usize];
+                            value = weight
+                                [((tap * from.fours * 4 + channel) * columns + column) as usize];
                         }
                         weights[row * across + index % across] = value;
                     }
@@ -227,7 +270,8 @@ fn gather_kernel<S: Size, T: Size>(
                     }
                     #[unroll]
                     for k in 0..4usize {
-                        let factor = weights[comptime!((k4 * 4 + k) * across) + UNIT_POS_X as usize];
+                        let factor =
+                            weights[comptime!((k4 * 4 + k) * across) + UNIT_POS_X as usize];
                         #[unroll]
                         for i in 0..rows {
                             sums[i] += Vector::new(values[i].extract(k)) * factor;
@@ -276,7 +320,12 @@ fn gather_kernel<S: Size, T: Size>(
 
 /// Four channels of a pixel, with zeros past the last.
 #[cube]
-pub fn load<S: Size>(source: &[Vector<f32, S>], pixel: u32, four: u32, channels: u32) -> Vector<f32, Const<4>> {
+pub fn load<S: Size>(
+    source: &[Vector<f32, S>],
+    pixel: u32,
+    four: u32,
+    channels: u32,
+) -> Vector<f32, Const<4>> {
     let mut value = Vector::<f32, Const<4>>::new(0.0f32);
     let narrow = S::value();
     if comptime!(narrow == 4) {

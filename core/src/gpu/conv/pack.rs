@@ -9,7 +9,8 @@ use cubecl::prelude::*;
 use crate::gpu::buffer::{Buffer, UNITS, cubes, spread, units};
 use crate::kernels::ConvShape;
 
-/// Weights as `[tap, rows, columns]`, a tap being a position of the kernel, with zeros up to multiples of four in the last two axes.
+/// Weights as `[tap, rows, columns]`, a tap being a position of the kernel, with zeros up to
+/// multiples of four in the last two axes.
 pub struct Packed {
     pub buffer: Buffer,
     /// Fours of rows.
@@ -58,18 +59,36 @@ impl Layout {
     }
 }
 
-/// Packs weights `[out, in, k, k]` with rows of inputs and columns of outputs, or the other way round if `transposed`. With `scale`, `[out]`, the weights
-/// of every output are multiplied by its.
-pub fn pack(client: &Client, shape: &ConvShape, weight: &Buffer, scale: Option<&Buffer>, transposed: bool) -> Packed {
-    Packed::new(pack_one(client, shape, weight, scale, transposed, Layout::fours()), shape, transposed)
+/// Packs weights `[out, in, k, k]` with rows of inputs and columns of outputs, or the other way
+/// round if `transposed`. With `scale`, `[out]`, the weights of every output are multiplied by its.
+pub fn pack(
+    client: &Client,
+    shape: &ConvShape,
+    weight: &Buffer,
+    scale: Option<&Buffer>,
+    transposed: bool,
+) -> Packed {
+    Packed::new(
+        pack_one(client, shape, weight, scale, transposed, Layout::fours()),
+        shape,
+        transposed,
+    )
 }
 
 /// The same in another layout.
-pub fn pack_one(client: &Client, shape: &ConvShape, weight: &Buffer, scale: Option<&Buffer>, transposed: bool, layout: Layout) -> Buffer {
+pub fn pack_one(
+    client: &Client,
+    shape: &ConvShape,
+    weight: &Buffer,
+    scale: Option<&Buffer>,
+    transposed: bool,
+    layout: Layout,
+) -> Buffer {
     let [rows, columns] = layout.extents(shape.input, shape.output, transposed);
     let taps = shape.kernel * shape.kernel;
     let buffer = Buffer::new(client, taps * rows * columns, layout.elem);
-    // SAFETY: units past the packed weights stop, and the others read the weight that their position names.
+    // SAFETY: units past the packed weights stop, and the others read the weight that their
+    // position names.
     unsafe {
         pack_kernel::launch_unchecked(
             client,
@@ -106,12 +125,14 @@ pub fn pack_all(client: &Client, weights: &[Weight], layout: Layout) -> Vec<[Buf
         })
     });
     let lengths: Vec<usize> = lengths.collect();
-    let packed: Vec<[Buffer; 2]> = Buffer::together(client, &lengths, layout.elem).as_chunks().0.to_vec();
+    let packed: Vec<[Buffer; 2]> =
+        Buffer::together(client, &lengths, layout.elem).as_chunks().0.to_vec();
     let mut kernels: Vec<usize> = weights.iter().map(|weight| weight.kernel).collect();
     kernels.sort_unstable();
     kernels.dedup();
     for kernel in kernels {
-        let alike: Vec<(&Weight, &[Buffer; 2])> = weights.iter().zip(&packed).filter(|(weight, _)| weight.kernel == kernel).collect();
+        let alike: Vec<(&Weight, &[Buffer; 2])> =
+            weights.iter().zip(&packed).filter(|(weight, _)| weight.kernel == kernel).collect();
         for together in alike.chunks(at_once(client)) {
             launch_all(client, together, kernel * kernel, layout);
         }
@@ -128,7 +149,8 @@ fn launch_all(client: &Client, together: &[(&Weight, &[Buffer; 2])], taps: usize
         start
     });
     let starts: Vec<u32> = starts.collect();
-    // SAFETY: units past the packed weights do nothing, and the others read the weight that their position names.
+    // SAFETY: units past the packed weights do nothing, and the others read the weight that their
+    // position names.
     unsafe {
         pack_all_kernel::launch_unchecked(
             client,
@@ -156,9 +178,10 @@ fn at_once(client: &Client) -> usize {
     (buffers.saturating_sub(1) / 3).clamp(1, MOST)
 }
 
-/// What a unit packs: all taps of a row and a column. They lie next to each other in the weights, and those of its neighbours lie apart from them,
-/// so that what the GPU reads at once would otherwise be read again for every tap. Gives whether there is a weight and not a zero, its output,
-/// where its first tap is, and how far apart packed taps are.
+/// What a unit packs: all taps of a row and a column. They lie next to each other in the weights,
+/// and those of its neighbours lie apart from them, so that what the GPU reads at once would
+/// otherwise be read again for every tap. Gives whether there is a weight and not a zero, its
+/// output, where its first tap is, and how far apart packed taps are.
 #[cube]
 fn place(
     index: u32,
@@ -177,7 +200,12 @@ fn place(
     let row = index / columns_padded;
     let out = if comptime!(transposed) { row } else { column };
     let inp = if comptime!(transposed) { column } else { row };
-    (row < rows && column < columns, out, (out * input + inp) * comptime!(taps as u32), rows_padded * columns_padded)
+    (
+        row < rows && column < columns,
+        out,
+        (out * input + inp) * comptime!(taps as u32),
+        rows_padded * columns_padded,
+    )
 }
 
 #[cube(launch_unchecked)]
@@ -229,8 +257,26 @@ fn pack_all_kernel<F: Float>(
     for i in 0..count {
         if CUBE_POS as u32 >= starts[i] {
             let index = (CUBE_POS as u32 - starts[i]) * comptime!(UNITS as u32) + UNIT_POS;
-            pack_taps::<F>(weights.index(i), straight.index_mut(i), index, inputs[i], outputs[i], taps, false, groups);
-            pack_taps::<F>(weights.index(i), transposed.index_mut(i), index, inputs[i], outputs[i], taps, true, groups);
+            pack_taps::<F>(
+                weights.index(i),
+                straight.index_mut(i),
+                index,
+                inputs[i],
+                outputs[i],
+                taps,
+                false,
+                groups,
+            );
+            pack_taps::<F>(
+                weights.index(i),
+                transposed.index_mut(i),
+                index,
+                inputs[i],
+                outputs[i],
+                taps,
+                true,
+                groups,
+            );
         }
     }
 }

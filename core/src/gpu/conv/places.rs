@@ -1,5 +1,5 @@
-//! Where the taps of a kernel fall in the images that are read. A place before the first row or column wraps round to a very large number, so that one
-//! comparison tells whether it lies inside.
+//! Where the taps of a kernel fall in the images that are read. A place before the first row or
+//! column wraps round to a very large number, so that one comparison tells whether it lies inside.
 
 use cubecl::prelude::*;
 use cubecl::std::FastDivmod;
@@ -18,9 +18,10 @@ pub struct Target {
     pub row: FastDivmod<u32>,
 }
 
-/// The image of a pixel that is written, or whose gradient is read, and the row and column there of the kernel's first tap; far outside if the pixel is not
-/// wanted. `plane` divides by the pixels of an image, `row` by those of a row; there are `above` rows and
-/// `before` columns of zeros before the image. For a `transposed` convolution taps go backwards.
+/// The image of a pixel that is written, or whose gradient is read, and the row and column there of
+/// the kernel's first tap; far outside if the pixel is not wanted. `plane` divides by the pixels of
+/// an image, `row` by those of a row; there are `above` rows and `before` columns of zeros before
+/// the image. For a `transposed` convolution taps go backwards.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub fn first_tap(
@@ -49,9 +50,17 @@ pub fn first_tap(
     (n, top, left)
 }
 
-/// The row and column of a tap from those of the first, and whether there are any: a transposed convolution with a stride leaves some taps out.
+/// The row and column of a tap from those of the first, and whether there are any: a transposed
+/// convolution with a stride leaves some taps out.
 #[cube]
-pub fn at_tap(top: u32, left: u32, tap_y: u32, tap_x: u32, stride: u32, #[comptime] transposed: bool) -> (u32, u32, bool) {
+pub fn at_tap(
+    top: u32,
+    left: u32,
+    tap_y: u32,
+    tap_x: u32,
+    stride: u32,
+    #[comptime] transposed: bool,
+) -> (u32, u32, bool) {
     let mut y = top;
     let mut x = left;
     let mut hit = true.runtime();

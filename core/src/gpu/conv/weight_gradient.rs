@@ -1,4 +1,5 @@
-//! The gradient of a convolution with respect to its weights: rows are taps and channels of the input, columns channels of the output, and pixels are summed over.
+//! The gradient of a convolution with respect to its weights: rows are taps and channels of the
+//! input, columns channels of the output, and pixels are summed over.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -52,8 +53,13 @@ pub fn weight_gradient(client: &Client, shape: &ConvShape, x: &Buffer, dy: &Buff
     let parts = Parts::new(pixels, tiles, DEPTH);
     let partial = Buffer::floats(client, parts.count * taps * fours * 4 * columns * 4);
     let (narrow, wide) = (width(shape.input), width(shape.output));
-    let count = CubeCount::new_3d((taps * fours * 4).div_ceil(down * rows) as u32, columns.div_ceil(across) as u32, parts.count as u32);
-    // SAFETY: rows, columns and pixels past the last are neither read nor written, and places outside of an image count as zeros.
+    let count = CubeCount::new_3d(
+        (taps * fours * 4).div_ceil(down * rows) as u32,
+        columns.div_ceil(across) as u32,
+        parts.count as u32,
+    );
+    // SAFETY: rows, columns and pixels past the last are neither read nor written, and places
+    // outside of an image count as zeros.
     unsafe {
         partial_kernel::launch_unchecked(
             client,
@@ -96,7 +102,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// As many cubes as keep a large GPU busy; the number depends on the shape alone, so that sums are the same everywhere.
+    /// As many cubes as keep a large GPU busy; the number depends on the shape alone, so that sums
+    /// are the same everywhere.
     pub fn new(pixels: usize, tiles: usize, depth: usize) -> Self {
         let wanted = 512usize.div_ceil(tiles).min(pixels.div_ceil(FEWEST)).max(1);
         let share = pixels.div_ceil(wanted).next_multiple_of(depth);
@@ -104,9 +111,15 @@ impl Parts {
     }
 }
 
-/// The sum of so many parts, `[part, rows, columns]`, as `[out, in, k, k]`. Columns are outputs, rows taps with this many inputs each; those past the
-/// last are left out.
-pub fn add_parts(client: &Client, shape: &ConvShape, partial: &Buffer, count: usize, [inputs, rows, columns]: [usize; 3]) -> Buffer {
+/// The sum of so many parts, `[part, rows, columns]`, as `[out, in, k, k]`. Columns are outputs,
+/// rows taps with this many inputs each; those past the last are left out.
+pub fn add_parts(
+    client: &Client,
+    shape: &ConvShape,
+    partial: &Buffer,
+    count: usize,
+    [inputs, rows, columns]: [usize; 3],
+) -> Buffer {
     let gradient = Buffer::floats(client, shape.weight_len());
     // SAFETY: units past the weights stop.
     unsafe {
@@ -183,11 +196,25 @@ fn partial_kernel<S: Size, T: Size>(
                 let mut value = Vector::<f32, Const<4>>::new(0.0f32);
                 let pixel = start + (index / height) as u32;
                 // The padding is already in what is added.
-                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, 0u32, false);
+                let (n, top, left) = first_tap(
+                    pixel,
+                    wanted[i] && pixel < end,
+                    &sizes.plane,
+                    &sizes.row,
+                    sizes.stride,
+                    0u32,
+                    0u32,
+                    false,
+                );
                 let y = top + down_by[i];
                 let x_at = left + right_by[i];
                 if y < sizes.height && x_at < sizes.width {
-                    value = load::<S>(x, (n * sizes.height + y) * sizes.width + x_at, channel[i], sizes.input);
+                    value = load::<S>(
+                        x,
+                        (n * sizes.height + y) * sizes.width + x_at,
+                        channel[i],
+                        sizes.input,
+                    );
                 }
                 inputs[index] = value;
             }
@@ -211,7 +238,8 @@ fn partial_kernel<S: Size, T: Size>(
             let factor = gradients[comptime!(k * across) + UNIT_POS_X as usize];
             #[unroll]
             for four in 0..comptime!(rows / 4) {
-                let values = inputs[comptime!(k * height) + UNIT_POS_Y as usize * comptime!(rows / 4) + four];
+                let values = inputs
+                    [comptime!(k * height) + UNIT_POS_Y as usize * comptime!(rows / 4) + four];
                 #[unroll]
                 for lane in 0..4usize {
                     sums[comptime!(four * 4 + lane)] += Vector::new(values.extract(lane)) * factor;
@@ -235,7 +263,17 @@ fn partial_kernel<S: Size, T: Size>(
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-fn sum_kernel(partial: &[f32], gradient: &mut [f32], input: u32, output: u32, taps: u32, parts: u32, inputs: u32, rows: u32, columns: u32) {
+fn sum_kernel(
+    partial: &[f32],
+    gradient: &mut [f32],
+    input: u32,
+    output: u32,
+    taps: u32,
+    parts: u32,
+    inputs: u32,
+    rows: u32,
+    columns: u32,
+) {
     let index = ABSOLUTE_POS as u32;
     let out = index % output;
     let inp = index / output % input;

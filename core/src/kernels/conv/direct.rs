@@ -1,7 +1,9 @@
-//! Convolution without transforms: every output pixel is a matrix product over the input pixels under its window.
+//! Convolution without transforms: every output pixel is a matrix product over the input pixels
+//! under its window.
 //!
-//! A block of a few output pixels by a few vectors of output channels is kept in registers, while the window is walked; weights are packed
-//! so that they are read in order. The input gradient is the same sum with other weights: for stride 2, one for each parity of row and column.
+//! A block of a few output pixels by a few vectors of output channels is kept in registers, while
+//! the window is walked; weights are packed so that they are read in order. The input gradient is
+//! the same sum with other weights: for stride 2, one for each parity of row and column.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -19,14 +21,17 @@ use super::packed::{Weight, pieces};
 use super::prefetch::{Ahead, Region};
 use super::shape::{Block, ConvShape, Direction};
 
-/// Depth walked before the block is written back, so that the weights of this depth stay in the second-level cache.
+/// Depth walked before the block is written back, so that the weights of this depth stay in the
+/// second-level cache.
 const DEPTH: usize = 576;
 /// Packed weights, in floats, that the second-level cache does not hold beside all else.
 const MANY: usize = 256 << 10;
-/// Output pixels of a task, at least, where there are so many, with few weights and with many: each weight is used that often when it is read.
+/// Output pixels of a task, at least, where there are so many, with few weights and with many: each
+/// weight is used that often when it is read.
 const PIXELS: (usize, usize) = (192, 384);
-/// Floats that are read and written for the pixels that all blocks of channels are computed for before the next, with few weights, which stay in the
-/// second-level cache beside these, and with many, which are read again for every such tile.
+/// Floats that are read and written for the pixels that all blocks of channels are computed for
+/// before the next, with few weights, which stay in the second-level cache beside these, and with
+/// many, which are read again for every such tile.
 const TILE: (usize, usize) = (192 << 10, 512 << 10);
 /// Output pixels of a tile are a multiple of this, so that most blocks of registers fill it.
 const HEIGHTS: usize = 24;
@@ -34,7 +39,14 @@ const HEIGHTS: usize = 24;
 const BLOCK: usize = 6;
 
 /// y = x ∗ w, with what `epilogue` asks for.
-pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight: Weight<'_>, epilogue: Epilogue<'_>, y: &mut [f32]) {
+pub(super) fn forward(
+    set: InstructionSet,
+    shape: &ConvShape,
+    x: &[f32],
+    weight: Weight<'_>,
+    epilogue: Epilogue<'_>,
+    y: &mut [f32],
+) {
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let (top, left) = (padding.rows.0, padding.columns.0);
@@ -49,7 +61,9 @@ pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight:
     };
     let part = Part {
         taps: window(kernel),
-        from: (0..out_height * out_width).map(|p| source.at(p / out_width * stride, p % out_width * stride)).collect(),
+        from: (0..out_height * out_width)
+            .map(|p| source.at(p / out_width * stride, p % out_width * stride))
+            .collect(),
         to: (0..out_height * out_width).map(|p| p * output).collect(),
     };
     let target = Target { image: out_height * out_width * output, channels: output };
@@ -58,28 +72,42 @@ pub(super) fn forward(set: InstructionSet, shape: &ConvShape, x: &[f32], weight:
 
 /// The whole window.
 fn window(kernel: usize) -> Vec<Tap> {
-    (0..kernel * kernel).map(|tap| Tap { row: tap / kernel, column: tap % kernel, weight: tap }).collect()
+    (0..kernel * kernel)
+        .map(|tap| Tap { row: tap / kernel, column: tap % kernel, weight: tap })
+        .collect()
 }
 
 /// The weight in the order in which [`forward`] reads it.
 pub(super) fn packed(set: InstructionSet, shape: &ConvShape, weight: &[f32]) -> Buffer {
-    let (blocks, window) = (shape.blocks(Direction::Forward, set.lanes(), widest(set)), window(shape.kernel));
+    let (blocks, window) =
+        (shape.blocks(Direction::Forward, set.lanes(), widest(set)), window(shape.kernel));
     let mut packed = Buffer::take(sizes(set, &[&window], &blocks).iter().sum());
     pack_all(set, shape, Direction::Forward, weight, &[&window], &blocks, &mut packed);
     packed
 }
 
 /// The gradient of the input from that of the output: dx = dy ∗ᵀ w.
-pub(super) fn input_gradient(set: InstructionSet, shape: &ConvShape, dy: &[f32], weight: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
+pub(super) fn input_gradient(
+    set: InstructionSet,
+    shape: &ConvShape,
+    dy: &[f32],
+    weight: &[f32],
+    epilogue: Epilogue<'_>,
+    dx: &mut [f32],
+) {
     let &ConvShape { height, width, input, output, kernel, stride, padding, .. } = shape;
-    // Input row s·q + r meets, through kernel row k, output row q + (r + padding − k) / s where that division has no remainder.
+    // Input row s·q + r meets, through kernel row k, output row q + (r + padding − k) / s where
+    // that division has no remainder.
     let shifts = |r: usize, padding: usize| {
         let all = (0..kernel).map(move |k| (k, (r + padding) as isize - k as isize));
-        all.filter(|(_, d)| d.rem_euclid(stride as isize) == 0).map(|(k, d)| (k, d / stride as isize)).collect::<Vec<_>>()
+        all.filter(|(_, d)| d.rem_euclid(stride as isize) == 0)
+            .map(|(k, d)| (k, d / stride as isize))
+            .collect::<Vec<_>>()
     };
     // Zeros that windows reach before the output, and how far they reach beyond the first place.
     let reach = |padding: usize| {
-        let every: Vec<isize> = (0..stride).flat_map(|r| shifts(r, padding)).map(|(_, d)| d).collect();
+        let every: Vec<isize> =
+            (0..stride).flat_map(|r| shifts(r, padding)).map(|(_, d)| d).collect();
         let before = every.iter().min().map_or(0, |d| (-d).max(0)) as usize;
         (before, before + every.iter().max().map_or(0, |d| (*d).max(0)) as usize)
     };
@@ -115,7 +143,18 @@ pub(super) fn input_gradient(set: InstructionSet, shape: &ConvShape, dy: &[f32],
         parts.push(Part { taps, from, to });
     }
     let target = Target { image: height * width * input, channels: input };
-    sum_windows(set, shape, Direction::Backward, &source, &parts, Weight::Plain(weight), target, dy, epilogue, dx);
+    sum_windows(
+        set,
+        shape,
+        Direction::Backward,
+        &source,
+        &parts,
+        Weight::Plain(weight),
+        target,
+        dy,
+        epilogue,
+        dx,
+    );
 }
 
 /// The tensor that windows are taken from, and the zeros put around it.
@@ -161,7 +200,8 @@ impl Source {
     }
 }
 
-/// A place in the window, relative to the pixel's address in the padded source, and which of the kernel's weights belongs to it.
+/// A place in the window, relative to the pixel's address in the padded source, and which of the
+/// kernel's weights belongs to it.
 struct Tap {
     row: usize,
     column: usize,
@@ -210,7 +250,11 @@ fn runs(source: &Source, taps: &[Tap], depth: &Range<usize>) -> (Vec<Run>, Vec<C
     for run in merged {
         let pieces = run.len.div_ceil(DEPTH);
         let piece = run.len.div_ceil(pieces);
-        split.extend((0..run.len).step_by(piece).map(|at| Run { offset: run.offset + at, len: piece.min(run.len - at) }));
+        split.extend(
+            (0..run.len)
+                .step_by(piece)
+                .map(|at| Run { offset: run.offset + at, len: piece.min(run.len - at) }),
+        );
     }
     let mut chunks: Vec<Chunk> = Vec::new();
     let (mut depth, mut in_chunk) = (0, usize::MAX);
@@ -250,14 +294,19 @@ fn sum_windows(
     let lanes = set.lanes();
     let blocks = shape.blocks(direction, lanes, widest(set));
     // For each part one for each block.
-    let plans: Vec<Plan> = parts.iter().flat_map(|part| blocks.iter().map(|block| Plan::new(source, part, block))).collect();
+    let plans: Vec<Plan> = parts
+        .iter()
+        .flat_map(|part| blocks.iter().map(|block| Plan::new(source, part, block)))
+        .collect();
     let windows: Vec<&[Tap]> = parts.iter().map(|part| part.taps.as_slice()).collect();
     let sizes = sizes(set, &windows, &blocks);
     let mut run = |packed: &[f32]| {
         let pieces = pieces(packed, &sizes);
         let pixels = target.image / target.channels;
-        let (least, tile) = if packed.len() > MANY { (PIXELS.1, TILE.1) } else { (PIXELS.0, TILE.0) };
-        let images = least.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
+        let (least, tile) =
+            if packed.len() > MANY { (PIXELS.1, TILE.1) } else { (PIXELS.0, TILE.0) };
+        let images =
+            least.div_ceil(pixels).min(batch.div_ceil(rayon::current_num_threads())).max(1);
         let in_image = source.height * source.width * source.channels;
         let task = |(index, y): (usize, &mut [f32])| {
             let count = y.len() / target.image;
@@ -265,15 +314,26 @@ fn sum_windows(
             let first = index * images * target.image;
             let epilogue = epilogue.part(first, y.len());
             let mut run = |padded: &[f32]| {
-                let group =
-                    Group { padded, source_len: source.len(), y: &mut *y, image: target.image, channels: target.channels, epilogue };
-                dispatch(set, Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks, tile });
+                let group = Group {
+                    padded,
+                    source_len: source.len(),
+                    y: &mut *y,
+                    image: target.image,
+                    channels: target.channels,
+                    epilogue,
+                };
+                dispatch(
+                    set,
+                    Task { group, plans: &plans, packed: &pieces, parts, blocks: &blocks, tile },
+                );
             };
             if source.is_plain() {
                 return run(x);
             }
             with_scratch(count * source.len(), |padded| {
-                for (image, to) in x.chunks_exact(in_image).zip(padded.chunks_exact_mut(source.len())) {
+                for (image, to) in
+                    x.chunks_exact(in_image).zip(padded.chunks_exact_mut(source.len()))
+                {
                     source.pad(image, to);
                 }
                 run(padded);
@@ -303,7 +363,11 @@ impl Plan {
         // The kernel reads from every pixel's start along every run, unchecked.
         let reach = runs.iter().map(|run| run.offset + run.len).max().unwrap_or(0);
         let farthest = part.from.last().copied().unwrap_or(0);
-        assert!(farthest + reach <= source.len() && part.from.is_sorted() && part.from.len() == part.to.len());
+        assert!(
+            farthest + reach <= source.len()
+                && part.from.is_sorted()
+                && part.from.len() == part.to.len()
+        );
         Self { runs, chunks, depth: part.taps.len() * block.depth.len() }
     }
 }
@@ -337,19 +401,30 @@ fn pack_all(
 /// Channels whose weights are packed together.
 const CHANNELS: usize = 16;
 
-/// Weights of a block's channels in the order they are read in, `[depth][width]`, with zeros for channels there are not and for those of other groups.
-fn pack(shape: &ConvShape, direction: Direction, weight: &[f32], window: &[Tap], block: &Block, width: usize, to: &mut [f32]) {
+/// Weights of a block's channels in the order they are read in, `[depth][width]`, with zeros for
+/// channels there are not and for those of other groups.
+fn pack(
+    shape: &ConvShape,
+    direction: Direction,
+    weight: &[f32],
+    window: &[Tap],
+    block: &Block,
+    width: usize,
+    to: &mut [f32],
+) {
     let (taps, depth) = (shape.kernel * shape.kernel, block.depth.len());
     let last = shape.channels(direction).1;
     if shape.groups > 1 || block.first + width > last {
         to.fill(0.0);
     }
-    // A few channels of all columns at a time: what is written then stays in the cache, and so do the lines that are read.
+    // A few channels of all columns at a time: what is written then stays in the cache, and so do
+    // the lines that are read.
     for start in block.depth.clone().step_by(CHANNELS) {
         let some = start..(start + CHANNELS).min(block.depth.end);
         for (n, column) in (block.first..last.min(block.first + width)).enumerate() {
             let of_column = shape.dependence(direction, column);
-            for channel in some.start.max(of_column.depth.start)..some.end.min(of_column.depth.end) {
+            for channel in some.start.max(of_column.depth.start)..some.end.min(of_column.depth.end)
+            {
                 let from = &weight[of_column.kernel(channel) * taps..][..taps];
                 let d = channel - block.depth.start;
                 for (t, tap) in window.iter().enumerate() {
@@ -387,17 +462,33 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
-        let of_parts = self.plans.chunks(self.blocks.len()).zip(self.packed.chunks(self.blocks.len()));
+        let of_parts =
+            self.plans.chunks(self.blocks.len()).zip(self.packed.chunks(self.blocks.len()));
         for (part, (plans, packed)) in self.parts.iter().zip(of_parts) {
             let total = self.group.y.len() / self.group.image * part.from.len();
-            let depth = plans.iter().map(|plan| plan.depth).max().unwrap_or(0) / part.taps.len().max(1);
+            let depth =
+                plans.iter().map(|plan| plan.depth).max().unwrap_or(0) / part.taps.len().max(1);
             let tiles = (total * (depth + self.group.channels) / self.tile).max(1);
             let tile = total.div_ceil(tiles).next_multiple_of(HEIGHTS).max(1);
             for start in (0..total).step_by(tile) {
                 let pixels = start..(start + tile).min(total);
-                let mut ahead = self.ahead(part, depth, pixels.end..(pixels.end + tile).min(total), pixels.len());
-                for (&Block { first, vectors, .. }, (plan, packed)) in self.blocks.iter().zip(plans.iter().zip(packed)) {
-                    let columns = Columns { part, plan, packed, first, pixels: pixels.clone(), ahead: &mut ahead };
+                let mut ahead = self.ahead(
+                    part,
+                    depth,
+                    pixels.end..(pixels.end + tile).min(total),
+                    pixels.len(),
+                );
+                for (&Block { first, vectors, .. }, (plan, packed)) in
+                    self.blocks.iter().zip(plans.iter().zip(packed))
+                {
+                    let columns = Columns {
+                        part,
+                        plan,
+                        packed,
+                        first,
+                        pixels: pixels.clone(),
+                        ahead: &mut ahead,
+                    };
                     // SAFETY: `dispatch` entered a function for S.
                     unsafe {
                         match (S::REGISTERS >= 32, vectors) {
@@ -415,7 +506,8 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// The next tile's pixels, where those that are read and written follow each other in memory, while so many are computed.
+    /// The next tile's pixels, where those that are read and written follow each other in memory,
+    /// while so many are computed.
     fn ahead(&self, part: &Part, depth: usize, next: Range<usize>, now: usize) -> Ahead {
         let Group { padded, source_len, y, channels, .. } = &self.group;
         let row = |follow: bool, channels: usize| match follow {
@@ -425,7 +517,10 @@ impl Task<'_> {
         // One part has all pixels of the output, in their order.
         let one = self.parts.len() == 1;
         let x = row(one && part.taps.len() == 1 && part.from.len() * depth == *source_len, depth);
-        Ahead::new([(padded.as_ptr(), x), (y.as_ptr(), row(one, *channels))], self.blocks.len() * now.div_ceil(BLOCK))
+        Ahead::new(
+            [(padded.as_ptr(), x), (y.as_ptr(), row(one, *channels))],
+            self.blocks.len() * now.div_ceil(BLOCK),
+        )
     }
 }
 
@@ -459,7 +554,8 @@ impl Columns<'_> {
         if plan.chunks.is_empty() {
             // No weight meets these pixels, as between the windows of a 1×1 kernel with stride 2.
             for pixel in pixels {
-                let at = pixel / part.to.len() * group.image + part.to[pixel % part.to.len()] + first;
+                let at =
+                    pixel / part.to.len() * group.image + part.to[pixel % part.to.len()] + first;
                 let channels = &mut y[at..][..inside];
                 if !adds {
                     channels.fill(0.0);
@@ -480,7 +576,8 @@ impl Columns<'_> {
                 let mut to = [0; M];
                 for m in 0..M {
                     if m < valid {
-                        from[m] = group.padded[image * group.source_len + part.from[within]..].as_ptr();
+                        from[m] =
+                            group.padded[image * group.source_len + part.from[within]..].as_ptr();
                         to[m] = image * group.image + part.to[within] + first;
                         within += 1;
                         if within == part.from.len() {
@@ -492,7 +589,8 @@ impl Columns<'_> {
                         to[m] = to[m - 1];
                     }
                 }
-                // SAFETY: windows end inside the padded image, as `Plan::new` has checked, and packed weights are as deep as all runs are long.
+                // SAFETY: windows end inside the padded image, as `Plan::new` has checked, and
+                // packed weights are as deep as all runs are long.
                 unsafe {
                     let mut sums = [[S::splat(0.0); N]; M];
                     let mut w = packed.as_ptr().add(chunk.start * width);
@@ -510,7 +608,8 @@ impl Columns<'_> {
                             let target = y[to[m]..][..width].as_mut_ptr();
                             for n in 0..N {
                                 let to = target.add(n * S::LANES);
-                                let value = if adds { S::add(sums[m][n], S::load(to)) } else { sums[m][n] };
+                                let value =
+                                    if adds { S::add(sums[m][n], S::load(to)) } else { sums[m][n] };
                                 S::store(to, value);
                             }
                         }
@@ -519,8 +618,16 @@ impl Columns<'_> {
                             let target = y[to[m]..][..width].as_mut_ptr();
                             for n in 0..N {
                                 let at = target.add(n * S::LANES);
-                                let value = if adds { S::add(sums[m][n], S::load(at)) } else { sums[m][n] };
-                                S::store(at, registers.apply::<S>(value, to[m] + n * S::LANES, first + n * S::LANES));
+                                let value =
+                                    if adds { S::add(sums[m][n], S::load(at)) } else { sums[m][n] };
+                                S::store(
+                                    at,
+                                    registers.apply::<S>(
+                                        value,
+                                        to[m] + n * S::LANES,
+                                        first + n * S::LANES,
+                                    ),
+                                );
                             }
                         }
                     } else {
@@ -539,7 +646,8 @@ impl Columns<'_> {
                                 let value = S::load(values.as_ptr().add(n));
                                 S::store(at, if adds { S::add(value, S::load(at)) } else { value });
                             }
-                            for (target, value) in target[whole..].iter_mut().zip(&values[whole..]) {
+                            for (target, value) in target[whole..].iter_mut().zip(&values[whole..])
+                            {
                                 *target = if adds { *target + value } else { *value };
                             }
                             epilogue.part(to, inside).apply(first, target);

@@ -4,14 +4,16 @@
 use super::super::activation::{Activation, SIX};
 use super::super::simd::Simd;
 
-/// Bias, residual and activation, in this order: what is left of batch norm, and of the end of a residual block, once it is folded into the weight.
+/// Bias, residual and activation, in this order: what is left of batch norm, and of the end of a
+/// residual block, once it is folded into the weight.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One value an output channel.
     pub bias: Option<&'a [f32]>,
     /// Added to the output; as long as it is.
     pub residual: Option<&'a [f32]>,
-    /// The output holds something already that is added to, a residual for one: see [`ConvShape::adds`](super::ConvShape::adds).
+    /// The output holds something already that is added to, a residual for one: see
+    /// [`ConvShape::adds`](super::ConvShape::adds).
     pub adds: bool,
     /// Applied last.
     pub activation: Activation,
@@ -39,8 +41,12 @@ impl<'a> Epilogue<'a> {
         }
         match self.activation {
             Activation::None => {}
-            Activation::Relu => channels.iter_mut().for_each(|channel| *channel = Activation::Relu.apply(*channel)),
-            Activation::Relu6 => channels.iter_mut().for_each(|channel| *channel = Activation::Relu6.apply(*channel)),
+            Activation::Relu => {
+                channels.iter_mut().for_each(|channel| *channel = Activation::Relu.apply(*channel))
+            }
+            Activation::Relu6 => {
+                channels.iter_mut().for_each(|channel| *channel = Activation::Relu6.apply(*channel))
+            }
         }
     }
 }
@@ -69,7 +75,8 @@ impl<'a> Finish<'a> {
     /// Finishes a vector of sums, in the order of [`Epilogue::apply`].
     ///
     /// # Safety
-    /// There must be a vector of the output at `at`, as of the residual, and of the bias at `channel`.
+    /// There must be a vector of the output at `at`, as of the residual, and of the bias at
+    /// `channel`.
     #[inline(always)]
     pub unsafe fn apply<S: Simd>(&self, sum: S::V, at: usize, channel: usize) -> S::V {
         let mut sum = sum;

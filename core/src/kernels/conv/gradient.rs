@@ -1,7 +1,8 @@
 //! The gradient of a convolution's weight.
 //!
-//! For every tap of the kernel it is a matrix product over output pixels: input channels by output channels. A block of it is kept in
-//! registers while some rows of pixels are walked. Parts of the batch are summed on their own and then in order.
+//! For every tap of the kernel it is a matrix product over output pixels: input channels by output
+//! channels. A block of it is kept in registers while some rows of pixels are walked. Parts of the
+//! batch are summed on their own and then in order.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -16,25 +17,36 @@ use super::direct::widest;
 use super::prefetch::{Ahead, Region};
 use super::shape::{Block, ConvShape, Direction};
 
-/// Output pixels walked before the next block is begun: their channels stay in the first-level cache.
+/// Output pixels walked before the next block is begun: their channels stay in the first-level
+/// cache.
 const PIXELS: usize = 64;
 /// Parts of the batch, at most.
 const PARTS: usize = 16;
 /// Floats that all parts together may hold.
 const HELD: usize = 4 << 20;
-/// Input channels times vectors of output channels of a block of registers, at most, where there are 32 of these.
+/// Input channels times vectors of output channels of a block of registers, at most, where there
+/// are 32 of these.
 const ROWS: usize = 26;
 /// Floats of the widest vector.
 const WIDEST: usize = 16;
-/// Input channels of a task, at most, with 1×1 kernels, and at least with larger ones: its sums stay in the second-level cache.
+/// Input channels of a task, at most, with 1×1 kernels, and at least with larger ones: its sums
+/// stay in the second-level cache.
 const DEPTH: (usize, usize) = (240, 48);
-/// Floats of the sums of a task: blocks of the same depth whose sums are fewer go through the images together, so that these are read once for them.
+/// Floats of the sums of a task: blocks of the same depth whose sums are fewer go through the
+/// images together, so that these are read once for them.
 const SUMS: usize = 160 * 1024;
-/// Tasks that are enough, so that a processor with many cores has work for all of them: the batch is not cut into more parts for more.
+/// Tasks that are enough, so that a processor with many cores has work for all of them: the batch
+/// is not cut into more parts for more.
 const TASKS: usize = 24;
 
 /// dw from the input and the gradient of the output.
-pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub(super) fn weight_gradient(
+    set: InstructionSet,
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     assert_eq!(x.len(), shape.input_len());
     assert_eq!(dy.len(), shape.output_len());
     assert_eq!(dw.len(), shape.weight_len());
@@ -45,10 +57,14 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
     blocks.sort_by_key(|block| (block.depth.start, block.first));
     let size = |block: &Block| taps * block.depth.len() * block.vectors * lanes;
     let groups = groups(&blocks, size);
-    let parts = PARTS.min(HELD / shape.weight_len().max(1)).min(TASKS.div_ceil(groups.len())).clamp(1, shape.batch);
+    let parts = PARTS
+        .min(HELD / shape.weight_len().max(1))
+        .min(TASKS.div_ceil(groups.len()))
+        .clamp(1, shape.batch);
     let images = shape.batch.div_ceil(parts);
     let parts = shape.batch.div_ceil(images);
-    let tasks: Vec<(&[Block], usize)> = groups.iter().flat_map(|group| (0..parts).map(move |part| (*group, part))).collect();
+    let tasks: Vec<(&[Block], usize)> =
+        groups.iter().flat_map(|group| (0..parts).map(move |part| (*group, part))).collect();
     let sizes: Vec<usize> = tasks.iter().map(|(group, _)| group.iter().map(size).sum()).collect();
     with_scratch(sizes.iter().sum(), |scratch| {
         let sums = split(scratch, sizes.iter().copied());
@@ -57,7 +73,9 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
             let images = part * images..((part + 1) * images).min(shape.batch);
             let pixels = images_at_once(shape) * rows_at_once(shape) * shape.out_width();
             let widest = blocks.iter().map(|block| block.vectors * lanes).max().unwrap_or(0);
-            with_scratch(pixels * widest, |copy| dispatch(set, Task { shape, x, dy, images, blocks, copy, sums }));
+            with_scratch(pixels * widest, |copy| {
+                dispatch(set, Task { shape, x, dy, images, blocks, copy, sums })
+            });
         });
         let scratch = &*scratch;
         // [output][input][tap] from [tap][depth][width], summed over the parts in order.
@@ -77,11 +95,15 @@ pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32],
         let places: Vec<(&Block, usize, usize)> = places.collect();
         dw.par_chunks_mut(lanes * out_len).enumerate().for_each(|(index, to)| {
             let column = index * lanes;
-            let depths: Vec<Range<usize>> =
-                (column..column + to.len() / out_len).map(|column| shape.dependence(Direction::Forward, column).depth).collect();
+            let depths: Vec<Range<usize>> = (column..column + to.len() / out_len)
+                .map(|column| shape.dependence(Direction::Forward, column).depth)
+                .collect();
             for (block, at, step) in &places {
                 let width = block.vectors * lanes;
-                let Some(first) = column.checked_sub(block.first).filter(|first| *first < width) else { continue };
+                let Some(first) = column.checked_sub(block.first).filter(|first| *first < width)
+                else {
+                    continue;
+                };
                 for (d, channel) in block.depth.clone().enumerate() {
                     for tap in 0..taps {
                         let at = at + (tap * block.depth.len() + d) * width + first;
@@ -125,7 +147,11 @@ fn pieces(block: &Block, taps: usize) -> impl Iterator<Item = Block> {
     // Whole blocks of registers, as far as there are enough.
     let piece = block.depth.len().div_ceil(count).next_multiple_of(12);
     let (first, vectors) = (block.first, block.vectors);
-    depth.clone().step_by(piece).map(move |start| Block { first, vectors, depth: start..(start + piece).min(depth.end) })
+    depth.clone().step_by(piece).map(move |start| Block {
+        first,
+        vectors,
+        depth: start..(start + piece).min(depth.end),
+    })
 }
 
 /// Some images and some blocks of output channels.
@@ -135,7 +161,8 @@ struct Task<'a> {
     dy: &'a [f32],
     images: Range<usize>,
     blocks: &'a [Block],
-    /// Room for the gradient of some rows, where pixels follow each other closely; channels beyond the last are zeros there.
+    /// Room for the gradient of some rows, where pixels follow each other closely; channels beyond
+    /// the last are zeros there.
     copy: &'a mut [f32],
     /// `[tap][depth][width]` for each block.
     sums: &'a mut [f32],
@@ -155,13 +182,35 @@ impl Kernel for Task<'_> {
                 let mut ahead = self.ahead(&some, &rows, S::LANES);
                 let mut done = 0;
                 for block in self.blocks {
-                    let size = shape.kernel * shape.kernel * block.depth.len() * block.vectors * S::LANES;
+                    let size =
+                        shape.kernel * shape.kernel * block.depth.len() * block.vectors * S::LANES;
                     // SAFETY: `dispatch` entered a function for S.
                     unsafe {
                         match block.vectors {
-                            4 => add_rows::<S, 4>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
-                            2 => add_rows::<S, 2>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
-                            _ => add_rows::<S, 1>(&mut self, block, done..done + size, &some, &rows, &mut ahead),
+                            4 => add_rows::<S, 4>(
+                                &mut self,
+                                block,
+                                done..done + size,
+                                &some,
+                                &rows,
+                                &mut ahead,
+                            ),
+                            2 => add_rows::<S, 2>(
+                                &mut self,
+                                block,
+                                done..done + size,
+                                &some,
+                                &rows,
+                                &mut ahead,
+                            ),
+                            _ => add_rows::<S, 1>(
+                                &mut self,
+                                block,
+                                done..done + size,
+                                &some,
+                                &rows,
+                                &mut ahead,
+                            ),
                         }
                     }
                     done += size;
@@ -197,7 +246,9 @@ impl Task<'_> {
         let inputs = match count {
             1 => {
                 (top * shape.stride).saturating_sub(above)
-                    ..((top + rows - 1) * shape.stride + shape.kernel).saturating_sub(above).min(shape.height)
+                    ..((top + rows - 1) * shape.stride + shape.kernel)
+                        .saturating_sub(above)
+                        .min(shape.height)
             }
             _ => 0..count * shape.height,
         };
@@ -217,8 +268,13 @@ impl Task<'_> {
             step: shape.output,
             row_step: out_width * shape.output,
         };
-        let products = |block: &Block| shape.kernel * shape.kernel * block.depth.len().div_ceil(ROWS / block.vectors);
-        Ahead::new([(self.x.as_ptr(), x), (self.dy.as_ptr(), y)], self.blocks.iter().map(products).sum())
+        let products = |block: &Block| {
+            shape.kernel * shape.kernel * block.depth.len().div_ceil(ROWS / block.vectors)
+        };
+        Ahead::new(
+            [(self.x.as_ptr(), x), (self.dy.as_ptr(), y)],
+            self.blocks.iter().map(products).sum(),
+        )
     }
 }
 
@@ -260,7 +316,8 @@ unsafe fn add_rows<S: Simd, const N: usize>(
     let x = &x[images.start * x_image..][..count * x_image];
     let dy = &dy[images.start * y_image..][..count * y_image];
     let pixels = rows.len() * out_width;
-    // Where channels are many, the same ones of neighbouring pixels would all compete for a few places in the first-level cache.
+    // Where channels are many, the same ones of neighbouring pixels would all compete for a few
+    // places in the first-level cache.
     for (pixel, to) in copy.chunks_exact_mut(lanes).take(count * pixels).enumerate() {
         let at = pixel / pixels * y_image + (top * out_width + pixel % pixels) * output + first;
         let inside = lanes.min(output - first);
@@ -293,12 +350,18 @@ unsafe fn add_rows<S: Simd, const N: usize>(
         let x = &x[(x_row * width + x_column) * input + block.depth.start..];
         let y = &gradient[((rows.start - top) * out_width + columns.start) * y_step..];
         // The last address read of each.
-        let last = |image: usize, line: usize, step: usize| (count - 1) * image + (lines.count - 1) * line + (lines.len - 1) * step;
+        let last = |image: usize, line: usize, step: usize| {
+            (count - 1) * image + (lines.count - 1) * line + (lines.len - 1) * step
+        };
         assert!(last(lines.x_image, lines.x_line, lines.x_step) + depth <= x.len());
         assert!(last(lines.y_image, lines.y_line, lines.y_step) + lanes <= y.len());
         let sum = &mut sum[tap * depth * lanes..][..depth * lanes];
         // SAFETY: the addresses were checked above.
-        unsafe { rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr(), || ahead.fetch()) };
+        unsafe {
+            rows_of_inputs::<S, N>(&lines, x.as_ptr(), y.as_ptr(), depth, sum.as_mut_ptr(), || {
+                ahead.fetch()
+            })
+        };
     }
 }
 
@@ -314,7 +377,8 @@ unsafe fn copy_channels<S: Simd>(from: &[f32], to: &mut [f32]) {
     to[whole..].iter_mut().zip(&from[whole..]).for_each(|(to, from)| *to = *from);
 }
 
-/// Rows of pixels of some images: how many, their length, and the steps between images, between rows and along them.
+/// Rows of pixels of some images: how many, their length, and the steps between images, between
+/// rows and along them.
 pub(super) struct Lines {
     pub images: usize,
     pub x_image: usize,
@@ -327,10 +391,12 @@ pub(super) struct Lines {
     pub y_step: usize,
 }
 
-/// Adds the products of input and output channels over some pixels to sums `[input][N vectors]`, a block of registers after the other.
+/// Adds the products of input and output channels over some pixels to sums `[input][N vectors]`, a
+/// block of registers after the other.
 ///
 /// # Safety
-/// Every address that the lines reach must lie in the images, for `input` channels of x and N vectors of y.
+/// Every address that the lines reach must lie in the images, for `input` channels of x and N
+/// vectors of y.
 #[inline(always)]
 pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(
     lines: &Lines,
@@ -365,7 +431,12 @@ pub(super) unsafe fn rows_of_inputs<S: Simd, const N: usize>(
 
 /// sum[m][n] += Σ over pixels of x[m] · y[n]. Returns M.
 #[inline(always)]
-unsafe fn product<S: Simd, const M: usize, const N: usize>(lines: &Lines, x: *const f32, y: *const f32, sum: *mut f32) -> usize {
+unsafe fn product<S: Simd, const M: usize, const N: usize>(
+    lines: &Lines,
+    x: *const f32,
+    y: *const f32,
+    sum: *mut f32,
+) -> usize {
     // SAFETY: the caller has checked every address that the lines reach.
     unsafe {
         let mut sums = [[S::splat(0.0); N]; M];

@@ -1,7 +1,10 @@
-//! 3×3 convolutions in groups of 4 or 8 channels, as ResNeXt's first stages have them, and their gradients, with stride 1; of groups of 4 also with stride 2.
+//! 3×3 convolutions in groups of 4 or 8 channels, as ResNeXt's first stages have them, and their
+//! gradients, with stride 1; of groups of 4 also with stride 2.
 //!
-//! A vector holds the channels of a few groups. What the other kernels do with a group narrower than a vector is mostly multiplying by zeros; here a
-//! channel of every group is spread over its group's lanes, and meets the weights of all of these: four or eight products a tap instead of sixteen.
+//! A vector holds the channels of a few groups. What the other kernels do with a group narrower
+//! than a vector is mostly multiplying by zeros; here a channel of every group is spread over its
+//! group's lanes, and meets the weights of all of these: four or eight products a tap instead of
+//! sixteen.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -16,7 +19,8 @@ use super::epilogue::{Epilogue, Finish};
 use super::prefetch::{Ahead, Region};
 use super::shape::{ConvShape, Direction, Zeros};
 
-/// Values of the rows that a task writes, about: they and what they are made from stay in the second-level cache.
+/// Values of the rows that a task writes, about: they and what they are made from stay in the
+/// second-level cache.
 const VALUES: usize = 48 * 1024;
 /// Parts of the batch in the gradient of the weight, at most.
 const PARTS: usize = 16;
@@ -31,7 +35,8 @@ pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
 pub(super) fn fits_forward(set: InstructionSet, shape: &ConvShape) -> bool {
     let (group, lanes) = (shape.inputs_of_group(), set.lanes());
     let narrow = [4, 8].contains(&group) && shape.input == shape.output && shape.groups > 1;
-    // With stride 2 a channel that was spread meets half as many pixels, which wider groups do not make up for.
+    // With stride 2 a channel that was spread meets half as many pixels, which wider groups do not
+    // make up for.
     let strides = shape.stride == 1 || (shape.stride == 2 && group == 4);
     let whole = lanes.is_multiple_of(group.max(1)) && shape.input.is_multiple_of(lanes);
     shape.kernel == 3 && strides && shape.padding == Zeros::around(1) && narrow && whole
@@ -59,12 +64,14 @@ pub(super) fn convolve(
         pack(shape, direction, weight, set.lanes(), packed);
         let packed = &*packed;
         let rows = (VALUES / line).clamp(1, shape.out_height());
-        y.par_chunks_mut(out_image).zip(x.par_chunks(image)).enumerate().for_each(|(image, (y, x))| {
-            y.par_chunks_mut(rows * line).enumerate().for_each(|(index, y)| {
-                let epilogue = epilogue.part(image * out_image + index * rows * line, y.len());
-                dispatch(set, Rows { shape, x, packed, first: index * rows, epilogue, y });
-            });
-        });
+        y.par_chunks_mut(out_image).zip(x.par_chunks(image)).enumerate().for_each(
+            |(image, (y, x))| {
+                y.par_chunks_mut(rows * line).enumerate().for_each(|(index, y)| {
+                    let epilogue = epilogue.part(image * out_image + index * rows * line, y.len());
+                    dispatch(set, Rows { shape, x, packed, first: index * rows, epilogue, y });
+                });
+            },
+        );
     });
 }
 
@@ -129,23 +136,35 @@ impl Kernel for Rows<'_> {
     }
 }
 
-/// Groups of G channels, M pixels at a time from the P around them, which are two more than M strides reach.
+/// Groups of G channels, M pixels at a time from the P around them, which are two more than M
+/// strides reach.
 #[inline(always)]
-unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, const P: usize>(task: &mut Rows<'_>) {
+unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, const P: usize>(
+    task: &mut Rows<'_>,
+) {
     const { assert!(P == (M - 1) * STRIDE + 3) };
     let &mut Rows { shape, x, packed, first, epilogue, .. } = task;
     let &ConvShape { height, width, input: channels, .. } = shape;
     let (line, out_width) = (width * channels, shape.out_width());
     let out_line = out_width * channels;
     let finish = Finish::new(epilogue, channels);
-    assert!(x.len() == height * line && packed.len() == TAPS * G * channels && channels.is_multiple_of(S::LANES) && STRIDE == shape.stride);
+    assert!(
+        x.len() == height * line
+            && packed.len() == TAPS * G * channels
+            && channels.is_multiple_of(S::LANES)
+            && STRIDE == shape.stride
+    );
     // SAFETY: the caller's.
     let spreads = unsafe { spreads::<S, G>() };
-    // A vector is a cache line, and those of a channel lie far apart. The next rows are most likely the next task of this thread.
+    // A vector is a cache line, and those of a channel lie far apart. The next rows are most likely
+    // the next task of this thread.
     let rows = task.y.len() / out_line;
     let (read, write) = (((first + rows) * STRIDE + 1) * line, task.y.len());
     let next = (rows * STRIDE * line).min(x.len().saturating_sub(read));
-    let regions = [(x.as_ptr(), Region::row(read, next)), (task.y.as_ptr(), Region::row(write, next.min(write)))];
+    let regions = [
+        (x.as_ptr(), Region::row(read, next)),
+        (task.y.as_ptr(), Region::row(write, next.min(write))),
+    ];
     let mut ahead = Ahead::new(regions, channels / S::LANES * rows * out_width.div_ceil(M));
     for vector in 0..channels / S::LANES {
         let channel = vector * S::LANES;
@@ -154,11 +173,16 @@ unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, con
             let row = (first + index) * STRIDE;
             for start in (0..out_width).step_by(M) {
                 ahead.fetch();
-                // SAFETY: rows and columns are checked to be in the image, channels end with a vector.
+                // SAFETY: rows and columns are checked to be in the image, channels end with a
+                // vector.
                 unsafe {
                     let mut sums = [S::splat(0.0); M];
                     for down in 0..3 {
-                        let Some(source) = (row + down).checked_sub(1).filter(|source| *source < height) else { continue };
+                        let Some(source) =
+                            (row + down).checked_sub(1).filter(|source| *source < height)
+                        else {
+                            continue;
+                        };
                         let from = x.as_ptr().add(source * line + channel);
                         // At the edges a copy with zeros beyond them.
                         let mut edge = [[0.0f32; 16]; P];
@@ -166,29 +190,43 @@ unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, con
                             true => (from.add((start * STRIDE - 1) * channels), channels),
                             false => {
                                 for p in 0..P {
-                                    if let Some(column) = (start * STRIDE + p).checked_sub(1).filter(|column| *column < width) {
-                                        S::store(edge[p].as_mut_ptr(), S::load(from.add(column * channels)));
+                                    if let Some(column) = (start * STRIDE + p)
+                                        .checked_sub(1)
+                                        .filter(|column| *column < width)
+                                    {
+                                        S::store(
+                                            edge[p].as_mut_ptr(),
+                                            S::load(from.add(column * channels)),
+                                        );
                                     }
                                 }
                                 (edge.as_ptr().cast::<f32>(), 16)
                             }
                         };
                         for j in 0..G {
-                            let w = [0, 1, 2].map(|across| S::load(weights.as_ptr().add(((down * 3 + across) * G + j) * S::LANES)));
+                            let w = [0, 1, 2].map(|across| {
+                                S::load(
+                                    weights.as_ptr().add(((down * 3 + across) * G + j) * S::LANES),
+                                )
+                            });
                             let mut values = [S::splat(0.0); P];
                             for p in 0..P {
                                 values[p] = S::permute(S::load(from.add(p * step)), spreads[j]);
                             }
                             for across in 0..3 {
                                 for m in 0..M {
-                                    sums[m] = S::fma(values[m * STRIDE + across], w[across], sums[m]);
+                                    sums[m] =
+                                        S::fma(values[m * STRIDE + across], w[across], sums[m]);
                                 }
                             }
                         }
                     }
                     for m in 0..M.min(out_width - start) {
                         let at = (start + m) * channels + channel;
-                        S::store(y.as_mut_ptr().add(at), finish.apply::<S>(sums[m], index * out_line + at, channel));
+                        S::store(
+                            y.as_mut_ptr().add(at),
+                            finish.apply::<S>(sums[m], index * out_line + at, channel),
+                        );
                     }
                 }
             }
@@ -197,7 +235,13 @@ unsafe fn rows<S: Simd, const G: usize, const STRIDE: usize, const M: usize, con
 }
 
 /// dw from the input and the gradient of the output.
-pub(super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub(super) fn weight_gradient(
+    set: InstructionSet,
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     let (group, lanes) = (shape.inputs_of_group(), set.lanes());
     let image = shape.height * shape.width * shape.input;
     assert_eq!([x.len(), dy.len()], [shape.batch * image; 2]);
@@ -264,13 +308,18 @@ unsafe fn add_rows<S: Simd, const G: usize>(task: &mut Sums<'_>, rows: Range<usi
     let &mut Sums { shape, x, dy, .. } = task;
     let &ConvShape { height, width, input: channels, .. } = shape;
     let line = width * channels;
-    assert!([x.len(), dy.len()] == [height * line; 2] && rows.end <= height && channels.is_multiple_of(S::LANES));
+    assert!(
+        [x.len(), dy.len()] == [height * line; 2]
+            && rows.end <= height
+            && channels.is_multiple_of(S::LANES)
+    );
     // SAFETY: the caller's.
     let spreads = unsafe { spreads::<S, G>() };
     for (vector, sums) in task.sums.chunks_exact_mut(TAPS * G * S::LANES).enumerate() {
         let channel = vector * S::LANES;
         for (down, sums) in sums.chunks_exact_mut(3 * G * S::LANES).enumerate() {
-            // SAFETY: rows and columns are checked to be in the image, channels end with a vector, and the sums are so many vectors.
+            // SAFETY: rows and columns are checked to be in the image, channels end with a vector,
+            // and the sums are so many vectors.
             unsafe {
                 let mut totals = [[S::splat(0.0); G]; 3];
                 for across in 0..3 {
@@ -279,13 +328,22 @@ unsafe fn add_rows<S: Simd, const G: usize>(task: &mut Sums<'_>, rows: Range<usi
                     }
                 }
                 for row in rows.clone() {
-                    let Some(source) = (row + down).checked_sub(1).filter(|source| *source < height) else { continue };
+                    let Some(source) =
+                        (row + down).checked_sub(1).filter(|source| *source < height)
+                    else {
+                        continue;
+                    };
                     let from = x.as_ptr().add(source * line + channel);
                     let of = dy.as_ptr().add(row * line + channel);
-                    // The pixels of the output whose window has this pixel of the input in its last, middle and first column.
+                    // The pixels of the output whose window has this pixel of the input in its
+                    // last, middle and first column.
                     let (mut before, mut here) = (S::splat(0.0), S::load(of));
                     for column in 0..width {
-                        let after = if column + 1 < width { S::load(of.add((column + 1) * channels)) } else { S::splat(0.0) };
+                        let after = if column + 1 < width {
+                            S::load(of.add((column + 1) * channels))
+                        } else {
+                            S::splat(0.0)
+                        };
                         let value = S::load(from.add(column * channels));
                         for j in 0..G {
                             let value = S::permute(value, spreads[j]);
@@ -298,7 +356,10 @@ unsafe fn add_rows<S: Simd, const G: usize>(task: &mut Sums<'_>, rows: Range<usi
                 }
                 for across in 0..3 {
                     for j in 0..G {
-                        S::store(sums.as_mut_ptr().add((across * G + j) * S::LANES), totals[across][j]);
+                        S::store(
+                            sums.as_mut_ptr().add((across * G + j) * S::LANES),
+                            totals[across][j],
+                        );
                     }
                 }
             }

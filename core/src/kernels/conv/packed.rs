@@ -1,4 +1,5 @@
-//! Convolutions whose weights do not change, so that these are brought into the order in which they are read once and not for every batch.
+//! Convolutions whose weights do not change, so that these are brought into the order in which they
+//! are read once and not for every batch.
 
 use std::sync::OnceLock;
 
@@ -56,13 +57,15 @@ pub(super) fn pieces<'a>(packed: &'a [f32], sizes: &[usize]) -> Vec<&'a [f32]> {
 /// A convolution with batch norm folded into it.
 #[derive(Clone, Debug)]
 pub struct FoldedConv {
-    /// `[output, input / groups, kernel, kernel]`, which is `[channels, 1, kernel, kernel]` of a depthwise convolution.
+    /// `[output, input / groups, kernel, kernel]`, which is `[channels, 1, kernel, kernel]` of a
+    /// depthwise convolution.
     pub weight: Vec<f32>,
     /// `[output]`.
     pub bias: Vec<f32>,
 }
 
-/// A square convolution, its bias, and its weight in the orders in which an instruction set reads it. Not for channels by themselves.
+/// A square convolution, its bias, and its weight in the orders in which an instruction set reads
+/// it. Not for channels by themselves.
 pub struct PackedConv {
     set: InstructionSet,
     /// For images of no size.
@@ -75,22 +78,48 @@ pub struct PackedConv {
 }
 
 impl PackedConv {
-    /// A convolution to as many channels as there are biases. `kernel` is the side of the kernel, which stands `stride` pixels apart in images with `kernel
+    /// A convolution to as many channels as there are biases. `kernel` is the side of the kernel,
+    /// which stands `stride` pixels apart in images with `kernel
     /// / 2` zeros around them.
     ///
     /// # Panics
-    /// If the weight's length is not that of `input` channels in `groups`, or if every channel is by itself.
-    pub fn new(set: InstructionSet, conv: FoldedConv, [input, groups]: [usize; 2], [kernel, stride]: [usize; 2]) -> Self {
+    /// If the weight's length is not that of `input` channels in `groups`, or if every channel is
+    /// by itself.
+    pub fn new(
+        set: InstructionSet,
+        conv: FoldedConv,
+        [input, groups]: [usize; 2],
+        [kernel, stride]: [usize; 2],
+    ) -> Self {
         let FoldedConv { weight, bias } = conv;
         let padding = Zeros::around(kernel / 2);
-        let shape = ConvShape { batch: 0, height: kernel, width: kernel, input, output: bias.len(), kernel, stride, padding, groups };
+        let shape = ConvShape {
+            batch: 0,
+            height: kernel,
+            width: kernel,
+            input,
+            output: bias.len(),
+            kernel,
+            stride,
+            padding,
+            groups,
+        };
         shape.check();
         assert_eq!(weight.len(), shape.weight_len());
         assert!(!shape.is_depthwise(), "channels by themselves have kernels of their own");
-        let packed = Self { set, shape, bias, weight: None, direct: OnceLock::new(), winograd: OnceLock::new() };
+        let packed = Self {
+            set,
+            shape,
+            bias,
+            weight: None,
+            direct: OnceLock::new(),
+            winograd: OnceLock::new(),
+        };
         match grouped::fits_forward(set, &shape) || winograd::fits_some(set, &shape) {
             true => Self { weight: Some(weight), ..packed },
-            false => Self { direct: OnceLock::from(direct::packed(set, &shape, &weight)), ..packed },
+            false => {
+                Self { direct: OnceLock::from(direct::packed(set, &shape, &weight)), ..packed }
+            }
         }
     }
 
@@ -118,12 +147,24 @@ impl PackedConv {
     ///
     /// # Panics
     /// If a length does not fit.
-    pub fn forward(&self, x: &[f32], [height, width]: [usize; 2], residual: Option<Buffer>, activation: Activation) -> Buffer {
+    pub fn forward(
+        &self,
+        x: &[f32],
+        [height, width]: [usize; 2],
+        residual: Option<Buffer>,
+        activation: Activation,
+    ) -> Buffer {
         let image = height * width * self.shape.input;
-        assert!(image > 0 && x.len().is_multiple_of(image), "images of {height}×{width} have {image} values");
+        assert!(
+            image > 0 && x.len().is_multiple_of(image),
+            "images of {height}×{width} have {image} values"
+        );
         let shape = ConvShape { batch: x.len() / image, height, width, ..self.shape };
         shape.check();
-        assert!(residual.as_ref().is_none_or(|residual| residual.len() == shape.output_len()), "a residual has the shape of the output");
+        assert!(
+            residual.as_ref().is_none_or(|residual| residual.len() == shape.output_len()),
+            "a residual has the shape of the output"
+        );
         let adds = residual.is_some() && shape.adds(self.set);
         let (mut y, residual) = match residual {
             Some(residual) if adds => (residual, None),
@@ -147,10 +188,15 @@ impl Orders for PackedConv {
     }
 
     fn direct(&self) -> Weight<'_> {
-        Weight::Packed(self.direct.get_or_init(|| direct::packed(self.set, &self.shape, self.plain())))
+        Weight::Packed(
+            self.direct.get_or_init(|| direct::packed(self.set, &self.shape, self.plain())),
+        )
     }
 
     fn winograd(&self) -> Weight<'_> {
-        Weight::Packed(self.winograd.get_or_init(|| winograd::transformed(self.set, &self.shape, self.plain())))
+        Weight::Packed(
+            self.winograd
+                .get_or_init(|| winograd::transformed(self.set, &self.shape, self.plain())),
+        )
     }
 }

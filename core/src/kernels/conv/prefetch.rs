@@ -49,7 +49,9 @@ impl Walk {
         if self.row >= rows {
             return false;
         }
-        prefetch(self.base.wrapping_add(start + self.row * row_step + self.column * step + self.channel));
+        prefetch(
+            self.base.wrapping_add(start + self.row * row_step + self.column * step + self.channel),
+        );
         self.channel += LINE;
         if self.channel >= channels {
             (self.channel, self.column) = (0, self.column + 1);
@@ -61,8 +63,9 @@ impl Walk {
     }
 }
 
-/// What comes next, brought into the second-level cache a few lines at a time, so that it arrives while something else is computed. Without it,
-/// processors look ahead for themselves only along a page of memory, and the channels of neighbouring pixels soon lie pages apart.
+/// What comes next, brought into the second-level cache a few lines at a time, so that it arrives
+/// while something else is computed. Without it, processors look ahead for themselves only along a
+/// page of memory, and the channels of neighbouring pixels soon lie pages apart.
 pub(super) struct Ahead {
     walks: [Walk; 2],
     each: usize,
@@ -72,7 +75,8 @@ impl Ahead {
     /// These regions, counted from these places, spread over so many calls of [`Ahead::fetch`].
     pub fn new(regions: [(*const f32, Region); 2], calls: usize) -> Self {
         let lines: usize = regions.iter().map(|(_, region)| region.lines()).sum();
-        let walks = regions.map(|(base, region)| Walk { base, region, row: 0, column: 0, channel: 0 });
+        let walks =
+            regions.map(|(base, region)| Walk { base, region, row: 0, column: 0, channel: 0 });
         Self { walks, each: lines.div_ceil(calls.max(1)) }
     }
 
@@ -99,7 +103,8 @@ mod tests {
 
     #[test]
     fn every_line_is_asked_for_once() {
-        let region = Region { start: 5, channels: 40, columns: 3, rows: 2, step: 100, row_step: 1000 };
+        let region =
+            Region { start: 5, channels: 40, columns: 3, rows: 2, step: 100, row_step: 1000 };
         let values = [0.0; 2000];
         let mut walk = Walk { base: values.as_ptr(), region, row: 0, column: 0, channel: 0 };
         let mut steps = 0;
@@ -107,7 +112,10 @@ mod tests {
             steps += 1;
         }
         assert_eq!((steps, walk.row, walk.column, walk.channel), (region.lines(), 2, 0, 0));
-        let mut ahead = Ahead::new([(values.as_ptr(), region), (values.as_ptr(), Region { rows: 1, ..region })], 4);
+        let mut ahead = Ahead::new(
+            [(values.as_ptr(), region), (values.as_ptr(), Region { rows: 1, ..region })],
+            4,
+        );
         assert_eq!(ahead.each, 7);
         (0..4).for_each(|_| ahead.fetch());
         assert!(ahead.walks.iter_mut().all(|walk| !walk.step()));

@@ -18,8 +18,9 @@ impl Zeros {
     }
 }
 
-/// A square two-dimensional convolution over tensors stored channels-last: input `[batch, height, width, input]`, weight
-/// `[output, input / groups, kernel, kernel]` (PyTorch's order), output `[batch, out_height, out_width, output]`.
+/// A square two-dimensional convolution over tensors stored channels-last: input
+/// `[batch, height, width, input]`, weight `[output, input / groups, kernel, kernel]` (PyTorch's
+/// order), output `[batch, out_height, out_width, output]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images.
@@ -38,7 +39,8 @@ pub struct ConvShape {
     pub stride: usize,
     /// Zeros around the input.
     pub padding: Zeros,
-    /// Groups that both numbers of channels are divided into; a channel of the output depends on those of the input in its group alone.
+    /// Groups that both numbers of channels are divided into; a channel of the output depends on
+    /// those of the input in its group alone.
     pub groups: usize,
 }
 
@@ -87,7 +89,8 @@ impl ConvShape {
 
     /// Columns of the output.
     pub fn out_width(&self) -> usize {
-        (self.width + self.padding.columns.0 + self.padding.columns.1 - self.kernel) / self.stride + 1
+        (self.width + self.padding.columns.0 + self.padding.columns.1 - self.kernel) / self.stride
+            + 1
     }
 
     /// Values of the input.
@@ -126,11 +129,14 @@ impl ConvShape {
     }
 
     /// # Panics
-    /// If the kernel does not fit the image with its zeros, or the groups do not divide the channels.
+    /// If the kernel does not fit the image with its zeros, or the groups do not divide the
+    /// channels.
     pub(crate) fn check(&self) {
         let &Self { height, width, kernel, padding: Zeros { rows, columns }, groups, .. } = self;
         assert!(
-            kernel > 0 && self.stride > 0 && kernel <= (height + rows.0 + rows.1).min(width + columns.0 + columns.1),
+            kernel > 0
+                && self.stride > 0
+                && kernel <= (height + rows.0 + rows.1).min(width + columns.0 + columns.1),
             "a kernel of side {kernel} does not fit an image of {height}×{width}"
         );
         assert!(
@@ -143,7 +149,10 @@ impl ConvShape {
 
     pub(super) fn check_lengths(&self, x: &[f32], weight: &[f32], y: &[f32]) {
         self.check();
-        assert_eq!([x.len(), weight.len(), y.len()], [self.input_len(), self.weight_len(), self.output_len()]);
+        assert_eq!(
+            [x.len(), weight.len(), y.len()],
+            [self.input_len(), self.weight_len(), self.output_len()]
+        );
     }
 
     /// Channels that are read, and that are written.
@@ -160,7 +169,11 @@ impl ConvShape {
         match direction {
             Direction::Forward => {
                 let group = channel / outputs;
-                Dependence { depth: group * inputs..(group + 1) * inputs, first: channel * inputs, step: 1 }
+                Dependence {
+                    depth: group * inputs..(group + 1) * inputs,
+                    first: channel * inputs,
+                    step: 1,
+                }
             }
             Direction::Backward => {
                 let group = channel / inputs;
@@ -170,8 +183,9 @@ impl ConvShape {
         }
     }
 
-    /// Divides the channels that are written into blocks of 4, 2 or 1 vectors of so many `lanes`, of up to `widest`. Where a group has whole
-    /// vectors, no block reaches over its end; otherwise a block is one vector and has to do with every group in it.
+    /// Divides the channels that are written into blocks of 4, 2 or 1 vectors of so many `lanes`,
+    /// of up to `widest`. Where a group has whole vectors, no block reaches over its end; otherwise
+    /// a block is one vector and has to do with every group in it.
     pub(super) fn blocks(&self, direction: Direction, lanes: usize, widest: usize) -> Vec<Block> {
         let (from, to) = self.channels(direction);
         let (from_group, to_group) = (from / self.groups, to / self.groups);
@@ -185,7 +199,10 @@ impl ConvShape {
             let mut at = start;
             while at < start + part {
                 let left = (start + part - at).div_ceil(lanes);
-                let vectors = [4, 2, 1].into_iter().find(|vectors| *vectors <= left && *vectors <= widest).unwrap_or(1);
+                let vectors = [4, 2, 1]
+                    .into_iter()
+                    .find(|vectors| *vectors <= left && *vectors <= widest)
+                    .unwrap_or(1);
                 let end = (at + vectors * lanes).min(to);
                 let depth = at / to_group * from_group..end.div_ceil(to_group) * from_group;
                 blocks.push(Block { first: at, vectors, depth });
@@ -203,9 +220,26 @@ mod tests {
     /// Every channel is in one block, whose depth is what its channels depend on.
     #[test]
     fn blocks_cover_channels_once_and_what_they_depend_on() {
-        for (input, output, groups) in [(3, 70, 1), (128, 128, 32), (256, 256, 32), (12, 24, 4), (64, 96, 2), (10, 15, 5), (1024, 1024, 32)]
-        {
-            let shape = ConvShape { batch: 1, height: 3, width: 3, input, output, kernel: 3, stride: 1, padding: Zeros::around(1), groups };
+        for (input, output, groups) in [
+            (3, 70, 1),
+            (128, 128, 32),
+            (256, 256, 32),
+            (12, 24, 4),
+            (64, 96, 2),
+            (10, 15, 5),
+            (1024, 1024, 32),
+        ] {
+            let shape = ConvShape {
+                batch: 1,
+                height: 3,
+                width: 3,
+                input,
+                output,
+                kernel: 3,
+                stride: 1,
+                padding: Zeros::around(1),
+                groups,
+            };
             for direction in [Direction::Forward, Direction::Backward] {
                 for (lanes, widest) in [(4, 2), (8, 2), (16, 4)] {
                     let mut next = 0;
@@ -224,8 +258,17 @@ mod tests {
 
     #[test]
     fn both_directions_name_the_same_kernels() {
-        let shape =
-            ConvShape { batch: 1, height: 3, width: 3, input: 12, output: 8, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 4 };
+        let shape = ConvShape {
+            batch: 1,
+            height: 3,
+            width: 3,
+            input: 12,
+            output: 8,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 4,
+        };
         let mut seen = 0;
         for output in 0..8 {
             let forward = shape.dependence(Direction::Forward, output);

@@ -1,4 +1,5 @@
-//! Convolutions against sums written out in double precision, on every instruction set of this machine.
+//! Convolutions against sums written out in double precision, on every instruction set of this
+//! machine.
 
 use super::super::buffer::Buffer;
 use super::*;
@@ -13,7 +14,8 @@ fn every_product(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) 
     let (top, left) = (padding.rows.0, padding.columns.0);
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     for pixel in 0..batch * out_height * out_width {
-        let (image, row, column) = (pixel / out_width / out_height, pixel / out_width % out_height, pixel % out_width);
+        let (image, row, column) =
+            (pixel / out_width / out_height, pixel / out_width % out_height, pixel % out_width);
         for tap in 0..kernel * kernel {
             let (y, x) = (row * stride + tap / kernel, column * stride + tap % kernel);
             if y < top || x < left || y - top >= height || x - left >= width {
@@ -23,7 +25,11 @@ fn every_product(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) 
             let (inputs, outputs) = (input / groups, output / groups);
             for o in 0..output {
                 for i in 0..inputs {
-                    visit(from + o / outputs * inputs + i, (o * inputs + i) * kernel * kernel + tap, pixel * output + o);
+                    visit(
+                        from + o / outputs * inputs + i,
+                        (o * inputs + i) * kernel * kernel + tap,
+                        pixel * output + o,
+                    );
                 }
             }
         }
@@ -107,7 +113,9 @@ impl Numbers {
 /// The largest difference over the largest value.
 fn error(found: &[f32], right: &[f64]) -> f64 {
     let largest = right.iter().fold(1e-30, |most: f64, value| most.max(value.abs()));
-    let apart = |(a, b): (&f32, &f64)| if a.is_finite() { (f64::from(*a) - b).abs() } else { f64::INFINITY };
+    let apart = |(a, b): (&f32, &f64)| {
+        if a.is_finite() { (f64::from(*a) - b).abs() } else { f64::INFINITY }
+    };
     found.iter().zip(right).map(apart).fold(0.0, f64::max) / largest
 }
 
@@ -123,7 +131,11 @@ struct All {
 }
 
 fn all(set: InstructionSet, shape: &ConvShape, x: &[f32], w: &[f32], dy: &[f32]) -> All {
-    let mut all = All { y: garbage(shape.output_len()), dx: garbage(shape.input_len()), dw: garbage(shape.weight_len()) };
+    let mut all = All {
+        y: garbage(shape.output_len()),
+        dx: garbage(shape.input_len()),
+        dw: garbage(shape.weight_len()),
+    };
     conv_forward_on(set, shape, x, w, Epilogue::default(), &mut all.y);
     conv_input_gradient_on(set, shape, dy, w, Epilogue::default(), &mut all.dx);
     conv_weight_gradient_on(set, shape, x, dy, &mut all.dw);
@@ -135,7 +147,14 @@ fn all(set: InstructionSet, shape: &ConvShape, x: &[f32], w: &[f32], dy: &[f32])
 fn narrow_groups_are_the_sums_on_every_instruction_set() {
     let mut numbers = Numbers(7);
     let mut seen = 0;
-    for (channels, group, height, width) in [(32, 4, 9, 13), (64, 8, 5, 8), (128, 4, 1, 1), (16, 8, 3, 2), (96, 8, 17, 30), (48, 4, 2, 9)] {
+    for (channels, group, height, width) in [
+        (32, 4, 9, 13),
+        (64, 8, 5, 8),
+        (128, 4, 1, 1),
+        (16, 8, 3, 2),
+        (96, 8, 17, 30),
+        (48, 4, 2, 9),
+    ] {
         let padding = Zeros::around(1);
         let shape = ConvShape {
             batch: 3,
@@ -148,7 +167,11 @@ fn narrow_groups_are_the_sums_on_every_instruction_set() {
             padding,
             groups: channels / group,
         };
-        let (x, w, dy) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()), numbers.floats(shape.output_len()));
+        let (x, w, dy) = (
+            numbers.floats(shape.input_len()),
+            numbers.floats(shape.weight_len()),
+            numbers.floats(shape.output_len()),
+        );
         for set in InstructionSet::available() {
             seen += usize::from(grouped::fits_forward(set, &shape));
             let All { y, dx, dw } = all(set, &shape, &x, &w, &dy);
@@ -165,7 +188,8 @@ fn narrow_groups_are_the_sums_on_every_instruction_set() {
     assert!(seen > 0);
 }
 
-/// With bias and residual, in the memory of the residual where that is possible, for batches of several sizes by the same packed weight.
+/// With bias and residual, in the memory of the residual where that is possible, for batches of
+/// several sizes by the same packed weight.
 #[test]
 fn packed_convolutions_do_what_others_do() {
     let mut numbers = Numbers(11);
@@ -179,17 +203,42 @@ fn packed_convolutions_do_what_others_do() {
         (32, 64, 32, 3, 2),
     ] {
         for set in InstructionSet::available() {
-            let conv = FoldedConv { weight: numbers.floats(output * input / groups * kernel * kernel), bias: numbers.floats(output) };
+            let conv = FoldedConv {
+                weight: numbers.floats(output * input / groups * kernel * kernel),
+                bias: numbers.floats(output),
+            };
             let packed = PackedConv::new(set, conv.clone(), [input, groups], [kernel, stride]);
             for (batch, height, width) in [(1, 7, 9), (9, 12, 8)] {
-                let shape = ConvShape { batch, height, width, input, output, kernel, stride, padding: Zeros::around(kernel / 2), groups };
-                let (x, residual) = (numbers.floats(shape.input_len()), numbers.floats(shape.output_len()));
+                let shape = ConvShape {
+                    batch,
+                    height,
+                    width,
+                    input,
+                    output,
+                    kernel,
+                    stride,
+                    padding: Zeros::around(kernel / 2),
+                    groups,
+                };
+                let (x, residual) =
+                    (numbers.floats(shape.input_len()), numbers.floats(shape.output_len()));
                 let mut right = forward(&shape, &x, &conv.weight);
                 for (index, value) in right.iter_mut().enumerate() {
-                    *value = (*value + f64::from(conv.bias[index % output]) + f64::from(residual[index])).max(0.0);
+                    *value = (*value
+                        + f64::from(conv.bias[index % output])
+                        + f64::from(residual[index]))
+                    .max(0.0);
                 }
-                assert_eq!(packed.out_size([height, width]), [shape.out_height(), shape.out_width()]);
-                let y = packed.forward(&x, [height, width], Some(Buffer::copy_of(&residual)), Activation::Relu);
+                assert_eq!(
+                    packed.out_size([height, width]),
+                    [shape.out_height(), shape.out_width()]
+                );
+                let y = packed.forward(
+                    &x,
+                    [height, width],
+                    Some(Buffer::copy_of(&residual)),
+                    Activation::Relu,
+                );
                 let apart = error(&y, &right);
                 assert!(apart < 2e-5, "{shape:?} with {set:?}: {apart:e}");
             }
@@ -203,14 +252,35 @@ fn outputs_are_added_to_where_they_lie() {
     let mut numbers = Numbers(13);
     for (input, output, kernel, stride) in [(64, 48, 1, 1), (20, 32, 3, 2), (16, 80, 1, 2)] {
         let padding = Zeros::around(kernel / 2);
-        let shape = ConvShape { batch: 4, height: 9, width: 10, input, output, kernel, stride, padding, groups: 1 };
-        let (w, dy, around) = (numbers.floats(shape.weight_len()), numbers.floats(shape.output_len()), numbers.floats(shape.input_len()));
+        let shape = ConvShape {
+            batch: 4,
+            height: 9,
+            width: 10,
+            input,
+            output,
+            kernel,
+            stride,
+            padding,
+            groups: 1,
+        };
+        let (w, dy, around) = (
+            numbers.floats(shape.weight_len()),
+            numbers.floats(shape.output_len()),
+            numbers.floats(shape.input_len()),
+        );
         let mut right = input_gradient(&shape, &dy, &w);
         right.iter_mut().zip(&around).for_each(|(value, around)| *value += f64::from(*around));
         for set in InstructionSet::available() {
             assert!(shape.adds(set));
             let mut dx = around.clone();
-            conv_input_gradient_on(set, &shape, &dy, &w, Epilogue { adds: true, ..Epilogue::default() }, &mut dx);
+            conv_input_gradient_on(
+                set,
+                &shape,
+                &dy,
+                &w,
+                Epilogue { adds: true, ..Epilogue::default() },
+                &mut dx,
+            );
             assert!(error(&dx, &right) < 3e-6, "{shape:?} with {set:?}");
         }
     }
@@ -224,12 +294,20 @@ fn values_and_gradients_are_the_sums_on_every_instruction_set() {
         let shape = numbers.shape();
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
-        let right = [forward(&shape, &x, &w), input_gradient(&shape, &dy, &w), weight_gradient(&shape, &x, &dy)];
+        let right = [
+            forward(&shape, &x, &w),
+            input_gradient(&shape, &dy, &w),
+            weight_gradient(&shape, &x, &dy),
+        ];
         for set in InstructionSet::available() {
             let found = all(set, &shape, &x, &w, &dy);
             // Winograd's transforms lose a digit.
             let allowed = if winograd::fits(set, &shape) { 2e-5 } else { 3e-6 };
-            for (name, found, right) in [("y", &found.y, &right[0]), ("dx", &found.dx, &right[1]), ("dw", &found.dw, &right[2])] {
+            for (name, found, right) in [
+                ("y", &found.y, &right[0]),
+                ("dx", &found.dx, &right[1]),
+                ("dw", &found.dw, &right[2]),
+            ] {
                 let error = error(found, right);
                 assert!(error < allowed, "{name} of {shape:?} on {set:?}: {error:e}");
             }
@@ -240,11 +318,27 @@ fn values_and_gradients_are_the_sums_on_every_instruction_set() {
 #[test]
 fn transformed_tiles_may_reach_beyond_the_image() {
     let mut numbers = Numbers(7);
-    for (batch, height, width) in [(32, 4, 4), (40, 1, 1), (32, 1, 5), (2, 17, 18), (3, 19, 14), (1, 32, 32)] {
-        let shape = ConvShape { batch, height, width, input: 16, output: 32, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 };
+    for (batch, height, width) in
+        [(32, 4, 4), (40, 1, 1), (32, 1, 5), (2, 17, 18), (3, 19, 14), (1, 32, 32)]
+    {
+        let shape = ConvShape {
+            batch,
+            height,
+            width,
+            input: 16,
+            output: 32,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 1,
+        };
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
-        let right = [forward(&shape, &x, &w), input_gradient(&shape, &dy, &w), weight_gradient(&shape, &x, &dy)];
+        let right = [
+            forward(&shape, &x, &w),
+            input_gradient(&shape, &dy, &w),
+            weight_gradient(&shape, &x, &dy),
+        ];
         for set in InstructionSet::available() {
             assert!(winograd::fits(set, &shape), "{set:?}");
             let found = all(set, &shape, &x, &w, &dy);
@@ -256,33 +350,109 @@ fn transformed_tiles_may_reach_beyond_the_image() {
     }
 }
 
-/// What is no number, or infinite, must be so exactly where the sums are. Groups that share a vector share what is no number as well.
+/// What is no number, or infinite, must be so exactly where the sums are. Groups that share a
+/// vector share what is no number as well.
 #[test]
 fn nan_and_infinity_go_where_the_sums_take_them() {
-    let kind = |value: f64| if value.is_nan() { Some(0) } else { value.is_infinite().then(|| 1 + i32::from(value > 0.0)) };
+    let kind = |value: f64| {
+        if value.is_nan() {
+            Some(0)
+        } else {
+            value.is_infinite().then(|| 1 + i32::from(value > 0.0))
+        }
+    };
     let mut numbers = Numbers(99);
     for shape in [
-        ConvShape { batch: 3, height: 16, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 2, height: 9, width: 8, input: 5, output: 20, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 2, height: 6, width: 6, input: 16, output: 32, kernel: 1, stride: 2, padding: Zeros::around(0), groups: 1 },
-        ConvShape { batch: 2, height: 11, width: 9, input: 64, output: 64, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 4 },
-        ConvShape { batch: 2, height: 11, width: 9, input: 19, output: 19, kernel: 5, stride: 1, padding: Zeros::around(2), groups: 19 },
-        ConvShape { batch: 2, height: 11, width: 9, input: 16, output: 16, kernel: 3, stride: 2, padding: UNEVEN, groups: 16 },
+        ConvShape {
+            batch: 3,
+            height: 16,
+            width: 12,
+            input: 16,
+            output: 16,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 9,
+            width: 8,
+            input: 5,
+            output: 20,
+            kernel: 3,
+            stride: 2,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 6,
+            width: 6,
+            input: 16,
+            output: 32,
+            kernel: 1,
+            stride: 2,
+            padding: Zeros::around(0),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 11,
+            width: 9,
+            input: 64,
+            output: 64,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 4,
+        },
+        ConvShape {
+            batch: 2,
+            height: 11,
+            width: 9,
+            input: 19,
+            output: 19,
+            kernel: 5,
+            stride: 1,
+            padding: Zeros::around(2),
+            groups: 19,
+        },
+        ConvShape {
+            batch: 2,
+            height: 11,
+            width: 9,
+            input: 16,
+            output: 16,
+            kernel: 3,
+            stride: 2,
+            padding: UNEVEN,
+            groups: 16,
+        },
     ] {
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
-            let (mut x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
+            let (mut x, w) =
+                (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
             let mut dy = numbers.floats(shape.output_len());
             let (at_x, at_y) = (numbers.below(x.len()), numbers.below(dy.len()));
             x[at_x] = wrong;
             dy[at_y] = wrong;
-            let right = [forward(&shape, &x, &w), input_gradient(&shape, &dy, &w), weight_gradient(&shape, &x, &dy)];
+            let right = [
+                forward(&shape, &x, &w),
+                input_gradient(&shape, &dy, &w),
+                weight_gradient(&shape, &x, &dy),
+            ];
             for set in InstructionSet::available() {
                 let found = all(set, &shape, &x, &w, &dy);
                 for (found, right) in [&found.y, &found.dx, &found.dw].into_iter().zip(&right) {
                     for (found, right) in found.iter().zip(right) {
                         // In single precision a sum can be too large where in double it is not.
                         let right = f64::from(*right as f32);
-                        assert_eq!(kind(f64::from(*found)), kind(right), "{found} for {right}, {shape:?} on {set:?}, {wrong}");
+                        assert_eq!(
+                            kind(f64::from(*found)),
+                            kind(right),
+                            "{found} for {right}, {shape:?} on {set:?}, {wrong}"
+                        );
                     }
                 }
             }
@@ -294,20 +464,98 @@ fn nan_and_infinity_go_where_the_sums_take_them() {
 fn the_number_of_threads_changes_no_bit() {
     let mut numbers = Numbers(5);
     for shape in [
-        ConvShape { batch: 7, height: 8, width: 8, input: 32, output: 48, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 9, height: 16, width: 16, input: 16, output: 32, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 5, height: 30, width: 30, input: 3, output: 16, kernel: 7, stride: 2, padding: Zeros::around(3), groups: 1 },
-        ConvShape { batch: 7, height: 8, width: 8, input: 128, output: 128, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 32 },
-        ConvShape { batch: 7, height: 9, width: 8, input: 64, output: 64, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 8 },
-        ConvShape { batch: 7, height: 20, width: 21, input: 37, output: 37, kernel: 5, stride: 1, padding: Zeros::around(2), groups: 37 },
-        ConvShape { batch: 3, height: 41, width: 40, input: 32, output: 32, kernel: 3, stride: 2, padding: UNEVEN, groups: 32 },
+        ConvShape {
+            batch: 7,
+            height: 8,
+            width: 8,
+            input: 32,
+            output: 48,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 9,
+            height: 16,
+            width: 16,
+            input: 16,
+            output: 32,
+            kernel: 3,
+            stride: 2,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 5,
+            height: 30,
+            width: 30,
+            input: 3,
+            output: 16,
+            kernel: 7,
+            stride: 2,
+            padding: Zeros::around(3),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 7,
+            height: 8,
+            width: 8,
+            input: 128,
+            output: 128,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 32,
+        },
+        ConvShape {
+            batch: 7,
+            height: 9,
+            width: 8,
+            input: 64,
+            output: 64,
+            kernel: 3,
+            stride: 2,
+            padding: Zeros::around(1),
+            groups: 8,
+        },
+        ConvShape {
+            batch: 7,
+            height: 20,
+            width: 21,
+            input: 37,
+            output: 37,
+            kernel: 5,
+            stride: 1,
+            padding: Zeros::around(2),
+            groups: 37,
+        },
+        ConvShape {
+            batch: 3,
+            height: 41,
+            width: 40,
+            input: 32,
+            output: 32,
+            kernel: 3,
+            stride: 2,
+            padding: UNEVEN,
+            groups: 32,
+        },
     ] {
         let (x, w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         let dy = numbers.floats(shape.output_len());
         let (bias, residual) = (numbers.floats(shape.output), numbers.floats(shape.output_len()));
-        let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), adds: false, activation: Activation::Relu6 };
+        let epilogue = Epilogue {
+            bias: Some(&bias),
+            residual: Some(&residual),
+            adds: false,
+            activation: Activation::Relu6,
+        };
         let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads can be started");
             let mut finished = garbage(shape.output_len());
             let all = pool.install(|| {
                 conv_forward_on(InstructionSet::best(), &shape, &x, &w, epilogue, &mut finished);
@@ -319,7 +567,12 @@ fn the_number_of_threads_changes_no_bit() {
         let (one, one_finished) = with(1);
         for threads in [2, 3, 8] {
             let (more, finished) = with(threads);
-            for (one, more) in [(&one.y, &more.y), (&one.dx, &more.dx), (&one.dw, &more.dw), (&one_finished, &finished)] {
+            for (one, more) in [
+                (&one.y, &more.y),
+                (&one.dx, &more.dx),
+                (&one.dw, &more.dw),
+                (&one_finished, &finished),
+            ] {
                 assert!(bits(one) == bits(more), "{shape:?} with {threads} threads");
             }
         }
@@ -330,11 +583,61 @@ fn the_number_of_threads_changes_no_bit() {
 fn an_epilogue_is_what_would_be_done_afterwards() {
     let mut numbers = Numbers(11);
     for shape in [
-        ConvShape { batch: 4, height: 12, width: 12, input: 16, output: 16, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 2, height: 7, width: 9, input: 3, output: 19, kernel: 3, stride: 2, padding: Zeros::around(1), groups: 1 },
-        ConvShape { batch: 2, height: 5, width: 5, input: 1200, output: 8, kernel: 1, stride: 1, padding: Zeros::around(0), groups: 1 },
-        ConvShape { batch: 2, height: 12, width: 12, input: 32, output: 32, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 4 },
-        ConvShape { batch: 2, height: 12, width: 9, input: 21, output: 21, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 21 },
+        ConvShape {
+            batch: 4,
+            height: 12,
+            width: 12,
+            input: 16,
+            output: 16,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 7,
+            width: 9,
+            input: 3,
+            output: 19,
+            kernel: 3,
+            stride: 2,
+            padding: Zeros::around(1),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 5,
+            width: 5,
+            input: 1200,
+            output: 8,
+            kernel: 1,
+            stride: 1,
+            padding: Zeros::around(0),
+            groups: 1,
+        },
+        ConvShape {
+            batch: 2,
+            height: 12,
+            width: 12,
+            input: 32,
+            output: 32,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 4,
+        },
+        ConvShape {
+            batch: 2,
+            height: 12,
+            width: 9,
+            input: 21,
+            output: 21,
+            kernel: 3,
+            stride: 1,
+            padding: Zeros::around(1),
+            groups: 21,
+        },
     ] {
         let (x, mut w) = (numbers.floats(shape.input_len()), numbers.floats(shape.weight_len()));
         // Some sums pass 6.
@@ -351,7 +654,9 @@ fn an_epilogue_is_what_would_be_done_afterwards() {
                 .iter()
                 .enumerate()
                 .map(|(at, value)| {
-                    value + bias.map_or(0.0, |b| f64::from(b[at % shape.output])) + residual.map_or(0.0, |r| f64::from(r[at]))
+                    value
+                        + bias.map_or(0.0, |b| f64::from(b[at % shape.output]))
+                        + residual.map_or(0.0, |r| f64::from(r[at]))
                 })
                 .map(|value| match activation {
                     Activation::None => value,
@@ -361,7 +666,12 @@ fn an_epilogue_is_what_would_be_done_afterwards() {
                 .collect();
             for set in InstructionSet::available() {
                 let mut y = garbage(shape.output_len());
-                let epilogue = Epilogue { bias: bias.map(Vec::as_slice), residual: residual.map(Vec::as_slice), adds: false, activation };
+                let epilogue = Epilogue {
+                    bias: bias.map(Vec::as_slice),
+                    residual: residual.map(Vec::as_slice),
+                    adds: false,
+                    activation,
+                };
                 conv_forward_on(set, &shape, &x, &w, epilogue, &mut y);
                 let error = error(&y, &right);
                 assert!(error < 2e-5, "{shape:?} on {set:?}: {error:e}");
@@ -373,7 +683,16 @@ fn an_epilogue_is_what_would_be_done_afterwards() {
 #[test]
 #[should_panic(expected = "assertion")]
 fn lengths_that_do_not_fit_are_refused() {
-    let shape =
-        ConvShape { batch: 1, height: 4, width: 4, input: 2, output: 2, kernel: 3, stride: 1, padding: Zeros::around(1), groups: 1 };
+    let shape = ConvShape {
+        batch: 1,
+        height: 4,
+        width: 4,
+        input: 2,
+        output: 2,
+        kernel: 3,
+        stride: 1,
+        padding: Zeros::around(1),
+        groups: 1,
+    };
     conv_forward(&shape, &[0.0; 31], &[0.0; 36], Epilogue::default(), &mut [0.0; 32]);
 }

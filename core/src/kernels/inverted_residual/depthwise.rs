@@ -48,12 +48,16 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Depthw
     let step = task.vectors.len() * S::LANES;
     assert!(task.layout.lanes == S::LANES && row >= ((width - 1) * STRIDE + K) * S::LANES);
     assert!(task.rows.iter().all(|rows| rows[..K].iter().all(|start| start + row <= plane)));
-    assert!(task.to.len() >= task.rows.len() * width * step && task.planes.len() >= task.vectors.len() * plane);
+    assert!(
+        task.to.len() >= task.rows.len() * width * step
+            && task.planes.len() >= task.vectors.len() * plane
+    );
     for (index, vector) in task.vectors.clone().enumerate() {
         let weight = &task.weights.weight[vector * K * K * S::LANES..][..K * K * S::LANES];
         let bias = &task.weights.bias[vector * S::LANES..][..S::LANES];
         for (out_row, starts) in task.rows.iter().enumerate() {
-            // SAFETY: rows are as long as the last window reaches and lie in the planes; `to` has a vector for each pixel.
+            // SAFETY: rows are as long as the last window reaches and lie in the planes; `to` has a
+            // vector for each pixel.
             unsafe {
                 let mut rows = [task.planes.as_ptr().add(index * plane); K];
                 for k in 0..K {
@@ -62,9 +66,15 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Depthw
                 let to = task.to.as_mut_ptr().add(out_row * width * step + index * S::LANES);
                 let (weight, bias) = (weight.as_ptr(), S::load(bias.as_ptr()));
                 match width {
-                    width if width >= 8 && width % 7 != 0 => walk::<S, K, STRIDE, 8>(rows, weight, bias, width, to, step),
-                    width if width >= 7 => walk::<S, K, STRIDE, 7>(rows, weight, bias, width, to, step),
-                    width if width >= 4 => walk::<S, K, STRIDE, 4>(rows, weight, bias, width, to, step),
+                    width if width >= 8 && width % 7 != 0 => {
+                        walk::<S, K, STRIDE, 8>(rows, weight, bias, width, to, step)
+                    }
+                    width if width >= 7 => {
+                        walk::<S, K, STRIDE, 7>(rows, weight, bias, width, to, step)
+                    }
+                    width if width >= 4 => {
+                        walk::<S, K, STRIDE, 4>(rows, weight, bias, width, to, step)
+                    }
                     width => walk::<S, K, STRIDE, 1>(rows, weight, bias, width, to, step),
                 }
             }
@@ -72,7 +82,8 @@ unsafe fn planes<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Depthw
     }
 }
 
-/// A row of pixels, P at a time. The last group ends with the row: what it shares with the one before it is computed twice.
+/// A row of pixels, P at a time. The last group ends with the row: what it shares with the one
+/// before it is computed twice.
 #[inline(always)]
 unsafe fn walk<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(
     rows: [*const f32; K],
@@ -92,7 +103,8 @@ unsafe fn walk<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(
                 for kx in 0..K {
                     let w = S::load(weight.add((ky * K + kx) * S::LANES));
                     for p in 0..P {
-                        sums[p] = S::fma(S::load(row.add((p * STRIDE + kx) * S::LANES)), w, sums[p]);
+                        sums[p] =
+                            S::fma(S::load(row.add((p * STRIDE + kx) * S::LANES)), w, sums[p]);
                     }
                 }
             }

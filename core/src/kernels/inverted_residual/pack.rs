@@ -42,8 +42,9 @@ pub(super) struct Columns {
     pub vectors: usize,
 }
 
-/// A matrix of weights `[output, input]` and a bias: for every block of columns the weights lie as `[input][vectors][lanes]`, one block after
-/// the other. Channels that fill up the last vector have zeros.
+/// A matrix of weights `[output, input]` and a bias: for every block of columns the weights lie as
+/// `[input][vectors][lanes]`, one block after the other. Channels that fill up the last vector have
+/// zeros.
 pub(super) struct PackedMatrix {
     pub input: usize,
     pub output: usize,
@@ -59,7 +60,10 @@ impl PackedMatrix {
     pub fn new(set: InstructionSet, weight: &[f32], bias: &[f32]) -> Self {
         let (lanes, output) = (set.lanes(), bias.len());
         let input = weight.len() / output.max(1);
-        assert!(input > 0 && weight.len() == output * input, "a weight must have as many rows as the bias has values");
+        assert!(
+            input > 0 && weight.len() == output * input,
+            "a weight must have as many rows as the bias has values"
+        );
         let vectors = output.div_ceil(lanes);
         let columns = columns(set, vectors);
         let width = vectors * lanes;
@@ -80,9 +84,17 @@ impl PackedMatrix {
     pub fn of_stem(set: InstructionSet, stem: &FoldedConv) -> Self {
         const TAPS: usize = 9;
         const COLOURS: usize = 3;
-        assert_eq!(stem.weight.len(), stem.bias.len() * COLOURS * TAPS, "the stem is a 3×3 convolution of three colours");
+        assert_eq!(
+            stem.weight.len(),
+            stem.bias.len() * COLOURS * TAPS,
+            "the stem is a 3×3 convolution of three colours"
+        );
         let filters = stem.weight.chunks(COLOURS * TAPS);
-        let weight: Vec<f32> = filters.flat_map(|filter| (0..TAPS * COLOURS).map(|d| filter[d % COLOURS * TAPS + d / COLOURS])).collect();
+        let weight: Vec<f32> = filters
+            .flat_map(|filter| {
+                (0..TAPS * COLOURS).map(|d| filter[d % COLOURS * TAPS + d / COLOURS])
+            })
+            .collect();
         Self::new(set, &weight, &stem.bias)
     }
 }
@@ -105,7 +117,8 @@ fn columns(set: InstructionSet, vectors: usize) -> Vec<Columns> {
     columns
 }
 
-/// A depthwise convolution: for every vector of channels the weights lie as `[kernel][kernel][lanes]`.
+/// A depthwise convolution: for every vector of channels the weights lie as
+/// `[kernel][kernel][lanes]`.
 pub(super) struct PackedDepthwise {
     pub kernel: usize,
     pub channels: usize,
@@ -117,12 +130,18 @@ pub(super) struct PackedDepthwise {
 impl PackedDepthwise {
     pub fn new(set: InstructionSet, kernel: usize, conv: &FoldedConv) -> Self {
         let (lanes, channels, taps) = (set.lanes(), conv.bias.len(), kernel * kernel);
-        assert_eq!(conv.weight.len(), channels * taps, "a depthwise convolution has one filter a channel");
+        assert_eq!(
+            conv.weight.len(),
+            channels * taps,
+            "a depthwise convolution has one filter a channel"
+        );
         let width = channels.next_multiple_of(lanes);
         let weight = Aligned::filled(width * taps, |packed| {
             for (channel, filter) in conv.weight.chunks(taps).enumerate() {
                 let (vector, lane) = (channel / lanes, channel % lanes);
-                filter.iter().enumerate().for_each(|(tap, weight)| packed[(vector * taps + tap) * lanes + lane] = *weight);
+                filter.iter().enumerate().for_each(|(tap, weight)| {
+                    packed[(vector * taps + tap) * lanes + lane] = *weight
+                });
             }
         });
         let bias = Aligned::filled(width, |to| to[..channels].copy_from_slice(&conv.bias));
@@ -154,8 +173,14 @@ mod tests {
         for set in InstructionSet::available() {
             let weight: Vec<f32> = (0..35 * 7).map(|index| index as f32 + 1.0).collect();
             let packed = PackedMatrix::new(set, &weight, &[2.0; 35]);
-            assert_eq!((packed.weight.as_ptr() as usize % 64, packed.input, packed.width % set.lanes()), (0, 7, 0));
-            assert_eq!(packed.weight.iter().filter(|value| **value == 0.0).count(), (packed.width - 35) * 7);
+            assert_eq!(
+                (packed.weight.as_ptr() as usize % 64, packed.input, packed.width % set.lanes()),
+                (0, 7, 0)
+            );
+            assert_eq!(
+                packed.weight.iter().filter(|value| **value == 0.0).count(),
+                (packed.width - 35) * 7
+            );
             let block = packed.columns[0];
             assert_eq!(packed.weight[block.vectors * set.lanes() + 1], weight[7 + 1]);
         }

@@ -10,7 +10,8 @@ use super::{PackedBlock, PackedInvertedResiduals};
 const SMALL: usize = 256;
 /// Output pixels of a strip, at least, where images are larger.
 const STRIP: usize = 96;
-/// Floats of expanded channels, before and after the depthwise convolution, that the second-level cache keeps beside all else.
+/// Floats of expanded channels, before and after the depthwise convolution, that the second-level
+/// cache keeps beside all else.
 const KEPT: usize = 48 * 1024;
 
 /// Padding as TensorFlow's SAME: pixels of the output, and zeros before the input.
@@ -36,7 +37,8 @@ pub(super) struct BlockShape {
     strip: usize,
     /// Whether an image is one strip; then the task's images are walked together.
     whole: bool,
-    /// Blocks of columns of the expansion that are kept at a time; all of them, unless images are whole.
+    /// Blocks of columns of the expansion that are kept at a time; all of them, unless images are
+    /// whole.
     columns: usize,
     layout: Planes,
 }
@@ -80,12 +82,14 @@ impl Plan {
         let shared = shared.max(together * plan.joined);
         let image = image.max(shared);
         // Everything starts at a cache line.
-        plan.lengths = [image, image, shared, planes, convolved, STEM.0 * padded_row(side)].map(|len| len.next_multiple_of(16));
+        plan.lengths = [image, image, shared, planes, convolved, STEM.0 * padded_row(side)]
+            .map(|len| len.next_multiple_of(16));
         plan.pixels = input * input;
         plan
     }
 
-    /// Floats of a task's working memory: two images to go from one to the other, the images of a task, and what [`Memory`] has.
+    /// Floats of a task's working memory: two images to go from one to the other, the images of a
+    /// task, and what [`Memory`] has.
     pub fn lengths(&self) -> [usize; 6] {
         self.lengths
     }
@@ -97,13 +101,20 @@ fn padded_row(side: usize) -> usize {
 }
 
 impl BlockShape {
-    fn new(block: &PackedBlock, stem: Option<usize>, input: usize, lanes: usize, together: usize) -> Self {
+    fn new(
+        block: &PackedBlock,
+        stem: Option<usize>,
+        input: usize,
+        lanes: usize,
+        together: usize,
+    ) -> Self {
         let kernel = block.depthwise.kernel;
         let (output, before) = same(input, kernel, block.stride);
         let columns = ((output - 1) * block.stride + kernel).max(before + input);
         let whole = stem.is_none() && output * output <= SMALL;
         let strip = if whole { output } else { STRIP.div_ceil(output).min(output) };
-        let rows = if whole { together * input } else { ((strip - 1) * block.stride + kernel).min(input) };
+        let rows =
+            if whole { together * input } else { ((strip - 1) * block.stride + kernel).min(input) };
         let layout = Planes { rows, columns, left: before, width: input, lanes };
         let all = &block.expand.columns;
         let mut kept = all.len();
@@ -131,7 +142,8 @@ pub(super) struct Memory<'a> {
     pub planes: &'a mut [f32],
     /// What the depthwise convolution makes of them.
     pub convolved: &'a mut [f32],
-    /// The stem's input rows, as many as its kernel has, with zeros around them: row r in the place of row r − 3.
+    /// The stem's input rows, as many as its kernel has, with zeros around them: row r in the place
+    /// of row r − 3.
     pub padded: &'a mut [f32],
 }
 
@@ -146,31 +158,43 @@ pub(super) struct Work<'a, 'm> {
 impl Work<'_, '_> {
     fn clear_borders(&mut self) {
         let vectors = self.shape.vectors(self.block, self.shape.layout.lanes);
-        self.shape.layout.clear_borders(&mut self.memory.planes[..vectors * self.shape.layout.plane()]);
+        self.shape
+            .layout
+            .clear_borders(&mut self.memory.planes[..vectors * self.shape.layout.plane()]);
     }
 
     /// Where the rows under the windows of an output row start in a plane.
     fn rows(&self, out_row: usize, image: usize) -> [usize; 5] {
         let first = (out_row * self.block.stride) as isize - self.shape.before as isize;
-        std::array::from_fn(|k| self.shape.layout.start(first + k as isize, self.shape.input, image))
+        std::array::from_fn(|k| {
+            self.shape.layout.start(first + k as isize, self.shape.input, image)
+        })
     }
 
-    /// The block's output `[count, output, output, width]` of `count` small images, one part of the channels after the other.
+    /// The block's output `[count, output, output, width]` of `count` small images, one part of the
+    /// channels after the other.
     pub fn whole(&mut self, source: &[f32], count: usize, to: &mut [f32]) {
         self.clear_borders();
         let BlockShape { input, output, layout, .. } = *self.shape;
         let block = self.block;
-        let source = Pixels { values: source, width: block.expand.input.next_multiple_of(layout.lanes) };
-        let rows: Vec<[usize; 5]> = (0..count * output).map(|row| self.rows(row % output, row / output)).collect();
+        let source =
+            Pixels { values: source, width: block.expand.input.next_multiple_of(layout.lanes) };
+        let rows: Vec<[usize; 5]> =
+            (0..count * output).map(|row| self.rows(row % output, row / output)).collect();
         for columns in block.expand.columns.chunks(self.shape.columns) {
-            let (weights, pixels, planes) = (&block.expand, count * input * input, &mut *self.memory.planes);
-            dispatch(self.set, Expand { weights, columns, sources: [source], pixels, row: 0, layout, planes });
+            let (weights, pixels, planes) =
+                (&block.expand, count * input * input, &mut *self.memory.planes);
+            dispatch(
+                self.set,
+                Expand { weights, columns, sources: [source], pixels, row: 0, layout, planes },
+            );
             let last = columns.last().map_or(0, |columns| columns.first + columns.vectors);
             self.finish(columns[0].first..last, &rows, block.residual.then_some(source.values), to);
         }
     }
 
-    /// The block's output `[output, output, width]` of a large image, strip by strip. The first block takes the network's input.
+    /// The block's output `[output, output, width]` of a large image, strip by strip. The first
+    /// block takes the network's input.
     pub fn strips(&mut self, source: &[f32], to: &mut [f32]) {
         self.clear_borders();
         let BlockShape { input, output, before, strip, layout, .. } = *self.shape;
@@ -189,7 +213,10 @@ impl Work<'_, '_> {
                 let sources = [Pixels { values: &source[done * input * width..], width }];
                 let (weights, pixels) = (&block.expand, (needed - done) * input);
                 let (columns, planes) = (&weights.columns[..], &mut *self.memory.planes);
-                dispatch(self.set, Expand { weights, columns, sources, pixels, row: done, layout, planes });
+                dispatch(
+                    self.set,
+                    Expand { weights, columns, sources, pixels, row: done, layout, planes },
+                );
             }
             done = needed;
             let rows: Vec<[usize; 5]> = (first..last).map(|row| self.rows(row, 0)).collect();
@@ -207,27 +234,53 @@ impl Work<'_, '_> {
             let to = &mut self.memory.padded[from % STEM.0 * len..][..len];
             to.fill(0.0);
             if (left..left + side).contains(&from) {
-                to[left * COLOURS..][..line].copy_from_slice(&image[(from - left) * line..][..line]);
+                to[left * COLOURS..][..line]
+                    .copy_from_slice(&image[(from - left) * line..][..line]);
             }
         }
         *padded = first + STEM.0;
         let padded: &[f32] = self.memory.padded;
-        let sources: [_; STEM.0] =
-            std::array::from_fn(|k| Pixels { values: &padded[(first + k) % STEM.0 * len..][..len], width: STEM.1 * COLOURS });
+        let sources: [_; STEM.0] = std::array::from_fn(|k| Pixels {
+            values: &padded[(first + k) % STEM.0 * len..][..len],
+            width: STEM.1 * COLOURS,
+        });
         let (weights, layout) = (&self.block.expand, self.shape.layout);
-        let (columns, pixels, planes) = (&weights.columns[..], layout.width, &mut *self.memory.planes);
+        let (columns, pixels, planes) =
+            (&weights.columns[..], layout.width, &mut *self.memory.planes);
         dispatch(self.set, Expand { weights, columns, sources, pixels, row, layout, planes });
     }
 
-    /// What follows the expansion, for some vectors of channels and the output rows whose windows start at `rows`.
-    fn finish(&mut self, vectors: std::ops::Range<usize>, rows: &[[usize; 5]], skip: Option<&[f32]>, to: &mut [f32]) {
+    /// What follows the expansion, for some vectors of channels and the output rows whose windows
+    /// start at `rows`.
+    fn finish(
+        &mut self,
+        vectors: std::ops::Range<usize>,
+        rows: &[[usize; 5]],
+        skip: Option<&[f32]>,
+        to: &mut [f32],
+    ) {
         let BlockShape { output, layout, .. } = *self.shape;
         let PackedBlock { depthwise, project, stride, .. } = self.block;
         let width = vectors.len() * layout.lanes;
         let depth = vectors.start * layout.lanes..(vectors.end * layout.lanes).min(project.input);
         let (planes, convolved) = (&*self.memory.planes, &mut *self.memory.convolved);
-        dispatch(self.set, Depthwise { weights: depthwise, vectors, layout, planes, rows, stride: *stride, width: output, to: convolved });
+        dispatch(
+            self.set,
+            Depthwise {
+                weights: depthwise,
+                vectors,
+                layout,
+                planes,
+                rows,
+                stride: *stride,
+                width: output,
+                to: convolved,
+            },
+        );
         let source = Pixels { values: convolved, width };
-        dispatch(self.set, Project { weights: project, depth, source, pixels: rows.len() * output, skip, to });
+        dispatch(
+            self.set,
+            Project { weights: project, depth, source, pixels: rows.len() * output, skip, to },
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! Rows of an expanded image between zeros, as the depthwise convolution walks them.
 
-/// Planes of rows: one plane for each vector of channels, in which the vectors of a row lie side by side, with zeros to the left and right.
+/// Planes of rows: one plane for each vector of channels, in which the vectors of a row lie side by
+/// side, with zeros to the left and right.
 ///
-/// There may be fewer rows than the image has: row r takes the place of row r − `rows`. One more row of zeros follows in each plane; it
-/// stands for all rows above and below the image.
+/// There may be fewer rows than the image has: row r takes the place of row r − `rows`. One more
+/// row of zeros follows in each plane; it stands for all rows above and below the image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Planes {
     /// Rows in a plane, without that of zeros.
@@ -29,7 +30,8 @@ impl Planes {
         (self.rows + 1) * self.row()
     }
 
-    /// Where row `row` of the image starts in a plane; all outside of `height` are the row of zeros.
+    /// Where row `row` of the image starts in a plane; all outside of `height` are the row of
+    /// zeros.
     pub fn start(&self, row: isize, height: usize, image: usize) -> usize {
         match usize::try_from(row) {
             Ok(row) if row < height => (image * height + row) % self.rows * self.row(),

@@ -1,6 +1,8 @@
-//! The products of an inverted residual block: 1×1 convolutions and the stem, in blocks of pixels by vectors of output channels.
+//! The products of an inverted residual block: 1×1 convolutions and the stem, in blocks of pixels
+//! by vectors of output channels.
 //!
-//! Every sum starts with its bias and goes through the depth in order, whatever the block that it is in; so pixels can be grouped freely.
+//! Every sum starts with its bias and goes through the depth in order, whatever the block that it
+//! is in; so pixels can be grouped freely.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -10,7 +12,8 @@ use super::super::simd::{Kernel, Simd};
 use super::pack::{Columns, PackedMatrix};
 use super::planes::Planes;
 
-/// Divides pixels into groups of `most` or one less, as far as there are enough: first pixel and number of each.
+/// Divides pixels into groups of `most` or one less, as far as there are enough: first pixel and
+/// number of each.
 fn groups(pixels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let groups = pixels.div_ceil(most);
     (0..groups).map(move |group| {
@@ -19,7 +22,8 @@ fn groups(pixels: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-/// Calls a function for so many vectors of columns, with the most pixels M whose sums fit the registers, and with L = M − 1.
+/// Calls a function for so many vectors of columns, with the most pixels M whose sums fit the
+/// registers, and with L = M − 1.
 macro_rules! for_vectors {
     ($set:ident, $vectors:expr, $function:ident$([$more:ident])?($($argument:expr),*)) => {
         match ($set::REGISTERS >= 32, $vectors) {
@@ -77,7 +81,8 @@ impl Pixels<'_> {
         let mut addresses = [self.values.as_ptr(); M];
         for m in 0..M {
             // SAFETY: the caller's.
-            addresses[m] = unsafe { self.values.as_ptr().add((first + m.min(count - 1)) * self.width) };
+            addresses[m] =
+                unsafe { self.values.as_ptr().add((first + m.min(count - 1)) * self.width) };
         }
         addresses
     }
@@ -87,7 +92,8 @@ impl Pixels<'_> {
     }
 }
 
-/// The expansion: ReLU6 of a 1×1 convolution, written into planes. The stem is one, too, with a run of depth for each row of its windows.
+/// The expansion: ReLU6 of a 1×1 convolution, written into planes. The stem is one, too, with a run
+/// of depth for each row of its windows.
 pub(super) struct Expand<'a, const RUNS: usize> {
     pub weights: &'a PackedMatrix,
     /// The blocks of columns to compute; the first of them begins with the first plane.
@@ -117,22 +123,45 @@ impl<const RUNS: usize> Kernel for Expand<'_, RUNS> {
 }
 
 #[inline(always)]
-unsafe fn expand<S: Simd, const M: usize, const L: usize, const N: usize, const RUNS: usize>(task: &mut Expand<'_, RUNS>, block: Columns) {
+unsafe fn expand<S: Simd, const M: usize, const L: usize, const N: usize, const RUNS: usize>(
+    task: &mut Expand<'_, RUNS>,
+    block: Columns,
+) {
     let (plane, row, width) = (task.layout.plane(), task.layout.row(), task.layout.width);
     let first_plane = (block.first - task.columns[0].first) * plane;
     let planes = &mut task.planes[first_plane..][..N * plane];
     assert!(task.layout.left + width <= task.layout.columns && task.layout.lanes == S::LANES);
-    let mut at = Walk { row: task.row % task.layout.rows, column: 0, rows: task.layout.rows, columns: width };
+    let mut at = Walk {
+        row: task.row % task.layout.rows,
+        column: 0,
+        rows: task.layout.rows,
+        columns: width,
+    };
     let (left, channel) = (task.layout.left * S::LANES, block.first * S::LANES);
     for (first, count) in groups(task.pixels, M) {
-        // SAFETY: the pixels are there, as was checked; walks stay inside rows and columns, so inside a plane.
+        // SAFETY: the pixels are there, as was checked; walks stay inside rows and columns, so
+        // inside a plane.
         unsafe {
             if count == M {
-                let sums = sums::<S, M, N, RUNS>(task.weights, channel, &task.sources, first, count);
-                store_planes::<S, M, N>(&sums, count, at.steps(count, row, left, S::LANES), planes, plane);
+                let sums =
+                    sums::<S, M, N, RUNS>(task.weights, channel, &task.sources, first, count);
+                store_planes::<S, M, N>(
+                    &sums,
+                    count,
+                    at.steps(count, row, left, S::LANES),
+                    planes,
+                    plane,
+                );
             } else {
-                let sums = sums::<S, L, N, RUNS>(task.weights, channel, &task.sources, first, count);
-                store_planes::<S, L, N>(&sums, count, at.steps(count, row, left, S::LANES), planes, plane);
+                let sums =
+                    sums::<S, L, N, RUNS>(task.weights, channel, &task.sources, first, count);
+                store_planes::<S, L, N>(
+                    &sums,
+                    count,
+                    at.steps(count, row, left, S::LANES),
+                    planes,
+                    plane,
+                );
             }
         }
     }
@@ -197,7 +226,13 @@ struct Walk {
 impl Walk {
     /// The places of the next `count` pixels in a plane; those that are missing are at 0.
     #[inline(always)]
-    fn steps<const M: usize>(&mut self, count: usize, row: usize, left: usize, lanes: usize) -> [usize; M] {
+    fn steps<const M: usize>(
+        &mut self,
+        count: usize,
+        row: usize,
+        left: usize,
+        lanes: usize,
+    ) -> [usize; M] {
         let mut to = [0; M];
         for m in 0..M {
             if m < count {
@@ -224,7 +259,8 @@ pub(super) struct Project<'a> {
     /// Pixels of these channels.
     pub source: Pixels<'a>,
     pub pixels: usize,
-    /// What the first part of the depth adds to, besides the bias: the block's input, laid out as its output.
+    /// What the first part of the depth adds to, besides the bias: the block's input, laid out as
+    /// its output.
     pub skip: Option<&'a [f32]>,
     /// `[pixels, width]`, overwritten by the first part of the depth.
     pub to: &'a mut [f32],
@@ -236,7 +272,10 @@ impl Kernel for Project<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(mut self) {
         self.source.check(self.pixels, self.depth.len());
-        assert!(self.to.len() >= self.pixels * self.weights.width && self.depth.end <= self.weights.input);
+        assert!(
+            self.to.len() >= self.pixels * self.weights.width
+                && self.depth.end <= self.weights.input
+        );
         assert!(self.skip.is_none_or(|skip| skip.len() >= self.pixels * self.weights.width));
         let weights = self.weights;
         for &block in &weights.columns {
@@ -247,7 +286,10 @@ impl Kernel for Project<'_> {
 }
 
 #[inline(always)]
-unsafe fn project<S: Simd, const M: usize, const L: usize, const N: usize>(task: &mut Project<'_>, block: Columns) {
+unsafe fn project<S: Simd, const M: usize, const L: usize, const N: usize>(
+    task: &mut Project<'_>,
+    block: Columns,
+) {
     for (first, count) in groups(task.pixels, M) {
         // SAFETY: the pixels are there, as was checked.
         unsafe {
@@ -261,13 +303,20 @@ unsafe fn project<S: Simd, const M: usize, const L: usize, const N: usize>(task:
 }
 
 #[inline(always)]
-unsafe fn project_group<S: Simd, const M: usize, const N: usize>(task: &mut Project<'_>, block: Columns, first: usize, count: usize) {
+unsafe fn project_group<S: Simd, const M: usize, const N: usize>(
+    task: &mut Project<'_>,
+    block: Columns,
+    first: usize,
+    count: usize,
+) {
     let weights = task.weights;
     let channel = block.first * S::LANES;
     let across = N * S::LANES;
-    let w = &weights.weight[channel * weights.input..][task.depth.start * across..task.depth.end * across];
+    let w = &weights.weight[channel * weights.input..]
+        [task.depth.start * across..task.depth.end * across];
     let start = first * weights.width + channel;
-    // SAFETY: `count` pixels from `first` on are in `to` and `skip`, as was checked; the weights were just cut to their number.
+    // SAFETY: `count` pixels from `first` on are in `to` and `skip`, as was checked; the weights
+    // were just cut to their number.
     unsafe {
         let to = task.to.as_mut_ptr().add(start);
         let mut sums = biases::<S, M, N>(&weights.bias[channel..]);
@@ -282,7 +331,12 @@ unsafe fn project_group<S: Simd, const M: usize, const N: usize>(task: &mut Proj
                 }
             }
         }
-        accumulate::<S, M, N>(&mut sums, task.source.addresses(first, count), task.depth.len(), w.as_ptr());
+        accumulate::<S, M, N>(
+            &mut sums,
+            task.source.addresses(first, count),
+            task.depth.len(),
+            w.as_ptr(),
+        );
         for m in 0..M {
             if m < count {
                 for n in 0..N {
@@ -322,7 +376,11 @@ impl Kernel for Head<'_> {
 }
 
 #[inline(always)]
-unsafe fn head<S: Simd, const M: usize, const L: usize, const N: usize>(task: &mut Head<'_>, block: Columns, image: usize) {
+unsafe fn head<S: Simd, const M: usize, const L: usize, const N: usize>(
+    task: &mut Head<'_>,
+    block: Columns,
+    image: usize,
+) {
     let weights = task.weights;
     let channel = block.first * S::LANES;
     let features = &mut task.features[image * weights.output..][..weights.output];
@@ -332,9 +390,17 @@ unsafe fn head<S: Simd, const M: usize, const L: usize, const N: usize>(task: &m
         for (first, count) in groups(task.pixels, M) {
             let first = image * task.pixels + first;
             if count == M {
-                add_pixels::<S, M, N>(&mut total, &sums::<S, M, N, 1>(weights, channel, &[task.source], first, count), count);
+                add_pixels::<S, M, N>(
+                    &mut total,
+                    &sums::<S, M, N, 1>(weights, channel, &[task.source], first, count),
+                    count,
+                );
             } else {
-                add_pixels::<S, L, N>(&mut total, &sums::<S, L, N, 1>(weights, channel, &[task.source], first, count), count);
+                add_pixels::<S, L, N>(
+                    &mut total,
+                    &sums::<S, L, N, 1>(weights, channel, &[task.source], first, count),
+                    count,
+                );
             }
         }
         let share = S::splat(1.0 / task.pixels as f32);
@@ -349,7 +415,11 @@ unsafe fn head<S: Simd, const M: usize, const L: usize, const N: usize>(task: &m
 
 /// Adds ReLU6 of the pixels' sums one by one, so that the order does not depend on the groups.
 #[inline(always)]
-unsafe fn add_pixels<S: Simd, const M: usize, const N: usize>(total: &mut [S::V; N], sums: &Block<S, M, N>, count: usize) {
+unsafe fn add_pixels<S: Simd, const M: usize, const N: usize>(
+    total: &mut [S::V; N],
+    sums: &Block<S, M, N>,
+    count: usize,
+) {
     for m in 0..M {
         if m < count {
             for n in 0..N {

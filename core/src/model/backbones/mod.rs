@@ -1,4 +1,5 @@
-//! The backbones there are: one file a family, and the registry that settings, help, window, benchmarks, export and inference read.
+//! The backbones there are: one file a family, and the registry that settings, help, window,
+//! benchmarks, export and inference read.
 //!
 //! `docs/extending.md` says how to add one.
 
@@ -39,7 +40,8 @@ pub struct BackboneInfo {
     pub has_stems: bool,
     /// Whether all of it can be trained from initial weights.
     pub trains: bool,
-    /// Its pretrained weights that come with the program, where there are any. [`Backbone::pretrained`] knows of others, too.
+    /// Its pretrained weights that come with the program, where there are any.
+    /// [`Backbone::pretrained`] knows of others, too.
     pub built_in: Option<&'static BuiltIn>,
     /// Its pretrained weights that can be downloaded, the recommended ones first.
     pub published: &'static [Published],
@@ -64,15 +66,18 @@ pub enum Backbone {
     ResNet34,
     /// 3-4-6-3 bottleneck blocks, 24 M parameters.
     ResNet50,
-    /// 3-4-6-3 bottleneck blocks with 3×3 convolutions in 32 groups of 4 channels and more (32x4d), 23 M parameters.
+    /// 3-4-6-3 bottleneck blocks with 3×3 convolutions in 32 groups of 4 channels and more (32x4d),
+    /// 23 M parameters.
     ResNeXt50,
-    /// Inverted residual blocks, 3.4 M parameters before the classifier; comes with ImageNet weights.
+    /// Inverted residual blocks, 3.4 M parameters before the classifier; comes with ImageNet
+    /// weights.
     EfficientNetLite0,
     /// The same a little deeper, 4.1 M parameters.
     EfficientNetLite1,
     /// The same a little deeper and wider, 4.8 M parameters.
     EfficientNetLite2,
-    /// A feature extractor out of an ONNX file. It has no layers here; [`FeatureGraph`](super::FeatureGraph) runs it.
+    /// A feature extractor out of an ONNX file. It has no layers here;
+    /// [`FeatureGraph`](super::FeatureGraph) runs it.
     Onnx(OnnxBackbone),
 }
 
@@ -106,7 +111,9 @@ impl Backbone {
             | Backbone::ResNet34
             | Backbone::ResNet50
             | Backbone::ResNeXt50 => resnet::info(self),
-            Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => efficientnet_lite::info(self),
+            Backbone::EfficientNetLite0
+            | Backbone::EfficientNetLite1
+            | Backbone::EfficientNetLite2 => efficientnet_lite::info(self),
             Backbone::Onnx(backbone) => BackboneInfo {
                 name: "onnx",
                 summary: "a feature extractor out of an ONNX file",
@@ -167,7 +174,8 @@ impl Serialize for Backbone {
 impl<'de> Deserialize<'de> for Backbone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let backbone = if text.starts_with("onnx:") { text.parse().map(Backbone::Onnx) } else { text.parse() };
+        let backbone =
+            if text.starts_with("onnx:") { text.parse().map(Backbone::Onnx) } else { text.parse() };
         backbone.map_err(serde::de::Error::custom)
     }
 }
@@ -189,10 +197,14 @@ impl Layers {
     /// For a feature extractor out of an ONNX file.
     pub fn new(config: &NetworkConfig, initial: &Initial<'_>) -> Self {
         match config.backbone {
-            Backbone::EfficientNetLite0 | Backbone::EfficientNetLite1 | Backbone::EfficientNetLite2 => {
+            Backbone::EfficientNetLite0
+            | Backbone::EfficientNetLite1
+            | Backbone::EfficientNetLite2 => {
                 Layers::EfficientNetLite(EfficientNetLite::new(config, initial))
             }
-            Backbone::Onnx(_) => panic!("a feature extractor out of an ONNX file has no layers to make"),
+            Backbone::Onnx(_) => {
+                panic!("a feature extractor out of an ONNX file has no layers to make")
+            }
             _ => Layers::ResNet(ResNet::new(config, initial)),
         }
     }
@@ -214,7 +226,8 @@ impl Layers {
         }
     }
 
-    /// Multiply-adds of each convolution for one image of this side, in the order in which they are computed.
+    /// Multiply-adds of each convolution for one image of this side, in the order in which they are
+    /// computed.
     pub fn convolutions(&self, side: usize) -> Vec<u64> {
         let mut counted = Vec::new();
         match self {
@@ -240,28 +253,49 @@ mod tests {
         for backbone in Backbone::ALL {
             let info = backbone.info();
             assert_eq!(info.name.parse(), Ok(backbone));
-            assert_eq!(Backbone::ALL.iter().filter(|other| other.name() == info.name).count(), 1, "{backbone}");
-            let settings = Settings::preset(Preset::Quick).with("model.backbone", info.name).unwrap();
+            assert_eq!(
+                Backbone::ALL.iter().filter(|other| other.name() == info.name).count(),
+                1,
+                "{backbone}"
+            );
+            let settings =
+                Settings::preset(Preset::Quick).with("model.backbone", info.name).unwrap();
             assert_eq!(settings.model.backbone, backbone);
             let side = *info.sides.start();
-            let config = NetworkConfig { backbone, stem: NetworkConfig::stem_for(side), input_size: side, classes: 3 };
+            let config = NetworkConfig {
+                backbone,
+                stem: NetworkConfig::stem_for(side),
+                input_size: side,
+                classes: 3,
+            };
             let network = Network::new(&config, 0, &device);
-            let features = network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
+            let features =
+                network.features(Tensor::<4>::ones([2, 3, side, side], &device), Mode::Evaluate);
             assert_eq!(features.dims(), [2, info.features], "{backbone}");
-            assert!(network.convolutions(side).iter().all(|&multiply_adds| multiply_adds > 0), "{backbone}");
+            assert!(
+                network.convolutions(side).iter().all(|&multiply_adds| multiply_adds > 0),
+                "{backbone}"
+            );
             if info.built_in.is_some() {
                 let pretrained = backbone.pretrained_in(None).unwrap();
                 let facts = &pretrained.facts;
-                assert!(info.sides.contains(&facts.side) && facts.licence.is_some() && facts.source.starts_with("https://"));
+                assert!(
+                    info.sides.contains(&facts.side)
+                        && facts.licence.is_some()
+                        && facts.source.starts_with("https://")
+                );
                 Network::with_weights(&config, &pretrained, 0, &device).unwrap();
             }
             for published in info.published {
-                assert!(published.address().starts_with("https://") && !published.licence.is_empty());
+                assert!(
+                    published.address().starts_with("https://") && !published.licence.is_empty()
+                );
                 assert!(info.sides.contains(&224) && published.stem.is_some() == info.has_stems);
             }
             if info.has_stems {
-                let [small, large] =
-                    [Stem::Small, Stem::Imagenet].map(|stem| Network::new(&NetworkConfig { stem, ..config }, 0, &device).convolutions(64));
+                let [small, large] = [Stem::Small, Stem::Imagenet].map(|stem| {
+                    Network::new(&NetworkConfig { stem, ..config }, 0, &device).convolutions(64)
+                });
                 assert_ne!(small, large, "{backbone}");
             }
         }

@@ -1,5 +1,6 @@
-//! Residual networks (He et al., *Deep Residual Learning for Image Recognition*, 2016), and ResNeXt (Xie et al., *Aggregated Residual Transformations
-//! for Deep Neural Networks*, 2017), whose 3×3 convolutions are in groups.
+//! Residual networks (He et al., *Deep Residual Learning for Image Recognition*, 2016), and ResNeXt
+//! (Xie et al., *Aggregated Residual Transformations for Deep Neural Networks*, 2017), whose 3×3
+//! convolutions are in groups.
 //!
 //! Parameters are named as torchvision names them.
 
@@ -83,18 +84,23 @@ pub(in crate::model) struct ResNet {
 }
 
 impl ResNet {
-    /// With initial weights as PyTorch's for the paper's networks: convolutions Kaiming normal with fan-out, batch norm 1 and 0, the replaced
-    /// small stem PyTorch's layer default.
+    /// With initial weights as PyTorch's for the paper's networks: convolutions Kaiming normal with
+    /// fan-out, batch norm 1 and 0, the replaced small stem PyTorch's layer default.
     pub fn new(config: &NetworkConfig, initial: &Initial<'_>) -> Self {
         let plan = plan(config.backbone);
         let first = plan.widths[0];
         let conv1 = match config.stem {
-            Stem::Small => Conv2d::new(initial.layer_default("conv1.weight", [first, 3, 3, 3], 3 * 9), 1),
+            Stem::Small => {
+                Conv2d::new(initial.layer_default("conv1.weight", [first, 3, 3, 3], 3 * 9), 1)
+            }
             Stem::Imagenet => Conv2d::kaiming(initial, "conv1.weight", [3, first], 7, 2),
         };
         let mut channels = first;
         let mut layer = |stage: usize| -> Vec<Block> {
-            let (Some(&width), Some(&count)) = (plan.widths.get(stage), plan.blocks.get(stage)) else { return Vec::new() };
+            let (Some(&width), Some(&count)) = (plan.widths.get(stage), plan.blocks.get(stage))
+            else {
+                return Vec::new();
+            };
             (0..count)
                 .map(|index| {
                     let name = format!("layer{}.{index}", stage + 1);
@@ -102,14 +108,28 @@ impl ResNet {
                     let input = channels;
                     channels = if plan.bottleneck { width * EXPANSION } else { width };
                     match plan.bottleneck {
-                        true => Block::bottleneck(initial, &name, [input, width * plan.middle, channels], plan.groups, stride),
+                        true => Block::bottleneck(
+                            initial,
+                            &name,
+                            [input, width * plan.middle, channels],
+                            plan.groups,
+                            stride,
+                        ),
                         false => Block::basic(initial, &name, input, width, stride),
                     }
                 })
                 .collect()
         };
         let (layer1, layer2, layer3, layer4) = (layer(0), layer(1), layer(2), layer(3));
-        Self { conv1, bn1: BatchNorm::new(initial, first), layer1, layer2, layer3, layer4, max_pool: config.stem == Stem::Imagenet }
+        Self {
+            conv1,
+            bn1: BatchNorm::new(initial, first),
+            layer1,
+            layer2,
+            layer3,
+            layer4,
+            max_pool: config.stem == Stem::Imagenet,
+        }
     }
 
     /// `[batch, 3, side, side]` to `[batch, features]`.
@@ -119,7 +139,8 @@ impl ResNet {
         if self.max_pool {
             x = ops::max_pool(x, kernels);
         }
-        for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4) {
+        for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4)
+        {
             x = block.forward(x, pass);
         }
         ops::average_pool(x, kernels)
@@ -128,7 +149,11 @@ impl ResNet {
     /// The weights for the CPU's kernels.
     pub fn packed(&self) -> PackedResiduals {
         let blocks = self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4);
-        PackedResiduals::new(self.conv1.packed(&self.bn1), self.max_pool, blocks.map(Block::packed).collect())
+        PackedResiduals::new(
+            self.conv1.packed(&self.bn1),
+            self.max_pool,
+            blocks.map(Block::packed).collect(),
+        )
     }
 
     /// Adds the multiply-adds of every convolution for one image of this side.
@@ -137,7 +162,8 @@ impl ResNet {
         if self.max_pool {
             side = side.div_ceil(2);
         }
-        for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4) {
+        for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4)
+        {
             side = block.count(side, counted);
         }
     }

@@ -19,7 +19,8 @@ pub enum Taken {
 }
 
 impl Taken {
-    const ALL: [Taken; 5] = [Taken::Vector, Taken::Pixels, Taken::PixelsLast, Taken::ClassToken, Taken::TokenMean];
+    const ALL: [Taken; 5] =
+        [Taken::Vector, Taken::Pixels, Taken::PixelsLast, Taken::ClassToken, Taken::TokenMean];
 
     fn name(self) -> &'static str {
         match self {
@@ -42,8 +43,9 @@ impl Taken {
     }
 }
 
-/// A feature extractor out of an ONNX file, as checkpoints name it. Its text is `onnx:1280:57.0:vector:…` with the number of features, the value of the
-/// graph that they are taken of, how they are, and the file's hash.
+/// A feature extractor out of an ONNX file, as checkpoints name it. Its text is
+/// `onnx:1280:57.0:vector:…` with the number of features, the value of the graph that they are
+/// taken of, how they are, and the file's hash.
 ///
 /// ```
 /// use counterweight_core::model::{OnnxBackbone, Taken};
@@ -68,7 +70,12 @@ pub struct OnnxBackbone {
 impl fmt::Display for OnnxBackbone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { features, node, slot, taken, blake3 } = self;
-        write!(f, "onnx:{features}:{node}.{slot}:{}:{}", taken.name(), blake3::Hash::from_bytes(*blake3).to_hex())
+        write!(
+            f,
+            "onnx:{features}:{node}.{slot}:{}:{}",
+            taken.name(),
+            blake3::Hash::from_bytes(*blake3).to_hex()
+        )
     }
 }
 

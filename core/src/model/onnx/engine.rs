@@ -17,7 +17,8 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// For the value of this name of a file, of which `typed` is all that it depends on: onnxruntime where the environment names a library, else tract.
+    /// For the value of this name of a file, of which `typed` is all that it depends on:
+    /// onnxruntime where the environment names a library, else tract.
     ///
     /// # Errors
     /// A sentence, if the graph cannot be run, or the library cannot be used.
@@ -39,14 +40,17 @@ impl Engine {
         }
     }
 
-    /// What the graph gives for an input of a shape: its shape and its values, rows one after the other.
+    /// What the graph gives for an input of a shape: its shape and its values, rows one after the
+    /// other.
     ///
     /// # Errors
     /// A sentence, if it fails.
     pub fn run(&self, shape: [usize; 4], image: &[f32]) -> Result<(Vec<usize>, Vec<f32>), String> {
         match self {
             Self::Tract(plan) => {
-                let results = plan.run(tvec![Tensor::from_shape(&shape, image).map_err(reason)?.into()]).map_err(reason)?;
+                let results = plan
+                    .run(tvec![Tensor::from_shape(&shape, image).map_err(reason)?.into()])
+                    .map_err(reason)?;
                 let result = results.first().ok_or("its output is missing")?;
                 let values = result.to_plain_array_view::<f32>().map_err(reason)?;
                 Ok((result.shape().to_vec(), values.iter().copied().collect()))

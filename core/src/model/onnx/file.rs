@@ -47,13 +47,20 @@ impl OnnxFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`ModelError::File`] with the reason, if it cannot be read, is damaged, or is made of anything that is not run here. Never panics.
+    /// [`ModelError::File`] with the reason, if it cannot be read, is damaged, or is made of
+    /// anything that is not run here. Never panics.
     pub fn read(path: &Path) -> Result<Self> {
         let read = || -> Result<Self, String> {
             let bytes = onnx::read_bytes(path)?;
             let file = onnx::parse(&bytes)?;
             let metadata = onnx::metadata(&file);
-            Ok(Self { path: path.to_path_buf(), blake3: *blake3::hash(&bytes).as_bytes(), bytes, file, metadata })
+            Ok(Self {
+                path: path.to_path_buf(),
+                blake3: *blake3::hash(&bytes).as_bytes(),
+                bytes,
+                file,
+                metadata,
+            })
         };
         panics::caught(read).map_err(|reason| ModelError::file(path, reason).into())
     }
@@ -63,11 +70,12 @@ impl OnnxFile {
         &self.bytes
     }
 
-    /// Chooses how features are taken of it, as the settings of a model say: `output`, `tokens`, `input_size` and `normalisation`, and where those leave it
-    /// open as the file says.
+    /// Chooses how features are taken of it, as the settings of a model say: `output`, `tokens`,
+    /// `input_size` and `normalisation`, and where those leave it open as the file says.
     ///
     /// # Errors
-    /// [`ModelError::File`] with the reason, if features cannot be taken of it so, or nothing says how its input is normalised.
+    /// [`ModelError::File`] with the reason, if features cannot be taken of it so, or nothing says
+    /// how its input is normalised.
     pub fn choose(&self, settings: &ModelSettings) -> Result<OnnxFound> {
         let choose = || -> Result<OnnxFound, String> {
             let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
@@ -77,19 +85,40 @@ impl OnnxFile {
             let model = self.cut(&value)?;
             let input = Input::of(&model)?;
             let input_name = input_name(&model);
-            let prepared = preparation(&self.path, &self.file, &self.metadata, settings.normalisation)?;
+            let prepared =
+                preparation(&self.path, &self.file, &self.metadata, settings.normalisation)?;
             let side = match (settings.input_size.value(), input.side) {
                 (Some(asked), Some(fixed)) if asked != fixed => {
-                    return Err(format!("its input is {fixed} pixels wide and cannot be {asked}; leave model.input_size at auto"));
+                    return Err(format!(
+                        "its input is {fixed} pixels wide and cannot be {asked}; leave model.input_size at auto"
+                    ));
                 }
                 (Some(side), _) | (None, Some(side)) => side,
-                (None, None) => prepared.side.filter(|side| SIDES.contains(side)).unwrap_or(USUAL_SIDE),
+                (None, None) => {
+                    prepared.side.filter(|side| SIDES.contains(side)).unwrap_or(USUAL_SIDE)
+                }
             };
             let (typed, shape) = sized(model, &input, side)?;
-            let (taken, features) = output::taken(&value.name, &shape, input.layout, settings.tokens)?;
-            let backbone = OnnxBackbone { features, node: value.node, slot: value.slot, taken, blake3: self.blake3 };
+            let (taken, features) =
+                output::taken(&value.name, &shape, input.layout, settings.tokens)?;
+            let backbone = OnnxBackbone {
+                features,
+                node: value.node,
+                slot: value.slot,
+                taken,
+                blake3: self.blake3,
+            };
             let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-            let graph = FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, engine };
+            let graph = FeatureGraph {
+                path: self.path.clone(),
+                backbone,
+                input,
+                input_name,
+                side,
+                output: value.name,
+                shape,
+                engine,
+            };
             Ok(OnnxFound { graph, mean: prepared.mean, std: prepared.std, source: prepared.source })
         };
         panics::caught(choose).map_err(|reason| ModelError::file(&self.path, reason).into())
@@ -98,29 +127,43 @@ impl OnnxFile {
     /// The feature extractor that a checkpoint names, for an input of this side.
     ///
     /// # Errors
-    /// [`ModelError::File`] with the reason, if this is another file than the checkpoint's, or it cannot be run.
+    /// [`ModelError::File`] with the reason, if this is another file than the checkpoint's, or it
+    /// cannot be run.
     pub fn graph(&self, backbone: OnnxBackbone, side: usize) -> Result<FeatureGraph> {
         let open = || -> Result<FeatureGraph, String> {
             if self.blake3 != backbone.blake3 {
-                let [own, asked] = [self.blake3, backbone.blake3].map(|hash| blake3::Hash::from_bytes(hash).to_hex());
-                return Err(format!("it is not the file that the checkpoint was trained with: its BLAKE3 is {own} and should be {asked}"));
+                let [own, asked] = [self.blake3, backbone.blake3]
+                    .map(|hash| blake3::Hash::from_bytes(hash).to_hex());
+                return Err(format!(
+                    "it is not the file that the checkpoint was trained with: its BLAKE3 is {own} and should be {asked}"
+                ));
             }
             let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
-            let name = proto.node.get(backbone.node as usize).and_then(|node| node.output.get(usize::from(backbone.slot)));
-            let name = name.filter(|name| !name.is_empty()).ok_or("it has no such value as the checkpoint names")?.clone();
+            let name = proto
+                .node
+                .get(backbone.node as usize)
+                .and_then(|node| node.output.get(usize::from(backbone.slot)));
+            let name = name
+                .filter(|name| !name.is_empty())
+                .ok_or("it has no such value as the checkpoint names")?
+                .clone();
             let value = Value { name, node: backbone.node, slot: backbone.slot };
             let model = self.cut(&value)?;
             let input = Input::of(&model)?;
             let input_name = input_name(&model);
             if !SIDES.contains(&side) || input.side.is_some_and(|fixed| fixed != side) {
-                return Err(format!("its input cannot be {side} pixels wide, as the checkpoint says"));
+                return Err(format!(
+                    "its input cannot be {side} pixels wide, as the checkpoint says"
+                ));
             }
             let (typed, shape) = sized(model, &input, side)?;
             let tokens = match backbone.taken {
                 Taken::TokenMean => Tokens::Mean,
                 _ => Tokens::Class,
             };
-            if output::taken(&value.name, &shape, input.layout, tokens)? != (backbone.taken, backbone.features) {
+            if output::taken(&value.name, &shape, input.layout, tokens)?
+                != (backbone.taken, backbone.features)
+            {
                 return Err(format!(
                     "`{}` has the shape {shape:?}, of which {} features cannot be taken so",
                     onnx::shown(&value.name),
@@ -128,7 +171,16 @@ impl OnnxFile {
                 ));
             }
             let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-            Ok(FeatureGraph { path: self.path.clone(), backbone, input, input_name, side, output: value.name, shape, engine })
+            Ok(FeatureGraph {
+                path: self.path.clone(),
+                backbone,
+                input,
+                input_name,
+                side,
+                output: value.name,
+                shape,
+                engine,
+            })
         };
         panics::caught(open).map_err(|reason| ModelError::file(&self.path, reason).into())
     }
@@ -136,11 +188,14 @@ impl OnnxFile {
     /// The graph up to a value.
     fn cut(&self, value: &Value) -> Result<InferenceModel, String> {
         let model = onnx::graph(&self.file)?;
-        let outlet = model.find_outlet_label(&value.name).ok_or_else(|| format!("`{}` is computed nowhere", onnx::shown(&value.name)))?;
+        let outlet = model
+            .find_outlet_label(&value.name)
+            .ok_or_else(|| format!("`{}` is computed nowhere", onnx::shown(&value.name)))?;
         let mut model = model.with_output_outlets(&[outlet]).map_err(reason)?;
         // The image tower of a larger network takes the image alone.
         let needed = model.eval_order().map_err(reason)?;
-        let inputs: Vec<OutletId> = model.inputs.iter().copied().filter(|input| needed.contains(&input.node)).collect();
+        let inputs: Vec<OutletId> =
+            model.inputs.iter().copied().filter(|input| needed.contains(&input.node)).collect();
         model.set_input_outlets(&inputs).map_err(reason)?;
         model.into_compact().map_err(reason)
     }
@@ -152,7 +207,11 @@ fn input_name(model: &InferenceModel) -> String {
 }
 
 /// The graph for one image of this side, and the shape of what it gives.
-fn sized(model: InferenceModel, input: &Input, side: usize) -> Result<(TypedModel, Vec<usize>), String> {
+fn sized(
+    model: InferenceModel,
+    input: &Input,
+    side: usize,
+) -> Result<(TypedModel, Vec<usize>), String> {
     let typed = onnx::typed(model, &input.shape(1, side))?;
     let fact = typed.output_fact(0).map_err(reason)?;
     if fact.datum_type != f32::datum_type() {

@@ -8,8 +8,9 @@ use crate::error::{ModelError, Result};
 use crate::panics;
 use crate::train::InputLayout;
 
-/// A graph that gives features of one image at a time. It computes on one thread, so images are given to it side by side. What it computes of an image does
-/// not depend on what is computed beside it.
+/// A graph that gives features of one image at a time. It computes on one thread, so images are
+/// given to it side by side. What it computes of an image does not depend on what is computed
+/// beside it.
 #[derive(Debug)]
 pub struct FeatureGraph {
     pub(super) path: std::path::PathBuf,
@@ -53,7 +54,8 @@ impl FeatureGraph {
         &self.output
     }
 
-    /// What runs it: `tract`, or `onnxruntime` where the environment variable `ORT_DYLIB_PATH` names a library of that.
+    /// What runs it: `tract`, or `onnxruntime` where the environment variable `ORT_DYLIB_PATH`
+    /// names a library of that.
     pub fn engine(&self) -> &'static str {
         self.engine.name()
     }
@@ -79,7 +81,8 @@ impl FeatureGraph {
     /// # Errors
     /// [`ModelError::File`] if the graph fails, or gives something that is no number.
     pub fn features(&self, image: &[f32]) -> Result<Vec<f32>> {
-        panics::caught(|| self.run(image)).map_err(|reason| ModelError::file(&self.path, reason).into())
+        panics::caught(|| self.run(image))
+            .map_err(|reason| ModelError::file(&self.path, reason).into())
     }
 
     fn run(&self, image: &[f32]) -> Result<Vec<f32>, String> {

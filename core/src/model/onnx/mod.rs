@@ -1,7 +1,8 @@
-//! Feature extractors out of ONNX files: networks that others trained, used as they are, run by tract.
+//! Feature extractors out of ONNX files: networks that others trained, used as they are, run by
+//! tract.
 //!
-//! A run keeps a copy of the file. Its checkpoint says by a hash which file that has to be and how features are taken of it ([`OnnxBackbone`]), and holds
-//! no more than the classifier's weights.
+//! A run keeps a copy of the file. Its checkpoint says by a hash which file that has to be and how
+//! features are taken of it ([`OnnxBackbone`]), and holds no more than the classifier's weights.
 
 mod backbone;
 mod engine;

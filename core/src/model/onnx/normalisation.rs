@@ -1,4 +1,5 @@
-//! How a feature extractor wants its input normalised: what the settings say, or else the file, or else what lies beside it.
+//! How a feature extractor wants its input normalised: what the settings say, or else the file, or
+//! else what lies beside it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub(super) struct Preparation {
 /// Finds it out for the file at `path`.
 ///
 /// # Errors
-/// A sentence that says what to set, if nothing tells the normalisation, or what tells it is not usable.
+/// A sentence that says what to set, if nothing tells the normalisation, or what tells it is not
+/// usable.
 pub(super) fn preparation(
     path: &Path,
     file: &ModelProto,
@@ -37,14 +39,19 @@ pub(super) fn preparation(
     setting: Normalisation,
 ) -> Result<Preparation, String> {
     let beside = Config::beside(path)?;
-    let stated: Option<[usize; 2]> = ["input_size", "imgsz"].iter().find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
+    let stated: Option<[usize; 2]> = ["input_size", "imgsz"]
+        .iter()
+        .find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
     let side = stated.filter(|[height, width]| height == width).map(|[side, _]| side);
     let side = side.or_else(|| beside.as_ref().and_then(|(_, config)| config.side()));
     let found = |(mean, std): ([f32; 3], [f32; 3]), source: String| {
-        let usable = mean.iter().all(|mean| mean.is_finite()) && std.iter().all(|std| std.is_finite() && *std > 0.0);
+        let usable = mean.iter().all(|mean| mean.is_finite())
+            && std.iter().all(|std| std.is_finite() && *std > 0.0);
         match usable {
             true => Ok(Preparation { mean, std, source: source.clone(), side }),
-            false => Err(format!("the normalisation that {source} states is not usable: mean {mean:?}, standard deviation {std:?}")),
+            false => Err(format!(
+                "the normalisation that {source} states is not usable: mean {mean:?}, standard deviation {std:?}"
+            )),
         }
     };
     if let Some(numbers) = setting.numbers() {
@@ -59,7 +66,10 @@ pub(super) fn preparation(
     if let (Some(mean), Some(std)) = (numbers("mean"), numbers("std")) {
         // Numbers for channels in 0..255.
         let scale = if std.iter().any(|std| *std > 2.0) { 255.0 } else { 1.0 };
-        return found((mean.map(|mean| mean / scale), std.map(|std| std / scale)), "the file".into());
+        return found(
+            (mean.map(|mean| mean / scale), std.map(|std| std / scale)),
+            "the file".into(),
+        );
     }
     if let Some((path, config)) = beside {
         return found(config.numbers()?, path.display().to_string());
@@ -117,7 +127,9 @@ impl Config {
                 Ok(facts) if facts.is_file() && facts.len() <= MAX_CONFIG => {}
                 _ => continue,
             }
-            let unusable = |error: &dyn std::fmt::Display| format!("{} beside it cannot be used: {error}", path.display());
+            let unusable = |error: &dyn std::fmt::Display| {
+                format!("{} beside it cannot be used: {error}", path.display())
+            };
             let text = std::fs::read_to_string(&path).map_err(|error| unusable(&error))?;
             let config = serde_json::from_str(&text).map_err(|error| unusable(&error))?;
             return Ok(Some((path, config)));
@@ -130,18 +142,32 @@ impl Config {
         cropped.or(self.size.as_ref()).and_then(Size::side)
     }
 
-    /// Mean and standard deviation for channels in 0..1: it states them for what has been multiplied by its factor.
+    /// Mean and standard deviation for channels in 0..1: it states them for what has been
+    /// multiplied by its factor.
     fn numbers(&self) -> Result<([f32; 3], [f32; 3]), String> {
-        let three = |values: &Option<Vec<f32>>| values.as_ref().and_then(|values| <[f32; 3]>::try_from(values.as_slice()).ok());
-        let (mean, std) = match (self.do_normalize, three(&self.image_mean), three(&self.image_std)) {
+        let three = |values: &Option<Vec<f32>>| {
+            values.as_ref().and_then(|values| <[f32; 3]>::try_from(values.as_slice()).ok())
+        };
+        let (mean, std) = match (self.do_normalize, three(&self.image_mean), three(&self.image_std))
+        {
             (Some(false), _, _) => ([0.0; 3], [1.0; 3]),
             (_, Some(mean), Some(std)) => (mean, std),
-            _ => return Err(format!("the {CONFIG} beside it does not say mean and standard deviation of three channels")),
+            _ => {
+                return Err(format!(
+                    "the {CONFIG} beside it does not say mean and standard deviation of three channels"
+                ));
+            }
         };
-        let factor = if self.do_rescale == Some(false) { 1.0 } else { self.rescale_factor.unwrap_or(1.0 / 255.0) };
+        let factor = if self.do_rescale == Some(false) {
+            1.0
+        } else {
+            self.rescale_factor.unwrap_or(1.0 / 255.0)
+        };
         let scale = 255.0 * factor;
         // As it is written where nothing is to be changed.
-        let scaled = |values: [f32; 3]| if (scale - 1.0).abs() < 1e-3 { values } else { values.map(|value| value / scale) };
+        let scaled = |values: [f32; 3]| {
+            if (scale - 1.0).abs() < 1e-3 { values } else { values.map(|value| value / scale) }
+        };
         Ok((scaled(mean), scaled(std)))
     }
 }

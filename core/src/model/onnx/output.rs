@@ -7,8 +7,10 @@ use crate::onnx::shown;
 use crate::settings::Tokens;
 use crate::train::InputLayout;
 
-/// Outputs that hold features, by the names that those who export networks give them, the best first.
-const PREFERRED: [&str; 5] = ["image_embeds", "pooler_output", "last_hidden_state", "features", "output"];
+/// Outputs that hold features, by the names that those who export networks give them, the best
+/// first.
+const PREFERRED: [&str; 5] =
+    ["image_embeds", "pooler_output", "last_hidden_state", "features", "output"];
 /// Most features of an image.
 const MAX_FEATURES: usize = 1 << 16;
 
@@ -33,33 +35,59 @@ pub(super) fn choose(graph: &GraphProto, asked: &str, ours: Option<&str>) -> Res
     } else if let Some(inner) = ours.filter(|inner| place(graph, inner).is_some()) {
         inner
     } else {
-        let preferred = PREFERRED.iter().find_map(|name| names.iter().find(|output| output.eq_ignore_ascii_case(name)));
+        let preferred = PREFERRED
+            .iter()
+            .find_map(|name| names.iter().find(|output| output.eq_ignore_ascii_case(name)));
         preferred.or(names.first()).copied().ok_or("it has no output")?
     };
     place(graph, name).ok_or_else(|| {
-        let known: Vec<String> = names.iter().take(10).map(|name| format!("`{}`", shown(name))).collect();
+        let known: Vec<String> =
+            names.iter().take(10).map(|name| format!("`{}`", shown(name))).collect();
         // What is in front of somebody else's classifier is what is mostly wanted.
-        let last = graph.node.iter().filter(|node| node.output.iter().any(|output| names.contains(&output.as_str())));
-        let before: Vec<String> = last.filter_map(|node| Some(format!("`{}`", shown(node.input.first()?)))).take(10).collect();
+        let last = graph
+            .node
+            .iter()
+            .filter(|node| node.output.iter().any(|output| names.contains(&output.as_str())));
+        let before: Vec<String> = last
+            .filter_map(|node| Some(format!("`{}`", shown(node.input.first()?))))
+            .take(10)
+            .collect();
         let before = format!("the values that they are computed of are {}", before.join(", "));
-        format!("it computes no value called `{}`; its outputs are {}, {before}", shown(name), known.join(", "))
+        format!(
+            "it computes no value called `{}`; its outputs are {}, {before}",
+            shown(name),
+            known.join(", ")
+        )
     })
 }
 
 fn place(graph: &GraphProto, name: &str) -> Option<Value> {
-    let found = graph.node.iter().enumerate().find_map(|(node, of)| Some((node, of.output.iter().position(|output| output == name)?)));
+    let found =
+        graph.node.iter().enumerate().find_map(|(node, of)| {
+            Some((node, of.output.iter().position(|output| output == name)?))
+        });
     let (node, slot) = found?;
-    Some(Value { name: name.to_string(), node: u32::try_from(node).ok()?, slot: u16::try_from(slot).ok()? })
+    Some(Value {
+        name: name.to_string(),
+        node: u32::try_from(node).ok()?,
+        slot: u16::try_from(slot).ok()?,
+    })
 }
 
 /// How features are taken of a value of this shape, one image's, and how many they are.
 ///
-/// A value `[1, T, F]` has a class token if its name says so, or if all tokens but one fill a square, as the patches of an image do; where all of them fill
-/// one there is none. Other numbers come with registers behind the class token.
+/// A value `[1, T, F]` has a class token if its name says so, or if all tokens but one fill a
+/// square, as the patches of an image do; where all of them fill one there is none. Other numbers
+/// come with registers behind the class token.
 ///
 /// # Errors
 /// A sentence, if they cannot be taken of it.
-pub(super) fn taken(name: &str, shape: &[usize], layout: InputLayout, tokens: Tokens) -> Result<(Taken, u32), String> {
+pub(super) fn taken(
+    name: &str,
+    shape: &[usize],
+    layout: InputLayout,
+    tokens: Tokens,
+) -> Result<(Taken, u32), String> {
     let (taken, features) = match (shape, layout) {
         (&[1, features], _) => (Taken::Vector, features),
         (&[1, features, _, _], InputLayout::ChannelsFirst) => (Taken::Pixels, features),
@@ -84,7 +112,10 @@ pub(super) fn taken(name: &str, shape: &[usize], layout: InputLayout, tokens: To
         }
     };
     match shape.contains(&0) || features > MAX_FEATURES {
-        true => Err(format!("`{}` has the shape {shape:?} for one image, which are no features", shown(name))),
+        true => Err(format!(
+            "`{}` has the shape {shape:?} for one image, which are no features",
+            shown(name)
+        )),
         false => Ok((taken, features as u32)),
     }
 }
@@ -97,12 +128,15 @@ fn is_square(number: usize) -> bool {
 pub(super) fn take(taken: Taken, features: usize, values: &[f32]) -> Vec<f32> {
     let others = (values.len() / features).max(1);
     // What belongs to one feature lies together or one feature count apart.
-    let mean = |of: &mut dyn Iterator<Item = f32>| (of.map(f64::from).sum::<f64>() / others as f64) as f32;
+    let mean =
+        |of: &mut dyn Iterator<Item = f32>| (of.map(f64::from).sum::<f64>() / others as f64) as f32;
     match taken {
         Taken::Vector | Taken::ClassToken => values[..features].to_vec(),
-        Taken::Pixels => values.chunks_exact(others).map(|values| mean(&mut values.iter().copied())).collect(),
-        Taken::PixelsLast | Taken::TokenMean => {
-            (0..features).map(|feature| mean(&mut values.iter().copied().skip(feature).step_by(features))).collect()
+        Taken::Pixels => {
+            values.chunks_exact(others).map(|values| mean(&mut values.iter().copied())).collect()
         }
+        Taken::PixelsLast | Taken::TokenMean => (0..features)
+            .map(|feature| mean(&mut values.iter().copied().skip(feature).step_by(features)))
+            .collect(),
     }
 }

@@ -1,4 +1,5 @@
-//! onnxruntime, from a library that the user has: it runs some graphs several times as fast as tract does.
+//! onnxruntime, from a library that the user has: it runs some graphs several times as fast as
+//! tract does.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,13 +22,27 @@ const HELD: usize = 2 << 30;
 fn environment() -> Result<Option<&'static Environment>, String> {
     static ENVIRONMENT: OnceLock<Result<Option<Environment>, String>> = OnceLock::new();
     let load = || {
-        let Some(path) = std::env::var_os(LIBRARY).filter(|path| !path.is_empty()).map(PathBuf::from) else { return Ok(None) };
-        let failed = |reason: &dyn fmt::Display| format!("onnxruntime cannot be used: {}, which {LIBRARY} names: {reason}", path.display());
+        let Some(path) =
+            std::env::var_os(LIBRARY).filter(|path| !path.is_empty()).map(PathBuf::from)
+        else {
+            return Ok(None);
+        };
+        let failed = |reason: &dyn fmt::Display| {
+            format!(
+                "onnxruntime cannot be used: {}, which {LIBRARY} names: {reason}",
+                path.display()
+            )
+        };
         if !path.is_file() {
             return Err(failed(&"there is no such file"));
         }
         let builder = ort::init_from(&path).map_err(|error| failed(&error))?;
-        builder.with_name("counterweight").with_telemetry(false).build().map(Some).map_err(|error| failed(&error))
+        builder
+            .with_name("counterweight")
+            .with_telemetry(false)
+            .build()
+            .map(Some)
+            .map_err(|error| failed(&error))
     };
     ENVIRONMENT.get_or_init(load).as_ref().map(Option::as_ref).map_err(String::clone)
 }
@@ -51,7 +66,10 @@ struct Idle {
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("most", &self.most).field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("most", &self.most)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +113,9 @@ impl Sessions {
             if idle.made < self.most {
                 idle.made += 1;
                 drop(idle);
-                let made = environment()?.ok_or("onnxruntime is gone".to_string()).and_then(|environment| self.session(environment));
+                let made = environment()?
+                    .ok_or("onnxruntime is gone".to_string())
+                    .and_then(|environment| self.session(environment));
                 if made.is_err() {
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).made -= 1;
                 }
@@ -116,7 +136,10 @@ impl Sessions {
         let mut run = || -> ort::Result<(Vec<usize>, Vec<f32>)> {
             let outputs = session.run(ort::inputs![TensorRef::from_array_view((shape, image))?])?;
             let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
-            Ok((shape.iter().map(|axis| usize::try_from(*axis).unwrap_or(0)).collect(), values.to_vec()))
+            Ok((
+                shape.iter().map(|axis| usize::try_from(*axis).unwrap_or(0)).collect(),
+                values.to_vec(),
+            ))
         };
         let result = run().map_err(words);
         self.give_back(session);
@@ -139,7 +162,8 @@ fn up_to(bytes: &[u8], value: &str, input: &str) -> Result<Vec<u8>, String> {
     graph.output = vec![output];
     graph.value_info.clear();
     remove_unused(graph);
-    let weights: std::collections::HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+    let weights: std::collections::HashSet<String> =
+        graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
     graph.input.retain(|one| one.name == input || weights.contains(&one.name));
     model.write_to_bytes().map_err(|error| error.to_string())
 }

@@ -1,6 +1,9 @@
-//! Files of a few kB for tests: every layout of an input and every kind of output, made of the crate's own types of the format.
+//! Files of a few kB for tests: every layout of an input and every kind of output, made of the
+//! crate's own types of the format.
 
-use onnx_ir::{AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use onnx_ir::{
+    AttributeProto, AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 use protobuf::Message;
 use rand::RngExt;
 
@@ -23,7 +26,8 @@ pub const CHANNELS_FIRST: [Axis; 4] = [Axis::Open("batch"), Axis::Is(3), Axis::I
 /// `[batch, 8, 8, 3]`.
 pub const CHANNELS_LAST: [Axis; 4] = [Axis::Open("batch"), Axis::Is(8), Axis::Is(8), Axis::Is(3)];
 /// `[batch, 3, height, width]`.
-pub const OPEN_SIDES: [Axis; 4] = [Axis::Open("batch"), Axis::Is(3), Axis::Open("height"), Axis::Open("width")];
+pub const OPEN_SIDES: [Axis; 4] =
+    [Axis::Open("batch"), Axis::Is(3), Axis::Open("height"), Axis::Open("width")];
 /// `[1, 3, 8, 8]`.
 pub const ONE_IMAGE: [Axis; 4] = [Axis::Is(1), Axis::Is(3), Axis::Is(8), Axis::Is(8)];
 
@@ -50,7 +54,13 @@ impl Draft {
     }
 
     /// Adds a node with lists and numbers as attributes.
-    pub fn node(mut self, op: &str, inputs: &[&str], output: &str, attributes: &[(&str, &[i64])]) -> Self {
+    pub fn node(
+        mut self,
+        op: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: &[(&str, &[i64])],
+    ) -> Self {
         let mut node = NodeProto::new();
         node.op_type = op.into();
         node.name = output.into();
@@ -122,28 +132,29 @@ impl Draft {
     /// A convolution and ReLU: `map`, `[batch, FEATURES, side, side]`.
     pub fn map(self) -> Self {
         self.weights("conv.weight", &[FEATURES as i64, 3, 3, 3])
-            .node("Conv", &["pixel_values", "conv.weight"], "conv", &[("pads", &[1, 1, 1, 1]), ("kernel_shape", &[3, 3])])
+            .node(
+                "Conv",
+                &["pixel_values", "conv.weight"],
+                "conv",
+                &[("pads", &[1, 1, 1, 1]), ("kernel_shape", &[3, 3])],
+            )
             .node("Relu", &["conv"], "map", &[])
     }
 
     /// [`Draft::map`] as tokens, one a pixel: `patches`, `[batch, 64, FEATURES]`.
     pub fn patches(self) -> Self {
-        self.map().ints("as_tokens", &[3], &[0, FEATURES as i64, -1]).node("Reshape", &["map", "as_tokens"], "flat", &[]).node(
-            "Transpose",
-            &["flat"],
-            "patches",
-            &[("perm", &[0, 2, 1])],
-        )
+        self.map()
+            .ints("as_tokens", &[3], &[0, FEATURES as i64, -1])
+            .node("Reshape", &["map", "as_tokens"], "flat", &[])
+            .node("Transpose", &["flat"], "patches", &[("perm", &[0, 2, 1])])
     }
 
-    /// [`Draft::patches`] behind a token of their largest values: `tokens`, `[batch, 65, FEATURES]`.
+    /// [`Draft::patches`] behind a token of their largest values: `tokens`,
+    /// `[batch, 65, FEATURES]`.
     pub fn tokens(self) -> Self {
-        self.patches().node("ReduceMax", &["patches"], "cls_token", &[("axes", &[1]), ("keepdims", &[1])]).node(
-            "Concat",
-            &["cls_token", "patches"],
-            "tokens",
-            &[("axis", &[1])],
-        )
+        self.patches()
+            .node("ReduceMax", &["patches"], "cls_token", &[("axes", &[1]), ("keepdims", &[1])])
+            .node("Concat", &["cls_token", "patches"], "tokens", &[("axis", &[1])])
     }
 }
 
@@ -178,19 +189,33 @@ pub fn vector() -> Draft {
 /// A file of every kind, with how its features are taken in words.
 pub fn of_every_kind() -> Vec<(&'static str, &'static str, Draft)> {
     let last = || {
-        Draft::new(&CHANNELS_LAST).weights("mix", &[3, FEATURES as i64]).node("MatMul", &["pixel_values", "mix"], "mixed", &[]).node(
-            "Tanh",
-            &["mixed"],
-            "map",
-            &[],
-        )
+        Draft::new(&CHANNELS_LAST)
+            .weights("mix", &[3, FEATURES as i64])
+            .node("MatMul", &["pixel_values", "mix"], "mixed", &[])
+            .node("Tanh", &["mixed"], "map", &[])
     };
     vec![
         ("vector", "the values", vector()),
-        ("pixels", "the mean over the pixels", Draft::new(&OPEN_SIDES).map().output("map").normalised()),
-        ("one image", "the mean over the pixels", Draft::new(&ONE_IMAGE).map().output("map").normalised()),
+        (
+            "pixels",
+            "the mean over the pixels",
+            Draft::new(&OPEN_SIDES).map().output("map").normalised(),
+        ),
+        (
+            "one image",
+            "the mean over the pixels",
+            Draft::new(&ONE_IMAGE).map().output("map").normalised(),
+        ),
         ("channels last", "the mean over the pixels", last().output("map").normalised()),
-        ("class token", "the first token", Draft::new(&CHANNELS_FIRST).tokens().output("tokens").normalised()),
-        ("no class token", "the mean over the tokens", Draft::new(&CHANNELS_FIRST).patches().output("patches").normalised()),
+        (
+            "class token",
+            "the first token",
+            Draft::new(&CHANNELS_FIRST).tokens().output("tokens").normalised(),
+        ),
+        (
+            "no class token",
+            "the mean over the tokens",
+            Draft::new(&CHANNELS_FIRST).patches().output("patches").normalised(),
+        ),
     ]
 }

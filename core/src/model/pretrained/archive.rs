@@ -22,10 +22,13 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
 
-/// The entries of an archive by their names. An error is a sentence saying what is wrong with it; compressed entries are, since PyTorch writes none.
+/// The entries of an archive by their names. An error is a sentence saying what is wrong with it;
+/// compressed entries are, since PyTorch writes none.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
-    let end = end_of(bytes).ok_or("the end of its zip archive is missing: it is truncated or damaged")?;
-    let (count, mut at) = directory(bytes, end).ok_or("the directory of its zip archive is damaged")?;
+    let end =
+        end_of(bytes).ok_or("the end of its zip archive is missing: it is truncated or damaged")?;
+    let (count, mut at) =
+        directory(bytes, end).ok_or("the directory of its zip archive is damaged")?;
     if count > MOST_ENTRIES {
         return Err(format!("its zip archive has {count} entries, which no network needs"));
     }
@@ -45,18 +48,24 @@ fn end_of(bytes: &[u8]) -> Option<usize> {
     let last = bytes.len().checked_sub(22)?;
     let first = last.saturating_sub(LONGEST_COMMENT);
     (first..=last).rev().find(|&at| {
-        bytes[at..].starts_with(b"PK\x05\x06") && number(bytes, at + 20, 2).is_some_and(|comment| at + 22 + comment as usize == bytes.len())
+        bytes[at..].starts_with(b"PK\x05\x06")
+            && number(bytes, at + 20, 2)
+                .is_some_and(|comment| at + 22 + comment as usize == bytes.len())
     })
 }
 
 /// The number of entries and where they are listed.
 fn directory(bytes: &[u8], end: usize) -> Option<(u64, usize)> {
-    if let Some(locator) = end.checked_sub(20).filter(|&at| bytes[at..].starts_with(b"PK\x06\x07")) {
+    if let Some(locator) = end.checked_sub(20).filter(|&at| bytes[at..].starts_with(b"PK\x06\x07"))
+    {
         let at = usize::try_from(number(bytes, locator + 8, 8)?).ok()?;
         if !bytes.get(at..)?.starts_with(b"PK\x06\x06") {
             return None;
         }
-        return Some((number(bytes, at.checked_add(32)?, 8)?, usize::try_from(number(bytes, at + 48, 8)?).ok()?));
+        return Some((
+            number(bytes, at.checked_add(32)?, 8)?,
+            usize::try_from(number(bytes, at + 48, 8)?).ok()?,
+        ));
     }
     Some((number(bytes, end + 10, 2)?, number(bytes, end + 16, 4)? as usize))
 }
@@ -64,33 +73,47 @@ fn directory(bytes: &[u8], end: usize) -> Option<(u64, usize)> {
 /// An entry of the list, and where the next one is.
 fn entry(bytes: &[u8], at: usize) -> Result<(String, Entry, usize), String> {
     const DAMAGED: &str = "the directory of its zip archive is damaged";
-    let header = bytes.get(at..).filter(|rest| rest.starts_with(b"PK\x01\x02") && rest.len() >= 46).ok_or(DAMAGED)?;
+    let header = bytes
+        .get(at..)
+        .filter(|rest| rest.starts_with(b"PK\x01\x02") && rest.len() >= 46)
+        .ok_or(DAMAGED)?;
     let of = |place, size| number(header, place, size).unwrap_or_default();
     let (name_length, extra_length) = (of(28, 2) as usize, of(30, 2) as usize);
     let extra_at = 46 + name_length;
     let name = header.get(46..extra_at).ok_or(DAMAGED)?;
-    let name = std::str::from_utf8(name).map_err(|_| "a name in its zip archive is not text")?.to_string();
+    let name =
+        std::str::from_utf8(name).map_err(|_| "a name in its zip archive is not text")?.to_string();
     let extra = header.get(extra_at..extra_at + extra_length).ok_or(DAMAGED)?;
     let next = at + extra_at + extra_length + of(32, 2) as usize;
-    let [length, packed, offset] = large([of(24, 4), of(20, 4), of(42, 4)], extra).ok_or(DAMAGED)?;
+    let [length, packed, offset] =
+        large([of(24, 4), of(20, 4), of(42, 4)], extra).ok_or(DAMAGED)?;
     if of(8, 2) & 1 != 0 {
         return Err(format!("`{name}` in its zip archive is encrypted"));
     }
     if of(10, 2) != 0 || length != packed {
-        return Err(format!("`{name}` in its zip archive is compressed, which PyTorch does not do"));
+        return Err(format!(
+            "`{name}` in its zip archive is compressed, which PyTorch does not do"
+        ));
     }
     // The entry itself begins with a header of its own, whose lengths may be others.
-    let outside = || format!("`{name}` in its zip archive does not lie in the file: it is truncated or damaged");
+    let outside = || {
+        format!("`{name}` in its zip archive does not lie in the file: it is truncated or damaged")
+    };
     let local = usize::try_from(offset).ok().and_then(|at| Some((at, bytes.get(at..)?)));
-    let (local_at, local) = local.filter(|(_, rest)| rest.starts_with(b"PK\x03\x04")).ok_or_else(outside)?;
+    let (local_at, local) =
+        local.filter(|(_, rest)| rest.starts_with(b"PK\x03\x04")).ok_or_else(outside)?;
     let lengths = number(local, 26, 2).zip(number(local, 28, 2)).ok_or_else(outside)?;
     let start = local_at + 30 + lengths.0 as usize + lengths.1 as usize;
-    let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length)).filter(|&end| end <= bytes.len());
+    let end = usize::try_from(length)
+        .ok()
+        .and_then(|length| start.checked_add(length))
+        .filter(|&end| end <= bytes.len());
     let end = end.ok_or_else(outside)?;
     Ok((name, Entry { place: start..end, crc: of(16, 4) as u32 }, next))
 }
 
-/// Length, packed length and offset, with those that did not fit in four bytes read from the extra field that has them.
+/// Length, packed length and offset, with those that did not fit in four bytes read from the extra
+/// field that has them.
 fn large(mut numbers: [u64; 3], mut extra: &[u8]) -> Option<[u64; 3]> {
     while numbers.contains(&ELSEWHERE) {
         let (kind, size) = (number(extra, 0, 2)?, number(extra, 2, 2)? as usize);

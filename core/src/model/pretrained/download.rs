@@ -1,4 +1,5 @@
-//! Downloading a file: in the folder it is to stay in, going on where a broken download ended, and believed only once its hash is the one it should be.
+//! Downloading a file: in the folder it is to stay in, going on where a broken download ended, and
+//! believed only once its hash is the one it should be.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -47,7 +48,8 @@ enum Outcome {
 
 /// What the thread tells that talks to the server.
 enum Told {
-    /// The status, where in the file the answer begins, and how long the whole file is, where the server says so.
+    /// The status, where in the file the answer begins, and how long the whole file is, where the
+    /// server says so.
     Head {
         status: u16,
         from: u64,
@@ -58,18 +60,27 @@ enum Told {
     Failed(String),
 }
 
-/// Downloads a file to `path`, which may hold the beginning of it, and gives its SHA-256. Reports bytes in thousands.
+/// Downloads a file to `path`, which may hold the beginning of it, and gives its SHA-256. Reports
+/// bytes in thousands.
 ///
-/// What was downloaded stays for the next time when it is stopped or breaks off, and goes when it is not what it should be.
+/// What was downloaded stays for the next time when it is stopped or breaks off, and goes when it
+/// is not what it should be.
 ///
 /// # Errors
-/// [`WeightsError::Download`] naming the address: it cannot be reached, breaks off again and again, has no such file or another one;
+/// [`WeightsError::Download`] naming the address: it cannot be reached, breaks off again and again,
+/// has no such file or another one;
 /// [`WeightsError::File`] if it cannot be written; [`Error::Stopped`].
 pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result<String> {
     let failed = |reason: String| WeightsError::Download { address: wanted.address.into(), reason };
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(unwritable)?;
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unwritable)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(unwritable)?;
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         return Err(WeightsError::file(path, "another program is downloading it").into());
     }
@@ -84,7 +95,11 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
         match attempt(wanted, &mut file, path, job)? {
             Outcome::Whole => break,
             Outcome::Broken(reason) => {
-                attempts = if file.metadata().map_err(unwritable)?.len() > before { 1 } else { attempts + 1 };
+                attempts = if file.metadata().map_err(unwritable)?.len() > before {
+                    1
+                } else {
+                    attempts + 1
+                };
                 if attempts >= ATTEMPTS {
                     return Err(failed(format!("{reason}{}", wanted.otherwise)).into());
                 }
@@ -98,9 +113,11 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
         drop(file);
         std::fs::remove_file(path).map_err(unwritable)?;
         let should = if wanted.sha256.len() < 64 { "should begin with" } else { "should be" };
-        return Err(
-            failed(format!("what came is another file; its SHA-256 is {sha256} and {should} {}. It was not kept", wanted.sha256)).into()
-        );
+        return Err(failed(format!(
+            "what came is another file; its SHA-256 is {sha256} and {should} {}. It was not kept",
+            wanted.sha256
+        ))
+        .into());
     }
     Ok(sha256)
 }
@@ -108,7 +125,9 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
 /// Asks for what is missing of a file and writes it as it comes.
 fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> Result<Outcome> {
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
-    let failed = |reason: String| Err(WeightsError::Download { address: wanted.address.into(), reason }.into());
+    let failed = |reason: String| {
+        Err(WeightsError::Download { address: wanted.address.into(), reason }.into())
+    };
     let have = file.metadata().map_err(unwritable)?.len();
     let have = if have > wanted.bytes.unwrap_or(LARGEST) { 0 } else { have };
     let told = ask(wanted.address.to_string(), have).map_err(unwritable)?;
@@ -117,10 +136,15 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
     let length = wanted.bytes.or(stated);
     let mut written = match head {
         Told::Head { status: 200 | 206, total: Some(total), .. } if Some(total) != length => {
-            return failed(format!("the file there has {total} bytes and should have {}", length.unwrap_or_default()));
+            return failed(format!(
+                "the file there has {total} bytes and should have {}",
+                length.unwrap_or_default()
+            ));
         }
         Told::Head { status: 200 | 206, .. } if length.is_some_and(|length| length > LARGEST) => {
-            return failed(format!("the file there is larger than {LARGEST} bytes, which no file of weights is"));
+            return failed(format!(
+                "the file there is larger than {LARGEST} bytes, which no file of weights is"
+            ));
         }
         Told::Head { status: 206, from, .. } if from == have => have,
         // All of it, whatever was asked for.
@@ -129,9 +153,15 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
             file.set_len(0).map_err(unwritable)?;
             return Ok(Outcome::Broken("the server does not go on where it was asked to".into()));
         }
-        Told::Head { status: status @ (408 | 429 | 500..), .. } => return Ok(Outcome::Broken(format!("the server answers {status}"))),
-        Told::Head { status: 404 | 410, .. } => return failed(format!("there is no such file there any more{}", wanted.otherwise)),
-        Told::Head { status, .. } => return failed(format!("the server answers {status}{}", wanted.otherwise)),
+        Told::Head { status: status @ (408 | 429 | 500..), .. } => {
+            return Ok(Outcome::Broken(format!("the server answers {status}")));
+        }
+        Told::Head { status: 404 | 410, .. } => {
+            return failed(format!("there is no such file there any more{}", wanted.otherwise));
+        }
+        Told::Head { status, .. } => {
+            return failed(format!("the server answers {status}{}", wanted.otherwise));
+        }
         Told::Failed(reason) => return Ok(Outcome::Broken(reason)),
         Told::Part(_) | Told::End => return Ok(Outcome::Broken("the server says nothing".into())),
     };
@@ -145,7 +175,9 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
                 let most = length.unwrap_or(LARGEST);
                 if written > most {
                     file.set_len(0).map_err(unwritable)?;
-                    return failed(format!("more comes from there than the {most} bytes that the file has at most"));
+                    return failed(format!(
+                        "more comes from there than the {most} bytes that the file has at most"
+                    ));
                 }
                 file.write_all(&part).map_err(unwritable)?;
             }
@@ -153,14 +185,22 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
                 file.sync_all().map_err(unwritable)?;
                 return Ok(Outcome::Whole);
             }
-            Told::End => return Ok(Outcome::Broken(format!("it ended after {written} of {} bytes", length.unwrap_or_default()))),
-            Told::Failed(reason) => return Ok(Outcome::Broken(format!("{reason}, after {written} bytes"))),
+            Told::End => {
+                return Ok(Outcome::Broken(format!(
+                    "it ended after {written} of {} bytes",
+                    length.unwrap_or_default()
+                )));
+            }
+            Told::Failed(reason) => {
+                return Ok(Outcome::Broken(format!("{reason}, after {written} bytes")));
+            }
             Told::Head { .. } => {}
         }
     }
 }
 
-/// Has a thread ask the server for a file from a place on. It ends by itself soon after nobody listens to it any more.
+/// Has a thread ask the server for a file from a place on. It ends by itself soon after nobody
+/// listens to it any more.
 fn ask(address: String, from: u64) -> std::io::Result<Receiver<Told>> {
     let (tell, told) = sync_channel(WAITING);
     std::thread::Builder::new().name("download".into()).spawn(move || {
@@ -173,9 +213,17 @@ fn ask(address: String, from: u64) -> std::io::Result<Receiver<Told>> {
 
 fn fetch(address: &str, from: u64, tell: &SyncSender<Told>) -> Result<(), String> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-    let config = ureq::Agent::config_builder().tls_config(tls).http_status_as_error(false).timeout_per_read(Some(SILENCE));
-    let config = config.timeout_connect(Some(SILENCE)).timeout_resolve(Some(SILENCE)).timeout_recv_response(Some(SILENCE));
-    let agent = ureq::Agent::new_with_config(config.user_agent(concat!("counterweight/", env!("CARGO_PKG_VERSION"))).build());
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .timeout_per_read(Some(SILENCE));
+    let config = config
+        .timeout_connect(Some(SILENCE))
+        .timeout_resolve(Some(SILENCE))
+        .timeout_recv_response(Some(SILENCE));
+    let agent = ureq::Agent::new_with_config(
+        config.user_agent(concat!("counterweight/", env!("CARGO_PKG_VERSION"))).build(),
+    );
     let mut request = agent.get(address);
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));

@@ -1,7 +1,7 @@
 //! A file of weights as somebody hands it to us: PyTorch's in both of its kinds, or safetensors.
 //!
-//! It may be damaged or hostile. Lengths that it states are compared with what is there before anything is made of them, and of its tensors only those
-//! are read that somebody asks for.
+//! It may be damaged or hostile. Lengths that it states are compared with what is there before
+//! anything is made of them, and of its tensors only those are read that somebody asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,9 +18,11 @@ use super::torch::{TorchFile, is_older, read_archive, read_older};
 use crate::error::{Result, WeightsError};
 use crate::model::weights::NamedTensor;
 
-/// The largest file that is read, in bytes. The largest backbone has 100 MB of weights, and a checkpoint may hold three times that for its optimiser.
+/// The largest file that is read, in bytes. The largest backbone has 100 MB of weights, and a
+/// checkpoint may hold three times that for its optimiser.
 pub(super) const LARGEST: u64 = 1 << 30;
-/// The longest header of a safetensors file, in bytes. That of a network with a thousand tensors has a hundred thousand.
+/// The longest header of a safetensors file, in bytes. That of a network with a thousand tensors
+/// has a hundred thousand.
 const LONGEST_HEADER: u64 = 8 << 20;
 
 /// What numbers are stored as.
@@ -63,7 +65,9 @@ impl Element {
     /// The number that these bytes are; `None` for what is no weight.
     fn value(self, bytes: &[u8]) -> Option<f32> {
         Some(match (self, bytes) {
-            (Self::F64, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
+            (Self::F64, &[a, b, c, d, e, f, g, h]) => {
+                f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32
+            }
             (Self::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
             (Self::F16, &[a, b]) => half(u16::from_le_bytes([a, b])),
             (Self::BF16, &[a, b]) => f32::from_bits(u32::from(u16::from_le_bytes([a, b])) << 16),
@@ -97,10 +101,12 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Finds out what a file holds: `.pth` and `.pt` as `torch.save` writes them, and `.safetensors`. Nothing in it is executed.
+    /// Finds out what a file holds: `.pth` and `.pt` as `torch.save` writes them, and
+    /// `.safetensors`. Nothing in it is executed.
     ///
     /// # Errors
-    /// [`WeightsError::File`] naming it: it is missing, a folder, damaged, too large, of another kind.
+    /// [`WeightsError::File`] naming it: it is missing, a folder, damaged, too large, of another
+    /// kind.
     pub fn open(path: &Path) -> Result<Self> {
         let wrong = |reason: String| WeightsError::file(path, reason);
         let bytes = read_bounded(path).map_err(wrong)?;
@@ -113,7 +119,10 @@ impl WeightsFile {
         }
         .map_err(wrong)?;
         if tensors.is_empty() {
-            return Err(wrong("there are no tensors with names in it; save the network's `state_dict()`".into()).into());
+            return Err(wrong(
+                "there are no tensors with names in it; save the network's `state_dict()`".into(),
+            )
+            .into());
         }
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         Ok(Self { path: path.to_path_buf(), sha256, bytes, tensors, calls })
@@ -134,7 +143,8 @@ impl WeightsFile {
         self.calls.iter().map(String::as_str)
     }
 
-    /// Names and shapes of the tensors. What was nested has the keys that lead to it joined by dots: `state_dict.conv1.weight`.
+    /// Names and shapes of the tensors. What was nested has the keys that lead to it joined by
+    /// dots: `state_dict.conv1.weight`.
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice()))
     }
@@ -142,7 +152,8 @@ impl WeightsFile {
     /// Reads a tensor, in float32, under a name of the caller's.
     ///
     /// # Errors
-    /// [`WeightsError::File`] naming file and tensor: it is missing, or holds integers, NaN or infinite numbers.
+    /// [`WeightsError::File`] naming file and tensor: it is missing, or holds integers, NaN or
+    /// infinite numbers.
     pub fn read(&self, name: &str, called: &str) -> Result<NamedTensor> {
         let wrong = |reason: &str| WeightsError::file(&self.path, format!("`{name}` {reason}"));
         let tensor = self.tensors.get(name).ok_or_else(|| wrong("is missing"))?;
@@ -164,7 +175,8 @@ impl Stored {
             return Some(Vec::new());
         }
         if self.is_dense() {
-            let bytes = storage.get(self.offset.checked_mul(size)?..)?.get(..count.checked_mul(size)?)?;
+            let bytes =
+                storage.get(self.offset.checked_mul(size)?..)?.get(..count.checked_mul(size)?)?;
             return bytes.chunks_exact(size).map(|bytes| self.element.value(bytes)).collect();
         }
         let mut values = Vec::with_capacity(count);
@@ -201,7 +213,10 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
         return Err("it is not a file".into());
     }
     if kind.len() > LARGEST {
-        return Err(format!("it has {} bytes; files of weights have {LARGEST} at most", kind.len()));
+        return Err(format!(
+            "it has {} bytes; files of weights have {LARGEST} at most",
+            kind.len()
+        ));
     }
     let mut bytes = Vec::with_capacity(kind.len() as usize);
     let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
@@ -224,7 +239,8 @@ fn read_safetensors(bytes: &[u8]) -> Result<TorchFile, String> {
             "as a safetensors file, it says that its header has {header} bytes, and headers have {LONGEST_HEADER} at most"
         ));
     }
-    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("it is no whole safetensors file: {error}"))?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| format!("it is no whole safetensors file: {error}"))?;
     let tensors = file.iter().map(|(name, view)| {
         let element = match view.dtype() {
             Dtype::F64 => Element::F64,
@@ -240,7 +256,17 @@ fn read_safetensors(bytes: &[u8]) -> Result<TorchFile, String> {
             strides[axis - 1] = usize::saturating_mul(strides[axis], shape[axis]);
         }
         let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
-        (name.to_string(), Stored { element, shape, strides, offset: 0, place: start..start + view.data().len(), crc: 0 })
+        (
+            name.to_string(),
+            Stored {
+                element,
+                shape,
+                strides,
+                offset: 0,
+                place: start..start + view.data().len(),
+                crc: 0,
+            },
+        )
     });
     Ok(TorchFile { tensors: tensors.collect(), calls: BTreeSet::new() })
 }
@@ -269,9 +295,14 @@ mod tests {
 
     #[test]
     fn half_precision_is_read_exactly() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x0400, 6.103_515_6e-5), (0x3555, 0.333_251_95)]
-        {
+        for (bits, value) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x0400, 6.103_515_6e-5),
+            (0x3555, 0.333_251_95),
+        ] {
             assert_eq!(half(bits), value);
         }
         assert_eq!(half(0x8000).to_bits(), (-0.0_f32).to_bits());

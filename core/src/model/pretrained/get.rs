@@ -1,4 +1,5 @@
-//! Getting weights and adding them: from an address or a file into the folder that they are kept in.
+//! Getting weights and adding them: from an address or a file into the folder that they are kept
+//! in.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -18,12 +19,14 @@ pub struct Addition {
     pub licence: Option<String>,
     /// Side of the input, in pixels; ImageNet's 224 where it is not known.
     pub side: Option<usize>,
-    /// Mean and standard deviation of the input's normalisation; ImageNet's where they are not known.
+    /// Mean and standard deviation of the input's normalisation; ImageNet's where they are not
+    /// known.
     pub normalisation: Option<([f32; 3], [f32; 3])>,
 }
 
-/// The address of a folder that files are downloaded from instead of their publishers': what the environment variable `COUNTERWEIGHT_DOWNLOADS` names, a
-/// mirror for example. Hashes are checked all the same.
+/// The address of a folder that files are downloaded from instead of their publishers': what the
+/// environment variable `COUNTERWEIGHT_DOWNLOADS` names, a mirror for example. Hashes are checked
+/// all the same.
 pub fn downloads() -> Option<String> {
     std::env::var("COUNTERWEIGHT_DOWNLOADS").ok().filter(|address| !address.is_empty())
 }
@@ -46,19 +49,33 @@ pub struct Kept {
 }
 
 impl WeightsFolder {
-    /// Downloads published weights and keeps them. `downloads` is the address of another folder that has the file: a mirror.
+    /// Downloads published weights and keeps them. `downloads` is the address of another folder
+    /// that has the file: a mirror.
     ///
     /// # Errors
-    /// [`WeightsError::Download`] and [`WeightsError::File`]; [`Error::Stopped`], after which the next call goes on with the download. The weights that
-    /// there were stay where it fails.
-    pub fn get(&self, backbone: Backbone, published: &Published, downloads: Option<&str>, job: Job<'_>) -> Result<Kept> {
+    /// [`WeightsError::Download`] and [`WeightsError::File`]; [`Error::Stopped`], after which the
+    /// next call goes on with the download. The weights that there were stay where it fails.
+    pub fn get(
+        &self,
+        backbone: Backbone,
+        published: &Published,
+        downloads: Option<&str>,
+        job: Job<'_>,
+    ) -> Result<Kept> {
         let address = match downloads {
             Some(folder) => format!("{}/{}", folder.trim_end_matches('/'), published.file),
             None => published.address(),
         };
         // What was found the first time has to be found again.
-        let known = self.find(backbone).ok().flatten().map(|known| known.facts).filter(|known| known.source == published.address());
-        let known = known.and_then(|known| known.sha256).filter(|known| known.starts_with(published.sha256));
+        let known = self
+            .find(backbone)
+            .ok()
+            .flatten()
+            .map(|known| known.facts)
+            .filter(|known| known.source == published.address());
+        let known = known
+            .and_then(|known| known.sha256)
+            .filter(|known| known.starts_with(published.sha256));
         let otherwise = format!(
             ". Where it can be reached, download it; then `counterweight backbones add {backbone} {}` takes it from the file",
             published.file
@@ -71,12 +88,15 @@ impl WeightsFolder {
         };
         let part = self.part(published.file);
         let sha256 = download(&wanted, &part, job)?;
-        let kept =
-            WeightsFile::open(&part).and_then(|file| self.take(&file, Some(backbone), Origin::Downloaded, |_| published.facts(sha256)));
+        let kept = WeightsFile::open(&part).and_then(|file| {
+            self.take(&file, Some(backbone), Origin::Downloaded, |_| published.facts(sha256))
+        });
         // Either its weights are kept, or it is of no use.
         drop(std::fs::remove_file(&part));
         kept.map_err(|error| match error {
-            Error::Weights(WeightsError::File { path, reason }) if path == part => WeightsError::Download { address, reason }.into(),
+            Error::Weights(WeightsError::File { path, reason }) if path == part => {
+                WeightsError::Download { address, reason }.into()
+            }
             other => other,
         })
     }
@@ -84,8 +104,14 @@ impl WeightsFolder {
     /// Keeps the weights of a file; without a backbone, of the one whose tensors it has.
     ///
     /// # Errors
-    /// [`WeightsError::File`]: the file cannot be read or does not fit, or its weights cannot be kept. Those that there were stay then.
-    pub fn add(&self, backbone: Option<Backbone>, path: &Path, addition: &Addition) -> Result<Kept> {
+    /// [`WeightsError::File`]: the file cannot be read or does not fit, or its weights cannot be
+    /// kept. Those that there were stay then.
+    pub fn add(
+        &self,
+        backbone: Option<Backbone>,
+        path: &Path,
+        addition: &Addition,
+    ) -> Result<Kept> {
         let file = WeightsFile::open(path)?;
         let mut facts = Facts::imagenet(path.display().to_string());
         facts.sha256 = Some(Cow::Owned(file.sha256().to_string()));
@@ -106,21 +132,39 @@ impl WeightsFolder {
     }
 
     /// Keeps those tensors of a file that are a backbone's.
-    fn take(&self, file: &WeightsFile, backbone: Option<Backbone>, origin: Origin, facts: impl FnOnce(&Fit) -> Facts) -> Result<Kept> {
+    fn take(
+        &self,
+        file: &WeightsFile,
+        backbone: Option<Backbone>,
+        origin: Origin,
+        facts: impl FnOnce(&Fit) -> Facts,
+    ) -> Result<Kept> {
         let fit = Fit::of(file, backbone)?;
         let tensors = fit.read(file)?;
         let facts = facts(&fit);
         if facts.stem != fit.stem {
-            return Err(WeightsError::file(file.path(), "it has another stem than it should have").into());
+            return Err(
+                WeightsError::file(file.path(), "it has another stem than it should have").into()
+            );
         }
         let Pretrained { facts, origin, .. } = &self.keep(fit.backbone, &tensors, origin, facts)?;
         let bytes = tensors.iter().map(|tensor| 4 * tensor.values.len() as u64).sum();
-        Ok(Kept { facts: facts.clone(), origin: *origin, bytes, calls: file.calls().map(str::to_string).collect(), fit })
+        Ok(Kept {
+            facts: facts.clone(),
+            origin: *origin,
+            bytes,
+            calls: file.calls().map(str::to_string).collect(),
+            fit,
+        })
     }
 }
 
 /// What is known of a file that is published, if it is one.
 fn published(backbone: Backbone, sha256: &str) -> Option<Facts> {
-    let published = backbone.info().published.iter().find(|published| published.sha256.len() == 64 && published.sha256 == sha256)?;
+    let published = backbone
+        .info()
+        .published
+        .iter()
+        .find(|published| published.sha256.len() == 64 && published.sha256 == sha256)?;
     Some(published.facts(sha256.to_string()))
 }

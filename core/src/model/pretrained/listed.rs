@@ -21,7 +21,8 @@ pub struct Listed {
     pub weights: &'static str,
     /// Size of the weights that are here, in bytes.
     pub bytes: Option<u64>,
-    /// Share of ImageNet's validation images that they classify correctly, in 0..1, where that is known.
+    /// Share of ImageNet's validation images that they classify correctly, in 0..1, where that is
+    /// known.
     pub top1: Option<f64>,
     /// Their licence.
     pub licence: Option<String>,
@@ -53,7 +54,8 @@ pub struct Offered {
 }
 
 impl Listed {
-    /// Every backbone of the program's own, with the weights that were downloaded or added in a folder, or come with the program.
+    /// Every backbone of the program's own, with the weights that were downloaded or added in a
+    /// folder, or come with the program.
     pub fn all(folder: Option<&WeightsFolder>) -> Vec<Self> {
         Backbone::ALL.into_iter().map(|backbone| Self::of(backbone, folder)).collect()
     }
@@ -65,7 +67,9 @@ impl Listed {
 
     /// Weights that can be downloaded and are not those that are here.
     pub fn others(&self) -> impl Iterator<Item = &Offered> {
-        self.published.iter().filter(|offered| self.sha256.as_deref().is_none_or(|own| !own.starts_with(offered.sha256)))
+        self.published.iter().filter(|offered| {
+            self.sha256.as_deref().is_none_or(|own| !own.starts_with(offered.sha256))
+        })
     }
 
     fn of(backbone: Backbone, folder: Option<&WeightsFolder>) -> Self {

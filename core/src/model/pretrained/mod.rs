@@ -42,7 +42,8 @@ const IMAGENET_SIDE: usize = 224;
 pub struct BuiltIn {
     /// The file's name, for error messages.
     pub file: &'static str,
-    /// A safetensors file of float16 and float32 tensors under the family's names, without a classifier.
+    /// A safetensors file of float16 and float32 tensors under the family's names, without a
+    /// classifier.
     pub bytes: &'static [u8],
     /// BLAKE3 of the file, hexadecimal.
     pub blake3: &'static str,
@@ -55,7 +56,8 @@ pub struct BuiltIn {
 pub struct Facts {
     /// What they were trained on, where that is known.
     pub data: Option<Cow<'static, str>>,
-    /// Share of ImageNet's validation images that the weights classify correctly with their own classifier, in 0..1, where that is known.
+    /// Share of ImageNet's validation images that the weights classify correctly with their own
+    /// classifier, in 0..1, where that is known.
     pub top1: Option<f64>,
     /// Where they come from: an address or a file.
     pub source: Cow<'static, str>,
@@ -118,7 +120,8 @@ impl Origin {
     }
 }
 
-/// A backbone's pretrained weights that are here, wherever they lie, and what has to be known to use them.
+/// A backbone's pretrained weights that are here, wherever they lie, and what has to be known to
+/// use them.
 #[derive(Clone, Debug)]
 pub struct Pretrained {
     /// How they came here.
@@ -138,7 +141,11 @@ enum Place {
 impl Pretrained {
     /// Those that come with the program.
     fn built_in(built_in: &'static BuiltIn) -> Self {
-        Self { origin: Origin::BuiltIn, facts: built_in.facts.clone(), place: Place::Program(built_in) }
+        Self {
+            origin: Origin::BuiltIn,
+            facts: built_in.facts.clone(),
+            place: Place::Program(built_in),
+        }
     }
 
     /// The weights, in float32, under the family's names and without a classifier.
@@ -163,7 +170,8 @@ impl Pretrained {
 
 impl BuiltIn {
     fn weights(&self) -> Result<Vec<NamedTensor>, String> {
-        let damaged = |reason: String| format!("the pretrained weights {} are damaged: {reason}", self.file);
+        let damaged =
+            |reason: String| format!("the pretrained weights {} are damaged: {reason}", self.file);
         if blake3::hash(self.bytes).to_hex().as_str() != self.blake3 {
             return Err(damaged("they are not the ones this program was made with".into()));
         }
@@ -172,7 +180,8 @@ impl BuiltIn {
 }
 
 impl Backbone {
-    /// Its pretrained weights: those that were downloaded or added, or else those that come with the program.
+    /// Its pretrained weights: those that were downloaded or added, or else those that come with
+    /// the program.
     ///
     /// # Errors
     /// A sentence: there are none, and how to come by them; or what is there is damaged.
@@ -186,14 +195,23 @@ impl Backbone {
     /// As there.
     pub fn pretrained_in(self, folder: Option<&WeightsFolder>) -> Result<Pretrained, String> {
         let info = self.info();
-        let kept = folder.map(|folder| folder.find(self)).transpose().map_err(|error| error.to_string())?.flatten();
+        let kept = folder
+            .map(|folder| folder.find(self))
+            .transpose()
+            .map_err(|error| error.to_string())?
+            .flatten();
         if let Some(found) = kept.or_else(|| info.built_in.map(Pretrained::built_in)) {
             return Ok(found);
         }
         let none = format!("there are no pretrained weights for {self} here");
         Err(match info.published.first() {
-            Some(published) => format!("{none}; `counterweight backbones get {self}` downloads those of {}", published.publisher),
-            None => format!("{none}; `counterweight backbones add {self} FILE` takes them from a file of PyTorch or safetensors"),
+            Some(published) => format!(
+                "{none}; `counterweight backbones get {self}` downloads those of {}",
+                published.publisher
+            ),
+            None => format!(
+                "{none}; `counterweight backbones add {self} FILE` takes them from a file of PyTorch or safetensors"
+            ),
         })
     }
 }
@@ -203,8 +221,16 @@ fn read_tensors(bytes: &[u8]) -> Result<Vec<NamedTensor>, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let read = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
         let values = match view.dtype() {
-            Dtype::F16 => view.data().as_chunks().0.iter().map(|bytes| file::half(u16::from_le_bytes(*bytes))).collect(),
-            Dtype::F32 => view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            Dtype::F16 => view
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|bytes| file::half(u16::from_le_bytes(*bytes)))
+                .collect(),
+            Dtype::F32 => {
+                view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            }
             other => return Err(format!("`{name}` holds {other:?}")),
         };
         Ok(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), values })

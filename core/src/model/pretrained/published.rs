@@ -18,10 +18,11 @@ pub struct Published {
     pub file: &'static str,
     /// Its size in bytes, where that is known.
     pub bytes: Option<u64>,
-    /// Its SHA-256, hexadecimal: all 64 digits or, where only those are known, as many as its name tells. What was found on the first download has to
-    /// be found on every later one.
+    /// Its SHA-256, hexadecimal: all 64 digits or, where only those are known, as many as its name
+    /// tells. What was found on the first download has to be found on every later one.
     pub sha256: &'static str,
-    /// Share of ImageNet's validation images that it classifies correctly with its own classifier, in 0..1.
+    /// Share of ImageNet's validation images that it classifies correctly with its own classifier,
+    /// in 0..1.
     pub top1: f64,
     /// What is known of its licence.
     pub licence: &'static str,
@@ -35,7 +36,8 @@ impl Published {
         format!("{}{}", self.folder, self.file)
     }
 
-    /// What has to be known to use it. All there are were trained on ImageNet, and with its normalisation.
+    /// What has to be known to use it. All there are were trained on ImageNet, and with its
+    /// normalisation.
     pub(super) fn facts(&self, sha256: String) -> Facts {
         Facts {
             data: Some(Cow::Borrowed("ImageNet")),

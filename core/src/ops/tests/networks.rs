@@ -8,7 +8,8 @@ use crate::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weig
 use crate::settings::{Backbone, Stem};
 use crate::train::{Sgd, cross_entropy};
 
-/// What comes of training: the first step's logits, its gradients, and after three steps the weights and what the network then answers.
+/// What comes of training: the first step's logits, its gradients, and after three steps the
+/// weights and what the network then answers.
 pub struct Trained {
     pub logits: Vec<f32>,
     pub gradients: Vec<Vec<f32>>,
@@ -33,7 +34,13 @@ pub fn train(config: &NetworkConfig, mode: Mode, batch: usize, kernels: Kernels)
     train_on(&Device::flex(), config, mode, batch, kernels)
 }
 
-pub fn train_on(plain_device: &Device, config: &NetworkConfig, mode: Mode, batch: usize, kernels: Kernels) -> Trained {
+pub fn train_on(
+    plain_device: &Device,
+    config: &NetworkConfig,
+    mode: Mode,
+    batch: usize,
+    kernels: Kernels,
+) -> Trained {
     let device = plain_device.clone().autodiff();
     let mut network = Network::new(config, 3, &device).with_kernels(kernels);
     if mode == Mode::TrainFrozenNorm {
@@ -41,13 +48,18 @@ pub fn train_on(plain_device: &Device, config: &NetworkConfig, mode: Mode, batch
     }
     let mut optimizer = Sgd::new(0.9, 0.0).with_kernels(kernels);
     let side = config.input_size;
-    let images = |index: u64, batch: usize| numbers(&mut random::stream(index, "images", &[]), batch * 3 * side * side);
-    let values = |tensors: Vec<NamedTensor>| tensors.into_iter().map(|tensor| tensor.values).collect::<Vec<_>>();
+    let images = |index: u64, batch: usize| {
+        numbers(&mut random::stream(index, "images", &[]), batch * 3 * side * side)
+    };
+    let values = |tensors: Vec<NamedTensor>| {
+        tensors.into_iter().map(|tensor| tensor.values).collect::<Vec<_>>()
+    };
     let (mut logits, mut gradients) = (Vec::new(), Vec::new());
     for step in 0..3 {
         let labels = (0..batch).map(|sample| (sample % config.classes) as u32).collect();
         let labels = Batch { indices: (0..batch).collect(), labels, ..Batch::default() };
-        let output = network.forward(tensor(&images(step, batch), [batch, 3, side, side], &device), mode);
+        let output =
+            network.forward(tensor(&images(step, batch), [batch, 3, side, side], &device), mode);
         let found = host(output.clone().inner());
         let loss = cross_entropy(output, &labels, 0.0);
         network = optimizer.step(network, loss.backward(), 1e-3);
@@ -68,21 +80,26 @@ pub fn train_on(plain_device: &Device, config: &NetworkConfig, mode: Mode, batch
 
 /// The length of the difference over the length.
 pub fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
-    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let length = |values: &mut dyn Iterator<Item = f32>| {
+        values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+    };
     let difference = a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| a - b);
     length(&mut difference.into_iter()) / length(&mut b.iter().flatten().copied())
 }
 
-/// Rounding that moves one value across ReLU's zero moves all gradients by leaps, and does so in burn's own networks as well. So gradients of
-/// the deeper networks agree less than those of single operations.
+/// Rounding that moves one value across ReLU's zero moves all gradients by leaps, and does so in
+/// burn's own networks as well. So gradients of the deeper networks agree less than those of single
+/// operations.
 #[test]
 fn whole_networks_train_as_with_burn() {
     for backbone in Backbone::ALL.into_iter().filter(|backbone| backbone.info().trains) {
         for (mode, stem) in [(Mode::Train, Stem::Small), (Mode::TrainFrozenNorm, Stem::Imagenet)] {
             // Every stage has a few pixels left.
-            let input_size = (*backbone.info().sides.start()).max(if stem == Stem::Small { 16 } else { 33 });
+            let input_size =
+                (*backbone.info().sides.start()).max(if stem == Stem::Small { 16 } else { 33 });
             let config = NetworkConfig { backbone, stem, input_size, classes: 7 };
-            let (own, burn) = (train(&config, mode, 6, Kernels::Own), train(&config, mode, 6, Kernels::Burn));
+            let (own, burn) =
+                (train(&config, mode, 6, Kernels::Own), train(&config, mode, 6, Kernels::Burn));
             let what = format!("{backbone}, {mode:?}");
             let found = [
                 f64::from(apart(&own.logits, &burn.logits)),
@@ -90,11 +107,16 @@ fn whole_networks_train_as_with_burn() {
                 distance(&own.weights, &burn.weights),
                 f64::from(apart(&own.evaluated[0], &own.evaluated[1])),
             ];
-            // Winograd's transforms lose a digit, and so does batch norm over the few pixels at the end of a small image.
+            // Winograd's transforms lose a digit, and so does batch norm over the few pixels at the
+            // end of a small image.
             assert!(found[0] < 2e-3, "{what}: logits are {} apart", found[0]);
             assert!(found[1] < 2e-1, "{what}: gradients are {} apart", found[1]);
             assert!(found[2] < 2e-1, "{what}: weights are {} apart", found[2]);
-            assert!(found[3] < 1e-3, "{what}: with batch norm folded, logits are {} apart", found[3]);
+            assert!(
+                found[3] < 1e-3,
+                "{what}: with batch norm folded, logits are {} apart",
+                found[3]
+            );
         }
     }
 }
@@ -108,7 +130,12 @@ fn frozen_batch_norm_keeps_its_statistics_and_all_weights_learn() {
         let trained = train(&config, Mode::TrainFrozenNorm, 6, Kernels::Own);
         assert_eq!(before.len(), trained.weights.len());
         for (before, after) in before.iter().zip(&trained.weights) {
-            assert_eq!(before.values == *after, before.name.contains("running"), "{backbone}: {}", before.name);
+            assert_eq!(
+                before.values == *after,
+                before.name.contains("running"),
+                "{backbone}: {}",
+                before.name
+            );
         }
     }
 }
@@ -121,7 +148,9 @@ fn the_number_of_threads_changes_no_bit() {
         let trained = pool.install(|| train(&config, Mode::Train, 6, Kernels::Own));
         (trained.logits, trained.gradients, trained.weights, trained.evaluated)
     };
-    for (backbone, side) in [(Backbone::ResNet20, 17), (Backbone::ResNeXt50, 9), (Backbone::EfficientNetLite0, 35)] {
+    for (backbone, side) in
+        [(Backbone::ResNet20, 17), (Backbone::ResNeXt50, 9), (Backbone::EfficientNetLite0, 35)]
+    {
         let one = with(backbone, side, 1);
         for threads in [2, 3] {
             assert!(with(backbone, side, threads) == one, "{backbone} with {threads} threads");

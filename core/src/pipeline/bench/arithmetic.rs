@@ -2,14 +2,16 @@
 
 use crate::model::{Network, NetworkConfig};
 
-/// Multiply-adds of one image's forward pass through the convolutions and the classifier of a network of `config`; everything else (batch
-/// norm, activations, pooling) is too little to count.
+/// Multiply-adds of one image's forward pass through the convolutions and the classifier of a
+/// network of `config`; everything else (batch norm, activations, pooling) is too little to count.
 pub fn multiply_adds(network: &Network, config: &NetworkConfig) -> u64 {
-    network.convolutions(config.input_size).iter().sum::<u64>() + (config.features() * config.classes) as u64
+    network.convolutions(config.input_size).iter().sum::<u64>()
+        + (config.features() * config.classes) as u64
 }
 
-/// Floating-point operations, two a multiply-add, of a training step's forward and backward pass for one image: the forward pass, as many for the
-/// gradient of every layer's input, and as many for that of its weight. The first convolution's input needs no gradient.
+/// Floating-point operations, two a multiply-add, of a training step's forward and backward pass
+/// for one image: the forward pass, as many for the gradient of every layer's input, and as many
+/// for that of its weight. The first convolution's input needs no gradient.
 pub fn training_operations(network: &Network, config: &NetworkConfig) -> u64 {
     let first = network.convolutions(config.input_size).first().copied().unwrap_or_default();
     2 * (3 * multiply_adds(network, config) - first)
@@ -24,7 +26,8 @@ mod tests {
 
     #[test]
     fn networks_take_what_is_published_of_them() {
-        // Torchvision's GFLOPs (which count multiply-adds) for ImageNet, and those of the CIFAR networks of He et al.
+        // Torchvision's GFLOPs (which count multiply-adds) for ImageNet, and those of the CIFAR
+        // networks of He et al.
         let published = [
             (Backbone::ResNet18, Stem::Imagenet, 224, 1000, 1.814e9),
             (Backbone::ResNet34, Stem::Imagenet, 224, 1000, 3.664e9),

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::peak_memory;
 use crate::data::{
-    Catalog, Dataset, DatasetSample, ImageReader, Images, Provenance, ScanOptions, Split, choose_input_size, give_back_kept_pictures, scan,
+    Catalog, Dataset, DatasetSample, ImageReader, Images, Provenance, ScanOptions, Split,
+    choose_input_size, give_back_kept_pictures, scan,
 };
 use crate::error::{DataError, Result};
 use crate::job::Job;
@@ -15,7 +16,8 @@ use crate::job::Job;
 /// Images decoded together.
 const BATCH: usize = 64;
 
-/// How fast the images of a source are checked, and decoded for a network: at first sight, and when it is known.
+/// How fast the images of a source are checked, and decoded for a network: at first sight, and when
+/// it is known.
 #[derive(Clone, Debug, Serialize)]
 pub struct DecodeReport {
     /// Images that could be read.
@@ -30,7 +32,8 @@ pub struct DecodeReport {
     pub scan_s: f64,
     /// Images over that time.
     pub scan_images_per_s: f64,
-    /// Seconds to make every image's input after that, batch by batch, from what the scan has kept or by decoding it anew.
+    /// Seconds to make every image's input after that, batch by batch, from what the scan has kept
+    /// or by decoding it anew.
     pub after_scan_s: f64,
     /// Images over the time of both: from a folder never seen before to inputs.
     pub first_images_per_s: f64,
@@ -48,21 +51,27 @@ pub struct DecodeReport {
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// Times the scan of `source` as if it had never been seen, and then the making of batches of all its images, each decoded when its turn comes
-/// and brought to `side` pixels (the side that training would choose, if not given); and both again, with the files known and nothing kept in
-/// memory. The first scan finds the files in whatever memory the operating system keeps them in, so a second run tells more than the first.
+/// Times the scan of `source` as if it had never been seen, and then the making of batches of all
+/// its images, each decoded when its turn comes and brought to `side` pixels (the side that
+/// training would choose, if not given); and both again, with the files known and nothing kept in
+/// memory. The first scan finds the files in whatever memory the operating system keeps them in, so
+/// a second run tells more than the first.
 ///
-/// Files changed in the last seconds are not remembered: a folder just made is scanned twice as if new.
+/// Files changed in the last seconds are not remembered: a folder just made is scanned twice as if
+/// new.
 ///
 /// # Errors
 /// As [`scan`] and [`Images::open`]; [`crate::Error::Stopped`].
 pub fn decode(source: &Path, side: Option<usize>, job: Job<'_>) -> Result<DecodeReport> {
     // An index of its own: the person's may know the source already.
-    let cache = tempfile::tempdir().map_err(|error| DataError::file(std::env::temp_dir(), error))?;
+    let cache =
+        tempfile::tempdir().map_err(|error| DataError::file(std::env::temp_dir(), error))?;
     let options = ScanOptions { cache: Some(cache.path().to_path_buf()), ..ScanOptions::default() };
     give_back_kept_pictures();
     let (catalog, scan_s) = timed(|| scan(source, &options, job))?;
-    let side = side.unwrap_or_else(|| choose_input_size(catalog.facts.iter().map(|facts| (facts.width, facts.height))));
+    let side = side.unwrap_or_else(|| {
+        choose_input_size(catalog.facts.iter().map(|facts| (facts.width, facts.height)))
+    });
     let unreadable = catalog.problems.len();
     let dataset = everything(catalog);
     let count = dataset.samples.len();
@@ -116,7 +125,11 @@ fn every_batch(dataset: &Dataset, side: usize, job: Job<'_>) -> Result<usize> {
 /// All samples of a catalog, as if they were to be trained on.
 fn everything(catalog: Catalog) -> Dataset {
     let samples = catalog.samples.into_iter();
-    let samples = samples.map(|sample| DatasetSample { location: sample.location, class: sample.class, split: Split::Train });
+    let samples = samples.map(|sample| DatasetSample {
+        location: sample.location,
+        class: sample.class,
+        split: Split::Train,
+    });
     Dataset {
         root: catalog.root,
         kind: catalog.kind,

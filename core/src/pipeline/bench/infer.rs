@@ -17,7 +17,8 @@ use crate::model::{FeatureGraph, Network, Prepared};
 use crate::random;
 use crate::train::{Normaliser, host};
 
-/// How fast features are computed. A batch is taken to the device as bytes, normalised there, and its features are brought back.
+/// How fast features are computed. A batch is taken to the device as bytes, normalised there, and
+/// its features are brought back.
 #[derive(Clone, Debug, Serialize)]
 pub struct InferReport {
     /// The device, as `--device` names it.
@@ -38,7 +39,8 @@ pub struct InferReport {
     pub ms_per_step: f64,
     /// Images over the median time.
     pub images_per_s: f64,
-    /// Floating-point operations of convolutions and classifier a second, in billions; see [`multiply_adds`]. Not counted in a file.
+    /// Floating-point operations of convolutions and classifier a second, in billions; see
+    /// [`multiply_adds`]. Not counted in a file.
     pub gflop_per_s: Option<f64>,
     /// See [`peak_memory`].
     pub peak_memory_bytes: Option<u64>,
@@ -48,11 +50,17 @@ pub struct InferReport {
 ///
 /// # Errors
 /// [`crate::Error::Stopped`]; a device that cannot return its numbers.
-pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: Job<'_>) -> Result<InferReport> {
+pub fn infer(
+    request: &NetworkRequest,
+    device: &Device,
+    device_name: &str,
+    job: Job<'_>,
+) -> Result<InferReport> {
     let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
     let device = device.clone().without_autodiff();
     let config = request.config();
-    let network = Prepared::new(Network::new(&config, 0, &device).with_kernels(request.kernels).valid());
+    let network =
+        Prepared::new(Network::new(&config, 0, &device).with_kernels(request.kernels).valid());
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
     let mut images = vec![0; batch_size * 3 * input_size * input_size];
     random::stream(0, "bench", &[]).fill_bytes(&mut images);
@@ -79,16 +87,27 @@ pub fn infer(request: &NetworkRequest, device: &Device, device_name: &str, job: 
         threads: rayon::current_num_threads(),
         ms_per_step: median * 1e3,
         images_per_s: batch_size as f64 / median,
-        gflop_per_s: Some(2.0 * (multiply_adds(network.network(), &config) * batch_size as u64) as f64 / median / 1e9),
+        gflop_per_s: Some(
+            2.0 * (multiply_adds(network.network(), &config) * batch_size as u64) as f64
+                / median
+                / 1e9,
+        ),
         peak_memory_bytes: peak_memory(),
     })
 }
 
-/// Times [`FeatureGraph::features`] on random images, those of a batch side by side on all threads, as features of a run are computed.
+/// Times [`FeatureGraph::features`] on random images, those of a batch side by side on all threads,
+/// as features of a run are computed.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`]; a graph that fails.
-pub fn infer_graph(graph: &FeatureGraph, name: &str, batch_size: usize, steps: usize, job: Job<'_>) -> Result<InferReport> {
+pub fn infer_graph(
+    graph: &FeatureGraph,
+    name: &str,
+    batch_size: usize,
+    steps: usize,
+    job: Job<'_>,
+) -> Result<InferReport> {
     let side = graph.side();
     let size = 3 * side * side;
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);

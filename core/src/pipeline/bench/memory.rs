@@ -1,6 +1,7 @@
 //! How much memory this process has taken.
 
-/// The most physical memory this process has had at once, in bytes; `None` where the operating system does not say (anywhere but Linux).
+/// The most physical memory this process has had at once, in bytes; `None` where the operating
+/// system does not say (anywhere but Linux).
 ///
 /// ```
 /// use counterweight_core::pipeline::bench::peak_memory;

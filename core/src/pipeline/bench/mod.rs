@@ -1,4 +1,5 @@
-//! How fast this machine does what the program does: a training step, inference, stage 2, tuning, decoding.
+//! How fast this machine does what the program does: a training step, inference, stage 2, tuning,
+//! decoding.
 
 mod arithmetic;
 mod decode;
@@ -20,7 +21,8 @@ pub use stage2::{LossTime, Stage2Report, Stage2Request, stage2};
 pub use step::{NetworkRequest, TrainReport, WARM_UP, train};
 pub use tune::{TuneReport, TuneRequest, tune};
 
-/// The middle one of some times in seconds, of an even number the later. There must be at least one.
+/// The middle one of some times in seconds, of an even number the later. There must be at least
+/// one.
 fn median(mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]

@@ -8,15 +8,17 @@ use std::time::Instant;
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};
 
-/// Independent sums: enough to keep two units of four to five cycles' latency busy, and few enough for sixteen registers.
+/// Independent sums: enough to keep two units of four to five cycles' latency busy, and few enough
+/// for sixteen registers.
 const SUMS: usize = 12;
 /// Multiply-adds of vectors in each of the sums between two looks at the clock: some milliseconds.
 const ROUNDS: usize = 1 << 21;
 /// Times measured, of which the fastest counts: a peak is what nothing else gets in the way of.
 const REPEATS: usize = 5;
 
-/// Floating-point operations a second in billions, two a multiply-add, that `threads` threads reach together in single precision when they do
-/// nothing else: no memory is touched. It takes a few dozen milliseconds.
+/// Floating-point operations a second in billions, two a multiply-add, that `threads` threads reach
+/// together in single precision when they do nothing else: no memory is touched. It takes a few
+/// dozen milliseconds.
 ///
 /// ```
 /// use counterweight_core::pipeline::bench::peak_gflops;
@@ -38,7 +40,8 @@ pub fn peak_gflops(threads: usize) -> f64 {
     };
     let fastest = &fastest;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|thread| scope.spawn(move || fastest(thread))).collect();
+        let workers: Vec<_> =
+            (1..threads).map(|thread| scope.spawn(move || fastest(thread))).collect();
         fastest(0) + workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum::<f64>()
     })
 }

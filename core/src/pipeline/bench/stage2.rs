@@ -57,10 +57,12 @@ pub struct LossTime {
     pub samples_per_s: f64,
 }
 
-/// Times stage 2 with the class-balanced loss and with the authors' form of it. It runs on one thread.
+/// Times stage 2 with the class-balanced loss and with the authors' form of it. It runs on one
+/// thread.
 ///
 /// # Errors
-/// [`crate::Error::Stopped`]; a shape without classes, features or samples, or a batch size, epochs or repeats of 0.
+/// [`crate::Error::Stopped`]; a shape without classes, features or samples, or a batch size, epochs
+/// or repeats of 0.
 pub fn stage2(request: &Stage2Request, job: Job<'_>) -> Result<Stage2Report> {
     let &Stage2Request { shape, batch_size, epochs, repeats } = request;
     let example = FeatureExample::new(shape)?;
@@ -78,7 +80,15 @@ pub fn stage2(request: &Stage2Request, job: Job<'_>) -> Result<Stage2Report> {
             let started = Instant::now();
             let mut batches = CachedBatches::new(&example.train, batch_size, 0)?;
             let quiet = Job::new(job.control, &Silent);
-            balance(&example.classifier, &mut batches, &example.train_counts, None, &settings, GroupThresholds::default(), quiet)?;
+            balance(
+                &example.classifier,
+                &mut batches,
+                &example.train_counts,
+                None,
+                &settings,
+                GroupThresholds::default(),
+                quiet,
+            )?;
             if repeat > 0 {
                 times.push(started.elapsed().as_secs_f64());
             }
@@ -86,7 +96,11 @@ pub fn stage2(request: &Stage2Request, job: Job<'_>) -> Result<Stage2Report> {
             job.progress(done);
         }
         let seconds = median(times);
-        losses.push(LossTime { loss, seconds, samples_per_s: (example.train.len() * epochs) as f64 / seconds });
+        losses.push(LossTime {
+            loss,
+            seconds,
+            samples_per_s: (example.train.len() * epochs) as f64 / seconds,
+        });
     }
     Ok(Stage2Report {
         samples: example.train.len(),

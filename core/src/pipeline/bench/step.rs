@@ -50,8 +50,8 @@ impl NetworkRequest {
     }
 }
 
-/// How fast training steps are. A step takes a batch of bytes to the device, normalises it, and does forward, backward and SGD with
-/// momentum and weight decay.
+/// How fast training steps are. A step takes a batch of bytes to the device, normalises it, and
+/// does forward, backward and SGD with momentum and weight decay.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrainReport {
     /// The device, as `--device` names it.
@@ -66,7 +66,8 @@ pub struct TrainReport {
     pub precision: Precision,
     /// Steps timed.
     pub steps: usize,
-    /// Whether batches were cropped and flipped on a thread beside the steps, rather than one and the same used in each.
+    /// Whether batches were cropped and flipped on a thread beside the steps, rather than one and
+    /// the same used in each.
     pub loader: bool,
     /// Threads the CPU device works with.
     pub threads: usize,
@@ -74,25 +75,37 @@ pub struct TrainReport {
     pub ms_per_step: f64,
     /// Samples over the median time.
     pub images_per_s: f64,
-    /// Floating-point operations of convolutions and classifier a second, in billions; see [`training_operations`].
+    /// Floating-point operations of convolutions and classifier a second, in billions; see
+    /// [`training_operations`].
     pub gflop_per_s: f64,
-    /// What the processor's threads can do at most, as measured: see [`peak_gflops`]. `None` where another device computes.
+    /// What the processor's threads can do at most, as measured: see [`peak_gflops`]. `None` where
+    /// another device computes.
     pub peak_gflop_per_s: Option<f64>,
     /// See [`peak_memory`].
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// Times training steps on random images: on one batch again and again or, with `loader`, on batches made as training makes them.
+/// Times training steps on random images: on one batch again and again or, with `loader`, on
+/// batches made as training makes them.
 ///
 /// # Errors
 /// [`Error::Stopped`], or [`Error::Device`] if the device cannot finish its work.
-pub fn train(request: &NetworkRequest, loader: bool, device: &Device, device_name: &str, job: Job<'_>) -> Result<TrainReport> {
+pub fn train(
+    request: &NetworkRequest,
+    loader: bool,
+    device: &Device,
+    device_name: &str,
+    job: Job<'_>,
+) -> Result<TrainReport> {
     let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
     // Before the device's threads have work, and while the processor is as cool as it will be.
-    let peak_gflop_per_s = (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
+    let peak_gflop_per_s =
+        (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
     let device = device.clone().autodiff();
     let config = request.config();
-    let mut network = Network::new(&config, 0, &device).with_kernels(request.kernels).with_precision(request.precision);
+    let mut network = Network::new(&config, 0, &device)
+        .with_kernels(request.kernels)
+        .with_precision(request.precision);
     let operations = training_operations(&network, &config) * batch_size as u64;
     let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(request.kernels);
     let mut source = Source::new(request, loader, &device)?;
@@ -154,7 +167,8 @@ impl Source {
         random::stream(0, "bench", &[]).fill_bytes(&mut bytes);
         let labels = (0..count).map(|sample| (sample % classes) as u32).collect();
         let images = Images::from_bytes(input_size, classes, labels, bytes)?;
-        let augmentation = Augmentation::new(&Settings::preset(Preset::Paper).augmentation, [0.5; 3]);
+        let augmentation =
+            Augmentation::new(&Settings::preset(Preset::Paper).augmentation, [0.5; 3]);
         let plan = EpochPlan { batch_size, seed: 0, epoch: 0, from_step: 0 };
         let loader = Loader::new(images, Normaliser::new([0.5; 3], [0.25; 3]), device);
         let (batches, same) = match fresh {
@@ -165,7 +179,9 @@ impl Source {
     }
 
     fn next(&mut self) -> Result<Batch> {
-        let Some(batches) = &mut self.batches else { return Ok(self.same.take().unwrap_or_default()) };
+        let Some(batches) = &mut self.batches else {
+            return Ok(self.same.take().unwrap_or_default());
+        };
         loop {
             if let Some(batch) = batches.next() {
                 return batch;

@@ -34,7 +34,8 @@ pub struct TuneReport {
     pub classes: usize,
     /// Candidates tried.
     pub candidates: usize,
-    /// Those of them for which the classifier was trained, or that are such a one changed afterwards.
+    /// Those of them for which the classifier was trained, or that are such a one changed
+    /// afterwards.
     pub trained_candidates: usize,
     /// Threads that worked.
     pub threads: usize,
@@ -54,14 +55,28 @@ pub fn tune(request: &TuneRequest, job: Job<'_>) -> Result<TuneReport> {
     let settings = Settings::preset(Preset::Paper).balance;
     let started = Instant::now();
     let thresholds = GroupThresholds::default();
-    let found = balance::tune(classifier, train, validation, train_counts, &settings, thresholds, 0, request.candidates, job)?;
+    let found = balance::tune(
+        classifier,
+        train,
+        validation,
+        train_counts,
+        &settings,
+        thresholds,
+        0,
+        request.candidates,
+        job,
+    )?;
     Ok(TuneReport {
         samples: train.len(),
         validation_samples: validation.len(),
         features: request.shape.features,
         classes: request.shape.classes,
         candidates: found.candidates.len(),
-        trained_candidates: found.candidates.iter().filter(|candidate| balance::trained(&candidate.balancers)).count(),
+        trained_candidates: found
+            .candidates
+            .iter()
+            .filter(|candidate| balance::trained(&candidate.balancers))
+            .count(),
         threads: rayon::current_num_threads(),
         seconds: started.elapsed().as_secs_f64(),
         peak_memory_bytes: peak_memory(),

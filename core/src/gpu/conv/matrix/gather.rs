@@ -1,4 +1,5 @@
-//! The convolution and its gradient with respect to the input: rows are pixels, columns channels of the result.
+//! The convolution and its gradient with respect to the input: rows are pixels, columns channels of
+//! the result.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -19,7 +20,8 @@ struct Source {
     height: u32,
     width: u32,
     channels: u32,
-    /// Values that follow each other in memory and are summed up for a tap: channels, or channels of a whole row of the kernel.
+    /// Values that follow each other in memory and are summed up for a tap: channels, or channels
+    /// of a whole row of the kernel.
     run: u32,
     taps: u32,
     kernel: FastDivmod<u32>,
@@ -30,15 +32,22 @@ struct Source {
     before: u32,
 }
 
-/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is packed in the layout of the rounding.
-pub fn convolve(client: &Client, rounding: Rounding, shape: &ConvShape, x: &Buffer, weight: &Buffer) -> Buffer {
+/// `[batch, height, width, input]` to `[batch, out height, out width, output]`; `weight` is packed
+/// in the layout of the rounding.
+pub fn convolve(
+    client: &Client,
+    rounding: Rounding,
+    shape: &ConvShape,
+    x: &Buffer,
+    weight: &Buffer,
+) -> Buffer {
     let source = [shape.height, shape.width, shape.input];
     let target = [shape.out_height(), shape.out_width(), shape.output];
     launch(client, rounding, shape, x, source, weight, target, None, false)
 }
 
-/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to which `residual` is added; `weight` is packed
-/// transposed.
+/// `[batch, out height, out width, output]`, the gradient of the result, to that of the input, to
+/// which `residual` is added; `weight` is packed transposed.
 pub fn input_gradient(
     client: &Client,
     rounding: Rounding,
@@ -77,8 +86,13 @@ fn launch(
     };
     let down = pixels.div_ceil(tile.rows);
     let apart = down.div_ceil(1 << 15);
-    let count = CubeCount::new_3d(down.div_ceil(apart) as u32, channels.div_ceil(tile.columns) as u32, apart as u32);
-    // SAFETY: rows and columns past the result are neither read nor written, and places outside of an image count as zeros.
+    let count = CubeCount::new_3d(
+        down.div_ceil(apart) as u32,
+        channels.div_ceil(tile.columns) as u32,
+        apart as u32,
+    );
+    // SAFETY: rows and columns past the result are neither read nor written, and places outside of
+    // an image count as zeros.
     unsafe {
         gather_kernel::launch_unchecked(
             client,
@@ -89,7 +103,9 @@ fn launch(
             out,
             source.arg(narrow),
             weight.arg(wide),
-            residual.map_or(ComptimeOptionArgs::None, |residual| ComptimeOptionArgs::Some(residual.arg(out))),
+            residual.map_or(ComptimeOptionArgs::None, |residual| {
+                ComptimeOptionArgs::Some(residual.arg(out))
+            }),
             result.arg(out),
             SourceLaunch::new(
                 source_height as u32,
@@ -157,7 +173,16 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
     #[unroll]
     for i in 0..gathers {
         let row = first_row + ((unit + comptime!(i * units)) / vectors) as u32;
-        let (n, y, x) = first_tap(row, row < to.pixels, &to.plane, &to.row, from.stride, from.above, from.before, transposed);
+        let (n, y, x) = first_tap(
+            row,
+            row < to.pixels,
+            &to.plane,
+            &to.row,
+            from.stride,
+            from.above,
+            from.before,
+            transposed,
+        );
         image[i] = n;
         top[i] = y;
         left[i] = x;
@@ -189,13 +214,18 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
                             let column = x + place / comptime!(flat as u32);
                             if place < from.run && column < from.width {
                                 let pixel = (image[i] * from.height + y) * from.width + column;
-                                let value_at = pixel * comptime!(flat as u32) + place % comptime!(flat as u32);
-                                value.insert(lane, F::cast_from(source[value_at as usize].extract(0usize)));
+                                let value_at =
+                                    pixel * comptime!(flat as u32) + place % comptime!(flat as u32);
+                                value.insert(
+                                    lane,
+                                    F::cast_from(source[value_at as usize].extract(0usize)),
+                                );
                             }
                         }
                     }
                 } else if hit && y < from.height && x < from.width {
-                    let place = ((image[i] * from.height + y) * from.width + x) * from.channels + at;
+                    let place =
+                        ((image[i] * from.height + y) * from.width + x) * from.channels + at;
                     value = load::<I, F, S, W>(source, place, at, from.channels);
                 }
                 next_pixels[i] = value;
@@ -234,21 +264,25 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
             for i in 0..gathers {
                 let index = unit + comptime!(i * units);
                 if index < comptime!(tile.rows * vectors) {
-                    pixels[stage * pixels_length + index / vectors * pitch + index % vectors] = next_pixels[i];
+                    pixels[stage * pixels_length + index / vectors * pitch + index % vectors] =
+                        next_pixels[i];
                 }
             }
             #[unroll]
             for i in 0..reads {
                 let index = unit + comptime!(i * units);
                 if index < comptime!(DEPTH * across) {
-                    weights[stage * weights_length + index / across * weight_pitch + index % across] = next_weights[i];
+                    weights
+                        [stage * weights_length + index / across * weight_pitch + index % across] =
+                        next_weights[i];
                 }
             }
         }
         sync_cube();
     }
 
-    let (matrices_down, matrices_across) = comptime!((tile.matrices_down(), tile.matrices_across()));
+    let (matrices_down, matrices_across) =
+        comptime!((tile.matrices_down(), tile.matrices_across()));
     // Every plane writes rows of its matrices through memory of its own.
     let narrow = T::value();
     let own_columns = comptime!(matrices_across * SIDE);
@@ -276,7 +310,8 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
             let row_here = index / per_row;
             let column_here = index % per_row * narrow;
             let row = first_row + (mine.row + comptime!(i * SIDE) + row_here) as u32;
-            let channel = first_column * comptime!(wide as u32) + (mine.column + column_here) as u32;
+            let channel =
+                first_column * comptime!(wide as u32) + (mine.column + column_here) as u32;
             if row < to.pixels && channel < to.channels {
                 let at = ((row * to.channels + channel) / comptime!(narrow as u32)) as usize;
                 let mut value = Vector::<f32, T>::empty();
@@ -286,7 +321,9 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
                 }
                 #[comptime]
                 match &residual {
-                    ComptimeOption::Some(residual) => value += Vector::<f32, T>::cast_from(residual[at]),
+                    ComptimeOption::Some(residual) => {
+                        value += Vector::<f32, T>::cast_from(residual[at])
+                    }
                     ComptimeOption::None => {}
                 }
                 result[at] = Vector::cast_from(value);
@@ -296,9 +333,15 @@ fn gather_kernel<I: Float, F: Float, S: Size, W: Size, T: Size>(
     }
 }
 
-/// The channels from `channel` on of the pixel whose channel this is at `place`, rounded, with zeros past the last.
+/// The channels from `channel` on of the pixel whose channel this is at `place`, rounded, with
+/// zeros past the last.
 #[cube]
-pub fn load<I: Float, F: Float, S: Size, W: Size>(source: &[Vector<I, S>], place: u32, channel: u32, channels: u32) -> Vector<F, W> {
+pub fn load<I: Float, F: Float, S: Size, W: Size>(
+    source: &[Vector<I, S>],
+    place: u32,
+    channel: u32,
+    channels: u32,
+) -> Vector<F, W> {
     let wide = W::value();
     let narrow = S::value();
     let mut value = Vector::<F, W>::new(F::from_int(0));
@@ -314,7 +357,10 @@ pub fn load<I: Float, F: Float, S: Size, W: Size>(source: &[Vector<I, S>], place
         #[unroll]
         for lane in 0..wide {
             if channel + comptime!(lane as u32) < channels {
-                value.insert(lane, F::cast_from(source[(place + comptime!(lane as u32)) as usize].extract(0usize)));
+                value.insert(
+                    lane,
+                    F::cast_from(source[(place + comptime!(lane as u32)) as usize].extract(0usize)),
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Convolutions on the units that GPUs have for products of small matrices: factors are rounded to bfloat16, half precision or TensorFloat-32, sums are
-//! float32. Their kernels are those of the modules above, with a plane of 32 units computing what there one unit does.
+//! Convolutions on the units that GPUs have for products of small matrices: factors are rounded to
+//! bfloat16, half precision or TensorFloat-32, sums are float32. Their kernels are those of the
+//! modules above, with a plane of 32 units computing what there one unit does.
 
 mod gather;
 mod multiply;
@@ -102,7 +103,9 @@ impl Tile {
         let choices: &[Tile] = match columns {
             0..=16 => &[Tile { rows: 128, columns: 16, down: 8 }],
             17..=32 => &[Tile { rows: 128, columns: 32, down: 8 }],
-            33..=64 => &[Tile { rows: 128, columns: 64, down: 4 }, Tile { rows: 64, columns: 64, down: 4 }],
+            33..=64 => {
+                &[Tile { rows: 128, columns: 64, down: 4 }, Tile { rows: 64, columns: 64, down: 4 }]
+            }
             _ => &[
                 Tile { rows: 128, columns: 128, down: 2 },
                 Tile { rows: 128, columns: 64, down: 4 },

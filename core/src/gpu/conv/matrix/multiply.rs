@@ -18,7 +18,10 @@ pub struct Part {
 pub fn part(#[comptime] tile: Tile) -> Part {
     let (rows, columns) = comptime!((tile.matrices_down() * SIDE, tile.matrices_across() * SIDE));
     let plane = UNIT_POS_Y as usize;
-    Part { row: plane / comptime!(tile.across()) * rows, column: plane % comptime!(tile.across()) * columns }
+    Part {
+        row: plane / comptime!(tile.across()) * rows,
+        column: plane % comptime!(tile.across()) * columns,
+    }
 }
 
 /// The sums of a plane, row by row, which are zeros.
@@ -27,13 +30,21 @@ pub fn zeros(#[comptime] tile: Tile, #[comptime] depth: usize) -> Sequence<cmma:
     let mut sums = Sequence::<cmma::Matrix<f32>>::new();
     #[unroll]
     for _ in 0..comptime!(tile.matrices_down() * tile.matrices_across()) {
-        sums.push(cmma::Matrix::<f32>::from_value(cmma::MatrixIdent::Accumulator, SIDE, SIDE, depth, cmma::MatrixLayout::Undefined, 0.0));
+        sums.push(cmma::Matrix::<f32>::from_value(
+            cmma::MatrixIdent::Accumulator,
+            SIDE,
+            SIDE,
+            depth,
+            cmma::MatrixLayout::Undefined,
+            0.0,
+        ));
     }
     sums
 }
 
-/// Adds the product of a plane's rows of `left`, `[rows, DEPTH]` or, if it is stored by columns, `[DEPTH, rows]`, and its columns of `right`,
-/// `[DEPTH, columns]`. They begin `left_at` and `right_at` vectors into the memory, with as many vectors as the pitch between two rows.
+/// Adds the product of a plane's rows of `left`, `[rows, DEPTH]` or, if it is stored by columns,
+/// `[DEPTH, rows]`, and its columns of `right`, `[DEPTH, columns]`. They begin `left_at` and
+/// `right_at` vectors into the memory, with as many vectors as the pitch between two rows.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub fn multiply<F: Float, W: Size>(
@@ -56,8 +67,16 @@ pub fn multiply<F: Float, W: Size>(
         let mut columns = Sequence::<cmma::Matrix<F>>::new();
         #[unroll]
         for j in 0..across {
-            let at = right_at + comptime!(k * depth * right_pitch) + (part.column + comptime!(j * SIDE)) / wide;
-            columns.push(factor::<F, W>(&right[at..at + 1], right_pitch, cmma::MatrixIdent::B, cmma::MatrixLayout::RowMajor, depth));
+            let at = right_at
+                + comptime!(k * depth * right_pitch)
+                + (part.column + comptime!(j * SIDE)) / wide;
+            columns.push(factor::<F, W>(
+                &right[at..at + 1],
+                right_pitch,
+                cmma::MatrixIdent::B,
+                cmma::MatrixLayout::RowMajor,
+                depth,
+            ));
         }
         #[unroll]
         for i in 0..comptime!(tile.matrices_down()) {
@@ -67,7 +86,8 @@ pub fn multiply<F: Float, W: Size>(
             } else {
                 left_at + comptime!(k * depth * left_pitch) + row / wide
             };
-            let rows = factor::<F, W>(&left[at..at + 1], left_pitch, cmma::MatrixIdent::A, layout, depth);
+            let rows =
+                factor::<F, W>(&left[at..at + 1], left_pitch, cmma::MatrixIdent::A, layout, depth);
             #[unroll]
             for j in 0..across {
                 let sum = sums.index(comptime!(i * across + j));

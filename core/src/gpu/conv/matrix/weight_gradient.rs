@@ -1,5 +1,5 @@
-//! The gradient of a convolution with respect to its weights: rows are taps and channels of the input, columns channels of the output, and pixels are
-//! summed over.
+//! The gradient of a convolution with respect to its weights: rows are taps and channels of the
+//! input, columns channels of the output, and pixels are summed over.
 
 #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
 
@@ -41,19 +41,27 @@ struct Sizes {
 }
 
 /// `[out, in, k, k]`, in float32.
-pub fn weight_gradient(client: &Client, rounding: Rounding, shape: &ConvShape, x: &Buffer, dy: &Buffer) -> Buffer {
+pub fn weight_gradient(
+    client: &Client,
+    rounding: Rounding,
+    shape: &ConvShape,
+    x: &Buffer,
+    dy: &Buffer,
+) -> Buffer {
     let (height, row) = (shape.out_height(), shape.out_width());
     let pixels = shape.batch * height * row;
     let taps = shape.kernel * shape.kernel;
     let wide = rounding.width();
     let vectors = shape.input.div_ceil(wide);
     let tile = Tile::new(taps * vectors * wide, shape.output, pixels.div_ceil(1024));
-    let (down, across) = ((taps * vectors * wide).div_ceil(tile.rows), shape.output.div_ceil(tile.columns));
+    let (down, across) =
+        ((taps * vectors * wide).div_ceil(tile.rows), shape.output.div_ceil(tile.columns));
     let parts = Parts::new(pixels, down * across, DEPTH);
     let (rows, columns) = (down * tile.rows, across * tile.columns);
     let partial = Buffer::floats(client, parts.count * rows * columns);
     let (narrow, out) = (rounding.fits(shape.input), rounding.fits(shape.output));
-    // SAFETY: pixels past the last are not read, places outside of an image count as zeros, and what is written has room for whole tiles.
+    // SAFETY: pixels past the last are not read, places outside of an image count as zeros, and
+    // what is written has room for whole tiles.
     unsafe {
         partial_kernel::launch_unchecked(
             client,
@@ -154,11 +162,21 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
                 let mut value = Vector::<F, W>::new(F::from_int(0));
                 let pixel = start + (index / height) as u32;
                 // The padding is already in what is added.
-                let (n, top, left) = first_tap(pixel, wanted[i] && pixel < end, &sizes.plane, &sizes.row, sizes.stride, 0u32, 0u32, false);
+                let (n, top, left) = first_tap(
+                    pixel,
+                    wanted[i] && pixel < end,
+                    &sizes.plane,
+                    &sizes.row,
+                    sizes.stride,
+                    0u32,
+                    0u32,
+                    false,
+                );
                 let y = top + down_by[i];
                 let x_at = left + right_by[i];
                 if y < sizes.height && x_at < sizes.width {
-                    let place = ((n * sizes.height + y) * sizes.width + x_at) * sizes.input + channel[i];
+                    let place =
+                        ((n * sizes.height + y) * sizes.width + x_at) * sizes.input + channel[i];
                     value = load::<I, F, S, W>(x, place, channel[i], sizes.input);
                 }
                 next_inputs[i] = value;
@@ -197,28 +215,34 @@ fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
             for i in 0..gathers {
                 let index = unit + comptime!(i * units);
                 if index < comptime!(DEPTH * height) {
-                    inputs[stage * inputs_length + index / height * input_pitch + index % height] = next_inputs[i];
+                    inputs[stage * inputs_length + index / height * input_pitch + index % height] =
+                        next_inputs[i];
                 }
             }
             #[unroll]
             for i in 0..reads {
                 let index = unit + comptime!(i * units);
                 if index < comptime!(DEPTH * across) {
-                    gradients[stage * gradients_length + index / across * gradient_pitch + index % across] = next_gradients[i];
+                    gradients[stage * gradients_length
+                        + index / across * gradient_pitch
+                        + index % across] = next_gradients[i];
                 }
             }
         }
         sync_cube();
     }
 
-    let (matrices_down, matrices_across) = comptime!((tile.matrices_down(), tile.matrices_across()));
+    let (matrices_down, matrices_across) =
+        comptime!((tile.matrices_down(), tile.matrices_across()));
     #[unroll]
     for i in 0..matrices_down {
         #[unroll]
         for j in 0..matrices_across {
             let row = first_row as usize * wide + mine.row + comptime!(i * SIDE);
             let column = first_column as usize * wide + mine.column + comptime!(j * SIDE);
-            let at = (CUBE_POS_Z * sizes.rows) as usize * sizes.columns as usize + row * sizes.columns as usize + column;
+            let at = (CUBE_POS_Z * sizes.rows) as usize * sizes.columns as usize
+                + row * sizes.columns as usize
+                + column;
             cmma::store(
                 &mut partial[at..at + 1],
                 sums.index(comptime!(i * matrices_across + j)),

@@ -1,4 +1,5 @@
-//! The gradient of the weight. Parts of the images' lines are summed on their own and then in order.
+//! The gradient of the weight. Parts of the images' lines are summed on their own and then in
+//! order.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -20,7 +21,13 @@ const MANY: usize = 8;
 const FEW: usize = 4;
 
 /// dw from the input and the gradient of the output.
-pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub(in super::super) fn weight_gradient(
+    set: InstructionSet,
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     let channels = shape.input;
     let taps = shape.kernel * shape.kernel;
     let reach = Reach::new(shape, Direction::Forward);
@@ -38,7 +45,10 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
             first.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
         }
         for (channel, kernel) in dw.chunks_exact_mut(taps).enumerate() {
-            kernel.iter_mut().enumerate().for_each(|(tap, to)| *to = first[tap * channels + channel]);
+            kernel
+                .iter_mut()
+                .enumerate()
+                .for_each(|(tap, to)| *to = first[tap * channels + channel]);
         }
     });
 }
@@ -90,7 +100,10 @@ unsafe fn of_channels<S: Simd>(task: &mut Part<'_>, channels: Range<usize>) {
 
 /// Of a K×K kernel, or of any if K is 0.
 #[inline(always)]
-unsafe fn add_lines<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Part<'_>, range: Range<usize>) {
+unsafe fn add_lines<S: Simd, const K: usize, const STRIDE: usize>(
+    task: &mut Part<'_>,
+    range: Range<usize>,
+) {
     let &mut Part { shape, reach, x, dy, .. } = task;
     let (channels, kernel) = (shape.input, shape.kernel);
     let (height, width) = (reach.rows.len(), reach.columns.len());
@@ -102,24 +115,35 @@ unsafe fn add_lines<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Par
         let (image, row) = (line / height, line % height);
         let dy = &dy[line * width * channels..][..width * channels];
         for down in &reach.rows[row] {
-            let x = &x[(image * shape.height + down.source) * shape.width * channels..][..shape.width * channels];
-            // SAFETY: taps are in the images and in the kernel, pixels inside have all K columns, and a pixel has whole vectors of the range's channels.
+            let x = &x[(image * shape.height + down.source) * shape.width * channels..]
+                [..shape.width * channels];
+            // SAFETY: taps are in the images and in the kernel, pixels inside have all K columns,
+            // and a pixel has whole vectors of the range's channels.
             unsafe {
                 let sums = sums.add(down.kernel * kernel * channels);
                 for column in (0..inside.start).chain(inside.end..width) {
                     for across in &reach.columns[column] {
-                        let (dy, x) = (dy.as_ptr().add(column * channels), x.as_ptr().add(across.source * channels));
+                        let (dy, x) = (
+                            dy.as_ptr().add(column * channels),
+                            x.as_ptr().add(across.source * channels),
+                        );
                         let sums = sums.add(across.kernel * channels);
                         for channel in range.clone().step_by(S::LANES) {
-                            let sum = S::fma(S::load(x.add(channel)), S::load(dy.add(channel)), S::load(sums.add(channel)));
+                            let sum = S::fma(
+                                S::load(x.add(channel)),
+                                S::load(dy.add(channel)),
+                                S::load(sums.add(channel)),
+                            );
                             S::store(sums.add(channel), sum);
                         }
                     }
                 }
                 let mut column = inside.start;
                 while column < inside.end {
-                    let (dy, x) =
-                        (dy.as_ptr().add(column * channels), x.as_ptr().add((column * STRIDE - shape.padding.columns.0) * channels));
+                    let (dy, x) = (
+                        dy.as_ptr().add(column * channels),
+                        x.as_ptr().add((column * STRIDE - shape.padding.columns.0) * channels),
+                    );
                     column += match inside.end - column {
                         MANY.. => add_pixels::<S, K, STRIDE, MANY>(x, dy, sums, channels, &range),
                         FEW.. => add_pixels::<S, K, STRIDE, FEW>(x, dy, sums, channels, &range),
@@ -134,7 +158,8 @@ unsafe fn add_lines<S: Simd, const K: usize, const STRIDE: usize>(task: &mut Par
 /// Adds P pixels of a row to the sums of a row of the kernel. Returns P.
 ///
 /// # Safety
-/// `x` must be at the first column under the first pixel's kernel, with all columns up to the last one's after it, `dy` at the first of P pixels.
+/// `x` must be at the first column under the first pixel's kernel, with all columns up to the last
+/// one's after it, `dy` at the first of P pixels.
 #[inline(always)]
 unsafe fn add_pixels<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(
     x: *const f32,
@@ -153,7 +178,11 @@ unsafe fn add_pixels<S: Simd, const K: usize, const STRIDE: usize, const P: usiz
             for p in 0..P {
                 let gradient = S::load(dy.add(p * channels + channel));
                 for k in 0..K {
-                    of_row[k] = S::fma(S::load(x.add((p * STRIDE + k) * channels + channel)), gradient, of_row[k]);
+                    of_row[k] = S::fma(
+                        S::load(x.add((p * STRIDE + k) * channels + channel)),
+                        gradient,
+                        of_row[k],
+                    );
                 }
             }
             for k in 0..K {

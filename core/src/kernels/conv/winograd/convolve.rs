@@ -18,7 +18,8 @@ use super::super::shape::{Block, ConvShape, Dependence, Direction};
 use super::transforms::{transform_input, transform_output, weights_6_of_3};
 use super::{GAP, IN, OUT, POINTS, Tiles};
 
-/// Tiles of a task, about, with few weights and with more than the second-level cache holds: each transformed weight is used that often when it is read.
+/// Tiles of a task, about, with few weights and with more than the second-level cache holds: each
+/// transformed weight is used that often when it is read.
 const TILES: (usize, usize) = (32, 64);
 /// Transformed weights, in floats, that are no longer few.
 const MANY: usize = 256 << 10;
@@ -42,9 +43,13 @@ pub(in super::super) fn convolve(
     let source = tiles.source(shape, from);
     let mut run = |transformed: &[f32]| {
         let weights = pieces(transformed, &sizes);
-        let (in_image, out_image) = (shape.height * shape.width * from, shape.height * shape.width * to);
+        let (in_image, out_image) =
+            (shape.height * shape.width * from, shape.height * shape.width * to);
         let most = if transformed.len() > MANY { TILES.1 } else { TILES.0 };
-        let images = most.div_ceil(tiles.count()).min(shape.batch.div_ceil(rayon::current_num_threads())).max(1);
+        let images = most
+            .div_ceil(tiles.count())
+            .min(shape.batch.div_ceil(rayon::current_num_threads()))
+            .max(1);
         // Of small images some are taken together, of large ones some rows of tiles.
         let held = match images {
             1 => most.min(tiles.count()),
@@ -53,7 +58,8 @@ pub(in super::super) fn convolve(
         let finite = AtomicBool::new(true);
         y.par_chunks_mut(images * out_image).enumerate().for_each(|(index, y)| {
             let count = y.len() / out_image;
-            let sizes = [count * source.len(), POINTS * (held * from + GAP), POINTS * (held * to + GAP)];
+            let sizes =
+                [count * source.len(), POINTS * (held * from + GAP), POINTS * (held * to + GAP)];
             with_scratch(sizes.iter().sum(), |scratch| {
                 let (padded, rest) = scratch.split_at_mut(sizes[0]);
                 let (inputs, products) = rest.split_at_mut(sizes[1]);
@@ -83,7 +89,14 @@ pub(in super::super) fn convolve(
                     start = end;
                 }
                 if epilogue.is_needed() {
-                    dispatch(set, Finish { epilogue: epilogue.part(index * images * out_image, y.len()), channels: to, y });
+                    dispatch(
+                        set,
+                        Finish {
+                            epilogue: epilogue.part(index * images * out_image, y.len()),
+                            channels: to,
+                            y,
+                        },
+                    );
                 }
             });
         });
@@ -99,7 +112,11 @@ pub(in super::super) fn convolve(
 }
 
 /// G g Gᵀ of the weight as [`convolve`] reads it on the way forward.
-pub(in super::super) fn transformed(set: InstructionSet, shape: &ConvShape, weight: &[f32]) -> Buffer {
+pub(in super::super) fn transformed(
+    set: InstructionSet,
+    shape: &ConvShape,
+    weight: &[f32],
+) -> Buffer {
     let blocks = shape.blocks(Direction::Forward, set.lanes(), widest(set));
     let mut transformed = Buffer::take(sizes(set, &blocks).iter().sum());
     transform(set, shape, Direction::Forward, weight, &blocks, &mut transformed);
@@ -111,9 +128,18 @@ fn sizes(set: InstructionSet, blocks: &[Block]) -> Vec<usize> {
     blocks.iter().map(|block| POINTS * block.depth.len() * block.vectors * set.lanes()).collect()
 }
 
-fn transform(set: InstructionSet, shape: &ConvShape, direction: Direction, weight: &[f32], blocks: &[Block], to: &mut [f32]) {
+fn transform(
+    set: InstructionSet,
+    shape: &ConvShape,
+    direction: Direction,
+    weight: &[f32],
+    blocks: &[Block],
+    to: &mut [f32],
+) {
     let mut parts = split(to, sizes(set, blocks).into_iter());
-    blocks.par_iter().zip(&mut parts).for_each(|(block, to)| dispatch(set, TransformWeights { shape, direction, weight, block, to }));
+    blocks.par_iter().zip(&mut parts).for_each(|(block, to)| {
+        dispatch(set, TransformWeights { shape, direction, weight, block, to })
+    });
 }
 
 /// The epilogue of whole images.
@@ -151,25 +177,34 @@ impl Kernel for TransformWeights<'_> {
         let Self { shape, direction, weight, block, to } = self;
         let (depth, width) = (block.depth.len(), block.vectors * S::LANES);
         assert_eq!(to.len(), POINTS * depth * width);
-        let columns: Vec<Dependence> = (block.first..block.first + width).map(|column| shape.dependence(direction, column)).collect();
-        // Some channels of all lanes at a time: the kernels of a lane lie far from those of the next, and those of its channels follow each other.
+        let columns: Vec<Dependence> = (block.first..block.first + width)
+            .map(|column| shape.dependence(direction, column))
+            .collect();
+        // Some channels of all lanes at a time: the kernels of a lane lie far from those of the
+        // next, and those of its channels follow each other.
         for start in block.depth.clone().step_by(CHANNELS) {
             let some = start..(start + CHANNELS).min(block.depth.end);
             for n in (0..width).step_by(S::LANES) {
                 let mut kernels = [[[0.0f32; 16]; 9]; CHANNELS];
                 for (lane, column) in columns[n..n + S::LANES].iter().enumerate() {
                     // A channel of another group has no weight.
-                    for channel in some.start.max(column.depth.start)..some.end.min(column.depth.end) {
-                        let values: &[f32; 9] = weight[column.kernel(channel) * 9..][..9].try_into().expect("there are nine");
+                    for channel in
+                        some.start.max(column.depth.start)..some.end.min(column.depth.end)
+                    {
+                        let values: &[f32; 9] = weight[column.kernel(channel) * 9..][..9]
+                            .try_into()
+                            .expect("there are nine");
                         let kernel = &mut kernels[channel - start];
                         for tap in 0..9 {
-                            kernel[if direction == Direction::Forward { tap } else { 8 - tap }][lane] = values[tap];
+                            kernel[if direction == Direction::Forward { tap } else { 8 - tap }]
+                                [lane] = values[tap];
                         }
                     }
                 }
                 for (channel, kernel) in some.clone().zip(&kernels) {
                     let d = channel - block.depth.start;
-                    // SAFETY: `dispatch` entered a function for S; every store is inside `to`, whose length was checked.
+                    // SAFETY: `dispatch` entered a function for S; every store is inside `to`,
+                    // whose length was checked.
                     unsafe {
                         let mut columns = [[S::splat(0.0); 3]; IN];
                         for c in 0..3 {
@@ -182,7 +217,10 @@ impl Kernel for TransformWeights<'_> {
                         for r in 0..IN {
                             let t = weights_6_of_3::<S>(columns[r]);
                             for c in 0..IN {
-                                S::store(to.as_mut_ptr().add(((r * IN + c) * depth + d) * width + n), t[c]);
+                                S::store(
+                                    to.as_mut_ptr().add(((r * IN + c) * depth + d) * width + n),
+                                    t[c],
+                                );
                             }
                         }
                     }
@@ -216,18 +254,39 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> bool {
-        let Self { shape, source, tiles, from, to, padded, inputs, products, blocks, weights, range, y } = self;
+        let Self {
+            shape,
+            source,
+            tiles,
+            from,
+            to,
+            padded,
+            inputs,
+            products,
+            blocks,
+            weights,
+            range,
+            y,
+        } = self;
         let count = range.len();
         let (input_step, product_step) = (count * from + GAP, count * to + GAP);
         assert!(inputs.len() >= POINTS * input_step && products.len() >= POINTS * product_step);
-        // SAFETY: `dispatch` entered a function for S. Tiles lie inside the padded images, transformed tiles inside the two scratches (just
-        // checked), weights were made for these blocks, and outputs are written row by row within the image's bounds.
+        // SAFETY: `dispatch` entered a function for S. Tiles lie inside the padded images,
+        // transformed tiles inside the two scratches (just checked), weights were made for these
+        // blocks, and outputs are written row by row within the image's bounds.
         unsafe {
             for (slot, tile) in range.clone().enumerate() {
                 let (image, within) = (tile / tiles.count(), tile % tiles.count());
                 let at = source.at(within / tiles.columns * OUT, within % tiles.columns * OUT);
-                let from_tile = &padded[image * source.len() + at..][..source.at(IN - 1, IN - 1) + from];
-                transform_input::<S>(from_tile.as_ptr(), source.columns * from, from, inputs.as_mut_ptr().add(slot * from), input_step);
+                let from_tile =
+                    &padded[image * source.len() + at..][..source.at(IN - 1, IN - 1) + from];
+                transform_input::<S>(
+                    from_tile.as_ptr(),
+                    source.columns * from,
+                    from,
+                    inputs.as_mut_ptr().add(slot * from),
+                    input_step,
+                );
             }
             for point in 0..POINTS {
                 for (block, weights) in blocks.iter().zip(weights) {
@@ -267,7 +326,8 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// z `[count][..]` = x `[count][depth]` · w `[depth][N vectors]`; rows of x and z are these steps apart.
+/// z `[count][..]` = x `[count][depth]` · w `[depth][N vectors]`; rows of x and z are these steps
+/// apart.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const N: usize>(
     count: usize,

@@ -1,12 +1,14 @@
-//! 3×3 convolutions with stride 1 in fewer multiplications (Winograd's minimal filtering as in Lavin and Gray, *Fast Algorithms for
-//! Convolutional Neural Networks*, CVPR 2016).
+//! 3×3 convolutions with stride 1 in fewer multiplications (Winograd's minimal filtering as in
+//! Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016).
 //!
-//! F(4×4, 3×3): a tile of 4×4 outputs needs 36 products a pair of channels instead of 144. With d a 6×6 tile of the input, g the kernel
-//! and y a tile of the output, y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A, where ⊙, summed over input channels, is 36 matrix products. The gradient
-//! of the weight is the transposed of it: dg = Gᵀ [(Bᵀ d B) ⊙ (A dy Aᵀ)] G, summed over tiles.
+//! F(4×4, 3×3): a tile of 4×4 outputs needs 36 products a pair of channels instead of 144. With d a
+//! 6×6 tile of the input, g the kernel and y a tile of the output, y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A,
+//! where ⊙, summed over input channels, is 36 matrix products. The gradient of the weight is the
+//! transposed of it: dg = Gᵀ [(Bᵀ d B) ⊙ (A dy Aᵀ)] G, summed over tiles.
 //!
-//! Sums of inputs that are infinite, or too large to be added, are no numbers where the convolution itself still has a value. So these
-//! functions say whether every result was finite; if not, the caller takes the direct way.
+//! Sums of inputs that are infinite, or too large to be added, are no numbers where the convolution
+//! itself still has a value. So these functions say whether every result was finite; if not, the
+//! caller takes the direct way.
 
 mod convolve;
 mod transforms;
@@ -23,9 +25,11 @@ const OUT: usize = 4;
 const IN: usize = 6;
 /// Products of a tile.
 const POINTS: usize = IN * IN;
-/// Tiles from which on the transformed weights, which have four times as many values, are worth making.
+/// Tiles from which on the transformed weights, which have four times as many values, are worth
+/// making.
 const ENOUGH: usize = 32;
-/// Floats between the points of transformed tiles, so that the points of a tile do not all fall into the same set of a cache.
+/// Floats between the points of transformed tiles, so that the points of a tile do not all fall
+/// into the same set of a cache.
 const GAP: usize = 16;
 
 /// Whether these kernels fit, and are the faster ones: whole vectors of channels, and enough tiles.
@@ -33,7 +37,8 @@ pub(super) fn fits(set: InstructionSet, shape: &ConvShape) -> bool {
     fits_some(set, shape) && shape.batch * Tiles::of(shape).count() >= ENOUGH
 }
 
-/// Whether these kernels fit where there are enough tiles. In a group there are too few products for what the transforms cost.
+/// Whether these kernels fit where there are enough tiles. In a group there are too few products
+/// for what the transforms cost.
 pub(super) fn fits_some(set: InstructionSet, shape: &ConvShape) -> bool {
     let lanes = set.lanes();
     let whole = |channels: usize| channels.is_multiple_of(lanes) && channels >= 16;

@@ -1,4 +1,5 @@
-//! Between tiles and the points at which they are multiplied: B, A and G of the module's formula, along one side and along both.
+//! Between tiles and the points at which they are multiplied: B, A and G of the module's formula,
+//! along one side and along both.
 #![allow(unsafe_code)]
 // Blocks of registers are written as loops with constant bounds over small arrays, all alike.
 #![allow(clippy::needless_range_loop)]
@@ -8,7 +9,13 @@ use super::{IN, OUT};
 
 /// Bᵀ d B of all channels of a tile, each point at its own step of `to`.
 #[inline(always)]
-pub(super) unsafe fn transform_input<S: Simd>(from: *const f32, line: usize, channels: usize, to: *mut f32, point_step: usize) {
+pub(super) unsafe fn transform_input<S: Simd>(
+    from: *const f32,
+    line: usize,
+    channels: usize,
+    to: *mut f32,
+    point_step: usize,
+) {
     // SAFETY: the caller passes a whole tile, and room for every point.
     unsafe {
         for c in (0..channels).step_by(S::LANES) {
@@ -30,7 +37,8 @@ pub(super) unsafe fn transform_input<S: Simd>(from: *const f32, line: usize, cha
     }
 }
 
-/// Aᵀ m A of all channels of a tile. Adds zero times every result to `doubt`, which is no longer zero once one was not finite.
+/// Aᵀ m A of all channels of a tile. Adds zero times every result to `doubt`, which is no longer
+/// zero once one was not finite.
 #[inline(always)]
 pub(super) unsafe fn transform_output<S: Simd>(
     from: *const f32,
@@ -47,7 +55,8 @@ pub(super) unsafe fn transform_output<S: Simd>(
         for c in (0..channels).step_by(S::LANES) {
             let mut half = [[zero; IN]; OUT];
             for k in 0..IN {
-                let m = [0, 1, 2, 3, 4, 5].map(|r| S::load(from.add((r * IN + k) * point_step + c)));
+                let m =
+                    [0, 1, 2, 3, 4, 5].map(|r| S::load(from.add((r * IN + k) * point_step + c)));
                 let t = outputs_4_of_6::<S>(m);
                 for r in 0..OUT {
                     half[r][k] = t[r];
@@ -111,7 +120,8 @@ pub(super) unsafe fn transform_gradient<S: Simd>(
 pub(super) unsafe fn inputs_6_of_6<S: Simd>(d: [S::V; IN]) -> [S::V; IN] {
     // SAFETY: the caller runs inside a function for S.
     unsafe {
-        let (two, four, minus_four, minus_five) = (S::splat(2.0), S::splat(4.0), S::splat(-4.0), S::splat(-5.0));
+        let (two, four, minus_four, minus_five) =
+            (S::splat(2.0), S::splat(4.0), S::splat(-4.0), S::splat(-5.0));
         let even = S::fma(d[2], minus_four, d[4]);
         let odd = S::fma(d[1], minus_four, d[3]);
         let even2 = S::sub(d[4], d[2]);
@@ -165,7 +175,14 @@ pub(super) unsafe fn weights_6_of_3<S: Simd>(g: [S::V; 3]) -> [S::V; IN] {
         let odd = S::mul(minus_sixth, g[1]);
         let even2 = S::fma(g[2], S::splat(1.0 / 6.0), S::mul(g[0], S::splat(1.0 / 24.0)));
         let odd2 = S::mul(g[1], S::splat(1.0 / 12.0));
-        [S::mul(g[0], S::splat(0.25)), S::add(even, odd), S::sub(even, odd), S::add(even2, odd2), S::sub(even2, odd2), g[2]]
+        [
+            S::mul(g[0], S::splat(0.25)),
+            S::add(even, odd),
+            S::sub(even, odd),
+            S::add(even2, odd2),
+            S::sub(even2, odd2),
+            g[2],
+        ]
     }
 }
 

@@ -19,7 +19,13 @@ use super::{GAP, IN, OUT, POINTS, Tiles};
 const HELD: usize = 4 << 20;
 
 /// dw from x and dy. Returns whether every result is finite.
-pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> bool {
+pub(in super::super) fn weight_gradient(
+    set: InstructionSet,
+    shape: &ConvShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) -> bool {
     let lanes = set.lanes();
     let &ConvShape { input, output, .. } = shape;
     let tiles = Tiles::of(shape);
@@ -29,7 +35,8 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
     let images = shape.batch.div_ceil(groups);
     let held = images * tiles.count();
     let blocks = shape.blocks(Direction::Forward, lanes, widest(set));
-    // Sums of a block and a point follow each other by blocks, so that those of a block are as far apart as all of a point together.
+    // Sums of a block and a point follow each other by blocks, so that those of a block are as far
+    // apart as all of a point together.
     let size = |block: &Block| block.depth.len() * block.vectors * lanes;
     let point_step: usize = blocks.iter().map(size).sum();
     let (input_step, gradient_step) = (held * input + GAP, held * output + GAP);
@@ -40,7 +47,13 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
         for first in (0..shape.batch).step_by(images) {
             let last = (first + images).min(shape.batch);
             let held = (last - first) * tiles.count();
-            let shared = Shared { inputs: inputs.as_mut_ptr(), input_step, gradients: gradients.as_mut_ptr(), gradient_step, held };
+            let shared = Shared {
+                inputs: inputs.as_mut_ptr(),
+                input_step,
+                gradients: gradients.as_mut_ptr(),
+                gradient_step,
+                held,
+            };
             (first..last).into_par_iter().for_each(|image| {
                 with_scratch(source.len(), |padded| {
                     let pixels = shape.height * shape.width;
@@ -61,7 +74,9 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
                 });
             });
             let (inputs, gradients) = (&*inputs, &*gradients);
-            let tasks: Vec<(usize, &Block)> = (0..POINTS).flat_map(|point| blocks.iter().map(move |block| (point, block))).collect();
+            let tasks: Vec<(usize, &Block)> = (0..POINTS)
+                .flat_map(|point| blocks.iter().map(move |block| (point, block)))
+                .collect();
             let sums = split(sums, tasks.iter().map(|(_, block)| size(block)));
             tasks.into_par_iter().zip(sums).for_each(|((point, block), sum)| {
                 let x = &inputs[point * input_step..][..held * input];
@@ -70,15 +85,23 @@ pub(in super::super) fn weight_gradient(set: InstructionSet, shape: &ConvShape, 
             });
         }
         let finite = AtomicBool::new(true);
-        dw.par_chunks_mut(lanes * shape.inputs_of_group() * 9).enumerate().for_each(|(index, dw)| {
-            let column = index * lanes;
-            let place = blocks.iter().rposition(|block| block.first <= column).expect("the first block starts at 0");
-            let block = &blocks[place];
-            let start = blocks[..place].iter().map(size).sum::<usize>() + column - block.first;
-            if !dispatch(set, FinishWeights { shape, block, column, sums: &sums[start..], point_step, dw }) {
-                finite.store(false, Ordering::Relaxed);
-            }
-        });
+        dw.par_chunks_mut(lanes * shape.inputs_of_group() * 9).enumerate().for_each(
+            |(index, dw)| {
+                let column = index * lanes;
+                let place = blocks
+                    .iter()
+                    .rposition(|block| block.first <= column)
+                    .expect("the first block starts at 0");
+                let block = &blocks[place];
+                let start = blocks[..place].iter().map(size).sum::<usize>() + column - block.first;
+                if !dispatch(
+                    set,
+                    FinishWeights { shape, block, column, sums: &sums[start..], point_step, dw },
+                ) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            },
+        );
         finite.into_inner()
     })
 }
@@ -102,8 +125,12 @@ impl Kernel for FinishWeights<'_> {
     unsafe fn run<S: Simd>(self) -> bool {
         let Self { shape, block, column, sums, point_step, dw } = self;
         let (inputs, line) = (shape.inputs_of_group(), block.vectors * S::LANES);
-        assert!(sums.len() >= (POINTS - 1) * point_step + (block.depth.len() - 1) * line + S::LANES);
-        let columns: Vec<Dependence> = (column..column + S::LANES).map(|column| shape.dependence(Direction::Forward, column)).collect();
+        assert!(
+            sums.len() >= (POINTS - 1) * point_step + (block.depth.len() - 1) * line + S::LANES
+        );
+        let columns: Vec<Dependence> = (column..column + S::LANES)
+            .map(|column| shape.dependence(Direction::Forward, column))
+            .collect();
         let mut doubt = 0.0;
         for (i, channel) in block.depth.clone().enumerate() {
             let mut taps = [[0.0f32; 16]; 9];
@@ -111,7 +138,8 @@ impl Kernel for FinishWeights<'_> {
             unsafe {
                 let mut columns = [[S::splat(0.0); IN]; 3];
                 for c in 0..IN {
-                    let u = [0, 1, 2, 3, 4, 5].map(|r| S::load(sums.as_ptr().add((r * IN + c) * point_step + i * line)));
+                    let u = [0, 1, 2, 3, 4, 5]
+                        .map(|r| S::load(sums.as_ptr().add((r * IN + c) * point_step + i * line)));
                     let t = weights_3_of_6::<S>(u);
                     for r in 0..3 {
                         columns[r][c] = t[r];
@@ -139,7 +167,8 @@ impl Kernel for FinishWeights<'_> {
     }
 }
 
-/// Transformed tiles of several images, each of which is written by one task: `[point][tile][channel]`.
+/// Transformed tiles of several images, each of which is written by one task:
+/// `[point][tile][channel]`.
 struct Shared {
     inputs: *mut f32,
     input_step: usize,
@@ -174,11 +203,19 @@ impl Kernel for TransformImage<'_> {
             let (row, column) = (tile / tiles.columns * OUT, tile % tiles.columns * OUT);
             let x = &padded[source.at(row, column)..][..source.at(IN - 1, IN - 1) + input];
             let size = [OUT.min(height - row), OUT.min(width - column)];
-            let y = &dy[(row * width + column) * output..][..((size[0] - 1) * width + size[1]) * output];
-            // SAFETY: the slices hold the whole tiles, and tile `first + tile` is below `held` and this task's own.
+            let y = &dy[(row * width + column) * output..]
+                [..((size[0] - 1) * width + size[1]) * output];
+            // SAFETY: the slices hold the whole tiles, and tile `first + tile` is below `held` and
+            // this task's own.
             unsafe {
                 let slot = first + tile;
-                transform_input::<S>(x.as_ptr(), source.columns * input, input, shared.inputs.add(slot * input), shared.input_step);
+                transform_input::<S>(
+                    x.as_ptr(),
+                    source.columns * input,
+                    input,
+                    shared.inputs.add(slot * input),
+                    shared.input_step,
+                );
                 transform_gradient::<S>(
                     y.as_ptr(),
                     width * output,
@@ -211,10 +248,25 @@ impl Kernel for SumTiles<'_> {
         const AT_ONCE: usize = 96;
         let Self { x, y, input, output, block, sum } = self;
         let (tiles, depth, width) = (x.len() / input, block.depth.len(), block.vectors * S::LANES);
-        assert!(y.len() >= tiles * output && sum.len() >= depth * width && block.first + width <= output && block.depth.end <= input);
+        assert!(
+            y.len() >= tiles * output
+                && sum.len() >= depth * width
+                && block.first + width <= output
+                && block.depth.end <= input
+        );
         for first in (0..tiles).step_by(AT_ONCE) {
             let len = AT_ONCE.min(tiles - first);
-            let lines = Lines { images: 1, x_image: 0, y_image: 0, count: 1, len, x_line: 0, x_step: input, y_line: 0, y_step: output };
+            let lines = Lines {
+                images: 1,
+                x_image: 0,
+                y_image: 0,
+                count: 1,
+                len,
+                x_line: 0,
+                x_step: input,
+                y_line: 0,
+                y_step: output,
+            };
             // SAFETY: `dispatch` entered a function for S, and the lengths were checked.
             unsafe {
                 let x = x.as_ptr().add(first * input + block.depth.start);

@@ -14,7 +14,8 @@ use crate::job::{Control, Event, Job, Silent};
 use crate::model::{Backbone, Kept, Origin, Published, WeightsFolder};
 use crate::settings::Stem;
 
-/// What a server sends for one request, with a pause before each part; then it closes the connection.
+/// What a server sends for one request, with a pause before each part; then it closes the
+/// connection.
 type Answer = Vec<(Duration, Vec<u8>)>;
 
 /// A server, and the place in the file that each request asked for.
@@ -47,9 +48,15 @@ fn serve(answer: impl Fn(usize, &str, Option<usize>) -> Answer + Send + 'static)
 }
 
 fn request(stream: &TcpStream) -> (String, Option<usize>) {
-    let lines: Vec<String> = BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+    let lines: Vec<String> = BufReader::new(stream)
+        .lines()
+        .map(Result::unwrap)
+        .take_while(|line| !line.is_empty())
+        .collect();
     let path = lines[0].split(' ').nth(1).unwrap().to_string();
-    let range = lines.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_string));
+    let range = lines
+        .iter()
+        .find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_string));
     (path, range.map(|range| range.trim_end_matches('-').parse().unwrap()))
 }
 
@@ -60,7 +67,10 @@ fn at_once(bytes: Vec<u8>) -> Answer {
 /// A whole answer: all of a file, or what of it was asked for.
 fn answer(file: &[u8], from: Option<usize>) -> Vec<u8> {
     match from {
-        None => [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len()).as_bytes(), file].concat(),
+        None => {
+            [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len()).as_bytes(), file]
+                .concat()
+        }
         Some(from) => {
             let head = format!(
                 "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {from}-{}/{}\r\n\r\n",
@@ -98,14 +108,21 @@ fn published(seed: u64) -> (Vec<u8>, Published) {
 fn get(folder: &Path, published: &Published, address: &str) -> Result<Kept, String> {
     let control = Control::new();
     let folder = WeightsFolder::in_folder(folder);
-    folder.get(Backbone::ResNet20, published, Some(address), Job::new(&control, &Silent)).map_err(|error| error.to_string())
+    folder
+        .get(Backbone::ResNet20, published, Some(address), Job::new(&control, &Silent))
+        .map_err(|error| error.to_string())
 }
 
 /// Names of all files there are below a folder.
 fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_string();
-    entries.flatten().flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![name(&entry.path())] }).collect()
+    entries
+        .flatten()
+        .flat_map(|entry| {
+            if entry.path().is_dir() { files(&entry.path()) } else { vec![name(&entry.path())] }
+        })
+        .collect()
 }
 
 #[test]
@@ -113,7 +130,9 @@ fn what_is_published_is_kept_and_known() {
     let folder = tempfile::tempdir().unwrap();
     let (file, published) = published(1);
     let server = serve(move |_, path, from| match path {
-        "/net-01234567.pth" => at_once(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        "/net-01234567.pth" => at_once(
+            b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        ),
         "/elsewhere" => at_once(answer(&file, from)),
         _ => status("404 Not Found"),
     });
@@ -121,16 +140,26 @@ fn what_is_published_is_kept_and_known() {
     let control = Control::new();
     let sink = |event| events.lock().unwrap().push(event);
     let store = WeightsFolder::in_folder(folder.path());
-    let kept = store.get(Backbone::ResNet20, &published, Some(&server.address), Job::new(&control, &sink)).unwrap();
-    assert_eq!((kept.origin, kept.facts.sha256.as_deref()), (Origin::Downloaded, Some(published.sha256)));
+    let kept = store
+        .get(Backbone::ResNet20, &published, Some(&server.address), Job::new(&control, &sink))
+        .unwrap();
+    assert_eq!(
+        (kept.origin, kept.facts.sha256.as_deref()),
+        (Origin::Downloaded, Some(published.sha256))
+    );
     let found = store.find(Backbone::ResNet20).unwrap().unwrap();
-    assert_eq!((found.facts.source.as_ref(), found.facts.licence_words()), ("https://example.org/net-01234567.pth", "none"));
+    assert_eq!(
+        (found.facts.source.as_ref(), found.facts.licence_words()),
+        ("https://example.org/net-01234567.pth", "none")
+    );
     assert_eq!((found.facts.top1, found.facts.mean[0]), (Some(0.5), 0.485));
     assert_eq!(found.weights().unwrap().len(), kept.fit.taken);
     assert_eq!(files(folder.path()).len(), 2, "{:?}", files(folder.path()));
     let events = events.into_inner().unwrap();
     let total = published.bytes.unwrap() / 1000;
-    assert!(matches!(&events[0], Event::Phase { name, total: Some(t), unit: "kB" } if name.contains("net-01234567.pth") && *t == total));
+    assert!(
+        matches!(&events[0], Event::Phase { name, total: Some(t), unit: "kB" } if name.contains("net-01234567.pth") && *t == total)
+    );
     assert!(events.iter().any(|event| matches!(event, Event::Progress { done } if *done == total)));
 }
 
@@ -141,14 +170,20 @@ fn a_slow_server_that_breaks_off_is_asked_for_the_rest() {
     let (length, third) = (file.len(), file.len() / 3);
     let server = serve(move |_, _, from| {
         let whole = answer(&file, from);
-        let slowly = whole[..whole.len().min(third + 300)].chunks(third / 4).map(|part| (Duration::from_millis(20), part.to_vec()));
+        let slowly = whole[..whole.len().min(third + 300)]
+            .chunks(third / 4)
+            .map(|part| (Duration::from_millis(20), part.to_vec()));
         slowly.collect()
     });
     let kept = get(folder.path(), &published, &server.address).unwrap();
     assert_eq!(kept.facts.sha256.as_deref(), Some(published.sha256));
     let asked = server.asked.lock().unwrap().clone();
     assert!(asked.len() >= 3 && asked[0].is_none(), "{asked:?}");
-    assert!(asked[1..].windows(2).all(|pair| pair[0] < pair[1]) && asked[1].is_some_and(|from| from > 0 && from < length), "{asked:?}");
+    assert!(
+        asked[1..].windows(2).all(|pair| pair[0] < pair[1])
+            && asked[1].is_some_and(|from| from > 0 && from < length),
+        "{asked:?}"
+    );
 }
 
 #[test]
@@ -169,9 +204,16 @@ fn another_file_is_refused_and_not_kept() {
     let (file, published) = published(4);
     let mut other = file.clone();
     other[100] ^= 1;
-    let server = serve(move |number, _, from| at_once(answer(if number == 0 { &other } else { &file }, from)));
+    let server = serve(move |number, _, from| {
+        at_once(answer(if number == 0 { &other } else { &file }, from))
+    });
     let error = get(folder.path(), &published, &server.address).unwrap_err();
-    assert!(error.contains(published.sha256) && error.contains("another file") && error.contains("net-01234567.pth"), "{error}");
+    assert!(
+        error.contains(published.sha256)
+            && error.contains("another file")
+            && error.contains("net-01234567.pth"),
+        "{error}"
+    );
     assert_eq!(files(folder.path()), [""; 0]);
     get(folder.path(), &published, &server.address).unwrap();
 }
@@ -180,8 +222,17 @@ fn another_file_is_refused_and_not_kept() {
 fn lengths_that_are_not_the_files_are_refused() {
     let (file, published) = published(5);
     let longer = [file.as_slice(), b"more"].concat();
-    let without_length = |bytes: &[u8]| at_once([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", bytes].concat());
-    let claims = |length: u64| at_once([format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &file[..1000]].concat());
+    let without_length =
+        |bytes: &[u8]| at_once([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", bytes].concat());
+    let claims = |length: u64| {
+        at_once(
+            [
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+                &file[..1000],
+            ]
+            .concat(),
+        )
+    };
     let cases = [
         (claims(u64::MAX / 2), "should have"),
         (claims(999), "should have"),
@@ -210,11 +261,17 @@ fn where_nothing_can_be_had_it_is_said_what_to_do() {
     let gone = serve(|_, _, _| status("404 Not Found"));
     let broken = serve(|_, _, _| status("503 Service Unavailable"));
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let cases =
-        [(gone.address.clone(), "no such file"), (broken.address.clone(), "503"), (format!("http://{nobody}/"), "cannot be reached")];
+    let cases = [
+        (gone.address.clone(), "no such file"),
+        (broken.address.clone(), "503"),
+        (format!("http://{nobody}/"), "cannot be reached"),
+    ];
     for (address, reason) in cases {
         let error = get(folder.path(), &published, &address).unwrap_err();
-        assert!(error.contains(&format!("{address}net-01234567.pth")) && error.contains(reason), "{error}");
+        assert!(
+            error.contains(&format!("{address}net-01234567.pth")) && error.contains(reason),
+            "{error}"
+        );
         assert!(error.contains("backbones add resnet20 net-01234567.pth"), "{error}");
     }
     assert_eq!(gone.asked.lock().unwrap().len(), 1, "what is not there is not asked for again");
@@ -230,7 +287,10 @@ fn a_stopped_download_goes_on_later() {
         let whole = answer(&file, from);
         match number {
             // The second half would come in a minute.
-            0 => vec![(Duration::ZERO, whole[..half].to_vec()), (Duration::from_millis(1500), whole[half..].to_vec())],
+            0 => vec![
+                (Duration::ZERO, whole[..half].to_vec()),
+                (Duration::from_millis(1500), whole[half..].to_vec()),
+            ],
             _ => at_once(whole),
         }
     });
@@ -242,7 +302,8 @@ fn a_stopped_download_goes_on_later() {
     };
     let store = WeightsFolder::in_folder(folder.path());
     let started = std::time::Instant::now();
-    let stopped = store.get(Backbone::ResNet20, &published, Some(&server.address), Job::new(&control, &stop));
+    let stopped =
+        store.get(Backbone::ResNet20, &published, Some(&server.address), Job::new(&control, &stop));
     assert!(matches!(stopped, Err(Error::Stopped)) && started.elapsed() < Duration::from_secs(1));
     assert_eq!(files(folder.path()), ["net-01234567.pth.part"]);
     get(folder.path(), &published, &server.address).unwrap();
@@ -280,7 +341,10 @@ fn a_file_that_does_not_fit_is_not_kept() {
     let server = serve(move |_, _, from| at_once(answer(&file, from)));
     let control = Control::new();
     let store = WeightsFolder::in_folder(folder.path());
-    let error = store.get(Backbone::ResNet18, &published, Some(&server.address), Job::new(&control, &Silent)).unwrap_err().to_string();
+    let error = store
+        .get(Backbone::ResNet18, &published, Some(&server.address), Job::new(&control, &Silent))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("resnet18") && error.contains(&server.address), "{error}");
     assert_eq!(files(folder.path()), [""; 0]);
 }
