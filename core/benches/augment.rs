@@ -4,7 +4,8 @@
 
 #![allow(missing_docs)]
 
-use counterweight_core::data::{Augmentation, EpochPlan, Images};
+use counterweight_core::augment::Augmentation;
+use counterweight_core::batches::{EpochPlan, Images};
 use counterweight_core::settings::{AugmentationSettings, Preset, Settings};
 use counterweight_core::train::{InputLayout, Normaliser};
 use divan::{Bencher, counter::ItemsCount};

@@ -7,8 +7,10 @@
 //! This crate is everything that is not a window or an argument parser. Long jobs take a
 //! [`job::Job`]: they report typed events and stop when asked.
 
+pub mod augment;
 pub mod balance;
-pub mod data;
+pub mod batches;
+pub mod dataset;
 pub mod device;
 pub mod error;
 pub mod eval;
@@ -17,6 +19,7 @@ pub mod features;
 pub mod files;
 #[cfg(feature = "gpu")]
 mod gpu;
+pub mod images;
 pub mod infer;
 pub mod job;
 pub mod kernels;
@@ -29,6 +32,7 @@ pub mod pipeline;
 pub mod random;
 pub mod run;
 pub mod settings;
+pub mod source;
 pub mod train;
 
 pub use error::{Error, Result};

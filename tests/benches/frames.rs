@@ -12,8 +12,8 @@ use counterweight_app::gui::{
     BalanceCommand, Command, CounterweightApp, DataCommand, InspectCommand, Page, Place,
     RunsCommand, TrainCommand,
 };
-use counterweight_core::data::Split;
 use counterweight_core::settings::Balancer;
+use counterweight_core::source::Split;
 use eframe::App;
 use egui::accesskit::Role;
 use egui::{Context, Event, Pos2, RawInput, Rect, Vec2};
@@ -131,7 +131,7 @@ fn many(window: &mut Window, folder: &Path) {
         };
         let mut options = builder.options().clone();
         options.profile =
-            counterweight_core::data::Profile::Exponential { factor: 2.0 + frame as f64 / 2.0 };
+            counterweight_core::dataset::Profile::Exponential { factor: 2.0 + frame as f64 / 2.0 };
         app.send(Command::Data(DataCommand::SetOptions {
             options: Box::new(options),
             drag: Some("factor"),

@@ -10,10 +10,10 @@ use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand,
     InspectCommand, Page, RunsCommand, TourCommand, TrainCommand, WayOn, WindowCommand,
 };
-use counterweight_core::data::Split;
 use counterweight_core::error::TrainError;
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Balancer, Preset};
+use counterweight_core::source::Split;
 use counterweight_tests::window::Window;
 use counterweight_tests::{counterweight, fixtures};
 use egui::{Theme, Vec2};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use counterweight_core::data::unpack_sample;
+use counterweight_core::source::unpack_sample;
 use counterweight_tests::binary;
 use safetensors::tensor::TensorView;
 use safetensors::{SafeTensors, serialize};

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use counterweight_core::data::{Dataset, Split, unpack_sample};
+use counterweight_core::dataset::Dataset;
+use counterweight_core::source::{Split, unpack_sample};
 use counterweight_tests::fixtures::{broken_folder, write};
 use counterweight_tests::{counterweight, counterweight_json};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-use counterweight_core::data::unpack_sample;
+use counterweight_core::source::unpack_sample;
 use counterweight_tests::binary;
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 //! `reference/*.json` hold PyTorch's values and `reference/make_*.py` make them.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use counterweight_core::data::Batch;
+use counterweight_core::batches::Batch;
 use counterweight_core::model::{
     Mode, NamedTensor, Network, NetworkConfig, Prepared, is_of_classifier, load_weights, weights,
 };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use counterweight_core::data::unpack_sample;
+use counterweight_core::source::unpack_sample;
 use counterweight_tests::fixtures::broken_folder;
 use counterweight_tests::{binary, counterweight, counterweight_json};
 use serde_json::Value;

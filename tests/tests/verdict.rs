@@ -118,7 +118,7 @@ fn labels_that_say_nothing_give_a_worthless_result_at_every_step() {
     assert_eq!(
         Run::open(Path::new(run))
             .unwrap()
-            .verdict_on("balanced", counterweight_core::data::Split::Test)
+            .verdict_on("balanced", counterweight_core::source::Split::Test)
             .unwrap()
             .grade
             .name(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use counterweight_core::data::Batch;
+use counterweight_core::batches::Batch;
 use counterweight_core::model::{
     Fit, Mode, Network, NetworkConfig, WeightsFile, load_weights, weights,
 };

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use counterweight_core::data::{
-    self, BuildOptions, ClassChoice, ClassOrder, Dataset, FEW_BELOW, GroupSizes, MANY_ABOVE, Pick,
-    Profile, ScanOptions, Split,
-};
+use counterweight_core::dataset;
+use counterweight_core::dataset::{BuildOptions, ClassChoice, ClassOrder, Dataset, Pick, Profile};
 use counterweight_core::error::{DataError, SettingsError};
+use counterweight_core::eval::{FEW_BELOW, GroupSummary, MANY_ABOVE};
 use counterweight_core::job::Job;
+use counterweight_core::source;
+use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
 use super::{Context, tables};
@@ -103,7 +104,7 @@ struct Outcome {
     /// Where the images were written, if they were.
     images: Option<String>,
     counts: Counts,
-    groups: GroupSizes,
+    groups: GroupSummary,
     imbalance_factor: Option<f64>,
     classes: Vec<ClassCounts>,
     source_hash: String,
@@ -147,16 +148,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         manifests: arguments.also.clone(),
         ..ScanOptions::default()
     };
-    let catalog = data::scan(&arguments.source, &scan_options, job)?;
+    let catalog = source::scan(&arguments.source, &scan_options, job)?;
     if !catalog.problems.is_empty() {
         let number = catalog.problems.len();
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
     }
-    let classes = data::renamed_classes(&catalog.classes, &rename)?;
-    let built = data::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
+    let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
+    let built =
+        dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
     // The manifest comes last: where it is, everything that was asked for is.
     if let Some(folder) = &arguments.write_images {
-        data::write_images(&built.dataset, folder, job)?;
+        dataset::write_images(&built.dataset, folder, job)?;
     }
     built.dataset.save(&arguments.out)?;
     let outcome = outcome(arguments, &built.dataset);
@@ -235,7 +237,7 @@ fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
 
 fn human(outcome: &Outcome) -> String {
     let Counts { train, validation, test } = outcome.counts;
-    let groups = outcome.groups;
+    let groups = outcome.groups.sizes;
     let mut text = format!("{}\n", class_table(&outcome.classes));
     text += &format!(
         "\n{} classes · images: {train} train, {validation} validation, {test} test\n",

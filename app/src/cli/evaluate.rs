@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use counterweight_core::data::Split;
 use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline;
 use counterweight_core::run::Run;
+use counterweight_core::source::Split;
 
 use super::options::{DeviceOption, SetOption};
 use super::{Context, tables};

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use counterweight_core::data::{
-    self, ClassReport, DEFAULT_MAX_PIXELS, FEW_BELOW, MANY_ABOVE, ScanOptions, ScanReport,
-    SourceKind, SplitCounts,
-};
+use counterweight_core::dataset;
+use counterweight_core::dataset::{ClassReport, ScanReport, SplitCounts};
 use counterweight_core::error::SettingsError;
+use counterweight_core::eval::{FEW_BELOW, MANY_ABOVE};
+use counterweight_core::images::DEFAULT_MAX_PIXELS;
 use counterweight_core::job::Job;
+use counterweight_core::source;
+use counterweight_core::source::{ScanOptions, SourceKind};
 
 use super::Context;
 
@@ -58,8 +60,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         ..ScanOptions::default()
     };
     let job = Job::new(&context.control, &context.console);
-    let catalog = data::scan(&arguments.source, &options, job)?;
-    let report = data::report(&catalog, arguments.many_above, arguments.few_below);
+    let catalog = source::scan(&arguments.source, &options, job)?;
+    let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
     context.console.result(&report, || human(&report, arguments.all))
 }
 
@@ -192,8 +194,8 @@ fn balance(report: &ScanReport) -> String {
         }
         None => "imbalance factor n/a (no training samples)".to_string(),
     };
-    let groups = report.groups;
-    let (above, below) = (groups.many_above, groups.few_below);
+    let (groups, thresholds) = (report.groups.sizes, report.groups.thresholds);
+    let (above, below) = (thresholds.many_above, thresholds.few_below);
     format!(
         "{factor}\ngroups: {} many (> {above}), {} medium, {} few (< {below} training samples)",
         groups.many, groups.medium, groups.few

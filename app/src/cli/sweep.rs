@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use counterweight_core::Error;
-use counterweight_core::data::Dataset;
+use counterweight_core::dataset::Dataset;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, SweepRequest};

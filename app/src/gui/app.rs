@@ -368,8 +368,8 @@ impl CounterweightApp {
                     && state.inspect.failure.is_none() =>
             {
                 let split = match run.has_validation() {
-                    true => counterweight_core::data::Split::Validation,
-                    false => counterweight_core::data::Split::Train,
+                    true => counterweight_core::source::Split::Validation,
+                    false => counterweight_core::source::Split::Train,
                 };
                 self.commands
                     .push(Command::Inspect(InspectCommand::Load { checkpoint: None, split }));

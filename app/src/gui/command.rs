@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
-use counterweight_core::data::{BuildOptions, Split};
+use counterweight_core::dataset::BuildOptions;
 use counterweight_core::model::Backbone;
 use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
+use counterweight_core::source::Split;
 use egui::{Key, KeyboardShortcut, Modifiers};
 
 use super::state::Page;

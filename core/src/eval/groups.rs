@@ -1,13 +1,20 @@
-//! Groups of classes by their number of training samples.
+//! How long a tail is: groups of classes by their number of training samples, and the imbalance
+//! factor.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{FEW_BELOW, MANY_ABOVE};
 use crate::settings::EvaluationSettings;
 
-/// A group of classes.
+/// Classes with more training samples than this are in the many group, unless set otherwise.
+pub const MANY_ABOVE: usize = 100;
+
+/// Classes with fewer training samples than this are in the few group, unless set otherwise.
+pub const FEW_BELOW: usize = 20;
+
+/// A group of classes (Liu et al., *Large-Scale Long-Tailed Recognition in an Open World*, CVPR
+/// 2019).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
@@ -91,6 +98,11 @@ impl GroupThresholds {
         }
         sizes
     }
+
+    /// [`GroupThresholds::sizes`] with the thresholds beside them.
+    pub fn summary(self, train_counts: &[usize]) -> GroupSummary {
+        GroupSummary { sizes: self.sizes(train_counts), thresholds: self }
+    }
 }
 
 /// Numbers of classes in the groups.
@@ -109,6 +121,24 @@ impl GroupSizes {
     pub fn occupied(&self) -> usize {
         [self.many, self.medium, self.few].iter().filter(|size| **size > 0).count()
     }
+}
+
+/// Numbers of classes in the groups, and where the groups begin and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSummary {
+    /// The numbers.
+    #[serde(flatten)]
+    pub sizes: GroupSizes,
+    /// Where the groups begin and end.
+    #[serde(flatten)]
+    pub thresholds: GroupThresholds,
+}
+
+/// Largest class count over smallest; `None` where there is no class or one is empty.
+pub fn imbalance_factor(counts: &[usize]) -> Option<f64> {
+    let smallest = *counts.iter().min()?;
+    let largest = *counts.iter().max()?;
+    (smallest > 0).then(|| largest as f64 / smallest as f64)
 }
 
 /// Thresholds that split the classes into thirds by training count, offered where `thresholds` put
@@ -142,6 +172,19 @@ pub fn suggested_thirds(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_thresholds_belong_to_the_medium_group() {
+        let sizes = GroupThresholds::default().sizes(&[101, 100, 20, 19, 0]);
+        assert_eq!((sizes.many, sizes.medium, sizes.few), (1, 2, 2));
+    }
+
+    #[test]
+    fn an_empty_class_has_no_imbalance_factor() {
+        assert_eq!(imbalance_factor(&[500, 5]), Some(100.0));
+        assert_eq!(imbalance_factor(&[500, 0]), None);
+        assert_eq!(imbalance_factor(&[]), None);
+    }
 
     #[test]
     fn thirds_are_offered_only_where_they_tell_classes_apart() {

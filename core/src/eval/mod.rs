@@ -11,7 +11,10 @@ pub use comparison::{ComparisonRow, comparison, group_heading};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
 };
-pub use groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
+pub use groups::{
+    FEW_BELOW, Group, GroupSizes, GroupSummary, GroupThresholds, MANY_ABOVE, imbalance_factor,
+    suggested_thirds,
+};
 pub use scores::{GroupAccuracies, Scores, scores};
 pub(crate) use scores::{argmax, check, log_sum_exp};
 pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};

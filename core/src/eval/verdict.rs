@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluation::Evaluation;
 use super::guessing::{Guessing, Z, predicted_shares};
-use crate::data::Split;
 use crate::job::EpochRecord;
+use crate::source::Split;
 
 /// What a result is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ const TELLING: usize = 3;
 /// Says what a result is worth. The same evidence gives the same verdict.
 ///
 /// ```
-/// use counterweight_core::data::Split;
+/// use counterweight_core::source::Split;
 /// use counterweight_core::eval::{Evidence, Grade, GroupThresholds, evaluate, verdict};
 /// let names = ["deer".to_string(), "lynx".to_string()];
 /// // Forty images of each, all taken for deer.

@@ -88,7 +88,7 @@ impl ExportReport {
 /// class names (`class_names` as JSON, `names` in Ultralytics' form), the input size and the
 /// training summary.
 ///
-/// It is then run in tract on `checks`, images as [`crate::data::to_input`] makes them
+/// It is then run in tract on `checks`, images as [`crate::images::to_input`] makes them
 /// (`[3, side, side]`, RGB bytes), and compared with the network, run in float32 on the CPU: GPUs
 /// may round convolutions more coarsely than the check allows. Only a file that passes replaces
 /// what `path` held before.
@@ -128,7 +128,7 @@ pub fn export(
 
 /// What a file is made of and has to agree with.
 trait Reference {
-    /// Logits of images as [`crate::data::to_input`] makes them, one row an image.
+    /// Logits of images as [`crate::images::to_input`] makes them, one row an image.
     fn logits(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>>;
 }
 

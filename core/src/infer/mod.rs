@@ -13,10 +13,9 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
-use crate::data;
 use crate::error::{ModelError, Result};
-use crate::export::labels;
-use crate::export::{LOGITS, PROBABILITIES};
+use crate::export::{LOGITS, PROBABILITIES, labels};
+use crate::images;
 use crate::onnx::{self, reason};
 use crate::panics;
 
@@ -122,7 +121,7 @@ impl OnnxClassifier {
         &self.metadata
     }
 
-    /// Probabilities for images as [`crate::data::to_input`] makes them: `[3, side, side]`, RGB
+    /// Probabilities for images as [`crate::images::to_input`] makes them: `[3, side, side]`, RGB
     /// bytes.
     ///
     /// # Shapes
@@ -144,9 +143,9 @@ impl OnnxClassifier {
     /// # Errors
     /// [`crate::error::DataError::File`] if it cannot be read; otherwise as [`Self::classify`].
     pub fn classify_file(&self, path: &Path) -> Result<Vec<f32>> {
-        let detail = data::Detail::Side(self.side as u32);
-        let image = data::to_input(
-            &data::read_image_for(path, data::DEFAULT_MAX_PIXELS, detail)?,
+        let detail = images::Detail::Side(self.side as u32);
+        let image = images::to_input(
+            &images::read_image_for(path, images::DEFAULT_MAX_PIXELS, detail)?,
             self.side,
         );
         Ok(self.classify(&[image])?.pop().unwrap_or_default())

@@ -14,12 +14,13 @@ use super::frozen::{FrozenBackbone, View};
 use super::mirror::{MirrorCheck, mirror_check};
 use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result, RunError, TrainError};
 use crate::eval::{GroupThresholds, scores};
 use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::{Auto, Backbone, Normalisation, Preset, Settings, Training};
+use crate::source::Split;
 use crate::train;
 
 /// Training images below which a network learns nothing from initial weights that a pretrained one
@@ -392,7 +393,7 @@ fn part(dataset: &Dataset, most: usize) -> Dataset {
         return dataset.clone();
     }
     let mut at = 0;
-    let taken = |sample: &&crate::data::DatasetSample| {
+    let taken = |sample: &&crate::dataset::DatasetSample| {
         if sample.split != Split::Train {
             return true;
         }

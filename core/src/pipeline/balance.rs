@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
 use super::tune::search;
+use crate::augment::Augmentation;
 use crate::balance::{
     self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains,
 };
-use crate::data::{Augmentation, DEFAULT_BUDGET, EpochPlan, Images, Split};
+use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
 use crate::device::attempt;
 use crate::error::Result;
 use crate::eval::GroupThresholds;
@@ -20,6 +21,7 @@ use crate::model::{Mode, Network, weights};
 use crate::random;
 use crate::run::Run;
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
+use crate::source::Split;
 use crate::train::{
     Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of, put_classifier,
 };

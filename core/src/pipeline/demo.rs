@@ -8,14 +8,15 @@ use serde::Serialize;
 use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{TrainRequest, train};
-use crate::data::{
-    self, BuildOptions, Dataset, Location, Profile, ScanOptions, Split, unpack_sample,
-};
+use crate::dataset;
+use crate::dataset::{BuildOptions, Dataset, Profile};
 use crate::error::Result;
 use crate::export::ExportReport;
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::{Auto, Preset, Settings};
+use crate::source;
+use crate::source::{Location, ScanOptions, Split, unpack_sample};
 
 /// What the demonstration ends with.
 #[derive(Debug, Serialize)]
@@ -46,12 +47,12 @@ pub const SAMPLE_FACTOR: f64 = 50.0;
 /// Whatever the steps meet; a run in `out` that is not the demonstration's.
 pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Result<DemoReport> {
     let sample = unpack_sample(&out.join("sample"))?;
-    let catalog = data::scan(&sample, &ScanOptions::default(), job)?;
+    let catalog = source::scan(&sample, &ScanOptions::default(), job)?;
     let options = BuildOptions {
         profile: Profile::Exponential { factor: SAMPLE_FACTOR },
         ..BuildOptions::default()
     };
-    let dataset = data::build(&catalog, &options)?.dataset;
+    let dataset = dataset::build(&catalog, &options)?.dataset;
     let train_counts = dataset.counts(Split::Train);
     let example = example(&dataset);
     let manifest = out.join("dataset.toml");

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::{self, NetworkRequest};
 use super::onnx_backbone::found;
-use crate::data::{Dataset, Detail, ImageReader, Location, Split};
+use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::images::Detail;
 use crate::job::{Job, Silent};
 use crate::model::Kernels;
 use crate::ops;
 use crate::settings::{Auto, Settings, Training};
+use crate::source::{ImageReader, Location, Split};
 use crate::train::choose_input;
 
 /// Steps or batches measured, and those before that fill caches.

@@ -4,12 +4,12 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::features::Features;
-use crate::data::Split;
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::EvaluationSettings;
+use crate::source::Split;
 use crate::train::{Checkpoint, classifier_of};
 
 /// An evaluation with what was evaluated.

@@ -7,13 +7,15 @@ use serde_json::json;
 
 use super::evaluate::{RunEvaluation, reporting_split, result_name};
 use super::onnx_backbone::graph_of;
-use crate::data::{DEFAULT_BUDGET, Dataset, DatasetSample, Images, Split};
+use crate::batches::{DEFAULT_BUDGET, Images};
+use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::Verdict;
 use crate::export::{self, ExportReport, ExportSource, JoinedSource};
 use crate::job::Job;
 use crate::model::OnnxFile;
 use crate::run::Run;
+use crate::source::Split;
 use crate::train::{classifier_in_file, network_of};
 
 /// Real images the exported file is checked on: one by itself, and a batch.

@@ -12,13 +12,15 @@ use super::balance::unmixed;
 use super::frozen::{FrozenBackbone, View};
 use super::onnx_backbone::extractor_of;
 use crate::balance::FeatureSet;
-use crate::data::{DEFAULT_BUDGET, Dataset, Images, Split};
+use crate::batches::{DEFAULT_BUDGET, Images};
+use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
 use crate::model::{NamedTensor, NetworkConfig, is_of_classifier};
 use crate::ops;
 use crate::run::Run;
+use crate::source::Split;
 use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser, mean};
 
 /// Computes and remembers the features a checkpoint's backbone gives a run's images.

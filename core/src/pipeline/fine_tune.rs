@@ -9,11 +9,11 @@ use burn::tensor::Device;
 
 use super::features::Features;
 use super::train_classifier::untrained;
-use crate::data::Split;
 use crate::error::Result;
 use crate::job::Job;
 use crate::model::is_of_classifier;
 use crate::run::Run;
+use crate::source::Split;
 use crate::train::{self, Standardiser};
 
 /// Trains everything of a run whose settings let a pretrained backbone learn on, from where it is,
@@ -65,7 +65,7 @@ fn standardise(run: &Run, name: &str, device: &Device, job: Job<'_>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Dataset;
+    use crate::dataset::Dataset;
     use crate::job::{Control, Event, Silent};
     use crate::pipeline::test_run::digits;
     use crate::pipeline::{balance, train::new_run};

@@ -10,11 +10,13 @@ use burn::tensor::Device;
 use super::features::{SampleFeatures, backbone_key};
 use super::onnx_backbone::extractor_of;
 use crate::balance::FeatureSet;
-use crate::data::{Dataset, DatasetSample, ImageReader, Images, Location, Split};
+use crate::batches::Images;
+use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
 use crate::job::{Event, Job, Level};
 use crate::ops;
+use crate::source::{ImageReader, Location, Split};
 use crate::train::{Checkpoint, Loader, Normaliser};
 
 /// Images whose features are computed before they are kept: little is lost when a job is stopped,

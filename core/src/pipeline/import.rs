@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::RunEvaluation;
 use super::train::evaluate_stage1;
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
 use crate::run::Run;
 use crate::settings::{Auto, Settings, Training};
+use crate::source::Split;
 use crate::train::{Checkpoint, Progress, choose_input};
 
 /// What to make a run of, and where.

@@ -10,13 +10,14 @@ use super::auto::{Choice, Chosen, Offer};
 use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{CHOICES, finish, new_run};
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::export::ExportReport;
 use crate::files;
 use crate::job::Job;
 use crate::run::{self, Run};
 use crate::settings::Settings;
+use crate::source::Split;
 
 /// What to make a model of.
 #[derive(Clone, Debug)]

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::frozen::{FrozenBackbone, View};
 use super::train_classifier::{fit_on, untrained};
 use crate::balance::{Classifier, FeatureSet, adjust_logits};
-use crate::data::{Dataset, DatasetSample, Split};
+use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::argmax;
 use crate::job::{Job, Silent};
 use crate::settings::{Auto, Preset, Settings, Training};
+use crate::source::Split;
 use crate::train::Standardiser;
 
 /// Training images that are looked at, at most, and those of a class, at least, where it has as

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{
@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::run::Run;
 use crate::settings::{BackboneChoice, ModelSettings, Settings};
+use crate::source::Split;
 use crate::train::{Checkpoint, Extractor, Progress};
 
 /// What computes a checkpoint's features, and the device that images are made on for it: a graph

@@ -5,7 +5,7 @@ use super::super::{
     TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train, tune,
 };
 use super::*;
-use crate::data::{DEFAULT_MAX_PIXELS, read_image, to_input};
+use crate::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use crate::infer::OnnxClassifier;
 use crate::job::{Control, Event, EventSink};
 use crate::model::test_files::{Axis, Draft};

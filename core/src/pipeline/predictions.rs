@@ -3,11 +3,11 @@
 use burn::tensor::Device;
 
 use super::features::Features;
-use crate::data::{Location, Split};
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, argmax, check, log_sum_exp};
 use crate::job::Job;
 use crate::run::Run;
+use crate::source::{Location, Split};
 use crate::train::classifier_of;
 
 /// A checkpoint's predictions on a split.

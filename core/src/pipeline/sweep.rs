@@ -10,11 +10,12 @@ use burn::tensor::Device;
 use super::auto::{choose, with_validation};
 use super::halving::{Rung, best, rungs};
 use super::train::{CHOICES, advance, finish};
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result, RunError, SettingsError, TrainError};
 use crate::job::{Event, Job, Silent};
 use crate::run::{Run, Sweep, SweepReport};
 use crate::settings::Settings;
+use crate::source::Split;
 
 /// Values of one setting that can be tried.
 const MOST_VALUES: usize = 64;

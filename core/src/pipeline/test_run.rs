@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 
 use super::{TrainRequest, train};
-use crate::data::{self, BuildOptions, Profile, ScanOptions, unpack_sample};
+use crate::dataset;
+use crate::dataset::{BuildOptions, Profile};
 use crate::job::{Control, Job, Silent};
 use crate::run::Run;
 use crate::settings::{Auto, Preset, Settings};
+use crate::source;
+use crate::source::{ScanOptions, unpack_sample};
 
 /// The manifest of a long tail of the built-in sample, with validation and test, in `folder`, and
 /// settings for two epochs on it.
@@ -16,11 +19,11 @@ pub fn digits(folder: &Path) -> (PathBuf, Settings) {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let sample = unpack_sample(folder).unwrap();
-    let catalog = data::scan(&sample, &ScanOptions::default(), job).unwrap();
+    let catalog = source::scan(&sample, &ScanOptions::default(), job).unwrap();
     let options =
         BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
     let manifest = folder.join("digits.toml");
-    data::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
+    dataset::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
     let mut settings = Settings::preset(Preset::Quick);
     settings.stage1.epochs = Auto::Value(2);
     settings.augmentation.pad_crop = 1;

@@ -10,11 +10,12 @@ use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
 use super::train_classifier::{tell_of_weights, train_classifier};
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
+use crate::source::Split;
 use crate::train;
 
 /// What to train, and where.

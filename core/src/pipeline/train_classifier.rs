@@ -8,14 +8,16 @@ use super::features::Features;
 use super::onnx_backbone::{found, tell_of_file, untrained_on_file, with_own_file};
 use super::weight_decay::{ChosenDecay, choose_weight_decay};
 use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
-use crate::data::{Dataset, Split, give_back_kept_pictures};
+use crate::dataset::Dataset;
 use crate::device::attempt;
 use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
+use crate::images::give_back_kept_pictures;
 use crate::job::{EpochRecord, Job};
 use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Settings};
+use crate::source::Split;
 use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
 
 /// Trains the classifier of a run whose settings leave the backbone as it is, and writes the

@@ -9,12 +9,12 @@ use super::train_classifier::fit_on;
 use crate::balance::{
     self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains,
 };
-use crate::data::Split;
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
 use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::source::Split;
 use crate::train::{Checkpoint, classifier_of};
 
 /// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on

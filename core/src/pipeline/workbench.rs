@@ -9,12 +9,12 @@ use super::features::Features;
 use crate::balance::{
     self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains,
 };
-use crate::data::Split;
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::{EpochRecord, Job};
 use crate::run::Run;
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
+use crate::source::Split;
 use crate::train::classifier_of;
 
 /// Stage 1's classifier of a run with the features it is balanced and judged on. Nothing here is

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::Run;
-use crate::data::Split;
 use crate::eval::{Evaluation, Evidence, Verdict, verdict};
+use crate::source::Split;
 
 /// The verdict of a stored evaluation, if it was stored with one.
 #[derive(Deserialize)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{
     CHECKPOINTS, DATASET, FEATURES, LOCK, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS, lock,
 };
-use crate::data::Split;
 use crate::error::{Result, RunError};
+use crate::source::Split;
 
 /// Gives a run's folder another name beside where it is, and returns its new path.
 ///

@@ -33,11 +33,12 @@ pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
 pub use sweep::{Sweep, SweepReport};
 
-use crate::data::{Dataset, Split};
+use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::files::{is_temporary, write_atomically};
 use crate::job::EpochRecord;
 use crate::settings::Settings;
+use crate::source::Split;
 use crate::train::Checkpoint;
 
 const SETTINGS: &str = "settings.toml";
@@ -438,8 +439,9 @@ fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::data::{DatasetSample, Location, SourceKind, Split};
+    use crate::dataset::DatasetSample;
     use crate::settings::Preset;
+    use crate::source::{Location, SourceKind, Split};
 
     /// A run that nothing was done in yet.
     pub fn new_run(folder: &Path) -> Run {

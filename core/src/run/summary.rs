@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{CHECKPOINTS, METRICS, RESULTS, Run, SETTINGS};
-use crate::data::Split;
 use crate::error::Result;
 use crate::eval::{GroupAccuracies, Verdict};
 use crate::files::is_temporary;
 use crate::settings::{BackboneChoice, Preset};
+use crate::source::Split;
 
 /// A run in a few words and numbers.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Run, delete};
-use crate::data::Split;
 use crate::error::{Result, RunError};
 use crate::files::write_atomically;
 use crate::job::SweepRecord;
+use crate::source::Split;
 
 /// The file that makes a folder of runs a sweep.
 const SWEEP: &str = "sweep.json";

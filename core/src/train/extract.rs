@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::checkpoint::Checkpoint;
 use super::loader::Loader;
 use crate::balance::{Classifier, FeatureSet};
-use crate::data::Batches;
+use crate::batches::Batches;
 use crate::device::{Failure, attempt, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
@@ -341,7 +341,7 @@ pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Images;
+    use crate::batches::Images;
     use crate::job::{Control, Silent};
     use crate::model::NetworkConfig;
     use crate::settings::{Backbone, Stem};

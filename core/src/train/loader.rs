@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Int, Tensor};
 
 use super::input::Normaliser;
-use crate::data::{Augmentation, Batch, Batches, EpochPlan, Images, Recipes};
+use crate::augment::Augmentation;
+use crate::batches::{Batch, Batches, EpochPlan, Images, Recipes};
 use crate::ops::{self, DeviceImages};
 
 /// The images of one split with the device that a network takes them on.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::data::Batch;
+use crate::batches::Batch;
 #[cfg(feature = "gpu")]
 use crate::ops;
 
@@ -133,8 +133,8 @@ pub fn cross_entropy(logits: Tensor<2>, batch: &Batch, label_smoothing: f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::Mixed;
     use crate::balance::Loss;
-    use crate::data::Mixed;
     use crate::settings::ClassifierLoss;
 
     const LOGITS: [f32; 6] = [2.0, -1.0, 0.5, 0.0, 3.0, -4.0];

@@ -13,19 +13,20 @@ use super::loader::Loader;
 use super::loss::Targets;
 use super::optimizer::Sgd;
 use super::schedule::learning_rate;
+use crate::augment::Augmentation;
 use crate::balance::Classifier;
-use crate::data::{
-    Augmentation, Batch, DEFAULT_BUDGET, Dataset, EpochPlan, ImageReader, Images, Location, Split,
-    choose_input_size, give_back_kept_pictures,
-};
+use crate::batches::{Batch, DEFAULT_BUDGET, EpochPlan, Images};
+use crate::dataset::Dataset;
 use crate::device::{Failure, attempt, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::images::{choose_input_size, give_back_kept_pictures};
 use crate::job::{EpochRecord, Event, Job, Silent};
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, weights};
 use crate::ops;
 use crate::run::Run;
 use crate::settings::{Auto, NormStatistics, Settings};
+use crate::source::{ImageReader, Location, Split};
 
 /// Losses are read from the device once in so many steps, since reading waits for it.
 const READ_EVERY: usize = 16;

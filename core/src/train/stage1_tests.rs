@@ -1,10 +1,12 @@
 use std::path::Path;
 
 use super::*;
-use crate::data::{DatasetSample, Location, Mixed, SourceKind};
+use crate::augment::Mixed;
+use crate::dataset::DatasetSample;
 use crate::job::Control;
 use crate::random;
 use crate::settings::Preset;
+use crate::source::{Location, SourceKind};
 use crate::train::host;
 
 const SIDE: usize = 8;

@@ -1,8 +1,9 @@
 //! The whole job, from the sample to predictions of the exported file.
 
 use counterweight_app::gui::{Origin, Page};
-use counterweight_core::data::{BuildOptions, Profile, Split, counts_preview};
+use counterweight_core::dataset::{BuildOptions, Profile, counts_preview};
 use counterweight_core::settings::Balancer;
+use counterweight_core::source::Split;
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
 

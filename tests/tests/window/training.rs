@@ -5,8 +5,8 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use counterweight_app::gui::{Command, Dialog, ErrorReport, TrainCommand, WayOn, WindowCommand};
-use counterweight_core::data::unpack_sample;
 use counterweight_core::run::{Run, RunState, summary};
+use counterweight_core::source::unpack_sample;
 use counterweight_tests::window::Window;
 use counterweight_tests::{binary, counterweight_json};
 

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use counterweight_core::data::Split;
 use counterweight_core::eval::{Evaluation, Group, comparison};
+use counterweight_core::source::Split;
 use egui::{Button, Grid, RichText, Ui};
 use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 

@@ -1,9 +1,9 @@
 //! The table of every balancer that was tried: what the head paid, what the tail gained.
 
-use counterweight_core::data::Split;
 use counterweight_core::eval::{Evaluation, Group};
 use counterweight_core::pipeline::Trial;
 use counterweight_core::settings::{Auto, BalanceSettings, Balancer};
+use counterweight_core::source::Split;
 use egui::{Align, Button, Layout, RichText, Ui, vec2};
 use egui_material_icons::icons::ICON_CLOSE;
 

@@ -1,7 +1,7 @@
 //! The builder on the data page: profile, imbalance factor, splits, and what is done to single
 //! classes.
 
-use counterweight_core::data::{BuildOptions, ClassOrder, CountsPreview, Pick, Profile};
+use counterweight_core::dataset::{BuildOptions, ClassOrder, CountsPreview, Pick, Profile};
 use egui::{Button, ComboBox, DragValue, RichText, Slider, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_REDO, ICON_UNDO};
 

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use counterweight_core::data::{Location, ScanReport};
+use counterweight_core::dataset::ScanReport;
 use counterweight_core::eval::GroupSizes;
+use counterweight_core::source::Location;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
     ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use counterweight_core::data::Split;
+use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD, ICON_MODEL_TRAINING};
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use counterweight_core::data::Location;
 use counterweight_core::eval::Group;
 use counterweight_core::pipeline::SamplePrediction;
+use counterweight_core::source::Location;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
     Color32, CornerRadius, Id, Pos2, Rect, RichText, Role, ScrollArea, Sense, Stroke, StrokeKind,

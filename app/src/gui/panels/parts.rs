@@ -1,8 +1,8 @@
 //! What several pages are put together from.
 
 use counterweight_core::balance::describe;
-use counterweight_core::data::Split;
 use counterweight_core::eval::{Grade, Verdict};
+use counterweight_core::source::Split;
 use egui::{Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, Ui, vec2};
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 

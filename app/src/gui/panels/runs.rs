@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use counterweight_core::data::Split;
 use counterweight_core::eval::Group;
 use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
+use counterweight_core::source::Split;
 use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{

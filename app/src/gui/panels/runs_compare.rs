@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use counterweight_core::data::Split;
 use counterweight_core::job::EpochRecord;
 use counterweight_core::settings::INFO;
+use counterweight_core::source::Split;
 use egui::{Color32, Grid, Id, RichText, ScrollArea, Sense, Ui, vec2};
 use egui_material_icons::icons::{ICON_CLOSE, ICON_COMPARE_ARROWS};
 

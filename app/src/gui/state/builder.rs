@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use counterweight_core::data::{
-    BuildOptions, Catalog, ClassChoice, CountsPreview, Profile, counts_preview,
+use counterweight_core::dataset::{
+    BuildOptions, ClassChoice, CountsPreview, Profile, counts_preview,
 };
+use counterweight_core::source::Catalog;
 
 /// Changes that can be taken back.
 const MOST_UNDO: usize = 500;
@@ -170,7 +171,7 @@ fn preview(catalog: &Catalog, options: &BuildOptions) -> Result<CountsPreview, S
 
 #[cfg(test)]
 mod tests {
-    use counterweight_core::data::{Location, Sample, SourceKind};
+    use counterweight_core::source::{Location, Sample, SourceKind};
 
     use super::*;
 

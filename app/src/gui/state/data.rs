@@ -4,13 +4,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use counterweight_core::data::{
-    self, BuildOptions, Catalog, Dataset, Detail, ImageReader, Location, Profile, ScanOptions,
-    ScanReport, Split, unpack_sample, write_images,
-};
+use counterweight_core::dataset;
+use counterweight_core::dataset::{BuildOptions, Dataset, Profile, ScanReport, write_images};
+use counterweight_core::eval;
 use counterweight_core::eval::{Group, GroupThresholds};
+use counterweight_core::images;
+use counterweight_core::images::Detail;
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::run::Run;
+use counterweight_core::source;
+use counterweight_core::source::{
+    Catalog, ImageReader, Location, ScanOptions, Split, unpack_sample,
+};
 use counterweight_core::{Result, pipeline};
 
 use super::shell::{ErrorReport, Shell};
@@ -105,11 +110,11 @@ impl Recipe {
     /// The dataset, with notes on how it was built.
     ///
     /// # Errors
-    /// As [`data::build`].
+    /// As [`dataset::build`].
     pub fn make(self) -> Result<(Dataset, Vec<String>)> {
         match self {
             Recipe::Build(catalog, options) => {
-                data::build(&catalog, &options).map(|built| (built.dataset, built.notes))
+                dataset::build(&catalog, &options).map(|built| (built.dataset, built.notes))
             }
             Recipe::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
         }
@@ -203,7 +208,7 @@ fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
     let all = names.clone();
     let row = |(class, name): (usize, String)| {
         let place = built.get(name.as_str()).copied();
-        let count = |of: fn(&data::CountsPreview) -> &Vec<usize>| {
+        let count = |of: fn(&dataset::CountsPreview) -> &Vec<usize>| {
             place.zip(preview).map_or(0, |(place, preview)| of(preview)[place])
         };
         let train = count(|p| &p.train);
@@ -220,7 +225,7 @@ fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
         }
     };
     let classes: Vec<ClassRow> = names.into_iter().enumerate().map(row).collect();
-    let imbalance_factor = preview.and_then(|preview| data::imbalance_factor(&preview.train));
+    let imbalance_factor = preview.and_then(|preview| eval::imbalance_factor(&preview.train));
     DataView { classes, samples, imbalance_factor, revision: 0 }
 }
 
@@ -564,10 +569,10 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
         });
     }
     let unpacked = if is_sample { unpack_sample(path)? } else { path.to_path_buf() };
-    let catalog = data::scan(&unpacked, &ScanOptions::default(), job)?;
+    let catalog = source::scan(&unpacked, &ScanOptions::default(), job)?;
     let thresholds = GroupThresholds::default();
     job.phase("looking for duplicates", None, "images");
-    let report = data::report(&catalog, thresholds.many_above, thresholds.few_below);
+    let report = dataset::report(&catalog, thresholds.many_above, thresholds.few_below);
     let reader = Arc::new(ImageReader::open(&catalog.root, catalog.kind, job)?);
     let options = match is_sample {
         true => BuildOptions {
@@ -584,10 +589,10 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
 /// Reads one image with the detail asked for.
 pub(super) fn read_pixels(
     root: &Path,
-    kind: data::SourceKind,
+    kind: source::SourceKind,
     location: &Location,
     detail: Detail,
-) -> Result<data::RgbPixels> {
+) -> Result<images::RgbPixels> {
     let control = Control::new();
     Ok(ImageReader::open(root, kind, Job::new(&control, &Silent))?.read_for(location, detail)?)
 }

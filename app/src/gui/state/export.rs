@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::Result;
-use counterweight_core::data::{
+use counterweight_core::export::ExportReport;
+use counterweight_core::images::{
     DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input,
 };
-use counterweight_core::export::ExportReport;
 use counterweight_core::infer::{OnnxClassifier, Prediction};
 use counterweight_core::pipeline;
 use counterweight_core::run::Run;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use counterweight_core::data::{ImageReader, Split};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::eval::Group;
 use counterweight_core::pipeline::{self, Predictions, RunEvaluation};
 use counterweight_core::run::Run;
+use counterweight_core::source::{ImageReader, Split};
 
 use super::Thumbnails;
 use super::run::OpenRun;

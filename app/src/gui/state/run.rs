@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use counterweight_core::Result;
 use counterweight_core::balance::Tuning;
-use counterweight_core::data::{DatasetSample, SourceKind, Split};
+use counterweight_core::dataset::DatasetSample;
 use counterweight_core::eval::{Group, GroupThresholds, Verdict};
 use counterweight_core::export::ExportReport;
 use counterweight_core::job::EpochRecord;
 use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation};
 use counterweight_core::run::{NormsRecord, Run};
 use counterweight_core::settings::Settings;
+use counterweight_core::source::{SourceKind, Split};
 
 use super::next_revision;
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use counterweight_core::data::{Detail, ImageReader, Location, RgbPixels, thumbnail};
+use counterweight_core::images::{Detail, RgbPixels, thumbnail};
+use counterweight_core::source::{ImageReader, Location};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use egui::{ColorImage, Context, TextureFilter, TextureHandle, TextureOptions};
 

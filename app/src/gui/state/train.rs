@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use counterweight_core::data::{Detail, ImageReader, Location, RgbPixels, augmented_previews};
+use counterweight_core::augment::augmented_previews;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::TrainError;
+use counterweight_core::images::{Detail, RgbPixels, choose_input_size};
 use counterweight_core::job::{EpochRecord, Job};
 use counterweight_core::model::WeightsFolder;
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
@@ -14,7 +15,8 @@ use counterweight_core::run::Run;
 use counterweight_core::settings::{
     AugmentationSettings, Auto, INFO, Preset, Settings, Training as Way,
 };
-use counterweight_core::{Error, Result, data};
+use counterweight_core::source::{ImageReader, Location, Split};
+use counterweight_core::{Error, Result};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
 use super::data::{Recipe, Source};
@@ -632,7 +634,7 @@ impl Task {
         drop(begun.send(Begun {
             settings: run.settings().clone(),
             classes: run.dataset().classes.clone(),
-            train_counts: run.dataset().counts(data::Split::Train),
+            train_counts: run.dataset().counts(Split::Train),
             history: run.history().iter().filter(|record| record.stage == 1).cloned().collect(),
             norms,
             device: name.clone(),
@@ -721,7 +723,7 @@ impl Previews {
             let side = if side > 0 {
                 side
             } else {
-                data::choose_input_size(reader.sizes(&locations).into_iter().flatten())
+                choose_input_size(reader.sizes(&locations).into_iter().flatten())
             };
             let detail = Detail::Side(side as u32);
             let images: Vec<RgbPixels> = locations

@@ -4,7 +4,7 @@ use burn::tensor::Int;
 
 use super::networks::{distance, train, train_on};
 use super::*;
-use crate::data::Batch;
+use crate::batches::Batch;
 use crate::gpu::buffer::holds;
 use crate::gpu::test_device::{client, device as gpu, skipped};
 use crate::model::{Mode, Network, NetworkConfig, Prepared};
@@ -283,7 +283,7 @@ fn images_of_half_precision_are_rounded_and_no_more() {
 
 #[test]
 fn the_classifier_and_its_loss_are_those_of_the_cpu() {
-    use crate::data::Mixed;
+    use crate::augment::Mixed;
     for (samples, features, classes, smoothing, lambda) in
         [(5, 64, 10, 0.0, 1.0), (70, 16, 100, 0.1, 1.0), (3, 30, 7, 0.2, 0.3)]
     {

@@ -3,7 +3,7 @@
 use burn::module::Module;
 
 use super::*;
-use crate::data::Batch;
+use crate::batches::Batch;
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, load_weights, weights};
 use crate::settings::{Backbone, Stem};
 use crate::train::{Sgd, cross_entropy};

@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::peak_memory;
-use crate::data::{
-    Catalog, Dataset, DatasetSample, ImageReader, Images, Provenance, ScanOptions, Split,
-    choose_input_size, give_back_kept_pictures, scan,
-};
+use crate::batches::Images;
+use crate::dataset::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Result};
+use crate::images::{choose_input_size, give_back_kept_pictures};
 use crate::job::Job;
+use crate::source::{Catalog, ImageReader, ScanOptions, Split, scan};
 
 /// Images decoded together.
 const BATCH: usize = 64;

@@ -7,7 +7,8 @@ use rand::Rng;
 use serde::Serialize;
 
 use super::{median, peak_gflops, peak_memory, training_operations};
-use crate::data::{Augmentation, Batch, Batches, EpochPlan, Images};
+use crate::augment::Augmentation;
+use crate::batches::{Batch, Batches, EpochPlan, Images};
 use crate::device::{Failure, attempt};
 use crate::error::Result;
 use crate::job::Job;

@@ -1,0 +1,522 @@
+//! The manifest: a dataset as a small TOML file that trains as it stands.
+//!
+//! ```toml
+//! version = 1
+//! source = "photos"     # relative to this file where it lies in the same folder or below, otherwise absolute
+//! kind = "folder"
+//! source_hash = "…"
+//! notes = []
+//!
+//! [options]             # what the build was asked for
+//! seed = 0
+//!
+//! [[class]]             # in label order
+//! name = "newt"
+//! train = ["newt/0001.jpg", "newt/0002.jpg"]
+//! validation = []
+//! test = ["newt/0003.jpg"]
+//! ```
+//! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR
+//! file has `#number` after it.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::options::BuildOptions;
+use super::samples::{Dataset, DatasetSample, Provenance};
+use crate::error::{DataError, Error, Result};
+use crate::files::write_atomically;
+use crate::source::{Location, SourceKind, Split};
+
+/// The version written, and the only one read.
+const VERSION: i64 = 1;
+
+/// A manifest of ten million images is a few hundred MB; anything larger is not one.
+const LARGEST: u64 = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    version: i64,
+    source: String,
+    kind: SourceKind,
+    #[serde(default)]
+    source_hash: String,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
+    options: BuildOptions,
+    #[serde(default)]
+    class: Vec<Class>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Class {
+    name: String,
+    #[serde(default)]
+    train: Vec<String>,
+    #[serde(default)]
+    validation: Vec<String>,
+    #[serde(default)]
+    test: Vec<String>,
+}
+
+impl Class {
+    fn part(&mut self, split: Split) -> &mut Vec<String> {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
+}
+
+impl Dataset {
+    /// Writes the manifest, atomically.
+    ///
+    /// # Errors
+    /// [`DataError::File`] if it cannot be written, or if a path is not Unicode and so cannot stand
+    /// in it.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut classes: Vec<Class> = self
+            .classes
+            .iter()
+            .map(|name| Class {
+                name: name.clone(),
+                train: vec![],
+                validation: vec![],
+                test: vec![],
+            })
+            .collect();
+        for sample in &self.samples {
+            let text = sample.location.to_text();
+            if Location::from_text(&text, self.kind.has_records()).as_ref() != Ok(&sample.location)
+            {
+                return Err(DataError::file(
+                    path,
+                    format!(
+                        "the name `{text}` is not Unicode and cannot be written; rename the file"
+                    ),
+                )
+                .into());
+            }
+            classes[sample.class].part(sample.split).push(text);
+        }
+        let manifest = Manifest {
+            version: VERSION,
+            source: source_text(&self.root, path)
+                .map_err(|reason| DataError::file(path, reason))?,
+            kind: self.kind,
+            source_hash: self.provenance.source_hash.clone(),
+            notes: self.provenance.notes.clone(),
+            options: self.provenance.options.clone(),
+            class: classes,
+        };
+        let text = toml::to_string_pretty(&manifest).map_err(|e| DataError::file(path, e))?;
+        write_atomically(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|e| DataError::file(path, e).into())
+    }
+
+    /// Reads a manifest. Whether the images are there is [`Dataset::verify_files`]' question.
+    ///
+    /// # Errors
+    /// [`DataError::File`] naming the file and the reason: unreadable, not a manifest, of another
+    /// version, or describing no dataset that could be trained on. [`DataError::Many`] where
+    /// several classes or samples are wrong.
+    pub fn load(path: &Path) -> Result<Self> {
+        let wrong = |reason: String| Error::from(DataError::file(path, reason));
+        let size = std::fs::metadata(path).map_err(|e| DataError::file(path, e))?.len();
+        if size > LARGEST {
+            return Err(wrong(format!("has {size} bytes, which no dataset's manifest has")));
+        }
+        let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| wrong("is not UTF-8 text, so no dataset's manifest".to_string()))?;
+        let manifest: Manifest =
+            toml::from_str(&text).map_err(|e| wrong(parse_failure(&text, &e)))?;
+        if manifest.version != VERSION {
+            return Err(wrong(other_version(manifest.version)));
+        }
+        manifest.options.validate().map_err(|e| wrong(e.to_string()))?;
+        into_dataset(manifest, path)
+    }
+
+    /// Checks that every file the dataset names is there.
+    ///
+    /// # Errors
+    /// [`DataError::Source`] if the whole source is missing, [`DataError::Many`] listing missing
+    /// files.
+    pub fn verify_files(&self) -> Result<()> {
+        if !self.root.exists() {
+            return Err(DataError::source(
+                &self.root,
+                "the images' folder or archive is not there",
+            )
+            .into());
+        }
+        if !self.root.is_dir() {
+            // An archive; its members are checked when it is read.
+            return Ok(());
+        }
+        // Many records share a file.
+        let files: BTreeSet<&Path> = self
+            .samples
+            .iter()
+            .map(|sample| match &sample.location {
+                Location::File(path) => path.as_path(),
+                Location::Record { file, .. } => file.as_path(),
+            })
+            .collect();
+        let files: Vec<&Path> = files.into_iter().collect();
+        let missing: Vec<String> = files
+            .par_iter()
+            .map(|file| self.root.join(file))
+            .filter(|file| !file.is_file())
+            .map(|file| file.display().to_string())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let summary =
+            format!("{} of {} files of the dataset are missing", missing.len(), files.len());
+        Err(DataError::Many { summary, items: missing }.into())
+    }
+}
+
+/// The source as a manifest at `path` names it.
+fn source_text(root: &Path, path: &Path) -> Result<String, String> {
+    let absolute = |path: &Path| {
+        path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(|e| e.to_string())
+    };
+    let root = absolute(root)?;
+    // The manifest itself need not exist yet, and its folder is resolved as far as it does.
+    let manifest = std::path::absolute(path).map_err(|e| e.to_string())?;
+    let folder = absolute(manifest.parent().unwrap_or(Path::new("/")))?;
+    let shown = match root.strip_prefix(&folder) {
+        Ok(below) if below.as_os_str().is_empty() => Path::new("."),
+        Ok(below) => below,
+        Err(_) => &root,
+    };
+    let text = shown.to_str().ok_or_else(|| {
+        format!("the source's name {} is not Unicode and cannot be written", shown.display())
+    })?;
+    // An absolute path stays as the system writes it; a relative one should open on any.
+    Ok(if shown.is_absolute() {
+        without_verbatim_prefix(text).to_string()
+    } else {
+        text.replace(std::path::MAIN_SEPARATOR, "/")
+    })
+}
+
+/// `C:\…` for `\\?\C:\…`, the form in which Windows resolves a path and which few other programs
+/// open.
+fn without_verbatim_prefix(text: &str) -> &str {
+    match text.strip_prefix(r"\\?\") {
+        Some(rest) if matches!(rest.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()) => {
+            rest
+        }
+        _ => text,
+    }
+}
+
+fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
+    let list = |summary: &str, items: Vec<String>| match items.is_empty() {
+        true => Ok(()),
+        false => Err(Error::from(DataError::Many {
+            summary: format!("{}: {summary}", path.display()),
+            items,
+        })),
+    };
+    if manifest.class.len() < 2 {
+        return Err(DataError::file(path, "holds fewer than two classes").into());
+    }
+    let mut names = HashSet::new();
+    let twice =
+        manifest.class.iter().filter(|class| class.name.is_empty() || !names.insert(&class.name));
+    list(
+        "class names that are empty or come twice",
+        twice.map(|class| format!("`{}`", class.name)).collect(),
+    )?;
+    let empty = manifest.class.iter().filter(|class| class.train.is_empty());
+    list("classes without a training image", empty.map(|class| class.name.clone()).collect())?;
+
+    let records = manifest.kind.has_records();
+    let total = manifest
+        .class
+        .iter()
+        .map(|class| class.train.len() + class.validation.len() + class.test.len())
+        .sum();
+    let mut seen: HashSet<&str> = HashSet::with_capacity(total);
+    let all = manifest
+        .class
+        .iter()
+        .flat_map(|class| class.train.iter().chain(&class.validation).chain(&class.test));
+    let twice: Vec<String> = all
+        .filter(|text| text.is_empty() || !seen.insert(text.as_str()))
+        .map(|text| format!("`{text}`"))
+        .collect();
+    list("images that have no name or come twice", twice)?;
+    drop(seen);
+
+    let mut classes = Vec::with_capacity(manifest.class.len());
+    let mut parts: [Vec<DatasetSample>; 3] = Default::default();
+    let mut wrong = Vec::new();
+    for (label, class) in manifest.class.into_iter().enumerate() {
+        classes.push(class.name);
+        for (split, texts) in
+            Split::ALL.into_iter().zip([class.train, class.validation, class.test])
+        {
+            for text in texts {
+                match Location::from_text(&text, records) {
+                    Ok(location) => {
+                        parts[split as usize].push(DatasetSample { location, class: label, split })
+                    }
+                    Err(reason) => wrong.push(reason),
+                }
+            }
+        }
+    }
+    list("images that cannot be located", wrong)?;
+    let root = match path.parent() {
+        Some(folder) if manifest.source == "." && !folder.as_os_str().is_empty() => {
+            folder.to_path_buf()
+        }
+        Some(folder) => folder.join(&manifest.source),
+        None => PathBuf::from(&manifest.source),
+    };
+    Ok(Dataset {
+        root,
+        kind: manifest.kind,
+        classes,
+        samples: parts.into_iter().flatten().collect(),
+        provenance: Provenance {
+            options: manifest.options,
+            source_hash: manifest.source_hash,
+            notes: manifest.notes,
+        },
+    })
+}
+
+/// Why a text is no manifest. A file of a later version may well hold keys that this one does not
+/// know.
+fn parse_failure(text: &str, error: &toml::de::Error) -> String {
+    #[derive(Deserialize)]
+    struct Any {
+        version: i64,
+    }
+    match toml::from_str::<Any>(text) {
+        Ok(any) if any.version != VERSION => other_version(any.version),
+        _ => {
+            let line = error.span().map(|span| {
+                text.as_bytes()[..span.start.min(text.len())]
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    + 1
+            });
+            let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
+            format!("is no dataset's manifest{place}: {}", error.message().trim())
+        }
+    }
+}
+
+fn other_version(version: i64) -> String {
+    format!("is a manifest of version {version}; this program reads version {VERSION}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Profile;
+
+    fn dataset(root: &Path) -> Dataset {
+        let place = |text: &str| Location::File(text.into());
+        let sample =
+            |text: &str, class, split| DatasetSample { location: place(text), class, split };
+        Dataset {
+            root: root.to_path_buf(),
+            kind: SourceKind::Folder,
+            classes: vec!["Аист".into(), "new\"t\n".into()],
+            samples: vec![
+                sample("Аист/1.png", 0, Split::Train),
+                sample("new'\"t/a\nb\\c #7 .png", 1, Split::Train),
+                sample("new'\"t/2.png", 1, Split::Validation),
+                sample("Аист/2.png", 0, Split::Test),
+            ],
+            provenance: Provenance {
+                options: BuildOptions {
+                    seed: i64::MAX as u64,
+                    profile: Profile::Custom { counts: [("Аист".to_string(), 1)].into() },
+                    test: Some(0.25),
+                    classes: Some(crate::dataset::ClassChoice::First(2)),
+                    ..BuildOptions::default()
+                },
+                source_hash: "00ff".into(),
+                notes: vec!["a note".into()],
+            },
+        }
+    }
+
+    #[test]
+    fn a_drive_is_named_as_people_name_it() {
+        for (resolved, shown) in [
+            (r"\\?\C:\photos", r"C:\photos"),
+            (r"\\?\UNC\server\photos", r"\\?\UNC\server\photos"),
+            (r"D:\photos", r"D:\photos"),
+            ("/photos", "/photos"),
+        ] {
+            assert_eq!(without_verbatim_prefix(resolved), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_what_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(folder.join("photos")).unwrap();
+        let saved = dataset(&folder.join("photos"));
+        for place in ["set.toml", "new/folder/set.toml"] {
+            saved.save(&folder.join(place)).unwrap();
+            assert_eq!(Dataset::load(&folder.join(place)).unwrap(), saved);
+        }
+        let text = std::fs::read_to_string(folder.join("set.toml")).unwrap();
+        assert!(text.contains("source = \"photos\"\n"), "{text}");
+        let beside = dataset(&folder);
+        beside.save(&folder.join("set.toml")).unwrap();
+        assert_eq!(Dataset::load(&folder.join("set.toml")).unwrap(), beside);
+    }
+
+    #[test]
+    fn a_manifest_moves_with_its_source() {
+        let old = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(old.path().join("a/photos")).unwrap();
+        dataset(&old.path().join("a/photos")).save(&old.path().join("a/set.toml")).unwrap();
+        std::fs::rename(old.path().join("a"), old.path().join("b")).unwrap();
+        let moved = Dataset::load(&old.path().join("b/set.toml")).unwrap();
+        assert_eq!(moved.root, old.path().join("b/photos"));
+    }
+
+    #[test]
+    fn records_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.toml");
+        let mut saved = dataset(&folder.path().canonicalize().unwrap().join("missing.tar.gz"));
+        saved.kind = SourceKind::Cifar100;
+        for (i, sample) in saved.samples.iter_mut().enumerate() {
+            sample.location =
+                Location::Record { file: "cifar-100-binary/train.bin".into(), index: i as u32 };
+        }
+        saved.save(&path).unwrap();
+        let loaded = Dataset::load(&path).unwrap();
+        assert_eq!(loaded.samples, saved.samples);
+        assert!(loaded.verify_files().unwrap_err().to_string().contains("missing.tar.gz"));
+    }
+
+    #[test]
+    fn missing_files_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = dataset(folder.path());
+        std::fs::create_dir(folder.path().join("Аист")).unwrap();
+        std::fs::write(folder.path().join("Аист/1.png"), "").unwrap();
+        let error = set.verify_files().unwrap_err().to_string();
+        assert!(
+            error.contains("3 of 4") && error.contains("2.png") && !error.contains("1.png"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn broken_and_hostile_files_are_refused_with_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.toml");
+        let head = "version = 1\nsource = \"photos\"\nkind = \"folder\"\n";
+        let class =
+            |name: &str, train: &str| format!("[[class]]\nname = {name:?}\ntrain = {train}\n");
+        let good = format!("{head}{}{}", class("a", "['a/1.png']"), class("b", "['b/1.png']"));
+        std::fs::write(&path, &good).unwrap();
+        assert_eq!(Dataset::load(&path).unwrap().counts(Split::Train), [1, 1]);
+        let cases = [
+            ("".to_string(), "version"),
+            ("not toml at all".to_string(), "line 1"),
+            (good.replace("version = 1", "version = 2\nnew = 1"), "version 2"),
+            (good.replace("folder", "zip"), "zip"),
+            (good.replace("train", "trian"), "trian"),
+            (good.replace("'b/1.png'", "7"), "line 9"),
+            (head.to_string(), "two classes"),
+            (format!("{head}{}{}", class("a", "['1.png']"), class("a", "['2.png']")), "`a`"),
+            (format!("{head}{}{}", class("a", "['1.png']"), class("", "['2.png']")), "``"),
+            (
+                format!("{head}{}{}", class("a", "['1.png']"), class("b", "[]")),
+                "without a training image",
+            ),
+            (
+                format!("{head}{}{}", class("a", "['1.png', '1.png']"), class("b", "['2.png']")),
+                "`1.png`",
+            ),
+            (format!("{head}{}{}", class("a", "['1.png']"), class("b", "['1.png']")), "`1.png`"),
+            (good.replace("folder", "cifar10"), "names no record"),
+            (
+                format!("{head}{}{}", class("a", "['x#1']"), class("b", "['x#99999999999']"))
+                    .replace("folder", "cifar10"),
+                "99999999999",
+            ),
+            (format!("{head}[options]\nvalidation = 7.0\n{}", class("a", "['1']")), "fraction"),
+            (format!("{head}[options]\nseed = -1\n{}", class("a", "['1']")), "line"),
+            (format!("{head}notes = {}\n", "[".repeat(100_000)), "line 4"),
+        ];
+        for (text, part) in cases {
+            std::fs::write(&path, &text).unwrap();
+            let error = Dataset::load(&path).unwrap_err().to_string();
+            let start: String = text.chars().take(300).collect();
+            assert!(error.contains(part) && error.contains("set.toml"), "{error}\n{start}");
+        }
+        std::fs::write(&path, [0xff, 0x00]).unwrap();
+        assert!(Dataset::load(&path).unwrap_err().to_string().contains("UTF-8"));
+        assert!(
+            Dataset::load(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains(&folder.path().display().to_string())
+        );
+        let huge = std::fs::File::create(&path).unwrap();
+        huge.set_len(LARGEST + 1).unwrap();
+        assert!(Dataset::load(&path).unwrap_err().to_string().contains("bytes"));
+    }
+
+    #[test]
+    fn four_hundred_thousand_images_load_in_seconds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.toml");
+        let samples = (0..400_000)
+            .map(|i| DatasetSample {
+                location: Location::File(
+                    format!("train/class {:04}/a fairly long name of a photo {i:08}.jpg", i / 400)
+                        .into(),
+                ),
+                class: i / 400,
+                split: Split::Train,
+            })
+            .collect();
+        let classes = (0..1000).map(|i| format!("class {i:04}")).collect();
+        let root = folder.path().canonicalize().unwrap();
+        let saved = Dataset {
+            root,
+            kind: SourceKind::Folder,
+            classes,
+            samples,
+            provenance: Provenance::default(),
+        };
+        let started = std::time::Instant::now();
+        saved.save(&path).unwrap();
+        let saving = started.elapsed();
+        let loaded = Dataset::load(&path).unwrap();
+        let both = started.elapsed();
+        assert!(loaded == saved);
+        assert!(both.as_secs() < 20, "saved in {saving:?}, both in {both:?}");
+    }
+}

@@ -1,0 +1,24 @@
+//! A catalog becomes a [`Dataset`]: which classes and images, how long a tail, which splits; and
+//! the dataset file that holds it.
+
+mod build;
+mod file;
+mod holdout;
+mod open;
+mod options;
+mod profile;
+mod rename;
+mod report;
+mod samples;
+mod write_images;
+
+pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
+pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
+pub use profile::Profile;
+pub use rename::renamed_classes;
+pub use report::{
+    ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange,
+    SizeReport, SplitCounts, report,
+};
+pub use samples::{Dataset, DatasetSample, Provenance};
+pub use write_images::write_images;

@@ -1,0 +1,328 @@
+//! Writing a dataset out as an image folder, `split/class/image`.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::samples::Dataset;
+use crate::error::{DataError, Error, Result};
+use crate::job::Job;
+use crate::source::{ImageReader, Location, Split};
+
+/// Longest name of a folder or file in bytes; most file systems allow 255, and a number may be
+/// added.
+const LONGEST_NAME: usize = 200;
+
+/// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split
+/// without samples gives no folder. Image files are copied byte for byte, CIFAR records become PNG.
+/// Names are made safe for every file system, and where two become the same a number is added.
+///
+/// The folder appears when it is complete: everything is written to a temporary folder beside it
+/// first. Returns the number of images.
+///
+/// # Errors
+/// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an
+/// image cannot be read or written,
+/// [`Error::Stopped`] if the job was stopped. Nothing is left behind then.
+pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+    if target.exists()
+        && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
+    {
+        return Err(DataError::source(
+            target,
+            "already exists and is not an empty folder; images are only written to a new one",
+        )
+        .into());
+    }
+    let reader = if dataset.kind.has_records() {
+        Some(ImageReader::open(&dataset.root, dataset.kind, job)?)
+    } else {
+        None
+    };
+    // `absolute` also resolves a bare name, whose parent would be empty.
+    let absolute = std::path::absolute(target).map_err(|e| DataError::file(target, e))?;
+    let Some(parent) = absolute.parent() else {
+        return Err(DataError::source(target, "is no place for a new folder").into());
+    };
+    std::fs::create_dir_all(parent).map_err(|e| DataError::file(parent, e))?;
+    let temporary = temporary_folder(parent).map_err(|e| DataError::file(parent, e))?;
+
+    let paths = paths(dataset);
+    let folders: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        let folder = temporary.path().join(folder);
+        std::fs::create_dir_all(&folder).map_err(|e| DataError::file(&folder, e))?;
+    }
+    job.phase("writing images", Some(paths.len() as u64), "images");
+    let done = AtomicU64::new(0);
+    dataset.samples.par_iter().zip(&paths).try_for_each(|(sample, path)| -> Result<()> {
+        job.check()?;
+        let to = temporary.path().join(path);
+        match (&reader, &sample.location) {
+            (Some(reader), location) => {
+                let pixels = reader.read(location)?;
+                image::save_buffer_with_format(
+                    &to,
+                    &pixels.data,
+                    pixels.width,
+                    pixels.height,
+                    image::ColorType::Rgb8,
+                    image::ImageFormat::Png,
+                )
+                .map_err(|e| DataError::file(target.join(path), e))?;
+            }
+            (None, Location::File(from) | Location::Record { file: from, .. }) => {
+                let from = dataset.root.join(from);
+                let unreadable = |e: io::Error| Error::from(DataError::file(&from, e));
+                let mut source = std::fs::File::open(&from).map_err(unreadable)?;
+                let mut copy = std::fs::File::create(&to)
+                    .map_err(|e| DataError::file(target.join(path), e))?;
+                io::copy(&mut source, &mut copy).map_err(unreadable)?;
+            }
+        }
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(64) {
+            job.progress(done);
+        }
+        Ok(())
+    })?;
+    job.progress(paths.len() as u64);
+
+    // On Windows a folder is not replaced by a rename, not even an empty one.
+    if target.exists() {
+        std::fs::remove_dir(target).map_err(|e| DataError::file(target, e))?;
+    }
+    std::fs::rename(temporary.path(), target).map_err(|e| DataError::file(target, e))?;
+    Ok(paths.len())
+}
+
+fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".counterweight-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        // A temporary folder is private by default; this one becomes an ordinary folder of the
+        // person's.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(parent)
+}
+
+/// Where each sample goes, relative to the target.
+fn paths(dataset: &Dataset) -> Vec<PathBuf> {
+    let mut taken = Names::default();
+    let classes: Vec<String> =
+        dataset.classes.iter().map(|class| taken.unique("", &safe_name(class, ""))).collect();
+    let mut taken: HashMap<(Split, usize), Names> = HashMap::new();
+    dataset
+        .samples
+        .iter()
+        .map(|sample| {
+            let (stem, extension) = match &sample.location {
+                Location::File(path) => (
+                    stem(path),
+                    path.extension()
+                        .map(|e| safe_extension(&e.to_string_lossy()))
+                        .unwrap_or_default(),
+                ),
+                Location::Record { file, index } => {
+                    (format!("{}-{index:05}", stem(file)), ".png".to_string())
+                }
+            };
+            let name = safe_name(&stem, &extension);
+            let name =
+                taken.entry((sample.split, sample.class)).or_default().unique(&extension, &name);
+            Path::new(sample.split.name()).join(&classes[sample.class]).join(name)
+        })
+        .collect()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Names given so far in one folder. Two that differ in case alone are the same on many file
+/// systems.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// The number to try next for a name that is taken, so that many equal names do not each try
+    /// all numbers.
+    next: HashMap<String, usize>,
+}
+
+impl Names {
+    fn unique(&mut self, extension: &str, name: &str) -> String {
+        let mut candidate = format!("{name}{extension}");
+        let lower = candidate.to_lowercase();
+        if self.taken.insert(lower.clone()) {
+            return candidate;
+        }
+        let number = self.next.entry(lower).or_insert(2);
+        loop {
+            candidate = format!("{name}_{number}{extension}");
+            *number += 1;
+            if self.taken.insert(candidate.to_lowercase()) {
+                return candidate;
+            }
+        }
+    }
+}
+
+fn safe_character(c: char) -> char {
+    if c.is_control() || r#"/\:*?"<>|"#.contains(c) { '_' } else { c }
+}
+
+/// An extension with its dot, of safe characters, or nothing if none is left. What a file holds
+/// follows from its content, so one that is far too long may be cut.
+fn safe_extension(extension: &str) -> String {
+    const LONGEST: usize = 16;
+    let safe: String = extension.chars().take(LONGEST).map(safe_character).collect();
+    match safe.trim_end_matches(['.', ' ']) {
+        "" => String::new(),
+        safe => format!(".{safe}"),
+    }
+}
+
+/// `name` as a file name that every system takes: no separators or control characters, not hidden,
+/// not reserved by Windows, not too long, and not empty. Letters of all scripts stay.
+fn safe_name(name: &str, extension: &str) -> String {
+    let mut safe: String = name.chars().map(safe_character).collect();
+    while safe.len() + extension.len() > LONGEST_NAME && safe.pop().is_some() {}
+    // Windows drops spaces and dots at the end, and a dot in front hides the folder from a scan.
+    let mut safe = safe.trim().trim_end_matches(['.', ' ']).to_string();
+    if safe.starts_with('.') {
+        safe.replace_range(..1, "_");
+    }
+    let device = safe.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    let numbered = device.len() == 4
+        && (device.starts_with("COM") || device.starts_with("LPT"))
+        && device.ends_with(|c: char| c.is_ascii_digit());
+    if safe.is_empty() || numbered || matches!(device.as_str(), "CON" | "PRN" | "AUX" | "NUL") {
+        safe.insert(0, '_');
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{DatasetSample, Provenance};
+    use crate::job::{Control, Silent};
+    use crate::source::SourceKind;
+
+    fn dataset(root: &Path, classes: &[&str], files: &[(&str, usize, Split)]) -> Dataset {
+        Dataset {
+            root: root.to_path_buf(),
+            kind: SourceKind::Folder,
+            classes: classes.iter().map(|class| (*class).to_string()).collect(),
+            samples: files
+                .iter()
+                .map(|(file, class, split)| DatasetSample {
+                    location: Location::File(file.into()),
+                    class: *class,
+                    split: *split,
+                })
+                .collect(),
+            provenance: Provenance::default(),
+        }
+    }
+
+    fn make(root: &Path, files: &[&str]) {
+        for file in files {
+            let path = root.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+    }
+
+    #[test]
+    fn files_are_copied_byte_for_byte_under_names_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), &["a/1.png", "b/1.PNG", "c/тигр.jpg", "c/2.png"]);
+        let files = [
+            ("a/1.png", 0, Split::Train),
+            ("b/1.PNG", 0, Split::Train),
+            ("c/тигр.jpg", 1, Split::Train),
+            ("c/2.png", 1, Split::Test),
+        ];
+        let set = dataset(folder.path(), &["cats/big", "Cats_big"], &files);
+        let target = folder.path().join("new/out");
+        let control = Control::new();
+        assert_eq!(write_images(&set, &target, Job::new(&control, &Silent)).unwrap(), 4);
+        for (path, content) in [
+            ("train/cats_big/1.png", "a/1.png"),
+            ("train/cats_big/1_2.PNG", "b/1.PNG"),
+            ("train/Cats_big_2/тигр.jpg", "c/тигр.jpg"),
+            ("test/Cats_big_2/2.png", "c/2.png"),
+        ] {
+            assert_eq!(std::fs::read_to_string(target.join(path)).unwrap(), content, "{path}");
+        }
+        assert!(!target.join("validation").exists());
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
+        let error =
+            write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
+        assert!(error.contains("not an empty folder"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_image_or_a_stop_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), &["images/1.png"]);
+        let files = [("1.png", 0, Split::Train), ("gone.png", 1, Split::Train)];
+        let set = dataset(&folder.path().join("images"), &["a", "b"], &files);
+        let target = folder.path().join("out");
+        std::fs::create_dir(&target).unwrap();
+        let control = Control::new();
+        let error =
+            write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
+        assert!(error.contains("gone.png"), "{error}");
+        control.stop();
+        assert!(matches!(
+            write_images(&set, &target, Job::new(&control, &Silent)),
+            Err(Error::Stopped)
+        ));
+        assert_eq!(std::fs::read_dir(&target).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn names_are_safe_everywhere() {
+        let cases = [
+            ("../../etc", "_._.._etc"),
+            ("a/b\\c:d", "a_b_c_d"),
+            ("nul", "_nul"),
+            ("com1.x", "_com1.x"),
+            ("dots. .", "dots"),
+            ("", "_"),
+            ("  ", "_"),
+            ("Тигр амурский", "Тигр амурский"),
+            ("line\nbreak", "line_break"),
+        ];
+        for (name, safe) in cases {
+            assert_eq!(safe_name(name, ""), safe, "{name:?}");
+        }
+        for (extension, safe) in [("png", ".png"), ("a:b\n", ".a_b_"), ("png ", ".png"), (" ", "")]
+        {
+            assert_eq!(safe_extension(extension), safe, "{extension:?}");
+        }
+        assert_eq!(safe_extension(&"x".repeat(200)).len(), 17);
+        let long = safe_name(&"ж".repeat(500), ".png");
+        assert!(long.len() <= LONGEST_NAME && long.starts_with('ж'));
+    }
+
+    #[test]
+    fn many_equal_names_are_numbered_one_after_the_other() {
+        let mut names = Names::default();
+        // The third number is taken by a name of its own.
+        assert_eq!(names.unique(".png", "1_3"), "1_3.png");
+        let given: Vec<String> = (0..100_000).map(|_| names.unique(".png", "1")).collect();
+        assert_eq!(given[..4], ["1.png", "1_2.png", "1_4.png", "1_5.png"]);
+        assert_eq!(given.iter().collect::<HashSet<_>>().len(), 100_000);
+        assert_eq!(names.unique(".PNG", "1"), "1_100002.PNG");
+    }
+}

@@ -1,0 +1,31 @@
+//! Image files to pixels: decoding, at a part of its size where a JPEG allows it; resizing to a
+//! network's input; and what is remembered of files, so that none is decoded twice without need.
+//!
+//! Nothing here knows of classes, splits or datasets.
+
+mod decode;
+mod facts;
+mod image_file;
+mod indexed_tiff;
+mod jpeg;
+mod kept;
+mod known;
+mod pixels;
+mod read;
+mod resize;
+
+pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, decode_for};
+pub use facts::ImageFacts;
+pub(crate) use image_file::ImageFile;
+pub(crate) use kept::KEPT;
+#[cfg(test)]
+pub(crate) use kept::UNDISTURBED;
+pub use kept::give_back_kept_pictures;
+pub(crate) use known::KnownFiles;
+pub use pixels::{Detail, RgbPixels};
+pub(crate) use read::{file_hash, file_size};
+pub use read::{read_image, read_image_for};
+#[cfg(test)]
+pub(crate) use resize::split_planes;
+pub(crate) use resize::{Region, resize_pixels, resize_planes, write_input};
+pub use resize::{choose_input_size, thumbnail, to_input};

@@ -1,0 +1,335 @@
+//! Reading a source: an image folder, CIFAR in any of its distributed forms, or a manifest.
+//!
+//! A scan decodes every image once, so that what it lists can be trained on: as far as a small
+//! picture needs, which is kept for whoever needs it next. Files that were scanned before and have
+//! not changed since are not even read. An image that cannot be read never stops it; a source that
+//! is wrong as a whole does, with everything that is wrong listed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Catalog, Location, Problem, Sample, Skipped, SourceKind, Split};
+use super::{cifar, folder, hint, list};
+use crate::error::{DataError, Error, Result};
+use crate::files::cache_folder;
+use crate::images::{
+    DEFAULT_MAX_PIXELS, Detail, ImageFacts, ImageFile, KEPT, KnownFiles, decode_for,
+};
+use crate::job::Job;
+
+/// How a source is read.
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    /// What the paths of a manifest are relative to; the manifest's own folder if not given.
+    pub root: Option<PathBuf>,
+    /// Further manifests of the same data set, such as the validation and test lists that belong to
+    /// a training list. Where there are several, a list without a split column is one split, named
+    /// by its file name.
+    pub manifests: Vec<PathBuf>,
+    /// Images of more pixels are reported as too large and never decoded.
+    pub max_pixels: u64,
+    /// The folder that holds the index of files scanned before; [`cache_folder`] if not told
+    /// otherwise. Without one, every file is read.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self {
+            root: None,
+            manifests: Vec::new(),
+            max_pixels: DEFAULT_MAX_PIXELS,
+            cache: cache_folder(),
+        }
+    }
+}
+
+/// A file that may become a sample.
+pub(super) struct Candidate {
+    /// Relative to the catalog's root, or absolute.
+    pub path: PathBuf,
+    pub class: usize,
+    pub split: Option<Split>,
+}
+
+/// Reads `source` and checks every image in it, on all cores.
+///
+/// - A folder with CIFAR's files in it, or in one of its folders, and a `.tar` or `.tar.gz` of
+///   them, are CIFAR. Classes are in label order, for CIFAR-100 those of the fine labels.
+/// - Any other folder is an image folder: each folder that directly holds images is a class, nested
+///   ones with `/` in their name. Folders `train`, `val` and `test` (or their longer names, in any
+///   case) above the classes are splits. Classes are ordered by name, by Unicode code points,
+///   samples by path. Files without an extension count as images if they begin like one.
+/// - Any other file is a manifest: a CSV or TSV table with a header, or lines of a path and a
+///   label. Where all labels are integers, classes are ordered and named by them. An image that is
+///   listed again with the same label and split counts once.
+///
+/// ```
+/// # fn main() -> counterweight_core::Result<()> {
+/// use counterweight_core::data::{ScanOptions, scan};
+/// use counterweight_core::job::{Control, Job, Silent};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # for class in ["cat", "dog"] {
+/// #     std::fs::create_dir(folder.path().join(class)).unwrap();
+/// #     std::fs::write(folder.path().join(class).join("1.ppm"), b"P6 1 1 255 abc").unwrap();
+/// # }
+/// # let folder = folder.path();
+/// let catalog = scan(folder, &ScanOptions::default(), Job::new(&Control::new(), &Silent))?;
+/// assert_eq!(catalog.classes, ["cat", "dog"]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`DataError`] if the source is missing or of no known kind, has fewer than two classes, has
+/// classes left without a readable image, or is a manifest that names absent files, or an image
+/// with different labels or splits; each is listed. [`crate::Error::Stopped`] if the job was
+/// stopped.
+pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let metadata = std::fs::metadata(source).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        DataError::source(
+            source,
+            if missing { "there is no such file or folder".to_string() } else { error.to_string() },
+        )
+    })?;
+    let archive = metadata.is_file() && cifar::is_archive(source);
+    let is_manifest = metadata.is_file() && !archive;
+    if !is_manifest && (options.root.is_some() || !options.manifests.is_empty()) {
+        return Err(DataError::source(
+            source,
+            "is no manifest; a root folder and further lists only go with one",
+        )
+        .into());
+    }
+    let catalog = if archive || metadata.is_dir() && cifar::is_in_folder(source) {
+        scan_cifar(source, job)?
+    } else if metadata.is_dir() {
+        scan_folder(source, options, job)?
+    } else {
+        scan_manifest(source, options, job)?
+    };
+    Ok(catalog)
+}
+
+fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let found = folder::list(source, job).map_err(|error| match error {
+        Error::Data(_) if hint::is_run(source) => DataError::source(
+            source,
+            "is a run, made by `train`, and holds no images; name the folder of its images",
+        )
+        .into(),
+        other => other,
+    })?;
+    let empty = found.empty.iter().map(|class| format!("{class}: the folder is empty")).collect();
+    let mut catalog = Catalog {
+        root: source.to_path_buf(),
+        source: source.to_path_buf(),
+        kind: SourceKind::Folder,
+        classes: found.classes,
+        samples: Vec::new(),
+        facts: Vec::new(),
+        problems: found.problems,
+        skipped: found.skipped,
+    };
+    let unreadable = check_images(&mut catalog, found.candidates, options, job)?;
+    check_classes(&catalog, empty, &unreadable)?;
+    Ok(catalog)
+}
+
+fn scan_manifest(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+    let listed = list::read(source, options, job)?;
+    let mut catalog = Catalog {
+        root: listed.root,
+        source: source.to_path_buf(),
+        kind: SourceKind::Manifest,
+        classes: listed.classes,
+        samples: Vec::new(),
+        facts: Vec::new(),
+        problems: Vec::new(),
+        skipped: Skipped::default(),
+    };
+    let unreadable = check_images(&mut catalog, listed.candidates, options, job)?;
+    check_classes(&catalog, Vec::new(), &unreadable)?;
+    Ok(catalog)
+}
+
+fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
+    job.phase("reading CIFAR", None, "files");
+    let cifar = cifar::load(source, job)?;
+    let mut samples = Vec::new();
+    let mut facts = Vec::new();
+    for file in cifar.files {
+        let side = cifar::SIDE as u32;
+        let images = file.pixels.par_chunks_exact(cifar::PIXELS);
+        facts.par_extend(images.map(|pixels| ImageFacts {
+            width: side,
+            height: side,
+            mode: "RGB",
+            hash: *blake3::hash(pixels).as_bytes(),
+        }));
+        samples.extend(file.labels.iter().enumerate().map(|(index, label)| Sample {
+            location: Location::Record { file: file.file.clone(), index: index as u32 },
+            class: usize::from(*label),
+            split: Some(file.split),
+        }));
+    }
+    let catalog = Catalog {
+        root: source.to_path_buf(),
+        source: source.to_path_buf(),
+        kind: cifar.kind,
+        classes: cifar.classes,
+        samples,
+        facts,
+        problems: cifar.problems,
+        skipped: Skipped::default(),
+    };
+    check_classes(&catalog, Vec::new(), &Unreadable::new())?;
+    Ok(catalog)
+}
+
+/// The first file that cannot be read of each class that has one, and why.
+type Unreadable = HashMap<usize, String>;
+
+/// Finds out of every candidate whether it can be read, and adds it to the catalog's samples or
+/// problems.
+fn check_images(
+    catalog: &mut Catalog,
+    candidates: Vec<Candidate>,
+    options: &ScanOptions,
+    job: Job<'_>,
+) -> Result<Unreadable> {
+    /// Events between which so many images pass.
+    const STRIDE: u64 = 64;
+    job.phase("checking images", Some(candidates.len() as u64), "images");
+    let known = KnownFiles::open(options.cache.as_deref());
+    let (done, met_before) = (AtomicU64::new(0), AtomicU64::new(0));
+    let root = &catalog.root;
+    let check = |candidate: &Candidate| -> Result<std::result::Result<ImageFacts, String>> {
+        job.check()?;
+        let facts = image_facts(&root.join(&candidate.path), options.max_pixels, &known);
+        met_before.fetch_add(u64::from(matches!(facts, Ok((_, true)))), Ordering::Relaxed);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(STRIDE) {
+            job.progress(done);
+        }
+        Ok(facts.map(|(facts, _)| facts))
+    };
+    let checked: Result<Vec<_>> = candidates.par_iter().map(check).collect();
+    // A scan that was stopped has learned something, too.
+    known.save();
+    let checked = checked?;
+    job.progress(candidates.len() as u64);
+    let met_before = met_before.into_inner();
+    if met_before > 0 {
+        job.info(format!(
+            "{} of {} images were known",
+            grouped(met_before),
+            grouped(candidates.len() as u64)
+        ));
+    }
+    let mut unreadable = Unreadable::new();
+    for (candidate, facts) in candidates.into_iter().zip(checked) {
+        match facts {
+            Ok(facts) => {
+                let Candidate { path, class, split } = candidate;
+                catalog.samples.push(Sample { location: Location::File(path), class, split });
+                catalog.facts.push(facts);
+            }
+            Err(reason) => {
+                unreadable
+                    .entry(candidate.class)
+                    .or_insert_with(|| format!("{}: {reason}", candidate.path.display()));
+                catalog.problems.push(Problem { path: catalog.root.join(&candidate.path), reason });
+            }
+        }
+    }
+    catalog.problems.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(unreadable)
+}
+
+/// What there is to see of an image file, and whether it was known from an earlier scan.
+fn image_facts(
+    path: &Path,
+    max_pixels: u64,
+    known: &KnownFiles,
+) -> std::result::Result<(ImageFacts, bool), String> {
+    let file = ImageFile::find(path)?;
+    // What was read before may be too large this time.
+    if let Some(facts) = known
+        .facts(&file)
+        .filter(|facts| u64::from(facts.width) * u64::from(facts.height) <= max_pixels)
+    {
+        return Ok((facts, true));
+    }
+    let bytes = file.read(max_pixels)?;
+    let decoded =
+        decode_for(&bytes, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
+    let (width, height) = decoded.size;
+    let facts =
+        ImageFacts { width, height, mode: decoded.mode, hash: *blake3::hash(&bytes).as_bytes() };
+    known.learn(&file, &facts);
+    KEPT.keep(file, decoded);
+    Ok((facts, false))
+}
+
+/// `12345` as `12,345`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
+}
+
+/// Refuses a catalog in which a class has no image, or which has nothing to tell apart.
+fn check_classes(
+    catalog: &Catalog,
+    mut empty: Vec<String>,
+    unreadable: &Unreadable,
+) -> Result<(), DataError> {
+    /// Enough to see what is wrong with a source of which no image can be read.
+    const SHOWN: usize = 3;
+    let counts = catalog.counts(None);
+    if counts.iter().all(|&count| count == 0) {
+        let first: Vec<String> = catalog
+            .problems
+            .iter()
+            .take(SHOWN)
+            .map(|problem| format!("{}: {}", problem.path.display(), problem.reason))
+            .collect();
+        return Err(DataError::Many {
+            summary: format!("{}: no image can be read", catalog.source.display()),
+            items: first,
+        });
+    }
+    for (class, name) in catalog.classes.iter().enumerate().filter(|(class, _)| counts[*class] == 0)
+    {
+        let first = unreadable
+            .get(&class)
+            .map(|first| format!("; the first is {first}"))
+            .unwrap_or_default();
+        empty.push(format!("{name}: none of its images can be read{first}"));
+    }
+    if !empty.is_empty() {
+        empty.sort();
+        return Err(DataError::Many {
+            summary: format!("{}: classes without a readable image", catalog.source.display()),
+            items: empty,
+        });
+    }
+    if let [only] = catalog.classes.as_slice() {
+        return Err(DataError::source(
+            &catalog.source,
+            format!("holds one class only, `{only}`; telling classes apart needs two"),
+        ));
+    }
+    Ok(())
+}
