@@ -6,8 +6,8 @@
 
 use counterweight_core::augment::Augmentation;
 use counterweight_core::batches::{EpochPlan, Images};
+use counterweight_core::model::{InputLayout, Normaliser};
 use counterweight_core::settings::{AugmentationSettings, Preset, Settings};
-use counterweight_core::train::{InputLayout, Normaliser};
 use divan::{Bencher, counter::ItemsCount};
 
 fn main() {

@@ -4,9 +4,9 @@
 //! `cargo bench --bench stage2` from the repository root.
 
 use counterweight_core::balance::{CachedBatches, balance, tune};
+use counterweight_core::bench::{FeatureExample, FeatureShape};
 use counterweight_core::eval::{GroupThresholds, scores};
 use counterweight_core::job::{Control, Job, Silent};
-use counterweight_core::pipeline::bench::{FeatureExample, FeatureShape};
 use counterweight_core::settings::{Balancer, ClassifierLoss, Preset, Settings};
 
 fn main() {

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::record::EpochRecord;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -60,43 +61,6 @@ pub enum Level {
     Info,
     /// Something is not as the person may expect.
     Warning,
-}
-
-/// The numbers of one finished epoch; one line of a run's `metrics.jsonl`. Accuracies are in 0..1.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
-pub struct EpochRecord {
-    /// 1 for learning features, 2 for balancing the classifier.
-    pub stage: u8,
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Epochs of this stage in all.
-    pub epochs: usize,
-    /// Learning rate of the epoch's last step.
-    pub learning_rate: f64,
-    /// Mean training loss over the epoch's samples.
-    pub train_loss: f64,
-    /// Share of training samples (as augmented) classified correctly during the epoch.
-    pub train_accuracy: f64,
-    /// Mean validation cross-entropy, if there is a validation split and it was evaluated this
-    /// epoch.
-    pub validation_loss: Option<f64>,
-    /// Top-1 accuracy on validation.
-    pub validation_top1: Option<f64>,
-    /// Mean of per-class accuracies on validation.
-    pub validation_balanced: Option<f64>,
-    /// Accuracy of the many group on validation.
-    pub validation_many: Option<f64>,
-    /// Accuracy of the medium group on validation.
-    pub validation_medium: Option<f64>,
-    /// Accuracy of the few group on validation.
-    pub validation_few: Option<f64>,
-    /// Class weight norms ‖W_k‖₂ after the epoch, one a class.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub norms: Vec<f32>,
-    /// Training throughput, without evaluation.
-    pub images_per_s: f64,
-    /// Wall time of the epoch in seconds, evaluation included.
-    pub seconds: f64,
 }
 
 /// A value of a sweep and how far its run is.

@@ -10,6 +10,8 @@
 pub mod augment;
 pub mod balance;
 pub mod batches;
+pub mod bench;
+pub mod classifier;
 pub mod dataset;
 pub mod device;
 pub mod error;
@@ -30,9 +32,12 @@ mod panics;
 mod pickle;
 pub mod pipeline;
 pub mod random;
+pub mod record;
 pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod source;
+pub mod timing;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -5,16 +5,16 @@ use std::process::Command;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use counterweight_core::balance::Classifier;
+use counterweight_core::classifier::Classifier;
 use counterweight_core::export::{ExportSource, JoinedSource, export, export_joined};
 use counterweight_core::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{
-    Mode, NamedTensor, Network, NetworkConfig, OnnxFile, OnnxFound, load_weights, weights,
+    Mode, NamedTensor, Network, NetworkConfig, Normaliser, OnnxFile, OnnxFound, load_weights,
+    weights,
 };
 use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
 use counterweight_core::source::unpack_sample;
-use counterweight_core::train::Normaliser;
 use counterweight_tests::python::python;
 use counterweight_tests::{binary, counterweight};
 

@@ -2,15 +2,16 @@
 //! `reference/make_values.py`.
 
 use counterweight_core::balance::{
-    CachedBatches, Classifier, FeatureSet, Loss, Sgd, balance, class_balanced_weights,
-    l2_normalise, max_norm, radius_from_delta, tau_normalise,
+    CachedBatches, Loss, Sgd, balance, class_balanced_weights, l2_normalise, max_norm,
+    radius_from_delta, tau_normalise,
 };
+use counterweight_core::classifier::{Classifier, FeatureSet};
 use counterweight_core::eval::{GroupThresholds, evaluate};
 use counterweight_core::job::{Control, Job, Silent};
+use counterweight_core::schedule::learning_rate;
 use counterweight_core::settings::{
     Balancer, ClassifierLoss, FeatureSource, Preset, Schedule, Settings,
 };
-use counterweight_core::train::learning_rate;
 use serde_json::Value;
 
 /// Largest difference allowed, relative to the largest expected number.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use counterweight_core::device;
-use counterweight_core::job::Job;
-use counterweight_core::model::{Kernels, OnnxFile};
-use counterweight_core::pipeline::bench::{
+use counterweight_core::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report,
     Stage2Request, TrainReport, TuneReport, TuneRequest, WARM_UP,
 };
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::model::{Kernels, OnnxFile};
 use counterweight_core::settings::{
     Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation,
     Normalisation, Precision, Preset, Settings,

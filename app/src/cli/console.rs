@@ -182,7 +182,7 @@ impl EventSink for Console {
     }
 }
 
-fn epoch_line(e: &counterweight_core::job::EpochRecord) -> String {
+fn epoch_line(e: &counterweight_core::record::EpochRecord) -> String {
     let mut line = format!(
         "stage {} epoch {}/{} · loss {:.4} · train {:.1} %",
         e.stage,

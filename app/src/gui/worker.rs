@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use counterweight_core::job::{Control, EpochRecord, Event, EventSink, Job, Level, SweepRecord};
+use counterweight_core::job::{Control, Event, EventSink, Job, Level, SweepRecord};
+use counterweight_core::record::EpochRecord;
 use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use egui::Context;

@@ -2,7 +2,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::classifier::FeatureSet;
+use crate::classifier::FeatureSet;
 use crate::error::{Result, TrainError};
 use crate::random::stream;
 

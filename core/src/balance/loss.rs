@@ -1,7 +1,7 @@
 //! The losses a classifier can be trained with, with their gradients with respect to the logits.
 
-use super::classifier::check_labels;
 use super::weights::{class_balanced_weights, log_priors};
+use crate::classifier::check_labels;
 use crate::error::{Result, TrainError};
 use crate::eval::argmax;
 use crate::settings::ClassifierLoss;

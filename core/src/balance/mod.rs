@@ -5,9 +5,7 @@
 //! would only slow it down.
 
 mod batches;
-mod classifier;
 mod loss;
-mod matmul;
 mod normalise;
 mod sgd;
 mod stage2;
@@ -16,8 +14,6 @@ mod tune_report;
 mod weights;
 
 pub use batches::{BatchStep, CachedBatches, FeatureBatches};
-use classifier::check_labels;
-pub use classifier::{Classifier, FeatureSet};
 pub use loss::{BatchLoss, Loss};
 pub use normalise::{
     RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::classifier::{Classifier, norm};
 use super::weights::log_priors;
+use crate::classifier::{Classifier, norm};
 use crate::error::{Result, TrainError};
 
 /// What a MaxNorm radius did.

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent on slices, as PyTorch's `torch.optim.SGD` with momentum and weight
 //! decay.
 
-use super::matmul::{Update, descend};
+use crate::kernels::matmul::{Update, descend};
 
 /// SGD with momentum, without dampening, and with weight decay added to the gradient: g ← g + λ p;
 /// v ← μ v + g; p ← p − lr · v. The first step starts from v = 0, which is PyTorch's v ← g.

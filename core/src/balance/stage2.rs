@@ -5,19 +5,19 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::batches::FeatureBatches;
-use super::check_labels;
-use super::classifier::{Classifier, FeatureSet};
 use super::loss::Loss;
 use super::normalise::{
     RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
     radius_from_delta, tau_normalise,
 };
 use super::sgd::Sgd;
+use crate::classifier::{Classifier, FeatureSet, check_labels};
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
-use crate::job::{EpochRecord, Event, Job};
+use crate::job::{Event, Job};
+use crate::record::EpochRecord;
+use crate::schedule::learning_rate;
 use crate::settings::{BalanceSettings, Balancer, ClassifierLoss, Schedule, Stage1Settings};
-use crate::train::learning_rate;
 
 /// A balanced classifier, and how it came about.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batches::CachedBatches;
-use super::classifier::{Classifier, FeatureSet};
 use super::stage2::{balance, post_hoc, trains};
 use super::tune_report::{describe, reason, standard_error};
+use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{GroupAccuracies, GroupThresholds, Scores, Verdict, argmax, scores};
 use crate::job::{Job, Silent};

@@ -121,7 +121,7 @@ mod tests {
         let sum = |side: usize| {
             attempt(&device, || {
                 let much = Tensor::<2>::ones([side, side], &device) * 2.0;
-                crate::train::host(much.sum())
+                crate::device::host(much.sum())
             })
         };
         assert_eq!(sum(4), Ok(vec![32.0]));

@@ -4,6 +4,7 @@
 #[cfg(feature = "gpu")]
 mod driver;
 mod failure;
+mod host;
 mod list;
 mod open;
 mod preparing;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use failure::{Failure, attempt, release_memory};
+pub(crate) use host::{host, host_all};
 pub use list::devices;
 pub use open::{open, use_threads};
 pub use preparing::while_preparing;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluation::Evaluation;
 use super::guessing::{Guessing, Z, predicted_shares};
-use crate::job::EpochRecord;
+use crate::record::EpochRecord;
 use crate::source::Split;
 
 /// What a result is worth.

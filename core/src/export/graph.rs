@@ -10,20 +10,14 @@ use protobuf::Message;
 use serde::Serialize;
 
 use super::clip::clip;
-use super::{ExportSource, Reference, labels};
+use super::{ExportSource, Reference};
 use crate::error::ModelError;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier,
     load_weights, parameter_name,
 };
-use crate::onnx::remove_unused;
+use crate::onnx::{INPUT, LOGITS, PROBABILITIES, labels, remove_unused};
 
-/// The graph's input: float32 `[batch, 3, H, W]`, RGB in 0..1.
-pub(crate) const INPUT: &str = "images";
-/// The graph's first output: float32 `[batch, classes]`.
-pub(crate) const LOGITS: &str = "logits";
-/// The graph's second output: the softmax of the first.
-pub(crate) const PROBABILITIES: &str = "probabilities";
 /// How an image becomes an input, for whoever deploys the file.
 const RESIZE: &str = "Apply the EXIF orientation, convert to RGB, cut out the largest centred square, resize it to the input size (bilinear, antialiased), \
      divide by 255";

@@ -10,18 +10,17 @@ use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
 use protobuf::Message;
 use rayon::prelude::*;
 
-use super::graph::{
-    FEATURES, Facts, INPUT, classify, describe, initializer, push_node, set_attribute,
-};
+use super::graph::{FEATURES, Facts, classify, describe, initializer, push_node, set_attribute};
 use super::{Draft, ExportReport, Reference, validate, write_checked};
-use crate::balance::Classifier;
+use crate::classifier::Classifier;
 use crate::error::{ModelError, Result};
 use crate::job::Job;
 use crate::model::{
-    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, NamedTensor, NetworkConfig, OnnxFile, Taken,
+    CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, InputLayout, NamedTensor, NetworkConfig,
+    Normaliser, OnnxFile, Taken,
 };
+use crate::onnx::INPUT;
 use crate::onnx::remove_unused;
-use crate::train::{InputLayout, Normaliser};
 
 /// Operator sets that files can be of. Older ones have a different `Gemm`; of newer ones it is not
 /// known what they mean.

@@ -5,7 +5,6 @@ mod check;
 mod clip;
 mod graph;
 mod joined;
-pub(crate) mod labels;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +19,6 @@ use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use graph::Normalized;
-pub(crate) use graph::{LOGITS, PROBABILITIES};
 pub use joined::{JoinedSource, export_joined};
 #[cfg(test)]
 pub(crate) use tests::test_model;

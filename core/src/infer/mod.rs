@@ -14,9 +14,8 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use crate::error::{ModelError, Result};
-use crate::export::{LOGITS, PROBABILITIES, labels};
 use crate::images;
-use crate::onnx::{self, reason};
+use crate::onnx::{self, LOGITS, PROBABILITIES, labels, reason};
 use crate::panics;
 
 /// Sides of the square input that are believed.

@@ -14,6 +14,7 @@ mod conv;
 mod fold;
 mod inverted_residual;
 mod lanes;
+pub(crate) mod matmul;
 mod network;
 mod pooling;
 mod residual;

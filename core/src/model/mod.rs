@@ -7,6 +7,7 @@
 mod backbones;
 mod classifier;
 mod initial;
+mod input;
 mod layers;
 mod names;
 mod network;
@@ -19,6 +20,7 @@ mod weights;
 pub use crate::ops::Kernels;
 pub use backbones::{Backbone, BackboneInfo};
 pub use classifier::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, is_of_classifier};
+pub use input::{InputLayout, Normaliser};
 pub use layers::Mode;
 pub(crate) use names::{ModulePath, parameter_name};
 pub use network::{Network, NetworkConfig};

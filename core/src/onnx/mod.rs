@@ -3,11 +3,14 @@
 //! [`crate::infer`] runs classifiers with it and [`crate::model`] feature extractors.
 
 mod file;
+mod interface;
+pub(crate) mod labels;
 mod operations;
 mod sizes;
 mod unused;
 
 pub(crate) use file::{metadata, parse, read_bytes, shown};
+pub(crate) use interface::{INPUT, LOGITS, PROBABILITIES};
 pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
 pub(crate) use unused::remove_unused;
 

@@ -9,22 +9,19 @@ use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, resul
 use super::features::Features;
 use super::tune::search;
 use crate::augment::Augmentation;
-use crate::balance::{
-    self, Balanced, CachedBatches, FeatureBatches, FeatureSet, RadiusReport, trains,
-};
+use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport, trains};
 use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
-use crate::device::attempt;
+use crate::classifier::FeatureSet;
+use crate::device::{attempt, host_all};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
-use crate::model::{Mode, Network, weights};
+use crate::model::{Mode, Network, Normaliser, weights};
 use crate::random;
-use crate::run::Run;
+use crate::run::{Checkpoint, Run};
 use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
 use crate::source::Split;
-use crate::train::{
-    Checkpoint, Loader, Normaliser, classifier_of, host_all, network_of, put_classifier,
-};
+use crate::train::{Loader, classifier_of, network_of, put_classifier};
 
 /// A classifier before and after balancing, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]

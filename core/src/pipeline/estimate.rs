@@ -5,7 +5,6 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::bench::{self, NetworkRequest};
 use super::onnx_backbone::found;
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -15,6 +14,7 @@ use crate::model::Kernels;
 use crate::ops;
 use crate::settings::{Auto, Settings, Training};
 use crate::source::{ImageReader, Location, Split};
+use crate::timing::{self, NetworkRequest};
 use crate::train::choose_input;
 
 /// Steps or batches measured, and those before that fill caches.
@@ -81,12 +81,11 @@ pub fn estimate(
     let frozen = pretrained && !settings.stage1.is_fine_tuning();
     let Some(backbone) = settings.model.backbone.named() else {
         let graph = found(&settings.model)?.graph;
-        let report = bench::infer_graph(&graph, "", rayon::current_num_threads(), MEASURED, quiet)?;
+        let batch = rayon::current_num_threads();
+        let found = timing::features_by_graph(&graph, "", batch, MEASURED, quiet)?;
         let decoding = decoding(dataset, graph.side(), quiet)?;
-        let seconds = dataset.samples.len() as f64
-            * (1.0 / report.images_per_s.max(1e-9) + decoding)
-            + CLASSIFIER;
-        return Ok(Estimate { seconds, steps: 0, ms_per_step: report.ms_per_step });
+        let seconds = dataset.samples.len() as f64 * (found / batch as f64 + decoding) + CLASSIFIER;
+        return Ok(Estimate { seconds, steps: 0, ms_per_step: found * 1e3 });
     };
     let input_size = match (settings.model.input_size.value(), backbone.pretrained()) {
         (Some(side), _) => side,
@@ -106,20 +105,20 @@ pub fn estimate(
     let decoding = decoding(dataset, input_size, quiet)?;
     let mut on_features = 0.0;
     if pretrained {
-        let found = bench::infer(&request, device, "", quiet)?;
+        let (found, _) = timing::features_of_batch(&request, device, quiet)?;
         let images = dataset.samples.len() as f64;
-        on_features = images * (1.0 / found.images_per_s.max(1e-9) + decoding) + CLASSIFIER;
+        on_features = images * (found / BATCH as f64 + decoding) + CLASSIFIER;
         if frozen {
-            return Ok(Estimate { seconds: on_features, steps: 0, ms_per_step: found.ms_per_step });
+            return Ok(Estimate { seconds: on_features, steps: 0, ms_per_step: found * 1e3 });
         }
     }
     let s = &settings.stage1;
     // A GPU compiles kernels for the batch it will train with.
     request.batch_size =
         if ops::is_gpu(device) { s.batch_size } else { s.batch_size.clamp(2, MEASURED_SAMPLES) };
-    let found = bench::train(&request, false, device, "", quiet)?;
+    let (found, _) = timing::training_step(&request, false, device, quiet)?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
-    let ms_per_step = found.ms_per_step * s.batch_size as f64 / request.batch_size as f64;
+    let ms_per_step = 1e3 * found * s.batch_size as f64 / request.batch_size as f64;
     // Validation is a forward pass, about a third of a step's work.
     let validated = dataset.split(Split::Validation).len() as f64 / s.batch_size as f64
         * (s.epochs() as f64 / s.validate_every as f64)

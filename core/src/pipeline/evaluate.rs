@@ -7,10 +7,10 @@ use super::features::Features;
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::Job;
-use crate::run::Run;
+use crate::run::{Checkpoint, Run};
 use crate::settings::EvaluationSettings;
 use crate::source::Split;
-use crate::train::{Checkpoint, classifier_of};
+use crate::train::classifier_of;
 
 /// An evaluation with what was evaluated.
 #[derive(Clone, Debug, Serialize, Deserialize)]

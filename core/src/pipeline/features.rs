@@ -11,17 +11,17 @@ use safetensors::{SafeTensors, serialize};
 use super::balance::unmixed;
 use super::frozen::{FrozenBackbone, View};
 use super::onnx_backbone::extractor_of;
-use crate::balance::FeatureSet;
 use crate::batches::{DEFAULT_BUDGET, Images};
+use crate::classifier::FeatureSet;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::files::write_atomically;
 use crate::job::Job;
-use crate::model::{NamedTensor, NetworkConfig, is_of_classifier};
+use crate::model::{NamedTensor, NetworkConfig, Normaliser, is_of_classifier};
 use crate::ops;
-use crate::run::Run;
+use crate::run::{Checkpoint, Run};
 use crate::source::Split;
-use crate::train::{Checkpoint, Extractor, ImageFeatures, Loader, Normaliser, mean};
+use crate::train::{Extractor, ImageFeatures, Loader, mean};
 
 /// Computes and remembers the features a checkpoint's backbone gives a run's images.
 pub(super) struct Features<'a> {

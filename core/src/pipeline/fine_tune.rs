@@ -9,12 +9,13 @@ use burn::tensor::Device;
 
 use super::features::Features;
 use super::train_classifier::untrained;
+use crate::classifier::Standardiser;
 use crate::error::Result;
 use crate::job::Job;
 use crate::model::is_of_classifier;
 use crate::run::Run;
 use crate::source::Split;
-use crate::train::{self, Standardiser};
+use crate::train::{self};
 
 /// Trains everything of a run whose settings let a pretrained backbone learn on, from where it is,
 /// until so many epochs are finished.

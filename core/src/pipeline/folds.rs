@@ -3,7 +3,7 @@
 //! Where features stay and a classifier takes a second, nothing need be judged by a validation
 //! split alone, of which rare classes have next to nothing.
 
-use crate::balance::FeatureSet;
+use crate::classifier::FeatureSet;
 
 /// Parts that samples are cut into.
 pub(super) const FOLDS: usize = 3;

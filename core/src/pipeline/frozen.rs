@@ -9,15 +9,17 @@ use burn::tensor::Device;
 
 use super::features::{SampleFeatures, backbone_key};
 use super::onnx_backbone::extractor_of;
-use crate::balance::FeatureSet;
 use crate::batches::Images;
+use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
 use crate::job::{Event, Job, Level};
+use crate::model::Normaliser;
 use crate::ops;
+use crate::run::Checkpoint;
 use crate::source::{ImageReader, Location, Split};
-use crate::train::{Checkpoint, Loader, Normaliser};
+use crate::train::Loader;
 
 /// Images whose features are computed before they are kept: little is lost when a job is stopped,
 /// and few files are written.

@@ -11,10 +11,10 @@ use crate::dataset::Dataset;
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
-use crate::run::Run;
+use crate::run::{Checkpoint, Progress, Run};
 use crate::settings::{Auto, Settings, Training};
 use crate::source::Split;
-use crate::train::{Checkpoint, Progress, choose_input};
+use crate::train::choose_input;
 
 /// What to make a run of, and where.
 #[derive(Clone, Debug)]

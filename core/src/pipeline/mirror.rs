@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
 use super::train_classifier::{fit_on, untrained};
-use crate::balance::{Classifier, FeatureSet, adjust_logits};
+use crate::balance::adjust_logits;
+use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::argmax;
 use crate::job::{Job, Silent};
 use crate::settings::{Auto, Preset, Settings, Training};
 use crate::source::Split;
-use crate::train::Standardiser;
 
 /// Training images that are looked at, at most, and those of a class, at least, where it has as
 /// many.

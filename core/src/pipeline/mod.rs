@@ -3,7 +3,6 @@
 
 mod auto;
 mod balance;
-pub mod bench;
 mod demo;
 mod estimate;
 mod evaluate;

@@ -12,10 +12,10 @@ use crate::model::{
     Backbone, CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, NamedTensor, NetworkConfig,
     OnnxFile, OnnxFound,
 };
-use crate::run::Run;
+use crate::run::{Checkpoint, Progress, Run};
 use crate::settings::{BackboneChoice, ModelSettings, Settings};
 use crate::source::Split;
-use crate::train::{Checkpoint, Extractor, Progress};
+use crate::train::Extractor;
 
 /// What computes a checkpoint's features, and the device that images are made on for it: a graph
 /// out of a file computes on the processor.

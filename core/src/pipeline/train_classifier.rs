@@ -7,18 +7,20 @@ use super::auto::{Choice, note};
 use super::features::Features;
 use super::onnx_backbone::{found, tell_of_file, untrained_on_file, with_own_file};
 use super::weight_decay::{ChosenDecay, choose_weight_decay};
-use crate::balance::{CachedBatches, Classifier, FeatureSet, learn};
+use crate::balance::{CachedBatches, learn};
+use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::Dataset;
 use crate::device::attempt;
 use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
 use crate::images::give_back_kept_pictures;
-use crate::job::{EpochRecord, Job};
+use crate::job::Job;
 use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
-use crate::run::Run;
+use crate::record::EpochRecord;
+use crate::run::{Checkpoint, Progress, Run};
 use crate::settings::{Auto, ModelSettings, Settings};
 use crate::source::Split;
-use crate::train::{Checkpoint, Progress, Standardiser, put_classifier};
+use crate::train::put_classifier;
 
 /// Trains the classifier of a run whose settings leave the backbone as it is, and writes the
 /// checkpoint `last`: training is over in seconds and loses nothing by going on, so no epoch is

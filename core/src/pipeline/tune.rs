@@ -6,16 +6,15 @@ use super::balance::{NoBatches, training_features};
 use super::features::Features;
 use super::folds::{FOLDS, Part, part, places};
 use super::train_classifier::fit_on;
-use crate::balance::{
-    self, CachedBatches, Classifier, FeatureBatches, FeatureSet, Fold, Tuning, trains,
-};
+use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning, trains};
+use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
 use crate::job::{Job, Silent};
-use crate::run::Run;
+use crate::run::{Checkpoint, Run};
 use crate::settings::Settings;
 use crate::source::Split;
-use crate::train::{Checkpoint, classifier_of};
+use crate::train::classifier_of;
 
 /// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on
 /// validation (where the classifier alone was trained, on training and validation images held out

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use super::folds::{FOLDS, Part, part, places};
 use super::train_classifier::fit_on;
-use crate::balance::{FeatureSet, adjust_logits, standard_error};
+use crate::balance::{adjust_logits, standard_error};
+use crate::classifier::FeatureSet;
 use crate::error::{Error, Result, TrainError};
 use crate::eval::argmax;
 use crate::job::{Job, Silent};

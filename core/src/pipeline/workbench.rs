@@ -6,12 +6,12 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use crate::balance::{
-    self, CachedBatches, Classifier, FeatureBatches, FeatureSet, RadiusReport, describe, trains,
-};
+use crate::balance::{self, CachedBatches, FeatureBatches, RadiusReport, describe, trains};
+use crate::classifier::{Classifier, FeatureSet};
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
-use crate::job::{EpochRecord, Job};
+use crate::job::Job;
+use crate::record::EpochRecord;
 use crate::run::Run;
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
 use crate::source::Split;

@@ -15,6 +15,7 @@
 //! in.
 
 mod backbone;
+mod checkpoint;
 mod judged;
 mod manage;
 mod norms;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use checkpoint::{Best, Checkpoint, Progress};
 pub use manage::{delete, rename};
 pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
@@ -36,10 +38,9 @@ pub use sweep::{Sweep, SweepReport};
 use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::files::{is_temporary, write_atomically};
-use crate::job::EpochRecord;
+use crate::record::EpochRecord;
 use crate::settings::Settings;
 use crate::source::Split;
-use crate::train::Checkpoint;
 
 const SETTINGS: &str = "settings.toml";
 const DATASET: &str = "dataset.toml";
@@ -340,53 +341,17 @@ impl Run {
         let path = self.folder.join(METRICS_CSV);
         write_atomically(&path, |out| {
             let mut csv = csv::Writer::from_writer(out);
-            for record in &self.history {
-                csv.serialize(CsvLine::from(record)).map_err(std::io::Error::other)?;
+            for (at, record) in self.history.iter().enumerate() {
+                let (names, cells): (Vec<_>, Vec<_>) = record.cells()?.into_iter().unzip();
+                if at == 0 {
+                    csv.write_record(&names)?;
+                }
+                csv.write_record(&cells)?;
             }
             csv.flush()
         })
         .map_err(|e| RunError::file(&path, e))?;
         Ok(())
-    }
-}
-
-/// One line of `metrics.csv`: the record without its norms, since a CSV line cannot hold a list.
-#[derive(Serialize)]
-struct CsvLine {
-    stage: u8,
-    epoch: usize,
-    epochs: usize,
-    learning_rate: f64,
-    train_loss: f64,
-    train_accuracy: f64,
-    validation_loss: Option<f64>,
-    validation_top1: Option<f64>,
-    validation_balanced: Option<f64>,
-    validation_many: Option<f64>,
-    validation_medium: Option<f64>,
-    validation_few: Option<f64>,
-    images_per_s: f64,
-    seconds: f64,
-}
-
-impl From<&EpochRecord> for CsvLine {
-    fn from(r: &EpochRecord) -> Self {
-        Self {
-            stage: r.stage,
-            epoch: r.epoch,
-            epochs: r.epochs,
-            learning_rate: r.learning_rate,
-            train_loss: r.train_loss,
-            train_accuracy: r.train_accuracy,
-            validation_loss: r.validation_loss,
-            validation_top1: r.validation_top1,
-            validation_balanced: r.validation_balanced,
-            validation_many: r.validation_many,
-            validation_medium: r.validation_medium,
-            validation_few: r.validation_few,
-            images_per_s: r.images_per_s,
-            seconds: r.seconds,
-        }
     }
 }
 

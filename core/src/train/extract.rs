@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, Transaction};
+use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::checkpoint::Checkpoint;
 use super::loader::Loader;
-use crate::balance::{Classifier, FeatureSet};
 use crate::batches::Batches;
-use crate::device::{Failure, attempt, release_memory};
+use crate::classifier::{Classifier, FeatureSet};
+use crate::device::{Failure, attempt, host_all, release_memory};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, Network, Prepared, load_weights,
 };
-use crate::panics::driver_said;
+use crate::run::Checkpoint;
 
 /// Samples a step where nothing is learned.
 const BATCH: usize = 128;
@@ -315,37 +314,13 @@ pub fn put_classifier(checkpoint: &mut Checkpoint, classifier: &Classifier) {
     }
 }
 
-/// A tensor's values on the host.
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
-    let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
-    // What failed on the way here, such as a kernel that was only tried out, did no harm.
-    driver_said();
-    data.try_into_vec_as::<f32>()
-        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
-}
-
-/// The values of many tensors on the host, waiting for the device once.
-pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Vec<f32>>, Failure> {
-    if tensors.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all = tensors.into_iter().fold(Transaction::default(), |all, tensor| all.register(tensor));
-    let all = all.try_execute().map_err(|error| Failure::from(error.to_string()))?;
-    driver_said();
-    let numbers = all.into_iter().map(|data| data.try_into_vec_as::<f32>());
-    numbers
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batches::Images;
     use crate::job::{Control, Silent};
-    use crate::model::NetworkConfig;
+    use crate::model::{NetworkConfig, Normaliser};
     use crate::settings::{Backbone, Stem};
-    use crate::train::Normaliser;
 
     #[test]
     fn what_does_not_fit_is_computed_in_parts_and_nothing_else_changes() {

@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Int, Tensor};
 
-use super::input::Normaliser;
 use crate::augment::Augmentation;
 use crate::batches::{Batch, Batches, EpochPlan, Images, Recipes};
+use crate::model::Normaliser;
 use crate::ops::{self, DeviceImages};
 
 /// The images of one split with the device that a network takes them on.

@@ -4,11 +4,11 @@ use burn::tensor::Tensor;
 use rand::Rng;
 
 use super::*;
+use crate::device::host_all;
 use crate::gpu::test_device::device as gpu;
+use crate::model::InputLayout;
 use crate::random::stream;
 use crate::settings::{AugmentationSettings, Preset, Settings};
-use crate::train::InputLayout;
-use crate::train::extract::host_all;
 
 const MEAN: [f32; 3] = [0.41, 0.5, 0.62];
 const STD: [f32; 3] = [0.2, 0.25, 0.3];

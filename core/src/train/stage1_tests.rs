@@ -3,11 +3,11 @@ use std::path::Path;
 use super::*;
 use crate::augment::Mixed;
 use crate::dataset::DatasetSample;
+use crate::device::host;
 use crate::job::Control;
 use crate::random;
 use crate::settings::Preset;
 use crate::source::{Location, SourceKind};
-use crate::train::host;
 
 const SIDE: usize = 8;
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use counterweight_core::job::EpochRecord;
+use counterweight_core::record::EpochRecord;
 use counterweight_core::settings::INFO;
 use counterweight_core::source::Split;
 use egui::{Color32, Grid, Id, RichText, ScrollArea, Sense, Ui, vec2};

@@ -1,7 +1,7 @@
 //! Curves, norms and accuracies of the run that is trained, or of the one that is open.
 
 use counterweight_core::eval::{Group, GroupThresholds};
-use counterweight_core::job::EpochRecord;
+use counterweight_core::record::EpochRecord;
 use counterweight_core::settings::Settings;
 use egui::{Align, Layout, RichText, Ui};
 use egui_material_icons::icons::{ICON_PAUSE, ICON_PLAY_ARROW};

@@ -8,9 +8,10 @@ use counterweight_core::augment::augmented_previews;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::TrainError;
 use counterweight_core::images::{Detail, RgbPixels, choose_input_size};
-use counterweight_core::job::{EpochRecord, Job};
+use counterweight_core::job::Job;
 use counterweight_core::model::WeightsFolder;
 use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
+use counterweight_core::record::EpochRecord;
 use counterweight_core::run::Run;
 use counterweight_core::settings::{
     AugmentationSettings, Auto, INFO, Preset, Settings, Training as Way,

@@ -5,8 +5,8 @@ use super::engine::Engine;
 use super::input::Input;
 use super::output::take;
 use crate::error::{ModelError, Result};
+use crate::model::InputLayout;
 use crate::panics;
-use crate::train::InputLayout;
 
 /// A graph that gives features of one image at a time. It computes on one thread, so images are
 /// given to it side by side. What it computes of an image does not depend on what is computed

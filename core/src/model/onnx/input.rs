@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
-use crate::train::InputLayout;
+use crate::model::InputLayout;
 
 /// Sides of the square input that feature extractors are given, in pixels.
 pub(crate) const SIDES: RangeInclusive<usize> = 8..=1024;

@@ -3,9 +3,9 @@
 use tract_onnx::pb::GraphProto;
 
 use super::backbone::Taken;
+use crate::model::InputLayout;
 use crate::onnx::shown;
 use crate::settings::Tokens;
-use crate::train::InputLayout;
 
 /// Outputs that hold features, by the names that those who export networks give them, the best
 /// first.

@@ -5,10 +5,10 @@ use super::test_files::{
 };
 use super::*;
 use crate::error::{Error, ModelError};
+use crate::model::InputLayout;
 use crate::settings::{
     Auto, ModelSettings, NamedNormalisation, Normalisation, Preset, Settings, Tokens,
 };
-use crate::train::InputLayout;
 
 fn settings() -> ModelSettings {
     Settings::preset(Preset::Auto).model

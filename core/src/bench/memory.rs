@@ -4,7 +4,7 @@
 /// system does not say (anywhere but Linux).
 ///
 /// ```
-/// use counterweight_core::pipeline::bench::peak_memory;
+/// use counterweight_core::bench::peak_memory;
 /// assert!(peak_memory().is_none_or(|bytes| bytes > 100_000));
 /// ```
 pub fn peak_memory() -> Option<u64> {

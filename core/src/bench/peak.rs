@@ -21,7 +21,7 @@ const REPEATS: usize = 5;
 /// dozen milliseconds.
 ///
 /// ```
-/// use counterweight_core::pipeline::bench::peak_gflops;
+/// use counterweight_core::bench::peak_gflops;
 /// assert!(peak_gflops(1) > 0.1);
 /// ```
 pub fn peak_gflops(threads: usize) -> f64 {

@@ -11,6 +11,8 @@ mod stage2;
 mod step;
 mod tune;
 
+use crate::timing::median;
+pub use crate::timing::{NetworkRequest, WARM_UP};
 pub use arithmetic::{multiply_adds, training_operations};
 pub use decode::{DecodeReport, decode};
 pub use example::{FeatureExample, FeatureShape};
@@ -18,12 +20,5 @@ pub use infer::{InferReport, infer, infer_graph};
 pub use memory::peak_memory;
 pub use peak::peak_gflops;
 pub use stage2::{LossTime, Stage2Report, Stage2Request, stage2};
-pub use step::{NetworkRequest, TrainReport, WARM_UP, train};
+pub use step::{TrainReport, train};
 pub use tune::{TuneReport, TuneRequest, tune};
-
-/// The middle one of some times in seconds, of an even number the later. There must be at least
-/// one.
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::matmul;
 use crate::error::{Result, TrainError};
+use crate::kernels::matmul;
 
 /// The last linear layer of a network: `logits = features · Wᵀ + bias`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +22,7 @@ impl Classifier {
     /// A classifier of the given shape.
     ///
     /// ```
-    /// use counterweight_core::balance::Classifier;
+    /// use counterweight_core::classifier::Classifier;
     /// let classifier = Classifier::new(2, 2, vec![3.0, 4.0, 0.0, 1.0], vec![0.0, 0.5]).unwrap();
     /// assert_eq!(classifier.norms(), [5.0, 1.0]);
     /// assert_eq!(classifier.logits(&[1.0, 1.0]).unwrap(), [7.0, 1.5]);
@@ -83,7 +83,7 @@ impl Classifier {
     }
 
     /// Refuses counts of training samples that are not one a class.
-    pub(super) fn check_counts(&self, train_counts: &[usize]) -> Result<()> {
+    pub(crate) fn check_counts(&self, train_counts: &[usize]) -> Result<()> {
         if train_counts.len() == self.classes {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Classifier {
     }
 
     /// [`Classifier::logits`] on this thread, into a buffer of the right length.
-    pub(super) fn logits_into(&self, features: &[f32], logits: &mut [f32]) {
+    pub(crate) fn logits_into(&self, features: &[f32], logits: &mut [f32]) {
         matmul::logits(features, &self.weight, &self.bias, logits);
     }
 }
@@ -146,7 +146,7 @@ impl FeatureSet {
         }
     }
 
-    pub(super) fn check_shape(&self) -> Result<()> {
+    pub(crate) fn check_shape(&self) -> Result<()> {
         if self.dim == 0 || self.labels.len().checked_mul(self.dim) != Some(self.features.len()) {
             let reason = format!(
                 "{} labels do not fit {} numbers in rows of {} features",
@@ -160,7 +160,7 @@ impl FeatureSet {
     }
 
     /// Checks that the set can be classified by `classifier`.
-    pub(super) fn check(&self, classifier: &Classifier) -> Result<()> {
+    pub(crate) fn check(&self, classifier: &Classifier) -> Result<()> {
         self.check_shape()?;
         if self.dim != classifier.features {
             let reason = format!(
@@ -174,7 +174,7 @@ impl FeatureSet {
 }
 
 /// Refuses a label that names no class.
-pub(super) fn check_labels(labels: &[u32], classes: usize) -> Result<()> {
+pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<()> {
     match labels.iter().find(|label| **label as usize >= classes) {
         Some(label) => {
             Err(TrainError::Request(format!("label {label} names none of the {classes} classes"))
@@ -185,7 +185,7 @@ pub(super) fn check_labels(labels: &[u32], classes: usize) -> Result<()> {
 }
 
 /// ‖row‖₂, summed in f64.
-pub(super) fn norm(row: &[f32]) -> f32 {
+pub(crate) fn norm(row: &[f32]) -> f32 {
     row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32
 }
 

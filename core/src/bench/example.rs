@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use crate::balance::{Classifier, FeatureSet};
+use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::random;
 

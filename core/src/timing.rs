@@ -1,21 +1,22 @@
-//! Timing the training step.
+//! How long a training step takes here, and the features of a batch: measured on random images, for
+//! estimates before training and for benchmarks.
 
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use rand::Rng;
-use serde::Serialize;
+use rayon::prelude::*;
 
-use super::{median, peak_gflops, peak_memory, training_operations};
 use crate::augment::Augmentation;
 use crate::batches::{Batch, Batches, EpochPlan, Images};
-use crate::device::{Failure, attempt};
+use crate::device::{Failure, attempt, host};
 use crate::error::Result;
 use crate::job::Job;
-use crate::model::{Kernels, Mode, Network, NetworkConfig};
+use crate::model::{FeatureGraph, Kernels, Mode, Network, NetworkConfig, Normaliser, Prepared};
 use crate::random;
 use crate::settings::{Backbone, Precision, Preset, Settings};
-use crate::train::{Loader, Normaliser, Sgd, cross_entropy, host};
+use crate::train::{Loader, Sgd, cross_entropy};
 
 /// Steps before the timed ones: the first compile kernels and fill caches.
 pub const WARM_UP: usize = 3;
@@ -45,72 +46,32 @@ pub struct NetworkRequest {
 }
 
 impl NetworkRequest {
-    pub(super) fn config(&self) -> NetworkConfig {
+    pub(crate) fn config(&self) -> NetworkConfig {
         let Self { backbone, input_size, classes, .. } = *self;
         NetworkConfig { backbone, stem: NetworkConfig::stem_for(input_size), input_size, classes }
     }
 }
 
-/// How fast training steps are. A step takes a batch of bytes to the device, normalises it, and
-/// does forward, backward and SGD with momentum and weight decay.
-#[derive(Clone, Debug, Serialize)]
-pub struct TrainReport {
-    /// The device, as `--device` names it.
-    pub device: String,
-    /// The network.
-    pub backbone: Backbone,
-    /// Samples a step.
-    pub batch_size: usize,
-    /// Side of the square input in pixels.
-    pub input_size: usize,
-    /// What convolutions computed with.
-    pub precision: Precision,
-    /// Steps timed.
-    pub steps: usize,
-    /// Whether batches were cropped and flipped on a thread beside the steps, rather than one and
-    /// the same used in each.
-    pub loader: bool,
-    /// Threads the CPU device works with.
-    pub threads: usize,
-    /// Median time of a step in milliseconds.
-    pub ms_per_step: f64,
-    /// Samples over the median time.
-    pub images_per_s: f64,
-    /// Floating-point operations of convolutions and classifier a second, in billions; see
-    /// [`training_operations`].
-    pub gflop_per_s: f64,
-    /// What the processor's threads can do at most, as measured: see [`peak_gflops`]. `None` where
-    /// another device computes.
-    pub peak_gflop_per_s: Option<f64>,
-    /// See [`peak_memory`].
-    pub peak_memory_bytes: Option<u64>,
-}
-
-/// Times training steps on random images: on one batch again and again or, with `loader`, on
-/// batches made as training makes them.
+/// Median seconds of training steps on random images: on one batch again and again or, with
+/// `loader`, on batches made as training makes them. A step takes a batch of bytes to the device,
+/// normalises it, and does forward, backward and SGD with momentum and weight decay. The network
+/// comes back as the last step left it.
 ///
 /// # Errors
-/// [`Error::Stopped`], or [`Error::Device`] if the device cannot finish its work.
-pub fn train(
+/// [`crate::Error::Stopped`], or [`crate::Error::Device`] if the device cannot finish its work.
+pub(crate) fn training_step(
     request: &NetworkRequest,
     loader: bool,
     device: &Device,
-    device_name: &str,
     job: Job<'_>,
-) -> Result<TrainReport> {
-    let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
-    // Before the device's threads have work, and while the processor is as cool as it will be.
-    let peak_gflop_per_s =
-        (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
+) -> Result<(f64, Network)> {
+    let &NetworkRequest { backbone, warm_up, steps, .. } = request;
     let device = device.clone().autodiff();
-    let config = request.config();
-    let mut network = Network::new(&config, 0, &device)
+    let mut network = Network::new(&request.config(), 0, &device)
         .with_kernels(request.kernels)
         .with_precision(request.precision);
-    let operations = training_operations(&network, &config) * batch_size as u64;
     let mut optimizer = Sgd::new(0.9, 5e-3).with_kernels(request.kernels);
     let mut source = Source::new(request, loader, &device)?;
-
     job.phase(format!("timing {backbone}"), Some((warm_up + steps) as u64), "steps");
     let mut times = Vec::with_capacity(steps);
     for step in 0..warm_up + steps.max(1) {
@@ -132,22 +93,85 @@ pub fn train(
         }
         job.progress(step as u64 + 1);
     }
-    let median = median(times);
-    Ok(TrainReport {
-        device: device_name.to_string(),
-        backbone,
-        batch_size,
-        input_size,
-        precision: network.precision(),
-        steps,
-        loader,
-        threads: rayon::current_num_threads(),
-        ms_per_step: median * 1e3,
-        images_per_s: batch_size as f64 / median,
-        gflop_per_s: operations as f64 / median / 1e9,
-        peak_gflop_per_s,
-        peak_memory_bytes: peak_memory(),
-    })
+    Ok((median(times), network))
+}
+
+/// Median seconds of [`Prepared::features`] on a batch of random images, which is taken to the
+/// device as bytes, normalised there, and whose features are brought back; with the network.
+///
+/// # Errors
+/// [`crate::Error::Stopped`]; a device that cannot return its numbers.
+pub(crate) fn features_of_batch(
+    request: &NetworkRequest,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<(f64, Network)> {
+    let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
+    let device = device.clone().without_autodiff();
+    let network = Network::new(&request.config(), 0, &device).with_kernels(request.kernels);
+    let network = Prepared::new(network.valid());
+    let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
+    let images = random_bytes(batch_size * 3 * input_size * input_size);
+    job.phase(format!("timing {backbone}"), Some((warm_up + steps) as u64), "batches");
+    let mut times = Vec::with_capacity(steps);
+    for step in 0..warm_up + steps.max(1) {
+        job.check()?;
+        let started = Instant::now();
+        let input = normaliser.tensor(&images, input_size, &device);
+        attempt(&device, || host(network.features(input)))?;
+        if step >= warm_up {
+            times.push(started.elapsed().as_secs_f64());
+        }
+        job.progress(step as u64 + 1);
+    }
+    Ok((median(times), network.network().clone()))
+}
+
+/// Median seconds of [`FeatureGraph::features`] on random images, those of a batch side by side on
+/// all threads, as features of a run are computed. The first batch fills caches.
+///
+/// # Errors
+/// [`crate::Error::Stopped`]; a graph that fails.
+pub(crate) fn features_by_graph(
+    graph: &FeatureGraph,
+    name: &str,
+    batch_size: usize,
+    steps: usize,
+    job: Job<'_>,
+) -> Result<f64> {
+    let side = graph.side();
+    let size = 3 * side * side;
+    let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
+    let images = random_bytes(batch_size * size);
+    job.phase(format!("timing {name}"), Some(steps as u64 + 1), "batches");
+    let mut times = Vec::with_capacity(steps);
+    for step in 0..=steps.max(1) {
+        let started = Instant::now();
+        images.par_chunks_exact(size).try_for_each(|bytes| {
+            job.check()?;
+            let mut values = vec![0.0; size];
+            normaliser.fill(bytes, side, graph.layout(), &mut values);
+            graph.features(&values).map(drop)
+        })?;
+        if step > 0 {
+            times.push(started.elapsed().as_secs_f64());
+        }
+        job.progress(step as u64 + 1);
+    }
+    Ok(median(times))
+}
+
+/// The middle one of some times in seconds, of an even number the later. There must be at least
+/// one.
+pub(crate) fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn random_bytes(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    random::stream(0, "bench", &[]).fill_bytes(&mut bytes);
+    bytes
 }
 
 /// Where the batches come from.
@@ -164,8 +188,7 @@ impl Source {
     fn new(request: &NetworkRequest, fresh: bool, device: &Device) -> Result<Self> {
         let &NetworkRequest { batch_size, input_size, classes, .. } = request;
         let count = if fresh { EPOCH * batch_size } else { batch_size };
-        let mut bytes = vec![0; count * 3 * input_size * input_size];
-        random::stream(0, "bench", &[]).fill_bytes(&mut bytes);
+        let bytes = random_bytes(count * 3 * input_size * input_size);
         let labels = (0..count).map(|sample| (sample % classes) as u32).collect();
         let images = Images::from_bytes(input_size, classes, labels, bytes)?;
         let augmentation =

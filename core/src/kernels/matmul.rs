@@ -12,7 +12,7 @@ use crate::kernels::simd::{Kernel, Simd, dispatch};
 /// How a step of SGD changes a weight p with velocity v and gradient g: g ← g + λ p; v ← μ v + g; p
 /// ← p − lr · v.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Update {
+pub(crate) struct Update {
     /// μ.
     pub momentum: f32,
     /// λ.
@@ -26,7 +26,7 @@ pub(super) struct Update {
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub(super) fn logits(x: &[f32], w: &[f32], bias: &[f32], out: &mut [f32]) {
+pub(crate) fn logits(x: &[f32], w: &[f32], bias: &[f32], out: &mut [f32]) {
     logits_on(InstructionSet::best(), x, w, bias, out);
 }
 
@@ -48,7 +48,7 @@ fn logits_on(set: InstructionSet, x: &[f32], w: &[f32], bias: &[f32], out: &mut 
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub(super) fn descend(
+pub(crate) fn descend(
     d: &[f32],
     x: &[f32],
     w: &mut [f32],

@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
-use super::standardise::Standardiser;
+use crate::classifier::Standardiser;
 use crate::error::{Result, RunError};
 use crate::files::write_atomically;
 use crate::model::{NamedTensor, NetworkConfig};
@@ -129,7 +129,7 @@ pub struct Checkpoint {
     pub velocities: Vec<NamedTensor>,
     /// What features are standardised with before the classifier sees them, where it alone was
     /// trained. In [`Checkpoint::weights`] the classifier is the one for features as they are; see
-    /// [`classifier_of`](super::classifier_of).
+    /// [`classifier_of`](crate::train::classifier_of).
     pub standardiser: Option<Standardiser>,
 }
 

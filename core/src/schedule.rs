@@ -13,7 +13,7 @@ use crate::settings::Schedule;
 ///
 /// ```
 /// use counterweight_core::settings::Schedule;
-/// use counterweight_core::train::learning_rate;
+/// use counterweight_core::schedule::learning_rate;
 /// assert_eq!(learning_rate(Schedule::Step, 1.0, 4, 10, 0, &[5]), 1.0);
 /// assert_eq!(learning_rate(Schedule::Step, 1.0, 5, 10, 0, &[5]), 0.1);
 /// assert!(learning_rate(Schedule::Cosine, 1.0, 9, 10, 0, &[]).abs() < 1e-12);

@@ -1,7 +1,7 @@
 //! Features brought to a common scale, so that one learning rate and one weight decay suit all of
 //! them.
 
-use crate::balance::{Classifier, FeatureSet};
+use super::{Classifier, FeatureSet};
 
 /// A feature that varies less than this is left as it is: dividing by its deviation would only make
 /// noise large.

@@ -1,0 +1,9 @@
+//! The classifier of a network and what it is applied to, as plain numbers: training, balancing,
+//! evaluation and export all hold these.
+
+mod linear;
+mod standardise;
+
+pub use linear::{Classifier, FeatureSet};
+pub(crate) use linear::{check_labels, norm};
+pub use standardise::Standardiser;

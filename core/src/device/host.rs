@@ -1,0 +1,29 @@
+//! Numbers from a device to the host.
+
+use burn::tensor::{Tensor, Transaction};
+
+use super::failure::Failure;
+use crate::panics::driver_said;
+
+/// A tensor's values on the host.
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Failure> {
+    let data = tensor.try_into_data().map_err(|error| Failure::from(error.to_string()))?;
+    // What failed on the way here, such as a kernel that was only tried out, did no harm.
+    driver_said();
+    data.try_into_vec_as::<f32>()
+        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
+}
+
+/// The values of many tensors on the host, waiting for the device once.
+pub(crate) fn host_all<const D: usize>(tensors: Vec<Tensor<D>>) -> Result<Vec<Vec<f32>>, Failure> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = tensors.into_iter().fold(Transaction::default(), |all, tensor| all.register(tensor));
+    let all = all.try_execute().map_err(|error| Failure::from(error.to_string()))?;
+    driver_said();
+    let numbers = all.into_iter().map(|data| data.try_into_vec_as::<f32>());
+    numbers
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from(format!("the device returned no numbers: {error}")))
+}
