@@ -32,6 +32,7 @@ mod panics;
 mod pickle;
 pub mod pipeline;
 pub mod random;
+mod recipes;
 pub mod record;
 pub mod run;
 pub mod schedule;
@@ -39,5 +40,6 @@ pub mod settings;
 pub mod source;
 pub mod timing;
 pub mod train;
+pub mod words;
 
 pub use error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::settings::Schedule;
+use crate::words::Schedule;
 
 /// The learning rate of `epoch` (from 0) of `epochs`.
 ///

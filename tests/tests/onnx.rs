@@ -171,7 +171,8 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
     for output in ["", "logits"] {
         let settings =
             ModelSettings { output: output.into(), ..Settings::preset(Preset::Auto).model };
-        let OnnxFound { graph, mean, std, .. } = file.choose(&settings).expect("it has features");
+        let OnnxFound { graph, mean, std, .. } =
+            file.choose(settings.feature_choice()).expect("it has features");
         assert_eq!(
             (graph.output(), mean, std),
             (if output.is_empty() { "features" } else { output }, [0.0; 3], [1.0; 3])

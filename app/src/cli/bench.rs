@@ -216,7 +216,7 @@ fn infer_file(options: &NetworkOptions, job: Job<'_>) -> Result<InferReport> {
         normalisation: Normalisation::Named(NamedNormalisation::Imagenet),
         ..Settings::preset(Preset::Auto).model
     };
-    let graph = OnnxFile::read(path)?.choose(&model)?.graph;
+    let graph = OnnxFile::read(path)?.choose(model.feature_choice())?.graph;
     Ok(bench::infer_graph(
         &graph,
         &options.model.name(),

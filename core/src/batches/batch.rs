@@ -7,11 +7,11 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 
-use super::packed::Recipes;
 use super::store::{Images, in_pool};
 use crate::augment::{Augmentation, Mixed, mirror};
 use crate::error::{DataError, Result};
 use crate::random::stream;
+use crate::recipes::Recipes;
 
 /// Batches kept ready ahead of the device.
 const AHEAD: usize = 3;

@@ -7,12 +7,6 @@ mod packed;
 mod reading_tests;
 mod store;
 
+pub use crate::recipes::Recipes;
 pub use batch::{Batch, Batches, EpochPlan};
-pub use packed::Recipes;
-#[cfg(feature = "gpu")]
-pub(crate) use packed::{
-    BRIGHTNESS, CONTRAST, DOWN, ERASED_COLUMNS, ERASED_ROWS, FILL, FLAGS, HEADER, HIDDEN_COLUMNS,
-    HIDDEN_ROWS, HUE, INDEX, LAMBDA, NOISE, OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE,
-    RIGHT, SATURATION, ZERO, four_to_a_number,
-};
 pub use store::{DEFAULT_BUDGET, Images};

@@ -15,7 +15,7 @@ fn images(count: usize) -> Vec<Vec<u8>> {
 fn source<'a>(file: &'a OnnxFile) -> JoinedSource<'a> {
     let settings =
         ModelSettings { input_size: Auto::Value(SIDE), ..Settings::preset(Preset::Auto).model };
-    let found = file.choose(&settings).unwrap();
+    let found = file.choose(settings.feature_choice()).unwrap();
     let weight = (0..3 * FEATURES).map(|i| ((i * 7 % 11) as f32 - 5.0) / 3.0).collect();
     JoinedSource {
         file,

@@ -27,7 +27,7 @@ pub use network::{Network, NetworkConfig};
 pub(crate) use onnx::SIDES as ONNX_SIDES;
 #[cfg(test)]
 pub(crate) use onnx::test_files;
-pub use onnx::{FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
+pub use onnx::{FeatureChoice, FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
 pub use prepared::Prepared;
 pub use pretrained::{
     Addition, BuiltIn, Facts, Fit, Kept, Listed, Offered, Origin, Pretrained, Published,

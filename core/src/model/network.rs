@@ -12,7 +12,7 @@ use super::pretrained::Pretrained;
 use super::weights::{NamedTensor, load_weights};
 use crate::kernels::PackedNetwork;
 use crate::ops::{self, Computing, Kernels};
-use crate::settings::{Precision, Stem};
+use crate::words::{Precision, Stem};
 
 /// Images up to this side get the small stem when the stem is chosen automatically.
 const SMALL_SIDE: usize = 64;

@@ -14,7 +14,7 @@ use super::extension::{
 use super::fork::Fork;
 use super::tensors::Tensors;
 use crate::kernels::Activation;
-use crate::settings::Precision;
+use crate::words::Precision;
 
 impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for Autodiff<B, C> {
     fn conv2d(

@@ -16,7 +16,7 @@ use crate::kernels::{
     self, BatchNormGradients, Buffer, ConvShape, Epilogue, InstructionSet, Normalisation, SgdStep,
     Statistics, StatisticsOf,
 };
-use crate::settings::Precision;
+use crate::words::Precision;
 
 impl ResidualOps for Flex {
     fn conv2d(

@@ -10,8 +10,8 @@ use burn_std::{Metadata, strides};
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::{CubeCount, CubeDim};
 
-use crate::batches::{Pairs, Recipes, four_to_a_number};
 use crate::gpu::images::{MEAN_UNITS, contrast_means, draw_images};
+use crate::recipes::{Pairs, Recipes, four_to_a_number};
 
 /// Bytes of images that may stay on a device whose memory is not known: 1 GiB.
 const BUDGET: u64 = 1 << 30;

@@ -12,7 +12,7 @@ use burn::tensor::DType;
 use super::fork::Fork;
 use super::tensors::Tensors;
 use crate::kernels::{Activation, ConvShape, PoolShape, StatisticsOf, Zeros};
-use crate::settings::Precision;
+use crate::words::Precision;
 
 /// Where the square kernel of a convolution is applied, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,9 +16,8 @@ use super::extension::{
 use super::fork::Fork;
 use super::head::{HeadGradients, HeadOps, Shares};
 use super::packing::packed_values;
-use super::rounded;
 use super::tensors::Tensors;
-use super::unbiased;
+use super::{rounded, unbiased};
 use crate::gpu::batch_norm::{Affine, Following, Gradients, Statistics, Through};
 use crate::gpu::buffer::Buffer;
 use crate::gpu::columns::column_sums;
@@ -27,7 +26,7 @@ use crate::gpu::conv::{Epilogue, Layout, Packed, convolve, input_gradient, pack,
 use crate::gpu::cross_entropy::{Targets, cross_entropy};
 use crate::gpu::{grouped, pooling, sgd};
 use crate::kernels::{ConvShape, StatisticsOf, Zeros};
-use crate::settings::Precision;
+use crate::words::Precision;
 
 impl ResidualOps for CubeBackend {
     fn conv2d(

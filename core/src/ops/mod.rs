@@ -39,7 +39,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 use crate::kernels::Zeros;
 pub(crate) use crate::kernels::{Activation, SIX, StatisticsOf, release_memory};
-use crate::settings::Precision;
+use crate::words::Precision;
 pub(crate) use device_images::DeviceImages;
 use extension::{BatchNormed, Norm, NormVectors, Pool, ResidualOps, Window};
 pub(crate) use fork::Fork;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::batches::Recipes;
+use crate::recipes::Recipes;
 
 /// What draws a network's input on a GPU: there is none.
 #[derive(Clone, Debug)]

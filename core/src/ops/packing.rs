@@ -13,7 +13,7 @@ use super::tensors::Tensors;
 use crate::gpu::buffer::Buffer;
 use crate::gpu::conv::{Layout, Weight, pack_all, pack_one};
 use crate::kernels::ConvShape;
-use crate::settings::Precision;
+use crate::words::Precision;
 
 /// What no gradient flows through.
 #[backend_extension(Cube)]

@@ -13,7 +13,7 @@ use super::gpu::{Dense, Images, Place, conv_shape, out_dims};
 use super::packing::packed_values;
 use super::tensors::Tensors;
 use crate::gpu::conv::matrix::{self, Rounding};
-use crate::settings::Precision;
+use crate::words::Precision;
 
 /// What the factors of images of this sort are rounded to, or `None` if the GPU cannot.
 pub fn rounding(images: DType, client: &Client) -> Option<Rounding> {

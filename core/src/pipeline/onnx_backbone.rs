@@ -54,7 +54,7 @@ pub(super) fn graph_of(checkpoint: &Checkpoint, file: Option<&Path>) -> Result<F
 /// # Errors
 /// A file that features cannot be taken of.
 pub(super) fn found(model: &ModelSettings) -> Result<OnnxFound> {
-    OnnxFile::read(model.backbone.file().unwrap_or(Path::new("")))?.choose(model)
+    OnnxFile::read(model.backbone.file().unwrap_or(Path::new("")))?.choose(model.feature_choice())
 }
 
 /// Says what is taken of the file that these settings name.

@@ -17,7 +17,7 @@ pub(super) fn settle(settings: &mut Settings) -> Result<Option<OnnxFile>> {
     let model = &mut settings.model;
     let Some(path) = model.backbone.file() else { return Ok(None) };
     let file = OnnxFile::read(path)?;
-    let found = file.choose(model)?;
+    let found = file.choose(model.feature_choice())?;
     model.normalisation = Normalisation::Fixed { mean: found.mean, std: found.std };
     model.input_size = Auto::Value(found.graph.side());
     model.output = found.graph.output().to_string();

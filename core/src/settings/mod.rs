@@ -9,23 +9,23 @@ mod info;
 mod overrides;
 mod presets;
 mod problems;
-mod values;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::words::{
+    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics,
+    Normalisation, Precision, Schedule, Stem, Tokens, Training,
+};
 pub use backbone::BackboneChoice;
 pub use info::{INFO, SettingInfo, info};
 pub use presets::Preset;
 pub use problems::SettingProblem;
-pub use values::{
-    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics,
-    Normalisation, Precision, Schedule, Stem, Tokens, Training,
-};
 
 use crate::error::{Result, SettingsError};
 pub use crate::model::Backbone;
+use crate::model::FeatureChoice;
 
 /// Everything that determines a run, apart from its dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,6 +225,18 @@ pub struct EvaluationSettings {
     pub few_below: usize,
     /// Average the logits of each image and its mirror image.
     pub flip: bool,
+}
+
+impl ModelSettings {
+    /// How features are taken of an ONNX file.
+    pub fn feature_choice(&self) -> FeatureChoice<'_> {
+        FeatureChoice {
+            output: &self.output,
+            tokens: self.tokens,
+            side: self.input_size.value(),
+            normalisation: self.normalisation,
+        }
+    }
 }
 
 impl Settings {

@@ -234,7 +234,7 @@ fn is_network(path: &Path) -> bool {
 /// What is found in a network's file.
 fn network(path: PathBuf, model: &ModelSettings) -> Result<Outcome> {
     let file = OnnxFile::read(&path)?;
-    let words = match file.choose(model) {
+    let words = match file.choose(model.feature_choice()) {
         Ok(found) => {
             format!("{}; images are normalised as {} says", found.graph.words(), found.source)
         }
@@ -245,7 +245,7 @@ fn network(path: PathBuf, model: &ModelSettings) -> Result<Outcome> {
                 ..model.clone()
             };
             return match model.normalisation == Normalisation::PRETRAINED
-                && file.choose(&given).is_ok()
+                && file.choose(given.feature_choice()).is_ok()
             {
                 true => Ok(Outcome::NeedsNormalisation(path)),
                 false => Err(error),

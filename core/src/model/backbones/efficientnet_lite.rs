@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Mode, Network, weights};
-    use crate::settings::Stem;
+    use crate::words::Stem;
 
     fn config(backbone: Backbone) -> NetworkConfig {
         NetworkConfig { backbone, stem: Stem::Imagenet, input_size: 64, classes: 1000 }

@@ -14,7 +14,7 @@ use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
 use crate::ops::{self, Activation};
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// What there is to know of a residual network.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {

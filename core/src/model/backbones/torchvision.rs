@@ -2,7 +2,7 @@
 
 use super::Backbone;
 use crate::model::Published;
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// What its publisher says of the weights' licence.
 const LICENCE: &str = "not stated: torchvision's code is BSD-3-Clause, and nothing is said of its weights, which were trained on ImageNet's images";

@@ -15,7 +15,7 @@ use super::output::{self, Value};
 use crate::error::{ModelError, Result};
 use crate::onnx::{self, reason};
 use crate::panics;
-use crate::settings::{ModelSettings, Tokens};
+use crate::words::{Normalisation, Tokens};
 
 /// Side of the square input where neither the file nor the settings say any.
 const USUAL_SIDE: usize = 224;
@@ -41,6 +41,19 @@ pub struct OnnxFound {
     pub std: [f32; 3],
     /// Who says so, in words.
     pub source: String,
+}
+
+/// How features are to be taken of a file: what the settings of a model say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureChoice<'a> {
+    /// Name of the value of the graph; if empty, the output that features are usually taken of.
+    pub output: &'a str,
+    /// Which tokens of a transformer.
+    pub tokens: Tokens,
+    /// Side of the square input in pixels, unless the file is to say.
+    pub side: Option<usize>,
+    /// How the input is normalised.
+    pub normalisation: Normalisation,
 }
 
 impl OnnxFile {
@@ -70,27 +83,27 @@ impl OnnxFile {
         &self.bytes
     }
 
-    /// Chooses how features are taken of it, as the settings of a model say: `output`, `tokens`,
-    /// `input_size` and `normalisation`, and where those leave it open as the file says.
+    /// Chooses how features are taken of it, as asked, and where that leaves it open as the file
+    /// says.
     ///
     /// # Errors
     /// [`ModelError::File`] with the reason, if features cannot be taken of it so, or nothing says
     /// how its input is normalised.
-    pub fn choose(&self, settings: &ModelSettings) -> Result<OnnxFound> {
+    pub fn choose(&self, asked: FeatureChoice<'_>) -> Result<OnnxFound> {
         let choose = || -> Result<OnnxFound, String> {
             let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
             // Our own exports give scores; the features are a value inside.
             let ours = (self.file.producer_name == PRODUCER).then_some("features");
-            let value = output::choose(proto, &settings.output, ours)?;
+            let value = output::choose(proto, asked.output, ours)?;
             let model = self.cut(&value)?;
             let input = Input::of(&model)?;
             let input_name = input_name(&model);
             let prepared =
-                preparation(&self.path, &self.file, &self.metadata, settings.normalisation)?;
-            let side = match (settings.input_size.value(), input.side) {
-                (Some(asked), Some(fixed)) if asked != fixed => {
+                preparation(&self.path, &self.file, &self.metadata, asked.normalisation)?;
+            let side = match (asked.side, input.side) {
+                (Some(side), Some(fixed)) if side != fixed => {
                     return Err(format!(
-                        "its input is {fixed} pixels wide and cannot be {asked}; leave model.input_size at auto"
+                        "its input is {fixed} pixels wide and cannot be {side}; leave model.input_size at auto"
                     ));
                 }
                 (Some(side), _) | (None, Some(side)) => side,
@@ -99,8 +112,7 @@ impl OnnxFile {
                 }
             };
             let (typed, shape) = sized(model, &input, side)?;
-            let (taken, features) =
-                output::taken(&value.name, &shape, input.layout, settings.tokens)?;
+            let (taken, features) = output::taken(&value.name, &shape, input.layout, asked.tokens)?;
             let backbone = OnnxBackbone {
                 features,
                 node: value.node,

@@ -19,6 +19,6 @@ pub(crate) mod test_files;
 mod tests;
 
 pub use backbone::{OnnxBackbone, Taken};
-pub use file::{OnnxFile, OnnxFound};
+pub use file::{FeatureChoice, OnnxFile, OnnxFound};
 pub use graph::FeatureGraph;
 pub(crate) use input::SIDES;

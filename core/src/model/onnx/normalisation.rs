@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tract_onnx::pb::ModelProto;
 
-use crate::settings::Normalisation;
+use crate::words::Normalisation;
 
 /// What Hugging Face's tools write beside a network.
 const CONFIG: &str = "preprocessor_config.json";

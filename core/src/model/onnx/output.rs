@@ -5,7 +5,7 @@ use tract_onnx::pb::GraphProto;
 use super::backbone::Taken;
 use crate::model::InputLayout;
 use crate::onnx::shown;
-use crate::settings::Tokens;
+use crate::words::Tokens;
 
 /// Outputs that hold features, by the names that those who export networks give them, the best
 /// first.

@@ -23,7 +23,7 @@ fn write(folder: &Path, draft: &Draft) -> PathBuf {
 /// What is found in a file, or what is said of it.
 fn found(folder: &Path, draft: &Draft, settings: &ModelSettings) -> Result<OnnxFound, String> {
     let path = write(folder, draft);
-    OnnxFile::read(&path).and_then(|file| file.choose(settings)).map_err(|error| {
+    OnnxFile::read(&path).and_then(|file| file.choose(settings.feature_choice())).map_err(|error| {
         assert!(matches!(error, Error::Model(ModelError::File { .. })), "{error:?}");
         let error = error.to_string();
         assert!(error.contains("model.onnx"), "{error}");
@@ -541,7 +541,9 @@ fn damage_anywhere_never_panics() {
             let mut bytes = good.clone();
             bytes[place] ^= flip;
             std::fs::write(&path, bytes).unwrap();
-            if let Ok(found) = OnnxFile::read(&path).and_then(|file| file.choose(&settings())) {
+            if let Ok(found) =
+                OnnxFile::read(&path).and_then(|file| file.choose(settings().feature_choice()))
+            {
                 let side = found.graph.side();
                 drop(found.graph.features(&vec![0.5; 3 * side * side]));
             }

@@ -14,7 +14,7 @@ use crate::error::{Result, WeightsError};
 use crate::model::classifier::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, is_of_classifier};
 use crate::model::weights::NamedTensor;
 use crate::model::{Backbone, Network, NetworkConfig, weights};
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// What is before the names: places that are tried, the shortest first.
 const MOST_PREFIXES: usize = 200;

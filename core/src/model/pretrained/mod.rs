@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Backbone;
 use super::weights::NamedTensor;
-use crate::settings::Stem;
+use crate::words::Stem;
 
 pub use file::WeightsFile;
 pub use fit::Fit;

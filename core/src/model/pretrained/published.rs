@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Facts;
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// A file of weights at the address of whoever trained them.
 #[derive(Clone, Copy, Debug)]

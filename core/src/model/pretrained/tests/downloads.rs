@@ -12,7 +12,7 @@ use super::{state, torch};
 use crate::error::Error;
 use crate::job::{Control, Event, Job, Silent};
 use crate::model::{Backbone, Kept, Origin, Published, WeightsFolder};
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// What a server sends for one request, with a pause before each part; then it closes the
 /// connection.

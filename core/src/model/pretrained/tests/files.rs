@@ -14,7 +14,7 @@ use crate::model::{
     Addition, Backbone, BuiltIn, Fit, Network, NetworkConfig, Origin, WeightsFile, WeightsFolder,
     is_of_classifier, weights,
 };
-use crate::settings::Stem;
+use crate::words::Stem;
 
 const RESNET20: (Backbone, Stem) = (Backbone::ResNet20, Stem::Imagenet);
 

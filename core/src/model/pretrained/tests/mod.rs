@@ -9,7 +9,7 @@ use burn::tensor::Device;
 
 use crate::model::weights::NamedTensor;
 use crate::model::{Backbone, Network, NetworkConfig, weights};
-use crate::settings::Stem;
+use crate::words::Stem;
 
 /// The tensors of a network with random weights, classifier included.
 fn state(backbone: Backbone, stem: Stem, seed: u64) -> Vec<NamedTensor> {
