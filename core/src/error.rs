@@ -180,7 +180,7 @@ fn computed_in(parts: usize) -> String {
 fn smaller(batch_size: usize, parts: Option<usize>) -> String {
     match parts {
         Some(parts) => format!(
-            "resume the run with stage1.parts = {parts} to compute each batch in parts of {}: the result stays the same up to batch norm, \
+            "resume the run with stage1.accumulation = {parts} to compute each batch in parts of {}: the result stays the same up to batch norm, \
              whose statistics are then of each part",
             batch_size.div_ceil(parts)
         ),

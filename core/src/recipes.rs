@@ -123,7 +123,7 @@ impl Recipes {
 }
 
 /// Bytes in the order they lie in memory; the last number is filled up with zeros.
-pub(crate) fn four_to_a_number(bytes: &[u8]) -> impl Iterator<Item = u32> {
+pub(crate) fn pack_bytes(bytes: &[u8]) -> impl Iterator<Item = u32> {
     let (numbers, rest) = bytes.as_chunks();
     let last = (!rest.is_empty())
         .then(|| rest.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte)));

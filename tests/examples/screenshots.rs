@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand,
-    InspectCommand, Page, RunsCommand, TourCommand, TrainCommand, WayOn, WindowCommand,
+    InspectCommand, Page, ResumeOffer, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 use counterweight_core::error::TrainError;
 use counterweight_core::run::Sweep;
@@ -337,7 +337,8 @@ impl Round {
     /// The run that has just failed, as if it had run out of memory.
     fn out_of_memory(&mut self) -> Outcome {
         let state = &mut self.window.app().state;
-        let way_on = WayOn { folder: state.shell.runs_folder().join("too fast"), parts: 2 };
+        let resume_offer =
+            ResumeOffer { folder: state.shell.runs_folder().join("too fast"), parts: 2 };
         let reason =
             TrainError::OutOfMemory { batch_size: 256, parts: 1, suggested: Some(2) }.to_string();
         let report = ErrorReport {
@@ -346,15 +347,17 @@ impl Round {
             kept: "3 finished epochs and the last checkpoint are in the run's folder.".into(),
             advice: "Go on with each batch computed in 2 parts, which takes less memory at once and little more time.".into(),
         };
-        let failed =
-            (state.train.failure.replace(reason), state.train.way_on.replace(way_on.clone()));
-        state.shell.out_of_memory(report, way_on);
+        let failed = (
+            state.train.failure.replace(reason),
+            state.train.resume_offer.replace(resume_offer.clone()),
+        );
+        state.shell.out_of_memory(report, resume_offer);
         self.shot("18-train-out-of-memory")?;
         let state = &mut self.window.app().state;
         state.shell.dialog = None;
         self.shot("19-train-out-of-memory-page")?;
         let train = &mut self.window.app().state.train;
-        (train.failure, train.way_on) = failed;
+        (train.failure, train.resume_offer) = failed;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! `reference/make_values.py`.
 
 use counterweight_core::balance::{
-    CachedBatches, Loss, Sgd, balance, class_balanced_weights, l2_normalise, max_norm,
+    CachedBatches, ClassifierSgd, Loss, balance, class_balanced_weights, l2_normalise, max_norm,
     radius_from_delta, tau_normalise,
 };
 use counterweight_core::classifier::{Classifier, FeatureSet};
@@ -120,8 +120,11 @@ fn normalisers() {
 fn sgd_with_momentum_and_weight_decay() {
     let values = &values()["sgd"];
     let mut parameters = floats(&values["start"]);
-    let mut sgd =
-        Sgd::new(parameters.len(), number(&values["momentum"]), number(&values["weight_decay"]));
+    let mut sgd = ClassifierSgd::new(
+        parameters.len(),
+        number(&values["momentum"]),
+        number(&values["weight_decay"]),
+    );
     let steps = values["steps"].as_array().unwrap();
     assert_eq!(steps.len(), 5);
     for step in steps {

@@ -290,18 +290,26 @@ fn a_run_goes_on_with_its_batches_in_parts_and_learns() {
     let path = run.join("settings.toml");
     let settings = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, settings.replacen("epochs = 2\n", "epochs = 8\n", 1)).unwrap();
-    let resume =
-        ["train", "--run", text(&run), "--resume", "--device", "cpu", "--set", "stage1.parts=3"];
+    let resume = [
+        "train",
+        "--run",
+        text(&run),
+        "--resume",
+        "--device",
+        "cpu",
+        "--set",
+        "stage1.accumulation=3",
+    ];
     let refused = counterweight(&[resume.as_slice(), &["--set", "seed=9"]].concat());
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("other settings"));
     assert!(
-        std::fs::read_to_string(&path).unwrap().contains("parts = 1\n"),
+        std::fs::read_to_string(&path).unwrap().contains("accumulation = 1\n"),
         "a refused setting was written"
     );
 
     let trained = counterweight_json(&resume);
-    assert!(std::fs::read_to_string(&path).unwrap().contains("parts = 3\n"));
+    assert!(std::fs::read_to_string(&path).unwrap().contains("accumulation = 3\n"));
     assert_eq!(outcome(&run).1.len(), 8);
     assert!(trained["balanced_accuracy"].as_f64().unwrap() > 0.3, "it learned nothing: {trained}");
 }

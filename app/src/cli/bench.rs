@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use counterweight_core::bench::{
     self, DecodeReport, FeatureShape, InferReport, LossTime, NetworkRequest, Stage2Report,
-    Stage2Request, TrainReport, TuneReport, TuneRequest, WARM_UP,
+    Stage2Request, StepReport, TuneReport, TuneRequest, WARM_UP,
 };
 use counterweight_core::device;
 use counterweight_core::job::Job;
@@ -275,7 +275,7 @@ impl ShapeOptions {
     }
 }
 
-fn train_line(report: &TrainReport) -> String {
+fn train_line(report: &StepReport) -> String {
     let peak =
         report.peak_gflop_per_s.map(|peak| format!(" of at most {peak:.0}")).unwrap_or_default();
     format!(

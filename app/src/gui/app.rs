@@ -197,13 +197,13 @@ impl CounterweightApp {
                 if command == TrainCommand::Start {
                     state.page = Page::Train;
                 }
-                let around = super::state::Around {
+                let context = super::state::TrainContext {
                     source: state.data.source.as_ref(),
                     run: state.run.as_ref(),
                     devices: &state.devices,
                     runs: &state.runs.names,
                 };
-                state.train.apply(command, around, &mut state.shell);
+                state.train.apply(command, context, &mut state.shell);
             }
             Command::Backbones(command) => {
                 state.backbones.apply(command, &mut state.train, &mut state.shell)

@@ -17,6 +17,6 @@ pub use command::{
 };
 pub use open::open;
 pub use state::{
-    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, Source,
-    State, StepStatus, ThemeChoice, TourStep, WayOn,
+    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, ResumeOffer,
+    Source, State, StepStatus, ThemeChoice, TourStep,
 };

@@ -19,7 +19,7 @@ pub use normalise::{
     RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
     radius_from_delta, tau_normalise,
 };
-pub use sgd::Sgd;
+pub use sgd::ClassifierSgd;
 pub use stage2::{Balanced, NormSpread, balance, learn};
 pub(crate) use stage2::{trained, trains};
 pub use tune::{Candidate, Fold, Tuning, tune, tune_folds};

@@ -6,19 +6,19 @@ use crate::kernels::matmul::{Update, descend};
 /// SGD with momentum, without dampening, and with weight decay added to the gradient: g ← g + λ p;
 /// v ← μ v + g; p ← p − lr · v. The first step starts from v = 0, which is PyTorch's v ← g.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sgd {
+pub struct ClassifierSgd {
     momentum: f32,
     weight_decay: f32,
     velocity: Vec<f32>,
 }
 
-impl Sgd {
+impl ClassifierSgd {
     /// An optimiser for a slice of `len` parameters.
     ///
     /// ```
-    /// use counterweight_core::balance::Sgd;
+    /// use counterweight_core::balance::ClassifierSgd;
     /// let mut parameters = [1.0_f32];
-    /// let mut sgd = Sgd::new(1, 0.9, 0.0);
+    /// let mut sgd = ClassifierSgd::new(1, 0.9, 0.0);
     /// sgd.step(&mut parameters, &[1.0], 0.5);
     /// sgd.step(&mut parameters, &[1.0], 0.5);
     /// assert!((parameters[0] - (1.0 - 0.5 - 0.5 * 1.9)).abs() < 1e-6);
@@ -49,10 +49,10 @@ impl Sgd {
     /// `features` x its inputs, shape [n, dim].
     ///
     /// ```
-    /// use counterweight_core::balance::Sgd;
+    /// use counterweight_core::balance::ClassifierSgd;
     /// let mut weight = [6.0, 12.0, 3.0, 4.0];
     /// // One sample, two classes, two features.
-    /// Sgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.5);
+    /// ClassifierSgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.5);
     /// assert_eq!(weight, [1.0, 2.0, 3.0, 4.0]);
     /// ```
     ///

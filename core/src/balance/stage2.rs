@@ -10,7 +10,7 @@ use super::normalise::{
     RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
     radius_from_delta, tau_normalise,
 };
-use super::sgd::Sgd;
+use super::sgd::ClassifierSgd;
 use crate::classifier::{Classifier, FeatureSet, check_labels};
 use crate::error::{Result, TrainError};
 use crate::eval::{GroupThresholds, scores};
@@ -306,8 +306,8 @@ fn train(
         );
         return Err(TrainError::Request(reason).into());
     }
-    let mut weight_sgd = Sgd::new(classes * dim, course.momentum, course.weight_decay);
-    let mut bias_sgd = Sgd::new(classes, course.momentum, course.weight_decay);
+    let mut weight_sgd = ClassifierSgd::new(classes * dim, course.momentum, course.weight_decay);
+    let mut bias_sgd = ClassifierSgd::new(classes, course.momentum, course.weight_decay);
     let mut buffers = Buffers { gradient: Vec::new(), bias: vec![0.0; classes] };
 
     let total = (batches.samples() * course.epochs) as u64;

@@ -69,7 +69,7 @@ pub struct Candidate {
 }
 
 /// A candidate with what is needed to compare it.
-pub(super) struct Trial {
+pub(super) struct Tried {
     pub settings: BalanceSettings,
     pub scores: Scores,
     /// Which validation samples it classifies correctly.
@@ -224,7 +224,7 @@ impl Search<'_> {
         classifiers: &[Classifier],
         trained: &BalanceSettings,
         variants: &[BalanceSettings],
-    ) -> Result<Vec<Trial>> {
+    ) -> Result<Vec<Tried>> {
         let mut trials = Vec::with_capacity(variants.len());
         for variant in variants {
             self.job.check()?;
@@ -235,7 +235,7 @@ impl Search<'_> {
                     .chunks_exact(classes)
                     .zip(labels)
                     .map(|(row, label)| argmax(row) == *label as usize);
-                trials.push(Trial { settings: variant.clone(), scores, hits: hits.collect() });
+                trials.push(Tried { settings: variant.clone(), scores, hits: hits.collect() });
             }
         }
         let done =
@@ -292,14 +292,14 @@ impl Search<'_> {
         &self,
         starts: &[Classifier],
         candidates: &[BalanceSettings],
-    ) -> Result<Vec<Trial>> {
+    ) -> Result<Vec<Tried>> {
         let scored = candidates
             .par_iter()
             .map(|candidate| self.score(starts, self.base, std::slice::from_ref(candidate)));
         Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    fn with_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Trial>> {
+    fn with_training(&self, candidates: &[BalanceSettings]) -> Result<Vec<Tried>> {
         let scored = candidates.par_iter().map(|candidate| {
             let trained: Option<Vec<Classifier>> = self
                 .folds
@@ -317,7 +317,7 @@ impl Search<'_> {
     }
 
     /// Candidates of the same kind as the best one without training, with parameters close to it.
-    fn around_best_post_hoc(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
+    fn around_best_post_hoc(&self, trials: &[Tried], n: usize) -> Vec<BalanceSettings> {
         let candidates = trials.iter().filter(|trial| {
             !trial.settings.balancers.is_empty() && trial.settings.balancers != [Balancer::L2]
         });
@@ -388,8 +388,8 @@ impl Search<'_> {
     }
 
     /// Trainings close to the three best so far.
-    fn around_best_training(&self, trials: &[Trial], n: usize) -> Vec<BalanceSettings> {
-        let mut trained: Vec<&Trial> =
+    fn around_best_training(&self, trials: &[Tried], n: usize) -> Vec<BalanceSettings> {
+        let mut trained: Vec<&Tried> =
             trials.iter().filter(|trial| trains(&trial.settings)).collect();
         trained.sort_by(|a, b| order(a, b));
         let mut parents: Vec<BalanceSettings> = Vec::new();
@@ -536,21 +536,21 @@ fn two_digits(value: f64) -> f64 {
 }
 
 /// Better first: balanced accuracy, then fewer balancers, then no training.
-fn order(a: &Trial, b: &Trial) -> std::cmp::Ordering {
-    let simplicity = |trial: &Trial| (trial.settings.balancers.len(), trains(&trial.settings));
+fn order(a: &Tried, b: &Tried) -> std::cmp::Ordering {
+    let simplicity = |trial: &Tried| (trial.settings.balancers.len(), trains(&trial.settings));
     b.scores
         .balanced_accuracy
         .total_cmp(&a.scores.balanced_accuracy)
         .then(simplicity(a).cmp(&simplicity(b)))
 }
 
-fn better(a: &Trial, b: &Trial) -> bool {
+fn better(a: &Tried, b: &Tried) -> bool {
     order(a, b).is_lt()
 }
 
 /// `trials` begin with the classifier as it is; `given` are the settings that were asked for.
 fn conclude(
-    mut trials: Vec<Trial>,
+    mut trials: Vec<Tried>,
     given: &BalanceSettings,
     labels: &[u32],
     classes: usize,
@@ -583,7 +583,7 @@ fn conclude(
     }
 }
 
-fn candidate(trial: &Trial) -> Candidate {
+fn candidate(trial: &Tried) -> Candidate {
     let settings = &trial.settings;
     let listed = |balancer| settings.balancers.contains(&balancer);
     let given = match settings.max_norm_radius {

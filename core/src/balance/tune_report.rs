@@ -1,7 +1,7 @@
 //! Saying what tuning chose, and how sure it can be.
 
 use super::stage2::trains;
-use super::tune::Trial;
+use super::tune::Tried;
 use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss};
 
 /// The balancers of `settings` with their parameters, in words.
@@ -42,7 +42,7 @@ pub fn describe(settings: &BalanceSettings) -> String {
 /// What was chosen and why, from the trials sorted best first, and whether validation tells the
 /// best from the start.
 pub(super) fn reason(
-    trials: &[Trial],
+    trials: &[Tried],
     start_hits: &[bool],
     start_score: f64,
     labels: &[u32],

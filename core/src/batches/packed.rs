@@ -13,7 +13,7 @@ use crate::random::stream;
 use crate::recipes::{
     BRIGHTNESS, DOWN, ERASED_COLUMNS, ERASED_ROWS, FLAGS, HEADER, HIDDEN_COLUMNS, HIDDEN_ROWS, HUE,
     INDEX, LAMBDA, NOISE, OTHER, PASTED_COLUMNS, PASTED_ROWS, Pairs, RECIPE, RIGHT, Recipes,
-    SATURATION, four_to_a_number,
+    SATURATION, pack_bytes,
 };
 
 /// Largest side of images whose recipes fit the numbers: places have sixteen bits, and the luma of
@@ -45,7 +45,7 @@ impl Recipes {
         if let Some(erased) = &recipe.erased {
             (own[ERASED_COLUMNS], own[ERASED_ROWS]) = ranges(&erased.place);
             own[NOISE] = noise as u32;
-            self.words.extend(four_to_a_number(&erased.noise));
+            self.words.extend(pack_bytes(&erased.noise));
         }
     }
 

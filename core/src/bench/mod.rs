@@ -20,5 +20,5 @@ pub use infer::{InferReport, infer, infer_graph};
 pub use memory::peak_memory;
 pub use peak::peak_gflops;
 pub use stage2::{LossTime, Stage2Report, Stage2Request, stage2};
-pub use step::{TrainReport, train};
+pub use step::{StepReport, train};
 pub use tune::{TuneReport, TuneRequest, tune};

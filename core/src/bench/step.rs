@@ -12,7 +12,7 @@ use crate::timing::{self, NetworkRequest};
 /// How fast training steps are. A step takes a batch of bytes to the device, normalises it, and
 /// does forward, backward and SGD with momentum and weight decay.
 #[derive(Clone, Debug, Serialize)]
-pub struct TrainReport {
+pub struct StepReport {
     /// The device, as `--device` names it.
     pub device: String,
     /// The network.
@@ -55,14 +55,14 @@ pub fn train(
     device: &Device,
     device_name: &str,
     job: Job<'_>,
-) -> Result<TrainReport> {
+) -> Result<StepReport> {
     let &NetworkRequest { backbone, batch_size, input_size, steps, .. } = request;
     // Before the device's threads have work, and while the processor is as cool as it will be.
     let peak_gflop_per_s =
         (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
     let (median, network) = timing::training_step(request, loader, device, job)?;
     let operations = training_operations(&network, &request.config()) * batch_size as u64;
-    Ok(TrainReport {
+    Ok(StepReport {
         device: device_name.to_string(),
         backbone,
         batch_size,

@@ -86,7 +86,7 @@ pub(super) struct Conv2d {
 impl Conv2d {
     pub fn new(weight: Param<Tensor<4>>, stride: usize) -> Self {
         let geometry =
-            Geometry { stride, padding: Padding::Around(weight.dims()[3] / 2), groups: 1 };
+            Geometry { stride, padding: Padding::Symmetric(weight.dims()[3] / 2), groups: 1 };
         Self { weight, geometry }
     }
 
@@ -220,7 +220,7 @@ impl Conv2d {
     ) -> Tensor<4> {
         let weight = self.weight.val();
         let plain = !x.is_autodiff() && !weight.is_autodiff();
-        if pass.mode == Mode::Evaluate && plain && pass.computing.kernels.own(&x) {
+        if pass.mode == Mode::Evaluate && plain && pass.computing.kernels.supports(&x) {
             let conv = FoldedConv {
                 weight,
                 geometry: self.geometry,
@@ -306,7 +306,7 @@ impl BatchNorm {
             bias: self.bias.val(),
             epsilon: self.epsilon,
             running: states.map(|state| state.value().without_autodiff()),
-            share: MOMENTUM,
+            momentum: MOMENTUM,
             statistics,
         };
         let result = ops::batch_norm_train(x, layer, residual, activation, pass.computing.kernels);

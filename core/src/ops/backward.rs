@@ -46,13 +46,13 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
     fn batch_norm(
         x: FloatTensor<Self>,
         vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
     ) -> BatchNormed<Self> {
         let ((x, of_x), plain) = (x.into_parts(), vectors.plain());
         let ((_, of_weight), (_, of_bias)) =
             (vectors.weight.into_parts(), vectors.bias.into_parts());
-        let found = <B as ResidualOps>::batch_norm(x.clone(), plain.clone(), share, norm);
+        let found = <B as ResidualOps>::batch_norm(x.clone(), plain.clone(), momentum, norm);
         let state = BatchNormState { x, vectors: found.vectors_of_batch(plain), norm };
         found.tracked(|y| {
             match BatchNormBackward
@@ -70,7 +70,7 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
         vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
         fork: Option<Fork>,
     ) -> BatchNormed<Self> {
@@ -82,7 +82,7 @@ impl<B: ResidualOps + ResidualGradients, C: CheckpointStrategy> ResidualOps for 
             x.clone(),
             residual,
             plain.clone(),
-            share,
+            momentum,
             norm,
             None,
         );

@@ -9,7 +9,7 @@ use super::extension::{
     Window,
 };
 use super::fork::Fork;
-use super::storage::{Bytes, Dense, Images};
+use super::storage::{Bytes, Dense, ImageTensor};
 use super::tensors::Tensors;
 use super::unbiased;
 use crate::kernels::{
@@ -27,7 +27,7 @@ impl ResidualOps for Flex {
         _precision: Precision,
         _fork: Option<Fork>,
     ) -> FlexTensor {
-        let (x, weight) = (Images::new(x), Dense::new(weight));
+        let (x, weight) = (ImageTensor::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
         convolve(&shape, &x, weight.values(), None, Epilogue::default()).tensor()
     }
@@ -35,35 +35,35 @@ impl ResidualOps for Flex {
     fn batch_norm(
         x: FlexTensor,
         vectors: NormVectors<Flex>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
     ) -> BatchNormed<Flex> {
-        batch_norm(&Images::new(x), None, vectors, share, norm)
+        batch_norm(&ImageTensor::new(x), None, vectors, momentum, norm)
     }
 
     fn batch_norm_residual(
         x: FlexTensor,
         residual: FlexTensor,
         vectors: NormVectors<Flex>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
         _fork: Option<Fork>,
     ) -> BatchNormed<Flex> {
-        batch_norm(&Images::new(x), Some(&Images::new(residual)), vectors, share, norm)
+        batch_norm(&ImageTensor::new(x), Some(&ImageTensor::new(residual)), vectors, momentum, norm)
     }
 
     fn max_pool(x: FlexTensor, pool: Pool) -> (FlexTensor, FlexTensor) {
-        let x = Images::new(x);
+        let x = ImageTensor::new(x);
         let shape = pool.shape(x.dims());
         let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
         let mut y = Buffer::take(dims.iter().product());
         let mut chosen = vec![0; y.len()];
         kernels::max_pool(&shape, x.values(), &mut y, &mut chosen);
-        (Images::from_buffer(y, dims).tensor(), Bytes::from_vec(chosen, dims).tensor())
+        (ImageTensor::from_buffer(y, dims).tensor(), Bytes::from_vec(chosen, dims).tensor())
     }
 
     fn average_pool(x: FlexTensor) -> FlexTensor {
-        let x = Images::new(x);
+        let x = ImageTensor::new(x);
         let [batch, channels, height, width] = x.dims();
         let mut y = Buffer::take(batch * channels);
         kernels::average_pool(x.values(), height * width, channels, &mut y);
@@ -91,7 +91,7 @@ impl ResidualGradients for Flex {
         window: Window,
         _precision: Precision,
     ) -> FlexTensor {
-        let around = Images::new(around);
+        let around = ImageTensor::new(around);
         let [_, _, height, width] = around.dims();
         conv_input_gradient(dy, weight, [height, width], Some(around), window)
     }
@@ -102,7 +102,7 @@ impl ResidualGradients for Flex {
         window: Window,
         _precision: Precision,
     ) -> FlexTensor {
-        let (x, dy) = (Images::new(x), Images::new(dy));
+        let (x, dy) = (ImageTensor::new(x), ImageTensor::new(dy));
         let shape = window.conv(x.dims(), dy.dims()[1]);
         let mut dw = Buffer::take(shape.weight_len());
         kernels::conv_weight_gradient(&shape, x.values(), dy.values(), &mut dw);
@@ -115,7 +115,7 @@ impl ResidualGradients for Flex {
         vectors: NormVectors<Flex>,
         norm: Norm,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (x, mut gradient) = (Images::new(x), Images::new(dy));
+        let (x, mut gradient) = (ImageTensor::new(x), ImageTensor::new(dy));
         let vectors = Vectors::new(vectors);
         let BatchNormGradients { weight, bias } = vectors.normalisation(norm.epsilon).backward(
             x.values(),
@@ -133,7 +133,7 @@ impl ResidualGradients for Flex {
         vectors: NormVectors<Flex>,
         norm: Norm,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
-        let (x, y, mut gradient) = (Images::new(x), Images::new(y), Images::new(dy));
+        let (x, y, mut gradient) = (ImageTensor::new(x), ImageTensor::new(y), ImageTensor::new(dy));
         let vectors = Vectors::new(vectors);
         let mut dx = Buffer::take(x.values().len());
         let normalisation = vectors.normalisation(norm.epsilon);
@@ -146,7 +146,7 @@ impl ResidualGradients for Flex {
             gradient.values_mut(),
             &mut dx,
         );
-        let dx = Images::from_buffer(dx, x.dims());
+        let dx = ImageTensor::from_buffer(dx, x.dims());
         (
             dx.tensor(),
             Dense::from_vec(weight).tensor(),
@@ -161,12 +161,12 @@ impl ResidualGradients for Flex {
         [height, width]: [usize; 2],
         pool: Pool,
     ) -> FlexTensor {
-        let (dy, chosen) = (Images::new(dy), Bytes::new(chosen));
+        let (dy, chosen) = (ImageTensor::new(dy), Bytes::new(chosen));
         let [batch, channels, _, _] = dy.dims();
         let dims = [batch, channels, height, width];
         let mut dx = Buffer::take(dims.iter().product());
         kernels::max_pool_gradient(&pool.shape(dims), dy.values(), chosen.values(), &mut dx);
-        Images::from_buffer(dx, dims).tensor()
+        ImageTensor::from_buffer(dx, dims).tensor()
     }
 
     fn average_pool_gradient(
@@ -179,7 +179,7 @@ impl ResidualGradients for Flex {
         let dims = [batch, channels, height, width];
         let mut dx = Buffer::take(dims.iter().product());
         kernels::average_pool_gradient(dy.values(), height * width, channels, &mut dx);
-        Images::from_buffer(dx, dims).tensor()
+        ImageTensor::from_buffer(dx, dims).tensor()
     }
 }
 
@@ -200,7 +200,7 @@ impl PlainOps for Flex {
         residual: FlexTensor,
         folded: Folded,
     ) -> FlexTensor {
-        folded_conv2d(x, conv, vectors, Some(Images::new(residual)), folded)
+        folded_conv2d(x, conv, vectors, Some(ImageTensor::new(residual)), folded)
     }
 
     fn sgd(
@@ -229,7 +229,7 @@ fn step(rates: Rates) -> SgdStep {
     }
 }
 
-fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
+fn conv_shape(x: &ImageTensor, weight: &Dense, window: Window) -> ConvShape {
     let shape = window.conv(x.dims(), weight.shape()[0]);
     assert_eq!(
         weight.shape(),
@@ -242,11 +242,11 @@ fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
 
 fn convolve(
     shape: &ConvShape,
-    x: &Images,
+    x: &ImageTensor,
     weight: &[f32],
-    added: Option<Images>,
+    added: Option<ImageTensor>,
     epilogue: Epilogue<'_>,
-) -> Images {
+) -> ImageTensor {
     let dims = [shape.batch, shape.output, shape.out_height(), shape.out_width()];
     finish(shape, dims, added, epilogue, |epilogue, y| {
         kernels::conv_forward(shape, x.values(), weight, epilogue, y)
@@ -257,10 +257,10 @@ fn conv_input_gradient(
     dy: FlexTensor,
     weight: FlexTensor,
     size: [usize; 2],
-    around: Option<Images>,
+    around: Option<ImageTensor>,
     window: Window,
 ) -> FlexTensor {
-    let (dy, weight) = (Images::new(dy), Dense::new(weight));
+    let (dy, weight) = (ImageTensor::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims();
     let dims = [batch, weight.shape()[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
@@ -274,10 +274,10 @@ fn folded_conv2d(
     x: FlexTensor,
     conv: FlexTensor,
     vectors: NormVectors<Flex>,
-    residual: Option<Images>,
+    residual: Option<ImageTensor>,
     folded: Folded,
 ) -> FlexTensor {
-    let (x, conv) = (Images::new(x), Dense::new(conv));
+    let (x, conv) = (ImageTensor::new(x), Dense::new(conv));
     let shape = conv_shape(&x, &conv, folded.window);
     let (weight, bias) =
         kernels::fold(conv.values(), &Vectors::new(vectors).normalisation(folded.epsilon));
@@ -296,10 +296,10 @@ fn folded_conv2d(
 fn finish(
     shape: &ConvShape,
     dims: [usize; 4],
-    added: Option<Images>,
+    added: Option<ImageTensor>,
     epilogue: Epilogue<'_>,
     compute: impl FnOnce(Epilogue<'_>, &mut [f32]),
-) -> Images {
+) -> ImageTensor {
     assert!(
         added.as_ref().is_none_or(|added| added.dims() == dims),
         "what is added must have the shape of what it is added to"
@@ -311,8 +311,11 @@ fn finish(
         }
         added => {
             let mut y = Buffer::take(dims.iter().product());
-            compute(Epilogue { residual: added.as_ref().map(Images::values), ..epilogue }, &mut y);
-            Images::from_buffer(y, dims)
+            compute(
+                Epilogue { residual: added.as_ref().map(ImageTensor::values), ..epilogue },
+                &mut y,
+            );
+            ImageTensor::from_buffer(y, dims)
         }
     }
 }
@@ -344,10 +347,10 @@ impl Vectors {
 }
 
 fn batch_norm(
-    x: &Images,
-    residual: Option<&Images>,
+    x: &ImageTensor,
+    residual: Option<&ImageTensor>,
     vectors: NormVectors<Flex>,
-    share: f64,
+    momentum: f64,
     norm: Norm,
 ) -> BatchNormed<Flex> {
     let dims = x.dims();
@@ -361,8 +364,8 @@ fn batch_norm(
         StatisticsOf::Batch => {
             let Statistics { mean, variance } = Statistics::of(x.values(), dims[1]);
             let (mean, variance) = (Dense::from_vec(mean), Dense::from_vec(variance));
-            let next_mean = follow(&given.mean, &mean, share, 1.0);
-            let next_variance = follow(&given.variance, &variance, share, unbiased(dims));
+            let next_mean = follow(&given.mean, &mean, momentum, 1.0);
+            let next_variance = follow(&given.variance, &variance, momentum, unbiased(dims));
             (Vectors { mean, variance, ..given }, next_mean, next_variance)
         }
         StatisticsOf::Past => {
@@ -372,11 +375,11 @@ fn batch_norm(
     };
     of.normalisation(norm.epsilon).forward(
         x.values(),
-        residual.map(Images::values),
+        residual.map(ImageTensor::values),
         norm.activation,
         &mut y,
     );
-    let output = Images::from_buffer(y, dims).tensor();
+    let output = ImageTensor::from_buffer(y, dims).tensor();
     BatchNormed {
         output,
         mean: of.mean.tensor(),
@@ -387,8 +390,8 @@ fn batch_norm(
 }
 
 /// Running statistics a share of the way to the batch's, which are taken times `factor`.
-fn follow(running: &Dense, batch: &Dense, share: f64, factor: f64) -> FlexTensor {
-    let (stay, follow) = ((1.0 - share) as f32, (share * factor) as f32);
+fn follow(running: &Dense, batch: &Dense, momentum: f64, factor: f64) -> FlexTensor {
+    let (stay, follow) = ((1.0 - momentum) as f32, (momentum * factor) as f32);
     let pairs = running.values().iter().zip(batch.values());
     Dense::from_vec(pairs.map(|(running, batch)| running * stay + batch * follow).collect())
         .tensor()

@@ -11,7 +11,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::{CubeCount, CubeDim};
 
 use crate::gpu::images::{MEAN_UNITS, contrast_means, draw_images};
-use crate::recipes::{Pairs, Recipes, four_to_a_number};
+use crate::recipes::{Pairs, Recipes, pack_bytes};
 
 /// Bytes of images that may stay on a device whose memory is not known: 1 GiB.
 const BUDGET: u64 = 1 << 30;
@@ -131,7 +131,7 @@ impl DeviceImages {
 
     /// Brings bytes of images, `[n, 3, side, side]`, to the device.
     pub fn upload(&self, bytes: &[u8]) -> Tensor<1, Int> {
-        self.numbers(four_to_a_number(bytes).collect())
+        self.numbers(pack_bytes(bytes).collect())
     }
 
     /// The images that `recipes` describe, `[batch, 3, side, side]`, from uploaded bytes.

@@ -135,12 +135,12 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> FloatTensor<Self>;
 
-    /// Batch norm in training. In the next running statistics the batch's have this share.
+    /// Batch norm in training. Running statistics move to the batch's by `momentum`, as PyTorch counts it.
     /// Gradients flow from the output alone.
     fn batch_norm(
         x: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
     ) -> BatchNormed<Self>;
 
@@ -150,7 +150,7 @@ pub(super) trait ResidualOps: Backend {
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
         fork: Option<Fork>,
     ) -> BatchNormed<Self>;

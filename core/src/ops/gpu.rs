@@ -41,7 +41,7 @@ impl ResidualOps for CubeBackend {
             return rounded::conv2d(x, weight, packed, window);
         }
         let place = Place::of(&x);
-        let (x, weight) = (Images::new(x), Dense::new(weight));
+        let (x, weight) = (ImageTensor::new(x), Dense::new(weight));
         let shape = conv_shape(&x, &weight, window);
         if shape.groups > 1 {
             let y = grouped::convolve(
@@ -67,26 +67,26 @@ impl ResidualOps for CubeBackend {
     fn batch_norm(
         x: CubeTensor,
         vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
     ) -> BatchNormed<Self> {
-        batch_norm(x, None, vectors, share, norm)
+        batch_norm(x, None, vectors, momentum, norm)
     }
 
     fn batch_norm_residual(
         x: CubeTensor,
         residual: CubeTensor,
         vectors: NormVectors<Self>,
-        share: f64,
+        momentum: f64,
         norm: Norm,
         _fork: Option<Fork>,
     ) -> BatchNormed<Self> {
-        batch_norm(x, Some(residual), vectors, share, norm)
+        batch_norm(x, Some(residual), vectors, momentum, norm)
     }
 
     fn max_pool(x: CubeTensor, pool: Pool) -> (CubeTensor, CubeTensor) {
         let (place, dtype) = (Place::of(&x), x.dtype);
-        let x = Images::new(x);
+        let x = ImageTensor::new(x);
         let shape = pool.shape(x.dims);
         let (y, chosen) = pooling::max_pool(&place.client, &shape, &x.values);
         let dims = [shape.batch, shape.channels, shape.out_height(), shape.out_width()];
@@ -95,7 +95,7 @@ impl ResidualOps for CubeBackend {
 
     fn average_pool(x: CubeTensor) -> CubeTensor {
         let place = Place::of(&x);
-        let Images { values, dims: [batch, channels, height, width] } = Images::new(x);
+        let ImageTensor { values, dims: [batch, channels, height, width] } = ImageTensor::new(x);
         place.dense(
             pooling::average_pool(&place.client, &values, height * width, channels),
             Shape::from([batch, channels]),
@@ -130,7 +130,7 @@ impl ResidualGradients for CubeBackend {
             let size = [around.meta.shape()[2], around.meta.shape()[3]];
             return rounded::conv2d_input_gradient(dy, weight, packed, size, Some(around), window);
         }
-        let around = Images::new(around);
+        let around = ImageTensor::new(around);
         let [_, _, height, width] = around.dims;
         conv_input_gradient(dy, weight, packed, [height, width], Some(&around.values), window)
     }
@@ -145,7 +145,7 @@ impl ResidualGradients for CubeBackend {
             return rounded::conv2d_weight_gradient(x, dy, window);
         }
         let place = Place::of(&x);
-        let (x, dy) = (Images::new(x), Images::new(dy));
+        let (x, dy) = (ImageTensor::new(x), ImageTensor::new(dy));
         let shape = window.conv(x.dims, dy.dims[1]);
         let dw = match shape.groups {
             1 => weight_gradient(&place.client, &shape, &x.values, &dy.values),
@@ -171,7 +171,7 @@ impl ResidualGradients for CubeBackend {
         vectors: NormVectors<Self>,
         norm: Norm,
     ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
-        let y = Images::new(y);
+        let y = ImageTensor::new(y);
         let ([dx, dweight, dbias], residual) = gradients(x, dy, vectors, Some(&y.values), norm);
         (dx, dweight, dbias, residual.expect("it comes with an output"))
     }
@@ -183,7 +183,7 @@ impl ResidualGradients for CubeBackend {
         pool: Pool,
     ) -> CubeTensor {
         let (place, dtype) = (Place::of(&dy), dy.dtype);
-        let (dy, chosen) = (Images::new(dy), Images::new(chosen));
+        let (dy, chosen) = (ImageTensor::new(dy), ImageTensor::new(chosen));
         let [batch, channels, _, _] = dy.dims;
         let dims = [batch, channels, height, width];
         place.images(
@@ -422,15 +422,15 @@ impl Place {
     }
 }
 
-/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already
+/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do already
 /// are not copied.
-pub(super) struct Images {
+pub(super) struct ImageTensor {
     pub values: Buffer,
     /// `[batch, channels, height, width]`.
     pub dims: [usize; 4],
 }
 
-impl Images {
+impl ImageTensor {
     pub fn new(tensor: CubeTensor) -> Self {
         let Dense { values, shape } = Dense::new(permute_nchw_to_nhwc(tensor));
         Self { values, dims: [shape[0], shape[3], shape[1], shape[2]] }
@@ -452,7 +452,7 @@ impl Dense {
     }
 }
 
-pub(super) fn conv_shape(x: &Images, weight: &Dense, window: Window) -> ConvShape {
+pub(super) fn conv_shape(x: &ImageTensor, weight: &Dense, window: Window) -> ConvShape {
     let shape = window.conv(x.dims, weight.shape[0]);
     assert_eq!(
         weight.shape,
@@ -491,17 +491,17 @@ fn batch_norm(
     x: CubeTensor,
     residual: Option<CubeTensor>,
     vectors: NormVectors<CubeBackend>,
-    share: f64,
+    momentum: f64,
     norm: Norm,
 ) -> BatchNormed<CubeBackend> {
     let (place, dtype) = (Place::of(&x), x.dtype);
-    let (x, residual) = (Images::new(x), residual.map(Images::new));
+    let (x, residual) = (ImageTensor::new(x), residual.map(ImageTensor::new));
     let vectors = Vectors::new(vectors);
     let (statistics, next) = match norm.statistics {
         StatisticsOf::Batch => {
             let following = Following {
                 running: &vectors.statistics,
-                share: share as f32,
+                momentum: momentum as f32,
                 unbiased: unbiased(x.dims) as f32,
             };
             Statistics::of(&place.client, &x.values, x.dims[1], following)
@@ -535,7 +535,7 @@ fn gradients(
     norm: Norm,
 ) -> ([CubeTensor; 3], Option<CubeTensor>) {
     let (place, dtype) = (Place::of(&x), x.dtype);
-    let (x, dy) = (Images::new(x), Images::new(dy));
+    let (x, dy) = (ImageTensor::new(x), ImageTensor::new(dy));
     let vectors = Vectors::new(vectors);
     let through = Through { activation: norm.activation, output };
     let found = vectors.statistics.gradients(
@@ -560,7 +560,7 @@ fn conv_input_gradient(
     window: Window,
 ) -> CubeTensor {
     let place = Place::of(&dy);
-    let (dy, weight) = (Images::new(dy), Dense::new(weight));
+    let (dy, weight) = (ImageTensor::new(dy), Dense::new(weight));
     let [batch, output, _, _] = dy.dims;
     let dims = [batch, weight.shape[1] * window.groups, size[0], size[1]];
     let shape = window.conv(dims, output);
@@ -589,7 +589,8 @@ fn folded_conv2d(
     folded: Folded,
 ) -> CubeTensor {
     let place = Place::of(&x);
-    let (x, conv, residual) = (Images::new(x), Dense::new(conv), residual.map(Images::new));
+    let (x, conv, residual) =
+        (ImageTensor::new(x), Dense::new(conv), residual.map(ImageTensor::new));
     let vectors = Vectors::new(vectors);
     let shape = conv_shape(&x, &conv, folded.window);
     let dims = out_dims(&shape);

@@ -75,7 +75,7 @@ impl Kernels {
     }
 
     /// Whether our own operations compute with this tensor.
-    pub(crate) fn own<const D: usize>(self, tensor: &Tensor<D>) -> bool {
+    pub(crate) fn supports<const D: usize>(self, tensor: &Tensor<D>) -> bool {
         let (device, dtype) = (tensor.device(), tensor.dtype());
         let known = match is_gpu(&device) {
             true => matches!(dtype, DType::F32 | DType::BF16 | DType::F16),
@@ -86,8 +86,8 @@ impl Kernels {
 
     /// Whether our own operations compute with this tensor on a GPU.
     #[cfg(feature = "gpu")]
-    fn own_on_gpu<const D: usize>(self, tensor: &Tensor<D>) -> bool {
-        self.own(tensor) && is_gpu(&tensor.device())
+    fn supports_on_gpu<const D: usize>(self, tensor: &Tensor<D>) -> bool {
+        self.supports(tensor) && is_gpu(&tensor.device())
     }
 }
 
@@ -108,7 +108,7 @@ impl From<Kernels> for Computing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Padding {
     /// So many pixels on each side.
-    Around(usize),
+    Symmetric(usize),
     /// As few as give ⌈side / stride⌉ pixels, the larger half of an odd number right and below:
     /// TensorFlow's SAME.
     Same,
@@ -118,7 +118,7 @@ impl Padding {
     /// Zeros before and after `side` pixels.
     fn of(self, side: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
-            Padding::Around(padding) => (padding, padding),
+            Padding::Symmetric(padding) => (padding, padding),
             Padding::Same => {
                 let all = ((side.div_ceil(stride) - 1) * stride + kernel).saturating_sub(side);
                 (all / 2, all - all / 2)
@@ -181,8 +181,8 @@ pub(crate) struct NormLayer {
     pub epsilon: f64,
     /// Running means and variances, `[channels]` each, without autodiff.
     pub running: [Tensor<1>; 2],
-    /// The share of a batch's statistics in the next running ones.
-    pub share: f64,
+    /// How far the running statistics move to those of a batch, as PyTorch counts momentum.
+    pub momentum: f64,
     /// Which statistics it normalises with: the batch's, or the running ones, which stay then.
     pub statistics: StatisticsOf,
 }
@@ -213,7 +213,7 @@ pub(crate) fn conv2d(
 ) -> Tensor<4> {
     let ConvWeight { tensor: weight, packed } = weight.into();
     let window = geometry.window(x.dims(), weight.dims()[3]);
-    if computing.kernels.own(&x) {
+    if computing.kernels.supports(&x) {
         let (x, weight, packed) = (x.into_dispatch(), weight.into_dispatch(), Tensors(packed.0));
         return Tensor::from_dispatch(Dispatch::conv2d(
             x,
@@ -226,7 +226,7 @@ pub(crate) fn conv2d(
     }
     let Window { stride, padding: Zeros { rows, columns }, groups, .. } = window;
     let options = match geometry.padding {
-        Padding::Around(padding) => ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups),
+        Padding::Symmetric(padding) => ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups),
         Padding::Same => {
             ConvOptions::new_with_padding([stride; 2], [rows, columns], [1; 2], groups)
         }
@@ -242,9 +242,9 @@ pub(crate) fn batch_norm_train(
     activation: Activation,
     kernels: Kernels,
 ) -> Normalised {
-    let NormLayer { scale, bias, epsilon, running, share, statistics } = layer;
+    let NormLayer { scale, bias, epsilon, running, momentum, statistics } = layer;
     let plain = |tensor: Tensor<1>| tensor.detach().without_autodiff();
-    if !kernels.own(&x) {
+    if !kernels.supports(&x) {
         let residual = residual.map(|residual| residual.tensor);
         if statistics == StatisticsOf::Past {
             let [mean, variance] = running
@@ -259,8 +259,8 @@ pub(crate) fn batch_norm_train(
         let ([running_mean, running_variance], mean, variance) =
             (running, plain(result.mean), plain(result.variance));
         let running = [
-            running_mean * (1.0 - share) + mean * share,
-            running_variance * (1.0 - share) + variance * (share * unbiased),
+            running_mean * (1.0 - momentum) + mean * momentum,
+            running_variance * (1.0 - momentum) + variance * (momentum * unbiased),
         ];
         return Normalised { output, running };
     }
@@ -272,9 +272,9 @@ pub(crate) fn batch_norm_train(
         Norm { epsilon, activation, statistics },
     );
     let BatchNormed { output, next_mean, next_variance, .. } = match residual {
-        None => Dispatch::batch_norm(x, vectors, share, norm),
+        None => Dispatch::batch_norm(x, vectors, momentum, norm),
         Some(Residual { tensor, fork }) => {
-            Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, share, norm, fork)
+            Dispatch::batch_norm_residual(x, tensor.into_dispatch(), vectors, momentum, norm, fork)
         }
     };
     Normalised {
@@ -315,7 +315,7 @@ fn relu6(x: Tensor<4>) -> Tensor<4> {
 
 /// The largest value of each 3×3 window, two pixels apart, with a border of one.
 pub(crate) fn max_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
-    if kernels.own(&x) {
+    if kernels.supports(&x) {
         let pool = Pool { kernel: 3, stride: 2, padding: 1 };
         return Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), pool).0);
     }
@@ -324,7 +324,7 @@ pub(crate) fn max_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<4> {
 
 /// The mean over pixels: `[batch, channels, h, w]` to `[batch, channels]`.
 pub(crate) fn average_pool(x: Tensor<4>, kernels: Kernels) -> Tensor<2> {
-    if kernels.own(&x) {
+    if kernels.supports(&x) {
         return Tensor::from_dispatch(Dispatch::average_pool(x.into_dispatch()));
     }
     let [batch, channels, _, _] = x.dims();
@@ -340,7 +340,7 @@ pub(crate) fn linear(
     kernels: Kernels,
 ) -> Tensor<2> {
     #[cfg(feature = "gpu")]
-    if kernels.own_on_gpu(&x) {
+    if kernels.supports_on_gpu(&x) {
         return head::linear(x, weight, bias);
     }
     let _ = kernels;

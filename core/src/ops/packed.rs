@@ -27,7 +27,7 @@ impl From<Tensor<4>> for ConvWeight {
 /// devices that read weights as they are, nothing is packed, and the list is empty.
 pub(crate) fn pack(weights: Vec<Tensor<4>>, computing: Computing) -> Vec<Packed> {
     #[cfg(feature = "gpu")]
-    if weights.first().is_some_and(|first| computing.kernels.own_on_gpu(first)) {
+    if weights.first().is_some_and(|first| computing.kernels.supports_on_gpu(first)) {
         return super::packing::pack(weights, computing.precision);
     }
     let _ = (weights, computing);

@@ -7,7 +7,7 @@ use burn::backend::{Dispatch, DispatchTensor, Flex};
 use burn::tensor::{Device, Tensor};
 
 use super::extension::{Folded, NormVectors, PlainOps};
-use super::storage::{Dense, Images};
+use super::storage::{Dense, ImageTensor};
 use super::tensors::Tensors;
 use super::{Activation, Geometry};
 use crate::kernels::{Buffer, PackedNetwork};
@@ -105,14 +105,14 @@ impl Descended {
 /// A tensor `[batch, channels, height, width]` on a CPU device, of values in the order
 /// `[batch, height, width, channels]`.
 pub(crate) fn images(values: Buffer, dims: [usize; 4], device: &Device) -> Tensor<4> {
-    let tensor = Tensor::from_primitive::<Flex>(Images::from_buffer(values, dims).tensor());
+    let tensor = Tensor::from_primitive::<Flex>(ImageTensor::from_buffer(values, dims).tensor());
     if device.is_autodiff() { tensor.autodiff() } else { tensor }
 }
 
 /// The features of normalised images `[batch, 3, side, side]` on a CPU device without autodiff,
 /// `[batch, features]`.
 pub(crate) fn packed_features(packed: &dyn PackedNetwork, images: Tensor<4>) -> Tensor<2> {
-    let images = Images::new(
+    let images = ImageTensor::new(
         images.try_into_primitive::<Flex>().expect("the network was packed for the CPU"),
     );
     let [batch, _, side, _] = images.dims();

@@ -9,7 +9,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
 
 use super::extension::{ResidualGradients, ResidualOps, Window};
-use super::gpu::{Dense, Images, Place, conv_shape, out_dims};
+use super::gpu::{Dense, ImageTensor, Place, conv_shape, out_dims};
 use super::packing::packed_values;
 use super::tensors::Tensors;
 use crate::gpu::conv::matrix::{self, Rounding};
@@ -51,7 +51,7 @@ pub fn conv2d(
             dtype,
         );
     };
-    let (x, weight) = (Images::new(x), Dense::new(weight));
+    let (x, weight) = (ImageTensor::new(x), Dense::new(weight));
     let shape = conv_shape(&x, &weight, window);
     let packed =
         packed_values(&place.client, packed, &weight.values, &shape, false, rounding.layout());
@@ -95,7 +95,8 @@ pub fn conv2d_input_gradient(
         };
         return cast(dx, dtype);
     };
-    let (dy, weight, around) = (Images::new(dy), Dense::new(weight), around.map(Images::new));
+    let (dy, weight, around) =
+        (ImageTensor::new(dy), Dense::new(weight), around.map(ImageTensor::new));
     let [batch, output, _, _] = dy.dims;
     let dims = [batch, weight.shape[1], size[0], size[1]];
     let around = around.as_ref().map(|around| &around.values);
@@ -120,7 +121,7 @@ pub fn conv2d_weight_gradient(x: CubeTensor, dy: CubeTensor, window: Window) -> 
             Precision::Float32,
         );
     };
-    let (x, dy) = (Images::new(x), Images::new(dy));
+    let (x, dy) = (ImageTensor::new(x), ImageTensor::new(dy));
     let shape = window.conv(x.dims, dy.dims[1]);
     let gradient = matrix::weight_gradient(&place.client, rounding, &shape, &x.values, &dy.values);
     place.weights(gradient, &shape)

@@ -22,12 +22,12 @@ fn range(tensor: &FlexTensor) -> std::ops::Range<usize> {
     start..start + tensor.layout().num_elements()
 }
 
-/// Images whose values lie in memory as `[batch, height, width, channels]`; those that do already
+/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do already
 /// are not copied.
 #[derive(Clone, Debug)]
-pub(super) struct Images(FlexTensor);
+pub(super) struct ImageTensor(FlexTensor);
 
-impl Images {
+impl ImageTensor {
     /// From a float32 tensor `[batch, channels, height, width]` with any strides.
     pub fn new(tensor: FlexTensor) -> Self {
         if tensor.layout().permute(&TO_CHANNELS_LAST).is_contiguous() {
@@ -123,7 +123,7 @@ impl Dense {
     }
 }
 
-/// Bytes of `[batch, channels, height, width]` in the order of [`Images`].
+/// Bytes of `[batch, channels, height, width]` in the order of [`ImageTensor`].
 pub(super) struct Bytes(FlexTensor);
 
 impl Bytes {

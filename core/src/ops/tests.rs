@@ -78,12 +78,19 @@ fn channel(tensor: Tensor<4>) -> Tensor<1> {
 fn layer(scale: Tensor<1>, bias: Tensor<1>) -> NormLayer {
     let (channels, device) = (scale.dims(), scale.device().without_autodiff());
     let running = [Tensor::full(channels, 0.5, &device), Tensor::full(channels, 2.0, &device)];
-    NormLayer { scale, bias, epsilon: 1e-5, running, share: 0.4, statistics: StatisticsOf::Batch }
+    NormLayer {
+        scale,
+        bias,
+        epsilon: 1e-5,
+        running,
+        momentum: 0.4,
+        statistics: StatisticsOf::Batch,
+    }
 }
 
 /// Of a convolution of all channels with all, padded by as much on every side.
 fn ordinary(stride: usize, padding: usize) -> Geometry {
-    Geometry { stride, padding: Padding::Around(padding), groups: 1 }
+    Geometry { stride, padding: Padding::Symmetric(padding), groups: 1 }
 }
 
 /// A convolution with batch norm folded into it, of any sort, and what it is applied to.
@@ -105,7 +112,7 @@ impl Folding {
         let [batch, height, width] =
             [1, kernel, kernel].map(|least| least + rng.random_range(0..9));
         let stride = rng.random_range(1..=2);
-        let padding = if rng.random() { Padding::Same } else { Padding::Around(kernel / 2) };
+        let padding = if rng.random() { Padding::Same } else { Padding::Symmetric(kernel / 2) };
         let input = [3, 16, 20, 33][rng.random_range(0..4)];
         let (input, output, groups) = match seed % 3 {
             0 => (input, input, input),
@@ -183,7 +190,7 @@ impl Convolving {
         let stride = rng.random_range(1..=2);
         let padding = match seed % 3 {
             0 => Padding::Same,
-            _ => Padding::Around(rng.random_range(0..=kernel / 2)),
+            _ => Padding::Symmetric(rng.random_range(0..=kernel / 2)),
         };
         let (input, output, groups) = match seed % 4 {
             0 => [1, 3, 16, 17, 48].map(|channels| (channels, channels, channels))
@@ -363,7 +370,7 @@ impl Layer {
         let (kernel, stride) =
             ([if groups == input { 5 } else { 1 }, 3, 5, 3, 7][seed % 5], 1 + seed % 2);
         let padding =
-            if seed.is_multiple_of(4) { Padding::Around(kernel / 2) } else { Padding::Same };
+            if seed.is_multiple_of(4) { Padding::Symmetric(kernel / 2) } else { Padding::Same };
         let geometry = Geometry { stride, padding, groups };
         Self {
             shape: geometry.window([2, input, 6, 4], kernel).conv([2, input, 6, 4], output),

@@ -11,7 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
-use crate::run::{Checkpoint, Progress, Run};
+use crate::run::{Checkpoint, Run, StageProgress};
 use crate::settings::{Auto, Settings, Training};
 use crate::source::Split;
 use crate::train::choose_input;
@@ -108,7 +108,7 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
         train_counts: run.dataset().counts(Split::Train),
         seed: settings.seed,
         // Training is over, so nothing goes on with it.
-        progress: Progress { epoch: settings.stage1.epochs(), ..Progress::default() },
+        progress: StageProgress { epoch: settings.stage1.epochs(), ..StageProgress::default() },
         balancers: Vec::new(),
         weights,
         velocities: Vec::new(),

@@ -12,7 +12,7 @@ use crate::model::{
     Backbone, CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, NamedTensor, NetworkConfig,
     OnnxFile, OnnxFound,
 };
-use crate::run::{Checkpoint, Progress, Run};
+use crate::run::{Checkpoint, Run, StageProgress};
 use crate::settings::{BackboneChoice, ModelSettings, Settings};
 use crate::source::Split;
 use crate::train::Extractor;
@@ -109,7 +109,7 @@ pub(super) fn untrained_on_file(
         classes: dataset.classes.clone(),
         train_counts: dataset.counts(Split::Train),
         seed: settings.seed,
-        progress: Progress::default(),
+        progress: StageProgress::default(),
         balancers: Vec::new(),
         weights: vec![
             tensor(CLASSIFIER_BIAS, vec![classes]),

@@ -26,7 +26,7 @@ pub struct TrainRequest<'a> {
     /// The run folder.
     pub run: &'a Path,
     /// The settings of a new run; for a run that exists they must be its own, apart from
-    /// `stage1.parts`, or `None`.
+    /// `stage1.accumulation`, or `None`.
     pub settings: Option<Settings>,
     /// Go on where the run was interrupted, or begin if there is nothing yet.
     pub resume: bool,
@@ -124,8 +124,8 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
             if !agree(settings, run.settings(), run.dataset().split(Split::Train).len()) {
                 return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());
             }
-            if settings.stage1.parts != run.settings().stage1.parts {
-                run.compute_in_parts(settings.stage1.parts)?;
+            if settings.stage1.accumulation != run.settings().stage1.accumulation {
+                run.compute_in_parts(settings.stage1.accumulation)?;
             }
         }
         if let Some(source) = request.dataset {
@@ -202,7 +202,7 @@ fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     if asked.stage1.weight_decay == Auto::AUTO {
         asked.stage1.weight_decay = known.stage1.weight_decay;
     }
-    asked.stage1.parts = known.stage1.parts;
+    asked.stage1.accumulation = known.stage1.accumulation;
     settle(&mut asked.model, &known.model);
     asked.for_samples(training) == *known
 }

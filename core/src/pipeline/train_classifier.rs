@@ -17,7 +17,7 @@ use crate::images::give_back_kept_pictures;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::record::EpochRecord;
-use crate::run::{Checkpoint, Progress, Run};
+use crate::run::{Checkpoint, Run, StageProgress};
 use crate::settings::{Auto, ModelSettings, Settings};
 use crate::source::Split;
 use crate::train::put_classifier;
@@ -169,7 +169,7 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
         classes: dataset.classes.clone(),
         train_counts: dataset.counts(Split::Train),
         seed: settings.seed,
-        progress: Progress::default(),
+        progress: StageProgress::default(),
         balancers: Vec::new(),
         weights: weights(&network),
         velocities: Vec::new(),

@@ -30,7 +30,7 @@ const MOMENTS: [&str; 2] = ["mean", "std"];
 
 /// How far stage 1 has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct StageProgress {
     /// Finished epochs.
     pub epoch: usize,
     /// Finished steps of the epoch after those.
@@ -120,7 +120,7 @@ pub struct Checkpoint {
     /// The run's seed.
     pub seed: u64,
     /// How far training had come.
-    pub progress: Progress,
+    pub progress: StageProgress,
     /// Names of the balancers applied to the classifier; empty before balancing.
     pub balancers: Vec<String>,
     /// Weights and running statistics.
@@ -142,7 +142,7 @@ struct Metadata {
     classes: Vec<String>,
     train_counts: Vec<usize>,
     seed: u64,
-    progress: Progress,
+    progress: StageProgress,
     balancers: Vec<String>,
 }
 
@@ -325,7 +325,7 @@ mod tests {
             classes: vec!["кошка".into(), "a \"b\"".into()],
             train_counts: vec![10, 1],
             seed: u64::MAX,
-            progress: Progress {
+            progress: StageProgress {
                 epoch: 3,
                 step: 2,
                 loss_sum: 0.1 + 0.2,

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use checkpoint::{Best, Checkpoint, Progress};
+pub use checkpoint::{Best, Checkpoint, StageProgress};
 pub use manage::{delete, rename};
 pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
@@ -173,7 +173,7 @@ impl Run {
     /// on the run or the file cannot be written.
     pub fn compute_in_parts(&mut self, parts: usize) -> Result<()> {
         let mut settings = self.settings.clone();
-        settings.stage1.parts = parts;
+        settings.stage1.accumulation = parts;
         settings.validate()?;
         let _lock = self.lock()?;
         self.replace_settings(settings)

@@ -73,9 +73,9 @@ pub const INFO: &[SettingInfo] = &[
         "Images the network looks at before each correction. Larger batches need more memory and fewer steps.",
     ),
     setting(
-        "stage1.parts",
-        "Parts of a batch",
-        "Parts a batch is computed in, one after the other. More need less memory; batch norm then looks at each part alone.",
+        "stage1.accumulation",
+        "Accumulation",
+        "Parts a batch is computed in, whose gradients are added. More need less memory; batch norm then looks at each part alone.",
     ),
     setting(
         "stage1.precision",

@@ -9,6 +9,7 @@ mod info;
 mod overrides;
 mod presets;
 mod problems;
+mod renamed;
 
 use std::path::Path;
 
@@ -84,11 +85,11 @@ pub struct Stage1Settings {
     pub epochs: Auto<usize>,
     /// Samples a step.
     pub batch_size: usize,
-    /// Parts that each batch is computed in, one after the other, for devices whose memory does not
-    /// hold it at once. A step is the same up to batch norm, whose statistics are of each part. It
+    /// Gradient accumulation steps: the parts that each batch is computed in, one after the other,
+    /// for devices whose memory does not hold it at once. A step is the same up to batch norm, whose statistics are of each part. It
     /// can be changed when a run is resumed.
-    #[serde(default = "one")]
-    pub parts: usize,
+    #[serde(default = "one", alias = "parts")]
+    pub accumulation: usize,
     /// What convolutions compute with, where the device can.
     #[serde(default)]
     pub precision: Precision,
@@ -129,7 +130,7 @@ fn same_rate() -> f64 {
     1.0
 }
 
-/// What a settings file has that was written before there were parts.
+/// What a settings file has that was written before there was gradient accumulation.
 fn one() -> usize {
     1
 }
@@ -253,6 +254,7 @@ impl Settings {
         let file_error = |reason: String| SettingsError::File { path: path.to_path_buf(), reason };
         let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
         let settings: Settings = toml::from_str(&text).map_err(|e| file_error(e.to_string()))?;
+        renamed::note_in_file(&text);
         settings.validate()?;
         Ok(settings)
     }

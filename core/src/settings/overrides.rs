@@ -3,7 +3,7 @@
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{Settings, renamed};
 use crate::error::{Result, SettingsError};
 
 fn table(settings: &Settings) -> Table {
@@ -89,7 +89,12 @@ fn resolve(key: &str, known: &[String]) -> Result<String> {
         known.iter().filter(|k| k.rsplit('.').next() == Some(key)).collect();
     match same_leaf.as_slice() {
         [one] => return Ok((*one).clone()),
-        [] => {}
+        [] => {
+            if let Some(current) = renamed::current_key(key) {
+                renamed::note(key, current);
+                return Ok(current.to_string());
+            }
+        }
         several => {
             let names: Vec<&str> = several.iter().map(|k| k.as_str()).collect();
             let reason = format!("which one? {}", names.join(", "));
@@ -130,8 +135,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.toml");
         let text = Settings::preset(Preset::Quick).to_toml();
-        assert!(text.contains("parts = 1\n"), "{text}");
-        std::fs::write(&path, text.replace("parts = 1\n", "")).unwrap();
+        assert!(text.contains("accumulation = 1\n"), "{text}");
+        std::fs::write(&path, text.replace("accumulation = 1\n", "")).unwrap();
         assert_eq!(Settings::load(&path).unwrap(), Settings::preset(Preset::Quick));
     }
 

@@ -88,7 +88,7 @@ fn paper() -> Settings {
             train: Auto::Value(Training::Scratch),
             epochs: Auto::Value(320),
             batch_size: 64,
-            parts: 1,
+            accumulation: 1,
             precision: Precision::Float32,
             learning_rate: Auto::Value(0.01),
             backbone_rate: 1.0,

@@ -137,10 +137,10 @@ impl Settings {
             "stage1.batch_size",
             "must be in 2..=65536: batch norm needs two samples",
         );
-        let whole = s.parts >= 1 && s.batch_size / s.parts.max(1) >= 2;
+        let whole = s.accumulation >= 1 && s.batch_size / s.accumulation.max(1) >= 2;
         check(
             whole,
-            "stage1.parts",
+            "stage1.accumulation",
             "must be at least 1 and leave two samples or more in each part: batch norm needs two",
         );
         check(
@@ -277,7 +277,7 @@ mod tests {
             [(64, 1, true), (64, 32, true), (64, 33, false), (64, 0, false), (3, 2, false)]
         {
             let mut settings = Settings::preset(Preset::Quick);
-            (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
+            (settings.stage1.batch_size, settings.stage1.accumulation) = (batch_size, parts);
             assert_eq!(settings.validate().is_ok(), right, "{batch_size} in {parts}");
         }
         let mut settings = Settings::preset(Preset::Paper);

@@ -206,7 +206,7 @@ impl ModuleMapper for Step<'_> {
         let (id, weight, _) = param.consume();
         let (weight, gradient) = (weight.inner(), gradient.inner());
         let velocity = optimizer.take_velocity(&name, &weight);
-        if !optimizer.kernels.own(&weight) {
+        if !optimizer.kernels.supports(&weight) {
             let (weight, velocity) =
                 optimizer.update(weight, gradient, velocity, group.learning_rate);
             optimizer.keep_velocity(name, velocity);
@@ -292,7 +292,7 @@ mod tests {
         let mut module = two();
         let mut ours = Sgd::new(0.9, 0.05);
         let mut expected = flat(&module);
-        let mut reference = balance::Sgd::new(expected.len(), 0.9, 0.05);
+        let mut reference = balance::ClassifierSgd::new(expected.len(), 0.9, 0.05);
         for (factor, rate) in [(1.0, 0.1), (-0.5, 0.2), (2.0, 0.05), (0.0, 0.1), (1.0, 0.3)] {
             let gradient: Vec<f32> = expected.iter().map(|weight| factor as f32 * weight).collect();
             reference.step(&mut expected, &gradient, rate);

@@ -23,7 +23,7 @@ use crate::job::{Event, Job, Silent};
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, Normaliser, weights};
 use crate::ops;
 use crate::record::EpochRecord;
-use crate::run::{Best, Checkpoint, Progress, Run};
+use crate::run::{Best, Checkpoint, Run, StageProgress};
 use crate::schedule::learning_rate;
 use crate::settings::{Auto, NormStatistics, Settings};
 use crate::source::{ImageReader, Location, Split};
@@ -295,7 +295,7 @@ impl<'a> Trainer<'a> {
         let progress = std::mem::take(&mut self.state.progress);
         let seen = progress.seen.max(1) as f64;
         self.state.progress =
-            Progress { epoch: epoch + 1, best: progress.best, ..Progress::default() };
+            StageProgress { epoch: epoch + 1, best: progress.best, ..StageProgress::default() };
         if let Some(evaluation) = &validation {
             let (score, loss) = (evaluation.balanced_accuracy, evaluation.loss);
             if self.chooses && progress.best.is_none_or(|best| best.gives_way_to(score, loss)) {
@@ -371,7 +371,7 @@ impl<'a> Trainer<'a> {
             &self.device,
         );
         let samples = targets.len();
-        let mut parts = parts(samples, self.settings.stage1.parts).into_iter();
+        let mut parts = parts(samples, self.settings.stage1.accumulation).into_iter();
         let (gradients, loss, correct) = match parts.len() {
             1 => self.gradients(input, &targets, samples),
             _ => {
@@ -422,10 +422,14 @@ impl<'a> Trainer<'a> {
         let s = &self.settings.stage1;
         match failure {
             Failure::OutOfMemory => {
-                let more = (s.parts + 1).next_power_of_two();
+                let more = (s.accumulation + 1).next_power_of_two();
                 let suggested = (s.batch_size / more >= 2).then_some(more);
-                TrainError::OutOfMemory { batch_size: s.batch_size, parts: s.parts, suggested }
-                    .into()
+                TrainError::OutOfMemory {
+                    batch_size: s.batch_size,
+                    parts: s.accumulation,
+                    suggested,
+                }
+                .into()
             }
             other => other.into(),
         }
@@ -467,7 +471,7 @@ impl<'a> Trainer<'a> {
             .find(|weight| !weight.is_finite());
         let Some(loss) = wrong else { return Ok(()) };
         let s = &self.settings.stage1;
-        let Progress { epoch, step, .. } = self.state.progress;
+        let StageProgress { epoch, step, .. } = self.state.progress;
         let learning_rate = learning_rate(
             s.schedule,
             s.learning_rate(),
@@ -574,7 +578,7 @@ fn fresh(
         classes: dataset.classes.clone(),
         train_counts: images.counts(),
         seed: settings.seed,
-        progress: Progress::default(),
+        progress: StageProgress::default(),
         balancers: Vec::new(),
         weights: Vec::new(),
         velocities: Vec::new(),

@@ -45,7 +45,7 @@ fn step(batch: &Batch, parts: usize) -> Stepped {
     let folder = tempfile::tempdir().unwrap();
     let run = run(folder.path());
     let mut settings = run.settings().clone();
-    (settings.stage1.parts, settings.stage1.label_smoothing) = (parts, 0.1);
+    (settings.stage1.accumulation, settings.stage1.label_smoothing) = (parts, 0.1);
     let control = Control::new();
     let mut trainer = Trainer::new(
         &run,
@@ -146,7 +146,7 @@ fn running_out_of_memory_offers_the_next_power_of_two() {
     let run = run(folder.path());
     let message = |batch_size: usize, parts: usize| {
         let mut settings = run.settings().clone();
-        (settings.stage1.batch_size, settings.stage1.parts) = (batch_size, parts);
+        (settings.stage1.batch_size, settings.stage1.accumulation) = (batch_size, parts);
         let control = Control::new();
         let trainer = Trainer::new(
             &run,
@@ -162,17 +162,17 @@ fn running_out_of_memory_offers_the_next_power_of_two() {
     let first = message(256, 1);
     assert!(
         first.contains("batch size 256;")
-            && first.contains("stage1.parts = 2 ")
+            && first.contains("stage1.accumulation = 2 ")
             && first.contains("parts of 128:"),
         "{first}"
     );
     let second = message(256, 2);
     assert!(
         second.contains("batch size 256, computed in 2 parts;")
-            && second.contains("stage1.parts = 4 "),
+            && second.contains("stage1.accumulation = 4 "),
         "{second}"
     );
-    assert!(message(256, 3).contains("stage1.parts = 4 "));
+    assert!(message(256, 3).contains("stage1.accumulation = 4 "));
     assert!(message(4, 2).contains("cannot be smaller"));
 }
 
@@ -183,10 +183,10 @@ fn the_parts_of_a_run_can_be_changed_and_nothing_else() {
     let before = changed.settings().clone();
     changed.compute_in_parts(2).unwrap();
     let reopened = Run::open(changed.folder()).unwrap();
-    assert_eq!(reopened.settings().stage1.parts, 2);
+    assert_eq!(reopened.settings().stage1.accumulation, 2);
     assert_eq!(Settings { stage1: before.stage1.clone(), ..reopened.settings().clone() }, before);
-    assert!(changed.compute_in_parts(33).unwrap_err().to_string().contains("stage1.parts"));
+    assert!(changed.compute_in_parts(33).unwrap_err().to_string().contains("stage1.accumulation"));
     let _lock = changed.lock().unwrap();
     assert!(changed.compute_in_parts(4).unwrap_err().to_string().contains("another program"));
-    assert_eq!(Run::open(changed.folder()).unwrap().settings().stage1.parts, 2);
+    assert_eq!(Run::open(changed.folder()).unwrap().settings().stage1.accumulation, 2);
 }

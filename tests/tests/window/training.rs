@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use counterweight_app::gui::{Command, Dialog, ErrorReport, TrainCommand, WayOn, WindowCommand};
+use counterweight_app::gui::{
+    Command, Dialog, ErrorReport, ResumeOffer, TrainCommand, WindowCommand,
+};
 use counterweight_core::run::{Run, RunState, summary};
 use counterweight_core::source::unpack_sample;
 use counterweight_tests::window::Window;
@@ -157,7 +159,7 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
     assert!(!before.is_empty() && before.len() < 8);
     // What a device with little memory leaves, which no test can count on having.
     let reason =
-        "the device ran out of memory at batch size 64; resume the run with stage1.parts = 2"
+        "the device ran out of memory at batch size 64; resume the run with stage1.accumulation = 2"
             .to_string();
     let report = ErrorReport {
         title: "The device ran out of memory".into(),
@@ -165,10 +167,10 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
         kept: "Some epochs.".into(),
         advice: "Go on in parts.".into(),
     };
-    let way_on = WayOn { folder: folder.clone(), parts: 2 };
+    let resume_offer = ResumeOffer { folder: folder.clone(), parts: 2 };
     let state = &mut window.app().state;
-    (state.train.failure, state.train.way_on) = (Some(reason), Some(way_on.clone()));
-    state.shell.out_of_memory(report, way_on.clone());
+    (state.train.failure, state.train.resume_offer) = (Some(reason), Some(resume_offer.clone()));
+    state.shell.out_of_memory(report, resume_offer.clone());
     window.frames(4);
     assert!(
         window.shows("The device ran out of memory") && window.can_press("Continue in 2 parts"),
@@ -185,9 +187,9 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
     window.press("Continue this run in 2 parts");
     window.settle();
     assert_eq!(epochs(&folder), (1..=8).collect::<Vec<_>>(), "{}", window.log());
-    assert_eq!(Run::open(&folder).unwrap().settings().stage1.parts, 2);
+    assert_eq!(Run::open(&folder).unwrap().settings().stage1.accumulation, 2);
     assert!(
-        window.state().train.way_on.is_none() && !window.shows("ran out of memory at"),
+        window.state().train.resume_offer.is_none() && !window.shows("ran out of memory at"),
         "{}",
         window.names()
     );

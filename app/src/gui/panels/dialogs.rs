@@ -5,7 +5,7 @@ use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
 use super::{about, backbones};
 use crate::gui::command::{Command, ExportCommand, RunsCommand, TrainCommand, WindowCommand};
-use crate::gui::state::{Dialog, ErrorReport, State, WayOn};
+use crate::gui::state::{Dialog, ErrorReport, ResumeOffer, State};
 use crate::gui::theme::{self, icon, space, tokens};
 
 /// Draws the dialog that is open, if one is.
@@ -20,7 +20,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         match &mut dialog {
             Dialog::Error(report) => closed = error_ui(ui, report, None, commands),
-            Dialog::OutOfMemory(report, way_on) => closed = error_ui(ui, report, Some(way_on), commands),
+            Dialog::OutOfMemory(report, resume_offer) => closed = error_ui(ui, report, Some(resume_offer), commands),
             Dialog::Quit(running) => closed = quit_ui(ui, running, commands),
             Dialog::DeleteRun(folder) => {
                 let several = state.runs.sweeps.iter().any(|(sweep, _)| sweep == folder);
@@ -75,7 +75,7 @@ fn title_ui(ui: &mut Ui, icon: RichText, text: &str) {
 fn error_ui(
     ui: &mut Ui,
     report: &ErrorReport,
-    way_on: Option<&WayOn>,
+    resume_offer: Option<&ResumeOffer>,
     commands: &mut Vec<Command>,
 ) -> bool {
     let bad = tokens(ui.visuals()).bad;
@@ -89,10 +89,10 @@ fn error_ui(
     }
     let mut closed = false;
     ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        match way_on {
-            Some(way_on) => {
-                let label = format!("Continue in {} parts", way_on.parts);
-                closed = way_on_ui(ui, label, way_on, commands);
+        match resume_offer {
+            Some(resume_offer) => {
+                let label = format!("Continue in {} parts", resume_offer.parts);
+                closed = resume_offer_ui(ui, label, resume_offer, commands);
                 closed |= ui.button("Close").clicked();
             }
             None => closed = ui.add(primary(ui, "Close")).clicked(),
@@ -105,12 +105,17 @@ fn error_ui(
 }
 
 /// The button that goes on with a training that ran out of memory. Returns whether it was pressed.
-pub fn way_on_ui(ui: &mut Ui, label: String, way_on: &WayOn, commands: &mut Vec<Command>) -> bool {
+pub fn resume_offer_ui(
+    ui: &mut Ui,
+    label: String,
+    resume_offer: &ResumeOffer,
+    commands: &mut Vec<Command>,
+) -> bool {
     let pressed = ui.add(primary(ui, label)).clicked();
     if pressed {
         commands.push(Command::Train(TrainCommand::ContinueInParts(
-            way_on.folder.clone(),
-            way_on.parts,
+            resume_offer.folder.clone(),
+            resume_offer.parts,
         )));
     }
     pressed

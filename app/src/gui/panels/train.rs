@@ -8,10 +8,10 @@ use counterweight_core::settings::{
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
-use super::dialogs::{primary, way_on_ui};
+use super::dialogs::{primary, resume_offer_ui};
 use super::{parts, sweep, train_cards, train_live};
 use crate::gui::command::{BackbonesCommand, Command, DataCommand, TrainCommand};
-use crate::gui::state::{Devices, OpenRun, Page, State, TrainState, WayOn};
+use crate::gui::state::{Devices, OpenRun, Page, ResumeOffer, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
 use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
 
@@ -32,7 +32,7 @@ const BASICS: [&str; 8] = [
 const MORE: [&str; 18] = [
     "stage1.backbone_rate",
     "stage1.norm_statistics",
-    "stage1.parts",
+    "stage1.accumulation",
     "stage1.schedule",
     "stage1.warmup_epochs",
     "stage1.milestones",
@@ -70,8 +70,12 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     if !state.train.is_running()
         && let Some(run) = state.run.as_ref().filter(|run| !run.is_trained())
     {
-        let way_on = state.train.way_on.as_ref().filter(|way_on| way_on.folder == run.folder);
-        interrupted_ui(ui, run, way_on.zip(state.train.failure.as_deref()), commands);
+        let resume_offer = state
+            .train
+            .resume_offer
+            .as_ref()
+            .filter(|resume_offer| resume_offer.folder == run.folder);
+        interrupted_ui(ui, run, resume_offer.zip(state.train.failure.as_deref()), commands);
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
         if !state.train.is_running() {
@@ -152,7 +156,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
 fn interrupted_ui(
     ui: &mut Ui,
     run: &OpenRun,
-    out_of_memory: Option<(&WayOn, &str)>,
+    out_of_memory: Option<(&ResumeOffer, &str)>,
     commands: &mut Vec<Command>,
 ) {
     card(ui, |ui| {
@@ -167,11 +171,11 @@ fn interrupted_ui(
             ui.label(RichText::new(format!("The last time {reason}.")).color(bad));
         }
         ui.horizontal(|ui| {
-            if let Some((way_on, _)) = out_of_memory {
-                way_on_ui(
+            if let Some((resume_offer, _)) = out_of_memory {
+                resume_offer_ui(
                     ui,
-                    format!("Continue this run in {} parts", way_on.parts),
-                    way_on,
+                    format!("Continue this run in {} parts", resume_offer.parts),
+                    resume_offer,
                     commands,
                 );
             }

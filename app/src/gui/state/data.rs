@@ -99,36 +99,36 @@ pub struct Source {
 
 /// A dataset that is about to be trained on or written.
 #[derive(Clone)]
-pub enum Recipe {
+pub enum DatasetSource {
     /// Build it first.
     Build(Arc<Catalog>, Box<BuildOptions>),
     /// It is there.
     Ready(Arc<Dataset>),
 }
 
-impl Recipe {
+impl DatasetSource {
     /// The dataset, with notes on how it was built.
     ///
     /// # Errors
     /// As [`dataset::build`].
     pub fn make(self) -> Result<(Dataset, Vec<String>)> {
         match self {
-            Recipe::Build(catalog, options) => {
+            DatasetSource::Build(catalog, options) => {
                 dataset::build(&catalog, &options).map(|built| (built.dataset, built.notes))
             }
-            Recipe::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
+            DatasetSource::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
         }
     }
 }
 
 impl Source {
     /// What is to be trained on.
-    pub fn recipe(&self) -> Recipe {
+    pub fn recipe(&self) -> DatasetSource {
         match &self.origin {
             Origin::Catalog { catalog, builder, .. } => {
-                Recipe::Build(Arc::clone(catalog), Box::new(builder.options().clone()))
+                DatasetSource::Build(Arc::clone(catalog), Box::new(builder.options().clone()))
             }
-            Origin::Manifest { dataset } => Recipe::Ready(Arc::clone(dataset)),
+            Origin::Manifest { dataset } => DatasetSource::Ready(Arc::clone(dataset)),
         }
     }
 

@@ -35,7 +35,7 @@ pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeCh
 pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{Around, TrainState, Training, WayOn};
+pub use train::{ResumeOffer, TrainContext, TrainState, Training};
 
 /// A page of the window: the five steps, and the list of runs.
 #[derive(

@@ -11,7 +11,7 @@ use counterweight_core::model::{WeightsFolder, downloads};
 use egui::Context;
 use serde::{Deserialize, Serialize};
 
-use super::train::WayOn;
+use super::train::ResumeOffer;
 use crate::gui::command::Command;
 
 /// Sources that are remembered.
@@ -157,7 +157,7 @@ pub enum Dialog {
     /// Something failed.
     Error(ErrorReport),
     /// A training failed that can go on with less memory.
-    OutOfMemory(ErrorReport, WayOn),
+    OutOfMemory(ErrorReport, ResumeOffer),
     /// Whether to quit while something is running.
     Quit(Vec<&'static str>),
     /// Whether to delete a run.
@@ -290,9 +290,9 @@ impl Shell {
     }
 
     /// Says that a training ran out of memory, and offers to go on.
-    pub fn out_of_memory(&mut self, report: ErrorReport, way_on: WayOn) {
+    pub fn out_of_memory(&mut self, report: ErrorReport, resume_offer: ResumeOffer) {
         self.note_failure(&report);
-        self.dialog = Some(Dialog::OutOfMemory(report, way_on));
+        self.dialog = Some(Dialog::OutOfMemory(report, resume_offer));
     }
 
     fn note_failure(&mut self, report: &ErrorReport) {

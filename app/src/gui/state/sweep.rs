@@ -8,7 +8,7 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::{Sweep, SweepReport};
 use counterweight_core::settings::Settings;
 
-use super::data::Recipe;
+use super::data::DatasetSource;
 use super::shell::{ErrorReport, Shell};
 use crate::gui::worker::{Failure, Progress, Worker};
 
@@ -32,7 +32,7 @@ impl SweepState {
     /// Begins a sweep in a folder, or goes on with the one that is there.
     pub fn start(
         folder: PathBuf,
-        recipe: Recipe,
+        recipe: DatasetSource,
         settings: Settings,
         choice: DeviceChoice,
         shell: &mut Shell,

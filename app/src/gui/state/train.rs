@@ -20,7 +20,7 @@ use counterweight_core::source::{ImageReader, Location, Split};
 use counterweight_core::{Error, Result};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
-use super::data::{Recipe, Source};
+use super::data::{DatasetSource, Source};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
 use super::{Devices, Estimates, Origin, SweepState, next_revision};
@@ -91,7 +91,7 @@ enum Ended {
 
 /// How a training that ran out of memory can go on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WayOn {
+pub struct ResumeOffer {
     /// The run's folder.
     pub folder: PathBuf,
     /// The parts that each batch is to be computed in.
@@ -122,7 +122,7 @@ impl Training {
 
 /// What training depends on elsewhere in the window.
 #[derive(Clone, Copy)]
-pub struct Around<'a> {
+pub struct TrainContext<'a> {
     /// The source that is open.
     pub source: Option<&'a Source>,
     /// The run that is open.
@@ -134,7 +134,7 @@ pub struct Around<'a> {
 }
 
 /// What a started training needs to be shown.
-struct Begun {
+struct StartedRun {
     settings: Settings,
     classes: Vec<String>,
     train_counts: Vec<usize>,
@@ -168,7 +168,7 @@ pub struct TrainState {
     /// Why the last training failed.
     pub failure: Option<String>,
     /// How a training that ran out of memory can go on.
-    pub way_on: Option<WayOn>,
+    pub resume_offer: Option<ResumeOffer>,
     /// The memory in use.
     pub gauge: Gauge,
     /// The accuracy of each class when the last training last evaluated it, with its epoch and the
@@ -176,7 +176,7 @@ pub struct TrainState {
     pub last_classes: Option<(PathBuf, ClassAccuracies)>,
     /// How long training would take.
     pub estimates: Estimates,
-    begun: Option<crossbeam_channel::Receiver<Begun>>,
+    begun: Option<crossbeam_channel::Receiver<StartedRun>>,
     previews: Previews,
     weights: Option<WeightsFolder>,
 }
@@ -197,7 +197,7 @@ impl TrainState {
             training: None,
             sweep: None,
             failure: None,
-            way_on: None,
+            resume_offer: None,
             gauge: Gauge::default(),
             last_classes: None,
             estimates: Estimates::default(),
@@ -341,8 +341,8 @@ impl TrainState {
     }
 
     /// Does what was asked.
-    pub fn apply(&mut self, command: TrainCommand, around: Around<'_>, shell: &mut Shell) {
-        let Around { source, run, devices, runs } = around;
+    pub fn apply(&mut self, command: TrainCommand, context: TrainContext<'_>, shell: &mut Shell) {
+        let TrainContext { source, run, devices, runs } = context;
         let device = devices.resolve(self.device);
         match command {
             TrainCommand::Start => {
@@ -442,7 +442,7 @@ impl TrainState {
     }
 
     fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
-        (self.failure, self.way_on) = (None, None);
+        (self.failure, self.resume_offer) = (None, None);
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
         let choice = device;
@@ -524,7 +524,7 @@ impl TrainState {
             }
             Ok(Ended::OutOfMemory { reason, parts }) => {
                 self.named = false;
-                let way_on = WayOn { folder: training.folder.clone(), parts };
+                let resume_offer = ResumeOffer { folder: training.folder.clone(), parts };
                 let advice = format!(
                     "Go on with each batch computed in {parts} parts, which takes less memory at once and little more time. A smaller batch or \
                      input size in a new run does it, too."
@@ -532,9 +532,9 @@ impl TrainState {
                 let title = "The device ran out of memory".into();
                 shell.out_of_memory(
                     ErrorReport { title, reason: reason.clone(), kept, advice },
-                    way_on.clone(),
+                    resume_offer.clone(),
                 );
-                (self.failure, self.way_on) = (Some(reason), Some(way_on));
+                (self.failure, self.resume_offer) = (Some(reason), Some(resume_offer));
             }
             Err(Failure::Failed(reason)) => {
                 let advice = if reason.contains("diverged") {
@@ -596,7 +596,7 @@ impl TrainState {
 
 /// What is to be trained.
 enum Task {
-    New { folder: PathBuf, recipe: Recipe, settings: Box<Settings> },
+    New { folder: PathBuf, recipe: DatasetSource, settings: Box<Settings> },
     Continue { folder: PathBuf, parts: Option<usize> },
 }
 
@@ -604,7 +604,7 @@ impl Task {
     fn run(
         self,
         choice: DeviceChoice,
-        begun: &crossbeam_channel::Sender<Begun>,
+        begun: &crossbeam_channel::Sender<StartedRun>,
         job: Job<'_>,
     ) -> Result<TrainReport> {
         let (device, name) = device::open(choice)?;
@@ -632,7 +632,7 @@ impl Task {
             .filter(|record| record.stage == 1)
             .map(|record| record.norms)
             .collect();
-        drop(begun.send(Begun {
+        drop(begun.send(StartedRun {
             settings: run.settings().clone(),
             classes: run.dataset().classes.clone(),
             train_counts: run.dataset().counts(Split::Train),

@@ -98,8 +98,8 @@ pub struct Statistics {
 #[derive(Clone, Copy)]
 pub struct Following<'a> {
     pub running: &'a Statistics,
-    /// The share of the batch's in the next.
-    pub share: f32,
+    /// How far they move to the batch's.
+    pub momentum: f32,
     /// What makes biased variances unbiased.
     pub unbiased: f32,
 }
@@ -139,7 +139,7 @@ impl Statistics {
         let [mean, variance, next_mean, next_variance] = Buffer::vectors(client, [channels; 4]);
         let (statistics, next) =
             (Self { mean, variance }, Self { mean: next_mean, variance: next_variance });
-        let Following { running, share, unbiased } = following;
+        let Following { running, momentum, unbiased } = following;
         // SAFETY: lanes past the channels and pixels past a share are left out.
         unsafe {
             moments_kernel::launch_unchecked(
@@ -170,7 +170,7 @@ impl Statistics {
                 channels as u32,
                 shares.share as u32,
                 shares.count as u32,
-                share,
+                momentum,
                 unbiased,
                 JOINED,
             );
