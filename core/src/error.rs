@@ -3,6 +3,7 @@
 //! Messages are written for the person in front of the window: they name the file and the reason,
 //! and end without a full stop so that a front end can add what to do next.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
@@ -36,17 +37,79 @@ pub enum Error {
     /// Reading, downloading or keeping pretrained weights failed.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The program itself is at fault: what it relies on does not hold. Nothing the person did is
+    /// wrong.
+    #[error("an error in the program: {0}")]
+    Internal(String),
     /// The chosen device cannot be used.
     #[error("device {name}: {reason}")]
     Device {
         /// The device as the person named it.
         name: String,
         /// Why it cannot be used.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
 }
 
-/// Failures of `data`.
+/// Why something failed, in words, with the error that it comes from where there is one.
+#[derive(Debug)]
+pub struct Reason {
+    text: String,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Reason {
+    /// The words of an error, which stays behind them.
+    pub fn of(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { text: error.to_string(), cause: Some(Box::new(error)) }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Reason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&**self.cause.as_ref()?)
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, cause: None }
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Self {
+        text.to_string().into()
+    }
+}
+
+macro_rules! reasons {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Reason {
+            fn from(error: $error) -> Self {
+                Self::of(error)
+            }
+        }
+    )*};
+}
+
+reasons!(
+    std::io::Error,
+    serde_json::Error,
+    toml::de::Error,
+    toml::ser::Error,
+    csv::Error,
+    safetensors::SafeTensorError
+);
+
+/// Failures of reading sources and images and of building datasets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -56,7 +119,8 @@ pub enum DataError {
         /// The file concerned.
         path: PathBuf,
         /// The operating system's or the parser's reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// The source as a whole is unusable (missing, empty, of no known kind, one class only).
     #[error("{}: {reason}", path.display())]
@@ -64,7 +128,8 @@ pub enum DataError {
         /// The folder, archive or manifest.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// Several things are wrong at once; each is listed.
     #[error("{summary}:\n{}", list(items))]
@@ -89,7 +154,8 @@ pub enum SettingsError {
         /// The settings file.
         path: PathBuf,
         /// The parser's reason, with its line.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// No such key.
     #[error("unknown setting `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
@@ -105,7 +171,8 @@ pub enum SettingsError {
         /// The key concerned.
         key: String,
         /// What is allowed.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
 }
 
@@ -119,7 +186,8 @@ pub enum RunError {
         /// The file concerned.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// The folder is not a run, or already is one.
     #[error("{}: {reason}", path.display())]
@@ -127,7 +195,8 @@ pub enum RunError {
         /// The folder concerned.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// The checkpoint does not fit what it is loaded into.
     #[error("{}: {reason}", path.display())]
@@ -135,7 +204,8 @@ pub enum RunError {
         /// The checkpoint file.
         path: PathBuf,
         /// Which tensor or setting differs.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
 }
 
@@ -198,7 +268,8 @@ pub enum ModelError {
         /// The model file.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// The network could not be turned into ONNX.
     #[error("export failed: {0}")]
@@ -218,7 +289,8 @@ pub enum CacheError {
         /// The file or folder concerned.
         path: PathBuf,
         /// The operating system's reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// What should be kept are not features.
     #[error("features cannot be kept: {0}")]
@@ -235,7 +307,8 @@ pub enum WeightsError {
         /// The file concerned.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
     /// A file cannot be downloaded, or is not the one it should be.
     #[error("{address}: {reason}")]
@@ -243,47 +316,48 @@ pub enum WeightsError {
         /// The address.
         address: String,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: Reason,
     },
 }
 
 impl DataError {
     /// A [`DataError::File`] from any displayable reason.
-    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn file(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
     /// A [`DataError::Source`] from any displayable reason.
-    pub fn source(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::Source { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn source(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::Source { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 }
 
 impl RunError {
     /// A [`RunError::File`] from any displayable reason.
-    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn file(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 }
 
 impl ModelError {
     /// A [`ModelError::File`] from any displayable reason.
-    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn file(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 }
 
 impl WeightsError {
     /// A [`WeightsError::File`] from any displayable reason.
-    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn file(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 }
 
 impl CacheError {
     /// A [`CacheError::File`] from any displayable reason.
-    pub fn file(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Self::File { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    pub fn file(path: impl AsRef<Path>, reason: impl Into<Reason>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 }
 

@@ -141,21 +141,17 @@ impl Control {
 
     /// Asks the job to stop at its next safe point. Cannot be taken back.
     pub fn stop(&self) {
-        self.set(State::Stopping);
+        self.change(State::Stopping);
     }
 
     /// Asks the job to wait at its next safe point. Does nothing once a stop was asked for.
     pub fn pause(&self) {
-        if !self.is_stopping() {
-            self.set(State::Paused);
-        }
+        self.change(State::Paused);
     }
 
     /// Lets a paused job go on.
     pub fn resume(&self) {
-        if !self.is_stopping() {
-            self.set(State::Running);
-        }
+        self.change(State::Running);
     }
 
     /// Whether a stop was asked for.
@@ -181,12 +177,22 @@ impl Control {
         if *state == State::Stopping { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    fn set(&self, to: State) {
+    /// Goes to a state, unless a stop was asked for: under one lock, so that no other thread's stop
+    /// is undone.
+    fn change(&self, to: State) {
         let (lock, woken) = &*self.shared;
-        *lock.lock().unwrap_or_else(|e| e.into_inner()) = to;
+        let mut state = lock.lock().unwrap_or_else(|e| e.into_inner());
+        if *state != State::Stopping {
+            *state = to;
+        }
+        drop(state);
         woken.notify_all();
     }
 }
+
+/// The log target of what jobs say through their [`EventSink`] as well: a front end that
+/// shows events need not show these records.
+pub const LOG_TARGET: &str = "counterweight::job";
 
 /// What every long function is handed: where to report, and what to ask.
 #[derive(Clone, Copy)]
@@ -205,7 +211,9 @@ impl<'a> Job<'a> {
 
     /// Begins a phase; see [`Event::Phase`].
     pub fn phase(&self, name: impl Into<String>, total: Option<u64>, unit: &'static str) {
-        self.sink.event(Event::Phase { name: name.into(), total, unit });
+        let name = name.into();
+        tracing::info!(target: LOG_TARGET, "{name}");
+        self.sink.event(Event::Phase { name, total, unit });
     }
 
     /// Reports progress within the phase.
@@ -215,12 +223,16 @@ impl<'a> Job<'a> {
 
     /// Says something worth a line.
     pub fn info(&self, text: impl Into<String>) {
-        self.sink.event(Event::Message { level: Level::Info, text: text.into() });
+        let text = text.into();
+        tracing::info!(target: LOG_TARGET, "{text}");
+        self.sink.event(Event::Message { level: Level::Info, text });
     }
 
     /// Says something that is not as the person may expect.
     pub fn warn(&self, text: impl Into<String>) {
-        self.sink.event(Event::Message { level: Level::Warning, text: text.into() });
+        let text = text.into();
+        tracing::warn!(target: LOG_TARGET, "{text}");
+        self.sink.event(Event::Message { level: Level::Warning, text });
     }
 
     /// Waits while paused; see [`Control::check`].
@@ -251,5 +263,7 @@ mod tests {
         control.stop();
         control.resume();
         assert!(matches!(control.check(), Err(Error::Stopped)));
+        control.pause();
+        assert!(!control.is_paused() && control.is_stopping());
     }
 }

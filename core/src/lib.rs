@@ -28,7 +28,7 @@ pub mod kernels;
 pub mod model;
 mod onnx;
 mod ops;
-mod panics;
+pub mod panics;
 mod pickle;
 pub mod pipeline;
 pub mod random;

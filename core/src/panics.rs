@@ -1,5 +1,5 @@
-//! The last defence against code that is not ours: turning its panics into errors, without a word
-//! on standard error.
+//! The last defence against code that is not ours: turning its panics into errors. A program that
+//! calls [`install_hook`] has nothing printed of them.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -20,7 +20,6 @@ static OF_DRIVER: Mutex<Option<String>> = Mutex::new(None);
 /// # Errors
 /// What `work` returns, or the panic's message.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    install();
     RUNNING.set(RUNNING.get() + 1);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     RUNNING.set(RUNNING.get() - 1);
@@ -41,10 +40,13 @@ fn is_of_driver() -> bool {
         .is_some_and(|name| name.starts_with("DSU-") || name.starts_with("DSD-"))
 }
 
-/// Replaces the panic hook once, and for good: taking it out and putting it back around each call
-/// would be a race between threads.
-fn install() {
+/// Has panics that become errors print nothing, and keeps what a GPU's library panicked with for
+/// the error that follows. For programs to call once, at their start; this crate never does, since
+/// the hook is the whole program's. Without it such panics are reported as any other, and errors of
+/// GPUs know less.
+pub fn install_hook() {
     static INSTALLED: Once = Once::new();
+    // Taking the hook out and putting it back around each call would be a race between threads.
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -84,6 +86,7 @@ mod tests {
 
     #[test]
     fn what_a_drivers_thread_panicked_with_is_known_once() {
+        install_hook();
         let waited = caught::<()>(|| {
             let driver = std::thread::Builder::new()
                 .name("DSD-0-0".into())

@@ -154,7 +154,7 @@ fn get(backbone: Backbone, version: Option<&str>, context: &Context) -> Result<(
             })?
         }
     };
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     let mirror = downloads();
     job.info(format!("{} has {}; licence: {}", chosen.publisher, chosen.address(), chosen.licence));
     if let Some(mirror) = &mirror {

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         &mut run,
         &settings,
         &device,
-        Job::new(&context.control, &context.console),
+        Job::new(&context.control, context.console),
     )?;
     context.console.result(&report, || {
         format!(

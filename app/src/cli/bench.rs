@@ -161,8 +161,8 @@ fn kernels(text: &str) -> Result<Kernels> {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
-    let job = Job::new(&context.control, &context.console);
-    let console = &context.console;
+    let job = Job::new(&context.control, context.console);
+    let console = context.console;
     match &arguments.what {
         None => train(&arguments.train, context),
         Some(What::Train(options)) => train(options, context),
@@ -229,7 +229,7 @@ fn infer_file(options: &NetworkOptions, job: Job<'_>) -> Result<InferReport> {
 fn train(options: &TrainOptions, context: &Context) -> Result<()> {
     options.network.threads.apply()?;
     let (device, name) = device::open(options.network.device.device)?;
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     let request = NetworkRequest { precision: options.precision, ..options.network.request()? };
     let report = bench::train(&request, options.loader, &device, &name, job)?;
     context.console.result(&report, || train_line(&report))

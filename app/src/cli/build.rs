@@ -126,7 +126,7 @@ struct ClassCounts {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     if let (Some(_), Some(ProfileKind::AsIs | ProfileKind::Custom(_))) =
         (arguments.factor, &arguments.profile)
     {
@@ -134,7 +134,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             "only the profiles exponential, step and pareto have an imbalance factor".to_string();
         return Err(counterweight_core::Error::from(SettingsError::Value {
             key: "--factor".to_string(),
-            reason,
+            reason: reason.into(),
         })
         .into());
     }
@@ -202,7 +202,7 @@ fn renames(pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {
             let reason = format!("class `{old}` is given two names, `{other}` and `{new}`");
             return Err(counterweight_core::Error::from(SettingsError::Value {
                 key: "--rename".to_string(),
-                reason,
+                reason: reason.into(),
             })
             .into());
         }

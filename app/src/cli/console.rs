@@ -81,7 +81,7 @@ impl Console {
 
     /// Prints why the command failed.
     pub fn error(&self, error: &anyhow::Error) {
-        self.line(&format!("error: {error:#}"));
+        self.line(&format!("error: {}", chain(error)));
     }
 
     /// Removes the progress bar.
@@ -155,6 +155,20 @@ impl Console {
             _ => format!("{}: {done} {} · {rate:.0}/s", phase.name, phase.unit),
         });
     }
+}
+
+/// What happened and why, outermost first, without repeating what was said: many errors have their
+/// cause in their own words.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match text.is_empty() {
+            true => text = cause,
+            false if text.contains(&cause) => {}
+            false => text = format!("{text}: {cause}"),
+        }
+    }
+    text
 }
 
 impl EventSink for Console {

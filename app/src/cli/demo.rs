@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         &arguments.out,
         &device,
         &name,
-        Job::new(&context.control, &context.console),
+        Job::new(&context.control, context.console),
     ) {
         Err(Error::Stopped) => bail!("stopped, nothing is lost; the same command goes on"),
         other => other?,

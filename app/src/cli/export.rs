@@ -25,7 +25,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     let report = pipeline::export(&run, arguments.checkpoint.as_deref(), &arguments.out, job)?;
     context.console.result(&report, || {
         format!(

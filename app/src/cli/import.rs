@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let Arguments { file, dataset, run, backbone, .. } = arguments;
     let request = ImportRequest { file, backbone: *backbone, dataset, run, settings };
-    let report = pipeline::import(&request, &device, Job::new(&context.control, &context.console))?;
+    let report = pipeline::import(&request, &device, Job::new(&context.control, context.console))?;
     context.console.result(&report, || {
         let evaluation = report
             .evaluation

@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let reason = "must be at most --many-above + 1".to_string();
         return Err(counterweight_core::Error::from(SettingsError::Value {
             key: "--few-below".to_string(),
-            reason,
+            reason: reason.into(),
         })
         .into());
     }
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         max_pixels: arguments.max_pixels,
         ..ScanOptions::default()
     };
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     let catalog = source::scan(&arguments.source, &options, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
     context.console.result(&report, || human(&report, arguments.all))

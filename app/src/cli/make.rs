@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         settings,
     };
     let report =
-        match pipeline::make(&request, &device, Job::new(&context.control, &context.console)) {
+        match pipeline::make(&request, &device, Job::new(&context.control, context.console)) {
             Err(Error::Stopped) => {
                 bail!("stopped; nothing was changed, and the features that were computed are kept")
             }

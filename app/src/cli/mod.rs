@@ -28,6 +28,8 @@ pub use console::Console;
 use counterweight_core::job::Control;
 use counterweight_core::model::Kernels;
 
+use crate::logging::{self, LogLevel};
+
 /// Train, balance and export image classifiers for long-tailed data. Without a command the window
 /// opens.
 #[derive(Debug, Parser)]
@@ -37,6 +39,9 @@ struct Arguments {
     /// Messages go to standard error.
     #[arg(long, global = true)]
     json: bool,
+    /// Write the log to standard error as well, from this level on. A run has its own beside it
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<LogLevel>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -130,7 +135,7 @@ enum Command {
 /// What every subcommand is given besides its own arguments.
 pub struct Context {
     /// Where results and progress are printed.
-    pub console: Console,
+    pub console: &'static Console,
     /// Stops the job on Ctrl-C.
     pub control: Control,
 }
@@ -139,12 +144,16 @@ pub struct Context {
 /// work failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
+    // It lives as long as the program: warnings are shown on it from any thread.
+    let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));
+    logging::show_warnings(|text| console.line(&format!("warning: {text}")));
+    logging::start(arguments.log);
     choose_kernels();
     let control = Control::new();
     if arguments.command.is_some() {
         stop_on_interrupt(&control);
     }
-    let context = Context { console: Console::new(arguments.json), control };
+    let context = Context { console, control };
     let Some(command) = arguments.command else { return window(&context) };
     let outcome: anyhow::Result<()> = match command {
         Command::Demo(arguments) => demo::run(&arguments, &context),

@@ -57,7 +57,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         .iter()
         .map(|&choice| device::open(choice).map(|(device, _)| device))
         .collect::<Result<Vec<_>, _>>()?;
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
         Some(source) if !Sweep::is_sweep(&arguments.out) => Some(Dataset::open(source, job)?),

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         &request,
         &device,
         &name,
-        Job::new(&context.control, &context.console),
+        Job::new(&context.control, context.console),
     ) {
         Err(Error::Stopped) if Run::is_run(&arguments.run) => {
             bail!(

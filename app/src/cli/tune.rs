@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut settings = run.settings().clone();
     arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;
-    let job = Job::new(&context.control, &context.console);
+    let job = Job::new(&context.control, context.console);
     let tuning = pipeline::tune(&run, &settings, arguments.candidates as usize, &device, job)?;
     let run = quoted(&arguments.run);
     let next = match tuning.best.balancers.is_empty() {

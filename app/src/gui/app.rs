@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use counterweight_core::job::Level;
 use counterweight_core::pipeline::sample_settings;
 use counterweight_core::settings::{Preset, Settings};
 use egui::{Context, Ui};
@@ -18,6 +19,7 @@ use super::state::{
     Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind,
 };
 use super::{panels, theme};
+use crate::logging;
 
 /// Under this name the preferences are stored.
 const PREFERENCES: &str = "preferences";
@@ -39,6 +41,8 @@ pub struct CounterweightApp {
     quitting: bool,
     /// Whether the window may close without asking.
     closing: bool,
+    /// What the log warns of and no job says.
+    warnings: crossbeam_channel::Receiver<String>,
 }
 
 impl CounterweightApp {
@@ -55,6 +59,12 @@ impl CounterweightApp {
         ctx.set_zoom_factor(state.shell.preferences.zoom.clamp(*ZOOM.start(), *ZOOM.end()));
         ctx.options_mut(|options| options.zoom_with_keyboard = false);
         state.shell.info(concat!("Counterweight ", env!("CARGO_PKG_VERSION")));
+        let (warnings, shown) = crossbeam_channel::unbounded();
+        let waker = ctx.clone();
+        logging::show_warnings(move |text| {
+            drop(warnings.send(text.to_string()));
+            waker.request_repaint();
+        });
         let toasts = egui_notify::Toasts::default()
             .with_anchor(egui_notify::Anchor::BottomRight)
             .with_margin([16.0, 16.0].into());
@@ -65,6 +75,7 @@ impl CounterweightApp {
             panels: panels::Panels::default(),
             quitting: false,
             closing: false,
+            warnings: shown,
         }
     }
 
@@ -97,6 +108,7 @@ impl CounterweightApp {
     fn poll(&mut self) {
         let state = &mut self.state;
         let shell = &mut state.shell;
+        shell.messages(self.warnings.try_iter().map(|text| (Level::Warning, text)).collect());
         if let Some(asked) = shell.asked.take() {
             match asked.poll() {
                 Ok(Answer::Chosen(command)) => self.commands.push(command),

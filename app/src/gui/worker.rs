@@ -23,8 +23,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub enum Failure {
     /// It was asked to stop.
     Stopped,
-    /// It failed; the text names the file and the reason.
-    Failed(String),
+    /// It failed.
+    Failed(Error),
 }
 
 enum Update<T> {
@@ -108,11 +108,8 @@ impl<T: Send + 'static> Worker<T> {
                     match catch_unwind(AssertUnwindSafe(|| work(Job::new(&control, &sink)))) {
                         Ok(Ok(value)) => Ok(value),
                         Ok(Err(Error::Stopped)) => Err(Failure::Stopped),
-                        Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
-                        Err(panic) => Err(Failure::Failed(format!(
-                            "an error in the program: {}",
-                            panic_text(&*panic)
-                        ))),
+                        Ok(Err(error)) => Err(Failure::Failed(error)),
+                        Err(panic) => Err(Failure::Failed(Error::Internal(panic_text(&*panic)))),
                     };
                 // The window may have let go of the job; then nobody waits for the outcome.
                 drop(sender.send(Update::Done(outcome)));
@@ -128,9 +125,8 @@ impl<T: Send + 'static> Worker<T> {
             Self { control, updates, thread, finished: false, progress, started: Instant::now() };
         if let Some(error) = failed {
             let (sender, updates) = bounded(1);
-            drop(sender.send(Update::Done(Err(Failure::Failed(format!(
-                "no thread could be started: {error}"
-            ))))));
+            let error = Error::Internal(format!("no thread could be started: {error}"));
+            drop(sender.send(Update::Done(Err(Failure::Failed(error)))));
             worker.updates = updates;
         }
         worker
@@ -155,7 +151,8 @@ impl<T: Send + 'static> Worker<T> {
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
                     self.finished = true;
-                    news.done = Some(Err(Failure::Failed("the job ended without a result".into())));
+                    let error = Error::Internal("the job ended without a result".into());
+                    news.done = Some(Err(Failure::Failed(error)));
                 }
             }
         }
@@ -243,7 +240,8 @@ impl<T: Send> EventSink for Forward<T> {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic says.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no reason was given".into())
@@ -290,7 +288,9 @@ mod tests {
         let mut worker: Worker<()> =
             Worker::spawn("test", &Context::default(), |_| panic!("a wrong index"));
         let (_, done) = outcome(&mut worker);
-        assert!(matches!(done, Err(Failure::Failed(reason)) if reason.contains("a wrong index")));
+        assert!(
+            matches!(done, Err(Failure::Failed(Error::Internal(reason))) if reason == "a wrong index")
+        );
 
         let mut worker: Worker<()> = Worker::spawn("test", &Context::default(), |job| {
             loop {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::store::{Images, in_pool};
 use crate::augment::{Augmentation, Mixed, mirror};
-use crate::error::{DataError, Result};
+use crate::error::{Error, Result};
 use crate::random::stream;
 use crate::recipes::Recipes;
 
@@ -288,10 +288,9 @@ impl Batches {
         };
         let worker = worker.map_err(|error| {
             // The channel is empty, so there is room.
-            let _ = sender.send(Err(DataError::Build(format!(
+            let _ = sender.send(Err(Error::Internal(format!(
                 "a thread to prepare batches cannot be started: {error}"
-            ))
-            .into()));
+            ))));
         });
         Self { receiver: Some(receiver), spares, stop, worker: worker.ok() }
     }
@@ -323,12 +322,8 @@ impl Iterator for Batches {
             }
             Err(_) => {
                 let panicked = self.finish();
-                panicked.then(|| {
-                    Err(DataError::Build(
-                        "preparing a batch failed unexpectedly; this is a bug".into(),
-                    )
-                    .into())
-                })
+                panicked
+                    .then(|| Err(Error::Internal("preparing a batch failed unexpectedly".into())))
             }
         }
     }
@@ -342,6 +337,7 @@ impl Drop for Batches {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::DataError;
     use std::collections::HashSet;
 
     use super::*;
@@ -530,7 +526,7 @@ mod tests {
             if self.broken.contains(&(*index as usize)) {
                 return Err(DataError::File {
                     path: file.clone(),
-                    reason: format!("record {index} is damaged"),
+                    reason: format!("record {index} is damaged").into(),
                 }
                 .into());
             }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::augment::View;
 use crate::dataset::Dataset;
-use crate::error::{DataError, Error, Result};
+use crate::error::{DataError, Error, Result, TrainError};
 use crate::images::{Detail, write_input};
 use crate::job::Job;
 use crate::random::stream;
@@ -90,7 +90,7 @@ impl Images {
         if samples.is_empty() {
             return Err(DataError::Source {
                 path: dataset.root.clone(),
-                reason: format!("there are no {split} images"),
+                reason: format!("there are no {split} images").into(),
             }
             .into());
         }
@@ -127,7 +127,9 @@ impl Images {
                 first.path.display(),
                 first.reason
             );
-            return Err(DataError::Source { path: dataset.root.clone(), reason }.into());
+            return Err(
+                DataError::Source { path: dataset.root.clone(), reason: reason.into() }.into()
+            );
         }
         let images =
             Self::new(side, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
@@ -141,7 +143,7 @@ impl Images {
     /// `[n]`.
     ///
     /// # Errors
-    /// [`DataError::Build`] if the lengths or labels do not agree.
+    /// [`TrainError::Request`] if the lengths or labels do not agree.
     pub fn from_bytes(
         side: usize,
         classes: usize,
@@ -154,10 +156,10 @@ impl Images {
                 bytes.len(),
                 labels.len()
             );
-            return Err(DataError::Build(text).into());
+            return Err(TrainError::Request(text).into());
         }
         if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
-            return Err(DataError::Build(format!(
+            return Err(TrainError::Request(format!(
                 "label {label} is not below the number of classes, {classes}"
             ))
             .into());
@@ -382,9 +384,10 @@ impl Images {
         let broken = self.inner.broken.lock().unwrap_or_else(|e| e.into_inner());
         match broken.first_key_value() {
             Some((_, (first, _))) => {
-                DataError::File { path: first.path.clone(), reason: first.reason.clone() }.into()
+                DataError::File { path: first.path.clone(), reason: first.reason.clone().into() }
+                    .into()
             }
-            None => DataError::Build("there are no images".into()).into(),
+            None => TrainError::Request("there are no images".into()).into(),
         }
     }
 }
@@ -431,7 +434,7 @@ fn decode_all(
 fn problem(location: &Location, error: &Error) -> Problem {
     match error {
         Error::Data(DataError::File { path, reason }) => {
-            Problem { path: path.clone(), reason: reason.clone() }
+            Problem { path: path.clone(), reason: reason.to_string() }
         }
         other => Problem { path: PathBuf::from(location.to_text()), reason: other.to_string() },
     }

@@ -72,7 +72,7 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
                     image::ColorType::Rgb8,
                     image::ImageFormat::Png,
                 )
-                .map_err(|e| DataError::file(target.join(path), e))?;
+                .map_err(|e| DataError::file(target.join(path), crate::error::Reason::of(e)))?;
             }
             (None, Location::File(from) | Location::Record { file: from, .. }) => {
                 let from = dataset.root.join(from);

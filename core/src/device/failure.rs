@@ -48,7 +48,7 @@ impl From<Failure> for Error {
             Failure::OutOfMemory => "it ran out of memory".to_string(),
             Failure::Broken(reason) => reason,
         };
-        Self::Device { name: "GPU".into(), reason }
+        Self::Device { name: "GPU".into(), reason: reason.into() }
     }
 }
 

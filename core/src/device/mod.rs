@@ -18,7 +18,7 @@ pub(crate) use failure::{Failure, attempt, release_memory};
 pub(crate) use host::{host, host_all};
 pub use list::devices;
 pub use open::{open, use_threads};
-pub use preparing::while_preparing;
+pub use preparing::{note_log, while_preparing};
 
 use crate::error::Result;
 

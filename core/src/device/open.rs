@@ -16,7 +16,8 @@ static OPENING: Mutex<()> = Mutex::new(());
 /// Opens a device for training or inference and tries one addition on it. Returns it with its name.
 ///
 /// [`DeviceChoice::Auto`] goes by [`preferred`](super::preferred). A GPU that is listed may still
-/// fail when it is tried; the next one, and at last the CPU, takes its place.
+/// fail when it is tried; the next one, and at last the CPU, takes its place, and the log has a
+/// warning with the reason.
 ///
 /// # Errors
 /// [`Error::Device`] with the driver's reason. Never panics, and prints nothing.
@@ -27,8 +28,13 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
     let _opening = OPENING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let found = devices();
     if choice == DeviceChoice::Auto {
-        let opened = ranked(&found).into_iter().find_map(|info| open_listed(info).ok());
-        return Ok(opened.unwrap_or_else(|| (Device::flex(), "cpu".into())));
+        for info in ranked(&found) {
+            match open_listed(info) {
+                Ok(opened) => return Ok(opened),
+                Err(error) => tracing::warn!("{error}; the next device is taken instead"),
+            }
+        }
+        return Ok((Device::flex(), "cpu".into()));
     }
     let name = choice.to_string();
     match found.iter().find(|info| info.name == name) {
@@ -43,7 +49,7 @@ pub fn open(choice: DeviceChoice) -> Result<(Device, String)> {
 
 /// Opens a device of the list.
 fn open_listed(info: &DeviceInfo) -> Result<(Device, String)> {
-    let fail = |reason: String| Error::Device { name: info.name.clone(), reason };
+    let fail = |reason: String| Error::Device { name: info.name.clone(), reason: reason.into() };
     if let Some(reason) = &info.reason {
         return Err(fail(reason.clone()));
     }
@@ -95,7 +101,7 @@ pub fn use_threads(threads: usize) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     pool.build_global().map_err(|e| Error::Device {
         name: "cpu".into(),
-        reason: format!("{threads} threads cannot be used: {e}"),
+        reason: format!("{threads} threads cannot be used: {e}").into(),
     })
 }
 

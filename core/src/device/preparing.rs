@@ -73,33 +73,24 @@ pub(super) fn prepare() {
     if matches!(config.compilation.logger.level, CompilationLogLevel::Disabled) {
         config.compilation.logger.level = CompilationLogLevel::Basic;
     }
-    // The level that `Counter` looks at.
+    // To the program's log, which [`note_log`] sees.
     config.compilation.logger.log = Some(Default::default());
-    if CubeClRuntimeConfig::try_set(config) && log::set_logger(&Counter).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
-    }
+    // Only the first configuration counts, and one that was set before is as good.
+    CubeClRuntimeConfig::try_set(config);
 }
 
 #[cfg(not(feature = "gpu"))]
 pub(super) fn prepare() {}
 
-/// Takes what the libraries would write to a log, and counts the kernels that were compiled.
-#[cfg(feature = "gpu")]
-struct Counter;
-
-#[cfg(feature = "gpu")]
-impl log::Log for Counter {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target() == "cubecl::compilation"
+/// To be told the target of every record that a program's log is given, at least of the level
+/// `info`: records of kernels that were compiled are counted, so that [`while_preparing`] can say
+/// how many there are. Returns whether it was one of those, which need not be written anywhere.
+pub fn note_log(target: &str) -> bool {
+    let compiled = target == "cubecl::compilation";
+    if compiled {
+        COMPILED.fetch_add(1, Ordering::Relaxed);
     }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            COMPILED.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn flush(&self) {}
+    compiled
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::image_file::ImageFile;
 use super::kept::KEPT;
 use super::known::KnownFiles;
 use super::pixels::{Detail, RgbPixels};
-use crate::error::DataError;
+use crate::error::{DataError, Reason};
 
 /// BLAKE3 of a file, remembered or computed.
 pub(crate) fn file_hash(
@@ -68,5 +68,5 @@ pub fn read_image_for(
     let bytes = file.read(max_pixels).map_err(fail)?;
     decode_for(&bytes, max_pixels, detail)
         .map(|decoded| decoded.pixels)
-        .map_err(|reason| DataError::file(path, reason))
+        .map_err(|error| DataError::file(path, Reason::of(error)))
 }

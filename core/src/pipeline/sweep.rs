@@ -72,7 +72,10 @@ pub fn sweep(request: &SweepRequest<'_>, devices: &[Device], job: Job<'_>) -> Re
 
 /// The sweep of a request, which may have begun.
 fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Sweep> {
-    let refuse = |reason: String| RunError::Folder { path: request.folder.to_path_buf(), reason };
+    let refuse = |reason: String| RunError::Folder {
+        path: request.folder.to_path_buf(),
+        reason: reason.into(),
+    };
     let values = values(request)?;
     if Sweep::is_sweep(request.folder) {
         let found = Sweep::open(request.folder)?;
@@ -209,8 +212,9 @@ fn train(
 
 /// The values of a request, checked for what can be checked without data.
 fn values(request: &SweepRequest<'_>) -> Result<Vec<String>> {
-    let refuse =
-        |reason: String| Error::from(SettingsError::Value { key: request.key.to_string(), reason });
+    let refuse = |reason: String| {
+        Error::from(SettingsError::Value { key: request.key.to_string(), reason: reason.into() })
+    };
     // An unknown key, and the nearest that is known.
     let own = request.settings.text(request.key);
     if own.is_none() {

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{
-    CHECKPOINTS, DATASET, FEATURES, LOCK, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS, lock,
+    CHECKPOINTS, DATASET, FEATURES, LOCK, LOG, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS,
+    lock,
 };
 use crate::error::{Result, RunError};
 use crate::source::Split;
@@ -16,8 +17,9 @@ use crate::source::Split;
 /// plain name, or something of that name is there already; [`RunError::File`] if the system does
 /// not rename it.
 pub fn rename(folder: &Path, new_name: &str) -> Result<PathBuf> {
-    let refuse =
-        |reason: String| Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
+    let refuse = |reason: String| {
+        Err(RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into())
+    };
     refuse_no_run(folder)?;
     let name = new_name.trim();
     if name.is_empty() {
@@ -82,7 +84,7 @@ pub fn delete(folder: &Path) -> Result<()> {
         true => format!("the run was deleted, its empty folder could not be: {error}"),
         false => format!("the run was deleted; kept was what is not its own: {}", kept.join(", ")),
     };
-    Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
+    Err(RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into())
 }
 
 fn refuse_no_run(folder: &Path) -> Result<()> {
@@ -125,7 +127,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
             .chain(evaluations)
             .collect(),
         ),
-        ("", named(&[NORMS, METRICS_CSV, METRICS, DATASET, SETTINGS])),
+        ("", named(&[NORMS, METRICS_CSV, METRICS, LOG, DATASET, SETTINGS])),
     ]
 }
 

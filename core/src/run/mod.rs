@@ -49,6 +49,7 @@ const METRICS: &str = "metrics.jsonl";
 const METRICS_CSV: &str = "metrics.csv";
 const NORMS: &str = "norms.csv";
 const LOCK: &str = ".lock";
+const LOG: &str = "log.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
 const RESULTS: &str = "results";
@@ -62,10 +63,25 @@ pub struct Run {
     history: Vec<EpochRecord>,
 }
 
+/// The log target of the record that a run is worked on from here, whose field `folder` is the run's.
+/// A program may write its log beside the run then, to the file that [`log_file`] names.
+pub const LOG_TARGET: &str = "counterweight::run";
+
+/// The file of a run's folder that a log belongs into.
+pub fn log_file(folder: &Path) -> PathBuf {
+    folder.join(LOG)
+}
+
 /// Held while a job changes a run, so that two programs cannot train into one folder.
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        tracing::info!(target: LOG_TARGET, "no longer working on this run");
+    }
 }
 
 impl Run {
@@ -152,7 +168,9 @@ impl Run {
     /// # Errors
     /// [`RunError::Folder`] if another program holds it.
     pub fn lock(&self) -> Result<RunLock> {
-        lock(&self.folder)
+        let lock = lock(&self.folder)?;
+        tracing::info!(target: LOG_TARGET, folder = %self.folder.display(), "working on this run");
+        Ok(lock)
     }
 
     /// The run's folder.
@@ -234,7 +252,9 @@ impl Run {
                 true => "has no checkpoint yet; train it first".to_string(),
                 false => format!("has no checkpoint `{name}`; there is {}", names.join(", ")),
             };
-            return Err(RunError::Folder { path: self.folder.clone(), reason }.into());
+            return Err(
+                RunError::Folder { path: self.folder.clone(), reason: reason.into() }.into()
+            );
         }
         Checkpoint::load(&self.checkpoint_path(name))
     }
@@ -376,7 +396,13 @@ fn lock(folder: &Path) -> Result<RunLock> {
         }
         // Some network file systems have no locks; training there is still better than not
         // training.
-        Err(std::fs::TryLockError::Error(_)) => Ok(RunLock { _file: file }),
+        Err(std::fs::TryLockError::Error(error)) => {
+            tracing::warn!(
+                "{}: cannot be locked ({error}); do not let two programs work on this run",
+                path.display()
+            );
+            Ok(RunLock { _file: file })
+        }
     }
 }
 

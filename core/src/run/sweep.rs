@@ -122,7 +122,7 @@ impl Sweep {
         let path = folder.join(SWEEP);
         let wrong = |reason: String| RunError::Folder {
             path: path.clone(),
-            reason: format!("is damaged: {reason}"),
+            reason: format!("is damaged: {reason}").into(),
         };
         let text = std::fs::read_to_string(&path).map_err(|error| RunError::file(&path, error))?;
         let plan: Plan = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;

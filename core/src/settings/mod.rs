@@ -251,7 +251,10 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] naming the file and the line or key.
     pub fn load(path: &Path) -> Result<Self> {
-        let file_error = |reason: String| SettingsError::File { path: path.to_path_buf(), reason };
+        let file_error = |reason: String| SettingsError::File {
+            path: path.to_path_buf(),
+            reason: reason.into(),
+        };
         let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
         let settings: Settings = toml::from_str(&text).map_err(|e| file_error(e.to_string()))?;
         renamed::note_in_file(&text);

@@ -59,7 +59,7 @@ pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Setti
         with(Value::String(value.to_string())).or_else(|_| with(Value::Array(list(value)))).map_err(
             |_| {
                 let reason = format!("`{value}` does not fit: {}", first.message());
-                SettingsError::Value { key: full.clone(), reason }.into()
+                SettingsError::Value { key: full.clone(), reason: reason.into() }.into()
             },
         )
     })
@@ -98,7 +98,7 @@ fn resolve(key: &str, known: &[String]) -> Result<String> {
         several => {
             let names: Vec<&str> = several.iter().map(|k| k.as_str()).collect();
             let reason = format!("which one? {}", names.join(", "));
-            return Err(SettingsError::Value { key: key.to_string(), reason }.into());
+            return Err(SettingsError::Value { key: key.to_string(), reason: reason.into() }.into());
         }
     }
     let distance = |k: &str| {

@@ -25,7 +25,7 @@ impl Settings {
     pub fn validate(&self) -> Result<()> {
         match self.problems().into_iter().next() {
             Some(SettingProblem { key, reason }) => {
-                Err(SettingsError::Value { key: key.to_string(), reason }.into())
+                Err(SettingsError::Value { key: key.to_string(), reason: reason.into() }.into())
             }
             None => Ok(()),
         }

@@ -111,7 +111,7 @@ impl ImageReader {
     /// As [`ImageReader::read`].
     pub fn size(&self, location: &Location) -> Result<(u32, u32), DataError> {
         let mut sizes = self.sizes(std::slice::from_ref(location));
-        sizes.pop().unwrap_or_else(|| Err(DataError::Build("there is no image".into())))
+        sizes.pop().unwrap_or_else(|| Err(DataError::file(&self.root, "there is no image")))
     }
 
     /// [`ImageReader::size`] of many images, on all cores.

@@ -264,7 +264,9 @@ pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
         let network = Network::new(&checkpoint.config, checkpoint.seed, device);
         Ok(load_weights(network, checkpoint.weights.clone()))
     })?;
-    fits.map_err(|reason| RunError::Mismatch { path: checkpoint.source.clone(), reason }.into())
+    fits.map_err(|reason| {
+        RunError::Mismatch { path: checkpoint.source.clone(), reason: reason.into() }.into()
+    })
 }
 
 /// The classifier of a checkpoint, for features as the checkpoint's run has them: standardised
@@ -285,7 +287,10 @@ pub fn classifier_of(checkpoint: &Checkpoint) -> Result<Classifier> {
 /// # Errors
 /// As [`classifier_of`].
 pub fn classifier_in_file(checkpoint: &Checkpoint) -> Result<Classifier> {
-    let mismatch = |reason: String| RunError::Mismatch { path: checkpoint.source.clone(), reason };
+    let mismatch = |reason: String| RunError::Mismatch {
+        path: checkpoint.source.clone(),
+        reason: reason.into(),
+    };
     let tensor = |name: &str| {
         checkpoint.weight(name).ok_or_else(|| mismatch(format!("there is no tensor `{name}`")))
     };

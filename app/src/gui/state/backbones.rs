@@ -217,7 +217,8 @@ impl BackbonesState {
                     "Stopped. What was downloaded is kept, and the same button goes on.".into(),
                 )
             }
-            Err(Failure::Failed(reason)) => {
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
                 shell.info(format!("Nothing was taken: {reason}"));
                 self.failure = Some(reason);
             }

@@ -1,6 +1,7 @@
 //! The balancing page: features computed once, balancers tried on them, and the one the run is to
 //! keep.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
 use crate::gui::command::BalanceCommand;
-use crate::gui::worker::{Failure, Progress, Worker};
+use crate::gui::worker::{Failure, Progress, Worker, panic_text};
 
 /// Ways of balancing that tuning tries.
 const CANDIDATES: usize = 200;
@@ -47,6 +48,8 @@ struct Trier {
     answers: Receiver<Answer>,
     number: u64,
     control: Control,
+    /// Why there is no thread.
+    trouble: Option<String>,
 }
 
 impl Trier {
@@ -61,18 +64,19 @@ impl Trier {
                 while let Ok(newer) = asked.try_recv() {
                     question = newer;
                 }
-                let answer = question
-                    .workbench
-                    .try_out(&question.settings, Job::new(&question.control, &Silent));
+                let job = Job::new(&question.control, &Silent);
+                let tried =
+                    AssertUnwindSafe(|| question.workbench.try_out(&question.settings, job));
+                let answer = catch_unwind(tried)
+                    .unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
                 if sender.send((question.number, answer)).is_err() {
                     return;
                 }
                 ctx.request_repaint();
             }
         });
-        // Without the thread no answer comes, and the page says that it waits.
-        drop(thread);
-        Self { questions, answers, number: 0, control: Control::new() }
+        let trouble = thread.err().map(|error| format!("no thread could be started: {error}"));
+        Self { questions, answers, number: 0, control: Control::new(), trouble }
     }
 
     fn ask(&mut self, workbench: &Arc<Workbench>, settings: &BalanceSettings) {
@@ -263,7 +267,10 @@ impl BalanceState {
         };
         let trier = self.trier.get_or_insert_with(|| Trier::new(&shell.ctx));
         trier.ask(workbench, settings);
-        self.waiting = true;
+        self.waiting = trier.trouble.is_none();
+        if trier.trouble.is_some() {
+            self.trouble.clone_from(&trier.trouble);
+        }
     }
 
     fn tune(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
@@ -372,7 +379,8 @@ impl BalanceState {
                         self.try_out(shell);
                     }
                     Err(Failure::Stopped) => shell.notice("Computing features was stopped"),
-                    Err(Failure::Failed(reason)) => {
+                    Err(Failure::Failed(error)) => {
+                        let reason = error.to_string();
                         shell.info(format!("The features could not be computed: {reason}"));
                         self.failure = Some(reason);
                     }
@@ -427,9 +435,9 @@ impl BalanceState {
 fn failed(failure: Failure, what: &str, kept: &str, shell: &mut Shell) {
     match failure {
         Failure::Stopped => shell.notice(format!("{what} was stopped")),
-        Failure::Failed(reason) => shell.failed(ErrorReport {
+        Failure::Failed(error) => shell.failed(ErrorReport {
             title: format!("{what} failed"),
-            reason,
+            reason: error.to_string(),
             kept: kept.into(),
             advice: "Choose other parameters, or train again if the run itself is damaged.".into(),
         }),

@@ -487,9 +487,9 @@ impl DataState {
                     Err(Failure::Stopped) => {
                         shell.notice("Writing was stopped; nothing half-written is left")
                     }
-                    Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
+                    Err(Failure::Failed(error)) => shell.failed(ErrorReport {
                         title: "The dataset could not be written".into(),
-                        reason,
+                        reason: error.to_string(),
                         kept: "Nothing half-written is left, and the source is as it was.".into(),
                         advice:
                             "Choose a place you may write to and that has room, then write again."
@@ -529,7 +529,8 @@ impl DataState {
                 self.source = Some(source);
             }
             Err(Failure::Stopped) => shell.notice("The scan was cancelled"),
-            Err(Failure::Failed(reason)) => {
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
                 shell.info(format!("{} could not be opened: {reason}", path.display()));
                 self.failure = Some((path, reason));
             }

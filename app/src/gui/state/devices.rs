@@ -33,7 +33,7 @@ impl Devices {
         self.looking = None;
         let found = match done {
             Ok(found) => found,
-            Err(Failure::Failed(reason)) => Err(reason),
+            Err(Failure::Failed(error)) => Err(error.to_string()),
             Err(Failure::Stopped) => return,
         };
         match found {

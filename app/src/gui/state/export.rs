@@ -245,7 +245,8 @@ impl ExportState {
                         Some(TriedImage { name, truth, picture, predictions, milliseconds });
                 }
                 Err(Failure::Stopped) => {}
-                Err(Failure::Failed(reason)) => {
+                Err(Failure::Failed(error)) => {
+                    let reason = error.to_string();
                     shell.info(format!("The image could not be tried: {reason}"));
                     self.trouble = Some(reason);
                 }
@@ -269,7 +270,8 @@ impl ExportState {
                 shell.notice("Exporting was stopped; no file was written");
                 false
             }
-            Err(Failure::Failed(reason)) => {
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
                 self.failure = Some(reason.clone());
                 shell.failed(ErrorReport {
                     title: "The model could not be exported".into(),

@@ -140,7 +140,8 @@ impl InspectState {
                     self.failure = Some("Evaluating was stopped".into());
                 }
             }
-            Err(Failure::Failed(reason)) => {
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
                 shell.info(format!("The checkpoint could not be evaluated: {reason}"));
                 self.failure = Some(reason);
             }

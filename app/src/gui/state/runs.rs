@@ -206,7 +206,8 @@ impl RunsState {
                 compared.reading = None;
                 match done {
                     Ok(run) => compared.run = Some(run),
-                    Err(Failure::Failed(reason)) => {
+                    Err(Failure::Failed(error)) => {
+                        let reason = error.to_string();
                         unreadable.push((compared.folder.clone(), reason))
                     }
                     Err(Failure::Stopped) => {}
@@ -223,9 +224,9 @@ impl RunsState {
             self.changing = None;
             match done {
                 Ok(text) => shell.success(text),
-                Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
+                Err(Failure::Failed(error)) => shell.failed(ErrorReport {
                     title: "The run could not be changed".into(),
-                    reason,
+                    reason: error.to_string(),
                     kept: "What was not changed is still there.".into(),
                     advice: "Close other programs that use the run, then try again.".into(),
                 }),
@@ -239,7 +240,8 @@ impl RunsState {
         match done {
             Ok(run) => Some(run),
             Err(Failure::Stopped) => None,
-            Err(Failure::Failed(reason)) => {
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
                 shell.failed(ErrorReport {
                     title: format!("The run {} could not be opened", folder.display()),
                     reason,

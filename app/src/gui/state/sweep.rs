@@ -119,9 +119,9 @@ impl SweepState {
             Err(Failure::Stopped) => {
                 shell.notice("Stopped. What was trained is kept, and the same button goes on")
             }
-            Err(Failure::Failed(reason)) => shell.failed(ErrorReport {
+            Err(Failure::Failed(error)) => shell.failed(ErrorReport {
                 title: "The weight decay could not be found".into(),
-                reason,
+                reason: error.to_string(),
                 kept: format!("What was trained is in {}.", self.folder.display()),
                 advice: "Mend what the reason names, then try again: it goes on where it was."
                     .into(),

@@ -536,13 +536,19 @@ impl TrainState {
                 );
                 (self.failure, self.resume_offer) = (Some(reason), Some(resume_offer));
             }
-            Err(Failure::Failed(reason)) => {
-                let advice = if reason.contains("diverged") {
-                    "Lower the learning rate, or start from a preset, and train again."
-                } else if reason.contains("memory") {
-                    "Choose a smaller batch or input size and train again."
-                } else {
-                    "Mend what the reason names, then continue the run or start a new one."
+            Err(Failure::Failed(error)) => {
+                let reason = error.to_string();
+                let advice = match error {
+                    Error::Train(TrainError::Diverged { .. }) => {
+                        "Lower the learning rate, or start from a preset, and train again."
+                    }
+                    Error::Train(TrainError::OutOfMemory { .. }) => {
+                        "Choose a smaller batch or input size and train again."
+                    }
+                    Error::Internal(_) => {
+                        "Copy what happened and report it. The run can be continued."
+                    }
+                    _ => "Mend what the reason names, then continue the run or start a new one.",
                 };
                 shell.failed(ErrorReport {
                     title: "Training failed".into(),

@@ -71,7 +71,10 @@ enum Told {
 /// has no such file or another one;
 /// [`WeightsError::File`] if it cannot be written; [`Error::Stopped`].
 pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result<String> {
-    let failed = |reason: String| WeightsError::Download { address: wanted.address.into(), reason };
+    let failed = |reason: String| WeightsError::Download {
+        address: wanted.address.into(),
+        reason: reason.into(),
+    };
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(unwritable)?;
     let mut file = OpenOptions::new()
@@ -126,7 +129,7 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
 fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> Result<Outcome> {
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
     let failed = |reason: String| {
-        Err(WeightsError::Download { address: wanted.address.into(), reason }.into())
+        Err(WeightsError::Download { address: wanted.address.into(), reason: reason.into() }.into())
     };
     let have = file.metadata().map_err(unwritable)?.len();
     let have = if have > wanted.bytes.unwrap_or(LARGEST) { 0 } else { have };
