@@ -10,7 +10,52 @@ use counterweight_core::settings::Settings;
 use counterweight_core::source::Split;
 use egui::{Key, KeyboardShortcut, Modifiers};
 
-use super::state::Page;
+/// A page of the window: the five steps, and the list of runs.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub enum Page {
+    /// See what there is, and build a dataset of it.
+    #[default]
+    Data,
+    /// Stage 1.
+    Train,
+    /// Stage 2 and every other way of balancing.
+    Balance,
+    /// Look at the results.
+    Inspect,
+    /// Write the model, and try it.
+    Export,
+    /// Earlier runs.
+    Runs,
+}
+
+impl Page {
+    /// The five steps, in order.
+    pub const STEPS: [Page; 5] =
+        [Page::Data, Page::Train, Page::Balance, Page::Inspect, Page::Export];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Page::Data => "Data",
+            Page::Train => "Train",
+            Page::Balance => "Balance",
+            Page::Inspect => "Inspect",
+            Page::Export => "Export",
+            Page::Runs => "Runs",
+        }
+    }
+}
+
+/// How a training that ran out of memory can go on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResumeOffer {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The parts that each batch is to be computed in.
+    pub parts: usize,
+}
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 
 use egui::{Align, Hyperlink, Layout, RichText, ScrollArea, Ui};
 
-use super::dialogs::primary;
 use crate::gui::theme::{self, space};
+use crate::gui::widgets::primary;
 
 /// Draws the page. Returns whether it is to be closed.
 pub fn ui(ui: &mut Ui) -> bool {

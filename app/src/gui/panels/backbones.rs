@@ -5,12 +5,11 @@ use counterweight_core::model::Listed;
 use counterweight_core::settings::{Auto, Training};
 use egui::{Align, Button, Label, Layout, Margin, RichText, ScrollArea, Ui, vec2};
 
-use super::dialogs::primary;
 use super::parts;
 use crate::gui::command::{BackbonesCommand, Command};
 use crate::gui::state::{BackbonesState, NORMALISATIONS, State};
 use crate::gui::theme::{self, card_frame, space, tokens};
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{numbers, primary};
 
 /// Width of the chooser, where there is room.
 pub const WIDTH: f32 = 720.0;

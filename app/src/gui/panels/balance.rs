@@ -8,7 +8,6 @@ use counterweight_core::source::Split;
 use egui::{Button, Grid, RichText, Ui};
 use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
-use super::dialogs::primary;
 use super::train_live::pair_ui;
 use super::{balance_comparison, balance_controls, parts};
 use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
@@ -16,7 +15,8 @@ use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint,
-    Series, SortKey, TableState, VerdictStrip, before_after, empty_state, numbers, waiting,
+    Series, SortKey, TableState, VerdictStrip, before_after, empty_state, numbers, primary,
+    waiting,
 };
 
 /// Width of the controls beside the charts.

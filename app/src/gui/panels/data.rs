@@ -12,14 +12,13 @@ use egui_material_icons::icons::{
     ICON_SCHOOL, ICON_WARNING,
 };
 
-use super::dialogs::primary;
 use super::{builder, parts};
 use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
     BarOrder, ClassBar, ClassBars, Column, DataTable, IconButton, SortKey, empty_state,
-    group_chips, metric, numbers,
+    group_chips, metric, numbers, primary,
 };
 
 /// Side of a small picture, in points.

@@ -1,12 +1,13 @@
 //! What lies over the page until it is answered: failures, questions, what this program is.
 
-use egui::{Align, Button, Id, Key, Layout, Modal, RichText, Stroke, TextEdit, Ui};
+use egui::{Align, Id, Key, Layout, Modal, RichText, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
 use super::{about, backbones};
 use crate::gui::command::{Command, ExportCommand, RunsCommand, TrainCommand, WindowCommand};
 use crate::gui::state::{Dialog, ErrorReport, ResumeOffer, State};
 use crate::gui::theme::{self, icon, space, tokens};
+use crate::gui::widgets::{danger, primary};
 
 /// Draws the dialog that is open, if one is.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -164,17 +165,4 @@ fn buttons_ui(
         closed |= ui.button("Cancel").clicked();
     });
     closed
-}
-
-/// The button that is meant to be pressed.
-pub fn primary<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
-    let tokens = tokens(ui.visuals());
-    Button::new(RichText::new(label).color(tokens.on_accent))
-        .fill(tokens.accent)
-        .stroke(Stroke::NONE)
-}
-
-fn danger<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
-    let tokens = tokens(ui.visuals());
-    Button::new(RichText::new(label).color(tokens.surface)).fill(tokens.bad).stroke(Stroke::NONE)
 }

@@ -7,12 +7,11 @@ use egui_material_icons::icons::{
     ICON_CHECK, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING,
 };
 
-use super::dialogs::primary;
 use super::{export_try, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand};
 use crate::gui::state::{ExportState, OpenRun, Page, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, empty_state, mark, numbers};
+use crate::gui::widgets::{IconButton, empty_state, mark, numbers, primary};
 
 /// The ONNX operator set that files are written in.
 const OPSET: i64 = 18;

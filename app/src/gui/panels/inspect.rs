@@ -6,14 +6,13 @@ use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD, ICON_MODEL_TRAINING};
 
-use super::dialogs::primary;
 use super::{inspect_mistakes, parts};
 use crate::gui::command::{Command, InspectCommand, RunsCommand};
 use crate::gui::state::{InspectState, Inspection, OpenRun, Page, State};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, ConfusionMatrix, DataTable, MatrixOrder, Reliability, SortKey, TableState,
-    empty_state, group_chips, numbers,
+    empty_state, group_chips, numbers, primary,
 };
 
 /// Height of the confusion matrix and of the diagram beside it.

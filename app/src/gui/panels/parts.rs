@@ -6,10 +6,9 @@ use counterweight_core::source::Split;
 use egui::{Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, Ui, vec2};
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 
-use super::dialogs::primary;
 use crate::gui::state::{OpenRun, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{ProgressStrip, VerdictStrip, metric};
+use crate::gui::widgets::{ProgressStrip, VerdictStrip, metric, primary};
 use crate::gui::worker::Progress;
 
 /// Pages wider than this show their cards in two columns.

@@ -13,12 +13,13 @@ use egui_material_icons::icons::{
     ICON_MORE_VERT, ICON_PAUSE_CIRCLE, ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
 };
 
-use super::dialogs::primary;
 use super::{parts, runs_compare, runs_sweeps};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, VerdictStrip, before_after, empty_state, numbers, waiting};
+use crate::gui::widgets::{
+    IconButton, VerdictStrip, before_after, empty_state, numbers, primary, waiting,
+};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;

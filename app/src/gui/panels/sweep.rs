@@ -4,13 +4,12 @@ use counterweight_core::eval::Group;
 use counterweight_core::job::SweepRecord;
 use egui::{RichText, Ui};
 
-use super::dialogs::primary;
 use super::parts;
 use super::train_live::pair_ui;
 use crate::gui::command::{Command, RunsCommand, TrainCommand};
 use crate::gui::state::{SWEPT, SweepState, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{LineChart, Series, numbers};
+use crate::gui::widgets::{LineChart, Series, numbers, primary};
 
 /// Draws the sweep that is running or has ended.
 pub fn ui(ui: &mut Ui, train: &mut TrainState, commands: &mut Vec<Command>) {

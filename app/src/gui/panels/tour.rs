@@ -3,11 +3,10 @@
 use egui::{Align, Frame, Layout, Margin, Panel, RichText, Ui};
 use egui_material_icons::icons::{ICON_CLOSE, ICON_SCHOOL};
 
-use super::dialogs::primary;
 use crate::gui::command::{Command, TourCommand};
 use crate::gui::state::{State, TourStep};
 use crate::gui::theme::{self, icon, tokens};
-use crate::gui::widgets::IconButton;
+use crate::gui::widgets::{IconButton, primary};
 
 /// Draws the card.
 pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {

@@ -8,12 +8,12 @@ use counterweight_core::settings::{
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
-use super::dialogs::{primary, resume_offer_ui};
+use super::dialogs::resume_offer_ui;
 use super::{parts, sweep, train_cards, train_live};
 use crate::gui::command::{BackbonesCommand, Command, DataCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, ResumeOffer, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, setting_row};
+use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, primary, setting_row};
 
 /// From this width on cards stand side by side.
 const WIDE: f32 = 1000.0;

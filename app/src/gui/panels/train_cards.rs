@@ -4,10 +4,10 @@ use counterweight_core::pipeline::Chosen;
 use counterweight_core::settings::{Auto, Preset, Settings, Training};
 use egui::{RichText, Ui};
 
-use super::dialogs::primary;
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
+use crate::gui::widgets::primary;
 
 /// Height of the content of cards that stand side by side, so that they end at one line.
 const HEIGHT: f32 = 166.0;

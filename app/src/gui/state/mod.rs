@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterweight_core::eval::{Grade, Verdict};
 
+pub use crate::gui::command::{Page, ResumeOffer};
 pub use backbones::{BackbonesState, NORMALISATIONS};
 pub use balance::BalanceState;
 pub use builder::Builder;
@@ -35,45 +36,7 @@ pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeCh
 pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{ResumeOffer, TrainContext, TrainState, Training};
-
-/// A page of the window: the five steps, and the list of runs.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub enum Page {
-    /// See what there is, and build a dataset of it.
-    #[default]
-    Data,
-    /// Stage 1.
-    Train,
-    /// Stage 2 and every other way of balancing.
-    Balance,
-    /// Look at the results.
-    Inspect,
-    /// Write the model, and try it.
-    Export,
-    /// Earlier runs.
-    Runs,
-}
-
-impl Page {
-    /// The five steps, in order.
-    pub const STEPS: [Page; 5] =
-        [Page::Data, Page::Train, Page::Balance, Page::Inspect, Page::Export];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Page::Data => "Data",
-            Page::Train => "Train",
-            Page::Balance => "Balance",
-            Page::Inspect => "Inspect",
-            Page::Export => "Export",
-            Page::Runs => "Runs",
-        }
-    }
-}
+pub use train::{TrainContext, TrainState, Training};
 
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

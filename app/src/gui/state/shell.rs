@@ -11,8 +11,7 @@ use counterweight_core::model::{WeightsFolder, downloads};
 use egui::Context;
 use serde::{Deserialize, Serialize};
 
-use super::train::ResumeOffer;
-use crate::gui::command::Command;
+use crate::gui::command::{Command, ResumeOffer};
 
 /// Sources that are remembered.
 const RECENT: usize = 8;

@@ -24,7 +24,7 @@ use super::data::{DatasetSource, Source};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
 use super::{Devices, Estimates, Origin, SweepState, next_revision};
-use crate::gui::command::{Command, TrainCommand};
+use crate::gui::command::{Command, ResumeOffer, TrainCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Worker};
 
@@ -87,15 +87,6 @@ enum Ended {
         reason: String,
         parts: usize,
     },
-}
-
-/// How a training that ran out of memory can go on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResumeOffer {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// The parts that each batch is to be computed in.
-    pub parts: usize,
 }
 
 impl Training {

@@ -1,5 +1,6 @@
 //! Charts, tables and controls that know nothing of the application.
 
+mod buttons;
 mod chart;
 mod class_bars;
 mod confusion;
@@ -20,6 +21,7 @@ mod setting_row;
 mod verdict;
 mod waiting;
 
+pub use buttons::{danger, primary};
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
 pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
 pub use data_table::{Column, DataTable, DataTableResponse, SortKey, TableState};
