@@ -1,8 +1,7 @@
 //! Saying what tuning chose, and how sure it can be.
 
-use super::stage2::trains;
 use super::tune::Tried;
-use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss};
+use crate::settings::{BalanceSettings, Balancer};
 
 /// The balancers of `settings` with their parameters, in words.
 ///
@@ -16,24 +15,9 @@ pub fn describe(settings: &BalanceSettings) -> String {
     if settings.balancers.is_empty() {
         return "no balancing".into();
     }
-    let mut parts = Vec::new();
-    for balancer in &settings.balancers {
-        parts.push(match balancer {
-            Balancer::Stage2 => "stage 2".to_string(),
-            Balancer::WeightDecay => format!("stage 2 with weight decay {}", settings.weight_decay),
-            Balancer::MaxNorm => match settings.max_norm_radius {
-                Auto::Auto(_) => format!("MaxNorm δ {}", settings.max_norm_delta),
-                Auto::Value(radius) => format!("MaxNorm radius {radius}"),
-            },
-            Balancer::L2 => "L2-normalisation".to_string(),
-            Balancer::Tau => format!("τ-normalisation {}", settings.tau),
-            Balancer::MultiplicativeAdjustment => {
-                format!("multiplicative logit adjustment {}", settings.gamma)
-            }
-            Balancer::LogitAdjustment => format!("logit adjustment {}", settings.logit_adjustment),
-        });
-    }
-    if trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted {
+    let in_words = |balancer: &Balancer| balancer.info().in_words(settings);
+    let mut parts: Vec<String> = settings.balancers.iter().map(in_words).collect();
+    if settings.trains() && settings.loss.info().takes_strength {
         parts.push(format!("loss adjusted by {}", settings.logit_adjustment));
     }
     parts.join(", ")

@@ -1,5 +1,10 @@
 //! What each setting is called and what it does, for a person who has never trained a model.
 
+use std::sync::LazyLock;
+
+use super::augmentations::AUGMENTATIONS;
+use super::balancers::BALANCERS;
+
 /// A setting in plain words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingInfo {
@@ -15,8 +20,31 @@ const fn setting(key: &'static str, label: &'static str, explanation: &'static s
     SettingInfo { key, label, explanation }
 }
 
-/// Every setting, in the order of the settings.
-pub const INFO: &[SettingInfo] = &[
+/// Every setting, in the order in which they are shown: those of augmentation and of balancers come
+/// out of their tables.
+pub static INFO: LazyLock<Vec<SettingInfo>> = LazyLock::new(|| {
+    let parameters = BALANCERS.iter().flat_map(|entry| entry.parameters);
+    let parameters =
+        parameters.map(|parameter| setting(parameter.key, parameter.label, parameter.explanation));
+    let augmentations = AUGMENTATIONS.iter().map(|entry| entry.setting);
+    let mut all = Vec::new();
+    for own in OTHERS {
+        if own.key == FIRST_OF_BALANCING {
+            all.extend(augmentations.clone());
+        }
+        all.push(*own);
+        if own.key == FIRST_OF_BALANCING {
+            all.extend(parameters.clone());
+        }
+    }
+    all
+});
+
+/// The first setting of balancing.
+const FIRST_OF_BALANCING: &str = "balance.balancers";
+
+/// The settings that no table has.
+const OTHERS: &[SettingInfo] = &[
     setting(
         "preset",
         "Preset",
@@ -30,7 +58,7 @@ pub const INFO: &[SettingInfo] = &[
     setting(
         "model.backbone",
         "Backbone",
-        "The network that turns an image into features: one of these, or onnx:FILE. Larger ones learn more and take longer.",
+        "The network that turns an image into features: one of the program's, or onnx:FILE. Larger ones learn more and take longer.",
     ),
     setting(
         "model.stem",
@@ -133,89 +161,9 @@ pub const INFO: &[SettingInfo] = &[
         "Check on the validation images after every so many epochs. Rarer checks save time.",
     ),
     setting(
-        "augmentation.pad_crop",
-        "Pad and crop",
-        "Shifts each training image at random by up to this many pixels, so that position matters less. 0 is off.",
-    ),
-    setting(
-        "augmentation.resized_crop",
-        "Random crop",
-        "Trains on random parts of each image, enlarged, so that size and position matter less.",
-    ),
-    setting(
-        "augmentation.flip",
-        "Mirror",
-        "Shows half of the training images mirrored. Auto does so unless left and right turn out to mean something, as in writing.",
-    ),
-    setting(
-        "augmentation.color_jitter",
-        "Colour jitter",
-        "Changes brightness, contrast and colours at random, so that lighting matters less. 0 is off.",
-    ),
-    setting(
-        "augmentation.randaugment_ops",
-        "RandAugment operations",
-        "Random distortions, one after another, for each training image. 0 is off.",
-    ),
-    setting(
-        "augmentation.randaugment_magnitude",
-        "RandAugment strength",
-        "How strong RandAugment's distortions are, from 0 to 30.",
-    ),
-    setting(
-        "augmentation.random_erasing",
-        "Random erasing",
-        "Chance that a random rectangle of a training image is covered, so that no single part decides. 0 is off.",
-    ),
-    setting(
-        "augmentation.cutout",
-        "Cutout",
-        "Side in pixels of a square that is covered in every training image. 0 is off.",
-    ),
-    setting(
-        "augmentation.mixup",
-        "Mixup",
-        "Blends pairs of training images and their labels. Larger blends more evenly; 0 is off.",
-    ),
-    setting(
-        "augmentation.cutmix",
-        "CutMix",
-        "Pastes a part of one training image into another and mixes their labels. 0 is off.",
-    ),
-    setting(
         "balance.balancers",
         "Balancers",
         "What is done to the trained classifier so that rare classes get a fair chance. Several act together.",
-    ),
-    setting(
-        "balance.tau",
-        "τ",
-        "How far τ-normalisation evens out the classes' weights: 0 leaves them, 1 makes them equal, more favours rare classes.",
-    ),
-    setting(
-        "balance.max_norm_radius",
-        "MaxNorm radius",
-        "The longest that a class's weight may be. Auto takes it from the weights at the start and δ.",
-    ),
-    setting(
-        "balance.max_norm_delta",
-        "MaxNorm δ",
-        "Where the automatic radius lies between the shortest class weight (0) and the longest (1). Smaller is stricter.",
-    ),
-    setting(
-        "balance.gamma",
-        "γ",
-        "How much longer than a frequent class's weight multiplicative logit adjustment makes a rare one's: 0 makes all equal, more favours rare classes.",
-    ),
-    setting(
-        "balance.logit_adjustment",
-        "Logit adjustment",
-        "How much frequent classes are held back by how frequent they are. 1 corrects for it fully, 0 not at all.",
-    ),
-    setting(
-        "balance.weight_decay",
-        "Weight decay of stage 2",
-        "Pulls the classifier's weights towards zero while it is balanced, which holds frequent classes back. Larger is stronger.",
     ),
     setting(
         "balance.loss",
@@ -316,7 +264,7 @@ mod tests {
         assert_eq!(known, keys);
         let labels: HashSet<&str> = INFO.iter().map(|info| info.label).collect();
         assert_eq!(labels.len(), INFO.len(), "two settings have one label");
-        for SettingInfo { key, label, explanation } in INFO {
+        for SettingInfo { key, label, explanation } in INFO.iter() {
             assert!(label.len() <= 30 && !label.ends_with('.'), "{key}: {label}");
             assert!(
                 label.chars().next().is_some_and(|first| !first.is_ascii_lowercase()),

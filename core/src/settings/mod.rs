@@ -3,9 +3,12 @@
 //! A settings file is TOML and complete: it holds every key, so a run can be repeated from it
 //! alone.
 
+mod augmentations;
 mod auto;
 mod backbone;
+mod balancers;
 mod info;
+mod losses;
 mod overrides;
 mod presets;
 mod problems;
@@ -16,11 +19,17 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use crate::words::{
-    Auto, AutoWord, Balancer, ClassifierLoss, FeatureSource, NamedNormalisation, NormStatistics,
-    Normalisation, Precision, Schedule, Stem, Tokens, Training,
+    Auto, AutoWord, FeatureSource, NamedNormalisation, NormStatistics, Normalisation, Precision,
+    Schedule, Stem, Tokens, Training,
 };
+pub use augmentations::{AUGMENTATIONS, AugmentationInfo};
 pub use backbone::BackboneChoice;
+pub use balancers::{
+    Allowed, BALANCERS, Balancer, BalancerInfo, Choice, PAIRED_STRENGTHS, Parameter, Scale, Tuned,
+    When,
+};
 pub use info::{INFO, SettingInfo, info};
+pub use losses::{ClassifierLoss, LOSSES, LossInfo};
 pub use presets::Preset;
 pub use problems::SettingProblem;
 

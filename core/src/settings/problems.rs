@@ -1,6 +1,9 @@
 //! Checking every value's range.
 
-use super::{Auto, FeatureSource, NormStatistics, Normalisation, Schedule, Settings, Training};
+use super::{
+    AUGMENTATIONS, Auto, BALANCERS, FeatureSource, NormStatistics, Normalisation, Schedule,
+    Settings, Training,
+};
 use crate::error::{Result, SettingsError};
 
 /// Bounds against slips of the finger: far above what anybody trains, far below what overflows or
@@ -168,43 +171,18 @@ impl Settings {
             "stage1.warmup_epochs",
             "must be at most stage1.epochs",
         );
-        let a = &self.augmentation;
-        check(a.pad_crop <= 64, "augmentation.pad_crop", "must be at most 64");
-        check(
-            (0.0..=1.0).contains(&a.color_jitter),
-            "augmentation.color_jitter",
-            "must be in 0..=1",
-        );
-        check(a.randaugment_ops <= 8, "augmentation.randaugment_ops", "must be at most 8");
-        check(
-            (0.0..=30.0).contains(&a.randaugment_magnitude),
-            "augmentation.randaugment_magnitude",
-            "must be in 0..=30",
-        );
-        check(
-            (0.0..=1.0).contains(&a.random_erasing),
-            "augmentation.random_erasing",
-            "must be in 0..=1",
-        );
-        check(a.mixup.is_finite() && a.mixup >= 0.0, "augmentation.mixup", "must be 0 or above");
-        check(a.cutmix.is_finite() && a.cutmix >= 0.0, "augmentation.cutmix", "must be 0 or above");
-        let b = &self.balance;
-        check(b.tau.is_finite(), "balance.tau", "must be finite");
-        if let Auto::Value(radius) = b.max_norm_radius {
-            check(
-                radius.is_finite() && radius > 0.0,
-                "balance.max_norm_radius",
-                "must be auto or above 0",
-            );
+        for entry in &AUGMENTATIONS {
+            if let Some(reason) = entry.problem(&self.augmentation) {
+                check(false, entry.setting.key, &reason);
+            }
         }
-        check(
-            (0.0..=1.0).contains(&b.max_norm_delta),
-            "balance.max_norm_delta",
-            "must be in 0..=1",
-        );
-        check(b.gamma.is_finite(), "balance.gamma", "must be finite");
-        check(b.logit_adjustment.is_finite(), "balance.logit_adjustment", "must be finite");
-        check(decay(b.weight_decay), "balance.weight_decay", "must be 0 or above");
+        let b = &self.balance;
+        for parameter in BALANCERS.iter().flat_map(|entry| entry.parameters) {
+            // A value that stays unused while another stands for the same thing is checked, too:
+            // it comes into use by one word.
+            let holds = parameter.allowed.holds((parameter.get)(b));
+            check(holds, parameter.key, parameter.allowed.demand());
+        }
         check((0.0..1.0).contains(&b.beta), "balance.beta", "must be in 0..1");
         check(
             (0.0..1.0).contains(&b.label_smoothing),

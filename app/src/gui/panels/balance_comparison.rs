@@ -2,7 +2,7 @@
 
 use counterweight_core::eval::{Evaluation, Group};
 use counterweight_core::pipeline::Trial;
-use counterweight_core::settings::{Auto, BalanceSettings, Balancer};
+use counterweight_core::settings::{BalanceSettings, Balancer};
 use counterweight_core::source::Split;
 use egui::{Align, Button, Layout, RichText, Ui, vec2};
 use egui_material_icons::icons::ICON_CLOSE;
@@ -117,18 +117,7 @@ fn cell<R>(ui: &mut Ui, width: f32, align: Align, add: impl FnOnce(&mut Ui) -> R
 
 /// The balancers in as few letters as tell them apart.
 fn short(settings: &BalanceSettings) -> String {
-    let word = |balancer: &Balancer| match balancer {
-        Balancer::Stage2 => "stage 2".to_string(),
-        Balancer::WeightDecay => format!("λ {}", settings.weight_decay),
-        Balancer::MaxNorm => match settings.max_norm_radius {
-            Auto::Auto(_) => format!("MaxNorm δ {}", settings.max_norm_delta),
-            Auto::Value(radius) => format!("MaxNorm η {radius}"),
-        },
-        Balancer::L2 => "L2".to_string(),
-        Balancer::Tau => format!("τ {}", settings.tau),
-        Balancer::MultiplicativeAdjustment => format!("γ {}", settings.gamma),
-        Balancer::LogitAdjustment => format!("logit adj. {}", settings.logit_adjustment),
-    };
+    let word = |balancer: &Balancer| balancer.info().in_short(settings);
     settings.balancers.iter().map(word).collect::<Vec<_>>().join(" + ")
 }
 

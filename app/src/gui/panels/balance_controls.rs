@@ -1,50 +1,12 @@
 //! The controls of the balancing page: balancers to switch on, and their parameters.
 
 use counterweight_core::settings::{
-    Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource, Schedule,
+    BalanceSettings, Balancer, BalancerInfo, FeatureSource, LOSSES, Parameter, Scale, Schedule,
 };
 use egui::{ComboBox, DragValue, Response, RichText, Slider, Ui};
 
 use crate::gui::theme::{self, space};
 use crate::gui::widgets::numbers;
-
-fn words(balancer: Balancer) -> (&'static str, &'static str) {
-    match balancer {
-        Balancer::Stage2 => (
-            "Stage 2",
-            "Trains the classifier again on the same features, with a loss that gives rare classes more say.",
-        ),
-        Balancer::WeightDecay => {
-            ("Weight decay", "Pulls the classifier's weights towards zero while stage 2 trains it.")
-        }
-        Balancer::MaxNorm => {
-            ("MaxNorm", "Shortens every class weight that is longer than a radius.")
-        }
-        Balancer::L2 => {
-            ("L2-normalisation", "Makes all class weights equally long. Needs no training.")
-        }
-        Balancer::Tau => (
-            "τ-normalisation",
-            "Divides each class weight by its norm to the power τ. Needs no training.",
-        ),
-        Balancer::MultiplicativeAdjustment => (
-            "Multiplicative adjustment",
-            "Makes each class weight as long as the class is rare: a power γ of how many times rarer than the largest. Needs no training.",
-        ),
-        Balancer::LogitAdjustment => (
-            "Logit adjustment",
-            "Lowers the score of a class by how frequent it is. Needs no training.",
-        ),
-    }
-}
-
-/// Whether these settings train the classifier.
-pub fn trains(settings: &BalanceSettings) -> bool {
-    settings
-        .balancers
-        .iter()
-        .any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
-}
 
 /// Draws the controls. Returns whether anything was changed.
 pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> bool {
@@ -55,7 +17,7 @@ pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> b
     for balancer in Balancer::ALL {
         balancer_ui(ui, settings, balancer);
     }
-    if trains(settings) {
+    if settings.trains() {
         ui.separator();
         ui.label(theme::strong("Stage 2: training the classifier"));
         loss_ui(ui, settings);
@@ -71,9 +33,10 @@ pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> b
 }
 
 fn balancer_ui(ui: &mut Ui, settings: &mut BalanceSettings, balancer: Balancer) {
-    let (name, explanation) = words(balancer);
+    let info = balancer.info();
     let mut on = settings.balancers.contains(&balancer);
-    if ui.checkbox(&mut on, theme::strong(name)).on_hover_text(explanation).changed() {
+    let name = theme::strong(info.label);
+    if ui.checkbox(&mut on, name).on_hover_text(info.explanation).changed() {
         settings.balancers.retain(|listed| *listed != balancer);
         if on {
             settings.balancers.push(balancer);
@@ -83,30 +46,50 @@ fn balancer_ui(ui: &mut Ui, settings: &mut BalanceSettings, balancer: Balancer) 
     if !on {
         return;
     }
-    ui.indent(name, |ui| match balancer {
-        Balancer::Tau => {
-            drop(slider(ui, "τ", Slider::new(&mut settings.tau, 0.0..=3.0).max_decimals(2)))
+    ui.indent(info.label, |ui| {
+        if info.parameters.is_empty() {
+            ui.label(RichText::new(info.explanation).small().weak());
         }
-        Balancer::MultiplicativeAdjustment => {
-            drop(slider(ui, "γ", Slider::new(&mut settings.gamma, 0.0..=1.0).max_decimals(2)))
-        }
-        Balancer::LogitAdjustment => drop(slider(
-            ui,
-            "Strength",
-            Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2),
-        )),
-        Balancer::WeightDecay => {
-            let range = Slider::new(&mut settings.weight_decay, 0.0..=1.0)
-                .logarithmic(true)
-                .smallest_positive(1e-4)
-                .max_decimals(5);
-            drop(slider(ui, "λ", range));
-        }
-        Balancer::MaxNorm => radius_ui(ui, settings),
-        Balancer::L2 | Balancer::Stage2 => {
-            drop(ui.label(RichText::new(explanation).small().weak()))
+        choice_ui(ui, settings, info);
+        if let Some(parameter) = info.parameter(settings) {
+            parameter_ui(ui, settings, parameter);
         }
     });
+}
+
+/// Which of several parameters is in use.
+fn choice_ui(ui: &mut Ui, settings: &mut BalanceSettings, info: &BalancerInfo) {
+    if info.parameters.len() < 2 {
+        return;
+    }
+    ui.horizontal(|ui| {
+        for parameter in info.parameters {
+            let Some(choice) = parameter.choice else { continue };
+            let chosen = (choice.is_chosen)(settings);
+            if ui.radio(chosen, choice.label).on_hover_text(choice.hint).clicked() && !chosen {
+                let value = (parameter.get)(settings);
+                (parameter.set)(settings, value);
+            }
+        }
+    });
+}
+
+fn parameter_ui(ui: &mut Ui, settings: &mut BalanceSettings, parameter: &Parameter) {
+    let before = (parameter.get)(settings);
+    let mut value = before;
+    let (least, most) = parameter.range;
+    let shown = Slider::new(&mut value, least..=most);
+    let shown = match parameter.scale {
+        Scale::Linear(decimals) => shown.max_decimals(decimals),
+        Scale::Logarithmic(decimals) => shown.logarithmic(true).max_decimals(decimals),
+        Scale::LogarithmicToZero(smallest, decimals) => {
+            shown.logarithmic(true).smallest_positive(smallest).max_decimals(decimals)
+        }
+    };
+    slider(ui, parameter.symbol, shown).on_hover_text(parameter.explanation);
+    if value != before {
+        (parameter.set)(settings, value);
+    }
 }
 
 /// A slider with its name before it.
@@ -127,68 +110,22 @@ fn slider(ui: &mut Ui, name: &str, slider: Slider<'_>) -> Response {
     .inner
 }
 
-fn radius_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
-    let mut given = matches!(settings.max_norm_radius, Auto::Value(_));
-    ui.horizontal(|ui| {
-        if ui
-            .radio(!given, "by δ")
-            .on_hover_text("η = min + δ (max − min) of the norms at the start")
-            .clicked()
-        {
-            given = false;
-            settings.max_norm_radius = Auto::AUTO;
-        }
-        if ui.radio(given, "given").on_hover_text("The radius η itself").clicked() && !given {
-            given = true;
-            settings.max_norm_radius = Auto::Value(1.0);
-        }
-    });
-    match &mut settings.max_norm_radius {
-        Auto::Auto(_) => drop(slider(
-            ui,
-            "δ",
-            Slider::new(&mut settings.max_norm_delta, 0.0..=1.0).max_decimals(3),
-        )),
-        Auto::Value(radius) => drop(slider(
-            ui,
-            "η",
-            Slider::new(radius, 0.001..=10.0).logarithmic(true).max_decimals(3),
-        )),
-    }
-}
-
-fn loss_words(loss: ClassifierLoss) -> &'static str {
-    match loss {
-        ClassifierLoss::CrossEntropy => "cross-entropy",
-        ClassifierLoss::ClassBalanced => "class-balanced",
-        ClassifierLoss::ClassBalancedBce => "class-balanced, as in the authors' code",
-        ClassifierLoss::BalancedSoftmax => "balanced softmax",
-        ClassifierLoss::LogitAdjusted => "logit-adjusted",
-    }
-}
-
 fn loss_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
     ui.horizontal(|ui| {
         let label = ui.label("Loss");
         let combo = ComboBox::from_id_salt("loss")
             .width(200.0)
             .truncate()
-            .selected_text(loss_words(settings.loss))
+            .selected_text(settings.loss.info().label)
             .show_ui(ui, |ui| {
-                let losses = [
-                    ClassifierLoss::ClassBalanced,
-                    ClassifierLoss::ClassBalancedBce,
-                    ClassifierLoss::BalancedSoftmax,
-                    ClassifierLoss::LogitAdjusted,
-                    ClassifierLoss::CrossEntropy,
-                ];
-                for loss in losses {
-                    ui.selectable_value(&mut settings.loss, loss, loss_words(loss));
+                for entry in &LOSSES {
+                    ui.selectable_value(&mut settings.loss, entry.loss, entry.label)
+                        .on_hover_text(entry.explanation);
                 }
             });
         combo.response.labelled_by(label.id);
     });
-    if matches!(settings.loss, ClassifierLoss::ClassBalanced | ClassifierLoss::ClassBalancedBce) {
+    if settings.loss.info().takes_beta {
         // Near 1 each further nine matters, so the slider runs over the nines.
         let mut nines = -(1.0 - settings.beta).max(1e-6).log10();
         let before = nines;
@@ -203,14 +140,11 @@ fn loss_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
             settings.beta = 1.0 - 10f64.powf(-nines);
         }
     }
-    if settings.loss == ClassifierLoss::LogitAdjusted
-        && !settings.balancers.contains(&Balancer::LogitAdjustment)
-    {
-        slider(
-            ui,
-            "Strength",
-            Slider::new(&mut settings.logit_adjustment, 0.0..=3.0).max_decimals(2),
-        );
+    let strength = Balancer::LogitAdjustment;
+    if settings.loss.info().takes_strength && !settings.balancers.contains(&strength) {
+        for parameter in strength.info().parameters {
+            parameter_ui(ui, settings, parameter);
+        }
     }
 }
 

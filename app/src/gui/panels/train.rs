@@ -3,7 +3,7 @@
 
 use counterweight_core::device::DeviceChoice;
 use counterweight_core::settings::{
-    Auto, NormStatistics, Preset, Settings, Tokens, Training, info,
+    AUGMENTATIONS, Auto, NormStatistics, Preset, Settings, Tokens, Training, info,
 };
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
@@ -49,21 +49,6 @@ const MORE: [&str; 18] = [
     "evaluation.flip",
     "balance.augmented_views",
 ];
-const AUGMENTATION: [&str; 4] = [
-    "augmentation.flip",
-    "augmentation.pad_crop",
-    "augmentation.resized_crop",
-    "augmentation.color_jitter",
-];
-const MORE_AUGMENTATION: [&str; 6] = [
-    "augmentation.randaugment_ops",
-    "augmentation.randaugment_magnitude",
-    "augmentation.random_erasing",
-    "augmentation.cutout",
-    "augmentation.mixup",
-    "augmentation.cutmix",
-];
-
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     title_ui(ui, state, commands);
@@ -493,11 +478,13 @@ fn augmentation_ui(ui: &mut Ui, state: &mut State) {
             }
         });
         ui.add_space(space::MEDIUM);
-        for key in AUGMENTATION {
-            key_ui(ui, &mut state.train, key);
+        for entry in AUGMENTATIONS.iter().filter(|entry| entry.usual) {
+            key_ui(ui, &mut state.train, entry.setting.key);
         }
         if state.train.show_all {
-            for key in MORE_AUGMENTATION {
+            for key in
+                AUGMENTATIONS.iter().filter(|entry| !entry.usual).map(|entry| entry.setting.key)
+            {
                 key_ui(ui, &mut state.train, key);
             }
         } else {
