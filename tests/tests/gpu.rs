@@ -65,12 +65,12 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     }
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
-    let manifest = folder.path().join("digits.toml");
+    let dataset_file = folder.path().join("digits.toml");
     counterweight(&[
         "build",
         text(&sample),
         "--out",
-        text(&manifest),
+        text(&dataset_file),
         "--factor",
         "20",
         "--max-per-class",
@@ -79,7 +79,7 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
     let train = |run: &Path, device: &str, more: &[&str]| {
         let mut arguments = vec![
             "train",
-            text(&manifest),
+            text(&dataset_file),
             "--run",
             text(run),
             "--device",

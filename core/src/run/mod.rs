@@ -94,14 +94,13 @@ impl Run {
                         taken("is not empty and holds no run; choose another folder").into()
                     );
                 }
-                let manifest = folder.join(DATASET);
-                if manifest.exists()
-                    && Dataset::load(&manifest).is_ok_and(|found| !found.same_samples(&dataset))
+                let dataset_file = folder.join(DATASET);
+                if dataset_file.exists()
+                    && Dataset::load(&dataset_file).is_ok_and(|found| !found.same_samples(&dataset))
                 {
-                    return Err(taken(
-                        "holds the manifest of another dataset; choose another folder",
-                    )
-                    .into());
+                    return Err(
+                        taken("holds the file of another dataset; choose another folder").into()
+                    );
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

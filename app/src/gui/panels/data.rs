@@ -100,7 +100,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         }
         if ui
             .button("Open file…")
-            .on_hover_text("An archive, a list of images, or a dataset manifest")
+            .on_hover_text("An archive, an image list, or a dataset file")
             .clicked()
         {
             commands.push(Command::Data(DataCommand::PickFile));
@@ -122,7 +122,7 @@ fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
         if !reason.contains(&path.display().to_string()) {
             ui.label(RichText::new(path.display().to_string()).weak());
         }
-        ui.label("A source is a folder with one subfolder for each class, a CSV list of paths and labels, a CIFAR archive, or a dataset manifest.");
+        ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");
     });
 }
 
@@ -140,7 +140,7 @@ fn open_ui(
             if IconButton::new(ICON_FOLDER_OPEN, "Open folder…").primary().show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFolder));
             }
-            if IconButton::new(ICON_ARCHIVE, "Open archive or manifest…").show(ui).clicked() {
+            if IconButton::new(ICON_ARCHIVE, "Open archive or list…").show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFile));
             }
             if IconButton::new(ICON_GRID_VIEW, "Use the built-in sample").show(ui).clicked() {
@@ -235,7 +235,7 @@ fn summary_ui(ui: &mut Ui, source: &Source) {
 
 fn source_words(source: &Source) -> String {
     let what = match &source.origin {
-        Origin::Manifest { .. } => "dataset manifest".to_string(),
+        Origin::DatasetFile { .. } => "dataset file".to_string(),
         Origin::Catalog { report, .. } => {
             let sizes = report.sizes.map(|sizes| match sizes.distinct {
                 1 => format!("{} × {} pixels", sizes.width.min, sizes.height.min),
