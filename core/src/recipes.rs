@@ -1,7 +1,7 @@
 //! How a batch's images are described to a device that holds them: packed numbers that
 //! [`crate::batches`] writes and a kernel of `crate::gpu` reads.
 
-// In a build without GPUs nobody reads the numbers.
+// A build without GPUs does not read the numbers.
 #![cfg_attr(not(feature = "gpu"), allow(dead_code))]
 
 /// Before the images' own numbers: 0, as a number that compilers do not know.

@@ -114,7 +114,7 @@ impl<T: Send + 'static> Worker<T> {
                             panic_text(&*panic)
                         ))),
                     };
-                // The window may have let go of the job; then nobody waits for the outcome.
+                // The window may have dropped the job; then the outcome is not needed.
                 drop(sender.send(Update::Done(outcome)));
                 ctx.request_repaint();
             })

@@ -1,7 +1,7 @@
 //! Batches that say what to draw instead of holding images: for a device that holds the images
 //! itself.
 
-// In a build without GPUs nobody asks for them.
+// A build without GPUs does not use them.
 #![cfg_attr(not(feature = "gpu"), allow(dead_code))]
 
 use rand::seq::SliceRandom;

@@ -36,8 +36,7 @@ impl Guessing {
     /// class moves is taken off first.
     ///
     /// The standard error is that of K independent shares, each taken as if one more sample were
-    /// right and one more wrong: of three right ones out of three nobody should conclude that all
-    /// are.
+    /// right and one more wrong: three right ones out of three do not show that all are right.
     pub fn of(evaluation: &Evaluation) -> Self {
         let predicted = predicted_shares(evaluation);
         let present =

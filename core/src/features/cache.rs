@@ -15,7 +15,7 @@ use super::space::{Space, is_folder_name};
 use crate::error::{CacheError, Result};
 use crate::files::{cache_folder, is_temporary};
 
-/// A half-written file that nobody has touched for so long belongs to a program that was killed.
+/// A half-written file that has not changed for so long belongs to a program that was killed.
 const ABANDONED: Duration = Duration::from_hours(24);
 
 /// A folder of features and how large it may become.

@@ -61,7 +61,7 @@ impl ImageTensor {
         &self.0.storage()[range(&self.0)]
     }
 
-    /// Whether nobody else can see the values.
+    /// Whether no other tensor shares the values.
     pub fn is_own(&self) -> bool {
         self.0.is_unique()
     }

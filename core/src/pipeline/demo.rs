@@ -89,8 +89,8 @@ fn example(dataset: &Dataset) -> PathBuf {
     }
 }
 
-/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is none, and four pixels are half
-/// of one.
+/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is no longer a digit, and four
+/// pixels are half of one.
 pub fn sample_settings() -> Settings {
     let mut settings = Settings::preset(Preset::Quick);
     settings.stage1.epochs = Auto::Value(40);

@@ -123,7 +123,7 @@ impl Run {
     /// Opens a run folder.
     ///
     /// # Errors
-    /// [`RunError::Folder`] if it is none; the settings' and the dataset's own errors.
+    /// [`RunError::Folder`] if it is not a run; the settings' and the dataset's own errors.
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::is_run(folder) {
             let reason = if folder.is_dir() {

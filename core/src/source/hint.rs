@@ -1,4 +1,4 @@
-//! What is given as a source and is none: what it is instead, and what to do with it.
+//! What is given as a source but is not a source: what it is instead, and what to do with it.
 
 use std::fs::File;
 use std::io::Read;

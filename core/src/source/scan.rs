@@ -1,9 +1,9 @@
 //! Reading a source: an image folder, CIFAR in any of its distributed forms, or an image list.
 //!
 //! A scan decodes every image once, so that what it lists can be trained on: as far as a small
-//! picture needs, which is kept for whoever needs it next. Files that were scanned before and have
-//! not changed since are not even read. An image that cannot be read never stops it; a source that
-//! is wrong as a whole does, with everything that is wrong listed.
+//! picture needs, which is kept for the next use. Files that were scanned before and have not
+//! changed since are not even read. An image that cannot be read never stops it; a source that is
+//! wrong as a whole does, with everything that is wrong listed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -252,7 +252,7 @@ fn check_images(
     Ok(unreadable)
 }
 
-/// What there is to see of an image file, and whether it was known from an earlier scan.
+/// The facts of an image file, and whether it was known from an earlier scan.
 fn image_facts(
     path: &Path,
     max_pixels: u64,

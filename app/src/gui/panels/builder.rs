@@ -182,7 +182,7 @@ fn profile_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
             },
         );
         change.moved(&response, "factor");
-        // A slider on a logarithmic scale gives numbers nobody would type.
+        // A slider on a logarithmic scale gives numbers with many digits; they are rounded.
         let rounded = if new < 10.0 { (new * 10.0).round() / 10.0 } else { new.round() };
         if new != factor {
             match &mut change.options.profile {

@@ -443,7 +443,7 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     });
 }
 
-/// A small picture, or what there is to say in its place.
+/// A small picture; pointing at it shows its path, and why it cannot be read if so.
 fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Response {
     let tokens = tokens(ui.visuals());
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(PICTURE), Sense::click());

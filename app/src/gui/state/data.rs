@@ -31,7 +31,7 @@ pub enum Origin {
     Catalog {
         /// What the scan found.
         catalog: Arc<Catalog>,
-        /// What there is to say about it.
+        /// The scan's report: counts, sizes, problems.
         report: Arc<ScanReport>,
         /// How the dataset is built.
         builder: Box<Builder>,

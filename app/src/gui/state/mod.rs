@@ -42,7 +42,7 @@ pub use train::{ResumeOffer, TrainContext, TrainState, Training};
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum Page {
-    /// See what there is, and build a dataset of it.
+    /// Look at a source, and build a dataset of it.
     #[default]
     Data,
     /// Stage 1.
@@ -86,7 +86,7 @@ pub enum StepStatus {
     Running,
     /// It is done, and what came of it is usable.
     Done,
-    /// It is done, and nobody can say yet what the result is worth.
+    /// It is done, and what the result is worth cannot be said yet.
     Doubtful,
     /// It is done, and the result is no better than guessing.
     Worthless,

@@ -116,7 +116,8 @@ pub struct Weight {
     pub kernel: usize,
 }
 
-/// Packs the weights of many convolutions in few launches. Gives each as it is, and transposed.
+/// Packs the weights of many convolutions in few launches. Gives each both untransposed and
+/// transposed.
 pub fn pack_all(client: &Client, weights: &[Weight], layout: Layout) -> Vec<[Buffer; 2]> {
     let lengths = weights.iter().flat_map(|weight| {
         [false, true].map(|transposed| {

@@ -10,7 +10,7 @@ use super::super::simd::Simd;
 pub struct Epilogue<'a> {
     /// One value an output channel.
     pub bias: Option<&'a [f32]>,
-    /// Added to the output; as long as it is.
+    /// Added to the output; has the same length.
     pub residual: Option<&'a [f32]>,
     /// The output holds something already that is added to, a residual for one: see
     /// [`ConvShape::adds`](super::ConvShape::adds).

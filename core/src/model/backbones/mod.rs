@@ -100,7 +100,7 @@ impl Backbone {
     /// The pretrained backbone that comes with the program.
     pub const BUILT_IN: Backbone = Backbone::EfficientNetLite0;
 
-    /// What there is to know of it.
+    /// Facts about it.
     pub fn info(self) -> BackboneInfo {
         match self {
             Backbone::ResNet20

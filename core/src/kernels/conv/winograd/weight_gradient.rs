@@ -177,7 +177,7 @@ struct Shared {
     held: usize,
 }
 
-// SAFETY: tasks write disjoint tiles, and nobody reads before all are done.
+// SAFETY: tasks write disjoint tiles, and no thread reads before all are done.
 unsafe impl Sync for Shared {}
 
 struct TransformImage<'a> {
