@@ -1,8 +1,7 @@
 //! Batches that say what to draw instead of holding images: for a device that holds the images
 //! itself.
 
-// A build without GPUs does not use them.
-#![cfg_attr(not(feature = "gpu"), allow(dead_code))]
+#![cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "only GPUs use these batches"))]
 
 use rand::seq::SliceRandom;
 

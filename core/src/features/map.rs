@@ -2,7 +2,7 @@
 //!
 //! This file contains unsafe code: the call that maps a file, whose content another program could
 //! change while it is looked at.
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe, since another program could change it")]
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
 //! Values on the GPU.
 
-#![allow(unsafe_code)] // Telling CubeCL how long a buffer is, is unsafe: kernels rely on it.
+#![expect(unsafe_code, reason = "CubeCL relies on the length that it is told of a buffer")]
 
 use cubecl::client::Client;
 use cubecl::features::TypeUsage;

@@ -4,7 +4,7 @@
 //! every page, which is as much work as the arithmetic on it; so buffers go back to a pool when
 //! they are dropped, and the pool gives up those it has not needed for a while.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "memory of the pool is lent as floats and as bytes")]
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;

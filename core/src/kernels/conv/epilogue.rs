@@ -1,5 +1,8 @@
 //! What inference does to the output of a convolution.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
 
 use super::super::activation::{Activation, SIX};
 use super::super::simd::Simd;

@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for Backbone {
 
 /// The layers of a backbone of any family.
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of them a network")]
+#[expect(clippy::large_enum_variant, reason = "there is one of them a network")]
 pub(super) enum Layers {
     /// Residual networks.
     ResNet(ResNet),
