@@ -243,8 +243,8 @@ fn an_image_list_that_cannot_be_read_says_where() {
     says(b"path,label,split\n1.png,a,holdout\n", "line 2: `holdout` is no split");
     says(b"file_size,width\n3,4\n", "names no path or no label column");
     says(b"", "is empty");
-    says(b"a text\nabout something else\n", "is no image folder, CIFAR archive or image list");
-    says(&[0xff, 0xfe, 0, 1], "is no image folder, CIFAR archive or image list");
+    says(b"a text\nabout something else\n", "is not an image folder, CIFAR archive or image list");
+    says(&[0xff, 0xfe, 0, 1], "is not an image folder, CIFAR archive or image list");
 }
 
 #[test]

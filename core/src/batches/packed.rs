@@ -1,8 +1,6 @@
 //! Batches that say what to draw instead of holding images: for a device that holds the images
 //! itself.
 
-#![cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "only GPUs use these batches"))]
-
 use rand::seq::SliceRandom;
 
 use super::batch::{Batch, Batches, EpochPlan};

@@ -120,8 +120,8 @@ pub struct Evidence<'a> {
     pub evaluation: &'a Evaluation,
     /// The split it is of.
     pub split: Split,
-    /// Finished epochs of the run; those of stage 1 are looked at. Without any, somebody else has
-    /// trained it, and nothing is said of that.
+    /// Finished epochs of the run; those of stage 1 are looked at. Without any, it was trained
+    /// elsewhere, and nothing is said of that.
     pub history: &'a [EpochRecord],
     /// Whether the classifier stands on features that were learned before, from other images: then
     /// starting from such features is not advised.

@@ -234,7 +234,7 @@ impl FeatureCache {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(CacheError::file(&self.folder, error).into()),
         };
-        // Links are left alone: what they lead to is somebody else's.
+        // Links are left alone: what they lead to does not belong to the cache.
         let folders =
             entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         Ok(folders
@@ -303,7 +303,7 @@ fn entries(folder: &Path) -> Vec<Entry> {
     segment_paths(folder).unwrap_or_default().into_iter().filter_map(entry).collect()
 }
 
-/// Removes a file unless somebody is using it; whether it is gone.
+/// Removes a file unless a program is using it; whether it is gone.
 fn remove_unused(path: &Path) -> bool {
     let file = match File::open(path) {
         Ok(file) => file,

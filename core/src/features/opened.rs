@@ -263,7 +263,7 @@ impl CachedFeatures {
                 return;
             }
         };
-        // What cannot be opened again was removed by somebody; the parts go on serving.
+        // What cannot be opened again was removed by another program; the parts stay in use.
         let Ok(segment) = Segment::open(&path, &self.space) else { return };
         if let Some(time) = last_used {
             segment::set_last_used(&path, time);

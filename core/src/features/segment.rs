@@ -58,7 +58,7 @@ pub(super) fn is_segment_name(name: &str) -> bool {
 pub(super) enum Refusal {
     /// It is not there any more: another program has merged or removed it.
     Gone,
-    /// It may be of use to somebody: it cannot be read, or is of a newer version.
+    /// Another program may still use it: it cannot be read now, or is of a newer version.
     Ignored(String),
     /// No program can use it: it is damaged, or of an older version.
     Worthless(String),

@@ -12,7 +12,7 @@ pub(super) fn of_name(file: &Path) -> Option<&'static str> {
     Some(match is_dataset_file(file) {
         true => "is a dataset made by `build`; give it to `train`",
         false => {
-            "is no source; a .toml file holds settings or a dataset made by `build`, and those go to `train`"
+            "is not a source; a .toml file holds settings or a dataset made by `build`, and those go to `train`"
         }
     })
 }

@@ -299,7 +299,7 @@ fn read_text(list: &Path) -> Result<String, DataError> {
     }
     let no_text = |bytes: &[u8]| {
         let unknown =
-            "is no image folder, CIFAR archive or image list; an image list is UTF-8 text";
+            "is not an image folder, CIFAR archive or image list; an image list is UTF-8 text";
         DataError::source(list, hint::of_content(bytes).unwrap_or(unknown))
     };
     if bytes.contains(&0) {
@@ -397,7 +397,7 @@ fn path_label_lines(list: &Path, text: &str) -> Result<Vec<Row>, DataError> {
         }
     }
     if rows.is_empty() || !rows.iter().any(|row| looks_like_path(&row.path)) {
-        let reason = "is no image folder, CIFAR archive or image list; an image list has a header with `path` and `label`, or lines of a path and a label";
+        let reason = "is not an image folder, CIFAR archive or image list; an image list has a header with `path` and `label`, or lines of a path and a label";
         return Err(DataError::source(list, reason));
     }
     require_none(list, wrong)?;
