@@ -2,8 +2,6 @@
 //! several batches a turn, so that the time is that of preparing batches one after the other, not
 //! of the first one. And how long to turn their bytes into normalised floats.
 
-#![allow(missing_docs)]
-
 use counterweight_core::augment::Augmentation;
 use counterweight_core::batches::{EpochPlan, Images};
 use counterweight_core::model::{InputLayout, Normaliser};

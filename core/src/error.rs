@@ -125,7 +125,7 @@ pub enum DataError {
     /// The source as a whole is unusable (missing, empty, of no known kind, one class only).
     #[error("{}: {reason}", path.display())]
     Source {
-        /// The folder, archive or manifest.
+        /// The folder, archive or image list.
         path: PathBuf,
         /// What is wrong with it.
         #[source]

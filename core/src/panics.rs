@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, Once};
 
 thread_local! {
-    /// How many calls of [`caught`] this thread is in. Other threads' panics are none of its
-    /// business and are reported as ever.
+    /// How many calls of [`caught`] this thread is in. Other threads' panics are not its business
+    /// and are reported as ever.
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 

@@ -1,8 +1,7 @@
 //! How a batch's images are described to a device that holds them: packed numbers that
 //! [`crate::batches`] writes and a kernel of `crate::gpu` reads.
 
-// In a build without GPUs nobody reads the numbers.
-#![cfg_attr(not(feature = "gpu"), allow(dead_code))]
+#![cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "only GPUs read these numbers"))]
 
 /// Before the images' own numbers: 0, as a number that compilers do not know.
 pub(crate) const ZERO: usize = 0;

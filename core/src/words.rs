@@ -47,7 +47,7 @@ impl<T: Copy> Auto<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Training {
-    /// The classifier alone, on features of a pretrained backbone that stays as it is.
+    /// The classifier alone, on features of a pretrained backbone that stays unchanged.
     Classifier,
     /// Everything, from the weights of a pretrained backbone.
     All,
@@ -202,7 +202,7 @@ pub enum Schedule {
     Cosine,
     /// Divided by ten after each milestone.
     Step,
-    /// Stays as it is.
+    /// Stays constant.
     Constant,
 }
 

@@ -226,7 +226,7 @@ impl Round {
     /// A run whose labels say nothing about its images, on every page.
     fn worthless(&mut self, first: bool) -> Outcome {
         let folder = self.window.folder.path().to_path_buf();
-        let (manifest, run) = (
+        let (dataset_file, run) = (
             folder.join("photos.toml"),
             self.window.app().state.shell.runs_folder().join("photos"),
         );
@@ -241,7 +241,7 @@ impl Round {
                 "build",
                 &words(&images),
                 "--out",
-                &words(&manifest),
+                &words(&dataset_file),
                 "--validation",
                 "0.3",
                 "--test",
@@ -257,7 +257,8 @@ impl Round {
                 "--set",
                 "input_size=16",
             ];
-            let of_run = ["train", &words(&manifest), "--run", &words(&run)].map(str::to_string);
+            let of_run =
+                ["train", &words(&dataset_file), "--run", &words(&run)].map(str::to_string);
             counterweight(
                 &of_run.into_iter().chain(settings.map(str::to_string)).collect::<Vec<_>>(),
             );

@@ -193,14 +193,14 @@ class Measurement:
             self.notebook.once(name, lambda: self.train_paper(self.out / name.replace(" ", "-"), factor, decay, held_out))
 
     def train_paper(self, run, factor, decay, held_out):
-        manifest = self.out / f"c100-{factor}-{held_out}.toml"
-        if not manifest.exists():
-            self.ours("build", self.data, "--factor", factor, "--validation", held_out, "--out", manifest)
+        dataset_file = self.out / f"c100-{factor}-{held_out}.toml"
+        if not dataset_file.exists():
+            self.ours("build", self.data, "--factor", factor, "--validation", held_out, "--out", dataset_file)
         tiny = ["--set", "model.backbone=resnet20", "--set", "stage1.epochs=2", "--set", "balance.epochs=1"] if self.quick else []
         settings = ["--preset", "paper", "--set", f"stage1.weight_decay={decay}", *tiny, *self.changes]
         begun = ["--resume"] if run.exists() else settings
         # A training that was stopped has a checkpoint of its last whole epoch.
-        self.ours("train", manifest, "--run", run, "--device", self.device, *begun)
+        self.ours("train", dataset_file, "--run", run, "--device", self.device, *begun)
         epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         rows = {"stage 1, last epoch": self.accuracies(run, "last")}
         if held_out:

@@ -92,7 +92,7 @@ def write_network(make, path, images):
 
 
 def write_images(folder, to, count):
-    """Squares of the right size, so that nobody resizes them: the comparison is of networks."""
+    """Squares of the right size, so that neither side resizes them: the comparison is of networks."""
     for source in sorted(path for path in folder.iterdir() if path.is_dir()):
         (to / source.name).mkdir(parents=True)
         files = sorted(path for path in source.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})

@@ -5,7 +5,7 @@ usage: photo_results.py PROGRAM SETS OUT [--only insects,waste] [--ways frozen,s
 SETS is what photo_sets.py laid out. Every result is a line of OUT/results.jsonl as soon as it is there; what has a line is not measured again, so the same
 command goes on where it ended. A way is a training and what balancing makes of it:
 
-frozen      the built-in backbone as it is, the preset `auto` without its look at training from scratch
+frozen      the built-in backbone unchanged, the preset `auto` without its look at training from scratch
 scratch     the preset `quick` at 64 pixels
 fine-tune   the preset of that name
 

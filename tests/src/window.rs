@@ -129,7 +129,7 @@ impl Window {
         self.frames(3);
     }
 
-    /// Presses the button that exports, which is named by what there is to export.
+    /// Presses the button that exports; its name depends on what the result is worth.
     pub fn export(&mut self) {
         let label =
             if self.can_press("Export anyway") { "Export anyway" } else { "Export and check" };

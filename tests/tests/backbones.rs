@@ -40,13 +40,13 @@ fn text(path: &Path) -> &str {
 
 fn dataset(folder: &Path, cache: &Path) -> PathBuf {
     let sample = unpack_sample(folder).unwrap();
-    let manifest = folder.join("digits.toml");
-    json(cache, &["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
-    manifest
+    let dataset_file = folder.join("digits.toml");
+    json(cache, &["build", text(&sample), "--out", text(&dataset_file), "--factor", "20"]);
+    dataset_file
 }
 
 /// A run of a small network on digits, trained for a few epochs.
-fn trained<'a>(cache: &Path, manifest: &'a Path, run: &'a Path, seed: &'a str) -> Value {
+fn trained<'a>(cache: &Path, dataset_file: &'a Path, run: &'a Path, seed: &'a str) -> Value {
     let settings = [
         "--set",
         "stage1.epochs=4",
@@ -60,7 +60,16 @@ fn trained<'a>(cache: &Path, manifest: &'a Path, run: &'a Path, seed: &'a str) -
     json(
         cache,
         &[
-            &["train", text(manifest), "--run", text(run), "--device", "cpu", "--preset", "quick"],
+            &[
+                "train",
+                text(dataset_file),
+                "--run",
+                text(run),
+                "--device",
+                "cpu",
+                "--preset",
+                "quick",
+            ],
             settings.as_slice(),
         ]
         .concat(),
@@ -141,7 +150,7 @@ fn backbones_are_listed_with_their_weights() {
 fn added_weights_are_used_and_a_run_does_not_need_them_later() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
-    let manifest = dataset(folder.path(), &cache);
+    let dataset_file = dataset(folder.path(), &cache);
     let frozen = |run: &Path| {
         let settings = [
             "--set",
@@ -151,8 +160,8 @@ fn added_weights_are_used_and_a_run_does_not_need_them_later() {
             "--set",
             "balance.tune_candidates=0",
         ];
-        let arguments =
-            ["train", text(&manifest), "--run", text(run), "--device", "cpu"].map(str::to_string);
+        let arguments = ["train", text(&dataset_file), "--run", text(run), "--device", "cpu"]
+            .map(str::to_string);
         [arguments.as_slice(), &settings.map(str::to_string)].concat()
     };
     let train = |name: &str| {
@@ -172,7 +181,7 @@ fn added_weights_are_used_and_a_run_does_not_need_them_later() {
             folder.path().join(format!("source{number}")),
             folder.path().join("network.safetensors"),
         );
-        trained(&cache, &manifest, &source, seed);
+        trained(&cache, &dataset_file, &source, seed);
         handed_on(&source, "module.", &file);
         let normalisation = [
             "--mean",
@@ -225,16 +234,16 @@ fn added_weights_are_used_and_a_run_does_not_need_them_later() {
 fn a_network_that_others_trained_is_balanced_without_training_it() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
-    let manifest = dataset(folder.path(), &cache);
+    let dataset_file = dataset(folder.path(), &cache);
     let (source, file) = (folder.path().join("source"), folder.path().join("network"));
-    let original = trained(&cache, &manifest, &source, "seed=3");
+    let original = trained(&cache, &dataset_file, &source, "seed=3");
     handed_on(&source, "state_dict.", &file);
     let imported = folder.path().join("imported");
     let arguments = [
         "import",
         text(&file),
         "--dataset",
-        text(&manifest),
+        text(&dataset_file),
         "--run",
         text(&imported),
         "--device",
@@ -272,7 +281,7 @@ fn a_network_that_others_trained_is_balanced_without_training_it() {
                     "import",
                     text(&file),
                     "--dataset",
-                    text(&manifest),
+                    text(&dataset_file),
                     "--run",
                     text(&elsewhere),
                     "--device",

@@ -1,4 +1,4 @@
-//! `counterweight build`: from a source to a manifest, and to an image folder.
+//! `counterweight build`: from a source to a dataset file, and to an image folder.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -73,10 +73,10 @@ fn a_balanced_folder_becomes_a_long_tail_with_a_balanced_test() {
     assert_eq!(dataset.classes[9], "9_nine");
 
     // The same request gives the same file, another seed other held-out images.
-    let manifest = std::fs::read(&out).unwrap();
+    let written = std::fs::read(&out).unwrap();
     let again = folder.path().join("again.toml");
     build(&sample, &again, &["--profile", "exponential", "--factor", "20", "--seed", "0"]);
-    assert_eq!(std::fs::read(&again).unwrap(), manifest);
+    assert_eq!(std::fs::read(&again).unwrap(), written);
     build(&sample, &again, &["--factor", "20", "--seed", "1"]);
     let other = Dataset::load(&again).unwrap();
     assert_eq!(other.counts(Split::Test), [35; 10]);
@@ -229,7 +229,7 @@ fn classes_are_renamed_and_merged() {
     let written = counterweight_json(&[OsStr::new("inspect"), images.as_os_str()]);
     assert_eq!(written["classes"].as_array().unwrap().len(), 2);
     assert!(images.join("train/odd numbers").is_dir());
-    // A manifest without new names does not mention them.
+    // A dataset file without new names does not mention them.
     let plain = folder.path().join("plain.toml");
     build(&sample, &plain, &[]);
     assert!(!std::fs::read_to_string(&plain).unwrap().contains("rename"));
@@ -276,7 +276,7 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
         counterweight(&command(&sample, &out, &["--write-images", sample.to_str().unwrap()]));
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("not an empty folder"));
-    assert!(!out.exists(), "a build that failed left a manifest");
+    assert!(!out.exists(), "a build that failed left a dataset file");
 }
 
 #[cfg(target_os = "linux")]
@@ -295,7 +295,7 @@ fn a_name_that_is_no_unicode_does_not_end_the_json() {
 }
 
 #[test]
-fn only_a_manifest_is_overwritten() {
+fn only_a_dataset_file_is_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
     let other = folder.path().join("Cargo.toml");

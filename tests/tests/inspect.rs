@@ -153,7 +153,7 @@ fn the_pixel_limit_is_settable() {
 }
 
 #[test]
-fn manifests_of_every_form_give_the_same_classes() {
+fn image_lists_of_every_form_give_the_same_classes() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     for i in 0..4 {
@@ -230,7 +230,7 @@ fn lists_of_one_split_each_go_together() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_says_where() {
+fn an_image_list_that_cannot_be_read_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     save(&picture(1, 8, 8), root.join("1.png"));
@@ -243,8 +243,8 @@ fn a_manifest_that_cannot_be_read_says_where() {
     says(b"path,label,split\n1.png,a,holdout\n", "line 2: `holdout` is no split");
     says(b"file_size,width\n3,4\n", "names no path or no label column");
     says(b"", "is empty");
-    says(b"a text\nabout something else\n", "is no image folder, CIFAR archive or manifest");
-    says(&[0xff, 0xfe, 0, 1], "is no image folder, CIFAR archive or manifest");
+    says(b"a text\nabout something else\n", "is not an image folder, CIFAR archive or image list");
+    says(&[0xff, 0xfe, 0, 1], "is not an image folder, CIFAR archive or image list");
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn what_is_something_else_is_named_with_what_to_do() {
     assert!(refusal(&root.join("run/settings.toml")).contains("holds settings"));
     assert!(refusal(&root.join("run")).contains("is a run"));
     #[cfg(unix)]
-    assert!(refusal(Path::new("/dev/zero")).contains("a manifest is UTF-8 text"));
+    assert!(refusal(Path::new("/dev/zero")).contains("an image list is UTF-8 text"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `counterweight make`: a folder becomes a model, and nothing of anybody's is lost.
+//! `counterweight make`: a folder becomes a model, and no file of the user is lost.
 
 use std::path::Path;
 use std::process::Command;

@@ -12,18 +12,26 @@ use serde_json::Value;
 /// A long-tailed dataset of the sample in `folder`.
 fn dataset(folder: &Path) -> PathBuf {
     let sample = unpack_sample(folder).unwrap();
-    let manifest = folder.join("digits.toml");
-    counterweight_json(&["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
-    manifest
+    let dataset_file = folder.join("digits.toml");
+    counterweight_json(&["build", text(&sample), "--out", text(&dataset_file), "--factor", "20"]);
+    dataset_file
 }
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn train<'a>(manifest: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments =
-        vec!["train", text(manifest), "--run", text(run), "--device", "cpu", "--preset", "quick"];
+fn train<'a>(dataset_file: &'a Path, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "train",
+        text(dataset_file),
+        "--run",
+        text(run),
+        "--device",
+        "cpu",
+        "--preset",
+        "quick",
+    ];
     arguments.extend([
         "--set",
         "stage1.epochs=6",
@@ -53,7 +61,7 @@ fn outcome(run: &Path) -> (Vec<u8>, Vec<Value>) {
 #[test]
 fn the_whole_job_reports_what_scripts_rely_on() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let run = folder.path().join("run");
     let has_scores = |result: &Value| {
         for key in ["balanced_accuracy", "top1", "top5", "ece"] {
@@ -65,7 +73,7 @@ fn the_whole_job_reports_what_scripts_rely_on() {
             assert!(result["groups"].get(group).is_some(), "{group} is missing from {result}");
         }
     };
-    let trained = counterweight_json(&train(&manifest, &run, &[]));
+    let trained = counterweight_json(&train(&dataset_file, &run, &[]));
     has_scores(&trained);
     assert!(trained["balanced_accuracy"].as_f64().unwrap() > 0.3, "it learned nothing: {trained}");
     assert_ne!(trained["verdict"]["grade"], "worthless", "{trained}");
@@ -141,17 +149,17 @@ fn the_whole_job_reports_what_scripts_rely_on() {
 #[test]
 fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let whole = folder.path().join("whole");
     let started = Instant::now();
-    let result = counterweight_json(&train(&manifest, &whole, &[]));
+    let result = counterweight_json(&train(&dataset_file, &whole, &[]));
     let length = started.elapsed();
 
     let killed = folder.path().join("killed");
     let mut kills = 0;
     for share in [0.35, 0.5, 0.65] {
         let mut child = Command::new(binary())
-            .args(train(&manifest, &killed, &["--resume"]))
+            .args(train(&dataset_file, &killed, &["--resume"]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -165,7 +173,7 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
         child.wait().unwrap();
     }
     assert!(kills >= 1, "the run was over before it could be killed");
-    let resumed = counterweight_json(&train(&manifest, &killed, &["--resume"]));
+    let resumed = counterweight_json(&train(&dataset_file, &killed, &["--resume"]));
     assert_eq!(outcome(&whole), outcome(&killed));
     for key in ["balanced_accuracy", "top1", "ece", "groups", "epoch"] {
         assert_eq!(result[key], resumed[key]);
@@ -186,12 +194,12 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
 #[test]
 fn ctrl_c_writes_a_checkpoint_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let whole = folder.path().join("whole");
-    counterweight_json(&train(&manifest, &whole, &["--set", "stage1.epochs=12"]));
+    counterweight_json(&train(&dataset_file, &whole, &["--set", "stage1.epochs=12"]));
     let run = folder.path().join("run");
     let child = Command::new(binary())
-        .args(train(&manifest, &run, &["--set", "stage1.epochs=12"]))
+        .args(train(&dataset_file, &run, &["--set", "stage1.epochs=12"]))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -212,10 +220,14 @@ fn ctrl_c_writes_a_checkpoint_and_says_how_to_go_on() {
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let run = |name: &str, seed: &str| {
         let run = folder.path().join(name);
-        counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2", "--set", seed]));
+        counterweight_json(&train(
+            &dataset_file,
+            &run,
+            &["--set", "stage1.epochs=2", "--set", seed],
+        ));
         outcome(&run)
     };
     assert_eq!(run("a", "seed=1"), run("b", "seed=1"));
@@ -251,7 +263,7 @@ fn a_folder_of_broken_images_trains_on_the_rest() {
 #[test]
 fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let run = folder.path().join("run");
     let fails = |arguments: &[&str], words: &[&str]| {
         let output = counterweight(arguments);
@@ -260,12 +272,12 @@ fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
         words.iter().for_each(|word| assert!(stderr.contains(word), "{word} is not in: {stderr}"));
     };
     let more = ["--set", "stage1.learning_rate=1e20", "--set", "stage1.warmup_epochs=0"];
-    fails(&train(&manifest, &run, &more), &["epoch 1", "step", "learning rate"]);
+    fails(&train(&dataset_file, &run, &more), &["epoch 1", "step", "learning rate"]);
     assert!(!run.join("checkpoints").exists(), "nothing good was there to keep");
 
     // A run that goes well for two epochs, and whose learning rate then becomes absurd.
     let run = folder.path().join("later");
-    counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
+    counterweight_json(&train(&dataset_file, &run, &["--set", "stage1.epochs=2"]));
     let good = outcome(&run).0;
     let path = run.join("settings.toml");
     let settings = std::fs::read_to_string(&path).unwrap().replacen(
@@ -284,9 +296,9 @@ fn a_diverging_run_says_where_and_keeps_its_checkpoint() {
 #[test]
 fn a_run_goes_on_with_its_batches_in_parts_and_learns() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let run = folder.path().join("run");
-    counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
+    counterweight_json(&train(&dataset_file, &run, &["--set", "stage1.epochs=2"]));
     let path = run.join("settings.toml");
     let settings = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, settings.replacen("epochs = 2\n", "epochs = 8\n", 1)).unwrap();
@@ -317,9 +329,9 @@ fn a_run_goes_on_with_its_batches_in_parts_and_learns() {
 #[test]
 fn what_an_earlier_balancing_left_does_not_outlive_it() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = dataset(folder.path());
+    let dataset_file = dataset(folder.path());
     let run = folder.path().join("run");
-    counterweight_json(&train(&manifest, &run, &["--set", "stage1.epochs=2"]));
+    counterweight_json(&train(&dataset_file, &run, &["--set", "stage1.epochs=2"]));
     let cpu = ["--device", "cpu"];
     let balance = |more: &[&str]| {
         counterweight_json(&[["balance", text(&run)].as_slice(), more, &cpu].concat())
@@ -370,12 +382,12 @@ fn wrong_usage_is_explained() {
     fails(&["train", "nowhere", "--run", run, "--device", "abacus"], 2, &["abacus"]);
     fails(&["predict", "none.onnx", "a.png"], 1, &["none.onnx"]);
     fails(&["frobnicate"], 2, &[]);
-    let manifest = dataset(folder.path());
-    counterweight_json(&train(&manifest, Path::new(run), &["--set", "stage1.epochs=1"]));
+    let dataset_file = dataset(folder.path());
+    counterweight_json(&train(&dataset_file, Path::new(run), &["--set", "stage1.epochs=1"]));
     fails(&["balance", run, "--set", "stage1.epochs=3"], 2, &["trained already"]);
     fails(&["balance", run, "--balancer", "magic"], 2, &["balance.balancers"]);
     fails(&["balance", run, "--tuned"], 1, &["counterweight tune"]);
-    fails(&["train", text(&manifest), "--run", run], 1, &["already holds a run"]);
+    fails(&["train", text(&dataset_file), "--run", run], 1, &["already holds a run"]);
     fails(&["train", "--run", run, "--resume", "--set", "seed=9"], 1, &["other settings"]);
     fails(&["evaluate", run, "--set", "balance.tau=2"], 2, &["evaluation"]);
     fails(&["balance", run, "--set", "balance.schedule=step"], 2, &["milestones"]);

@@ -26,7 +26,7 @@ fn read(arguments: &[&str]) -> String {
 fn labels_that_say_nothing_give_a_worthless_result_at_every_step() {
     let folder = tempfile::tempdir().unwrap();
     let images = shuffled_folder(folder.path(), &["deer", "fox", "hare", "lynx"], 100);
-    let (manifest, run, model) = (
+    let (dataset_file, run, model) = (
         folder.path().join("photos.toml"),
         folder.path().join("run"),
         folder.path().join("model.onnx"),
@@ -35,7 +35,7 @@ fn labels_that_say_nothing_give_a_worthless_result_at_every_step() {
         "build",
         text(&images),
         "--out",
-        text(&manifest),
+        text(&dataset_file),
         "--validation",
         "0.3",
         "--test",
@@ -63,8 +63,9 @@ fn labels_that_say_nothing_give_a_worthless_result_at_every_step() {
         "--set",
         "input_size=16",
     ];
-    let trained =
-        counterweight_json(&[["train", text(&manifest), "--run", run].as_slice(), &short].concat());
+    let trained = counterweight_json(
+        &[["train", text(&dataset_file), "--run", run].as_slice(), &short].concat(),
+    );
     let verdict = is_worthless(&trained);
     assert!(
         verdict.sentence.starts_with("No better than guessing: ")

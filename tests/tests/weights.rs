@@ -119,7 +119,7 @@ fn torchvisions_networks_give_what_they_give_there() {
         for path in network["files"].as_array().unwrap() {
             let path = path.as_str().unwrap();
             let file = WeightsFile::open(&folder.path().join(path)).unwrap();
-            // Nobody says which network it is.
+            // Which network it is has to be recognised.
             let fit = Fit::of(&file, None).unwrap();
             assert_eq!((fit.backbone, fit.stem), (name, Some(Stem::Imagenet)), "{path}");
             let mut tensors = fit.read(&file).unwrap();

@@ -20,8 +20,8 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Download weights from the address of whoever trained them; what was downloaded before is
-    /// gone on with
+    /// Download weights from the address of their publisher; a download that was interrupted
+    /// continues where it ended
     Get {
         /// The backbone, resnet50 for example
         name: Backbone,
@@ -138,7 +138,7 @@ fn get(backbone: Backbone, version: Option<&str>, context: &Context) -> Result<(
     let published = backbone.info().published;
     let Some(first) = published.first() else {
         bail!(
-            "nobody offers weights for {backbone} that could be downloaded; `counterweight backbones add {backbone} FILE` takes them from a file"
+            "there are no weights of {backbone} to download; `counterweight backbones add {backbone} FILE` takes them from a file"
         )
     };
     let chosen = match version {

@@ -18,11 +18,11 @@ use super::{Context, tables};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a list of images (CSV, TSV,
-    /// or lines of a path and a label)
+    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image list (CSV, TSV, or
+    /// lines of a path and a label)
     source: PathBuf,
-    /// The dataset's manifest, a new .toml file
-    #[arg(long, value_name = "DATASET.toml", value_parser = manifest)]
+    /// The dataset file to write, a new .toml file
+    #[arg(long, value_name = "DATASET.toml", value_parser = dataset_file)]
     out: PathBuf,
     /// How training images fall from the first class to the last: exponential, step, pareto, as-is,
     /// or custom:FILE with a CSV of class (name or index) and count [default: exponential if
@@ -62,7 +62,7 @@ pub struct Arguments {
     /// Also write the images into this new folder, as split/class/image
     #[arg(long, value_name = "DIR")]
     write_images: Option<PathBuf>,
-    /// What the paths in a list of images are relative to [default: the list's folder]
+    /// What the paths of an image list are relative to [default: the list's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// A further list of the same data set, such as its validation or test list; may be given
@@ -139,13 +139,13 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         .into());
     }
     if arguments.out.exists() && Dataset::load(&arguments.out).is_err() {
-        let reason = "is there already and is no dataset's manifest, so it is not overwritten; choose another name";
+        let reason = "is there already and is not a dataset file, so it is not overwritten; choose another name";
         return Err(counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into());
     }
     let rename = renames(&arguments.rename)?;
     let scan_options = ScanOptions {
         root: arguments.root.clone(),
-        manifests: arguments.also.clone(),
+        lists: arguments.also.clone(),
         ..ScanOptions::default()
     };
     let catalog = source::scan(&arguments.source, &scan_options, job)?;
@@ -156,7 +156,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
     let built =
         dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
-    // The manifest comes last: where it is, everything that was asked for is.
+    // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
         dataset::write_images(&built.dataset, folder, job)?;
     }
@@ -319,11 +319,11 @@ fn fraction(text: &str) -> Result<f64, String> {
     fraction.ok_or_else(|| "expected a share from 0 to below 1, such as 0.1".to_string())
 }
 
-fn manifest(text: &str) -> Result<PathBuf, String> {
+fn dataset_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
         Ok(path)
     } else {
-        Err("a dataset's manifest ends in .toml; `train` knows it by that".to_string())
+        Err("a dataset file ends in .toml; `train` recognises it by that".to_string())
     }
 }

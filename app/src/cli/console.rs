@@ -233,6 +233,6 @@ pub fn duration(seconds: f64) -> String {
 }
 
 fn write_error(text: &str) {
-    // Nobody is left to tell when standard error is closed.
+    // When standard error is closed, there is no other place to report that.
     let _closed = writeln!(std::io::stderr().lock(), "{text}");
 }

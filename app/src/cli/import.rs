@@ -18,8 +18,8 @@ pub struct Arguments {
     /// A file of weights, classifier included: PyTorch's (.pth, .pt or without an ending) or
     /// safetensors; nothing in it is executed
     file: PathBuf,
-    /// A dataset manifest made by `build`, or any source, with the classes that the network knows,
-    /// in its order
+    /// A dataset file made by `build`, or any source, with the classes that the network knows, in
+    /// its order
     #[arg(long, value_name = "DATASET")]
     dataset: PathBuf,
     /// The run folder, made if it does not exist

@@ -20,13 +20,13 @@ use super::Context;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or a
-    /// manifest (CSV, TSV, or lines of a path and a label)
+    /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image
+    /// list (CSV, TSV, or lines of a path and a label)
     source: PathBuf,
-    /// What the paths of a manifest are relative to [default: the manifest's folder]
+    /// What the paths of an image list are relative to [default: the list's folder]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// A further manifest of the same data set, such as its validation or test list; may be given
+    /// A further image list of the same data set, such as its validation or test list; may be given
     /// several times
     #[arg(long, value_name = "FILE")]
     also: Vec<PathBuf>,
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     let options = ScanOptions {
         root: arguments.root.clone(),
-        manifests: arguments.also.clone(),
+        lists: arguments.also.clone(),
         max_pixels: arguments.max_pixels,
         ..ScanOptions::default()
     };
@@ -83,7 +83,7 @@ fn human(report: &ScanReport, all: bool) -> String {
 fn headline(report: &ScanReport) -> String {
     let kind = match report.kind {
         SourceKind::Folder => "image folder",
-        SourceKind::Manifest => "manifest",
+        SourceKind::List => "image list",
         SourceKind::Cifar10 => "CIFAR-10",
         SourceKind::Cifar100 => "CIFAR-100",
     };

@@ -17,7 +17,7 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A dataset manifest, or any source that `inspect` reads; not needed to go on with a sweep
+    /// A dataset file, or any source that `inspect` reads; not needed to go on with a sweep
     dataset: Option<PathBuf>,
     /// The setting and its values; without values, a tenth of the preset's to ten times as much
     #[arg(long, value_name = "KEY=VALUE,VALUE,…", default_value = "stage1.weight_decay")]

@@ -15,8 +15,7 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A dataset manifest made by `build`, or any source; not needed with --resume once the run
-    /// exists
+    /// A dataset file made by `build`, or any source; not needed with --resume once the run exists
     dataset: Option<PathBuf>,
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]

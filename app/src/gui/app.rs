@@ -191,7 +191,7 @@ impl CounterweightApp {
             state.inspect.forget();
         }
         if same.is_none() {
-            // Where no new run is being prepared, the opened one is what there is to see.
+            // Where no new run is being prepared, the opened one is shown.
             state.train.show_curves |= state.data.source.is_none();
             state.shell.notice(format!("Opened the run {}", run.name()));
         }
@@ -361,7 +361,7 @@ impl CounterweightApp {
         self.commands.push(command);
     }
 
-    /// What a page needs and nobody has asked for: features on the balancing page, results on the
+    /// Starts what a page needs without being asked: features on the balancing page, results on the
     /// inspection page.
     fn prepare(&mut self) {
         let state = &self.state;

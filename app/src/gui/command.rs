@@ -15,7 +15,7 @@ use egui::{Key, KeyboardShortcut, Modifiers};
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum Page {
-    /// See what there is, and build a dataset of it.
+    /// Look at a source, and build a dataset of it.
     #[default]
     Data,
     /// Stage 1.
@@ -87,9 +87,9 @@ pub enum Command {
 pub enum DataCommand {
     /// Ask for a folder, then open it.
     PickFolder,
-    /// Ask for an archive, a list or a dataset manifest, then open it.
+    /// Ask for an archive, an image list or a dataset file, then open it.
     PickFile,
-    /// Open a folder, an archive, a list or a dataset manifest.
+    /// Open a folder, an archive, an image list or a dataset file.
     Open(PathBuf),
     /// Open the built-in sample.
     OpenSample,
@@ -110,10 +110,10 @@ pub enum DataCommand {
     Undo,
     /// Make it again.
     Redo,
-    /// Ask where, then save the dataset manifest.
-    PickManifest,
-    /// Save the dataset manifest.
-    SaveManifest(PathBuf),
+    /// Ask where, then save the dataset file.
+    PickDatasetFile,
+    /// Save the dataset file.
+    SaveDatasetFile(PathBuf),
     /// Ask where, then write the dataset as folders of images.
     PickImageFolder,
     /// Write the dataset as folders of images.
@@ -346,7 +346,7 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             "Data",
-            "Open archive or manifest…",
+            "Open archive or list…",
             keys(shift, Key::O),
             Command::Data(DataCommand::PickFile),
         ),
@@ -356,9 +356,9 @@ pub fn entries() -> Vec<Entry> {
         entry("Data", "Redo", keys(shift, Key::Z), Command::Data(DataCommand::Redo)),
         entry(
             "Data",
-            "Save dataset manifest…",
+            "Save dataset file…",
             keys(command, Key::S),
-            Command::Data(DataCommand::PickManifest),
+            Command::Data(DataCommand::PickDatasetFile),
         ),
         entry("Data", "Write image folder…", None, Command::Data(DataCommand::PickImageFolder)),
         entry("Data", "Close the source", None, Command::Data(DataCommand::Close)),

@@ -20,7 +20,7 @@ pub enum Question {
     Save(String, &'static str, &'static [&'static str]),
 }
 
-/// Nobody reads a dialog and closes it in less: it has not been shown.
+/// A dialog that is closed sooner than a person could read it was never shown.
 const UNSEEN: Duration = Duration::from_millis(400);
 
 /// What came of a dialog.

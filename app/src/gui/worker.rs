@@ -111,7 +111,7 @@ impl<T: Send + 'static> Worker<T> {
                         Ok(Err(error)) => Err(Failure::Failed(error)),
                         Err(panic) => Err(Failure::Failed(Error::Internal(panic_text(&*panic)))),
                     };
-                // The window may have let go of the job; then nobody waits for the outcome.
+                // The window may have dropped the job; then the outcome is not needed.
                 drop(sender.send(Update::Done(outcome)));
                 ctx.request_repaint();
             })

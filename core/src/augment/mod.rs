@@ -53,7 +53,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// The image as it is, or its mirror image.
+    /// The image unchanged, or its mirror image.
     pub fn plain(mirrored: bool) -> Self {
         Self { mirrored, ..Self::default() }
     }

@@ -433,7 +433,7 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
     let listed = |balancer| settings.balancers.contains(&balancer);
     let mut notes = Vec::new();
     if settings.balancers.is_empty() {
-        notes.push("no balancer is listed, so the classifier stays as it is".to_string());
+        notes.push("no balancer is listed, so the classifier stays unchanged".to_string());
     }
     if listed(Balancer::L2) && listed(Balancer::Tau) {
         notes.push(

@@ -25,9 +25,9 @@ pub struct Tuning {
     /// Balanced accuracy of [`Tuning::best`] on validation, in 0..1. It is the best of many and
     /// therefore flatters.
     pub best_score: f64,
-    /// Balanced accuracy of the classifier as it is.
+    /// Balanced accuracy of the classifier without balancing.
     pub start_score: f64,
-    /// Whether validation tells the best from the classifier as it is: by more than two standard
+    /// Whether validation tells the best from the unbalanced classifier: by more than two standard
     /// errors of their difference.
     pub conclusive: bool,
     /// What was chosen, how it compares with doing nothing and with the runner-up, and whether the
@@ -91,7 +91,7 @@ pub struct Fold<'a> {
 
 /// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of
 /// logit adjustment for the best balanced accuracy on `validation`, trying up to `budget`
-/// candidates: the classifier as it is, post-hoc balancers on a grid and then around the best of
+/// candidates: the unbalanced classifier, post-hoc balancers on a grid and then around the best of
 /// it, and stage 2 drawn at random over the whole range and then around the best three, each with
 /// and without post-hoc balancers on top. Of equal candidates the one with fewer balancers, and of
 /// these the one without training, is taken. What `settings` say themselves is taken before all
@@ -478,7 +478,7 @@ fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
     grid
 }
 
-/// A trained candidate as it is, and with post-hoc balancers on top: [`VARIANTS`] settings.
+/// A trained candidate alone, and with post-hoc balancers on top: [`VARIANTS`] settings.
 fn variants(trained: &BalanceSettings) -> Vec<BalanceSettings> {
     let with = |balancer: Balancer, tau: f32, strength: f32| {
         let mut settings = trained.clone();
@@ -548,7 +548,7 @@ fn better(a: &Tried, b: &Tried) -> bool {
     order(a, b).is_lt()
 }
 
-/// `trials` begin with the classifier as it is; `given` are the settings that were asked for.
+/// `trials` begin with the unbalanced classifier; `given` are the settings that were asked for.
 fn conclude(
     mut trials: Vec<Tried>,
     given: &BalanceSettings,

@@ -42,12 +42,12 @@ pub(super) fn reason(
     let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
     let mut text = if best.settings.balancers.is_empty() {
         format!(
-            "Of {tried}, none does better on held-out images than the classifier as it is (balanced accuracy {})",
+            "Of {tried}, none does better on held-out images than the classifier without balancing (balanced accuracy {})",
             percent(start_score)
         )
     } else if top > best_score {
         format!(
-            "Of {tried}, {} is taken, as the settings say: balanced accuracy on held-out images {}, against {} for the classifier as it is; nothing is better \
+            "Of {tried}, {} is taken, as the settings say: balanced accuracy on held-out images {}, against {} without balancing; nothing is better \
              by more than chance",
             describe(&best.settings),
             percent(best_score),
@@ -55,7 +55,7 @@ pub(super) fn reason(
         )
     } else {
         format!(
-            "Of {tried}, {} does best on held-out images: balanced accuracy {}, against {} for the classifier as it is",
+            "Of {tried}, {} does best on held-out images: balanced accuracy {}, against {} without balancing",
             describe(&best.settings),
             percent(best_score),
             percent(start_score)

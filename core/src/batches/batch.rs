@@ -248,8 +248,8 @@ struct Draw<'a> {
     pass: u64,
 }
 
-/// Batches as a thread prepares them, a few ahead of whoever takes them. Dropping this stops the
-/// thread.
+/// Batches as a thread prepares them, a few ahead of the caller that takes them. Dropping this
+/// stops the thread.
 ///
 /// A batch that is given back with [`Batches::reuse`] is filled anew, so that nothing the size of
 /// images is allocated once a few batches have gone round.
@@ -304,7 +304,7 @@ impl Batches {
     /// Ends the worker; says whether it panicked.
     fn finish(&mut self) -> bool {
         self.stop.store(true, Ordering::Relaxed);
-        // A worker waiting to hand over a batch wakes when nobody can take it.
+        // A worker waiting to hand over a batch wakes when the receiver is gone.
         self.receiver = None;
         self.worker.take().is_some_and(|worker| worker.join().is_err())
     }

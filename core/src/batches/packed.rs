@@ -1,9 +1,6 @@
 //! Batches that say what to draw instead of holding images: for a device that holds the images
 //! itself.
 
-// In a build without GPUs nobody asks for them.
-#![cfg_attr(not(feature = "gpu"), allow(dead_code))]
-
 use rand::seq::SliceRandom;
 
 use super::batch::{Batch, Batches, EpochPlan};

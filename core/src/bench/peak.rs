@@ -1,5 +1,8 @@
 //! The most floating-point operations a second that this processor can do.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions are called once the processor was found to have them"
+)]
 
 use std::hint::black_box;
 use std::sync::Barrier;

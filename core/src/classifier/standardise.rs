@@ -3,7 +3,7 @@
 
 use super::{Classifier, FeatureSet};
 
-/// A feature that varies less than this is left as it is: dividing by its deviation would only make
+/// A feature that varies less than this is left unscaled: dividing by its deviation would only make
 /// noise large.
 const LEAST: f32 = 1e-4;
 

@@ -1,4 +1,4 @@
-//! The manifest: a dataset as a small TOML file that trains as it stands.
+//! The dataset file: a dataset as a small TOML file that can be trained on directly.
 //!
 //! ```toml
 //! version = 1
@@ -35,12 +35,12 @@ use crate::source::{Location, SourceKind, Split};
 /// The version written, and the only one read.
 const VERSION: i64 = 1;
 
-/// A manifest of ten million images is a few hundred MB; anything larger is not one.
+/// The file of a dataset of ten million images has a few hundred MB; anything larger is refused.
 const LARGEST: u64 = 1 << 30;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+struct DatasetFile {
     version: i64,
     source: String,
     kind: SourceKind,
@@ -77,7 +77,7 @@ impl Class {
 }
 
 impl Dataset {
-    /// Writes the manifest, atomically.
+    /// Writes the dataset file, atomically.
     ///
     /// # Errors
     /// [`DataError::File`] if it cannot be written, or if a path is not Unicode and so cannot stand
@@ -107,7 +107,7 @@ impl Dataset {
             }
             classes[sample.class].part(sample.split).push(text);
         }
-        let manifest = Manifest {
+        let file = DatasetFile {
             version: VERSION,
             source: source_text(&self.root, path)
                 .map_err(|reason| DataError::file(path, reason))?,
@@ -117,33 +117,33 @@ impl Dataset {
             options: self.provenance.options.clone(),
             class: classes,
         };
-        let text = toml::to_string_pretty(&manifest).map_err(|e| DataError::file(path, e))?;
-        write_atomically(path, |file| file.write_all(text.as_bytes()))
+        let text = toml::to_string_pretty(&file).map_err(|e| DataError::file(path, e))?;
+        write_atomically(path, |out| out.write_all(text.as_bytes()))
             .map_err(|e| DataError::file(path, e).into())
     }
 
-    /// Reads a manifest. Whether the images are there is [`Dataset::verify_files`]' question.
+    /// Reads a dataset file. Whether the images exist is checked by [`Dataset::verify_files`].
     ///
     /// # Errors
-    /// [`DataError::File`] naming the file and the reason: unreadable, not a manifest, of another
-    /// version, or describing no dataset that could be trained on. [`DataError::Many`] where
-    /// several classes or samples are wrong.
+    /// [`DataError::File`] naming the file and the reason: unreadable, not a dataset file, of
+    /// another version, or describing no dataset that could be trained on. [`DataError::Many`]
+    /// where several classes or samples are wrong.
     pub fn load(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::from(DataError::file(path, reason));
         let size = std::fs::metadata(path).map_err(|e| DataError::file(path, e))?.len();
         if size > LARGEST {
-            return Err(wrong(format!("has {size} bytes, which no dataset's manifest has")));
+            return Err(wrong(format!("has {size} bytes, which is too much for a dataset file")));
         }
         let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
         let text = String::from_utf8(bytes)
-            .map_err(|_| wrong("is not UTF-8 text, so no dataset's manifest".to_string()))?;
-        let manifest: Manifest =
+            .map_err(|_| wrong("is not UTF-8 text, so it cannot be a dataset file".to_string()))?;
+        let file: DatasetFile =
             toml::from_str(&text).map_err(|e| wrong(parse_failure(&text, &e)))?;
-        if manifest.version != VERSION {
-            return Err(wrong(other_version(manifest.version)));
+        if file.version != VERSION {
+            return Err(wrong(other_version(file.version)));
         }
-        manifest.options.validate().map_err(|e| wrong(e.to_string()))?;
-        into_dataset(manifest, path)
+        file.options.validate().map_err(|e| wrong(e.to_string()))?;
+        into_dataset(file, path)
     }
 
     /// Checks that every file the dataset names is there.
@@ -188,15 +188,15 @@ impl Dataset {
     }
 }
 
-/// The source as a manifest at `path` names it.
+/// The source as a dataset file at `path` names it.
 fn source_text(root: &Path, path: &Path) -> Result<String, String> {
     let absolute = |path: &Path| {
         path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(|e| e.to_string())
     };
     let root = absolute(root)?;
-    // The manifest itself need not exist yet, and its folder is resolved as far as it does.
-    let manifest = std::path::absolute(path).map_err(|e| e.to_string())?;
-    let folder = absolute(manifest.parent().unwrap_or(Path::new("/")))?;
+    // The dataset file itself need not exist yet; its folder is resolved as far as it exists.
+    let file = std::path::absolute(path).map_err(|e| e.to_string())?;
+    let folder = absolute(file.parent().unwrap_or(Path::new("/")))?;
     let shown = match root.strip_prefix(&folder) {
         Ok(below) if below.as_os_str().is_empty() => Path::new("."),
         Ok(below) => below,
@@ -224,7 +224,7 @@ fn without_verbatim_prefix(text: &str) -> &str {
     }
 }
 
-fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
+fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
     let list = |summary: &str, items: Vec<String>| match items.is_empty() {
         true => Ok(()),
         false => Err(Error::from(DataError::Many {
@@ -232,27 +232,27 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
             items,
         })),
     };
-    if manifest.class.len() < 2 {
+    if file.class.len() < 2 {
         return Err(DataError::file(path, "holds fewer than two classes").into());
     }
     let mut names = HashSet::new();
     let twice =
-        manifest.class.iter().filter(|class| class.name.is_empty() || !names.insert(&class.name));
+        file.class.iter().filter(|class| class.name.is_empty() || !names.insert(&class.name));
     list(
         "class names that are empty or come twice",
         twice.map(|class| format!("`{}`", class.name)).collect(),
     )?;
-    let empty = manifest.class.iter().filter(|class| class.train.is_empty());
+    let empty = file.class.iter().filter(|class| class.train.is_empty());
     list("classes without a training image", empty.map(|class| class.name.clone()).collect())?;
 
-    let records = manifest.kind.has_records();
-    let total = manifest
+    let records = file.kind.has_records();
+    let total = file
         .class
         .iter()
         .map(|class| class.train.len() + class.validation.len() + class.test.len())
         .sum();
     let mut seen: HashSet<&str> = HashSet::with_capacity(total);
-    let all = manifest
+    let all = file
         .class
         .iter()
         .flat_map(|class| class.train.iter().chain(&class.validation).chain(&class.test));
@@ -263,10 +263,10 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
     list("images that have no name or come twice", twice)?;
     drop(seen);
 
-    let mut classes = Vec::with_capacity(manifest.class.len());
+    let mut classes = Vec::with_capacity(file.class.len());
     let mut parts: [Vec<DatasetSample>; 3] = Default::default();
     let mut wrong = Vec::new();
-    for (label, class) in manifest.class.into_iter().enumerate() {
+    for (label, class) in file.class.into_iter().enumerate() {
         classes.push(class.name);
         for (split, texts) in
             Split::ALL.into_iter().zip([class.train, class.validation, class.test])
@@ -283,27 +283,27 @@ fn into_dataset(manifest: Manifest, path: &Path) -> Result<Dataset> {
     }
     list("images that cannot be located", wrong)?;
     let root = match path.parent() {
-        Some(folder) if manifest.source == "." && !folder.as_os_str().is_empty() => {
+        Some(folder) if file.source == "." && !folder.as_os_str().is_empty() => {
             folder.to_path_buf()
         }
-        Some(folder) => folder.join(&manifest.source),
-        None => PathBuf::from(&manifest.source),
+        Some(folder) => folder.join(&file.source),
+        None => PathBuf::from(&file.source),
     };
     Ok(Dataset {
         root,
-        kind: manifest.kind,
+        kind: file.kind,
         classes,
         samples: parts.into_iter().flatten().collect(),
         provenance: Provenance {
-            options: manifest.options,
-            source_hash: manifest.source_hash,
-            notes: manifest.notes,
+            options: file.options,
+            source_hash: file.source_hash,
+            notes: file.notes,
         },
     })
 }
 
-/// Why a text is no manifest. A file of a later version may well hold keys that this one does not
-/// know.
+/// Why a text is not a dataset file. A file of a later version may well hold keys that this one
+/// does not know.
 fn parse_failure(text: &str, error: &toml::de::Error) -> String {
     #[derive(Deserialize)]
     struct Any {
@@ -320,13 +320,13 @@ fn parse_failure(text: &str, error: &toml::de::Error) -> String {
                     + 1
             });
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
-            format!("is no dataset's manifest{place}: {}", error.message().trim())
+            format!("is not a dataset file{place}: {}", error.message().trim())
         }
     }
 }
 
 fn other_version(version: i64) -> String {
-    format!("is a manifest of version {version}; this program reads version {VERSION}")
+    format!("is a dataset file of version {version}; this program reads version {VERSION}")
 }
 
 #[cfg(test)]
@@ -392,13 +392,27 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_moves_with_its_source() {
+    fn a_dataset_file_moves_with_its_source() {
         let old = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(old.path().join("a/photos")).unwrap();
         dataset(&old.path().join("a/photos")).save(&old.path().join("a/set.toml")).unwrap();
         std::fs::rename(old.path().join("a"), old.path().join("b")).unwrap();
         let moved = Dataset::load(&old.path().join("b/set.toml")).unwrap();
         assert_eq!(moved.root, old.path().join("b/photos"));
+    }
+
+    #[test]
+    fn an_image_list_keeps_the_name_it_had_in_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.toml");
+        let mut saved = dataset(&folder.path().canonicalize().unwrap());
+        saved.kind = SourceKind::List;
+        saved.save(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("kind = \"manifest\"\n"), "{text}");
+        assert_eq!(Dataset::load(&path).unwrap(), saved);
+        std::fs::write(&path, text.replace("\"manifest\"", "\"list\"")).unwrap();
+        assert_eq!(Dataset::load(&path).unwrap(), saved);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Opening whatever stands for a dataset.
+//! Opening a dataset: from its file, or straight from a source.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use crate::job::Job;
 use crate::source::{ScanOptions, scan};
 
 impl Dataset {
-    /// Opens whatever may stand for a dataset: a manifest (a `.toml` file), whose files are
-    /// checked, or any source, which is scanned and built as it is. Broken images and notes are
-    /// reported as messages.
+    /// Opens a dataset file (a `.toml` file), whose images are checked to exist, or any source,
+    /// which is scanned and built with the default options. Broken images and notes are reported as
+    /// messages.
     ///
     /// # Errors
     /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
-        let is_manifest =
+        let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
                 && !path.is_dir();
-        if is_manifest {
+        if is_dataset_file {
             let dataset = Self::load(path)?;
             dataset.verify_files()?;
             return Ok(dataset);
@@ -54,7 +54,7 @@ mod tests {
     use crate::source::{Split, unpack_sample};
 
     #[test]
-    fn a_source_and_the_manifest_built_from_it_open_alike() {
+    fn a_source_and_the_dataset_file_built_from_it_open_alike() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
         let sample = unpack_sample(&folder).unwrap();
@@ -70,11 +70,11 @@ mod tests {
         assert_eq!(opened.samples.len(), 1797);
         assert_eq!(opened.counts(Split::Test), [35; 10]);
         assert!(messages.lock().unwrap().iter().any(|text| text.contains("broken.png")));
-        let manifest = folder.join("digits.toml");
-        opened.save(&manifest).unwrap();
-        assert_eq!(Dataset::open(&manifest, Job::new(&control, &sink)).unwrap(), opened);
+        let file = folder.join("digits.toml");
+        opened.save(&file).unwrap();
+        assert_eq!(Dataset::open(&file, Job::new(&control, &sink)).unwrap(), opened);
         std::fs::remove_file(sample.join("0_zero/0000.png")).unwrap();
-        let error = Dataset::open(&manifest, Job::new(&control, &sink)).unwrap_err().to_string();
+        let error = Dataset::open(&file, Job::new(&control, &sink)).unwrap_err().to_string();
         assert!(error.contains("0000.png"), "{error}");
     }
 }

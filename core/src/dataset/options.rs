@@ -1,4 +1,4 @@
-//! What a person asks of a build. Recorded in the dataset's manifest, so that it can be repeated.
+//! What a person asks of a build. Recorded in the dataset file, so that it can be repeated.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

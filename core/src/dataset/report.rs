@@ -1,4 +1,4 @@
-//! What there is to know about a source before anything is trained on it.
+//! What is worth knowing about a source before anything is trained on it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! A dataset: chosen samples with their labels and splits, as the manifest file holds them.
+//! A dataset: chosen samples with their labels and splits, as the dataset file holds them.
 
 use std::path::PathBuf;
 

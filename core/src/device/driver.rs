@@ -2,7 +2,10 @@
 //!
 //! This file contains unsafe code: calls of driver functions that write a number and keep nothing,
 //! with arguments that the same driver gave.
-#![allow(unsafe_code)]
+#![cfg_attr(
+    any(feature = "cuda", all(feature = "wgpu", not(target_vendor = "apple"))),
+    expect(unsafe_code, reason = "functions of a driver are called")
+)]
 
 /// An NVIDIA GPU as its driver sees it.
 #[cfg(feature = "cuda")]

@@ -29,15 +29,14 @@ pub(super) struct Guessing {
 impl Guessing {
     /// Compares an evaluation with guessing.
     ///
-    /// Somebody who names class k in a share q_k of all images without looking at them is right by
-    /// a binomial draw in every class, so the balanced accuracy is 1 / K on average with the
+    /// A guesser that names class k in a share q_k of all images without looking at them is right
+    /// by a binomial draw in every class, so the balanced accuracy is 1 / K on average with the
     /// variance Σ q_k (1 − q_k) / n_k / K². The classifier's own shares are taken for q_k. A draw
     /// moves in steps, which a normal curve does not know: half of what one image of the smallest
     /// class moves is taken off first.
     ///
     /// The standard error is that of K independent shares, each taken as if one more sample were
-    /// right and one more wrong: of three right ones out of three nobody should conclude that all
-    /// are.
+    /// right and one more wrong: three right ones out of three do not show that all are right.
     pub fn of(evaluation: &Evaluation) -> Self {
         let predicted = predicted_shares(evaluation);
         let present =

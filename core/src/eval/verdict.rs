@@ -120,11 +120,11 @@ pub struct Evidence<'a> {
     pub evaluation: &'a Evaluation,
     /// The split it is of.
     pub split: Split,
-    /// Finished epochs of the run; those of stage 1 are looked at. Without any, somebody else has
-    /// trained it, and nothing is said of that.
+    /// Finished epochs of the run; those of stage 1 are looked at. Without any, it was trained
+    /// elsewhere, and nothing is said of that.
     pub history: &'a [EpochRecord],
     /// Whether the classifier stands on features that were learned before, from other images: then
-    /// nobody is advised to do so.
+    /// starting from such features is not advised.
     pub pretrained: bool,
     /// For a balanced classifier: the classifier as trained, on the same split.
     pub before: Option<&'a Evaluation>,
@@ -341,8 +341,8 @@ impl Case<'_> {
         Some(finding(FindingKind::Memorised, self.worthless_at_chance(), sentence))
     }
 
-    /// Whoever knows nothing but how frequent the classes are reaches a loss of their entropy H =
-    /// −Σ π_k ln π_k, at most ln C.
+    /// A guess that uses only how frequent the classes are has a loss of their entropy H = −Σ π_k
+    /// ln π_k, at most ln C.
     fn never_learned(&self) -> Option<Finding> {
         let history = self.stage1();
         let (first, last) = (history.first()?, history.last()?);

@@ -130,7 +130,7 @@ fn a_network_that_somebody_else_trained_is_not_to_be_trained_for_longer() {
 #[test]
 fn a_high_top_1_on_an_uneven_split_is_no_merit() {
     let found = judge_on(Split::Test, &always_the_first(&[90, 10, 10]), &[]);
-    // 90 of 110, which is what there is of deer.
+    // 90 of 110, the share of deer.
     let largest = "Right on 81.8 % of the images, where always saying “deer” is right on 81.8 %.";
     assert_eq!((found.grade, found.findings[1].sentence.as_str()), (Grade::Worthless, largest));
     assert_eq!(found.findings[1].kind, FindingKind::NoBetterThanLargestClass);
@@ -327,7 +327,7 @@ fn labels_learned_by_heart_are_to_be_checked() {
 }
 
 #[test]
-fn nobody_is_told_to_do_what_was_done() {
+fn advice_is_never_to_do_what_was_done() {
     let on_features = |confusion: &[Vec<u32>], history: &[EpochRecord]| {
         let evidence = Evidence {
             evaluation: &of_confusion(confusion),

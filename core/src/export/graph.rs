@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::onnx::{INPUT, LOGITS, PROBABILITIES, labels, remove_unused};
 
-/// How an image becomes an input, for whoever deploys the file.
+/// How an image becomes an input, for those who deploy the file.
 const RESIZE: &str = "Apply the EXIF orientation, convert to RGB, cut out the largest centred square, resize it to the input size (bilinear, antialiased), \
      divide by 255";
 

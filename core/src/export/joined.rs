@@ -1,6 +1,6 @@
 //! A feature extractor out of a file and the classifier behind it, as one file.
 //!
-//! What the file holds stays as it is; around it are nodes that every operator set has in the same
+//! What the file holds stays unchanged; around it are nodes that every operator set has in the same
 //! form: normalisation and the order of axes in front, what is taken of the features and the
 //! classifier behind.
 

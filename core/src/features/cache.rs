@@ -15,7 +15,7 @@ use super::space::{Space, is_folder_name};
 use crate::error::{CacheError, Result};
 use crate::files::{cache_folder, is_temporary};
 
-/// A half-written file that nobody has touched for so long belongs to a program that was killed.
+/// A half-written file that has not changed for so long belongs to a program that was killed.
 const ABANDONED: Duration = Duration::from_hours(24);
 
 /// A folder of features and how large it may become.
@@ -234,7 +234,7 @@ impl FeatureCache {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(CacheError::file(&self.folder, error).into()),
         };
-        // Links are left alone: what they lead to is somebody else's.
+        // Links are left alone: what they lead to does not belong to the cache.
         let folders =
             entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         Ok(folders
@@ -303,7 +303,7 @@ fn entries(folder: &Path) -> Vec<Entry> {
     segment_paths(folder).unwrap_or_default().into_iter().filter_map(entry).collect()
 }
 
-/// Removes a file unless somebody is using it; whether it is gone.
+/// Removes a file unless a program is using it; whether it is gone.
 fn remove_unused(path: &Path) -> bool {
     let file = match File::open(path) {
         Ok(file) => file,

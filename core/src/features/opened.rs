@@ -14,8 +14,8 @@ use crate::error::{CacheError, Result};
 /// Small segments that may be there before some are merged: each is another place where a key has
 /// to be looked for.
 const MANY: usize = 16;
-/// Size in bytes from which on a segment is left as it is. What was not used for long is removed by
-/// the segment, so they stay small beside the limit.
+/// Size in bytes from which on a segment is no longer merged. What was not used for long is removed
+/// by the segment, so they stay small beside the limit.
 const LARGE: u64 = 256 << 20;
 
 /// The features of a [`Space`] that are known, by the content of images.
@@ -263,7 +263,7 @@ impl CachedFeatures {
                 return;
             }
         };
-        // What cannot be opened again was removed by somebody; the parts go on serving.
+        // What cannot be opened again was removed by another program; the parts stay in use.
         let Ok(segment) = Segment::open(&path, &self.space) else { return };
         if let Some(time) = last_used {
             segment::set_last_used(&path, time);

@@ -14,7 +14,7 @@
 //! | 4 F n | rows of float32, in the order of the keys |
 //!
 //! Numbers are in the machine's own order of bytes, since rows are looked at where they lie. A
-//! cache that was carried to a machine of another order has a version there that nobody knows.
+//! cache that was carried to a machine of another order has an unknown version there.
 //!
 //! Everything before the rows is checked when a segment is opened, and a row when it is first asked
 //! for. So opening costs a hundredth of reading the file, a dataset that needs a few rows of many
@@ -58,9 +58,9 @@ pub(super) fn is_segment_name(name: &str) -> bool {
 pub(super) enum Refusal {
     /// It is not there any more: another program has merged or removed it.
     Gone,
-    /// It may be of use to somebody: it cannot be read, or is of a newer version.
+    /// Another program may still use it: it cannot be read now, or is of a newer version.
     Ignored(String),
-    /// It is of no use to anybody.
+    /// No program can use it: it is damaged, or of an older version.
     Worthless(String),
 }
 
@@ -255,7 +255,7 @@ impl Segment {
         self.header.layout.end as u64
     }
 
-    /// When it was last used by anybody.
+    /// When any program last used it.
     pub fn last_used(&self) -> Option<SystemTime> {
         self.file.metadata().and_then(|found| found.modified()).ok()
     }
@@ -284,7 +284,7 @@ impl Segment {
     pub fn row(&self, at: usize) -> Option<&[f32]> {
         let values = self.values(at)?;
         let state = &self.states[at];
-        // Whoever comes at the same time finds the same.
+        // Threads that check a row at the same time come to the same result.
         if state.load(Ordering::Relaxed) == 0 {
             let as_written = check(&self.keys()[at], values) == self.checks()[at]
                 && values.iter().all(|value| value.is_finite());

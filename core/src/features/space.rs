@@ -7,8 +7,8 @@ pub type Key = [u8; 32];
 /// there.
 const LONGEST_TEXT: usize = 200;
 
-/// One way of making features of an image: the same image has the same features in it, whoever
-/// computes them.
+/// One way of making features of an image: the same image has the same features in it, whichever
+/// program or device computes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
     /// The BLAKE3 hash of the backbone's weights and of everything that changes what it computes of

@@ -287,7 +287,7 @@ fn what_is_not_the_cache_s_own_is_left_alone() {
     std::fs::create_dir(folder.path().join("photos")).unwrap();
     std::fs::write(folder.path().join("photos/0123456789abcdef0123456789abcdef.features"), "mine")
         .unwrap();
-    // Not opened: this would wait for somebody to write, and a link leads to what is somebody
+    // Not opened: this would wait for a program to write, and a link leads to what is somebody
     // else's.
     #[cfg(unix)]
     {
@@ -447,7 +447,7 @@ fn usage_tells_what_there_is_and_clearing_frees_it() {
     assert!(json["spaces"][0]["last_used"].as_u64().unwrap() > 1_700_000_000, "{json}");
 
     assert_eq!(cache.clear().unwrap(), usage.bytes);
-    // Somebody may still be writing this one.
+    // A program may still be writing this one.
     assert!(killed.exists());
     set_last_used(&killed, SystemTime::now() - Duration::from_hours(30));
     cache.clear().unwrap();

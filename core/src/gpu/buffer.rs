@@ -1,6 +1,6 @@
 //! Values on the GPU.
 
-#![allow(unsafe_code)] // Telling CubeCL how long a buffer is, is unsafe: kernels rely on it.
+#![expect(unsafe_code, reason = "CubeCL relies on the length that it is told of a buffer")]
 
 use cubecl::client::Client;
 use cubecl::features::TypeUsage;
@@ -83,7 +83,7 @@ impl Buffer {
 
     /// For a kernel that reads or writes it `width` values at a time.
     pub fn arg(&self, width: usize) -> BufferArg {
-        // SAFETY: whoever makes a buffer gives it the length of its handle.
+        // SAFETY: every constructor of a buffer gives it the length of its handle.
         unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.length / width) }
     }
 }

@@ -1,7 +1,7 @@
 //! Cross-entropy of softmax probabilities, its gradient and the number of hits in one pass over the
 //! logits.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -87,7 +87,7 @@ fn add_all(value: f32, shared: &mut Shared<[f32]>) -> f32 {
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn sample_kernel(
     logits: &[f32],
     first: &[i32],

@@ -1,6 +1,6 @@
 //! Convolutions of every channel by itself, of images `[batch, height, width, channels]`.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -88,7 +88,7 @@ pub fn depthwise(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn depthwise_kernel<W: Size>(
     x: &[Vector<f32, W>],
     weight: &[Vector<f32, W>],

@@ -84,7 +84,7 @@ pub fn ln(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+    #![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
     use cubecl::prelude::*;
 

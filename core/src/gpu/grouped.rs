@@ -2,7 +2,7 @@
 //! unit computes a few channels of a pixel; there is too little to multiply for tiles in shared
 //! memory.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -113,7 +113,7 @@ fn launch(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn grouped_kernel<W: Size>(
     source: &[f32],
     weight: &[f32],

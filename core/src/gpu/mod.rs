@@ -5,9 +5,11 @@
 //! in a fixed order, so the same input gives the same result on the same device. Nothing here is
 //! tuned on the device before it is used.
 
-// Kernels are written in what CubeCL knows of Rust: what is known when a kernel is compiled is
-// asked for in an `if` of its own, and integers have no methods for rounding up and for multiples.
-#![allow(clippy::collapsible_if, clippy::manual_div_ceil, clippy::manual_is_multiple_of)]
+#![expect(
+    clippy::manual_div_ceil,
+    clippy::manual_is_multiple_of,
+    reason = "in CubeCL's part of Rust integers have no methods for rounding up and for multiples"
+)]
 
 pub mod activation;
 pub mod batch_norm;

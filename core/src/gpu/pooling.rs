@@ -1,6 +1,6 @@
 //! Pooling of images `[batch, height, width, channels]`.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::ir::ElemType;

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent over many parameters at once.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -67,7 +67,7 @@ fn at_once(client: &Client) -> usize {
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn sgd_kernel<W: Size>(
     weights: &mut Sequence<Box<[Vector<f32, W>]>>,
     gradients: &Sequence<Box<[Vector<f32, W>]>>,

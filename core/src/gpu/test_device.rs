@@ -32,7 +32,7 @@ pub fn skipped(why: &str) {
     let line = format!("skipped {}: {why}\n", thread.name().unwrap_or("a test"));
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.contains(&line) {
-        // A test does not fail for nobody listening.
+        // A test does not fail because standard error is closed.
         io::stderr().write_all(line.as_bytes()).ok();
         said.insert(line);
     }

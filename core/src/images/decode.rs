@@ -174,8 +174,8 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
 /// One large image is decoded at a time: each may take up to a gigabyte, and every core has a
 /// thread that decodes. Returns `None` at once for an image of up to 16 megapixels.
 ///
-/// None of the decoders hands work to other threads, so that nobody who has the turn waits for one
-/// who wants it.
+/// None of the decoders hands work to other threads, so the thread that has the turn never waits
+/// for a thread that wants it.
 pub(super) fn turn(pixels: u64) -> Option<MutexGuard<'static, ()>> {
     const LARGE: u64 = 16_000_000;
     static TURN: Mutex<()> = Mutex::new(());

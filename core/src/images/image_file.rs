@@ -1,12 +1,11 @@
-//! An image file as it is found: enough to read it, and to tell later whether it is still the same.
+//! An image file on disk: enough to read it, and to tell later whether it is still the same.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::decode::{DecodeError, max_file_bytes};
 
-/// A file, its length, and when it was last changed. Equal for a file that nobody has touched in
-/// between.
+/// A file, its length, and when it was last changed. Equal if the file has not changed in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ImageFile {
     /// Absolute where the working folder is known.

@@ -33,8 +33,8 @@ impl Activation {
     }
 }
 
-/// The least and the largest value that an activation gives. A bound that is no number is none:
-/// every comparison with it fails.
+/// The least and the largest value that an activation gives. NaN stands for no bound: every
+/// comparison with it fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     floor: f32,

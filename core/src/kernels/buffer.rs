@@ -4,7 +4,7 @@
 //! every page, which is as much work as the arithmetic on it; so buffers go back to a pool when
 //! they are dropped, and the pool gives up those it has not needed for a while.
 
-#![allow(unsafe_code)]
+#![expect(unsafe_code, reason = "memory of the pool is lent as floats and as bytes")]
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -29,7 +29,7 @@ const KEPT_FOR: u64 = 2048;
 /// Taking buffers between two looks for those to give up.
 const LOOK_EVERY: u64 = 64;
 
-/// Buffers that nobody uses, by their size in lines.
+/// Unused buffers, by their size in lines.
 struct Pool {
     /// The last to come back is the first to go: it may still be in the cache.
     free: BTreeMap<usize, Vec<Free>>,
@@ -71,7 +71,7 @@ impl Pool {
 /// Gives the memory of unused buffers back to the system.
 pub fn release_memory() {
     let free = std::mem::take(&mut pool().free);
-    // Unmapping takes time, and nobody should wait for it.
+    // Unmapping takes time; other threads should not wait for the pool meanwhile.
     drop(free);
 }
 

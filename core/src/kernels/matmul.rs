@@ -4,7 +4,10 @@
 //! Sums are kept in registers, a tile of the result at a time. Nothing is allocated and nothing is
 //! copied into another layout. The order of the sums depends on the shapes and on the length of the
 //! processor's vectors alone.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
 
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};

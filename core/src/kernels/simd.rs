@@ -3,7 +3,10 @@
 //! A kernel is written once, generic over [`Simd`] and `#[inline(always)]`. [`dispatch`] enters it
 //! through a function that is compiled for the chosen instruction set, into which everything is
 //! inlined; so the vector types never cross a real call.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions are called once the processor was found to have them"
+)]
 
 use std::sync::OnceLock;
 
@@ -27,7 +30,10 @@ pub enum InstructionSet {
 impl InstructionSet {
     /// Every instruction set that this processor can run, the fastest last.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut)]
+        #[cfg_attr(
+            not(any(target_arch = "x86_64", target_arch = "aarch64")),
+            expect(unused_mut, reason = "there is nothing to add on other processors")
+        )]
         let mut sets = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {

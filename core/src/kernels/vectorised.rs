@@ -1,14 +1,17 @@
 //! Compiling a loop for several instruction sets.
 
-#![allow(unsafe_code)]
-
 /// Defines a function whose body is compiled for AVX-512, for AVX2 and for what the program is
 /// built for; the best that the processor has runs. The body holds no fused multiply-add, so all of
 /// them give the same bits.
 macro_rules! vectorised {
     ($(#[$attribute:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block) => {
         $(#[$attribute])*
-        #[allow(clippy::too_many_arguments, unsafe_code)]
+        #[allow(
+            clippy::too_many_arguments,
+            unsafe_code,
+            reason = "some of these functions have many arguments, and on some processors the call \
+                      of a function for an instruction set that was found to be there is unsafe"
+        )]
         $visibility fn $name($($argument: $kind),*) {
             #[inline(always)]
             fn body($($argument: $kind),*) $body

@@ -87,7 +87,7 @@ impl Network {
     /// are initial ones.
     ///
     /// # Errors
-    /// A sentence, if there are none here (and how to come by them), they are damaged or have
+    /// A sentence, if the weights are missing here (and how to get them), they are damaged or have
     /// another stem.
     pub fn pretrained(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self, String> {
         Self::with_weights(config, &config.backbone.pretrained()?, seed, device)

@@ -1,4 +1,4 @@
-//! Reading an ONNX file that anybody may have made.
+//! Reading an ONNX file from any source.
 //!
 //! tract trusts what a file says about itself in more places than a file deserves (a tensor's size,
 //! where its bytes lie, a graph that names values it does not have), and an allocation that fails

@@ -1,4 +1,4 @@
-//! ONNX files that anybody may have made: read, checked, and made ready to be run by tract.
+//! ONNX files from any source: read, checked, and made ready to be run by tract.
 //!
 //! [`crate::infer`] runs classifiers with it and [`crate::model`] feature extractors.
 

@@ -11,7 +11,7 @@ pub(crate) fn remove_unused(graph: &mut GraphProto) {
     let mut kept: Vec<NodeProto> = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node).into_iter().rev() {
         if node.output.iter().any(|output| needed.contains(output)) {
-            // An optional input that is left out has no name, as has an output that nobody wants.
+            // An optional input that is left out has no name, as has an output that is not used.
             needed.extend(node.input.iter().filter(|name| !name.is_empty()).cloned());
             kept.push(node);
         }

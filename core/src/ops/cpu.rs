@@ -292,7 +292,7 @@ fn folded_conv2d(
 }
 
 /// What `compute` makes, of these dimensions, with `added` in it: in the memory of `added`, where
-/// nobody else sees that and the kernel can add.
+/// that is not shared and the kernel can add.
 fn finish(
     shape: &ConvShape,
     dims: [usize; 4],

@@ -252,7 +252,7 @@ pub(super) trait PlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// A step of SGD over as many parameters as there are in each list. Gives the weights and the
-    /// velocities. Tensors that nobody else holds are changed in place.
+    /// velocities. Tensors that are not shared are changed in place.
     fn sgd(
         #[extension_type] weights: Tensors<Self>,
         #[extension_type] gradients: Tensors<Self>,

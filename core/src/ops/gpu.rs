@@ -618,7 +618,7 @@ fn folded_conv2d(
     place.images(y, dims, DType::F32)
 }
 
-/// The tensor, row-major and held by nobody else; a copy if it is not.
+/// The tensor, row-major and not shared; otherwise a copy.
 fn own(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
     if tensor.can_mut() { tensor } else { tensor.copy() }

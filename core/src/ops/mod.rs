@@ -2,7 +2,7 @@
 //! network is captured for export.
 //!
 //! Our own (`crate::kernels` and `crate::gpu`) keep images channels last in memory, behind strides,
-//! so that tensors have the same shape whoever computes. They reach burn as a backend extension,
+//! so that tensors have the same shape on every device. They reach burn as a backend extension,
 //! with their own backward passes.
 
 mod backward;

@@ -77,7 +77,7 @@ impl Descent {
         self.velocities.push(velocity.into_dispatch());
     }
 
-    /// Takes the step; there must be a parameter. Weights and velocities that nobody else holds are
+    /// Takes the step; there must be a parameter. Weights and velocities that are not shared are
     /// changed in place.
     pub fn step(self, rates: Rates) -> Descended {
         let (weights, velocities) = Dispatch::sgd(

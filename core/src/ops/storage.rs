@@ -61,12 +61,12 @@ impl ImageTensor {
         &self.0.storage()[range(&self.0)]
     }
 
-    /// Whether nobody else can see the values.
+    /// Whether no other tensor shares the values.
     pub fn is_own(&self) -> bool {
         self.0.is_unique()
     }
 
-    /// The values to be changed; they are copied first if somebody else can see them.
+    /// The values to be changed; they are copied first if another tensor shares them.
     pub fn values_mut(&mut self) -> &mut [f32] {
         if !self.is_own() {
             *self = Self::from_buffer(Buffer::copy_of(self.values()), self.dims());
@@ -109,7 +109,7 @@ impl Dense {
         &self.0.storage()[range(&self.0)]
     }
 
-    /// The values to be changed; they are copied first if somebody else can see them.
+    /// The values to be changed; they are copied first if another tensor shares them.
     pub fn values_mut(&mut self) -> &mut [f32] {
         if !self.0.is_unique() {
             *self = Self::from_buffer(Buffer::copy_of(self.values()), self.shape());

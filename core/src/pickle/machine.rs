@@ -239,7 +239,7 @@ impl<'a> Machine<'a> {
         match bytes.len() {
             0 => self.push(Node::Int(0)),
             1..=8 => self.push(Node::Int(integer(bytes, false, true))),
-            // A seed, say, which nobody asks for.
+            // A seed, say, which is not needed.
             _ if self.dialect == Dialect::Torch => self.push(Node::None),
             _ => Err("a number has more than 64 bits".into()),
         }

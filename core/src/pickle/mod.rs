@@ -52,7 +52,8 @@ pub(crate) enum Node<'a> {
         element: Option<Id>,
         data: Option<Id>,
     },
-    /// What was to be called, which nobody did. Only in [`Dialect::Torch`].
+    /// A call that the pickle asks for, which is only noted and never made. Only in
+    /// [`Dialect::Torch`].
     Call {
         module: &'a str,
         name: &'a str,

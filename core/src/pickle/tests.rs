@@ -1,4 +1,4 @@
-//! Pickles as Python writes them, and ones that nobody should.
+//! Pickles as Python writes them, and malformed or hostile ones.
 
 use super::machine::MAX_STEPS;
 use super::*;

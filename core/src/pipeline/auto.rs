@@ -174,7 +174,7 @@ impl Chosen {
         let mut frozen = self.settings.clone();
         frozen.stage1.train = Auto::Value(Training::Classifier);
         if frozen.model.backbone.file().is_some() {
-            let reason = "a network out of a file is used as it is";
+            let reason = "a network out of a file can only be used without training it";
             self.settings = frozen;
             self.choice("stage1.train", Training::Classifier, reason, "--preset quick");
             return Ok(());

@@ -23,7 +23,7 @@ use crate::source::{Location, ScanOptions, Split, unpack_sample};
 pub struct DemoReport {
     /// The exported model.
     pub model: PathBuf,
-    /// The dataset manifest.
+    /// The dataset file.
     pub dataset: PathBuf,
     /// The run folder.
     pub run: PathBuf,
@@ -55,11 +55,11 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let dataset = dataset::build(&catalog, &options)?.dataset;
     let train_counts = dataset.counts(Split::Train);
     let example = example(&dataset);
-    let manifest = out.join("dataset.toml");
-    dataset.save(&manifest)?;
+    let dataset_file = out.join("dataset.toml");
+    dataset.save(&dataset_file)?;
     let folder = out.join("run");
     let request = TrainRequest {
-        dataset: Some(&manifest),
+        dataset: Some(&dataset_file),
         run: &folder,
         settings: Some(sample_settings()),
         resume: true,
@@ -70,7 +70,15 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let balance = balance(&mut run, &settings, device, job)?;
     let model = out.join("model.onnx");
     let export = export(&run, None, &model, job)?;
-    Ok(DemoReport { model, dataset: manifest, run: folder, example, train_counts, balance, export })
+    Ok(DemoReport {
+        model,
+        dataset: dataset_file,
+        run: folder,
+        example,
+        train_counts,
+        balance,
+        export,
+    })
 }
 
 /// The last test image: classes are in order, the rarest last.
@@ -81,8 +89,8 @@ fn example(dataset: &Dataset) -> PathBuf {
     }
 }
 
-/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is none, and four pixels are half
-/// of one.
+/// The quick preset for digits of 8 × 8 pixels: a mirrored digit is no longer a digit, and four
+/// pixels are half of one.
 pub fn sample_settings() -> Settings {
     let mut settings = Settings::preset(Preset::Quick);
     settings.stage1.epochs = Auto::Value(40);

@@ -44,8 +44,8 @@ impl<'a> Features<'a> {
         Self { run, checkpoint, device, key: backbone_key(checkpoint).to_hex().to_string() }
     }
 
-    /// Computes what is not known yet of the features of all splits, where the backbone stays as it
-    /// is.
+    /// Computes what is not known yet of the features of all splits, where the backbone is not
+    /// trained.
     ///
     /// # Errors
     /// As [`FrozenBackbone::features`].
@@ -100,7 +100,7 @@ impl<'a> Features<'a> {
         Ok(self.standardised(found).set)
     }
 
-    /// Features of a split by a backbone that stays as it is.
+    /// Features of a split by a backbone that stays unchanged.
     fn of_frozen(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
         let dataset = self.run.dataset();
         let samples = dataset.split(split);

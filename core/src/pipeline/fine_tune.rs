@@ -75,8 +75,8 @@ mod tests {
     #[test]
     fn everything_learns_on_and_an_interrupted_run_ends_with_the_same_weights() {
         let folder = tempfile::tempdir().unwrap();
-        let (manifest, _) = digits(folder.path());
-        let dataset = Dataset::load(&manifest).unwrap();
+        let (dataset_file, _) = digits(folder.path());
+        let dataset = Dataset::load(&dataset_file).unwrap();
         let mut settings = Settings::preset(Preset::FineTune);
         settings.model.input_size = Auto::Value(32);
         settings.stage1.epochs = Auto::Value(2);

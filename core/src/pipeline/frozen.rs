@@ -1,6 +1,5 @@
-//! Features of a pretrained backbone that stays as it is. They belong to an image's content and to
-//! nothing else, so they are kept by it: see
-//! [`crate::features`].
+//! Features of a pretrained backbone that stays unchanged. They belong to an image's content and to
+//! nothing else, so they are kept by it: see [`crate::features`].
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -23,7 +23,7 @@ pub struct ImportRequest<'a> {
     pub file: &'a Path,
     /// The network it is of; without one, the backbone whose tensors the file has.
     pub backbone: Option<Backbone>,
-    /// A dataset manifest or any source, with the classes that the network knows, in its order.
+    /// A dataset file or any source, with the classes that the network knows, in its order.
     pub dataset: &'a Path,
     /// The run folder.
     pub run: &'a Path,

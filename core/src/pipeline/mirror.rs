@@ -157,8 +157,8 @@ fn fit(
     Ok(Some((classifier, standardiser)))
 }
 
-/// What follows from the predictions for images as they are and mirrored. Differences are counted
-/// in pairs: what is right as it is and wrong when mirrored, less what is the other way round
+/// What follows from the predictions for images unmirrored and mirrored. Differences are counted in
+/// pairs: what is right unmirrored and wrong when mirrored, less what is the other way round
 /// (McNemar's test).
 fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> MirrorCheck {
     #[derive(Clone, Default)]

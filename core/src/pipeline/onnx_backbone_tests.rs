@@ -50,7 +50,7 @@ fn extractor() -> Draft {
 #[test]
 fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let (manifest, _) = digits(folder.path());
+    let (dataset_file, _) = digits(folder.path());
     let path = folder.path().join("extractor.onnx");
     std::fs::write(&path, extractor().bytes()).unwrap();
     let mut settings = Settings::preset(Preset::Auto);
@@ -60,7 +60,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let job = Job::new(&control, &said);
     let at = folder.path().join("run");
     let request =
-        |settings| TrainRequest { dataset: Some(&manifest), run: &at, settings, resume: true };
+        |settings| TrainRequest { dataset: Some(&dataset_file), run: &at, settings, resume: true };
     let report = train(&request(Some(settings.clone())), &device, "cpu", job).unwrap();
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");
@@ -144,7 +144,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
 #[test]
 fn a_file_that_cannot_be_used_leaves_no_run() {
     let folder = tempfile::tempdir().unwrap();
-    let (manifest, _) = digits(folder.path());
+    let (dataset_file, _) = digits(folder.path());
     let path = folder.path().join("extractor.onnx");
     let mut settings = Settings::preset(Preset::Auto);
     settings.set("model.backbone", &format!("onnx:{}", path.display())).unwrap();
@@ -158,7 +158,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
     ] {
         std::fs::write(&path, bytes).unwrap();
         let request = TrainRequest {
-            dataset: Some(&manifest),
+            dataset: Some(&dataset_file),
             run: &at,
             settings: Some(settings.clone()),
             resume: false,
@@ -168,7 +168,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
             .to_string();
         assert!(error.contains("extractor.onnx") && error.contains(reason), "{error}");
         assert!(!at.exists());
-        let dataset = Dataset::load(&manifest).unwrap();
+        let dataset = Dataset::load(&dataset_file).unwrap();
         assert!(Run::create(&at, settings.clone(), dataset).is_err() && !at.exists());
     }
 }

@@ -31,12 +31,12 @@ fn numbers(report: &SweepReport) -> Vec<(usize, Option<f64>, Option<[f32; 3]>)> 
 #[test]
 fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (manifest, settings) = digits(folder.path());
+    let (dataset_file, settings) = digits(folder.path());
     let devices = [Device::flex()];
     let whole = folder.path().join("whole");
     let control = Control::new();
     let report =
-        sweep(&request(&manifest, &whole, &settings), &devices, Job::new(&control, &Silent))
+        sweep(&request(&dataset_file, &whole, &settings), &devices, Job::new(&control, &Silent))
             .unwrap();
     // All for one epoch, two of them for both. With such weight decay nothing is learned.
     let epochs: Vec<usize> = report.members.iter().map(|member| member.finished_epochs).collect();
@@ -66,7 +66,7 @@ fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
             }
         };
         let outcome =
-            sweep(&request(&manifest, &broken, &settings), &devices, Job::new(&control, &sink));
+            sweep(&request(&dataset_file, &broken, &settings), &devices, Job::new(&control, &sink));
         (outcome, seen.into_inner().unwrap())
     };
     assert!(matches!(once(1).0, Err(Error::Stopped)));
@@ -78,7 +78,7 @@ fn the_worse_are_left_behind_and_an_interrupted_sweep_goes_on() {
 
     // Other values belong elsewhere.
     let other =
-        SweepRequest { values: vec!["0.5".into()], ..request(&manifest, &broken, &settings) };
+        SweepRequest { values: vec!["0.5".into()], ..request(&dataset_file, &broken, &settings) };
     let error =
         sweep(&other, &devices, Job::new(&Control::new(), &Silent)).unwrap_err().to_string();
     assert!(error.contains("stage1.weight_decay = 0.0001,0.001,30"), "{error}");

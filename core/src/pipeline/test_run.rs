@@ -13,8 +13,8 @@ use crate::settings::{Auto, Preset, Settings};
 use crate::source;
 use crate::source::{ScanOptions, unpack_sample};
 
-/// The manifest of a long tail of the built-in sample, with validation and test, in `folder`, and
-/// settings for two epochs on it.
+/// The dataset file of a long tail of the built-in sample, with validation and test, in `folder`,
+/// and settings for two epochs on it.
 pub fn digits(folder: &Path) -> (PathBuf, Settings) {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
@@ -22,22 +22,22 @@ pub fn digits(folder: &Path) -> (PathBuf, Settings) {
     let catalog = source::scan(&sample, &ScanOptions::default(), job).unwrap();
     let options =
         BuildOptions { profile: Profile::Exponential { factor: 20.0 }, ..BuildOptions::default() };
-    let manifest = folder.join("digits.toml");
-    dataset::build(&catalog, &options).unwrap().dataset.save(&manifest).unwrap();
+    let dataset_file = folder.join("digits.toml");
+    dataset::build(&catalog, &options).unwrap().dataset.save(&dataset_file).unwrap();
     let mut settings = Settings::preset(Preset::Quick);
     settings.stage1.epochs = Auto::Value(2);
     settings.augmentation.pad_crop = 1;
     settings.augmentation.flip = Auto::Value(false);
-    (manifest, settings)
+    (dataset_file, settings)
 }
 
 /// Two epochs on [`digits`] in `folder`.
 pub fn trained(folder: &Path) -> Run {
     let control = Control::new();
-    let (manifest, settings) = digits(folder);
+    let (dataset_file, settings) = digits(folder);
     let run = folder.join("run");
     let request = TrainRequest {
-        dataset: Some(&manifest),
+        dataset: Some(&dataset_file),
         run: &run,
         settings: Some(settings),
         resume: false,

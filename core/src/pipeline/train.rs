@@ -21,7 +21,7 @@ use crate::train;
 /// What to train, and where.
 #[derive(Clone, Debug)]
 pub struct TrainRequest<'a> {
-    /// A dataset manifest or any source; needed unless the run exists.
+    /// A dataset file or any source; needed unless the run exists.
     pub dataset: Option<&'a Path>,
     /// The run folder.
     pub run: &'a Path,
@@ -129,9 +129,9 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
             }
         }
         if let Some(source) = request.dataset {
-            let is_manifest = source.is_file()
+            let is_dataset_file = source.is_file()
                 && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-            if is_manifest && !Dataset::load(source)?.same_samples(run.dataset()) {
+            if is_dataset_file && !Dataset::load(source)?.same_samples(run.dataset()) {
                 return Err(folder_error(
                     "was made with another dataset; resume without one, or choose another folder",
                 )

@@ -22,7 +22,7 @@ use crate::settings::{Auto, ModelSettings, Settings};
 use crate::source::Split;
 use crate::train::put_classifier;
 
-/// Trains the classifier of a run whose settings leave the backbone as it is, and writes the
+/// Trains the classifier of a run whose settings leave the backbone unchanged, and writes the
 /// checkpoint `last`: training is over in seconds and loses nothing by going on, so no epoch is
 /// chosen. A run that has it already is left alone.
 ///

@@ -143,7 +143,7 @@ pub(super) fn search(
         &Settings { balance: tuning.best.clone(), ..all.clone() },
         job,
     )?;
-    // What was found is to be used as it is, not searched for again.
+    // What was found is to be used directly, not searched for again.
     tuning.best.tune_candidates = 0;
     run.write_result("tune", &tuning)?;
     run.write_result("tuned", &tuning.best)?;

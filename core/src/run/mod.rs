@@ -110,14 +110,13 @@ impl Run {
                         taken("is not empty and holds no run; choose another folder").into()
                     );
                 }
-                let manifest = folder.join(DATASET);
-                if manifest.exists()
-                    && Dataset::load(&manifest).is_ok_and(|found| !found.same_samples(&dataset))
+                let dataset_file = folder.join(DATASET);
+                if dataset_file.exists()
+                    && Dataset::load(&dataset_file).is_ok_and(|found| !found.same_samples(&dataset))
                 {
-                    return Err(taken(
-                        "holds the manifest of another dataset; choose another folder",
-                    )
-                    .into());
+                    return Err(
+                        taken("holds the file of another dataset; choose another folder").into()
+                    );
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -140,7 +139,7 @@ impl Run {
     /// Opens a run folder.
     ///
     /// # Errors
-    /// [`RunError::Folder`] if it is none; the settings' and the dataset's own errors.
+    /// [`RunError::Folder`] if it is not a run; the settings' and the dataset's own errors.
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::is_run(folder) {
             let reason = if folder.is_dir() {

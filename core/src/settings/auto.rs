@@ -26,7 +26,7 @@ const FINE_TUNING_DECAY: f64 = 5e-4;
 const BATCH: f64 = 64.0;
 
 impl Stage1Settings {
-    /// Whether the backbone stays as it is.
+    /// Whether the backbone stays unchanged.
     pub fn is_frozen(&self) -> bool {
         self.train == Auto::Value(Training::Classifier)
     }

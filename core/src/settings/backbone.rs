@@ -12,8 +12,8 @@ use crate::model::{Backbone, ONNX_SIDES};
 /// What stands before the path of a file.
 const ONNX: &str = "onnx:";
 
-/// A backbone by its name, or the ONNX file of a feature extractor that is used as it is. In text:
-/// `resnet32`, `onnx:models/dinov2.onnx`.
+/// A backbone by its name, or the ONNX file of a feature extractor that is used without training
+/// it. In text: `resnet32`, `onnx:models/dinov2.onnx`.
 ///
 /// ```
 /// use counterweight_core::settings::{Backbone, BackboneChoice};

@@ -88,7 +88,7 @@ const OTHERS: &[SettingInfo] = &[
     setting(
         "stage1.train",
         "What learns",
-        "Classifier: a network that has seen a million photos stays as it is. All: it learns on. Scratch: learned anew. Auto measures.",
+        "Classifier: a network that has seen a million photos stays unchanged. All: it learns on. Scratch: learned anew. Auto measures.",
     ),
     setting(
         "stage1.epochs",

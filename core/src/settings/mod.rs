@@ -85,7 +85,7 @@ pub struct ModelSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage1Settings {
-    /// What learns: `classifier` leaves a pretrained backbone as it is, `all` trains everything
+    /// What learns: `classifier` leaves a pretrained backbone unchanged, `all` trains everything
     /// from pretrained weights, `scratch` everything from initial ones, and `auto` measures on the
     /// data what it should be.
     #[serde(default = "from_scratch")]

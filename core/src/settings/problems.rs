@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::{Result, SettingsError};
 
-/// Bounds against slips of the finger: far above what anybody trains, far below what overflows or
+/// Bounds against slips of the finger: far above any real training, far below what overflows or
 /// exhausts the memory.
 const MOST_EPOCHS: usize = 1_000_000;
 const LARGEST_BATCH: usize = 65_536;
@@ -73,7 +73,7 @@ impl Settings {
         let train = self.stage1.train.value();
         if train.is_some_and(|train| train != Training::Classifier) {
             let reason = format!(
-                "cannot be {}, which can only be used as it is; take stage1.train = classifier",
+                "cannot be {}, which cannot be trained; take stage1.train = classifier",
                 backbone.name()
             );
             check(backbone.trains(), "model.backbone", &reason);
@@ -90,8 +90,7 @@ impl Settings {
                 "stage1.backbone_rate",
                 "must be 1 when everything is trained from scratch",
             );
-            let reason =
-                "must be moving when everything is trained from scratch: there are none to keep";
+            let reason = "must be moving when everything is trained from scratch: there are no statistics to keep";
             check(
                 self.stage1.norm_statistics == NormStatistics::Moving,
                 "stage1.norm_statistics",
@@ -113,7 +112,7 @@ impl Settings {
             );
         }
         if train.is_none_or(|train| train == Training::Classifier) {
-            let reason = "must be cached when the backbone stays as it is";
+            let reason = "must be cached when the backbone is not trained";
             check(self.balance.features == FeatureSource::Cached, "balance.features", reason);
         }
         if let Normalisation::Fixed { mean, std } = &self.model.normalisation {

@@ -61,8 +61,10 @@ impl FromStr for Split {
 pub enum SourceKind {
     /// One folder a class; locations are image files.
     Folder,
-    /// A CSV, TSV or `path label` list; locations are image files.
-    Manifest,
+    /// A CSV, TSV or `path label` list; locations are image files. Files and JSON call it
+    /// `manifest`, as they always did.
+    #[serde(rename = "manifest", alias = "list")]
+    List,
     /// CIFAR-10 in either distributed layout; locations are records of its files.
     Cifar10,
     /// CIFAR-100 in either distributed layout; locations are records of its files.
@@ -91,8 +93,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// The text a manifest holds: the path with `/` between parts, and `#index` after it for a
-    /// record.
+    /// The text that a dataset file holds: the path with `/` between parts, and `#index` after it
+    /// for a record.
     pub fn to_text(&self) -> String {
         let slashed = |path: &Path| {
             let text = path.to_string_lossy();

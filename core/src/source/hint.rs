@@ -1,4 +1,4 @@
-//! What is given as a source and is none: what it is instead, and what to do with it.
+//! What is given as a source but is not a source: what it is instead, and what to do with it.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,7 +12,7 @@ pub(super) fn of_name(file: &Path) -> Option<&'static str> {
     Some(match is_dataset_file(file) {
         true => "is a dataset made by `build`; give it to `train`",
         false => {
-            "is no source; a .toml file holds settings or a dataset made by `build`, and those go to `train`"
+            "is not a source; a .toml file holds settings or a dataset made by `build`, and those go to `train`"
         }
     })
 }

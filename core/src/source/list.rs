@@ -1,4 +1,4 @@
-//! Manifests: tables with a path and a label, and the `path label` lists that long-tailed
+//! Image lists: tables with a path and a label, and the `path label` lists that long-tailed
 //! benchmarks come with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -64,37 +64,37 @@ const LABEL_COLUMNS: [&str; 20] = [
 const SPLIT_COLUMNS: [&str; 8] =
     ["split", "set", "subset", "partition", "dataset", "data_set", "phase", "usage"];
 
-/// A list of ten million images is a few hundred MB; anything larger is not one.
+/// A list of ten million images has a few hundred MB; anything larger is refused.
 const LARGEST: u64 = 1 << 30;
 
-/// What the manifests of a source list.
+/// What the image lists of a source hold.
 pub(super) struct Listed {
     pub root: PathBuf,
     pub classes: Vec<String>,
     pub candidates: Vec<Candidate>,
 }
 
-/// A line of a manifest.
+/// A line of an image list.
 struct Row {
     path: String,
     label: String,
     split: Option<Split>,
 }
 
-/// Reads the manifest `source` and those that go with it, and requires every file they name. An
+/// Reads the image list `source` and those that go with it, and requires every file they name. An
 /// image that is listed more than once with the same label and split counts once.
 ///
 /// # Errors
-/// [`DataError`] naming the manifest and the line, or listing the absent files, or the images with
-/// more than one label or split.
+/// [`DataError`] naming the image list and the line, or listing the absent files, or the images
+/// with more than one label or split.
 pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Listed> {
-    job.phase("reading the manifest", None, "lines");
+    job.phase("reading the image list", None, "lines");
     let mut rows = Vec::new();
-    let several = !options.manifests.is_empty();
-    for manifest in std::iter::once(source).chain(options.manifests.iter().map(PathBuf::as_path)) {
+    let several = !options.lists.is_empty();
+    for list in std::iter::once(source).chain(options.lists.iter().map(PathBuf::as_path)) {
         job.check()?;
-        let mut table = read_table(manifest)?;
-        let named = if several { split_in_name(manifest) } else { None };
+        let mut table = read_table(list)?;
+        let named = if several { split_in_name(list) } else { None };
         for row in &mut table {
             row.split = row.split.or(named);
         }
@@ -144,7 +144,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         };
         job.info(format!("{}: {lines} listed already; each image counts once", source.display()));
     }
-    // In the manifest's order within a class.
+    // In the list's order within a class.
     candidates.sort_by_key(|candidate| candidate.class);
     Ok(Listed { root, classes, candidates })
 }
@@ -241,9 +241,9 @@ fn split_in_name(path: &Path) -> Option<Split> {
     stem.split(|c: char| !c.is_alphanumeric()).rev().find_map(|word| word.parse().ok())
 }
 
-fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
-    let fail = |reason: &str| DataError::file(manifest, reason);
-    let text = read_text(manifest)?;
+fn read_table(list: &Path) -> Result<Vec<Row>, DataError> {
+    let fail = |reason: &str| DataError::file(list, reason);
+    let text = read_text(list)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let first =
         text.lines().find(|line| !line.trim().is_empty()).ok_or_else(|| fail("is empty"))?;
@@ -253,7 +253,7 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
     for separator in separators {
         let fields: Vec<&str> = first.split(char::from(separator)).collect();
         if let Some(columns) = Columns::from_header(&fields) {
-            return delimited(manifest, text, separator, true, &columns);
+            return delimited(list, text, separator, true, &columns);
         }
     }
     for separator in separators {
@@ -263,13 +263,7 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
             .collect();
         if (2..=3).contains(&fields.len()) && looks_like_path(fields[0]) {
             let split = (fields.len() == 3).then_some(2);
-            return delimited(
-                manifest,
-                text,
-                separator,
-                false,
-                &Columns { path: 0, label: 1, split },
-            );
+            return delimited(list, text, separator, false, &Columns { path: 0, label: 1, split });
         }
     }
     if first.contains(',') && !looks_like_path(first.split_whitespace().next().unwrap_or_default())
@@ -280,29 +274,33 @@ fn read_table(manifest: &Path) -> Result<Vec<Row>, DataError> {
         );
         return Err(fail(&reason));
     }
-    list(manifest, text)
+    path_label_lines(list, text)
 }
 
-/// The text of a file that may be a manifest. A device that never ends, or a file that is no text,
-/// is found out by its first bytes.
-fn read_text(manifest: &Path) -> Result<String, DataError> {
+/// The text of a file that may be an image list. A device that never ends, or a file that is no
+/// text, is found out by its first bytes.
+fn read_text(list: &Path) -> Result<String, DataError> {
     const START: u64 = 4096;
-    let fail = |reason: std::io::Error| DataError::file(manifest, reason);
-    if let Some(reason) = hint::of_name(manifest) {
-        return Err(DataError::source(manifest, reason));
+    let fail = |reason: std::io::Error| DataError::file(list, reason);
+    if let Some(reason) = hint::of_name(list) {
+        return Err(DataError::source(list, reason));
     }
-    let mut file = File::open(manifest).map_err(fail)?;
+    let mut file = File::open(list).map_err(fail)?;
     let mut bytes = Vec::new();
     file.by_ref().take(START).read_to_end(&mut bytes).map_err(fail)?;
     if !bytes.contains(&0) {
         file.take(LARGEST + 1 - START).read_to_end(&mut bytes).map_err(fail)?;
     }
     if bytes.len() as u64 > LARGEST {
-        return Err(DataError::file(manifest, "has more than 1 GiB, which no list of images has"));
+        return Err(DataError::file(
+            list,
+            "has more than 1 GiB, which is too much for an image list",
+        ));
     }
     let no_text = |bytes: &[u8]| {
-        let unknown = "is no image folder, CIFAR archive or manifest; a manifest is UTF-8 text";
-        DataError::source(manifest, hint::of_content(bytes).unwrap_or(unknown))
+        let unknown =
+            "is not an image folder, CIFAR archive or image list; an image list is UTF-8 text";
+        DataError::source(list, hint::of_content(bytes).unwrap_or(unknown))
     };
     if bytes.contains(&0) {
         return Err(no_text(&bytes));
@@ -347,7 +345,7 @@ impl Columns {
 }
 
 fn delimited(
-    manifest: &Path,
+    list: &Path,
     text: &str,
     separator: u8,
     header: bool,
@@ -362,7 +360,7 @@ fn delimited(
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|reason| DataError::file(manifest, reason))?;
+        let record = record.map_err(|reason| DataError::file(list, reason))?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.iter().all(str::is_empty) {
             continue;
@@ -378,12 +376,12 @@ fn delimited(
             (_, _, Err(reason)) => wrong.push(format!("line {line}: {reason}")),
         }
     }
-    require_none(manifest, wrong)?;
+    require_none(list, wrong)?;
     Ok(rows)
 }
 
 /// Lines of a path, white space and a label. Paths may hold spaces, labels may not.
-fn list(manifest: &Path, text: &str) -> Result<Vec<Row>, DataError> {
+fn path_label_lines(list: &Path, text: &str) -> Result<Vec<Row>, DataError> {
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -399,19 +397,19 @@ fn list(manifest: &Path, text: &str) -> Result<Vec<Row>, DataError> {
         }
     }
     if rows.is_empty() || !rows.iter().any(|row| looks_like_path(&row.path)) {
-        let reason = "is no image folder, CIFAR archive or manifest; a manifest has a header with `path` and `label`, or lines of a path and a label";
-        return Err(DataError::source(manifest, reason));
+        let reason = "is not an image folder, CIFAR archive or image list; an image list has a header with `path` and `label`, or lines of a path and a label";
+        return Err(DataError::source(list, reason));
     }
-    require_none(manifest, wrong)?;
+    require_none(list, wrong)?;
     Ok(rows)
 }
 
-fn require_none(manifest: &Path, wrong: Vec<String>) -> Result<(), DataError> {
+fn require_none(list: &Path, wrong: Vec<String>) -> Result<(), DataError> {
     if wrong.is_empty() {
         return Ok(());
     }
     Err(DataError::Many {
-        summary: format!("{}: lines that cannot be read", manifest.display()),
+        summary: format!("{}: lines that cannot be read", list.display()),
         items: wrong,
     })
 }

@@ -14,8 +14,8 @@ static ARCHIVE: &[u8] = include_bytes!("../../../assets/sample/uci-digits.tar.gz
 const NAME: &str = "uci-digits";
 
 /// Unpacks the sample into the folder `into`, made where it is missing, and returns the image
-/// folder. What is already there and whole is left as it is, so a second call is quick; what is
-/// missing or cut short is written again.
+/// folder. What is already there and complete is not written again, so a second call is quick; what
+/// is missing or cut short is written again.
 ///
 /// # Errors
 /// [`DataError::File`] if a file cannot be written.
@@ -28,8 +28,8 @@ pub fn unpack_sample(into: &Path) -> Result<PathBuf> {
             .prefix(".counterweight-")
             .tempdir_in(into)
             .map_err(|e| fail(into, e))?;
-        // Nobody else sees the temporary folder, so its files need no care; the rename shows all of
-        // them at once.
+        // No other program uses the temporary folder, so its files need no care; the rename shows
+        // all of them at once.
         each_file(|path, bytes| {
             let path = temporary.path().join(path);
             if let Some(folder) = path.parent() {

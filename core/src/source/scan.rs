@@ -1,9 +1,9 @@
-//! Reading a source: an image folder, CIFAR in any of its distributed forms, or a manifest.
+//! Reading a source: an image folder, CIFAR in any of its distributed forms, or an image list.
 //!
 //! A scan decodes every image once, so that what it lists can be trained on: as far as a small
-//! picture needs, which is kept for whoever needs it next. Files that were scanned before and have
-//! not changed since are not even read. An image that cannot be read never stops it; a source that
-//! is wrong as a whole does, with everything that is wrong listed.
+//! picture needs, which is kept for the next use. Files that were scanned before and have not
+//! changed since are not even read. An image that cannot be read never stops it; a source that is
+//! wrong as a whole does, with everything that is wrong listed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ use crate::job::Job;
 /// How a source is read.
 #[derive(Clone, Debug)]
 pub struct ScanOptions {
-    /// What the paths of a manifest are relative to; the manifest's own folder if not given.
+    /// What the paths of an image list are relative to; the list's own folder if not given.
     pub root: Option<PathBuf>,
-    /// Further manifests of the same data set, such as the validation and test lists that belong to
-    /// a training list. Where there are several, a list without a split column is one split, named
-    /// by its file name.
-    pub manifests: Vec<PathBuf>,
+    /// Further image lists of the same data set, such as the validation and test lists that belong
+    /// to a training list. Where there are several, a list without a split column is one split,
+    /// named by its file name.
+    pub lists: Vec<PathBuf>,
     /// Images of more pixels are reported as too large and never decoded.
     pub max_pixels: u64,
     /// The folder that holds the index of files scanned before; [`cache_folder`] if not told
@@ -40,7 +40,7 @@ impl Default for ScanOptions {
     fn default() -> Self {
         Self {
             root: None,
-            manifests: Vec::new(),
+            lists: Vec::new(),
             max_pixels: DEFAULT_MAX_PIXELS,
             cache: cache_folder(),
         }
@@ -63,7 +63,7 @@ pub(super) struct Candidate {
 ///   ones with `/` in their name. Folders `train`, `val` and `test` (or their longer names, in any
 ///   case) above the classes are splits. Classes are ordered by name, by Unicode code points,
 ///   samples by path. Files without an extension count as images if they begin like one.
-/// - Any other file is a manifest: a CSV or TSV table with a header, or lines of a path and a
+/// - Any other file is an image list: a CSV or TSV table with a header, or lines of a path and a
 ///   label. Where all labels are integers, classes are ordered and named by them. An image that is
 ///   listed again with the same label and split counts once.
 ///
@@ -86,7 +86,7 @@ pub(super) struct Candidate {
 ///
 /// # Errors
 /// [`DataError`] if the source is missing or of no known kind, has fewer than two classes, has
-/// classes left without a readable image, or is a manifest that names absent files, or an image
+/// classes left without a readable image, or is an image list that names absent files, or an image
 /// with different labels or splits; each is listed. [`crate::Error::Stopped`] if the job was
 /// stopped.
 pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
@@ -98,11 +98,11 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
         )
     })?;
     let archive = metadata.is_file() && cifar::is_archive(source);
-    let is_manifest = metadata.is_file() && !archive;
-    if !is_manifest && (options.root.is_some() || !options.manifests.is_empty()) {
+    let is_list = metadata.is_file() && !archive;
+    if !is_list && (options.root.is_some() || !options.lists.is_empty()) {
         return Err(DataError::source(
             source,
-            "is no manifest; a root folder and further lists only go with one",
+            "is not an image list; a root folder and further lists can only be given for one",
         )
         .into());
     }
@@ -111,7 +111,7 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
     } else if metadata.is_dir() {
         scan_folder(source, options, job)?
     } else {
-        scan_manifest(source, options, job)?
+        scan_list(source, options, job)?
     };
     Ok(catalog)
 }
@@ -141,12 +141,12 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
     Ok(catalog)
 }
 
-fn scan_manifest(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
+fn scan_list(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
     let listed = list::read(source, options, job)?;
     let mut catalog = Catalog {
         root: listed.root,
         source: source.to_path_buf(),
-        kind: SourceKind::Manifest,
+        kind: SourceKind::List,
         classes: listed.classes,
         samples: Vec::new(),
         facts: Vec::new(),
@@ -252,7 +252,7 @@ fn check_images(
     Ok(unreadable)
 }
 
-/// What there is to see of an image file, and whether it was known from an earlier scan.
+/// The facts of an image file, and whether it was known from an earlier scan.
 fn image_facts(
     path: &Path,
     max_pixels: u64,

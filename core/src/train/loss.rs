@@ -21,8 +21,12 @@ pub struct Targets {
 
 /// How targets are shared among classes.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "gpu"),
+    expect(clippy::large_enum_variant, reason = "there is one of them a batch")
+)]
 enum Soft {
-    /// They are not.
+    /// They are not shared: every image has one class.
     No,
     /// The share of every class, `[batch, classes]`. The CPU's way.
     Shares(Tensor<2>),

@@ -59,7 +59,7 @@ impl Sgd {
     }
 
     /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they
-    /// are. A parameter that nobody else holds is changed in place.
+    /// are. A parameter that is not shared is changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
         let gradients = GradientsParams::from_grads(gradients, &module);
         self.step_along(module, gradients, learning_rate)
@@ -222,7 +222,7 @@ impl ModuleMapper for Step<'_> {
         // Only the descent may hold the weight, or it could not change it in place.
         Param::uninitialized(
             id,
-            |_, _| unreachable!("the step returns it before anybody asks"),
+            |_, _| unreachable!("the step returns it before it is used"),
             device,
             true,
             shape,

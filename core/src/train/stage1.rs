@@ -340,7 +340,7 @@ impl<'a> Trainer<'a> {
         }
         let outcome = while_preparing(&device, job, || {
             let outcome = work(self)?;
-            // Work is only queued until somebody waits for it.
+            // Work is only queued until its result is waited for.
             let done = attempt(&device, || {
                 device.sync().map_err(|error| Failure::from(error.to_string()))
             });

@@ -114,7 +114,7 @@ fn describe(node: &egui_kittest::Node<'_>) -> String {
 }
 
 /// What can be clicked or changed: how much of it there is, and what of it has no name. An icon is
-/// a letter of a private area and a sign is none, which nobody wants to have read out.
+/// a letter of a private area and a sign is not a letter; neither should be read out.
 fn nameless(window: &Window) -> (usize, Vec<String>) {
     let used: Vec<_> = window.harness.root().children_recursive().filter(is_used).collect();
     let offends = |node: &&egui_kittest::Node<'_>| {

@@ -123,7 +123,7 @@ fn what_cannot_be_used_says_why() {
         assert!(window.shows(name), "{name}: {}", window.names());
         assert_eq!(window.state().train.settings, before);
     }
-    // Nobody listens there.
+    // There is no server at that address.
     window.app().state.shell.place.downloads = Some("http://127.0.0.1:9".into());
     window.press("Download resnet18");
     window.settle();

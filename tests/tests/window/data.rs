@@ -163,8 +163,8 @@ fn a_dataset_is_saved_written_and_opened_again() {
     let mut window = with_sample();
     window.set_number("Imbalance factor", "20");
     let built = classes(&mut window);
-    let manifest = window.folder.path().join("digits.toml");
-    window.app().send(Command::Data(DataCommand::SaveManifest(manifest.clone())));
+    let dataset_file = window.folder.path().join("digits.toml");
+    window.app().send(Command::Data(DataCommand::SaveDatasetFile(dataset_file.clone())));
     window.settle();
     let images = window.folder.path().join("images");
     window.app().send(Command::Data(DataCommand::WriteImages(images.clone())));
@@ -181,9 +181,9 @@ fn a_dataset_is_saved_written_and_opened_again() {
     window.press("Close");
 
     window.press("Close this source");
-    open(&mut window, &manifest);
+    open(&mut window, &dataset_file);
     window.settle();
-    assert!(window.shows("digits.toml: dataset manifest"), "{}", window.names());
+    assert!(window.shows("digits.toml: dataset file"), "{}", window.names());
     assert_eq!(classes(&mut window), built);
     train(&mut window, 1);
     assert_eq!(

@@ -56,13 +56,13 @@ fn text(path: &Path) -> &str {
 fn a_killed_run_is_continued_to_its_last_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let sample = unpack_sample(folder.path()).unwrap();
-    let manifest = folder.path().join("digits.toml");
-    counterweight_json(&["build", text(&sample), "--out", text(&manifest), "--factor", "20"]);
+    let dataset_file = folder.path().join("digits.toml");
+    counterweight_json(&["build", text(&sample), "--out", text(&dataset_file), "--factor", "20"]);
     let run = folder.path().join("runs/killed");
     let mut child = Process::new(binary())
         .args([
             "train",
-            text(&manifest),
+            text(&dataset_file),
             "--run",
             text(&run),
             "--device",

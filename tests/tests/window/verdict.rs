@@ -15,13 +15,13 @@ fn with_worthless_run() -> Window {
     let folder = tempfile::tempdir().unwrap();
     let images = shuffled_folder(folder.path(), &["deer", "fox", "hare", "lynx"], 100);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_string();
-    let (manifest, run) =
+    let (dataset_file, run) =
         (text(&folder.path().join("photos.toml")), text(&folder.path().join("runs/photos")));
     counterweight_json(&[
         "build",
         &text(&images),
         "--out",
-        &manifest,
+        &dataset_file,
         "--validation",
         "0.3",
         "--test",
@@ -29,7 +29,7 @@ fn with_worthless_run() -> Window {
     ]);
     counterweight_json(&[
         "train",
-        &manifest,
+        &dataset_file,
         "--run",
         &run,
         "--preset",

@@ -205,7 +205,7 @@ fn said_ui(ui: &mut Ui, backbones: &BackbonesState, commands: &mut Vec<Command>)
             .wrap(),
         );
         ui.label(
-            RichText::new("Whoever made it knows, or a preprocessor_config.json beside it. Most networks want the first.").small().weak(),
+            RichText::new("The publisher of the network says which, or a preprocessor_config.json beside the file. Most networks want the first.").small().weak(),
         );
         ui.horizontal_wrapped(|ui| {
             for (words, value) in NORMALISATIONS {

@@ -26,7 +26,7 @@ const WIDE: f32 = 900.0;
 
 /// The button that balances the run.
 const USE: &str = "Use for this run";
-/// The button that leaves it as it is.
+/// The button that leaves the run's classifier unbalanced.
 const KEEP: &str = "Keep as trained";
 
 /// Draws the page.
@@ -412,7 +412,7 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
             return;
         }
         if !balance.test_shown {
-            let text = "Test numbers are for the report, not for choosing: whoever picks the balancer that does best on test has no test any more.";
+            let text = "Test numbers are for the report, not for choosing: once a balancer was picked because it does best on test, test no longer shows how well it does on new images.";
             ui.label(RichText::new(text).small().weak());
             if IconButton::new(ICON_VISIBILITY, "Evaluate on test").show(ui).clicked() {
                 commands.push(Command::Balance(BalanceCommand::RevealTest));

@@ -21,7 +21,7 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         let Origin::Catalog { builder, catalog, .. } = &source.origin else {
             ui.label(theme::heading("Dataset"));
             ui.label(
-                "A dataset manifest is trained on as it is. Open its source to build another one.",
+                "A dataset file is trained on without changes. Open its source to build another one.",
             );
             files_ui(ui, commands);
             return;
@@ -182,7 +182,7 @@ fn profile_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
             },
         );
         change.moved(&response, "factor");
-        // A slider on a logarithmic scale gives numbers nobody would type.
+        // A slider on a logarithmic scale gives numbers with many digits; they are rounded.
         let rounded = if new < 10.0 { (new * 10.0).round() / 10.0 } else { new.round() };
         if new != factor {
             match &mut change.options.profile {
@@ -375,11 +375,11 @@ fn outcome_ui(ui: &mut Ui, preview: &Result<CountsPreview, String>) {
 fn files_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
     ui.horizontal_wrapped(|ui| {
         if ui
-            .button("Save manifest…")
+            .button("Save dataset file…")
             .on_hover_text("A small file that names every image, its class and its split")
             .clicked()
         {
-            commands.push(Command::Data(DataCommand::PickManifest));
+            commands.push(Command::Data(DataCommand::PickDatasetFile));
         }
         if ui
             .button("Write images…")

@@ -99,7 +99,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         }
         if ui
             .button("Open file…")
-            .on_hover_text("An archive, a list of images, or a dataset manifest")
+            .on_hover_text("An archive, an image list, or a dataset file")
             .clicked()
         {
             commands.push(Command::Data(DataCommand::PickFile));
@@ -121,7 +121,7 @@ fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
         if !reason.contains(&path.display().to_string()) {
             ui.label(RichText::new(path.display().to_string()).weak());
         }
-        ui.label("A source is a folder with one subfolder for each class, a CSV list of paths and labels, a CIFAR archive, or a dataset manifest.");
+        ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");
     });
 }
 
@@ -139,7 +139,7 @@ fn open_ui(
             if IconButton::new(ICON_FOLDER_OPEN, "Open folder…").primary().show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFolder));
             }
-            if IconButton::new(ICON_ARCHIVE, "Open archive or manifest…").show(ui).clicked() {
+            if IconButton::new(ICON_ARCHIVE, "Open archive or list…").show(ui).clicked() {
                 commands.push(Command::Data(DataCommand::PickFile));
             }
             if IconButton::new(ICON_GRID_VIEW, "Use the built-in sample").show(ui).clicked() {
@@ -234,7 +234,7 @@ fn summary_ui(ui: &mut Ui, source: &Source) {
 
 fn source_words(source: &Source) -> String {
     let what = match &source.origin {
-        Origin::Manifest { .. } => "dataset manifest".to_string(),
+        Origin::DatasetFile { .. } => "dataset file".to_string(),
         Origin::Catalog { report, .. } => {
             let sizes = report.sizes.map(|sizes| match sizes.distinct {
                 1 => format!("{} × {} pixels", sizes.width.min, sizes.height.min),
@@ -442,7 +442,7 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     });
 }
 
-/// A small picture, or what there is to say in its place.
+/// A small picture; pointing at it shows its path, and why it cannot be read if so.
 fn picture_ui(ui: &mut Ui, picture: &Thumbnail, location: &Location) -> egui::Response {
     let tokens = tokens(ui.visuals());
     let (rect, response) = ui.allocate_exact_size(Vec2::splat(PICTURE), Sense::click());

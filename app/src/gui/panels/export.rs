@@ -237,7 +237,7 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
 fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
     let script = script(&report.path.to_string_lossy(), report.input_size);
     ui.horizontal(|ui| {
-        ui.label(theme::heading("For whoever deploys it"));
+        ui.label(theme::heading("For deployment"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if IconButton::new(ICON_CONTENT_COPY, "Copy")
                 .show(ui)

@@ -72,7 +72,7 @@ pub fn two_columns(ui: &mut Ui, mut add_part: impl FnMut(&mut Ui, usize)) {
     });
 }
 
-/// A sample's small picture in a frame, or what there is to show in its place.
+/// A sample's small picture in a frame, or a sign that it cannot be read.
 pub fn thumbnail(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
     const CORNER: f32 = 6.0;
     let tokens = tokens(ui.visuals());

@@ -17,7 +17,7 @@ use crate::gui::widgets::{
 /// From this width on charts stand side by side.
 const WIDE: f32 = 900.0;
 
-/// What there is to draw, of a running training or an open run.
+/// What the charts draw, of a running training or an open run.
 struct Shown<'a> {
     settings: &'a Settings,
     classes: &'a [String],

@@ -102,7 +102,7 @@ pub struct BalanceState {
     pub trouble: Option<String>,
     /// Why the features could not be computed.
     pub failure: Option<String>,
-    /// Everything that was compared; the first line is the classifier as it is.
+    /// Everything that was compared; the first line is the classifier without balancing.
     pub tried: Vec<Tried>,
     /// What tuning found.
     pub tuned: Option<Tuning>,

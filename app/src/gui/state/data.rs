@@ -31,13 +31,13 @@ pub enum Origin {
     Catalog {
         /// What the scan found.
         catalog: Arc<Catalog>,
-        /// What there is to say about it.
+        /// The scan's report: counts, sizes, problems.
         report: Arc<ScanReport>,
         /// How the dataset is built.
         builder: Box<Builder>,
     },
-    /// A dataset manifest: it is trained on as it is.
-    Manifest {
+    /// A dataset file: it is trained on without changes.
+    DatasetFile {
         /// What it holds.
         dataset: Arc<Dataset>,
     },
@@ -128,7 +128,7 @@ impl Source {
             Origin::Catalog { catalog, builder, .. } => {
                 DatasetSource::Build(Arc::clone(catalog), Box::new(builder.options().clone()))
             }
-            Origin::Manifest { dataset } => DatasetSource::Ready(Arc::clone(dataset)),
+            Origin::DatasetFile { dataset } => DatasetSource::Ready(Arc::clone(dataset)),
         }
     }
 
@@ -136,7 +136,7 @@ impl Source {
     pub fn problem(&self) -> Option<&str> {
         match &self.origin {
             Origin::Catalog { builder, .. } => builder.preview.as_ref().err().map(String::as_str),
-            Origin::Manifest { .. } => None,
+            Origin::DatasetFile { .. } => None,
         }
     }
 
@@ -158,7 +158,7 @@ impl Source {
             Origin::Catalog { catalog, .. } => {
                 catalog.samples.get(sample as usize).map(|sample| &sample.location)
             }
-            Origin::Manifest { dataset } => {
+            Origin::DatasetFile { dataset } => {
                 dataset.samples.get(sample as usize).map(|sample| &sample.location)
             }
         }
@@ -168,14 +168,14 @@ impl Source {
     pub fn root(&self) -> &Path {
         match &self.origin {
             Origin::Catalog { catalog, .. } => &catalog.root,
-            Origin::Manifest { dataset } => &dataset.root,
+            Origin::DatasetFile { dataset } => &dataset.root,
         }
     }
 
     fn refresh(&mut self) {
         self.view = match &self.origin {
             Origin::Catalog { catalog, builder, .. } => catalog_view(catalog, builder),
-            Origin::Manifest { dataset } => dataset_view(dataset),
+            Origin::DatasetFile { dataset } => dataset_view(dataset),
         };
         self.view.revision = next_revision();
     }
@@ -385,25 +385,19 @@ impl DataState {
             DataCommand::Settle => self.change(|builder, _| builder.settle()),
             DataCommand::Undo => self.change(|builder, catalog| _ = builder.undo(catalog)),
             DataCommand::Redo => self.change(|builder, catalog| _ = builder.redo(catalog)),
-            DataCommand::PickManifest => {
+            DataCommand::PickDatasetFile => {
                 let Some(source) = &self.source else { return };
-                let question = Question::Save(
-                    format!("{}.toml", source.name()),
-                    "Dataset manifest",
-                    &["toml"],
-                );
-                let then = |path| Command::Data(DataCommand::SaveManifest(path));
+                let question =
+                    Question::Save(format!("{}.toml", source.name()), "Dataset file", &["toml"]);
+                let then = |path| Command::Data(DataCommand::SaveDatasetFile(path));
                 shell.asked =
-                    Some(Asked::new(&shell.ctx, "Save the dataset manifest", None, question, then));
+                    Some(Asked::new(&shell.ctx, "Save the dataset file", None, question, then));
             }
-            DataCommand::SaveManifest(path) => {
+            DataCommand::SaveDatasetFile(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
                 self.write(shell, move |_| {
                     recipe.make()?.0.save(&path)?;
-                    Ok(Written {
-                        text: format!("Saved the dataset manifest {}", path.display()),
-                        path,
-                    })
+                    Ok(Written { text: format!("Saved the dataset file {}", path.display()), path })
                 });
             }
             DataCommand::PickImageFolder => {
@@ -556,15 +550,15 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
     if Run::is_run(path) {
         return Ok(Opened::Run(path.to_path_buf()));
     }
-    let is_manifest =
+    let is_dataset_file =
         path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
             && path.is_file();
-    if is_manifest {
+    if is_dataset_file {
         let dataset = Dataset::load(path)?;
         dataset.verify_files()?;
         let reader = Arc::new(ImageReader::open(&dataset.root, dataset.kind, job)?);
         return Ok(Opened::Source {
-            origin: Box::new(Origin::Manifest { dataset: Arc::new(dataset) }),
+            origin: Box::new(Origin::DatasetFile { dataset: Arc::new(dataset) }),
             reader,
             is_sample: false,
         });

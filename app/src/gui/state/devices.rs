@@ -19,7 +19,7 @@ pub struct Devices {
 impl Devices {
     /// Looks for devices. `program` is asked, this one's own executable: a driver that crashes when
     /// it is opened takes only that process with it, and one that was opened keeps a thread busy
-    /// that nobody needs before there is something to train.
+    /// that is not needed before there is something to train.
     pub fn look(&mut self, ctx: &egui::Context, program: Option<PathBuf>) {
         self.looking = Some(Worker::spawn("devices", ctx, move |_| {
             Ok(program.map_or(Err("its place is unknown".into()), |path| ask(&path)))

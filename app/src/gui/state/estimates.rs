@@ -39,8 +39,8 @@ pub struct Estimates {
 }
 
 impl Estimates {
-    /// Takes what was measured, and measures what has changed. `is_wanted` says whether anybody
-    /// looks: measuring takes a second of all cores.
+    /// Takes what was measured, and measures what has changed. `is_wanted` says whether they are to
+    /// be shown: measuring takes a second of all cores.
     pub fn poll(
         &mut self,
         settings: &Settings,

@@ -49,7 +49,7 @@ pub enum StepStatus {
     Running,
     /// It is done, and what came of it is usable.
     Done,
-    /// It is done, and nobody can say yet what the result is worth.
+    /// It is done, and what the result is worth cannot be said yet.
     Doubtful,
     /// It is done, and the result is no better than guessing.
     Worthless,

@@ -699,7 +699,7 @@ impl Previews {
         }
         let kind = match &source.origin {
             Origin::Catalog { catalog, .. } => catalog.kind,
-            Origin::Manifest { dataset } => dataset.kind,
+            Origin::DatasetFile { dataset } => dataset.kind,
         };
         // One sample of each of a few classes, from the head to the tail.
         let classes: Vec<&Vec<u32>> =

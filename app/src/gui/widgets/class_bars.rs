@@ -65,7 +65,7 @@ pub struct ClassBarsResponse {
     pub drag_stopped: bool,
 }
 
-/// What stays as it is while a bar is dragged, or the bar would run away from the pointer.
+/// What is kept fixed while a bar is dragged; otherwise the bar would move away from the pointer.
 #[derive(Clone)]
 struct Drag {
     class: usize,

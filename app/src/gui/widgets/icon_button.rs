@@ -1,5 +1,5 @@
-//! A button with an icon, named by its words: an icon is a letter of a font, which nobody wants to
-//! have read out.
+//! A button with an icon, named by its words: an icon is a letter of a font, and a screen reader
+//! should not read that letter out.
 
 use egui::{Button, Response, RichText, Role, Stroke, Ui, Vec2, WidgetInfo};
 use egui_material_icons::MaterialIcon;

@@ -53,7 +53,7 @@ pub fn moments_kernel<E: Float, W: Size>(
 /// The mean and variance of the whole from those of its shares (Chan, Golub and LeVeque, 1983), and
 /// running ones that follow them.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn join_moments_kernel(
     partial: &[f32],
     running_mean: &[f32],
@@ -141,7 +141,7 @@ pub fn normalise_kernel<E: Float, W: Size>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn fold_kernel(
     mean: &[f32],
     variance: &[f32],
@@ -164,7 +164,7 @@ pub fn fold_kernel(
 /// Sums of the gradients, and of the gradients times the deviations from the mean, of each share,
 /// `[share, 2, channels]`. Channels are taken `W` at a time.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn gradient_sums_kernel<E: Float, W: Size>(
     x: &[Vector<E, W>],
     dy: &[Vector<E, W>],
@@ -224,7 +224,7 @@ pub fn gradient_sums_kernel<E: Float, W: Size>(
 /// mean, γ / √(σ² + ε), β, the mean gradient and the slope of the gradient that goes with the
 /// input. The last two are 0 where the statistics are `constant`.
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn join_sums_kernel(
     partial: &[f32],
     mean: &[f32],
@@ -278,7 +278,7 @@ pub fn join_sums_kernel(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn gradient_kernel<E: Float, W: Size>(
     x: &[Vector<E, W>],
     dy: &[Vector<E, W>],

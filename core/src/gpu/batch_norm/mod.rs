@@ -5,7 +5,7 @@
 //! share, then one more launch adds the shares up in a fixed order. Images can be of half
 //! precision; everything is computed in float32.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 mod kernels;
 

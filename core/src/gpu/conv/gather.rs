@@ -1,7 +1,7 @@
 //! The convolution and its gradient with respect to the input: rows are pixels, columns channels of
 //! the result.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -98,7 +98,7 @@ pub fn input_gradient(
     )
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn launch(
     client: &Client,
     shape: &ConvShape,
@@ -160,7 +160,7 @@ fn launch(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn gather_kernel<S: Size, T: Size>(
     source: &[Vector<f32, S>],
     weight: &[Vector<f32, Const<4>>],

@@ -1,6 +1,6 @@
 //! Weights in the order in which convolutions read them.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::ir::ElemType;
@@ -116,7 +116,8 @@ pub struct Weight {
     pub kernel: usize,
 }
 
-/// Packs the weights of many convolutions in few launches. Gives each as it is, and transposed.
+/// Packs the weights of many convolutions in few launches. Gives each both untransposed and
+/// transposed.
 pub fn pack_all(client: &Client, weights: &[Weight], layout: Layout) -> Vec<[Buffer; 2]> {
     let lengths = weights.iter().flat_map(|weight| {
         [false, true].map(|transposed| {
@@ -209,7 +210,7 @@ fn place(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn pack_kernel<F: Float>(
     weight: &[f32],
     scale: ComptimeOption<&[f32]>,
@@ -240,7 +241,7 @@ fn pack_kernel<F: Float>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn pack_all_kernel<F: Float>(
     weights: &Sequence<Box<[f32]>>,
     straight: &mut Sequence<Box<[F]>>,
@@ -283,7 +284,7 @@ fn pack_all_kernel<F: Float>(
 
 /// What a unit packs of one weight, if there is anything left for it.
 #[cube]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn pack_taps<F: Float>(
     weight: &[f32],
     packed: &mut [F],
@@ -302,7 +303,7 @@ fn pack_taps<F: Float>(
 
 /// Writes the taps of one place, which [`place`] has found, times `factor`.
 #[cube]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn copy_taps<F: Float>(
     weight: &[f32],
     packed: &mut [F],

@@ -23,7 +23,7 @@ pub struct Target {
 /// an image, `row` by those of a row; there are `above` rows and `before` columns of zeros before
 /// the image. For a `transposed` convolution taps go backwards.
 #[cube]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn first_tap(
     pixel: u32,
     wanted: bool,

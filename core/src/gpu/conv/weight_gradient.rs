@@ -1,7 +1,7 @@
 //! The gradient of a convolution with respect to its weights: rows are taps and channels of the
 //! input, columns channels of the output, and pixels are summed over.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::prelude::*;
@@ -262,7 +262,7 @@ fn partial_kernel<S: Size, T: Size>(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn sum_kernel(
     partial: &[f32],
     gradient: &mut [f32],

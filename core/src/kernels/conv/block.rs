@@ -1,7 +1,12 @@
 //! The innermost loop of matrix products: a block of the result in registers.
-#![allow(unsafe_code)]
-// Loops with constant bounds over small arrays, which compilers turn into registers.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use super::super::simd::Simd;
 

@@ -1,9 +1,14 @@
 //! Convolutions of every channel by itself, and their gradients. They move many values for few
 //! products, so they walk over images in the order in which these lie in memory: a few pixels of a
 //! row at a time, over all of their channels.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 mod weight_gradient;
 

@@ -4,9 +4,14 @@
 //! A block of a few output pixels by a few vectors of output channels is kept in registers, while
 //! the window is walked; weights are packed so that they are read in order. The input gradient is
 //! the same sum with other weights: for stride 2, one for each parity of row and column.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::ops::Range;
 
@@ -275,7 +280,7 @@ pub(super) fn widest(set: InstructionSet) -> usize {
     if set.registers() >= 32 { 4 } else { 2 }
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn sum_windows(
     set: InstructionSet,
     shape: &ConvShape,

@@ -1,5 +1,8 @@
 //! What inference does to the output of a convolution.
-#![allow(unsafe_code)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
 
 use super::super::activation::{Activation, SIX};
 use super::super::simd::Simd;
@@ -10,7 +13,7 @@ use super::super::simd::Simd;
 pub struct Epilogue<'a> {
     /// One value an output channel.
     pub bias: Option<&'a [f32]>,
-    /// Added to the output; as long as it is.
+    /// Added to the output; has the same length.
     pub residual: Option<&'a [f32]>,
     /// The output holds something already that is added to, a residual for one: see
     /// [`ConvShape::adds`](super::ConvShape::adds).

@@ -3,9 +3,14 @@
 //! For every tap of the kernel it is a matrix product over output pixels: input channels by output
 //! channels. A block of it is kept in registers while some rows of pixels are walked. Parts of the
 //! batch are summed on their own and then in order.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::ops::Range;
 

@@ -5,9 +5,14 @@
 //! than a vector is mostly multiplying by zeros; here a channel of every group is spread over its
 //! group's lanes, and meets the weights of all of these: four or eight products a tap instead of
 //! sixteen.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::ops::Range;
 

@@ -3,9 +3,14 @@
 //!
 //! Every sum starts with its bias and goes through the depth in order, whatever the block that it
 //! is in; so pixels can be grouped freely.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use super::super::conv::block::{Block, accumulate};
 use super::super::simd::{Kernel, Simd};

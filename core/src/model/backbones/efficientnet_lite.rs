@@ -45,7 +45,7 @@ static LITE0: BuiltIn = BuiltIn {
     },
 };
 
-/// What there is to know of an EfficientNet-Lite.
+/// Facts about an EfficientNet-Lite.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {
     let (name, summary, built_in) = match backbone {
         Backbone::EfficientNetLite0 => (

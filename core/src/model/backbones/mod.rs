@@ -100,7 +100,7 @@ impl Backbone {
     /// The pretrained backbone that comes with the program.
     pub const BUILT_IN: Backbone = Backbone::EfficientNetLite0;
 
-    /// What there is to know of it.
+    /// Facts about it.
     pub fn info(self) -> BackboneInfo {
         match self {
             Backbone::ResNet20
@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for Backbone {
 
 /// The layers of a backbone of any family.
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of them a network")]
+#[expect(clippy::large_enum_variant, reason = "there is one of them a network")]
 pub(super) enum Layers {
     /// Residual networks.
     ResNet(ResNet),

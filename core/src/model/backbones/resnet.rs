@@ -16,7 +16,7 @@ use crate::model::network::NetworkConfig;
 use crate::ops::{self, Activation};
 use crate::words::Stem;
 
-/// What there is to know of a residual network.
+/// Facts about a residual network.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {
     let (name, summary) = match backbone {
         Backbone::ResNet20 => ("resnet20", "for small images, 0.27 M parameters"),

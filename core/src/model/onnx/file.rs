@@ -20,7 +20,7 @@ use crate::words::{Normalisation, Tokens};
 /// Side of the square input where neither the file nor the settings say any.
 const USUAL_SIDE: usize = 224;
 
-/// A file that was read and checked, whoever made it.
+/// A file from any source, after it was read and checked.
 #[derive(Debug)]
 pub struct OnnxFile {
     path: PathBuf,

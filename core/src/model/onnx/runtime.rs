@@ -103,7 +103,7 @@ impl Sessions {
         make().map_err(words)
     }
 
-    /// A session that nobody works with, waiting for one if there are as many as there may be.
+    /// An idle session; waits for one if as many exist as there may be.
     fn take(&self) -> Result<Session, String> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

@@ -206,7 +206,7 @@ fn the_side_is_the_files_or_the_settings() {
 }
 
 #[test]
-fn the_normalisation_is_what_anybody_says_of_it() {
+fn the_normalisation_comes_from_settings_the_file_or_a_file_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let bare = || {
         let mut draft = Draft::new(&OPEN_SIDES).map().output("map");

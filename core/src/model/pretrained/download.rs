@@ -112,7 +112,7 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
     }
     let sha256 = hash(&mut file, path, job)?;
     if !sha256.starts_with(wanted.sha256) {
-        // A wrong beginning is of no use to anybody.
+        // A wrong beginning cannot be continued.
         drop(file);
         std::fs::remove_file(path).map_err(unwritable)?;
         let should = if wanted.sha256.len() < 64 { "should begin with" } else { "should be" };
@@ -202,13 +202,13 @@ fn attempt(wanted: &Wanted<'_>, file: &mut File, path: &Path, job: Job<'_>) -> R
     }
 }
 
-/// Has a thread ask the server for a file from a place on. It ends by itself soon after nobody
-/// listens to it any more.
+/// Has a thread ask the server for a file from a place on. It ends by itself soon after the
+/// receiver is dropped.
 fn ask(address: String, from: u64) -> std::io::Result<Receiver<Told>> {
     let (tell, told) = sync_channel(WAITING);
     std::thread::Builder::new().name("download".into()).spawn(move || {
         let last = fetch(&address, from, &tell).map_or_else(Told::Failed, |()| Told::End);
-        // Nobody listens any more.
+        // This fails if the receiver was dropped, which is no problem.
         drop(tell.send(last));
     })?;
     Ok(told)

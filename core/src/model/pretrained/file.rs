@@ -1,7 +1,7 @@
-//! A file of weights as somebody hands it to us: PyTorch's in both of its kinds, or safetensors.
+//! A file of weights that the user gives: PyTorch's in both of its kinds, or safetensors.
 //!
 //! It may be damaged or hostile. Lengths that it states are compared with what is there before
-//! anything is made of them, and of its tensors only those are read that somebody asks for.
+//! anything is made of them, and only those of its tensors are read that are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Pretrained weights: in the program, downloaded from whoever trained them, or added by hand.
+//! Pretrained weights: in the program, downloaded from their publisher, or added by hand.
 
 mod archive;
 mod download;
@@ -103,7 +103,7 @@ impl Facts {
 pub enum Origin {
     /// With the program.
     BuiltIn,
-    /// From the address of whoever trained them.
+    /// From the address of their publisher.
     Downloaded,
     /// By hand, out of a file.
     Added,
@@ -184,7 +184,7 @@ impl Backbone {
     /// the program.
     ///
     /// # Errors
-    /// A sentence: there are none, and how to come by them; or what is there is damaged.
+    /// A sentence: the weights are missing, and how to get them; or they are damaged.
     pub fn pretrained(self) -> Result<Pretrained, String> {
         self.pretrained_in(WeightsFolder::standard().as_ref())
     }

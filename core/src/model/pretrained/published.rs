@@ -1,11 +1,11 @@
-//! Weights that whoever trained them offers for download.
+//! Weights that their publisher offers for download.
 
 use std::borrow::Cow;
 
 use super::Facts;
 use crate::words::Stem;
 
-/// A file of weights at the address of whoever trained them.
+/// A file of weights at the address of its publisher.
 #[derive(Clone, Copy, Debug)]
 pub struct Published {
     /// What tells it from others of the same backbone: `v1`.

@@ -1,6 +1,6 @@
 //! What the planes of a cube do with two matrices that lie in its memory.
 
-#![allow(unsafe_code)] // A matrix holds nothing until it is loaded, which it is at once.
+#![expect(unsafe_code, reason = "a matrix holds nothing until it is loaded, which happens at once")]
 
 use cubecl::prelude::*;
 
@@ -46,7 +46,7 @@ pub fn zeros(#[comptime] tile: Tile, #[comptime] depth: usize) -> Sequence<cmma:
 /// `[DEPTH, rows]`, and its columns of `right`, `[DEPTH, columns]`. They begin `left_at` and
 /// `right_at` vectors into the memory, with as many vectors as the pitch between two rows.
 #[cube]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 pub fn multiply<F: Float, W: Size>(
     left: &[Vector<F, W>],
     left_at: usize,

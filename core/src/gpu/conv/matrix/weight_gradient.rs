@@ -1,7 +1,7 @@
 //! The gradient of a convolution with respect to its weights: rows are taps and channels of the
 //! input, columns channels of the output, and pixels are summed over.
 
-#![allow(unsafe_code)] // Launching a kernel is unsafe: CubeCL does not check that it stays inside its buffers.
+#![expect(unsafe_code, reason = "CubeCL does not check that a kernel stays inside its buffers")]
 
 use cubecl::client::Client;
 use cubecl::ir::ElemType;
@@ -101,7 +101,7 @@ pub fn weight_gradient(
 }
 
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a kernel takes its buffers and sizes one by one")]
 fn partial_kernel<I: Float, F: Float, S: Size, T: Size, W: Size>(
     x: &[Vector<I, S>],
     dy: &[Vector<I, T>],

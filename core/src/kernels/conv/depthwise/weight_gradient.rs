@@ -1,8 +1,13 @@
 //! The gradient of the weight. Parts of the images' lines are summed on their own and then in
 //! order.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::ops::Range;
 

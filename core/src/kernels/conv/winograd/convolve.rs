@@ -1,7 +1,12 @@
 //! The convolution itself and, with the kernel turned round, the gradient of its input.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

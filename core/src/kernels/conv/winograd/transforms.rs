@@ -1,8 +1,13 @@
 //! Between tiles and the points at which they are multiplied: B, A and G of the module's formula,
 //! along one side and along both.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use super::super::super::simd::Simd;
 use super::{IN, OUT};

@@ -1,7 +1,12 @@
 //! The gradient of the weight.
-#![allow(unsafe_code)]
-// Blocks of registers are written as loops with constant bounds over small arrays, all alike.
-#![allow(clippy::needless_range_loop)]
+#![expect(
+    unsafe_code,
+    reason = "vector instructions, and addresses checked before a loop instead of in it"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops with constant bounds over small arrays become registers"
+)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -177,7 +182,7 @@ struct Shared {
     held: usize,
 }
 
-// SAFETY: tasks write disjoint tiles, and nobody reads before all are done.
+// SAFETY: tasks write disjoint tiles, and no thread reads before all are done.
 unsafe impl Sync for Shared {}
 
 struct TransformImage<'a> {

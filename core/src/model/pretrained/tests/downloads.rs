@@ -37,7 +37,7 @@ fn serve(answer: impl Fn(usize, &str, Option<usize>) -> Answer + Send + 'static)
             log.lock().unwrap().push(from);
             for (pause, part) in answer(number, &path, from) {
                 std::thread::sleep(pause);
-                // Whoever asked may have gone.
+                // The client may have closed the connection.
                 if stream.write_all(&part).is_err() {
                     break;
                 }
@@ -93,7 +93,7 @@ fn published(seed: u64) -> (Vec<u8>, Published) {
     let sha256 = super::super::file::hexadecimal(&Sha256::digest(&file));
     let published = Published {
         version: "v1",
-        publisher: "nobody",
+        publisher: "example",
         folder: "https://example.org/",
         file: "net-01234567.pth",
         bytes: Some(file.len() as u64),
@@ -238,7 +238,7 @@ fn lengths_that_are_not_the_files_are_refused() {
         (claims(999), "should have"),
         (without_length(&longer), "more comes"),
         (without_length(&file[..5000]), "ended after 5000 of"),
-        // It goes on where nobody asked it to.
+        // It goes on at a place that was not asked for.
         (
             at_once(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\nContent-Range: bytes 7-11/12\r\n\r\nabcde".to_vec()),
             "should have",
@@ -260,11 +260,11 @@ fn where_nothing_can_be_had_it_is_said_what_to_do() {
     let (_, published) = published(6);
     let gone = serve(|_, _, _| status("404 Not Found"));
     let broken = serve(|_, _, _| status("503 Service Unavailable"));
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cases = [
         (gone.address.clone(), "no such file"),
         (broken.address.clone(), "503"),
-        (format!("http://{nobody}/"), "cannot be reached"),
+        (format!("http://{closed}/"), "cannot be reached"),
     ];
     for (address, reason) in cases {
         let error = get(folder.path(), &published, &address).unwrap_err();
