@@ -78,6 +78,8 @@ pub(super) fn note(run: &Run, choice: Choice, job: Job<'_>) -> Result<()> {
         offer: None,
         mirror: None,
         estimate: None,
+        good_enough: false,
+        may_be_better: false,
     };
     let mut chosen = run.read_result::<Chosen>(CHOICES).unwrap_or_else(|_| none(settings.clone()));
     chosen.settings = settings;
@@ -105,13 +107,20 @@ pub struct Chosen {
     pub settings: Settings,
     /// Every choice.
     pub choices: Vec<Choice>,
-    /// Training from scratch, where it may be better and was not chosen.
+    /// Another way of training that may be better and was not chosen: from scratch, or with the
+    /// whole network learning on.
     pub offer: Option<Offer>,
     /// What mirroring does to the classes, where it was asked.
     pub mirror: Option<MirrorCheck>,
     /// How long training with these settings will take, where that was measured to choose them.
     #[serde(default)]
     pub estimate: Option<Estimate>,
+    /// Whether pretrained features do so well that nothing else is worth the time.
+    #[serde(skip)]
+    good_enough: bool,
+    /// Whether training from scratch may be better than what was chosen.
+    #[serde(skip)]
+    may_be_better: bool,
 }
 
 /// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data;
@@ -131,9 +140,12 @@ pub fn choose(
         offer: None,
         mirror: None,
         estimate: None,
+        good_enough: false,
+        may_be_better: false,
     };
     if settings.stage1.train == Auto::AUTO {
         chosen.choose_training(dataset, device, job)?;
+        chosen.offer_fine_tuning(dataset, device, job)?;
     }
     let s = &mut chosen.settings;
     if s.augmentation.flip == Auto::AUTO {
@@ -198,6 +210,7 @@ impl Chosen {
         let of_features = score_of_features(&frozen, dataset, device, job)?;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         if of_features >= GOOD_ENOUGH {
+            self.good_enough = true;
             take_frozen(
                 self,
                 format!("balanced accuracy on validation is {} so", percent(of_features)),
@@ -264,6 +277,38 @@ impl Chosen {
         };
         take_frozen(self, compared);
         self.offer = Some(Offer { sentence, settings: scratch, estimate });
+        self.may_be_better = tried > of_features || is_near(tried, of_features);
+        Ok(())
+    }
+
+    /// Where pretrained features were taken and training from scratch is no better way, the other
+    /// way that may be: letting the whole network learn on, with the time it takes.
+    fn offer_fine_tuning(
+        &mut self,
+        dataset: &Dataset,
+        device: &Device,
+        job: Job<'_>,
+    ) -> Result<()> {
+        let settings = &self.settings;
+        if !settings.stage1.is_frozen()
+            || self.may_be_better
+            || self.good_enough
+            || !settings.model.backbone.trains()
+        {
+            return Ok(());
+        }
+        let mut fine_tuning = Settings {
+            seed: settings.seed,
+            evaluation: settings.evaluation.clone(),
+            ..Settings::preset(Preset::FineTune)
+        };
+        fine_tuning.model.backbone = settings.model.backbone.clone();
+        let estimate = estimate(&fine_tuning, dataset, device, job)?;
+        let sentence = format!(
+            "Fine-tuning the whole network would take {} and may do better: on three folders of photos it brought between nothing and ten points.",
+            estimate.words()
+        );
+        self.offer = Some(Offer { sentence, settings: fine_tuning, estimate });
         Ok(())
     }
 
