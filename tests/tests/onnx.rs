@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use counterweight_core::classifier::Classifier;
-use counterweight_core::export::{ExportSource, JoinedSource, export, export_joined};
+use counterweight_core::export::{ExportSource, JoinedSource, Onnx, export};
 use counterweight_core::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{
@@ -127,7 +127,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
         };
         let model = scratch.path().join(format!("{}-{side}.onnx", backbone.name()));
         let started = Instant::now();
-        let report = export(&source, &model, &images, Job::new(&Control::new(), &Silent))
+        let report = export(&source, &Onnx, &model, &images, Job::new(&Control::new(), &Silent))
             .expect("the export passes its own check");
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(report.top1_agreement, 1.0);
@@ -212,7 +212,7 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             summary: serde_json::json!({}),
         };
         let joined = scratch.path().join("joined.onnx");
-        let report = export_joined(&source, &joined, &images, Job::new(&Control::new(), &Silent))
+        let report = export(&source, &Onnx, &joined, &images, Job::new(&Control::new(), &Silent))
             .expect("the export passes its own check");
         assert_eq!(report.top1_agreement, 1.0);
         let output = Command::new(&python)
@@ -305,7 +305,7 @@ fn small_export(folder: &Path) -> PathBuf {
         summary: serde_json::json!({}),
     };
     let path = folder.join("модель.onnx");
-    export(&source, &path, &images(16, folder), Job::new(&Control::new(), &Silent))
+    export(&source, &Onnx, &path, &images(16, folder), Job::new(&Control::new(), &Silent))
         .expect("the export passes its own check");
     path
 }

@@ -1,13 +1,12 @@
-//! The self-check: an exported file, run by tract, against what it was made of.
+//! The self-check: an exported file, read back, against what it was made of.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::Reference;
+use super::{ReadBack, Reference};
 use crate::error::{ModelError, Result};
-use crate::infer::{OnnxClassifier, softmax};
+use crate::infer::softmax;
 use crate::job::Job;
 
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
@@ -28,16 +27,14 @@ pub(super) struct Agreement {
 /// Runs both on the same images and compares every value.
 ///
 /// # Errors
-/// [`ModelError::Disagrees`] with what differs, [`ModelError::File`] if the file cannot be run at
-/// all.
+/// [`ModelError::Disagrees`] with what differs, and whatever running the file fails with.
 pub(super) fn compare(
-    path: &Path,
+    file: &dyn ReadBack,
     reference: &dyn Reference,
     images: &[Vec<u8>],
     job: Job<'_>,
 ) -> Result<Agreement> {
     job.phase("checking the export", Some(images.len() as u64), "images");
-    let classifier = OnnxClassifier::load(path)?;
     let mut agreement = Agreement::default();
     let (mut same, mut scale) = (0usize, 1.0f32);
     let mut changed = Vec::new();
@@ -48,7 +45,7 @@ pub(super) fn compare(
     let done = AtomicUsize::new(0);
     let run = |batch: &&[Vec<u8>]| {
         job.check()?;
-        let found = classifier.run(batch)?;
+        let found = file.run(batch)?;
         let done = done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len();
         job.progress(done.min(images.len()) as u64);
         Ok(found)

@@ -4,17 +4,14 @@
 //! form: normalisation and the order of axes in front, what is taken of the features and the
 //! classifier behind.
 
-use std::path::Path;
-
 use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
 use protobuf::Message;
 use rayon::prelude::*;
 
+use super::Reference;
 use super::graph::{FEATURES, Facts, classify, describe, initializer, push_node, set_attribute};
-use super::{Draft, ExportReport, Reference, validate, write_checked};
 use crate::classifier::Classifier;
-use crate::error::{ModelError, Result};
-use crate::job::Job;
+use crate::error::Result;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, InputLayout, NamedTensor, NetworkConfig,
     Normaliser, OnnxFile, Taken,
@@ -55,37 +52,6 @@ pub struct JoinedSource<'a> {
     pub summary: serde_json::Value,
 }
 
-/// [`super::export`] of a feature extractor out of a file with its classifier. The new file has the
-/// operator set of the old one, takes `images` as ever, and is compared with features and
-/// classifier as the program computes them.
-///
-/// # Errors
-/// As [`super::export`].
-pub fn export_joined(
-    source: &JoinedSource<'_>,
-    path: &Path,
-    checks: &[Vec<u8>],
-    job: Job<'_>,
-) -> Result<ExportReport> {
-    validate(&source.config, source.mean, source.std, &source.classes, checks)
-        .map_err(ModelError::Export)?;
-    job.phase("exporting", None, "files");
-    let (bytes, opset) = build(source).map_err(ModelError::Export)?;
-    job.check()?;
-    write_checked(
-        &Draft {
-            side: source.graph.side(),
-            classes: source.classes.len(),
-            bytes,
-            opset,
-            reference: source,
-        },
-        path,
-        checks,
-        job,
-    )
-}
-
 impl Reference for JoinedSource<'_> {
     fn logits(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>> {
         let normaliser = Normaliser::new(self.mean, self.std);
@@ -99,7 +65,7 @@ impl Reference for JoinedSource<'_> {
 }
 
 /// The bytes of the ONNX file, and its operator set.
-fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
+pub(super) fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
     let backbone = source.graph.backbone();
     let mut model =
         ModelProto::parse_from_bytes(source.file.bytes()).map_err(|error| error.to_string())?;

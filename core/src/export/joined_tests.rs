@@ -1,7 +1,11 @@
-use super::Draft as Joined;
+use std::path::Path;
+
+use super::super::tests::Given;
+use super::super::{ExportReport, Onnx, export};
 use super::*;
+use crate::error::ModelError;
 use crate::infer::OnnxClassifier;
-use crate::job::{Control, Silent};
+use crate::job::{Control, Job, Silent};
 use crate::model::Backbone;
 use crate::model::test_files::{Draft, FEATURES, SIDE, of_every_kind, vector};
 use crate::settings::{Auto, ModelSettings, Preset, Settings, Stem};
@@ -42,7 +46,7 @@ fn file(folder: &Path, draft: &Draft) -> OnnxFile {
 }
 
 fn run_export(source: &JoinedSource<'_>, path: &Path, checks: &[Vec<u8>]) -> Result<ExportReport> {
-    export_joined(source, path, checks, Job::new(&Control::new(), &Silent))
+    export(source, &Onnx, path, checks, Job::new(&Control::new(), &Silent))
 }
 
 #[test]
@@ -141,9 +145,9 @@ fn what_cannot_be_joined_leaves_nothing() {
     other.classifier.bias[1] += 0.5;
     let bytes = build(&other).unwrap().0;
     let right = source(&file);
-    let draft = Joined { side: SIDE, classes: 3, bytes, opset: 17, reference: &right };
     let error =
-        write_checked(&draft, &path, &images(4), Job::new(&Control::new(), &Silent)).unwrap_err();
+        export(&right, &Given(bytes), &path, &images(4), Job::new(&Control::new(), &Silent))
+            .unwrap_err();
     assert!(matches!(error, crate::Error::Model(ModelError::Disagrees(_))), "{error}");
     assert!(!path.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
 }

@@ -5,6 +5,7 @@ mod check;
 mod clip;
 mod graph;
 mod joined;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,8 @@ use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use graph::Normalized;
-pub use joined::{JoinedSource, export_joined};
+pub use joined::JoinedSource;
+pub use target::{Artifact, ExportModel, ExportTarget, Onnx, ReadBack, TARGETS};
 #[cfg(test)]
 pub(crate) use tests::test_model;
 
@@ -79,75 +81,48 @@ impl ExportReport {
     }
 }
 
-/// Writes a network as ONNX and checks the file.
+/// Writes a classifier in the form of `target` and checks the file.
 ///
-/// The file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it normalises them
-/// itself and gives `logits` and `probabilities`, both `[batch, classes]`. Its metadata holds the
-/// class names (`class_names` as JSON, `names` in Ultralytics' form), the input size and the
-/// training summary.
+/// As [`Onnx`], the file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it
+/// normalises them itself and gives `logits` and `probabilities`, both `[batch, classes]`. Its
+/// metadata holds the class names (`class_names` as JSON, `names` in Ultralytics' form), the input
+/// size and the training summary.
 ///
-/// It is then run in tract on `checks`, images as [`crate::images::to_input`] makes them
-/// (`[3, side, side]`, RGB bytes), and compared with the network, run in float32 on the CPU: GPUs
-/// may round convolutions more coarsely than the check allows. Only a file that passes replaces
-/// what `path` held before.
+/// It is then read back and run on `checks`, images as [`crate::images::to_input`] makes them
+/// (`[3, side, side]`, RGB bytes), and compared with the network as the program computes it, in
+/// float32 on the CPU: GPUs may round convolutions more coarsely than the check allows. Only a file
+/// that passes replaces what `path` held before.
 ///
 /// # Errors
 /// [`ModelError::Disagrees`] if the file does not reproduce the network, [`ModelError::Export`] if
-/// the network cannot be written as ONNX or the request makes no sense, [`ModelError::File`] if
+/// the network cannot be written so or the request makes no sense, [`ModelError::File`] if
 /// `path` cannot be written, [`crate::Error::Stopped`] if asked to stop.
-pub fn export(
-    source: &ExportSource,
+pub fn export<'a>(
+    model: impl Into<ExportModel<'a>>,
+    target: &dyn ExportTarget,
     path: &Path,
     checks: &[Vec<u8>],
     job: Job<'_>,
 ) -> Result<ExportReport> {
-    validate(&source.config, source.mean, source.std, &source.classes, checks)
-        .map_err(ModelError::Export)?;
+    let model = model.into();
+    let (config, mean, std, classes) = match model {
+        ExportModel::Network(source) => (&source.config, source.mean, source.std, &source.classes),
+        ExportModel::Joined(source) => (&source.config, source.mean, source.std, &source.classes),
+    };
+    validate(config, mean, std, classes, checks).map_err(ModelError::Export)?;
     job.phase("exporting", None, "files");
-    let weights = weights(&source.network);
-    let (bytes, opset) = graph::build(source, weights.clone()).map_err(ModelError::Export)?;
+    let artifact = target.make(model).map_err(ModelError::Export)?;
     job.check()?;
-    let reference = &Normalized::copy(source, weights)
-        .map_err(ModelError::Export)?
-        .prepared(source.config.input_size);
-    write_checked(
-        &Draft {
-            side: source.config.input_size,
-            classes: source.classes.len(),
-            bytes,
-            opset,
-            reference,
-        },
-        path,
-        checks,
-        job,
-    )
-}
-
-/// What a file is made of and has to agree with.
-trait Reference {
-    /// Logits of images as [`crate::images::to_input`] makes them, one row an image.
-    fn logits(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>>;
-}
-
-/// A file to be, and what it must agree with.
-struct Draft<'a> {
-    side: usize,
-    classes: usize,
-    bytes: Vec<u8>,
-    opset: i64,
-    reference: &'a dyn Reference,
-}
-
-fn write_checked(
-    draft: &Draft<'_>,
-    path: &Path,
-    checks: &[Vec<u8>],
-    job: Job<'_>,
-) -> Result<ExportReport> {
-    let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&draft.bytes);
+    let reference: &dyn Reference = match model {
+        ExportModel::Network(source) => &Normalized::copy(source, weights(&source.network))
+            .map_err(ModelError::Export)?
+            .prepared(config.input_size),
+        ExportModel::Joined(source) => source,
+    };
+    let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&artifact.bytes);
     let check = |temporary: &Path| {
-        check::compare(temporary, draft.reference, checks, job).map_err(Failure::Check)
+        let file = target.read_back(temporary).map_err(Failure::Check)?;
+        check::compare(&*file, reference, checks, job).map_err(Failure::Check)
     };
     match files::write_if(path, write, check) {
         Ok(agreement) => Ok(ExportReport {
@@ -156,10 +131,10 @@ fn write_checked(
             max_abs_diff: agreement.logits,
             max_abs_diff_probabilities: agreement.probabilities,
             images: checks.len(),
-            bytes: draft.bytes.len() as u64,
-            opset: draft.opset,
-            input_size: draft.side,
-            classes: draft.classes,
+            bytes: artifact.bytes.len() as u64,
+            opset: artifact.opset,
+            input_size: config.input_size,
+            classes: classes.len(),
             checkpoint: String::new(),
             verdict: None,
         }),
@@ -171,6 +146,12 @@ fn write_checked(
         }
         Err(Failure::Check(error)) => Err(error),
     }
+}
+
+/// What a file has to agree with.
+trait Reference {
+    /// Logits of images as [`crate::images::to_input`] makes them, one row an image.
+    fn logits(&self, images: &[Vec<u8>]) -> Result<Vec<Vec<f32>>>;
 }
 
 /// Why a file was not kept.

@@ -11,7 +11,7 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::Verdict;
-use crate::export::{self, ExportReport, ExportSource, JoinedSource};
+use crate::export::{self, ExportReport, ExportSource, JoinedSource, Onnx};
 use crate::job::Job;
 use crate::model::OnnxFile;
 use crate::run::Run;
@@ -86,7 +86,7 @@ pub fn export(
             classes: checkpoint.classes,
             summary,
         };
-        let report = export::export_joined(&source, path, &checks, job)?;
+        let report = export::export(&source, &Onnx, path, &checks, job)?;
         return finish(run, name, verdict, report);
     }
     let source = ExportSource {
@@ -97,7 +97,7 @@ pub fn export(
         classes: checkpoint.classes,
         summary,
     };
-    let report = export::export(&source, path, &checks, job)?;
+    let report = export::export(&source, &Onnx, path, &checks, job)?;
     finish(run, name, verdict, report)
 }
 
