@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::confusion::Confusion;
 use super::groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
 use super::scores::{
     ClassTally, GroupAccuracies, argmax, check, group_accuracies, log_sum_exp, mean,
@@ -40,8 +41,8 @@ pub struct Evaluation {
     pub suggested_thresholds: Option<GroupThresholds>,
     /// Each class, in label order.
     pub per_class: Vec<ClassResult>,
-    /// `confusion[truth][prediction]`, numbers of samples.
-    pub confusion: Vec<Vec<u32>>,
+    /// Which classes the samples of each class were taken for.
+    pub confusion: Confusion,
     /// The bins of the calibration error, equally wide, from confidence 0 to 1.
     pub calibration: Vec<CalibrationBin>,
 }
@@ -106,7 +107,7 @@ const BINS: usize = 15;
 /// let evaluation = evaluate(&logits, &[0, 1, 1], &names, &[500, 8], GroupThresholds::default()).unwrap();
 /// assert_eq!(evaluation.balanced_accuracy, 0.75);
 /// assert_eq!(evaluation.worst_class.name, "lynx");
-/// assert_eq!(evaluation.confusion, [[1, 0], [1, 1]]);
+/// assert_eq!(evaluation.confusion.row(1), [(0, 1), (1, 1)]);
 /// ```
 ///
 /// # Errors
@@ -129,13 +130,13 @@ pub fn evaluate(
     }
     check(logits, labels, classes)?;
 
-    let mut confusion = vec![vec![0_u32; classes]; classes];
+    let mut pairs = Vec::with_capacity(labels.len());
     let mut bins = [CalibrationBin::default(); BINS];
     let (mut loss, mut in_top5) = (0.0, 0_usize);
     for (row, &label) in logits.chunks_exact(classes).zip(labels) {
         let label = label as usize;
         let best = argmax(row);
-        confusion[label][best] += 1;
+        pairs.push((label as u32, best as u32));
         in_top5 += usize::from(rank(row, label) < 5);
         let log_sum = log_sum_exp(row, row[best]);
         loss += log_sum - (f64::from(row[label]) - f64::from(row[best]));
@@ -158,16 +159,14 @@ pub fn evaluate(
         }
     }
 
-    let tally: Vec<ClassTally> = confusion
-        .iter()
-        .enumerate()
-        .map(|(class, row)| ClassTally {
-            samples: row.iter().map(|n| *n as usize).sum(),
-            correct: row[class] as usize,
+    let confusion = Confusion::from_pairs(classes, pairs)?;
+    let tally: Vec<ClassTally> = (0..classes)
+        .map(|class| ClassTally {
+            samples: confusion.samples(class),
+            correct: confusion.correct(class),
         })
         .collect();
-    let predicted: Vec<usize> =
-        (0..classes).map(|class| confusion.iter().map(|row| row[class] as usize).sum()).collect();
+    let predicted = confusion.predicted();
     let per_class: Vec<ClassResult> = tally
         .iter()
         .enumerate()
@@ -261,6 +260,10 @@ mod tests {
         assert_eq!(evaluation.worst_class.name, "class 0");
         let json = serde_json::to_value(&evaluation).unwrap();
         assert!(json["groups"]["few"].is_null());
+        // Older files hold the confusion matrix with its zeros.
+        let mut old = json.clone();
+        old["confusion"] = serde_json::json!([[1, 0, 1], [0, 0, 0], [0, 0, 0]]);
+        assert_eq!(serde_json::from_value::<Evaluation>(old).unwrap(), evaluation);
         assert_eq!(serde_json::from_value::<Evaluation>(json).unwrap(), evaluation);
     }
 

@@ -1,6 +1,7 @@
 //! Results: accuracy by class and group, confusion, calibration, and what they are worth.
 
 mod comparison;
+mod confusion;
 mod evaluation;
 mod groups;
 mod guessing;
@@ -8,6 +9,7 @@ mod scores;
 mod verdict;
 
 pub use comparison::{ComparisonRow, comparison, group_heading};
+pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
 };
