@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, answers, check};
 use super::confusion::Confusion;
 use super::groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
-use super::scores::{
-    ClassTally, GroupAccuracies, argmax, check, group_accuracies, log_sum_exp, mean,
-};
+use super::scores::{ClassTally, GroupAccuracies, group_accuracies, mean};
 use crate::error::{Result, TrainError};
 
 /// Results on a split. Accuracies and the calibration error are in 0..1. Classes without a sample
@@ -120,34 +119,62 @@ pub fn evaluate(
     train_counts: &[usize],
     thresholds: GroupThresholds,
 ) -> Result<Evaluation> {
-    let classes = class_names.len();
-    if train_counts.len() != classes {
-        return Err(TrainError::Request(format!(
-            "{} training counts do not fit {classes} classes",
-            train_counts.len()
-        ))
-        .into());
-    }
-    check(logits, labels, classes)?;
+    check_counts(class_names, train_counts)?;
+    let answers = answers(logits, labels, class_names.len())?;
+    Evaluation::of(&answers, class_names, train_counts, thresholds)
+}
 
-    let mut pairs = Vec::with_capacity(labels.len());
+impl Evaluation {
+    /// Evaluates what was said about each of a set of samples. `train_counts` are the training
+    /// samples of each class, which its group follows from.
+    ///
+    /// # Errors
+    /// [`TrainError::Request`] if there is no sample, there is not a name and a count for each
+    /// class, an answer names no class, or a logit was not finite.
+    pub fn of(
+        answers: &[Answer],
+        class_names: &[String],
+        train_counts: &[usize],
+        thresholds: GroupThresholds,
+    ) -> Result<Self> {
+        check_counts(class_names, train_counts)?;
+        check(answers, class_names.len())?;
+        evaluated(answers, class_names, train_counts, thresholds)
+    }
+}
+
+fn check_counts(class_names: &[String], train_counts: &[usize]) -> Result<()> {
+    let (counts, classes) = (train_counts.len(), class_names.len());
+    match counts == classes {
+        true => Ok(()),
+        false => Err(TrainError::Request(format!(
+            "{counts} training counts do not fit {classes} classes"
+        ))
+        .into()),
+    }
+}
+
+/// [`Evaluation::of`] what was checked.
+fn evaluated(
+    answers: &[Answer],
+    class_names: &[String],
+    train_counts: &[usize],
+    thresholds: GroupThresholds,
+) -> Result<Evaluation> {
+    let classes = class_names.len();
     let mut bins = [CalibrationBin::default(); BINS];
     let (mut loss, mut in_top5) = (0.0, 0_usize);
-    for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-        let label = label as usize;
-        let best = argmax(row);
-        pairs.push((label as u32, best as u32));
-        in_top5 += usize::from(rank(row, label) < 5);
-        let log_sum = log_sum_exp(row, row[best]);
-        loss += log_sum - (f64::from(row[label]) - f64::from(row[best]));
-        let confidence = (-log_sum).exp();
+    for answer in answers {
+        in_top5 += usize::from(answer.in_top5);
+        loss += answer.loss();
+        let confidence = answer.probability();
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
         bins[bin].samples += 1;
         bins[bin].confidence += confidence;
-        bins[bin].accuracy += f64::from(u8::from(best == label));
+        bins[bin].accuracy += f64::from(u8::from(answer.is_right()));
     }
 
-    let n = labels.len() as f64;
+    let n = answers.len() as f64;
     let mut ece = 0.0;
     for (index, bin) in bins.iter_mut().enumerate() {
         bin.lower = index as f64 / BINS as f64;
@@ -159,7 +186,10 @@ pub fn evaluate(
         }
     }
 
-    let confusion = Confusion::from_pairs(classes, pairs)?;
+    let confusion = Confusion::from_pairs(
+        classes,
+        answers.iter().map(|answer| (answer.label, answer.predicted)),
+    )?;
     let tally: Vec<ClassTally> = (0..classes)
         .map(|class| ClassTally {
             samples: confusion.samples(class),
@@ -196,7 +226,7 @@ pub fn evaluate(
         ece,
         macro_f1: mean(per_class.iter().filter_map(|class| class.f1)).unwrap_or_default(),
         loss: loss / n,
-        samples: labels.len(),
+        samples: answers.len(),
         worst_class,
         thresholds,
         group_sizes: thresholds.sizes(train_counts),
@@ -205,15 +235,6 @@ pub fn evaluate(
         confusion,
         calibration: bins.to_vec(),
     })
-}
-
-/// How many classes come before `label` when sorted by logit, ties by index.
-fn rank(row: &[f32], label: usize) -> usize {
-    let own = row[label];
-    row.iter()
-        .enumerate()
-        .filter(|(class, logit)| **logit > own || (**logit == own && *class < label))
-        .count()
 }
 
 /// Wilson's score interval at 95 % (Wilson, JASA 1927) of `correct` out of `samples`, within 0..1.
