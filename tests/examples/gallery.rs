@@ -8,7 +8,7 @@ use std::path::Path;
 
 use counterweight_app::gui::theme::{self, space};
 use counterweight_app::gui::widgets::*;
-use counterweight_core::eval::{CalibrationBin, Group, GroupSizes, GroupThresholds};
+use counterweight_core::eval::{CalibrationBin, Confusion, Group, GroupSizes, GroupThresholds};
 use egui::{Color32, Pos2, Theme, Ui, Vec2};
 use egui_kittest::Harness;
 
@@ -19,7 +19,7 @@ struct Sample {
     groups: Vec<Group>,
     before: Vec<f64>,
     after: Vec<f64>,
-    confusion: Vec<Vec<u32>>,
+    confusion: Confusion,
 }
 
 const ANIMALS: [&str; 10] =
@@ -44,24 +44,24 @@ impl Sample {
         let after: Vec<f64> = (0..classes)
             .map(|i| (0.74 - 0.38 * share(i) + 0.3 * (noise(i, 2) - 0.5)).clamp(0.0, 1.0))
             .collect();
-        let confusion = (0..classes).map(|truth| {
-            let mut row = vec![0; classes];
-            for sample in 0..100 {
-                let at = if noise(truth, sample) < after[truth] {
+        let pairs = (0..classes).flat_map(|truth| {
+            let right = after[truth];
+            (0..100).map(move |sample| {
+                let at = if noise(truth, sample) < right {
                     truth
                 } else {
                     (noise(sample, truth).powi(2) * classes as f64) as usize
                 };
-                row[at.min(classes - 1)] += 1;
-            }
-            row
+                (truth as u32, at.min(classes - 1) as u32)
+            })
         });
+        let confusion = Confusion::from_pairs(classes, pairs).expect("pairs of classes");
         Self {
             names: (0..classes)
                 .map(|i| if classes == 10 { ANIMALS[i].into() } else { format!("class {i}") })
                 .collect(),
             groups: counts.iter().map(|&count| thresholds.group(count as usize)).collect(),
-            confusion: confusion.collect(),
+            confusion,
             counts,
             before,
             after,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use counterweight_app::gui::theme;
 use counterweight_app::gui::widgets::*;
-use counterweight_core::eval::Group;
+use counterweight_core::eval::{Confusion, Group};
 use egui::{Color32, Event, Key, Modifiers, MouseWheelUnit, Pos2, Rect, Ui, Vec2, pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable};
@@ -338,6 +338,7 @@ fn a_cell_of_the_confusion_matrix_names_its_pair() {
     let mut counts = vec![vec![0; 5]; 5];
     (0..5).for_each(|i| counts[i][i] = 80);
     counts[2][3] = 20;
+    let counts = Confusion::from_dense(&counts).unwrap();
     let mut harness = harness(None, |ui, clicked: &mut Option<(usize, usize)>| {
         let labels = labels();
         let result = ConfusionMatrix::new("confusion", &counts, &labels, 1).size(400.0).show(ui);
@@ -363,7 +364,7 @@ fn a_cell_of_the_confusion_matrix_names_its_pair() {
 
 #[test]
 fn the_wheel_with_ctrl_looks_closer_and_dragging_looks_elsewhere() {
-    let counts = vec![vec![1; 5]; 5];
+    let counts = Confusion::from_dense(&vec![vec![1; 5]; 5]).unwrap();
     let mut harness = harness(None, |ui, hovered: &mut Option<(usize, usize)>| {
         let labels = labels();
         *hovered =
@@ -472,7 +473,7 @@ fn charts_without_data_say_so() {
         HeatMap::new("norms", &[], &[], &[], 0).height(60.0).show(ui);
         Scatter::new(&[]).height(60.0).show(ui);
         Reliability::new(&[], 0.0).height(60.0).show(ui);
-        ConfusionMatrix::new("confusion", &[], &[], 0).size(60.0).show(ui);
+        ConfusionMatrix::new("confusion", &Confusion::default(), &[], 0).size(60.0).show(ui);
     });
     for name in [
         "Class distribution",

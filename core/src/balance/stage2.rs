@@ -13,7 +13,7 @@ use super::normalise::{
 use super::sgd::ClassifierSgd;
 use crate::classifier::{Classifier, FeatureSet, check_labels};
 use crate::error::{Result, TrainError};
-use crate::eval::{GroupThresholds, scores};
+use crate::eval::GroupThresholds;
 use crate::job::{Event, Job};
 use crate::record::EpochRecord;
 use crate::schedule::learning_rate;
@@ -389,12 +389,9 @@ fn train(
             .into());
         }
         let validated = match validation {
-            Some(set) if !set.is_empty() => Some(scores(
-                &classifier.logits(&set.features)?,
-                &set.labels,
-                train_counts,
-                thresholds,
-            )?),
+            Some(set) if !set.is_empty() => {
+                Some(classifier.scores(set, train_counts, thresholds)?)
+            }
             _ => None,
         };
         let record = EpochRecord {
@@ -535,13 +532,7 @@ mod tests {
     #[test]
     fn stage_two_lifts_the_rare_classes_and_records_every_epoch() {
         let (start, set, counts) = example();
-        let before = scores(
-            &start.logits(&set.features).unwrap(),
-            &set.labels,
-            &counts,
-            GroupThresholds::default(),
-        )
-        .unwrap();
+        let before = start.scores(&set, &counts, GroupThresholds::default()).unwrap();
         let balanced = run(&settings(&[Balancer::WeightDecay, Balancer::MaxNorm]), true).unwrap();
         let last = balanced.epochs.last().unwrap();
         assert_eq!(balanced.epochs.len(), 20);

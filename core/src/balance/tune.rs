@@ -12,7 +12,7 @@ use super::stage2::{balance, post_hoc, trains};
 use super::tune_report::{describe, reason, standard_error};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::{GroupAccuracies, GroupThresholds, Scores, Verdict, argmax, scores};
+use crate::eval::{Answer, GroupAccuracies, GroupThresholds, Scores, Verdict};
 use crate::job::{Job, Silent};
 use crate::random::stream;
 use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource};
@@ -228,14 +228,10 @@ impl Search<'_> {
         let mut trials = Vec::with_capacity(variants.len());
         for variant in variants {
             self.job.check()?;
-            let Some(logits) = self.logits(classifiers, trained, variant)? else { continue };
-            let (labels, classes) = (self.labels, self.train_counts.len());
-            if let Ok(scores) = scores(&logits, labels, self.train_counts, self.thresholds) {
-                let hits = logits
-                    .chunks_exact(classes)
-                    .zip(labels)
-                    .map(|(row, label)| argmax(row) == *label as usize);
-                trials.push(Tried { settings: variant.clone(), scores, hits: hits.collect() });
+            let Some(answers) = self.answers(classifiers, trained, variant)? else { continue };
+            if let Ok(scores) = Scores::of(&answers, self.train_counts, self.thresholds) {
+                let hits = answers.iter().map(Answer::is_right).collect();
+                trials.push(Tried { settings: variant.clone(), scores, hits });
             }
         }
         let done =
@@ -244,14 +240,16 @@ impl Search<'_> {
         Ok(trials)
     }
 
-    /// Logits of the held-out samples of all folds; `None` if a classifier overflows.
-    fn logits(
+    /// What is said about the held-out samples of all folds; `None` if a classifier overflows. On
+    /// this thread alone: a thread that waits for others takes up another candidate meanwhile, and
+    /// what it needs for each would add up.
+    fn answers(
         &self,
         classifiers: &[Classifier],
         trained: &BalanceSettings,
         variant: &BalanceSettings,
-    ) -> Result<Option<Vec<f32>>> {
-        let mut all = Vec::with_capacity(self.labels.len() * self.train_counts.len());
+    ) -> Result<Option<Vec<Answer>>> {
+        let mut all = Vec::with_capacity(self.labels.len());
         for (fold, classifier) in self.folds.iter().zip(classifiers) {
             let mut classifier = classifier.clone();
             if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
@@ -266,7 +264,7 @@ impl Search<'_> {
             if post_hoc(&mut classifier, variant, fold.train_counts).is_err() {
                 return Ok(None);
             }
-            all.extend(classifier.logits(&fold.held_out.features)?);
+            all.extend(classifier.answers_here(fold.held_out)?);
         }
         Ok(Some(all))
     }
@@ -709,9 +707,8 @@ mod tests {
                 job,
             )
             .unwrap();
-            let logits = again.classifier.logits(&validation.features).unwrap();
             let scores =
-                scores(&logits, &validation.labels, &COUNTS, GroupThresholds::default()).unwrap();
+                again.classifier.scores(&validation, &COUNTS, GroupThresholds::default()).unwrap();
             assert_eq!(scores.balanced_accuracy, tuning.best_score);
         }
         assert_eq!(

@@ -57,7 +57,7 @@ impl Classifier {
     }
 
     /// Logits of samples, shape [n, classes], from their features, shape [n, features]. Runs on all
-    /// cores.
+    /// cores. [`Classifier::map_logits`] is for many samples of many classes.
     ///
     /// # Errors
     /// [`TrainError::Request`] if the length of `features` is no multiple of
@@ -66,14 +66,7 @@ impl Classifier {
         // Large enough to keep a core's multiplication efficient, small enough to spread a few
         // thousand samples.
         const ROWS: usize = 256;
-        if !features.len().is_multiple_of(self.features) {
-            return Err(TrainError::Request(format!(
-                "{} numbers are no whole rows of {} features",
-                features.len(),
-                self.features
-            ))
-            .into());
-        }
+        self.check_rows(features)?;
         let mut logits = vec![0.0; features.len() / self.features * self.classes];
         logits
             .par_chunks_mut(ROWS * self.classes)

@@ -1,6 +1,7 @@
 //! The classifier of a network and what it is applied to, as plain numbers: training, balancing,
 //! evaluation and export all hold these.
 
+mod judge;
 mod linear;
 mod standardise;
 

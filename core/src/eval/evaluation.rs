@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, answers, check};
+use super::confusion::Confusion;
 use super::groups::{Group, GroupSizes, GroupThresholds, suggested_thirds};
-use super::scores::{
-    ClassTally, GroupAccuracies, argmax, check, group_accuracies, log_sum_exp, mean,
-};
+use super::scores::{ClassTally, GroupAccuracies, group_accuracies, mean};
 use crate::error::{Result, TrainError};
 
 /// Results on a split. Accuracies and the calibration error are in 0..1. Classes without a sample
@@ -40,8 +40,8 @@ pub struct Evaluation {
     pub suggested_thresholds: Option<GroupThresholds>,
     /// Each class, in label order.
     pub per_class: Vec<ClassResult>,
-    /// `confusion[truth][prediction]`, numbers of samples.
-    pub confusion: Vec<Vec<u32>>,
+    /// Which classes the samples of each class were taken for.
+    pub confusion: Confusion,
     /// The bins of the calibration error, equally wide, from confidence 0 to 1.
     pub calibration: Vec<CalibrationBin>,
 }
@@ -106,7 +106,7 @@ const BINS: usize = 15;
 /// let evaluation = evaluate(&logits, &[0, 1, 1], &names, &[500, 8], GroupThresholds::default()).unwrap();
 /// assert_eq!(evaluation.balanced_accuracy, 0.75);
 /// assert_eq!(evaluation.worst_class.name, "lynx");
-/// assert_eq!(evaluation.confusion, [[1, 0], [1, 1]]);
+/// assert_eq!(evaluation.confusion.row(1), [(0, 1), (1, 1)]);
 /// ```
 ///
 /// # Errors
@@ -119,34 +119,62 @@ pub fn evaluate(
     train_counts: &[usize],
     thresholds: GroupThresholds,
 ) -> Result<Evaluation> {
-    let classes = class_names.len();
-    if train_counts.len() != classes {
-        return Err(TrainError::Request(format!(
-            "{} training counts do not fit {classes} classes",
-            train_counts.len()
-        ))
-        .into());
-    }
-    check(logits, labels, classes)?;
+    check_counts(class_names, train_counts)?;
+    let answers = answers(logits, labels, class_names.len())?;
+    Evaluation::of(&answers, class_names, train_counts, thresholds)
+}
 
-    let mut confusion = vec![vec![0_u32; classes]; classes];
+impl Evaluation {
+    /// Evaluates what was said about each of a set of samples. `train_counts` are the training
+    /// samples of each class, which its group follows from.
+    ///
+    /// # Errors
+    /// [`TrainError::Request`] if there is no sample, there is not a name and a count for each
+    /// class, an answer names no class, or a logit was not finite.
+    pub fn of(
+        answers: &[Answer],
+        class_names: &[String],
+        train_counts: &[usize],
+        thresholds: GroupThresholds,
+    ) -> Result<Self> {
+        check_counts(class_names, train_counts)?;
+        check(answers, class_names.len())?;
+        evaluated(answers, class_names, train_counts, thresholds)
+    }
+}
+
+fn check_counts(class_names: &[String], train_counts: &[usize]) -> Result<()> {
+    let (counts, classes) = (train_counts.len(), class_names.len());
+    match counts == classes {
+        true => Ok(()),
+        false => Err(TrainError::Request(format!(
+            "{counts} training counts do not fit {classes} classes"
+        ))
+        .into()),
+    }
+}
+
+/// [`Evaluation::of`] what was checked.
+fn evaluated(
+    answers: &[Answer],
+    class_names: &[String],
+    train_counts: &[usize],
+    thresholds: GroupThresholds,
+) -> Result<Evaluation> {
+    let classes = class_names.len();
     let mut bins = [CalibrationBin::default(); BINS];
     let (mut loss, mut in_top5) = (0.0, 0_usize);
-    for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-        let label = label as usize;
-        let best = argmax(row);
-        confusion[label][best] += 1;
-        in_top5 += usize::from(rank(row, label) < 5);
-        let log_sum = log_sum_exp(row, row[best]);
-        loss += log_sum - (f64::from(row[label]) - f64::from(row[best]));
-        let confidence = (-log_sum).exp();
+    for answer in answers {
+        in_top5 += usize::from(answer.in_top5);
+        loss += answer.loss();
+        let confidence = answer.probability();
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
         bins[bin].samples += 1;
         bins[bin].confidence += confidence;
-        bins[bin].accuracy += f64::from(u8::from(best == label));
+        bins[bin].accuracy += f64::from(u8::from(answer.is_right()));
     }
 
-    let n = labels.len() as f64;
+    let n = answers.len() as f64;
     let mut ece = 0.0;
     for (index, bin) in bins.iter_mut().enumerate() {
         bin.lower = index as f64 / BINS as f64;
@@ -158,16 +186,17 @@ pub fn evaluate(
         }
     }
 
-    let tally: Vec<ClassTally> = confusion
-        .iter()
-        .enumerate()
-        .map(|(class, row)| ClassTally {
-            samples: row.iter().map(|n| *n as usize).sum(),
-            correct: row[class] as usize,
+    let confusion = Confusion::from_pairs(
+        classes,
+        answers.iter().map(|answer| (answer.label, answer.predicted)),
+    )?;
+    let tally: Vec<ClassTally> = (0..classes)
+        .map(|class| ClassTally {
+            samples: confusion.samples(class),
+            correct: confusion.correct(class),
         })
         .collect();
-    let predicted: Vec<usize> =
-        (0..classes).map(|class| confusion.iter().map(|row| row[class] as usize).sum()).collect();
+    let predicted = confusion.predicted();
     let per_class: Vec<ClassResult> = tally
         .iter()
         .enumerate()
@@ -197,7 +226,7 @@ pub fn evaluate(
         ece,
         macro_f1: mean(per_class.iter().filter_map(|class| class.f1)).unwrap_or_default(),
         loss: loss / n,
-        samples: labels.len(),
+        samples: answers.len(),
         worst_class,
         thresholds,
         group_sizes: thresholds.sizes(train_counts),
@@ -206,15 +235,6 @@ pub fn evaluate(
         confusion,
         calibration: bins.to_vec(),
     })
-}
-
-/// How many classes come before `label` when sorted by logit, ties by index.
-fn rank(row: &[f32], label: usize) -> usize {
-    let own = row[label];
-    row.iter()
-        .enumerate()
-        .filter(|(class, logit)| **logit > own || (**logit == own && *class < label))
-        .count()
 }
 
 /// Wilson's score interval at 95 % (Wilson, JASA 1927) of `correct` out of `samples`, within 0..1.
@@ -261,6 +281,10 @@ mod tests {
         assert_eq!(evaluation.worst_class.name, "class 0");
         let json = serde_json::to_value(&evaluation).unwrap();
         assert!(json["groups"]["few"].is_null());
+        // Older files hold the confusion matrix with its zeros.
+        let mut old = json.clone();
+        old["confusion"] = serde_json::json!([[1, 0, 1], [0, 0, 0], [0, 0, 0]]);
+        assert_eq!(serde_json::from_value::<Evaluation>(old).unwrap(), evaluation);
         assert_eq!(serde_json::from_value::<Evaluation>(json).unwrap(), evaluation);
     }
 

@@ -80,12 +80,7 @@ impl Guessing {
 
 /// The share of all samples that is taken for each class.
 pub(super) fn predicted_shares(evaluation: &Evaluation) -> Vec<f64> {
-    let mut predicted = vec![0_u64; evaluation.per_class.len()];
-    for row in &evaluation.confusion {
-        for (sum, count) in predicted.iter_mut().zip(row) {
-            *sum += u64::from(*count);
-        }
-    }
+    let predicted = evaluation.confusion.predicted();
     predicted.into_iter().map(|count| count as f64 / evaluation.samples.max(1) as f64).collect()
 }
 

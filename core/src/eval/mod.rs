@@ -1,13 +1,18 @@
 //! Results: accuracy by class and group, confusion, calibration, and what they are worth.
 
+mod answer;
 mod comparison;
+mod confusion;
 mod evaluation;
 mod groups;
 mod guessing;
 mod scores;
 mod verdict;
 
+pub use answer::Answer;
+pub(crate) use answer::check;
 pub use comparison::{ComparisonRow, comparison, group_heading};
+pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
 };
@@ -15,6 +20,6 @@ pub use groups::{
     FEW_BELOW, Group, GroupSizes, GroupSummary, GroupThresholds, MANY_ABOVE, imbalance_factor,
     suggested_thirds,
 };
-pub use scores::{GroupAccuracies, Scores, scores};
-pub(crate) use scores::{argmax, check, log_sum_exp};
+pub(crate) use scores::argmax;
+pub use scores::{GroupAccuracies, Scores, class_accuracies, scores};
 pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::{Answer, answers, check};
 use super::groups::{Group, GroupThresholds};
-use crate::error::{Result, TrainError};
+use crate::error::Result;
 
 /// Accuracies of the groups, in 0..1: the mean of the accuracies of a group's classes. `None` where
 /// no class of the group has a sample.
@@ -52,31 +53,58 @@ pub struct Scores {
 /// ```
 ///
 /// # Errors
-/// [`TrainError::Request`] if there is no sample, the shapes do not fit, a label names no class, or
-/// a logit is not finite.
+/// [`crate::error::TrainError::Request`] if there is no sample, the shapes do not fit, a label names
+/// no class, or a logit is not finite.
 pub fn scores(
     logits: &[f32],
     labels: &[u32],
     train_counts: &[usize],
     thresholds: GroupThresholds,
 ) -> Result<Scores> {
-    check(logits, labels, train_counts.len())?;
-    let classes = train_counts.len();
-    let mut tally = vec![ClassTally::default(); classes];
-    let mut loss = 0.0;
-    for (row, &label) in logits.chunks_exact(classes).zip(labels) {
-        let label = label as usize;
-        let best = argmax(row);
-        tally[label].samples += 1;
-        tally[label].correct += usize::from(best == label);
-        loss += log_sum_exp(row, row[best]) - (f64::from(row[label]) - f64::from(row[best]));
+    Scores::of(&answers(logits, labels, train_counts.len())?, train_counts, thresholds)
+}
+
+impl Scores {
+    /// Scores of a set of samples by what was said about each. `train_counts` are the training
+    /// samples of each class.
+    ///
+    /// # Errors
+    /// [`crate::error::TrainError::Request`] if there is no sample, an answer names no class, or a
+    /// logit was not finite.
+    pub fn of(
+        answers: &[Answer],
+        train_counts: &[usize],
+        thresholds: GroupThresholds,
+    ) -> Result<Self> {
+        check(answers, train_counts.len())?;
+        let tally = tally(answers, train_counts.len());
+        let correct = tally.iter().map(|class| class.correct).sum::<usize>();
+        Ok(Self {
+            balanced_accuracy: mean(tally.iter().filter_map(ClassTally::accuracy))
+                .unwrap_or_default(),
+            top1: correct as f64 / answers.len() as f64,
+            loss: answers.iter().map(Answer::loss).fold(0.0, |sum, loss| sum + loss)
+                / answers.len() as f64,
+            groups: group_accuracies(&tally, train_counts, thresholds),
+        })
     }
-    Ok(Scores {
-        balanced_accuracy: mean(tally.iter().filter_map(ClassTally::accuracy)).unwrap_or_default(),
-        top1: tally.iter().map(|class| class.correct).sum::<usize>() as f64 / labels.len() as f64,
-        loss: loss / labels.len() as f64,
-        groups: group_accuracies(&tally, train_counts, thresholds),
-    })
+}
+
+/// The accuracy of each of so many classes, in 0..1; `None` for those without a sample. Answers
+/// about other classes are left out.
+pub fn class_accuracies(answers: &[Answer], classes: usize) -> Vec<Option<f64>> {
+    tally(answers, classes).iter().map(ClassTally::accuracy).collect()
+}
+
+fn tally(answers: &[Answer], classes: usize) -> Vec<ClassTally> {
+    let mut tally = vec![ClassTally::default(); classes];
+    for answer in answers {
+        if let Some(class) = tally.get_mut(answer.label as usize) {
+            class.samples += 1;
+            class.correct += usize::from(answer.is_right());
+        }
+    }
+    tally
 }
 
 /// Samples of one class.
@@ -125,36 +153,6 @@ pub(crate) fn argmax(row: &[f32]) -> usize {
 /// log Σ exp(row − max).
 pub(crate) fn log_sum_exp(row: &[f32], max: f32) -> f64 {
     row.iter().map(|logit| f64::from((*logit - max).exp())).sum::<f64>().ln()
-}
-
-/// Refuses logits and labels that cannot be scored.
-pub(crate) fn check(logits: &[f32], labels: &[u32], classes: usize) -> Result<()> {
-    let fail = |reason: String| Err(TrainError::Request(reason).into());
-    if labels.is_empty() {
-        return fail("there is no sample to evaluate".into());
-    }
-    if classes == 0 || labels.len().checked_mul(classes) != Some(logits.len()) {
-        return fail(format!(
-            "{} logits do not fit {} samples of {classes} classes",
-            logits.len(),
-            labels.len()
-        ));
-    }
-    if let Some((sample, label)) =
-        labels.iter().enumerate().find(|(_, label)| **label as usize >= classes)
-    {
-        return fail(format!(
-            "sample {sample} has label {label}, which names none of the {classes} classes"
-        ));
-    }
-    if let Some(position) = logits.iter().position(|logit| !logit.is_finite()) {
-        let (sample, class) = (position / classes, position % classes);
-        return fail(format!(
-            "the logit of sample {sample} for class {class} is {}; the model cannot be evaluated",
-            logits[position]
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

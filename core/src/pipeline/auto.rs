@@ -16,7 +16,7 @@ use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, RunError, TrainError};
-use crate::eval::{GroupThresholds, scores};
+use crate::eval::GroupThresholds;
 use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::{Auto, Backbone, Normalisation, Preset, Settings, Training};
@@ -375,11 +375,10 @@ fn score_of_features(
     let fitted = fit_classifier(settings, train, dataset, None, quiet)?;
     let mut classifier = fitted.classifier;
     crate::balance::adjust_logits(&mut classifier, &fitted.counts, 1.0)?;
-    let mut features = validation.features;
-    fitted.standardiser.apply(&mut features);
-    let logits = classifier.logits(&features)?;
-    Ok(scores(&logits, &validation.labels, &fitted.counts, GroupThresholds::default())?
-        .balanced_accuracy)
+    let mut validation = validation;
+    fitted.standardiser.apply(&mut validation.features);
+    let scores = classifier.scores(&validation, &fitted.counts, GroupThresholds::default())?;
+    Ok(scores.balanced_accuracy)
 }
 
 /// Balanced accuracy on validation after so many steps from initial weights, in a run that is

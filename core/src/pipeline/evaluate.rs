@@ -113,11 +113,9 @@ pub(super) fn evaluate_checkpoint(
         return Err(TrainError::Request(format!("the dataset has no {split} split")).into());
     }
     let features = Features::new(run, checkpoint, device).of(split, settings.flip, job)?;
-    let logits = classifier_of(checkpoint)?.logits(&features.features)?;
     let thresholds = GroupThresholds::from(settings);
-    let evaluation = eval::evaluate(
-        &logits,
-        &features.labels,
+    let evaluation = classifier_of(checkpoint)?.evaluate(
+        &features,
         &checkpoint.classes,
         &checkpoint.train_counts,
         thresholds,

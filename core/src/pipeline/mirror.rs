@@ -106,9 +106,9 @@ pub fn mirror_check(
         for (view, set) in [&plain, &mirrored].into_iter().enumerate() {
             let mut part = set.part(&asked).features;
             standardiser.apply(&mut part);
-            let logits = classifier.logits(&part)?;
-            for (&row, logits) in asked.iter().zip(logits.chunks_exact(classes)) {
-                rows[row][view] = Some(argmax(logits));
+            let predicted = classifier.map_logits(&part, |_, logits| argmax(logits))?;
+            for (&row, predicted) in asked.iter().zip(predicted) {
+                rows[row][view] = Some(predicted);
             }
         }
     }

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::features::Features;
 use crate::error::{Result, TrainError};
-use crate::eval::{GroupThresholds, argmax, check, log_sum_exp};
+use crate::eval::{Answer, GroupThresholds, check};
 use crate::job::Job;
 use crate::run::Run;
 use crate::source::{Location, Split};
@@ -64,32 +64,21 @@ pub fn predictions(
         return Err(TrainError::Request(format!("the dataset has no {split} split")).into());
     }
     let found = Features::new(run, &checkpoint, device).with_positions(split, flip, job)?;
-    let classes = checkpoint.classes.len();
-    let logits = classifier_of(&checkpoint)?.logits(&found.set.features)?;
-    check(&logits, &found.set.labels, classes)?;
-    let predict = |((row, &label), &position): ((&[f32], &u32), &u32)| -> Result<SamplePrediction> {
+    let answers = classifier_of(&checkpoint)?.answers(&found.set)?;
+    check(&answers, checkpoint.classes.len())?;
+    let predict = |(answer, &position): (&Answer, &u32)| -> Result<SamplePrediction> {
         let sample = samples
             .get(position as usize)
             .ok_or_else(|| TrainError::Request("the stored features fit another dataset".into()))?;
-        let (label, predicted) = (label as usize, argmax(row));
-        let log_sum = log_sum_exp(row, row[predicted]);
-        let probability = |class: usize| {
-            (f64::from(row[class]) - f64::from(row[predicted]) - log_sum).exp() as f32
-        };
         Ok(SamplePrediction {
             location: sample.location.clone(),
-            label,
-            predicted,
-            probability: probability(predicted),
-            label_probability: probability(label),
+            label: answer.label as usize,
+            predicted: answer.predicted as usize,
+            probability: answer.probability() as f32,
+            label_probability: answer.label_probability() as f32,
         })
     };
-    let samples = logits
-        .chunks_exact(classes)
-        .zip(&found.set.labels)
-        .zip(&found.positions)
-        .map(predict)
-        .collect::<Result<Vec<_>>>()?;
+    let samples = answers.iter().zip(&found.positions).map(predict).collect::<Result<Vec<_>>>()?;
     Ok(Predictions {
         checkpoint: name.to_string(),
         split,

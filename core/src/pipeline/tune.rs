@@ -186,10 +186,8 @@ fn judged(
         }
         false => balance(&mut NoBatches)?,
     };
-    let evaluate = |of: &Classifier| {
-        let logits = of.logits(&validation.features)?;
-        eval::evaluate(&logits, &validation.labels, &start.classes, &start.train_counts, thresholds)
-    };
+    let evaluate =
+        |of: &Classifier| of.evaluate(&validation, &start.classes, &start.train_counts, thresholds);
     let (before, after) = (evaluate(&classifier)?, evaluate(&balanced.classifier)?);
     Ok(Some(eval::verdict(&Evidence {
         evaluation: &after,

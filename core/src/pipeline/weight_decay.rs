@@ -139,12 +139,8 @@ fn hits(
     adjust_logits(&mut classifier, &part.train_counts, 1.0)?;
     let mut features = part.held_out.features.clone();
     standardiser.apply(&mut features);
-    let logits = classifier.logits(&features)?;
-    Ok(logits
-        .chunks_exact(classes)
-        .zip(&part.held_out.labels)
-        .map(|(row, label)| argmax(row) == *label as usize)
-        .collect())
+    let labels = &part.held_out.labels;
+    classifier.map_logits(&features, |row, logits| argmax(logits) == labels[row] as usize)
 }
 
 /// Mean over the classes of the share that is right.

@@ -89,14 +89,8 @@ impl Workbench {
         let augmented_views = settings.balance.augmented_views;
         let train = training_features(&features, augmented_views, job)?;
         let thresholds = GroupThresholds::from(&settings.evaluation);
-        let logits = classifier.logits(&held_out.features)?;
-        let before = eval::evaluate(
-            &logits,
-            &held_out.labels,
-            &start.classes,
-            &start.train_counts,
-            thresholds,
-        )?;
+        let before =
+            classifier.evaluate(&held_out, &start.classes, &start.train_counts, thresholds)?;
         Ok(Self {
             classifier,
             train,
@@ -150,10 +144,8 @@ impl Workbench {
             true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?)?,
             false => balance(&mut NoBatches)?,
         };
-        let logits = balanced.classifier.logits(&self.held_out.features)?;
-        let evaluation = eval::evaluate(
-            &logits,
-            &self.held_out.labels,
+        let evaluation = balanced.classifier.evaluate(
+            &self.held_out,
             &self.classes,
             &self.train_counts,
             self.thresholds,

@@ -17,7 +17,7 @@ use crate::dataset::Dataset;
 use crate::device::host_all;
 use crate::device::{Failure, attempt, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::{self, Evaluation, GroupThresholds};
+use crate::eval::{GroupThresholds, Scores, class_accuracies};
 use crate::images::{choose_input_size, give_back_kept_pictures};
 use crate::job::{Event, Job, Silent};
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, Normaliser, weights};
@@ -296,13 +296,14 @@ impl<'a> Trainer<'a> {
         let seen = progress.seen.max(1) as f64;
         self.state.progress =
             StageProgress { epoch: epoch + 1, best: progress.best, ..StageProgress::default() };
-        if let Some(evaluation) = &validation {
-            let (score, loss) = (evaluation.balanced_accuracy, evaluation.loss);
-            if self.chooses && progress.best.is_none_or(|best| best.gives_way_to(score, loss)) {
-                self.state.progress.best =
-                    Some(Best { balanced_accuracy: score, epoch: epoch + 1, loss: Some(loss) });
-                self.save(run, "best")?;
-            }
+        let scores = validation.as_ref().map(|(scores, _)| *scores);
+        if let Some(Scores { balanced_accuracy: score, loss, .. }) = scores
+            && self.chooses
+            && progress.best.is_none_or(|best| best.gives_way_to(score, loss))
+        {
+            self.state.progress.best =
+                Some(Best { balanced_accuracy: score, epoch: epoch + 1, loss: Some(loss) });
+            self.save(run, "best")?;
         }
         let record = EpochRecord {
             stage: 1,
@@ -311,12 +312,12 @@ impl<'a> Trainer<'a> {
             learning_rate: rate,
             train_loss: progress.loss_sum / seen,
             train_accuracy: progress.correct / seen,
-            validation_loss: validation.as_ref().map(|v| v.loss),
-            validation_top1: validation.as_ref().map(|v| v.top1),
-            validation_balanced: validation.as_ref().map(|v| v.balanced_accuracy),
-            validation_many: validation.as_ref().and_then(|v| v.groups.many),
-            validation_medium: validation.as_ref().and_then(|v| v.groups.medium),
-            validation_few: validation.as_ref().and_then(|v| v.groups.few),
+            validation_loss: scores.map(|v| v.loss),
+            validation_top1: scores.map(|v| v.top1),
+            validation_balanced: scores.map(|v| v.balanced_accuracy),
+            validation_many: scores.and_then(|v| v.groups.many),
+            validation_medium: scores.and_then(|v| v.groups.medium),
+            validation_few: scores.and_then(|v| v.groups.few),
             norms: self.classifier()?.norms(),
             images_per_s: (progress.seen - seen_before) as f64 / trained_s.max(1e-9),
             seconds: started.elapsed().as_secs_f64(),
@@ -324,8 +325,7 @@ impl<'a> Trainer<'a> {
         run.record(record.clone())?;
         self.save(run, "last")?;
         self.job.sink.event(Event::Epoch(record));
-        if let Some(evaluation) = validation {
-            let accuracy = evaluation.per_class.iter().map(|class| class.accuracy).collect();
+        if let Some((_, accuracy)) = validation {
             self.job.sink.event(Event::Classes { epoch: epoch + 1, accuracy });
         }
         Ok(())
@@ -488,23 +488,18 @@ impl<'a> Trainer<'a> {
             .map_err(|failure| self.failed(failure))
     }
 
-    /// The evaluation on the validation split, if there is one.
-    fn validate(&self) -> Result<Option<Evaluation>> {
+    /// Scores on the validation split, if there is one, and the accuracy of each class.
+    fn validate(&self) -> Result<Option<(Scores, Vec<Option<f64>>)>> {
         let Some(images) = &self.validation else { return Ok(None) };
         // Its progress is part of the epoch's.
         let quiet = Job::new(self.job.control, &Silent);
         let features = Extractor::new(self.network())
             .features(images, self.settings.evaluation.flip, quiet)?
             .set;
-        let logits = self.classifier()?.logits(&features.features)?;
-        eval::evaluate(
-            &logits,
-            &features.labels,
-            &self.state.classes,
-            &self.state.train_counts,
-            self.thresholds,
-        )
-        .map(Some)
+        let answers = self.classifier()?.answers(&features)?;
+        let counts = &self.state.train_counts;
+        let scores = Scores::of(&answers, counts, self.thresholds)?;
+        Ok(Some((scores, class_accuracies(&answers, counts.len()))))
     }
 
     fn classifier(&self) -> Result<Classifier> {

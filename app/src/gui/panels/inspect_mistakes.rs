@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use counterweight_core::eval::Group;
+use counterweight_core::eval::{Confusion, Group};
 use counterweight_core::pipeline::SamplePrediction;
 use counterweight_core::source::Location;
 use egui::text::{LayoutJob, TextWrapping};
@@ -122,14 +122,11 @@ fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, r
 }
 
 /// The largest cells off the diagonal of the chosen rows, largest first.
-fn most_lost(confusion: &[Vec<u32>], rows: &[bool], most: usize) -> Vec<Lost> {
-    let of_row = |(truth, row): (usize, &Vec<u32>)| -> Vec<Lost> {
-        let cells =
-            row.iter().enumerate().filter(|(predicted, count)| *predicted != truth && **count > 0);
-        cells.map(|(predicted, count)| (truth, predicted, *count)).collect()
-    };
-    let chosen = confusion.iter().enumerate().filter(|(truth, _)| rows.get(*truth) == Some(&true));
-    let mut cells: Vec<Lost> = chosen.flat_map(of_row).collect();
+fn most_lost(confusion: &Confusion, rows: &[bool], most: usize) -> Vec<Lost> {
+    let lost = confusion.cells().filter(|&(truth, predicted, _)| {
+        truth != predicted && rows.get(truth).copied().unwrap_or_default()
+    });
+    let mut cells: Vec<Lost> = lost.collect();
     cells.sort_by(|a, b| b.2.cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
     cells.truncate(most);
     cells
@@ -316,7 +313,8 @@ mod tests {
 
     #[test]
     fn the_most_frequent_confusions_of_the_chosen_classes_come_first() {
-        let confusion = vec![vec![9, 5, 0], vec![1, 2, 7], vec![3, 3, 0]];
+        let dense = [vec![9, 5, 0], vec![1, 2, 7], vec![3, 3, 0]];
+        let confusion = Confusion::from_dense(&dense).unwrap();
         assert_eq!(most_lost(&confusion, &[true; 3], 3), [(1, 2, 7), (0, 1, 5), (2, 0, 3)]);
         assert_eq!(most_lost(&confusion, &[false, false, true], 9), [(2, 0, 3), (2, 1, 3)]);
         assert!(most_lost(&confusion, &[], 9).is_empty());

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use counterweight_core::eval::Confusion;
 use egui::{
     Align2, Button, Color32, CursorIcon, IdSalt, Pos2, Rect, Response, Role, Sense, Stroke,
     StrokeKind, Ui, WidgetInfo, pos2, vec2,
@@ -20,8 +21,14 @@ const NAMED: f32 = 14.0;
 const WRITTEN: f32 = 26.0;
 /// Room for names at both axes.
 const GUTTER: f32 = 96.0;
-/// How near one can get.
+/// How near one can get, with few classes.
 const MOST_ZOOM: f32 = 64.0;
+/// Classes in sight from nearest, with many of them.
+const FEWEST_IN_SIGHT: f32 = 4.0;
+/// Points of the texture at each side, at most. Where classes are more, several share a point.
+const FINEST: usize = 2048;
+/// Cells smaller than this are looked for around the pointer, which cannot hit one.
+const HIT: f32 = 2.0;
 
 /// The order of the classes at both axes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,7 +43,7 @@ pub enum MatrixOrder {
 /// A confusion matrix that can be looked at from near.
 pub struct ConfusionMatrix<'a> {
     id: IdSalt,
-    counts: &'a [Vec<u32>],
+    counts: &'a Confusion,
     classes: &'a [ClassLabel<'a>],
     order: MatrixOrder,
     normalised: bool,
@@ -65,16 +72,23 @@ struct View {
 #[derive(Clone)]
 struct Drawn {
     order: Arc<[usize]>,
+    /// Where each class stands in `order`.
+    places: Arc<[usize]>,
     /// Samples of every true class.
     samples: Arc<[u64]>,
+    /// The largest count of all cells.
+    most: u32,
+    /// Points of the texture at each side.
+    points: usize,
 }
 
 impl<'a> ConfusionMatrix<'a> {
-    /// The matrix of `counts`, indexed by the true class and then by the predicted one. It is drawn
-    /// anew only when `revision` is another than last time.
+    /// The matrix of `counts`. It is drawn anew only when `revision` is another than last time.
+    /// Where there are more classes than it has points, a point shows the largest share of its
+    /// cells, and cells are drawn one by one from near.
     pub fn new(
         id: impl egui::AsIdSalt,
-        counts: &'a [Vec<u32>],
+        counts: &'a Confusion,
         classes: &'a [ClassLabel<'a>],
         revision: u64,
     ) -> Self {
@@ -111,10 +125,7 @@ impl<'a> ConfusionMatrix<'a> {
     /// Draws the matrix.
     pub fn show(self, ui: &mut Ui) -> ConfusionResponse {
         let classes = self.classes.len();
-        if classes == 0
-            || self.counts.len() != classes
-            || self.counts.iter().any(|row| row.len() != classes)
-        {
+        if classes == 0 || self.counts.classes() != classes {
             let response = chart::empty_hint(ui, self.size, "Confusion matrix", "No results yet");
             return ConfusionResponse { response, hovered: None, clicked: None };
         }
@@ -133,7 +144,7 @@ impl<'a> ConfusionMatrix<'a> {
         let sense = if view.zoom > 1.0 { Sense::CLICK | Sense::DRAG } else { Sense::CLICK };
         let response = ui.interact(plot, id.with("cells"), sense);
         response.widget_info(|| WidgetInfo::labeled(Role::Image, ui.is_enabled(), self.spoken()));
-        navigate(ui, &response, plot, &mut view);
+        navigate(ui, &response, plot, &mut view, most_zoom(classes));
         view.settle();
         if view != before {
             ui.data_mut(|data| data.insert_temp(id, view));
@@ -143,15 +154,22 @@ impl<'a> ConfusionMatrix<'a> {
             let index = |share: f32| ((share * classes as f32) as usize).min(classes - 1);
             (index(whole.y), index(whole.x))
         };
-        let under = response.hover_pos().filter(|at| plot.contains(*at)).map(cell_at);
         let (cells, drawn) =
             raster::cached(ui.ctx(), id.with("texture"), self.key(ui), |largest| {
                 self.draw(ui, largest)
             });
+        let cell = side * view.zoom / classes as f32;
+        let under = response.hover_pos().filter(|at| plot.contains(*at)).map(cell_at);
+        let under = under.map(|at| if cell < HIT { self.nearest(&drawn, at, cell) } else { at });
         if ui.is_rect_visible(outer) {
             let pen = Pen::new(ui, outer);
             let uv = Rect::from_min_size(view.corner, vec2(1.0, 1.0) / view.zoom);
-            pen.painter.image(cells.texture.id(), plot, cells.uv(uv), Color32::WHITE);
+            let point = side * view.zoom / drawn.points as f32;
+            if drawn.points < classes && point > HIT {
+                self.paint_cells(&pen, plot, view, &drawn);
+            } else {
+                pen.painter.image(cells.texture.id(), plot, cells.uv(uv), Color32::WHITE);
+            }
             self.paint_over(&pen, plot, view, &drawn, under);
             pen.painter.rect_stroke(
                 plot,
@@ -169,8 +187,11 @@ impl<'a> ConfusionMatrix<'a> {
     }
 
     fn spoken(&self) -> String {
-        let total: u64 = self.counts.iter().flatten().map(|&count| u64::from(count)).sum();
-        let right: u64 = self.counts.iter().enumerate().map(|(i, row)| u64::from(row[i])).sum();
+        let (mut total, mut right) = (0, 0);
+        for (truth, predicted, count) in self.counts.cells() {
+            total += u64::from(count);
+            right += if truth == predicted { u64::from(count) } else { 0 };
+        }
         let share = numbers::percent((total > 0).then(|| right as f64 / total as f64));
         format!("Confusion matrix, {} classes, {share} correct", self.classes.len())
     }
@@ -196,11 +217,12 @@ impl<'a> ConfusionMatrix<'a> {
                 if button(*view != View::WHOLE, icons::ICON_FIT_SCREEN, "Show the whole matrix") {
                     *view = View::WHOLE;
                 }
-                if button(view.zoom < MOST_ZOOM, icons::ICON_ADD, "Zoom in") {
-                    view.zoom_at(middle, 1.6);
+                let most = most_zoom(self.classes.len());
+                if button(view.zoom < most, icons::ICON_ADD, "Zoom in") {
+                    view.zoom_at(middle, 1.6, most);
                 }
                 if button(view.zoom > 1.0, icons::ICON_REMOVE, "Zoom out") {
-                    view.zoom_at(middle, 1.0 / 1.6);
+                    view.zoom_at(middle, 1.0 / 1.6, most);
                 }
                 ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                     ui.spacing_mut().item_spacing.x = space::MEDIUM;
@@ -215,12 +237,13 @@ impl<'a> ConfusionMatrix<'a> {
                         mesh.add_triangle(0, 1, 2);
                         mesh.add_triangle(1, 2, 3);
                         ui.painter().add(egui::Shape::mesh(mesh));
-                        ui.add(
-                            egui::Label::new(
-                                egui::RichText::new(name).small().color(tokens.text_weak),
-                            )
-                            .truncate(),
-                        );
+                        let name = egui::RichText::new(name).small().color(tokens.text_weak);
+                        ui.add(egui::Label::new(name).truncate());
+                    }
+                    if self.classes.len() > FINEST {
+                        let text = "strongest of each point; zoom in for single classes";
+                        let text = egui::RichText::new(text).small().color(tokens.text_weak);
+                        ui.add(egui::Label::new(text).truncate());
                     }
                 });
             },
@@ -240,17 +263,78 @@ impl<'a> ConfusionMatrix<'a> {
             MatrixOrder::ByLabel => (0..self.classes.len()).collect(),
             MatrixOrder::ByCount => by_count(self.classes),
         };
-        let samples: Vec<u64> =
-            self.counts.iter().map(|row| row.iter().map(|&count| u64::from(count)).sum()).collect();
-        let most = self.counts.iter().flatten().copied().max().unwrap_or(1).max(1);
-        let image = raster::image(order.len(), order.len(), largest, |x, y| {
-            let (truth, predicted) = (order[y], order[x]);
-            let count = self.counts[truth][predicted] as f32;
-            let of = if self.normalised { samples[truth] as f32 } else { most as f32 };
-            let color = if truth == predicted { tokens.accent } else { tokens.bad };
-            shade(tokens, color, if of > 0.0 { count / of } else { 0.0 })
+        let order: Vec<usize> = order;
+        let classes = order.len();
+        let mut places = vec![0; classes];
+        order.iter().enumerate().for_each(|(place, &class)| places[class] = place);
+        let samples = (0..classes).map(|class| self.counts.samples(class) as u64).collect();
+        let most = self.counts.cells().map(|(_, _, count)| count).max().unwrap_or(1);
+        let points = classes.min(largest).clamp(1, FINEST);
+        let drawn = Drawn { order: order.into(), places: places.into(), samples, most, points };
+        let mut shares = vec![0.0_f32; points * points];
+        let blank = shade(tokens, tokens.accent, 0.0);
+        let mut image = egui::ColorImage::filled([points, points], blank);
+        for cell @ (truth, predicted, _) in self.counts.cells() {
+            let point = |class: usize| drawn.places[class] * points / classes;
+            let at = point(truth) * points + point(predicted);
+            let share = self.share(&drawn, cell);
+            if share > shares[at] {
+                shares[at] = share;
+                image.pixels[at] = color(tokens, cell, share);
+            }
+        }
+        (image, drawn)
+    }
+
+    /// What the colour of a cell stands for, in 0..1.
+    fn share(&self, drawn: &Drawn, (truth, _, count): (usize, usize, u32)) -> f32 {
+        let of = if self.normalised { drawn.samples[truth] as f32 } else { drawn.most as f32 };
+        if of > 0.0 { count as f32 / of } else { 0.0 }
+    }
+
+    /// The cells in sight, one by one.
+    fn paint_cells(&self, pen: &Pen, plot: Rect, view: View, drawn: &Drawn) {
+        let classes = self.classes.len() as f32;
+        let scale = view.zoom * plot.width();
+        let inside = pen.painter.with_clip_rect(plot);
+        inside.rect_filled(plot, 0.0, shade(pen.tokens, pen.tokens.accent, 0.0));
+        let size = vec2(1.0, 1.0) * (scale / classes).max(1.0);
+        let first = |share: f32| (share * classes) as usize;
+        let last = |share: f32| ((share + 1.0 / view.zoom) * classes).ceil() as usize;
+        let columns = first(view.corner.x)..last(view.corner.x);
+        let mut mesh = egui::Mesh::default();
+        for row in first(view.corner.y)..last(view.corner.y).min(drawn.order.len()) {
+            let truth = drawn.order[row];
+            for &(predicted, count) in self.counts.row(truth) {
+                let column = drawn.places[predicted as usize];
+                if columns.contains(&column) {
+                    let share = pos2(column as f32, row as f32) / classes - view.corner;
+                    let cell = (truth, predicted as usize, count);
+                    let color = color(pen.tokens, cell, self.share(drawn, cell));
+                    mesh.add_colored_rect(
+                        Rect::from_min_size(plot.min + share * scale, size),
+                        color,
+                    );
+                }
+            }
+        }
+        inside.add(egui::Shape::mesh(mesh));
+    }
+
+    /// The largest cell that is drawn where the pointer is, or the one at `at` where all are
+    /// empty; both as places in the order. Cells are `side` points wide.
+    fn nearest(&self, drawn: &Drawn, at: (usize, usize), side: f32) -> (usize, usize) {
+        let (row, column) = at;
+        let reach = (HIT / 2.0 / side).ceil() as usize;
+        let rows = row.saturating_sub(reach)..(row + reach + 1).min(drawn.order.len());
+        let cells = rows.flat_map(|row| {
+            let cells = self.counts.row(drawn.order[row]).iter();
+            cells.map(move |&(predicted, count)| (row, drawn.places[predicted as usize], count))
         });
-        (image, Drawn { order: order.into(), samples: samples.into() })
+        cells
+            .filter(|(_, place, _)| place.abs_diff(column) <= reach)
+            .max_by_key(|cell| cell.2)
+            .map_or(at, |(row, column, _)| (row, column))
     }
 
     /// Names, lines between cells, groups, percentages and the frame of the cell under the pointer.
@@ -385,7 +469,7 @@ impl<'a> ConfusionMatrix<'a> {
         cell: Rect,
     ) {
         let (truth, predicted) = (drawn.order[row], drawn.order[column]);
-        let count = self.counts[truth][predicted];
+        let count = self.counts.get(truth, predicted);
         if count == 0 {
             return;
         }
@@ -406,7 +490,7 @@ impl<'a> ConfusionMatrix<'a> {
 
     fn tip(&self, ui: &Ui, response: &Response, drawn: &Drawn, truth: usize, predicted: usize) {
         let tokens = theme::tokens(ui.visuals());
-        let (count, samples) = (u64::from(self.counts[truth][predicted]), drawn.samples[truth]);
+        let (count, samples) = (u64::from(self.counts.get(truth, predicted)), drawn.samples[truth]);
         chart::tooltip(response, |ui| {
             let color = if truth == predicted { tokens.accent } else { tokens.bad };
             let share = numbers::percent((samples > 0).then(|| count as f64 / samples as f64));
@@ -433,13 +517,23 @@ fn shade(tokens: &Tokens, color: Color32, share: f32) -> Color32 {
     tokens.sunken.lerp_to_gamma(color, share.clamp(0.0, 1.0).sqrt())
 }
 
+/// The colour of a cell whose share is this.
+fn color(tokens: &Tokens, (truth, predicted, _): (usize, usize, u32), share: f32) -> Color32 {
+    shade(tokens, if truth == predicted { tokens.accent } else { tokens.bad }, share)
+}
+
+/// How near one can get to so many classes.
+fn most_zoom(classes: usize) -> f32 {
+    (classes as f32 / FEWEST_IN_SIGHT).max(MOST_ZOOM)
+}
+
 /// The wheel with Ctrl, pinching, and dragging.
-fn navigate(ui: &Ui, response: &Response, plot: Rect, view: &mut View) {
+fn navigate(ui: &Ui, response: &Response, plot: Rect, view: &mut View, most: f32) {
     if let Some(at) = response.hover_pos() {
         let zoom = ui.input(|input| input.zoom_delta());
         if zoom != 1.0 {
             let share = (at - plot.min) / plot.size();
-            view.zoom_at(share.to_pos2(), zoom);
+            view.zoom_at(share.to_pos2(), zoom, most);
         }
     }
     if response.dragged() {
@@ -453,9 +547,10 @@ fn navigate(ui: &Ui, response: &Response, plot: Rect, view: &mut View) {
 impl View {
     const WHOLE: View = View { zoom: 1.0, corner: Pos2::ZERO };
 
-    /// Zooms by `factor` such that what lies at `at`, in shares of the window, stays there.
-    fn zoom_at(&mut self, at: Pos2, factor: f32) {
-        let zoom = (self.zoom * factor).clamp(1.0, MOST_ZOOM);
+    /// Zooms by `factor`, up to `most`, such that what lies at `at`, in shares of the window, stays
+    /// there.
+    fn zoom_at(&mut self, at: Pos2, factor: f32, most: f32) {
+        let zoom = (self.zoom * factor).clamp(1.0, most);
         self.corner += at.to_vec2() * (1.0 / self.zoom - 1.0 / zoom);
         self.zoom = zoom;
         self.settle();
@@ -478,7 +573,7 @@ mod tests {
         let at = pos2(0.25, 0.5);
         let seen = |view: &View| view.corner + at.to_vec2() / view.zoom;
         let before = seen(&view);
-        view.zoom_at(at, 1.5);
+        view.zoom_at(at, 1.5, MOST_ZOOM);
         assert!(before.distance(seen(&view)) < 1e-5);
         assert_eq!(view.zoom, 3.0);
     }
@@ -486,11 +581,12 @@ mod tests {
     #[test]
     fn the_window_stays_inside_of_the_matrix() {
         let mut view = View::WHOLE;
-        view.zoom_at(pos2(1.0, 1.0), 4.0);
+        view.zoom_at(pos2(1.0, 1.0), 4.0, MOST_ZOOM);
         assert_eq!(view.corner, pos2(0.75, 0.75));
-        view.zoom_at(pos2(0.0, 0.0), 0.01);
+        view.zoom_at(pos2(0.0, 0.0), 0.01, MOST_ZOOM);
         assert!(view == View::WHOLE);
-        view.zoom_at(pos2(0.5, 0.5), 1e9);
+        view.zoom_at(pos2(0.5, 0.5), 1e9, MOST_ZOOM);
         assert_eq!(view.zoom, MOST_ZOOM);
+        assert_eq!((most_zoom(100), most_zoom(8142)), (MOST_ZOOM, 2035.5));
     }
 }
