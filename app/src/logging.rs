@@ -1,5 +1,5 @@
-//! The log: beside the run that is worked on, on standard error as far as asked for, and warnings of
-//! parts that have no job to report to, which the front end shows.
+//! The log: beside the run that is worked on, on standard error as far as asked for, and warnings
+//! of parts that have no job to report to, which the front end shows.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

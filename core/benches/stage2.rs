@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench stage2` from the repository root.
 
-use counterweight_core::balance::{CachedBatches, balance, tune};
+use counterweight_core::balance::{CachedBatches, Fold, balance, tune};
 use counterweight_core::bench::{FeatureExample, FeatureShape};
 use counterweight_core::eval::{GroupThresholds, scores};
 use counterweight_core::job::{Control, Job, Silent};
@@ -61,17 +61,13 @@ fn tuning(bencher: divan::Bencher<'_, '_>) {
     let control = Control::new();
     bencher.bench_local(|| {
         let job = Job::new(&control, &Silent);
-        tune(
-            &classifier,
-            &train,
-            &validation,
-            &train_counts,
-            &settings,
-            GroupThresholds::default(),
-            1,
-            200,
-            job,
-        )
-        .expect("it tunes")
+        let fold = Fold {
+            start: &classifier,
+            train: &train,
+            train_counts: &train_counts,
+            held_out: &validation,
+        };
+        tune(&[fold], &train_counts, &settings, GroupThresholds::default(), 1, 200, job)
+            .expect("it tunes")
     });
 }

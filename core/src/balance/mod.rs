@@ -10,6 +10,7 @@ mod normalise;
 mod sgd;
 mod stage2;
 mod tune;
+mod tune_candidates;
 mod tune_report;
 mod weights;
 
@@ -21,8 +22,7 @@ pub use normalise::{
 };
 pub use sgd::ClassifierSgd;
 pub use stage2::{Balanced, NormSpread, balance, learn};
-pub(crate) use stage2::{trained, trains};
-pub use tune::{Candidate, Fold, Tuning, tune, tune_folds};
+pub use tune::{Candidate, Fold, Tuning, tune};
 pub use tune_report::describe;
 pub(crate) use tune_report::standard_error;
 pub use weights::{class_balanced_weights, log_priors};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::weights::log_priors;
 use crate::classifier::{Classifier, norm};
 use crate::error::{Result, TrainError};
+use crate::settings::{BalanceSettings, Balancer};
 
 /// What a MaxNorm radius did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,28 @@ pub struct RadiusReport {
     pub radius: f32,
     /// How many classes were projected at least once. With 0 the radius had no effect at all.
     pub touched: usize,
+}
+
+/// What a balancer does to a trained classifier; nothing, if it only acts while one is trained, or
+/// if that is done with the radius known ([`max_norm`]). Returns how many classes have a norm of
+/// zero and could not be normalised.
+pub(super) fn act_after_training(
+    balancer: Balancer,
+    classifier: &mut Classifier,
+    train_counts: &[usize],
+    settings: &BalanceSettings,
+) -> Result<usize> {
+    match balancer {
+        Balancer::Stage2 | Balancer::WeightDecay | Balancer::MaxNorm => Ok(0),
+        Balancer::L2 => Ok(l2_normalise(classifier)),
+        Balancer::Tau => Ok(tau_normalise(classifier, settings.tau)),
+        Balancer::MultiplicativeAdjustment => {
+            adjust_multiplicatively(classifier, train_counts, settings.gamma)
+        }
+        Balancer::LogitAdjustment => {
+            adjust_logits(classifier, train_counts, settings.logit_adjustment).map(|()| 0)
+        }
+    }
 }
 
 /// L2-normalisation: W_k ← W_k / ‖W_k‖₂. Returns how many classes have a norm of zero and were left

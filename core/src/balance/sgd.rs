@@ -52,8 +52,8 @@ impl ClassifierSgd {
     /// use counterweight_core::balance::ClassifierSgd;
     /// let mut weight = [6.0, 12.0, 3.0, 4.0];
     /// // One sample, two classes, two features.
-    /// ClassifierSgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0], 2, 0.5);
-    /// assert_eq!(weight, [1.0, 2.0, 3.0, 4.0]);
+    /// ClassifierSgd::new(4, 0.9, 0.0).step_along_product(&mut weight, &[1.0, 0.0], &[10.0, 20.0],
+    /// 2, 0.5); assert_eq!(weight, [1.0, 2.0, 3.0, 4.0]);
     /// ```
     ///
     /// # Panics

@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::batches::FeatureBatches;
 use super::loss::Loss;
-use super::normalise::{
-    RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,
-    radius_from_delta, tau_normalise,
-};
+use super::normalise::{RadiusReport, act_after_training, max_norm, radius_from_delta};
 use super::sgd::ClassifierSgd;
+use super::tune_report::describe;
 use crate::classifier::{Classifier, FeatureSet, check_labels};
 use crate::error::{Result, TrainError};
 use crate::eval::GroupThresholds;
@@ -108,7 +106,7 @@ pub fn balance(
         applied: Balancer::ALL.into_iter().filter(|balancer| listed(*balancer)).collect(),
         notes: warnings(settings, train_counts),
     };
-    let trained = trains(settings);
+    let trained = settings.trains();
     let mut projection = match listed(Balancer::MaxNorm) {
         true => Some(Projection::new(settings, &result.norms_before)?),
         false => None,
@@ -155,41 +153,23 @@ pub fn balance(
     Ok(result)
 }
 
-/// Whether these settings train the classifier.
-pub(crate) fn trains(settings: &BalanceSettings) -> bool {
-    trained(&settings.balancers)
-}
-
-/// Whether these balancers train the classifier.
-pub(crate) fn trained(balancers: &[Balancer]) -> bool {
-    balancers.iter().any(|balancer| matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay))
-}
-
-/// Applies `l2`, `tau`, `multiplicative-adjustment` and `logit-adjustment`, those of them that are
-/// listed. Returns how many class weights are zero and could not be normalised.
+/// Applies the balancers that act once a classifier is trained, those of them that are listed.
+/// Returns how many class weights are zero and could not be normalised.
 pub(super) fn post_hoc(
     classifier: &mut Classifier,
     settings: &BalanceSettings,
     train_counts: &[usize],
 ) -> Result<usize> {
-    let listed = |balancer| settings.balancers.contains(&balancer);
     let mut zeros = 0;
-    if listed(Balancer::L2) {
-        zeros = zeros.max(l2_normalise(classifier));
-    }
-    if listed(Balancer::Tau) {
-        zeros = zeros.max(tau_normalise(classifier, settings.tau));
-    }
-    if listed(Balancer::MultiplicativeAdjustment) {
-        zeros = zeros.max(adjust_multiplicatively(classifier, train_counts, settings.gamma)?);
-    }
-    if listed(Balancer::LogitAdjustment) {
-        adjust_logits(classifier, train_counts, settings.logit_adjustment)?;
+    for balancer in Balancer::ALL {
+        if settings.balancers.contains(&balancer) {
+            zeros = zeros.max(act_after_training(balancer, classifier, train_counts, settings)?);
+        }
     }
     if !classifier.weight.iter().chain(&classifier.bias).all(|value| value.is_finite()) {
         let reason = format!(
-            "balancing with τ = {}, γ = {} and a logit adjustment of {} makes the classifier overflow; choose smaller values",
-            settings.tau, settings.gamma, settings.logit_adjustment
+            "balancing by {} makes the classifier overflow; choose smaller values",
+            describe(settings)
         );
         return Err(TrainError::Request(reason).into());
     }
@@ -437,24 +417,23 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
             "`tau` has no effect after `l2`, which makes every class weight norm 1".to_string(),
         );
     }
-    if listed(Balancer::L2) && listed(Balancer::MaxNorm) && !trains(settings) {
+    if listed(Balancer::L2) && listed(Balancer::MaxNorm) && !settings.trains() {
         notes.push(
             "`max-norm` has no effect before `l2`, which makes every class weight norm 1"
                 .to_string(),
         );
     }
     if listed(Balancer::MultiplicativeAdjustment) {
-        let overruled =
-            |other: &Balancer| listed(*other) && (*other != Balancer::MaxNorm || !trains(settings));
+        let overruled = |other: &Balancer| {
+            listed(*other) && (*other != Balancer::MaxNorm || !settings.trains())
+        };
         for other in
             [Balancer::MaxNorm, Balancer::L2, Balancer::Tau].iter().filter(|other| overruled(other))
         {
             notes.push(format!("`{other}` has no effect before `multiplicative-adjustment`, which sets every class weight norm"));
         }
     }
-    if listed(Balancer::LogitAdjustment)
-        && trains(settings)
-        && matches!(settings.loss, ClassifierLoss::BalancedSoftmax | ClassifierLoss::LogitAdjusted)
+    if listed(Balancer::LogitAdjustment) && settings.trains() && settings.loss.info().adjusts_priors
     {
         notes.push("the loss of stage 2 already adjusts for the class priors, and `logit-adjustment` does so once more".to_string());
     }
@@ -479,7 +458,7 @@ fn untouched(radius: f32, norms: &[f32], trained: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CachedBatches;
+    use super::super::{CachedBatches, adjust_logits, tau_normalise};
     use super::*;
     use crate::Error;
     use crate::job::{Control, Silent};

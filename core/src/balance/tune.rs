@@ -3,19 +3,20 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batches::CachedBatches;
-use super::stage2::{balance, post_hoc, trains};
+use super::stage2::{balance, post_hoc};
+use super::tune_candidates::{
+    drawn_training, given, near_post_hoc, near_training, post_hoc_grid, variants, without_post_hoc,
+};
 use super::tune_report::{describe, reason, standard_error};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{Answer, GroupAccuracies, GroupThresholds, Scores, Verdict};
 use crate::job::{Job, Silent};
-use crate::random::stream;
-use crate::settings::{Auto, BalanceSettings, Balancer, ClassifierLoss, FeatureSource};
+use crate::settings::{Auto, BalanceSettings, Balancer, FeatureSource};
 
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,8 +38,11 @@ pub struct Tuning {
     /// of older versions.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// Everything that was tried, best first. Candidates whose training diverged are missing.
+    /// Everything that was tried, best first. Candidates that failed are missing.
     pub candidates: Vec<Candidate>,
+    /// How many candidates failed: their training diverged, or the classifier overflowed.
+    #[serde(default)]
+    pub failed: usize,
 }
 
 /// One way of balancing that was tried. Accuracies are on validation, in 0..1.
@@ -90,7 +94,7 @@ pub struct Fold<'a> {
 }
 
 /// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of
-/// logit adjustment for the best balanced accuracy on `validation`, trying up to `budget`
+/// logit adjustment for the best balanced accuracy on held-out samples, trying up to `budget`
 /// candidates: the unbalanced classifier, post-hoc balancers on a grid and then around the best of
 /// it, and stage 2 drawn at random over the whole range and then around the best three, each with
 /// and without post-hoc balancers on top. Of equal candidates the one with fewer balancers, and of
@@ -103,36 +107,15 @@ pub struct Fold<'a> {
 /// them. [`balance`] with the best settings on
 /// [`CachedBatches`] of the same `seed` gives the classifier that was scored.
 ///
+/// Candidates are tried on every fold and judged by all held-out samples together. With one fold
+/// that is the validation split; with folds of one training set every sample of it is held out
+/// once, which tells candidates apart far better than a small validation split does. `train_counts`
+/// say which group a class belongs to.
+///
 /// # Errors
 /// [`TrainError::Request`] if there is no validation sample or the shapes do not fit,
 /// [`Error::Stopped`] on request.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a start, two splits and how to search: none follows from another"
-)]
 pub fn tune(
-    start: &Classifier,
-    train: &FeatureSet,
-    validation: &FeatureSet,
-    train_counts: &[usize],
-    settings: &BalanceSettings,
-    thresholds: GroupThresholds,
-    seed: u64,
-    budget: usize,
-    job: Job<'_>,
-) -> Result<Tuning> {
-    let fold = Fold { start, train, train_counts, held_out: validation };
-    tune_folds(&[fold], train_counts, settings, thresholds, seed, budget, job)
-}
-
-/// [`tune`] on several folds: candidates are tried on each and judged by all held-out samples
-/// together. `train_counts` say which group a class belongs to. With folds of one training set
-/// every sample of it is held out once, which tells candidates apart far better than a small
-/// validation split does.
-///
-/// # Errors
-/// As [`tune`].
-pub fn tune_folds(
     folds: &[Fold<'_>],
     train_counts: &[usize],
     settings: &BalanceSettings,
@@ -171,6 +154,7 @@ pub fn tune_folds(
         job,
         budget: budget as u64,
         done: AtomicU64::new(0),
+        failed: AtomicU64::new(0),
     };
 
     let starts: Vec<Classifier> = folds.iter().map(|fold| fold.start.clone()).collect();
@@ -194,8 +178,14 @@ pub fn tune_folds(
     let fine = search.around_best_training(&trials, trainings * 2 / 5);
     trials.extend(search.with_training(&fine)?);
     job.progress(budget as u64);
-
-    Ok(conclude(trials, &given(&base, settings), &labels, train_counts.len()))
+    let failed = search.failed.into_inner();
+    if failed > 0 {
+        let are = if failed == 1 { "candidate is" } else { "candidates are" };
+        job.warn(format!("{failed} {are} left out: their training diverged, or they overflowed"));
+    }
+    let mut found = conclude(trials, &given(&base, settings), &labels, train_counts.len());
+    found.failed = failed as usize;
+    Ok(found)
 }
 
 /// Candidates each training gives: as trained, and with post-hoc balancers on top.
@@ -214,6 +204,8 @@ struct Search<'a> {
     job: Job<'a>,
     budget: u64,
     done: AtomicU64,
+    /// Candidates that diverged or overflowed.
+    failed: AtomicU64,
 }
 
 impl Search<'_> {
@@ -228,7 +220,10 @@ impl Search<'_> {
         let mut trials = Vec::with_capacity(variants.len());
         for variant in variants {
             self.job.check()?;
-            let Some(answers) = self.answers(classifiers, trained, variant)? else { continue };
+            let Some(answers) = self.answers(classifiers, trained, variant)? else {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
             if let Ok(scores) = Scores::of(&answers, self.train_counts, self.thresholds) {
                 let hits = answers.iter().map(Answer::is_right).collect();
                 trials.push(Tried { settings: variant.clone(), scores, hits });
@@ -252,7 +247,7 @@ impl Search<'_> {
         let mut all = Vec::with_capacity(self.labels.len());
         for (fold, classifier) in self.folds.iter().zip(classifiers) {
             let mut classifier = classifier.clone();
-            if !trains(trained) && variant.balancers.contains(&Balancer::MaxNorm) {
+            if !trained.trains() && variant.balancers.contains(&Balancer::MaxNorm) {
                 // The projection alone: `balance` without training.
                 let only =
                     BalanceSettings { balancers: vec![Balancer::MaxNorm], ..variant.clone() };
@@ -308,7 +303,10 @@ impl Search<'_> {
                 .collect();
             match trained {
                 Some(trained) => self.score(&trained, candidate, &variants(candidate)),
-                None => Ok(Vec::new()),
+                None => {
+                    self.failed.fetch_add(VARIANTS as u64, Ordering::Relaxed);
+                    Ok(Vec::new())
+                }
             }
         });
         Ok(scored.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
@@ -326,69 +324,19 @@ impl Search<'_> {
         };
         let mut seen: HashSet<String> =
             trials.iter().map(|trial| describe(&trial.settings)).collect();
-        let near = (0..n as u64).map(|i| {
-            let mut random = stream(self.seed, "tune around post-hoc", &[i]);
-            let mut near = best.settings.clone();
-            let listed = |balancer| best.settings.balancers.contains(&balancer);
-            if listed(Balancer::Tau) {
-                near.tau = hundredths((near.tau + random.random_range(-0.25..0.25)).max(0.0));
-            }
-            if listed(Balancer::MultiplicativeAdjustment) {
-                near.gamma = hundredths((near.gamma + random.random_range(-0.1..0.1)).max(0.0));
-            }
-            if listed(Balancer::LogitAdjustment) {
-                near.logit_adjustment =
-                    hundredths(near.logit_adjustment + random.random_range(-0.25..0.25));
-            }
-            move_radius(&mut near, random.random_range(-1.0..1.0));
-            near
-        });
+        let near = (0..n as u64).map(|index| near_post_hoc(&best.settings, self.seed, index));
         near.filter(|near| seen.insert(describe(near))).collect()
     }
 
-    /// Trainings over the whole range. The first is what the settings say, the second has no weight
-    /// decay.
+    /// Trainings over the whole range.
     fn draw(&self, n: usize, settings: &BalanceSettings) -> Vec<BalanceSettings> {
-        const LEAST: f64 = 1e-5;
-        const MOST: f64 = 0.5;
-        let mut drawn = Vec::with_capacity(n);
-        for i in 0..n {
-            let mut random = stream(self.seed, "tune", &[i as u64]);
-            let mut candidate = self.base.clone();
-            candidate.balancers = vec![Balancer::WeightDecay];
-            // One λ from each of n equal parts of the logarithmic range, so that few draws still
-            // cover it.
-            let part = (i as f64 + random.random::<f64>()) / n as f64;
-            candidate.weight_decay = two_digits(LEAST * (MOST / LEAST).powf(part));
-            if random.random_bool(0.6) {
-                candidate.balancers.push(Balancer::MaxNorm);
-                match candidate.max_norm_radius {
-                    Auto::Auto(_) => candidate.max_norm_delta = hundredths(random.random::<f32>()),
-                    Auto::Value(radius) => {
-                        candidate.max_norm_radius = Auto::Value(
-                            hundredths(radius * 4_f32.powf(random.random_range(-1.0..1.0)))
-                                .max(0.01),
-                        );
-                    }
-                }
-            }
-            if settings.loss == ClassifierLoss::LogitAdjusted {
-                candidate.logit_adjustment = hundredths(random.random_range(0.25..2.0));
-            }
-            if i == 0 {
-                candidate = given(self.base, settings);
-            } else if i == 1 {
-                candidate.balancers = vec![Balancer::Stage2];
-            }
-            drawn.push(candidate);
-        }
-        drawn
+        (0..n).map(|index| drawn_training(self.base, settings, self.seed, index, n)).collect()
     }
 
     /// Trainings close to the three best so far.
     fn around_best_training(&self, trials: &[Tried], n: usize) -> Vec<BalanceSettings> {
         let mut trained: Vec<&Tried> =
-            trials.iter().filter(|trial| trains(&trial.settings)).collect();
+            trials.iter().filter(|trial| trial.settings.trains()).collect();
         trained.sort_by(|a, b| order(a, b));
         let mut parents: Vec<BalanceSettings> = Vec::new();
         for trial in trained {
@@ -400,142 +348,14 @@ impl Search<'_> {
         if parents.is_empty() {
             return Vec::new();
         }
-        let near = (0..n).map(|i| {
-            let mut random = stream(self.seed, "tune around stage 2", &[i as u64]);
-            let mut near = parents[i % parents.len()].clone();
-            near.weight_decay =
-                two_digits(near.weight_decay * 10_f64.powf(random.random_range(-0.4..0.4)));
-            move_radius(&mut near, random.random_range(-1.0..1.0));
-            if near.loss == ClassifierLoss::LogitAdjusted {
-                near.logit_adjustment =
-                    hundredths(near.logit_adjustment + random.random_range(-0.2..0.2));
-            }
-            near
-        });
-        near.collect()
+        let near = |index| near_training(&parents[index % parents.len()], self.seed, index);
+        (0..n).map(near).collect()
     }
-}
-
-/// What the settings say themselves, as far as it can be trained.
-fn given(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
-    let listed = settings
-        .balancers
-        .iter()
-        .copied()
-        .filter(|b| matches!(b, Balancer::WeightDecay | Balancer::MaxNorm));
-    let mut given = BalanceSettings { balancers: listed.collect(), ..base.clone() };
-    if !trains(&given) {
-        given.balancers.insert(0, Balancer::WeightDecay);
-    }
-    given
-}
-
-/// Post-hoc candidates over the whole range, single balancers before pairs.
-fn post_hoc_grid(base: &BalanceSettings) -> Vec<BalanceSettings> {
-    use Balancer::{L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Tau};
-    let with = |balancers: &[Balancer], change: &dyn Fn(&mut BalanceSettings)| {
-        let mut settings = BalanceSettings { balancers: balancers.to_vec(), ..base.clone() };
-        change(&mut settings);
-        settings
-    };
-    let project = |settings: &mut BalanceSettings, delta: f32| match base.max_norm_radius {
-        Auto::Auto(_) => settings.max_norm_delta = delta,
-        // From a quarter of the given radius to four times it.
-        Auto::Value(radius) => {
-            settings.max_norm_radius =
-                Auto::Value(hundredths(radius * 16_f32.powf(delta - 0.5)).max(0.01))
-        }
-    };
-    let mut grid = vec![with(&[L2], &|_| ())];
-    grid.extend(
-        [1.0, 0.5, 1.5, 2.0, 0.25, 0.75, 1.25, 2.5, 3.0].map(|tau| with(&[Tau], &|s| s.tau = tau)),
-    );
-    grid.extend(
-        [1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0]
-            .map(|strength| with(&[LogitAdjustment], &|s| s.logit_adjustment = strength)),
-    );
-    grid.extend(
-        [0.2, 0.1, 0.3, 0.05, 0.4, 0.5]
-            .map(|gamma| with(&[MultiplicativeAdjustment], &|s| s.gamma = gamma)),
-    );
-    grid.extend([0.1, 0.3, 0.5, 0.0, 0.75].map(|delta| with(&[MaxNorm], &|s| project(s, delta))));
-    for strength in [0.5, 1.0, 0.25, 0.75, 1.5] {
-        grid.push(with(&[L2, LogitAdjustment], &|s| s.logit_adjustment = strength));
-        for tau in [1.0, 0.5, 1.5, 0.25, 2.0] {
-            let pair = |s: &mut BalanceSettings| (s.tau, s.logit_adjustment) = (tau, strength);
-            grid.push(with(&[Tau, LogitAdjustment], &pair));
-        }
-        for delta in [0.1, 0.4, 0.7] {
-            let pair = |s: &mut BalanceSettings| {
-                s.logit_adjustment = strength;
-                project(s, delta);
-            };
-            grid.push(with(&[MaxNorm, LogitAdjustment], &pair));
-        }
-    }
-    grid
-}
-
-/// A trained candidate alone, and with post-hoc balancers on top: [`VARIANTS`] settings.
-fn variants(trained: &BalanceSettings) -> Vec<BalanceSettings> {
-    let with = |balancer: Balancer, tau: f32, strength: f32| {
-        let mut settings = trained.clone();
-        settings.balancers.push(balancer);
-        match balancer {
-            Balancer::Tau => settings.tau = tau,
-            _ => settings.logit_adjustment = strength,
-        }
-        settings
-    };
-    let mut variants = vec![trained.clone()];
-    variants.extend([0.25, 0.5].map(|tau| with(Balancer::Tau, tau, 0.0)));
-    if trained.loss == ClassifierLoss::LogitAdjusted {
-        // The strength is one setting for the loss and the post-hoc change, so it cannot differ
-        // between them.
-        variants.extend([0.75, 1.0].map(|tau| with(Balancer::Tau, tau, 0.0)));
-    } else {
-        variants.extend([0.25, 0.5].map(|strength| with(Balancer::LogitAdjustment, 0.0, strength)));
-    }
-    variants
-}
-
-fn without_post_hoc(settings: &BalanceSettings) -> BalanceSettings {
-    let mut settings = settings.clone();
-    settings.balancers.retain(|balancer| {
-        matches!(balancer, Balancer::Stage2 | Balancer::WeightDecay | Balancer::MaxNorm)
-    });
-    settings
-}
-
-/// Moves the δ of a listed MaxNorm by up to 0.15, or its given radius by up to a third, `by` in
-/// −1..1.
-fn move_radius(settings: &mut BalanceSettings, by: f32) {
-    if !settings.balancers.contains(&Balancer::MaxNorm) {
-        return;
-    }
-    match settings.max_norm_radius {
-        Auto::Auto(_) => {
-            settings.max_norm_delta =
-                hundredths((settings.max_norm_delta + 0.15 * by).clamp(0.0, 1.0))
-        }
-        Auto::Value(radius) => {
-            settings.max_norm_radius = Auto::Value(hundredths(radius * 1.33_f32.powf(by)).max(0.01))
-        }
-    }
-}
-
-fn hundredths(value: f32) -> f32 {
-    (value * 100.0).round() / 100.0
-}
-
-/// Two significant digits: what is searched this coarsely should not look exact in a settings file.
-fn two_digits(value: f64) -> f64 {
-    format!("{value:.1e}").parse().unwrap_or(value)
 }
 
 /// Better first: balanced accuracy, then fewer balancers, then no training.
 fn order(a: &Tried, b: &Tried) -> std::cmp::Ordering {
-    let simplicity = |trial: &Tried| (trial.settings.balancers.len(), trains(&trial.settings));
+    let simplicity = |trial: &Tried| (trial.settings.balancers.len(), trial.settings.trains());
     b.scores
         .balanced_accuracy
         .total_cmp(&a.scores.balanced_accuracy)
@@ -577,6 +397,7 @@ fn conclude(
         conclusive,
         reason,
         verdict: None,
+        failed: 0,
         candidates: trials.iter().map(candidate).collect(),
     }
 }
@@ -589,7 +410,7 @@ fn candidate(trial: &Tried) -> Candidate {
         Auto::Value(radius) => Some(radius),
     };
     let adjusts = listed(Balancer::LogitAdjustment)
-        || (trains(settings) && settings.loss == ClassifierLoss::LogitAdjusted);
+        || (settings.trains() && settings.loss.info().takes_strength);
     Candidate {
         summary: describe(settings),
         balancers: settings.balancers.clone(),
@@ -607,8 +428,12 @@ fn candidate(trial: &Tried) -> Candidate {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
     use crate::job::Control;
+    use crate::random::stream;
+    use crate::settings::ClassifierLoss;
     use crate::settings::{Preset, Settings};
 
     const CLASSES: usize = 5;
@@ -654,17 +479,8 @@ mod tests {
     ) -> Result<Tuning> {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
-        tune(
-            start,
-            train,
-            validation,
-            &COUNTS,
-            settings,
-            GroupThresholds::default(),
-            9,
-            budget,
-            job,
-        )
+        let fold = Fold { start, train, train_counts: &COUNTS, held_out: validation };
+        tune(&[fold], &COUNTS, settings, GroupThresholds::default(), 9, budget, job)
     }
 
     #[test]
@@ -826,17 +642,8 @@ mod tests {
         let control = Control::new();
         control.stop();
         let job = Job::new(&control, &Silent);
-        let stopped = tune(
-            &start,
-            &train,
-            &train,
-            &COUNTS,
-            &settings,
-            GroupThresholds::default(),
-            9,
-            30,
-            job,
-        );
+        let fold = Fold { start: &start, train: &train, train_counts: &COUNTS, held_out: &train };
+        let stopped = tune(&[fold], &COUNTS, &settings, GroupThresholds::default(), 9, 30, job);
         assert!(matches!(stopped, Err(Error::Stopped)));
     }
 }

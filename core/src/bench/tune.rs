@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::example::{FeatureExample, FeatureShape};
 use super::peak_memory;
-use crate::balance;
+use crate::balance::{self, Fold};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
-use crate::settings::{Preset, Settings};
+use crate::settings::{Balancer, Preset, Settings};
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
@@ -55,17 +55,9 @@ pub fn tune(request: &TuneRequest, job: Job<'_>) -> Result<TuneReport> {
     let settings = Settings::preset(Preset::Paper).balance;
     let started = Instant::now();
     let thresholds = GroupThresholds::default();
-    let found = balance::tune(
-        classifier,
-        train,
-        validation,
-        train_counts,
-        &settings,
-        thresholds,
-        0,
-        request.candidates,
-        job,
-    )?;
+    let fold = Fold { start: classifier, train, train_counts, held_out: validation };
+    let found =
+        balance::tune(&[fold], train_counts, &settings, thresholds, 0, request.candidates, job)?;
     Ok(TuneReport {
         samples: train.len(),
         validation_samples: validation.len(),
@@ -75,7 +67,7 @@ pub fn tune(request: &TuneRequest, job: Job<'_>) -> Result<TuneReport> {
         trained_candidates: found
             .candidates
             .iter()
-            .filter(|candidate| balance::trained(&candidate.balancers))
+            .filter(|candidate| Balancer::any_trains(&candidate.balancers))
             .count(),
         threads: rayon::current_num_threads(),
         seconds: started.elapsed().as_secs_f64(),

@@ -53,8 +53,8 @@ pub struct Scores {
 /// ```
 ///
 /// # Errors
-/// [`crate::error::TrainError::Request`] if there is no sample, the shapes do not fit, a label names
-/// no class, or a logit is not finite.
+/// [`crate::error::TrainError::Request`] if there is no sample, the shapes do not fit, a label
+/// names no class, or a logit is not finite.
 pub fn scores(
     logits: &[f32],
     labels: &[u32],

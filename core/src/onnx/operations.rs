@@ -1,7 +1,8 @@
 //! The operations that files may be made of.
 
-/// What image classifiers and feature extractors are made of, our own among them. Control flow, random numbers, and operations whose result depends in its size on what
-/// is in the image are not among them.
+/// What image classifiers and feature extractors are made of, our own among them. Control flow,
+/// random numbers, and operations whose result depends in its size on what is in the image are not
+/// among them.
 const OPERATIONS: &[&str] = &[
     "Abs",
     "Add",

@@ -135,8 +135,8 @@ pub(super) trait ResidualOps: Backend {
         fork: Option<Fork>,
     ) -> FloatTensor<Self>;
 
-    /// Batch norm in training. Running statistics move to the batch's by `momentum`, as PyTorch counts it.
-    /// Gradients flow from the output alone.
+    /// Batch norm in training. Running statistics move to the batch's by `momentum`, as PyTorch
+    /// counts it. Gradients flow from the output alone.
     fn batch_norm(
         x: FloatTensor<Self>,
         #[extension_type] vectors: NormVectors<Self>,

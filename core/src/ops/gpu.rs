@@ -422,8 +422,8 @@ impl Place {
     }
 }
 
-/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do already
-/// are not copied.
+/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do
+/// already are not copied.
 pub(super) struct ImageTensor {
     pub values: Buffer,
     /// `[batch, channels, height, width]`.

@@ -22,8 +22,8 @@ fn range(tensor: &FlexTensor) -> std::ops::Range<usize> {
     start..start + tensor.layout().num_elements()
 }
 
-/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do already
-/// are not copied.
+/// ImageTensor whose values lie in memory as `[batch, height, width, channels]`; those that do
+/// already are not copied.
 #[derive(Clone, Debug)]
 pub(super) struct ImageTensor(FlexTensor);
 

@@ -9,7 +9,7 @@ use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, resul
 use super::features::Features;
 use super::tune::search;
 use crate::augment::Augmentation;
-use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport, trains};
+use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport};
 use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
 use crate::classifier::FeatureSet;
 use crate::device::{attempt, host_all};
@@ -91,7 +91,7 @@ pub fn balance(
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
     let (balanced, network_weights) =
-        if trains(settings) && settings.features == FeatureSource::Network {
+        if settings.trains() && settings.features == FeatureSource::Network {
             let device = device.clone().without_autodiff();
             let images = Images::open(
                 run.dataset(),
@@ -140,7 +140,7 @@ pub fn balance(
                     job,
                 )
             };
-            let balanced = if trains(settings) {
+            let balanced = if settings.trains() {
                 let train = training_features(&features, settings.augmented_views, job)?;
                 balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
             } else {

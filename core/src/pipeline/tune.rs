@@ -6,7 +6,7 @@ use super::balance::{NoBatches, training_features};
 use super::features::Features;
 use super::folds::{FOLDS, Part, part, places};
 use super::train_classifier::fit_on;
-use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning, trains};
+use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
@@ -119,22 +119,14 @@ pub(super) fn search(
         };
         let folds = cross_validation(known, validation, counts.len(), run.settings(), job)?;
         let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
-        balance::tune_folds(&folds, counts, settings, thresholds, start.seed, candidates, job)?
+        balance::tune(&folds, counts, settings, thresholds, start.seed, candidates, job)?
     } else {
         let classifier = classifier_of(&start)?;
         let train = training_features(&features, settings.augmented_views, job)?;
         let validation = features.of(Split::Validation, evaluation.flip, job)?;
-        balance::tune(
-            &classifier,
-            &train,
-            &validation,
-            counts,
-            &all.balance,
-            thresholds,
-            start.seed,
-            candidates,
-            job,
-        )?
+        let fold =
+            Fold { start: &classifier, train: &train, train_counts: counts, held_out: &validation };
+        balance::tune(&[fold], counts, &all.balance, thresholds, start.seed, candidates, job)?
     };
     tuning.verdict = judged(
         run,
@@ -179,7 +171,7 @@ fn judged(
             quiet,
         )
     };
-    let balanced = match trains(settings) {
+    let balanced = match settings.trains() {
         true => {
             let train = training_features(features, settings.augmented_views, job)?;
             balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?

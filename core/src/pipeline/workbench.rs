@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use crate::balance::{self, CachedBatches, FeatureBatches, RadiusReport, describe, trains};
+use crate::balance::{self, CachedBatches, FeatureBatches, RadiusReport, describe};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
@@ -118,9 +118,9 @@ impl Workbench {
     pub fn try_out(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Trial> {
         let started = Instant::now();
         let mut instead = Vec::new();
-        if trains(settings) && settings.features == FeatureSource::Network {
+        if settings.trains() && settings.features == FeatureSource::Network {
             instead.push("tried on features computed once; with features = network the result will differ a little".to_string());
-        } else if trains(settings) && settings.augmented_views != self.augmented_views {
+        } else if settings.trains() && settings.augmented_views != self.augmented_views {
             instead.push(format!(
                 "tried on {} augmented views of the training images instead of {}",
                 self.augmented_views, settings.augmented_views
@@ -140,7 +140,7 @@ impl Workbench {
                 job,
             )
         };
-        let balanced = match trains(settings) {
+        let balanced = match settings.trains() {
             true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?)?,
             false => balance(&mut NoBatches)?,
         };

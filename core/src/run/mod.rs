@@ -63,8 +63,8 @@ pub struct Run {
     history: Vec<EpochRecord>,
 }
 
-/// The log target of the record that a run is worked on from here, whose field `folder` is the run's.
-/// A program may write its log beside the run then, to the file that [`log_file`] names.
+/// The log target of the record that a run is worked on from here, whose field `folder` is the
+/// run's. A program may write its log beside the run then, to the file that [`log_file`] names.
 pub const LOG_TARGET: &str = "counterweight::run";
 
 /// The file of a run's folder that a log belongs into.

@@ -1,6 +1,6 @@
-//! The balancers, in one table: what each is called, what it does, its parameters with their ranges,
-//! when it acts, and what tuning tries of it. Settings, their help and their checks, the command
-//! line, the window, tuning and README's table read it.
+//! The balancers, in one table: what each is called, what it does, its parameters with their
+//! ranges, when it acts, and what tuning tries of it. Settings, their help and their checks, the
+//! command line, the window, tuning and README's table read it.
 //!
 //! What a balancer does to a classifier is in [`crate::balance`]: `normalise.rs` for those that act
 //! on a finished one, `stage2.rs` for those that act while it is trained.

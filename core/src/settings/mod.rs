@@ -95,8 +95,8 @@ pub struct Stage1Settings {
     /// Samples a step.
     pub batch_size: usize,
     /// Gradient accumulation steps: the parts that each batch is computed in, one after the other,
-    /// for devices whose memory does not hold it at once. A step is the same up to batch norm, whose statistics are of each part. It
-    /// can be changed when a run is resumed.
+    /// for devices whose memory does not hold it at once. A step is the same up to batch norm,
+    /// whose statistics are of each part. It can be changed when a run is resumed.
     #[serde(default = "one", alias = "parts")]
     pub accumulation: usize,
     /// What convolutions compute with, where the device can.

@@ -24,7 +24,7 @@ fn is_dataset_file(file: &Path) -> bool {
     let read = File::open(file).and_then(|file| file.take(1 << 12).read_to_end(&mut start));
     let text = String::from_utf8_lossy(&start);
     let mut own = text.lines().take_while(|line| !line.starts_with('['));
-    read.is_ok() && own.any(|line| line.starts_with("source_hash = "))
+    read.is_ok() && own.any(|line| line.starts_with("kind = "))
 }
 
 /// What the first bytes of a file say, once it is known to be no text.
