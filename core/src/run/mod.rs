@@ -52,6 +52,8 @@ const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
 const RESULTS: &str = "results";
+/// Results of more bytes than this are written without spaces: about a thousand classes of them.
+const READABLE: usize = 1 << 18;
 
 /// A run folder.
 #[derive(Debug)]
@@ -306,14 +308,18 @@ impl Run {
         Ok(())
     }
 
-    /// Writes a result as JSON under `results/`.
+    /// Writes a result as JSON under `results/`: in lines that people can read, or without any
+    /// spaces where it is too large to be read.
     ///
     /// # Errors
     /// [`RunError::File`].
     pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
         let path = self.folder.join(RESULTS).join(format!("{name}.json"));
-        let text = serde_json::to_string_pretty(result).map_err(|e| RunError::file(&path, e))?;
-        write_atomically(&path, |out| out.write_all(text.as_bytes()))
+        let mut text = serde_json::to_vec(result).map_err(|e| RunError::file(&path, e))?;
+        if text.len() <= READABLE {
+            text = serde_json::to_vec_pretty(result).map_err(|e| RunError::file(&path, e))?;
+        }
+        write_atomically(&path, |out| out.write_all(&text))
             .map_err(|e| RunError::file(&path, e))?;
         Ok(path)
     }
