@@ -1,7 +1,7 @@
 //! Building: from everything a scan found to the samples to train on, validate with and test on.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rand::seq::SliceRandom;
 
@@ -13,6 +13,9 @@ use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Result};
 use crate::random::stream;
 use crate::source::{Catalog, Split};
+
+/// Unknown classes that a similar name is looked for, at most.
+const SUGGESTIONS: usize = 50;
 
 /// What [`build`] makes.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,8 +229,9 @@ impl Available {
             .into());
         }
         if let Profile::Custom { counts } = &options.profile {
+            let there: HashSet<&String> = all.names.iter().collect();
             let unknown: Vec<String> =
-                counts.keys().filter(|name| !all.names.contains(name)).cloned().collect();
+                counts.keys().filter(|name| !there.contains(name)).cloned().collect();
             if !unknown.is_empty() {
                 return Err(DataError::Many {
                     summary: "classes that the source does not have".to_string(),
@@ -265,6 +269,8 @@ fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>
             for name in names {
                 match indices.get(name.as_str()) {
                     Some(index) => chosen.push(*index),
+                    // Each suggestion compares the name with all classes.
+                    None if unknown.len() >= SUGGESTIONS => unknown.push(format!("`{name}`")),
                     None => unknown.push(match nearest(name, classes) {
                         Some(nearest) => format!("`{name}`; did you mean `{nearest}`?"),
                         None => format!("`{name}`"),

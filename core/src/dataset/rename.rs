@@ -1,6 +1,6 @@
 //! New names for a source's classes, and one name for several.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{DataError, Result};
 
@@ -23,9 +23,10 @@ impl Renamed {
         if rename.is_empty() {
             return Ok(Self { names: classes.to_vec(), places: (0..classes.len()).collect() });
         }
+        let there: HashSet<&String> = classes.iter().collect();
         let unknown: Vec<String> = rename
             .keys()
-            .filter(|name| !classes.contains(name))
+            .filter(|name| !there.contains(name))
             .map(|name| format!("`{name}`"))
             .collect();
         if !unknown.is_empty() {

@@ -58,7 +58,8 @@ pub struct WorstClass {
 /// The results of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassResult {
-    /// The class's name.
+    /// The class's name. Left out of files that say it elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Training samples of the class, n_k.
     pub train_count: usize,

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
 use super::features::Features;
@@ -23,14 +23,22 @@ use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Sett
 use crate::source::Split;
 use crate::train::{Loader, classifier_of, network_of, put_classifier};
 
+/// Of more classes than this, a report holds each name once.
+const NAMES_TWICE: usize = 1000;
+
 /// A classifier before and after balancing, side by side.
+///
+/// As JSON, classes have no names in `before` where there are more than a thousand: they are those
+/// of the result, in the same order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "StoredReport")]
 pub struct BalanceReport {
     /// The result: the balanced classifier's evaluation, and a verdict that knows what was before.
     /// Its fields stand at the top of the JSON document.
     #[serde(flatten)]
     pub after: RunEvaluation,
     /// The evaluation of stage 1's classifier on the same features.
+    #[serde(serialize_with = "with_few_names")]
     pub before: RunEvaluation,
     /// The settings that were used.
     pub settings: BalanceSettings,
@@ -42,6 +50,43 @@ pub struct BalanceReport {
     pub radius: Option<RadiusReport>,
     /// Anything worth knowing about how it went.
     pub notes: Vec<String>,
+}
+
+/// A [`BalanceReport`] as it is read, with or without names in `before`.
+#[derive(Deserialize)]
+struct StoredReport {
+    #[serde(flatten)]
+    after: RunEvaluation,
+    before: RunEvaluation,
+    settings: BalanceSettings,
+    norms_before: Vec<f32>,
+    norms_after: Vec<f32>,
+    radius: Option<RadiusReport>,
+    notes: Vec<String>,
+}
+
+impl From<StoredReport> for BalanceReport {
+    fn from(stored: StoredReport) -> Self {
+        let StoredReport { after, mut before, settings, norms_before, norms_after, radius, notes } =
+            stored;
+        let classes = before.evaluation.per_class.iter_mut().zip(&after.evaluation.per_class);
+        for (class, named) in classes.filter(|(class, _)| class.name.is_empty()) {
+            class.name.clone_from(&named.name);
+        }
+        Self { after, before, settings, norms_before, norms_after, radius, notes }
+    }
+}
+
+fn with_few_names<S: Serializer>(
+    before: &RunEvaluation,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    if before.evaluation.per_class.len() <= NAMES_TWICE {
+        return before.serialize(serializer);
+    }
+    let mut before = before.clone();
+    before.evaluation.per_class.iter_mut().for_each(|class| class.name.clear());
+    before.serialize(serializer)
 }
 
 /// Balances stage 1's classifier (after tuning, if the settings ask for it) as the sections
@@ -294,3 +339,7 @@ impl FeatureBatches for NetworkBatches {
         self.dim
     }
 }
+
+#[cfg(test)]
+#[path = "balance_tests.rs"]
+mod tests;

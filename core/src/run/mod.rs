@@ -17,6 +17,7 @@
 mod backbone;
 mod checkpoint;
 mod judged;
+mod log;
 mod manage;
 mod norms;
 mod summary;
@@ -53,6 +54,8 @@ const LOG: &str = "log.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
 const RESULTS: &str = "results";
+/// Results of more bytes than this are written without spaces: about a thousand classes of them.
+const READABLE: usize = 1 << 18;
 
 /// A run folder.
 #[derive(Debug)]
@@ -153,7 +156,7 @@ impl Run {
         }
         let settings = Settings::load(&folder.join(SETTINGS))?;
         let dataset = Dataset::load(&folder.join(DATASET))?;
-        let history = read_history(&folder.join(METRICS))?;
+        let history = log::read_history(&folder.join(METRICS))?;
         Ok(Self { folder: folder.to_path_buf(), settings, dataset, history })
     }
 
@@ -272,31 +275,6 @@ impl Run {
         }
     }
 
-    /// Adds finished epochs to the log; norms go to their own table.
-    ///
-    /// # Errors
-    /// [`RunError::File`].
-    pub fn record(&mut self, mut epoch: EpochRecord) -> Result<()> {
-        let norms = std::mem::take(&mut epoch.norms);
-        if !norms.is_empty() {
-            self.append_norms(epoch.stage, epoch.epoch, &norms)?;
-        }
-        self.history.push(epoch);
-        self.write_history()
-    }
-
-    /// Forgets every logged epoch of `stage` after `epoch`, and everything of later stages: a
-    /// resumed run makes them again.
-    ///
-    /// # Errors
-    /// [`RunError::File`].
-    pub fn rewind(&mut self, stage: u8, epoch: usize) -> Result<()> {
-        let kept = |s: u8, e: usize| s < stage || (s == stage && e <= epoch);
-        self.history.retain(|record| kept(record.stage, record.epoch));
-        self.write_history()?;
-        self.rewind_norms(kept)
-    }
-
     /// Removes the balanced checkpoint and its results, which another is about to replace; with
     /// `tuning` also what was tuned, since stage 1 is about to give other features.
     ///
@@ -325,14 +303,18 @@ impl Run {
         Ok(())
     }
 
-    /// Writes a result as JSON under `results/`.
+    /// Writes a result as JSON under `results/`: in lines that people can read, or without any
+    /// spaces where it is too large to be read.
     ///
     /// # Errors
     /// [`RunError::File`].
     pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
         let path = self.folder.join(RESULTS).join(format!("{name}.json"));
-        let text = serde_json::to_string_pretty(result).map_err(|e| RunError::file(&path, e))?;
-        write_atomically(&path, |out| out.write_all(text.as_bytes()))
+        let mut text = serde_json::to_vec(result).map_err(|e| RunError::file(&path, e))?;
+        if text.len() <= READABLE {
+            text = serde_json::to_vec_pretty(result).map_err(|e| RunError::file(&path, e))?;
+        }
+        write_atomically(&path, |out| out.write_all(&text))
             .map_err(|e| RunError::file(&path, e))?;
         Ok(path)
     }
@@ -345,32 +327,6 @@ impl Run {
         let path = self.folder.join(RESULTS).join(format!("{name}.json"));
         let text = std::fs::read_to_string(&path).map_err(|e| RunError::file(&path, e))?;
         Ok(serde_json::from_str(&text).map_err(|e| RunError::file(&path, e))?)
-    }
-
-    fn write_history(&self) -> Result<()> {
-        let path = self.folder.join(METRICS);
-        write_atomically(&path, |out| {
-            for record in &self.history {
-                serde_json::to_writer(&mut *out, record)?;
-                out.write_all(b"\n")?;
-            }
-            Ok(())
-        })
-        .map_err(|e| RunError::file(&path, e))?;
-        let path = self.folder.join(METRICS_CSV);
-        write_atomically(&path, |out| {
-            let mut csv = csv::Writer::from_writer(out);
-            for (at, record) in self.history.iter().enumerate() {
-                let (names, cells): (Vec<_>, Vec<_>) = record.cells()?.into_iter().unzip();
-                if at == 0 {
-                    csv.write_record(&names)?;
-                }
-                csv.write_record(&cells)?;
-            }
-            csv.flush()
-        })
-        .map_err(|e| RunError::file(&path, e))?;
-        Ok(())
     }
 }
 
@@ -413,16 +369,6 @@ fn remove_leftovers(folder: &Path) {
             // Nothing depends on it; it only takes room.
             drop(std::fs::remove_file(entry.path()));
         }
-    }
-}
-
-fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
-    match std::fs::read_to_string(path) {
-        // The file is replaced whole, so a line that cannot be read was not written by this
-        // program; it is no reason to refuse the run.
-        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(RunError::file(path, error).into()),
     }
 }
 
@@ -471,65 +417,6 @@ pub(crate) mod tests {
             images_per_s: 10.0,
             seconds: 1.0,
         }
-    }
-
-    fn norms(folder: &Path) -> Vec<Vec<String>> {
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_path(folder.join(NORMS))
-            .unwrap();
-        reader.records().map(|line| line.unwrap().iter().map(str::to_string).collect()).collect()
-    }
-
-    #[test]
-    fn a_rewound_log_forgets_what_will_be_done_again_and_torn_lines() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("run");
-        let mut run = Run::create(&folder, Settings::preset(Preset::Quick), dataset()).unwrap();
-        for (stage, epoch) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
-            run.record(record(stage, epoch)).unwrap();
-        }
-        let whole = norms(&folder);
-        assert_eq!(whole.len(), 5);
-        let logged = run.norms_history().unwrap();
-        let places: Vec<_> = logged.iter().map(|r| (r.stage, r.epoch)).collect();
-        assert_eq!(places, [(1, 1), (1, 2), (1, 3), (2, 1)]);
-        assert_eq!(logged[2].norms, [3.0, 2.5]);
-        assert_eq!(whole[0], ["stage", "epoch", "a,b", "line\nbreak"]);
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(folder.join(NORMS))
-            .unwrap()
-            .write_all(b"1,2,0.")
-            .unwrap();
-        let mut run = Run::open(&folder).unwrap();
-        assert_eq!(run.history().len(), 4);
-        assert_eq!(run.norms_history().unwrap(), logged);
-        run.rewind(1, 2).unwrap();
-        assert_eq!(norms(&folder), whole[..3]);
-        let again = Run::open(&folder).unwrap();
-        assert_eq!(again.history(), run.history());
-        let places: Vec<_> = again.history().iter().map(|r| (r.stage, r.epoch)).collect();
-        assert_eq!(places, [(1, 1), (1, 2)]);
-        assert_eq!(std::fs::read_to_string(folder.join(METRICS_CSV)).unwrap().lines().count(), 3);
-    }
-
-    #[test]
-    fn a_line_torn_within_its_last_number_is_no_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut run = new_run(&folder.path().join("run"));
-        assert_eq!(run.norms_history().unwrap(), []);
-        run.record(record(1, 1)).unwrap();
-        run.record(record(1, 2)).unwrap();
-        let path = run.folder().join(NORMS);
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        let epochs: Vec<usize> =
-            run.norms_history().unwrap().iter().map(|record| record.epoch).collect();
-        assert_eq!(epochs, [1]);
-        std::fs::write(&path, &whole[..5]).unwrap();
-        assert_eq!(run.norms_history().unwrap(), []);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The table of class weight norms: `norms.csv`, one line an epoch, the only file of a run that is
-//! appended to.
+//! The table of class weight norms: `norms.csv`, to which every epoch appends a line.
 
 use std::path::Path;
 
+use super::log::{append_line, ends_whole};
 use super::{NORMS, Run};
 use crate::error::{Result, RunError};
 use crate::files::write_atomically;
@@ -50,10 +50,11 @@ impl Run {
     pub(super) fn append_norms(&self, stage: u8, epoch: usize, norms: &[f32]) -> Result<()> {
         let path = self.folder.join(NORMS);
         let is_new = !path.exists();
-        let append = || -> Result<(), csv::Error> {
-            let mut csv = csv::Writer::from_writer(
-                std::fs::File::options().create(true).append(true).open(&path)?,
-            );
+        if !is_new && !ends_whole(&path) {
+            self.rewind_norms(|_, _| true)?;
+        }
+        let lines = || -> std::io::Result<Vec<u8>> {
+            let mut csv = csv::Writer::from_writer(Vec::new());
             if is_new {
                 csv.write_record(&self.norms_header())?;
             }
@@ -62,9 +63,10 @@ impl Run {
                     .into_iter()
                     .chain(norms.iter().map(f32::to_string)),
             )?;
-            Ok(csv.flush()?)
+            csv.into_inner().map_err(|error| error.into_error())
         };
-        Ok(append().map_err(|e| RunError::file(&path, e))?)
+        let appended = lines().and_then(|lines| append_line(&path, &lines));
+        Ok(appended.map_err(|e| RunError::file(&path, e))?)
     }
 
     /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was

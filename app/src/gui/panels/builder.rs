@@ -54,9 +54,15 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         splits_ui(ui, &mut change);
         ui.separator();
         let row = selected.and_then(|class| source.view.classes.get(class));
-        let names: Vec<String> =
-            source.view.classes.iter().map(|class| class.name.clone()).collect();
-        class_ui(ui, &mut change, row, &names, &catalog.classes, builder, rename_text);
+        class_ui(
+            ui,
+            &mut change,
+            row,
+            &source.view.classes,
+            &catalog.classes,
+            builder,
+            rename_text,
+        );
         outcome_ui(ui, &builder.preview);
         ui.separator();
         files_ui(ui, commands);
@@ -303,7 +309,7 @@ fn class_ui(
     ui: &mut Ui,
     change: &mut Change,
     row: Option<&ClassRow>,
-    names: &[String],
+    classes: &[ClassRow],
     originals: &[String],
     builder: &Builder,
     rename_text: &mut String,
@@ -335,7 +341,8 @@ fn class_ui(
     row_ui(ui, "Include", "Leave the class out of the dataset, or take it in again", |ui| {
         let mut included = class.included;
         if ui.checkbox(&mut included, "in the dataset").changed() {
-            change.options = builder.with_included(names, &class.name, included);
+            let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+            change.options = builder.with_included(&names, &class.name, included);
         }
     });
     row_ui(ui, "New name", "Another class's name merges the two", |ui| {
@@ -344,14 +351,11 @@ fn class_ui(
             .accessible_name("New name");
         let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
         let name = rename_text.trim().to_string();
-        let merges = names.contains(&name) && name != class.name;
-        let pressed = ui
-            .add_enabled(
-                !name.is_empty() && name != class.name,
-                Button::new(if merges { "Merge" } else { "Rename" }),
-            )
-            .clicked();
-        if (pressed || entered) && !name.is_empty() && name != class.name {
+        let is_new = !name.is_empty() && name != class.name;
+        let merges = is_new && classes.iter().any(|other| other.name == name);
+        let pressed =
+            ui.add_enabled(is_new, Button::new(if merges { "Merge" } else { "Rename" })).clicked();
+        if (pressed || entered) && is_new {
             change.options = builder.with_name(originals, &class.name, &name);
             rename_text.clear();
         }

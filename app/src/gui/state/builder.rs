@@ -1,14 +1,16 @@
 //! Building a long-tailed dataset of a source: the options, what comes of them, undo and redo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use counterweight_core::dataset::{
     BuildOptions, ClassChoice, CountsPreview, Profile, counts_preview,
 };
 use counterweight_core::source::Catalog;
 
-/// Changes that can be taken back.
+/// Changes that can be taken back, at most.
 const MOST_UNDO: usize = 500;
+/// Names of classes in the changes that can be taken back, about: each change holds all of them.
+const MOST_NAMES: usize = 1_000_000;
 
 /// The options of a build with their past.
 #[derive(Clone, Debug)]
@@ -46,9 +48,9 @@ impl Builder {
         }
         if movement.is_none() || movement != self.moving {
             self.past.push(self.options.clone());
-            if self.past.len() > MOST_UNDO {
-                self.past.remove(0);
-            }
+            let most = (MOST_NAMES / names_in(&options).max(1)).clamp(20, MOST_UNDO);
+            let beyond = self.past.len().saturating_sub(most);
+            self.past.drain(..beyond);
         }
         self.moving = movement;
         self.future.clear();
@@ -113,9 +115,13 @@ impl Builder {
     /// present names.
     pub fn with_included(&self, all: &[String], class: &str, included: bool) -> BuildOptions {
         let mut options = self.options.clone();
+        let present = self.included(all);
         let chosen: Vec<String> = all
             .iter()
-            .filter(|name| if *name == class { included } else { self.includes(all, name) })
+            .filter(|name| match *name == class {
+                true => included,
+                false => present.as_ref().is_none_or(|present| present.contains(name.as_str())),
+            })
             .cloned()
             .collect();
         options.classes =
@@ -123,12 +129,15 @@ impl Builder {
         options
     }
 
-    /// Whether a class is part of the dataset.
-    pub fn includes(&self, all: &[String], class: &str) -> bool {
+    /// The classes that are part of the dataset; `None` if all are. `all` are the classes by their
+    /// present names.
+    pub fn included<'a>(&'a self, all: &'a [String]) -> Option<HashSet<&'a str>> {
         match &self.options.classes {
-            None => true,
-            Some(ClassChoice::First(first)) => all.iter().take(*first).any(|name| name == class),
-            Some(ClassChoice::Named(names)) => names.iter().any(|name| name == class),
+            None => None,
+            Some(ClassChoice::First(first)) => {
+                Some(all.iter().take(*first).map(String::as_str).collect())
+            }
+            Some(ClassChoice::Named(names)) => Some(names.iter().map(String::as_str).collect()),
         }
     }
 
@@ -163,6 +172,19 @@ impl Builder {
     pub fn present_name<'a>(&'a self, original: &'a str) -> &'a str {
         self.options.rename.get(original).map_or(original, String::as_str)
     }
+}
+
+/// Names of classes that options hold.
+fn names_in(options: &BuildOptions) -> usize {
+    let chosen = match &options.classes {
+        Some(ClassChoice::Named(names)) => names.len(),
+        _ => 0,
+    };
+    let counted = match &options.profile {
+        Profile::Custom { counts } => counts.len(),
+        _ => 0,
+    };
+    chosen + counted + options.rename.len()
 }
 
 fn preview(catalog: &Catalog, options: &BuildOptions) -> Result<CountsPreview, String> {
@@ -227,6 +249,31 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_thousands_of_classes_takes_no_second() {
+        let one = catalog();
+        let classes: Vec<String> = (0..20_000).map(|class| format!("class {class}")).collect();
+        let sample = |class| Sample { class, ..one.samples[0].clone() };
+        let catalog = Catalog {
+            samples: (0..classes.len()).flat_map(|class| [sample(class), sample(class)]).collect(),
+            classes,
+            ..one
+        };
+        let as_is = BuildOptions { profile: Profile::AsIs, ..with_factor(1.0) };
+        let mut builder = Builder::new(&catalog, as_is);
+        let started = std::time::Instant::now();
+        builder.set(&catalog, builder.with_count("class 7", 1), None);
+        builder.set(&catalog, builder.with_included(&catalog.classes, "class 9", false), None);
+        builder.set(&catalog, builder.with_name(&catalog.classes, "class 8", "first"), None);
+        for count in 1..100 {
+            builder.set(&catalog, builder.with_count("class 7", count), None);
+        }
+        // Comparing every name with every other takes minutes for so many changes.
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+        assert_eq!(builder.preview.as_ref().unwrap().classes.len(), 19_999);
+        assert_eq!(builder.past.len(), 25);
+    }
+
+    #[test]
     fn a_typed_count_leaves_the_others_where_they_are() {
         let catalog = catalog();
         let mut builder = Builder::new(&catalog, with_factor(10.0));
@@ -243,8 +290,10 @@ mod tests {
         builder.set(&catalog, BuildOptions { profile: Profile::AsIs, ..with_factor(1.0) }, None);
         builder.set(&catalog, builder.with_included(&catalog.classes, "bee", false), None);
         assert_eq!(builder.preview.as_ref().unwrap().classes, ["ant", "cat"]);
+        assert_eq!(builder.included(&catalog.classes), Some(["ant", "cat"].into()));
         builder.set(&catalog, builder.with_included(&catalog.classes, "bee", true), None);
         assert_eq!(builder.options().classes, None);
+        assert_eq!(builder.included(&catalog.classes), None);
         builder.set(&catalog, builder.with_name(&catalog.classes, "bee", "ant"), None);
         let preview = builder.preview.clone().unwrap();
         assert_eq!(

@@ -206,13 +206,15 @@ fn catalog_view(catalog: &Catalog, builder: &Builder) -> DataView {
         .flat_map(|p| p.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)))
         .collect();
     let all = names.clone();
+    let chosen = if preview.is_none() { builder.included(&all) } else { None };
+    let is_chosen = |name: &str| chosen.as_ref().is_none_or(|chosen| chosen.contains(name));
     let row = |(class, name): (usize, String)| {
         let place = built.get(name.as_str()).copied();
         let count = |of: fn(&dataset::CountsPreview) -> &Vec<usize>| {
             place.zip(preview).map_or(0, |(place, preview)| of(preview)[place])
         };
         let train = count(|p| &p.train);
-        let included = place.is_some() || (preview.is_none() && builder.includes(&all, &name));
+        let included = place.is_some() || (preview.is_none() && is_chosen(&name));
         let group = thresholds.group(if included { train } else { original[class] });
         ClassRow {
             original: original[class],

@@ -1,0 +1,62 @@
+use super::super::test_run::trained;
+use super::*;
+use crate::classifier::Classifier;
+use crate::job::{Control, Silent};
+use crate::settings::Balancer;
+
+/// The report of a run with so many classes in the place of its own, three validation images each.
+fn report(folder: &std::path::Path, classes: usize) -> (Run, BalanceReport) {
+    let mut run = trained(folder);
+    let mut settings = run.settings().clone();
+    settings.balance.balancers = vec![Balancer::Tau];
+    let control = Control::new();
+    let job = Job::new(&control, &Silent);
+    let mut report = balance(&mut run, &settings, &Device::flex(), job).unwrap();
+    let name = |class: usize| format!("{class:05}_Plantae_Tracheophyta_Liliopsida_Poales_Poaceae");
+    let names: Vec<String> = (0..classes).map(name).collect();
+    let counts: Vec<usize> = (0..classes).map(|class| 1000 / (1 + class)).collect();
+    let value = |i: usize| ((i * 7919) % 1013) as f32 / 500.0 - 1.0;
+    let labels = (0..3 * classes as u32).map(|sample| sample / 3).collect();
+    let set = FeatureSet::new(2, (0..6 * classes).map(value).collect(), labels).unwrap();
+    let thresholds = GroupThresholds::default();
+    for (evaluation, start) in [(&mut report.before, 5), (&mut report.after, 11)] {
+        let weight = (start..start + 2 * classes).map(value).collect();
+        let classifier = Classifier::new(classes, 2, weight, vec![0.0; classes]).unwrap();
+        evaluation.evaluation = classifier.evaluate(&set, &names, &counts, thresholds).unwrap();
+    }
+    report.norms_before = (0..classes).map(value).collect();
+    report.norms_after = (3..classes + 3).map(value).collect();
+    (run, report)
+}
+
+#[test]
+fn a_report_of_all_inaturalist_is_small_and_read_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, report) = report(folder.path(), 8142);
+    let path = run.write_result("balance", &report).unwrap();
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert!(size < 5_000_000, "{size} bytes");
+    let read: BalanceReport = run.read_result("balance").unwrap();
+    for (read, written) in [(&read.before, &report.before), (&read.after, &report.after)] {
+        assert_eq!(read.evaluation, written.evaluation);
+    }
+    assert_eq!(read.norms_after, report.norms_after);
+}
+
+#[test]
+fn a_report_of_few_classes_names_them_twice_and_old_ones_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, report) = report(folder.path(), 12);
+    let mut json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["before"]["per_class"][3]["name"], json["per_class"][3]["name"]);
+    // Older versions wrote the whole confusion matrix.
+    let confusion = &report.after.evaluation.confusion;
+    let dense: Vec<Vec<u32>> =
+        (0..12).map(|truth| (0..12).map(|guess| confusion.get(truth, guess)).collect()).collect();
+    json["confusion"] = serde_json::to_value(dense).unwrap();
+    let path = run.write_result("balance", &json).unwrap();
+    assert!(std::fs::read_to_string(path).unwrap().lines().count() > 100, "people can read it");
+    let read: BalanceReport = run.read_result("balance").unwrap();
+    assert_eq!(read.after.evaluation, report.after.evaluation);
+    assert_eq!(read.before.evaluation, report.before.evaluation);
+}
