@@ -43,7 +43,10 @@ impl Run {
 
     /// Writes the whole log anew.
     fn write_history(&self) -> Result<()> {
-        let json = self.history.iter().map(json_line).collect::<serde_json::Result<Vec<_>>>();
+        // What another version wrote and this one cannot read stays where it is found first.
+        let unread = self.unread.iter().map(|line| Ok(format!("{line}\n").into_bytes()));
+        let own = self.history.iter().map(json_line);
+        let json = unread.chain(own).collect::<serde_json::Result<Vec<_>>>();
         let csv = || -> std::io::Result<Vec<u8>> {
             let mut csv = csv::Writer::from_writer(Vec::new());
             for (at, record) in self.history.iter().enumerate() {
@@ -110,15 +113,31 @@ pub(super) fn ends_whole(path: &Path) -> bool {
     last().is_ok_and(|last| last == b'\n')
 }
 
-/// The epochs logged at `path`; none if there is no log.
-pub(super) fn read_history(path: &Path) -> Result<Vec<EpochRecord>> {
-    match std::fs::read_to_string(path) {
-        // The last line is torn where the program was killed while it wrote it. Any other that
-        // cannot be read was not written by this program; it is no reason to refuse the run.
-        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(RunError::file(path, error).into()),
+/// The epochs logged at `path`, and lines that cannot be read; nothing if there is no log. The last
+/// line is torn where the program was killed while it wrote it, and is left out. Others were not
+/// written by this version; they are no reason to refuse the run, and are kept.
+pub(super) fn read_history(path: &Path) -> Result<(Vec<EpochRecord>, Vec<String>)> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(RunError::file(path, error).into()),
+    };
+    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    for line in text.split_inclusive('\n') {
+        match serde_json::from_str(line) {
+            Ok(record) => read.push(record),
+            Err(_) if !line.ends_with('\n') || line.trim().is_empty() => {}
+            Err(_) => unread.push(line.trim_end().to_string()),
+        }
     }
+    if !unread.is_empty() {
+        tracing::warn!(
+            "{}: {} of its lines cannot be read, perhaps because a newer version wrote them; they are kept",
+            path.display(),
+            unread.len()
+        );
+    }
+    Ok((read, unread))
 }
 
 #[cfg(test)]
@@ -167,6 +186,23 @@ mod tests {
         let places: Vec<_> = again.history().iter().map(|r| (r.stage, r.epoch)).collect();
         assert_eq!(places, [(1, 1), (1, 2)]);
         assert_eq!(std::fs::read_to_string(folder.join(METRICS_CSV)).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(&folder.path().join("run"));
+        run.record(record(1, 1)).unwrap();
+        let path = run.folder().join(METRICS);
+        let foreign = r#"{"stage": "three", "epoch": 1}"#;
+        append_line(&path, format!("{foreign}\n").as_bytes()).unwrap();
+        let mut run = Run::open(run.folder()).unwrap();
+        assert_eq!(run.history().len(), 1);
+        run.record(record(1, 2)).unwrap();
+        run.rewind(1, 1).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().filter(|line| *line == foreign).count(), 1, "{text}");
+        assert_eq!(Run::open(run.folder()).unwrap().history().len(), 1);
     }
 
     #[test]

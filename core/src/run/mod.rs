@@ -64,6 +64,8 @@ pub struct Run {
     settings: Settings,
     dataset: Dataset,
     history: Vec<EpochRecord>,
+    /// Lines of the log that this version cannot read.
+    unread: Vec<String>,
 }
 
 /// The log target of the record that a run is worked on from here, whose field `folder` is the
@@ -156,8 +158,8 @@ impl Run {
         }
         let settings = Settings::load(&folder.join(SETTINGS))?;
         let dataset = Dataset::load(&folder.join(DATASET))?;
-        let history = log::read_history(&folder.join(METRICS))?;
-        Ok(Self { folder: folder.to_path_buf(), settings, dataset, history })
+        let (history, unread) = log::read_history(&folder.join(METRICS))?;
+        Ok(Self { folder: folder.to_path_buf(), settings, dataset, history, unread })
     }
 
     /// Whether the folder holds a run.
@@ -332,7 +334,7 @@ impl Run {
 
 fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {
     let path = folder.join(SETTINGS);
-    Ok(write_atomically(&path, |out| out.write_all(settings.to_toml().as_bytes()))
+    Ok(write_atomically(&path, |out| out.write_all(settings.to_file().as_bytes()))
         .map_err(|e| RunError::file(&path, e))?)
 }
 

@@ -37,6 +37,16 @@ use crate::error::{Result, SettingsError};
 pub use crate::model::Backbone;
 use crate::model::FeatureChoice;
 
+/// The version of the format of settings files. It grows when files are written that earlier
+/// versions of the program would misread or refuse.
+const FORMAT: u32 = 1;
+/// What stands before it in a file. Files of earlier versions have no such line.
+const FORMAT_LINE: &str = "# settings of counterweight, format ";
+
+fn format_of(text: &str) -> Option<u32> {
+    text.lines().next()?.strip_prefix(FORMAT_LINE)?.trim().parse().ok()
+}
+
 /// Everything that determines a run, apart from its dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,13 +275,25 @@ impl Settings {
             reason: reason.into(),
         };
         let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
+        if let Some(newer) = format_of(&text).filter(|format| *format > FORMAT) {
+            return Err(file_error(format!(
+                "was made by a newer version of the program (format {newer}; this one reads up to {FORMAT})"
+            ))
+            .into());
+        }
         let settings: Settings = toml::from_str(&text).map_err(|e| file_error(e.to_string()))?;
         renamed::note_in_file(&text);
         settings.validate()?;
         Ok(settings)
     }
 
-    /// The settings as a complete, commented-free TOML file.
+    /// [`Settings::to_toml`] with the format's version in a comment above it, as runs keep it: a
+    /// version that does not know what a newer one wrote can say so.
+    pub fn to_file(&self) -> String {
+        format!("{FORMAT_LINE}{FORMAT}\n{}", self.to_toml())
+    }
+
+    /// The settings as a complete, comment-free TOML file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("settings hold only plain values")
     }

@@ -57,4 +57,17 @@ mod tests {
         }
         assert_eq!(current_key("stage1.epochs"), None);
     }
+
+    #[test]
+    fn a_file_of_a_newer_format_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        let settings = Settings::preset(Preset::Auto);
+        std::fs::write(&path, settings.to_file()).unwrap();
+        assert_eq!(Settings::load(&path).unwrap(), settings);
+        let newer = settings.to_file().replacen("format 1", "format 2", 1) + "\n[unheard_of]\n";
+        std::fs::write(&path, newer).unwrap();
+        let error = Settings::load(&path).unwrap_err().to_string();
+        assert!(error.contains("newer version") && error.contains("format 2"), "{error}");
+    }
 }

@@ -155,7 +155,15 @@ impl Sgd {
                 TensorData::new(tensor.values, tensor.shape),
                 &weight.device(),
             )),
-            _ => self.velocity.remove::<Tensor<D>>(&name.to_string()),
+            Some(tensor) => {
+                tracing::warn!(
+                    "the checkpoint's momentum of {name} has the shape {:?} and not {:?}; it begins anew",
+                    tensor.shape,
+                    weight.dims()
+                );
+                None
+            }
+            None => self.velocity.remove::<Tensor<D>>(&name.to_string()),
         }
     }
 
