@@ -8,6 +8,7 @@ mod devices;
 mod estimates;
 mod export;
 mod inspect;
+mod previews;
 mod run;
 mod runs;
 mod shell;
