@@ -580,9 +580,10 @@ mod tests {
 
     #[test]
     fn a_lost_source_and_a_panic_come_through_once() {
-        for (images, word) in
-            [(streamed(0..40, false), "is damaged"), (streamed(0..0, true), "a bug")]
-        {
+        for (images, word) in [
+            (streamed(0..40, false), "is damaged"),
+            (streamed(0..0, true), "an error in the program"),
+        ] {
             let mut batches = images.train_batches(&everything(), plan(0, 0));
             let error = batches.next().unwrap().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
