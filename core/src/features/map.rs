@@ -14,10 +14,10 @@ use memmap2::Mmap;
 ///
 /// # Errors
 /// What the operating system says.
-pub(super) fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: Segments are written under a temporary name and never changed once they have their
-    // own; they are replaced and deleted, which leaves what is mapped as it is. The folder is this
-    // program's own. Nothing that is found in a mapped file is taken for granted: numbers are
+pub(crate) fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: Segments, and a run's own features, are written under a temporary name and never
+    // changed once they have their own; they are replaced and deleted, which leaves what is mapped
+    // as it is. The folder is this program's own. Nothing that is found in a mapped file is taken for granted: numbers are
     // checked against its length, and every bit pattern is a valid byte and a valid float32.
     unsafe { Mmap::map(file) }
 }

@@ -22,5 +22,6 @@ mod space;
 mod tests;
 
 pub use cache::{FeatureCache, SpaceUsage, Usage};
+pub(crate) use map::map;
 pub use opened::CachedFeatures;
 pub use space::{Key, Space};

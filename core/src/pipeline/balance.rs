@@ -248,6 +248,8 @@ pub(super) fn training_features(
     job: Job<'_>,
 ) -> Result<FeatureSet> {
     let mut all = features.of(Split::Train, false, job)?;
+    // Growing by doubling would take room for views that there are not.
+    all.features.reserve_exact(augmented_views * all.features.len());
     for view in 0..augmented_views {
         let more = features.augmented_view(view, job)?;
         all.features.extend(more.features);

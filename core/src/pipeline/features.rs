@@ -1,6 +1,8 @@
 //! Features of a run's splits, computed once per backbone and kept in the run's folder.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -15,6 +17,7 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::classifier::FeatureSet;
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::features::map;
 use crate::files::write_atomically;
 use crate::job::Job;
 use crate::model::{NamedTensor, NetworkConfig, Normaliser, is_of_classifier};
@@ -206,7 +209,7 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
 /// The stored features, unless there are none, they are damaged or belong to another backbone or
 /// other samples: then they are computed again.
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
-    let file = std::fs::read(path).ok()?;
+    let file = map(&File::open(path).ok()?).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
     if header.metadata().as_ref()?.get("key")? != key {
         return None;
@@ -241,7 +244,11 @@ fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
 
 fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> {
     let SampleFeatures { set, positions } = found;
-    let features: Vec<u8> = set.features.iter().flat_map(|v| v.to_le_bytes()).collect();
+    // There can be gigabytes of them, which are not copied where they are as the file has them.
+    let features: Cow<'_, [u8]> = match cfg!(target_endian = "little") {
+        true => bytemuck::cast_slice(&set.features).into(),
+        false => set.features.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
     let [labels, places] = [&set.labels, positions]
         .map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let file = || {
