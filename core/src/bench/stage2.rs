@@ -58,7 +58,7 @@ pub struct LossTime {
 }
 
 /// Times stage 2 with the class-balanced loss and with the authors' form of it. It runs on one
-/// thread.
+/// thread, and on all cores where steps are large enough.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`]; a shape without classes, features or samples, or a batch size, epochs

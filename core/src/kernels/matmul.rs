@@ -1,13 +1,30 @@
-//! The two matrix products of a linear layer, on row-major slices and on one thread: logits, and a
-//! step of SGD along the weight's gradient.
+//! The two matrix products of a linear layer, on row-major slices: logits, and a step of SGD along
+//! the weight's gradient.
 //!
-//! Sums are kept in registers, a tile of the result at a time. Nothing is allocated and nothing is
-//! copied into another layout. The order of the sums depends on the shapes and on the length of the
-//! processor's vectors alone.
+//! Sums are kept in registers, a tile of the result at a time. Nothing is copied into another
+//! layout. The order of the sums depends on the shapes and on the length of the processor's vectors
+//! alone: weights are taken a block of classes at a time, which stays near while it is worked on,
+//! and large products have their blocks computed on all cores, but no sum is ever cut.
 #![allow(unsafe_code)]
+
+use rayon::prelude::*;
 
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};
+
+/// Classes of a block: a multiple of every tile's, few enough for a core's own cache with a few
+/// thousand features.
+const CLASSES: usize = 40;
+/// Multiply-adds from which on waking other threads costs next to nothing.
+const SPREAD: usize = 1 << 24;
+
+/// Whether a product is spread over all cores. Threads of the pool leave it to themselves: whoever
+/// put them to work keeps the others busy as well, and a thread that waits for others takes up more
+/// of that work meanwhile, with all the memory it needs.
+fn is_spread(shape: Shape) -> bool {
+    let Shape { n, classes, dim, .. } = shape;
+    n * classes * dim >= SPREAD && rayon::current_thread_index().is_none()
+}
 
 /// How a step of SGD changes a weight p with velocity v and gradient g: g ← g + λ p; v ← μ v + g; p
 /// ← p − lr · v.
@@ -40,7 +57,40 @@ fn logits_on(set: InstructionSet, x: &[f32], w: &[f32], bias: &[f32], out: &mut 
         w.len() == classes * dim && out.len() == n * classes && x.len() == n * dim,
         "callers pass whole rows"
     );
-    dispatch(set, Logits { shape: Shape { n, classes, dim }, x, w, bias, out });
+    let shape = Shape { n, classes, dim, of: classes };
+    let out = Columns(out.as_mut_ptr());
+    let block = |(block, (w, bias)): (usize, (&[f32], &[f32]))| {
+        let shape = Shape { classes: bias.len(), ..shape };
+        // SAFETY: the block's first column is one of `out`'s.
+        let out = unsafe { out.from(block * CLASSES) };
+        dispatch(set, Logits { shape, x, w, bias, out });
+    };
+    let size = (CLASSES * dim).max(1);
+    if is_spread(shape) {
+        w.par_chunks(size).zip(bias.par_chunks(CLASSES)).enumerate().for_each(block);
+    } else {
+        w.chunks(size).zip(bias.chunks(CLASSES)).enumerate().for_each(block);
+    }
+}
+
+/// Where a matrix begins of which every block writes columns of its own.
+#[derive(Clone, Copy)]
+struct Columns(*mut f32);
+
+// SAFETY: no two blocks touch the same number.
+unsafe impl Send for Columns {}
+// SAFETY: as above.
+unsafe impl Sync for Columns {}
+
+impl Columns {
+    /// The matrix from column `column` on.
+    ///
+    /// # Safety
+    /// There must be such a column.
+    unsafe fn from(self, column: usize) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { self.0.add(column) })
+    }
 }
 
 /// One step of SGD on `w`, [classes, dim], along the gradient `dᵀ · x` with `d` of shape [n,
@@ -71,15 +121,28 @@ fn descend_on(
     let (n, dim) = (d.len() / classes, w.len() / classes);
     assert!(d.len() == n * classes && w.len() == classes * dim, "callers pass whole rows");
     assert!(x.len() == n * dim && velocity.len() == w.len(), "callers pass whole rows");
-    dispatch(set, Descend { shape: Shape { n, classes, dim }, d, x, w, velocity, update });
+    let shape = Shape { n, classes, dim, of: classes };
+    let block = |(block, (w, velocity)): (usize, (&mut [f32], &mut [f32]))| {
+        let shape = Shape { classes: w.len() / dim, ..shape };
+        let d = &d[(block * CLASSES).min(d.len())..];
+        dispatch(set, Descend { shape, d, x, w, velocity, update });
+    };
+    let size = (CLASSES * dim).max(1);
+    if is_spread(shape) {
+        w.par_chunks_mut(size).zip(velocity.par_chunks_mut(size)).enumerate().for_each(block);
+    } else {
+        w.chunks_mut(size).zip(velocity.chunks_mut(size)).enumerate().for_each(block);
+    }
 }
 
-/// Samples, classes and features.
+/// Samples, classes and features of a block.
 #[derive(Clone, Copy)]
 struct Shape {
     n: usize,
     classes: usize,
     dim: usize,
+    /// Classes of all blocks: how far rows of a matrix [n, classes] are apart.
+    of: usize,
 }
 
 /// [`logits`], with lengths that were compared with the shape.
@@ -88,7 +151,7 @@ struct Logits<'a> {
     x: &'a [f32],
     w: &'a [f32],
     bias: &'a [f32],
-    out: &'a mut [f32],
+    out: Columns,
 }
 
 impl Kernel for Logits<'_> {
@@ -97,7 +160,7 @@ impl Kernel for Logits<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { shape, x, w, bias, out } = self;
-        let (x, w, bias, out) = (x.as_ptr(), w.as_ptr(), bias.as_ptr(), out.as_mut_ptr());
+        let (x, w, bias, out) = (x.as_ptr(), w.as_ptr(), bias.as_ptr(), out.0);
         // SAFETY: `dispatch` entered a function for S, and the lengths fit the shape. Tiles are as
         // large as the registers allow.
         unsafe {
@@ -170,7 +233,7 @@ unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(
     bias: *const f32,
     out: *mut f32,
 ) {
-    let Shape { n, classes, dim } = shape;
+    let Shape { n, classes, dim, of } = shape;
     let mut class = 0;
     while class < classes {
         let wide = classes - class >= C;
@@ -184,13 +247,13 @@ unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(
                     x.add(row * dim),
                     w.add(class * dim),
                     bias.add(class),
-                    out.add(row * classes + class),
+                    out.add(row * of + class),
                 );
                 match (tall, wide) {
-                    (true, true) => dots::<S, R, C>(dim, classes, x, w, bias, out),
-                    (true, false) => dots::<S, R, 1>(dim, classes, x, w, bias, out),
-                    (false, true) => dots::<S, 1, C>(dim, classes, x, w, bias, out),
-                    (false, false) => dots::<S, 1, 1>(dim, classes, x, w, bias, out),
+                    (true, true) => dots::<S, R, C>(dim, of, x, w, bias, out),
+                    (true, false) => dots::<S, R, 1>(dim, of, x, w, bias, out),
+                    (false, true) => dots::<S, 1, C>(dim, of, x, w, bias, out),
+                    (false, false) => dots::<S, 1, 1>(dim, of, x, w, bias, out),
                 }
             }
             row += if tall { R } else { 1 };
@@ -202,11 +265,11 @@ unsafe fn logits_in<S: Simd, const R: usize, const C: usize>(
 /// The inner products of R rows of `x` with C rows of `w`, plus the biases.
 ///
 /// # Safety
-/// `x` must hold R rows of `dim`, `w` C rows, `bias` C numbers and `out` R rows, `classes` apart.
+/// `x` must hold R rows of `dim`, `w` C rows, `bias` C numbers and `out` R rows, `apart` apart.
 #[inline(always)]
 unsafe fn dots<S: Simd, const R: usize, const C: usize>(
     dim: usize,
-    classes: usize,
+    apart: usize,
     x: *const f32,
     w: *const f32,
     bias: *const f32,
@@ -236,7 +299,7 @@ unsafe fn dots<S: Simd, const R: usize, const C: usize>(
         }
         for (r, sums) in sums.into_iter().enumerate() {
             for (c, sum) in sums.into_iter().enumerate() {
-                *out.add(r * classes + c) = *bias.add(c) + S::sum(sum);
+                *out.add(r * apart + c) = *bias.add(c) + S::sum(sum);
             }
         }
     }
@@ -303,7 +366,7 @@ unsafe fn descend_tile<S: Simd, const C: usize, const V: usize>(
     velocity: *mut f32,
     update: Update,
 ) {
-    let Shape { n, classes, dim } = shape;
+    let Shape { n, dim, of, .. } = shape;
     let whole = left >= S::LANES;
     // SAFETY: the caller's.
     unsafe {
@@ -314,7 +377,7 @@ unsafe fn descend_tile<S: Simd, const C: usize, const V: usize>(
                 if whole { S::load(from) } else { load_first::<S>(from, left) }
             });
             for (c, gradient) in gradient.iter_mut().enumerate() {
-                let factor = S::splat(*d.add(sample * classes + c));
+                let factor = S::splat(*d.add(sample * of + c));
                 for (sum, x) in gradient.iter_mut().zip(row) {
                     *sum = S::fma(factor, x, *sum);
                 }
@@ -353,8 +416,8 @@ mod tests {
 
     /// Samples, classes and features that are no multiples of any tile or vector, and some that
     /// are.
-    const SHAPES: [[usize; 3]; 6] =
-        [[64, 100, 512], [1, 2, 1], [7, 11, 37], [5, 3, 9], [4, 5, 16], [33, 13, 70]];
+    const SHAPES: [[usize; 3]; 7] =
+        [[64, 100, 512], [1, 2, 1], [7, 11, 37], [5, 3, 9], [4, 5, 16], [33, 13, 70], [3, 87, 9]];
 
     fn numbers(count: usize, step: f32) -> Vec<f32> {
         (0..count).map(|i| (i as f32 * step).sin()).collect()
@@ -386,6 +449,35 @@ mod tests {
             assert!((f64::from(out[n * classes - 1]) - expected(n - 1, classes - 1)).abs() < 1e-4);
         }
         logits(&[], &[1.0, 2.0], &[0.0, 0.0], &mut []);
+    }
+
+    #[test]
+    fn all_cores_give_what_one_gives_to_the_last_bit() {
+        let [n, classes, dim] = [64, 203, 1500];
+        assert!(is_spread(Shape { n, classes, dim, of: classes }));
+        let (x, w, bias) =
+            (numbers(n * dim, 0.7), numbers(classes * dim, 0.3), numbers(classes, 1.1));
+        let (d, v) = (numbers(n * classes, 0.9), numbers(classes * dim, 1.3));
+        let update = Update { momentum: 0.9, weight_decay: 0.1, learning_rate: 0.01 };
+        let both = || {
+            let mut out = vec![f32::NAN; n * classes];
+            logits(&x, &w, &bias, &mut out);
+            let (mut moved, mut speed) = (w.clone(), v.clone());
+            descend(&d, &x, &mut moved, &mut speed, classes, update);
+            [out, moved, speed]
+        };
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let alone = one.install(|| {
+            assert!(!is_spread(Shape { n, classes, dim, of: classes }));
+            both()
+        });
+        assert_eq!(both(), alone);
+        // A block more or less of classes changes nothing either.
+        let mut few = vec![0.0; n * 43];
+        logits(&x, &w[..43 * dim], &bias[..43], &mut few);
+        for (few, all) in few.chunks_exact(43).zip(alone[0].chunks_exact(classes)) {
+            assert_eq!(few, &all[..43]);
+        }
     }
 
     #[test]
