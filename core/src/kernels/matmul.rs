@@ -12,6 +12,8 @@
 
 use rayon::prelude::*;
 
+use rayon::prelude::*;
+
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};
 
