@@ -12,8 +12,6 @@
 
 use rayon::prelude::*;
 
-use rayon::prelude::*;
-
 use crate::kernels::InstructionSet;
 use crate::kernels::simd::{Kernel, Simd, dispatch};
 
