@@ -146,7 +146,10 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     // It lives as long as the program: warnings are shown on it from any thread.
     let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));
-    logging::show_warnings(|text| console.line(&format!("warning: {text}")));
+    // What the log shows on standard error anyway is not shown twice.
+    if arguments.log.is_none_or(|level| level == LogLevel::Error) {
+        logging::show_warnings(|text| console.line(&format!("warning: {text}")));
+    }
     logging::start(arguments.log);
     choose_kernels();
     let control = Control::new();

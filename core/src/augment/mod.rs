@@ -1,6 +1,6 @@
 //! Augmentation: what is done to training images, in bytes, before they are normalised.
 //!
-//! What is done to an image is drawn first ([`Recipe`]) and then applied, here or on a device that
+//! What is done to an image is drawn first (`Recipe`) and then applied, here or on a device that
 //! holds the images.
 //!
 //! Images are planar, `[3, side, side]`. Operations run in a fixed order: resized crop, pad-crop,

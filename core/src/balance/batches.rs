@@ -6,7 +6,7 @@ use crate::classifier::FeatureSet;
 use crate::error::{Result, TrainError};
 use crate::random::stream;
 
-/// What is done with a batch: its features, shape [batch, dim], and labels, shape [batch].
+/// What is done with a batch: its features, shape `[batch, dim]`, and labels, shape `[batch]`.
 pub type BatchStep<'a> = &'a mut (dyn FnMut(&[f32], &[u32]) -> Result<()> + 'a);
 
 /// A source of stage 2's batches: cached features, or a live network.

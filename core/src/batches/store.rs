@@ -29,10 +29,9 @@ const WARNINGS: usize = 20;
 /// share the images.
 ///
 /// If all images fit the budget they are decoded once and kept as bytes, `[n, 3, side, side]`,
-/// resized as
-/// [`to_input`](super::to_input) does. Otherwise every batch is decoded when its turn comes; then a
-/// resized crop is taken from the original, not from the resized image. Either way no more is
-/// decoded than the input's side needs; see [`Detail`].
+/// resized as [`to_input`](crate::images::to_input) does. Otherwise every batch is decoded when its
+/// turn comes; then a resized crop is taken from the original, not from the resized image. Either
+/// way no more is decoded than the input's side needs; see [`Detail`].
 #[derive(Clone)]
 pub struct Images {
     inner: Arc<Inner>,

@@ -17,8 +17,8 @@ type Reduce<'a, T> = dyn Fn(usize, &[f32]) -> T + Sync + 'a;
 
 impl Classifier {
     /// What `reduce` makes of the logits of each row of `features`, shape [n, features], in their
-    /// order. It is given the number of the row and its logits, shape [classes]. Runs on all cores;
-    /// each holds the logits of one block.
+    /// order. It is given the number of the row and its logits, shape `[classes]`. Runs on all
+    /// cores; each holds the logits of one block.
     ///
     /// ```
     /// use counterweight_core::classifier::Classifier;

@@ -14,7 +14,7 @@ pub struct Classifier {
     pub features: usize,
     /// W, shape [classes, features], row-major as PyTorch's `Linear`.
     pub weight: Vec<f32>,
-    /// Shape [classes].
+    /// Shape `[classes]`.
     pub bias: Vec<f32>,
 }
 
@@ -51,7 +51,7 @@ impl Classifier {
         Ok(Self { classes, features, weight, bias })
     }
 
-    /// Class weight norms ‖W_k‖₂, shape [classes].
+    /// Class weight norms ‖W_k‖₂, shape `[classes]`.
     pub fn norms(&self) -> Vec<f32> {
         self.weight.chunks_exact(self.features).map(norm).collect()
     }
@@ -98,7 +98,7 @@ pub struct FeatureSet {
     pub dim: usize,
     /// Shape [n, dim], row-major.
     pub features: Vec<f32>,
-    /// Class of each sample, shape [n].
+    /// Class of each sample, shape `[n]`.
     pub labels: Vec<u32>,
 }
 

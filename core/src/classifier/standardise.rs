@@ -15,9 +15,9 @@ const LEAST: f32 = 1e-4;
 /// nothing else to be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standardiser {
-    /// μ, shape [features].
+    /// μ, shape `[features]`.
     pub mean: Vec<f32>,
-    /// σ, shape [features], above 0.
+    /// σ, shape `[features]`, above 0.
     pub std: Vec<f32>,
 }
 

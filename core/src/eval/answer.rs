@@ -23,7 +23,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads it off a sample's `logits`, shape [classes].
+    /// Reads it off a sample's `logits`, shape `[classes]`.
     ///
     /// # Panics
     /// If `label` is none of the classes.

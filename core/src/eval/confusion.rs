@@ -116,7 +116,7 @@ impl Confusion {
         self.get(truth, truth) as usize
     }
 
-    /// Samples of whatever class that were taken for each class, shape [classes].
+    /// Samples of whatever class that were taken for each class, shape `[classes]`.
     pub fn predicted(&self) -> Vec<usize> {
         let mut sums = vec![0; self.classes()];
         for &(prediction, count) in &self.cells {

@@ -96,9 +96,9 @@ pub struct CalibrationBin {
 /// Bins of the calibration error.
 const BINS: usize = 15;
 
-/// Evaluates `logits`, shape [n, C], against `labels`, shape [n]. `train_counts` are the training
-/// samples of each class, which its group follows from. Of equal logits the one of the lowest class
-/// counts as larger.
+/// Evaluates `logits`, shape `[n, C]`, against `labels`, shape `[n]`. `train_counts` are the
+/// training samples of each class, which its group follows from. Of equal logits the one of the
+/// lowest class counts as larger.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupThresholds, evaluate};

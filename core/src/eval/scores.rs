@@ -43,7 +43,7 @@ pub struct Scores {
 }
 
 /// Balanced accuracy, top-1, loss and accuracy by group of `logits`, shape [n, C], for `labels`,
-/// shape [n]. Of equal logits the one of the lowest class counts as the largest.
+/// shape `[n]`. Of equal logits the one of the lowest class counts as the largest.
 ///
 /// ```
 /// use counterweight_core::eval::{GroupThresholds, scores};

@@ -117,8 +117,8 @@ impl CachedFeatures {
         &self.space
     }
 
-    /// The features of the image with that content, shape [features], as they were computed. `None`
-    /// if they are not known, or were damaged.
+    /// The features of the image with that content, shape `[features]`, as they were computed.
+    /// `None` if they are not known, or were damaged.
     pub fn get(&self, key: &Key) -> Option<&[f32]> {
         let kept = self.segments.iter().find_map(|segment| {
             let row = segment.row(segment.find(key)?);

@@ -84,8 +84,9 @@ impl ImageReader {
         self.read_for(location, Detail::Full)
     }
 
-    /// [`ImageReader::read`] with as much detail as is needed; see [`decode_for`]. What a scan of
-    /// this process has kept is not decoded again, and has the same pixels.
+    /// [`ImageReader::read`] with as much detail as is needed; see
+    /// [`decode_for`](crate::images::decode_for). What a scan of this process has kept is not
+    /// decoded again, and has the same pixels.
     ///
     /// # Errors
     /// As [`ImageReader::read`].
@@ -135,8 +136,8 @@ impl ImageReader {
 
     /// BLAKE3 of what is stored at each of `locations`: of an image file's bytes, of a CIFAR
     /// record's pixels, as a scan tells it in
-    /// [`ImageFacts`](super::ImageFacts). Files that are known and have not changed since are not
-    /// read.
+    /// [`ImageFacts`](crate::images::ImageFacts). Files that are known and have not changed since
+    /// are not read.
     ///
     /// # Errors
     /// [`crate::Error::Stopped`]. Of a location: [`DataError::File`] if nothing can be read there.

@@ -27,7 +27,7 @@ const BATCH: usize = 128;
 pub struct ImageFeatures {
     /// The features and labels.
     pub set: FeatureSet,
-    /// Which of the [`Images`] each row belongs to, shape [n].
+    /// Which of the `Images` each row belongs to, shape `[n]`.
     pub indices: Vec<usize>,
 }
 

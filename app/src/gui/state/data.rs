@@ -152,7 +152,7 @@ impl Source {
         )
     }
 
-    /// Where a sample's pixels are, by its number in [`DataView::samples`].
+    /// Where a sample's pixels are, by its number in `DataView::samples`.
     pub fn location(&self, sample: u32) -> Option<&Location> {
         match &self.origin {
             Origin::Catalog { catalog, .. } => {
