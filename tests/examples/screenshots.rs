@@ -11,6 +11,7 @@ use counterweight_app::gui::{
     InspectCommand, Page, ResumeOffer, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 use counterweight_core::error::TrainError;
+use counterweight_core::pipeline::sample_settings;
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Balancer, Preset};
 use counterweight_core::source::Split;
@@ -92,6 +93,8 @@ impl Round {
         self.cards(first)?;
         self.backbones()?;
         self.send(Command::Data(DataCommand::OpenSample));
+        // What was chosen on the cards would stay, and take half an hour.
+        self.window.app().state.train.set_settings(sample_settings());
         self.go(Page::Data);
         self.window.frames(40);
         self.shot("11-data-sample")?;
