@@ -78,8 +78,6 @@ pub(super) fn note(run: &Run, choice: Choice, job: Job<'_>) -> Result<()> {
         offer: None,
         mirror: None,
         estimate: None,
-        good_enough: false,
-        may_be_better: false,
     };
     let mut chosen = run.read_result::<Chosen>(CHOICES).unwrap_or_else(|_| none(settings.clone()));
     chosen.settings = settings;
@@ -115,12 +113,6 @@ pub struct Chosen {
     /// How long training with these settings will take, where that was measured to choose them.
     #[serde(default)]
     pub estimate: Option<Estimate>,
-    /// Whether pretrained features do so well that nothing else is worth the time.
-    #[serde(skip)]
-    good_enough: bool,
-    /// Whether training from scratch may be better than what was chosen.
-    #[serde(skip)]
-    may_be_better: bool,
 }
 
 /// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data;
@@ -140,11 +132,8 @@ pub fn choose(
         offer: None,
         mirror: None,
         estimate: None,
-        good_enough: false,
-        may_be_better: false,
     };
-    if settings.stage1.train == Auto::AUTO {
-        chosen.choose_training(dataset, device, job)?;
+    if settings.stage1.train == Auto::AUTO && chosen.choose_training(dataset, device, job)? {
         chosen.offer_fine_tuning(dataset, device, job)?;
     }
     let s = &mut chosen.settings;
@@ -182,14 +171,21 @@ impl Chosen {
         });
     }
 
-    fn choose_training(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
+    /// Decides what learns. Returns whether it is pretrained features while another way than training
+    /// from scratch may be better.
+    fn choose_training(
+        &mut self,
+        dataset: &Dataset,
+        device: &Device,
+        job: Job<'_>,
+    ) -> Result<bool> {
         let mut frozen = self.settings.clone();
         frozen.stage1.train = Auto::Value(Training::Classifier);
         if frozen.model.backbone.file().is_some() {
             let reason = "a network out of a file can only be used without training it";
             self.settings = frozen;
             self.choice("stage1.train", Training::Classifier, reason, "--preset quick");
-            return Ok(());
+            return Ok(false);
         }
         let counts = dataset.counts(Split::Train);
         let training: usize = counts.iter().sum();
@@ -204,18 +200,17 @@ impl Chosen {
                     "{training} training images are few; a network that has seen a million photos is hard to beat with so many"
                 ),
             );
-            return Ok(());
+            return Ok(true);
         }
         let dataset = &with_validation(dataset);
         let of_features = score_of_features(&frozen, dataset, device, job)?;
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         if of_features >= GOOD_ENOUGH {
-            self.good_enough = true;
             take_frozen(
                 self,
                 format!("balanced accuracy on validation is {} so", percent(of_features)),
             );
-            return Ok(());
+            return Ok(false);
         }
         let mut scratch = from_scratch(&frozen, dataset, job)?;
         if scratch.augmentation.flip == Auto::AUTO {
@@ -254,7 +249,7 @@ impl Chosen {
                 "--set stage1.train=classifier",
             );
             self.tell_mirroring();
-            return Ok(());
+            return Ok(false);
         }
         let sentence = match tried > of_features {
             true => format!(
@@ -277,12 +272,11 @@ impl Chosen {
         };
         take_frozen(self, compared);
         self.offer = Some(Offer { sentence, settings: scratch, estimate });
-        self.may_be_better = tried > of_features || is_near(tried, of_features);
-        Ok(())
+        Ok(tried <= of_features && !is_near(tried, of_features))
     }
 
-    /// Where pretrained features were taken and training from scratch is no better way, the other
-    /// way that may be: letting the whole network learn on, with the time it takes.
+    /// Offers the other way that may be better than pretrained features: letting the whole network
+    /// learn on, with the time it takes.
     fn offer_fine_tuning(
         &mut self,
         dataset: &Dataset,
@@ -290,11 +284,7 @@ impl Chosen {
         job: Job<'_>,
     ) -> Result<()> {
         let settings = &self.settings;
-        if !settings.stage1.is_frozen()
-            || self.may_be_better
-            || self.good_enough
-            || !settings.model.backbone.trains()
-        {
+        if !settings.model.backbone.trains() {
             return Ok(());
         }
         let mut fine_tuning = Settings {

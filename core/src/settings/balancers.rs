@@ -376,7 +376,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
         tuning: Tuned::Grid {
             turn: 2,
             alone: &[1.0, 0.5, 0.75, 1.5, 0.25, 1.25, 2.0],
-            // What others are paired with; see `BalancerInfo::paired_strengths`.
+            // What others are paired with; see [`PAIRED_STRENGTHS`].
             paired: &[],
             step: 0.25,
             set: |s, value| s.logit_adjustment = value as f32,
