@@ -53,7 +53,7 @@ impl Normaliser {
     /// spread over threads.
     ///
     /// ```
-    /// use counterweight_core::train::{InputLayout, Normaliser};
+    /// use counterweight_core::model::{InputLayout, Normaliser};
     /// let normaliser = Normaliser::new([0.0; 3], [1.0; 3]);
     /// let mut values = [0.0; 12];
     /// let (red, green, blue) = ([255; 4], [0; 4], [51; 4]);

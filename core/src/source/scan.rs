@@ -69,7 +69,7 @@ pub(super) struct Candidate {
 ///
 /// ```
 /// # fn main() -> counterweight_core::Result<()> {
-/// use counterweight_core::data::{ScanOptions, scan};
+/// use counterweight_core::source::{ScanOptions, scan};
 /// use counterweight_core::job::{Control, Job, Silent};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
