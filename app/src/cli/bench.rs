@@ -11,12 +11,12 @@ use counterweight_core::device;
 use counterweight_core::job::Job;
 use counterweight_core::model::{Kernels, OnnxFile};
 use counterweight_core::settings::{
-    Auto, Backbone, BackboneChoice, ClassifierLoss, ModelSettings, NamedNormalisation,
+    Auto, Backbone, BackboneChoice, ClassifierLoss, LOSSES, ModelSettings, NamedNormalisation,
     Normalisation, Precision, Preset, Settings,
 };
 
 use super::Context;
-use super::options::DeviceOption;
+use super::options::{DeviceOption, ThreadOption};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -42,13 +42,6 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct Threads {
-    /// Threads to work with; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    threads: Option<u32>,
-}
-
-#[derive(Debug, clap::Args)]
 struct NetworkOptions {
     /// The network: a resnet of 20, 32, 44, 56, 18, 34 or 50 layers, resnext50, or
     /// efficientnet-lite0 to efficientnet-lite2; for `infer` also onnx:FILE
@@ -69,7 +62,7 @@ struct NetworkOptions {
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
-    threads: Threads,
+    threads: ThreadOption,
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +96,9 @@ struct ShapeOptions {
     /// Training samples of the largest class; the smallest has a hundredth of them
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     largest: u32,
+    /// Training samples of all classes together, or as near as can be; sets --largest
+    #[arg(long, value_name = "N", conflicts_with = "largest", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    samples: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +111,9 @@ struct Stage2Options {
     /// Epochs of a training
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     epochs: u32,
+    /// The losses to time it with, as balance.loss names them
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "class-balanced,class-balanced-bce", value_parser = loss)]
+    losses: Vec<ClassifierLoss>,
     /// Trainings to time with each loss
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeats: u32,
@@ -128,7 +127,7 @@ struct TuneOptions {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     candidates: u32,
     #[command(flatten)]
-    threads: Threads,
+    threads: ThreadOption,
 }
 
 #[derive(Debug, clap::Args)]
@@ -140,7 +139,7 @@ struct DecodeOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=4096))]
     size: Option<u32>,
     #[command(flatten)]
-    threads: Threads,
+    threads: ThreadOption,
 }
 
 fn backbone(text: &str) -> Result<BackboneChoice> {
@@ -183,6 +182,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
                 batch_size: options.batch as usize,
                 epochs: options.epochs as usize,
                 repeats: options.repeats as usize,
+                losses: options.losses.clone(),
             };
             let report = bench::stage2(&request, job)?;
             console.result(&report, || stage2_line(&report))
@@ -235,12 +235,6 @@ fn train(options: &TrainOptions, context: &Context) -> Result<()> {
     context.console.result(&report, || train_line(&report))
 }
 
-impl Threads {
-    fn apply(&self) -> Result<()> {
-        Ok(self.threads.map_or(Ok(()), |threads| device::use_threads(threads as usize))?)
-    }
-}
-
 impl NetworkOptions {
     fn request(&self) -> Result<NetworkRequest> {
         let backbone: Backbone = self
@@ -267,11 +261,13 @@ impl NetworkOptions {
 
 impl ShapeOptions {
     fn shape(&self) -> FeatureShape {
-        FeatureShape {
+        let shape = FeatureShape {
             classes: self.classes as usize,
             features: self.features as usize,
             largest: self.largest as usize,
-        }
+            ..FeatureShape::default()
+        };
+        self.samples.map_or(shape, |samples| shape.with_samples(samples as usize))
     }
 }
 
@@ -309,13 +305,25 @@ fn infer_line(report: &InferReport) -> String {
     )
 }
 
+/// The loss of that name.
+fn loss(name: &str) -> Result<ClassifierLoss, String> {
+    let found = LOSSES.iter().find(|info| info.name == name);
+    found.map(|info| info.loss).ok_or_else(|| {
+        let names: Vec<_> = LOSSES.iter().map(|info| info.name).collect();
+        format!("there is no such loss; there are {}", names.join(", "))
+    })
+}
+
 fn stage2_line(report: &Stage2Report) -> String {
     let loss = |loss: &LossTime| {
-        let name = match loss.loss {
-            ClassifierLoss::ClassBalancedBce => "class-balanced BCE",
-            _ => "class-balanced loss",
-        };
-        format!("{:.3} s with the {name}", loss.seconds)
+        format!(
+            "{:.3} s with {} ({:.0} samples/s, {:.0} GFLOP/s of at most {:.0})",
+            loss.seconds,
+            loss.loss.info().label,
+            loss.samples_per_s,
+            loss.gflop_per_s,
+            report.peak_gflop_per_s
+        )
     };
     format!(
         "stage 2, {} epochs of {} × {} features, {} classes, batch {}: {} (median of {}){}",

@@ -1,10 +1,15 @@
 //! The losses a classifier can be trained with, with their gradients with respect to the logits.
 
+use rayon::prelude::*;
+
 use super::weights::{class_balanced_weights, log_priors};
 use crate::classifier::check_labels;
 use crate::error::{Result, TrainError};
 use crate::eval::argmax;
 use crate::settings::ClassifierLoss;
+
+/// Logits of a batch from which on waking other threads costs next to nothing.
+const SPREAD: usize = 1 << 16;
 
 /// A classifier loss, prepared for a training split.
 ///
@@ -109,7 +114,8 @@ impl Loss {
         Ok((batch, gradient))
     }
 
-    /// [`Loss::value_and_gradient`], with the gradient written over the logits. Allocates nothing.
+    /// [`Loss::value_and_gradient`], with the gradient written over the logits. Large batches are
+    /// spread over all cores; small ones allocate nothing.
     ///
     /// # Errors
     /// [`TrainError::Request`] if the shapes do not fit or a label names no class; the logits are
@@ -125,36 +131,54 @@ impl Loss {
             return Err(TrainError::Request(reason).into());
         }
         check_labels(labels, self.classes)?;
-        let mut batch = BatchLoss::default();
         let share = 1.0 / labels.len() as f64;
-        for (row, &label) in logits.chunks_exact_mut(self.classes).zip(labels) {
-            let label = label as usize;
-            batch.correct += usize::from(argmax(row) == label);
-            batch.loss += share
-                * match &self.form {
-                    Form::CrossEntropy => cross_entropy(row, label, self.smoothing, share),
-                    Form::Weighted(weights) => {
-                        weights[label]
-                            * cross_entropy(row, label, self.smoothing, share * weights[label])
-                    }
-                    Form::Shifted(shift) => {
-                        row.iter_mut().zip(shift).for_each(|(logit, shift)| *logit += shift);
-                        cross_entropy(row, label, self.smoothing, share)
-                    }
-                    Form::WeightedBce(weights) => {
-                        let scale = weights[label] / self.classes as f64;
-                        scale
-                            * binary_cross_entropy(
-                                row,
-                                label,
-                                self.smoothing,
-                                share * scale,
-                                &mut self.scratch,
-                            )
-                    }
-                };
+        let mut batch = BatchLoss::default();
+        let mut count = |(loss, is_correct): (f64, bool)| {
+            batch.loss += share * loss;
+            batch.correct += usize::from(is_correct);
+        };
+        // Threads of rayon's pool have others beside them that are as busy.
+        if logits.len() >= SPREAD && rayon::current_thread_index().is_none() {
+            let (this, scratch) = (&*self, || vec![0.0; 2 * self.classes]);
+            let rows: Vec<_> = logits
+                .par_chunks_exact_mut(self.classes)
+                .zip(labels)
+                .map_init(scratch, |scratch, (row, label)| {
+                    this.row(row, *label as usize, share, scratch)
+                })
+                .collect();
+            // The sum is in the order of the samples, whatever the threads did.
+            rows.into_iter().for_each(count);
+        } else {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            for (row, label) in logits.chunks_exact_mut(self.classes).zip(labels) {
+                count(self.row(row, *label as usize, share, &mut scratch));
+            }
+            self.scratch = scratch;
         }
         Ok(batch)
+    }
+
+    /// The loss of one sample, and whether its largest logit is its label's. The gradient of its
+    /// `share` in the mean is written over its logits. `scratch` has room for two numbers a class.
+    fn row(&self, row: &mut [f32], label: usize, share: f64, scratch: &mut [f64]) -> (f64, bool) {
+        let is_correct = argmax(row) == label;
+        let smoothing = self.smoothing;
+        let loss = match &self.form {
+            Form::CrossEntropy => cross_entropy(row, label, smoothing, share),
+            Form::Weighted(weights) => {
+                weights[label] * cross_entropy(row, label, smoothing, share * weights[label])
+            }
+            Form::Shifted(shift) => {
+                row.iter_mut().zip(shift).for_each(|(logit, shift)| *logit += shift);
+                cross_entropy(row, label, smoothing, share)
+            }
+            Form::WeightedBce(weights) => {
+                let scale = weights[label] / self.classes as f64;
+                scale * binary_cross_entropy(row, label, smoothing, share * scale, scratch)
+            }
+        };
+        (loss, is_correct)
     }
 }
 
@@ -282,6 +306,22 @@ mod tests {
                 assert!(batch.loss.is_finite() && batch.correct == 0, "{kind:?} {gap}: {batch:?}");
                 assert!(gradient.iter().all(|g| g.abs() < 10.0), "{kind:?} {gap}: {gradient:?}");
             }
+        }
+    }
+
+    #[test]
+    fn all_cores_give_what_one_gives_to_the_last_bit() {
+        let (samples, classes) = (33, 2000);
+        let logits: Vec<f32> =
+            (0..samples * classes).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+        assert!(logits.len() >= SPREAD);
+        let labels: Vec<u32> = (0..samples as u32).map(|i| i * 59).collect();
+        let counts: Vec<usize> = (0..classes).map(|class| 1 + 4000 / (class + 1)).collect();
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for kind in KINDS {
+            let loss = Loss::new(kind, &counts, 0.99, 0.7, 0.1).unwrap();
+            let alone = one.install(|| loss.value_and_gradient(&logits, &labels).unwrap());
+            assert_eq!(loss.value_and_gradient(&logits, &labels).unwrap(), alone, "{kind:?}");
         }
     }
 

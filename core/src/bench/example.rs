@@ -17,11 +17,46 @@ pub struct FeatureShape {
     /// Training samples of the largest class; those of the others fall exponentially to a hundredth
     /// of it.
     pub largest: usize,
+    /// Validation samples of each class.
+    pub validation: usize,
 }
 
 impl Default for FeatureShape {
     fn default() -> Self {
-        Self { classes: 100, features: 512, largest: 500 }
+        Self { classes: 100, features: 512, largest: 500, validation: 20 }
+    }
+}
+
+impl FeatureShape {
+    /// This shape with `samples` training samples, or the nearest number that `largest` can bring
+    /// about.
+    ///
+    /// ```
+    /// use counterweight_core::bench::FeatureShape;
+    /// assert_eq!(FeatureShape::default().with_samples(10_800).largest, 498);
+    /// ```
+    pub fn with_samples(self, samples: usize) -> Self {
+        let sum = |largest| Self { largest, ..self }.train_counts().iter().sum::<usize>();
+        // The sum grows with the largest class: the first that is enough, or the one before it.
+        let (mut low, mut high) = (1, samples.max(1));
+        while low < high {
+            let middle = low.midpoint(high);
+            match sum(middle) < samples {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        let below = low.saturating_sub(1).max(1);
+        let nearer = sum(below).abs_diff(samples) < sum(low).abs_diff(samples);
+        Self { largest: if nearer { below } else { low }, ..self }
+    }
+
+    /// n_k, the training samples of each class.
+    fn train_counts(self) -> Vec<usize> {
+        let Self { classes, largest, .. } = self;
+        let share = |class: usize| 0.01_f64.powf(class as f64 / (classes.max(2) - 1) as f64);
+        // A hundredth of a hundred is one, whatever rounding makes of it.
+        (0..classes).map(|class| ((largest as f64 * share(class) + 1e-9) as usize).max(1)).collect()
     }
 }
 
@@ -35,7 +70,7 @@ pub struct FeatureExample {
     pub train: FeatureSet,
     /// n_k, the training samples of each class.
     pub train_counts: Vec<usize>,
-    /// Twenty samples of each class.
+    /// As many samples of each class as the shape says.
     pub validation: FeatureSet,
 }
 
@@ -45,24 +80,21 @@ impl FeatureExample {
     /// # Errors
     /// [`TrainError::Request`] if there are fewer than two classes, or no features or samples.
     pub fn new(shape: FeatureShape) -> Result<Self> {
-        const VALIDATION: usize = 20;
-        let FeatureShape { classes, features: dim, largest } = shape;
+        let FeatureShape { classes, features: dim, largest, validation } = shape;
         if classes < 2 || dim == 0 || largest == 0 {
             let reason = format!(
                 "an example needs two classes, a feature and a sample, not {classes}, {dim} and {largest}"
             );
             return Err(TrainError::Request(reason).into());
         }
-        let share = |class: usize| 0.01_f64.powf(class as f64 / (classes - 1) as f64);
-        // A hundredth of a hundred is one, whatever rounding makes of it.
-        let train_counts: Vec<usize> = (0..classes)
-            .map(|class| ((largest as f64 * share(class) + 1e-9) as usize).max(1))
-            .collect();
+        let train_counts = shape.train_counts();
         let mut random = random::stream(0, "feature example", &[]);
         let mut noise = || random.random::<f32>() - 0.5;
         let centres: Vec<f32> = (0..classes * dim).map(|_| noise()).collect();
         let mut scatter = |counts: &[usize]| {
-            let (mut features, mut labels) = (Vec::new(), Vec::new());
+            let samples = counts.iter().sum::<usize>();
+            let mut features = Vec::with_capacity(samples * dim);
+            let mut labels = Vec::with_capacity(samples);
             for (class, &count) in counts.iter().enumerate() {
                 for _ in 0..count {
                     features.extend(
@@ -76,7 +108,7 @@ impl FeatureExample {
             FeatureSet::new(dim, features, labels)
         };
         let train = scatter(&train_counts)?;
-        let validation = scatter(&vec![VALIDATION; classes])?;
+        let validation = scatter(&vec![validation; classes])?;
         let weight = (0..classes * dim).map(|_| 0.1 * noise()).collect();
         Ok(Self {
             classifier: Classifier::new(classes, dim, weight, vec![0.0; classes])?,
