@@ -70,6 +70,23 @@ impl Console {
         Ok(())
     }
 
+    /// Prints lines of a result that comes bit by bit on standard output.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub fn row(&self, text: &str) -> anyhow::Result<()> {
+        let write = || -> std::io::Result<()> {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()
+        };
+        let phase = self.lock();
+        Ok(match &phase.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }?)
+    }
+
     /// Prints a line for people on standard error, above any progress bar.
     pub fn line(&self, text: &str) {
         let phase = self.lock();

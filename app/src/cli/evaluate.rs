@@ -1,12 +1,15 @@
 //! `counterweight evaluate`: a checkpoint's numbers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use counterweight_core::dataset::Dataset;
 use counterweight_core::device;
+use counterweight_core::eval::GroupThresholds;
 use counterweight_core::job::Job;
-use counterweight_core::pipeline;
+use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
 use counterweight_core::run::Run;
+use counterweight_core::settings::{Preset, Settings};
 use counterweight_core::source::Split;
 
 use super::options::{DeviceOption, SetOption};
@@ -14,8 +17,17 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The run folder
+    /// The run folder, or with --data a classifier in an ONNX file from anywhere
     run: PathBuf,
+    /// The dataset to evaluate a file on: a dataset file, a folder, an archive
+    #[arg(long, value_name = "DATASET")]
+    data: Option<PathBuf>,
+    /// Every image of --data, whatever its split
+    #[arg(long, requires = "data", conflicts_with = "split")]
+    all: bool,
+    /// A run to compare the file with, on the same images; its checkpoint is that of --checkpoint
+    #[arg(long, value_name = "RUN", requires = "data", conflicts_with = "all")]
+    beside: Option<PathBuf>,
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
@@ -35,6 +47,15 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    if let Some(data) = &arguments.data {
+        return file(arguments, data, context);
+    }
+    if arguments.run.is_file() {
+        bail!(
+            "{} is a file; say with --data what to evaluate it on, or name a run folder",
+            arguments.run.display()
+        );
+    }
     let run = Run::open(&arguments.run)?;
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, context.console);
@@ -56,4 +77,41 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             false => text,
         }
     })
+}
+
+/// Evaluates an ONNX file.
+fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
+    let job = Job::new(&context.control, context.console);
+    let mut settings = Settings::preset(Preset::Auto);
+    arguments.set.apply_to_trained(&mut settings, false)?;
+    let dataset = Dataset::open(data, job)?;
+    let on = match arguments.all {
+        true => EvaluatedOn::All,
+        false => EvaluatedOn::Split(arguments.split),
+    };
+    let run = arguments.beside.as_deref().map(Run::open).transpose()?;
+    let result = pipeline::evaluate_file(
+        &arguments.run,
+        &dataset,
+        on,
+        run.as_ref().map(|run| (run, arguments.checkpoint.as_deref())),
+        GroupThresholds::from(&settings.evaluation),
+        job,
+    )?;
+    context.console.result(&result, || text_of(&result, arguments.classes))
+}
+
+fn text_of(result: &FileEvaluation, with_classes: bool) -> String {
+    let on = result.split.map_or("all images".to_string(), |split| format!("{split} images"));
+    let mut text = String::new();
+    if with_classes {
+        text += &format!("{}\n\n", tables::per_class(&result.evaluation));
+    }
+    text += &format!("{} on {} {on}\n", result.file.display(), result.evaluation.samples);
+    text += &tables::numbers_of(&result.evaluation);
+    if let (Some(beside), Some(other)) = (&result.beside, &result.other) {
+        text += &format!("\n\n{beside} on the same images\n{}", tables::numbers_of(other));
+        text += &format!("\n\n{}", tables::differences(&result.differences));
+    }
+    text
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use counterweight_core::export::ExportReport;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline;
 use counterweight_core::run::Run;
@@ -16,23 +17,60 @@ pub struct Arguments {
     /// The run folder
     run: PathBuf,
     /// The file to write
-    #[arg(long, value_name = "FILE.onnx")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "bundle")]
+    out: Option<PathBuf>,
+    /// A folder to write with everything that whoever deploys the model needs: labels, a model card,
+    /// reference images with the answers expected, settings for servers, examples
+    #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
+    bundle: Option<PathBuf>,
+    /// What the file gives
+    #[arg(long, value_enum, default_value_t = Outputs::Both, conflicts_with = "bundle")]
+    outputs: Outputs,
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Outputs {
+    /// Probabilities, then logits
+    Both,
+    /// Probabilities alone: for programs that take the last output, as OpenCV 4 if none is named
+    Probabilities,
+    /// Logits alone
+    Logits,
+}
+
+impl From<Outputs> for OnnxOutputs {
+    fn from(outputs: Outputs) -> Self {
+        match outputs {
+            Outputs::Both => OnnxOutputs::Both,
+            Outputs::Probabilities => OnnxOutputs::Probabilities,
+            Outputs::Logits => OnnxOutputs::Logits,
+        }
+    }
+}
+
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let job = Job::new(&context.control, context.console);
-    let report = pipeline::export(&run, arguments.checkpoint.as_deref(), &arguments.out, job)?;
+    let checkpoint = arguments.checkpoint.as_deref();
+    if let Some(folder) = &arguments.bundle {
+        let report = pipeline::bundle(&run, checkpoint, folder, job)?;
+        return context.console.result(&report, || {
+            format!(
+                "{}\n\n{}\n\nnext: give {} to whoever runs the model; its README.md says how",
+                tables::bundle(&report),
+                summary(&report.export),
+                quoted(folder)
+            )
+        });
+    }
+    let Some(out) = &arguments.out else { bail!("name a file or a folder to write") };
+    let target = Onnx { outputs: arguments.outputs.into() };
+    let report = pipeline::export_as(&run, checkpoint, &target, out, job)?;
     context.console.result(&report, || {
-        format!(
-            "{}\n\nnext: counterweight predict {} IMAGE",
-            summary(&report),
-            quoted(&arguments.out)
-        )
+        format!("{}\n\nnext: counterweight predict {} IMAGE", summary(&report), quoted(out))
     })
 }
 

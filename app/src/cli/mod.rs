@@ -102,10 +102,15 @@ enum Command {
     )]
     Evaluate(evaluate::Arguments),
     /// Export a checkpoint as one ONNX file and check it on real images.
-    #[command(after_help = "Example:\n  counterweight export runs/photos --out photos.onnx")]
+    #[command(after_help = "Examples:\n  counterweight export runs/photos --out photos.onnx\n  \
+                            counterweight export runs/photos --bundle photos-model")]
     Export(export::Arguments),
     /// Classify images with an exported model.
-    #[command(after_help = "Example:\n  counterweight predict photos.onnx new/*.jpg --top 3")]
+    #[command(after_help = "Examples:\n  counterweight predict photos.onnx new/ --top 3\n  \
+                            counterweight predict photos.onnx new/ --csv new.csv --threshold 0.6\n  \
+                            counterweight predict photos.onnx new/ --sort-into sorted --by move\n  \
+                            counterweight predict --undo sorted\n\n\
+                            Exit codes: 0 all were classified, 3 some were not, 1 none was.")]
     Predict(predict::Arguments),
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
@@ -140,8 +145,21 @@ pub struct Context {
     pub control: Control,
 }
 
+/// Some of the work failed and the rest is done, which has an exit code of its own.
+#[derive(Debug)]
+struct PartialFailure(String);
+
+impl std::fmt::Display for PartialFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PartialFailure {}
+
 /// Parses the arguments, runs the subcommand and turns its outcome into an exit code: 0 done, 1 the
-/// work failed, 2 wrong usage.
+/// work failed, 2 wrong usage, 3 a part of the work failed and the rest is done, and 141 if whoever
+/// read the output had enough of it.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     // It lives as long as the program: warnings are shown on it from any thread.
@@ -179,11 +197,27 @@ pub fn run() -> ExitCode {
     context.console.finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            context.console.error(&error);
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
-        }
+        Err(error) => exit_code(context.console, &error),
     }
+}
+
+fn exit_code(console: &Console, error: &anyhow::Error) -> ExitCode {
+    /// What a shell says of a program that ended because nobody read its output any more.
+    const BROKEN_PIPE: u8 = 141;
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(broken) {
+        return ExitCode::from(BROKEN_PIPE);
+    }
+    console.error(error);
+    ExitCode::from(match () {
+        () if is_usage(error) => 2,
+        () if error.is::<PartialFailure>() => 3,
+        () => 1,
+    })
 }
 
 /// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's

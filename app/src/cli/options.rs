@@ -1,7 +1,7 @@
 //! Options several subcommands take.
 
 use anyhow::Result;
-use counterweight_core::device::DeviceChoice;
+use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::SettingsError;
 use counterweight_core::settings::Settings;
 
@@ -67,5 +67,22 @@ impl SetOption {
         }
         settings.set_all(changes)?;
         Ok(())
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ThreadOption {
+    /// Threads to work with; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+}
+
+impl ThreadOption {
+    /// Sets the number of threads.
+    ///
+    /// # Errors
+    /// If it was set before.
+    pub fn apply(&self) -> Result<()> {
+        Ok(self.threads.map_or(Ok(()), |threads| device::use_threads(threads as usize))?)
     }
 }

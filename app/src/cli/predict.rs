@@ -1,81 +1,372 @@
 //! `counterweight predict`: what an exported model sees in images.
 
 use std::borrow::Cow;
-use std::io::Write;
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use counterweight_core::infer::{OnnxClassifier, Prediction};
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use counterweight_core::infer::{
+    self, InputOptions, Inputs, OnnxClassifier, Placing, Prediction, Sorter,
+};
+use counterweight_core::job::Job;
 use serde::Serialize;
 
-use super::Context;
+use super::options::ThreadOption;
+use super::{Context, PartialFailure};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The exported model.
-    file: PathBuf,
-    /// Image files.
-    #[arg(required = true)]
+    /// The exported model; with --undo, nothing
+    #[arg(required_unless_present = "undo", conflicts_with = "undo")]
+    file: Option<PathBuf>,
+    /// Images: files, folders and all below them, or patterns such as 'new/**/*.jpg'
+    #[arg(required_unless_present_any = ["list", "undo"], conflicts_with = "undo")]
     images: Vec<PathBuf>,
-    /// How many classes to show for each image.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    /// A text file that names an image, folder or pattern in each line; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "undo")]
+    list: Option<PathBuf>,
+    /// How many classes to show for each image
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
+    /// Probability of the best class below which an image is called unsure
+    #[arg(long, value_name = "P", value_parser = probability)]
+    threshold: Option<f32>,
+    /// Write a table to this file; - for standard output
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
+    /// Put each image into a folder of its class below this one, and those below the threshold into
+    /// `unsure`
+    #[arg(long, value_name = "FOLDER")]
+    sort_into: Option<PathBuf>,
+    /// How an image comes into its folder
+    #[arg(long, value_enum, default_value_t = How::Copy, requires = "sort_into")]
+    by: How,
+    /// Go on where an earlier call was broken off: leave out what is in the table or was sorted
+    #[arg(long)]
+    resume: bool,
+    /// For a file that does not say it: what is subtracted from red, green and blue in 0..1
+    #[arg(long, value_name = "R,G,B", value_parser = channels)]
+    mean: Option<[f32; 3]>,
+    /// For a file that does not say it: what they are divided by afterwards
+    #[arg(long, value_name = "R,G,B", value_parser = channels, requires = "mean")]
+    std: Option<[f32; 3]>,
+    /// For a file that does not say it: the side of its input in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    size: Option<u32>,
+    /// For a file that does not name its classes: a text file with a name in each line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Undo what was sorted into this folder: copies and links are removed, moved images go back
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sort_into", "csv", "resume"])]
+    undo: Option<PathBuf>,
+    #[command(flatten)]
+    threads: ThreadOption,
 }
 
-/// Images after which results are shown.
-const AT_ONCE: usize = 32;
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum How {
+    Copy,
+    Move,
+    HardLink,
+    Symlink,
+}
 
-/// One line of JSON output.
+impl From<How> for Placing {
+    fn from(how: How) -> Self {
+        match how {
+            How::Copy => Placing::Copy,
+            How::Move => Placing::Move,
+            How::HardLink => Placing::HardLink,
+            How::Symlink => Placing::Symlink,
+        }
+    }
+}
+
+/// What is known of one image.
 #[derive(Serialize)]
 struct Line<'a> {
     /// A name that is no Unicode still has a line, with what of it can be shown.
     path: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<Prediction>>,
+    /// Whether the best class is less probable than the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsure: Option<bool>,
+    /// Where it was put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sorted: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let classifier = OnnxClassifier::load(&arguments.file)?;
-    let mut failed = 0;
-    for files in arguments.images.chunks(AT_ONCE) {
-        context.control.check()?;
-        for (file, outcome) in files.iter().zip(classifier.classify_files(files)) {
-            let path = file.to_string_lossy();
-            let line = match outcome {
-                Ok(probabilities) => Line {
-                    path,
-                    top: Some(classifier.top_k(&probabilities, arguments.top as usize)),
-                    error: None,
-                },
-                Err(error) => {
-                    failed += 1;
-                    Line { path, top: None, error: Some(error.to_string()) }
+    let job = Job::new(&context.control, context.console);
+    if let Some(folder) = &arguments.undo {
+        let undone = infer::undo(folder, job)?;
+        return context.console.result(&undone, || match undone.left {
+            0 => format!("{} files are as they were", undone.undone),
+            left => format!(
+                "{} files are as they were; {left} stay, because they were changed since or their old place is taken",
+                undone.undone
+            ),
+        });
+    }
+    let Some(file) = &arguments.file else { bail!("no model is named") };
+    arguments.threads.apply()?;
+    let classifier = OnnxClassifier::load_with(file, &input_options(arguments)?)?;
+    if !classifier.is_normalisation_known() {
+        job.warn(
+            "the file does not say how images are normalised, so they go in as RGB in 0..1; if it was trained otherwise, \
+             its answers are wrong: say it with --mean and --std (ImageNet's: 0.485,0.456,0.406 and 0.229,0.224,0.225)",
+        );
+    }
+    let mut places = arguments.images.clone();
+    if let Some(list) = &arguments.list {
+        places.extend(lines(list)?);
+    }
+    let inputs = Inputs::find(&places, job)?;
+    let mut sorter = match &arguments.sort_into {
+        Some(folder) => Some(Sorter::open(folder, classifier.classes(), arguments.by.into())?),
+        None => None,
+    };
+    let mut table = match &arguments.csv {
+        Some(path) => Some(Table::open(path, arguments)?),
+        None => None,
+    };
+    let mut files = inputs.files;
+    let named = files.len();
+    if arguments.resume {
+        files.retain(|file| {
+            !table.as_ref().is_some_and(|table| table.has(file))
+                && !sorter.as_ref().is_some_and(|sorter| sorter.has_placed(file))
+        });
+    }
+    if named + inputs.problems.len() == 0 {
+        bail!("there is no image among what is named");
+    }
+    let mut failed = inputs.problems.len();
+    for problem in &inputs.problems {
+        context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));
+    }
+    let mut out = Output { context, table: table.as_mut(), top: arguments.top as usize };
+    // What went wrong with the output, which ends the work as a stop does.
+    let mut closed = None;
+    let outcome = classifier.classify_all(
+        &files,
+        &mut |file, found| {
+            let mut line = line_of(&classifier, arguments, file, found);
+            if let (Some(sorter), Some(top)) = (&mut sorter, &line.top) {
+                let class = match line.unsure {
+                    Some(true) => None,
+                    _ => top.first().and_then(|best| classifier.class_index(&best.class)),
+                };
+                match sorter.place(file, class) {
+                    Ok(to) => line.sorted = Some(to),
+                    Err(error) => line.error = Some(error.to_string()),
                 }
-            };
-            print(context, &line)?;
-        }
+            }
+            failed += usize::from(line.error.is_some());
+            out.print(&line).map_err(|error| {
+                closed = Some(error);
+                counterweight_core::Error::Stopped
+            })
+        },
+        job,
+    );
+    context.console.finish();
+    if let Some(error) = closed {
+        return Err(error);
+    }
+    outcome?;
+    if files.len() < named {
+        context.console.line(&format!("{} images were done before", named - files.len()));
     }
     match failed {
         0 => Ok(()),
-        _ => bail!("{failed} of {} images could not be read", arguments.images.len()),
+        _ if failed >= named + inputs.problems.len() => {
+            bail!("none of {failed} images could be classified")
+        }
+        _ => Err(PartialFailure(format!(
+            "{failed} of {} images could not be classified",
+            named + inputs.problems.len()
+        ))
+        .into()),
     }
 }
 
-fn print(context: &Context, line: &Line<'_>) -> Result<()> {
-    if context.console.is_json() {
-        return context.console.result(line, String::new);
+/// What is said of a file that does not say it itself.
+fn input_options(arguments: &Arguments) -> Result<InputOptions> {
+    let labels = match &arguments.labels {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            Some(text.lines().map(str::to_string).collect())
+        }
+    };
+    Ok(InputOptions {
+        mean: arguments.mean,
+        std: arguments.std,
+        side: arguments.size.map(|side| side as usize),
+        labels,
+    })
+}
+
+/// The lines of a file, or of standard input.
+fn lines(list: &Path) -> Result<Vec<PathBuf>> {
+    let read: Box<dyn BufRead> = match list == Path::new("-") {
+        true => Box::new(BufReader::new(io::stdin())),
+        false => {
+            let file = std::fs::File::open(list)
+                .with_context(|| format!("{} cannot be read", list.display()))?;
+            Box::new(BufReader::new(file))
+        }
+    };
+    let mut places = Vec::new();
+    for line in read.lines() {
+        let line = line.with_context(|| format!("{} cannot be read", list.display()))?;
+        if !line.trim().is_empty() {
+            places.push(PathBuf::from(line.trim_end_matches('\r')));
+        }
     }
-    if let Some(error) = &line.error {
-        context.console.line(&format!("error: {error}"));
-        return Ok(());
+    Ok(places)
+}
+
+fn line_of<'a>(
+    classifier: &OnnxClassifier,
+    arguments: &Arguments,
+    file: &'a Path,
+    found: counterweight_core::Result<Vec<f32>>,
+) -> Line<'a> {
+    let mut line =
+        Line { path: file.to_string_lossy(), top: None, unsure: None, sorted: None, error: None };
+    match found {
+        Ok(probabilities) => {
+            let top = classifier.top_k(&probabilities, arguments.top as usize);
+            line.unsure = arguments
+                .threshold
+                .map(|threshold| top.first().is_none_or(|best| best.probability < threshold));
+            line.top = Some(top);
+        }
+        Err(error) => line.error = Some(error.to_string()),
     }
-    let mut text = format!("{}\n", line.path);
-    for prediction in line.top.iter().flatten() {
-        text += &format!("  {:5.1} %  {}\n", 100.0 * prediction.probability, prediction.class);
+    line
+}
+
+/// Where lines go.
+struct Output<'a> {
+    context: &'a Context,
+    table: Option<&'a mut Table>,
+    top: usize,
+}
+
+impl Output<'_> {
+    fn print(&mut self, line: &Line<'_>) -> Result<()> {
+        let console = self.context.console;
+        if let Some(error) = line.error.as_ref().filter(|_| !console.is_json()) {
+            console.line(&format!("error: {error}"));
+        }
+        if let Some(table) = &mut self.table {
+            return table.write(line, self.top);
+        }
+        if console.is_json() {
+            return console.row(&serde_json::to_string(line)?);
+        }
+        let Some(top) = &line.top else { return Ok(()) };
+        let mut text = line.path.to_string();
+        if line.unsure == Some(true) {
+            text += "  unsure";
+        }
+        if let Some(to) = &line.sorted {
+            text += &format!("\n  → {}", to.display());
+        }
+        for prediction in top {
+            text += &format!("\n  {:5.1} %  {}", 100.0 * prediction.probability, prediction.class);
+        }
+        console.row(&text)
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", text.trim_end())?;
-    Ok(out.flush()?)
+}
+
+/// A table of predictions, a row an image.
+struct Table {
+    writer: csv::Writer<Box<dyn Write>>,
+    /// Images that an earlier call has written.
+    known: HashSet<String>,
+}
+
+impl Table {
+    /// Begins the table, or goes on with it.
+    fn open(path: &Path, arguments: &Arguments) -> Result<Self> {
+        let failed = || format!("{} cannot be written", path.display());
+        let mut known = HashSet::new();
+        let to: Box<dyn Write> = if path == Path::new("-") {
+            Box::new(io::stdout())
+        } else if arguments.resume && path.exists() {
+            for row in csv::ReaderBuilder::new().flexible(true).from_path(path)?.records() {
+                let row = row.with_context(|| format!("{} cannot be read", path.display()))?;
+                known.extend(row.get(0).map(str::to_string));
+            }
+            let mut file = OpenOptions::new().append(true).open(path).with_context(failed)?;
+            // A row that was cut short must not take the next one with it.
+            if !std::fs::read(path)?.ends_with(b"\n") {
+                file.write_all(b"\n").with_context(failed)?;
+            }
+            Box::new(file)
+        } else {
+            Box::new(std::fs::File::create(path).with_context(failed)?)
+        };
+        let goes_on = !known.is_empty();
+        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(to);
+        if !goes_on {
+            let mut head = vec!["path".to_string(), "class".into(), "probability".into()];
+            head.extend(["unsure", "sorted", "error"].map(String::from));
+            for place in 2..=arguments.top {
+                head.extend([format!("class {place}"), format!("probability {place}")]);
+            }
+            writer.write_record(&head).with_context(failed)?;
+        }
+        Ok(Self { writer, known })
+    }
+
+    fn has(&self, file: &Path) -> bool {
+        self.known.contains(file.to_string_lossy().as_ref())
+    }
+
+    fn write(&mut self, line: &Line<'_>, top: usize) -> Result<()> {
+        let cell = |text: Option<String>| text.unwrap_or_default();
+        let found = |place: usize| line.top.as_ref().and_then(|top| top.get(place));
+        let best = |place: usize| {
+            [
+                cell(found(place).map(|found| found.class.clone())),
+                cell(found(place).map(|found| found.probability.to_string())),
+            ]
+        };
+        let mut row = vec![line.path.to_string()];
+        row.extend(best(0));
+        row.push(cell(line.unsure.map(|unsure| unsure.to_string())));
+        row.push(cell(line.sorted.as_ref().map(|to| to.to_string_lossy().into_owned())));
+        row.push(cell(line.error.clone()));
+        (1..top).for_each(|place| row.extend(best(place)));
+        self.writer.write_record(&row)?;
+        Ok(self.writer.flush()?)
+    }
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("a probability lies between 0 and 1".into()),
+    }
+}
+
+/// A number for each of red, green and blue.
+fn channels(text: &str) -> Result<[f32; 3], String> {
+    let numbers: Result<Vec<f32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok([red, green, blue]) => Ok([*red, *green, *blue]),
+        _ => Err("three numbers with commas between them are wanted".into()),
+    }
 }

@@ -3,12 +3,26 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
-use counterweight_core::eval::{Evaluation, Grade, Group, Verdict, comparison, group_heading};
+use counterweight_core::eval::{
+    Confidence, Evaluation, Grade, Group, PairedDifference, Verdict, comparison, group_heading,
+};
 use counterweight_core::features::Usage;
-use counterweight_core::pipeline::{BalanceReport, RunEvaluation};
+use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation};
 use counterweight_core::run::SweepReport;
 
 use crate::gui::widgets::numbers;
+
+/// The files of a bundle, and what each is for.
+pub fn bundle(report: &BundleReport) -> String {
+    let mut table = table(&["file", "size", "what it is for"]);
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    for file in &report.files {
+        table.add_row([file.name.clone(), numbers::bytes(file.bytes), file.purpose.to_string()]);
+    }
+    format!("{}\n{}", report.folder.display(), render(&table))
+}
 
 /// What the feature cache holds, one line a backbone, input and view.
 pub fn cache(usage: &Usage) -> String {
@@ -98,6 +112,18 @@ pub fn render(table: &Table) -> String {
 /// What was evaluated, and its numbers.
 pub fn evaluation(result: &RunEvaluation) -> String {
     let e = &result.evaluation;
+    format!(
+        "{}\n\n{}\n{}{}{}",
+        what(result),
+        numbers_of(e),
+        thirds(e).map(|thirds| format!("{thirds}\n")).unwrap_or_default(),
+        result.confidence.as_ref().map(believed).unwrap_or_default(),
+        and_verdict(result.verdict.as_ref())
+    )
+}
+
+/// The numbers of an evaluation, and its worst class.
+pub fn numbers_of(e: &Evaluation) -> String {
     let sizes = &e.group_sizes;
     let mut table = table(&["accuracy", "%"]);
     for (name, value) in [
@@ -114,14 +140,45 @@ pub fn evaluation(result: &RunEvaluation) -> String {
     }
     let worst = &e.worst_class;
     format!(
-        "{}\n\n{}\n\nworst class: {} ({} %)\n{}{}",
-        what(result),
+        "{}\n\nworst class: {} ({} %)",
         render(&table),
         worst.name,
-        percent(Some(worst.accuracy)),
-        thirds(e).map(|thirds| format!("{thirds}\n")).unwrap_or_default(),
-        and_verdict(result.verdict.as_ref())
+        percent(Some(worst.accuracy))
     )
+}
+
+/// From which probability on to believe an answer.
+fn believed(confidence: &Confidence) -> String {
+    let Some(threshold) = confidence.threshold else { return String::new() };
+    format!(
+        "answers below {:.2} are better called unsure: {} % of the images keep an answer, and {} % of those are right instead of {} %\n",
+        threshold.probability,
+        percent(Some(threshold.answered)),
+        percent(Some(threshold.accuracy)),
+        percent(Some(threshold.accuracy_of_all))
+    )
+}
+
+/// What the first of two classifiers loses or gains to the second on the same images.
+pub fn differences(differences: &[PairedDifference]) -> String {
+    let mut table =
+        table(&["", "images", "only file right", "only run right", "difference", "95 %", "p"]);
+    for difference in differences {
+        let points = |value: f64| format!("{:+.1}", 100.0 * value);
+        table.add_row([
+            difference.group.map_or("all".to_string(), |group| group.name().to_string()),
+            numbers::grouped(difference.samples as u64),
+            numbers::grouped(difference.only_first as u64),
+            numbers::grouped(difference.only_second as u64),
+            points(difference.difference),
+            difference.interval.map(points).join(" to "),
+            match difference.p_value {
+                p if p < 0.001 => "< 0.001".into(),
+                p => format!("{p:.3}"),
+            },
+        ]);
+    }
+    format!("the run's accuracy less the file's, in points (McNemar's test)\n{}", render(&table))
 }
 
 fn what(result: &RunEvaluation) -> String {

@@ -9,6 +9,7 @@ mod options;
 mod profile;
 mod rename;
 mod report;
+mod safe_names;
 mod samples;
 mod write_images;
 
@@ -20,5 +21,6 @@ pub use report::{
     ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange,
     SizeReport, SplitCounts, report,
 };
+pub(crate) use safe_names::{Names, safe_extension, safe_name};
 pub use samples::{Dataset, DatasetSample, Provenance};
 pub use write_images::write_images;

@@ -2,16 +2,19 @@
 
 mod answer;
 mod comparison;
+mod confidence;
 mod confusion;
 mod evaluation;
 mod groups;
 mod guessing;
+mod paired;
 mod scores;
 mod verdict;
 
 pub use answer::Answer;
 pub(crate) use answer::check;
 pub use comparison::{ComparisonRow, comparison, group_heading};
+pub use confidence::{Confidence, Threshold, confidence};
 pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
@@ -20,6 +23,7 @@ pub use groups::{
     FEW_BELOW, Group, GroupSizes, GroupSummary, GroupThresholds, MANY_ABOVE, imbalance_factor,
     suggested_thirds,
 };
+pub use paired::{PairedDifference, paired_differences};
 pub(crate) use scores::argmax;
 pub use scores::{GroupAccuracies, Scores, class_accuracies, scores};
 pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};

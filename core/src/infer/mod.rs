@@ -1,25 +1,31 @@
 //! Running an exported model, by tract: a runtime that knows nothing of how the model was trained.
 
+mod input;
+mod inputs;
+mod many;
+mod sort;
 #[cfg(test)]
 mod tests;
+
+pub use input::InputOptions;
+pub use inputs::Inputs;
+pub use many::EachFile;
+pub use sort::{Placing, SORTED, Sorter, UNSURE, Undone, undo};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
 use serde::Serialize;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use crate::error::{ModelError, Result};
-use crate::images;
 use crate::onnx::{self, LOGITS, PROBABILITIES, labels, reason};
 use crate::panics;
+use input::{Input, Numbers, says_normalisation};
 
-/// Sides of the square input that are believed.
-const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Images run at once.
 const BATCH: usize = 32;
 /// Sizes of batches that are remembered how to run.
@@ -52,8 +58,10 @@ pub struct OnnxClassifier {
     /// runtime is several times as fast where it knows the number.
     plans: Mutex<Vec<(usize, Arc<TypedRunnableModel>)>>,
     outputs: OutputPlaces,
-    side: usize,
+    input: Input,
     classes: Vec<String>,
+    has_names: bool,
+    is_normalisation_known: bool,
     metadata: BTreeMap<String, String>,
 }
 
@@ -102,7 +110,16 @@ impl OnnxClassifier {
     /// [`ModelError::File`] with the reason, for files that cannot be read, are damaged, or hold
     /// something else than a classifier of square RGB images. Never panics.
     pub fn load(path: &Path) -> Result<Self> {
-        panics::caught(|| Self::read(path)).map_err(|reason| ModelError::file(path, reason).into())
+        Self::load_with(path, &InputOptions::default())
+    }
+
+    /// [`Self::load`] of a file that does not say all that is to be known of it.
+    ///
+    /// # Errors
+    /// As there, and if what `options` say does not fit the file.
+    pub fn load_with(path: &Path, options: &InputOptions) -> Result<Self> {
+        panics::caught(|| Self::read(path, options))
+            .map_err(|reason| ModelError::file(path, reason).into())
     }
 
     /// Class names, in label order.
@@ -110,9 +127,25 @@ impl OnnxClassifier {
         &self.classes
     }
 
+    /// Whether the file names its classes; otherwise they are numbered.
+    pub fn has_names(&self) -> bool {
+        self.has_names
+    }
+
+    /// Which class, in label order, has this name.
+    pub fn class_index(&self, name: &str) -> Option<usize> {
+        self.classes.iter().position(|class| class == name)
+    }
+
     /// Side of the square input, in pixels.
     pub fn input_size(&self) -> usize {
-        self.side
+        self.input.side
+    }
+
+    /// Whether it is known how images are to be normalised; otherwise they go in as 0..1, which may
+    /// be wrong.
+    pub fn is_normalisation_known(&self) -> bool {
+        self.is_normalisation_known
     }
 
     /// The file's metadata, by key.
@@ -135,24 +168,6 @@ impl OnnxClassifier {
             probabilities.extend(self.run(batch)?.probabilities);
         }
         Ok(probabilities)
-    }
-
-    /// Probabilities for an image file of any size and format that can be trained on: one a class.
-    ///
-    /// # Errors
-    /// [`crate::error::DataError::File`] if it cannot be read; otherwise as [`Self::classify`].
-    pub fn classify_file(&self, path: &Path) -> Result<Vec<f32>> {
-        let detail = images::Detail::Side(self.side as u32);
-        let image = images::to_input(
-            &images::read_image_for(path, images::DEFAULT_MAX_PIXELS, detail)?,
-            self.side,
-        );
-        Ok(self.classify(&[image])?.pop().unwrap_or_default())
-    }
-
-    /// [`Self::classify_file`] of several files, side by side: the runtime computes on one thread.
-    pub fn classify_files(&self, paths: &[PathBuf]) -> Vec<Result<Vec<f32>>> {
-        paths.par_iter().map(|path| self.classify_file(path)).collect()
     }
 
     /// Logits and probabilities of one batch; otherwise as [`Self::classify`].
@@ -183,7 +198,7 @@ impl OnnxClassifier {
         order.iter().take(k).map(prediction).collect()
     }
 
-    fn read(path: &Path) -> Result<Self, String> {
+    fn read(path: &Path, options: &InputOptions) -> Result<Self, String> {
         let file = onnx::parse(&onnx::read_bytes(path)?)?;
         let metadata = onnx::metadata(&file);
         let model = onnx::graph(&file)?;
@@ -192,7 +207,7 @@ impl OnnxClassifier {
             return Err(format!("it has {} inputs and not one", model.inputs.len()));
         };
         let fact = model.outlet_fact(input).map_err(reason)?;
-        let side = input_side(fact, &metadata)?;
+        let input_form = Input::of(fact, &metadata, options)?;
         let most = match fact.shape.dim(0).and_then(|batch| batch.concretize()?.to_usize().ok()) {
             None => BATCH,
             Some(1) => 1,
@@ -203,12 +218,21 @@ impl OnnxClassifier {
             }
         };
         let outputs = outputs(&model)?;
-        let typed = onnx::typed(model.clone(), &[1, 3, side, side])?;
+        let typed = onnx::typed(model.clone(), input_form.kind(), &input_form.shape(1))?;
         let classes = match outputs.logits.or(outputs.probabilities) {
             Some(output) => class_count(&typed, output)?,
             None => return Err("it has no output that could be the classes".into()),
         };
-        let classes = class_names(&metadata, classes);
+        let names = match &options.labels {
+            Some(labels) if labels.len() != classes => {
+                return Err(format!("it has {classes} classes and {} are named", labels.len()));
+            }
+            Some(labels) => Some(labels.clone()),
+            None => class_names(&metadata, classes),
+        };
+        let has_names = names.is_some();
+        let classes =
+            names.unwrap_or_else(|| (0..classes).map(|class| format!("class {class}")).collect());
         let at_once = (onnx::MAX_VALUES / onnx::largest(&typed)?.max(1)).clamp(1, most);
         // What cannot be run is to be said now.
         let plans = Mutex::new(vec![(1, onnx::runnable(typed)?)]);
@@ -218,8 +242,12 @@ impl OnnxClassifier {
             at_once,
             plans,
             outputs,
-            side,
+            input: input_form,
+            is_normalisation_known: options.mean.is_some()
+                || input_form.numbers == Numbers::Bytes
+                || says_normalisation(&metadata),
             classes,
+            has_names,
             metadata,
         })
     }
@@ -230,8 +258,11 @@ impl OnnxClassifier {
         if let Some((_, plan)) = plans.iter().find(|(size, _)| *size == images) {
             return Ok(Arc::clone(plan));
         }
-        let plan =
-            onnx::runnable(onnx::typed(self.model.clone(), &[images, 3, self.side, self.side])?)?;
+        let plan = onnx::runnable(onnx::typed(
+            self.model.clone(),
+            self.input.kind(),
+            &self.input.shape(images),
+        )?)?;
         if plans.len() >= PLANS {
             plans.remove(0);
         }
@@ -240,17 +271,11 @@ impl OnnxClassifier {
     }
 
     fn run_batch(&self, images: &[Vec<u8>]) -> Result<Outputs, String> {
-        let length = 3 * self.side * self.side;
-        if let Some(image) = images.iter().find(|image| image.len() != length) {
-            return Err(format!("its input has {length} values and an image has {}", image.len()));
-        }
-        let values: Vec<f32> =
-            images.iter().flatten().map(|&byte| f32::from(byte) / 255.0).collect();
-        let input = Tensor::from_shape(&[images.len(), 3, self.side, self.side], &values)
-            .map_err(reason)?;
+        let input = self.input.tensor(images)?;
         let results = self.plan(images.len())?.run(tvec![input.into()]).map_err(reason)?;
         let rows = |output: usize| -> Result<Vec<Vec<f32>>, String> {
             let result = results.get(output).ok_or("an output is missing")?;
+            let result = result.cast_to::<f32>().map_err(reason)?;
             let values = result.to_plain_array_view::<f32>().map_err(reason)?;
             if values.len() != images.len() * self.classes.len() {
                 return Err(format!("its output has the shape {:?}", values.shape()));
@@ -279,33 +304,6 @@ pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     powers.into_iter().map(|power| power / sum).collect()
 }
 
-/// The side of the input: the graph's own, or the metadata's where the graph leaves it open.
-fn input_side(fact: &InferenceFact, metadata: &BTreeMap<String, String>) -> Result<usize, String> {
-    if fact.datum_type.concretize().is_some_and(|kind| kind != f32::datum_type()) {
-        return Err("its input is not float32".into());
-    }
-    let dims: Vec<Option<usize>> =
-        fact.shape.dims().map(|dim| dim.concretize().and_then(|dim| dim.to_usize().ok())).collect();
-    let [_, channels, height, width] = dims[..] else {
-        return Err(format!("its input has {} axes and not [batch, 3, height, width]", dims.len()));
-    };
-    if channels.is_some_and(|channels| channels != 3) {
-        return Err("its input does not have three channels".into());
-    }
-    let stated: Option<[usize; 2]> = ["input_size", "imgsz"]
-        .iter()
-        .find_map(|key| serde_json::from_str(metadata.get(*key)?).ok());
-    let stated = stated.map_or([None; 2], |size| size.map(Some));
-    match [height.or(stated[0]), width.or(stated[1])] {
-        [Some(height), Some(width)] if height == width && SIDES.contains(&height) => Ok(height),
-        [Some(height), Some(width)] => Err(format!(
-            "its input is {height} × {width} pixels; only squares up to {} are run",
-            SIDES.end()
-        )),
-        _ => Err("neither its graph nor its metadata say how large its input is".into()),
-    }
-}
-
 /// Our exports name their outputs. A single output of another name is taken for logits, unless a
 /// softmax computes it.
 fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
@@ -329,7 +327,7 @@ fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
     let fact = model.output_fact(output).map_err(reason)?;
     match fact.shape.dims() {
         [_, classes, rest @ ..]
-            if rest.iter().all(|dim| dim.is_one()) && fact.datum_type == f32::datum_type() =>
+            if rest.iter().all(|dim| dim.is_one()) && fact.datum_type.is_float() =>
         {
             classes
                 .to_usize()
@@ -344,11 +342,10 @@ fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
 }
 
 /// Names from the metadata, if there are as many as the graph has classes.
-fn class_names(metadata: &BTreeMap<String, String>, count: usize) -> Vec<String> {
+fn class_names(metadata: &BTreeMap<String, String>, count: usize) -> Option<Vec<String>> {
     let json =
         metadata.get("class_names").and_then(|text| serde_json::from_str::<Vec<String>>(text).ok());
     let python = || metadata.get("names").and_then(|text| labels::from_python(text));
     json.filter(|names| names.len() == count)
         .or_else(|| python().filter(|names| names.len() == count))
-        .unwrap_or_else(|| (0..count).map(|class| format!("class {class}")).collect())
 }

@@ -26,19 +26,22 @@ const OPEN: &str = "its graph does not fix the size of its values";
 /// is for graphs made to have it take long.
 const MAX_VISITS: usize = 50;
 
-/// The graph with its one input of this shape, float32, every value of a known and bearable size.
+/// The graph with its one input of this type and shape, every value of a known and bearable size.
 ///
 /// # Errors
 /// A sentence, if it cannot take such an input.
-pub(crate) fn typed(model: InferenceModel, shape: &[usize]) -> Result<TypedModel, String> {
+pub(crate) fn typed(
+    model: InferenceModel,
+    kind: DatumType,
+    shape: &[usize],
+) -> Result<TypedModel, String> {
     // What the outputs do not depend on is not looked at.
     let model = model.into_compact().map_err(reason)?;
     if model.inputs.len() != 1 {
         return Err(format!("it has {} inputs and not one", model.inputs.len()));
     }
-    let mut model = model
-        .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))
-        .map_err(reason)?;
+    let mut model =
+        model.with_input_fact(0, InferenceFact::dt_shape(kind, shape)).map_err(reason)?;
     analyse(&mut model)?;
     // What is still open would be found out by computing it.
     if !model.missing_type_shape().map_err(reason)?.is_empty() {

@@ -4,8 +4,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::features::Features;
+use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
-use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
+use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
 use crate::settings::EvaluationSettings;
@@ -31,10 +32,19 @@ pub struct RunEvaluation {
     /// it reads them.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// How far its probabilities can be believed. Missing in results of older versions.
+    #[serde(default)]
+    pub confidence: Option<Confidence>,
     /// The numbers.
     #[serde(flatten)]
     pub evaluation: Evaluation,
 }
+
+/// Samples that temperature and threshold are found on, at most; evenly spread. Their logits are
+/// held all at once.
+const JUDGED: usize = 4000;
+/// Logits that are held for it, at most.
+const LOGITS: usize = 1 << 24;
 
 /// Evaluates a checkpoint on a split of the run's dataset and stores the result as
 /// `results/<checkpoint>-<split>.json`.
@@ -114,7 +124,8 @@ pub(super) fn evaluate_checkpoint(
     }
     let features = Features::new(run, checkpoint, device).of(split, settings.flip, job)?;
     let thresholds = GroupThresholds::from(settings);
-    let evaluation = classifier_of(checkpoint)?.evaluate(
+    let classifier = classifier_of(checkpoint)?;
+    let evaluation = classifier.evaluate(
         &features,
         &checkpoint.classes,
         &checkpoint.train_counts,
@@ -142,6 +153,21 @@ pub(super) fn evaluate_checkpoint(
         split,
         flip: settings.flip,
         verdict: Some(verdict),
+        confidence: Some(confidence_of(&classifier, &features)?),
         evaluation,
     })
+}
+
+/// How far the classifier's probabilities can be believed, on some of the samples.
+fn confidence_of(classifier: &Classifier, set: &FeatureSet) -> Result<Confidence> {
+    let most = JUDGED.min(LOGITS / classifier.classes.max(1)).max(1);
+    let count = set.len().min(most);
+    let chosen = (0..count).map(|index| index * set.len() / count);
+    let mut features = Vec::with_capacity(count * set.dim);
+    let mut labels = Vec::with_capacity(count);
+    for index in chosen {
+        features.extend_from_slice(&set.features[index * set.dim..][..set.dim]);
+        labels.push(set.labels[index]);
+    }
+    eval::confidence(&classifier.logits(&features)?, &labels, classifier.classes)
 }

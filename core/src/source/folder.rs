@@ -41,6 +41,18 @@ pub(super) struct Found {
     pub empty: Vec<String>,
 }
 
+/// The images below a folder, and what cannot be read there. Reads no image.
+///
+/// # Errors
+/// [`DataError`] if the folder cannot be read, [`crate::Error::Stopped`].
+pub fn images_below(root: &Path, job: Job<'_>) -> Result<(Vec<PathBuf>, Vec<Problem>)> {
+    let mut walk = Walk::default();
+    walk.run(root, job)?;
+    let Walk { mut files, problems, .. } = walk;
+    files.sort_by_cached_key(|file| components(file));
+    Ok((files.into_iter().map(|file| root.join(file)).collect(), problems))
+}
+
 /// Lists the images below `root` with their classes and splits. Reads no image.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod sample;
 mod scan;
 
 pub use catalog::{Catalog, Location, Problem, Sample, Skipped, SourceKind, Split};
+pub use folder::images_below;
 pub use reader::{ImageReader, PixelSource};
 pub use sample::unpack_sample;
 pub use scan::{ScanOptions, scan};

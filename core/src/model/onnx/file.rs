@@ -224,7 +224,7 @@ fn sized(
     input: &Input,
     side: usize,
 ) -> Result<(TypedModel, Vec<usize>), String> {
-    let typed = onnx::typed(model, &input.shape(1, side))?;
+    let typed = onnx::typed(model, f32::datum_type(), &input.shape(1, side))?;
     let fact = typed.output_fact(0).map_err(reason)?;
     if fact.datum_type != f32::datum_type() {
         return Err("its output is not float32".into());

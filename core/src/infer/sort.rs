@@ -1,0 +1,420 @@
+//! Sorting files into folders by what they were found to be, and undoing it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Names, safe_extension, safe_name};
+use crate::error::{DataError, Result};
+use crate::job::Job;
+
+/// The file beside the folders that says what was done, one JSON object a line.
+pub const SORTED: &str = "sorted.jsonl";
+/// The folder of images whose most probable class is not probable enough.
+pub const UNSURE: &str = "unsure";
+
+/// How a file comes into its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placing {
+    /// A copy; the file stays.
+    Copy,
+    /// The file itself; it is gone from where it was.
+    Move,
+    /// A second name of the same file, on the same disk.
+    HardLink,
+    /// A link to the file.
+    Symlink,
+}
+
+/// A line of [`SORTED`]. It is written before what it says is done, so that nothing that was done
+/// is missing in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Placed {
+    from: PathBuf,
+    to: PathBuf,
+    how: Placing,
+    /// Size in bytes and time of the last change, in nanoseconds since 1970.
+    was: (u64, u128),
+}
+
+/// Puts files into one folder a class.
+#[derive(Debug)]
+pub struct Sorter {
+    root: PathBuf,
+    how: Placing,
+    log: File,
+    /// Folder names of the classes, in label order.
+    folders: Vec<String>,
+    names: HashMap<String, Names>,
+    /// Files that were placed before.
+    placed: HashSet<PathBuf>,
+}
+
+impl Sorter {
+    /// Sorts into `root`, which is made if need be. Files that an earlier call has placed there are
+    /// known from [`SORTED`], and are not placed again.
+    ///
+    /// # Errors
+    /// [`DataError`] if the folder or its [`SORTED`] cannot be written or read.
+    pub fn open(root: &Path, classes: &[String], how: Placing) -> Result<Self> {
+        let failed = |path: &Path, error: io::Error| DataError::file(path, error);
+        fs::create_dir_all(root).map_err(|error| failed(root, error))?;
+        let root = std::path::absolute(root).map_err(|error| failed(root, error))?;
+        let path = root.join(SORTED);
+        let mut placed = HashSet::new();
+        if path.is_file() {
+            placed.extend(
+                entries(&path)?
+                    .into_iter()
+                    .filter(|entry| entry.to.symlink_metadata().is_ok())
+                    .map(|entry| entry.from),
+            );
+        }
+        let mut log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| failed(&path, error))?;
+        // A line that was cut short must not take the next one with it.
+        if !ends_a_line(&path).map_err(|error| failed(&path, error))? {
+            log.write_all(b"\n").map_err(|error| failed(&path, error))?;
+        }
+        let mut taken = Names::default();
+        taken.unique("", UNSURE);
+        taken.unique("", SORTED);
+        let folders = classes.iter().map(|class| taken.unique("", &safe_name(class, ""))).collect();
+        Ok(Self { root, how, log, folders, names: HashMap::new(), placed })
+    }
+
+    /// Whether a file was placed before, so that it need not be classified again.
+    pub fn has_placed(&self, file: &Path) -> bool {
+        std::path::absolute(file).is_ok_and(|file| self.placed.contains(&file))
+    }
+
+    /// Puts a file into the folder of a class, or into [`UNSURE`] without one, and says where.
+    ///
+    /// # Errors
+    /// [`DataError::File`] with the operating system's reason. Nothing is then where it was not
+    /// before.
+    pub fn place(&mut self, file: &Path, class: Option<usize>) -> Result<PathBuf> {
+        let failed = |error: io::Error| DataError::file(file, error);
+        let from = std::path::absolute(file).map_err(failed)?;
+        if self.placed.contains(&from) {
+            return Ok(from);
+        }
+        let folder = class.and_then(|class| self.folders.get(class)).map_or(UNSURE, String::as_str);
+        let within = self.root.join(folder);
+        fs::create_dir_all(&within).map_err(|error| DataError::file(&within, error))?;
+        let to = self.free_name(folder.to_string(), &within, &from);
+        let entry = Placed { was: state(&from).map_err(failed)?, from, to, how: self.how };
+        let mut line = serde_json::to_vec(&entry).map_err(|error| failed(error.into()))?;
+        line.push(b'\n');
+        let log = self.root.join(SORTED);
+        self.log.write_all(&line).map_err(|error| DataError::file(log, error))?;
+        put(&entry).map_err(failed)?;
+        self.placed.insert(entry.from);
+        Ok(entry.to)
+    }
+
+    /// A name that no file in the folder has.
+    fn free_name(&mut self, folder: String, within: &Path, file: &Path) -> PathBuf {
+        let text = |part: Option<&std::ffi::OsStr>| {
+            part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let extension = safe_extension(&text(file.extension()));
+        let stem = safe_name(&text(file.file_stem()), &extension);
+        let names = self.names.entry(folder).or_default();
+        loop {
+            let to = within.join(names.unique(&extension, &stem));
+            if to.symlink_metadata().is_err() {
+                return to;
+            }
+        }
+    }
+}
+
+/// What undoing has brought about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// Files that are again where they were.
+    pub undone: usize,
+    /// Files that were changed or taken away since, or whose old place is taken. They stay.
+    pub left: usize,
+}
+
+/// Undoes what was sorted into `root`: copies and links are removed, moved files go back. Files that
+/// were changed since are left where they are, as is everything that was not put there by sorting.
+/// Empty folders and [`SORTED`] go, unless something is left.
+///
+/// # Errors
+/// [`DataError`] if [`SORTED`] cannot be read or a file cannot be put back;
+/// [`crate::Error::Stopped`]. What was undone until then stays so, and the rest can be undone later.
+pub fn undo(root: &Path, job: Job<'_>) -> Result<Undone> {
+    let root = std::path::absolute(root).map_err(|error| DataError::file(root, error))?;
+    let log = root.join(SORTED);
+    let entries = entries(&log)?;
+    job.phase("undoing", Some(entries.len() as u64), "files");
+    let mut result = Undone::default();
+    let mut left = Vec::new();
+    for (done, entry) in entries.iter().enumerate().rev() {
+        job.check()?;
+        // It says where to write and what to delete, and may have come from anywhere.
+        let is_ours = entry.to.starts_with(&root)
+            && !entry.to.components().any(|part| part == std::path::Component::ParentDir);
+        if !is_ours {
+            let reason = format!("speaks of {}, which is not in this folder", entry.to.display());
+            return Err(DataError::source(&log, reason).into());
+        }
+        match take_back(entry).map_err(|error| DataError::file(&entry.to, error))? {
+            Back::Undone => result.undone += 1,
+            Back::WasNot => {}
+            Back::Left => {
+                result.left += 1;
+                left.push(entry);
+            }
+        }
+        job.progress((entries.len() - done) as u64);
+    }
+    for folder in entries.iter().filter_map(|entry| entry.to.parent()).collect::<HashSet<_>>() {
+        // Only if it is empty, and it is no loss if it stays.
+        let _ = fs::remove_dir(folder);
+    }
+    let failed = |error: io::Error| DataError::file(&log, error);
+    if left.is_empty() {
+        fs::remove_file(&log).map_err(failed)?;
+        let _ = fs::remove_dir(&root);
+    } else {
+        left.reverse();
+        crate::files::write_atomically(&log, |file| {
+            left.iter().try_for_each(|entry| {
+                serde_json::to_writer(&mut *file, entry)?;
+                file.write_all(b"\n")
+            })
+        })
+        .map_err(failed)?;
+    }
+    Ok(result)
+}
+
+enum Back {
+    Undone,
+    /// It was never placed, or is gone.
+    WasNot,
+    Left,
+}
+
+fn take_back(entry: &Placed) -> io::Result<Back> {
+    let Placed { from, to, how, was } = entry;
+    let Ok(found) = to.symlink_metadata() else { return Ok(Back::WasNot) };
+    let unchanged = match how {
+        Placing::Symlink => found.is_symlink() && fs::read_link(to).is_ok_and(|at| at == *from),
+        _ => found.is_file() && found.len() == was.0,
+    };
+    // A copy may be the only one by now.
+    let still_there = state(from).is_ok_and(|now| now == *was);
+    match how {
+        _ if !unchanged => Ok(Back::Left),
+        Placing::Move if from.symlink_metadata().is_ok() => Ok(Back::Left),
+        Placing::Move => {
+            if let Some(folder) = from.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            carry(to, from)?;
+            Ok(Back::Undone)
+        }
+        Placing::Symlink => fs::remove_file(to).map(|()| Back::Undone),
+        Placing::Copy | Placing::HardLink if still_there => {
+            fs::remove_file(to).map(|()| Back::Undone)
+        }
+        Placing::Copy | Placing::HardLink => Ok(Back::Left),
+    }
+}
+
+/// Does what an entry says.
+fn put(entry: &Placed) -> io::Result<()> {
+    let Placed { from, to, how, .. } = entry;
+    match how {
+        Placing::Copy => copy(from, to),
+        Placing::Move => carry(from, to),
+        Placing::HardLink => fs::hard_link(from, to),
+        #[cfg(unix)]
+        Placing::Symlink => std::os::unix::fs::symlink(from, to),
+        #[cfg(windows)]
+        Placing::Symlink => std::os::windows::fs::symlink_file(from, to),
+        #[cfg(not(any(unix, windows)))]
+        Placing::Symlink => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    }
+}
+
+/// Copies a file whole or not at all.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    crate::files::write_atomically(to, |file| io::copy(&mut source, file).map(|_| ()))
+}
+
+/// Moves a file, to another disk if need be.
+fn carry(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy(from, to)?;
+            fs::remove_file(from)
+        }
+        done => done,
+    }
+}
+
+/// Size and time of the last change.
+fn state(path: &Path) -> io::Result<(u64, u128)> {
+    let metadata = fs::metadata(path)?;
+    let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((metadata.len(), since.as_nanos()))
+}
+
+/// The lines of a log. A last line that was cut short says nothing: what it was to say was not yet
+/// done.
+fn entries(log: &Path) -> Result<Vec<Placed>> {
+    let file = File::open(log).map_err(|error| DataError::file(log, error))?;
+    let mut entries = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(|error| DataError::file(log, error))?;
+        if let Ok(entry) = serde_json::from_str(&line) {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn ends_a_line(path: &Path) -> io::Result<bool> {
+    let bytes = fs::read(path)?;
+    Ok(bytes.last().is_none_or(|last| *last == b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Control, Silent};
+
+    fn tree(root: &Path) -> Vec<String> {
+        let mut found: Vec<String> = walkdir::WalkDir::new(root)
+            .min_depth(1)
+            .into_iter()
+            .map(|entry| entry.unwrap().path().strip_prefix(root).unwrap().to_str().unwrap().into())
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn photos(root: &Path) -> Vec<PathBuf> {
+        ["a/1.jpg", "b/1.jpg", "b/2.jpg"]
+            .into_iter()
+            .map(|name| {
+                let path = root.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, name).unwrap();
+                path
+            })
+            .collect()
+    }
+
+    fn classes() -> Vec<String> {
+        ["deer/roe", "unsure", ".."].map(String::from).to_vec()
+    }
+
+    #[test]
+    fn files_are_sorted_and_it_is_undone() {
+        for how in [Placing::Copy, Placing::Move, Placing::HardLink, Placing::Symlink] {
+            let folder = tempfile::tempdir().unwrap();
+            let files = photos(&folder.path().join("in"));
+            let before = tree(folder.path());
+            let root = folder.path().join("out");
+            let mut sorter = Sorter::open(&root, &classes(), how).unwrap();
+            for (file, class) in files.iter().zip([Some(0), Some(0), None]) {
+                sorter.place(file, class).unwrap();
+            }
+            assert_eq!(
+                tree(&root),
+                [
+                    "deer_roe",
+                    "deer_roe/1.jpg",
+                    "deer_roe/1_2.jpg",
+                    "sorted.jsonl",
+                    "unsure",
+                    "unsure/2.jpg"
+                ]
+            );
+            assert_eq!(fs::read_to_string(root.join("deer_roe/1_2.jpg")).unwrap(), "b/1.jpg");
+            assert_eq!(files[0].exists(), how != Placing::Move);
+            // Again, as after a break: what was placed is known, and the rest gets a free name.
+            let mut again = Sorter::open(&root, &classes(), how).unwrap();
+            assert!(again.has_placed(&files[1]));
+            fs::write(folder.path().join("in/1.jpg"), "new").unwrap();
+            let to = again.place(&folder.path().join("in/1.jpg"), Some(0)).unwrap();
+            assert_eq!(to.file_name().unwrap(), "1_3.jpg");
+            drop((sorter, again));
+
+            let control = Control::new();
+            let undone = undo(&root, Job::new(&control, &Silent)).unwrap();
+            assert_eq!(undone, Undone { undone: 4, left: 0 }, "{how:?}");
+            fs::remove_file(folder.path().join("in/1.jpg")).unwrap();
+            assert_eq!(tree(folder.path()), before, "{how:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_that_was_changed_or_whose_place_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = photos(&folder.path().join("in"));
+        let root = folder.path().join("out");
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Move).unwrap();
+        let places: Vec<PathBuf> =
+            files.iter().map(|file| sorter.place(file, Some(2)).unwrap()).collect();
+        assert!(places.iter().all(|place| place.starts_with(root.join("_"))), "{places:?}");
+        fs::write(&places[0], "changed since").unwrap();
+        fs::write(&files[1], "another").unwrap();
+        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 1, left: 2 });
+        assert_eq!(fs::read_to_string(&places[0]).unwrap(), "changed since");
+        assert_eq!(fs::read_to_string(&files[1]).unwrap(), "another");
+        assert_eq!(fs::read_to_string(&files[2]).unwrap(), "b/2.jpg");
+        // What is left can be undone once its place is free.
+        fs::remove_file(&files[1]).unwrap();
+        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 1, left: 1 });
+        assert_eq!(fs::read_to_string(&files[1]).unwrap(), "b/1.jpg");
+    }
+
+    #[test]
+    fn a_log_from_elsewhere_deletes_nothing_and_one_cut_short_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = photos(&folder.path().join("in"));
+        let root = folder.path().join("out");
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Copy).unwrap();
+        sorter.place(&files[0], Some(0)).unwrap();
+        let log = root.join(SORTED);
+        let whole = fs::read_to_string(&log).unwrap();
+        fs::write(&log, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Copy).unwrap();
+        sorter.place(&files[1], Some(0)).unwrap();
+        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 2, left: 0 });
+
+        fs::create_dir_all(&root).unwrap();
+        for to in [files[0].clone(), root.join("../in/a/1.jpg")] {
+            let entry = Placed {
+                from: files[1].clone(),
+                to,
+                how: Placing::Copy,
+                was: state(&files[1]).unwrap(),
+            };
+            fs::write(&log, serde_json::to_string(&entry).unwrap()).unwrap();
+            assert!(undo(&root, job).unwrap_err().to_string().contains("not in this folder"));
+            assert!(files[0].exists());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Evaluating an ONNX classifier from anywhere, and beside a run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::features::Features;
+use crate::batches::{DEFAULT_BUDGET, Images};
+use crate::dataset::{Dataset, DatasetSample};
+use crate::error::{ModelError, Result, TrainError};
+use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
+use crate::infer::OnnxClassifier;
+use crate::job::Job;
+use crate::run::Run;
+use crate::source::Split;
+use crate::train::classifier_of;
+
+/// Images that one thread has classified together.
+const TOGETHER: usize = 8;
+
+/// What of a dataset a file is evaluated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvaluatedOn {
+    /// A split; without one test, or validation where there is no test split.
+    Split(Option<Split>),
+    /// Every image, whatever its split: for folders that were never trained on.
+    All,
+}
+
+/// An ONNX file's numbers on a dataset.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileEvaluation {
+    /// The file.
+    pub file: PathBuf,
+    /// The split; `None` for all images.
+    pub split: Option<Split>,
+    /// What it was compared with: a run's folder and checkpoint.
+    pub beside: Option<String>,
+    /// What it loses or gains to that, the file being the first: over all classes, then by group.
+    pub differences: Vec<PairedDifference>,
+    /// The numbers.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+    /// The other's numbers on the same images.
+    pub other: Option<Evaluation>,
+}
+
+/// Evaluates an ONNX classifier on a dataset, and with `beside` compares it with the checkpoint of a
+/// run on the same images; that of its final one without a name. The file's classes are found by
+/// their names, in whatever order they are; one without names must have as many as the dataset.
+///
+/// # Errors
+/// [`ModelError::File`] for a file that is no image classifier or lacks a class of the dataset, and
+/// what reading images meets. With `beside` the run must be of the same
+/// classes, and its dataset the one evaluated on.
+pub fn evaluate_file(
+    file: &Path,
+    dataset: &Dataset,
+    on: EvaluatedOn,
+    beside: Option<(&Run, Option<&str>)>,
+    thresholds: GroupThresholds,
+    job: Job<'_>,
+) -> Result<FileEvaluation> {
+    let classifier = OnnxClassifier::load(file)?;
+    let places = places(&classifier, &dataset.classes, file, job)?;
+    let split = match on {
+        EvaluatedOn::All => None,
+        EvaluatedOn::Split(Some(split)) => Some(split),
+        EvaluatedOn::Split(None) => Some(
+            [Split::Test, Split::Validation]
+                .into_iter()
+                .find(|split| !dataset.split(*split).is_empty())
+                .ok_or_else(|| {
+                    TrainError::Request(
+                        "the dataset has neither a test nor a validation split; --all evaluates every image".into(),
+                    )
+                })?,
+        ),
+    };
+    let samples: Vec<DatasetSample> = dataset
+        .samples
+        .iter()
+        .filter(|sample| split.is_none_or(|split| sample.split == split))
+        .map(|sample| DatasetSample { split: Split::Test, ..sample.clone() })
+        .collect();
+    if samples.is_empty() {
+        return Err(TrainError::Request("the dataset has no image there".into()).into());
+    }
+    // They stand as test samples, of which no class needs any.
+    let chosen = Dataset { samples, ..dataset.clone() };
+    let images = Images::open(&chosen, Split::Test, classifier.input_size(), DEFAULT_BUDGET, job)?;
+    let train_counts = dataset.counts(Split::Train);
+    let (answers, positions) = answers(&classifier, &images, &places, job)?;
+    images.warn_of_problems(job);
+    let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
+    let mut found = FileEvaluation {
+        file: file.to_path_buf(),
+        split,
+        beside: None,
+        differences: Vec::new(),
+        evaluation,
+        other: None,
+    };
+    if let Some((run, checkpoint)) = beside {
+        let Some(split) = split else {
+            let reason = "a run is compared on a split of its dataset, not on all images";
+            return Err(TrainError::Request(reason.into()).into());
+        };
+        let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+        let others = answers_of_run(run, name, split, dataset, job)?;
+        // Both may have left out images that they could not read.
+        let pairs: Vec<(Answer, Answer)> = answers
+            .iter()
+            .zip(&positions)
+            .filter_map(|(answer, position)| Some((*answer, *others.get(position)?)))
+            .collect();
+        let (first, second): (Vec<Answer>, Vec<Answer>) = pairs.into_iter().unzip();
+        found.differences = paired_differences(&first, &second, &train_counts, thresholds)?;
+        found.other = Some(Evaluation::of(&second, &dataset.classes, &train_counts, thresholds)?);
+        found.beside = Some(format!("{} ({name})", run.folder().display()));
+    }
+    Ok(found)
+}
+
+/// Which of the file's outputs stands for each class of the dataset.
+fn places(
+    classifier: &OnnxClassifier,
+    classes: &[String],
+    file: &Path,
+    job: Job<'_>,
+) -> Result<Vec<usize>> {
+    let theirs = classifier.classes();
+    if !classifier.has_names() {
+        if theirs.len() != classes.len() {
+            let reason = format!(
+                "it has {} classes without names, and the dataset {}",
+                theirs.len(),
+                classes.len()
+            );
+            return Err(ModelError::file(file, reason).into());
+        }
+        job.warn("the file does not name its classes; they are taken to be the dataset's, in their order");
+        return Ok((0..classes.len()).collect());
+    }
+    let missing: Vec<&str> =
+        classes.iter().filter(|class| !theirs.contains(class)).map(String::as_str).collect();
+    if let Some(first) = missing.first() {
+        let reason = match missing.len() {
+            1 => format!("it has no class “{first}”, which the dataset has"),
+            n => format!("it lacks {n} of the dataset's classes, “{first}” first of all"),
+        };
+        return Err(ModelError::file(file, reason).into());
+    }
+    Ok(classes.iter().filter_map(|class| classifier.class_index(class)).collect())
+}
+
+/// What the file says about each readable image, and which of the images that is. Classes of the
+/// file that the dataset has not do not stand for election.
+fn answers(
+    classifier: &OnnxClassifier,
+    images: &Images,
+    places: &[usize],
+    job: Job<'_>,
+) -> Result<(Vec<Answer>, Vec<usize>)> {
+    let size = 3 * classifier.input_size().pow(2);
+    let (mut answers, mut positions) = (Vec::new(), Vec::new());
+    job.phase("evaluating", Some(images.len() as u64), "images");
+    for batch in images.eval_batches(TOGETHER * 4 * rayon::current_num_threads(), false) {
+        job.check()?;
+        let batch = batch?;
+        let inputs: Vec<Vec<u8>> = batch.images.chunks_exact(size).map(<[u8]>::to_vec).collect();
+        let found: Vec<Vec<Answer>> = inputs
+            .par_chunks(TOGETHER)
+            .zip(batch.labels.par_chunks(TOGETHER))
+            .map(|(inputs, labels)| {
+                let outputs = classifier.run(inputs)?;
+                // Without logits their place is taken by what has the same softmax.
+                let rows = outputs.logits.unwrap_or_else(|| {
+                    let logs = |row: &Vec<f32>| {
+                        row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect()
+                    };
+                    outputs.probabilities.iter().map(logs).collect()
+                });
+                let answer = |(row, label): (&Vec<f32>, &u32)| {
+                    let chosen: Vec<f32> = places.iter().map(|place| row[*place]).collect();
+                    Answer::of(&chosen, *label)
+                };
+                Ok(rows.iter().zip(labels).map(answer).collect())
+            })
+            .collect::<Result<_>>()?;
+        answers.extend(found.into_iter().flatten());
+        positions.extend_from_slice(&batch.indices);
+        job.progress(answers.len() as u64);
+    }
+    Ok((answers, positions))
+}
+
+/// What a checkpoint says about the images of a split, by their place in it.
+fn answers_of_run(
+    run: &Run,
+    name: &str,
+    split: Split,
+    dataset: &Dataset,
+    job: Job<'_>,
+) -> Result<HashMap<usize, Answer>> {
+    let own = run.dataset();
+    let same = own.classes == dataset.classes
+        && own
+            .split(split)
+            .iter()
+            .map(|sample| &sample.location)
+            .eq(dataset.split(split).iter().map(|sample| &sample.location));
+    if !same {
+        let reason = format!(
+            "{} was trained on another dataset; a comparison needs the same images in the same split",
+            run.folder().display()
+        );
+        return Err(TrainError::Request(reason).into());
+    }
+    let checkpoint = run.checkpoint(name)?;
+    let device = Device::flex();
+    let found = Features::new(run, &checkpoint, &device).with_positions(split, false, job)?;
+    let answers = classifier_of(&checkpoint)?.answers(&found.set)?;
+    Ok(found.positions.iter().map(|position| *position as usize).zip(answers).collect())
+}
