@@ -27,8 +27,8 @@ def check_graph(path, side, classes):
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     assert [(value.name, dims(value)) for value in model.graph.input] == [("images", ["batch", 3, side, side])]
     assert [(value.name, dims(value)) for value in model.graph.output] == [
-        ("logits", ["batch", classes]),
         ("probabilities", ["batch", classes]),
+        ("logits", ["batch", classes]),
     ]
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     names = json.loads(metadata["class_names"])

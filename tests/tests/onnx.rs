@@ -123,12 +123,13 @@ fn onnxruntime_and_the_reference_checker_agree() {
             mean: MEAN,
             std: STD,
             classes: names,
-            summary: serde_json::json!({ "epochs": 1 }),
+            says: vec![("summary", serde_json::json!({ "epochs": 1 }))],
         };
         let model = scratch.path().join(format!("{}-{side}.onnx", backbone.name()));
         let started = Instant::now();
-        let report = export(&source, &Onnx, &model, &images, Job::new(&Control::new(), &Silent))
-            .expect("the export passes its own check");
+        let report =
+            export(&source, &Onnx::BOTH, &model, &images, Job::new(&Control::new(), &Silent))
+                .expect("the export passes its own check");
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(report.top1_agreement, 1.0);
 
@@ -209,11 +210,12 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             mean,
             std,
             classes: classes_named,
-            summary: serde_json::json!({}),
+            says: vec![("summary", serde_json::json!({}))],
         };
         let joined = scratch.path().join("joined.onnx");
-        let report = export(&source, &Onnx, &joined, &images, Job::new(&Control::new(), &Silent))
-            .expect("the export passes its own check");
+        let report =
+            export(&source, &Onnx::BOTH, &joined, &images, Job::new(&Control::new(), &Silent))
+                .expect("the export passes its own check");
         assert_eq!(report.top1_agreement, 1.0);
         let output = Command::new(&python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python/check_onnx.py"))
@@ -302,10 +304,10 @@ fn small_export(folder: &Path) -> PathBuf {
         mean: MEAN,
         std: STD,
         classes,
-        summary: serde_json::json!({}),
+        says: Vec::new(),
     };
     let path = folder.join("модель.onnx");
-    export(&source, &Onnx, &path, &images(16, folder), Job::new(&Control::new(), &Silent))
+    export(&source, &Onnx::BOTH, &path, &images(16, folder), Job::new(&Control::new(), &Silent))
         .expect("the export passes its own check");
     path
 }
@@ -338,7 +340,7 @@ fn predict_prints_a_line_an_image_and_goes_on_after_a_broken_one() {
         "2".as_ref(),
         "--json".as_ref(),
     ]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line is JSON"))

@@ -24,12 +24,14 @@ pub(super) struct Agreement {
     pub probabilities: f32,
 }
 
-/// Runs both on the same images and compares every value.
+/// Runs both on the same images and compares every value; of a file that gives no logits, its
+/// probabilities.
 ///
 /// # Errors
 /// [`ModelError::Disagrees`] with what differs, and whatever running the file fails with.
 pub(super) fn compare(
     file: &dyn ReadBack,
+    gives_logits: bool,
     reference: &dyn Reference,
     images: &[Vec<u8>],
     job: Job<'_>,
@@ -53,17 +55,21 @@ pub(super) fn compare(
     let found = batches.par_iter().map(run).collect::<Result<Vec<_>>>()?;
     for (batch, found) in batches.into_iter().zip(found) {
         let expected = reference.logits(batch)?;
-        let Some(found_logits) = found.logits else {
-            return Err(disagrees("the file gives no logits"));
-        };
+        if found.logits.is_some() != gives_logits {
+            return Err(disagrees("the file gives no logits, or some that it should not"));
+        }
+        // Without logits the most probable class is that of the largest probability.
+        let scores = found.logits.as_ref().unwrap_or(&found.probabilities);
         if expected.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(disagrees("the network's own logits are not finite numbers"));
         }
         scale = expected.iter().flatten().fold(scale, |scale, logit| scale.max(logit.abs()));
         for ((expected, found), probabilities) in
-            expected.iter().zip(&found_logits).zip(&found.probabilities)
+            expected.iter().zip(scores).zip(&found.probabilities)
         {
-            agreement.logits = agreement.logits.max(difference(expected, found)?);
+            if gives_logits {
+                agreement.logits = agreement.logits.max(difference(expected, found)?);
+            }
             agreement.probabilities =
                 agreement.probabilities.max(difference(&softmax(expected), probabilities)?);
             let (ours, theirs) = (largest(expected), largest(found));

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use onnx_ir::{GraphProto, NodeProto, TensorProto};
 
+use super::graph::{FLOAT, floats};
 use crate::ops::SIX;
 
-/// ONNX's number for float32.
-const FLOAT: i32 = 1;
 /// The names of the bounds.
 const BOUNDS: [(&str, f32); 2] = [("relu6_min", 0.0), ("relu6_max", SIX)];
 /// How ReLU6 is said with what the exporter can write: 6 − ReLU(6 − ReLU(x)); see
@@ -79,11 +78,5 @@ fn chain_ending_at(
 
 /// Whether a tensor holds the number 6 and nothing else.
 fn is_six(tensor: &TensorProto) -> bool {
-    let values = match tensor.raw_data.is_empty() {
-        true => tensor.float_data.clone(),
-        false => {
-            tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        }
-    };
-    tensor.data_type == FLOAT && values == [SIX]
+    tensor.data_type == FLOAT && floats(tensor) == [SIX]
 }

@@ -1,31 +1,27 @@
-//! From a network to the bytes of an ONNX file, and what every file says of itself.
+//! From a network to the bytes of an ONNX file.
 
 use std::collections::HashMap;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
-use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
 use protobuf::Message;
-use serde::Serialize;
 
 use super::clip::clip;
+use super::fold::fold_batch_norm;
+use super::metadata::{BATCH, Facts, describe};
+use super::runtimes::{lower_opset, say_what_they_want};
 use super::{ExportSource, Reference};
 use crate::error::ModelError;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier,
     load_weights, parameter_name,
 };
-use crate::onnx::{INPUT, LOGITS, PROBABILITIES, labels, remove_unused};
-
-/// How an image becomes an input, for those who deploy the file.
-const RESIZE: &str = "Apply the EXIF orientation, convert to RGB, cut out the largest centred square, resize it to the input size (bilinear, antialiased), \
-     divide by 255";
+use crate::onnx::{INPUT, LOGITS, PROBABILITIES, remove_unused};
 
 /// ONNX's number for float32.
-const FLOAT: i32 = 1;
-/// The name of the batch axis.
-const BATCH: &str = "batch";
+pub(super) const FLOAT: i32 = 1;
 /// The value between backbone and classifier, `[batch, features]`.
 pub(super) const FEATURES: &str = "features";
 /// Under which name [`Normalized`] holds the network; taken off again so that weights keep their
@@ -122,7 +118,7 @@ pub(super) fn build(
 }
 
 /// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight),
-/// the softmax, metadata.
+/// the softmax, metadata; and takes out what runtimes stumble over.
 fn finish(
     model: &mut ModelProto,
     source: &ExportSource,
@@ -133,9 +129,15 @@ fn finish(
     clip(graph);
     remove_unused(graph);
     rename(graph)?;
+    fold_batch_norm(graph)?;
     graph.initializer.extend(classifier.iter().map(initializer));
     classify(graph);
-    describe(model, &Facts::of(source))
+    say_what_they_want(graph);
+    describe(model, &Facts::of(source))?;
+    // The statistics that were folded away, now that the graph's outputs have their names.
+    remove_unused(model.graph.mut_or_insert_default());
+    lower_opset(model);
+    Ok(())
 }
 
 /// The classifier behind the features.
@@ -148,70 +150,6 @@ pub(super) fn classify(graph: &mut GraphProto) {
         ("transB", 1),
     );
     push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
-}
-
-/// What a file says about itself.
-pub(super) struct Facts<'a> {
-    /// The backbone's name, or the name of the file that it comes out of.
-    pub architecture: String,
-    pub side: usize,
-    /// Whether it takes one image at a time and no more.
-    pub takes_one: bool,
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
-    pub classes: &'a [String],
-    pub summary: &'a serde_json::Value,
-}
-
-impl<'a> Facts<'a> {
-    fn of(source: &'a ExportSource) -> Self {
-        let ExportSource { config, mean, std, classes, summary, .. } = source;
-        let architecture = config.backbone.name().into();
-        Self {
-            architecture,
-            side: config.input_size,
-            takes_one: false,
-            mean: *mean,
-            std: *std,
-            classes,
-            summary,
-        }
-    }
-}
-
-/// Gives a file its boundaries and has it say what it is.
-pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), String> {
-    let (side, classes) = (facts.side as i64, facts.classes.len() as i64);
-    let graph = model.graph.mut_or_insert_default();
-    graph.name.clone_from(&facts.architecture);
-    let value_info =
-        |name: &str, dims: &[i64], doc: &str| value_info(name, facts.takes_one, dims, doc);
-    graph.input = vec![value_info(
-        INPUT,
-        &[3, side, side],
-        "RGB in 0..1; mean and standard deviation are applied inside the graph",
-    )];
-    graph.output = vec![
-        value_info(LOGITS, &[classes], "one score a class, before the softmax"),
-        value_info(PROBABILITIES, &[classes], "one probability a class"),
-    ];
-    graph.value_info.clear();
-
-    let batch = if facts.takes_one { "1" } else { BATCH };
-    model.producer_name = "counterweight".into();
-    model.producer_version = env!("CARGO_PKG_VERSION").into();
-    model.doc_string = format!(
-        "Image classifier ({}, {classes} classes). Input `{INPUT}`: float32 [{batch}, 3, {side}, {side}], RGB in 0..1. \
-         Outputs: `{LOGITS}` and `{PROBABILITIES}`, [{batch}, {classes}]. {RESIZE}.",
-        facts.architecture,
-    );
-    for (key, value) in metadata(facts)? {
-        model.metadata_props.push(Default::default());
-        let index = model.metadata_props.len() - 1;
-        model.metadata_props[index].key = key.into();
-        model.metadata_props[index].value = value;
-    }
-    Ok(())
 }
 
 /// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by
@@ -303,40 +241,12 @@ pub(super) fn initializer(tensor: &NamedTensor) -> TensorProto {
     proto
 }
 
-/// A float32 tensor with a batch axis in front of `dims`: any number, or one.
-fn value_info(name: &str, takes_one: bool, dims: &[i64], doc: &str) -> ValueInfoProto {
-    let mut info = ValueInfoProto::new();
-    info.name = name.into();
-    info.doc_string = doc.into();
-    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
-    tensor.elem_type = FLOAT;
-    let shape = tensor.shape.mut_or_insert_default();
-    shape.dim = std::iter::repeat_with(Default::default).take(dims.len() + 1).collect();
-    match takes_one {
-        true => shape.dim[0].set_dim_value(1),
-        false => shape.dim[0].set_dim_param(BATCH.into()),
+/// The numbers of a float32 tensor.
+pub(super) fn floats(tensor: &TensorProto) -> Vec<f32> {
+    match tensor.raw_data.is_empty() {
+        true => tensor.float_data.clone(),
+        false => {
+            tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        }
     }
-    for (axis, &dim) in shape.dim[1..].iter_mut().zip(dims) {
-        axis.set_dim_value(dim);
-    }
-    info
-}
-
-fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
-    fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
-        serde_json::to_string(value).map_err(|e| e.to_string())
-    }
-    let size = json(&[facts.side; 2])?;
-    Ok(vec![
-        ("task", "classify".into()),
-        ("class_names", json(facts.classes)?),
-        ("names", labels::to_python(facts.classes)),
-        ("input_size", size.clone()),
-        ("imgsz", size),
-        ("mean", json(&facts.mean)?),
-        ("std", json(&facts.std)?),
-        ("resize", RESIZE.into()),
-        ("architecture", facts.architecture.clone()),
-        ("summary", json(facts.summary)?),
-    ])
 }

@@ -9,7 +9,8 @@ use protobuf::Message;
 use rayon::prelude::*;
 
 use super::Reference;
-use super::graph::{FEATURES, Facts, classify, describe, initializer, push_node, set_attribute};
+use super::graph::{FEATURES, classify, initializer, push_node, set_attribute};
+use super::metadata::{Facts, describe};
 use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::model::{
@@ -48,8 +49,9 @@ pub struct JoinedSource<'a> {
     pub std: [f32; 3],
     /// Class names, in label order.
     pub classes: Vec<String>,
-    /// What the file should say about its training; any JSON.
-    pub summary: serde_json::Value,
+    /// What the file should say about its training, by key of its metadata. Null is left out, and
+    /// what is no text becomes JSON.
+    pub says: Vec<(&'static str, serde_json::Value)>,
 }
 
 impl Reference for JoinedSource<'_> {
@@ -117,7 +119,7 @@ pub(super) fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String>
         mean: source.mean,
         std: source.std,
         classes: &source.classes,
-        summary: &source.summary,
+        says: &source.says,
     };
     describe(&mut model, &facts)?;
     Ok((model.write_to_bytes().map_err(|error| error.to_string())?, opset))

@@ -35,7 +35,7 @@ fn source<'a>(file: &'a OnnxFile) -> JoinedSource<'a> {
         mean: found.mean,
         std: found.std,
         classes: ["apple", "l'été", "c"].map(String::from).to_vec(),
-        summary: serde_json::json!({ "epochs": 3 }),
+        says: vec![("summary", serde_json::json!({ "epochs": 3 }))],
     }
 }
 
@@ -46,7 +46,7 @@ fn file(folder: &Path, draft: &Draft) -> OnnxFile {
 }
 
 fn run_export(source: &JoinedSource<'_>, path: &Path, checks: &[Vec<u8>]) -> Result<ExportReport> {
-    export(source, &Onnx, path, checks, Job::new(&Control::new(), &Silent))
+    export(source, &Onnx::BOTH, path, checks, Job::new(&Control::new(), &Silent))
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn names_of_the_file_are_none_of_ours_and_what_is_not_needed_is_left_out() {
     assert!(names.contains(&"backbone/conv.weight"));
     assert_eq!(
         model.graph.output.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(),
-        ["logits", "probabilities"]
+        ["probabilities", "logits"]
     );
     let mut outputs: Vec<&String> = model.graph.node.iter().flat_map(|node| &node.output).collect();
     let all = outputs.len();

@@ -3,8 +3,11 @@
 
 mod check;
 mod clip;
+mod fold;
 mod graph;
 mod joined;
+mod metadata;
+mod runtimes;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -13,6 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::error::{ModelError, Result};
 use crate::eval::Verdict;
@@ -21,7 +25,7 @@ use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use graph::Normalized;
 pub use joined::JoinedSource;
-pub use target::{Artifact, ExportModel, ExportTarget, Onnx, ReadBack, TARGETS};
+pub use target::{Artifact, ExportModel, ExportTarget, Onnx, OnnxOutputs, ReadBack, TARGETS};
 #[cfg(test)]
 pub(crate) use tests::test_model;
 
@@ -38,8 +42,9 @@ pub struct ExportSource {
     pub std: [f32; 3],
     /// Class names, in label order.
     pub classes: Vec<String>,
-    /// What the file should say about its training; any JSON.
-    pub summary: serde_json::Value,
+    /// What the file should say about its training, by key of its metadata. Null is left out, and
+    /// what is no text becomes JSON.
+    pub says: Vec<(&'static str, serde_json::Value)>,
 }
 
 /// What was written, and how well it agrees with the network it came from.
@@ -84,9 +89,9 @@ impl ExportReport {
 /// Writes a classifier in the form of `target` and checks the file.
 ///
 /// As [`Onnx`], the file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it
-/// normalises them itself and gives `logits` and `probabilities`, both `[batch, classes]`. Its
-/// metadata holds the class names (`class_names` as JSON, `names` in Ultralytics' form), the input
-/// size and the training summary.
+/// normalises them itself and gives `probabilities` and `logits`, both `[batch, classes]`. Its
+/// metadata holds the class names (`class_names` and Hugging Face's `id2label` as JSON, `names` in
+/// Ultralytics' form), how an image becomes an input (`preprocess`), and what the source says.
 ///
 /// It is then read back and run on `checks`, images as [`crate::images::to_input`] makes them
 /// (`[3, side, side]`, RGB bytes), and compared with the network as the program computes it, in
@@ -122,16 +127,28 @@ pub fn export<'a>(
     let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&artifact.bytes);
     let check = |temporary: &Path| {
         let file = target.read_back(temporary).map_err(Failure::Check)?;
-        check::compare(&*file, reference, checks, job).map_err(Failure::Check)
+        let agreement = check::compare(&*file, target.gives_logits(), reference, checks, job)
+            .map_err(Failure::Check)?;
+        let passed = json!({
+            "images": checks.len(),
+            "same_class": agreement.top1,
+            "largest_difference_of_logits": agreement.logits,
+            "compared_with": "the network it was made of",
+        });
+        let passed = target
+            .passed(&passed)
+            .map_err(|reason| Failure::Check(ModelError::Export(reason).into()))?;
+        std::fs::OpenOptions::new().append(true).open(temporary)?.write_all(&passed)?;
+        Ok((agreement, artifact.bytes.len() + passed.len()))
     };
     match files::write_if(path, write, check) {
-        Ok(agreement) => Ok(ExportReport {
+        Ok((agreement, bytes)) => Ok(ExportReport {
             path: path.to_path_buf(),
             top1_agreement: agreement.top1,
             max_abs_diff: agreement.logits,
             max_abs_diff_probabilities: agreement.probabilities,
             images: checks.len(),
-            bytes: artifact.bytes.len() as u64,
+            bytes: bytes as u64,
             opset: artifact.opset,
             input_size: config.input_size,
             classes: classes.len(),

@@ -3,11 +3,16 @@
 
 use std::path::Path;
 
+use onnx_ir::ModelProto;
+use protobuf::Message;
+use serde_json::Value;
+
 use super::joined::{self, JoinedSource};
 use super::{ExportSource, graph};
 use crate::error::Result;
 use crate::infer::{OnnxClassifier, Outputs};
 use crate::model::weights;
+use crate::onnx::{LOGITS, PROBABILITIES, remove_unused};
 
 /// A classifier to export.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +66,20 @@ pub trait ExportTarget: Sync {
     /// # Errors
     /// [`ModelError::File`](crate::error::ModelError::File) if it cannot be run.
     fn read_back(&self, path: &Path) -> Result<Box<dyn ReadBack>>;
+
+    /// Whether the file gives logits, which are compared more closely than probabilities can be.
+    fn gives_logits(&self) -> bool {
+        true
+    }
+
+    /// What to write behind a file that was checked, for it to say so; nothing where there is no
+    /// place for it.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be written.
+    fn passed(&self, _check: &Value) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
 }
 
 /// An exported file that was read back.
@@ -74,11 +93,31 @@ pub trait ReadBack: Sync {
 }
 
 /// Every form.
-pub static TARGETS: [&dyn ExportTarget; 1] = [&Onnx];
+pub static TARGETS: [&dyn ExportTarget; 1] = [&Onnx::BOTH];
+
+/// What an exported file gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnnxOutputs {
+    /// `probabilities`, then `logits`.
+    #[default]
+    Both,
+    /// `probabilities` alone: for programs that take the last output if none is named, as OpenCV 4.
+    Probabilities,
+    /// `logits` alone.
+    Logits,
+}
 
 /// One ONNX file that holds its preprocessing and its labels. It is read back by tract.
 #[derive(Clone, Copy, Debug)]
-pub struct Onnx;
+pub struct Onnx {
+    /// What it gives.
+    pub outputs: OnnxOutputs,
+}
+
+impl Onnx {
+    /// With both outputs.
+    pub const BOTH: Self = Self { outputs: OnnxOutputs::Both };
+}
 
 impl ExportTarget for Onnx {
     fn name(&self) -> &'static str {
@@ -94,12 +133,39 @@ impl ExportTarget for Onnx {
             ExportModel::Network(source) => graph::build(source, weights(&source.network))?,
             ExportModel::Joined(source) => joined::build(source)?,
         };
-        Ok(Artifact { bytes, opset })
+        Ok(Artifact { bytes: only(self.outputs, bytes)?, opset })
     }
 
     fn read_back(&self, path: &Path) -> Result<Box<dyn ReadBack>> {
         Ok(Box::new(OnnxClassifier::load(path)?))
     }
+
+    fn gives_logits(&self) -> bool {
+        self.outputs != OnnxOutputs::Probabilities
+    }
+
+    fn passed(&self, check: &Value) -> Result<Vec<u8>, String> {
+        // Messages one behind the other are one message with the entries of all.
+        let mut more = ModelProto::new();
+        more.metadata_props.push(Default::default());
+        more.metadata_props[0].key = "self_check".into();
+        more.metadata_props[0].value = check.to_string();
+        more.write_to_bytes().map_err(|error| error.to_string())
+    }
+}
+
+/// Leaves out the outputs that are not wanted, and what only they need.
+fn only(outputs: OnnxOutputs, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let wanted = match outputs {
+        OnnxOutputs::Both => return Ok(bytes),
+        OnnxOutputs::Probabilities => PROBABILITIES,
+        OnnxOutputs::Logits => LOGITS,
+    };
+    let mut model = ModelProto::parse_from_bytes(&bytes).map_err(|error| error.to_string())?;
+    let graph = model.graph.mut_or_insert_default();
+    graph.output.retain(|output| output.name == wanted);
+    remove_unused(graph);
+    model.write_to_bytes().map_err(|error| error.to_string())
 }
 
 impl ReadBack for OnnxClassifier {

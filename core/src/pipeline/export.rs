@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use serde_json::json;
 
 use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use super::export_facts::says;
 use super::onnx_backbone::graph_of;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::Verdict;
-use crate::export::{self, ExportReport, ExportSource, JoinedSource, Onnx};
+use crate::export::{self, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx};
 use crate::job::Job;
 use crate::model::OnnxFile;
 use crate::run::Run;
@@ -29,6 +29,20 @@ const CHECKED: usize = 33;
 pub fn export(
     run: &Run,
     checkpoint: Option<&str>,
+    path: &Path,
+    job: Job<'_>,
+) -> Result<ExportReport> {
+    export_as(run, checkpoint, &Onnx::BOTH, path, job)
+}
+
+/// [`export()`] in the form of `target`.
+///
+/// # Errors
+/// As there.
+pub fn export_as(
+    run: &Run,
+    checkpoint: Option<&str>,
+    target: &dyn ExportTarget,
     path: &Path,
     job: Job<'_>,
 ) -> Result<ExportReport> {
@@ -51,23 +65,8 @@ pub fn export(
     let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
     let evaluation = stored(false).or_else(|| stored(true));
     let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
+    let says = says(run, &checkpoint, name, evaluation.as_ref(), verdict.as_ref());
     let settings = run.settings();
-    let summary = json!({
-        "program": concat!("counterweight ", env!("CARGO_PKG_VERSION")),
-        "method": "weight balancing (Alshammari et al., CVPR 2022)",
-        "backbone": settings.model.backbone.name(),
-        "preset": settings.preset.name(),
-        "seed": checkpoint.seed,
-        "checkpoint": name,
-        "epochs": checkpoint.progress.epoch,
-        "balancers": checkpoint.balancers,
-        "train_counts": checkpoint.train_counts,
-        "flip": evaluation.as_ref().map(|e| e.flip),
-        "evaluated_on": evaluation.as_ref().map(|_| split.name()),
-        "balanced_accuracy": evaluation.as_ref().map(|e| e.evaluation.balanced_accuracy),
-        "groups": evaluation.as_ref().map(|e| &e.evaluation.groups),
-        "verdict": verdict.as_ref().map(|v| json!({ "grade": v.grade, "sentence": v.sentence, "judged_on": v.split.name() })),
-    });
     if let Some(file) = run.backbone_file() {
         let graph = graph_of(&checkpoint, Some(&file))?;
         if graph.takes_one() {
@@ -84,9 +83,9 @@ pub fn export(
             mean: checkpoint.mean,
             std: checkpoint.std,
             classes: checkpoint.classes,
-            summary,
+            says,
         };
-        let report = export::export(&source, &Onnx, path, &checks, job)?;
+        let report = export::export(&source, target, path, &checks, job)?;
         return finish(run, name, verdict, report);
     }
     let source = ExportSource {
@@ -95,9 +94,9 @@ pub fn export(
         mean: checkpoint.mean,
         std: checkpoint.std,
         classes: checkpoint.classes,
-        summary,
+        says,
     };
-    let report = export::export(&source, &Onnx, path, &checks, job)?;
+    let report = export::export(&source, target, path, &checks, job)?;
     finish(run, name, verdict, report)
 }
 

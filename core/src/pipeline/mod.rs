@@ -3,10 +3,13 @@
 
 mod auto;
 mod balance;
+mod bundle;
 mod demo;
 mod estimate;
 mod evaluate;
+mod evaluate_file;
 mod export;
+mod export_facts;
 mod features;
 mod fine_tune;
 mod folds;
@@ -28,10 +31,12 @@ mod workbench;
 
 pub use auto::{Choice, Chosen, Offer, choose};
 pub use balance::{BalanceReport, balance};
+pub use bundle::{BundleFile, BundleReport, CHECKSUMS, MODEL, PURPOSES, bundle};
 pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
 pub use estimate::{Estimate, estimate};
 pub use evaluate::{RunEvaluation, evaluate};
-pub use export::export;
+pub use evaluate_file::{EvaluatedOn, FileEvaluation, evaluate_file};
+pub use export::{export, export_as};
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};

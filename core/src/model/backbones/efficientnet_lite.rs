@@ -65,7 +65,7 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         trains: true,
         built_in,
         published: &[],
-        operations: &["Add", "BatchNormalization", "Clip", "Conv", "GlobalAveragePool"],
+        operations: &["Add", "Clip", "Conv", "GlobalAveragePool"],
     }
 }
 

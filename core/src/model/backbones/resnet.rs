@@ -38,7 +38,7 @@ pub(super) fn info(backbone: Backbone) -> BackboneInfo {
         trains: true,
         built_in: None,
         published: torchvision::weights(backbone),
-        operations: &["Add", "BatchNormalization", "Conv", "GlobalAveragePool", "MaxPool", "Relu"],
+        operations: &["Add", "Conv", "GlobalAveragePool", "MaxPool", "Relu"],
     }
 }
 

@@ -1,0 +1,100 @@
+// Classifies images with the model of this bundle, by OpenCV's dnn module (4.11 and later).
+//
+//     g++ -O2 -std=c++17 classify.cpp -o classify $(pkg-config --cflags --libs opencv4)
+//     ./classify ../.. IMAGE...
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <opencv2/dnn.hpp>
+#include <opencv2/imgcodecs.hpp>
+
+struct Weights {
+    int from;
+    std::vector<float> factors;
+};
+
+// Which pixels make each of `to` pixels out of `length` ones from `start` on, by a triangle filter with antialiasing.
+static std::vector<Weights> weights(double start, double length, int limit, int to) {
+    const double scale = length / to, support = std::max(1.0, scale);
+    std::vector<Weights> all(to);
+    for (int index = 0; index < to; ++index) {
+        const double centre = start + (index + 0.5) * scale;
+        Weights &own = all[index];
+        own.from = std::max(0, int(std::floor(centre - support + 0.5)));
+        const int until = std::min(limit, int(std::floor(centre + support + 0.5)));
+        double sum = 0;
+        for (int at = own.from; at < until; ++at) {
+            own.factors.push_back(float(std::max(0.0, 1 - std::abs(at + 0.5 - centre) / support)));
+            sum += own.factors.back();
+        }
+        for (float &factor : own.factors) factor = float(factor / sum);
+    }
+    return all;
+}
+
+// As 8-bit resizers do, both passes round to whole values.
+static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::round(value))); }
+
+// An image file as the model wants it: float32 [1, 3, side, side], RGB in 0..1. The model normalises by itself.
+static cv::Mat prepare(const std::string &path, int side) {
+    // Applies the orientation that the camera has noted, drops alpha, and scales 16 bits to 8.
+    const cv::Mat image = cv::imread(path, cv::IMREAD_COLOR);
+    if (image.empty()) throw std::runtime_error(path + " cannot be read");
+    // The largest centred square; an odd margin is cut by half a pixel on both sides.
+    const int width = image.cols, height = image.rows, square = std::min(width, height);
+    const auto columns = weights((width - square) / 2.0, square, width, side);
+    const auto rows = weights((height - square) / 2.0, square, height, side);
+    const int size[] = {1, 3, side, side};
+    cv::Mat input(4, size, CV_32F);
+    std::vector<float> line(size_t(height) * side);
+    for (int channel = 0; channel < 3; ++channel) {
+        const int bgr = 2 - channel;
+        for (int y = 0; y < height; ++y) {
+            const unsigned char *pixels = image.ptr<unsigned char>(y);
+            for (int x = 0; x < side; ++x) {
+                float sum = 0;
+                for (size_t i = 0; i < columns[x].factors.size(); ++i)
+                    sum += columns[x].factors[i] * pixels[(columns[x].from + i) * 3 + bgr];
+                line[size_t(y) * side + x] = rounded(sum);
+            }
+        }
+        float *plane = input.ptr<float>(0, channel);
+        for (int y = 0; y < side; ++y)
+            for (int x = 0; x < side; ++x) {
+                float sum = 0;
+                for (size_t i = 0; i < rows[y].factors.size(); ++i)
+                    sum += rows[y].factors[i] * line[(rows[y].from + i) * side + x];
+                plane[y * side + x] = rounded(sum) / 255;
+            }
+    }
+    return input;
+}
+
+int main(int count, char **arguments) {
+    if (count < 3) {
+        std::fprintf(stderr, "usage: %s BUNDLE IMAGE...\n", arguments[0]);
+        return 2;
+    }
+    const std::string bundle = arguments[1];
+    std::vector<std::string> labels;
+    std::ifstream names(bundle + "/labels.txt");
+    for (std::string name; std::getline(names, name);) labels.push_back(name);
+    cv::dnn::Net net = cv::dnn::readNetFromONNX(bundle + "/model.onnx");
+    const int side = @SIDE@;
+    for (int index = 2; index < count; ++index) {
+        net.setInput(prepare(arguments[index], side));
+        const cv::Mat row = net.forward("probabilities").reshape(1, 1);
+        std::vector<int> order(row.cols);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return row.at<float>(a) > row.at<float>(b); });
+        std::printf("%s\n", arguments[index]);
+        for (int place = 0; place < std::min(5, row.cols); ++place)
+            std::printf("  %5.1f %%  %s\n", 100 * row.at<float>(order[place]), labels.at(order[place]).c_str());
+    }
+}

@@ -1,0 +1,195 @@
+//! The bundle: an exported model with everything that whoever deploys it needs.
+
+mod card;
+mod configs;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use super::export::export;
+use crate::error::{ModelError, Result};
+use crate::export::ExportReport;
+use crate::files;
+use crate::infer::OnnxClassifier;
+use crate::job::Job;
+use crate::run::Run;
+
+/// The model's name in a bundle.
+pub const MODEL: &str = "model.onnx";
+/// The list of checksums, by which a folder is known as a bundle.
+pub const CHECKSUMS: &str = "SHA256SUMS";
+
+/// What was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct BundleReport {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Its files, in the order of their names.
+    pub files: Vec<BundleFile>,
+    /// The check of the model.
+    pub export: ExportReport,
+}
+
+/// A file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BundleFile {
+    /// Its path in the bundle, with slashes.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+    /// What it is for, in a few words.
+    pub purpose: &'static str,
+}
+
+/// What each file of a bundle is for. Names that end in a slash stand for all below.
+pub static PURPOSES: [(&str, &str); 13] = [
+    ("README.md", "what the model is, how good it is, and how to run it"),
+    (MODEL, "the model: images in, probabilities out"),
+    ("labels.txt", "class names, one a line"),
+    ("config.json", "class names for Hugging Face's tools"),
+    ("preprocessor_config.json", "how to prepare images, for Hugging Face's tools"),
+    ("config.pbtxt", "for NVIDIA's Triton server"),
+    ("check.py", "checks that the model answers as expected on this machine"),
+    ("reference/", "ten images and the answers expected for them"),
+    ("examples/python/", "for Python, with onnxruntime"),
+    ("examples/javascript/", "for browsers and node, with onnxruntime"),
+    ("examples/rust/", "for Rust, with tract"),
+    ("examples/cpp/", "for C++, with OpenCV"),
+    (CHECKSUMS, "checksums of all files"),
+];
+
+/// What a file of a bundle is for.
+pub(super) fn purpose(name: &str) -> &'static str {
+    let fits = |known: &str| match known.strip_suffix('/') {
+        Some(_) => name.starts_with(known),
+        None => name == known,
+    };
+    PURPOSES.iter().find(|(known, _)| fits(known)).map_or("", |(_, purpose)| purpose)
+}
+
+/// Exports a checkpoint of a run (its final one without a name) with class names, settings for the
+/// usual servers, a model card, reference images with the answers expected, and examples. The folder
+/// appears when it is complete; an older bundle there is replaced.
+///
+/// # Errors
+/// [`ModelError::File`] if the folder holds something else than a bundle or cannot be written, and
+/// whatever [`export`](super::export()) meets.
+pub fn bundle(
+    run: &Run,
+    checkpoint: Option<&str>,
+    folder: &Path,
+    job: Job<'_>,
+) -> Result<BundleReport> {
+    let failed = |error: std::io::Error| ModelError::file(folder, error);
+    if !is_free(folder).map_err(failed)? {
+        let reason = "is a folder with other things in it; name a new one";
+        return Err(ModelError::file(folder, reason).into());
+    }
+    let target = std::path::absolute(folder).map_err(failed)?;
+    let Some(parent) = target.parent() else {
+        return Err(ModelError::file(folder, "is no place for a new folder").into());
+    };
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let temporary = files::temporary_folder(parent).map_err(failed)?;
+    let mut export = export(run, checkpoint, &temporary.path().join(MODEL), job)?;
+    export.path = target.join(MODEL);
+    let classifier = OnnxClassifier::load(&temporary.path().join(MODEL))?;
+    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    let evaluation = reporting_split(run).ok().and_then(|split| {
+        let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
+        stored(false).or_else(|| stored(true))
+    });
+
+    let write = |name: &str, text: &[u8]| -> Result<()> {
+        let path = temporary.path().join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        Ok(std::fs::write(path, text).map_err(failed)?)
+    };
+    let references = reference::write(run, &classifier, temporary.path(), job)?;
+    let side = classifier.input_size();
+    let classes = classifier.classes();
+    for (name, text) in [
+        ("labels.txt", configs::labels(classes)),
+        ("config.json", configs::config(run, classes, side)),
+        ("preprocessor_config.json", configs::preprocessor(side)),
+        ("config.pbtxt", configs::triton(run, classes.len(), side)),
+        ("check.py", include_str!("examples/check.py").into()),
+        ("examples/python/classify.py", include_str!("examples/python/classify.py").into()),
+        ("examples/javascript/classify.js", include_str!("examples/javascript/classify.js").into()),
+        ("examples/javascript/index.html", include_str!("examples/javascript/index.html").into()),
+        ("examples/rust/Cargo.toml", include_str!("examples/rust/Cargo.toml.txt").into()),
+        ("examples/rust/src/main.rs", include_str!("examples/rust/src/main.rs.txt").into()),
+        (
+            "examples/cpp/classify.cpp",
+            include_str!("examples/cpp/classify.cpp").replace("@SIDE@", &side.to_string()),
+        ),
+        (
+            "README.md",
+            card::write(&card::Facts {
+                run,
+                checkpoint: name,
+                evaluation: evaluation.as_ref(),
+                export: &export,
+                classifier: &classifier,
+                references,
+            }),
+        ),
+    ] {
+        write(name, text.as_bytes())?;
+    }
+    let mut files = listed(temporary.path()).map_err(failed)?;
+    let sums: String =
+        files.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
+    write(CHECKSUMS, sums.as_bytes())?;
+    files.extend(
+        listed(temporary.path()).map_err(failed)?.into_iter().find(|f| f.name == CHECKSUMS),
+    );
+    job.check()?;
+    if target.exists() {
+        std::fs::remove_dir_all(&target).map_err(failed)?;
+    }
+    std::fs::rename(temporary.keep(), &target).map_err(failed)?;
+    Ok(BundleReport { folder: folder.to_path_buf(), files, export })
+}
+
+/// Whether nothing is there, an empty folder, or an older bundle.
+fn is_free(folder: &Path) -> std::io::Result<bool> {
+    match std::fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+        Ok(found) if !found.is_dir() => Ok(false),
+        Ok(_) => {
+            let is_bundle = folder.join(CHECKSUMS).is_file() && folder.join(MODEL).is_file();
+            Ok(is_bundle || std::fs::read_dir(folder)?.next().is_none())
+        }
+    }
+}
+
+/// All files below a folder, with their checksums, sorted by name.
+fn listed(folder: &Path) -> std::io::Result<Vec<BundleFile>> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let Ok(relative) = entry.path().strip_prefix(folder) else { continue };
+        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        let name = parts.join("/");
+        let mut hash = Sha256::new();
+        std::io::copy(&mut std::fs::File::open(entry.path())?, &mut hash)?;
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (bytes, purpose) = (entry.metadata()?.len(), purpose(&name));
+        files.push(BundleFile { name, bytes, sha256, purpose });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
