@@ -125,7 +125,7 @@ fn people_get_one_line_and_wrong_usage_is_refused() {
     assert!(
         text.lines().count() == 1
             && text.contains("stage 2")
-            && text.contains("class-balanced BCE"),
+            && text.contains("as in the authors' code"),
         "{text}"
     );
     for wrong in [
