@@ -10,8 +10,8 @@ use crate::source::{Problem, images_below};
 /// Image files to classify, and what among the places named is none.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Files, in the order in which they were named; those of a folder sorted by name. None comes
-    /// twice.
+    /// Files, in the order in which they were named; those of a folder sorted by name. What a folder
+    /// or a pattern finds that is among them already is left out.
     pub files: Vec<PathBuf>,
     /// What cannot be read, with the reason.
     pub problems: Vec<Problem>,
@@ -31,8 +31,13 @@ impl Inputs {
             let found = match (place.is_dir(), pattern(place)) {
                 (true, _) => inputs.below(place, job)?,
                 (false, Some(pattern)) => inputs.fitting(place, pattern, job)?,
-                // A file that is not there is told when it is to be read.
-                (false, None) => vec![place.clone()],
+                (false, None) => {
+                    // Who names a file gets an answer for it, each time. One that is not there is
+                    // told when it is to be read.
+                    seen.insert(place.clone());
+                    inputs.files.push(place.clone());
+                    continue;
+                }
             };
             inputs.files.extend(found.into_iter().filter(|file| seen.insert(file.clone())));
         }
@@ -79,7 +84,7 @@ mod tests {
     use crate::job::{Control, Silent};
 
     #[test]
-    fn files_folders_and_patterns_give_images_once() {
+    fn files_folders_and_patterns_give_their_images() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         std::fs::create_dir_all(root.join("a/b")).unwrap();
@@ -97,7 +102,8 @@ mod tests {
             })
         };
         assert_eq!(find(&["a"]).unwrap(), ["a/10.jpg", "a/2.png", "a/b/1.png"]);
-        assert_eq!(find(&["a/**/*.png", "a/2.png"]).unwrap(), ["a/2.png", "a/b/1.png"]);
+        assert_eq!(find(&["a/2.png", "a/**/*.png"]).unwrap(), ["a/2.png", "a/b/1.png"]);
+        assert_eq!(find(&["a/2.png", "a/2.png"]).unwrap(), ["a/2.png"; 2]);
         // A file is one whatever its name looks like, and one that is missing is told later.
         let named = ["odd[1].png", "plain", "a/notes.txt", "gone.png"];
         assert_eq!(find(&named).unwrap(), named);
