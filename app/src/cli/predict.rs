@@ -301,24 +301,26 @@ impl Table {
     /// Begins the table, or goes on with it.
     fn open(path: &Path, arguments: &Arguments) -> Result<Self> {
         let failed = || format!("{} cannot be written", path.display());
-        let mut known = HashSet::new();
+        let (mut known, mut goes_on) = (HashSet::new(), false);
         let to: Box<dyn Write> = if path == Path::new("-") {
             Box::new(io::stdout())
         } else if arguments.resume && path.exists() {
-            for row in csv::ReaderBuilder::new().flexible(true).from_path(path)?.records() {
+            // A row that was cut short is written again.
+            let written = std::fs::read(path)?;
+            let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            for row in
+                csv::ReaderBuilder::new().flexible(true).from_reader(&written[..whole]).records()
+            {
                 let row = row.with_context(|| format!("{} cannot be read", path.display()))?;
                 known.extend(row.get(0).map(str::to_string));
             }
-            let mut file = OpenOptions::new().append(true).open(path).with_context(failed)?;
-            // A row that was cut short must not take the next one with it.
-            if !std::fs::read(path)?.ends_with(b"\n") {
-                file.write_all(b"\n").with_context(failed)?;
-            }
+            goes_on = whole > 0;
+            let file = OpenOptions::new().append(true).open(path).with_context(failed)?;
+            file.set_len(whole as u64).with_context(failed)?;
             Box::new(file)
         } else {
             Box::new(std::fs::File::create(path).with_context(failed)?)
         };
-        let goes_on = !known.is_empty();
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(to);
         if !goes_on {
             let mut head = vec!["path".to_string(), "class".into(), "probability".into()];

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::features::Features;
+use super::spread::spread;
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, Verdict};
@@ -96,6 +97,17 @@ pub(super) fn result_name(checkpoint: &str, split: Split, flip: bool) -> String 
     format!("{checkpoint}-{split}{}", if flip { "-flip" } else { "" })
 }
 
+/// The stored evaluation of a checkpoint on a split, that without mirror images first.
+pub(super) fn stored_evaluation(
+    run: &Run,
+    checkpoint: &str,
+    split: Split,
+) -> Option<RunEvaluation> {
+    [false, true]
+        .into_iter()
+        .find_map(|flip| run.read_result(&result_name(checkpoint, split, flip)).ok())
+}
+
 /// The split results are reported on: test, or validation where there is no test split.
 ///
 /// # Errors
@@ -162,10 +174,9 @@ pub(super) fn evaluate_checkpoint(
 fn confidence_of(classifier: &Classifier, set: &FeatureSet) -> Result<Confidence> {
     let most = JUDGED.min(LOGITS / classifier.classes.max(1)).max(1);
     let count = set.len().min(most);
-    let chosen = (0..count).map(|index| index * set.len() / count);
     let mut features = Vec::with_capacity(count * set.dim);
     let mut labels = Vec::with_capacity(count);
-    for index in chosen {
+    for index in spread(set.len(), most) {
         features.extend_from_slice(&set.features[index * set.dim..][..set.dim]);
         labels.push(set.labels[index]);
     }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use super::evaluate::{reporting_split, stored_evaluation};
 use super::export_facts::says;
 use super::onnx_backbone::graph_of;
+use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
@@ -50,7 +51,7 @@ pub fn export_as(
     let checkpoint = run.checkpoint(name)?;
     let split = reporting_split(run).unwrap_or(Split::Train);
     let images = Images::open(
-        &spread(run.dataset(), split),
+        &some_of(run.dataset(), split),
         Split::Test,
         checkpoint.config.input_size,
         DEFAULT_BUDGET,
@@ -62,8 +63,7 @@ pub fn export_as(
         checks.extend(batch?.images.chunks_exact(size).map(<[u8]>::to_vec));
     }
     images.warn_of_problems(job);
-    let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
-    let evaluation = stored(false).or_else(|| stored(true));
+    let evaluation = stored_evaluation(run, name, split);
     let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
     let says = says(run, &checkpoint, name, evaluation.as_ref(), verdict.as_ref());
     let settings = run.settings();
@@ -114,14 +114,10 @@ fn finish(
 
 /// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are
 /// among them. They stand as test samples, of which no class needs any.
-fn spread(dataset: &Dataset, split: Split) -> Dataset {
+fn some_of(dataset: &Dataset, split: Split) -> Dataset {
     let samples = dataset.split(split);
-    let count = samples.len().min(CHECKED);
-    let chosen = (0..count)
-        .map(|index| DatasetSample {
-            split: Split::Test,
-            ..samples[index * samples.len() / count].clone()
-        })
+    let chosen = spread(samples.len(), CHECKED)
+        .map(|index| DatasetSample { split: Split::Test, ..samples[index].clone() })
         .collect();
     Dataset { samples: chosen, ..dataset.clone() }
 }

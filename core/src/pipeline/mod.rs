@@ -20,6 +20,7 @@ mod make;
 mod mirror;
 mod onnx_backbone;
 mod predictions;
+mod spread;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod test_run;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::evaluate::{RunEvaluation, reporting_split, result_name};
+use super::evaluate::{reporting_split, stored_evaluation};
 use super::export::export;
 use crate::error::{ModelError, Result};
 use crate::export::ExportReport;
@@ -101,10 +101,8 @@ pub fn bundle(
     export.path = target.join(MODEL);
     let classifier = OnnxClassifier::load(&temporary.path().join(MODEL))?;
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
-    let evaluation = reporting_split(run).ok().and_then(|split| {
-        let stored = |flip| run.read_result::<RunEvaluation>(&result_name(name, split, flip)).ok();
-        stored(false).or_else(|| stored(true))
-    });
+    let evaluation =
+        reporting_split(run).ok().and_then(|split| stored_evaluation(run, name, split));
 
     let write = |name: &str, text: &[u8]| -> Result<()> {
         let path = temporary.path().join(name);
@@ -157,6 +155,8 @@ pub fn bundle(
         std::fs::remove_dir_all(&target).map_err(failed)?;
     }
     std::fs::rename(temporary.keep(), &target).map_err(failed)?;
+    // The run remembers where the file is now, not where it was made.
+    run.write_result("export", &export)?;
     Ok(BundleReport { folder: folder.to_path_buf(), files, export })
 }
 

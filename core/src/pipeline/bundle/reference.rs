@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::super::spread::spread;
 use crate::dataset::DatasetSample;
 use crate::error::{ModelError, Reason, Result};
 use crate::images;
@@ -44,7 +45,7 @@ pub(super) fn write(
         false => None,
     };
     let mut files: Vec<(PathBuf, &DatasetSample)> = Vec::new();
-    for sample in spread(&samples) {
+    for sample in spread(samples.len(), IMAGES).map(|index| samples[index]) {
         let pixels = match (&reader, &sample.location) {
             (Some(reader), location) => reader.read(location),
             (None, Location::File(from) | Location::Record { file: from, .. }) => {
@@ -89,10 +90,4 @@ pub(super) fn write(
     let text = serde_json::to_string_pretty(&json!({ "images": entries })).unwrap_or_default();
     std::fs::write(folder.join("expected.json"), text + "\n").map_err(failed)?;
     Ok(count)
-}
-
-/// Samples spread evenly, so that many classes are among them.
-fn spread<'a>(samples: &[&'a DatasetSample]) -> Vec<&'a DatasetSample> {
-    let count = samples.len().min(IMAGES);
-    (0..count).map(|index| samples[index * samples.len() / count]).collect()
 }
