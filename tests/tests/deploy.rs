@@ -75,6 +75,8 @@ fn a_model_is_deployed() {
     who_has_read_enough_hears_nothing(&made);
     a_file_is_evaluated_beside_a_run(&made);
     a_bundle_holds_all_and_answers_as_it_says(&made);
+    other_forms_are_measured_and_answer_alike(&made);
+    weights_are_written_under_plain_names(&made);
 }
 
 fn folders_are_classified(made: &Made) {
@@ -275,4 +277,78 @@ fn a_bundle_holds_all_and_answers_as_it_says(made: &Made) {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+fn other_forms_are_measured_and_answer_alike(made: &Made) {
+    let (run, bundle) = (made.run(), made.path("forms"));
+    // Nothing is refused, so that all can be run.
+    let all = ["--variant", "all", "--max-loss", "100"];
+    let mut arguments = vec!["export", text(&run), "--bundle", text(&bundle)];
+    arguments.extend(all);
+    let report = counterweight_json(&arguments);
+    let forms = report["variants"].as_array().unwrap();
+    assert_eq!(forms.len(), 7);
+    for form in forms {
+        let name = form["variant"].as_str().unwrap();
+        assert!(bundle.join(format!("model-{name}.onnx")).is_file(), "{name}");
+        let [network, file] = [0, 1].map(|at| form["balanced_accuracy"][at].as_f64().unwrap());
+        assert!(network - file < 0.1, "{name}: {network} and {file}");
+        assert!(form["refused"].is_null() && form["differences"][0]["samples"] == 80, "{form}");
+    }
+    let card = std::fs::read_to_string(bundle.join("README.md")).unwrap();
+    assert!(card.contains("Other forms") && card.contains("model-int8.onnx"), "{card}");
+    for picture in ["class-distribution.svg", "class-weight-norms.png"] {
+        assert!(std::fs::metadata(bundle.join(picture)).unwrap().len() > 1000);
+    }
+
+    // One file in one form; and names that there are not.
+    let (one, report) = (made.path("one.onnx"), |more: &[&str]| {
+        let mut arguments = vec!["export", text(&run)];
+        arguments.extend(more);
+        counterweight(&arguments)
+    });
+    assert!(report(&["--out", text(&one), "--variant", "uint8-nhwc"]).status.success());
+    let images = made.images();
+    let predicted = counterweight(&["predict", text(&one), text(&images), "--json"]);
+    assert_eq!(String::from_utf8_lossy(&predicted.stdout).lines().count(), 80);
+    for (wrong, says) in [("int4", "there is no form"), ("all", "there is no form")] {
+        let output = report(&["--out", text(&one), "--variant", wrong]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(says));
+    }
+
+    let Some(python) = python(&["numpy", "onnxruntime", "PIL"]) else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/variants.py");
+    let output = Command::new(&python).arg(script).args([&bundle, &images]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = said.lines().skip(1).collect();
+    assert_eq!(lines.len(), 8, "{said}");
+    for line in lines {
+        let same = line.split(", ").find_map(|part| part.strip_suffix(" of 80 the same"));
+        let same: usize = same.unwrap().parse().unwrap();
+        // Eight bits move what is close; resizing inside rounds its weights otherwise.
+        let least = match line.split(':').next().unwrap() {
+            "int8" => 70,
+            "any-size" | "float16" => 77,
+            _ => 80,
+        };
+        assert!(same >= least, "{line}");
+    }
+}
+
+fn weights_are_written_under_plain_names(made: &Made) {
+    let (run, path) = (made.run(), made.path("weights.safetensors"));
+    let report = counterweight_json(&["export", text(&run), "--weights", text(&path)]);
+    let file = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
+    let names: Vec<&String> = header.as_object().unwrap().keys().collect();
+    assert_eq!(names.len() as u64, 1 + report["tensors"].as_u64().unwrap());
+    assert!(
+        header["_conv_stem.weight"].is_object() || header["stem.0.weight"].is_object(),
+        "{names:?}"
+    );
+    assert_eq!(header["__metadata__"]["class_names"], "[\"across\",\"dots\",\"down\"]");
+    assert!(!names.iter().any(|name| name.starts_with("model.")), "{names:?}");
 }

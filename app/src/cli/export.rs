@@ -4,28 +4,41 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs};
+use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Variant};
 use counterweight_core::job::Job;
-use counterweight_core::pipeline;
+use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, VariantRequest};
 use counterweight_core::run::Run;
 
 use super::train::quoted;
-use super::{Context, tables};
+use super::{Context, PartialFailure, tables};
+use crate::gui::widgets::numbers;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The run folder
     run: PathBuf,
     /// The file to write
-    #[arg(long, value_name = "FILE.onnx", required_unless_present = "bundle")]
+    #[arg(long, value_name = "FILE.onnx", required_unless_present_any = ["bundle", "weights"])]
     out: Option<PathBuf>,
     /// A folder to write with everything that whoever deploys the model needs: labels, a model card,
     /// reference images with the answers expected, settings for servers, examples
     #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
     bundle: Option<PathBuf>,
+    /// A file to write with the weights alone, for PyTorch: torchvision's names, loaded with
+    /// `strict=True`
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["out", "bundle", "variants", "outputs"])]
+    weights: Option<PathBuf>,
     /// What the file gives
     #[arg(long, value_enum, default_value_t = Outputs::Both, conflicts_with = "bundle")]
     outputs: Outputs,
+    /// The form of the model: float32, uint8-nchw, uint8-nhwc, any-size, batch-1, float16, int8 or
+    /// calibrated. With --bundle also several, beside the usual one, or `all`
+    #[arg(long = "variant", value_name = "FORM", value_delimiter = ',')]
+    variants: Vec<String>,
+    /// Per cent of the images of any group or class that a form may get wrong more than the network;
+    /// one that loses more is refused
+    #[arg(long, value_name = "PERCENT", default_value_t = 100.0 * DEFAULT_MAX_LOSS, value_parser = percent)]
+    max_loss: f64,
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
@@ -55,23 +68,85 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let job = Job::new(&context.control, context.console);
     let checkpoint = arguments.checkpoint.as_deref();
-    if let Some(folder) = &arguments.bundle {
-        let report = pipeline::bundle(&run, checkpoint, folder, job)?;
+    if let Some(path) = &arguments.weights {
+        let report = pipeline::export_weights(&run, checkpoint, path, job)?;
         return context.console.result(&report, || {
             format!(
-                "{}\n\n{}\n\nnext: give {} to whoever runs the model; its README.md says how",
-                tables::bundle(&report),
-                summary(&report.export),
-                quoted(folder)
+                "{}: {} tensors of {}, {}",
+                report.path.display(),
+                report.tensors,
+                report.backbone,
+                numbers::bytes(report.bytes)
             )
         });
     }
+    let variants = variants(arguments)?;
+    if let Some(folder) = &arguments.bundle {
+        let report = pipeline::bundle(&run, checkpoint, folder, &variants, job)?;
+        context.console.result(&report, || {
+            format!(
+                "{}\n{}\n{}\n\nnext: give {} to whoever runs the model; its README.md says how",
+                tables::bundle(&report),
+                tables::variants(&report.variants),
+                summary(&report.export),
+                quoted(folder)
+            )
+        })?;
+        let refused: Vec<&str> = report
+            .variants
+            .iter()
+            .filter(|form| form.refused.is_some())
+            .map(|form| form.variant.name())
+            .collect();
+        return match refused.is_empty() {
+            true => Ok(()),
+            false => Err(PartialFailure(format!("left out: {}", refused.join(", "))).into()),
+        };
+    }
     let Some(out) = &arguments.out else { bail!("name a file or a folder to write") };
-    let target = Onnx { outputs: arguments.outputs.into() };
-    let report = pipeline::export_as(&run, checkpoint, &target, out, job)?;
+    let next = || format!("next: counterweight predict {} IMAGE", quoted(out));
+    let [form] = &variants[..] else {
+        let target = Onnx { outputs: arguments.outputs.into(), ..Onnx::BOTH };
+        let report = pipeline::export_as(&run, checkpoint, &target, out, job)?;
+        return context.console.result(&report, || format!("{}\n{}", summary(&report), next()));
+    };
+    let report = pipeline::export_variant(&run, checkpoint, form, out, job)?;
+    if let Some(reason) = &report.refused {
+        context.console.result(&report, || tables::variants(std::slice::from_ref(&report)))?;
+        bail!("{} was not written: {reason}; --max-loss allows more", out.display());
+    }
     context.console.result(&report, || {
-        format!("{}\n\nnext: counterweight predict {} IMAGE", summary(&report), quoted(out))
+        let table = tables::variants(std::slice::from_ref(&report));
+        format!("{table}\n{}\n{}", summary(&report.export), next())
     })
+}
+
+/// The forms that are asked for, apart from the usual one.
+fn variants(arguments: &Arguments) -> Result<Vec<VariantRequest>> {
+    let mut forms: Vec<Variant> = Vec::new();
+    for name in &arguments.variants {
+        match Variant::named(name) {
+            _ if name == "all" && arguments.bundle.is_some() => forms.extend(Variant::ALL),
+            Some(form) => forms.push(form),
+            None => {
+                let names: Vec<&str> = Variant::ALL.iter().map(|form| form.name()).collect();
+                bail!("there is no form `{name}`; there are {}", names.join(", "));
+            }
+        }
+    }
+    forms.retain(|form| *form != Variant::Float32);
+    if arguments.bundle.is_none() && forms.len() > 1 {
+        bail!("a file has one form; --bundle writes several");
+    }
+    let (outputs, max_loss) = (arguments.outputs.into(), arguments.max_loss / 100.0);
+    Ok(forms.into_iter().map(|variant| VariantRequest { variant, outputs, max_loss }).collect())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value),
+        _ => Err("a share lies between 0 and 100 per cent".into()),
+    }
 }
 
 /// The file and its check, and apart from them what the network is worth.

@@ -1,15 +1,14 @@
 //! `counterweight predict`: what an exported model sees in images.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use counterweight_core::infer::{
-    self, InputOptions, Inputs, OnnxClassifier, Placing, Prediction, Sorter,
+    self, InputOptions, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow,
+    PredictionTable, Sorter,
 };
 use counterweight_core::job::Job;
 use serde::Serialize;
@@ -133,7 +132,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         None => None,
     };
     let mut table = match &arguments.csv {
-        Some(path) => Some(Table::open(path, arguments)?),
+        Some(path) if path == Path::new("-") => {
+            Some(PredictionTable::to(Box::new(io::stdout()), arguments.top as usize)?)
+        }
+        Some(path) => {
+            Some(PredictionTable::create(path, arguments.top as usize, arguments.resume)?)
+        }
         None => None,
     };
     let mut files = inputs.files;
@@ -151,7 +155,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     for problem in &inputs.problems {
         context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));
     }
-    let mut out = Output { context, table: table.as_mut(), top: arguments.top as usize };
+    let mut out = Output { context, table: table.as_mut() };
     // What went wrong with the output, which ends the work as a stop does.
     let mut closed = None;
     let outcome = classifier.classify_all(
@@ -169,7 +173,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
                 }
             }
             failed += usize::from(line.error.is_some());
-            out.print(&line).map_err(|error| {
+            out.print(file, &line).map_err(|error| {
                 closed = Some(error);
                 counterweight_core::Error::Stopped
             })
@@ -259,18 +263,24 @@ fn line_of<'a>(
 /// Where lines go.
 struct Output<'a> {
     context: &'a Context,
-    table: Option<&'a mut Table>,
-    top: usize,
+    table: Option<&'a mut PredictionTable>,
 }
 
 impl Output<'_> {
-    fn print(&mut self, line: &Line<'_>) -> Result<()> {
+    fn print(&mut self, file: &Path, line: &Line<'_>) -> Result<()> {
         let console = self.context.console;
         if let Some(error) = line.error.as_ref().filter(|_| !console.is_json()) {
             console.line(&format!("error: {error}"));
         }
         if let Some(table) = &mut self.table {
-            return table.write(line, self.top);
+            let row = PredictionRow {
+                file,
+                top: line.top.as_deref().unwrap_or_default(),
+                unsure: line.unsure,
+                sorted: line.sorted.as_deref(),
+                error: line.error.as_deref(),
+            };
+            return Ok(table.write(&row)?);
         }
         if console.is_json() {
             return console.row(&serde_json::to_string(line)?);
@@ -287,73 +297,6 @@ impl Output<'_> {
             text += &format!("\n  {:5.1} %  {}", 100.0 * prediction.probability, prediction.class);
         }
         console.row(&text)
-    }
-}
-
-/// A table of predictions, a row an image.
-struct Table {
-    writer: csv::Writer<Box<dyn Write>>,
-    /// Images that an earlier call has written.
-    known: HashSet<String>,
-}
-
-impl Table {
-    /// Begins the table, or goes on with it.
-    fn open(path: &Path, arguments: &Arguments) -> Result<Self> {
-        let failed = || format!("{} cannot be written", path.display());
-        let (mut known, mut goes_on) = (HashSet::new(), false);
-        let to: Box<dyn Write> = if path == Path::new("-") {
-            Box::new(io::stdout())
-        } else if arguments.resume && path.exists() {
-            // A row that was cut short is written again.
-            let written = std::fs::read(path)?;
-            let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            for row in
-                csv::ReaderBuilder::new().flexible(true).from_reader(&written[..whole]).records()
-            {
-                let row = row.with_context(|| format!("{} cannot be read", path.display()))?;
-                known.extend(row.get(0).map(str::to_string));
-            }
-            goes_on = whole > 0;
-            let file = OpenOptions::new().append(true).open(path).with_context(failed)?;
-            file.set_len(whole as u64).with_context(failed)?;
-            Box::new(file)
-        } else {
-            Box::new(std::fs::File::create(path).with_context(failed)?)
-        };
-        let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(to);
-        if !goes_on {
-            let mut head = vec!["path".to_string(), "class".into(), "probability".into()];
-            head.extend(["unsure", "sorted", "error"].map(String::from));
-            for place in 2..=arguments.top {
-                head.extend([format!("class {place}"), format!("probability {place}")]);
-            }
-            writer.write_record(&head).with_context(failed)?;
-        }
-        Ok(Self { writer, known })
-    }
-
-    fn has(&self, file: &Path) -> bool {
-        self.known.contains(file.to_string_lossy().as_ref())
-    }
-
-    fn write(&mut self, line: &Line<'_>, top: usize) -> Result<()> {
-        let cell = |text: Option<String>| text.unwrap_or_default();
-        let found = |place: usize| line.top.as_ref().and_then(|top| top.get(place));
-        let best = |place: usize| {
-            [
-                cell(found(place).map(|found| found.class.clone())),
-                cell(found(place).map(|found| found.probability.to_string())),
-            ]
-        };
-        let mut row = vec![line.path.to_string()];
-        row.extend(best(0));
-        row.push(cell(line.unsure.map(|unsure| unsure.to_string())));
-        row.push(cell(line.sorted.as_ref().map(|to| to.to_string_lossy().into_owned())));
-        row.push(cell(line.error.clone()));
-        (1..top).for_each(|place| row.extend(best(place)));
-        self.writer.write_record(&row)?;
-        Ok(self.writer.flush()?)
     }
 }
 

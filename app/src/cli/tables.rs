@@ -7,7 +7,7 @@ use counterweight_core::eval::{
     Confidence, Evaluation, Grade, Group, PairedDifference, Verdict, comparison, group_heading,
 };
 use counterweight_core::features::Usage;
-use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation};
+use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation, VariantReport};
 use counterweight_core::run::SweepReport;
 
 use crate::gui::widgets::numbers;
@@ -22,6 +22,46 @@ pub fn bundle(report: &BundleReport) -> String {
         table.add_row([file.name.clone(), numbers::bytes(file.bytes), file.purpose.to_string()]);
     }
     format!("{}\n{}", report.folder.display(), render(&table))
+}
+
+/// What other forms of a model cost; nothing if there are none.
+pub fn variants(reports: &[VariantReport]) -> String {
+    let Some(first) = reports.first() else { return String::new() };
+    let mut table = table(&[
+        "form",
+        "size",
+        "balanced",
+        "network",
+        "many",
+        "medium",
+        "few",
+        "class that loses most",
+    ]);
+    if let Some(column) = table.column_mut(7) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    for form in reports {
+        let [before, after] = form.balanced_accuracy.map(|share| format!("{:.1}", 100.0 * share));
+        let of_group = |group| {
+            let found = form.differences.iter().find(|found| found.group == Some(group));
+            found.map_or(String::new(), |found| format!("{:+.1}", 100.0 * found.difference))
+        };
+        let [many, medium, few] = Group::ALL.map(of_group);
+        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let lost = lost.map_or("none".into(), |change| {
+            let [before, after] = change.correct;
+            format!("{}: {before} → {after} of {}", change.class, change.images)
+        });
+        let (name, size) = (form.variant.name().to_string(), numbers::bytes(form.export.bytes));
+        let name = if form.refused.is_some() { format!("{name} (refused)") } else { name };
+        table.add_row([name, size, after, before, many, medium, few, lost]);
+    }
+    format!(
+        "on {} {} images:\n{}\n",
+        first.differences.first().map_or(0, |all| all.samples),
+        first.split,
+        render(&table)
+    )
 }
 
 /// What the feature cache holds, one line a backbone, input and view.

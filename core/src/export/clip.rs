@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use onnx_ir::{GraphProto, NodeProto, TensorProto};
 
-use super::graph::{FLOAT, floats};
+use super::nodes::{FLOAT, float_tensor, floats};
 use crate::ops::SIX;
 
 /// The names of the bounds.
@@ -42,13 +42,7 @@ pub(super) fn clip(graph: &mut GraphProto) {
         node.input = [input].into_iter().chain(BOUNDS.map(|(name, _)| name.to_string())).collect();
         node.attribute.clear();
     }
-    for (name, value) in BOUNDS {
-        let mut tensor = TensorProto::new();
-        tensor.name = name.into();
-        tensor.data_type = FLOAT;
-        tensor.raw_data = value.to_le_bytes().to_vec().into();
-        graph.initializer.push(tensor);
-    }
+    graph.initializer.extend(BOUNDS.map(|(name, value)| float_tensor(name, &[], &[value])));
 }
 
 /// What goes into the chain of operations whose last one this is.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use onnx_ir::{GraphProto, NodeProto, TensorProto};
 
-use super::graph::{floats, initializer};
+use super::nodes::{floats, initializer};
 use crate::kernels::{Normalisation, fold};
 use crate::model::NamedTensor;
 

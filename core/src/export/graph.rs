@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
-use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
+use onnx_ir::{GraphProto, ModelProto, TensorProto};
 use protobuf::Message;
 
 use super::clip::clip;
 use super::fold::fold_batch_norm;
 use super::metadata::{BATCH, Facts, describe};
+use super::nodes::{Told, initializer, push, tell};
 use super::runtimes::{lower_opset, say_what_they_want};
+use super::variants::Variant;
 use super::{ExportSource, Reference};
 use crate::error::ModelError;
 use crate::model::{
@@ -20,8 +22,6 @@ use crate::model::{
 };
 use crate::onnx::{INPUT, LOGITS, PROBABILITIES, remove_unused};
 
-/// ONNX's number for float32.
-pub(super) const FLOAT: i32 = 1;
 /// The value between backbone and classifier, `[batch, features]`.
 pub(super) const FEATURES: &str = "features";
 /// Under which name [`Normalized`] holds the network; taken off again so that weights keep their
@@ -91,11 +91,12 @@ impl Reference for PreparedReference {
     }
 }
 
-/// The bytes of the ONNX file, and its operator set.
+/// The ONNX file with the input of `variant`.
 pub(super) fn build(
     source: &ExportSource,
     weights: Vec<NamedTensor>,
-) -> Result<(Vec<u8>, i64), String> {
+    variant: Variant,
+) -> Result<ModelProto, String> {
     let classifier: Vec<NamedTensor> =
         weights.iter().filter(|tensor| is_of_classifier(&tensor.name)).cloned().collect();
     let module = Normalized::copy(source, weights)?;
@@ -112,9 +113,8 @@ pub(super) fn build(
         .export_dynamic(&module, sample(2), sample(5), &specs, Normalized::features)
         .map_err(|e| e.to_string())?;
     let mut model = ModelProto::parse_from_bytes(captured.as_bytes()).map_err(|e| e.to_string())?;
-    finish(&mut model, source, &classifier)?;
-    let opset = model.opset_import.first().map_or(0, |opset| opset.version);
-    Ok((model.write_to_bytes().map_err(|e| e.to_string())?, opset))
+    finish(&mut model, source, &classifier, variant)?;
+    Ok(model)
 }
 
 /// Adds what the exporter leaves out: names, the classifier (it cannot write a transposed weight),
@@ -123,7 +123,9 @@ fn finish(
     model: &mut ModelProto,
     source: &ExportSource,
     classifier: &[NamedTensor],
+    variant: Variant,
 ) -> Result<(), String> {
+    let opset = model.opset_import.first().map_or(0, |opset| opset.version);
     let graph = model.graph.as_mut().ok_or("the captured model has no graph")?;
     flatten(graph);
     clip(graph);
@@ -133,7 +135,8 @@ fn finish(
     graph.initializer.extend(classifier.iter().map(initializer));
     classify(graph);
     say_what_they_want(graph);
-    describe(model, &Facts::of(source))?;
+    variant.input_form().put_in_front(graph, source.config.input_size, opset)?;
+    describe(model, &Facts::of(source, variant))?;
     // The statistics that were folded away, now that the graph's outputs have their names.
     remove_unused(model.graph.mut_or_insert_default());
     lower_opset(model);
@@ -142,14 +145,9 @@ fn finish(
 
 /// The classifier behind the features.
 pub(super) fn classify(graph: &mut GraphProto) {
-    push_node(
-        graph,
-        "Gemm",
-        &[FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS],
-        LOGITS,
-        ("transB", 1),
-    );
-    push_node(graph, "Softmax", &[LOGITS], PROBABILITIES, ("axis", 1));
+    let inputs = [FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS];
+    push(graph, "Gemm", &inputs, LOGITS, Told::Number("transB", 1));
+    push(graph, "Softmax", &[LOGITS], PROBABILITIES, Told::Number("axis", 1));
 }
 
 /// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by
@@ -160,7 +158,7 @@ fn flatten(graph: &mut GraphProto) {
     };
     reshape.op_type = "Flatten".into();
     reshape.input.truncate(1);
-    set_attribute(reshape, "axis", 1);
+    tell(reshape, Told::Number("axis", 1));
 }
 
 /// Gives the boundaries their names, weights those of the checkpoint, and values names that do not
@@ -206,47 +204,4 @@ fn rename(graph: &mut GraphProto) -> Result<(), String> {
         .for_each(|node| node.input.iter_mut().chain(&mut node.output).for_each(renamed));
     graph.initializer.iter_mut().for_each(|tensor: &mut TensorProto| renamed(&mut tensor.name));
     Ok(())
-}
-
-pub(super) fn push_node(
-    graph: &mut GraphProto,
-    op: &str,
-    inputs: &[&str],
-    output: &str,
-    (key, value): (&str, i64),
-) {
-    let index = graph.node.len();
-    graph.node.push(Default::default());
-    let node = &mut graph.node[index];
-    node.name = format!("{}_{index}", op.to_lowercase());
-    node.op_type = op.into();
-    node.input = inputs.iter().map(|input| input.to_string()).collect();
-    node.output = vec![output.into()];
-    set_attribute(node, key, value);
-}
-
-pub(super) fn set_attribute(node: &mut NodeProto, key: &str, value: i64) {
-    node.attribute = vec![Default::default()];
-    node.attribute[0].name = key.into();
-    node.attribute[0].type_ = AttributeType::INT.into();
-    node.attribute[0].i = value;
-}
-
-pub(super) fn initializer(tensor: &NamedTensor) -> TensorProto {
-    let mut proto = TensorProto::new();
-    proto.name.clone_from(&tensor.name);
-    proto.data_type = FLOAT;
-    proto.dims = tensor.shape.iter().map(|&length| length as i64).collect();
-    proto.raw_data = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    proto
-}
-
-/// The numbers of a float32 tensor.
-pub(super) fn floats(tensor: &TensorProto) -> Vec<f32> {
-    match tensor.raw_data.is_empty() {
-        true => tensor.float_data.clone(),
-        false => {
-            tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        }
-    }
 }

@@ -4,13 +4,15 @@
 //! form: normalisation and the order of axes in front, what is taken of the features and the
 //! classifier behind.
 
-use onnx_ir::{AttributeType, GraphProto, ModelProto, NodeProto, TensorProto};
+use onnx_ir::{GraphProto, ModelProto, TensorProto};
 use protobuf::Message;
 use rayon::prelude::*;
 
 use super::Reference;
-use super::graph::{FEATURES, classify, initializer, push_node, set_attribute};
+use super::graph::{FEATURES, classify};
 use super::metadata::{Facts, describe};
+use super::nodes::{Told, initializer, push, whole_number};
+use super::variants::Variant;
 use crate::classifier::Classifier;
 use crate::error::Result;
 use crate::model::{
@@ -27,8 +29,6 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 const LEAST_IR: i64 = 8;
 /// What stands before every name of the file, so that none is one of ours.
 const PREFIX: &str = "backbone/";
-/// ONNX's number for int64.
-const INT64: i32 = 7;
 
 /// What is exported.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ impl Reference for JoinedSource<'_> {
     }
 }
 
-/// The bytes of the ONNX file, and its operator set.
-pub(super) fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String> {
+/// The ONNX file with the input of `variant`.
+pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<ModelProto, String> {
     let backbone = source.graph.backbone();
     let mut model =
         ModelProto::parse_from_bytes(source.file.bytes()).map_err(|error| error.to_string())?;
@@ -111,18 +111,20 @@ pub(super) fn build(source: &JoinedSource<'_>) -> Result<(Vec<u8>, i64), String>
         initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })
     }));
     classify(graph);
+    variant.input_form().put_in_front(graph, source.graph.side(), opset)?;
     model.metadata_props.clear();
     let facts = Facts {
         architecture: source.name.clone(),
         side: source.graph.side(),
         takes_one: source.graph.takes_one(),
+        variant,
         mean: source.mean,
         std: source.std,
         classes: &source.classes,
         says: &source.says,
     };
     describe(&mut model, &facts)?;
-    Ok((model.write_to_bytes().map_err(|error| error.to_string())?, opset))
+    Ok(model)
 }
 
 /// Puts a prefix before every name, and gives every node one.
@@ -167,8 +169,8 @@ fn prepare(graph: &mut GraphProto, source: &JoinedSource<'_>, input: &str) {
         let to = if index == last { input.to_string() } else { format!("prepared_{index}") };
         let inputs: Vec<&str> = [from.as_str()].into_iter().chain(constant).collect();
         match op {
-            "Transpose" => push(graph, op, &inputs, &to, Some(("perm", &[0, 2, 3, 1]))),
-            _ => push(graph, op, &inputs, &to, None),
+            "Transpose" => push(graph, op, &inputs, &to, Told::List("perm", &[0, 2, 3, 1])),
+            _ => push(graph, op, &inputs, &to, Told::Nothing),
         }
         from = to;
     }
@@ -177,55 +179,28 @@ fn prepare(graph: &mut GraphProto, source: &JoinedSource<'_>, input: &str) {
 /// From what the graph gives to `features`, `[batch, F]`.
 fn take(graph: &mut GraphProto, taken: Taken, value: &str) {
     match taken {
-        Taken::Vector => push(graph, "Identity", &[value], FEATURES, None),
+        Taken::Vector => push(graph, "Identity", &[value], FEATURES, Told::Nothing),
         Taken::Pixels => {
-            push(graph, "GlobalAveragePool", &[value], "pooled", None);
-            push_node(graph, "Flatten", &["pooled"], FEATURES, ("axis", 1));
+            push(graph, "GlobalAveragePool", &[value], "pooled", Told::Nothing);
+            push(graph, "Flatten", &["pooled"], FEATURES, Told::Number("axis", 1));
         }
         Taken::PixelsLast => {
-            push(graph, "Transpose", &[value], "channels_first", Some(("perm", &[0, 3, 1, 2])));
-            push(graph, "GlobalAveragePool", &["channels_first"], "pooled", None);
-            push_node(graph, "Flatten", &["pooled"], FEATURES, ("axis", 1));
+            push(graph, "Transpose", &[value], "channels_first", Told::List("perm", &[0, 3, 1, 2]));
+            push(graph, "GlobalAveragePool", &["channels_first"], "pooled", Told::Nothing);
+            push(graph, "Flatten", &["pooled"], FEATURES, Told::Number("axis", 1));
         }
         Taken::ClassToken => {
-            let mut first = TensorProto::new();
-            first.name = "first_token".into();
-            first.data_type = INT64;
-            first.raw_data = 0i64.to_le_bytes().to_vec().into();
-            graph.initializer.push(first);
-            push_node(graph, "Gather", &[value, "first_token"], FEATURES, ("axis", 1));
+            graph.initializer.push(whole_number("first_token", 0));
+            push(graph, "Gather", &[value, "first_token"], FEATURES, Told::Number("axis", 1));
         }
         Taken::TokenMean => {
             // Tokens as pixels: what reduces along an axis is said in one way before operator set
             // 18 and in another since.
-            push(graph, "Transpose", &[value], "tokens_last", Some(("perm", &[0, 2, 1])));
-            push(graph, "GlobalAveragePool", &["tokens_last"], "pooled", None);
-            push_node(graph, "Flatten", &["pooled"], FEATURES, ("axis", 1));
+            push(graph, "Transpose", &[value], "tokens_last", Told::List("perm", &[0, 2, 1]));
+            push(graph, "GlobalAveragePool", &["tokens_last"], "pooled", Told::Nothing);
+            push(graph, "Flatten", &["pooled"], FEATURES, Told::Number("axis", 1));
         }
     }
-}
-
-/// A node with at most one attribute, a list.
-fn push(
-    graph: &mut GraphProto,
-    op: &str,
-    inputs: &[&str],
-    output: &str,
-    list: Option<(&str, &[i64])>,
-) {
-    let index = graph.node.len();
-    let mut node = NodeProto::new();
-    node.name = format!("{}_{index}", op.to_lowercase());
-    node.op_type = op.into();
-    node.input = inputs.iter().map(|input| input.to_string()).collect();
-    node.output = vec![output.into()];
-    if let Some((key, values)) = list {
-        set_attribute(&mut node, key, 0);
-        let attribute = &mut node.attribute[0];
-        attribute.type_ = AttributeType::INTS.into();
-        attribute.ints = values.to_vec();
-    }
-    graph.node.push(node);
 }
 
 #[cfg(test)]

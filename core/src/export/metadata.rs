@@ -6,12 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::ExportSource;
-use super::graph::FLOAT;
+use super::nodes::FLOAT;
+use super::variants::{Axis, Variant};
 use crate::onnx::{INPUT, LOGITS, PROBABILITIES, labels};
-
-/// How an image becomes an input, for those who deploy the file.
-const RESIZE: &str = "Apply the EXIF orientation, convert to RGB, cut out the largest centred square, resize it to the input size (bilinear, antialiased), \
-     divide by 255";
 
 /// The name of the batch axis.
 pub(super) const BATCH: &str = "batch";
@@ -26,6 +23,7 @@ pub(super) struct Facts<'a> {
     pub side: usize,
     /// Whether it takes one image at a time and no more.
     pub takes_one: bool,
+    pub variant: Variant,
     pub mean: [f32; 3],
     pub std: [f32; 3],
     pub classes: &'a [String],
@@ -33,13 +31,14 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub fn of(source: &'a ExportSource) -> Self {
+    pub fn of(source: &'a ExportSource, variant: Variant) -> Self {
         let ExportSource { config, mean, std, classes, says, .. } = source;
         let architecture = config.backbone.name().into();
         Self {
             architecture,
             side: config.input_size,
-            takes_one: false,
+            takes_one: variant == Variant::Batch1,
+            variant,
             mean: *mean,
             std: *std,
             classes,
@@ -50,30 +49,33 @@ impl<'a> Facts<'a> {
 
 /// Gives a file its boundaries and has it say what it is.
 pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), String> {
-    let (side, classes) = (facts.side as i64, facts.classes.len() as i64);
+    let (form, classes) = (facts.variant.input_form(), facts.classes.len());
     let graph = model.graph.mut_or_insert_default();
     graph.name.clone_from(&facts.architecture);
-    let value_info =
-        |name: &str, dims: &[i64], doc: &str| value_info(name, facts.takes_one, dims, doc);
+    let images = if facts.takes_one { Axis::Of(1) } else { Axis::Any(BATCH) };
+    let batch = if facts.takes_one { "1" } else { BATCH };
+    let input = form.in_words(batch, facts.side);
     graph.input = vec![value_info(
         INPUT,
-        &[3, side, side],
-        "RGB in 0..1; mean and standard deviation are applied inside the graph",
+        form.kind(),
+        [images].into_iter().chain(form.axes(facts.side)),
+        &format!("{input}; mean and standard deviation are applied inside the graph"),
     )];
+    let output = |name: &str, doc: &str| value_info(name, FLOAT, [images, Axis::Of(classes)], doc);
     // Programs that read one output read the first, and take it for probabilities.
     graph.output = vec![
-        value_info(PROBABILITIES, &[classes], "one probability a class"),
-        value_info(LOGITS, &[classes], "one score a class, before the softmax"),
+        output(PROBABILITIES, "one probability a class"),
+        output(LOGITS, "one score a class, before the softmax"),
     ];
     graph.value_info.clear();
 
-    let batch = if facts.takes_one { "1" } else { BATCH };
     model.producer_name = "counterweight".into();
     model.producer_version = env!("CARGO_PKG_VERSION").into();
     model.doc_string = format!(
-        "Image classifier ({}, {classes} classes). Input `{INPUT}`: float32 [{batch}, 3, {side}, {side}], RGB in 0..1. \
-         Outputs: `{PROBABILITIES}` and `{LOGITS}`, [{batch}, {classes}]. {RESIZE}.",
+        "Image classifier ({}, {classes} classes). Input `{INPUT}`: {input}. \
+         Outputs: `{PROBABILITIES}` and `{LOGITS}`, [{batch}, {classes}]. {}.",
         facts.architecture,
+        form.steps(),
     );
     for (key, value) in metadata(facts)? {
         model.metadata_props.push(Default::default());
@@ -84,21 +86,25 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
     Ok(())
 }
 
-/// A float32 tensor with a batch axis in front of `dims`: any number, or one.
-fn value_info(name: &str, takes_one: bool, dims: &[i64], doc: &str) -> ValueInfoProto {
+fn value_info(
+    name: &str,
+    kind: i32,
+    axes: impl IntoIterator<Item = Axis>,
+    doc: &str,
+) -> ValueInfoProto {
     let mut info = ValueInfoProto::new();
     info.name = name.into();
     info.doc_string = doc.into();
     let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
-    tensor.elem_type = FLOAT;
+    tensor.elem_type = kind;
     let shape = tensor.shape.mut_or_insert_default();
-    shape.dim = std::iter::repeat_with(Default::default).take(dims.len() + 1).collect();
-    match takes_one {
-        true => shape.dim[0].set_dim_value(1),
-        false => shape.dim[0].set_dim_param(BATCH.into()),
-    }
-    for (axis, &dim) in shape.dim[1..].iter_mut().zip(dims) {
-        axis.set_dim_value(dim);
+    for axis in axes {
+        shape.dim.push(Default::default());
+        let last = shape.dim.len() - 1;
+        match axis {
+            Axis::Of(length) => shape.dim[last].set_dim_value(length as i64),
+            Axis::Any(name) => shape.dim[last].set_dim_param(name.into()),
+        }
     }
     info
 }
@@ -110,6 +116,7 @@ fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
         serde_json::to_string(value).map_err(|e| e.to_string())
     }
     let size = json(&[facts.side; 2])?;
+    let form = facts.variant.input_form();
     let by_number: serde_json::Map<String, Value> = facts
         .classes
         .iter()
@@ -118,11 +125,12 @@ fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
         .collect();
     let mut metadata = vec![
         ("task", "classify".into()),
+        ("variant", facts.variant.name().into()),
         ("class_names", json(facts.classes)?),
         ("id2label", json(&by_number)?),
         ("input_size", size.clone()),
         ("preprocess", json(&preprocess(facts))?),
-        ("resize", RESIZE.into()),
+        ("resize", form.steps()),
         ("architecture", facts.architecture.clone()),
         // Ultralytics' programs read these, and need all of them.
         ("names", labels::to_python(facts.classes)),
@@ -134,7 +142,10 @@ fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
         // And Windows' these.
         ("Image.BitmapPixelFormat", "Rgb8".into()),
         ("Image.ColorSpaceGamma", "SRGB".into()),
-        ("Image.NominalPixelRange", "Normalized_0_1".into()),
+        (
+            "Image.NominalPixelRange",
+            if form.takes_bytes() { "NominalRange_0_255" } else { "Normalized_0_1" }.into(),
+        ),
     ];
     for (key, value) in facts.says {
         let text = match value {
@@ -154,7 +165,7 @@ fn python(value: bool) -> &'static str {
 /// How an image becomes an input, for programs. Mean and standard deviation are not said under names
 /// by which programs would apply them a second time.
 fn preprocess(facts: &Facts<'_>) -> Value {
-    json!({
+    let mut said = json!({
         "orientation": "apply EXIF",
         "colour": "RGB",
         "alpha": "drop",
@@ -169,5 +180,9 @@ fn preprocess(facts: &Facts<'_>) -> Value {
         "layout": "NCHW",
         "normalised_inside": true,
         "inside": { "mean": facts.mean, "std": facts.std },
-    })
+    });
+    for (key, value) in facts.variant.input_form().changes() {
+        said[key] = value;
+    }
+    said
 }

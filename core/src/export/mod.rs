@@ -7,10 +7,12 @@ mod fold;
 mod graph;
 mod joined;
 mod metadata;
+mod nodes;
 mod runtimes;
 mod target;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub use joined::JoinedSource;
 pub use target::{Artifact, ExportModel, ExportTarget, Onnx, OnnxOutputs, ReadBack, TARGETS};
 #[cfg(test)]
 pub(crate) use tests::test_model;
+pub use variants::Variant;
 
 /// What is exported.
 #[derive(Clone, Debug)]
@@ -88,8 +91,8 @@ impl ExportReport {
 
 /// Writes a classifier in the form of `target` and checks the file.
 ///
-/// As [`Onnx`], the file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch; it
-/// normalises them itself and gives `probabilities` and `logits`, both `[batch, classes]`. Its
+/// As [`Onnx`], the file takes `images`, float32 `[batch, 3, H, W]`, RGB in 0..1, any batch, or what
+/// its [`Variant`] says; it normalises them itself and gives `probabilities` and `logits`, both `[batch, classes]`. Its
 /// metadata holds the class names (`class_names` and Hugging Face's `id2label` as JSON, `names` in
 /// Ultralytics' form), how an image becomes an input (`preprocess`), and what the source says.
 ///
@@ -127,8 +130,8 @@ pub fn export<'a>(
     let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&artifact.bytes);
     let check = |temporary: &Path| {
         let file = target.read_back(temporary).map_err(Failure::Check)?;
-        let agreement = check::compare(&*file, target.gives_logits(), reference, checks, job)
-            .map_err(Failure::Check)?;
+        let agreement =
+            check::compare(&*file, target, reference, checks, job).map_err(Failure::Check)?;
         let passed = json!({
             "images": checks.len(),
             "same_class": agreement.top1,

@@ -6,19 +6,31 @@ use onnx_ir::{AttributeProto, AttributeType, GraphProto, ModelProto};
 
 /// Operations that mean the same in the operator sets from [`PLAIN_OPSET`] to the one the exporter
 /// writes.
-const PLAIN: [&str; 12] = [
+const PLAIN: [&str; 24] = [
+    "Abs",
     "Add",
     "AveragePool",
+    "Cast",
     "Clip",
     "Conv",
     "Div",
     "Flatten",
+    "Floor",
+    "Gather",
     "Gemm",
     "GlobalAveragePool",
+    "MatMul",
+    "Max",
     "MaxPool",
+    "Min",
+    "Mul",
+    "Range",
+    "ReduceSum",
     "Relu",
+    "Shape",
     "Softmax",
     "Sub",
+    "Transpose",
 ];
 /// The operator set of a graph of nothing but [`PLAIN`] operations: older runtimes have it, too.
 const PLAIN_OPSET: i64 = 17;

@@ -8,6 +8,7 @@ use protobuf::Message;
 use serde_json::Value;
 
 use super::joined::{self, JoinedSource};
+use super::variants::{Variant, to_half, to_int8};
 use super::{ExportSource, graph};
 use crate::error::Result;
 use crate::infer::{OnnxClassifier, Outputs};
@@ -72,6 +73,12 @@ pub trait ExportTarget: Sync {
         true
     }
 
+    /// Whether the file computes what the network does, but for rounding in float32. Of the others it
+    /// is only checked here that they give numbers; what they lose is measured by class.
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     /// What to write behind a file that was checked, for it to say so; nothing where there is no
     /// place for it.
     ///
@@ -109,17 +116,23 @@ pub enum OnnxOutputs {
 
 /// One ONNX file that holds its preprocessing and its labels. It is read back by tract.
 #[derive(Clone, Copy, Debug)]
-pub struct Onnx {
+pub struct Onnx<'a> {
     /// What it gives.
     pub outputs: OnnxOutputs,
+    /// The form of its graph.
+    pub variant: Variant,
+    /// Images to measure the ranges of values on, `[3, side, side]` RGB bytes each; only for
+    /// [`Variant::Int8`].
+    pub calibration: &'a [Vec<u8>],
 }
 
-impl Onnx {
-    /// With both outputs.
-    pub const BOTH: Self = Self { outputs: OnnxOutputs::Both };
+impl Onnx<'static> {
+    /// In float32, with both outputs.
+    pub const BOTH: Self =
+        Self { outputs: OnnxOutputs::Both, variant: Variant::Float32, calibration: &[] };
 }
 
-impl ExportTarget for Onnx {
+impl ExportTarget for Onnx<'_> {
     fn name(&self) -> &'static str {
         "onnx"
     }
@@ -129,11 +142,23 @@ impl ExportTarget for Onnx {
     }
 
     fn make(&self, model: ExportModel<'_>) -> Result<Artifact, String> {
-        let (bytes, opset) = match model {
-            ExportModel::Network(source) => graph::build(source, weights(&source.network))?,
-            ExportModel::Joined(source) => joined::build(source)?,
+        let (mut made, side) = match model {
+            ExportModel::Network(source) => {
+                let weights = weights(&source.network);
+                (graph::build(source, weights, self.variant)?, source.config.input_size)
+            }
+            ExportModel::Joined(source) => {
+                (joined::build(source, self.variant)?, source.config.input_size)
+            }
         };
-        Ok(Artifact { bytes: only(self.outputs, bytes)?, opset })
+        match self.variant {
+            Variant::Float16 => to_half(&mut made)?,
+            Variant::Int8 => to_int8(&mut made, self.calibration, side)?,
+            _ => {}
+        }
+        only(self.outputs, &mut made);
+        let opset = opset(&made);
+        Ok(Artifact { bytes: made.write_to_bytes().map_err(|error| error.to_string())?, opset })
     }
 
     fn read_back(&self, path: &Path) -> Result<Box<dyn ReadBack>> {
@@ -142,6 +167,10 @@ impl ExportTarget for Onnx {
 
     fn gives_logits(&self) -> bool {
         self.outputs != OnnxOutputs::Probabilities
+    }
+
+    fn is_exact(&self) -> bool {
+        self.variant.is_exact()
     }
 
     fn passed(&self, check: &Value) -> Result<Vec<u8>, String> {
@@ -154,18 +183,21 @@ impl ExportTarget for Onnx {
     }
 }
 
+/// The operator set of ONNX's own operations.
+fn opset(model: &ModelProto) -> i64 {
+    model.opset_import.first().map_or(0, |opset| opset.version)
+}
+
 /// Leaves out the outputs that are not wanted, and what only they need.
-fn only(outputs: OnnxOutputs, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+fn only(outputs: OnnxOutputs, model: &mut ModelProto) {
     let wanted = match outputs {
-        OnnxOutputs::Both => return Ok(bytes),
-        OnnxOutputs::Probabilities => PROBABILITIES,
-        OnnxOutputs::Logits => LOGITS,
+        OnnxOutputs::Both => None,
+        OnnxOutputs::Probabilities => Some(PROBABILITIES),
+        OnnxOutputs::Logits => Some(LOGITS),
     };
-    let mut model = ModelProto::parse_from_bytes(&bytes).map_err(|error| error.to_string())?;
     let graph = model.graph.mut_or_insert_default();
-    graph.output.retain(|output| output.name == wanted);
+    graph.output.retain(|output| wanted.is_none_or(|wanted| output.name == wanted));
     remove_unused(graph);
-    model.write_to_bytes().map_err(|error| error.to_string())
 }
 
 impl ReadBack for OnnxClassifier {

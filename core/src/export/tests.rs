@@ -14,7 +14,7 @@ use crate::settings::{Backbone, Stem};
 const SIDE: usize = 16;
 
 /// A network whose running statistics and scales are as untidy as after training.
-fn source(backbone: Backbone, stem: Stem, seed: u64) -> ExportSource {
+pub(super) fn source(backbone: Backbone, stem: Stem, seed: u64) -> ExportSource {
     let config = NetworkConfig { backbone, stem, input_size: SIDE, classes: 5 };
     let device = burn::tensor::Device::flex();
     let mut rng = stream(seed, "test weights", &[]);
@@ -39,9 +39,17 @@ fn source(backbone: Backbone, stem: Stem, seed: u64) -> ExportSource {
     }
 }
 
-fn images(count: usize) -> Vec<Vec<u8>> {
+fn bytes_of(source: &ExportSource, weights: Vec<NamedTensor>) -> Vec<u8> {
+    graph::build(source, weights, Variant::Float32).unwrap().write_to_bytes().unwrap()
+}
+
+pub(super) fn images(count: usize) -> Vec<Vec<u8>> {
+    images_of_side(count, SIDE)
+}
+
+pub(super) fn images_of_side(count: usize, side: usize) -> Vec<Vec<u8>> {
     let mut rng = stream(9, "test images", &[]);
-    (0..count).map(|_| (0..3 * SIDE * SIDE).map(|_| rng.random()).collect()).collect()
+    (0..count).map(|_| (0..3 * side * side).map(|_| rng.random()).collect()).collect()
 }
 
 fn run_export(source: &ExportSource, path: &Path, checks: &[Vec<u8>]) -> Result<ExportReport> {
@@ -91,7 +99,7 @@ fn an_export_agrees_holds_its_labels_and_says_what_it_is() {
 #[test]
 fn the_graph_has_the_promised_names_and_the_same_network_gives_the_same_bytes() {
     let source = source(Backbone::ResNet20, Stem::Small, 2);
-    let (bytes, _) = graph::build(&source, weights(&source.network)).unwrap();
+    let bytes = bytes_of(&source, weights(&source.network));
     let model = ModelProto::parse_from_bytes(&bytes).unwrap();
     assert_eq!((model.producer_name.as_str(), model.ir_version), ("counterweight", 8));
     assert_eq!(model.graph.input.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["images"]);
@@ -111,7 +119,7 @@ fn the_graph_has_the_promised_names_and_the_same_network_gives_the_same_bytes() 
         let said = |name: &str| node.attribute.iter().any(|attribute| attribute.name == name);
         assert!(!said("ceil_mode") && said("kernel_shape") == (node.op_type == "Conv"), "{node:?}");
     }
-    assert_eq!(graph::build(&source, weights(&source.network)).unwrap().0, bytes);
+    assert_eq!(bytes_of(&source, weights(&source.network)), bytes);
 }
 
 /// Writes these bytes, whatever it is asked to.
@@ -156,7 +164,9 @@ fn one_output_alone_is_checked_and_can_be_run() {
         let path = folder.path().join("one.onnx");
         let job = Job::new(&control, &Silent);
         assert_eq!(
-            export(&source, &Onnx { outputs }, &path, &images(3), job).unwrap().agreeing(),
+            export(&source, &Onnx { outputs, ..Onnx::BOTH }, &path, &images(3), job)
+                .unwrap()
+                .agreeing(),
             3
         );
         let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
@@ -186,12 +196,12 @@ fn a_file_that_disagrees_is_removed_and_the_older_one_stays() {
     let job = Job::new(&control, &Silent);
     let (one, two) =
         (source(Backbone::ResNet20, Stem::Small, 3), source(Backbone::ResNet20, Stem::Small, 4));
-    let bytes = |of: &ExportSource| graph::build(of, weights(&of.network)).unwrap().0;
+    let bytes = |of: &ExportSource| bytes_of(of, weights(&of.network));
 
     let other_network = bytes(&two);
     let mut nan = weights(&one.network);
     nan.iter_mut().find(|tensor| tensor.name == "fc.bias").unwrap().values[2] = f32::NAN;
-    let not_a_number = graph::build(&one, nan).unwrap().0;
+    let not_a_number = bytes_of(&one, nan);
     let mut slightly = weights(&one.network);
     slightly
         .iter_mut()
@@ -200,7 +210,7 @@ fn a_file_that_disagrees_is_removed_and_the_older_one_stays() {
         .values
         .iter_mut()
         .for_each(|bias| *bias += 0.05);
-    let off = graph::build(&one, slightly).unwrap().0;
+    let off = bytes_of(&one, slightly);
     let mut half = bytes(&one);
     half.truncate(half.len() / 2);
     let cut_short = half;
@@ -250,7 +260,7 @@ fn requests_that_make_no_sense_and_stops_leave_nothing() {
 /// The bytes of a small export, for tests of reading.
 pub(crate) fn test_model() -> Vec<u8> {
     let source = source(Backbone::ResNet20, Stem::Small, 6);
-    graph::build(&source, weights(&source.network)).unwrap().0
+    bytes_of(&source, weights(&source.network))
 }
 
 /// What is around a backbone: normalisation in front, the classifier behind.
@@ -265,9 +275,7 @@ fn every_backbone_is_exported_as_its_own_operations_and_can_be_run() {
         let mut source = source(backbone, Stem::Small, 8);
         source.config.input_size = side;
         let path = folder.path().join(format!("{backbone}.onnx"));
-        let mut rng = stream(9, "test images", &[]);
-        let images: Vec<Vec<u8>> =
-            (0..2).map(|_| (0..3 * side * side).map(|_| rng.random()).collect()).collect();
+        let images = images_of_side(2, side);
         let report = run_export(&source, &path, &images).unwrap();
         assert!(report.max_abs_diff < 1e-3, "{backbone}: {}", report.max_abs_diff);
         let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();

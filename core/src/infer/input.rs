@@ -28,8 +28,8 @@ pub struct InputOptions {
 /// How numbers go in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbers {
+    /// Float32, and for graphs on float16, which are computed in it, too.
     Float32,
-    Float16,
     /// Bytes in 0..255; the graph does the rest.
     Bytes,
 }
@@ -58,7 +58,6 @@ impl Input {
         let numbers = match fact.datum_type.concretize() {
             None => Numbers::Float32,
             Some(kind) if kind == f32::datum_type() => Numbers::Float32,
-            Some(kind) if kind == f16::datum_type() => Numbers::Float16,
             Some(kind) if kind == u8::datum_type() => Numbers::Bytes,
             Some(kind) => {
                 return Err(format!(
@@ -132,7 +131,6 @@ impl Input {
     pub fn kind(&self) -> DatumType {
         match self.numbers {
             Numbers::Float32 => f32::datum_type(),
-            Numbers::Float16 => f16::datum_type(),
             Numbers::Bytes => u8::datum_type(),
         }
     }
@@ -169,10 +167,6 @@ impl Input {
         match self.numbers {
             Numbers::Float32 => {
                 Tensor::from_shape(&shape, &all.map(normalised).collect::<Vec<_>>())
-            }
-            Numbers::Float16 => {
-                let half = |value| f16::from_f32(normalised(value));
-                Tensor::from_shape(&shape, &all.map(half).collect::<Vec<_>>())
             }
             Numbers::Bytes => {
                 Tensor::from_shape(&shape, &all.map(|(_, byte)| byte).collect::<Vec<_>>())

@@ -4,6 +4,7 @@ mod input;
 mod inputs;
 mod many;
 mod sort;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ pub use input::InputOptions;
 pub use inputs::Inputs;
 pub use many::EachFile;
 pub use sort::{Placing, SORTED, Sorter, UNSURE, Undone, undo};
+pub use table::{PredictionRow, PredictionTable};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

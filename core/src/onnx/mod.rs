@@ -3,6 +3,7 @@
 //! [`crate::infer`] runs classifiers with it and [`crate::model`] feature extractors.
 
 mod file;
+mod half;
 mod interface;
 pub(crate) mod labels;
 mod operations;
@@ -25,7 +26,7 @@ pub(crate) fn graph(file: &ModelProto) -> Result<InferenceModel, String> {
     // What a file says about the values inside it may be wrong, and is only true for the batch that
     // it was made with.
     let tract = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-    tract.parse(file, None).map(|parsed| parsed.model).map_err(reason)
+    tract.parse(&half::widened(file), None).map(|parsed| parsed.model).map_err(reason)
 }
 
 /// The innermost reason of a tract error: the outer ones repeat whole operations.

@@ -159,7 +159,7 @@ fn places(
 
 /// What the file says about each readable image, and which of the images that is. Classes of the
 /// file that the dataset has not do not stand for election.
-fn answers(
+pub(super) fn answers(
     classifier: &OnnxClassifier,
     images: &Images,
     places: &[usize],
@@ -199,7 +199,7 @@ fn answers(
 }
 
 /// What a checkpoint says about the images of a split, by their place in it.
-fn answers_of_run(
+pub(super) fn answers_of_run(
     run: &Run,
     name: &str,
     split: Split,

@@ -4,18 +4,20 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::evaluate::{reporting_split, stored_evaluation};
+use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, stored_evaluation};
 use super::export_facts::says;
 use super::onnx_backbone::graph_of;
 use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::eval::Verdict;
-use crate::export::{self, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx};
+use crate::export::{
+    self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx,
+};
 use crate::job::Job;
-use crate::model::OnnxFile;
-use crate::run::Run;
+use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, OnnxFile};
+use crate::run::{Checkpoint, Run};
 use crate::source::Split;
 use crate::train::{classifier_in_file, network_of};
 
@@ -47,77 +49,160 @@ pub fn export_as(
     path: &Path,
     job: Job<'_>,
 ) -> Result<ExportReport> {
-    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
-    let checkpoint = run.checkpoint(name)?;
-    let split = reporting_split(run).unwrap_or(Split::Train);
-    let images = Images::open(
-        &some_of(run.dataset(), split),
-        Split::Test,
-        checkpoint.config.input_size,
-        DEFAULT_BUDGET,
-        job,
-    )?;
-    let size = 3 * checkpoint.config.input_size.pow(2);
-    let mut checks = Vec::with_capacity(CHECKED);
-    for batch in images.eval_batches(CHECKED, false) {
-        checks.extend(batch?.images.chunks_exact(size).map(<[u8]>::to_vec));
-    }
-    images.warn_of_problems(job);
-    let evaluation = stored_evaluation(run, name, split);
-    let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
-    let says = says(run, &checkpoint, name, evaluation.as_ref(), verdict.as_ref());
-    let settings = run.settings();
-    if let Some(file) = run.backbone_file() {
-        let graph = graph_of(&checkpoint, Some(&file))?;
-        if graph.takes_one() {
-            job.info(
-                "the file takes one image at a time, as the one does that its features come out of",
-            );
-        }
-        let source = JoinedSource {
-            file: &OnnxFile::read(&file)?,
-            graph,
-            classifier: classifier_in_file(&checkpoint)?,
-            name: settings.model.backbone.name(),
-            config: checkpoint.config,
-            mean: checkpoint.mean,
-            std: checkpoint.std,
-            classes: checkpoint.classes,
-            says,
-        };
-        let report = export::export(&source, target, path, &checks, job)?;
-        return finish(run, name, verdict, report);
-    }
-    let source = ExportSource {
-        network: network_of(&checkpoint, &Device::flex())?,
-        config: checkpoint.config,
-        mean: checkpoint.mean,
-        std: checkpoint.std,
-        classes: checkpoint.classes,
-        says,
-    };
-    let report = export::export(&source, target, path, &checks, job)?;
-    finish(run, name, verdict, report)
-}
-
-/// Stores the outcome with what the checkpoint is worth.
-fn finish(
-    run: &Run,
-    name: &str,
-    verdict: Option<Verdict>,
-    mut report: ExportReport,
-) -> Result<ExportReport> {
-    (report.checkpoint, report.verdict) = (name.to_string(), verdict);
+    let report = Subject::of(run, checkpoint, job)?.write(target, path, job)?;
     run.write_result("export", &report)?;
     Ok(report)
 }
 
-/// The dataset with only [`CHECKED`] samples of `split`, spread evenly so that many classes are
-/// among them. They stand as test samples, of which no class needs any.
-fn some_of(dataset: &Dataset, split: Split) -> Dataset {
-    let samples = dataset.split(split);
-    let chosen = spread(samples.len(), CHECKED)
-        .map(|index| DatasetSample { split: Split::Test, ..samples[index].clone() })
+/// A checkpoint that is being exported, and what its files are checked on and say.
+#[derive(Clone)]
+pub(super) struct Subject<'a> {
+    pub run: &'a Run,
+    pub name: String,
+    pub checkpoint: Checkpoint,
+    /// By which the classifier's logits are divided.
+    temperature: Option<f64>,
+    checks: Vec<Vec<u8>>,
+    evaluation: Option<RunEvaluation>,
+    verdict: Option<Verdict>,
+}
+
+impl<'a> Subject<'a> {
+    /// Reads a checkpoint, the final one without a name, and images to check its files on.
+    ///
+    /// # Errors
+    /// As [`export()`].
+    pub fn of(run: &'a Run, checkpoint: Option<&str>, job: Job<'_>) -> Result<Self> {
+        let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+        let checkpoint = run.checkpoint(name)?;
+        let split = reporting_split(run).unwrap_or(Split::Train);
+        let samples = run.dataset().split(split);
+        let some: Vec<&DatasetSample> =
+            spread(samples.len(), CHECKED).map(|index| samples[index]).collect();
+        let checks = inputs(run.dataset(), &some, checkpoint.config.input_size, job)?;
+        let evaluation = stored_evaluation(run, name, split);
+        let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
+        let name = name.to_string();
+        Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict })
+    }
+
+    /// The same with probabilities as honest as one number makes them: logits are divided by the
+    /// temperature that was found on validation images, or where there are none on those that
+    /// results are reported on.
+    ///
+    /// # Errors
+    /// What evaluating the checkpoint meets, where that was not done before.
+    pub fn calibrated(&self, job: Job<'_>) -> Result<Self> {
+        let split = match self.run.dataset().split(Split::Validation).is_empty() {
+            true => reporting_split(self.run)?,
+            false => Split::Validation,
+        };
+        let stored = stored_evaluation(self.run, &self.name, split);
+        let confidence = match stored.and_then(|stored| stored.confidence) {
+            Some(confidence) => Some(confidence),
+            None => {
+                let what = (self.name.as_str(), &self.checkpoint);
+                let settings = &self.run.settings().evaluation;
+                evaluate_checkpoint(self.run, what, split, None, settings, &Device::flex(), job)?
+                    .confidence
+            }
+        };
+        let confidence = confidence
+            .ok_or_else(|| TrainError::Request("its temperature cannot be found".into()))?;
+        let mut calibrated = self.clone();
+        for tensor in &mut calibrated.checkpoint.weights {
+            if [CLASSIFIER_WEIGHT, CLASSIFIER_BIAS].contains(&tensor.name.as_str()) {
+                let divide = |value: &mut f32| *value /= confidence.temperature as f32;
+                tensor.values.iter_mut().for_each(divide);
+            }
+        }
+        calibrated.temperature = Some(confidence.temperature);
+        Ok(calibrated)
+    }
+
+    /// Writes and checks a file.
+    ///
+    /// # Errors
+    /// As [`export()`].
+    pub fn write(
+        &self,
+        target: &dyn ExportTarget,
+        path: &Path,
+        job: Job<'_>,
+    ) -> Result<ExportReport> {
+        let mut report = match self.run.backbone_file() {
+            None => {
+                let source = ExportSource {
+                    network: network_of(&self.checkpoint, &Device::flex())?,
+                    config: self.checkpoint.config.clone(),
+                    mean: self.checkpoint.mean,
+                    std: self.checkpoint.std,
+                    classes: self.checkpoint.classes.clone(),
+                    says: self.says(),
+                };
+                export::export(&source, target, path, &self.checks, job)?
+            }
+            Some(file) => {
+                let graph = graph_of(&self.checkpoint, Some(&file))?;
+                if graph.takes_one() {
+                    job.info(
+                        "the file takes one image at a time, as the one does that its features come out of",
+                    );
+                }
+                let source = JoinedSource {
+                    file: &OnnxFile::read(&file)?,
+                    graph,
+                    classifier: classifier_in_file(&self.checkpoint)?,
+                    name: self.run.settings().model.backbone.name(),
+                    config: self.checkpoint.config.clone(),
+                    mean: self.checkpoint.mean,
+                    std: self.checkpoint.std,
+                    classes: self.checkpoint.classes.clone(),
+                    says: self.says(),
+                };
+                export::export(ExportModel::Joined(&source), target, path, &self.checks, job)?
+            }
+        };
+        (report.checkpoint, report.verdict) = (self.name.clone(), self.verdict.clone());
+        Ok(report)
+    }
+
+    fn says(&self) -> Vec<(&'static str, serde_json::Value)> {
+        let evaluation = self.evaluation.as_ref();
+        let (name, verdict) = (&self.name, self.verdict.as_ref());
+        let mut says = says(self.run, &self.checkpoint, name, evaluation, verdict);
+        if let Some(temperature) = self.temperature {
+            says.push(("temperature_inside", temperature.into()));
+        }
+        says
+    }
+}
+
+/// Samples of a dataset as the network's input takes them, those that can be read.
+///
+/// # Errors
+/// If none can be read.
+pub(super) fn inputs(
+    dataset: &Dataset,
+    samples: &[&DatasetSample],
+    side: usize,
+    job: Job<'_>,
+) -> Result<Vec<Vec<u8>>> {
+    let chosen = only(dataset, samples);
+    let images = Images::open(&chosen, Split::Test, side, DEFAULT_BUDGET, job)?;
+    let mut inputs = Vec::with_capacity(samples.len());
+    for batch in images.eval_batches(CHECKED, false) {
+        inputs.extend(batch?.images.chunks_exact(3 * side * side).map(<[u8]>::to_vec));
+    }
+    images.warn_of_problems(job);
+    Ok(inputs)
+}
+
+/// The dataset with only these samples. They stand as test samples, of which no class needs any.
+pub(super) fn only(dataset: &Dataset, samples: &[&DatasetSample]) -> Dataset {
+    let chosen = samples
+        .iter()
+        .map(|sample| DatasetSample { split: Split::Test, ..(*sample).clone() })
         .collect();
     Dataset { samples: chosen, ..dataset.clone() }
 }

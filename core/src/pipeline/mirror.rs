@@ -5,6 +5,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
+use super::spread::spread;
 use super::train_classifier::{fit_on, untrained};
 use crate::balance::adjust_logits;
 use crate::classifier::{Classifier, FeatureSet, Standardiser};
@@ -19,6 +20,11 @@ use crate::source::Split;
 /// many.
 const IMAGES: usize = 2000;
 const OF_A_CLASS: usize = 30;
+/// Classes that are looked at, at most: of thousands some say enough, and in seconds.
+const CLASSES: usize = 150;
+/// Images that a class has at least that is looked at where there are more: some to learn from and
+/// some to ask about.
+const LEAST: usize = 4;
 /// Standard errors that are no accident, with as many classes as there may be.
 const CLEARLY: f64 = 3.0;
 /// Share of a class's images that must be taken for another class for it to be turned, and of all
@@ -115,20 +121,29 @@ pub fn mirror_check(
     Ok(judge(&plain.labels, &rows, &dataset.classes))
 }
 
-/// Training samples spread over the classes, those of a class in its order.
+/// Training samples spread over the classes, or over some of them where there are many; those of a
+/// class in its order.
 fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
-    let classes = dataset.classes.len().max(1);
-    let most = (IMAGES / classes).max(OF_A_CLASS);
-    let samples = dataset.split(Split::Train);
     let counts = dataset.counts(Split::Train);
-    let mut met = vec![0; classes];
-    let spread = |sample: &&DatasetSample| {
+    let mut asked: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
+    if asked.len() > CLASSES {
+        // Classes too small to learn from and ask about say nothing, unless all are.
+        asked.sort_by_key(|&class| counts[class] < LEAST);
+        let enough = asked.partition_point(|&class| counts[class] >= LEAST);
+        asked.truncate(enough.max(CLASSES));
+        asked = spread(asked.len(), CLASSES).map(|index| asked[index]).collect();
+    }
+    let most = (IMAGES / asked.len().max(1)).max(OF_A_CLASS);
+    let mut is_asked = vec![false; counts.len()];
+    asked.into_iter().for_each(|class| is_asked[class] = true);
+    let mut met = vec![0; counts.len()];
+    let is_taken = |sample: &&DatasetSample| {
         let (count, at) = (counts[sample.class], met[sample.class]);
         met[sample.class] += 1;
         // The i-th of n is taken where i · most / n steps on.
-        count <= most || at * most / count != (at + 1) * most / count
+        is_asked[sample.class] && (count <= most || at * most / count != (at + 1) * most / count)
     };
-    samples.into_iter().filter(spread).collect()
+    dataset.split(Split::Train).into_iter().filter(is_taken).collect()
 }
 
 /// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are
@@ -271,6 +286,8 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Provenance;
+    use crate::source::{Location, SourceKind};
 
     fn names() -> Vec<String> {
         ["left", "right", "ahead"].map(String::from).to_vec()
@@ -304,6 +321,30 @@ mod tests {
         // A class that is wrong either way says nothing.
         assert!(found([[0, 0], [1, 1], [0, 1]]).is_harmless);
         assert!(!found([[2, 2], [2, 2], [0, 0]]).is_harmless);
+    }
+
+    #[test]
+    fn of_thousands_of_classes_some_are_asked_about() {
+        let dataset = |classes: usize, images: usize| {
+            let sample = |index: usize| DatasetSample {
+                location: Location::File(format!("{index}.png").into()),
+                class: index % classes,
+                split: Split::Train,
+            };
+            Dataset {
+                samples: (0..classes * images).map(sample).collect(),
+                classes: (0..classes).map(|class| class.to_string()).collect(),
+                root: "images".into(),
+                kind: SourceKind::Folder,
+                provenance: Provenance::default(),
+            }
+        };
+        // All of few, an equal part of more, and never more than seconds take.
+        assert_eq!(chosen(&dataset(3, 10)).len(), 30);
+        assert_eq!(chosen(&dataset(10, 500)).len(), IMAGES);
+        assert_eq!(chosen(&dataset(100, 50)).len(), 100 * OF_A_CLASS);
+        assert_eq!(chosen(&dataset(4000, 5)).len(), CLASSES * 5);
+        assert_eq!(chosen(&dataset(4000, 3)).len(), CLASSES * 3);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod evaluate;
 mod evaluate_file;
 mod export;
 mod export_facts;
+mod export_variant;
+mod export_weights;
 mod features;
 mod fine_tune;
 mod folds;
@@ -38,6 +40,10 @@ pub use estimate::{Estimate, estimate};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use evaluate_file::{EvaluatedOn, FileEvaluation, evaluate_file};
 pub use export::{export, export_as};
+pub use export_variant::{
+    ClassChange, DEFAULT_MAX_LOSS, VariantReport, VariantRequest, export_variant,
+};
+pub use export_weights::{WeightsReport, export_weights};
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};

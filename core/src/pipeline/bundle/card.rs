@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::eval::{ClassResult, Evaluation, Group, group_heading};
-use crate::export::ExportReport;
+use crate::export::{ExportReport, Variant};
 use crate::infer::OnnxClassifier;
 use crate::run::Run;
 use crate::settings::Training;
@@ -11,7 +11,8 @@ use crate::source::Split;
 
 use super::super::balance::BalanceReport;
 use super::super::evaluate::RunEvaluation;
-use super::PURPOSES;
+use super::super::export_variant::VariantReport;
+use super::{MODEL, PURPOSES};
 
 /// Classes that are listed one by one; of more only the worst are.
 const LISTED: usize = 200;
@@ -24,6 +25,7 @@ pub(super) struct Facts<'a> {
     pub checkpoint: &'a str,
     pub evaluation: Option<&'a RunEvaluation>,
     pub export: &'a ExportReport,
+    pub variants: &'a [VariantReport],
     pub classifier: &'a OnnxClassifier,
     /// How many reference images there are.
     pub references: usize,
@@ -36,6 +38,7 @@ pub(super) fn write(facts: &Facts<'_>) -> String {
     let _ = head(&mut text, facts)
         .and_then(|()| worth(&mut text, facts))
         .and_then(|()| how_to_run(&mut text, facts))
+        .and_then(|()| other_forms(&mut text, facts))
         .and_then(|()| how_it_was_made(&mut text, facts));
     text
 }
@@ -205,8 +208,44 @@ fn how_to_run(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         facts.references,
     )?;
     writeln!(text, "| file | what it is for |\n| --- | --- |")?;
+    writeln!(text, "| `{MODEL}` | {} |", Variant::Float32.purpose())?;
     for (name, purpose) in &PURPOSES {
         writeln!(text, "| `{name}` | {purpose} |")?;
+    }
+    writeln!(text)
+}
+
+/// The other forms that are there, and those that lost too much.
+fn other_forms(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        facts.variants.iter().partition(|form| form.refused.is_none());
+    let Some(first) = facts.variants.first() else { return Ok(()) };
+    writeln!(
+        text,
+        "### Other forms\n\nEach was run beside the network on {} {} images. `preprocess` in a file's metadata says what it takes.\n\n\
+         | file | what it is for | size | balanced accuracy | of the network | class that loses most |\n| --- | --- | ---: | ---: | ---: | --- |",
+        first.differences.first().map_or(0, |all| all.samples),
+        first.split
+    )?;
+    for form in kept {
+        let [before, after] = form.balanced_accuracy.map(percent);
+        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let lost = lost.map_or("none".into(), |change| {
+            let [before, after] = change.correct;
+            format!("{}: {before} and then {after} of {}", plain(&change.class), change.images)
+        });
+        writeln!(
+            text,
+            "| `{}` | {} | {:.1} MB | {after} | {before} | {lost} |",
+            form.variant.file_name(),
+            form.variant.purpose(),
+            form.export.bytes as f64 / 1e6,
+        )?;
+    }
+    writeln!(text)?;
+    for form in refused {
+        let reason = form.refused.as_deref().unwrap_or_default();
+        writeln!(text, "- There is no {}: {}.", form.variant.name(), plain(reason))?;
     }
     writeln!(text)
 }
@@ -245,6 +284,10 @@ fn how_it_was_made(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         settings.model.backbone.name(),
         settings.preset.name(),
         settings.seed
+    )?;
+    writeln!(
+        text,
+        "\n![How many training images each class has](class-distribution.svg)\n\n![Norms of the class weights](class-weight-norms.svg)\n"
     )?;
     if facts.checkpoint == "balanced"
         && let Ok(report) = run.read_result::<BalanceReport>("balance")

@@ -2,6 +2,7 @@
 
 mod card;
 mod configs;
+mod pictures;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -9,14 +10,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::balance::BalanceReport;
 use super::evaluate::{reporting_split, stored_evaluation};
-use super::export::export;
+use super::export::Subject;
+use super::export_variant::{Measuring, VariantReport, VariantRequest};
 use crate::error::{ModelError, Result};
-use crate::export::ExportReport;
+use crate::eval::GroupThresholds;
+use crate::export::{ExportReport, Onnx, Variant};
 use crate::files;
 use crate::infer::OnnxClassifier;
 use crate::job::Job;
 use crate::run::Run;
+use crate::train::classifier_of;
+use pictures::{Drawn, Picture, draw};
 
 /// The model's name in a bundle.
 pub const MODEL: &str = "model.onnx";
@@ -32,6 +38,8 @@ pub struct BundleReport {
     pub files: Vec<BundleFile>,
     /// The check of the model.
     pub export: ExportReport,
+    /// Its other forms, and those that were refused.
+    pub variants: Vec<VariantReport>,
 }
 
 /// A file of a bundle.
@@ -47,14 +55,16 @@ pub struct BundleFile {
     pub purpose: &'static str,
 }
 
-/// What each file of a bundle is for. Names that end in a slash stand for all below.
-pub static PURPOSES: [(&str, &str); 13] = [
+/// What each file of a bundle is for, apart from the models, whose [`Variant`]s say it. Names that end
+/// in a slash stand for all below.
+pub static PURPOSES: [(&str, &str); 14] = [
     ("README.md", "what the model is, how good it is, and how to run it"),
-    (MODEL, "the model: images in, probabilities out"),
     ("labels.txt", "class names, one a line"),
     ("config.json", "class names for Hugging Face's tools"),
     ("preprocessor_config.json", "how to prepare images, for Hugging Face's tools"),
     ("config.pbtxt", "for NVIDIA's Triton server"),
+    ("class-distribution.svg", "how many training images each class has, also as PNG"),
+    ("class-weight-norms.svg", "norms of the class weights before and after, also as PNG"),
     ("check.py", "checks that the model answers as expected on this machine"),
     ("reference/", "ten images and the answers expected for them"),
     ("examples/python/", "for Python, with onnxruntime"),
@@ -66,6 +76,10 @@ pub static PURPOSES: [(&str, &str); 13] = [
 
 /// What a file of a bundle is for.
 pub(super) fn purpose(name: &str) -> &'static str {
+    if let Some(variant) = Variant::ALL.into_iter().find(|variant| variant.file_name() == name) {
+        return variant.purpose();
+    }
+    let name = &name.replace(".png", ".svg");
     let fits = |known: &str| match known.strip_suffix('/') {
         Some(_) => name.starts_with(known),
         None => name == known,
@@ -75,7 +89,8 @@ pub(super) fn purpose(name: &str) -> &'static str {
 
 /// Exports a checkpoint of a run (its final one without a name) with class names, settings for the
 /// usual servers, a model card, reference images with the answers expected, and examples. The folder
-/// appears when it is complete; an older bundle there is replaced.
+/// appears when it is complete; an older bundle there is replaced. Other forms of the model are added
+/// as `variants` ask for them; one that is refused is left out, and the report says why.
 ///
 /// # Errors
 /// [`ModelError::File`] if the folder holds something else than a bundle or cannot be written, and
@@ -84,6 +99,7 @@ pub fn bundle(
     run: &Run,
     checkpoint: Option<&str>,
     folder: &Path,
+    variants: &[VariantRequest],
     job: Job<'_>,
 ) -> Result<BundleReport> {
     let failed = |error: std::io::Error| ModelError::file(folder, error);
@@ -97,8 +113,20 @@ pub fn bundle(
     };
     std::fs::create_dir_all(parent).map_err(failed)?;
     let temporary = files::temporary_folder(parent).map_err(failed)?;
-    let mut export = export(run, checkpoint, &temporary.path().join(MODEL), job)?;
+    let subject = Subject::of(run, checkpoint, job)?;
+    let mut export = subject.write(&Onnx::BOTH, &temporary.path().join(MODEL), job)?;
     export.path = target.join(MODEL);
+    let mut measuring = Measuring::new(&subject);
+    let mut forms = Vec::new();
+    for request in variants.iter().filter(|request| request.variant != Variant::Float32) {
+        let name = request.variant.file_name();
+        let mut report = measuring.export(request, &temporary.path().join(&name), job)?;
+        report.export.path = target.join(&name);
+        if let Some(reason) = &report.refused {
+            job.warn(&format!("{name} is left out: {reason}"));
+        }
+        forms.push(report);
+    }
     let classifier = OnnxClassifier::load(&temporary.path().join(MODEL))?;
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let evaluation =
@@ -111,6 +139,10 @@ pub fn bundle(
         }
         Ok(std::fs::write(path, text).map_err(failed)?)
     };
+    for picture in pictures(run, &subject).map_err(|reason| ModelError::file(folder, reason))? {
+        write(&format!("{}.svg", picture.name), picture.svg.as_bytes())?;
+        write(&format!("{}.png", picture.name), &picture.png)?;
+    }
     let references = reference::write(run, &classifier, temporary.path(), job)?;
     let side = classifier.input_size();
     let classes = classifier.classes();
@@ -136,6 +168,7 @@ pub fn bundle(
                 checkpoint: name,
                 evaluation: evaluation.as_ref(),
                 export: &export,
+                variants: &forms,
                 classifier: &classifier,
                 references,
             }),
@@ -157,7 +190,23 @@ pub fn bundle(
     std::fs::rename(temporary.keep(), &target).map_err(failed)?;
     // The run remembers where the file is now, not where it was made.
     run.write_result("export", &export)?;
-    Ok(BundleReport { folder: folder.to_path_buf(), files, export })
+    Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms })
+}
+
+/// The pictures of a checkpoint's classes and of its classifier.
+fn pictures(run: &Run, subject: &Subject<'_>) -> Result<[Picture; 2], String> {
+    let balanced =
+        (subject.name == "balanced").then(|| run.read_result::<BalanceReport>("balance"));
+    let before = balanced.and_then(std::result::Result::ok).map(|report| report.norms_before);
+    let checkpoint = &subject.checkpoint;
+    let norms = classifier_of(checkpoint).map_err(|error| error.to_string())?.norms();
+    draw(&Drawn {
+        classes: &checkpoint.classes,
+        counts: &checkpoint.train_counts,
+        norms_before: before.as_deref().filter(|before| before.len() == norms.len()),
+        norms: &norms,
+        thresholds: GroupThresholds::from(&run.settings().evaluation),
+    })
 }
 
 /// Whether nothing is there, an empty folder, or an older bundle.

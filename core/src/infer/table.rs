@@ -1,0 +1,112 @@
+//! A table of predictions in a CSV file, a row an image.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::Prediction;
+use crate::error::{ModelError, Result};
+
+/// What is known of one image.
+#[derive(Clone, Copy, Debug)]
+pub struct PredictionRow<'a> {
+    /// The image. A name that is no Unicode still has a row, with what of it can be shown.
+    pub file: &'a Path,
+    /// Its most probable classes, most probable first; none if it could not be classified.
+    pub top: &'a [Prediction],
+    /// Whether the best class is less probable than the threshold, if there is one.
+    pub unsure: Option<bool>,
+    /// Where it was put, if it was.
+    pub sorted: Option<&'a Path>,
+    /// Why it could not be classified.
+    pub error: Option<&'a str>,
+}
+
+/// A table of predictions that is being written.
+pub struct PredictionTable {
+    writer: csv::Writer<Box<dyn Write + Send>>,
+    /// Images that an earlier call has written.
+    known: HashSet<String>,
+    top: usize,
+}
+
+impl PredictionTable {
+    /// Begins a table with the `top` most probable classes of each image. With `resume` it goes on
+    /// with the table that is there: a row that was cut short is written again.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] if the file cannot be written, or what is there is no table.
+    pub fn create(path: &Path, top: usize, resume: bool) -> Result<Self> {
+        let failed = |error: io::Error| ModelError::file(path, error);
+        let (mut known, mut goes_on) = (HashSet::new(), false);
+        let file = if resume && path.exists() {
+            let written = std::fs::read(path).map_err(failed)?;
+            let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            for row in
+                csv::ReaderBuilder::new().flexible(true).from_reader(&written[..whole]).records()
+            {
+                let row = row.map_err(|error| ModelError::file(path, error.to_string()))?;
+                known.extend(row.get(0).map(str::to_string));
+            }
+            goes_on = whole > 0;
+            let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+            file.set_len(whole as u64).map_err(failed)?;
+            file
+        } else {
+            File::create(path).map_err(failed)?
+        };
+        let mut table = Self::on(Box::new(file), top, known);
+        if !goes_on {
+            table.head().map_err(failed)?;
+        }
+        Ok(table)
+    }
+
+    /// A table on a stream.
+    ///
+    /// # Errors
+    /// If it cannot be written to.
+    pub fn to(out: Box<dyn Write + Send>, top: usize) -> io::Result<Self> {
+        let mut table = Self::on(out, top, HashSet::new());
+        table.head()?;
+        Ok(table)
+    }
+
+    /// Whether an earlier call has written a row for an image.
+    pub fn has(&self, file: &Path) -> bool {
+        self.known.contains(file.to_string_lossy().as_ref())
+    }
+
+    /// Writes a row.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&mut self, row: &PredictionRow<'_>) -> io::Result<()> {
+        let best = |place: usize| match row.top.get(place) {
+            Some(found) => [found.class.clone(), found.probability.to_string()],
+            None => [String::new(), String::new()],
+        };
+        let mut cells = vec![row.file.to_string_lossy().into_owned()];
+        cells.extend(best(0));
+        cells.push(row.unsure.map_or_else(String::new, |unsure| unsure.to_string()));
+        cells.push(row.sorted.map_or_else(String::new, |to| to.to_string_lossy().into_owned()));
+        cells.push(row.error.unwrap_or_default().to_string());
+        (1..self.top).for_each(|place| cells.extend(best(place)));
+        self.writer.write_record(&cells).map_err(io::Error::from)?;
+        self.writer.flush()
+    }
+
+    fn on(out: Box<dyn Write + Send>, top: usize, known: HashSet<String>) -> Self {
+        Self { writer: csv::WriterBuilder::new().flexible(true).from_writer(out), known, top }
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        let mut head = vec!["path".to_string(), "class".into(), "probability".into()];
+        head.extend(["unsure", "sorted", "error"].map(String::from));
+        for place in 2..=self.top {
+            head.extend([format!("class {place}"), format!("probability {place}")]);
+        }
+        self.writer.write_record(&head).map_err(io::Error::from)
+    }
+}
