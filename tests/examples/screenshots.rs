@@ -1,20 +1,23 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [sweep]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand,
-    InspectCommand, Page, ResumeOffer, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    InspectCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand, TrainCommand,
+    WindowCommand,
 };
 use counterweight_core::error::TrainError;
+use counterweight_core::export::Variant;
 use counterweight_core::pipeline::sample_settings;
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Balancer, Preset};
 use counterweight_core::source::Split;
+use counterweight_tests::fixtures::patterns;
 use counterweight_tests::window::Window;
 use counterweight_tests::{counterweight, fixtures};
 use egui::{Theme, Vec2};
@@ -22,7 +25,7 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 3] = ["cards", "backbones", "sweep"];
+const PARTS: [&str; 4] = ["cards", "backbones", "predict", "sweep"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -64,6 +67,16 @@ impl Round {
             match part.as_str() {
                 "cards" => self.cards(first)?,
                 "backbones" => self.backbones()?,
+                "predict" => {
+                    self.send(Command::Data(DataCommand::OpenSample));
+                    self.window.app().state.train.set_settings(sample_settings());
+                    self.go(Page::Train);
+                    self.window.settle();
+                    if first {
+                        self.send(Command::Train(TrainCommand::Start));
+                    }
+                    self.deployment(first)?;
+                }
                 _ => {
                     self.send(Command::Data(DataCommand::OpenSample));
                     self.go(Page::Train);
@@ -157,6 +170,7 @@ impl Round {
         self.send(Command::Export(ExportCommand::TrySample(340)));
         self.shot("41-export")?;
         self.failed_export()?;
+        self.deployment(first)?;
         self.go(Page::Runs);
         self.shot("51-runs")?;
         self.tour()?;
@@ -286,6 +300,42 @@ impl Round {
         self.go(Page::Runs);
         self.window.settle();
         self.shot("87-worthless-runs")
+    }
+
+    /// A bundle with all forms, and a folder that is classified with the exported model.
+    fn deployment(&mut self, first: bool) -> Outcome {
+        let folder = self.window.folder.path().to_path_buf();
+        self.go(Page::Export);
+        let export = &mut self.window.app().state.export;
+        export.is_bundle = true;
+        export.forms = Variant::ALL.to_vec();
+        self.shot("43-export-bundle")?;
+        if first {
+            self.send(Command::Export(ExportCommand::Export));
+        }
+        self.tall("44-export-bundle-written")?;
+        self.window.app().state.export.is_bundle = false;
+        self.go(Page::Predict);
+        let predict = &mut self.window.app().state.predict;
+        (predict.found, predict.threshold) = (None, 0.0);
+        self.shot("45-predict-empty")?;
+        let images = folder.join("patterns");
+        if !images.exists() {
+            patterns(&images);
+            std::fs::write(images.join("broken.png"), "no image")?;
+        }
+        self.send(Command::Predict(PredictCommand::SetImages(images)));
+        self.send(Command::Predict(PredictCommand::Start));
+        self.window.app().state.predict.threshold = 0.5;
+        self.window.frames(30);
+        self.shot("46-predict")?;
+        self.tall("47-predict-whole-page")?;
+        let model = self.window.app().state.predict.model_text.clone();
+        self.send(Command::Predict(PredictCommand::SetModel(folder.join("patterns/broken.png"))));
+        self.send(Command::Predict(PredictCommand::Start));
+        self.shot("48-predict-failed")?;
+        self.send(Command::Predict(PredictCommand::SetModel(model.into())));
+        Ok(())
     }
 
     /// A balancer that takes more than it gives.

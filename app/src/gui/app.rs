@@ -12,7 +12,7 @@ use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
-    RunsCommand, TrainCommand, WindowCommand, entries,
+    PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
 };
 use super::dialogs::Answer;
 use super::state::{
@@ -98,6 +98,7 @@ impl CounterweightApp {
             || state.inspect.is_busy()
             || state.export.is_exporting()
             || state.export.is_trying()
+            || state.predict.is_busy()
             || state.runs.is_listing()
             || state.runs.is_changing()
             || state.runs.opening().is_some()
@@ -161,6 +162,7 @@ impl CounterweightApp {
             state.runs.refresh(shell);
         }
         state.inspect.poll(shell);
+        state.predict.poll(shell);
         if let Some(run) = state.runs.poll(shell) {
             self.opened(run);
         }
@@ -195,6 +197,7 @@ impl CounterweightApp {
             state.train.show_curves |= state.data.source.is_none();
             state.shell.notice(format!("Opened the run {}", run.name()));
         }
+        state.predict.offer(&run);
         state.shell.preferences.last_run = Some(run.folder.clone());
         state.run = Some(run);
     }
@@ -231,6 +234,12 @@ impl CounterweightApp {
                     state.page = Page::Export;
                 }
                 state.export.apply(command, state.run.as_ref(), &mut state.shell);
+            }
+            Command::Predict(command) => {
+                if matches!(command, PredictCommand::PickImages | PredictCommand::PickModel) {
+                    state.page = Page::Predict;
+                }
+                state.predict.apply(command, &mut state.shell);
             }
             Command::Runs(RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _))
                 if state.works_on(&folder).is_some() =>
@@ -296,6 +305,7 @@ impl CounterweightApp {
             Command::Train(TrainCommand::Stop),
             Command::Balance(BalanceCommand::Stop),
             Command::Export(ExportCommand::Stop),
+            Command::Predict(PredictCommand::Stop),
             Command::Data(DataCommand::CancelWriting),
         ]);
         self.state.shell.ctx.request_repaint();
@@ -352,6 +362,10 @@ impl CounterweightApp {
         }
         let command = match self.state.page {
             Page::Export => Command::Export(ExportCommand::TryImage(path)),
+            Page::Predict if path.extension().is_some_and(|kind| kind == "onnx") => {
+                Command::Predict(PredictCommand::SetModel(path))
+            }
+            Page::Predict => Command::Predict(PredictCommand::SetImages(path)),
             Page::Runs => Command::Runs(RunsCommand::Open(path)),
             _ => {
                 self.state.page = Page::Data;
@@ -456,6 +470,7 @@ impl eframe::App for CounterweightApp {
         self.state.train.finish();
         self.state.balance.finish();
         self.state.export.finish();
+        self.state.predict.finish();
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

@@ -26,6 +26,8 @@ pub enum Page {
     Inspect,
     /// Write the model, and try it.
     Export,
+    /// Classify folders of images with an exported model.
+    Predict,
     /// Earlier runs.
     Runs,
 }
@@ -43,6 +45,7 @@ impl Page {
             Page::Balance => "Balance",
             Page::Inspect => "Inspect",
             Page::Export => "Export",
+            Page::Predict => "Predict",
             Page::Runs => "Runs",
         }
     }
@@ -74,6 +77,8 @@ pub enum Command {
     Inspect(InspectCommand),
     /// Of the export page.
     Export(ExportCommand),
+    /// Of the page that classifies folders.
+    Predict(PredictCommand),
     /// Of the runs page.
     Runs(RunsCommand),
     /// Of the guided tour.
@@ -238,6 +243,33 @@ pub enum ExportCommand {
     TryImage(PathBuf),
     /// Classify a sample of the run's test split, by its number.
     TrySample(usize),
+}
+
+/// What the page that classifies folders can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PredictCommand {
+    /// Ask for a model.
+    PickModel,
+    /// Classify with this model.
+    SetModel(PathBuf),
+    /// Ask for a folder of images.
+    PickImages,
+    /// Classify the images below this folder, or this image.
+    SetImages(PathBuf),
+    /// Classify.
+    Start,
+    /// Stop; what is classified by then is shown.
+    Stop,
+    /// Ask where, then save a table of what was found.
+    PickTable,
+    /// Save a table of what was found.
+    SaveTable(PathBuf),
+    /// Ask for a folder, then sort the images into it.
+    PickSorted,
+    /// Sort the images into one folder a class below this one.
+    SortInto(PathBuf),
+    /// Show an image in the file manager.
+    Reveal(PathBuf),
 }
 
 /// What the runs page can be asked.
@@ -415,6 +447,14 @@ pub fn entries() -> Vec<Entry> {
             Command::Export(ExportCommand::Reveal),
         ),
         entry("Export", "Try an image…", None, Command::Export(ExportCommand::PickImage)),
+        entry("Go to", "Predict", keys(command, Key::Num7), go(Page::Predict)),
+        entry(
+            "Predict",
+            "Choose a folder to classify…",
+            None,
+            Command::Predict(PredictCommand::PickImages),
+        ),
+        entry("Predict", "Choose a model…", None, Command::Predict(PredictCommand::PickModel)),
         entry("Runs", "Open run…", keys(command, Key::R), Command::Runs(RunsCommand::PickRun)),
         entry(
             "Runs",

@@ -13,7 +13,7 @@ mod worker;
 pub use app::CounterweightApp;
 pub use command::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
-    RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    PredictCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 pub use open::open;
 pub use state::{

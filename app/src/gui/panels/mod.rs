@@ -16,6 +16,7 @@ mod inspect_mistakes;
 mod log;
 mod palette;
 mod parts;
+mod predict;
 mod rail;
 mod runs;
 mod runs_compare;
@@ -72,6 +73,7 @@ impl Panels {
                             Page::Balance => balance::ui(ui, state, commands),
                             Page::Inspect => inspect::ui(ui, state, commands),
                             Page::Export => export::ui(ui, state, commands),
+                            Page::Predict => predict::ui(ui, state, commands),
                             Page::Runs => runs::ui(ui, state, commands),
                         });
                 },

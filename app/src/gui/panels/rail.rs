@@ -7,8 +7,8 @@ use egui::{
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HELP,
-    ICON_HISTORY, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING, ICON_PENDING, ICON_PHOTO_LIBRARY,
-    ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
+    ICON_HISTORY, ICON_IMAGE_SEARCH, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING, ICON_PENDING,
+    ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
@@ -39,6 +39,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.add_space(space::SMALL);
         ui.separator();
         ui.add_space(space::SMALL);
+        step_ui(ui, state, Page::Predict, None, commands);
         step_ui(ui, state, Page::Runs, None, commands);
         ui.with_layout(Layout::bottom_up(Align::LEFT), |ui| {
             menu_ui(ui, state, commands);
@@ -60,6 +61,7 @@ fn step_icon(page: Page) -> MaterialIcon {
         Page::Balance => ICON_BALANCE,
         Page::Inspect => ICON_ANALYTICS,
         Page::Export => ICON_IOS_SHARE,
+        Page::Predict => ICON_IMAGE_SEARCH,
         Page::Runs => ICON_HISTORY,
     }
 }

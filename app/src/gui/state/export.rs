@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::Result;
-use counterweight_core::export::ExportReport;
+use counterweight_core::export::{ExportReport, Variant};
 use counterweight_core::images::{
     DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input,
 };
 use counterweight_core::infer::{OnnxClassifier, Prediction};
-use counterweight_core::pipeline;
+use counterweight_core::pipeline::{self, BundleReport, VariantRequest};
 use counterweight_core::run::Run;
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -48,11 +48,25 @@ struct Answer {
     model: (PathBuf, Arc<OnnxClassifier>),
 }
 
+/// What was written.
+enum Exported {
+    File(Box<ExportReport>),
+    Bundle(Box<BundleReport>),
+}
+
 /// The export page.
 #[derive(Default)]
 pub struct ExportState {
     /// Where the model is to be written.
     pub path_text: String,
+    /// Whether a bundle is to be written, a folder, instead of one file.
+    pub is_bundle: bool,
+    /// Where the bundle is to be written.
+    pub folder_text: String,
+    /// The forms of the model that a bundle has besides the usual one.
+    pub forms: Vec<Variant>,
+    /// The bundle that was written last.
+    pub bundled: Option<BundleReport>,
     /// The image field.
     pub image_text: String,
     /// The checkpoint; the run's final one without.
@@ -67,7 +81,7 @@ pub struct ExportState {
     pub failure: Option<String>,
     /// The exported model, once it was loaded.
     model: Option<(PathBuf, Arc<OnnxClassifier>)>,
-    exporting: Option<Worker<ExportReport>>,
+    exporting: Option<Worker<Exported>>,
     trying: Option<Worker<Answer>>,
 }
 
@@ -91,7 +105,12 @@ impl ExportState {
     pub fn open(&mut self, run: &OpenRun) {
         // Beside the run and not in it: the model outlives the run when that is deleted.
         let path = run.folder.with_file_name(format!("{}.onnx", run.name()));
-        *self = Self { path_text: path.display().to_string(), ..Self::default() };
+        let folder = run.folder.with_file_name(format!("{}-bundle", run.name()));
+        *self = Self {
+            path_text: path.display().to_string(),
+            folder_text: folder.display().to_string(),
+            ..Self::default()
+        };
     }
 
     /// Forgets the loaded model: its file is another one now, or belongs to a checkpoint that is
@@ -105,6 +124,11 @@ impl ExportState {
     /// Does what was asked.
     pub fn apply(&mut self, command: ExportCommand, run: Option<&OpenRun>, shell: &mut Shell) {
         match command {
+            ExportCommand::PickPath if self.is_bundle => {
+                let then = |path| Command::Export(ExportCommand::SetPath(path));
+                let title = "Choose an empty folder for the bundle";
+                shell.asked = Some(Asked::new(&shell.ctx, title, None, Question::Folder, then));
+            }
             ExportCommand::PickPath => {
                 let path = Path::new(self.path_text.trim());
                 let name = path.file_name().map_or_else(
@@ -118,7 +142,12 @@ impl ExportState {
                 shell.asked =
                     Some(Asked::new(&shell.ctx, "Export the model", start, question, then));
             }
+            ExportCommand::SetPath(path) if self.is_bundle => {
+                self.folder_text = path.display().to_string()
+            }
             ExportCommand::SetPath(path) => self.path_text = path.display().to_string(),
+            // A folder is only ever replaced if it is an older bundle.
+            ExportCommand::Export if self.is_bundle => self.export(run, shell),
             ExportCommand::Export => {
                 let path = PathBuf::from(self.path_text.trim());
                 let own = run
@@ -173,7 +202,7 @@ impl ExportState {
         let Some(run) = run.filter(|run| run.has_checkpoint() && self.exporting.is_none()) else {
             return;
         };
-        let text = self.path_text.trim();
+        let text = if self.is_bundle { self.folder_text.trim() } else { self.path_text.trim() };
         if text.is_empty() {
             self.failure = Some("Name a file to write, such as model.onnx".into());
             return;
@@ -181,8 +210,16 @@ impl ExportState {
         self.failure = None;
         let (folder, path, checkpoint) =
             (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
+        let forms: Option<Vec<VariantRequest>> =
+            self.is_bundle.then(|| self.forms.iter().copied().map(VariantRequest::new).collect());
         self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
-            pipeline::export(&Run::open(&folder)?, checkpoint.as_deref(), &path, job)
+            let (run, checkpoint) = (Run::open(&folder)?, checkpoint.as_deref());
+            Ok(match forms {
+                Some(forms) => Exported::Bundle(Box::new(pipeline::bundle(
+                    &run, checkpoint, &path, &forms, job,
+                )?)),
+                None => Exported::File(Box::new(pipeline::export(&run, checkpoint, &path, job)?)),
+            })
         }));
     }
 
@@ -258,12 +295,17 @@ impl ExportState {
         let Some(done) = news.done else { return false };
         self.exporting = None;
         match done {
-            Ok(report) => {
+            Ok(exported) => {
                 self.forget_model();
-                shell.notice(format!(
-                    "Exported, and the file check passed: {}",
-                    report.path.display()
-                ));
+                let (what, path) = match &exported {
+                    Exported::File(report) => ("Exported", &report.path),
+                    Exported::Bundle(report) => ("The bundle is written", &report.folder),
+                };
+                shell.notice(format!("{what}, and the file check passed: {}", path.display()));
+                self.bundled = match exported {
+                    Exported::File(_) => None,
+                    Exported::Bundle(report) => Some(*report),
+                };
                 true
             }
             Err(Failure::Stopped) => {

@@ -8,6 +8,7 @@ mod devices;
 mod estimates;
 mod export;
 mod inspect;
+mod predict;
 mod previews;
 mod run;
 mod runs;
@@ -31,6 +32,7 @@ pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, TriedImage};
 pub use inspect::{InspectState, Inspection};
+pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
 pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
@@ -107,6 +109,8 @@ pub struct State {
     pub inspect: InspectState,
     /// The export page.
     pub export: ExportState,
+    /// The page that classifies folders.
+    pub predict: PredictState,
     /// The runs page.
     pub runs: RunsState,
     /// The guided tour.
@@ -150,6 +154,7 @@ impl State {
             balance: BalanceState::default(),
             inspect: InspectState::default(),
             export: ExportState::default(),
+            predict: PredictState::default(),
             runs,
             tour,
             devices,
@@ -191,7 +196,8 @@ impl State {
                 let exported = self.run.as_ref().filter(|run| run.exported.is_some());
                 after_training(self.export.is_exporting(), exported.map(OpenRun::exported_verdict))
             }
-            Page::Runs => StepStatus::Ready,
+            Page::Predict if self.predict.is_busy() => StepStatus::Running,
+            Page::Predict | Page::Runs => StepStatus::Ready,
         }
     }
 
@@ -218,6 +224,7 @@ impl State {
             (self.data.is_writing(), "writing the dataset"),
             (self.balance.is_applying(), "balancing"),
             (self.export.is_exporting(), "exporting"),
+            (self.predict.is_writing(), "writing predictions"),
         ];
         jobs.into_iter().filter(|(running, _)| *running).map(|(_, name)| name).collect()
     }

@@ -28,6 +28,7 @@ pub enum Variant {
     /// Bytes of images of any size, which the graph crops and resizes.
     AnySize,
     /// [`Variant::Float32`], one image at a time.
+    #[serde(rename = "batch-1")]
     Batch1,
     /// Weights and arithmetic in float16.
     Float16,

@@ -1,0 +1,378 @@
+//! The page that classifies folders of images with an exported model.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use counterweight_core::error::Result;
+use counterweight_core::infer::{
+    Inputs, OnnxClassifier, Placing, Prediction, PredictionRow, PredictionTable, SORTED, Sorter,
+};
+use counterweight_core::source::{ImageReader, SourceKind};
+
+use super::data::reveal;
+use super::shell::{ErrorReport, Shell};
+use super::{OpenRun, Thumbnails, next_revision};
+use crate::gui::command::{Command, PredictCommand};
+use crate::gui::dialogs::{Asked, Question};
+use crate::gui::widgets::TableState;
+use crate::gui::worker::{Failure, Progress, Worker};
+
+/// Classes that are kept of each image.
+const TOP: usize = 3;
+
+/// What the model says of one image.
+pub struct PredictedImage {
+    /// The image.
+    pub file: PathBuf,
+    /// Its most probable classes; none if it could not be classified.
+    pub top: Vec<Prediction>,
+    /// The place of the best class in label order.
+    pub class: Option<usize>,
+    /// Why it could not be classified.
+    pub error: Option<String>,
+}
+
+/// What came of a folder.
+pub struct Predicted {
+    /// The model.
+    pub model: PathBuf,
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// Every image, in the order of their names.
+    pub images: Arc<Vec<PredictedImage>>,
+    /// Whether it was stopped before all were classified.
+    pub is_partial: bool,
+    /// Images that could not be read or classified.
+    pub unreadable: usize,
+    /// Another one for every result.
+    pub revision: u64,
+    reader: Arc<ImageReader>,
+}
+
+/// Which images are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that are taken for a class.
+    Class(usize),
+    /// Those whose best class is less probable than the threshold.
+    Unsure,
+    /// Those that could not be classified.
+    Unreadable,
+}
+
+/// The page.
+pub struct PredictState {
+    /// The model's file.
+    pub model_text: String,
+    /// The folder of images, or one image.
+    pub images_text: String,
+    /// Probability of the best class below which an image is called unsure; 0 for never.
+    pub threshold: f32,
+    /// How images come into the folders they are sorted into.
+    pub placing: Placing,
+    /// What was found.
+    pub found: Option<Predicted>,
+    /// Which of it is shown.
+    pub shown: Shown,
+    /// How the table is sorted and searched.
+    pub table: TableState,
+    /// Why nothing could be classified.
+    pub failure: Option<String>,
+    /// What was last written of it, for people.
+    pub written: Option<String>,
+    /// Small pictures of the images.
+    pub thumbnails: Option<Thumbnails>,
+    classifying: Option<Worker<Predicted>>,
+    writing: Option<Worker<String>>,
+}
+
+impl Default for PredictState {
+    fn default() -> Self {
+        Self {
+            model_text: String::new(),
+            images_text: String::new(),
+            threshold: 0.0,
+            placing: Placing::Copy,
+            found: None,
+            shown: Shown::All,
+            // The least sure first: those are the ones to look at.
+            table: TableState::sorted_by(2, false),
+            failure: None,
+            written: None,
+            thumbnails: None,
+            classifying: None,
+            writing: None,
+        }
+    }
+}
+
+impl PredictedImage {
+    /// The probability of the best class.
+    pub fn probability(&self) -> f32 {
+        self.top.first().map_or(0.0, |best| best.probability)
+    }
+
+    /// Whether its best class is less probable than the threshold.
+    pub fn is_unsure(&self, threshold: f32) -> bool {
+        self.class.is_some() && self.probability() < threshold
+    }
+}
+
+impl Predicted {
+    /// How many images are taken for each class, and how many are unsure.
+    pub fn counts(&self, threshold: f32) -> (Vec<usize>, usize) {
+        let (mut counts, mut unsure) = (vec![0; self.classes.len()], 0);
+        for image in self.images.iter() {
+            match image.class {
+                Some(_) if image.is_unsure(threshold) => unsure += 1,
+                Some(class) => counts[class] += 1,
+                None => {}
+            }
+        }
+        (counts, unsure)
+    }
+
+    /// The numbers of the images that are shown.
+    pub fn chosen(&self, shown: Shown, threshold: f32) -> Vec<usize> {
+        let is_shown = |image: &PredictedImage| match shown {
+            Shown::All => true,
+            Shown::Class(class) => image.class == Some(class) && !image.is_unsure(threshold),
+            Shown::Unsure => image.is_unsure(threshold),
+            Shown::Unreadable => image.class.is_none(),
+        };
+        (0..self.images.len()).filter(|&index| is_shown(&self.images[index])).collect()
+    }
+}
+
+impl PredictState {
+    /// Whether images are being classified, or what was found is being written.
+    pub fn is_busy(&self) -> bool {
+        self.classifying.is_some() || self.writing.is_some()
+    }
+
+    /// Whether files are being written or moved, which is not to be cut short.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Option<&Progress> {
+        let writing = self.writing.as_ref().map(|worker| &worker.progress);
+        writing.or_else(|| self.classifying.as_ref().map(|worker| &worker.progress))
+    }
+
+    /// Offers the model that a run was exported as, if no other was named.
+    pub fn offer(&mut self, run: &OpenRun) {
+        if let Some(report) = &run.exported
+            && self.found.is_none()
+            && !self.is_busy()
+        {
+            self.model_text = report.path.display().to_string();
+        }
+    }
+
+    /// Does what was asked.
+    pub fn apply(&mut self, command: PredictCommand, shell: &mut Shell) {
+        match command {
+            PredictCommand::PickModel => {
+                let question = Question::File("ONNX model", &["onnx"]);
+                let then = |path| Command::Predict(PredictCommand::SetModel(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Choose a model", None, question, then));
+            }
+            PredictCommand::SetModel(path) => self.model_text = path.display().to_string(),
+            PredictCommand::PickImages => {
+                let then = |path| Command::Predict(PredictCommand::SetImages(path));
+                let asked = Asked::new(&shell.ctx, "Choose a folder", None, Question::Folder, then);
+                shell.asked = Some(asked);
+            }
+            PredictCommand::SetImages(path) => self.images_text = path.display().to_string(),
+            PredictCommand::Start => self.start(shell),
+            PredictCommand::Stop => {
+                self.classifying.iter().for_each(Worker::stop);
+                self.writing.iter().for_each(Worker::stop);
+            }
+            PredictCommand::PickTable => {
+                let question = Question::Save("predictions.csv".into(), "CSV table", &["csv"]);
+                let then = |path| Command::Predict(PredictCommand::SaveTable(path));
+                shell.asked = Some(Asked::new(&shell.ctx, "Save a table", None, question, then));
+            }
+            PredictCommand::SaveTable(path) => self.save_table(path, shell),
+            PredictCommand::PickSorted => {
+                let then = |path| Command::Predict(PredictCommand::SortInto(path));
+                let title = "Choose a folder to sort into";
+                shell.asked = Some(Asked::new(&shell.ctx, title, None, Question::Folder, then));
+            }
+            PredictCommand::SortInto(folder) => self.sort_into(folder, shell),
+            PredictCommand::Reveal(path) => reveal(path, shell),
+        }
+    }
+
+    fn start(&mut self, shell: &Shell) {
+        let (model, images) = (self.model_text.trim(), self.images_text.trim());
+        if model.is_empty() || images.is_empty() || self.is_busy() {
+            return;
+        }
+        let (model, images) = (PathBuf::from(model), PathBuf::from(images));
+        (self.failure, self.written, self.found, self.shown) = (None, None, None, Shown::All);
+        self.classifying = Some(Worker::spawn("predict", &shell.ctx, move |job| {
+            let classifier = OnnxClassifier::load(&model)?;
+            if !classifier.is_normalisation_known() {
+                job.warn(
+                    "The model does not say how images are normalised, so they go in as RGB in 0..1. If it was trained otherwise, its answers are wrong.",
+                );
+            }
+            let inputs = Inputs::find(&[images], job)?;
+            let mut found = Vec::with_capacity(inputs.files.len());
+            let mut each = |file: &Path, outcome: Result<Vec<f32>>| {
+                found.push(match outcome {
+                    Ok(probabilities) => {
+                        let top = classifier.top_k(&probabilities, TOP);
+                        let class =
+                            top.first().and_then(|best| classifier.class_index(&best.class));
+                        PredictedImage { file: file.to_path_buf(), top, class, error: None }
+                    }
+                    Err(error) => PredictedImage {
+                        file: file.to_path_buf(),
+                        top: Vec::new(),
+                        class: None,
+                        error: Some(error.to_string()),
+                    },
+                });
+                Ok(())
+            };
+            let is_partial = match classifier.classify_all(&inputs.files, &mut each, job) {
+                Ok(()) => false,
+                // What is there by then is of use.
+                Err(counterweight_core::Error::Stopped) => true,
+                Err(error) => return Err(error),
+            };
+            found.extend(inputs.problems.into_iter().map(|problem| PredictedImage {
+                error: Some(problem.reason.to_string()),
+                file: problem.path,
+                top: Vec::new(),
+                class: None,
+            }));
+            Ok(Predicted {
+                model,
+                classes: classifier.classes().to_vec(),
+                unreadable: found.iter().filter(|image| image.class.is_none()).count(),
+                images: Arc::new(found),
+                is_partial,
+                revision: next_revision(),
+                reader: Arc::new(ImageReader::open(Path::new("."), SourceKind::Folder, job)?),
+            })
+        }));
+    }
+
+    fn save_table(&mut self, path: PathBuf, shell: &Shell) {
+        let Some(found) = self.found.as_ref().filter(|_| self.writing.is_none()) else { return };
+        let (images, threshold) = (Arc::clone(&found.images), self.threshold);
+        self.writing = Some(Worker::spawn("write a table", &shell.ctx, move |job| {
+            let failed =
+                |error: std::io::Error| counterweight_core::error::ModelError::file(&path, error);
+            let mut table = PredictionTable::create(&path, TOP, false)?;
+            job.phase("writing", Some(images.len() as u64), "rows");
+            for (done, image) in images.iter().enumerate() {
+                job.check()?;
+                let unsure =
+                    (threshold > 0.0 && image.class.is_some()).then(|| image.is_unsure(threshold));
+                table
+                    .write(&PredictionRow {
+                        file: &image.file,
+                        top: &image.top,
+                        unsure,
+                        sorted: None,
+                        error: image.error.as_deref(),
+                    })
+                    .map_err(failed)?;
+                job.progress(done as u64 + 1);
+            }
+            Ok(format!("{} rows are in {}", images.len(), path.display()))
+        }));
+    }
+
+    fn sort_into(&mut self, folder: PathBuf, shell: &Shell) {
+        let Some(found) = self.found.as_ref().filter(|_| self.writing.is_none()) else { return };
+        let (images, classes) = (Arc::clone(&found.images), found.classes.clone());
+        let (threshold, placing) = (self.threshold, self.placing);
+        self.writing = Some(Worker::spawn("sort images", &shell.ctx, move |job| {
+            let mut sorter = Sorter::open(&folder, &classes, placing)?;
+            job.phase("sorting", Some(images.len() as u64), "images");
+            let (mut placed, mut left) = (0, 0);
+            for (done, image) in images.iter().enumerate() {
+                job.check()?;
+                let Some(class) = image.class else { continue };
+                let class = (!image.is_unsure(threshold)).then_some(class);
+                match sorter.place(&image.file, class) {
+                    Ok(_) => placed += 1,
+                    Err(error) => {
+                        left += 1;
+                        job.warn(error.to_string());
+                    }
+                }
+                job.progress(done as u64 + 1);
+            }
+            let left = match left {
+                0 => String::new(),
+                left => format!("; {left} could not be, see the log"),
+            };
+            Ok(format!(
+                "{placed} images are sorted into {}{left}. What was done is in {SORTED} there; `counterweight predict --undo` takes it back",
+                folder.display()
+            ))
+        }));
+    }
+
+    /// Takes what the jobs have done.
+    pub fn poll(&mut self, shell: &mut Shell) {
+        if let Some(thumbnails) = &mut self.thumbnails {
+            thumbnails.poll(&shell.ctx);
+        }
+        if let Some(worker) = &mut self.classifying {
+            let news = worker.poll();
+            shell.messages(news.messages);
+            if let Some(done) = news.done {
+                self.classifying = None;
+                match done {
+                    Ok(found) => {
+                        let thumbnails =
+                            self.thumbnails.get_or_insert_with(|| Thumbnails::new(&shell.ctx));
+                        thumbnails.reset(Some(Arc::clone(&found.reader)));
+                        self.found = Some(found);
+                    }
+                    Err(Failure::Stopped) => {}
+                    Err(Failure::Failed(error)) => self.failure = Some(error.to_string()),
+                }
+            }
+        }
+        let Some(worker) = &mut self.writing else { return };
+        let news = worker.poll();
+        shell.messages(news.messages);
+        let Some(done) = news.done else { return };
+        self.writing = None;
+        match done {
+            Ok(text) => {
+                shell.notice(text.clone());
+                self.written = Some(text);
+            }
+            Err(Failure::Stopped) => shell.notice("Stopped; what was written stays"),
+            Err(Failure::Failed(error)) => shell.failed(ErrorReport {
+                title: "The predictions could not be written".into(),
+                reason: error.to_string(),
+                kept: "The images are as they were, or as the file sorted.jsonl says.".into(),
+                advice: "Choose a place you may write to and that has room, and try again.".into(),
+            }),
+        }
+    }
+
+    /// Ends what is running and waits for it.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.writing.take() {
+            worker.stop_and_wait();
+        }
+        self.classifying = None;
+    }
+}
