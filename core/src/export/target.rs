@@ -13,7 +13,7 @@ use super::{ExportSource, graph};
 use crate::error::Result;
 use crate::infer::{OnnxClassifier, Outputs};
 use crate::model::weights;
-use crate::onnx::{LOGITS, PROBABILITIES, remove_unused};
+use crate::onnx::{DIGEST, LOGITS, PROBABILITIES, digest, remove_unused};
 
 /// A classifier to export.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +157,7 @@ impl ExportTarget for Onnx<'_> {
             _ => {}
         }
         only(self.outputs, &mut made);
+        sign(&mut made)?;
         let opset = opset(&made);
         Ok(Artifact { bytes: made.write_to_bytes().map_err(|error| error.to_string())?, opset })
     }
@@ -186,6 +187,15 @@ impl ExportTarget for Onnx<'_> {
 /// The operator set of ONNX's own operations.
 fn opset(model: &ModelProto) -> i64 {
     model.opset_import.first().map_or(0, |opset| opset.version)
+}
+
+/// Has a file say what its graph is, so that it is known whether it is still that.
+fn sign(model: &mut ModelProto) -> Result<(), String> {
+    model.metadata_props.push(Default::default());
+    let last = model.metadata_props.len() - 1;
+    model.metadata_props[last].value = digest(&model.graph)?;
+    model.metadata_props[last].key = DIGEST.into();
+    Ok(())
 }
 
 /// Leaves out the outputs that are not wanted, and what only they need.

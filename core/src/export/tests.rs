@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onnx_ir::ModelProto;
 use protobuf::Message;
@@ -294,4 +294,81 @@ fn every_backbone_is_exported_as_its_own_operations_and_can_be_run() {
         let relus = if info.operations.contains(&"Clip") { 1 + 15 * 2 + 1 } else { 0 };
         assert!(clips >= relus, "{backbone}: {clips} of at least {relus} ReLU6 are one node");
     }
+}
+
+/// What a classifier says of files, and whether our own kernels computed it.
+fn classified(path: &Path, files: &[PathBuf]) -> (Vec<Vec<f32>>, bool) {
+    let classifier = OnnxClassifier::load(path).unwrap();
+    let mut rows = Vec::new();
+    let mut each = |_: &Path, found: Result<Vec<f32>>| {
+        rows.push(found?);
+        Ok(())
+    };
+    classifier.classify_all(files, &mut each, Job::new(&Control::new(), &Silent)).unwrap();
+    (rows, classifier.uses_own_kernels())
+}
+
+#[test]
+fn a_file_of_ours_is_computed_by_our_own_kernels_until_it_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = stream(5, "test images", &[]);
+    let files: Vec<PathBuf> = (0..18)
+        .map(|index| {
+            let path = folder.path().join(format!("{index}.png"));
+            let pixels = image::RgbImage::from_fn(40, 33, |_, _| image::Rgb(rng.random()));
+            pixels.save(&path).unwrap();
+            path
+        })
+        .collect();
+    for backbone in Backbone::ALL {
+        let side = (*backbone.info().sides.start()).max(SIDE);
+        let stems = if backbone.info().has_stems { 2 } else { 1 };
+        for stem in [Stem::Small, Stem::Imagenet].into_iter().take(stems) {
+            let mut source = source(backbone, stem, 8);
+            source.config.input_size = side;
+            let path = folder.path().join("model.onnx");
+            run_export(&source, &path, &images_of_side(2, side)).unwrap();
+            let (found, native) = classified(&path, &files);
+            assert!(native, "{backbone}");
+            // One by one it is the runtime.
+            let runtime = OnnxClassifier::load(&path).unwrap();
+            for (file, found) in files.iter().zip(&found).take(5) {
+                let (one, native) = classified(&path, std::slice::from_ref(file));
+                assert!(!native && !runtime.uses_own_kernels());
+                for (found, expected) in found.iter().zip(&one[0]) {
+                    assert!((found - expected).abs() < 1e-4, "{backbone}: {found} {expected}");
+                }
+            }
+        }
+    }
+    // Another graph under the same name, and weights that were changed.
+    let path = folder.path().join("model.onnx");
+    run_export(&source(Backbone::ResNet20, Stem::Small, 8), &path, &images(2)).unwrap();
+    let (as_it_was, _) = classified(&path, &files);
+    let bytes = std::fs::read(&path).unwrap();
+    let changed = |edit: &dyn Fn(&mut ModelProto)| {
+        let mut model = ModelProto::parse_from_bytes(&bytes).unwrap();
+        edit(&mut model);
+        std::fs::write(&path, model.write_to_bytes().unwrap()).unwrap();
+        classified(&path, &files)
+    };
+    let (found, native) = changed(&|model| {
+        let graph = model.graph.mut_or_insert_default();
+        let add = graph.node.iter_mut().find(|node| node.op_type == "Add").unwrap();
+        add.op_type = "Sub".into();
+    });
+    assert!(!native && found != as_it_was);
+    // Weights are read from the file, so this is its own answer.
+    let (found, native) = changed(&|model| {
+        let graph = model.graph.mut_or_insert_default();
+        let bias = graph.initializer.iter_mut().find(|held| held.name == "fc.bias").unwrap();
+        let shifted = nodes::floats(bias).into_iter().enumerate();
+        bias.raw_data = shifted
+            .flat_map(|(class, value)| (value + class as f32).to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into();
+    });
+    let (one, _) = classified(&path, &files[..1]);
+    assert!(native && found != as_it_was);
+    assert!(found[0].iter().zip(&one[0]).all(|(found, one)| (found - one).abs() < 1e-4));
 }

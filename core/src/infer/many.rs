@@ -4,15 +4,21 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::OnnxClassifier;
+use super::native::Native;
+use super::{BATCH, OnnxClassifier};
 use crate::error::Result;
 use crate::images;
 use crate::job::Job;
+use crate::panics;
 
 /// Files that one thread decodes and has classified together.
 const TOGETHER: usize = 8;
 /// Such groups for each thread between two moments at which results are passed on.
 const ROUNDS: usize = 4;
+/// So many files are worth preparing the network in a file for.
+const WORTH: usize = 16;
+/// Files on which it is compared with the runtime.
+const COMPARED: usize = 4;
 
 /// What is done with each file's probabilities.
 pub type EachFile<'a> = &'a mut dyn FnMut(&Path, Result<Vec<f32>>) -> Result<()>;
@@ -31,23 +37,67 @@ impl OnnxClassifier {
         let mut done = 0;
         for files in files.chunks(at_once) {
             job.check()?;
-            let groups: Vec<&[PathBuf]> = files.chunks(TOGETHER).collect();
-            let found: Vec<Vec<Result<Vec<f32>>>> = groups
-                .into_par_iter()
-                .map(|files| match job.check() {
-                    Ok(()) => self.classify_group(files),
-                    // The stop is told below.
-                    Err(_) => Vec::new(),
-                })
-                .collect();
+            let found = match self.native_for(files) {
+                Some(native) => self.classify_by(native, files),
+                None => {
+                    let groups: Vec<&[PathBuf]> = files.chunks(TOGETHER).collect();
+                    let found: Vec<Vec<Result<Vec<f32>>>> = groups
+                        .into_par_iter()
+                        .map(|files| match job.check() {
+                            Ok(()) => self.classify_group(files),
+                            // The stop is told below.
+                            Err(_) => Vec::new(),
+                        })
+                        .collect();
+                    found.into_iter().flatten().collect()
+                }
+            };
             job.check()?;
-            for (file, found) in files.iter().zip(found.into_iter().flatten()) {
+            for (file, found) in files.iter().zip(found) {
                 each(file, found)?;
                 done += 1;
             }
             job.progress(done);
         }
         Ok(())
+    }
+
+    /// The network in the file, where it is one of ours and there are enough images for it to be
+    /// worth preparing. Both are compared on the first of them.
+    fn native_for(&self, files: &[PathBuf]) -> Option<&Native> {
+        if let Some(known) = self.native.get() {
+            return known.as_ref();
+        }
+        if files.len() < WORTH {
+            return None;
+        }
+        let found = panics::caught(|| {
+            let some: Vec<Vec<u8>> =
+                files.iter().take(COMPARED).filter_map(|file| self.input_of(file).ok()).collect();
+            let expected = self.run(&some).map_err(|error| error.to_string())?;
+            let native =
+                Native::of(&self.path, &self.metadata, self.input_size(), self.classes.len());
+            Ok(native.filter(|native| !some.is_empty() && native.agrees(&some, &expected)))
+        });
+        // Nothing is lost where it cannot be used.
+        self.native.get_or_init(|| found.unwrap_or_default()).as_ref()
+    }
+
+    /// Decodes files and has our own kernels compute those that could be read.
+    fn classify_by(&self, native: &Native, files: &[PathBuf]) -> Vec<Result<Vec<f32>>> {
+        let read: Vec<Result<Vec<u8>>> = files.par_iter().map(|file| self.input_of(file)).collect();
+        let inputs: Vec<Vec<u8>> =
+            read.iter().filter_map(|input| input.as_ref().ok().cloned()).collect();
+        let rows = panics::caught(|| {
+            let rows = inputs.chunks(BATCH).map(|batch| Ok(native.run(batch)?.probabilities));
+            rows.collect::<std::result::Result<Vec<_>, String>>().map(|rows| rows.concat())
+        });
+        let mut rows = match rows {
+            Ok(rows) => rows.into_iter(),
+            // The runtime gives each an error of its own, or an answer.
+            Err(_) => return self.classify_group(files),
+        };
+        read.into_iter().map(|read| read.map(|_| rows.next().unwrap_or_default())).collect()
     }
 
     /// Decodes some files and runs those that could be read together.

@@ -3,6 +3,7 @@
 mod input;
 mod inputs;
 mod many;
+mod native;
 mod sort;
 mod table;
 #[cfg(test)]
@@ -16,7 +17,7 @@ pub use table::{PredictionRow, PredictionTable};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 use tract_onnx::prelude::*;
@@ -27,6 +28,7 @@ use crate::error::{ModelError, Result};
 use crate::onnx::{self, LOGITS, PROBABILITIES, labels, reason};
 use crate::panics;
 use input::{Input, Numbers, says_normalisation};
+use native::Native;
 
 /// Images run at once.
 const BATCH: usize = 32;
@@ -34,6 +36,9 @@ const BATCH: usize = 32;
 const PLANS: usize = 4;
 
 /// An exported classifier, ready to run.
+///
+/// It is run by tract. Where many files are classified and it is one that this program wrote, our own
+/// kernels compute it, once both were found to give the same.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -65,6 +70,8 @@ pub struct OnnxClassifier {
     has_names: bool,
     is_normalisation_known: bool,
     metadata: BTreeMap<String, String>,
+    /// The network in the file, where it is one of ours: found when many images are classified.
+    native: OnceLock<Option<Native>>,
 }
 
 /// Where the plan's outputs hold what is wanted.
@@ -148,6 +155,11 @@ impl OnnxClassifier {
     /// be wrong.
     pub fn is_normalisation_known(&self) -> bool {
         self.is_normalisation_known
+    }
+
+    /// Whether our own kernels compute it: known once many files were classified.
+    pub fn uses_own_kernels(&self) -> bool {
+        self.native.get().is_some_and(Option::is_some)
     }
 
     /// The file's metadata, by key.
@@ -251,6 +263,7 @@ impl OnnxClassifier {
             classes,
             has_names,
             metadata,
+            native: OnceLock::new(),
         })
     }
 

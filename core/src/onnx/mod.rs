@@ -2,6 +2,7 @@
 //!
 //! [`crate::infer`] runs classifiers with it and [`crate::model`] feature extractors.
 
+mod digest;
 mod file;
 mod half;
 mod interface;
@@ -10,6 +11,7 @@ mod operations;
 mod sizes;
 mod unused;
 
+pub(crate) use digest::{DIGEST, digest};
 pub(crate) use file::{metadata, parse, read_bytes, shown};
 pub(crate) use interface::{INPUT, LOGITS, PROBABILITIES};
 pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
