@@ -26,7 +26,10 @@ def prepared(image, how, side):
     if how["size"] != "inside the graph" and image.size != (side, side):
         short = min(image.size)
         left, top = (image.width - short) / 2, (image.height - short) / 2
-        image = image.resize((side, side), Image.BILINEAR, box=(left, top, left + short, top + short))
+        # First vertically, as the program does.
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+        image = image.resize((side, side), Image.BILINEAR, box=(top, left, top + short, left + short))
+        image = image.transpose(Image.Transpose.TRANSPOSE)
     values = np.asarray(image)
     if how["layout"] == "NCHW":
         values = values.transpose(2, 0, 1)

@@ -116,7 +116,7 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
     let facts = Facts {
         architecture: source.name.clone(),
         side: source.graph.side(),
-        takes_one: source.graph.takes_one(),
+        takes_one: source.graph.takes_one() || variant == Variant::Batch1,
         variant,
         mean: source.mean,
         std: source.std,

@@ -171,7 +171,7 @@ fn preprocess(facts: &Facts<'_>) -> Value {
         "alpha": "drop",
         "sixteen_bit": "round(value / 257)",
         "crop": "largest centred square; an odd margin is cut by half a pixel on both sides",
-        "filter": "triangle (bilinear) with antialiasing, as Pillow's BILINEAR",
+        "filter": "triangle (bilinear) with antialiasing, as Pillow's BILINEAR; vertically, rounded to bytes, then horizontally",
         "unless": "an image of this size already is taken as it is",
         "size": [facts.side, facts.side],
         "scale": 1.0 / 255.0,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use serde_json::Value;
 
 use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, stored_evaluation};
 use super::export_facts::says;
@@ -167,11 +168,18 @@ impl<'a> Subject<'a> {
         Ok(report)
     }
 
-    fn says(&self) -> Vec<(&'static str, serde_json::Value)> {
+    fn says(&self) -> Vec<(&'static str, Value)> {
         let evaluation = self.evaluation.as_ref();
         let (name, verdict) = (&self.name, self.verdict.as_ref());
         let mut says = says(self.run, &self.checkpoint, name, evaluation, verdict);
         if let Some(temperature) = self.temperature {
+            // Who reads how to correct the probabilities must not do it a second time.
+            let evaluation = says.iter_mut().find(|(key, _)| *key == "evaluation");
+            if let Some((_, Value::Object(said))) = evaluation {
+                said.insert("temperature".into(), 1.0.into());
+                said.remove("threshold");
+                said.remove("calibration_error");
+            }
             says.push(("temperature_inside", temperature.into()));
         }
         says

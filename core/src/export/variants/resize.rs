@@ -63,10 +63,10 @@ pub(super) fn resize(
     ));
     let turned = Told::List("perm", &[1, 0]);
     steps.0.push(node("Transpose", &["resize/weights_of_width"], "resize/columns", turned));
-    // Both passes end in whole numbers, as those on bytes do.
-    steps.add("MatMul", &["resize/channels_first", "resize/columns"], "resize/narrow");
-    steps.round("resize/narrow", "resize/narrow_bytes");
-    steps.add("MatMul", &["resize/weights_of_height", "resize/narrow_bytes"], "resize/small");
+    // First vertically, and both passes end in whole numbers, as the program's do.
+    steps.add("MatMul", &["resize/weights_of_height", "resize/channels_first"], "resize/low");
+    steps.round("resize/low", "resize/low_bytes");
+    steps.add("MatMul", &["resize/low_bytes", "resize/columns"], "resize/small");
     steps.round("resize/small", PIXELS);
     Ok(steps.0)
 }

@@ -202,7 +202,7 @@ fn how_to_run(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
          Input `images`: float32 `[batch, 3, {side}, {side}]`, RGB in 0..1. **Mean and standard deviation are applied inside the model: do not normalise a second time.** \
          Outputs: `probabilities` and `logits`, `[batch, {}]`.\n\n\
          To prepare an image: apply its EXIF orientation; convert to RGB, dropping alpha and scaling 16-bit values by round(v / 257); cut out the largest centred square; \
-         resize it to {side} × {side} by an antialiased triangle filter (Pillow's `BILINEAR`); divide by 255. The metadata key `preprocess` says the same to programs.\n\n\
+         resize it to {side} × {side} by an antialiased triangle filter (Pillow's `BILINEAR`), first vertically, then horizontally, rounding to bytes after each; divide by 255. The metadata key `preprocess` says the same to programs.\n\n\
          `python check.py` runs the {} images in `reference/` and compares the answers with those expected. They are small copies that hold nothing of camera, place or time.\n",
         facts.classifier.classes().len(),
         facts.references,

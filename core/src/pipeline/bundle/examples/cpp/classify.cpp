@@ -52,26 +52,28 @@ static cv::Mat prepare(const std::string &path, int side) {
     const auto rows = weights((height - square) / 2.0, square, height, side);
     const int size[] = {1, 3, side, side};
     cv::Mat input(4, size, CV_32F);
-    std::vector<float> line(size_t(height) * side);
+    std::vector<float> line(size_t(side) * width);
     for (int channel = 0; channel < 3; ++channel) {
         const int bgr = 2 - channel;
-        for (int y = 0; y < height; ++y) {
-            const unsigned char *pixels = image.ptr<unsigned char>(y);
-            for (int x = 0; x < side; ++x) {
+        // First vertically, then horizontally, and both passes round to bytes: the program does the same.
+        for (int y = 0; y < side; ++y) {
+            for (int x = 0; x < width; ++x) {
                 float sum = 0;
-                for (size_t i = 0; i < columns[x].factors.size(); ++i)
-                    sum += columns[x].factors[i] * pixels[(columns[x].from + i) * 3 + bgr];
-                line[size_t(y) * side + x] = rounded(sum);
+                for (size_t i = 0; i < rows[y].factors.size(); ++i) {
+                    sum += rows[y].factors[i] * image.ptr<unsigned char>(rows[y].from + int(i))[x * 3 + bgr];
+                }
+                line[size_t(y) * width + x] = rounded(sum);
             }
         }
-        float *plane = input.ptr<float>(0, channel);
-        for (int y = 0; y < side; ++y)
+        for (int y = 0; y < side; ++y) {
             for (int x = 0; x < side; ++x) {
                 float sum = 0;
-                for (size_t i = 0; i < rows[y].factors.size(); ++i)
-                    sum += rows[y].factors[i] * line[(rows[y].from + i) * side + x];
-                plane[y * side + x] = rounded(sum) / 255;
+                for (size_t i = 0; i < columns[x].factors.size(); ++i) {
+                    sum += columns[x].factors[i] * line[size_t(y) * width + columns[x].from + i];
+                }
+                input.ptr<float>(0, channel, y)[x] = rounded(sum) / 255;
             }
+        }
     }
     return input;
 }

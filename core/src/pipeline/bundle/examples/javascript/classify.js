@@ -11,22 +11,22 @@ function prepare(pixels, width, height, side, channels = 4) {
   const columns = weights((width - square) / 2, square, width, side);
   const rows = weights((height - square) / 2, square, height, side);
   const input = new Float32Array(3 * side * side);
-  const line = new Float32Array(height * side);
+  const line = new Float32Array(side * width);
   for (let channel = 0; channel < 3; channel++) {
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < side; x++) {
-        const { from, factors } = columns[x];
+    // First vertically, then horizontally, and both passes round to bytes: the program does the same.
+    for (let y = 0; y < side; y++) {
+      const { from, factors } = rows[y];
+      for (let x = 0; x < width; x++) {
         let sum = 0;
-        for (let i = 0; i < factors.length; i++) sum += factors[i] * pixels[(y * width + from + i) * channels + channel];
-        // As 8-bit resizers do, both passes round to whole values.
-        line[y * side + x] = Math.min(255, Math.max(0, Math.round(sum)));
+        for (let i = 0; i < factors.length; i++) sum += factors[i] * pixels[((from + i) * width + x) * channels + channel];
+        line[y * width + x] = Math.min(255, Math.max(0, Math.round(sum)));
       }
     }
     for (let y = 0; y < side; y++) {
-      const { from, factors } = rows[y];
       for (let x = 0; x < side; x++) {
+        const { from, factors } = columns[x];
         let sum = 0;
-        for (let i = 0; i < factors.length; i++) sum += factors[i] * line[(from + i) * side + x];
+        for (let i = 0; i < factors.length; i++) sum += factors[i] * line[y * width + from + i];
         input[(channel * side + y) * side + x] = Math.min(255, Math.max(0, Math.round(sum))) / 255;
       }
     }

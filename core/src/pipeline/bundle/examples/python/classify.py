@@ -30,7 +30,10 @@ def prepare(path, side):
         # The largest centred square; an odd margin is cut by half a pixel on both sides.
         square = min(width, height)
         left, top = (width - square) / 2, (height - square) / 2
-        image = image.resize((side, side), Image.BILINEAR, box=(left, top, left + square, top + square))
+        # On its side: Pillow begins horizontally, the program vertically, and both round to bytes in between.
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+        image = image.resize((side, side), Image.BILINEAR, box=(top, left, top + square, left + square))
+        image = image.transpose(Image.Transpose.TRANSPOSE)
     return np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
 
 
