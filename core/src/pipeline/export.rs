@@ -135,7 +135,7 @@ impl<'a> Subject<'a> {
             None => {
                 let source = ExportSource {
                     network: network_of(&self.checkpoint, &Device::flex())?,
-                    config: self.checkpoint.config.clone(),
+                    config: self.checkpoint.config,
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
                     classes: self.checkpoint.classes.clone(),
@@ -155,7 +155,7 @@ impl<'a> Subject<'a> {
                     graph,
                     classifier: classifier_in_file(&self.checkpoint)?,
                     name: self.run.settings().model.backbone.name(),
-                    config: self.checkpoint.config.clone(),
+                    config: self.checkpoint.config,
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
                     classes: self.checkpoint.classes.clone(),

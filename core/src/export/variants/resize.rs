@@ -45,7 +45,7 @@ pub(super) fn resize(
     for axis in ["height", "width"] {
         let (whole, float) = (format!("resize/whole_{axis}"), format!("resize/{axis}"));
         steps.add("Gather", &["resize/shape", &format!("resize/place_of_{axis}")], &whole);
-        steps.to_float(&whole, &float);
+        steps.cast(&whole, &float);
     }
     steps.add("Min", &["resize/height", "resize/width"], "resize/square");
     // Pixels of the image that make one of the input, and how far its filter reaches.
@@ -54,7 +54,7 @@ pub(super) fn resize(
     steps.weights("height");
     steps.weights("width");
 
-    steps.to_float(INPUT, "resize/numbers");
+    steps.cast(INPUT, "resize/numbers");
     steps.0.push(node(
         "Transpose",
         &["resize/numbers"],
@@ -78,7 +78,7 @@ impl Steps {
         self.0.push(node(op, inputs, output, Told::Nothing));
     }
 
-    fn to_float(&mut self, input: &str, output: &str) {
+    fn cast(&mut self, input: &str, output: &str) {
         self.0.push(node("Cast", &[input], output, Told::Number("to", i64::from(FLOAT))));
     }
 
@@ -103,7 +103,7 @@ impl Steps {
             &["resize/zero", &format!("resize/whole_{axis}"), "resize/step"],
             &of("numbers"),
         );
-        self.to_float(&of("numbers"), &of("places"));
+        self.cast(&of("numbers"), &of("places"));
         self.add("Add", &[&of("places"), "resize/half"], &of("middles"));
         self.add("Sub", &[&of("middles"), &of("centres")], &of("differences"));
         self.add("Abs", &[&of("differences")], &of("distances"));

@@ -123,7 +123,7 @@ pub fn bundle(
         let mut report = measuring.export(request, &temporary.path().join(&name), job)?;
         report.export.path = target.join(&name);
         if let Some(reason) = &report.refused {
-            job.warn(&format!("{name} is left out: {reason}"));
+            job.warn(format!("{name} is left out: {reason}"));
         }
         forms.push(report);
     }

@@ -265,7 +265,7 @@ impl<B: DrawingBackend> Canvas for Area<'_, B> {
             let square = [(left, top), (left + size(11), top + size(11))];
             area.draw(&Rectangle::new(square, colour.filled())).map_err(said)?;
             let style = (FONT, size(13)).into_font().color(&TEXT);
-            area.draw_text(name, &style.into(), (left + size(18), top - size(2))).map_err(said)?;
+            area.draw_text(name, &style, (left + size(18), top - size(2))).map_err(said)?;
         }
         Ok(())
     }
