@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench frames` prints a line for each situation: median and 99th percentile by the
 //! clock, and the mean of what the window's own thread has computed, which other threads and
-//! programs do not disturb.
+//! programs do not disturb. `cargo bench --bench frames -- --given DATASET RUN` does so with a
+//! dataset and a finished run of it, on every page.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,18 +27,74 @@ const WHEEL: f32 = -60.0;
 
 fn main() {
     // `cargo test --benches` runs this too, and is not asking for numbers.
-    if std::env::args().any(|argument| argument == "--bench") {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "--given") {
+        let [dataset, run] = [1, 2].map(|next| {
+            std::path::absolute(arguments.get(place + next).expect("--given DATASET RUN"))
+                .expect("a path")
+        });
+        given(&dataset, &run);
+    } else if arguments.iter().any(|argument| argument == "--bench") {
         bench();
     }
+}
+
+fn heading() {
+    say(&format!(
+        "{:<48} {:>7} {:>10} {:>10} {:>10}",
+        "situation", "frames", "median ms", "99 % ms", "CPU ms"
+    ));
+}
+
+/// Every page with a dataset and a run of it that are there.
+fn given(dataset: &Path, run: &Path) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut window = Window::new(folder.path());
+    heading();
+    let opened = Instant::now();
+    window.open(dataset);
+    say(&format!("opening the dataset: {:.1} s", opened.elapsed().as_secs_f64()));
+    window.send(Command::Data(DataCommand::CancelScan));
+    window.go(Page::Data);
+    window.quietly(30);
+    window.measure("the data page", 200, |_, _| {});
+    let middle = Pos2::new(SIZE.x / 2.0, SIZE.y / 2.0);
+    window.measure("the data page being scrolled", 200, |_, frame| wheel(middle, frame));
+    let opened = Instant::now();
+    window.send(Command::Runs(RunsCommand::Open(run.to_path_buf())));
+    window.settle();
+    say(&format!("opening the run: {:.1} s", opened.elapsed().as_secs_f64()));
+    assert!(window.state().run.is_some(), "{}", window.app.state.shell.log.text());
+    window.state().train.show_curves = true;
+    for page in [Page::Train, Page::Export, Page::Predict, Page::Runs] {
+        window.go(page);
+        window.settle();
+        let name = format!("the page {}, being scrolled", page.name());
+        window.measure(&name, 200, |_, frame| wheel(middle, frame));
+    }
+    let computed = Instant::now();
+    window.go(Page::Balance);
+    window.settle();
+    say(&format!("features for balancing: {:.1} s", computed.elapsed().as_secs_f64()));
+    window.measure("the page Balance, being scrolled", 200, |_, frame| wheel(middle, frame));
+    latencies(&mut window, 10);
+    let computed = Instant::now();
+    window.go(Page::Inspect);
+    window.settle();
+    window.send(Command::Inspect(InspectCommand::Load {
+        checkpoint: None,
+        split: Split::Validation,
+    }));
+    window.settle();
+    say(&format!("evaluating for inspection: {:.1} s", computed.elapsed().as_secs_f64()));
+    window.measure("the page Inspect, being scrolled", 200, |_, frame| wheel(middle, frame));
+    say(&format!("memory {:.1} MiB", memory() as f64 / f64::from(1 << 20)));
 }
 
 fn bench() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut window = Window::new(folder.path());
-    say(&format!(
-        "{:<48} {:>7} {:>10} {:>10} {:>10}",
-        "situation", "frames", "median ms", "99 % ms", "CPU ms"
-    ));
+    heading();
     window.settle();
     window.measure("idle, empty data page", 600, |_, _| {});
     window.send(Command::Data(DataCommand::OpenSample));
@@ -145,28 +202,39 @@ fn balance(window: &mut Window) {
     window.go(Page::Balance);
     window.settle();
     window.measure("balancing, 100 classes", 300, |_, _| {});
-    let set = |app: &mut CounterweightApp, tau: f64| {
-        let settings = app.state.balance.settings.as_mut().expect("the features are there");
-        settings.balancers = vec![Balancer::Tau];
-        settings.tau = tau as f32;
-        app.send(Command::Balance(BalanceCommand::Try));
-    };
-    window
-        .measure("τ moved in every frame", 300, |app, frame| set(app, 3.0 * frame as f64 / 300.0));
+    window.measure("τ moved in every frame", 300, |app, frame| {
+        set_tau(app, 3.0 * frame as f64 / 300.0)
+    });
     window.settle();
-    let mut latencies: Vec<f64> = (0..100)
+    latencies(window, 100);
+}
+
+fn set_tau(app: &mut CounterweightApp, tau: f64) {
+    let settings = app.state.balance.settings.as_mut().expect("the features are there");
+    settings.balancers = vec![Balancer::Tau];
+    settings.tau = tau as f32;
+    app.send(Command::Balance(BalanceCommand::Try));
+}
+
+/// How long so many new values take to be seen.
+fn latencies(window: &mut Window, values: u32) {
+    let mut latencies: Vec<f64> = (0..values)
         .map(|step| {
             let asked = Instant::now();
-            set(&mut window.app, f64::from(step) / 40.0);
+            set_tau(&mut window.app, f64::from(step + 1) / 40.0);
             window.frame();
             window.until(|app| !app.state.balance.is_waiting());
             asked.elapsed().as_secs_f64() * 1e3
         })
         .collect();
     latencies.sort_by(f64::total_cmp);
+    let last = latencies.len() - 1;
     say(&format!(
         "{:<48} {:>7} {:>10.2} {:>10.2}",
-        "from a new τ to its result on screen", 100, latencies[50], latencies[98]
+        "from a new τ to its result on screen",
+        values,
+        latencies[latencies.len() / 2],
+        latencies[(latencies.len() * 99 / 100).min(last)]
     ));
 }
 
