@@ -47,7 +47,7 @@ pub fn variants(reports: &[VariantReport]) -> String {
             found.map_or(String::new(), |found| format!("{:+.1}", 100.0 * found.difference))
         };
         let [many, medium, few] = Group::ALL.map(of_group);
-        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let lost = form.worst();
         let lost = lost.map_or("none".into(), |change| {
             let [before, after] = change.correct;
             format!("{}: {before} → {after} of {}", change.class, change.images)

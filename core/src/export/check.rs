@@ -6,12 +6,9 @@ use rayon::prelude::*;
 
 use super::{ExportTarget, ReadBack, Reference};
 use crate::error::{ModelError, Result};
-use crate::infer::softmax;
+use crate::infer::{TOLERANCE, softmax};
 use crate::job::Job;
 
-/// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
-/// are smaller).
-const TOLERANCE: f32 = 1e-3;
 /// Images run at once. The runtime computes on one thread, so that batches are run side by side.
 const BATCH: usize = 16;
 

@@ -30,6 +30,9 @@ use crate::panics;
 use input::{Input, Numbers, says_normalisation};
 use native::Native;
 
+/// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
+/// are smaller): of a file and the network it holds.
+pub(crate) const TOLERANCE: f32 = 1e-3;
 /// Images run at once.
 const BATCH: usize = 32;
 /// Sizes of batches that are remembered how to run.

@@ -13,7 +13,7 @@ use onnx_ir::ModelProto;
 use protobuf::Message;
 use serde::Deserialize;
 
-use super::{Outputs, softmax};
+use super::{Outputs, TOLERANCE, softmax};
 use crate::model::{
     Backbone, NamedTensor, Network, NetworkConfig, Normaliser, Prepared, load_weights, weights,
 };
@@ -23,9 +23,6 @@ use crate::settings::Stem;
 /// Forms whose weights are the network's.
 const FORMS: [&str; 6] =
     ["float32", "uint8-nchw", "uint8-nhwc", "any-size", "batch-1", "calibrated"];
-/// Largest difference of logits that is rounding, relative to the largest, as when a file is
-/// exported.
-const TOLERANCE: f32 = 1e-3;
 
 /// The network in a file.
 pub(super) struct Native {

@@ -69,6 +69,13 @@ pub struct VariantReport {
     pub refused: Option<String>,
 }
 
+impl VariantReport {
+    /// The class that loses most, if any does.
+    pub fn worst(&self) -> Option<&ClassChange> {
+        self.classes.first().filter(|change| change.lost() > 0)
+    }
+}
+
 /// What a form does to a class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassChange {

@@ -237,7 +237,7 @@ fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
     row(ui, [RichText::new("network").monospace(), network.into(), nothing]);
     for form in &report.variants {
         let [_, after] = form.balanced_accuracy.map(|share| numbers::percent(Some(share)));
-        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let lost = form.worst();
         let text = lost.map_or("no class loses".into(), |change| {
             let [before, after] = change.correct;
             format!("{}: {before} → {after} of {}", change.class, change.images)

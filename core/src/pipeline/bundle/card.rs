@@ -229,7 +229,7 @@ fn other_forms(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     )?;
     for form in kept {
         let [before, after] = form.balanced_accuracy.map(percent);
-        let lost = form.classes.first().filter(|change| change.correct[0] > change.correct[1]);
+        let lost = form.worst();
         let lost = lost.map_or("none".into(), |change| {
             let [before, after] = change.correct;
             format!("{}: {before} and then {after} of {}", plain(&change.class), change.images)
