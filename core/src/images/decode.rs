@@ -145,9 +145,9 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
         return Err(DecodeError::Truncated);
     }
     if format == ImageFormat::Jpeg
-        && let Some(reduced) = jpeg::decode_reduced(bytes, max_pixels, detail)
+        && let Some(decoded) = jpeg::decode(bytes, max_pixels, detail)
     {
-        return Ok(reduced);
+        return Ok(decoded);
     }
     let mut decoder =
         ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(from_image)?;

@@ -1,9 +1,13 @@
-//! JPEG at a half, a quarter or an eighth of its size: each block of 8 × 8 pixels becomes one of 4
-//! × 4, 2 × 2 or 1 × 1 straight from its frequencies, so that little more is left to do than
-//! undoing the entropy coding.
+//! JPEG by libjpeg's own code, whose pixels most programs see: Pillow, OpenCV and browsers decode
+//! with it, too, and an exported model is run by them. Decoders differ by a few levels in colours
+//! stored at half the width, which is enough to move a probability by some hundredths.
 //!
-//! Whatever is not entirely in order is left to the decoder for full images: it has the last word
-//! on what can be read, and says why not.
+//! Where less is needed an image is decoded to a half, a quarter or an eighth of its size: each block
+//! of 8 × 8 pixels becomes one of 4 × 4, 2 × 2 or 1 × 1 straight from its frequencies, so that little
+//! more is left to do than undoing the entropy coding.
+//!
+//! Whatever is not entirely in order is left to the decoder for all formats: it has the last word on
+//! what can be read, and says why not.
 
 use std::ffi::c_int;
 use std::io::Cursor;
@@ -21,12 +25,9 @@ use crate::panics::caught;
 /// thousands, each of which has to be gone through in full.
 const MOST_SCANS: usize = 64;
 
-/// Decodes a JPEG with the detail asked for, if that is less than all of it and the file is in
-/// order. `None` leaves it to the decoder for full images, with everything that could be wrong.
-pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> Option<Decoded> {
-    if detail == Detail::Full {
-        return None;
-    }
+/// Decodes a JPEG with the detail asked for, if the file is in order. `None` leaves it to the decoder
+/// for all formats, with everything that could be wrong.
+pub(super) fn decode(bytes: &[u8], max_pixels: u64, detail: Detail) -> Option<Decoded> {
     let header = Header::read(bytes)?;
     let mode = match header.components {
         1 => "L",
@@ -34,14 +35,14 @@ pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> O
         3 if header.adobe_transform != Some(0) => "RGB",
         _ => return None,
     };
-    // The decoder for full images says how large the image is and how it was held; up to the
+    // The decoder for all formats says how large the image is and how it was held; up to the
     // pixels, which it need not see for that.
     let start = Cursor::new(bytes.get(..header.end)?);
     let mut full = ImageReader::with_format(start, ImageFormat::Jpeg).into_decoder().ok()?;
     let (width, height) = full.dimensions();
     let reduction = detail.reduction(width, height);
     let pixels = u64::from(width) * u64::from(height);
-    if reduction == 1 || pixels > max_pixels {
+    if pixels > max_pixels {
         return None;
     }
     let orientation = full.orientation().unwrap_or(Orientation::NoTransforms);
@@ -51,13 +52,13 @@ pub(super) fn decode_reduced(bytes: &[u8], max_pixels: u64, detail: Detail) -> O
     if in_parts && scans_exceed(&bytes[header.end..], MOST_SCANS) {
         return None;
     }
-    let _turn = if in_parts { turn(pixels) } else { None };
-    let small = caught(|| reduced(bytes, reduction)).ok()?;
-    let as_expected = |length: u32, small: u32| small == length.div_ceil(reduction);
-    if !as_expected(width, small.width()) || !as_expected(height, small.height()) {
+    let _turn = if in_parts || reduction == 1 { turn(pixels) } else { None };
+    let found = caught(|| reduced(bytes, reduction)).ok()?;
+    let as_expected = |length: u32, found: u32| found == length.div_ceil(reduction);
+    if !as_expected(width, found.width()) || !as_expected(height, found.height()) {
         return None;
     }
-    let mut image = DynamicImage::ImageRgb8(small);
+    let mut image = DynamicImage::ImageRgb8(found);
     image.apply_orientation(orientation);
     let image = image.into_rgb8();
     let size = if lies_on_its_side(orientation) { (height, width) } else { (width, height) };

@@ -1,8 +1,10 @@
 //! Reduced decoding beside decoding in full, on files of every kind
 //! (`tests/reference/make_jpegs.py`).
 
+use sha2::{Digest, Sha256};
+
 use super::*;
-use crate::images::decode::{DecodeError, decode, decode_for};
+use crate::images::decode::{DecodeError, decode as decode_file, decode_for};
 use crate::images::to_input;
 
 macro_rules! file {
@@ -32,7 +34,7 @@ fn small(bytes: &[u8], side: u32) -> Decoded {
 #[test]
 fn the_part_that_is_decoded_follows_from_the_side() {
     for (name, bytes) in FILES {
-        let whole = decode(bytes, 10_000).unwrap();
+        let whole = decode_file(bytes, 10_000).unwrap();
         let size = if name == "turned" { (80, 96) } else { (96, 80) };
         assert_eq!((whole.pixels.width, whole.pixels.height), size, "{name}");
         for (side, reduction) in SIDES {
@@ -52,7 +54,7 @@ fn the_part_that_is_decoded_follows_from_the_side() {
 /// Mean difference in levels between the input of `side` pixels made of the whole image and that
 /// made of a part of it.
 fn apart(bytes: &[u8], side: u32) -> f64 {
-    let whole = to_input(&decode(bytes, 1_000_000).unwrap().pixels, side as usize);
+    let whole = to_input(&decode_file(bytes, 1_000_000).unwrap().pixels, side as usize);
     let part =
         to_input(&decode_for(bytes, 1_000_000, Detail::Side(side)).unwrap().pixels, side as usize);
     let sum: u32 = whole.iter().zip(&part).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum();
@@ -89,26 +91,43 @@ fn a_reduced_image_looks_like_the_whole_resized() {
 }
 
 #[test]
-fn small_images_and_those_wanted_whole_are_what_they_always_were() {
+fn small_images_are_decoded_whole() {
     for (name, bytes) in FILES {
-        let whole = decode(bytes, 10_000).unwrap();
-        assert!(
-            decode_reduced(bytes, 10_000, Detail::Full).is_none()
-                && decode_reduced(bytes, 10_000, Detail::Side(27)).is_none()
-        );
+        let whole = decode_file(bytes, 10_000).unwrap();
         for detail in [Detail::Full, Detail::Side(27), Detail::Side(224), Detail::SMALL] {
             assert_eq!(decode_for(bytes, 10_000, detail).unwrap(), whole, "{name}");
         }
     }
 }
 
+/// SHA-256 of the pixels that Pillow 12 decodes, upright.
+#[test]
+fn the_pixels_are_those_that_pillow_sees() {
+    let progressive = "6e90bbd2cc0e8bd6802759e553befb14f55c5a6c7eb76d174447920e1e5c0168";
+    for (name, expected) in [
+        ("baseline", progressive),
+        ("sharp_colours", "0661f4e990fbac597de45db4f119f4110d4176dd5385c5e64fbac56e62d42514"),
+        ("half_colours", "ab2000972f432ced55f55c404e9925506dcd95288b0e270e5e1222288594e4fc"),
+        ("progressive", progressive),
+        ("restarts", progressive),
+        ("grey", "f9d60305840640f22b23fb84abb1f3443a7387ffc01c93394a9684052cf8d35c"),
+        ("turned", "75e0126c49b50e08246b193f5393a958ff202d24cde0636dead66e2af6052f43"),
+    ] {
+        let (_, bytes) = FILES.iter().find(|(file, _)| *file == name).unwrap();
+        let pixels = decode(bytes, 10_000, Detail::Full).unwrap().pixels;
+        let found: String =
+            Sha256::digest(&pixels.data).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 #[test]
 fn colours_that_decoders_disagree_on_are_decoded_in_full() {
     for bytes in [file!("cmyk"), file!("rgb")] {
-        assert!(decode_reduced(bytes, 10_000, Detail::Side(6)).is_none());
-        assert_eq!(decode_for(bytes, 10_000, Detail::Side(6)), decode(bytes, 10_000));
+        assert!(decode(bytes, 10_000, Detail::Side(6)).is_none());
+        assert_eq!(decode_for(bytes, 10_000, Detail::Side(6)), decode_file(bytes, 10_000));
     }
-    assert_eq!(decode(file!("cmyk"), 10_000).unwrap().mode, "CMYK");
+    assert_eq!(decode_file(file!("cmyk"), 10_000).unwrap().mode, "CMYK");
 }
 
 /// Whatever is done to a file, its reduced image is refused or given as its full one is, with the
@@ -120,14 +139,14 @@ fn what_is_refused_in_full_is_refused_in_part() {
             let cut = &bytes[..length];
             assert_eq!(
                 decode_for(cut, 10_000, Detail::Side(6)).err(),
-                decode(cut, 10_000).err(),
+                decode_file(cut, 10_000).err(),
                 "{name}, {length} bytes"
             );
             assert!(decode_for(cut, 10_000, Detail::Side(6)).is_err(), "{name}, {length} bytes");
             // The end is there, and part of the image is not.
             let ended = [cut, &[0xff, 0xd9]].concat();
             let (part, whole) =
-                (decode_for(&ended, 10_000, Detail::Side(6)), decode(&ended, 10_000));
+                (decode_for(&ended, 10_000, Detail::Side(6)), decode_file(&ended, 10_000));
             assert_eq!(
                 part.as_ref().err(),
                 whole.as_ref().err(),
@@ -147,13 +166,14 @@ fn damage_never_panics_and_what_is_noticed_is_decoded_in_full() {
             let mut damaged = bytes.to_vec();
             damaged[at] ^= 0x5a;
             let (part, whole) =
-                (decode_for(&damaged, 10_000, Detail::Side(6)), decode(&damaged, 10_000));
+                (decode_for(&damaged, 10_000, Detail::Side(6)), decode_file(&damaged, 10_000));
             if let (Ok(part), Ok(whole)) = (&part, &whole) {
                 assert_eq!(part.size, whole.size, "{name}, byte {at}");
             }
             // Before the pixels begin, both see the same; after, either may be the one that
             // notices.
-            if at < start && decode_reduced(&damaged, 10_000, Detail::Side(6)).is_none() {
+            let refused = |detail| decode(&damaged, 10_000, detail).is_none();
+            if at < start && refused(Detail::Side(6)) && refused(Detail::Full) {
                 assert_eq!(part, whole, "{name}, byte {at}");
             }
         }
@@ -165,12 +185,12 @@ fn a_file_of_thousands_of_scans_is_not_gone_through() {
     let progressive = file!("progressive");
     let start = Header::read(progressive).unwrap().end;
     assert!(!scans_exceed(&progressive[start..], MOST_SCANS));
-    assert!(decode_reduced(progressive, 10_000, Detail::Side(6)).is_some());
+    assert!(decode(progressive, 10_000, Detail::Side(6)).is_some());
     // A last scan that adds nothing, again and again.
     let place = memchr::memmem::rfind(progressive, &[0xff, 0xda]).unwrap();
     let (before, last) = (&progressive[..place], &progressive[place..progressive.len() - 2]);
     let bomb = [before, &last.repeat(MOST_SCANS + 1), &[0xff, 0xd9]].concat();
-    assert!(decode_reduced(&bomb, 10_000, Detail::Side(6)).is_none());
+    assert!(decode(&bomb, 10_000, Detail::Side(6)).is_none());
 }
 
 #[test]

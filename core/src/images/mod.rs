@@ -14,6 +14,9 @@ mod pixels;
 mod read;
 mod resize;
 
+/// Another number whenever the same file gives other pixels than in the version before.
+pub(crate) const DECODING: u8 = 2;
+
 pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, decode_for};
 pub use facts::ImageFacts;
 pub(crate) use image_file::ImageFile;

@@ -13,6 +13,7 @@ use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
+use crate::images;
 use crate::job::{Event, Job, Level};
 use crate::model::Normaliser;
 use crate::ops;
@@ -220,8 +221,11 @@ impl<'a> FrozenBackbone<'a> {
         } else {
             ""
         };
+        // Pixels that another version has decoded otherwise give other features.
+        let mut key = blake3::Hasher::new();
+        key.update(backbone_key(self.checkpoint).as_bytes()).update(&[images::DECODING]);
         Space {
-            backbone: *backbone_key(self.checkpoint).as_bytes(),
+            backbone: *key.finalize().as_bytes(),
             label: config.backbone.name().to_string(),
             side: config.input_size,
             view: format!("{view}{device}"),
