@@ -130,6 +130,10 @@ impl RunFile {
             // What cannot be moved is written on to.
             drop(std::fs::rename(&path, path.with_file_name("log.1.txt")));
         }
+        // Whoever sent the folder must not have us write somewhere else.
+        if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+            return None;
+        }
         // A run is worked on whether or not its log can be written.
         OpenOptions::new().create(true).append(true).open(path).ok()
     }

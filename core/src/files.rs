@@ -1,7 +1,8 @@
-//! Writing files so that a reader never sees half of one.
+//! Reading only what ends, and writing files so that a reader never sees half of one.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = ".counterweight-";
@@ -20,6 +21,58 @@ pub fn cache_folder() -> Option<PathBuf> {
         None if cfg!(test) => None,
         None => dirs::cache_dir().map(|folder| folder.join("counterweight")),
     }
+}
+
+/// The most bytes that a text may have which people write: settings, names, a plan.
+pub const LARGEST_TEXT: u64 = 16 << 20;
+
+/// Opens a file for reading, if it is a regular one of at most `most` bytes. Opening a pipe would
+/// wait for somebody to write into it, and a device may never end.
+///
+/// # Errors
+/// Whatever the operating system says, and what is in the way otherwise.
+pub fn open(path: &Path, most: u64) -> io::Result<File> {
+    let facts = std::fs::metadata(path)?;
+    if !facts.is_file() {
+        let kind = if facts.is_dir() { "is a folder" } else { "is not a regular file" };
+        return Err(io::Error::other(kind));
+    }
+    match facts.len() {
+        length if length > most => Err(too_large(length, most)),
+        _ => File::open(path),
+    }
+}
+
+/// The whole of a file that [`open`] opens.
+///
+/// # Errors
+/// As there.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    open(path, most)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        length if length > most => Err(too_large(length, most)),
+        _ => Ok(bytes),
+    }
+}
+
+/// The whole of a text file that [`open`] opens.
+///
+/// # Errors
+/// As there, and if it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(read(path, most)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8 text"))
+}
+
+fn too_large(length: u64, most: u64) -> io::Error {
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    io::Error::other(format!(
+        "has {} MB, and {} MB are the most it may have",
+        megabytes(length),
+        most >> 20
+    ))
 }
 
 /// Whether a file of that name is one of [`write_atomically`]'s that has not got its name yet.
@@ -97,6 +150,27 @@ pub fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_regular_files_of_a_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, vec![b'x'; 3 << 20]).unwrap();
+        assert_eq!(read_text(&path, 3 << 20).unwrap().len(), 3 << 20);
+        let said = |found: io::Result<Vec<u8>>| found.unwrap_err().to_string();
+        assert_eq!(said(read(&path, 2 << 20)), "has 3 MB, and 2 MB are the most it may have");
+        assert_eq!(said(read(folder.path(), 9)), "is a folder");
+        assert_eq!(open(&folder.path().join("b"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(read_text(&path, 9).unwrap_err().to_string(), "is not UTF-8 text");
+        #[cfg(unix)]
+        {
+            let pipe = folder.path().join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert_eq!(said(read(&pipe, 9)), "is not a regular file");
+            assert_eq!(said(read(Path::new("/dev/zero"), 9)), "is not a regular file");
+        }
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {

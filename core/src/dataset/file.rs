@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::options::BuildOptions;
 use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Error, Result};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::source::{Location, SourceKind, Split};
 
 /// The version written, and the only one read.
@@ -134,7 +134,7 @@ impl Dataset {
         if size > LARGEST {
             return Err(wrong(format!("has {size} bytes, which is too much for a dataset file")));
         }
-        let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
+        let bytes = files::read(path, LARGEST).map_err(|e| DataError::file(path, e))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong("is not UTF-8 text, so it cannot be a dataset file".to_string()))?;
         let file: DatasetFile =

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DataError, Result};
+use crate::files;
 
 /// How the numbers of training samples fall from the head of the class order to its tail.
 ///
@@ -125,7 +126,7 @@ impl Profile {
     /// [`DataError::File`] if the file cannot be read or holds no count, [`DataError::Many`] with
     /// every wrong line.
     pub fn read_custom(path: &Path, classes: &[String]) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| DataError::file(path, e))?;
+        let bytes = files::read(path, files::LARGEST_TEXT).map_err(|e| DataError::file(path, e))?;
         let text =
             std::str::from_utf8(&bytes).map_err(|_| DataError::file(path, "is not UTF-8 text"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Names, safe_extension, safe_name};
 use crate::error::{DataError, Result};
+use crate::files;
 use crate::job::Job;
 
 /// The file beside the folders that says what was done, one JSON object a line.
@@ -278,7 +279,7 @@ fn state(path: &Path) -> io::Result<(u64, u128)> {
 /// The lines of a log. A last line that was cut short says nothing: what it was to say was not yet
 /// done.
 fn entries(log: &Path) -> Result<Vec<Placed>> {
-    let file = File::open(log).map_err(|error| DataError::file(log, error))?;
+    let file = files::open(log, u64::MAX).map_err(|error| DataError::file(log, error))?;
     let mut entries = Vec::new();
     for line in BufReader::new(file).lines() {
         let line = line.map_err(|error| DataError::file(log, error))?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::Prediction;
 use crate::error::{ModelError, Result};
+use crate::files;
 
 /// What is known of one image.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,9 @@ pub struct PredictionRow<'a> {
     /// Why it could not be classified.
     pub error: Option<&'a str>,
 }
+
+/// The most bytes of a table that is gone on with.
+const LARGEST_TABLE: u64 = 4 << 30;
 
 /// A table of predictions that is being written.
 pub struct PredictionTable {
@@ -41,7 +45,7 @@ impl PredictionTable {
         let failed = |error: io::Error| ModelError::file(path, error);
         let (mut known, mut goes_on) = (HashSet::new(), false);
         let file = if resume && path.exists() {
-            let written = std::fs::read(path).map_err(failed)?;
+            let written = files::read(path, LARGEST_TABLE).map_err(failed)?;
             let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             for row in
                 csv::ReaderBuilder::new().flexible(true).from_reader(&written[..whole]).records()

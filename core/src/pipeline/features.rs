@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -18,7 +17,7 @@ use crate::classifier::FeatureSet;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::features::map;
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::job::Job;
 use crate::model::{NamedTensor, NetworkConfig, Normaliser, is_of_classifier};
 use crate::ops;
@@ -209,7 +208,7 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
 /// The stored features, unless there are none, they are damaged or belong to another backbone or
 /// other samples: then they are computed again.
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
-    let file = map(&File::open(path).ok()?).ok()?;
+    let file = map(&files::open(path, u64::MAX).ok()?).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
     if header.metadata().as_ref()?.get("key")? != key {
         return None;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classifier::Standardiser;
 use crate::error::{Result, RunError};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::model::{NamedTensor, NetworkConfig};
 
 const FORMAT: u32 = 1;
@@ -209,7 +209,7 @@ impl Checkpoint {
     /// format, not a checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let damaged = |reason: String| RunError::file(path, reason);
-        let file = std::fs::read(path).map_err(|e| damaged(e.to_string()))?;
+        let file = files::read(path, u64::MAX).map_err(|e| damaged(e.to_string()))?;
         let (_, header) = SafeTensors::read_metadata(&file)
             .map_err(|e| damaged(format!("not a checkpoint, or a damaged one: {e}")))?;
         let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::{METRICS, METRICS_CSV, Run};
+use super::{LARGEST_LOG, METRICS, METRICS_CSV, Run};
 use crate::error::{Result, RunError};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::record::EpochRecord;
 
 impl Run {
@@ -104,7 +104,7 @@ pub(super) fn append_line(path: &Path, line: &[u8]) -> std::io::Result<()> {
 /// Whether there is such a file and its last line has an end.
 pub(super) fn ends_whole(path: &Path) -> bool {
     let last = || -> std::io::Result<u8> {
-        let mut file = File::open(path)?;
+        let mut file = files::open(path, LARGEST_LOG)?;
         file.seek(SeekFrom::End(-1))?;
         let mut last = [0];
         file.read_exact(&mut last)?;
@@ -117,7 +117,7 @@ pub(super) fn ends_whole(path: &Path) -> bool {
 /// line is torn where the program was killed while it wrote it, and is left out. Others were not
 /// written by this version; they are no reason to refuse the run, and are kept.
 pub(super) fn read_history(path: &Path) -> Result<(Vec<EpochRecord>, Vec<String>)> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match files::read_text(path, LARGEST_LOG) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(RunError::file(path, error).into()),

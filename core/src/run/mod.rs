@@ -38,7 +38,7 @@ pub use sweep::{Sweep, SweepReport};
 
 use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
-use crate::files::{is_temporary, write_atomically};
+use crate::files::{self, is_temporary, write_atomically};
 use crate::record::EpochRecord;
 use crate::settings::Settings;
 use crate::source::Split;
@@ -50,6 +50,8 @@ const METRICS: &str = "metrics.jsonl";
 const METRICS_CSV: &str = "metrics.csv";
 const NORMS: &str = "norms.csv";
 const LOCK: &str = ".lock";
+/// The most bytes that a run's logs and results may have, each.
+const LARGEST_LOG: u64 = 1 << 30;
 const LOG: &str = "log.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
@@ -327,7 +329,7 @@ impl Run {
     /// [`RunError::File`] if it is missing or damaged.
     pub fn read_result<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.folder.join(RESULTS).join(format!("{name}.json"));
-        let text = std::fs::read_to_string(&path).map_err(|e| RunError::file(&path, e))?;
+        let text = files::read_text(&path, LARGEST_LOG).map_err(|e| RunError::file(&path, e))?;
         Ok(serde_json::from_str(&text).map_err(|e| RunError::file(&path, e))?)
     }
 }
@@ -340,8 +342,11 @@ fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {
 
 /// Takes the run in `folder`, which may be damaged.
 fn lock(folder: &Path) -> Result<RunLock> {
+    refuse_links(folder)?;
     let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(|e| RunError::file(&path, e))?;
+    // What is in it is of no use to us, and may be of use to somebody.
+    let file = File::options().create(true).write(true).truncate(false).open(&path);
+    let file = file.map_err(|e| RunError::file(&path, e))?;
     match file.try_lock() {
         Ok(()) => {
             remove_leftovers(folder);
@@ -361,6 +366,26 @@ fn lock(folder: &Path) -> Result<RunLock> {
             Ok(RunLock { _file: file })
         }
     }
+}
+
+/// Refuses a folder in which the name of something that is written is a link: it may have been sent
+/// by somebody, and we would write elsewhere.
+fn refuse_links(folder: &Path) -> Result<()> {
+    for name in
+        [LOCK, SETTINGS, DATASET, METRICS, METRICS_CSV, NORMS, LOG, CHECKPOINTS, RESULTS, FEATURES]
+    {
+        let path = folder.join(name);
+        let Ok(facts) = path.symlink_metadata() else { continue };
+        let reason = match () {
+            () if facts.is_symlink() => {
+                "is a link; nothing is written through links in a run's folder"
+            }
+            () if facts.is_file() || facts.is_dir() => continue,
+            () => "is neither a file nor a folder",
+        };
+        return Err(RunError::file(&path, reason).into());
+    }
+    Ok(())
 }
 
 /// Removes what a killed program had not finished writing. Only the holder of the lock may.
@@ -419,6 +444,41 @@ pub(crate) mod tests {
             images_per_s: 10.0,
             seconds: 1.0,
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_links_that_a_folder_came_with() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        drop(new_run(&path));
+        let (precious, others) = (folder.path().join("precious"), folder.path().join("others"));
+        std::fs::write(&precious, "years of work").unwrap();
+        std::fs::create_dir(&others).unwrap();
+        for (name, target) in
+            [(LOCK, &precious), (METRICS, &precious), (LOG, &precious), (CHECKPOINTS, &others)]
+        {
+            let link = path.join(name);
+            let kept = folder.path().join("kept");
+            if link.exists() {
+                std::fs::rename(&link, &kept).unwrap();
+            }
+            symlink(target, &link).unwrap();
+            let error = lock(&path).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("is a link"), "{error}");
+            std::fs::remove_file(&link).unwrap();
+            if kept.exists() {
+                std::fs::rename(&kept, &link).unwrap();
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "years of work");
+        assert_eq!(std::fs::read_dir(&others).unwrap().count(), 0);
+        // What is in the file of the lock is left alone, too.
+        std::fs::write(path.join(LOCK), "a note").unwrap();
+        drop(lock(&path).unwrap());
+        assert_eq!(std::fs::read_to_string(path.join(LOCK)).unwrap(), "a note");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::log::{append_line, ends_whole};
-use super::{NORMS, Run};
+use super::{LARGEST_LOG, NORMS, Run};
 use crate::error::{Result, RunError};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 
 /// Class weight norms after one epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +101,7 @@ fn place(line: &csv::ByteRecord) -> Option<(u8, usize)> {
 /// The lines of the table at `path` that have `length` fields and an end; none if there is no
 /// table.
 fn whole_lines(path: &Path, length: usize) -> Result<Vec<csv::ByteRecord>> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match files::read(path, LARGEST_LOG) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(RunError::file(path, error).into()),

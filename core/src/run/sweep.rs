@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Run, delete};
 use crate::error::{Result, RunError};
-use crate::files::write_atomically;
+use crate::files::{self, write_atomically};
 use crate::job::SweepRecord;
 use crate::source::Split;
 
@@ -124,7 +124,8 @@ impl Sweep {
             path: path.clone(),
             reason: format!("is damaged: {reason}").into(),
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| RunError::file(&path, error))?;
+        let text = files::read_text(&path, files::LARGEST_TEXT)
+            .map_err(|error| RunError::file(&path, error))?;
         let plan: Plan = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         match plan
             .members

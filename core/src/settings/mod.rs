@@ -34,6 +34,7 @@ pub use presets::Preset;
 pub use problems::SettingProblem;
 
 use crate::error::{Result, SettingsError};
+use crate::files;
 pub use crate::model::Backbone;
 use crate::model::FeatureChoice;
 
@@ -274,7 +275,8 @@ impl Settings {
             path: path.to_path_buf(),
             reason: reason.into(),
         };
-        let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
+        let text =
+            files::read_text(path, files::LARGEST_TEXT).map_err(|e| file_error(e.to_string()))?;
         if let Some(newer) = format_of(&text).filter(|format| *format > FORMAT) {
             return Err(file_error(format!(
                 "was made by a newer version of the program (format {newer}; this one reads up to {FORMAT})"

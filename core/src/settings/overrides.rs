@@ -54,15 +54,35 @@ pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Setti
         *slot.expect("the key was found in this very table") = value;
         Value::Table(changed).try_into()
     };
-    with(parse(value)).or_else(|first| {
-        // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
-        with(Value::String(value.to_string())).or_else(|_| with(Value::Array(list(value)))).map_err(
-            |_| {
-                let reason = format!("`{value}` does not fit: {}", first.message());
-                SettingsError::Value { key: full.clone(), reason: reason.into() }.into()
-            },
-        )
-    })
+    // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
+    let meanings = [parse(value), Value::String(value.to_string()), Value::Array(list(value))];
+    let mut wrong = Vec::with_capacity(meanings.len());
+    for meaning in meanings {
+        match with(meaning) {
+            Ok(changed) => return Ok(changed),
+            Err(error) => wrong.push(error.message().to_string()),
+        }
+    }
+    let fits = |text: &str| with(parse(text)).is_ok();
+    let reason = format!("`{value}` does not fit: {}", wanted(&wrong, fits));
+    Err(SettingsError::Value { key: full, reason: reason.into() }.into())
+}
+
+/// What a setting takes: the names it knows, or the kind of its values; otherwise the first of the
+/// errors.
+fn wanted(wrong: &[String], fits: impl Fn(&str) -> bool) -> String {
+    const EXPECTED: &str = ", expected ";
+    let names = wrong.iter().filter(|error| error.starts_with("unknown variant"));
+    if let Some(names) = names.filter_map(|error| error.split_once(EXPECTED)).next() {
+        return format!("expected {}", names.1);
+    }
+    let kind = match () {
+        () if fits("0.5") => "a number",
+        () if fits("1") => "a whole number, not negative",
+        () if fits("true") => "true or false",
+        () => return wrong.first().cloned().unwrap_or_default(),
+    };
+    if fits("auto") { format!("expected {kind}, or auto") } else { format!("expected {kind}") }
 }
 
 fn list(value: &str) -> Vec<Value> {
@@ -174,6 +194,17 @@ mod tests {
         assert!(text(s.set("stage1.epochs", "0")).contains("at least 1"));
         assert!(text(s.set("stage1.learning_rate", "nan")).contains("above 0"));
         assert!(text(s.set("input_size", "4")).contains("8..=512"));
+        let names = text(s.set("balancers", "taau"));
+        assert!(names.contains("expected one of `stage2`") && names.contains("`tau`"), "{names}");
+        for (key, value, kind) in [
+            ("stage1.epochs", "1e20", "a whole number, not negative, or auto"),
+            ("stage1.epochs", "-3", "a whole number, not negative, or auto"),
+            ("balance.tau", "much", "a number"),
+            ("augmentation.flip", "perhaps", "true or false"),
+        ] {
+            let found = text(s.set(key, value));
+            assert!(found.contains(&format!("`{value}` does not fit: expected {kind}")), "{found}");
+        }
         assert_eq!(s, before);
     }
 }

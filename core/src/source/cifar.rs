@@ -11,6 +11,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Error, Result};
+use crate::files;
 use crate::job::Job;
 use crate::pickle::Pickle;
 use crate::source::{Problem, SourceKind, Split};
@@ -136,7 +137,7 @@ fn find(root: &Path) -> Option<(Layout, PathBuf)> {
 /// Whether the file is a tar archive, compressed by gzip or not. Says nothing of what is in it.
 pub(crate) fn is_archive(path: &Path) -> bool {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    let read = files::open(path, u64::MAX).and_then(|file| file.take(512).read_to_end(&mut start));
     read.is_ok() && (start.starts_with(&[0x1f, 0x8b]) || start.get(257..262) == Some(b"ustar"))
 }
 
@@ -210,7 +211,7 @@ fn read_folder(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)>
         if !path.exists() {
             continue;
         }
-        let bytes = File::open(&path)
+        let bytes = files::open(&path, MAX_BYTES)
             .and_then(|file| limited(file, &mut left))
             .map_err(|reason| DataError::file(&path, reason))?;
         contents.insert((*name).to_string(), bytes);
@@ -240,7 +241,7 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
             },
         ))
     };
-    let mut file = File::open(root).map_err(broken)?;
+    let mut file = files::open(root, u64::MAX).map_err(broken)?;
     let mut start = [0; 2];
     let zipped = file.read(&mut start).map_err(broken)? == 2 && start == [0x1f, 0x8b];
     let file = BufReader::new(File::open(root).map_err(broken)?);

@@ -1,7 +1,6 @@
 //! Image folders: one folder a class, optionally below folders for the splits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::scan::Candidate;
 use crate::error::{DataError, Result};
+use crate::files;
 use crate::job::Job;
 use crate::source::{Problem, Skipped, Split};
 
@@ -272,7 +272,7 @@ fn claims_image(path: &Path) -> bool {
         return has_image_extension(path);
     }
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    let read = files::open(path, u64::MAX).and_then(|file| file.take(16).read_to_end(&mut start));
     // Text may begin with the two letters of PNM by chance.
     read.is_ok()
         && !matches!(

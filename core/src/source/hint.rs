@@ -1,8 +1,9 @@
 //! What is given as a source but is not a source: what it is instead, and what to do with it.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+use crate::files;
 
 /// What a file's name says, where a file of that name is never a source.
 pub(super) fn of_name(file: &Path) -> Option<&'static str> {
@@ -21,7 +22,8 @@ pub(super) fn of_name(file: &Path) -> Option<&'static str> {
 /// keys come before its classes.
 fn is_dataset_file(file: &Path) -> bool {
     let mut start = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(1 << 12).read_to_end(&mut start));
+    let read =
+        files::open(file, u64::MAX).and_then(|file| file.take(1 << 12).read_to_end(&mut start));
     let text = String::from_utf8_lossy(&start);
     let mut own = text.lines().take_while(|line| !line.starts_with('['));
     read.is_ok() && own.any(|line| line.starts_with("kind = "))

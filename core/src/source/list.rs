@@ -2,7 +2,6 @@
 //! benchmarks come with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use rayon::prelude::*;
 use super::hint;
 use super::scan::{Candidate, ScanOptions};
 use crate::error::{DataError, Result};
+use crate::files;
 use crate::job::Job;
 use crate::source::Split;
 
@@ -285,7 +285,7 @@ fn read_text(list: &Path) -> Result<String, DataError> {
     if let Some(reason) = hint::of_name(list) {
         return Err(DataError::source(list, reason));
     }
-    let mut file = File::open(list).map_err(fail)?;
+    let mut file = files::open(list, LARGEST).map_err(fail)?;
     let mut bytes = Vec::new();
     file.by_ref().take(START).read_to_end(&mut bytes).map_err(fail)?;
     if !bytes.contains(&0) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Facts, Origin, Place, Pretrained, read_tensors};
 use crate::error::{Result, WeightsError};
-use crate::files::{cache_folder, write_atomically};
+use crate::files::{self, cache_folder, write_atomically};
 use crate::model::Backbone;
 use crate::model::weights::NamedTensor;
 
@@ -78,7 +78,8 @@ impl WeightsFolder {
         if length > LARGEST_DOCUMENT {
             return Err(damaged("it is too long to be what it should be".into()).into());
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let text = files::read_text(&path, LARGEST_DOCUMENT)
+            .map_err(|error| damaged(error.to_string()))?;
         let found: Document = serde_json::from_str(&text)
             .map_err(|error| damaged(format!("it is damaged: {error}")))?;
         if found.format != FORMAT {
@@ -193,7 +194,7 @@ fn file_name(backbone: Backbone, blake3: &str) -> String {
 pub(super) fn read(path: &Path, blake3: &str) -> Result<Vec<NamedTensor>, String> {
     let damaged =
         |reason: String| format!("{}: {reason}; get or add the weights again", path.display());
-    let bytes = std::fs::read(path).map_err(|error| damaged(error.to_string()))?;
+    let bytes = files::read(path, u64::MAX).map_err(|error| damaged(error.to_string()))?;
     if blake3::hash(&bytes).to_hex().as_str() != blake3 {
         return Err(damaged(
             "the weights are damaged: they are not the ones that were kept".into(),
