@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use counterweight_core::classifier::Classifier;
 use counterweight_core::export::{ExportSource, JoinedSource, Onnx, export};
 use counterweight_core::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
+use counterweight_core::infer::OnnxClassifier;
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::model::{
     Mode, NamedTensor, Network, NetworkConfig, Normaliser, OnnxFile, OnnxFound, load_weights,
@@ -16,7 +17,7 @@ use counterweight_core::model::{
 use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
 use counterweight_core::source::unpack_sample;
 use counterweight_tests::python::python;
-use counterweight_tests::{binary, counterweight};
+use counterweight_tests::{binary, counterweight, counterweight_json};
 
 const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f32; 3] = [0.2023, 0.1994, 0.2010];
@@ -397,4 +398,51 @@ fn predict_refuses_files_that_are_no_models_and_wrong_usage() {
         counterweight(&["predict", "model.onnx", "a.png", "--top", "0"]).status.code(),
         Some(2)
     );
+}
+
+/// `BatchNormalization` of something with one axis: tract reads past its shape, and the process that
+/// does ends with a segmentation fault.
+const CRASHES: &str = concat!(
+    "080e3a85010a2b0a01740a01740a01740a01740a017412066c6f67697473221242617463684e6f726d616c697a617469",
+    "6f6e1201672a15080310014201744a0c0000803f0000803f0000803f5a210a06696d6167657312170a15080112110a03",
+    "1201620a0208030a0208080a02080862190a066c6f67697473120f0a0d080112090a031201620a02080342040a001012"
+);
+
+#[cfg(unix)]
+#[test]
+fn a_model_that_brings_the_runtime_down_does_not_bring_the_program_down() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let bytes = (0..CRASHES.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&CRASHES[at..at + 2], 16).expect("two digits make a byte"));
+    let model = write_all(&scratch.path().join("crash.onnx"), bytes);
+    let image = scratch.path().join("image.png");
+    image::RgbImage::new(9, 9).save(&image).expect("a PNG is written");
+    let output = counterweight(&["predict".as_ref(), model.as_os_str(), image.as_os_str()]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("crash.onnx") && stderr.contains("brings the runtime down"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_model_in_a_process_of_its_own_says_what_it_says_in_this_one() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let model = small_export(scratch.path());
+    let image = scratch.path().join("image.png");
+    image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([x as u8 * 6, y as u8 * 10, 90]))
+        .save(&image)
+        .expect("a PNG is written");
+    let here = OnnxClassifier::load(&model).expect("it is our own");
+    let pixels = to_input(&read_image(&image, DEFAULT_MAX_PIXELS).expect("an image"), 16);
+    let expected = here.classify(&[pixels]).expect("it runs");
+    let expected = here.top_k(&expected[0], 4);
+    let found = counterweight_json(&["predict".as_ref(), model.as_os_str(), image.as_os_str()]);
+    for (found, expected) in found["top"].as_array().expect("classes").iter().zip(&expected) {
+        assert_eq!(found["class"], expected.class.as_str());
+        let probability = found["probability"].as_f64().expect("a number");
+        assert!((probability - f64::from(expected.probability)).abs() < 1e-7, "{found}");
+    }
 }

@@ -25,10 +25,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use console::Console;
+use counterweight_core::infer;
 use counterweight_core::job::Control;
 use counterweight_core::model::Kernels;
 
 use crate::logging::{self, LogLevel};
+
+/// The first argument of a process that runs a model for another one of this program.
+const RUN_MODEL: &str = "run-model";
 
 /// Train, balance and export image classifiers for long-tailed data. Without a command the window
 /// opens.
@@ -161,6 +165,14 @@ impl std::error::Error for PartialFailure {}
 /// work failed, 2 wrong usage, 3 a part of the work failed and the rest is done, and 141 if whoever
 /// read the output had enough of it.
 pub fn run() -> ExitCode {
+    // Before anything else is set up: that process is only to run a model.
+    if std::env::args_os().nth(1).is_some_and(|first| first == RUN_MODEL) {
+        return match infer::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    run_models_apart();
     let arguments = Arguments::parse();
     // It lives as long as the program: warnings are shown on it from any thread.
     let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));
@@ -218,6 +230,18 @@ fn exit_code(console: &Console, error: &anyhow::Error) -> ExitCode {
         () if error.is::<PartialFailure>() => 3,
         () => 1,
     })
+}
+
+/// Files from anywhere are run in a process of their own.
+fn run_models_apart() {
+    // Of the same program even if its file was replaced since it was started.
+    let program = match cfg!(target_os = "linux") {
+        true => Ok("/proc/self/exe".into()),
+        false => std::env::current_exe(),
+    };
+    if let Ok(program) = program {
+        infer::isolate_by(program, vec![RUN_MODEL.into()]);
+    }
 }
 
 /// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's

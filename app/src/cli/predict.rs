@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use counterweight_core::files;
 use counterweight_core::infer::{
     self, InputOptions, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow,
     PredictionTable, Sorter,
@@ -115,7 +116,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
     arguments.threads.apply()?;
-    let classifier = OnnxClassifier::load_with(file, &input_options(arguments)?)?;
+    let classifier = OnnxClassifier::open(file, &input_options(arguments)?)?;
     if !classifier.is_normalisation_known() {
         job.warn(
             "the file does not say how images are normalised, so they go in as RGB in 0..1; if it was trained otherwise, \
@@ -206,7 +207,7 @@ fn input_options(arguments: &Arguments) -> Result<InputOptions> {
     let labels = match &arguments.labels {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = files::read_text(path, files::LARGEST_TEXT)
                 .with_context(|| format!("{} cannot be read", path.display()))?;
             Some(text.lines().map(str::to_string).collect())
         }
@@ -224,7 +225,7 @@ fn lines(list: &Path) -> Result<Vec<PathBuf>> {
     let read: Box<dyn BufRead> = match list == Path::new("-") {
         true => Box::new(BufReader::new(io::stdin())),
         false => {
-            let file = std::fs::File::open(list)
+            let file = files::open(list, u64::MAX)
                 .with_context(|| format!("{} cannot be read", list.display()))?;
             Box::new(BufReader::new(file))
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
@@ -13,7 +14,7 @@ use crate::onnx::reason;
 const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
 
 /// What a file does not say of itself, or says wrongly. What is `None` is taken from the file.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InputOptions {
     /// What is subtracted from red, green and blue in 0..1.
     pub mean: Option<[f32; 3]>,

@@ -76,7 +76,7 @@ impl OnnxClassifier {
                 files.iter().take(COMPARED).filter_map(|file| self.input_of(file).ok()).collect();
             let expected = self.run(&some).map_err(|error| error.to_string())?;
             let native =
-                Native::of(&self.path, &self.metadata, self.input_size(), self.classes.len());
+                Native::of(&self.path, self.metadata(), self.input_size(), self.classes().len());
             Ok(native.filter(|native| !some.is_empty() && native.agrees(&some, &expected)))
         });
         // Nothing is lost where it cannot be used.

@@ -6,6 +6,7 @@ use protobuf::Message;
 use super::*;
 use crate::error::Error;
 use crate::export::test_model;
+use crate::onnx::LOGITS;
 
 /// Loads bytes as a file and returns what is said about them.
 fn load(folder: &Path, bytes: &[u8]) -> Result<OnnxClassifier, String> {

@@ -12,7 +12,7 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
-use crate::infer::OnnxClassifier;
+use crate::infer::{InputOptions, OnnxClassifier};
 use crate::job::Job;
 use crate::run::Run;
 use crate::source::Split;
@@ -64,7 +64,7 @@ pub fn evaluate_file(
     thresholds: GroupThresholds,
     job: Job<'_>,
 ) -> Result<FileEvaluation> {
-    let classifier = OnnxClassifier::load(file)?;
+    let classifier = OnnxClassifier::open(file, &InputOptions::default())?;
     let places = places(&classifier, &dataset.classes, file, job)?;
     let split = match on {
         EvaluatedOn::All => None,

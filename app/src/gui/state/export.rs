@@ -8,7 +8,7 @@ use counterweight_core::export::{ExportReport, Variant};
 use counterweight_core::images::{
     DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input,
 };
-use counterweight_core::infer::{OnnxClassifier, Prediction};
+use counterweight_core::infer::{InputOptions, OnnxClassifier, Prediction};
 use counterweight_core::pipeline::{self, BundleReport, VariantRequest};
 use counterweight_core::run::Run;
 use egui::{ColorImage, TextureHandle, TextureOptions};
@@ -238,7 +238,7 @@ impl ExportState {
         self.trying = Some(Worker::spawn("try", &shell.ctx, move |_| {
             let model = match loaded {
                 Some((_, model)) => model,
-                None => Arc::new(OnnxClassifier::load(&path)?),
+                None => Arc::new(OnnxClassifier::open(&path, &InputOptions::default())?),
             };
             // What `predict` would see.
             let pixels = read(Detail::Side(model.input_size() as u32))?;

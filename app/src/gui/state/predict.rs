@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use counterweight_core::error::Result;
 use counterweight_core::infer::{
-    Inputs, OnnxClassifier, Placing, Prediction, PredictionRow, PredictionTable, SORTED, Sorter,
+    InputOptions, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow, PredictionTable,
+    SORTED, Sorter,
 };
 use counterweight_core::source::{ImageReader, SourceKind};
 
@@ -218,7 +219,7 @@ impl PredictState {
         let (model, images) = (PathBuf::from(model), PathBuf::from(images));
         (self.failure, self.written, self.found, self.shown) = (None, None, None, Shown::All);
         self.classifying = Some(Worker::spawn("predict", &shell.ctx, move |job| {
-            let classifier = OnnxClassifier::load(&model)?;
+            let classifier = OnnxClassifier::open(&model, &InputOptions::default())?;
             if !classifier.is_normalisation_known() {
                 job.warn(
                     "The model does not say how images are normalised, so they go in as RGB in 0..1. If it was trained otherwise, its answers are wrong.",
