@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, Dialog, ErrorReport, ExportCommand,
-    InspectCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand, TrainCommand,
-    WindowCommand,
+    BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Dialog, ErrorReport,
+    ExportCommand, InspectCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand,
+    TrainCommand, WindowCommand,
 };
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
@@ -302,6 +302,27 @@ impl Round {
         self.shot("87-worthless-runs")
     }
 
+    /// The model that was exported beside the run at an earlier checkpoint, and one that is none.
+    fn beside(&mut self) -> Outcome {
+        self.go(Page::Inspect);
+        self.window.settle();
+        let file = self.window.app().state.run.as_ref().and_then(|run| run.exported.clone());
+        let file = file.ok_or("nothing was exported")?.path;
+        let beside = |command| Command::Inspect(InspectCommand::Beside(command));
+        self.send(beside(BesideCommand::Set(file)));
+        self.send(Command::Inspect(InspectCommand::Load {
+            checkpoint: Some("last".into()),
+            split: Split::Test,
+        }));
+        self.send(beside(BesideCommand::Start));
+        self.tall("33-inspect-beside")?;
+        let broken = self.window.folder.path().join("weights.pth");
+        std::fs::write(&broken, b"no weights")?;
+        self.send(beside(BesideCommand::Set(broken)));
+        self.send(beside(BesideCommand::Start));
+        self.tall("34-inspect-beside-failed")
+    }
+
     /// A bundle with all forms, and a folder that is classified with the exported model.
     fn deployment(&mut self, first: bool) -> Outcome {
         let folder = self.window.folder.path().to_path_buf();
@@ -315,6 +336,7 @@ impl Round {
         }
         self.tall("44-export-bundle-written")?;
         self.window.app().state.export.is_bundle = false;
+        self.beside()?;
         self.go(Page::Predict);
         let predict = &mut self.window.app().state.predict;
         (predict.found, predict.threshold) = (None, 0.0);

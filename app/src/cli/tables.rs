@@ -201,17 +201,29 @@ fn believed(confidence: &Confidence) -> String {
 
 /// What the first of two classifiers loses or gains to the second on the same images.
 pub fn differences(differences: &[PairedDifference]) -> String {
-    let mut table =
-        table(&["", "images", "only file right", "only run right", "difference", "95 %", "p"]);
+    let mut table = table(&[
+        "",
+        "images",
+        "file",
+        "run",
+        "difference",
+        "95 %",
+        "only file right",
+        "only run right",
+        "p",
+    ]);
     for difference in differences {
         let points = |value: f64| format!("{:+.1}", 100.0 * value);
+        let [file, run] = difference.accuracies().map(|accuracy| percent(Some(accuracy)));
         table.add_row([
             difference.group.map_or("all".to_string(), |group| group.name().to_string()),
             numbers::grouped(difference.samples as u64),
-            numbers::grouped(difference.only_first as u64),
-            numbers::grouped(difference.only_second as u64),
+            file,
+            run,
             points(difference.difference),
             difference.interval.map(points).join(" to "),
+            numbers::grouped(difference.only_first as u64),
+            numbers::grouped(difference.only_second as u64),
             match difference.p_value {
                 p if p < 0.001 => "< 0.001".into(),
                 p => format!("{p:.3}"),

@@ -220,6 +220,21 @@ pub enum InspectCommand {
     },
     /// Stop evaluating.
     Stop,
+    /// About the model that the run is compared with.
+    Beside(BesideCommand),
+}
+
+/// What the comparison of a run with a model from elsewhere can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BesideCommand {
+    /// Ask which file it is.
+    Pick,
+    /// It is this one.
+    Set(PathBuf),
+    /// Evaluate it on the images of the inspection page.
+    Start,
+    /// Stop evaluating it.
+    Stop,
 }
 
 /// What the export page can be asked.

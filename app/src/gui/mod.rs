@@ -12,8 +12,8 @@ mod worker;
 
 pub use app::CounterweightApp;
 pub use command::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
-    PredictCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, ExportCommand,
+    InspectCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
 };
 pub use open::open;
 pub use state::{

@@ -13,6 +13,8 @@ pub struct PairedDifference {
     pub group: Option<Group>,
     /// Samples.
     pub samples: usize,
+    /// Samples that the first gets right, and that the second does.
+    pub right: [usize; 2],
     /// Samples that only the first gets right.
     pub only_first: usize,
     /// Samples that only the second gets right.
@@ -49,20 +51,32 @@ pub fn paired_differences(
             group.is_none_or(|group| thresholds.group(count) == group)
         };
         let pairs = first.iter().zip(second).filter(|(first, _)| belongs(first));
-        let (mut samples, mut only_first, mut only_second) = (0, 0, 0);
+        let (mut samples, mut both, mut only_first, mut only_second) = (0, 0, 0, 0);
         for (first, second) in pairs {
             samples += 1;
+            both += usize::from(first.is_right() && second.is_right());
             only_first += usize::from(first.is_right() && !second.is_right());
             only_second += usize::from(second.is_right() && !first.is_right());
         }
-        PairedDifference::of(group, samples, only_first, only_second)
+        PairedDifference::of(group, samples, both, [only_first, only_second])
     };
     let all = [None].into_iter().chain(Group::ALL.map(Some)).map(of);
     Ok(all.filter(|difference| difference.samples > 0).collect())
 }
 
 impl PairedDifference {
-    fn of(group: Option<Group>, samples: usize, only_first: usize, only_second: usize) -> Self {
+    /// Whether a difference like this is hardly chance: less probable than one in twenty.
+    pub fn is_certain(&self) -> bool {
+        self.p_value < 0.05
+    }
+
+    /// Accuracies of the first and of the second.
+    pub fn accuracies(&self) -> [f64; 2] {
+        self.right.map(|right| right as f64 / self.samples.max(1) as f64)
+    }
+
+    fn of(group: Option<Group>, samples: usize, both: usize, only: [usize; 2]) -> Self {
+        let [only_first, only_second] = only;
         const Z: f64 = 1.959_963_984_540_054;
         let (b, c) = (only_first as f64 + 0.5, only_second as f64 + 0.5);
         let n = samples as f64 + 2.0;
@@ -71,6 +85,7 @@ impl PairedDifference {
         Self {
             group,
             samples,
+            right: only.map(|only| both + only),
             only_first,
             only_second,
             difference: (only_second as f64 - only_first as f64) / samples.max(1) as f64,
@@ -128,7 +143,9 @@ mod tests {
         let found = paired_differences(&first, &second, &[500, 3], thresholds).unwrap();
         let [all, many, few] = &found[..] else { panic!("{found:?}") };
         assert_eq!((all.group, all.samples, all.only_first, all.only_second), (None, 4, 1, 1));
-        assert_eq!((all.difference, all.p_value), (0.0, 1.0));
+        assert_eq!((all.difference, all.p_value, all.is_certain()), (0.0, 1.0, false));
+        assert_eq!((all.right, many.right, few.right), ([2, 2], [2, 1], [0, 1]));
+        assert_eq!(all.accuracies(), [0.5, 0.5]);
         assert_eq!((many.group, many.samples, many.only_first), (Some(Group::Many), 3, 1));
         assert_eq!((few.group, few.difference), (Some(Group::Few), 1.0));
         assert!(few.interval[0] < 1.0 && few.interval[1] <= 1.0);

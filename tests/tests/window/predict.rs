@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use counterweight_app::gui::{Command, Page, PredictCommand};
+use counterweight_app::gui::{Command, InspectCommand, Page, PredictCommand};
 use counterweight_core::export::Variant;
 use counterweight_core::infer::Placing;
+use counterweight_core::source::Split;
 use counterweight_tests::fixtures::patterns;
 
 use crate::{train, with_sample};
@@ -104,4 +105,43 @@ fn a_bundle_is_written_with_the_forms_that_are_ticked() {
     window.settle();
     let failure = window.state().export.failure.clone().unwrap();
     assert!(failure.contains("other things in it"), "{failure}");
+}
+
+#[test]
+fn a_model_somebody_has_is_compared_with_the_run() {
+    let mut window = with_sample();
+    train(&mut window, 1);
+    let file = window.folder.path().join("own.onnx");
+    window.go("Export");
+    window.enter("File", file.to_str().unwrap());
+    window.export();
+    window.settle();
+
+    window.go("Inspect");
+    window.settle();
+    window.enter("Model", file.to_str().unwrap());
+    window.press("Compare");
+    window.settle();
+    let beside = &window.state().inspect.beside;
+    let found = beside.found.as_ref().unwrap_or_else(|| panic!("{:?}", beside.failure));
+    // It is the run itself, so neither is better.
+    let all = &found.differences[0];
+    assert_eq!((all.only_first, all.only_second, all.is_certain()), (0, 0, false));
+    assert!(window.shows("cannot tell which of them is better (p = 1.000)."), "{}", window.names());
+    assert!(window.shows("Only the file right"), "{}", window.names());
+
+    // Another split is another comparison; the file stays named.
+    let split = Split::Train;
+    window.app().send(Command::Inspect(InspectCommand::Load { checkpoint: None, split }));
+    window.settle();
+    let beside = &window.state().inspect.beside;
+    assert!(beside.found.is_none() && beside.file_text.ends_with("own.onnx"));
+
+    let broken = window.folder.path().join("broken.onnx");
+    std::fs::write(&broken, "no model").unwrap();
+    window.enter("Model", broken.to_str().unwrap());
+    window.press("Compare");
+    window.settle();
+    let failure = window.state().inspect.beside.failure.clone().unwrap();
+    assert!(failure.contains("broken.onnx") && window.shows("broken.onnx"), "{failure}");
 }

@@ -220,9 +220,13 @@ fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
     }
     for (name, bytes, purpose) in shown {
         let purpose =
-            if name == "examples/" { "for Python, JavaScript, C++ and Rust" } else { purpose };
+            if name == "examples/" { "for Python, JavaScript, C++, C# and Rust" } else { purpose };
         let size = numbers::bytes(bytes);
         row(ui, [RichText::new(name).monospace(), size.into(), weak_text(ui, purpose)]);
+    }
+    for (form, reason) in &report.impossible {
+        let text = RichText::new(format!("left out: {reason}")).color(tokens(ui.visuals()).warn);
+        row(ui, [RichText::new(form.name()).monospace(), "".into(), text]);
     }
     let Some(first) = report.variants.first() else { return };
     ui.add_space(space::MEDIUM);
@@ -244,7 +248,9 @@ fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
         });
         let text = match &form.refused {
             None => weak_text(ui, &text),
-            Some(_) => RichText::new(format!("left out; {text}")).color(tokens(ui.visuals()).warn),
+            Some(reason) => {
+                RichText::new(format!("left out: {reason}")).color(tokens(ui.visuals()).warn)
+            }
         };
         row(ui, [RichText::new(form.variant.name()).monospace(), after.into(), text]);
     }
@@ -387,7 +393,10 @@ fn script(path: &str, side: usize) -> String {
     format!(
         "import numpy as np, onnxruntime\nfrom PIL import Image, ImageOps\n\
          photo = ImageOps.exif_transpose(Image.open(\"photo.jpg\")).convert(\"RGB\")\n\
-         image = np.float32(ImageOps.fit(photo, ({side}, {side}), Image.BILINEAR)).transpose(2, 0, 1)[None] / 255\n\
+         left, top = ((length - min(photo.size)) / 2 for length in photo.size)\n\
+         photo = photo.resize((photo.width, {side}), Image.BILINEAR, box=(0, top, photo.width, photo.height - top))\n\
+         photo = photo.resize(({side}, {side}), Image.BILINEAR, box=(left, 0, photo.width - left, {side}))\n\
+         image = np.float32(photo).transpose(2, 0, 1)[None] / 255\n\
          probabilities = onnxruntime.InferenceSession({path}).run([\"probabilities\"], {{\"images\": image}})[0][0]"
     )
 }
@@ -415,10 +424,10 @@ mod tests {
     fn the_script_holds_the_path_whatever_is_in_it() {
         assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
         let script = script("/models/model.onnx", 48);
-        assert_eq!(script.lines().count(), 5);
+        assert_eq!(script.lines().count(), 8);
         assert!(
             script.contains("InferenceSession(\"/models/model.onnx\")")
-                && script.contains("fit(photo, (48, 48)"),
+                && script.contains("photo.resize((48, 48)"),
             "{script}"
         );
         assert!(script.contains("{\"images\": image}"), "{script}");

@@ -12,6 +12,7 @@ mod dialogs;
 mod export;
 mod export_try;
 mod inspect;
+mod inspect_beside;
 mod inspect_mistakes;
 mod log;
 mod palette;

@@ -9,9 +9,9 @@ use counterweight_core::pipeline::{self, Predictions, RunEvaluation};
 use counterweight_core::run::Run;
 use counterweight_core::source::{ImageReader, Split};
 
-use super::Thumbnails;
 use super::run::OpenRun;
 use super::shell::Shell;
+use super::{Beside, Thumbnails};
 use crate::gui::command::InspectCommand;
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
@@ -59,13 +59,15 @@ pub struct InspectState {
     pub revision: u64,
     /// What is being evaluated, to be said while it is.
     pub asked: Option<(Option<String>, Split)>,
+    /// A model from elsewhere on the same images.
+    pub beside: Beside,
     worker: Option<Worker<Inspection>>,
 }
 
 impl InspectState {
     /// Whether something is being evaluated.
     pub fn is_busy(&self) -> bool {
-        self.worker.is_some()
+        self.worker.is_some() || self.beside.is_busy()
     }
 
     /// How far it is.
@@ -106,6 +108,9 @@ impl InspectState {
                     Ok(Inspection { folder, evaluation, predictions, mistakes, reader })
                 }));
             }
+            InspectCommand::Beside(command) => {
+                self.beside.apply(command, self.shown.as_ref(), shell)
+            }
             InspectCommand::Stop => {
                 if let Some(worker) = &self.worker {
                     worker.stop();
@@ -119,6 +124,7 @@ impl InspectState {
         if let Some(thumbnails) = &mut self.thumbnails {
             thumbnails.poll(&shell.ctx);
         }
+        self.beside.poll(shell);
         let Some(worker) = &mut self.worker else { return };
         let news = worker.poll();
         shell.messages(news.messages);
@@ -130,6 +136,7 @@ impl InspectState {
                 let thumbnails = self.thumbnails.get_or_insert_with(|| Thumbnails::new(&shell.ctx));
                 thumbnails.reset(Some(Arc::clone(&inspection.reader)));
                 self.pair = None;
+                self.beside.forget();
                 self.revision += 1;
                 self.shown = Some(inspection);
             }

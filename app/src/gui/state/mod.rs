@@ -2,6 +2,7 @@
 
 mod backbones;
 mod balance;
+mod beside;
 mod builder;
 mod data;
 mod devices;
@@ -26,6 +27,7 @@ use counterweight_core::eval::{Grade, Verdict};
 pub use crate::gui::command::{Page, ResumeOffer};
 pub use backbones::{BackbonesState, NORMALISATIONS};
 pub use balance::BalanceState;
+pub use beside::Beside;
 pub use builder::Builder;
 pub use data::{ClassRow, DataState, Origin, Source};
 pub use devices::Devices;
