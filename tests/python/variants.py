@@ -83,7 +83,9 @@ def main():
             right = [[(rows.argmax(1) == labels)[labels == c].mean() for c in np.unique(labels)] for rows in (expected, found)]
             lost = np.array(right[0]) - np.array(right[1])
             worst = int(lost.argmax())
-            line += f", balanced {100 * np.mean(right[0]):.1f} -> {100 * np.mean(right[1]):.1f}, {first.labels[np.unique(labels)[worst]]} {-100 * lost[worst]:+.1f}"
+            line += f", balanced {100 * np.mean(right[0]):.1f} -> {100 * np.mean(right[1]):.1f}, "
+            name = first.labels[np.unique(labels)[worst]]
+            line += f"{name} {-100 * lost[worst]:+.1f}" if lost[worst] > 0 else "no class loses"
         print(line)
 
 

@@ -97,6 +97,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             .iter()
             .filter(|form| form.refused.is_some())
             .map(|form| form.variant.name())
+            .chain(report.impossible.iter().map(|(form, _)| form.name()))
             .collect();
         return match refused.is_empty() {
             true => Ok(()),

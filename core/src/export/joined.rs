@@ -4,6 +4,8 @@
 //! form: normalisation and the order of axes in front, what is taken of the features and the
 //! classifier behind.
 
+use std::collections::{HashMap, HashSet};
+
 use onnx_ir::{GraphProto, ModelProto, TensorProto};
 use protobuf::Message;
 use rayon::prelude::*;
@@ -93,6 +95,7 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
     let value =
         format!("{PREFIX}{}", node.ok_or("the file has no such value as its checkpoint names")?);
     prefix(graph);
+    take_constants_directly(graph);
     // Only what the features depend on is kept.
     graph.output.truncate(1);
     graph.output.first_mut().ok_or("the file has no output")?.name.clone_from(&value);
@@ -125,6 +128,27 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
     };
     describe(&mut model, &facts)?;
     Ok(model)
+}
+
+/// Has operations take constants themselves where they took copies of them, which onnx2torch does not
+/// find.
+fn take_constants_directly(graph: &mut GraphProto) {
+    let constants: HashSet<&str> =
+        graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut copies: HashMap<String, String> = HashMap::new();
+    for node in graph.node.iter().filter(|node| node.op_type == "Identity") {
+        if let ([from], [to]) = (&node.input[..], &node.output[..]) {
+            let from = copies.get(from).unwrap_or(from);
+            if constants.contains(from.as_str()) {
+                copies.insert(to.clone(), from.clone());
+            }
+        }
+    }
+    for input in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+        if let Some(constant) = copies.get(input) {
+            input.clone_from(constant);
+        }
+    }
 }
 
 /// Puts a prefix before every name, and gives every node one.

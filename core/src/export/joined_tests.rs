@@ -84,7 +84,7 @@ fn every_kind_of_file_is_joined_with_its_classifier() {
             let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
             let shape = &model.graph.input[0].type_.tensor_type().shape.dim[0];
             assert_eq!(
-                (shape.dim_value() == 1, shape.dim_param() == "batch"),
+                (shape.dim_value() == 1, shape.value.is_none()),
                 (kind == "one image", kind != "one image"),
                 "{kind}"
             );

@@ -52,7 +52,7 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
     let (form, classes) = (facts.variant.input_form(), facts.classes.len());
     let graph = model.graph.mut_or_insert_default();
     graph.name.clone_from(&facts.architecture);
-    let images = if facts.takes_one { Axis::Of(1) } else { Axis::Any(BATCH) };
+    let images = if facts.takes_one { Axis::Of(1) } else { Axis::Batch };
     let batch = if facts.takes_one { "1" } else { BATCH };
     let input = form.in_words(batch, facts.side);
     graph.input = vec![value_info(
@@ -104,6 +104,7 @@ fn value_info(
         match axis {
             Axis::Of(length) => shape.dim[last].set_dim_value(length as i64),
             Axis::Any(name) => shape.dim[last].set_dim_param(name.into()),
+            Axis::Batch => {}
         }
     }
     info

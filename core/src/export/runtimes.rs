@@ -36,7 +36,7 @@ const PLAIN: [&str; 24] = [
 const PLAIN_OPSET: i64 = 17;
 
 /// Says the size of kernels, which OpenCV does not infer from the weight, and leaves out what is
-/// zero anyway: a zero is written as no value at all, for which OpenCV refuses the file.
+/// taken for granted.
 pub(super) fn say_what_they_want(graph: &mut GraphProto) {
     let kernels: HashMap<&str, &[i64]> = graph
         .initializer
@@ -56,6 +56,28 @@ pub(super) fn say_what_they_want(graph: &mut GraphProto) {
             attribute.type_ = AttributeType::INTS.into();
             attribute.ints = kernel.to_vec();
             node.attribute.push(attribute);
+        }
+    }
+}
+
+/// Has attributes that are zero say so. The format takes a zero and nothing for the same and its
+/// writers leave zeros out, but OpenCV, onnx2torch and others look whether there is a value, and
+/// refuse the file if there is none. Reading the graph and writing it again loses what is said here,
+/// and nothing else.
+pub(super) fn say_zeros(graph: &mut GraphProto) {
+    /// Numbers of the fields `f`, `i` and `s` of an attribute.
+    const FLOAT: u32 = 2;
+    const INT: u32 = 3;
+    const STRING: u32 = 4;
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        let kind = attribute.type_.enum_value_or_default();
+        let (is_zero, is_none) = (attribute.i == 0, attribute.s.is_empty());
+        let fields = attribute.special_fields.mut_unknown_fields();
+        match kind {
+            AttributeType::INT if is_zero => fields.add_varint(INT, 0),
+            AttributeType::FLOAT if attribute.f == 0.0 => fields.add_fixed32(FLOAT, 0),
+            AttributeType::STRING if is_none => fields.add_length_delimited(STRING, Vec::new()),
+            _ => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use protobuf::Message;
 use serde_json::Value;
 
 use super::joined::{self, JoinedSource};
+use super::runtimes::say_zeros;
 use super::variants::{Variant, to_half, to_int8};
 use super::{ExportSource, graph};
 use crate::error::Result;
@@ -158,6 +159,7 @@ impl ExportTarget for Onnx<'_> {
         }
         only(self.outputs, &mut made);
         sign(&mut made)?;
+        say_zeros(made.graph.mut_or_insert_default());
         let opset = opset(&made);
         Ok(Artifact { bytes: made.write_to_bytes().map_err(|error| error.to_string())?, opset })
     }

@@ -3,8 +3,9 @@
 //! The runtime has no fast arithmetic on float16, and neither have most processors: on them other
 //! runtimes compute in float32, too, and round what each operation gives. So does this, by arithmetic
 //! as well, since converting there and back takes longer than the operation: a product with 2¹³ + 1
-//! splits the leading eleven bits off (Veltkamp, 1968). Numbers beyond float16's range, above 65,504
-//! and below 6.1e-5, are rounded to as many bits.
+//! splits the leading eleven bits off (Veltkamp, 1968). What is too large for float16 becomes infinite,
+//! since a graph that overflows is of no use to anyone; what is below its normal numbers, 6.1e-5, is
+//! rounded to as many bits as the others.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -80,40 +81,50 @@ pub(super) fn widened(model: &ModelProto) -> Cow<'_, ModelProto> {
         }
     }
     graph.node = nodes;
-    graph.initializer.push(TensorProto {
-        name: SPLITTER.0.into(),
+    graph.initializer.extend([SPLITTER, LARGEST, INFINITY].map(|(name, value)| TensorProto {
+        name: name.into(),
         data_type: SINGLE,
-        raw_data: SPLITTER.1.to_le_bytes().to_vec(),
+        raw_data: value.to_le_bytes().to_vec(),
         ..TensorProto::default()
-    });
+    }));
     Cow::Owned(model)
 }
 
 /// The number that splits the leading bits off, 2¹³ + 1, and its name.
 const SPLITTER: (&str, f32) = ("float16/splitter", 8193.0);
+/// The largest number of float16.
+const LARGEST: (&str, f32) = ("float16/largest", 65504.0);
+/// What larger ones are multiplied by.
+const INFINITY: (&str, f32) = ("float16/infinity", f32::INFINITY);
 
 /// A node whose output is rounded to float16.
 fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
     let Some(output) = node.output.first_mut() else { return nodes.push(node) };
     let name = output.clone();
-    let value = |step: &str| format!("{name}/{step}");
-    output.clone_from(&value("unrounded"));
+    let steps = ["unrounded", "product", "rest", "rounded", "size", "overflows", "infinite"];
+    let [unrounded, product, rest, rounded, size, overflows, infinite] =
+        &steps.map(|step| format!("{name}/{step}"));
+    output.clone_from(unrounded);
     if node.op_type == "Cast" {
         (node.op_type, node.attribute) = ("Identity".into(), Vec::new());
     }
     nodes.push(node);
-    let mut step = |op: &str, inputs: [String; 2], output: String| {
+    let mut step = |op: &str, inputs: &[&str], output: &str| {
         nodes.push(NodeProto {
             name: format!("float16/{output}"),
             op_type: op.into(),
-            input: inputs.into(),
-            output: vec![output],
+            input: inputs.iter().map(|input| input.to_string()).collect(),
+            output: vec![output.into()],
             ..NodeProto::default()
         });
     };
-    step("Mul", [value("unrounded"), SPLITTER.0.into()], value("product"));
-    step("Sub", [value("product"), value("unrounded")], value("rest"));
-    step("Sub", [value("product"), value("rest")], name.clone());
+    step("Mul", &[unrounded, SPLITTER.0], product);
+    step("Sub", &[product, unrounded], rest);
+    step("Sub", &[product, rest], rounded);
+    step("Abs", &[rounded], size);
+    step("Greater", &[size, LARGEST.0], overflows);
+    step("Mul", &[rounded, INFINITY.0], infinite);
+    step("Where", &[overflows, infinite, rounded], &name);
 }
 
 /// Makes a tensor of float16 one of float32. Returns whether it was one.
@@ -227,7 +238,8 @@ mod tests {
     #[test]
     fn numbers_are_rounded_as_float16_rounds_them() {
         let mut values: Vec<f32> = (0..4000).map(|i| (i as f32 - 2000.0) * 0.37).collect();
-        values.extend([0.0, -0.0, 1.0 + 1.0 / 2048.0, 3.0 + 3.0 / 1024.0, 65504.0, 1e-4, -6.2e-5]);
+        values.extend([0.0, -0.0, 1.0 + 1.0 / 2048.0, 3.0 + 3.0 / 1024.0, 1e-4, -6.2e-5]);
+        values.extend([65504.0, 65519.0, 65520.0, -65504.0, -70000.0, 1e9]);
         let found = run(&values);
         for (value, found) in values.iter().zip(found) {
             assert_eq!(found, f16::from_f32(*value).to_f32(), "{value}");

@@ -65,7 +65,9 @@ pub struct VariantReport {
     pub differences: Vec<PairedDifference>,
     /// Classes that lost or won images, the largest loss first.
     pub classes: Vec<ClassChange>,
-    /// Why the file was not kept: which group or class loses too much.
+    /// Images that the file takes for another class than the network, rightly or not.
+    pub changed: usize,
+    /// Why the file was not kept: which group or class loses too much, or that it is another model.
     pub refused: Option<String>,
 }
 
@@ -234,10 +236,13 @@ impl<'a> Measuring<'a> {
             .collect();
         let share = |change: &ClassChange| change.lost() as f64 / change.images as f64;
         classes.sort_by(|one, other| share(other).total_cmp(&share(one)));
+        let changed =
+            network.iter().zip(&file).filter(|(network, file)| network.predicted != file.predicted);
         Ok(VariantReport {
             variant,
             export,
             split,
+            changed: changed.count(),
             balanced_accuracy: [before.balanced_accuracy, after.balanced_accuracy],
             differences: paired_differences(&network, &file, counts, thresholds)?,
             classes,
@@ -288,8 +293,22 @@ fn refusal(report: &VariantReport, max_loss: f64) -> Option<String> {
             change.images
         )
     });
+    // Where a model is often wrong, another one may be as often right.
+    let allowed = 2.0 * max_loss;
+    let images = report.differences.first().map_or(0, |all| all.samples);
+    let changed = report.changed as f64 / images.max(1) as f64;
+    let is_another = changed > allowed && report.changed >= LEAST_LOST;
+    let of_all = is_another.then(|| {
+        let (changed, allowed) = (percent(changed), percent(allowed));
+        format!(
+            "it takes {changed} of the images for another class than the network does, and {allowed} may be"
+        )
+    });
     let what = [of_group, of_class].into_iter().flatten().collect::<Vec<_>>().join(", and ");
-    (!what.is_empty()).then(|| format!("{what}; {} are allowed", percent(max_loss)))
+    match what.is_empty() {
+        true => of_all,
+        false => Some(format!("{what}; {} are allowed", percent(max_loss))),
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +340,7 @@ mod tests {
                 differences: vec![PairedDifference {
                     group: Some(Group::Few),
                     samples,
+                    right: [samples - only_second, samples - only_first],
                     only_first,
                     only_second,
                     difference: (only_second as f64 - only_first as f64) / samples as f64,
@@ -336,6 +356,7 @@ mod tests {
                         correct,
                     })
                     .collect(),
+                changed: 0,
                 refused: None,
             }
         };
@@ -348,6 +369,11 @@ mod tests {
         let group = refusal(&report(&[], (50, 5, 1)), 0.05).unwrap();
         assert!(group.contains("few") && group.contains("8.0 %"), "{group}");
         assert_eq!(refusal(&report(&[(30, [20, 18])], (50, 5, 1)), 0.1), None);
+        // As often right, but not where the network is.
+        let another = VariantReport { changed: 11, ..report(&[], none) };
+        let all = refusal(&another, 0.05).unwrap();
+        assert!(all.contains("11.0 % of the images") && all.contains("10.0 % may be"), "{all}");
+        assert_eq!(refusal(&another, 0.06), None);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(in crate::export) enum InputForm {
 pub(in crate::export) enum Axis {
     Of(usize),
     Any(&'static str),
+    /// That of the images. It has no name: where there is one, Ultralytics' programs do not believe the
+    /// size that the metadata name.
+    Batch,
 }
 
 impl InputForm {

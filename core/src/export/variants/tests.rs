@@ -27,6 +27,12 @@ fn every_form_is_written_read_back_and_says_what_it_takes() {
             let classifier = OnnxClassifier::load(&path).unwrap();
             assert_eq!(classifier.input_size(), side, "{}", variant.name());
             assert_eq!(classifier.metadata()["variant"], variant.name());
+            if variant == Variant::Int8 {
+                // `axis`, an integer, 0: as a value that is there, without which OpenCV refuses it.
+                let axis = b"\x0a\x04axis\xa0\x01\x02\x18\x00";
+                let bytes = std::fs::read(&path).unwrap();
+                assert!(memchr::memmem::find(&bytes, axis).is_some());
+            }
             let said: serde_json::Value =
                 serde_json::from_str(&classifier.metadata()["preprocess"]).unwrap();
             let takes_bytes = variant.input_form().takes_bytes();

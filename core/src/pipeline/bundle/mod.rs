@@ -14,7 +14,7 @@ use super::balance::BalanceReport;
 use super::evaluate::{reporting_split, stored_evaluation};
 use super::export::Subject;
 use super::export_variant::{Measuring, VariantReport, VariantRequest};
-use crate::error::{ModelError, Result};
+use crate::error::{Error, ModelError, Result};
 use crate::eval::GroupThresholds;
 use crate::export::{ExportReport, Onnx, Variant};
 use crate::files;
@@ -40,6 +40,8 @@ pub struct BundleReport {
     pub export: ExportReport,
     /// Its other forms, and those that were refused.
     pub variants: Vec<VariantReport>,
+    /// Forms that this model cannot have, and why.
+    pub impossible: Vec<(Variant, String)>,
 }
 
 /// A file of a bundle.
@@ -57,7 +59,7 @@ pub struct BundleFile {
 
 /// What each file of a bundle is for, apart from the models, whose [`Variant`]s say it. Names that end
 /// in a slash stand for all below.
-pub static PURPOSES: [(&str, &str); 14] = [
+pub static PURPOSES: [(&str, &str); 16] = [
     ("README.md", "what the model is, how good it is, and how to run it"),
     ("labels.txt", "class names, one a line"),
     ("config.json", "class names for Hugging Face's tools"),
@@ -71,6 +73,8 @@ pub static PURPOSES: [(&str, &str); 14] = [
     ("examples/javascript/", "for browsers and node, with onnxruntime"),
     ("examples/rust/", "for Rust, with tract"),
     ("examples/cpp/", "for C++, with OpenCV"),
+    ("examples/cpp-onnxruntime/", "for C++, with onnxruntime"),
+    ("examples/csharp/", "for C#, with onnxruntime"),
     (CHECKSUMS, "checksums of all files"),
 ];
 
@@ -117,10 +121,18 @@ pub fn bundle(
     let mut export = subject.write(&Onnx::BOTH, &temporary.path().join(MODEL), job)?;
     export.path = target.join(MODEL);
     let mut measuring = Measuring::new(&subject);
-    let mut forms = Vec::new();
+    let (mut forms, mut impossible) = (Vec::new(), Vec::new());
     for request in variants.iter().filter(|request| request.variant != Variant::Float32) {
         let name = request.variant.file_name();
-        let mut report = measuring.export(request, &temporary.path().join(&name), job)?;
+        let found = measuring.export(request, &temporary.path().join(&name), job);
+        let mut report = match found {
+            Err(Error::Model(ModelError::Export(reason))) => {
+                job.warn(format!("{name} is left out: {reason}"));
+                impossible.push((request.variant, reason));
+                continue;
+            }
+            found => found?,
+        };
         report.export.path = target.join(&name);
         if let Some(reason) = &report.refused {
             job.warn(format!("{name} is left out: {reason}"));
@@ -155,6 +167,12 @@ pub fn bundle(
         ("examples/python/classify.py", include_str!("examples/python/classify.py").into()),
         ("examples/javascript/classify.js", include_str!("examples/javascript/classify.js").into()),
         ("examples/javascript/index.html", include_str!("examples/javascript/index.html").into()),
+        (
+            "examples/cpp-onnxruntime/classify.cpp",
+            include_str!("examples/cpp-onnxruntime/classify.cpp").into(),
+        ),
+        ("examples/csharp/classify.csproj", include_str!("examples/csharp/classify.csproj").into()),
+        ("examples/csharp/Program.cs", include_str!("examples/csharp/Program.cs").into()),
         ("examples/rust/Cargo.toml", include_str!("examples/rust/Cargo.toml.txt").into()),
         ("examples/rust/src/main.rs", include_str!("examples/rust/src/main.rs.txt").into()),
         (
@@ -190,7 +208,7 @@ pub fn bundle(
     std::fs::rename(temporary.keep(), &target).map_err(failed)?;
     // The run remembers where the file is now, not where it was made.
     run.write_result("export", &export)?;
-    Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms })
+    Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms, impossible })
 }
 
 /// The pictures of a checkpoint's classes and of its classifier.

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,12 @@ static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::
 
 // An image file as the model wants it: float32 [1, 3, side, side], RGB in 0..1. The model normalises by itself.
 static cv::Mat prepare(const std::string &path, int side) {
-    // Applies the orientation that the camera has noted, drops alpha, and scales 16 bits to 8.
-    const cv::Mat image = cv::imread(path, cv::IMREAD_COLOR);
+    // Applies the orientation that the camera has noted (not of WebP), and drops alpha.
+    cv::Mat image = cv::imread(path, cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH);
     if (image.empty()) throw std::runtime_error(path + " cannot be read");
+    // OpenCV itself would cut 16 bits off to 8 instead of scaling them.
+    if (image.depth() == CV_16U) image.convertTo(image, CV_8U, 1 / 257.0);
+    if (image.depth() != CV_8U) throw std::runtime_error(path + " has neither 8 nor 16 bits a channel");
     // The largest centred square; an odd margin is cut by half a pixel on both sides.
     const int width = image.cols, height = image.rows, square = std::min(width, height);
     const auto columns = weights((width - square) / 2.0, square, width, side);

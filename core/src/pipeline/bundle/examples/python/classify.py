@@ -15,25 +15,37 @@ from PIL import Image, ImageOps
 MODEL = Path(__file__).resolve().parent.parent.parent / "model.onnx"
 
 
-def prepare(path, side):
-    """An image file as the model wants it: float32 [3, side, side], RGB in 0..1. The model normalises by itself."""
-    image = ImageOps.exif_transpose(Image.open(path))
+def read(path):
+    """An image file, upright, as 8-bit RGB; alpha is dropped."""
+    image = Image.open(path)
+    if image.format == "PNG" and image.tile[0][3] in ("RGB;16B", "RGBA;16B"):
+        # Of 16 bits a channel Pillow keeps the upper 8; in the other order of bytes it takes the lower ones for them.
+        other = Image.open(path)
+        other.tile = [(*other.tile[0][:3], other.tile[0][3].replace("16B", "16L"))]
+        upper, lower = (np.asarray(ImageOps.exif_transpose(part).convert("RGB"), np.uint32) for part in (image, other))
+        return Image.fromarray(((256 * upper + lower + 128) // 257).astype(np.uint8))
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        # 16 bits a pixel: Pillow's own conversion would cut values off instead of scaling them.
+        # Pillow's own conversion would cut values off instead of scaling them.
         values = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(values.astype(np.uint8))
     if image.mode == "P":
         image = image.convert("RGBA")
-    image = image.convert("RGB")
+    return image.convert("RGB")
+
+
+def prepare(path, side):
+    """An image file as the model wants it: float32 [3, side, side], RGB in 0..1. The model normalises by itself."""
+    image = read(path)
     width, height = image.size
     if (width, height) != (side, side):
         # The largest centred square; an odd margin is cut by half a pixel on both sides.
         square = min(width, height)
         left, top = (width - square) / 2, (height - square) / 2
-        # On its side: Pillow begins horizontally, the program vertically, and both round to bytes in between.
-        image = image.transpose(Image.Transpose.TRANSPOSE)
-        image = image.resize((side, side), Image.BILINEAR, box=(top, left, top + square, left + square))
-        image = image.transpose(Image.Transpose.TRANSPOSE)
+        # First vertically, then horizontally, and both round to bytes: the program does the same. In one call Pillow chooses
+        # the order by itself.
+        image = image.resize((width, side), Image.BILINEAR, box=(0, top, width, top + square))
+        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + square, side))
     return np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
 
 
