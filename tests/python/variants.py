@@ -26,10 +26,9 @@ def prepared(image, how, side):
     if how["size"] != "inside the graph" and image.size != (side, side):
         short = min(image.size)
         left, top = (image.width - short) / 2, (image.height - short) / 2
-        # First vertically, as the program does.
-        image = image.transpose(Image.Transpose.TRANSPOSE)
-        image = image.resize((side, side), Image.BILINEAR, box=(top, left, top + short, left + short))
-        image = image.transpose(Image.Transpose.TRANSPOSE)
+        # First vertically, as the program does; in one call Pillow chooses the order by itself.
+        image = image.resize((image.width, side), Image.BILINEAR, box=(0, top, image.width, top + short))
+        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + short, side))
     values = np.asarray(image)
     if how["layout"] == "NCHW":
         values = values.transpose(2, 0, 1)

@@ -294,7 +294,7 @@ fn what_is_something_else_is_named_with_what_to_do() {
     assert!(refusal(&root.join("run/settings.toml")).contains("holds settings"));
     assert!(refusal(&root.join("run")).contains("is a run"));
     #[cfg(unix)]
-    assert!(refusal(Path::new("/dev/zero")).contains("an image list is UTF-8 text"));
+    assert!(refusal(Path::new("/dev/zero")).contains("is not a regular file"));
 }
 
 #[test]

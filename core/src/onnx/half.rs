@@ -10,8 +10,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+use tract_onnx::pb::{
+    AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
+};
 use tract_onnx::prelude::f16;
 
 const HALF: i32 = DataType::Float16 as i32;
@@ -81,7 +84,7 @@ pub(super) fn widened(model: &ModelProto) -> Cow<'_, ModelProto> {
         }
     }
     graph.node = nodes;
-    graph.initializer.extend([SPLITTER, LARGEST, INFINITY].map(|(name, value)| TensorProto {
+    graph.initializer.extend([SPLITTER, LIMIT].map(|(name, value)| TensorProto {
         name: name.into(),
         data_type: SINGLE,
         raw_data: value.to_le_bytes().to_vec(),
@@ -92,17 +95,15 @@ pub(super) fn widened(model: &ModelProto) -> Cow<'_, ModelProto> {
 
 /// The number that splits the leading bits off, 2¹³ + 1, and its name.
 const SPLITTER: (&str, f32) = ("float16/splitter", 8193.0);
-/// The largest number of float16.
-const LARGEST: (&str, f32) = ("float16/largest", 65504.0);
-/// What larger ones are multiplied by.
-const INFINITY: (&str, f32) = ("float16/infinity", f32::INFINITY);
+/// What is not less, once it is rounded, is too large for float16.
+const LIMIT: (&str, f32) = ("float16/limit", 65520.0);
 
 /// A node whose output is rounded to float16.
 fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
     let Some(output) = node.output.first_mut() else { return nodes.push(node) };
     let name = output.clone();
-    let steps = ["unrounded", "product", "rest", "rounded", "size", "overflows", "infinite"];
-    let [unrounded, product, rest, rounded, size, overflows, infinite] =
+    let steps = ["unrounded", "product", "rest", "rounded", "size", "fits", "divisor"];
+    let [unrounded, product, rest, rounded, size, fits, divisor] =
         &steps.map(|step| format!("{name}/{step}"));
     output.clone_from(unrounded);
     if node.op_type == "Cast" {
@@ -115,6 +116,7 @@ fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
             op_type: op.into(),
             input: inputs.iter().map(|input| input.to_string()).collect(),
             output: vec![output.into()],
+            attribute: if op == "Cast" { vec![to_single()] } else { Vec::new() },
             ..NodeProto::default()
         });
     };
@@ -122,9 +124,20 @@ fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
     step("Sub", &[product, unrounded], rest);
     step("Sub", &[product, rest], rounded);
     step("Abs", &[rounded], size);
-    step("Greater", &[size, LARGEST.0], overflows);
-    step("Mul", &[rounded, INFINITY.0], infinite);
-    step("Where", &[overflows, infinite, rounded], &name);
+    step("Less", &[size, LIMIT.0], fits);
+    step("Cast", &[fits], divisor);
+    // By 1, or by 0. A product with a constant the runtime would move to where it does harm.
+    step("Div", &[rounded, divisor], &name);
+}
+
+/// What `Cast` is to make: float32.
+fn to_single() -> AttributeProto {
+    AttributeProto {
+        name: "to".into(),
+        r#type: AttributeType::Int as i32,
+        i: i64::from(SINGLE),
+        ..AttributeProto::default()
+    }
 }
 
 /// Makes a tensor of float16 one of float32. Returns whether it was one.
@@ -181,15 +194,10 @@ mod tests {
             name: output.into(),
             input: input.iter().map(|name| name.to_string()).collect(),
             output: vec![output.into()],
-            attribute: (to > 0)
-                .then(|| tract_onnx::pb::AttributeProto {
-                    name: "to".into(),
-                    r#type: tract_onnx::pb::attribute_proto::AttributeType::Int as i32,
-                    i: i64::from(to),
-                    ..Default::default()
-                })
-                .into_iter()
-                .collect(),
+            attribute: match to {
+                0 => Vec::new(),
+                to => vec![AttributeProto { i: i64::from(to), ..to_single() }],
+            },
             ..NodeProto::default()
         };
         let value = |name: &str, kind: i32| ValueInfoProto {

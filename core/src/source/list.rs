@@ -277,8 +277,7 @@ fn read_table(list: &Path) -> Result<Vec<Row>, DataError> {
     path_label_lines(list, text)
 }
 
-/// The text of a file that may be an image list. A device that never ends, or a file that is no
-/// text, is found out by its first bytes.
+/// The text of a file that may be an image list. One that is no text is found out by its first bytes.
 fn read_text(list: &Path) -> Result<String, DataError> {
     const START: u64 = 4096;
     let fail = |reason: std::io::Error| DataError::file(list, reason);

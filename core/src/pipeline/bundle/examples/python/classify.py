@@ -15,9 +15,11 @@ from PIL import Image, ImageOps
 MODEL = Path(__file__).resolve().parent.parent.parent / "model.onnx"
 
 
-def read(path):
-    """An image file, upright, as 8-bit RGB; alpha is dropped."""
+def read(path, side):
+    """An image file, upright, as 8-bit RGB; alpha is dropped. A large JPEG at a half, a quarter or an eighth of its size."""
     image = Image.open(path)
+    if image.mode in ("L", "RGB"):
+        image.draft(None, ((3 * side + 1) // 2,) * 2)
     if image.format == "PNG" and image.tile[0][3] in ("RGB;16B", "RGBA;16B"):
         # Of 16 bits a channel Pillow keeps the upper 8; in the other order of bytes it takes the lower ones for them.
         other = Image.open(path)
@@ -36,7 +38,7 @@ def read(path):
 
 def prepare(path, side):
     """An image file as the model wants it: float32 [3, side, side], RGB in 0..1. The model normalises by itself."""
-    image = read(path)
+    image = read(path, side)
     width, height = image.size
     if (width, height) != (side, side):
         # The largest centred square; an odd margin is cut by half a pixel on both sides.
