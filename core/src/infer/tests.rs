@@ -92,6 +92,7 @@ fn broken_and_hostile_files_are_refused_with_a_reason() {
             "only squares",
         ),
         ("weights of another shape", edited(&good, swap_dims), ""),
+        ("steps of nothing", edited(&good, stand_still), "`Conv` has strides below 1"),
     ];
     for (name, bytes, reason) in cases {
         let error = load(folder.path(), &bytes).expect_err(name);
@@ -110,6 +111,12 @@ fn widen_padding(model: &mut ModelProto) {
         .find(|node| node.op_type == "Conv")
         .unwrap();
     node.attribute.iter_mut().find(|attribute| attribute.name == "pads").unwrap().ints[0] = 1 << 40;
+}
+
+fn stand_still(model: &mut ModelProto) {
+    let nodes = &mut model.graph.mut_or_insert_default().node;
+    let node = nodes.iter_mut().find(|node| node.op_type == "Conv").unwrap();
+    node.attribute.iter_mut().find(|attribute| attribute.name == "strides").unwrap().ints[1] = 0;
 }
 
 fn set_input_dim(model: &mut ModelProto, axis: usize, length: i64) {

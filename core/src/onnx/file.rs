@@ -109,6 +109,9 @@ fn check(model: &ModelProto) -> Result<(), String> {
     }
 }
 
+/// Attributes whose numbers are at least 1.
+const STEPS: [&str; 3] = ["dilations", "kernel_shape", "strides"];
+
 /// An operation that is run here, with attributes that can be.
 fn check_node(node: &NodeProto) -> Result<(), String> {
     let operation = shown(&node.op_type);
@@ -130,6 +133,11 @@ fn check_node(node: &NodeProto) -> Result<(), String> {
             && !axes.iter().copied().eq(0..axes.len() as i64)
         {
             return Err(format!("an operation `{operation}` does not name every axis once"));
+        }
+        // tract divides by them.
+        if STEPS.contains(&attribute.name.as_str()) && attribute.ints.iter().any(|step| *step < 1) {
+            let name = shown(&attribute.name);
+            return Err(format!("an operation `{operation}` has {name} below 1"));
         }
         attribute.t.iter().chain(&attribute.tensors).try_for_each(check_tensor)?;
         if attribute.g.is_some()

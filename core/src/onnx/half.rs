@@ -10,11 +10,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{
-    AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
-};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::f16;
 
 const HALF: i32 = DataType::Float16 as i32;
@@ -84,26 +81,31 @@ pub(super) fn widened(model: &ModelProto) -> Cow<'_, ModelProto> {
         }
     }
     graph.node = nodes;
-    graph.initializer.extend([SPLITTER, LIMIT].map(|(name, value)| TensorProto {
-        name: name.into(),
-        data_type: SINGLE,
-        raw_data: value.to_le_bytes().to_vec(),
-        ..TensorProto::default()
-    }));
+    graph.initializer.extend([SPLITTER, LIMIT, ZERO, INFINITY, MINUS_INFINITY].map(
+        |(name, value)| TensorProto {
+            name: name.into(),
+            data_type: SINGLE,
+            raw_data: value.to_le_bytes().to_vec(),
+            ..TensorProto::default()
+        },
+    ));
     Cow::Owned(model)
 }
 
 /// The number that splits the leading bits off, 2¹³ + 1, and its name.
 const SPLITTER: (&str, f32) = ("float16/splitter", 8193.0);
-/// What is not less, once it is rounded, is too large for float16.
+/// What is not less is rounded to more than float16 can hold.
 const LIMIT: (&str, f32) = ("float16/limit", 65520.0);
+const ZERO: (&str, f32) = ("float16/zero", 0.0);
+const INFINITY: (&str, f32) = ("float16/infinity", f32::INFINITY);
+const MINUS_INFINITY: (&str, f32) = ("float16/minus infinity", f32::NEG_INFINITY);
 
 /// A node whose output is rounded to float16.
 fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
     let Some(output) = node.output.first_mut() else { return nodes.push(node) };
     let name = output.clone();
-    let steps = ["unrounded", "product", "rest", "rounded", "size", "fits", "divisor"];
-    let [unrounded, product, rest, rounded, size, fits, divisor] =
+    let steps = ["unrounded", "product", "rest", "rounded", "size", "fits", "positive", "infinite"];
+    let [unrounded, product, rest, rounded, size, fits, positive, infinite] =
         &steps.map(|step| format!("{name}/{step}"));
     output.clone_from(unrounded);
     if node.op_type == "Cast" {
@@ -116,28 +118,18 @@ fn rounded(mut node: NodeProto, nodes: &mut Vec<NodeProto>) {
             op_type: op.into(),
             input: inputs.iter().map(|input| input.to_string()).collect(),
             output: vec![output.into()],
-            attribute: if op == "Cast" { vec![to_single()] } else { Vec::new() },
             ..NodeProto::default()
         });
     };
     step("Mul", &[unrounded, SPLITTER.0], product);
     step("Sub", &[product, unrounded], rest);
     step("Sub", &[product, rest], rounded);
-    step("Abs", &[rounded], size);
+    step("Abs", &[unrounded], size);
     step("Less", &[size, LIMIT.0], fits);
-    step("Cast", &[fits], divisor);
-    // By 1, or by 0. A product with a constant the runtime would move to where it does harm.
-    step("Div", &[rounded, divisor], &name);
-}
-
-/// What `Cast` is to make: float32.
-fn to_single() -> AttributeProto {
-    AttributeProto {
-        name: "to".into(),
-        r#type: AttributeType::Int as i32,
-        i: i64::from(SINGLE),
-        ..AttributeProto::default()
-    }
+    // Chosen and not computed: of what is infinite already the steps above make no number at all.
+    step("Less", &[ZERO.0, unrounded], positive);
+    step("Where", &[positive, INFINITY.0, MINUS_INFINITY.0], infinite);
+    step("Where", &[fits, rounded, infinite], &name);
 }
 
 /// Makes a tensor of float16 one of float32. Returns whether it was one.
@@ -182,7 +174,8 @@ fn has_half(model: &ModelProto) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::{GraphProto, OperatorSetIdProto};
+    use tract_onnx::pb::attribute_proto::AttributeType;
+    use tract_onnx::pb::{AttributeProto, GraphProto, OperatorSetIdProto};
     use tract_onnx::prelude::*;
 
     use super::*;
@@ -196,7 +189,12 @@ mod tests {
             output: vec![output.into()],
             attribute: match to {
                 0 => Vec::new(),
-                to => vec![AttributeProto { i: i64::from(to), ..to_single() }],
+                to => vec![AttributeProto {
+                    name: "to".into(),
+                    r#type: AttributeType::Int as i32,
+                    i: i64::from(to),
+                    ..AttributeProto::default()
+                }],
             },
             ..NodeProto::default()
         };
