@@ -60,6 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn a_bound_thread_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
