@@ -307,7 +307,8 @@ impl Round {
         self.go(Page::Inspect);
         self.window.settle();
         let file = self.window.app().state.run.as_ref().and_then(|run| run.exported.clone());
-        let file = file.ok_or("nothing was exported")?.path;
+        // Only the round that exports knows of it.
+        let Some(file) = file.map(|report| report.path) else { return Ok(()) };
         let beside = |command| Command::Inspect(InspectCommand::Beside(command));
         self.send(beside(BesideCommand::Set(file)));
         self.send(Command::Inspect(InspectCommand::Load {

@@ -228,11 +228,11 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
     parts::gap(ui);
     theme::card(ui, |ui| classes_ui(ui, shown, table, *revision));
     parts::gap(ui);
+    theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
+    parts::gap(ui);
     theme::card(ui, |ui| {
         inspect_mistakes::ui(ui, run, shown, thumbnails, (pair, group), *revision, commands)
     });
-    parts::gap(ui);
-    theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
 }
 
 /// The classes, as charts name and colour them.
