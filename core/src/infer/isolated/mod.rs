@@ -260,14 +260,14 @@ mod tests {
     #[test]
     fn a_process_that_does_not_answer_is_an_error_for_everyone() {
         // One that ends at once, and one that is killed while it is asked.
-        let gone = Isolated::start(&Worker { program: "/bin/false".into(), arguments: Vec::new() });
+        let gone = Isolated::start(&Worker { program: "false".into(), arguments: Vec::new() });
         let gone = gone.unwrap();
         let error = gone.run(&[vec![0; 12]], 3).unwrap_err();
         assert!(error.contains("exit status: 1"), "{error}");
         assert_eq!(gone.run(&[vec![0; 12]], 3).unwrap_err(), error);
 
         let arguments = vec!["600".into()];
-        let silent = Isolated::start(&Worker { program: "/bin/sleep".into(), arguments }).unwrap();
+        let silent = Isolated::start(&Worker { program: "sleep".into(), arguments }).unwrap();
         let short = Duration::from_millis(50);
         let error = silent.ask(short, |to, number| write_frame(to, number, b"?")).unwrap_err();
         assert!(error.contains("took more than"), "{error}");
