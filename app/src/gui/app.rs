@@ -1,30 +1,22 @@
 //! The application: what has happened is taken in and what was asked for is done, then everything
 //! is drawn.
 
-use std::time::Duration;
-
 use counterweight_core::job::Level;
 use counterweight_core::pipeline::sample_settings;
 use counterweight_core::settings::{Preset, Settings};
 use egui::{Context, Ui};
-use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_INFO, ICON_WARNING};
-use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
     PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
 };
 use super::dialogs::Answer;
-use super::state::{
-    Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice, ToastKind,
-};
+use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice};
 use super::{panels, theme};
 use crate::logging;
 
 /// Under this name the preferences are stored.
 const PREFERENCES: &str = "preferences";
-/// How long a toast is shown.
-const TOAST: Duration = Duration::from_secs(6);
 /// How much a step of zoom is, and its bounds.
 const ZOOM_STEP: f32 = 0.1;
 const ZOOM: std::ops::RangeInclusive<f32> = 0.5..=3.0;
@@ -35,7 +27,6 @@ pub struct CounterweightApp {
     pub state: State,
     /// What was asked for since the last frame.
     commands: Vec<Command>,
-    toasts: egui_notify::Toasts,
     panels: panels::Panels,
     /// Whether the window is to close as soon as nothing is running any more.
     quitting: bool,
@@ -65,13 +56,9 @@ impl CounterweightApp {
             drop(warnings.send(text.to_string()));
             waker.request_repaint();
         });
-        let toasts = egui_notify::Toasts::default()
-            .with_anchor(egui_notify::Anchor::BottomRight)
-            .with_margin([16.0, 16.0].into());
         Self {
             state,
             commands: Vec::new(),
-            toasts,
             panels: panels::Panels::default(),
             quitting: false,
             closing: false,
@@ -123,7 +110,7 @@ impl CounterweightApp {
         state.devices.poll(shell);
         state.backbones.poll(&mut state.train, shell);
         let was_sample = state.data.source.as_ref().map(|source| source.is_sample);
-        state.data.poll(shell);
+        let is_new_source = state.data.poll(shell);
         let is_sample = state.data.source.as_ref().map(|source| source.is_sample);
         if was_sample != is_sample && !state.train.is_running() {
             // Settings that were not touched follow the source: what suits small digits suits
@@ -138,6 +125,11 @@ impl CounterweightApp {
                 _ => {}
             }
         }
+        if is_new_source {
+            state.begin_with_source();
+        }
+        let state = &mut self.state;
+        let shell = &mut state.shell;
         let train = &mut state.train;
         let is_wanted = state.page == Page::Train && !train.is_running() && !train.is_sweeping();
         let device = state.devices.resolve(train.device);
@@ -148,9 +140,12 @@ impl CounterweightApp {
             is_wanted && !state.devices.is_looking(),
             &shell.ctx,
         );
-        if let Some(folder) = state.train.poll(state.data.source.as_ref(), shell) {
+        if let Some(ended) = state.train.poll(state.data.source.as_ref(), shell) {
             state.runs.refresh(shell);
-            shell.queue.push(Command::Runs(RunsCommand::Open(folder)));
+            // Whoever has opened other images meanwhile is left with those.
+            if state.data.source.as_ref().is_none_or(|source| source.root() == ended.root) {
+                shell.queue.push(Command::Runs(RunsCommand::Open(ended.folder)));
+            }
         }
         if state.train.poll_sweep(shell) {
             state.runs.refresh(shell);
@@ -178,6 +173,9 @@ impl CounterweightApp {
     /// A run was read: it is the open one now.
     fn opened(&mut self, run: OpenRun) {
         let state = &mut self.state;
+        if !state.is_of_source(&run.root) {
+            state.data.apply(DataCommand::Close, &mut state.shell);
+        }
         let same = state.run.as_ref().filter(|open| open.folder == run.folder);
         let retrained = same.is_none_or(|open| {
             open.history.len() != run.history.len()
@@ -195,10 +193,14 @@ impl CounterweightApp {
         if same.is_none() {
             // Where no new run is being prepared, the opened one is shown.
             state.train.show_curves |= state.data.source.is_none();
-            state.shell.notice(format!("Opened the run {}", run.name()));
+            state.shell.info(format!("Opened the run {}", run.name()));
         }
         state.predict.offer(&run);
         state.shell.preferences.last_run = Some(run.folder.clone());
+        if state.runs.continuing.take().is_some_and(|folder| folder == run.folder) {
+            state.page = Page::Train;
+            state.shell.queue.push(Command::Train(TrainCommand::Continue));
+        }
         state.run = Some(run);
     }
 
@@ -253,10 +255,7 @@ impl CounterweightApp {
                 if let RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _) = &command
                     && state.run.as_ref().is_some_and(|run| run.folder == *folder)
                 {
-                    state.run = None;
-                    state.balance.forget();
-                    state.inspect.forget();
-                    state.export = Default::default();
+                    state.close_run();
                 }
                 state.runs.apply(command, &mut state.shell);
             }
@@ -361,6 +360,11 @@ impl CounterweightApp {
             return;
         }
         let command = match self.state.page {
+            // A folder is more than can be tried one by one.
+            Page::Export if path.is_dir() => {
+                self.state.page = Page::Predict;
+                Command::Predict(PredictCommand::SetImages(path))
+            }
             Page::Export => Command::Export(ExportCommand::TryImage(path)),
             Page::Predict if path.extension().is_some_and(|kind| kind == "onnx") => {
                 Command::Predict(PredictCommand::SetModel(path))
@@ -403,24 +407,6 @@ impl CounterweightApp {
             _ => {}
         }
     }
-
-    fn show_toasts(&mut self, ctx: &Context) {
-        for toast in self.state.shell.toasts.drain(..) {
-            let tokens = theme::tokens(&ctx.global_style().visuals);
-            let (icon, color) = match toast.kind {
-                ToastKind::Success => (ICON_CHECK_CIRCLE, tokens.good),
-                ToastKind::Info => (ICON_INFO, tokens.accent_text),
-                ToastKind::Warning => (ICON_WARNING, tokens.warn),
-                ToastKind::Error => (ICON_ERROR, tokens.bad),
-            };
-            // The library's own marks are letters that not every system has a font for.
-            let level = ToastLevel::Custom(icon.codepoint.into(), color);
-            let shown = self.toasts.add(Toast::custom(toast.text, level));
-            // Nor for its cross, so toasts go away by themselves.
-            shown.duration(Some(TOAST)).width(360.0).show_progress_bar(false).closable(false);
-        }
-        self.toasts.show(ctx);
-    }
 }
 
 fn set_theme(ctx: &Context, theme: ThemeChoice) {
@@ -456,7 +442,6 @@ impl eframe::App for CounterweightApp {
         self.shortcuts(&ctx);
         self.dropped(&ctx);
         self.panels.ui(ui, &mut self.state, &mut self.commands);
-        self.show_toasts(&ctx);
         if !self.commands.is_empty() {
             ctx.request_repaint();
         }

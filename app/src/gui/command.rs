@@ -194,7 +194,7 @@ pub enum BalanceCommand {
     Remove(usize),
     /// Show a line of the comparison again.
     Recall(usize),
-    /// Show what tuning chose.
+    /// Show the best balance that was found.
     RecallTuned,
     /// Search for good values on validation.
     Tune,
@@ -296,6 +296,8 @@ pub enum RunsCommand {
     PickRun,
     /// Open a run.
     Open(PathBuf),
+    /// Open a run that was interrupted, and go on training it.
+    Continue(PathBuf),
     /// Ask for the folder that holds the runs.
     PickRunsFolder,
     /// Use another folder for runs.
@@ -430,11 +432,16 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             "Balance",
-            "Tune on validation",
+            "Find the best balance",
             keys(command, Key::T),
             Command::Balance(BalanceCommand::Tune),
         ),
-        entry("Balance", "Stop tuning", None, Command::Balance(BalanceCommand::Stop)),
+        entry(
+            "Balance",
+            "Stop looking for the best balance",
+            None,
+            Command::Balance(BalanceCommand::Stop),
+        ),
         entry(
             "Balance",
             "Use this balancer for the run",

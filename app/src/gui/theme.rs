@@ -342,9 +342,11 @@ fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
     widgets.hovered.bg_stroke = Stroke::new(1.0, tokens.accent);
     widgets.hovered.fg_stroke = Stroke::new(1.5, tokens.text);
     widgets.hovered.bg_fill = tokens.border;
-    widgets.active.bg_stroke = Stroke::new(1.5, tokens.accent);
-    widgets.active.fg_stroke = Stroke::new(2.0, tokens.text);
-    widgets.active.bg_fill = tokens.accent;
+    // What has the focus is drawn so, too; a box that is filled would look ticked, and other widths
+    // of lines would move its neighbours.
+    widgets.active.bg_stroke = Stroke::new(1.0, tokens.accent);
+    widgets.active.fg_stroke = Stroke::new(1.5, tokens.text);
+    widgets.active.bg_fill = tokens.border;
     widgets.active.weak_bg_fill = tokens.accent_wash;
     widgets.open.weak_bg_fill = tokens.accent_wash;
     style.visuals = visuals;

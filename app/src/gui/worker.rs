@@ -14,9 +14,9 @@ use egui::Context;
 /// Messages that may wait for the window. A full channel makes the job wait, except for progress,
 /// of which the newest is enough.
 const CAPACITY: usize = 1024;
-/// Progress is passed on ten times a second: more is not seen, and where there is no graphics card
-/// drawing takes from training.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Progress is passed on, and the window woken for what a job says, four times a second: more is not
+/// read, and where there is no graphics card drawing takes from training.
+pub const WAKE_EVERY: Duration = Duration::from_millis(250);
 
 /// How a job ended that did not succeed.
 #[derive(Debug)]
@@ -100,7 +100,12 @@ impl<T: Send + 'static> Worker<T> {
     ) -> Self {
         let control = Control::new();
         let (sender, updates) = bounded(CAPACITY);
-        let sink = Forward { sender: sender.clone(), ctx: ctx.clone(), last: Mutex::new(None) };
+        let sink = Forward {
+            sender: sender.clone(),
+            ctx: ctx.clone(),
+            progress: Mutex::new(None),
+            woken: Mutex::new(None),
+        };
         let thread = {
             let (control, ctx) = (control.clone(), ctx.clone());
             std::thread::Builder::new().name(name.to_string()).spawn(move || {
@@ -221,14 +226,32 @@ impl<T> Drop for Worker<T> {
 struct Forward<T> {
     sender: Sender<Update<T>>,
     ctx: Context,
-    last: Mutex<Option<Instant>>,
+    /// When progress was passed on last.
+    progress: Mutex<Option<Instant>>,
+    /// When the window was woken last, or is going to be.
+    woken: Mutex<Option<Instant>>,
+}
+
+impl<T> Forward<T> {
+    /// Has the window drawn soon, and no more often than it is read.
+    fn wake(&self) {
+        let mut woken = self.woken.lock().unwrap_or_else(|e| e.into_inner());
+        let now = Instant::now();
+        if woken.is_some_and(|next| next > now) {
+            return;
+        }
+        let next = woken.map_or(now, |last| now.max(last + WAKE_EVERY));
+        *woken = Some(next);
+        // Without any delay it would be drawn twice.
+        self.ctx.request_repaint_after((next - now).max(Duration::from_millis(1)));
+    }
 }
 
 impl<T: Send> EventSink for Forward<T> {
     fn event(&self, event: Event) {
         if matches!(event, Event::Progress { .. }) {
-            let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-            if last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+            let mut last = self.progress.lock().unwrap_or_else(|e| e.into_inner());
+            if last.is_some_and(|last| last.elapsed() < WAKE_EVERY) {
                 return;
             }
             *last = Some(Instant::now());
@@ -236,7 +259,7 @@ impl<T: Send> EventSink for Forward<T> {
         } else {
             drop(self.sender.send(Update::Event(event)));
         }
-        self.ctx.request_repaint();
+        self.wake();
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Parameter {
     pub key: &'static str,
     /// Its symbol or name where it stands behind its balancer's: τ, λ, strength.
     pub symbol: &'static str,
+    /// What the symbol stands for, in a word, for whoever does not read Greek.
+    pub word: &'static str,
     /// The setting's name.
     pub label: &'static str,
     /// What it does and which way to turn it.
@@ -202,6 +204,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
         parameters: &[Parameter {
             key: "balance.weight_decay",
             symbol: "λ",
+            word: "Decay",
             label: "Weight decay of stage 2",
             explanation: "Pulls the classifier's weights towards zero while it is balanced, which holds frequent classes back. Larger is stronger.",
             range: (0.0, 1.0),
@@ -227,6 +230,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
             Parameter {
                 key: "balance.max_norm_delta",
                 symbol: "δ",
+                word: "Bound",
                 label: "MaxNorm δ",
                 explanation: "Where the automatic radius lies between the shortest class weight (0) and the longest (1). Smaller is stricter.",
                 range: (0.0, 1.0),
@@ -247,6 +251,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
             Parameter {
                 key: "balance.max_norm_radius",
                 symbol: "η",
+                word: "Radius",
                 label: "MaxNorm radius",
                 explanation: "The longest that a class's weight may be. Auto takes it from the weights at the start and δ.",
                 range: (0.001, 10.0),
@@ -301,6 +306,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
         parameters: &[Parameter {
             key: "balance.tau",
             symbol: "τ",
+            word: "Power",
             label: "τ",
             explanation: "How far τ-normalisation evens out the classes' weights: 0 leaves them, 1 makes them equal, more favours rare classes.",
             range: (0.0, 3.0),
@@ -331,6 +337,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
         parameters: &[Parameter {
             key: "balance.gamma",
             symbol: "γ",
+            word: "Power",
             label: "γ",
             explanation: "How much longer than a frequent class's weight multiplicative logit adjustment makes a rare one's: 0 makes all equal, more favours rare classes.",
             range: (0.0, 1.0),
@@ -361,6 +368,7 @@ pub static BALANCERS: [BalancerInfo; 7] = [
         parameters: &[Parameter {
             key: "balance.logit_adjustment",
             symbol: "Strength",
+            word: "Strength",
             label: "Logit adjustment",
             explanation: "How much frequent classes are held back by how frequent they are. 1 corrects for it fully, 0 not at all.",
             range: (0.0, 3.0),

@@ -11,6 +11,7 @@ mod runs;
 mod sweep;
 mod tour;
 mod training;
+mod truth;
 mod verdict;
 
 use counterweight_core::run::Run;

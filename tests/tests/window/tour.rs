@@ -22,7 +22,7 @@ fn the_tour_is_walked_to_its_end() {
         window.settle();
         assert_eq!(window.state().tour.step(), step);
         assert!(
-            window.shows(step.title()) && window.shows(&format!("{} of 11", number + 1)),
+            window.shows(step.title()) && window.shows(&format!("{} of 14", number + 1)),
             "{}",
             window.names()
         );
@@ -32,6 +32,20 @@ fn the_tour_is_walked_to_its_end() {
             window.settle();
         }
         assert!(window.state().tour_done(), "{step:?}: {}", window.log());
+        // What it says of results was measured on this tour, and is there to be read.
+        let measured = window.state().tour_measured();
+        let tells = [
+            TourStep::SeeWithout,
+            TourStep::SeeBoth,
+            TourStep::TryL2,
+            TourStep::TryTau,
+            TourStep::TryMaxNorm,
+            TourStep::ReadComparison,
+        ];
+        assert_eq!(measured.is_some(), tells.contains(&step), "{step:?}: {measured:?}");
+        if let Some(measured) = measured {
+            assert!(window.shows(&measured), "{measured}: {}", window.names());
+        }
         if matches!(step, TourStep::SeeWithout | TourStep::TryTau) {
             leave_and_resume(&mut window);
         }

@@ -32,7 +32,7 @@ pub fn ui(ui: &mut Ui) -> bool {
     });
     ui.add_space(space::MEDIUM);
     ui.label(theme::strong("Made with"));
-    ui.label("burn, burn-onnx, tract, egui, eframe, egui_extras, egui-notify, rfd, image and many more crates.");
+    ui.label("burn, burn-onnx, tract, egui, eframe, egui_extras, rfd, image and many more crates.");
     ui.add_space(space::MEDIUM);
     ui.label(theme::strong("Licences"));
     ui.label(

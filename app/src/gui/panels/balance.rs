@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use counterweight_core::eval::{Evaluation, Group, comparison};
 use counterweight_core::source::Split;
-use egui::{Button, Grid, RichText, Ui};
+use egui::{Button, CollapsingHeader, Grid, RichText, Ui};
 use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
 use super::train_live::pair_ui;
@@ -26,6 +26,10 @@ const WIDE: f32 = 900.0;
 
 /// The button that balances the run.
 const USE: &str = "Use for this run";
+/// The button that looks for the best of many balancers.
+const FIND: &str = "Find the best balance";
+/// What is behind the fold of the controls.
+const BY_HAND: &str = "Every balancer with its parameters. The charts follow as you move them.";
 /// The button that leaves the run's classifier unbalanced.
 const KEEP: &str = "Keep as trained";
 
@@ -73,7 +77,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.horizontal_top(|ui| {
             ui.vertical(|ui| {
                 ui.set_width(CONTROLS);
-                controls_ui(ui, balance, commands);
+                controls_ui(ui, balance, run, commands);
             });
             ui.add_space(space::LARGE - ui.spacing().item_spacing.x);
             ui.vertical(|ui| {
@@ -88,9 +92,33 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             VerdictStrip::new(&trial.verdict).compact().show(ui);
             parts::gap(ui);
         }
-        controls_ui(ui, balance, commands);
+        controls_ui(ui, balance, run, commands);
         ui.add_space(space::LARGE);
         results_ui(ui, balance, run, commands);
+    }
+}
+
+/// What is to be pressed next.
+#[derive(Clone, Copy, PartialEq)]
+enum Next {
+    Find,
+    Use,
+    Keep,
+    GoOn,
+    /// It is being computed.
+    Unknown,
+}
+
+/// The best balance is looked for first. Of what is shown and the classifier as trained the one
+/// that does better on held-out images is taken; what loses there is never offered first.
+fn next_step(run: &OpenRun, balance: &BalanceState) -> Next {
+    let is_kept = run.balanced.as_ref().is_some_and(|report| balance.shows(&report.settings));
+    match balance.improves() {
+        _ if is_kept => Next::GoOn,
+        _ if run.can_tune() && balance.tuned.is_none() && !balance.is_chosen => Next::Find,
+        Some(true) => Next::Use,
+        Some(false) => Next::Keep,
+        None => Next::Unknown,
     }
 }
 
@@ -99,17 +127,23 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         let Some(run) = state.run.as_ref().filter(|_| state.balance.workbench.is_some()) else {
             return;
         };
-        if run.balanced.is_some() && ui.button("Continue to inspection").clicked() {
-            commands.push(Command::Go(Page::Inspect));
+        let balance = &state.balance;
+        let next = next_step(run, balance);
+        let button = |ui: &Ui, words: &'static str, step: Next| match next == step {
+            true => primary(ui, words),
+            false => Button::new(words),
+        };
+        if run.balanced.is_some() {
+            let go_on = ui.add(button(ui, "Continue to inspection", Next::GoOn));
+            if go_on.clicked() {
+                commands.push(Command::Go(Page::Inspect));
+            }
         }
         let listed =
-            state.balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
-        let idle = !state.balance.is_busy();
-        // What is to be pressed is what does better; of equal ones the simpler.
-        let improves = state.balance.improves();
+            balance.settings.as_ref().is_some_and(|settings| !settings.balancers.is_empty());
+        let idle = !balance.is_busy();
         if listed {
-            let apply = if improves == Some(true) { primary(ui, USE) } else { Button::new(USE) };
-            let apply = ui.add_enabled(idle, apply);
+            let apply = ui.add_enabled(idle, button(ui, USE, Next::Use));
             if apply
                 .on_hover_text(
                     "Balance the run as shown, and keep the result as its checkpoint `balanced`",
@@ -119,8 +153,7 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
                 commands.push(Command::Balance(BalanceCommand::Apply));
             }
         }
-        let keep = if improves == Some(false) { primary(ui, KEEP) } else { Button::new(KEEP) };
-        let keep = ui.add_enabled(idle, keep);
+        let keep = ui.add_enabled(idle, button(ui, KEEP, Next::Keep));
         if keep
             .on_hover_text(
                 "Use no balancer: the run ends with the classifier that stage 1 has trained",
@@ -129,19 +162,15 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         {
             commands.push(Command::Balance(BalanceCommand::KeepAsTrained));
         }
-        let tune = ui.add_enabled(run.can_tune() && idle, Button::new("Tune on validation"));
-        let tune = tune.on_hover_text(
+        let find = ui.add_enabled(run.can_tune() && idle, button(ui, FIND, Next::Find));
+        let find = find.on_hover_text(
             "Try 200 balancers and take the one that does best on images that were held out",
         );
-        if tune
+        if find
             .on_disabled_hover_text("Needs validation images; build the dataset with some held out")
             .clicked()
         {
             commands.push(Command::Balance(BalanceCommand::Tune));
-        }
-        if ui.add_enabled(!state.balance.is_waiting(), Button::new("Keep in comparison")).clicked()
-        {
-            commands.push(Command::Balance(BalanceCommand::Keep));
         }
     });
 }
@@ -171,33 +200,82 @@ fn no_run_ui(ui: &mut Ui, training: bool, commands: &mut Vec<Command>) {
     });
 }
 
-fn controls_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Command>) {
+fn controls_ui(
+    ui: &mut Ui,
+    balance: &mut BalanceState,
+    run: &OpenRun,
+    commands: &mut Vec<Command>,
+) {
+    card(ui, |ui| found_ui(ui, balance, run, commands));
+    parts::gap(ui);
     card(ui, |ui| {
-        let BalanceState { settings, show_all, .. } = balance;
-        let Some(settings) = settings else { return };
-        if balance_controls::ui(ui, settings, show_all) {
-            commands.push(Command::Balance(BalanceCommand::Try));
-        }
-        let tokens = tokens(ui.visuals());
-        ui.separator();
-        if let Some(trouble) = &balance.trouble {
-            ui.label(RichText::new(trouble).color(tokens.bad));
-        } else if balance.is_waiting() {
-            ui.horizontal(|ui| {
-                waiting(ui);
-                ui.label(RichText::new("Computing…").small().weak());
-            });
-        } else if let Some(trial) = &balance.current {
-            ui.label(
-                RichText::new(format!("Computed in {}", milliseconds(trial.seconds)))
-                    .small()
-                    .weak(),
-            );
-            for note in &trial.notes {
-                ui.label(RichText::new(note).small().color(tokens.warn));
-            }
+        let title = theme::heading("Adjust by hand");
+        let shown = CollapsingHeader::new(title)
+            .id_salt("by hand")
+            .open(balance.unfold.take())
+            .default_open(false)
+            .show(ui, |ui| by_hand_ui(ui, balance, commands));
+        if shown.fully_closed() {
+            ui.label(RichText::new(BY_HAND).small().weak());
         }
     });
+}
+
+/// What was found, or what there is to find.
+fn found_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
+    ui.label(theme::heading("Best balance"));
+    match &balance.tuned {
+        Some(tuned) => {
+            ui.label(&tuned.reason);
+            if !balance.shows(&tuned.best) && ui.button("Show what was found").clicked() {
+                commands.push(Command::Balance(BalanceCommand::RecallTuned));
+            }
+        }
+        None if run.can_tune() => {
+            ui.label(format!(
+                "{FIND} tries 200 ways to balance the classifier on images it was not trained on, keeps the one that serves the classes best, and says \
+                 what it found. It takes seconds, and changes nothing until you use it."
+            ));
+        }
+        None => {
+            ui.label("There are no validation images to choose by. Build the dataset with some held out, or adjust by hand and judge by the charts.");
+        }
+    }
+    if let Some(trial) = &balance.current {
+        ui.add_space(space::SMALL);
+        let shown = match trial.settings.balancers.is_empty() {
+            true => "Shown: the classifier as trained".to_string(),
+            false => format!("Shown: {}", trial.summary),
+        };
+        ui.label(RichText::new(shown).small().weak());
+    }
+}
+
+fn by_hand_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Command>) {
+    let BalanceState { settings, show_all, .. } = balance;
+    let Some(settings) = settings else { return };
+    if balance_controls::ui(ui, settings, show_all) {
+        commands.push(Command::Balance(BalanceCommand::Try));
+    }
+    let tokens = tokens(ui.visuals());
+    ui.separator();
+    if let Some(trouble) = &balance.trouble {
+        ui.label(RichText::new(trouble).color(tokens.bad));
+    } else if balance.is_waiting() {
+        ui.horizontal(|ui| {
+            waiting(ui);
+            ui.label(RichText::new("Computing…").small().weak());
+        });
+    } else if let Some(trial) = &balance.current {
+        let text = format!("Computed in {}", milliseconds(trial.seconds));
+        ui.label(RichText::new(text).small().weak());
+        for note in &trial.notes {
+            ui.label(RichText::new(note).small().color(tokens.warn));
+        }
+    }
+    if ui.add_enabled(!balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
+        commands.push(Command::Balance(BalanceCommand::Keep));
+    }
 }
 
 fn milliseconds(seconds: f64) -> String {
@@ -286,7 +364,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
     ui.add_space(space::LARGE);
     balance_comparison::ui(ui, balance, split, commands);
     ui.add_space(space::LARGE);
-    tuning_ui(ui, balance, run, commands);
+    tuning_ui(ui, balance, run);
     test_ui(ui, balance, run, commands);
 }
 
@@ -325,11 +403,10 @@ fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation) {
     before_after(ui, None, "worst class", Some(worst_before), Some(worst_after));
 }
 
-fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
+fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun) {
     let Some(tuned) = &balance.tuned else { return };
     card(ui, |ui| {
-        ui.label(theme::heading("Tuning"));
-        ui.label(&tuned.reason);
+        ui.label(theme::heading("What was tried to find it"));
         let scores: Vec<[f64; 2]> = tuned
             .candidates
             .iter()
@@ -386,9 +463,6 @@ fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut 
             .height(200.0)
             .show(ui, &mut table, cell, key);
         ui.data_mut(|data| data.insert_temp(id, table));
-        if ui.button("Show what tuning chose").clicked() {
-            commands.push(Command::Balance(BalanceCommand::RecallTuned));
-        }
     });
     ui.add_space(space::LARGE);
 }

@@ -11,7 +11,6 @@ use crate::gui::widgets::numbers;
 /// Draws the controls. Returns whether anything was changed.
 pub fn ui(ui: &mut Ui, settings: &mut BalanceSettings, show_all: &mut bool) -> bool {
     let before = settings.clone();
-    ui.label(theme::heading("Balancers"));
     ui.label(RichText::new("Switched on together they are applied in this order.").small().weak());
     ui.add_space(space::SMALL);
     for balancer in Balancer::ALL {
@@ -86,7 +85,11 @@ fn parameter_ui(ui: &mut Ui, settings: &mut BalanceSettings, parameter: &Paramet
             shown.logarithmic(true).smallest_positive(smallest).max_decimals(decimals)
         }
     };
-    slider(ui, parameter.symbol, shown).on_hover_text(parameter.explanation);
+    let name = match parameter.word == parameter.symbol {
+        true => parameter.word.to_string(),
+        false => format!("{} {}", parameter.word, parameter.symbol),
+    };
+    slider(ui, &name, shown).on_hover_text(parameter.explanation);
     if value != before {
         (parameter.set)(settings, value);
     }
@@ -95,8 +98,8 @@ fn parameter_ui(ui: &mut Ui, settings: &mut BalanceSettings, parameter: &Paramet
 /// A slider with its name before it.
 fn slider(ui: &mut Ui, name: &str, slider: Slider<'_>) -> Response {
     ui.horizontal(|ui| {
-        ui.spacing_mut().slider_width = (ui.available_width() - 150.0).clamp(80.0, 200.0);
-        let size = egui::vec2(62.0, ui.spacing().interact_size.y);
+        ui.spacing_mut().slider_width = (ui.available_width() - 162.0).clamp(80.0, 200.0);
+        let size = egui::vec2(72.0, ui.spacing().interact_size.y);
         let label = ui.allocate_ui_with_layout(
             size,
             egui::Layout::left_to_right(egui::Align::Center),
@@ -135,7 +138,9 @@ fn loss_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
         let parsed = shown.custom_parser(|text| {
             text.parse::<f64>().ok().map(|beta| -(1.0 - beta).max(1e-6).log10())
         });
-        slider(ui, "β", parsed);
+        slider(ui, "Overlap β", parsed).on_hover_text(
+            "How soon another image of a class brings nothing new: 0 treats all classes alike, towards 1 the loss weighs them by their counts",
+        );
         if nines != before {
             settings.beta = 1.0 - 10f64.powf(-nines);
         }

@@ -13,6 +13,9 @@ use crate::gui::widgets::{IconButton, numbers};
 /// The largest imbalance factor the slider reaches; more can be typed.
 const LARGEST_FACTOR: f64 = 1000.0;
 
+/// Held-out images of a class by which its accuracy is hardly to be told.
+const COARSE: usize = 3;
+
 /// Draws the builder.
 pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     card(ui, |ui| {
@@ -51,7 +54,7 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         });
         profile_ui(ui, &mut change, builder);
         ui.separator();
-        splits_ui(ui, &mut change);
+        splits_ui(ui, &mut change, builder);
         ui.separator();
         let row = selected.and_then(|class| source.view.classes.get(class));
         class_ui(
@@ -265,31 +268,47 @@ fn choice_ui<T: PartialEq + Copy>(ui: &mut Ui, id: &str, value: &mut T, choices:
     });
 }
 
-fn splits_ui(ui: &mut Ui, change: &mut Change) {
+/// What is held out: as much as is usual, which is said in numbers, or as much as the person says.
+fn splits_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
     type Of = fn(&mut BuildOptions) -> &mut Option<f64>;
-    let parts: [(&'static str, &str, Of); 2] = [
+    type Counts = fn(&CountsPreview) -> &[usize];
+    let parts: [(&'static str, &str, Of, Counts); 2] = [
         (
             "Validation",
             "Images held out to choose by: the best epoch, the balancer's parameters",
             |options| &mut options.validation,
+            |preview| &preview.validation,
         ),
-        ("Test", "Images held out to report on: never learned from, never chosen by", |options| {
-            &mut options.test
-        }),
+        (
+            "Test",
+            "Images held out to report on: never learned from, never chosen by",
+            |options| &mut options.test,
+            |preview| &preview.test,
+        ),
     ];
-    for (name, hint, of) in parts {
+    let preview = builder.preview.as_ref().ok();
+    let all: usize = preview.map_or(0, |preview| {
+        [&preview.train, &preview.validation, &preview.test].into_iter().flatten().sum()
+    });
+    for (name, hint, of, counts) in parts {
+        let held_out: usize = preview.map_or(0, |preview| counts(preview).iter().sum());
+        let share = held_out as f64 / all.max(1) as f64;
         row_ui(ui, name, hint, |ui| {
             let part = of(&mut change.options);
-            let mut set = part.is_some();
-            let hold = ui
-                .checkbox(&mut set, "hold out")
-                .on_hover_text("Otherwise the source's own split is used, or the usual share");
-            if hold.accessible_name(format!("{name}: hold out")).changed() {
-                *part = set.then_some(0.1);
+            let automatic = ui
+                .selectable_label(part.is_none(), "Automatic")
+                .on_hover_text("The source's own split, or the usual share of each class");
+            if automatic.accessible_name(format!("{name}: automatic")).clicked() {
+                *part = None;
             }
-            let mut percent = part.unwrap_or(0.1) * 100.0;
-            let response = ui.add_enabled(
-                set,
+            let choose = ui.selectable_label(part.is_some(), "Choose");
+            if choose.accessible_name(format!("{name}: choose")).clicked() && part.is_none() {
+                // From what there is now, so that choosing changes nothing yet.
+                *part = Some((share * 1000.0).round() / 1000.0);
+            }
+            let Some(chosen) = *part else { return };
+            let mut percent = chosen * 100.0;
+            let response = ui.add(
                 DragValue::new(&mut percent)
                     .range(0.0..=90.0)
                     .suffix(" %")
@@ -302,6 +321,27 @@ fn splits_ui(ui: &mut Ui, change: &mut Change) {
             }
             change.moved(&response, name);
         });
+        let smallest = preview.and_then(|preview| {
+            counts(preview).iter().copied().filter(|count| *count > 0).min()
+        });
+        let words = match smallest {
+            None => format!("No {} images", name.to_lowercase()),
+            Some(smallest) => format!(
+                "{} images, {:.1} % of all; the rarest class gives {}",
+                numbers::grouped(held_out as u64),
+                100.0 * share,
+                numbers::grouped(smallest as u64)
+            ),
+        };
+        ui.label(RichText::new(words).small().weak());
+        if let Some(smallest) = smallest.filter(|count| *count <= COARSE) {
+            let warn = tokens(ui.visuals()).warn;
+            let points = (100.0 / smallest as f64).round();
+            let words = format!(
+                "There one image is worth {points} points of that class's accuracy: read it as a hint."
+            );
+            ui.label(RichText::new(words).small().color(warn));
+        }
     }
 }
 

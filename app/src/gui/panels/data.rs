@@ -12,7 +12,7 @@ use egui_material_icons::icons::{
     ICON_SCHOOL, ICON_WARNING,
 };
 
-use super::{builder, parts};
+use super::{builder, parts, start};
 use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -49,11 +49,15 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         failure_ui(ui, path, reason);
         ui.add_space(space::LARGE);
     }
-    let State { data, shell, tour, .. } = state;
-    let Some(source) = &data.source else {
-        open_ui(ui, data, shell, tour.can_resume(), commands);
+    let State { data, shell, tour, runs, run, train, .. } = state;
+    if data.source.is_none() {
+        let training = train.training.as_ref().map(|training| training.folder.as_path());
+        start::ui(ui, run.as_ref(), runs, training, commands);
+        open_ui(ui, data, shell, commands);
+        start::recent_runs_ui(ui, runs, training, commands);
+        tour_ui(ui, tour.can_resume(), commands);
         return;
-    };
+    }
     if let Some(progress) = data.writing() {
         card(ui, |ui| {
             if parts::progress(ui, progress, "Writing the dataset") {
@@ -62,7 +66,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         ui.add_space(space::LARGE);
     }
-    summary_ui(ui, source);
+    card(ui, |ui| {
+        data.source.iter().for_each(|source| summary_ui(ui, source));
+        ui.add_space(space::SMALL);
+        path_ui(ui, data, commands);
+    });
     ui.add_space(space::LARGE);
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
@@ -125,13 +133,7 @@ fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
     });
 }
 
-fn open_ui(
-    ui: &mut Ui,
-    data: &mut DataState,
-    shell: &Shell,
-    can_resume: bool,
-    commands: &mut Vec<Command>,
-) {
+fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.add_space(space::PAGE);
         let text = "A folder with one subfolder for each class is all it takes. Drop it here, or open it with a button.";
@@ -149,22 +151,7 @@ fn open_ui(
         ui.add_space(space::LARGE);
         ui.vertical_centered(|ui| {
             ui.set_max_width(ui.available_width().min(620.0));
-            ui.horizontal(|ui| {
-                let label = ui.label("Path");
-                let width = ui.available_width() - 90.0;
-                let field = TextEdit::singleline(&mut data.path_text)
-                    .hint_text("or type where the images are")
-                    .desired_width(width);
-                let field = ui.add(field).labelled_by(label.id);
-                let entered =
-                    field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-                let given = !data.path_text.trim().is_empty();
-                if (ui.add_enabled(given, Button::new("Open")).clicked() || entered) && given {
-                    commands.push(Command::Data(DataCommand::Open(PathBuf::from(
-                        data.path_text.trim(),
-                    ))));
-                }
-            });
+            path_ui(ui, data, commands);
         });
         ui.add_space(space::PAGE);
     });
@@ -192,6 +179,26 @@ fn open_ui(
         });
         ui.add_space(space::LARGE);
     }
+}
+
+/// The field that a path is typed into.
+fn path_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
+    ui.horizontal(|ui| {
+        let label = ui.label("Path");
+        let width = ui.available_width() - 90.0;
+        let field = TextEdit::singleline(&mut data.path_text)
+            .hint_text("or type where the images are")
+            .desired_width(width);
+        let field = ui.add(field).labelled_by(label.id);
+        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+        let given = !data.path_text.trim().is_empty();
+        if (ui.add_enabled(given, Button::new("Open")).clicked() || entered) && given {
+            commands.push(Command::Data(DataCommand::Open(PathBuf::from(data.path_text.trim()))));
+        }
+    });
+}
+
+fn tour_ui(ui: &mut Ui, can_resume: bool, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.horizontal(|ui| {
             let color = tokens(ui.visuals()).accent_text;
@@ -211,25 +218,23 @@ fn open_ui(
 }
 
 fn summary_ui(ui: &mut Ui, source: &Source) {
-    card(ui, |ui| {
-        ui.add(Label::new(RichText::new(source_words(source)).weak()).truncate());
-        ui.add_space(space::SMALL);
-        let [train, validation, test] = source.view.totals();
-        let classes = source.view.classes.iter().filter(|class| class.included).count();
-        ui.horizontal_wrapped(|ui| {
-            ui.spacing_mut().item_spacing.x = space::PAGE + space::MEDIUM;
-            metric(ui, "Classes", &numbers::grouped(classes as u64), None);
-            metric(ui, "Training images", &numbers::grouped(train as u64), None);
-            metric(ui, "Validation images", &numbers::grouped(validation as u64), None);
-            metric(ui, "Test images", &numbers::grouped(test as u64), None);
-            let factor = source.view.imbalance_factor.map_or_else(|| "–".into(), numbers::value);
-            metric(ui, "Imbalance factor", &factor, None).on_hover_text(
-                "The largest class has so many times the training images of the smallest",
-            );
-        });
-        ui.add_space(space::SMALL);
-        group_chips(ui, &group_sizes(source));
+    ui.add(Label::new(RichText::new(source_words(source)).weak()).truncate());
+    ui.add_space(space::SMALL);
+    let [train, validation, test] = source.view.totals();
+    let classes = source.view.classes.iter().filter(|class| class.included).count();
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing.x = space::PAGE + space::MEDIUM;
+        metric(ui, "Classes", &numbers::grouped(classes as u64), None);
+        metric(ui, "Training images", &numbers::grouped(train as u64), None);
+        metric(ui, "Validation images", &numbers::grouped(validation as u64), None);
+        metric(ui, "Test images", &numbers::grouped(test as u64), None);
+        let factor = source.view.imbalance_factor.map_or_else(|| "–".into(), numbers::value);
+        metric(ui, "Imbalance factor", &factor, None).on_hover_text(
+            "The largest class has so many times the training images of the smallest",
+        );
     });
+    ui.add_space(space::SMALL);
+    group_chips(ui, &group_sizes(source));
 }
 
 fn source_words(source: &Source) -> String {

@@ -11,10 +11,12 @@ mod data;
 mod dialogs;
 mod export;
 mod export_try;
+mod focus;
 mod inspect;
 mod inspect_beside;
 mod inspect_mistakes;
 mod log;
+mod notices;
 mod palette;
 mod parts;
 mod predict;
@@ -22,6 +24,7 @@ mod rail;
 mod runs;
 mod runs_compare;
 mod runs_sweeps;
+mod start;
 mod sweep;
 mod tour;
 mod train;
@@ -38,6 +41,8 @@ use super::theme::{space, tokens};
 #[derive(Default)]
 pub struct Panels {
     palette: palette::Palette,
+    notices: notices::Notices,
+    focus: focus::Focus,
 }
 
 impl Panels {
@@ -57,7 +62,8 @@ impl Panels {
             top: space::PAGE as i8,
             bottom: 0,
         });
-        CentralPanel::default().frame(frame).show(ui, |ui| {
+        let focus = &mut self.focus;
+        let page = CentralPanel::default().frame(frame).show(ui, |ui| {
             ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(
                 ui,
                 |ui| {
@@ -77,10 +83,14 @@ impl Panels {
                             Page::Predict => predict::ui(ui, state, commands),
                             Page::Runs => runs::ui(ui, state, commands),
                         });
+                    focus.bring_into_sight(ui);
                 },
             );
         });
         self.palette.ui(ui, state, commands);
         dialogs::ui(ui, state, commands);
+        let toasts = std::mem::take(&mut state.shell.toasts);
+        self.notices.ui(ui.ctx(), page.response.rect, toasts.into_iter());
+        focus::ring(ui.ctx());
     }
 }

@@ -40,7 +40,10 @@ pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
         Some(add_actions)
     });
     if let Some(add_actions) = words.inner {
-        ui.horizontal_wrapped(add_actions);
+        // In the same order, from the right.
+        let size = vec2(room, ui.spacing().interact_size.y);
+        let layout = Layout::right_to_left(Align::Center).with_main_wrap(true);
+        ui.allocate_ui_with_layout(size, layout, add_actions);
     }
     gap(ui);
 }
@@ -70,6 +73,15 @@ pub fn two_columns(ui: &mut Ui, mut add_part: impl FnMut(&mut Ui, usize)) {
             }
         });
     });
+}
+
+/// What is so many points high, if any of it can be seen: what cannot is not worth preparing.
+pub fn if_in_sight(ui: &mut Ui, height: f32, add_contents: impl FnOnce(&mut Ui)) {
+    let size = vec2(ui.available_width(), height);
+    match ui.is_rect_visible(Rect::from_min_size(ui.cursor().min, size)) {
+        true => add_contents(ui),
+        false => _ = ui.allocate_space(size),
+    }
 }
 
 /// A sample's small picture in a frame, or a sign that it cannot be read.

@@ -17,6 +17,8 @@ use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{IconButton, turning_arc};
 
 const WIDTH: f32 = 208.0;
+/// Height that the names of what is open need; in lower windows they give way to the pages.
+const ROOM: f32 = 130.0;
 
 /// Draws the rail.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -43,15 +45,46 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         step_ui(ui, state, Page::Runs, None, commands);
         ui.with_layout(Layout::bottom_up(Align::LEFT), |ui| {
             menu_ui(ui, state, commands);
-            if let Some(run) = &state.run {
-                ui.add_space(space::SMALL);
-                ui.add(Label::new(theme::strong(run.name())).truncate())
-                    .on_hover_text(run.folder.display().to_string());
-                ui.label(RichText::new("Open run").small().weak());
-                ui.separator();
-            }
+            open_ui(ui, state);
         });
     });
+}
+
+/// Which images are open and which run of them, from the bottom up.
+fn open_ui(ui: &mut Ui, state: &State) {
+    let source = state.data.source.as_ref();
+    let is_anything = source.is_some() || state.run.is_some() || state.train.is_running();
+    if !is_anything || ui.available_height() < ROOM {
+        return;
+    }
+    ui.add_space(space::SMALL);
+    let entry = |ui: &mut Ui, what: &str, name: Option<(String, String)>| {
+        match name {
+            Some((name, hint)) => {
+                ui.add(Label::new(theme::strong(name)).truncate()).on_hover_text(hint);
+            }
+            None => {
+                ui.label(RichText::new("none yet").weak());
+            }
+        }
+        ui.label(RichText::new(what).small().weak());
+    };
+    let run = state.run.as_ref();
+    let training = state.train.training.as_ref();
+    let name_of = |folder: &std::path::Path| {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        (name.unwrap_or_default(), folder.display().to_string())
+    };
+    match training {
+        Some(training) => entry(ui, "Run in training", Some(name_of(&training.folder))),
+        None => entry(ui, "Run", run.map(|run| name_of(&run.folder))),
+    }
+    let images = match source {
+        Some(source) => Some((source.title(), source.path.display().to_string())),
+        None => run.map(|run| name_of(&run.root)),
+    };
+    entry(ui, "Images", images);
+    ui.separator();
 }
 
 fn step_icon(page: Page) -> MaterialIcon {
@@ -93,14 +126,6 @@ fn step_ui(
     };
     let painter = ui.painter();
     painter.rect_filled(rect, CornerRadius::same(8), fill);
-    if response.has_focus() {
-        painter.rect_stroke(
-            rect,
-            CornerRadius::same(8),
-            Stroke::new(2.0, tokens.accent),
-            egui::StrokeKind::Inside,
-        );
-    }
     let color = match (selected, status) {
         (true, _) => tokens.accent_text,
         (false, StepStatus::Waiting) => tokens.text_weak,

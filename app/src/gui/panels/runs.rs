@@ -10,7 +10,7 @@ use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
     ICON_BALANCE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_HISTORY, ICON_IOS_SHARE, ICON_MODEL_TRAINING,
-    ICON_MORE_VERT, ICON_PAUSE_CIRCLE, ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
+    ICON_MORE_VERT, ICON_PAUSE_CIRCLE, ICON_PENDING, ICON_RADIO_BUTTON_UNCHECKED, ICON_REFRESH,
 };
 
 use super::{parts, runs_compare, runs_sweeps};
@@ -53,6 +53,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let show_test = folder_ui(ui, &folder, has_test, commands);
     parts::gap(ui);
     let opened = state.run.as_ref().map(|run| run.folder.clone());
+    let in_training = state.train.training.as_ref().map(|training| training.folder.clone());
     if !state.runs.sweeps.is_empty() {
         theme::card(ui, |ui| {
             ui.label(theme::heading("Several values of one setting"));
@@ -71,14 +72,13 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                     ui.separator();
                 }
                 ui.push_id(path, |ui| match run {
-                    Ok(run) => run_ui(
-                        ui,
-                        runs,
-                        run,
-                        opened.as_deref() == Some(path.as_path()),
-                        show_test,
-                        commands,
-                    ),
+                    Ok(run) => {
+                        let place = Place {
+                            is_open: opened.as_deref() == Some(path.as_path()),
+                            is_training: in_training.as_deref() == Some(path.as_path()),
+                        };
+                        run_ui(ui, runs, run, place, show_test, commands)
+                    }
                     Err(reason) => unreadable_ui(ui, path, reason, commands),
                 });
             }
@@ -131,11 +131,18 @@ fn none_ui(ui: &mut Ui, is_listing: bool, commands: &mut Vec<Command>) {
     });
 }
 
+/// What a run is to the window.
+#[derive(Clone, Copy)]
+struct Place {
+    is_open: bool,
+    is_training: bool,
+}
+
 fn run_ui(
     ui: &mut Ui,
     runs: &RunsState,
     run: &RunSummary,
-    is_open: bool,
+    place: Place,
     show_test: bool,
     commands: &mut Vec<Command>,
 ) {
@@ -154,7 +161,7 @@ fn run_ui(
                     },
                 );
             }
-            ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, is_open));
+            ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, place));
         });
     });
     if !beside {
@@ -168,16 +175,23 @@ fn run_ui(
     }
 }
 
-fn name_ui(ui: &mut Ui, run: &RunSummary, is_open: bool) {
+fn name_ui(ui: &mut Ui, run: &RunSummary, place: Place) {
     let tokens = tokens(ui.visuals());
     ui.spacing_mut().item_spacing.y = space::SMALL;
-    let (mark, word) = state_words(run.state);
-    let color = if run.state == RunState::Interrupted { tokens.warn } else { tokens.text_weak };
+    let (mark, word) = match place.is_training {
+        true => (ICON_PENDING, "training now"),
+        false => state_words(run.state),
+    };
+    let color = match run.state {
+        _ if place.is_training => tokens.accent_text,
+        RunState::Interrupted => tokens.warn,
+        _ => tokens.text_weak,
+    };
     ui.horizontal(|ui| {
         ui.label(icon(mark).size(18.0).color(color));
         ui.add(Label::new(theme::strong(&run.name)).truncate())
             .on_hover_text(run.folder.display().to_string());
-        if is_open {
+        if place.is_open {
             ui.label(RichText::new("open now").small().color(tokens.accent_text));
         }
     });

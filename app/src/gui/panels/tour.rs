@@ -34,6 +34,9 @@ pub fn ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
         ui.scope(|ui| {
             ui.set_max_width(ui.available_width().min(860.0));
             ui.label(step.text());
+            if let Some(measured) = state.tour_measured() {
+                ui.label(theme::strong(measured));
+            }
         });
         ui.horizontal(|ui| {
             let done = state.tour_done();

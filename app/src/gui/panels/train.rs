@@ -1,6 +1,7 @@
 //! The training page: settings with what each is for, and the curves of the run that is trained or
 //! open.
 
+use counterweight_core::balance::describe;
 use counterweight_core::device::DeviceChoice;
 use counterweight_core::settings::{
     AUGMENTATIONS, Auto, NormStatistics, Preset, Settings, Tokens, Training, info,
@@ -10,7 +11,7 @@ use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::resume_offer_ui;
 use super::{parts, sweep, train_cards, train_live};
-use crate::gui::command::{BackbonesCommand, Command, DataCommand, TrainCommand};
+use crate::gui::command::{BackbonesCommand, Command, DataCommand, ExportCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, ResumeOffer, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
 use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, primary, setting_row};
@@ -64,7 +65,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
         if !state.train.is_running() {
-            parts::verdict(ui, state.run.as_ref().and_then(OpenRun::trained_verdict));
+            state.run.iter().for_each(|run| outcome_ui(ui, run));
         }
         if let Some(chosen) = state
             .run
@@ -118,7 +119,9 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             return;
         }
         if let Some(run) = state.run.as_ref() {
-            if run.is_trained()
+            if run.is_trained() && run.balanced.is_some() {
+                finished_ui(ui, run, commands);
+            } else if run.is_trained()
                 && ui
                     .add(parts::go_on(ui, "Continue to balancing", run.trained_verdict()))
                     .clicked()
@@ -134,6 +137,40 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             }
         }
     });
+}
+
+/// The ways on from a run that is trained and balanced.
+fn finished_ui(ui: &mut Ui, run: &OpenRun, commands: &mut Vec<Command>) {
+    let verdict = run.verdict("balanced");
+    if run.exported.is_none() && !parts::is_worthless(verdict) {
+        let export = ui.add(primary(ui, "Export and check"));
+        if export.on_hover_text("Write the model as ONNX and run it beside the network").clicked() {
+            commands.push(Command::Export(ExportCommand::Export));
+        }
+    }
+    if ui.button("See the balance").clicked() {
+        commands.push(Command::Go(Page::Balance));
+    }
+}
+
+/// What came of a run: of stage 1, and of balancing if it was balanced.
+fn outcome_ui(ui: &mut Ui, run: &OpenRun) {
+    let Some(report) = &run.balanced else {
+        parts::verdict(ui, run.trained_verdict());
+        return;
+    };
+    parts::verdict(ui, run.verdict("balanced").or(run.trained_verdict()));
+    card(ui, |ui| {
+        ui.label(theme::heading("Trained and balanced"));
+        ui.label(match report.settings.balancers.is_empty() {
+            true => "The classifier is kept as trained: nothing that was tried serves the classes better.".into(),
+            false => format!("Balanced by {}.", describe(&report.settings)),
+        });
+        if let Some(tuned) = &run.tuned {
+            ui.label(RichText::new(&tuned.reason).small().weak());
+        }
+    });
+    ui.add_space(space::LARGE);
 }
 
 /// What is said of an open run that has not come to its end, `out_of_memory` being how it can go
@@ -444,6 +481,11 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             }
         });
         let tokens = tokens(ui.visuals());
+        if obstacle.is_none()
+            && let Some(words) = train_cards::time_words(&state.train)
+        {
+            ui.label(words);
+        }
         if let Some(obstacle) = obstacle {
             ui.label(RichText::new(obstacle).color(tokens.warn));
         }

@@ -72,6 +72,20 @@ impl Way {
     }
 }
 
+/// How long training would take with the settings on the page, said beside the button that starts
+/// it.
+pub fn time_words(train: &TrainState) -> Option<String> {
+    let estimates = &train.estimates;
+    let way = WAYS.iter().find(|way| way.is_that_of(&train.settings))?;
+    let words = way.time(estimates.found(), estimates.is_measuring());
+    let balances = train.settings.balance.tune_candidates > 0;
+    match words.is_empty() {
+        true => None,
+        false if balances => Some(format!("{words}. Then the best balance is looked for.")),
+        false => Some(format!("{words}.")),
+    }
+}
+
 /// The cards to choose from. Choosing one takes its settings.
 pub fn ui(ui: &mut Ui, train: &mut TrainState) {
     let (found, measuring) = (train.estimates.found(), train.estimates.is_measuring());

@@ -6,6 +6,7 @@ use counterweight_core::settings::Settings;
 use egui::{Align, Layout, RichText, Ui};
 use egui_material_icons::icons::{ICON_PAUSE, ICON_PLAY_ARROW};
 
+use super::parts;
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{State, Training};
 use crate::gui::theme::{self, card, space, tokens};
@@ -183,6 +184,7 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
             chart
                 .series(line("validation", tokens.validation, &validation_loss))
                 .y_from_zero(true)
+                .cut_spikes(true)
                 .empty_text("After the first epoch")
                 .show(ui);
         },
@@ -226,10 +228,13 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
                 .small()
                 .weak(),
             );
-            let epochs: Vec<u64> = (1..=shown.norms.len() as u64).collect();
-            let values: Vec<f32> =
-                shown.norms.iter().flat_map(|norms| norms.iter().copied()).collect();
-            HeatMap::new("norms", &labels, &epochs, &values, shown.revision).height(240.0).show(ui);
+            parts::if_in_sight(ui, 240.0, |ui| {
+                let epochs: Vec<u64> = (1..=shown.norms.len() as u64).collect();
+                let values: Vec<f32> =
+                    shown.norms.iter().flat_map(|norms| norms.iter().copied()).collect();
+                let map = HeatMap::new("norms", &labels, &epochs, &values, shown.revision);
+                map.height(240.0).show(ui);
+            });
         },
         |ui| {
             ui.label(theme::heading("Accuracy by class count"));
@@ -240,14 +245,20 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
                     .small()
                     .weak(),
             );
-            let dots: Vec<ScatterPoint<'_>> = labels
-                .iter()
-                .zip(accuracy)
-                .filter_map(|(class, accuracy)| {
-                    accuracy.map(|accuracy| ScatterPoint { class: *class, accuracy, before: None })
-                })
-                .collect();
-            Scatter::new(&dots).height(240.0).show(ui);
+            parts::if_in_sight(ui, 240.0, |ui| {
+                let dots: Vec<ScatterPoint<'_>> = labels
+                    .iter()
+                    .zip(accuracy)
+                    .filter_map(|(class, accuracy)| {
+                        accuracy.map(|accuracy| ScatterPoint {
+                            class: *class,
+                            accuracy,
+                            before: None,
+                        })
+                    })
+                    .collect();
+                Scatter::new(&dots).height(240.0).show(ui);
+            });
         },
     );
     ui.add_space(space::LARGE);

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use crate::gui::command::BalanceCommand;
+use crate::gui::command::{BalanceCommand, Command};
 use crate::gui::worker::{Failure, Progress, Worker, panic_text};
 
 /// Ways of balancing that tuning tries.
@@ -112,6 +112,12 @@ pub struct BalanceState {
     pub selected: Option<usize>,
     /// Whether the parameters that are seldom changed are shown.
     pub show_all: bool,
+    /// Whether what is shown was chosen by the person, rather than being what a run begins with.
+    pub is_chosen: bool,
+    /// Whether what tuning finds is to be used for the run at once.
+    pub use_what_is_found: bool,
+    /// Whether the controls are to be unfolded or folded when they are drawn next.
+    pub unfold: Option<bool>,
     /// Changes with every new trial.
     pub revision: u64,
     trier: Option<Trier>,
@@ -141,6 +147,14 @@ impl BalanceState {
         let current = !self.waiting && self.settings.as_ref() == Some(&trial.settings);
         let better = trial.evaluation.balanced_accuracy > workbench.before.balanced_accuracy;
         current.then(|| better && trial.verdict.grade != Grade::Worthless)
+    }
+
+    /// Whether these are the settings that are shown.
+    pub fn shows(&self, settings: &BalanceSettings) -> bool {
+        self.settings.as_ref().is_some_and(|shown| {
+            BalanceSettings { tune_candidates: settings.tune_candidates, ..shown.clone() }
+                == *settings
+        })
     }
 
     /// Whether tuning is searching.
@@ -187,7 +201,10 @@ impl BalanceState {
                     self.load(run, device, shell);
                 }
             }
-            BalanceCommand::Try => self.try_out(shell),
+            BalanceCommand::Try => {
+                self.is_chosen = true;
+                self.try_out(shell);
+            }
             BalanceCommand::Keep => {
                 if let Some(trial) = self.current.clone().filter(|_| !self.waiting) {
                     let same = |tried: &Tried| {
@@ -210,6 +227,7 @@ impl BalanceState {
             BalanceCommand::Recall(index) => {
                 if let Some(tried) = self.tried.get(index) {
                     self.settings = Some(tried.trial.settings.clone());
+                    self.is_chosen = true;
                     self.try_out(shell);
                 }
             }
@@ -309,18 +327,23 @@ impl BalanceState {
             shell.messages(news.messages);
             if let Some(done) = news.done {
                 self.tuning = None;
+                let is_to_be_used = std::mem::take(&mut self.use_what_is_found);
                 match done {
                     Ok(tuning) => {
                         shell.notice(tuning.reason.clone());
                         self.settings =
                             Some(BalanceSettings { tune_candidates: 0, ..tuning.best.clone() });
                         self.tuned = Some(tuning);
+                        self.is_chosen = false;
                         self.try_out(shell);
+                        if is_to_be_used {
+                            shell.queue.push(Command::Balance(BalanceCommand::Apply));
+                        }
                         changed = true;
                     }
                     Err(failure) => failed(
                         failure,
-                        "Tuning",
+                        "Looking for the best balance",
                         "The balancers on the page are as they were.",
                         shell,
                     ),

@@ -152,6 +152,11 @@ impl Source {
         )
     }
 
+    /// What it is called on the page.
+    pub fn title(&self) -> String {
+        if self.is_sample { "Built-in sample".into() } else { self.name() }
+    }
+
     /// Where a sample's pixels are, by its number in `DataView::samples`.
     pub fn location(&self, sample: u32) -> Option<&Location> {
         match &self.origin {
@@ -458,15 +463,17 @@ impl DataState {
         self.selected = self.selected.filter(|class| *class < source.view.classes.len());
     }
 
-    /// Takes what the jobs have done.
-    pub fn poll(&mut self, shell: &mut Shell) {
+    /// Takes what the jobs have done. Returns whether a source was opened.
+    pub fn poll(&mut self, shell: &mut Shell) -> bool {
         self.thumbnails.poll(&shell.ctx);
+        let mut is_new = false;
         if let Some((path, worker)) = &mut self.opening {
             let news = worker.poll();
             shell.messages(news.messages);
             if let Some(done) = news.done {
                 let path = std::mem::take(path);
                 self.opening = None;
+                is_new = matches!(done, Ok(Opened::Source { .. }));
                 self.opened(path, done, shell);
             }
         }
@@ -494,6 +501,7 @@ impl DataState {
                 }
             }
         }
+        is_new
     }
 
     fn opened(&mut self, path: PathBuf, done: Result<Opened, Failure>, shell: &mut Shell) {

@@ -179,6 +179,14 @@ impl ExportState {
             }
             ExportCommand::TryImage(path) => {
                 self.image_text = path.display().to_string();
+                if path.is_dir() {
+                    self.tried = None;
+                    self.trouble = Some(
+                        "This is a folder. The page Predict classifies all images of a folder"
+                            .into(),
+                    );
+                    return;
+                }
                 let name = path.display().to_string();
                 self.try_pixels(run, name, None, shell, move |detail| {
                     Ok(read_image_for(&path, DEFAULT_MAX_PIXELS, detail)?)

@@ -37,7 +37,9 @@ pub use inspect::{InspectState, Inspection};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
-pub use shell::{Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, ToastKind};
+pub use shell::{
+    Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind,
+};
 pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
@@ -161,6 +163,38 @@ impl State {
             tour,
             devices,
         }
+    }
+
+    /// Forgets the open run; it stays in its folder.
+    pub fn close_run(&mut self) {
+        self.run = None;
+        self.balance.forget();
+        self.inspect.forget();
+        self.export = ExportState::default();
+    }
+
+    /// A source was opened: what is trained next is a new run of it. A run of other images is put
+    /// away, since the marks beside the steps are those of one dataset and its run.
+    pub fn begin_with_source(&mut self) {
+        if !self.train.is_running() {
+            self.train.show_curves = false;
+        }
+        let others = self.run.as_ref().filter(|run| !self.is_of_source(&run.root));
+        if let Some(folder) = others.map(|run| run.folder.clone())
+            && self.works_on(&folder).is_none()
+        {
+            self.close_run();
+        }
+    }
+
+    /// Whether the open source has its images below this folder. Where none is open nothing
+    /// contradicts it.
+    pub fn is_of_source(&self, root: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        self.data.source.as_ref().is_none_or(|source| {
+            let other = source.root();
+            other == root || real(other) == real(root)
+        })
     }
 
     /// How far a step is.

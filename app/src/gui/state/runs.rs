@@ -43,6 +43,8 @@ pub struct RunsState {
     pub names: HashSet<String>,
     /// The runs that are compared.
     pub compared: Vec<Compared>,
+    /// A run that is to go on being trained once it is open.
+    pub continuing: Option<PathBuf>,
     listing: Option<Worker<Found>>,
     /// Set if the folder changed while it was being read.
     again: bool,
@@ -118,6 +120,10 @@ impl RunsState {
                     Question::Folder,
                     then,
                 ));
+            }
+            RunsCommand::Continue(folder) => {
+                self.continuing = Some(folder.clone());
+                self.apply(RunsCommand::Open(folder), shell);
             }
             RunsCommand::Open(folder) => {
                 shell.info(format!("Opening the run {}", folder.display()));

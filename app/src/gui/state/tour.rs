@@ -8,8 +8,9 @@ use counterweight_core::settings::{Auto, Balancer, Settings};
 use super::shell::Shell;
 use super::{Page, State};
 use crate::gui::command::{
-    BalanceCommand, Command, DataCommand, RunsCommand, TourCommand, TrainCommand,
+    BalanceCommand, Command, DataCommand, ExportCommand, RunsCommand, TourCommand, TrainCommand,
 };
+use crate::gui::widgets::numbers;
 
 /// The names of the two runs the tour makes.
 const WITHOUT: &str = "tour without weight decay";
@@ -38,13 +39,19 @@ pub enum TourStep {
     TryMaxNorm,
     /// The comparison.
     ReadComparison,
+    /// Results class by class.
+    Inspect,
+    /// The file.
+    Export,
+    /// The file at work.
+    Try,
     /// One's own images.
     Yours,
 }
 
 impl TourStep {
     /// All steps, in order.
-    pub const ALL: [TourStep; 11] = [
+    pub const ALL: [TourStep; 14] = [
         TourStep::Welcome,
         TourStep::Tail,
         TourStep::TrainWithout,
@@ -55,6 +62,9 @@ impl TourStep {
         TourStep::TryTau,
         TourStep::TryMaxNorm,
         TourStep::ReadComparison,
+        TourStep::Inspect,
+        TourStep::Export,
+        TourStep::Try,
         TourStep::Yours,
     ];
 
@@ -71,15 +81,18 @@ impl TourStep {
             TourStep::TryTau => "Turn the scale the other way",
             TourStep::TryMaxNorm => "Let the classifier learn its balance",
             TourStep::ReadComparison => "Who paid, and who gained",
+            TourStep::Inspect => "Look at every class",
+            TourStep::Export => "One file for everywhere",
+            TourStep::Try => "Try it",
             TourStep::Yours => "Now your own images",
         }
     }
 
-    /// A few plain sentences.
+    /// A few plain sentences; what was measured on this tour is said by [`State::tour_measured`].
     pub fn text(self) -> &'static str {
         match self {
             TourStep::Welcome => {
-                "In ten small steps you will see why a model neglects rare classes, and what helps. Everything happens on handwritten \
+                "In a few small steps you will see why a model neglects rare classes, and what helps. Everything happens on handwritten \
                  digits that come with the program, and takes a few minutes. You can leave at any time and go on later."
             }
             TourStep::Tail => {
@@ -93,15 +106,15 @@ impl TourStep {
             }
             TourStep::SeeWithout => {
                 "The frequent classes on the left have grown longer weights than the rare ones on the right. A longer weight gives a \
-                 higher score, so the model prefers what it has seen often. Compare the accuracy of many and few."
+                 higher score, so the model prefers what it has seen often."
             }
             TourStep::TrainWith => {
                 "Now the same once more, with weight decay: every step pulls all weights a little towards zero. Nothing else is changed, \
                  not even the seed."
             }
             TourStep::SeeBoth => {
-                "Both runs lie over each other, and the one setting that differs is marked. Weight decay keeps the norms closer together \
-                 and lets the rare classes be recognised more often."
+                "Both runs lie over each other, and the one setting that differs is marked. Weight decay keeps the norms closer together. \
+                 What that does to the rare classes differs from one dataset to the next, and is measured rather than believed."
             }
             TourStep::TryL2 => {
                 "The features are learned; what remains is the last layer. L2-normalisation divides each class's weights by their norm, \
@@ -117,7 +130,18 @@ impl TourStep {
             }
             TourStep::ReadComparison => {
                 "Each line of the table is a balancer you have tried. Read it from the right: what did the few gain, and what did the \
-                 many pay? Use the one you like best for the run, then export the model."
+                 many pay? The button looks for the best of 200 and uses it for the run."
+            }
+            TourStep::Inspect => {
+                "Every class with its accuracy and how sure that is, which classes are taken for which, and the images that were taken for \
+                 something else, the surest mistakes first."
+            }
+            TourStep::Export => {
+                "The model becomes one ONNX file that runs anywhere, with its labels and its preprocessing inside. It is run by another \
+                 program and compared with the network."
+            }
+            TourStep::Try => {
+                "Drop a picture on the page, or take a test image: the exported file says what it sees, as it will wherever it is used."
             }
             TourStep::Yours => {
                 "That is all there is to it. Open a folder with one subfolder for each class, look at its tail, train, balance, export. Your photos \
@@ -137,8 +161,11 @@ impl TourStep {
             TourStep::TryL2 => Some("Try L2-normalisation"),
             TourStep::TryTau => Some("Try τ = 1.5"),
             TourStep::TryMaxNorm => Some("Try MaxNorm and weight decay"),
+            TourStep::ReadComparison => Some("Find the best and use it"),
+            TourStep::Export => Some("Export and check"),
+            TourStep::Try => Some("Try a test image"),
             TourStep::Yours => Some("Open your images…"),
-            TourStep::Tail | TourStep::SeeWithout | TourStep::ReadComparison => None,
+            TourStep::Tail | TourStep::SeeWithout | TourStep::Inspect => None,
         }
     }
 
@@ -152,6 +179,8 @@ impl TourStep {
             | TourStep::TryTau
             | TourStep::TryMaxNorm
             | TourStep::ReadComparison => Page::Balance,
+            TourStep::Inspect => Page::Inspect,
+            TourStep::Export | TourStep::Try => Page::Export,
         }
     }
 }
@@ -232,9 +261,59 @@ impl State {
             TourStep::TryL2 => tried(&[Balancer::L2]),
             TourStep::TryTau => tried(&[Balancer::Tau]),
             TourStep::TryMaxNorm => tried(&[Balancer::WeightDecay, Balancer::MaxNorm]),
-            TourStep::Tail | TourStep::SeeWithout | TourStep::ReadComparison | TourStep::Yours => {
-                true
+            TourStep::ReadComparison => self.run.as_ref().is_some_and(|run| run.balanced.is_some()),
+            TourStep::Export => self.run.as_ref().is_some_and(|run| run.exported.is_some()),
+            TourStep::Try => self.export.tried.is_some(),
+            TourStep::Tail | TourStep::SeeWithout | TourStep::Inspect | TourStep::Yours => true,
+        }
+    }
+
+    /// What was measured on this tour at this step, in a sentence of its own numbers.
+    pub fn tour_measured(&self) -> Option<String> {
+        match self.tour.step() {
+            TourStep::SeeWithout => {
+                let result = self.run.as_ref().filter(|run| run.name() == WITHOUT)?;
+                let of = &result.validated.as_ref()?.evaluation;
+                Some(format!(
+                    "Measured just now: {} of the images of frequent classes are recognised, and {} of those of rare ones.",
+                    numbers::percent(of.groups.many),
+                    numbers::percent(of.groups.few)
+                ))
             }
+            TourStep::SeeBoth => {
+                let few = |name: &str| {
+                    let folder = self.tour_folder(name);
+                    let run = self.runs.compared.iter().find(|one| one.folder == folder)?;
+                    run.run.as_ref()?.validated.as_ref()?.evaluation.groups.few
+                };
+                let (without, with) = (few(WITHOUT)?, few(WITH)?);
+                let [before, after] = [without, with].map(|share| numbers::percent(Some(share)));
+                Some(match with > without {
+                    true => format!("Here the rare classes went from {before} to {after} by it."),
+                    false => format!(
+                        "Here it did not help the rare classes by itself: {before} without, {after} with it. Balancing, which comes next, builds on it."
+                    ),
+                })
+            }
+            TourStep::TryL2 | TourStep::TryTau | TourStep::TryMaxNorm if self.tour_done() => {
+                let trial = self.balance.current.as_ref()?;
+                let (_, workbench) = self.balance.workbench.as_ref()?;
+                let before = &workbench.before;
+                let words = |share: Option<f64>| numbers::percent(share);
+                Some(format!(
+                    "What it did here: many {} → {}, few {} → {}, balanced {} → {}.",
+                    words(before.groups.many),
+                    words(trial.evaluation.groups.many),
+                    words(before.groups.few),
+                    words(trial.evaluation.groups.few),
+                    words(Some(before.balanced_accuracy)),
+                    words(Some(trial.evaluation.balanced_accuracy))
+                ))
+            }
+            TourStep::ReadComparison => {
+                self.balance.tuned.as_ref().map(|tuned| tuned.reason.clone())
+            }
+            _ => None,
         }
     }
 
@@ -264,7 +343,20 @@ impl State {
                 self.page = Page::Data;
                 self.shell.queue.push(Command::Data(DataCommand::PickFolder));
             }
-            TourStep::Tail | TourStep::SeeWithout | TourStep::ReadComparison => {}
+            TourStep::ReadComparison => {
+                self.page = Page::Balance;
+                self.balance.use_what_is_found = true;
+                self.shell.queue.push(Command::Balance(BalanceCommand::Tune));
+            }
+            TourStep::Export => {
+                self.shell.queue.push(Command::Export(ExportCommand::Replace));
+                self.page = Page::Export;
+            }
+            TourStep::Try => {
+                self.page = Page::Export;
+                self.shell.queue.push(Command::Export(ExportCommand::TrySample(0)));
+            }
+            TourStep::Tail | TourStep::SeeWithout | TourStep::Inspect => {}
         }
     }
 
@@ -300,6 +392,8 @@ impl State {
         if let Some(settings) = &mut self.balance.settings {
             settings.balancers = balancers.to_vec();
             change(settings);
+            // Whoever is to move a slider has to see it.
+            self.balance.unfold = Some(true);
             self.shell.queue.push(Command::Balance(BalanceCommand::Try));
         } else {
             self.shell.notice("Train on the sample first: the features come from there");

@@ -8,7 +8,7 @@ use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::TrainError;
 use counterweight_core::job::Job;
 use counterweight_core::model::WeightsFolder;
-use counterweight_core::pipeline::{self, TrainReport, TrainRequest};
+use counterweight_core::pipeline::{self, TrainRequest};
 use counterweight_core::record::EpochRecord;
 use counterweight_core::run::Run;
 use counterweight_core::settings::{Auto, INFO, Preset, Settings, Training as Way};
@@ -52,6 +52,8 @@ pub type ClassAccuracies = (usize, Vec<Option<f64>>);
 pub struct Training {
     /// The run's folder.
     pub folder: PathBuf,
+    /// What its images are relative to.
+    pub root: PathBuf,
     /// The settings it runs with.
     pub settings: Settings,
     /// The classes it learns.
@@ -71,14 +73,22 @@ pub struct Training {
     worker: Worker<Ended>,
 }
 
+/// A training that has ended.
+pub struct EndedRun {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// What its images are relative to.
+    pub root: PathBuf,
+}
+
 /// How a training came to its end.
 enum Ended {
-    Trained,
-    /// It did not, and can with more parts.
-    OutOfMemory {
-        reason: String,
-        parts: usize,
+    Trained {
+        /// Whether the classifier was balanced, too.
+        balanced: bool,
     },
+    /// It did not, and can with more parts.
+    OutOfMemory { reason: String, parts: usize },
 }
 
 impl Training {
@@ -338,13 +348,13 @@ impl TrainState {
                         recipe: source.recipe(),
                         settings: Box::new(self.settings.clone()),
                     };
-                    self.start(folder, task, device, shell);
+                    self.start((folder, source.root().to_path_buf()), task, device, shell);
                 }
             }
             TrainCommand::Continue => {
                 if let Some(run) = run.filter(|_| self.training.is_none()) {
                     self.start(
-                        run.folder.clone(),
+                        (run.folder.clone(), run.root.clone()),
                         Task::Continue { folder: run.folder.clone(), parts: None },
                         device,
                         shell,
@@ -352,9 +362,10 @@ impl TrainState {
                 }
             }
             TrainCommand::ContinueInParts(folder, parts) => {
-                if self.training.is_none() {
+                if let Some(run) = run.filter(|run| run.folder == folder && self.training.is_none())
+                {
                     self.start(
-                        folder.clone(),
+                        (folder.clone(), run.root.clone()),
                         Task::Continue { folder, parts: Some(parts) },
                         device,
                         shell,
@@ -424,7 +435,14 @@ impl TrainState {
         }
     }
 
-    fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
+    /// Starts a job that trains into a folder the images below a root.
+    fn start(
+        &mut self,
+        (folder, root): (PathBuf, PathBuf),
+        task: Task,
+        device: DeviceChoice,
+        shell: &mut Shell,
+    ) {
         (self.failure, self.resume_offer) = (None, None);
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
@@ -434,13 +452,14 @@ impl TrainState {
                 Err(Error::Train(
                     error @ TrainError::OutOfMemory { suggested: Some(parts), .. },
                 )) => Ok(Ended::OutOfMemory { reason: error.to_string(), parts }),
-                other => other.map(|_| Ended::Trained),
+                other => other.map(|balanced| Ended::Trained { balanced }),
             });
         shell.info(format!("Training into {}", folder.display()));
         self.begun = Some(begun);
         self.show_curves = true;
         self.training = Some(Training {
             folder,
+            root,
             settings: self.settings.clone(),
             classes: Vec::new(),
             train_counts: Vec::new(),
@@ -453,8 +472,8 @@ impl TrainState {
         });
     }
 
-    /// Takes what the training has done. Returns the folder of a training that has ended.
-    pub fn poll(&mut self, source: Option<&Source>, shell: &mut Shell) -> Option<PathBuf> {
+    /// Takes what the training has done. Returns a training that has ended.
+    pub fn poll(&mut self, source: Option<&Source>, shell: &mut Shell) -> Option<EndedRun> {
         self.previews.poll(&self.settings, source, &shell.ctx);
         let training = self.training.as_mut()?;
         self.gauge.look();
@@ -495,10 +514,11 @@ impl TrainState {
             ),
         };
         match done {
-            Ok(Ended::Trained) => {
+            Ok(Ended::Trained { balanced }) => {
                 self.named = false;
                 // What it is worth is said on the page.
-                shell.notice(format!("Stage 1 is done: {}", training.folder.display()));
+                let what = if balanced { "Trained and balanced" } else { "Stage 1 is done" };
+                shell.notice(format!("{what}: {}", training.folder.display()));
             }
             Err(Failure::Stopped) => {
                 self.named = false;
@@ -542,7 +562,7 @@ impl TrainState {
                 self.failure = Some(reason);
             }
         }
-        Some(training.folder)
+        Some(EndedRun { folder: training.folder, root: training.root })
     }
 
     /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a
@@ -590,12 +610,14 @@ enum Task {
 }
 
 impl Task {
+    /// Trains, and balances where the settings ask for the best of many balancers. Returns whether
+    /// it was balanced.
     fn run(
         self,
         choice: DeviceChoice,
         begun: &crossbeam_channel::Sender<StartedRun>,
         job: Job<'_>,
-    ) -> Result<TrainReport> {
+    ) -> Result<bool> {
         let (device, name) = device::open(choice)?;
         let (folder, run) = match self {
             Task::New { folder, recipe, settings } => {
@@ -631,6 +653,20 @@ impl Task {
         }));
         drop(run);
         let request = TrainRequest { dataset: None, run: &folder, settings: None, resume: true };
-        pipeline::train(&request, &device, &name, job)
+        pipeline::train(&request, &device, &name, job)?;
+        let mut run = Run::open(&folder)?;
+        let settings = run.settings().clone();
+        if settings.balance.tune_candidates == 0 {
+            return Ok(false);
+        }
+        // The training stands whatever becomes of this; balancing can be done again by hand.
+        match pipeline::balance(&mut run, &settings, &device, job) {
+            Ok(_) => Ok(true),
+            Err(Error::Stopped) => Ok(false),
+            Err(error) => {
+                job.warn(format!("the run is trained and not balanced: {error}"));
+                Ok(false)
+            }
+        }
     }
 }

@@ -32,6 +32,7 @@ pub struct LineChart<'a> {
     x_log: bool,
     log: bool,
     from_zero: bool,
+    cut_spikes: bool,
     height: f32,
     empty: &'a str,
 }
@@ -56,6 +57,7 @@ impl<'a> LineChart<'a> {
             x_log: false,
             log: false,
             from_zero: false,
+            cut_spikes: false,
             height: 220.0,
             empty: "Nothing to show yet",
         }
@@ -94,6 +96,13 @@ impl<'a> LineChart<'a> {
     /// Whether the axis begins at 0 rather than near the smallest value.
     pub fn y_from_zero(mut self, from_zero: bool) -> Self {
         self.from_zero = from_zero;
+        self
+    }
+
+    /// Whether a few values far above all others may run out of the chart, which says so, rather
+    /// than flattening the rest.
+    pub fn cut_spikes(mut self, cut_spikes: bool) -> Self {
+        self.cut_spikes = cut_spikes;
         self
     }
 
@@ -137,10 +146,15 @@ impl<'a> LineChart<'a> {
             .map(|(_, series)| series)
             .collect();
         let pen = Pen::new(ui, response.rect);
-        let Some((x_range, y_range)) = self.ranges(&shown) else {
+        let Some((x_range, mut y_range)) = self.ranges(&shown) else {
             pen.label(response.rect.center(), Align2::CENTER_CENTER, "Every curve is hidden");
             return response;
         };
+        if let Some(high) = self.cut_spikes.then(|| without_spikes(&shown, y_range.1)).flatten() {
+            let words = format!("beyond the top: up to {}", numbers::value(y_range.1));
+            pen.label(response.rect.right_top(), Align2::RIGHT_TOP, &words);
+            y_range.1 = high;
+        }
         let axis = self.y_axis(&pen, response.rect, y_range);
         let plot = axis.plot(Rect::from_min_max(
             response.rect.min,
@@ -299,6 +313,18 @@ impl<'a> LineChart<'a> {
             chart::tip_rows(ui, &rows);
         });
     }
+}
+
+/// Where the axis ends if the values that tower above nine tenths of all are left out; `None` if
+/// none do.
+fn without_spikes(shown: &[&Series], highest: f64) -> Option<f64> {
+    /// So many times as high as the rest is a spike.
+    const SPIKE: f64 = 4.0;
+    let values = shown.iter().flat_map(|series| series.points).map(|point| point[1]);
+    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let usual = *values.get(values.len().saturating_sub(1) * 9 / 10)?;
+    (values.len() >= 10 && usual > 0.0 && highest > SPIKE * usual).then_some(1.5 * usual)
 }
 
 /// The bit that hides a series; those past the 64th cannot be hidden.

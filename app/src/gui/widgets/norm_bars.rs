@@ -5,7 +5,7 @@ use egui::{
     Align2, Color32, Mesh, Rect, Response, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2,
 };
 
-use super::super::theme::{self, Tokens, space};
+use super::super::theme::{self, Tokens};
 use super::chart::{self, LINE, Mark, Pen, Scale, Slots, ValueAxis};
 use super::numbers;
 
@@ -133,16 +133,24 @@ impl<'a> NormBars<'a> {
     ) {
         let tokens = pen.tokens;
         pen.label(rect.left_top(), Align2::LEFT_TOP, "class weight norm");
+        // What the dashed line is stands here, since beside it there are bars.
+        let radius = self.radius.filter(|radius| radius.is_finite());
+        let radius_words = radius
+            .map(|radius| format!("{} = {}", self.radius_label, numbers::value(radius.into())));
+        let mut entries = Vec::with_capacity(3);
+        if let Some(words) = &radius_words {
+            entries.push((Mark::Line(tokens.limit), words.as_str()));
+        }
         if self.compares() {
-            let colors = Group::ALL.map(|group| tokens.group(group));
             let before = if slots.dense() {
                 Mark::Line(tokens.text_weak)
             } else {
                 Mark::Fill(tokens.before)
             };
-            let at = pos2(slots.plot.right(), rect.top() + LINE / 2.0 - 2.0);
-            pen.legend(at, &[(before, "before"), (Mark::Groups(colors), "after")]);
+            entries.push((before, "before"));
+            entries.push((Mark::Groups(Group::ALL.map(|group| tokens.group(group))), "after"));
         }
+        pen.legend(pos2(slots.plot.right(), rect.top() + LINE / 2.0 - 2.0), &entries);
         if let Some(slot) = hovered.and_then(|class| order.iter().position(|&other| other == class))
         {
             pen.painter.rect_filled(slots.band(slot), 0.0, tokens.sunken);
@@ -158,8 +166,10 @@ impl<'a> NormBars<'a> {
             slots.plot.bottom(),
             Stroke::new(1.0, tokens.before),
         );
-        if let Some(radius) = self.radius.filter(|radius| radius.is_finite()) {
-            self.paint_radius(pen, axis.scale.place(radius.into()), slots.plot, radius);
+        if let Some(radius) = radius {
+            let y = axis.scale.place(radius.into());
+            let line = [pos2(slots.plot.left(), y), pos2(slots.plot.right(), y)];
+            pen.dashed(&line, Stroke::new(1.5, tokens.limit));
         }
         slots.names(pen, |slot| self.classes[order[slot]].name, "classes, largest first");
     }
@@ -212,23 +222,6 @@ impl<'a> NormBars<'a> {
         if line.len() > 1 {
             pen.painter.line(line, Stroke::new(1.5, pen.tokens.text_weak));
         }
-    }
-
-    fn paint_radius(&self, pen: &Pen, y: f32, plot: Rect, radius: f32) {
-        let limit = pen.tokens.limit;
-        pen.dashed(&[pos2(plot.left(), y), pos2(plot.right(), y)], Stroke::new(1.5, limit));
-        let text = format!("{} = {}", self.radius_label, numbers::value(radius.into()));
-        let galley = pen.painter.layout_no_wrap(text, pen.font.clone(), limit);
-        // The norms of small classes lie below the radius, so the right end above the line is free.
-        let size = galley.size();
-        let label =
-            Rect::from_min_size(pos2(plot.right() - size.x - space::SMALL, y - size.y - 3.0), size);
-        pen.painter.rect_filled(
-            label.expand2(egui::vec2(space::SMALL, 1.0)),
-            3.0,
-            pen.tokens.surface,
-        );
-        pen.painter.galley(label.min, galley, limit);
     }
 
     fn tip(&self, ui: &Ui, response: &Response, class: usize) {

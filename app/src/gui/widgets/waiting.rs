@@ -1,14 +1,9 @@
 //! The sign that something is being worked on.
 
-use std::time::Duration;
-
 use egui::{Color32, Painter, Pos2, Role, Sense, Shape, Stroke, Ui, Vec2, WidgetInfo};
 
 use super::super::theme::tokens;
-
-/// The arc turns in steps: a smooth one would have the whole window drawn sixty times a second for
-/// as long as a job lasts, which takes from the job where there is no graphics card.
-const STEP: Duration = Duration::from_millis(125);
+use super::super::worker::WAKE_EVERY;
 
 /// A turning arc as high as a line of text.
 pub fn waiting(ui: &mut Ui) {
@@ -18,13 +13,14 @@ pub fn waiting(ui: &mut Ui) {
     turning_arc(ui, ui.painter(), rect.center(), color);
 }
 
-/// A turning arc at a place.
+/// A turning arc at a place. It turns in steps, as often as the window is drawn for a job anyway: a
+/// smooth one would have all of it drawn sixty times a second.
 pub fn turning_arc(ui: &Ui, painter: &Painter, center: Pos2, color: Color32) {
-    let steps = (ui.input(|input| input.time) / STEP.as_secs_f64()).floor();
-    let start = steps as f32 * std::f32::consts::TAU / 12.0;
+    let steps = (ui.input(|input| input.time) / WAKE_EVERY.as_secs_f64()).floor();
+    let start = steps as f32 * std::f32::consts::TAU / 8.0;
     let point = |part: u8| {
         center + 6.5 * Vec2::angled(start + f32::from(part) * 0.07 * std::f32::consts::PI)
     };
     painter.add(Shape::line((0..=20).map(point).collect(), Stroke::new(2.0, color)));
-    ui.ctx().request_repaint_after(STEP);
+    ui.ctx().request_repaint_after(WAKE_EVERY);
 }
