@@ -14,6 +14,7 @@ use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
+use super::plain::plain;
 use super::{Context, tables};
 
 #[derive(Debug, Args)]
@@ -282,7 +283,7 @@ fn class_table(classes: &[ClassCounts]) -> String {
             test.to_string(),
         ]);
     }
-    table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    table.lines().map(|line| plain(line.trim_end()).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 fn profile(text: &str) -> Result<ProfileKind, String> {

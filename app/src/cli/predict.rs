@@ -1,7 +1,7 @@
 //! `counterweight predict`: what an exported model sees in images.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -15,6 +15,7 @@ use counterweight_core::job::Job;
 use serde::Serialize;
 
 use super::options::ThreadOption;
+use super::plain::Plain;
 use super::{Context, PartialFailure};
 
 #[derive(Debug, clap::Args)]
@@ -134,7 +135,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mut table = match &arguments.csv {
         Some(path) if path == Path::new("-") => {
-            Some(PredictionTable::to(Box::new(io::stdout()), arguments.top as usize)?)
+            // Programs get names as they are.
+            let out: Box<dyn io::Write + Send> = match io::stdout().is_terminal() {
+                true => Box::new(Plain(io::stdout())),
+                false => Box::new(io::stdout()),
+            };
+            Some(PredictionTable::to(out, arguments.top as usize)?)
         }
         Some(path) => {
             Some(PredictionTable::create(path, arguments.top as usize, arguments.resume)?)

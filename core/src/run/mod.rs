@@ -262,7 +262,25 @@ impl Run {
                 RunError::Folder { path: self.folder.clone(), reason: reason.into() }.into()
             );
         }
-        Checkpoint::load(&self.checkpoint_path(name))
+        let checkpoint = Checkpoint::load(&self.checkpoint_path(name))?;
+        self.refuse_other_classes(&checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint whose classes are not the dataset's would call everything by a wrong name.
+    fn refuse_other_classes(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let own = &self.dataset.classes;
+        let reason = match own.iter().zip(&checkpoint.classes).find(|(own, other)| own != other) {
+            Some((own, other)) => format!("its class `{other}` is `{own}` in the run's {DATASET}"),
+            None if own.len() != checkpoint.classes.len() => format!(
+                "it has {} classes and the run's {DATASET} {}",
+                checkpoint.classes.len(),
+                own.len()
+            ),
+            None => return Ok(()),
+        };
+        let path = checkpoint.source.clone();
+        Err(RunError::Mismatch { path, reason: reason.into() }.into())
     }
 
     /// The name of stage 1's result: `best` where validation chose one, otherwise `last`.
