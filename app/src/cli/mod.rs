@@ -218,8 +218,9 @@ pub fn run() -> ExitCode {
 /// Has values be negative numbers: one that is out of range is then told what the range is, instead
 /// of being taken for an option that there is not.
 fn signed(command: clap::Command) -> clap::Command {
-    let takes_value =
-        |argument: &clap::Arg| argument.get_long().is_some() && argument.get_action().takes_values();
+    let takes_value = |argument: &clap::Arg| {
+        argument.get_long().is_some() && argument.get_action().takes_values()
+    };
     command
         .mut_args(|argument| match takes_value(&argument) {
             true => argument.allow_negative_numbers(true),

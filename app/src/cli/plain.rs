@@ -93,7 +93,10 @@ mod tests {
     fn codes_are_written_out_and_text_stays() {
         let text = "Größe\t😀\nनमस्ते \u{200f}";
         assert_eq!(plain(text), text);
-        assert_eq!(plain("a\u{1b}[2Jb\r\u{7}\u{9b}\u{7f}"), "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}\\u{7f}");
+        assert_eq!(
+            plain("a\u{1b}[2Jb\r\u{7}\u{9b}\u{7f}"),
+            "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}\\u{7f}"
+        );
         assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
         let value = serde_json::json!({"class": "x\u{1b}\u{9b}\u{202e}\u{7f}é"});
         let text = serde_json::to_string(&value).unwrap();

@@ -145,8 +145,9 @@ pub fn table(header: &[&str]) -> Table {
 
 /// The table as text, without the blanks comfy-table puts before and after every line.
 pub fn render(table: &Table) -> String {
-    let trimmed =
-        |line: String| plain(line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end()).into_owned();
+    let trimmed = |line: String| {
+        plain(line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end()).into_owned()
+    };
     table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 

@@ -32,7 +32,9 @@ pub fn open() -> Result<(), String> {
         options,
         Box::new(move |creation| Ok(Box::new(CounterweightApp::new(creation, place)))),
     )
-    .map_err(|error| format!("the window could not be opened: {}", without_place(&error.to_string())))
+    .map_err(|error| {
+        format!("the window could not be opened: {}", without_place(&error.to_string()))
+    })
 }
 
 /// Whether this session says where a window could be shown. Windows and macOS need not be told.

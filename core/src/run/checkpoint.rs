@@ -419,7 +419,10 @@ mod tests {
         };
         for side in [0, 7, 513, 100_000, 1 << 40, usize::MAX] {
             let error = said(&|c| c.config.input_size = side);
-            assert!(error.contains(&format!("{side} pixels a side; resnet20 takes 8 to 512")), "{error}");
+            assert!(
+                error.contains(&format!("{side} pixels a side; resnet20 takes 8 to 512")),
+                "{error}"
+            );
         }
         assert!(said(&|c| c.std[1] = 0.0).contains("above 0"));
         assert!(said(&|c| c.std[1] = -1.0).contains("above 0"));

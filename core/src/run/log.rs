@@ -189,6 +189,37 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(&folder.path().join("run"));
+        let mut bits = 0x1234_5678_9abc_def1_u64;
+        let mut any = || {
+            // Of any size; xorshift has no reason to hit what few digits write down.
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            f64::from_bits(bits >> 2).min(1e300)
+        };
+        for epoch in 1..=200 {
+            let (train_loss, learning_rate, seconds) = (any(), any(), any());
+            let epoch = EpochRecord {
+                train_loss,
+                learning_rate,
+                seconds,
+                validation_loss: Some(any()),
+                norms: vec![any() as f32],
+                ..record(1, epoch)
+            };
+            run.record(epoch).unwrap();
+        }
+        let files = [METRICS, METRICS_CSV, NORMS].map(|name| run.folder().join(name));
+        let read = || files.each_ref().map(|path| std::fs::read(path).unwrap());
+        let written = read();
+        Run::open(run.folder()).unwrap().rewind(1, 200).unwrap();
+        assert!(read() == written);
+    }
+
+    #[test]
     fn lines_that_cannot_be_read_stay() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = new_run(&folder.path().join("run"));

@@ -451,12 +451,8 @@ mod tests {
         let other = "12345/test_batch.bin";
         let pax = format!("{} path={other}\n", other.len() + 9);
         assert_eq!(pax.len(), other.len() + 9);
-        let records: [(u8, &[u8]); 4] = [
-            (b'L', deep.as_bytes()),
-            (b'0', b"names"),
-            (b'x', pax.as_bytes()),
-            (b'0', b"images"),
-        ];
+        let records: [(u8, &[u8]); 4] =
+            [(b'L', deep.as_bytes()), (b'0', b"names"), (b'x', pax.as_bytes()), (b'0', b"images")];
         let path = archive(folder.path(), &records, None);
         let (layout, found, contents) = read_archive(&path, job).unwrap();
         assert_eq!((layout, found), (Layout::Binary10, PathBuf::from("12345")));
