@@ -1,11 +1,15 @@
 //! Reading only what ends, and writing files so that a reader never sees half of one.
 
+#[cfg(test)]
+mod faults;
 mod temporary;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+pub(crate) use faults::{Faults, may_fail};
 pub use temporary::{TemporaryFolder, is_temporary, sweep, temporary_folder};
 
 /// The folder for what spares work and can be made again: `counterweight` in the person's cache
@@ -115,18 +119,27 @@ pub fn write_if<T, E: From<io::Error>>(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
+    may_fail(path)?;
     // The error would name the temporary file, of which the person knows nothing.
     let mut temporary = temporary::file_in(folder).map_err(|e| io::Error::from(e.kind()))?;
     {
         let mut buffered = io::BufWriter::new(temporary.as_file_mut());
         write(&mut buffered)?;
         buffered.flush()?;
+        may_fail(path)?;
     }
     let outcome = check(temporary.path())?;
     // With what the check may have added.
     temporary.as_file().sync_all()?;
+    may_fail(path)?;
     temporary.persist(path).map_err(|e| e.error)?;
     Ok(outcome)
+}
+
+/// Where tests have writing fail.
+#[cfg(not(test))]
+pub(crate) fn may_fail(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Where a file is written that a person has named: there, or where it leads to if it is a link,

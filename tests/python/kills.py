@@ -59,8 +59,8 @@ def content(path):
         kept = [at for at, name in enumerate(lines[0]) if name not in TIMES]
         return [[line[at] for at in kept] for line in lines]
     if path.suffix == ".csv" or path.name == "sorted.jsonl":
-        # Rows come as threads end; the order of files is not promised.
-        return sorted(data.splitlines())
+        # Rows come as threads end, and one may stand there twice: it is written before what it says is done.
+        return sorted(set(data.splitlines()))
     return data
 
 

@@ -15,7 +15,9 @@ fn a_backbone_that_ends_its_process_is_an_error_that_names_the_signal() {
     infer::isolate_by("/bin/sh".into(), arguments.to_vec());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("evil.onnx");
-    std::fs::write(&file, small_backbone(32, 8).file("features")).unwrap();
+    // What passed before is not tried out again, so it is another file each time.
+    let graph = small_backbone(32, 8).says("made in", folder.path().to_str().unwrap());
+    std::fs::write(&file, graph.file("features")).unwrap();
     let error = OnnxFile::read(&file).unwrap_err().to_string();
     assert!(error.contains("evil.onnx") && error.contains("signal: 11"), "{error}");
     // What is no file at all is said as ever.

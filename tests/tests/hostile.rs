@@ -397,11 +397,11 @@ fn checkpoints_of_other_classes_and_damaged_features_are_noticed() {
     std::fs::write(&checkpoint, swap(r#"[\"a\",\"b\"]"#, r#"[\"b\",\"a\"]"#)).unwrap();
     let error = refusal(&evaluate);
     assert!(error.contains("its class `b` is `a` in the run's dataset.toml"), "{error}");
-    for side in ["0", "9", "6"] {
+    for side in ["0", "6"] {
         let same_length = format!("\\\"input_size\\\":{side}");
         std::fs::write(&checkpoint, swap(r#"\"input_size\":8"#, &same_length)).unwrap();
         let error = refusal(&evaluate);
-        assert!(side == "9" || error.contains("takes 8 to 512"), "{error}");
+        assert!(error.contains("takes 8 to 512"), "{error}");
     }
     std::fs::write(&checkpoint, &bytes).unwrap();
     assert_eq!(counterweight_json(&evaluate), good);

@@ -225,19 +225,14 @@ fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
     let file = map(&files::open(path, u64::MAX).ok()?).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
-    if header.metadata().as_ref()?.get("key")? != key {
-        return None;
-    }
+    let content = header.metadata().as_ref()?.get("key")?.strip_prefix(key)?.trim_start();
     let tensors = SafeTensors::deserialize(&file).ok()?;
-    let content = header.metadata().as_ref()?.get("content")?;
     let parts = TENSORS.map(|name| tensors.tensor(name).ok());
-    if parts.iter().any(Option::is_none)
-        || &checksum(parts.iter().flatten().map(|t| t.data())) != content
-    {
+    if checksum(parts.iter().flatten().map(TensorView::data)) != content {
         tracing::warn!("{}: is damaged; its features are computed again", path.display());
         return None;
     }
-    let [features, labels, positions] = TENSORS.map(|name| tensors.tensor(name).ok());
+    let [features, labels, positions] = parts;
     let (features, labels, positions) = (features?, labels?, positions?);
     let &[rows, dim] = features.shape() else { return None };
     if labels.shape() != [rows] || positions.shape() != [rows] || features.dtype() != Dtype::F32 {
@@ -279,8 +274,9 @@ fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> 
             (TENSORS[2], TensorView::new(Dtype::U32, vec![set.len()], &places)?),
         ];
         let content = checksum(views.iter().map(|(_, view)| view.data()));
-        let metadata = [("key".to_string(), key.to_string()), ("content".to_string(), content)];
-        serialize(views, Some(HashMap::from(metadata)))
+        // One entry: several would be written in another order each time.
+        let metadata = HashMap::from([("key".to_string(), format!("{key} {content}"))]);
+        serialize(views, Some(metadata))
     };
     let file = file().map_err(std::io::Error::other)?;
     write_atomically(path, |out| out.write_all(&file))

@@ -97,6 +97,11 @@ fn json_line(record: &EpochRecord) -> serde_json::Result<Vec<u8>> {
 /// an end, so they see all of it or nothing.
 pub(super) fn append_line(path: &Path, line: &[u8]) -> std::io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
+    if let Err(full) = files::may_fail(path) {
+        // As much as there was room for.
+        file.write_all(&line[..line.len() / 2])?;
+        return Err(full);
+    }
     file.write_all(line)?;
     file.sync_data()
 }
