@@ -68,7 +68,8 @@ def tree(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and path.name not in (".lock", "log.txt"):
+        # Kept features only spare work, and what was chosen speaks of how long it would have taken here.
+        if path.is_file() and path.name not in (".lock", "log.txt", "choices.json") and path.parent.name != "features":
             found[name] = content(path)
     return found
 
@@ -168,7 +169,7 @@ class Campaign:
             problem = f"exit code {code}: {words.strip()[-400:]}"
         else:
             found = tree(self.work)
-            left = [key for key in found if ".counterweight-" in key]
+            left = [str(path) for path in self.work.rglob(".counterweight-*")]
             differ = [key for key in step["after"] if found.get(key) != step["after"][key]]
             more = [key for key in found if key not in step["after"]]
             if left or differ or more:

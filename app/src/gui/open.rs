@@ -50,6 +50,12 @@ fn without_place(text: &str) -> &str {
     place.and_then(|(_, rest)| rest.split_once(": ")).map_or(text, |(_, reason)| reason)
 }
 
+/// The icon, as assets/icon/icon.svg draws it.
+fn icon() -> Result<IconData, String> {
+    eframe::icon_data::from_png_bytes(include_bytes!("../../../assets/icon/icon-256.png"))
+        .map_err(|error| format!("the icon: {error}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::without_place;
@@ -60,10 +66,4 @@ mod tests {
         assert_eq!(without_place(text), "XOpenDisplay: failed");
         assert_eq!(without_place("no adapter: none"), "no adapter: none");
     }
-}
-
-/// The icon, as assets/icon/icon.svg draws it.
-fn icon() -> Result<IconData, String> {
-    eframe::icon_data::from_png_bytes(include_bytes!("../../../assets/icon/icon-256.png"))
-        .map_err(|error| format!("the icon: {error}"))
 }

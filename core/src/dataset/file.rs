@@ -524,7 +524,7 @@ mod tests {
         );
         let huge = std::fs::File::create(&path).unwrap();
         huge.set_len(LARGEST + 1).unwrap();
-        assert!(Dataset::load(&path).unwrap_err().to_string().contains("bytes"));
+        assert!(Dataset::load(&path).unwrap_err().to_string().contains("256 MB are the most"));
     }
 
     #[test]

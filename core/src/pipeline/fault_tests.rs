@@ -107,16 +107,16 @@ fn left(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let name = entry.path().strip_prefix(folder).unwrap().to_string_lossy().into_owned();
         let is_of_interest = entry.file_type().is_file()
             && !name.ends_with(".lock")
-            && !name.ends_with("metrics.csv")
-            && !name.ends_with(".toml");
+            && !name.ends_with("metrics.csv");
         if !is_of_interest {
             continue;
         }
         let bytes = std::fs::read(entry.path()).unwrap();
         let lines = |bytes: &[u8]| -> Vec<u8> {
             let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            let plain = lines.map(|line| without_times(serde_json::from_slice(line).unwrap()));
-            plain.map(|value| format!("{value}\n")).collect::<String>().into_bytes()
+            // A torn line is none.
+            let whole = lines.filter_map(|line| serde_json::from_slice(line).ok());
+            whole.map(|line| format!("{}\n", without_times(line))).collect::<String>().into_bytes()
         };
         let bytes = match () {
             () if name.ends_with(".jsonl") => lines(&bytes),
