@@ -1,12 +1,16 @@
 //! Reading only what ends, and writing files so that a reader never sees half of one.
 
-use std::ffi::OsStr;
+#[cfg(test)]
+mod faults;
+mod temporary;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-const PREFIX: &str = ".counterweight-";
-const SUFFIX: &str = ".tmp";
+#[cfg(test)]
+pub(crate) use faults::{Faults, may_fail};
+pub use temporary::{TemporaryFolder, is_temporary, sweep, temporary_folder};
 
 /// The folder for what spares work and can be made again: `counterweight` in the person's cache
 /// folder, or the one that the environment variable `COUNTERWEIGHT_CACHE` names. `None` where the
@@ -25,6 +29,17 @@ pub fn cache_folder() -> Option<PathBuf> {
 
 /// The most bytes that a text may have which people write: settings, names, a plan.
 pub const LARGEST_TEXT: u64 = 16 << 20;
+
+/// The most bytes that a line of a list of files may have: a path, a label and some columns.
+pub const LONGEST_LINE: usize = 1 << 16;
+
+/// The first line of a text that is longer than [`LONGEST_LINE`], by its number from 1, and its
+/// length in bytes.
+pub fn too_long_line(text: &str) -> Option<(usize, usize)> {
+    let lines = text.split('\n').enumerate();
+    let mut lengths = lines.map(|(number, line)| (number + 1, line.len()));
+    lengths.find(|(_, length)| *length > LONGEST_LINE)
+}
 
 /// Opens a file for reading, if it is a regular one of at most `most` bytes. Opening a pipe would
 /// wait for somebody to write into it, and a device may never end.
@@ -75,11 +90,6 @@ fn too_large(length: u64, most: u64) -> io::Error {
     ))
 }
 
-/// Whether a file of that name is one of [`write_atomically`]'s that has not got its name yet.
-pub fn is_temporary(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
-}
-
 /// Writes a file by way of a temporary one beside it and a rename, so that `path` holds either what
 /// it held before or all of the new content. Missing parent folders are made.
 ///
@@ -109,42 +119,53 @@ pub fn write_if<T, E: From<io::Error>>(
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
-    #[cfg(unix)]
-    {
-        // A temporary file is private by default; what replaces it should be as readable as any
-        // file the person makes.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
+    may_fail(path)?;
     // The error would name the temporary file, of which the person knows nothing.
-    let mut temporary = builder.tempfile_in(folder).map_err(|e| io::Error::from(e.kind()))?;
+    let mut temporary = temporary::file_in(folder).map_err(|e| io::Error::from(e.kind()))?;
     {
         let mut buffered = io::BufWriter::new(temporary.as_file_mut());
         write(&mut buffered)?;
         buffered.flush()?;
+        may_fail(path)?;
     }
-    temporary.as_file().sync_all()?;
     let outcome = check(temporary.path())?;
+    // With what the check may have added.
+    temporary.as_file().sync_all()?;
+    may_fail(path)?;
     temporary.persist(path).map_err(|e| e.error)?;
     Ok(outcome)
 }
 
-/// An empty folder in `parent` with a name of its own, which is removed with all that is in it
-/// unless it is kept.
+/// Where tests have writing fail.
+#[cfg(not(test))]
+pub(crate) fn may_fail(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Where a file is written that a person has named: there, or where it leads to if it is a link,
+/// which stays. Its folder need not be there yet.
 ///
 /// # Errors
-/// Whatever the operating system says.
-pub fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
+/// If something is there that no file can take the place of: a folder, a device, links in a circle.
+pub fn destination(path: &Path) -> io::Result<PathBuf> {
+    /// As many as the system follows.
+    const LINKS: usize = 40;
+    let mut place = path.to_path_buf();
+    for _ in 0..LINKS {
+        match place.symlink_metadata() {
+            Ok(facts) if facts.is_symlink() => {
+                let target = std::fs::read_link(&place)?;
+                place =
+                    place.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+            }
+            Ok(facts) if facts.is_dir() => return Err(io::Error::other("is a folder")),
+            Ok(facts) if !facts.is_file() => {
+                return Err(io::Error::other("is a device or a pipe, which is not replaced"));
+            }
+            _ => return Ok(place),
+        }
     }
-    builder.tempdir_in(parent)
+    Err(io::Error::other("is a link that leads in a circle"))
 }
 
 #[cfg(test)]
@@ -163,6 +184,9 @@ mod tests {
         assert_eq!(open(&folder.path().join("b"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path, 9).unwrap_err().to_string(), "is not UTF-8 text");
+        let long = format!("a\n{}\nb", ",".repeat(LONGEST_LINE + 1));
+        assert_eq!(too_long_line(&long), Some((2, LONGEST_LINE + 1)));
+        assert_eq!(too_long_line(&long[1..LONGEST_LINE]), None);
         #[cfg(unix)]
         {
             let pipe = folder.path().join("pipe");
@@ -170,6 +194,30 @@ mod tests {
             assert_eq!(said(read(&pipe, 9)), "is not a regular file");
             assert_eq!(said(read(Path::new("/dev/zero"), 9)), "is not a regular file");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_written_through_and_devices_are_left_alone() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("disk")).unwrap();
+        symlink("disk/model.onnx", at("first")).unwrap();
+        symlink(at("first"), at("second")).unwrap();
+        for name in ["disk/model.onnx", "first", "second"] {
+            let place = destination(&at(name)).unwrap();
+            assert_eq!(place, at("disk/model.onnx"), "{name}");
+            write_atomically(&place, |f| f.write_all(name.as_bytes())).unwrap();
+            assert_eq!(std::fs::read_to_string(at("second")).unwrap(), name);
+        }
+        symlink("round", at("round")).unwrap();
+        let said = |path: &Path| destination(path).unwrap_err().to_string();
+        assert!(said(&at("round")).contains("circle"));
+        assert!(said(&at("disk")).contains("is a folder"));
+        assert!(said(Path::new("/dev/null")).contains("device"));
+        assert_eq!(destination(&at("new/file")).unwrap(), at("new/file"));
     }
 
     #[test]

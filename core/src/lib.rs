@@ -23,6 +23,7 @@ pub mod files;
 mod gpu;
 pub mod images;
 pub mod infer;
+mod isolated;
 pub mod job;
 pub mod kernels;
 pub mod model;

@@ -1,6 +1,7 @@
 //! What the tests share: the built binary, running it, files to run it on, and finding a Python.
 
 pub mod fixtures;
+pub mod onnx_file;
 pub mod python;
 pub mod window;
 

@@ -111,7 +111,17 @@ fn cifar_keeps_its_test_split_and_is_written_out_as_png() {
     let report = build(
         &source,
         &out,
-        &["--factor", "10", "--validation", "0.1", "--pick", "random", "--order", "shuffle"],
+        &[
+            "--factor",
+            "10",
+            "--validation",
+            "0.1",
+            "--pick",
+            "random",
+            "--order",
+            "shuffle",
+            "--force",
+        ],
     );
     let counts = &report["counts"];
     assert_eq!(counts["train"].as_u64().unwrap() + counts["validation"].as_u64().unwrap(), 240);

@@ -32,7 +32,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
-    let mut run = Run::open(&arguments.run)?;
+    let mut run = Run::claim(&arguments.run)?;
     let mut settings = run.settings().clone();
     if arguments.tuned {
         settings.balance = run

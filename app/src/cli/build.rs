@@ -7,13 +7,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use counterweight_core::dataset;
 use counterweight_core::dataset::{BuildOptions, ClassChoice, ClassOrder, Dataset, Pick, Profile};
-use counterweight_core::error::{DataError, SettingsError};
+use counterweight_core::error::{DataError, Reason, SettingsError};
 use counterweight_core::eval::{FEW_BELOW, GroupSummary, MANY_ABOVE};
+use counterweight_core::files;
 use counterweight_core::job::Job;
 use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
+use super::plain::plain;
 use super::{Context, tables};
 
 #[derive(Debug, Args)]
@@ -59,6 +61,9 @@ pub struct Arguments {
     /// splits, else what it has]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     test: Option<f64>,
+    /// Replace another dataset file that is there
+    #[arg(long)]
+    force: bool,
     /// Also write the images into this new folder, as split/class/image
     #[arg(long, value_name = "DIR")]
     write_images: Option<PathBuf>,
@@ -139,8 +144,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         .into());
     }
     if arguments.out.exists() && Dataset::load(&arguments.out).is_err() {
-        let reason = "is there already and is not a dataset file, so it is not overwritten; choose another name";
-        return Err(counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into());
+        return Err(refused(
+            arguments,
+            "is there already and is not a dataset file, so it is not overwritten; choose another name",
+        ));
     }
     let rename = renames(&arguments.rename)?;
     let scan_options = ScanOptions {
@@ -156,13 +163,33 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
     let built =
         dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
+    let out = destination(arguments, &built.dataset)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
         dataset::write_images(&built.dataset, folder, job)?;
     }
-    built.dataset.save(&arguments.out)?;
+    built.dataset.save(&out)?;
     let outcome = outcome(arguments, &built.dataset);
     context.console.result(&outcome, || human(&outcome))
+}
+
+/// Where the dataset file goes. What somebody chose before is not lost by the same command with
+/// other options.
+fn destination(arguments: &Arguments, dataset: &Dataset) -> Result<PathBuf> {
+    let out = files::destination(&arguments.out).map_err(|error| refused(arguments, error))?;
+    if !arguments.force
+        && Dataset::load(&arguments.out).is_ok_and(|found| !found.same_samples(dataset))
+    {
+        return Err(refused(
+            arguments,
+            "holds another dataset; choose another name, or replace it with --force",
+        ));
+    }
+    Ok(out)
+}
+
+fn refused(arguments: &Arguments, reason: impl Into<Reason>) -> anyhow::Error {
+    counterweight_core::Error::from(DataError::file(&arguments.out, reason)).into()
 }
 
 fn options(arguments: &Arguments, classes: &[String]) -> Result<BuildOptions> {
@@ -282,7 +309,7 @@ fn class_table(classes: &[ClassCounts]) -> String {
             test.to_string(),
         ]);
     }
-    table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    table.lines().map(|line| plain(line.trim_end()).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 fn profile(text: &str) -> Result<ProfileKind, String> {

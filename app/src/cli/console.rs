@@ -10,6 +10,8 @@ use counterweight_core::job::{Event, EventSink, Level};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::plain::{json, painted, plain};
+
 /// How often progress is printed where there is no terminal to draw a bar on.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -63,9 +65,11 @@ impl Console {
         human: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         self.finish();
-        let text = if self.json { serde_json::to_string(value)? } else { human() };
         let mut out = anstream::stdout().lock();
-        writeln!(out, "{}", text.trim_end())?;
+        match self.json {
+            true => writeln!(out, "{}", json(&serde_json::to_string(value)?))?,
+            false => writeln!(out, "{}", painted(&human()).trim_end())?,
+        }
         out.flush()?;
         Ok(())
     }
@@ -75,6 +79,7 @@ impl Console {
     /// # Errors
     /// If standard output is closed.
     pub fn row(&self, text: &str) -> anyhow::Result<()> {
+        let text = if self.json { json(text) } else { plain(text) };
         let write = || -> std::io::Result<()> {
             let mut out = anstream::stdout().lock();
             writeln!(out, "{text}")?;
@@ -128,7 +133,7 @@ impl Console {
             if let Ok(style) = ProgressStyle::with_template(&template.replace("{unit}", unit)) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.set_message(name.clone());
+            bar.set_message(plain(&name).replace('\n', " "));
             phase.bar = Some(bar);
         }
         let now = Instant::now();
@@ -194,7 +199,7 @@ impl EventSink for Console {
             if let Ok(line) = serde_json::to_string(&event) {
                 let mut out = std::io::stdout().lock();
                 // A closed pipe must not end the training it watches.
-                let _closed = writeln!(out, "{line}");
+                let _closed = writeln!(out, "{}", json(&line));
             }
             if !matches!(event, Event::Message { .. }) {
                 return;
@@ -251,5 +256,5 @@ pub fn duration(seconds: f64) -> String {
 
 fn write_error(text: &str) {
     // When standard error is closed, there is no other place to report that.
-    let _closed = writeln!(std::io::stderr().lock(), "{text}");
+    let _closed = writeln!(std::io::stderr().lock(), "{}", plain(text));
 }

@@ -14,6 +14,7 @@ mod import;
 mod inspect;
 mod make;
 mod options;
+mod plain;
 mod predict;
 mod sweep;
 mod tables;
@@ -22,7 +23,7 @@ mod tune;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use console::Console;
 use counterweight_core::infer;
@@ -173,7 +174,8 @@ pub fn run() -> ExitCode {
         };
     }
     run_models_apart();
-    let arguments = Arguments::parse();
+    let matches = signed(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // It lives as long as the program: warnings are shown on it from any thread.
     let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));
     // What the log shows on standard error anyway is not shown twice.
@@ -211,6 +213,20 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit_code(context.console, &error),
     }
+}
+
+/// Has values be negative numbers: one that is out of range is then told what the range is, instead
+/// of being taken for an option that there is not.
+fn signed(command: clap::Command) -> clap::Command {
+    let takes_value = |argument: &clap::Arg| {
+        argument.get_long().is_some() && argument.get_action().takes_values()
+    };
+    command
+        .mut_args(|argument| match takes_value(&argument) {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(signed)
 }
 
 fn exit_code(console: &Console, error: &anyhow::Error) -> ExitCode {

@@ -1,7 +1,7 @@
 //! `counterweight predict`: what an exported model sees in images.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +15,11 @@ use counterweight_core::job::Job;
 use serde::Serialize;
 
 use super::options::ThreadOption;
+use super::plain::Plain;
 use super::{Context, PartialFailure};
+
+/// The most bytes of a list of images: some five million paths.
+const LARGEST_LIST: u64 = 256 << 20;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -62,6 +66,10 @@ pub struct Arguments {
     /// Undo what was sorted into this folder: copies and links are removed, moved images go back
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sort_into", "csv", "resume"])]
     undo: Option<PathBuf>,
+    /// With --undo, for images that were moved on another computer or by somebody else: the folder
+    /// below which they may go back to where they were
+    #[arg(long, value_name = "FOLDER", requires = "undo")]
+    back_into: Option<PathBuf>,
     #[command(flatten)]
     threads: ThreadOption,
 }
@@ -105,13 +113,22 @@ struct Line<'a> {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     if let Some(folder) = &arguments.undo {
-        let undone = infer::undo(folder, job)?;
-        return context.console.result(&undone, || match undone.left {
-            0 => format!("{} files are as they were", undone.undone),
-            left => format!(
-                "{} files are as they were; {left} stay, because they were changed since or their old place is taken",
-                undone.undone
-            ),
+        let undone = infer::undo(folder, arguments.back_into.as_deref(), job)?;
+        return context.console.result(&undone, || {
+            let mut text = format!("{} files are as they were", undone.undone);
+            let foreign = undone.foreign;
+            if undone.left > foreign {
+                text += &format!(
+                    "; {} stay, because they were changed since or their old place is taken",
+                    undone.left - foreign
+                );
+            }
+            if foreign > 0 {
+                text += &format!(
+                    "; {foreign} stay, because they were moved on another computer or by somebody else: say with --back-into FOLDER where they may go"
+                );
+            }
+            text
         });
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
@@ -134,7 +151,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mut table = match &arguments.csv {
         Some(path) if path == Path::new("-") => {
-            Some(PredictionTable::to(Box::new(io::stdout()), arguments.top as usize)?)
+            // Programs get names as they are.
+            let out: Box<dyn io::Write + Send> = match io::stdout().is_terminal() {
+                true => Box::new(Plain(io::stdout())),
+                false => Box::new(io::stdout()),
+            };
+            Some(PredictionTable::to(out, arguments.top as usize)?)
         }
         Some(path) => {
             Some(PredictionTable::create(path, arguments.top as usize, arguments.resume)?)
@@ -222,22 +244,28 @@ fn input_options(arguments: &Arguments) -> Result<InputOptions> {
 
 /// The lines of a file, or of standard input.
 fn lines(list: &Path) -> Result<Vec<PathBuf>> {
-    let read: Box<dyn BufRead> = match list == Path::new("-") {
-        true => Box::new(BufReader::new(io::stdin())),
-        false => {
-            let file = files::open(list, u64::MAX)
-                .with_context(|| format!("{} cannot be read", list.display()))?;
-            Box::new(BufReader::new(file))
+    let unreadable = || format!("{} cannot be read", list.display());
+    let text = match list == Path::new("-") {
+        true => {
+            let mut text = String::new();
+            let most = io::stdin().lock().take(LARGEST_LIST + 1).read_to_string(&mut text);
+            most.with_context(unreadable)?;
+            if text.len() as u64 > LARGEST_LIST {
+                bail!("the list on standard input has more than {} MB", LARGEST_LIST >> 20);
+            }
+            text
         }
+        false => files::read_text(list, LARGEST_LIST).with_context(unreadable)?,
     };
-    let mut places = Vec::new();
-    for line in read.lines() {
-        let line = line.with_context(|| format!("{} cannot be read", list.display()))?;
-        if !line.trim().is_empty() {
-            places.push(PathBuf::from(line.trim_end_matches('\r')));
-        }
+    if let Some((number, length)) = files::too_long_line(&text) {
+        bail!(
+            "{}: line {number} has {length} bytes, and {} are the most a line may have",
+            list.display(),
+            files::LONGEST_LINE
+        );
     }
-    Ok(places)
+    let named = text.lines().filter(|line| !line.trim().is_empty());
+    Ok(named.map(|line| PathBuf::from(line.trim_end_matches('\r'))).collect())
 }
 
 fn line_of<'a>(

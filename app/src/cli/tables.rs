@@ -10,6 +10,7 @@ use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation, VariantReport};
 use counterweight_core::run::SweepReport;
 
+use super::plain::plain;
 use crate::gui::widgets::numbers;
 
 /// The files of a bundle, and what each is for.
@@ -144,8 +145,9 @@ pub fn table(header: &[&str]) -> Table {
 
 /// The table as text, without the blanks comfy-table puts before and after every line.
 pub fn render(table: &Table) -> String {
-    let trimmed =
-        |line: String| line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end().to_string();
+    let trimmed = |line: String| {
+        plain(line.strip_prefix([' ', '─']).unwrap_or(&line).trim_end()).into_owned()
+    };
     table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 

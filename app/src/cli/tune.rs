@@ -27,7 +27,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
-    let run = Run::open(&arguments.run)?;
+    let run = Run::claim(&arguments.run)?;
     let mut settings = run.settings().clone();
     arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;

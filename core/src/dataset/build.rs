@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand::seq::SliceRandom;
 
+use super::digests::Digests;
 use super::holdout::{self, DEFAULT_TEST, DEFAULT_VALIDATION};
 use super::options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 use super::profile::Profile;
@@ -79,6 +80,7 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
     }
     let content = |sample: usize| catalog.facts.get(sample).map(|facts| facts.hash);
     let mut parts: [Vec<DatasetSample>; 3] = Default::default();
+    let mut digests = Digests::default();
     for (label, &class) in have.classes.iter().enumerate() {
         let [mut train, mut validation, mut test] = std::mem::take(&mut pools[class]);
         if plan.drops(Split::Validation) {
@@ -104,6 +106,11 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
         }
         for (split, mut indices) in Split::ALL.into_iter().zip([train, validation, test]) {
             indices.sort_unstable();
+            for &i in &indices {
+                if let Some(hash) = content(i) {
+                    digests.add(&catalog.samples[i].location, hash);
+                }
+            }
             let part = &mut parts[split as usize];
             part.extend(indices.into_iter().map(|i| DatasetSample {
                 location: catalog.samples[i].location.clone(),
@@ -122,6 +129,7 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
             options: options.clone(),
             source_hash: source_hash(catalog),
             notes: notes.clone(),
+            digests,
         },
     };
     Ok(BuiltDataset { dataset, notes })
@@ -486,3 +494,7 @@ fn some(items: &[String]) -> String {
 #[cfg(test)]
 #[path = "build_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "property_tests.rs"]
+mod property_tests;

@@ -39,7 +39,7 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
     }
 }
 
-fn named(counts: &[usize], test: Option<usize>) -> Catalog {
+pub(super) fn named(counts: &[usize], test: Option<usize>) -> Catalog {
     let names: Vec<String> = (0..counts.len()).map(|i| format!("class {i:03}")).collect();
     let parts: Vec<Vec<(Option<Split>, usize)>> = counts
         .iter()
@@ -57,7 +57,7 @@ fn exponential(factor: f64) -> BuildOptions {
     BuildOptions { profile: Profile::Exponential { factor }, ..BuildOptions::default() }
 }
 
-fn check_invariants(catalog: &Catalog, options: &BuildOptions) -> BuiltDataset {
+pub(super) fn check_invariants(catalog: &Catalog, options: &BuildOptions) -> BuiltDataset {
     let built = build(catalog, options).unwrap();
     let dataset = &built.dataset;
     assert!(dataset.counts(Split::Train).iter().all(|n| *n >= 1), "{options:?}");

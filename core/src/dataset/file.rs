@@ -15,6 +15,7 @@
 //! train = ["newt/0001.jpg", "newt/0002.jpg"]
 //! validation = []
 //! test = ["newt/0003.jpg"]
+//! train_digests = "…"   # sixteen digits an image: the start of the BLAKE3 of its bytes
 //! ```
 //! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR
 //! file has `#number` after it.
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::digests::Digests;
 use super::options::BuildOptions;
 use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Error, Result};
@@ -35,8 +37,9 @@ use crate::source::{Location, SourceKind, Split};
 /// The version written, and the only one read.
 const VERSION: i64 = 1;
 
-/// The file of a dataset of ten million images has a few hundred MB; anything larger is refused.
-const LARGEST: u64 = 1 << 30;
+/// The file of a dataset of five million images has some 200 MB; anything larger is refused, since
+/// reading it takes several times as much memory.
+const LARGEST: u64 = 256 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +57,7 @@ struct DatasetFile {
     class: Vec<Class>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Class {
     name: String,
@@ -64,6 +67,13 @@ struct Class {
     validation: Vec<String>,
     #[serde(default)]
     test: Vec<String>,
+    /// [`Digests`] of the images above, in their order.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    train_digests: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    validation_digests: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    test_digests: String,
 }
 
 impl Class {
@@ -86,13 +96,9 @@ impl Dataset {
         let mut classes: Vec<Class> = self
             .classes
             .iter()
-            .map(|name| Class {
-                name: name.clone(),
-                train: vec![],
-                validation: vec![],
-                test: vec![],
-            })
+            .map(|name| Class { name: name.clone(), ..Class::default() })
             .collect();
+        let mut places = vec![[const { Vec::new() }; 3]; classes.len()];
         for sample in &self.samples {
             let text = sample.location.to_text();
             if Location::from_text(&text, self.kind.has_records()).as_ref() != Ok(&sample.location)
@@ -106,6 +112,11 @@ impl Dataset {
                 .into());
             }
             classes[sample.class].part(sample.split).push(text);
+            places[sample.class][sample.split as usize].push(&sample.location);
+        }
+        for (class, places) in classes.iter_mut().zip(&places) {
+            let digests = places.each_ref().map(|of| self.provenance.digests.to_text(of));
+            [class.train_digests, class.validation_digests, class.test_digests] = digests;
         }
         let file = DatasetFile {
             version: VERSION,
@@ -130,10 +141,6 @@ impl Dataset {
     /// where several classes or samples are wrong.
     pub fn load(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::from(DataError::file(path, reason));
-        let size = std::fs::metadata(path).map_err(|e| DataError::file(path, e))?.len();
-        if size > LARGEST {
-            return Err(wrong(format!("has {size} bytes, which is too much for a dataset file")));
-        }
         let bytes = files::read(path, LARGEST).map_err(|e| DataError::file(path, e))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong("is not UTF-8 text, so it cannot be a dataset file".to_string()))?;
@@ -265,21 +272,28 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
 
     let mut classes = Vec::with_capacity(file.class.len());
     let mut parts: [Vec<DatasetSample>; 3] = Default::default();
+    let mut digests = Digests::default();
     let mut wrong = Vec::new();
     for (label, class) in file.class.into_iter().enumerate() {
-        classes.push(class.name);
-        for (split, texts) in
-            Split::ALL.into_iter().zip([class.train, class.validation, class.test])
-        {
+        let noted = [class.train_digests, class.validation_digests, class.test_digests];
+        let texts = [class.train, class.validation, class.test];
+        for (split, (texts, noted)) in Split::ALL.into_iter().zip(texts.into_iter().zip(noted)) {
+            let part = &mut parts[split as usize];
+            let (before, named) = (part.len(), texts.len());
             for text in texts {
                 match Location::from_text(&text, records) {
-                    Ok(location) => {
-                        parts[split as usize].push(DatasetSample { location, class: label, split })
-                    }
+                    Ok(location) => part.push(DatasetSample { location, class: label, split }),
                     Err(reason) => wrong.push(reason),
                 }
             }
+            let added = part[before..].iter().map(|sample| &sample.location);
+            if added.len() == named
+                && let Err(reason) = digests.read(&noted, added)
+            {
+                wrong.push(format!("class `{}`, {split}: {reason}", class.name));
+            }
         }
+        classes.push(class.name);
     }
     list("images that cannot be located", wrong)?;
     let root = match path.parent() {
@@ -288,6 +302,15 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
         }
         Some(folder) => folder.join(&file.source),
         None => PathBuf::from(&file.source),
+    };
+    // One that was written through a link speaks of what lies beside where it is.
+    let root = match path.symlink_metadata().is_ok_and(|facts| facts.is_symlink()) && !root.exists()
+    {
+        true => match path.canonicalize().ok().as_deref().and_then(Path::parent) {
+            Some(folder) => folder.join(&file.source),
+            None => root,
+        },
+        false => root,
     };
     Ok(Dataset {
         root,
@@ -298,6 +321,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
             options: file.options,
             source_hash: file.source_hash,
             notes: file.notes,
+            digests,
         },
     })
 }
@@ -358,6 +382,7 @@ mod tests {
                 },
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],
+                digests: Digests::default(),
             },
         }
     }
@@ -499,7 +524,7 @@ mod tests {
         );
         let huge = std::fs::File::create(&path).unwrap();
         huge.set_len(LARGEST + 1).unwrap();
-        assert!(Dataset::load(&path).unwrap_err().to_string().contains("bytes"));
+        assert!(Dataset::load(&path).unwrap_err().to_string().contains("256 MB are the most"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the dataset file that holds it.
 
 mod build;
+mod digests;
 mod file;
 mod holdout;
 mod open;
@@ -14,6 +15,7 @@ mod samples;
 mod write_images;
 
 pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
+pub use digests::Digests;
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use profile::Profile;
 pub use rename::renamed_classes;

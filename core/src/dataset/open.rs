@@ -10,12 +10,13 @@ use crate::job::Job;
 use crate::source::{ScanOptions, scan};
 
 impl Dataset {
-    /// Opens a dataset file (a `.toml` file), whose images are checked to exist, or any source,
+    /// Opens a dataset file (a `.toml` file), whose images are checked to be there and to be the same
+    /// as when it was built, or any source,
     /// which is scanned and built with the default options. Broken images and notes are reported as
     /// messages.
     ///
     /// # Errors
-    /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`].
+    /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as [`scan`] and [`build`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
         let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
@@ -23,6 +24,7 @@ impl Dataset {
         if is_dataset_file {
             let dataset = Self::load(path)?;
             dataset.verify_files()?;
+            dataset.verify_content(None, job)?;
             return Ok(dataset);
         }
         let catalog = scan(path, &ScanOptions::default(), job)?;

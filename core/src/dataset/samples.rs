@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::digests::Digests;
 use super::options::BuildOptions;
 use crate::eval::{GroupSummary, GroupThresholds, imbalance_factor};
 use crate::source::{Location, SourceKind, Split};
@@ -43,6 +44,8 @@ pub struct Provenance {
     /// What the person should know: classes too small for what was asked, fractions that were not
     /// used.
     pub notes: Vec<String>,
+    /// What the images were, as far as that is known.
+    pub digests: Digests,
 }
 
 impl Dataset {

@@ -1,44 +1,55 @@
 //! Writing a dataset out as an image folder, `split/class/image`.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use super::safe_names::{Names, safe_extension, safe_name};
-use super::samples::Dataset;
+use super::samples::{Dataset, DatasetSample};
 use crate::error::{DataError, Error, Result};
+use crate::files::{self, temporary_folder};
 use crate::job::Job;
 use crate::source::{ImageReader, Location, Split};
+
+/// The most bytes of an image that is compared with its copy.
+const LARGEST_IMAGE: u64 = 1 << 30;
 
 /// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split
 /// without samples gives no folder. Image files are copied byte for byte, CIFAR records become PNG.
 /// Names are made safe for every file system, and where two become the same a number is added.
 ///
 /// The folder appears when it is complete: everything is written to a temporary folder beside it
-/// first. Returns the number of images.
+/// first. One that holds these very images already is left as it is: a build that was killed after
+/// it wrote them goes on. Returns the number of images.
 ///
 /// # Errors
 /// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an
 /// image cannot be read or written,
 /// [`Error::Stopped`] if the job was stopped. Nothing is left behind then.
 pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+    let reader = if dataset.kind.has_records() {
+        Some(ImageReader::open(&dataset.root, dataset.kind, job)?)
+    } else {
+        None
+    };
+    let paths = paths(dataset);
     if target.exists()
         && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
     {
+        if is_written(dataset, reader.as_ref(), target, &paths, job)? {
+            job.info(format!("{} holds these images already", target.display()));
+            return Ok(paths.len());
+        }
         return Err(DataError::source(
             target,
             "already exists and is not an empty folder; images are only written to a new one",
         )
         .into());
     }
-    let reader = if dataset.kind.has_records() {
-        Some(ImageReader::open(&dataset.root, dataset.kind, job)?)
-    } else {
-        None
-    };
     // `absolute` also resolves a bare name, whose parent would be empty.
     let absolute = std::path::absolute(target).map_err(|e| DataError::file(target, e))?;
     let Some(parent) = absolute.parent() else {
@@ -47,7 +58,6 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
     std::fs::create_dir_all(parent).map_err(|e| DataError::file(parent, e))?;
     let temporary = temporary_folder(parent).map_err(|e| DataError::file(parent, e))?;
 
-    let paths = paths(dataset);
     let folders: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
     for folder in folders {
         let folder = temporary.path().join(folder);
@@ -72,12 +82,7 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
                 .map_err(|e| DataError::file(target.join(path), crate::error::Reason::of(e)))?;
             }
             (None, Location::File(from) | Location::Record { file: from, .. }) => {
-                let from = dataset.root.join(from);
-                let unreadable = |e: io::Error| Error::from(DataError::file(&from, e));
-                let mut source = std::fs::File::open(&from).map_err(unreadable)?;
-                let mut copy = std::fs::File::create(&to)
-                    .map_err(|e| DataError::file(target.join(path), e))?;
-                io::copy(&mut source, &mut copy).map_err(unreadable)?;
+                copy(&dataset.root.join(from), &to, &target.join(path))?;
             }
         }
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
@@ -96,17 +101,82 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
     Ok(paths.len())
 }
 
-fn temporary_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".counterweight-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        // A temporary folder is private by default; this one becomes an ordinary folder of the
-        // person's.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
+/// Copies a file's bytes. An error names the file that is at fault: `from`, or the copy as it is
+/// going to be called.
+fn copy(from: &Path, to: &Path, called: &Path) -> Result<()> {
+    let unreadable = |e: io::Error| Error::from(DataError::file(from, e));
+    let unwritable = |e: io::Error| Error::from(DataError::file(called, e));
+    let mut source = files::open(from, u64::MAX).map_err(unreadable)?;
+    let mut copy = File::create(to).map_err(unwritable)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => copy.write_all(&buffer[..read]).map_err(unwritable)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
     }
-    builder.tempdir_in(parent)
+}
+
+/// Whether a folder holds what would be written into it, and nothing else.
+///
+/// # Errors
+/// [`DataError::File`] if an image cannot be read, [`Error::Stopped`].
+fn is_written(
+    dataset: &Dataset,
+    reader: Option<&ImageReader>,
+    target: &Path,
+    paths: &[PathBuf],
+    job: Job<'_>,
+) -> Result<bool> {
+    let expected: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let mut found = 0;
+    for entry in walkdir::WalkDir::new(target) {
+        let Ok(entry) = entry else { return Ok(false) };
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let known =
+            entry.path().strip_prefix(target).is_ok_and(|relative| expected.contains(relative));
+        if !known || !entry.file_type().is_file() {
+            return Ok(false);
+        }
+        found += 1;
+    }
+    if found != expected.len() {
+        return Ok(false);
+    }
+    job.phase("comparing images", Some(paths.len() as u64), "images");
+    let same = |sample: &DatasetSample, path: &Path| -> Result<bool> {
+        job.check()?;
+        let written = target.join(path);
+        let read = |path: &Path| {
+            files::read(path, LARGEST_IMAGE).map_err(|e| Error::from(DataError::file(path, e)))
+        };
+        Ok(match (reader, &sample.location) {
+            (Some(reader), location) => {
+                let pixels = reader.read(location)?;
+                let mut png = io::Cursor::new(Vec::new());
+                image::write_buffer_with_format(
+                    &mut png,
+                    &pixels.data,
+                    pixels.width,
+                    pixels.height,
+                    image::ColorType::Rgb8,
+                    image::ImageFormat::Png,
+                )
+                .map_err(|e| DataError::file(&written, crate::error::Reason::of(e)))?;
+                png.into_inner() == read(&written)?
+            }
+            (None, Location::File(from) | Location::Record { file: from, .. }) => {
+                read(&dataset.root.join(from))? == read(&written)?
+            }
+        })
+    };
+    let all = dataset.samples.par_iter().zip(paths).map(|(sample, path)| same(sample, path));
+    // The first that differs, or that cannot be read, ends it.
+    Ok(all.try_reduce_with(|a, b| Ok(a && b)).transpose()?.unwrap_or(true))
 }
 
 /// Where each sample goes, relative to the target.
@@ -198,9 +268,32 @@ mod tests {
         }
         assert!(!target.join("validation").exists());
         assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
-        let error =
-            write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
-        assert!(error.contains("not an empty folder"), "{error}");
+        // What is there already is not written again, as long as it is the same.
+        assert_eq!(write_images(&set, &target, Job::new(&control, &Silent)).unwrap(), 4);
+        let refused = || {
+            let error =
+                write_images(&set, &target, Job::new(&control, &Silent)).unwrap_err().to_string();
+            assert!(error.contains("not an empty folder"), "{error}");
+        };
+        std::fs::write(target.join("train/notes.txt"), "mine").unwrap();
+        refused();
+        std::fs::remove_file(target.join("train/notes.txt")).unwrap();
+        std::fs::write(target.join("test/Cats_big_2/2.png"), "c/3.png").unwrap();
+        refused();
+        std::fs::remove_file(target.join("test/Cats_big_2/2.png")).unwrap();
+        refused();
+    }
+
+    #[test]
+    fn the_file_at_fault_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), &["1.png"]);
+        let (from, called) = (folder.path().join("1.png"), Path::new("images/1.png"));
+        let said = |from: &Path, to: &Path| copy(from, to, called).unwrap_err().to_string();
+        let gone = folder.path().join("gone.png");
+        assert!(said(&gone, &folder.path().join("2.png")).contains("gone.png"));
+        #[cfg(target_os = "linux")]
+        assert!(said(&from, Path::new("/dev/full")).starts_with("images/1.png: No space left"));
     }
 
     #[test]

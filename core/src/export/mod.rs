@@ -118,6 +118,7 @@ pub fn export<'a>(
         ExportModel::Joined(source) => (&source.config, source.mean, source.std, &source.classes),
     };
     validate(config, mean, std, classes, checks).map_err(ModelError::Export)?;
+    let place = files::destination(path).map_err(|error| ModelError::file(path, error))?;
     job.phase("exporting", None, "files");
     let artifact = target.make(model).map_err(ModelError::Export)?;
     job.check()?;
@@ -144,7 +145,7 @@ pub fn export<'a>(
         std::fs::OpenOptions::new().append(true).open(temporary)?.write_all(&passed)?;
         Ok((agreement, artifact.bytes.len() + passed.len()))
     };
-    match files::write_if(path, write, check) {
+    match files::write_if(&place, write, check) {
         Ok((agreement, bytes)) => Ok(ExportReport {
             path: path.to_path_buf(),
             top1_agreement: agreement.top1,

@@ -1,19 +1,20 @@
 //! Running an exported model, by tract: a runtime that knows nothing of how the model was trained.
 
+mod apart;
 mod graph;
 mod input;
 mod inputs;
-mod isolated;
 mod many;
 mod native;
+mod signature;
 mod sort;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use crate::isolated::isolate_by;
 pub use input::InputOptions;
 pub use inputs::Inputs;
-pub use isolated::{isolate_by, serve};
 pub use many::EachFile;
 pub use sort::{Placing, SORTED, Sorter, UNSURE, Undone, undo};
 pub use table::{PredictionRow, PredictionTable};
@@ -25,10 +26,9 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use crate::error::{ModelError, Result};
-use crate::onnx;
-use crate::panics;
+use crate::{isolated, model, onnx, panics};
+use apart::Isolated;
 use graph::{About, Graph};
-use isolated::Isolated;
 use native::Native;
 
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
@@ -227,6 +227,22 @@ impl OnnxClassifier {
         };
         order.iter().take(k).map(prediction).collect()
     }
+}
+
+/// Runs one model for the process that started this one, through standard input and output, until
+/// the input ends. See [`isolate_by`].
+///
+/// # Errors
+/// If what arrives is no message, or nobody reads the answers.
+pub fn serve() -> std::io::Result<()> {
+    isolated::serve(|kind, bytes, options| match kind {
+        apart::CLASSIFIER => {
+            let options = serde_json::from_value(options).map_err(|error| error.to_string())?;
+            let (about, answered) = apart::answered(bytes, &options)?;
+            Ok((serde_json::to_value(about).map_err(|error| error.to_string())?, answered))
+        }
+        _ => model::try_backbone(kind, bytes, options),
+    })
 }
 
 /// The softmax of a row of logits.

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::signature::{is_signed, sign};
 use crate::dataset::{Names, safe_extension, safe_name};
 use crate::error::{DataError, Result};
 use crate::files;
@@ -17,6 +18,9 @@ use crate::job::Job;
 pub const SORTED: &str = "sorted.jsonl";
 /// The folder of images whose most probable class is not probable enough.
 pub const UNSURE: &str = "unsure";
+
+/// The most bytes of [`SORTED`]: some three million files.
+const LARGEST: u64 = 1 << 30;
 
 /// How a file comes into its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,25 @@ struct Placed {
     how: Placing,
     /// Size in bytes and time of the last change, in nanoseconds since 1970.
     was: (u64, u128),
+    /// What shows that this program wrote the line for the person who reads it.
+    #[serde(default)]
+    signature: String,
+}
+
+impl Placed {
+    /// All but the signature, as bytes.
+    fn said(&self) -> io::Result<Vec<u8>> {
+        let Self { from, to, how, was, .. } = self;
+        Ok(serde_json::to_vec(&(from, to, how, was))?)
+    }
+
+    fn signed(self) -> io::Result<Self> {
+        Ok(Self { signature: sign(&self.said()?)?, ..self })
+    }
+
+    fn is_signed(&self) -> bool {
+        self.said().is_ok_and(|said| is_signed(&said, &self.signature))
+    }
 }
 
 /// Puts files into one folder a class.
@@ -67,6 +90,7 @@ impl Sorter {
         fs::create_dir_all(root).map_err(|error| failed(root, error))?;
         let root = std::path::absolute(root).map_err(|error| failed(root, error))?;
         let path = root.join(SORTED);
+        refuse_links(&root, &path).map_err(|error| failed(&path, error))?;
         let mut placed = HashSet::new();
         if path.is_file() {
             placed.extend(
@@ -110,9 +134,13 @@ impl Sorter {
         }
         let folder = class.and_then(|class| self.folders.get(class)).map_or(UNSURE, String::as_str);
         let within = self.root.join(folder);
-        fs::create_dir_all(&within).map_err(|error| DataError::file(&within, error))?;
+        refuse_links(&self.root, &within)
+            .and_then(|()| fs::create_dir_all(&within))
+            .map_err(|error| DataError::file(&within, error))?;
         let to = self.free_name(folder.to_string(), &within, &from);
-        let entry = Placed { was: state(&from).map_err(failed)?, from, to, how: self.how };
+        let was = state(&from).map_err(failed)?;
+        let entry = Placed { was, from, to, how: self.how, signature: String::new() };
+        let entry = entry.signed().map_err(failed)?;
         let mut line = serde_json::to_vec(&entry).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         let log = self.root.join(SORTED);
@@ -146,18 +174,29 @@ pub struct Undone {
     pub undone: usize,
     /// Files that were changed or taken away since, or whose old place is taken. They stay.
     pub left: usize,
+    /// Of these, files that were moved by somebody else or on another computer, and whose old place
+    /// is in no folder that was named.
+    pub foreign: usize,
 }
 
 /// Undoes what was sorted into `root`: copies and links are removed, moved files go back. Files that
 /// were changed since are left where they are, as is everything that was not put there by sorting.
 /// Empty folders and [`SORTED`] go, unless something is left.
 ///
+/// The log says where files go, and may have been sent by somebody. What it says of moved files is
+/// believed where it has this person's signature, and otherwise as far as their old places are below
+/// the folder `back_into`. Nothing is overwritten and no link is followed.
+///
 /// # Errors
 /// [`DataError`] if [`SORTED`] cannot be read or a file cannot be put back;
 /// [`crate::Error::Stopped`]. What was undone until then stays so, and the rest can be undone later.
-pub fn undo(root: &Path, job: Job<'_>) -> Result<Undone> {
-    let root = std::path::absolute(root).map_err(|error| DataError::file(root, error))?;
+pub fn undo(root: &Path, back_into: Option<&Path>, job: Job<'_>) -> Result<Undone> {
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|error| DataError::file(path, error));
+    let root = absolute(root)?;
+    let back_into = back_into.map(absolute).transpose()?;
     let log = root.join(SORTED);
+    refuse_links(&root, &log).map_err(|error| DataError::file(&log, error))?;
     let entries = entries(&log)?;
     job.phase("undoing", Some(entries.len() as u64), "files");
     let mut result = Undone::default();
@@ -165,11 +204,24 @@ pub fn undo(root: &Path, job: Job<'_>) -> Result<Undone> {
     for (done, entry) in entries.iter().enumerate().rev() {
         job.check()?;
         // It says where to write and what to delete, and may have come from anywhere.
-        let is_ours = entry.to.starts_with(&root)
-            && !entry.to.components().any(|part| part == std::path::Component::ParentDir);
-        if !is_ours {
+        if !is_below(&entry.to, &root) {
             let reason = format!("speaks of {}, which is not in this folder", entry.to.display());
             return Err(DataError::source(&log, reason).into());
+        }
+        refuse_links(&root, entry.to.parent().unwrap_or(&root))
+            .map_err(|error| DataError::file(&entry.to, error))?;
+        // Only these are put somewhere else.
+        if entry.how == Placing::Move && !entry.is_signed() {
+            let named = back_into.as_ref().is_some_and(|folder| {
+                is_below(&entry.from, folder)
+                    && refuse_links(folder, entry.from.parent().unwrap_or(folder)).is_ok()
+            });
+            if !named && entry.to.symlink_metadata().is_ok() {
+                result.left += 1;
+                result.foreign += 1;
+                left.push(entry);
+                continue;
+            }
         }
         match take_back(entry).map_err(|error| DataError::file(&entry.to, error))? {
             Back::Undone => result.undone += 1,
@@ -210,7 +262,7 @@ enum Back {
 }
 
 fn take_back(entry: &Placed) -> io::Result<Back> {
-    let Placed { from, to, how, was } = entry;
+    let Placed { from, to, how, was, .. } = entry;
     let Ok(found) = to.symlink_metadata() else { return Ok(Back::WasNot) };
     let unchanged = match how {
         Placing::Symlink => found.is_symlink() && fs::read_link(to).is_ok_and(|at| at == *from),
@@ -225,7 +277,15 @@ fn take_back(entry: &Placed) -> io::Result<Back> {
             if let Some(folder) = from.parent() {
                 fs::create_dir_all(folder)?;
             }
-            carry(to, from)?;
+            // Unlike renaming, this cannot take the place of a file that has just come there.
+            match fs::hard_link(to, from) {
+                Ok(()) => fs::remove_file(to)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Ok(Back::Left);
+                }
+                // Another disk, or one without such links.
+                Err(_) => carry(to, from)?,
+            }
             Ok(Back::Undone)
         }
         Placing::Symlink => fs::remove_file(to).map(|()| Back::Undone),
@@ -234,6 +294,27 @@ fn take_back(entry: &Placed) -> io::Result<Back> {
         }
         Placing::Copy | Placing::HardLink => Ok(Back::Left),
     }
+}
+
+/// Whether a path names something below a folder, whatever is there.
+fn is_below(path: &Path, folder: &Path) -> bool {
+    path != folder
+        && path.starts_with(folder)
+        && !path.components().any(|part| part == std::path::Component::ParentDir)
+}
+
+/// Refuses a path below `root` on whose way from there is a link: it would lead elsewhere.
+fn refuse_links(root: &Path, path: &Path) -> io::Result<()> {
+    let below = path.ancestors().take_while(|part| part.starts_with(root) && *part != root);
+    for part in below {
+        if part.symlink_metadata().is_ok_and(|facts| facts.is_symlink()) {
+            return Err(io::Error::other(format!(
+                "{} is a link, which is not followed",
+                part.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Does what an entry says.
@@ -279,20 +360,20 @@ fn state(path: &Path) -> io::Result<(u64, u128)> {
 /// The lines of a log. A last line that was cut short says nothing: what it was to say was not yet
 /// done.
 fn entries(log: &Path) -> Result<Vec<Placed>> {
-    let file = files::open(log, u64::MAX).map_err(|error| DataError::file(log, error))?;
-    let mut entries = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(|error| DataError::file(log, error))?;
-        if let Ok(entry) = serde_json::from_str(&line) {
-            entries.push(entry);
-        }
-    }
-    Ok(entries)
+    let bytes = files::read(log, LARGEST).map_err(|error| DataError::file(log, error))?;
+    let lines = bytes.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 fn ends_a_line(path: &Path) -> io::Result<bool> {
-    let bytes = fs::read(path)?;
-    Ok(bytes.last().is_none_or(|last| *last == b'\n'))
+    let mut file = files::open(path, LARGEST)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 #[cfg(test)]
@@ -359,8 +440,8 @@ mod tests {
             drop((sorter, again));
 
             let control = Control::new();
-            let undone = undo(&root, Job::new(&control, &Silent)).unwrap();
-            assert_eq!(undone, Undone { undone: 4, left: 0 }, "{how:?}");
+            let undone = undo(&root, None, Job::new(&control, &Silent)).unwrap();
+            assert_eq!(undone, Undone { undone: 4, ..Undone::default() }, "{how:?}");
             fs::remove_file(folder.path().join("in/1.jpg")).unwrap();
             assert_eq!(tree(folder.path()), before, "{how:?}");
         }
@@ -379,13 +460,13 @@ mod tests {
         assert!(places.iter().all(|place| place.starts_with(root.join("_"))), "{places:?}");
         fs::write(&places[0], "changed since").unwrap();
         fs::write(&files[1], "another").unwrap();
-        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 1, left: 2 });
+        assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 1, left: 2, foreign: 0 });
         assert_eq!(fs::read_to_string(&places[0]).unwrap(), "changed since");
         assert_eq!(fs::read_to_string(&files[1]).unwrap(), "another");
         assert_eq!(fs::read_to_string(&files[2]).unwrap(), "b/2.jpg");
         // What is left can be undone once its place is free.
         fs::remove_file(&files[1]).unwrap();
-        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 1, left: 1 });
+        assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 1, left: 1, foreign: 0 });
         assert_eq!(fs::read_to_string(&files[1]).unwrap(), "b/1.jpg");
     }
 
@@ -403,7 +484,7 @@ mod tests {
         fs::write(&log, format!("{whole}{}", &whole[..whole.len() / 2])).unwrap();
         let mut sorter = Sorter::open(&root, &classes(), Placing::Copy).unwrap();
         sorter.place(&files[1], Some(0)).unwrap();
-        assert_eq!(undo(&root, job).unwrap(), Undone { undone: 2, left: 0 });
+        assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 2, ..Undone::default() });
 
         fs::create_dir_all(&root).unwrap();
         for to in [files[0].clone(), root.join("../in/a/1.jpg")] {
@@ -412,10 +493,70 @@ mod tests {
                 to,
                 how: Placing::Copy,
                 was: state(&files[1]).unwrap(),
+                signature: String::new(),
             };
+            let entry = entry.signed().unwrap();
             fs::write(&log, serde_json::to_string(&entry).unwrap()).unwrap();
-            assert!(undo(&root, job).unwrap_err().to_string().contains("not in this folder"));
+            assert!(undo(&root, None, job).unwrap_err().to_string().contains("not in this folder"));
             assert!(files[0].exists());
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_that_was_sent_moves_nothing_out_of_its_folder() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let root = at("sent");
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let sent = |to: &str, from: PathBuf| {
+            fs::create_dir_all(root.join("cat")).unwrap();
+            fs::write(root.join("cat/payload.jpg"), "evil").unwrap();
+            let was = (4, 0);
+            let (to, how) = (root.join(to), Placing::Move);
+            // As another person's program signs it.
+            let entry = Placed { from, to, how, was, signature: "ab".repeat(32) };
+            fs::write(root.join(SORTED), serde_json::to_string(&entry).unwrap()).unwrap();
+        };
+        let home = at("home");
+        fs::create_dir_all(home.join("photos")).unwrap();
+        sent("cat/payload.jpg", home.join("autostart/run.desktop"));
+        let refused = Undone { undone: 0, left: 1, foreign: 1 };
+        assert_eq!(undo(&root, None, job).unwrap(), refused);
+        // A folder that is named gets what belongs below it and nothing else.
+        assert_eq!(undo(&root, Some(&home.join("photos")), job).unwrap(), refused);
+        sent("cat/payload.jpg", home.join("photos/../autostart/run.desktop"));
+        assert_eq!(undo(&root, Some(&home.join("photos")), job).unwrap(), refused);
+        symlink(&home, home.join("photos/out")).unwrap();
+        sent("cat/payload.jpg", home.join("photos/out/run.desktop"));
+        assert_eq!(undo(&root, Some(&home.join("photos")), job).unwrap(), refused);
+        fs::remove_file(home.join("photos/out")).unwrap();
+        assert_eq!(tree(&home), ["photos"]);
+        sent("cat/payload.jpg", home.join("photos/1.jpg"));
+        let undone = undo(&root, Some(&home.join("photos")), job).unwrap();
+        assert_eq!(undone, Undone { undone: 1, ..Undone::default() });
+        assert_eq!(tree(&home), ["photos", "photos/1.jpg"]);
+
+        // Nor is anything reached through a link in the folder.
+        sent("cat/payload.jpg", home.join("photos/2.jpg"));
+        symlink(home.join("photos"), root.join("dog")).unwrap();
+        let (from, to) = (root.join("cat/payload.jpg"), root.join("dog/1.jpg"));
+        let was = state(&from).unwrap();
+        let entry = Placed { from, to, how: Placing::Copy, was, signature: String::new() };
+        fs::write(root.join(SORTED), serde_json::to_string(&entry).unwrap()).unwrap();
+        assert!(undo(&root, None, job).unwrap_err().to_string().contains("is a link"));
+        assert!(home.join("photos/1.jpg").is_file());
+        fs::remove_file(root.join(SORTED)).unwrap();
+        symlink(home.join("photos/1.jpg"), root.join(SORTED)).unwrap();
+        assert!(Sorter::open(&root, &classes(), Placing::Copy).is_err());
+        fs::remove_file(root.join(SORTED)).unwrap();
+        let dog = ["dog".to_string()];
+        let mut sorter = Sorter::open(&root, &dog, Placing::Copy).unwrap();
+        let error = sorter.place(&root.join("cat/payload.jpg"), Some(0)).unwrap_err().to_string();
+        assert!(error.contains("is a link"), "{error}");
+        assert_eq!(tree(&home), ["photos", "photos/1.jpg"]);
     }
 }

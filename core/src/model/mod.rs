@@ -27,6 +27,7 @@ pub use network::{Network, NetworkConfig};
 pub(crate) use onnx::SIDES as ONNX_SIDES;
 #[cfg(test)]
 pub(crate) use onnx::test_files;
+pub(crate) use onnx::try_backbone;
 pub use onnx::{FeatureChoice, FeatureGraph, OnnxBackbone, OnnxFile, OnnxFound, Taken};
 pub use prepared::Prepared;
 pub use pretrained::{

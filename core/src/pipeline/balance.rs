@@ -102,6 +102,8 @@ pub fn balance(
     job: Job<'_>,
 ) -> Result<BalanceReport> {
     let _lock = run.lock()?;
+    // They may be those that tuning has left in a file.
+    settings.validate()?;
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {
@@ -226,7 +228,7 @@ pub fn balance(
         run.record(epoch)?;
     }
     for result in std::iter::once(&after).chain(&validated) {
-        run.write_result(&result_name("balanced", result.split, evaluation.flip), result)?;
+        run.keep_result(&result_name("balanced", result.split, evaluation.flip), result, job);
     }
     let report = BalanceReport {
         after,
@@ -237,7 +239,7 @@ pub fn balance(
         radius,
         notes,
     };
-    run.write_result("balance", &report)?;
+    run.keep_result("balance", &report, job);
     Ok(report)
 }
 

@@ -88,7 +88,7 @@ pub fn evaluate(
         device,
         job,
     )?;
-    run.write_result(&result_name(name, split, settings.flip), &result)?;
+    run.keep_result(&result_name(name, split, settings.flip), &result, job);
     Ok(result)
 }
 

@@ -51,7 +51,7 @@ pub fn export_as(
     job: Job<'_>,
 ) -> Result<ExportReport> {
     let report = Subject::of(run, checkpoint, job)?.write(target, path, job)?;
-    run.write_result("export", &report)?;
+    run.keep_result("export", &report, job);
     Ok(report)
 }
 

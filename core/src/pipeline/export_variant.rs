@@ -115,7 +115,7 @@ pub fn export_variant(
     let subject = Subject::of(run, checkpoint, job)?;
     let report = Measuring::new(&subject).export(request, path, job)?;
     if report.refused.is_none() {
-        run.write_result("export", &report.export)?;
+        run.keep_result("export", &report.export, job);
     }
     Ok(report)
 }
@@ -158,7 +158,8 @@ impl<'a> Measuring<'a> {
         let calibration = self.calibration.as_deref().unwrap_or_default();
         let target = Onnx { outputs: request.outputs, variant, calibration };
         let failed = |error: std::io::Error| ModelError::file(path, error);
-        let absolute = std::path::absolute(path).map_err(failed)?;
+        let absolute =
+            std::path::absolute(files::destination(path).map_err(failed)?).map_err(failed)?;
         let parent = absolute.parent().unwrap_or(&absolute);
         std::fs::create_dir_all(parent).map_err(failed)?;
         // A file that loses too much never has the name.

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
 use crate::error::{ModelError, Result};
-use crate::files::write_atomically;
+use crate::files::{destination, write_atomically};
 use crate::job::Job;
 use crate::run::Run;
 
@@ -72,7 +72,8 @@ pub fn export_weights(
         ("std".into(), serde_json::json!(checkpoint.std).to_string()),
     ]);
     let file = serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
-    write_atomically(path, |out| out.write_all(&file))
+    destination(path)
+        .and_then(|place| write_atomically(&place, |out| out.write_all(&file)))
         .map_err(|error| failed(error.to_string()))?;
     Ok(WeightsReport {
         path: path.to_path_buf(),

@@ -65,6 +65,8 @@ impl<'a> Features<'a> {
 
     /// [`Features::of`] with the samples they belong to.
     pub fn with_positions(&self, split: Split, flip: bool, job: Job<'_>) -> Result<SampleFeatures> {
+        // Those that are kept go by names.
+        self.run.dataset().verify_content(Some(split), job)?;
         if self.run.settings().stage1.is_frozen() {
             return self.of_frozen(split, flip, job).map(|found| self.standardised(found));
         }
@@ -205,17 +207,36 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     hasher.finalize()
 }
 
+/// What stored features are made of.
+const TENSORS: [&str; 3] = ["features", "labels", "positions"];
+
+/// BLAKE3 of all parts of stored features, in hexadecimal.
+fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// The stored features, unless there are none, they are damaged or belong to another backbone or
 /// other samples: then they are computed again.
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
     let file = map(&files::open(path, u64::MAX).ok()?).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
-    if header.metadata().as_ref()?.get("key")? != key {
+    let content = header.metadata().as_ref()?.get("key")?.strip_prefix(key)?.trim_start();
+    let tensors = SafeTensors::deserialize(&file).ok()?;
+    let parts = TENSORS.map(|name| tensors.tensor(name).ok());
+    // An earlier version kept none.
+    if content.is_empty() {
         return None;
     }
-    let tensors = SafeTensors::deserialize(&file).ok()?;
-    let [features, labels, positions] =
-        ["features", "labels", "positions"].map(|name| tensors.tensor(name).ok());
+    if checksum(parts.iter().flatten().map(TensorView::data)) != content {
+        tracing::warn!("{}: is damaged; its features are computed again", path.display());
+        return None;
+    }
+    let [features, labels, positions] = parts;
     let (features, labels, positions) = (features?, labels?, positions?);
     let &[rows, dim] = features.shape() else { return None };
     if labels.shape() != [rows] || positions.shape() != [rows] || features.dtype() != Dtype::F32 {
@@ -252,11 +273,14 @@ fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> 
         .map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let file = || {
         let views = [
-            ("features", TensorView::new(Dtype::F32, vec![set.len(), set.dim], &features)?),
-            ("labels", TensorView::new(Dtype::U32, vec![set.len()], &labels)?),
-            ("positions", TensorView::new(Dtype::U32, vec![set.len()], &places)?),
+            (TENSORS[0], TensorView::new(Dtype::F32, vec![set.len(), set.dim], &features)?),
+            (TENSORS[1], TensorView::new(Dtype::U32, vec![set.len()], &labels)?),
+            (TENSORS[2], TensorView::new(Dtype::U32, vec![set.len()], &places)?),
         ];
-        serialize(views, Some(HashMap::from([("key".to_string(), key.to_string())])))
+        let content = checksum(views.iter().map(|(_, view)| view.data()));
+        // One entry: several would be written in another order each time.
+        let metadata = HashMap::from([("key".to_string(), format!("{key} {content}"))]);
+        serialize(views, Some(metadata))
     };
     let file = file().map_err(std::io::Error::other)?;
     write_atomically(path, |out| out.write_all(&file))

@@ -11,11 +11,11 @@ use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{CHOICES, finish, new_run};
 use crate::dataset::Dataset;
-use crate::error::{Result, RunError};
+use crate::error::{ModelError, Result, RunError};
 use crate::export::ExportReport;
-use crate::files;
+use crate::files::{self, TemporaryFolder};
 use crate::job::Job;
-use crate::run::{self, Run};
+use crate::run::{Place, Run};
 use crate::settings::Settings;
 use crate::source::Split;
 
@@ -76,12 +76,8 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
         .into());
     }
     // What cannot be put there in the end is said before the work.
-    if !earlier && std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(folder_error(
-            "is not empty and holds no run; choose another folder with --run",
-        )
-        .into());
-    }
+    let place = Place::hold(&folder)?;
+    files::destination(request.out).map_err(|error| ModelError::file(request.out, error))?;
     let dataset = Dataset::open(request.source, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
@@ -102,9 +98,9 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     let balance = balance(&mut run, &settings, device, job)?;
     choices.push(balancer(&balance));
     let export = export(&run, None, request.out, job)?;
-    run.write_result(MARK, &choices)?;
+    run.keep_result(MARK, &choices, job);
     drop(run);
-    let run = put(workshop.keep(), folder, earlier, job);
+    let run = put(workshop, place, folder, job);
     Ok(MakeReport {
         model: request.out.to_path_buf(),
         run,
@@ -117,19 +113,22 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     })
 }
 
-/// Gives a finished run its place, in which an `earlier` one may lie, and says where it is: where
-/// it was made, if its place cannot be had.
-fn put(made: PathBuf, place: PathBuf, earlier: bool, job: Job<'_>) -> PathBuf {
-    let cleared = if earlier { run::delete(&place) } else { Ok(()) };
-    match cleared.and_then(|()| {
-        Ok(std::fs::rename(&made, &place).map_err(|error| RunError::file(&place, error))?)
-    }) {
-        Ok(()) => place,
-        Err(error) => {
-            job.warn(format!("the run stays in {}: {error}", made.display()));
-            made
-        }
-    }
+/// Gives a finished run its place, in which an earlier one may lie, and says where it is: beside it,
+/// if its place cannot be had.
+fn put(workshop: TemporaryFolder, place: Place, folder: PathBuf, job: Job<'_>) -> PathBuf {
+    let outcome = place.put(workshop.path());
+    let made = workshop.keep();
+    let Err(error) = outcome else { return folder };
+    // Under the name that it was made with it would be removed as unfinished one day.
+    let beside = |number: u32| {
+        let mut name = folder.file_name().unwrap_or_default().to_os_string();
+        name.push(format!("-{number}"));
+        folder.with_file_name(name)
+    };
+    let free = (2..).map(beside).find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+    let kept = if std::fs::rename(&made, &free).is_ok() { free } else { made };
+    job.warn(format!("the run is kept in {}: {error}", kept.display()));
+    kept
 }
 
 /// `photos.onnx` is made in `photos-run`.

@@ -12,6 +12,8 @@ mod export;
 mod export_facts;
 mod export_variant;
 mod export_weights;
+#[cfg(test)]
+mod fault_tests;
 mod features;
 mod fine_tune;
 mod folds;

@@ -119,7 +119,8 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
                 folder_error("already holds a run; resume it, or choose another folder").into()
             );
         }
-        let mut run = Run::open(request.run)?;
+        let mut run = Run::claim(request.run)?;
+        run.dataset().verify_content(None, job)?;
         if let Some(settings) = &request.settings {
             if !agree(settings, run.settings(), run.dataset().split(Split::Train).len()) {
                 return Err(folder_error("was made with other settings; resume without settings, or choose another folder").into());

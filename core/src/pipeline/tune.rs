@@ -137,8 +137,8 @@ pub(super) fn search(
     )?;
     // What was found is to be used directly, not searched for again.
     tuning.best.tune_candidates = 0;
-    run.write_result("tune", &tuning)?;
-    run.write_result("tuned", &tuning.best)?;
+    run.keep_result("tune", &tuning, job);
+    run.keep_result("tuned", &tuning.best, job);
     Ok(tuning)
 }
 

@@ -7,7 +7,7 @@
 //! random number comes from a stream named by those (see [`crate::random`]).
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,10 @@ const METADATA_KEY: &str = "counterweight";
 const MODEL: &str = "model.";
 const VELOCITY: &str = "velocity.";
 const STANDARDISER: &str = "standardiser.";
+/// As settings allow them.
+const MOST_EPOCHS: usize = 1_000_000;
+/// Far more than any dataset has.
+const MOST_SAMPLES: usize = 1 << 40;
 /// The mean of every feature, and its standard deviation.
 const MOMENTS: [&str; 2] = ["mean", "std"];
 
@@ -146,6 +150,53 @@ struct Metadata {
     balancers: Vec<String>,
 }
 
+impl Metadata {
+    /// Whether every number is one that this program could have written: sizes of memory and loops
+    /// follow from them. An error is a sentence.
+    fn check(&self) -> Result<(), String> {
+        let Self { config, mean, std, classes, train_counts, progress, .. } = self;
+        if classes.len() != config.classes || train_counts.len() != config.classes {
+            return Err("the numbers of classes disagree".into());
+        }
+        if classes.len() < 2 || classes.iter().collect::<HashSet<_>>().len() < classes.len() {
+            return Err("its classes need names of their own, two at least".into());
+        }
+        let info = config.backbone.info();
+        if !info.sides.contains(&config.input_size) {
+            return Err(format!(
+                "an input of {} pixels a side; {} takes {} to {}",
+                config.input_size,
+                info.name,
+                info.sides.start(),
+                info.sides.end()
+            ));
+        }
+        if !mean.iter().chain(std).all(|value| value.is_finite())
+            || std.iter().any(|value| *value <= 0.0)
+        {
+            return Err("means must be finite, and standard deviations above 0".into());
+        }
+        if let Some(count) = train_counts.iter().find(|count| **count > MOST_SAMPLES) {
+            return Err(format!("{count} training samples in a class"));
+        }
+        let share = |value: f64| (0.0..=1.0 + 1e-9).contains(&value);
+        let sane = progress.epoch <= MOST_EPOCHS
+            && progress.step <= MOST_SAMPLES
+            && progress.seen <= MOST_SAMPLES
+            && progress.loss_sum.is_finite()
+            && (0.0..=progress.seen as f64 + 1.0).contains(&progress.correct)
+            && progress.best.is_none_or(|best| {
+                best.epoch <= MOST_EPOCHS
+                    && share(best.balanced_accuracy)
+                    && best.loss.is_none_or(f64::is_finite)
+            });
+        if !sane {
+            return Err("numbers of its progress that no training has".into());
+        }
+        Ok(())
+    }
+}
+
 impl Checkpoint {
     /// Writes the checkpoint so that `path` never holds half of one.
     ///
@@ -225,13 +276,7 @@ impl Checkpoint {
             ))
             .into());
         }
-        if metadata.classes.len() != metadata.config.classes
-            || metadata.train_counts.len() != metadata.config.classes
-        {
-            return Err(
-                damaged("damaged checkpoint: the numbers of classes disagree".into()).into()
-            );
-        }
+        metadata.check().map_err(|reason| damaged(format!("damaged checkpoint: {reason}")))?;
         let tensors = SafeTensors::deserialize(&file)
             .map_err(|e| damaged(format!("damaged checkpoint: {e}")))?;
         let (mut weights, mut velocities, mut moments) = (Vec::new(), Vec::new(), HashMap::new());
@@ -358,6 +403,44 @@ mod tests {
                 && !best.gives_way_to(0.5, 1.1)
         );
         assert!(Best { loss: None, ..best }.gives_way_to(0.5, 9.0));
+    }
+
+    #[test]
+    fn numbers_that_no_training_has_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        let said = |change: &dyn Fn(&mut Checkpoint)| {
+            let mut changed = checkpoint();
+            change(&mut changed);
+            changed.save(&path).unwrap();
+            let error = Checkpoint::load(&path).map(drop).unwrap_err().to_string();
+            assert!(error.contains("last.safetensors: damaged checkpoint: "), "{error}");
+            error
+        };
+        for side in [0, 7, 513, 100_000, 1 << 40, usize::MAX] {
+            let error = said(&|c| c.config.input_size = side);
+            assert!(
+                error.contains(&format!("{side} pixels a side; resnet20 takes 8 to 512")),
+                "{error}"
+            );
+        }
+        assert!(said(&|c| c.std[1] = 0.0).contains("above 0"));
+        assert!(said(&|c| c.std[1] = -1.0).contains("above 0"));
+        assert!(said(&|c| c.train_counts[0] = usize::MAX).contains("training samples"));
+        assert!(said(&|c| c.train_counts = vec![1]).contains("disagree"));
+        assert!(said(&|c| c.config.classes = 1 << 40).contains("disagree"));
+        assert!(said(&|c| c.classes[1] = c.classes[0].clone()).contains("names of their own"));
+        let changes: [&dyn Fn(&mut StageProgress); 6] = [
+            &|p| p.epoch = usize::MAX,
+            &|p| p.step = usize::MAX,
+            &|p| p.seen = usize::MAX,
+            &|p| p.correct = 11.0,
+            &|p| p.loss_sum = f64::INFINITY,
+            &|p| p.best = Some(Best { balanced_accuracy: 2.0, epoch: 1, loss: None }),
+        ];
+        for change in changes {
+            assert!(said(&|c| change(&mut c.progress)).contains("progress"));
+        }
     }
 
     #[test]

@@ -97,6 +97,11 @@ fn json_line(record: &EpochRecord) -> serde_json::Result<Vec<u8>> {
 /// an end, so they see all of it or nothing.
 pub(super) fn append_line(path: &Path, line: &[u8]) -> std::io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
+    if let Err(full) = files::may_fail(path) {
+        // As much as there was room for.
+        file.write_all(&line[..line.len() / 2])?;
+        return Err(full);
+    }
     file.write_all(line)?;
     file.sync_data()
 }
@@ -186,6 +191,37 @@ mod tests {
         let places: Vec<_> = again.history().iter().map(|r| (r.stage, r.epoch)).collect();
         assert_eq!(places, [(1, 1), (1, 2)]);
         assert_eq!(std::fs::read_to_string(folder.join(METRICS_CSV)).unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn numbers_come_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = new_run(&folder.path().join("run"));
+        let mut bits = 0x1234_5678_9abc_def1_u64;
+        let mut any = || {
+            // Of any size; xorshift has no reason to hit what few digits write down.
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            f64::from_bits(bits >> 2).min(1e300)
+        };
+        for epoch in 1..=200 {
+            let (train_loss, learning_rate, seconds) = (any(), any(), any());
+            let epoch = EpochRecord {
+                train_loss,
+                learning_rate,
+                seconds,
+                validation_loss: Some(any()),
+                norms: vec![any() as f32],
+                ..record(1, epoch)
+            };
+            run.record(epoch).unwrap();
+        }
+        let files = [METRICS, METRICS_CSV, NORMS].map(|name| run.folder().join(name));
+        let read = || files.each_ref().map(|path| std::fs::read(path).unwrap());
+        let written = read();
+        Run::open(run.folder()).unwrap().rewind(1, 200).unwrap();
+        assert!(read() == written);
     }
 
     #[test]

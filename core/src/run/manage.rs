@@ -4,10 +4,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{
-    CHECKPOINTS, DATASET, FEATURES, LOCK, LOG, METRICS, METRICS_CSV, NORMS, RESULTS, Run, SETTINGS,
-    lock,
+    BACKBONE, CHECKPOINTS, DATASET, FEATURES, LOCK, LOG, METRICS, METRICS_CSV, NORMS, OLD_LOG,
+    RESULTS, Run, RunLock, SETTINGS, lock,
 };
 use crate::error::{Result, RunError};
+use crate::files::is_temporary;
 use crate::source::Split;
 
 /// Gives a run's folder another name beside where it is, and returns its new path.
@@ -87,6 +88,76 @@ pub fn delete(folder: &Path) -> Result<()> {
     Err(RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into())
 }
 
+/// The folder that a finished run is going to be put in. It is held, so that no other program puts
+/// or makes one there in the meantime.
+#[derive(Debug)]
+pub struct Place {
+    folder: PathBuf,
+    lock: Option<RunLock>,
+}
+
+impl Place {
+    /// Holds a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`RunError::Folder`] if another program holds it or it holds something else than a run,
+    /// [`RunError::File`] if it cannot be made.
+    pub fn hold(folder: &Path) -> Result<Self> {
+        let refuse_taken = || match Run::is_run(folder) || only_lock(folder) {
+            true => Ok(()),
+            false => {
+                let reason = "is not empty and holds no run; choose another folder".into();
+                Err(RunError::Folder { path: folder.to_path_buf(), reason })
+            }
+        };
+        refuse_taken()?;
+        std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
+        let place = Self { folder: folder.to_path_buf(), lock: Some(lock(folder)?) };
+        refuse_taken()?;
+        Ok(place)
+    }
+
+    /// Puts the run that was made elsewhere on the same disk here, in place of the one that may be
+    /// here.
+    ///
+    /// # Errors
+    /// As [`delete`], and [`RunError::File`] if the system does not move it.
+    pub fn put(mut self, made: &Path) -> Result<()> {
+        self.lock = None;
+        match Run::is_run(&self.folder) {
+            true => delete(&self.folder)?,
+            false => self.clear(),
+        }
+        Ok(std::fs::rename(made, &self.folder).map_err(|e| RunError::file(&self.folder, e))?)
+    }
+
+    /// Removes the folder if nothing was put in it.
+    fn clear(&mut self) {
+        self.lock = None;
+        if only_lock(&self.folder) {
+            drop(std::fs::remove_file(self.folder.join(LOCK)));
+            // One that is not empty stays.
+            drop(std::fs::remove_dir(&self.folder));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Whether there is no folder, or nothing in it but what a killed program leaves.
+fn only_lock(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .flatten()
+            .all(|entry| entry.file_name() == LOCK || is_temporary(&entry.file_name())),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
 fn refuse_no_run(folder: &Path) -> Result<()> {
     if Run::is_run(folder) {
         return Ok(());
@@ -127,7 +198,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
             .chain(evaluations)
             .collect(),
         ),
-        ("", named(&[NORMS, METRICS_CSV, METRICS, LOG, DATASET, SETTINGS])),
+        ("", named(&[NORMS, METRICS_CSV, METRICS, LOG, OLD_LOG, BACKBONE, DATASET, SETTINGS])),
     ]
 }
 
@@ -237,6 +308,32 @@ mod tests {
         std::fs::write(path.join("dataset.toml"), "mine").unwrap();
         assert!(delete(&path).is_err());
         assert!(path.join("dataset.toml").is_file());
+    }
+
+    #[test]
+    fn a_place_is_held_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let said = |held: Result<Place>| held.unwrap_err().to_string();
+        let place = Place::hold(&at("run")).unwrap();
+        assert!(said(Place::hold(&at("run"))).contains("another program"));
+        drop(place);
+        assert!(!at("run").exists());
+        // What a killed program has left is no hindrance.
+        std::fs::create_dir(at("run")).unwrap();
+        std::fs::write(at("run").join(LOCK), "").unwrap();
+        drop(new_run(&at("made")));
+        Place::hold(&at("run")).unwrap().put(&at("made")).unwrap();
+        assert!(Run::is_run(&at("run")) && !at("made").exists());
+        // One takes the place of another.
+        drop(new_run(&at("made")));
+        std::fs::write(at("made/log.txt"), "new").unwrap();
+        Place::hold(&at("run")).unwrap().put(&at("made")).unwrap();
+        assert!(at("run/log.txt").is_file() && !at("made").exists());
+        std::fs::create_dir(at("mine")).unwrap();
+        std::fs::write(at("mine/thesis.doc"), "years of work").unwrap();
+        assert!(said(Place::hold(&at("mine"))).contains("not empty"));
+        assert_eq!(std::fs::read_dir(at("mine")).unwrap().count(), 1);
     }
 
     #[test]

@@ -26,12 +26,13 @@ mod sweep;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use checkpoint::{Best, Checkpoint, StageProgress};
-pub use manage::{delete, rename};
+pub use manage::{Place, delete, rename};
 pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
 pub use sweep::{Sweep, SweepReport};
@@ -39,6 +40,7 @@ pub use sweep::{Sweep, SweepReport};
 use crate::dataset::Dataset;
 use crate::error::{Result, RunError};
 use crate::files::{self, is_temporary, write_atomically};
+use crate::job::Job;
 use crate::record::EpochRecord;
 use crate::settings::Settings;
 use crate::source::Split;
@@ -53,6 +55,8 @@ const LOCK: &str = ".lock";
 /// The most bytes that a run's logs and results may have, each.
 const LARGEST_LOG: u64 = 1 << 30;
 const LOG: &str = "log.txt";
+/// What a log that has grown too large is called.
+const OLD_LOG: &str = "log.1.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
 const RESULTS: &str = "results";
@@ -68,6 +72,8 @@ pub struct Run {
     history: Vec<EpochRecord>,
     /// Lines of the log that this version cannot read.
     unread: Vec<String>,
+    /// The lock from when the run was made or claimed, for the first who asks for it.
+    claim: Mutex<Option<RunLock>>,
 }
 
 /// The log target of the record that a run is worked on from here, whose field `folder` is the
@@ -94,12 +100,33 @@ impl Drop for RunLock {
 impl Run {
     /// Makes a run folder with its settings, where the number of training samples says what `auto`
     /// stands for, and its dataset. The folder may exist if it is empty. Where the settings name an
-    /// ONNX file, the run gets a copy of it and its settings what the file says.
+    /// ONNX file, the run gets a copy of it and its settings what the file says. The run is locked
+    /// until the first lock that is asked of it is given back, or until it is dropped.
     ///
     /// # Errors
     /// [`RunError::Folder`] if something is there already, [`RunError::File`] if a file cannot be
     /// written, [`crate::error::ModelError::File`] if features cannot be taken of the ONNX file.
     pub fn create(folder: &Path, settings: Settings, dataset: Dataset) -> Result<Self> {
+        // Before anything is written there. It is looked at again once nobody else can change it.
+        Self::refuse_taken(folder, &dataset)?;
+        let mut settings = settings.for_samples(dataset.split(Split::Train).len());
+        let backbone = backbone::settle(&mut settings)?;
+        std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
+        let claim = lock(folder)?;
+        Self::refuse_taken(folder, &dataset)?;
+        // The settings come last: a folder with settings is a whole run, so what cannot be opened
+        // again must fail before them.
+        dataset.save(&folder.join(DATASET))?;
+        Dataset::load(&folder.join(DATASET))?;
+        if let Some(file) = backbone {
+            backbone::keep(&file, &folder.join(BACKBONE))?;
+        }
+        write_settings(folder, &settings)?;
+        Ok(Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? })
+    }
+
+    /// Refuses a folder in which a run of this dataset cannot be made.
+    fn refuse_taken(folder: &Path, dataset: &Dataset) -> Result<()> {
         let taken =
             |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
         if Self::is_run(folder) {
@@ -119,7 +146,7 @@ impl Run {
                 }
                 let dataset_file = folder.join(DATASET);
                 if dataset_file.exists()
-                    && Dataset::load(&dataset_file).is_ok_and(|found| !found.same_samples(&dataset))
+                    && Dataset::load(&dataset_file).is_ok_and(|found| !found.same_samples(dataset))
                 {
                     return Err(
                         taken("holds the file of another dataset; choose another folder").into()
@@ -129,18 +156,21 @@ impl Run {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(RunError::file(folder, error).into()),
         }
-        let mut settings = settings.for_samples(dataset.split(Split::Train).len());
-        let backbone = backbone::settle(&mut settings)?;
-        std::fs::create_dir_all(folder).map_err(|e| RunError::file(folder, e))?;
-        // The settings come last: a folder with settings is a whole run, so what cannot be opened
-        // again must fail before them.
-        dataset.save(&folder.join(DATASET))?;
-        Dataset::load(&folder.join(DATASET))?;
-        if let Some(file) = backbone {
-            backbone::keep(&file, &folder.join(BACKBONE))?;
+        Ok(())
+    }
+
+    /// Opens a run folder to work on it: it is locked before anything of it is read, as by
+    /// [`Run::create`], so that nothing that was read is out of date.
+    ///
+    /// # Errors
+    /// As [`Run::open`], and [`RunError::Folder`] if another program holds it.
+    pub fn claim(folder: &Path) -> Result<Self> {
+        // Nothing is written into a folder that is no run.
+        if !Self::is_run(folder) {
+            return Self::open(folder);
         }
-        write_settings(folder, &settings)?;
-        Self::open(folder)
+        let claim = lock(folder)?;
+        Ok(Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? })
     }
 
     /// Opens a run folder.
@@ -161,7 +191,8 @@ impl Run {
         let settings = Settings::load(&folder.join(SETTINGS))?;
         let dataset = Dataset::load(&folder.join(DATASET))?;
         let (history, unread) = log::read_history(&folder.join(METRICS))?;
-        Ok(Self { folder: folder.to_path_buf(), settings, dataset, history, unread })
+        let folder = folder.to_path_buf();
+        Ok(Self { folder, settings, dataset, history, unread, claim: Mutex::new(None) })
     }
 
     /// Whether the folder holds a run.
@@ -174,7 +205,11 @@ impl Run {
     /// # Errors
     /// [`RunError::Folder`] if another program holds it.
     pub fn lock(&self) -> Result<RunLock> {
-        let lock = lock(&self.folder)?;
+        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lock = match claim {
+            Some(claim) => claim,
+            None => lock(&self.folder)?,
+        };
         tracing::info!(target: LOG_TARGET, folder = %self.folder.display(), "working on this run");
         Ok(lock)
     }
@@ -199,8 +234,11 @@ impl Run {
         let mut settings = self.settings.clone();
         settings.stage1.accumulation = parts;
         settings.validate()?;
-        let _lock = self.lock()?;
-        self.replace_settings(settings)
+        let lock = self.lock()?;
+        self.replace_settings(settings)?;
+        // What was claimed stays so.
+        self.claim = Mutex::new(Some(lock));
+        Ok(())
     }
 
     /// Puts other settings in the place of the run's, for who holds its lock.
@@ -262,7 +300,25 @@ impl Run {
                 RunError::Folder { path: self.folder.clone(), reason: reason.into() }.into()
             );
         }
-        Checkpoint::load(&self.checkpoint_path(name))
+        let checkpoint = Checkpoint::load(&self.checkpoint_path(name))?;
+        self.refuse_other_classes(&checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint whose classes are not the dataset's would call everything by a wrong name.
+    fn refuse_other_classes(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let own = &self.dataset.classes;
+        let reason = match own.iter().zip(&checkpoint.classes).find(|(own, other)| own != other) {
+            Some((own, other)) => format!("its class `{other}` is `{own}` in the run's {DATASET}"),
+            None if own.len() != checkpoint.classes.len() => format!(
+                "it has {} classes and the run's {DATASET} {}",
+                checkpoint.classes.len(),
+                own.len()
+            ),
+            None => return Ok(()),
+        };
+        let path = checkpoint.source.clone();
+        Err(RunError::Mismatch { path, reason: reason.into() }.into())
     }
 
     /// The name of stage 1's result: `best` where validation chose one, otherwise `last`.
@@ -323,6 +379,14 @@ impl Run {
         Ok(path)
     }
 
+    /// [`Run::write_result`] of what is worth having even where it cannot be kept: then that is
+    /// said, and what was computed goes on to whoever asked for it.
+    pub(crate) fn keep_result(&self, name: &str, result: &impl Serialize, job: Job<'_>) {
+        if let Err(error) = self.write_result(name, result) {
+            job.warn(format!("the result could not be kept in the run: {error}"));
+        }
+    }
+
     /// Reads a result written by [`Run::write_result`].
     ///
     /// # Errors
@@ -344,27 +408,48 @@ fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {
 fn lock(folder: &Path) -> Result<RunLock> {
     refuse_links(folder)?;
     let path = folder.join(LOCK);
-    // What is in it is of no use to us, and may be of use to somebody.
-    let file = File::options().create(true).write(true).truncate(false).open(&path);
-    let file = file.map_err(|e| RunError::file(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => {
-            remove_leftovers(folder);
-            Ok(RunLock { _file: file })
+    loop {
+        // What is in it is of no use to us, and may be of use to somebody.
+        let file = File::options().create(true).write(true).truncate(false).open(&path);
+        let file = file.map_err(|e| RunError::file(&path, e))?;
+        match file.try_lock() {
+            // Whoever deletes a run takes this file away at last: it is not the one that others
+            // see then.
+            Ok(()) if !is_at(&file, &path) => {}
+            Ok(()) => {
+                remove_leftovers(folder);
+                return Ok(RunLock { _file: file });
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let reason = "another program is working on this run".into();
+                return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
+            }
+            // Some network file systems have no locks; training there is still better than not
+            // training.
+            Err(std::fs::TryLockError::Error(error)) => {
+                tracing::warn!(
+                    "{}: cannot be locked ({error}); do not let two programs work on this run",
+                    path.display()
+                );
+                return Ok(RunLock { _file: file });
+            }
         }
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let reason = "another program is working on this run".into();
-            Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
-        }
-        // Some network file systems have no locks; training there is still better than not
-        // training.
-        Err(std::fs::TryLockError::Error(error)) => {
-            tracing::warn!(
-                "{}: cannot be locked ({error}); do not let two programs work on this run",
-                path.display()
-            );
-            Ok(RunLock { _file: file })
-        }
+    }
+}
+
+/// Whether the file is the one that the path names.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |facts: std::fs::Metadata| (facts.dev(), facts.ino());
+        file.metadata().map(place).ok() == path.metadata().map(place).ok()
+    }
+    // Elsewhere an open file keeps its name.
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
     }
 }
 
@@ -391,11 +476,7 @@ fn refuse_links(folder: &Path) -> Result<()> {
 /// Removes what a killed program had not finished writing. Only the holder of the lock may.
 fn remove_leftovers(folder: &Path) {
     for part in ["", CHECKPOINTS, FEATURES, RESULTS] {
-        let Ok(entries) = std::fs::read_dir(folder.join(part)) else { continue };
-        for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
-            // Nothing depends on it; it only takes room.
-            drop(std::fs::remove_file(entry.path()));
-        }
+        files::sweep(&folder.join(part));
     }
 }
 
@@ -493,6 +574,7 @@ pub(crate) mod tests {
         assert!(error.contains("run") && error.contains("not empty"), "{error}");
         std::fs::remove_file(path.join("thesis.doc")).unwrap();
         let run = create().unwrap();
+        drop(run.lock().unwrap());
         assert!(create().unwrap_err().to_string().contains("already holds a run"));
         let error = run.checkpoint("best").unwrap_err().to_string();
         assert!(error.contains("train it first"), "{error}");

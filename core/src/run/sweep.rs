@@ -1,13 +1,14 @@
 //! Sweeps: folders of runs that differ in one setting.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Run, delete};
+use super::{LOCK, Run, SETTINGS, delete, lock};
 use crate::error::{Result, RunError};
-use crate::files::{self, write_atomically};
+use crate::files::{self, is_temporary, write_atomically};
 use crate::job::SweepRecord;
 use crate::source::Split;
 
@@ -74,6 +75,32 @@ impl SweepReport {
     }
 }
 
+impl Plan {
+    /// Refuses a folder in which somebody has put something. A sweep that was killed while it was
+    /// being made has left runs that nothing was done in.
+    fn refuse_taken(&self, folder: &Path) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+        let untouched = |path: &Path| {
+            !path.join(SETTINGS).exists()
+                || Run::open(path).is_ok_and(|run| run.checkpoints().is_empty())
+        };
+        let ours = |name: &OsStr| {
+            name == LOCK
+                || is_temporary(name)
+                || self.members.iter().any(|member| {
+                    name == OsStr::new(&member.folder) && untouched(&folder.join(name))
+                })
+        };
+        let free =
+            !Sweep::is_sweep(folder) && entries.flatten().all(|entry| ours(&entry.file_name()));
+        if free {
+            return Ok(());
+        }
+        let reason = "is not empty and holds no sweep; choose another folder".into();
+        Err(RunError::Folder { path: folder.to_path_buf(), reason }.into())
+    }
+}
+
 impl Sweep {
     /// Whether the folder holds a sweep.
     pub fn is_sweep(folder: &Path) -> bool {
@@ -94,16 +121,20 @@ impl Sweep {
         held_out: bool,
         make: impl Fn(&str, &Path) -> Result<()>,
     ) -> Result<Self> {
-        if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-            let reason = "is not empty and holds no sweep; choose another folder".into();
-            return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
-        }
         let members = values
             .iter()
             .map(|value| Member { value: value.clone(), folder: folder_name(key, value) });
         let plan = Plan { key: key.to_string(), own, members: members.collect(), held_out };
+        // Before anything is written there. It is looked at again once nobody else can change it.
+        plan.refuse_taken(folder)?;
         std::fs::create_dir_all(folder).map_err(|error| RunError::file(folder, error))?;
+        let _lock = lock(folder)?;
+        plan.refuse_taken(folder)?;
         for member in &plan.members {
+            let begun = folder.join(&member.folder);
+            if Run::is_run(&begun) {
+                delete(&begun)?;
+            }
             make(&member.value, &folder.join(&member.folder))?;
         }
         // It comes last: a folder with it is a whole sweep.

@@ -23,6 +23,10 @@ pub(crate) const PIXELS: usize = 3 * SIDE * SIDE;
 
 /// The largest of the distributed files has 155 MB, and all of a data set have 186 MB.
 const MAX_BYTES: u64 = 512 << 20;
+/// The most that is unpacked of an archive, files that are not wanted included.
+const MAX_UNPACKED: u64 = 2 << 30;
+/// The longest path a file in an archive may have; systems know paths of 4 KB.
+const MAX_HEADER: u64 = 64 << 10;
 
 /// The labels and images of one file.
 pub(crate) struct RecordFile {
@@ -247,18 +251,41 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
     let file = BufReader::new(File::open(root).map_err(broken)?);
     let reader: Box<dyn Read> =
         if zipped { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut archive = tar::Archive::new(reader);
+    let mut archive = tar::Archive::new(Bounded { reader, left: MAX_UNPACKED });
     // Every folder of the archive, with those of its files that a layout could want.
     let mut folders: BTreeMap<PathBuf, Contents> = BTreeMap::new();
     let mut left = MAX_BYTES;
-    for entry in archive.entries().map_err(broken)? {
+    // A long name is a record of its own before the file's, of any length: unlike the library, we
+    // do not read one that is no name.
+    let mut long_name = None;
+    for entry in archive.entries().map_err(broken)?.raw(true) {
         job.check()?;
-        let entry = entry.map_err(broken)?;
-        let path = entry.path().map_err(broken)?.into_owned();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
-        if !entry.header().entry_type().is_file()
-            || !Layout::ALL.into_iter().any(|layout| wanted(layout, &name))
+        let mut entry = entry.map_err(broken)?;
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions()
         {
+            let record = header_record(&mut entry).map_err(broken)?;
+            match () {
+                () if kind.is_gnu_longname() => long_name = Some(record),
+                () if kind.is_pax_local_extensions() => {
+                    long_name = pax_path(&record).or(long_name);
+                }
+                () => {}
+            }
+            continue;
+        }
+        let path = match long_name.take() {
+            Some(name) => {
+                let name = String::from_utf8_lossy(&name);
+                PathBuf::from(name.trim_end_matches('\0'))
+            }
+            None => entry.path().map_err(broken)?.into_owned(),
+        };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+        if !kind.is_file() || !Layout::ALL.into_iter().any(|layout| wanted(layout, &name)) {
             continue;
         }
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -278,6 +305,47 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
     }
     let reason = "this archive holds none of the files of CIFAR-10 or CIFAR-100; unpack other archives and name their folder";
     Err(DataError::source(root, reason).into())
+}
+
+/// What a record holds that belongs to the header of the file after it.
+fn header_record(entry: &mut tar::Entry<'_, impl Read>) -> std::io::Result<Vec<u8>> {
+    let size = entry.size();
+    if size > MAX_HEADER {
+        return Err(std::io::Error::other(format!(
+            "damaged: it has a file name of {} KB, and {} KB are the most one may have",
+            size.div_ceil(1 << 10),
+            MAX_HEADER >> 10
+        )));
+    }
+    let mut bytes = Vec::new();
+    entry.take(MAX_HEADER).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The path that such a record in the format of POSIX gives the file after it.
+fn pax_path(record: &[u8]) -> Option<Vec<u8>> {
+    let mut entries = tar::PaxExtensions::new(record).flatten();
+    entries.find_map(|entry| (entry.key_bytes() == b"path").then(|| entry.value_bytes().to_vec()))
+}
+
+/// An archive's bytes, of which there may be only so many: a few bytes of gzip stand for any number
+/// of them.
+struct Bounded<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            std::io::Error::other(format!(
+                "holds more than {} MB, far more than CIFAR-10 or CIFAR-100; unpack other archives and name their folder",
+                MAX_UNPACKED >> 20
+            ))
+        })?;
+        Ok(read)
+    }
 }
 
 fn class_names(layout: Layout, bytes: &[u8]) -> std::result::Result<Vec<String>, String> {
@@ -348,6 +416,51 @@ fn python_records(layout: Layout, bytes: &[u8]) -> std::result::Result<Records, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An archive in the format that asks for nothing beyond its header.
+    fn archive(folder: &Path, records: &[(u8, &[u8])], size: Option<u64>) -> PathBuf {
+        let path = folder.join("cifar.tar.gz");
+        let file = File::create(&path).unwrap();
+        let zipped = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        let mut builder = tar::Builder::new(zipped);
+        for (kind, bytes) in records {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::new(*kind));
+            header.set_size(size.unwrap_or(bytes.len() as u64));
+            header.set_cksum();
+            match size {
+                Some(size) => builder.append(&header, std::io::repeat(0).take(size)).unwrap(),
+                None => builder.append(&header, *bytes).unwrap(),
+            }
+        }
+        builder.into_inner().unwrap().finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn records_before_a_file_are_bounded_and_long_names_are_read() {
+        let control = crate::job::Control::new();
+        let job = Job::new(&control, &crate::job::Silent);
+        let folder = tempfile::tempdir().unwrap();
+        for kind in *b"LKxg" {
+            let path = archive(folder.path(), &[(kind, b""), (b'0', b"")], Some(3 << 20));
+            let error = read_archive(&path, job).err().unwrap().to_string();
+            assert!(error.contains("cifar.tar.gz") && error.contains("3072 KB"), "{error}");
+        }
+        let deep = format!("{}/batches.meta.txt\0", "a/".repeat(100));
+        let other = "12345/test_batch.bin";
+        let pax = format!("{} path={other}\n", other.len() + 9);
+        assert_eq!(pax.len(), other.len() + 9);
+        let records: [(u8, &[u8]); 4] =
+            [(b'L', deep.as_bytes()), (b'0', b"names"), (b'x', pax.as_bytes()), (b'0', b"images")];
+        let path = archive(folder.path(), &records, None);
+        let (layout, found, contents) = read_archive(&path, job).unwrap();
+        assert_eq!((layout, found), (Layout::Binary10, PathBuf::from("12345")));
+        assert_eq!(contents["test_batch.bin"], b"images");
+        let mut endless = Bounded { reader: std::io::repeat(0), left: 100 };
+        let error = std::io::copy(&mut endless, &mut std::io::sink()).unwrap_err().to_string();
+        assert!(error.contains("2048 MB"), "{error}");
+    }
 
     #[test]
     fn files_share_one_limit() {

@@ -245,6 +245,13 @@ fn read_table(list: &Path) -> Result<Vec<Row>, DataError> {
     let fail = |reason: &str| DataError::file(list, reason);
     let text = read_text(list)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if let Some((number, length)) = files::too_long_line(text) {
+        let reason = format!(
+            "line {number} has {length} bytes, and {} are the most a line may have",
+            files::LONGEST_LINE
+        );
+        return Err(fail(&reason));
+    }
     let first =
         text.lines().find(|line| !line.trim().is_empty()).ok_or_else(|| fail("is empty"))?;
     // A header decides, then what separates the fields of the first line; a list separated by
@@ -270,7 +277,7 @@ fn read_table(list: &Path) -> Result<Vec<Row>, DataError> {
     {
         let reason = format!(
             "its header `{}` names no path or no label column; call them `path` and `label`",
-            first.trim()
+            shortened(first.trim())
         );
         return Err(fail(&reason));
     }

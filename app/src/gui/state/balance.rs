@@ -300,7 +300,7 @@ impl BalanceState {
             (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });
         self.tuning = Some(Worker::spawn("tune", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
-            pipeline::tune(&Run::open(&folder)?, &settings, CANDIDATES, &device, job)
+            pipeline::tune(&Run::claim(&folder)?, &settings, CANDIDATES, &device, job)
         }));
     }
 
@@ -313,7 +313,7 @@ impl BalanceState {
         let settings = Settings { balance: balance.clone(), ..run.settings.clone() };
         self.applying = Some(Worker::spawn("balance", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
-            pipeline::balance(&mut Run::open(&folder)?, &settings, &device, job)
+            pipeline::balance(&mut Run::claim(&folder)?, &settings, &device, job)
         }));
     }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use counterweight_core::dataset;
 use counterweight_core::dataset::{BuildOptions, Dataset, Profile, ScanReport, write_images};
+use counterweight_core::error::DataError;
 use counterweight_core::eval;
 use counterweight_core::eval::{Group, GroupThresholds};
+use counterweight_core::files;
 use counterweight_core::images;
 use counterweight_core::images::Detail;
 use counterweight_core::job::{Control, Job, Silent};
@@ -403,7 +405,9 @@ impl DataState {
             DataCommand::SaveDatasetFile(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
                 self.write(shell, move |_| {
-                    recipe.make()?.0.save(&path)?;
+                    let place =
+                        files::destination(&path).map_err(|error| DataError::file(&path, error))?;
+                    recipe.make()?.0.save(&place)?;
                     Ok(Written { text: format!("Saved the dataset file {}", path.display()), path })
                 });
             }

@@ -630,7 +630,7 @@ impl Task {
                 (folder, run)
             }
             Task::Continue { folder, parts } => {
-                let mut run = Run::open(&folder)?;
+                let mut run = Run::claim(&folder)?;
                 if let Some(parts) = parts {
                     run.compute_in_parts(parts)?;
                 }

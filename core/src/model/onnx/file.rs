@@ -10,8 +10,9 @@ use super::backbone::{OnnxBackbone, Taken};
 use super::engine::Engine;
 use super::graph::FeatureGraph;
 use super::input::{Input, SIDES};
-use super::normalisation::{PRODUCER, preparation};
+use super::normalisation::{PRODUCER, Preparation, preparation};
 use super::output::{self, Value};
+use super::trial::Trial;
 use crate::error::{ModelError, Result};
 use crate::onnx::{self, reason};
 use crate::panics;
@@ -65,17 +66,18 @@ impl OnnxFile {
     pub fn read(path: &Path) -> Result<Self> {
         let read = || -> Result<Self, String> {
             let bytes = onnx::read_bytes(path)?;
-            let file = onnx::parse(&bytes)?;
-            let metadata = onnx::metadata(&file);
-            Ok(Self {
-                path: path.to_path_buf(),
-                blake3: *blake3::hash(&bytes).as_bytes(),
-                bytes,
-                file,
-                metadata,
-            })
+            Trial::Read.pass(path, *blake3::hash(&bytes).as_bytes())?;
+            Self::of_bytes(path, bytes)
         };
         panics::caught(read).map_err(|reason| ModelError::file(path, reason).into())
+    }
+
+    /// Makes it of a file's bytes. An error is a sentence.
+    pub(super) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, String> {
+        let file = onnx::parse(&bytes)?;
+        let metadata = onnx::metadata(&file);
+        let blake3 = *blake3::hash(&bytes).as_bytes();
+        Ok(Self { path: path.to_path_buf(), bytes, blake3, file, metadata })
     }
 
     /// The file's bytes.
@@ -90,50 +92,60 @@ impl OnnxFile {
     /// [`ModelError::File`] with the reason, if features cannot be taken of it so, or nothing says
     /// how its input is normalised.
     pub fn choose(&self, asked: FeatureChoice<'_>) -> Result<OnnxFound> {
-        let choose = || -> Result<OnnxFound, String> {
-            let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
-            // Our own exports give scores; the features are a value inside.
-            let ours = (self.file.producer_name == PRODUCER).then_some("features");
-            let value = output::choose(proto, asked.output, ours)?;
-            let model = self.cut(&value)?;
-            let input = Input::of(&model)?;
-            let input_name = input_name(&model);
-            let prepared =
-                preparation(&self.path, &self.file, &self.metadata, asked.normalisation)?;
-            let side = match (asked.side, input.side) {
-                (Some(side), Some(fixed)) if side != fixed => {
-                    return Err(format!(
-                        "its input is {fixed} pixels wide and cannot be {side}; leave model.input_size at auto"
-                    ));
-                }
-                (Some(side), _) | (None, Some(side)) => side,
-                (None, None) => {
-                    prepared.side.filter(|side| SIDES.contains(side)).unwrap_or(USUAL_SIDE)
-                }
-            };
-            let (typed, shape) = sized(model, &input, side)?;
-            let (taken, features) = output::taken(&value.name, &shape, input.layout, asked.tokens)?;
-            let backbone = OnnxBackbone {
-                features,
-                node: value.node,
-                slot: value.slot,
-                taken,
-                blake3: self.blake3,
-            };
-            let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-            let graph = FeatureGraph {
-                path: self.path.clone(),
-                backbone,
-                input,
-                input_name,
-                side,
-                output: value.name,
-                shape,
-                engine,
-            };
-            Ok(OnnxFound { graph, mean: prepared.mean, std: prepared.std, source: prepared.source })
+        let choose = || {
+            let prepared = preparation(&self.path, &self.file, &self.metadata, asked.normalisation);
+            let usual = prepared.as_ref().ok().and_then(|prepared| prepared.side);
+            Trial::choose(&asked, usual).pass(&self.path, self.blake3)?;
+            self.chosen(asked, prepared)
         };
         panics::caught(choose).map_err(|reason| ModelError::file(&self.path, reason).into())
+    }
+
+    /// [`OnnxFile::choose`] where it is known how the input is normalised, or why it is not. An error
+    /// is a sentence. May panic where the runtime does.
+    pub(super) fn chosen(
+        &self,
+        asked: FeatureChoice<'_>,
+        prepared: Result<Preparation, String>,
+    ) -> Result<OnnxFound, String> {
+        let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
+        // Our own exports give scores; the features are a value inside.
+        let ours = (self.file.producer_name == PRODUCER).then_some("features");
+        let value = output::choose(proto, asked.output, ours)?;
+        let model = self.cut(&value)?;
+        let input = Input::of(&model)?;
+        let input_name = input_name(&model);
+        let prepared = prepared?;
+        let side = match (asked.side, input.side) {
+            (Some(side), Some(fixed)) if side != fixed => {
+                return Err(format!(
+                    "its input is {fixed} pixels wide and cannot be {side}; leave model.input_size at auto"
+                ));
+            }
+            (Some(side), _) | (None, Some(side)) => side,
+            (None, None) => prepared.side.filter(|side| SIDES.contains(side)).unwrap_or(USUAL_SIDE),
+        };
+        let (typed, shape) = sized(model, &input, side)?;
+        let (taken, features) = output::taken(&value.name, &shape, input.layout, asked.tokens)?;
+        let backbone = OnnxBackbone {
+            features,
+            node: value.node,
+            slot: value.slot,
+            taken,
+            blake3: self.blake3,
+        };
+        let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
+        let graph = FeatureGraph {
+            path: self.path.clone(),
+            backbone,
+            input,
+            input_name,
+            side,
+            output: value.name,
+            shape,
+            engine,
+        };
+        Ok(OnnxFound { graph, mean: prepared.mean, std: prepared.std, source: prepared.source })
     }
 
     /// The feature extractor that a checkpoint names, for an input of this side.
@@ -142,59 +154,67 @@ impl OnnxFile {
     /// [`ModelError::File`] with the reason, if this is another file than the checkpoint's, or it
     /// cannot be run.
     pub fn graph(&self, backbone: OnnxBackbone, side: usize) -> Result<FeatureGraph> {
-        let open = || -> Result<FeatureGraph, String> {
-            if self.blake3 != backbone.blake3 {
-                let [own, asked] = [self.blake3, backbone.blake3]
-                    .map(|hash| blake3::Hash::from_bytes(hash).to_hex());
-                return Err(format!(
-                    "it is not the file that the checkpoint was trained with: its BLAKE3 is {own} and should be {asked}"
-                ));
-            }
-            let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
-            let name = proto
-                .node
-                .get(backbone.node as usize)
-                .and_then(|node| node.output.get(usize::from(backbone.slot)));
-            let name = name
-                .filter(|name| !name.is_empty())
-                .ok_or("it has no such value as the checkpoint names")?
-                .clone();
-            let value = Value { name, node: backbone.node, slot: backbone.slot };
-            let model = self.cut(&value)?;
-            let input = Input::of(&model)?;
-            let input_name = input_name(&model);
-            if !SIDES.contains(&side) || input.side.is_some_and(|fixed| fixed != side) {
-                return Err(format!(
-                    "its input cannot be {side} pixels wide, as the checkpoint says"
-                ));
-            }
-            let (typed, shape) = sized(model, &input, side)?;
-            let tokens = match backbone.taken {
-                Taken::TokenMean => Tokens::Mean,
-                _ => Tokens::Class,
-            };
-            if output::taken(&value.name, &shape, input.layout, tokens)?
-                != (backbone.taken, backbone.features)
-            {
-                return Err(format!(
-                    "`{}` has the shape {shape:?}, of which {} features cannot be taken so",
-                    onnx::shown(&value.name),
-                    backbone.features
-                ));
-            }
-            let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-            Ok(FeatureGraph {
-                path: self.path.clone(),
-                backbone,
-                input,
-                input_name,
-                side,
-                output: value.name,
-                shape,
-                engine,
-            })
+        let open = || {
+            Trial::graph(backbone, side).pass(&self.path, self.blake3)?;
+            self.opened(backbone, side)
         };
         panics::caught(open).map_err(|reason| ModelError::file(&self.path, reason).into())
+    }
+
+    /// [`OnnxFile::graph`]. An error is a sentence. May panic where the runtime does.
+    pub(super) fn opened(
+        &self,
+        backbone: OnnxBackbone,
+        side: usize,
+    ) -> Result<FeatureGraph, String> {
+        if self.blake3 != backbone.blake3 {
+            let [own, asked] =
+                [self.blake3, backbone.blake3].map(|hash| blake3::Hash::from_bytes(hash).to_hex());
+            return Err(format!(
+                "it is not the file that the checkpoint was trained with: its BLAKE3 is {own} and should be {asked}"
+            ));
+        }
+        let proto = self.file.graph.as_ref().ok_or("there is no graph in it")?;
+        let name = proto
+            .node
+            .get(backbone.node as usize)
+            .and_then(|node| node.output.get(usize::from(backbone.slot)));
+        let name = name
+            .filter(|name| !name.is_empty())
+            .ok_or("it has no such value as the checkpoint names")?
+            .clone();
+        let value = Value { name, node: backbone.node, slot: backbone.slot };
+        let model = self.cut(&value)?;
+        let input = Input::of(&model)?;
+        let input_name = input_name(&model);
+        if !SIDES.contains(&side) || input.side.is_some_and(|fixed| fixed != side) {
+            return Err(format!("its input cannot be {side} pixels wide, as the checkpoint says"));
+        }
+        let (typed, shape) = sized(model, &input, side)?;
+        let tokens = match backbone.taken {
+            Taken::TokenMean => Tokens::Mean,
+            _ => Tokens::Class,
+        };
+        if output::taken(&value.name, &shape, input.layout, tokens)?
+            != (backbone.taken, backbone.features)
+        {
+            return Err(format!(
+                "`{}` has the shape {shape:?}, of which {} features cannot be taken so",
+                onnx::shown(&value.name),
+                backbone.features
+            ));
+        }
+        let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
+        Ok(FeatureGraph {
+            path: self.path.clone(),
+            backbone,
+            input,
+            input_name,
+            side,
+            output: value.name,
+            shape,
+            engine,
+        })
     }
 
     /// The graph up to a value.

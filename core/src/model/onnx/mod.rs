@@ -17,8 +17,10 @@ mod runtime;
 pub(crate) mod test_files;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use backbone::{OnnxBackbone, Taken};
 pub use file::{FeatureChoice, OnnxFile, OnnxFound};
 pub use graph::FeatureGraph;
 pub(crate) use input::SIDES;
+pub(crate) use trial::try_backbone;

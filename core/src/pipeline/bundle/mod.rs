@@ -207,7 +207,7 @@ pub fn bundle(
     }
     std::fs::rename(temporary.keep(), &target).map_err(failed)?;
     // The run remembers where the file is now, not where it was made.
-    run.write_result("export", &export)?;
+    run.keep_result("export", &export, job);
     Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms, impossible })
 }
 

@@ -1,15 +1,15 @@
-//! A classifier in a process of its own: whatever a file does to the parser or the runtime, it does
-//! to that process, which has bounded memory, opens no file and speaks to nobody.
+//! A model in a process of its own: whatever a file does to the parser or the runtime, it does to
+//! that process, which has bounded memory, opens no file and speaks to nobody.
 //!
-//! Both sides talk through the pipes of the process. The first message says which file it is, every
-//! other one holds images; answers carry the number of their question, so that all threads may ask
-//! at once.
+//! Both sides talk through the pipes of the process. The first message says which file it is and what
+//! it is to be, every other one is for that; answers carry the number of their question, so that all
+//! threads may ask at once. What is asked is the business of the rooms that ask.
 
 mod frames;
 mod limits;
-mod serve;
+mod serving;
 
-pub use serve::serve;
+pub(crate) use serving::{Answered, serve};
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,16 +22,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::graph::About;
-use super::{InputOptions, Outputs};
-use frames::{read_frame, read_outputs, write_frame, write_images};
+use frames::{read_frame, write_frame};
 
 /// How long reading a file and making it ready may take.
 const LOADING: Duration = Duration::from_secs(300);
-/// How long the images of one question may take.
-const RUNNING: Duration = Duration::from_secs(600);
 /// How much of what the process says before it ends is kept.
 const LAST_WORDS: u64 = 4096;
 
@@ -43,15 +40,15 @@ struct Worker {
 
 static WORKER: OnceLock<Worker> = OnceLock::new();
 
-/// Says how to start a process that does nothing but call [`serve`], by which classifiers from
-/// anywhere are run from then on. For programs to call once, at their start; only the first call
-/// counts. Without it such files are run in this process.
+/// Says how to start a process that does nothing but call [`crate::infer::serve`], by which models
+/// from anywhere are run from then on. For programs to call once, at their start; only the first
+/// call counts. Without it such files are run in this process.
 pub fn isolate_by(program: PathBuf, arguments: Vec<OsString>) {
     WORKER.get_or_init(|| Worker { program, arguments });
 }
 
 /// Whether it is known how to start a process.
-pub(super) fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     WORKER.get().is_some()
 }
 
@@ -59,15 +56,18 @@ pub(super) fn is_possible() -> bool {
 #[derive(Serialize, Deserialize)]
 struct Question {
     path: PathBuf,
-    options: InputOptions,
+    /// What the file is to be.
+    kind: String,
+    /// What that needs to know.
+    options: serde_json::Value,
 }
 
-/// The answer to it.
-type Opened = Result<About, String>;
+/// The answer to it: what is known of the file.
+type Opened = Result<serde_json::Value, String>;
 
-/// A process that runs one classifier.
+/// A process that runs one model.
 #[derive(Debug)]
-pub(super) struct Isolated {
+pub(crate) struct Process {
     process: Arc<Mutex<Child>>,
     questions: Mutex<Option<ChildStdin>>,
     next: AtomicU64,
@@ -83,29 +83,37 @@ struct Waiting {
     ended: Option<String>,
 }
 
-impl Isolated {
-    /// Starts a process that reads the file.
+impl Process {
+    /// Starts a process that reads the file as what `kind` names, and says what is known of it.
     ///
     /// # Errors
-    /// A sentence, if it cannot be started, ends, takes too long, or the file is no classifier.
-    pub fn open(path: &Path, options: &InputOptions) -> Result<(Self, About), String> {
+    /// A sentence, if it cannot be started, ends, takes too long, or the file is no such thing.
+    pub fn open<T: DeserializeOwned>(
+        kind: &str,
+        path: &Path,
+        options: &impl Serialize,
+    ) -> Result<(Self, T), String> {
         let worker = WORKER.get().ok_or("it is not known how to start a process for it")?;
-        let isolated = Self::start(worker)
+        let process = Self::start(worker)
             .map_err(|error| format!("no process could be started to run it: {error}"))?;
         let question = Question {
             path: std::path::absolute(path).map_err(|error| error.to_string())?,
-            options: options.clone(),
+            kind: kind.into(),
+            options: serde_json::to_value(options).map_err(|error| error.to_string())?,
         };
         let question = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
-        let answer = isolated.ask(LOADING, |to, number| write_frame(to, number, &question))?;
-        let opened: Opened = serde_json::from_slice(&answer)
-            .map_err(|_| "the process that runs it gave an answer that is none".to_string())?;
-        Ok((isolated, opened?))
+        let answer = process.ask(LOADING, &[&question])?;
+        let none = |_| "the process that runs it gave an answer that is none".to_string();
+        let opened: Opened = serde_json::from_slice(&answer).map_err(none)?;
+        let known = serde_json::from_value(opened?).map_err(none)?;
+        Ok((process, known))
     }
 
     fn start(worker: &Worker) -> io::Result<Self> {
         let mut command = Command::new(&worker.program);
         command.args(&worker.arguments);
+        // A library of somebody's could not be loaded there; the program's own runtime has to do.
+        command.env_remove("ORT_DYLIB_PATH");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Whoever interrupts this program at a terminal interrupts this program.
         #[cfg(unix)]
@@ -154,21 +162,11 @@ impl Isolated {
         })
     }
 
-    /// What the model says of images, as [`super::graph::Graph::run`] does.
+    /// Asks something whose parts follow each other, and waits for the answer.
     ///
     /// # Errors
-    /// A sentence, if it fails, or the process ends or takes too long.
-    pub fn run(&self, images: &[Vec<u8>], classes: usize) -> Result<Outputs, String> {
-        let answer = self.ask(RUNNING, |to, number| write_images(to, number, images))?;
-        read_outputs(&answer, images.len(), classes)
-    }
-
-    /// Asks, and waits for the answer.
-    fn ask(
-        &self,
-        time: Duration,
-        write: impl FnOnce(&mut ChildStdin, u64) -> io::Result<()>,
-    ) -> Result<Vec<u8>, String> {
+    /// A sentence, if the process ends or takes too long.
+    pub fn ask(&self, time: Duration, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (asked, answer) = bounded(1);
         {
@@ -180,7 +178,7 @@ impl Isolated {
         }
         if let Some(questions) = lock(&self.questions).as_mut() {
             // If it has ended, the reader knows why.
-            let _ = write(questions, number);
+            let _ = write_frame(questions, number, parts);
         }
         match answer.recv_timeout(time) {
             Ok(answer) => Ok(answer),
@@ -198,7 +196,7 @@ impl Isolated {
     }
 }
 
-impl Drop for Isolated {
+impl Drop for Process {
     fn drop(&mut self) {
         // Without questions it ends by itself; what it is computing nobody waits for any more.
         *lock(&self.questions) = None;
@@ -260,19 +258,19 @@ mod tests {
     #[test]
     fn a_process_that_does_not_answer_is_an_error_for_everyone() {
         // One that ends at once, and one that is killed while it is asked.
-        let gone = Isolated::start(&Worker { program: "false".into(), arguments: Vec::new() });
+        let long = Duration::from_secs(60);
+        let gone = Process::start(&Worker { program: "false".into(), arguments: Vec::new() });
         let gone = gone.unwrap();
-        let error = gone.run(&[vec![0; 12]], 3).unwrap_err();
+        let error = gone.ask(long, &[b"?"]).unwrap_err();
         assert!(error.contains("exit status: 1"), "{error}");
-        assert_eq!(gone.run(&[vec![0; 12]], 3).unwrap_err(), error);
+        assert_eq!(gone.ask(long, &[b"?"]).unwrap_err(), error);
 
         let arguments = vec!["600".into()];
-        let silent = Isolated::start(&Worker { program: "sleep".into(), arguments }).unwrap();
-        let short = Duration::from_millis(50);
-        let error = silent.ask(short, |to, number| write_frame(to, number, b"?")).unwrap_err();
+        let silent = Process::start(&Worker { program: "sleep".into(), arguments }).unwrap();
+        let error = silent.ask(Duration::from_millis(50), &[b"?"]).unwrap_err();
         assert!(error.contains("took more than"), "{error}");
-        assert_eq!(silent.run(&[vec![0; 12]], 3).unwrap_err(), error);
+        assert_eq!(silent.ask(long, &[b"?"]).unwrap_err(), error);
         let none = Worker { program: "/no/such/program".into(), arguments: Vec::new() };
-        assert!(Isolated::start(&none).is_err());
+        assert!(Process::start(&none).is_err());
     }
 }

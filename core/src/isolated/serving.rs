@@ -3,17 +3,23 @@
 use std::io::{self, BufReader, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::graph::Graph;
-use super::frames::{outputs_message, read_frame, read_images, write_frame};
+use serde_json::Value;
+
+use super::frames::{read_frame, write_frame};
 use super::{Opened, Question, limits};
 use crate::{onnx, panics};
 
-/// Reads one classifier and runs it for the process that started this one, through standard input
-/// and output, until the input ends. See [`super::isolate_by`].
+/// What answers the questions about a model that was read, from any thread.
+pub(crate) type Answered = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+/// Reads one file and runs it for the process that started this one, through standard input and
+/// output, until the input ends. `read` makes of the file's bytes what it is asked to be.
 ///
 /// # Errors
 /// If what arrives is no message, or nobody reads the answers.
-pub fn serve() -> io::Result<()> {
+pub(crate) fn serve(
+    read: impl FnOnce(&str, &[u8], Value) -> Result<(Value, Answered), String>,
+) -> io::Result<()> {
     panics::install_hook();
     let mut questions = BufReader::new(io::stdin().lock());
     let answers = Arc::new(Mutex::new(io::stdout()));
@@ -21,26 +27,24 @@ pub fn serve() -> io::Result<()> {
     let question: Question = serde_json::from_slice(&question)?;
     // What is asked of the system for it has to be asked before there is no more asking.
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let read = onnx::read_bytes(&question.path);
-    limits::bind(read.as_ref().map_or(0, |bytes| bytes.len() as u64));
-    let opened = read.and_then(|bytes| panics::caught(|| Graph::read(&bytes, &question.options)));
-    let (graph, answer): (Option<Graph>, Opened) = match opened {
-        Ok((graph, about)) => (Some(graph), Ok(about)),
+    let bytes = onnx::read_bytes(&question.path);
+    limits::bind(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+    let opened = bytes.and_then(|bytes| read(&question.kind, &bytes, question.options));
+    let (answered, answer): (Option<Answered>, Opened) = match opened {
+        Ok((known, answered)) => (Some(answered), Ok(known)),
         Err(reason) => (None, Err(reason)),
     };
-    write_frame(&mut io::stdout(), number, &serde_json::to_vec(&answer)?)?;
-    let Some(graph) = graph else { return Ok(()) };
-    let graph = Arc::new(graph);
+    write_frame(&mut io::stdout(), number, &[&serde_json::to_vec(&answer)?])?;
+    let Some(answered) = answered else { return Ok(()) };
+    let answered = Arc::new(answered);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(io::Error::other)?;
     while let Some((number, message)) = read_frame(&mut questions)? {
-        let images =
-            read_images(&message).ok_or_else(|| io::Error::other("a question about no images"))?;
-        let (graph, answers) = (Arc::clone(&graph), Arc::clone(&answers));
+        let (answered, answers) = (Arc::clone(&answered), Arc::clone(&answers));
         pool.spawn(move || {
-            let outputs = panics::caught(|| graph.run(&images));
+            let answer = answered(&message);
             let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-            if write_frame(&mut *answers, number, &outputs_message(&outputs)).is_err() {
+            if write_frame(&mut *answers, number, &[&answer]).is_err() {
                 // Nobody is there any more.
                 std::process::exit(1);
             }
