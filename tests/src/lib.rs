@@ -2,6 +2,7 @@
 
 pub mod fixtures;
 pub mod python;
+pub mod reference;
 pub mod window;
 
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ mod console;
 mod demo;
 mod devices;
 mod evaluate;
+mod explain;
 mod export;
 mod import;
 mod inspect;
@@ -116,6 +117,13 @@ enum Command {
                             counterweight predict --undo sorted\n\n\
                             Exit codes: 0 all were classified, 3 some were not, 1 none was.")]
     Predict(predict::Arguments),
+    /// Show where in images a run looked for a class: maps in colours beside each image, as PNG.
+    #[command(
+        after_help = "Examples:\n  counterweight explain runs/photos new/fox.jpg --out maps\n  \
+                            counterweight explain runs/photos photos/test/lynx --class lynx --class fox --out maps\n\n\
+                            Exit codes: 0 all were explained, 3 some were not, 1 none was."
+    )]
+    Explain(explain::Arguments),
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
@@ -201,6 +209,7 @@ pub fn run() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),
+        Command::Explain(arguments) => explain::run(&arguments, &context),
         Command::Devices => devices::run(&context),
         Command::Backbones(arguments) => backbones::run(&arguments, &context),
         Command::Cache(arguments) => cache::run(&arguments, &context),

@@ -1,6 +1,7 @@
 //! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and
 //! the whole of it on the sample.
 
+mod activation;
 mod auto;
 mod balance;
 mod bundle;
@@ -15,6 +16,7 @@ mod export_weights;
 mod features;
 mod fine_tune;
 mod folds;
+mod font;
 mod frozen;
 mod halving;
 mod import;
@@ -32,6 +34,10 @@ mod tune;
 mod weight_decay;
 mod workbench;
 
+pub use activation::{
+    ActivationMap, ActivationMaps, ActivationScale, Looked, activation_overlay, activation_sheet,
+    colour_ramp,
+};
 pub use auto::{Choice, Chosen, Offer, choose};
 pub use balance::{BalanceReport, balance};
 pub use bundle::{BundleFile, BundleReport, CHECKSUMS, MODEL, PURPOSES, bundle};
