@@ -31,6 +31,7 @@ mod ops;
 pub mod panics;
 mod pickle;
 pub mod pipeline;
+pub mod projection;
 pub mod random;
 mod recipes;
 pub mod record;

@@ -14,6 +14,7 @@ mod export;
 mod import;
 mod inspect;
 mod make;
+mod map;
 mod options;
 mod predict;
 mod sweep;
@@ -124,6 +125,12 @@ enum Command {
                             Exit codes: 0 all were explained, 3 some were not, 1 none was."
     )]
     Explain(explain::Arguments),
+    /// Lay out all images of a run in a plane, those that its network finds alike beside each other:
+    /// a table of places, or a picture.
+    #[command(after_help = "Examples:\n  counterweight map runs/photos --out map.png\n  \
+                            counterweight map runs/photos --out map.png --color mistake\n  \
+                            counterweight map runs/photos --out map.csv")]
+    Map(map::Arguments),
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
@@ -210,6 +217,7 @@ pub fn run() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),
         Command::Explain(arguments) => explain::run(&arguments, &context),
+        Command::Map(arguments) => map::run(&arguments, &context),
         Command::Devices => devices::run(&context),
         Command::Backbones(arguments) => backbones::run(&arguments, &context),
         Command::Cache(arguments) => cache::run(&arguments, &context),

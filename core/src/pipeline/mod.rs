@@ -19,6 +19,7 @@ mod folds;
 mod font;
 mod frozen;
 mod halving;
+mod image_map;
 mod import;
 mod make;
 mod mirror;
@@ -50,6 +51,9 @@ pub use export_variant::{
     ClassChange, DEFAULT_MAX_LOSS, VariantReport, VariantRequest, export_variant,
 };
 pub use export_weights::{WeightsReport, export_weights};
+pub use image_map::{
+    ImageMap, MapColours, MapPoint, image_map, map_picture, stored_image_map, write_map_table,
+};
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};

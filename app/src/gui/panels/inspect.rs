@@ -194,8 +194,18 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
 }
 
 fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: &mut Vec<Command>) {
-    let InspectState { shown, thumbnails, pair, group, by_count, table, revision, beside, .. } =
-        inspect;
+    let InspectState {
+        shown,
+        thumbnails,
+        pair,
+        group,
+        by_count,
+        table,
+        revision,
+        beside,
+        overlays,
+        ..
+    } = inspect;
     let Some(shown) = shown.as_ref() else { return };
     parts::gap(ui);
     parts::verdict(ui, shown.evaluation.verdict.as_ref());
@@ -231,7 +241,8 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
     theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
     parts::gap(ui);
     theme::card(ui, |ui| {
-        inspect_mistakes::ui(ui, run, shown, thumbnails, (pair, group), *revision, commands)
+        let pictures = (thumbnails, overlays);
+        inspect_mistakes::ui(ui, run, shown, pictures, (pair, group), *revision, commands)
     });
 }
 

@@ -13,6 +13,7 @@ mod export;
 mod export_try;
 mod inspect;
 mod inspect_beside;
+mod inspect_looked;
 mod inspect_mistakes;
 mod log;
 mod palette;

@@ -3,6 +3,7 @@
 mod buttons;
 mod chart;
 mod class_bars;
+mod colour_bar;
 mod confusion;
 mod data_table;
 mod empty_state;
@@ -23,6 +24,7 @@ mod waiting;
 
 pub use buttons::{danger, primary};
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
+pub use colour_bar::colour_bar;
 pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
 pub use data_table::{Column, DataTable, DataTableResponse, SortKey, TableState};
 pub use empty_state::empty_state;
