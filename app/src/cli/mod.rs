@@ -20,6 +20,7 @@ mod predict;
 mod sweep;
 mod tables;
 mod train;
+mod transforms;
 mod tune;
 
 use std::process::ExitCode;
@@ -66,7 +67,7 @@ enum Command {
     Make(make::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(
-        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
+        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet\n  counterweight inspect photos/ --transforms"
     )]
     Inspect(inspect::Arguments),
     /// Build a long-tailed dataset of a source: choose classes and training images by a profile,

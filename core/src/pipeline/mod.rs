@@ -31,6 +31,7 @@ mod sweep;
 pub(crate) mod test_run;
 mod train;
 mod train_classifier;
+mod transforms;
 mod tune;
 mod weight_decay;
 mod workbench;
@@ -60,5 +61,8 @@ pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use sweep::{SweepRequest, sweep};
 pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};
+pub use transforms::{
+    TransformCheck, TransformPair, TransformReport, TransformVerdict, transform_check,
+};
 pub use tune::tune;
 pub use workbench::{Trial, Workbench};

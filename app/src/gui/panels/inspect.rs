@@ -6,7 +6,7 @@ use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD, ICON_MODEL_TRAINING};
 
-use super::{inspect_beside, inspect_mistakes, parts};
+use super::{inspect_beside, inspect_map, inspect_mistakes, parts};
 use crate::gui::command::{Command, InspectCommand, RunsCommand};
 use crate::gui::state::{InspectState, Inspection, OpenRun, Page, State};
 use crate::gui::theme::{self, space, tokens};
@@ -204,6 +204,7 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
         revision,
         beside,
         overlays,
+        map,
         ..
     } = inspect;
     let Some(shown) = shown.as_ref() else { return };
@@ -239,6 +240,8 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
     theme::card(ui, |ui| classes_ui(ui, shown, table, *revision));
     parts::gap(ui);
     theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
+    parts::gap(ui);
+    theme::card(ui, |ui| inspect_map::ui(ui, run, map, commands));
     parts::gap(ui);
     theme::card(ui, |ui| {
         let pictures = (thumbnails, overlays);

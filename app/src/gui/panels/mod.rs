@@ -14,6 +14,7 @@ mod export_try;
 mod inspect;
 mod inspect_beside;
 mod inspect_looked;
+mod inspect_map;
 mod inspect_mistakes;
 mod log;
 mod palette;
@@ -28,6 +29,7 @@ mod tour;
 mod train;
 mod train_cards;
 mod train_live;
+mod train_transforms;
 
 use egui::{CentralPanel, Frame, Margin, ScrollArea, Ui};
 

@@ -11,7 +11,7 @@ use counterweight_core::source::{ImageReader, Split};
 
 use super::run::OpenRun;
 use super::shell::Shell;
-use super::{Beside, LookedAt, Overlays, Thumbnails};
+use super::{Beside, LookedAt, MapState, Overlays, Thumbnails};
 use crate::gui::command::InspectCommand;
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
@@ -61,6 +61,8 @@ pub struct InspectState {
     pub asked: Option<(Option<String>, Split)>,
     /// Where the checkpoint looked in them.
     pub overlays: Overlays,
+    /// All images of the run in a plane.
+    pub map: MapState,
     /// A model from elsewhere on the same images.
     pub beside: Beside,
     worker: Option<Worker<Inspection>>,
@@ -69,7 +71,7 @@ pub struct InspectState {
 impl InspectState {
     /// Whether something is being evaluated.
     pub fn is_busy(&self) -> bool {
-        self.worker.is_some() || self.beside.is_busy()
+        self.worker.is_some() || self.beside.is_busy() || self.map.is_busy()
     }
 
     /// How far it is.
@@ -115,6 +117,7 @@ impl InspectState {
             InspectCommand::Beside(command) => {
                 self.beside.apply(command, self.shown.as_ref(), shell)
             }
+            InspectCommand::Map(command) => self.map.apply(command, device, shell),
             InspectCommand::Stop => {
                 if let Some(worker) = &self.worker {
                     worker.stop();
@@ -129,6 +132,7 @@ impl InspectState {
             thumbnails.poll(&shell.ctx);
         }
         self.overlays.poll(&shell.ctx);
+        self.map.poll(shell);
         self.beside.poll(shell);
         let Some(worker) = &mut self.worker else { return };
         let news = worker.poll();
@@ -145,6 +149,8 @@ impl InspectState {
                     checkpoint: inspection.evaluation.checkpoint.clone(),
                     reader: Arc::clone(&inspection.reader),
                 });
+                let checkpoint = inspection.evaluation.checkpoint.clone();
+                self.map.open(inspection.folder.clone(), checkpoint, shell);
                 self.pair = None;
                 self.beside.forget();
                 self.revision += 1;

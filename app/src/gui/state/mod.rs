@@ -9,6 +9,7 @@ mod devices;
 mod estimates;
 mod export;
 mod inspect;
+mod map;
 mod overlays;
 mod predict;
 mod previews;
@@ -19,6 +20,7 @@ mod sweep;
 mod thumbnails;
 mod tour;
 mod train;
+mod transforms;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +37,7 @@ pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, LookedFor, TriedImage};
 pub use inspect::{InspectState, Inspection};
+pub use map::{Category, MapState, ShownMap};
 pub use overlays::{LookedAt, Overlay, Overlays};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;
@@ -44,6 +47,7 @@ pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
 pub use train::{TrainContext, TrainState, Training};
+pub use transforms::{PairPictures, TransformsState};
 
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,8 @@ pub struct State {
     pub data: DataState,
     /// The training page.
     pub train: TrainState,
+    /// What changes of images do to their classes.
+    pub transforms: TransformsState,
     /// The chooser of backbones.
     pub backbones: BackbonesState,
     /// The run that is open: the last one trained, or one opened from the list.
@@ -153,6 +159,7 @@ impl State {
             page,
             data: DataState::new(&ctx),
             train,
+            transforms: TransformsState::default(),
             backbones: BackbonesState::default(),
             run: None,
             balance: BalanceState::default(),
