@@ -21,6 +21,7 @@ mod frozen;
 mod halving;
 mod image_map;
 mod import;
+mod layouts;
 mod make;
 mod mirror;
 mod onnx_backbone;

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
+use super::layouts::Layouts;
 use super::mirror::{CLEARLY, KNOWS, OF_CLASS_TURNED, Turned, chosen, fit};
 use super::train_classifier::untrained;
 use crate::augment::Transform;
@@ -20,6 +21,9 @@ use crate::source::Location;
 /// enough to tell a class that is turned from an accident, in seconds.
 const IMAGES: usize = 800;
 const OF_A_CLASS: usize = 14;
+/// The same of images that are looked at in few pixels, which takes no network.
+const IN_FEW_PIXELS: usize = 2000;
+const OF_A_CLASS_IN_FEW_PIXELS: usize = 60;
 /// Of the images of a class that a change takes from it, the share that one other class must get for
 /// the class to have turned into that one.
 const INTO_ONE: f64 = 0.5;
@@ -94,6 +98,9 @@ pub struct TransformCheck {
 /// built-in backbone's features that has seen neither them nor any transformed image, half of the
 /// images by what the other half taught. Features are kept, so that asking again is quick.
 ///
+/// Such features hardly tell left from right, so pairs of classes are looked for in the images
+/// themselves as well, in few pixels.
+///
 /// # Errors
 /// Images that cannot be read; a device that fails; [`crate::Error::Stopped`].
 pub fn transform_check(
@@ -130,7 +137,6 @@ pub fn transform_check(
         .collect::<Result<Vec<_>>>()?;
     let mut after = Vec::new();
     for transform in Transform::ALL {
-        job.info(format!("looking at images {}", transform.words()));
         let changed = backbone.features(dataset, &samples, View::of(transform), job)?;
         let mut found = vec![None; plain.set.len()];
         let mut places = plain.positions.iter().enumerate().peekable();
@@ -147,7 +153,80 @@ pub fn transform_check(
     let shown: Vec<&DatasetSample> =
         plain.positions.iter().map(|&position| samples[position as usize]).collect();
     let seen = Seen { names: &dataset.classes, labels: &labels, before: &before, samples: &shown };
-    Ok(seen.judge(&after))
+    let mut check = seen.judge(&after);
+    if check.accuracy >= KNOWS {
+        pairs_in_few_pixels(dataset, &settings, &mut check, job)?;
+    }
+    Ok(check)
+}
+
+/// Adds the pairs that are seen in few pixels to what was found.
+fn pairs_in_few_pixels(
+    dataset: &Dataset,
+    settings: &Settings,
+    check: &mut TransformCheck,
+    job: Job<'_>,
+) -> Result<()> {
+    let samples = chosen(dataset, IN_FEW_PIXELS, OF_A_CLASS_IN_FEW_PIXELS);
+    job.info("looking at how images are laid out");
+    let layouts = Layouts::of(dataset, &samples, &Transform::ALL, job)?;
+    let labels: Vec<usize> = layouts.plain.labels.iter().map(|&label| label as usize).collect();
+    // The first half of a class and the second: images that were taken one after the other are of
+    // one thing, and would be known by it.
+    let classes = dataset.classes.len();
+    let mut counts = vec![0_usize; classes];
+    labels.iter().for_each(|&label| counts[label] += 1);
+    let mut met = vec![0_usize; classes];
+    let halves: Vec<usize> = labels
+        .iter()
+        .map(|&label| {
+            met[label] += 1;
+            usize::from(2 * met[label] > counts[label])
+        })
+        .collect();
+    let mut before = vec![None; labels.len()];
+    let mut after = vec![vec![None; labels.len()]; layouts.changed.len()];
+    for half in 0..2 {
+        job.check()?;
+        let (taught, asked): (Vec<usize>, Vec<usize>) =
+            (0..labels.len()).partition(|&row| halves[row] != half);
+        let Some((classifier, standardiser)) =
+            fit(&layouts.plain, &taught, classes, settings, job)?
+        else {
+            continue;
+        };
+        let views = std::iter::once((&layouts.plain, &mut before))
+            .chain(layouts.changed.iter().zip(&mut after));
+        for (set, found) in views {
+            let mut part = set.part(&asked).features;
+            standardiser.apply(&mut part);
+            let predicted = classifier.map_logits(&part, |_, logits| argmax(logits))?;
+            asked.iter().zip(predicted).for_each(|(&row, class)| found[row] = Some(class));
+        }
+    }
+    let shown: Vec<&DatasetSample> = layouts.positions.iter().map(|&at| samples[at]).collect();
+    let seen = Seen { names: &dataset.classes, labels: &labels, before: &before, samples: &shown };
+    let plain = check.accuracy;
+    for (report, found) in check.transforms.iter_mut().zip(seen.judge(&after).transforms) {
+        let is_known = |pair: &TransformPair| {
+            report.pairs.iter().any(|known| {
+                known.first == pair.first && known.second == pair.second
+                    || known.first == pair.second && known.second == pair.first
+            })
+        };
+        let new: Vec<TransformPair> =
+            found.pairs.into_iter().filter(|pair| !is_known(pair)).collect();
+        if new.is_empty() {
+            continue;
+        }
+        report.pairs.extend(new);
+        report.verdict = TransformVerdict::Changes;
+        let accuracies = [plain, report.accuracy];
+        report.sentence =
+            sentence(report.transform, report.verdict, accuracies, &report.pairs, &report.turned);
+        report.value = report.transform.setting().map(|(_, [_, off])| off.to_string());
+    }
+    Ok(())
 }
 
 /// What was seen of the images as they are.

@@ -5,6 +5,9 @@ use crate::images::RgbPixels;
 
 /// The share of the colour in a pixel; the rest is the picture, in grey.
 const COLOUR: f32 = 0.6;
+/// The contrast that is left of the picture under the colours, about the middle grey: dark and bright
+/// parts of it must not be taken for dark and bright colours.
+const CONTRAST: f32 = 0.5;
 /// What is left of the contrast of the picture where the network does not see it.
 const UNSEEN: f32 = 0.35;
 
@@ -28,6 +31,7 @@ pub fn overlay(picture: &RgbPixels, map: &ActivationMap, scale: ActivationScale)
             (true, _) => {
                 let share = |at: usize, first: usize| ((at - first) as f32 + 0.5) / side as f32;
                 let value = map.at(share(x, left), share(y, top));
+                let grey = 128.0 + CONTRAST * (grey - 128.0);
                 colour::ramp(scale.share(value)).map(|colour| {
                     (COLOUR * f32::from(colour) + (1.0 - COLOUR) * grey).round() as u8
                 })

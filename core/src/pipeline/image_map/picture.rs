@@ -93,7 +93,7 @@ fn draw(map: &ImageMap, colours: MapColours) -> Result<Vec<u8>, String> {
         write(&format!("by {}", colours.name()), 22, TEXT, (left, MARGIN))?;
         for (line, (name, color)) in (0..).zip(&legend) {
             let top = MARGIN + 40 + 31 * line;
-            area.draw(&Circle::new((left + 9, top + 10), 8, rgb(*color).filled())).map_err(said)?;
+            area.draw(&Circle::new((left + 9, top + 6), 8, rgb(*color).filled())).map_err(said)?;
             let name: String = name.chars().filter(|c| !c.is_control()).collect();
             let short = match name.chars().count() {
                 0..=30 => name,
