@@ -82,7 +82,8 @@ fn components_are_those_of_the_covariance() {
         });
         for d in 0..dim {
             let noise: f32 = StandardNormal.sample(&mut rng);
-            rows.push(5.0 + 0.01 * noise + (0..3).map(|a| along[a] * axes[a][d]).sum::<f32>());
+            let signal: f32 = along.iter().zip(&axes).map(|(along, axis)| along * axis[d]).sum();
+            rows.push(5.0 + 0.01 * noise + signal);
         }
     }
     let found = quietly(|job| principal_components(&rows, dim, 3, 0, job));
@@ -106,7 +107,7 @@ fn components_are_those_of_the_covariance() {
         }
     }
     assert_eq!(quietly(|job| principal_components(&[1.0, 2.0], 2, 5, 0, job)).kept, 0);
-    let flat = quietly(|job| principal_components(&vec![1.0; 40], 4, 3, 0, job));
+    let flat = quietly(|job| principal_components(&[1.0; 40], 4, 3, 0, job));
     assert!(flat.scores.iter().all(|score| score.abs() < 1e-6), "{flat:?}");
 }
 
@@ -123,9 +124,9 @@ fn neighbours_are_the_nearest_of_all() {
         };
         let mut others: Vec<usize> = (0..n).filter(|&other| other != row).collect();
         others.sort_by(|&a, &b| far(a).total_cmp(&far(b)));
-        for place in 0..5 {
+        for (place, &other) in others.iter().enumerate().take(5) {
             let distance = found.distances[row * 5 + place];
-            assert!((distance - far(others[place])).abs() < 1e-4);
+            assert!((distance - far(other)).abs() < 1e-4);
             assert!((far(found.indices[row * 5 + place] as usize) - distance).abs() < 1e-4);
         }
     }
@@ -164,7 +165,7 @@ fn few_and_equal_samples_have_places_and_a_stop_is_heard() {
         assert_eq!(places.len(), n);
         assert!(places.iter().flatten().all(|value| value.is_finite()));
     }
-    let same = quietly(|job| in_two_dimensions(&vec![2.0; 3 * 60], 3, 0, job));
+    let same = quietly(|job| in_two_dimensions(&[2.0; 3 * 60], 3, 0, job));
     assert!(same.iter().flatten().all(|value| value.is_finite()));
 
     let (rows, _) = clusters(3, 40, 8);

@@ -75,8 +75,7 @@ fn draw(
         let said = |error: DrawingAreaErrorKind<_>| error.to_string();
         let write = |text: &str, size: u32, color: &RGBColor, [x, y]: [u32; 2], room: u32| {
             let text = fitting(text, room, size);
-            let style = TextStyle::from((FONT, size).into_font().color(color))
-                .pos(Pos::new(HPos::Left, VPos::Top));
+            let style = (FONT, size).into_font().color(color).pos(Pos::new(HPos::Left, VPos::Top));
             area.draw_text(&text, &style, (x as i32, y as i32)).map_err(said)
         };
         let titles = std::iter::once(title)

@@ -48,8 +48,10 @@ impl MapColours {
     }
 }
 
-/// A line of the legend.
+/// The lines of the legend.
 type Legend = Vec<(String, [u8; 3])>;
+/// The colour of a point.
+type Colour<'a> = Box<dyn Fn(&MapPoint) -> [u8; 3] + 'a>;
 
 /// Draws the map as a PNG, with a legend.
 ///
@@ -85,8 +87,8 @@ fn draw(map: &ImageMap, colours: MapColours) -> Result<Vec<u8>, String> {
             area.draw(&Circle::new(place(point), radius, style)).map_err(said)?;
         }
         let write = |text: &str, size: u32, color: [u8; 3], at: (i32, i32)| {
-            let style = TextStyle::from((FONT, size).into_font().color(&rgb(color)))
-                .pos(Pos::new(HPos::Left, VPos::Top));
+            let style =
+                (FONT, size).into_font().color(&rgb(color)).pos(Pos::new(HPos::Left, VPos::Top));
             area.draw_text(text, &style, at).map_err(said)
         };
         let left = SIZE.0 as i32 - 320;
@@ -143,7 +145,7 @@ fn placing(map: &ImageMap) -> impl Fn(&MapPoint) -> (i32, i32) {
     }
 }
 
-fn legend(map: &ImageMap, colours: MapColours) -> (Legend, Box<dyn Fn(&MapPoint) -> [u8; 3] + '_>) {
+fn legend(map: &ImageMap, colours: MapColours) -> (Legend, Colour<'_>) {
     match colours {
         MapColours::Class => {
             let mut order: Vec<usize> = (0..map.classes.len()).collect();
