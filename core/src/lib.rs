@@ -32,6 +32,7 @@ mod ops;
 pub mod panics;
 mod pickle;
 pub mod pipeline;
+pub mod projection;
 pub mod random;
 mod recipes;
 pub mod record;

@@ -4,11 +4,12 @@
 //! `cargo bench --bench frames` prints a line for each situation: median and 99th percentile by the
 //! clock, and the mean of what the window's own thread has computed, which other threads and
 //! programs do not disturb. `cargo bench --bench frames -- --given DATASET RUN` does so with a
-//! dataset and a finished run of it, on every page.
+//! dataset and a finished run of it, on every page; `-- --points` for the map of images alone.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use counterweight_app::gui::widgets::{PointMap, PointMapState};
 use counterweight_app::gui::{
     BalanceCommand, Command, CounterweightApp, DataCommand, InspectCommand, Page, Place,
     RunsCommand, TrainCommand,
@@ -34,6 +35,9 @@ fn main() {
                 .expect("a path")
         });
         given(&dataset, &run);
+    } else if arguments.iter().any(|argument| argument == "--points") {
+        heading();
+        points();
     } else if arguments.iter().any(|argument| argument == "--bench") {
         bench();
     }
@@ -143,6 +147,7 @@ fn bench() {
     window.settle();
     window.measure("the runs page, 3 runs", 300, |_, _| {});
     many(&mut window, folder.path());
+    points();
 
     say("");
     for (what, bytes) in [
@@ -194,6 +199,62 @@ fn many(window: &mut Window, folder: &Path) {
             drag: Some("factor"),
         }));
     });
+}
+
+/// The map of 40,000 images: at rest, pointed at, and moved in every frame, which lays all points out
+/// anew.
+fn points() {
+    const POINTS: usize = 40_000;
+    let places: Vec<[f32; 2]> = (0..POINTS)
+        .map(|at| {
+            let (turn, away) = (at as f32 * 2.399_963, (at as f32).sqrt());
+            [away * turn.cos(), away * turn.sin()]
+        })
+        .collect();
+    let order: Vec<u32> = (0..POINTS as u32).collect();
+    let ctx = Context::default();
+    let mut state = PointMapState::default();
+    let mut draw = |events: Vec<Event>| {
+        let screen_rect = Some(Rect::from_min_size(Pos2::ZERO, SIZE));
+        let input = RawInput { screen_rect, events, ..RawInput::default() };
+        let begun = Instant::now();
+        let output = ctx.run_ui(input, |ui| {
+            let colors = vec![ui.visuals().text_color(); POINTS];
+            PointMap::new("points", &places, &colors, &order, 1).height(900.0).show(ui, &mut state);
+        });
+        let primitives = ctx.tessellate(output.shapes, output.pixels_per_point);
+        let took = begun.elapsed();
+        let vertices = primitives.iter().map(|part| match &part.primitive {
+            egui::epaint::Primitive::Mesh(mesh) => mesh.vertices.len(),
+            egui::epaint::Primitive::Callback(_) => 0,
+        });
+        // All of them are drawn.
+        assert!(vertices.sum::<usize>() >= 4 * POINTS);
+        took
+    };
+    draw(Vec::new());
+    let mut measure = |what: &str, events: &dyn Fn(usize) -> Vec<Event>| {
+        let before = thread_seconds();
+        let times = (0..200).map(|frame| draw(events(frame))).collect();
+        report(what, times, before);
+    };
+    measure("the map of 40,000 images", &|_| Vec::new());
+    let pointed = |frame: usize| vec![Event::PointerMoved(Pos2::new(400.0 + frame as f32, 450.0))];
+    measure("the map being pointed at", &pointed);
+    let dragged = |frame: usize| {
+        let at = Pos2::new(700.0 + (frame % 40) as f32, 450.0);
+        let mut events = vec![Event::PointerMoved(at)];
+        if frame == 0 {
+            events.push(Event::PointerButton {
+                pos: at,
+                button: egui::PointerButton::Primary,
+                pressed: true,
+                modifiers: egui::Modifiers::NONE,
+            });
+        }
+        events
+    };
+    measure("the map being moved", &dragged);
 }
 
 /// The balancing page with 100 classes: at rest, while τ is moved, and how long a new value takes

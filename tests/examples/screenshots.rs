@@ -1,19 +1,19 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Dialog, ErrorReport,
-    ExportCommand, InspectCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand,
-    TrainCommand, WindowCommand,
+    ExportCommand, InspectCommand, MapCommand, Page, PredictCommand, ResumeOffer, RunsCommand,
+    TourCommand, TrainCommand, TransformsCommand, WindowCommand,
 };
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
-use counterweight_core::pipeline::sample_settings;
+use counterweight_core::pipeline::{MapColours, sample_settings};
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Balancer, Preset};
 use counterweight_core::source::Split;
@@ -25,7 +25,7 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 4] = ["cards", "backbones", "predict", "sweep"];
+const PARTS: [&str; 5] = ["cards", "backbones", "predict", "sweep", "maps"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -76,6 +76,19 @@ impl Round {
                         self.send(Command::Train(TrainCommand::Start));
                     }
                     self.deployment(first)?;
+                }
+                "maps" => {
+                    self.send(Command::Data(DataCommand::OpenSample));
+                    self.window.app().state.train.set_settings(sample_settings());
+                    self.go(Page::Train);
+                    self.window.settle();
+                    if first {
+                        self.send(Command::Train(TrainCommand::Start));
+                    } else {
+                        let run = self.window.app().state.shell.runs_folder().join("digits");
+                        self.send(Command::Runs(RunsCommand::Open(run)));
+                    }
+                    self.maps()?;
                 }
                 _ => {
                     self.send(Command::Data(DataCommand::OpenSample));
@@ -163,6 +176,7 @@ impl Round {
         self.window.frames(30);
         self.shot("31-inspect")?;
         self.tall("32-inspect-whole-page")?;
+        self.maps()?;
         self.go(Page::Export);
         if first {
             self.send(Command::Export(ExportCommand::Export));
@@ -199,6 +213,31 @@ impl Round {
         self.go(Page::Train);
         self.shot("18-sweep")?;
         self.send(Command::Train(TrainCommand::CloseSweep));
+        self.window.app().state.train.show_curves = true;
+        Ok(())
+    }
+
+    /// Where a run looked, the map of its images, and what changes of images do.
+    fn maps(&mut self) -> Outcome {
+        self.go(Page::Inspect);
+        self.window.settle();
+        self.window.app().state.inspect.overlays.on = true;
+        self.window.frames(5);
+        self.window.until("maps", |app| !app.state.inspect.overlays.is_busy());
+        self.send(Command::Inspect(InspectCommand::Map(MapCommand::Start)));
+        self.tall("35-inspect-map")?;
+        let map = &mut self.window.app().state.inspect.map;
+        map.colour_by(MapColours::Mistake);
+        map.selected =
+            (0..map.shown.as_ref().map_or(0, |shown| shown.places.len())).step_by(9).collect();
+        self.tall("36-inspect-map-selected")?;
+        let state = &mut self.window.app().state;
+        state.inspect.overlays.on = false;
+        state.inspect.map.selected.clear();
+        state.train.show_curves = false;
+        self.go(Page::Train);
+        self.send(Command::Transforms(TransformsCommand::Start));
+        self.tall("37-train-transforms")?;
         self.window.app().state.train.show_curves = true;
         Ok(())
     }

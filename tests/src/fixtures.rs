@@ -166,3 +166,36 @@ pub fn patterns(folder: &Path) {
         }
     }
 }
+
+/// A folder of two classes that are mirror images of each other, an arrow to the left and one to the
+/// right, and of two that are not changed by that, on grounds of many shades.
+pub fn arrows(folder: &Path) {
+    for number in 0..30_u32 {
+        for class in ["arrow left", "arrow right", "disc", "ring"] {
+            let image = RgbImage::from_fn(96, 96, |x, y| {
+                let (x, y) = (x as f32 - 48.0 + (number % 5) as f32, y as f32 - 46.0);
+                let x = if class == "arrow left" { -x } else { x };
+                let away = (x * x + y * y).sqrt();
+                let inside = match class {
+                    "disc" => away < 26.0,
+                    "ring" => (18.0..28.0).contains(&away),
+                    // A shaft, and a head that points to the right.
+                    _ => {
+                        ((-34.0..4.0).contains(&x) && y.abs() < 7.0)
+                            || ((4.0..36.0).contains(&x) && y.abs() < (36.0 - x) * 0.8)
+                    }
+                };
+                let shade = (200 + (number * 7) % 50) as u8;
+                if inside {
+                    image::Rgb([20, 30 + (number * 3) as u8, 160])
+                } else {
+                    image::Rgb([shade; 3])
+                }
+            });
+            let path = folder.join(class).join(format!("{number:02}.png"));
+            std::fs::create_dir_all(path.parent().expect("a file lies in a folder"))
+                .expect("the folder can be made");
+            image.save(path).expect("the image can be written");
+        }
+    }
+}

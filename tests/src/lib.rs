@@ -3,6 +3,7 @@
 pub mod fixtures;
 pub mod onnx_file;
 pub mod python;
+pub mod reference;
 pub mod window;
 
 use std::path::PathBuf;

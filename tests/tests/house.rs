@@ -14,6 +14,7 @@ const ROOMS: [&str; 36] = [
     "panics",
     "files",
     "random",
+    "projection",
     "pickle",
     "images",
     "kernels",

@@ -10,33 +10,8 @@ use counterweight_core::model::{
 };
 use counterweight_core::settings::{Backbone, Stem};
 use counterweight_core::train::{Sgd, cross_entropy};
+use counterweight_tests::reference::{unit, values};
 use serde_json::Value;
-
-/// Numbers in −0.5..0.5 that look random and need no generator: the same formula stands in
-/// `make_logits.py`.
-fn unit(name: &str, count: usize) -> Vec<f64> {
-    let seed: u64 = name.bytes().zip(1u64..).map(|(byte, place)| place * u64::from(byte)).sum();
-    let number = |index: u64| {
-        let mut word = ((index + 1) * 2_654_435_761 + seed * 40_503) % (1 << 32);
-        word ^= word >> 15;
-        word = word * 2_246_822_519 % (1 << 32);
-        word ^= word >> 13;
-        word as f64 / 4_294_967_296.0 - 0.5
-    };
-    (0..count as u64).map(number).collect()
-}
-
-fn values(tensor: &NamedTensor) -> NamedTensor {
-    let NamedTensor { name, shape, .. } = tensor.clone();
-    let scale = |u: f64| match shape.len() {
-        4 => u * 2.0 * (3.0 * 2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt(),
-        2 => u * 2.0 / (shape[1] as f64).sqrt(),
-        _ if name.ends_with("running_var") || name.ends_with("weight") => 1.0 + 0.4 * u,
-        _ => 0.2 * u,
-    };
-    let values = unit(&name, shape.iter().product()).into_iter().map(|u| scale(u) as f32).collect();
-    NamedTensor { name, shape, values }
-}
 
 /// What may be lost of the logits where batch norm uses the batch's statistics, in the last stages
 /// of a few pixels only.

@@ -16,7 +16,8 @@ use counterweight_core::job::Job;
 use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, SourceKind};
 
-use super::Context;
+use super::options::DeviceOption;
+use super::{Context, transforms};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -42,9 +43,18 @@ pub struct Arguments {
     /// List every class, however many there are
     #[arg(long)]
     all: bool,
+    /// Ask instead what mirroring, turning, cutting and colours do to the classes: which stay what
+    /// they are, and which turn into each other. It takes seconds, on some of the images
+    #[arg(long)]
+    transforms: bool,
+    #[command(flatten)]
+    device: DeviceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    if arguments.transforms {
+        return transforms::run(&arguments.source, arguments.device.device, context);
+    }
     if arguments.few_below > arguments.many_above.saturating_add(1) {
         let reason = "must be at most --many-above + 1".to_string();
         return Err(counterweight_core::Error::from(SettingsError::Value {

@@ -9,16 +9,19 @@ mod console;
 mod demo;
 mod devices;
 mod evaluate;
+mod explain;
 mod export;
 mod import;
 mod inspect;
 mod make;
+mod map;
 mod options;
 mod plain;
 mod predict;
 mod sweep;
 mod tables;
 mod train;
+mod transforms;
 mod tune;
 
 use std::process::ExitCode;
@@ -65,7 +68,7 @@ enum Command {
     Make(make::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(
-        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet"
+        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet\n  counterweight inspect photos/ --transforms"
     )]
     Inspect(inspect::Arguments),
     /// Build a long-tailed dataset of a source: choose classes and training images by a profile,
@@ -117,6 +120,19 @@ enum Command {
                             counterweight predict --undo sorted\n\n\
                             Exit codes: 0 all were classified, 3 some were not, 1 none was.")]
     Predict(predict::Arguments),
+    /// Show where in images a run looked for a class: maps in colours beside each image, as PNG.
+    #[command(
+        after_help = "Examples:\n  counterweight explain runs/photos new/fox.jpg --out maps\n  \
+                            counterweight explain runs/photos photos/test/lynx --class lynx --class fox --out maps\n\n\
+                            Exit codes: 0 all were explained, 3 some were not, 1 none was."
+    )]
+    Explain(explain::Arguments),
+    /// Lay out all images of a run in a plane, those that its network finds alike beside each other:
+    /// a table of places, or a picture.
+    #[command(after_help = "Examples:\n  counterweight map runs/photos --out map.png\n  \
+                            counterweight map runs/photos --out map.png --color mistake\n  \
+                            counterweight map runs/photos --out map.csv")]
+    Map(map::Arguments),
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
@@ -203,6 +219,8 @@ pub fn run() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments, &context),
         Command::Export(arguments) => export::run(&arguments, &context),
         Command::Predict(arguments) => predict::run(&context, &arguments),
+        Command::Explain(arguments) => explain::run(&arguments, &context),
+        Command::Map(arguments) => map::run(&arguments, &context),
         Command::Devices => devices::run(&context),
         Command::Backbones(arguments) => backbones::run(&arguments, &context),
         Command::Cache(arguments) => cache::run(&arguments, &context),

@@ -79,6 +79,7 @@ impl CounterweightApp {
             || state.train.is_running()
             || state.train.is_sweeping()
             || state.train.estimates.is_measuring()
+            || state.transforms.is_busy()
             || state.backbones.is_busy()
             || state.balance.is_busy()
             || state.balance.is_waiting()
@@ -108,6 +109,7 @@ impl CounterweightApp {
             }
         }
         state.devices.poll(shell);
+        state.transforms.poll(state.data.source.as_ref(), shell);
         state.backbones.poll(&mut state.train, shell);
         let was_sample = state.data.source.as_ref().map(|source| source.is_sample);
         let is_new_source = state.data.poll(shell);
@@ -221,6 +223,9 @@ impl CounterweightApp {
                     runs: &state.runs.names,
                 };
                 state.train.apply(command, context, &mut state.shell);
+            }
+            Command::Transforms(command) => {
+                state.transforms.apply(command, state.data.source.as_ref(), device, &state.shell)
             }
             Command::Backbones(command) => {
                 state.backbones.apply(command, &mut state.train, &mut state.shell)

@@ -69,6 +69,8 @@ pub enum Command {
     Data(DataCommand),
     /// Of the training page.
     Train(TrainCommand),
+    /// Of what changes of images do to their classes.
+    Transforms(TransformsCommand),
     /// Of the chooser of backbones.
     Backbones(BackbonesCommand),
     /// Of the balancing page.
@@ -162,6 +164,15 @@ pub enum TrainCommand {
     TakeOffer(Box<Settings>),
 }
 
+/// What can be asked of the changes that may be made to images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransformsCommand {
+    /// Find out what each does to the classes.
+    Start,
+    /// Stop that.
+    Stop,
+}
+
 /// What the chooser of backbones can be asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackbonesCommand {
@@ -222,6 +233,17 @@ pub enum InspectCommand {
     Stop,
     /// About the model that the run is compared with.
     Beside(BesideCommand),
+    /// About the map of images.
+    Map(MapCommand),
+}
+
+/// What the map of images can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapCommand {
+    /// Lay it out, or read what was laid out before.
+    Start,
+    /// Stop laying out.
+    Stop,
 }
 
 /// What the comparison of a run with a model from elsewhere can be asked.
@@ -422,6 +444,12 @@ pub fn entries() -> Vec<Entry> {
         entry("Train", "Pause training", None, Command::Train(TrainCommand::Pause)),
         entry("Train", "Resume training", None, Command::Train(TrainCommand::Resume)),
         entry("Train", "Stop training", None, Command::Train(TrainCommand::Stop)),
+        entry(
+            "Train",
+            "Find out which changes of images keep their classes",
+            None,
+            Command::Transforms(TransformsCommand::Start),
+        ),
         entry("Train", "Choose a backbone…", None, Command::Backbones(BackbonesCommand::Choose)),
         entry("Train", "Load settings file…", None, Command::Train(TrainCommand::PickSettings)),
         entry(
@@ -455,6 +483,12 @@ pub fn entries() -> Vec<Entry> {
             Command::Balance(BalanceCommand::KeepAsTrained),
         ),
         entry("Balance", "Evaluate on test", None, Command::Balance(BalanceCommand::RevealTest)),
+        entry(
+            "Inspect",
+            "Lay out the map of images",
+            None,
+            Command::Inspect(InspectCommand::Map(MapCommand::Start)),
+        ),
         entry(
             "Export",
             "Export and check the model",

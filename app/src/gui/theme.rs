@@ -153,6 +153,21 @@ pub fn run_colors(visuals: &Visuals) -> &'static [Color32; 6] {
     if visuals.dark_mode { &DARK } else { &LIGHT }
 }
 
+/// A colour for each of many classes: steps of the golden angle around the circle of hues, lighter
+/// and darker in turn. Those of neighbours in a list differ; of hundreds, some are alike.
+pub fn class_color(visuals: &Visuals, class: usize) -> Color32 {
+    let turn = (class as f32 * 0.618_034).fract();
+    let [value, saturation] = match (visuals.dark_mode, class % 3) {
+        (false, 0) => [0.80, 0.78],
+        (false, 1) => [0.60, 0.85],
+        (false, _) => [0.42, 0.80],
+        (true, 0) => [0.95, 0.60],
+        (true, 1) => [0.80, 0.75],
+        (true, _) => [1.0, 0.38],
+    };
+    egui::ecolor::Hsva::new(turn, saturation, value, 1.0).into()
+}
+
 /// The colours of a grade.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradeColors {

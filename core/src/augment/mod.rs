@@ -16,6 +16,7 @@ mod randaugment;
 #[cfg(test)]
 mod reference;
 mod tone;
+mod transform;
 
 use rand::{Rng, RngExt};
 
@@ -25,6 +26,7 @@ pub(crate) use geometry::mirror;
 pub use mix::Mixed;
 pub(crate) use mix::Mixing;
 pub use preview::augmented_previews;
+pub use transform::Transform;
 
 use crate::images::{Detail, Region, RgbPixels, resize_pixels, resize_planes, write_input};
 use crate::settings::AugmentationSettings;

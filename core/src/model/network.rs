@@ -145,6 +145,14 @@ impl Network {
         self.backbone.features(images, pass)
     }
 
+    /// The last feature map in evaluation, `[batch, 3, side, side]` to `[batch, features, h, w]`:
+    /// [`Network::features`] are its mean over height and width.
+    pub fn feature_map(&self, images: Tensor<4>) -> Tensor<4> {
+        let computing = Computing { kernels: self.kernels, precision: Precision::Float32 };
+        let packed = &PackedWeights::new();
+        self.backbone.last_map(images, Pass { mode: Mode::Evaluate, computing, packed })
+    }
+
     /// The backbone's weights for kernels that compute a whole network in evaluation, where there
     /// are such for its device.
     pub(super) fn packed(&self) -> Option<Box<dyn PackedNetwork>> {

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use rayon::prelude::*;
 
 use super::features::{SampleFeatures, backbone_key};
 use super::onnx_backbone::extractor_of;
+use crate::augment::Transform;
 use crate::batches::Images;
 use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
@@ -24,6 +26,8 @@ use crate::train::Loader;
 /// Images whose features are computed before they are kept: little is lost when a job is stopped,
 /// and few files are written.
 const AT_ONCE: usize = 1024;
+/// The same of images that are held in memory, changed.
+const FEW_AT_ONCE: usize = 256;
 /// Samples of a batch.
 const BATCH: usize = 64;
 
@@ -34,6 +38,18 @@ pub(super) enum View {
     Plain,
     /// Turned left to right.
     Mirrored,
+    /// Changed in another way.
+    Transformed(Transform),
+}
+
+impl View {
+    /// After this was done to them.
+    pub fn of(transform: Transform) -> Self {
+        match transform {
+            Transform::Mirrored => View::Mirrored,
+            transform => View::Transformed(transform),
+        }
+    }
 }
 
 /// A checkpoint's backbone with the features that are known of it.
@@ -173,7 +189,8 @@ impl<'a> FrozenBackbone<'a> {
         let normaliser = Normaliser::new(self.checkpoint.mean, self.checkpoint.std);
         job.phase("computing features", Some(missing.len() as u64), "images");
         let mut done = 0;
-        for part in missing.chunks(AT_ONCE) {
+        let at_once = if matches!(view, View::Transformed(_)) { FEW_AT_ONCE } else { AT_ONCE };
+        for part in missing.chunks(at_once) {
             // They stand as test samples, of which no class needs any.
             let chosen = part
                 .iter()
@@ -183,6 +200,17 @@ impl<'a> FrozenBackbone<'a> {
             // Each is looked at once, so none is kept.
             let images =
                 Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
+            let (images, positions) = match view {
+                View::Transformed(transform) => match self.transformed(images, transform, job) {
+                    // Not one of them can be read.
+                    Err(Error::Data(_)) => continue,
+                    changed => changed?,
+                },
+                View::Plain | View::Mirrored => {
+                    let positions = images.positions().to_vec();
+                    (images, positions)
+                }
+            };
             let loader = Loader::new(images, normaliser.clone(), &device);
             let found = extractor.collect(
                 &loader,
@@ -197,15 +225,42 @@ impl<'a> FrozenBackbone<'a> {
                 Err(Error::Data(_)) => continue,
                 found => found?,
             };
-            let keys: Vec<Key> = found
-                .indices
-                .iter()
-                .map(|&index| part[loader.images().positions()[index]].1)
-                .collect();
+            let keys: Vec<Key> =
+                found.indices.iter().map(|&index| part[positions[index]].1).collect();
             known.insert(&keys, &found.set.features)?;
         }
         ops::release_memory();
         Ok(())
+    }
+
+    /// The images that can be read after something was done to them, in memory, and the places of
+    /// each among the samples that they were opened for.
+    fn transformed(
+        &self,
+        images: Images,
+        transform: Transform,
+        job: Job<'_>,
+    ) -> Result<(Images, Vec<usize>)> {
+        let side = images.side();
+        let size = 3 * side * side;
+        let fill = self.checkpoint.mean.map(|mean| (mean * 255.0).round() as u8);
+        let (mut bytes, mut labels, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        bytes.reserve_exact(images.len() * size);
+        for batch in images.eval_batches(BATCH, false) {
+            job.check()?;
+            let batch = batch?;
+            let changed: Vec<Vec<u8>> = batch
+                .images
+                .par_chunks_exact(size)
+                .map(|planes| transform.apply(planes, side, fill))
+                .collect();
+            changed.iter().for_each(|changed| bytes.extend_from_slice(changed));
+            labels.extend_from_slice(&batch.labels);
+            positions.extend(batch.indices.iter().map(|&index| images.positions()[index]));
+        }
+        images.warn_of_problems(job);
+        let classes = self.checkpoint.config.classes;
+        Ok((Images::from_bytes(side, classes, labels, bytes)?, positions))
     }
 
     fn space(&self, view: View) -> Space {
@@ -215,6 +270,7 @@ impl<'a> FrozenBackbone<'a> {
         let view = match view {
             View::Plain => "plain",
             View::Mirrored => "mirrored",
+            View::Transformed(transform) => transform.name(),
         };
         let device = if ops::is_gpu(self.device) && config.backbone.onnx().is_none() {
             " on a gpu"

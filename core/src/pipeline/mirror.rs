@@ -26,15 +26,15 @@ const CLASSES: usize = 150;
 /// some to ask about.
 const LEAST: usize = 4;
 /// Standard errors that are no accident, with as many classes as there may be.
-const CLEARLY: f64 = 3.0;
+pub(super) const CLEARLY: f64 = 3.0;
 /// Share of a class's images that must be taken for another class for it to be turned, and of all
 /// images for mirroring to harm.
-const OF_CLASS_TURNED: f64 = 0.2;
+pub(super) const OF_CLASS_TURNED: f64 = 0.2;
 const OF_ALL_TURNED: f64 = 0.02;
 /// The logit of a class that cannot be an answer.
 const NEVER: f32 = -1e6;
 /// Below this the classifier knows too little to say anything.
-const KNOWS: f64 = 0.4;
+pub(super) const KNOWS: f64 = 0.4;
 
 /// What mirroring does to the classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub fn mirror_check(
     settings.stage1.train = Auto::Value(Training::Classifier);
     let checkpoint = untrained(&settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
-    let samples = chosen(dataset);
+    let samples = chosen(dataset, IMAGES, OF_A_CLASS);
     let plain = backbone.features(dataset, &samples, View::Plain, job)?;
     let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
     // An image that became unreadable between the two is left out of both.
@@ -122,8 +122,8 @@ pub fn mirror_check(
 }
 
 /// Training samples spread over the classes, or over some of them where there are many; those of a
-/// class in its order.
-fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
+/// class in its order. So many in all, about, and so many of a class, where there are as many.
+pub(super) fn chosen(dataset: &Dataset, images: usize, of_a_class: usize) -> Vec<&DatasetSample> {
     let counts = dataset.counts(Split::Train);
     let mut asked: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
     if asked.len() > CLASSES {
@@ -133,7 +133,7 @@ fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
         asked.truncate(enough.max(CLASSES));
         asked = spread(asked.len(), CLASSES).map(|index| asked[index]).collect();
     }
-    let most = (IMAGES / asked.len().max(1)).max(OF_A_CLASS);
+    let most = (images / asked.len().max(1)).max(of_a_class);
     let mut is_asked = vec![false; counts.len()];
     asked.into_iter().for_each(|class| is_asked[class] = true);
     let mut met = vec![0; counts.len()];
@@ -148,7 +148,7 @@ fn chosen(dataset: &Dataset) -> Vec<&DatasetSample> {
 
 /// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are
 /// of fewer than two classes.
-fn fit(
+pub(super) fn fit(
     set: &FeatureSet,
     rows: &[usize],
     classes: usize,
@@ -340,11 +340,11 @@ mod tests {
             }
         };
         // All of few, an equal part of more, and never more than seconds take.
-        assert_eq!(chosen(&dataset(3, 10)).len(), 30);
-        assert_eq!(chosen(&dataset(10, 500)).len(), IMAGES);
-        assert_eq!(chosen(&dataset(100, 50)).len(), 100 * OF_A_CLASS);
-        assert_eq!(chosen(&dataset(4000, 5)).len(), CLASSES * 5);
-        assert_eq!(chosen(&dataset(4000, 3)).len(), CLASSES * 3);
+        assert_eq!(chosen(&dataset(3, 10), IMAGES, OF_A_CLASS).len(), 30);
+        assert_eq!(chosen(&dataset(10, 500), IMAGES, OF_A_CLASS).len(), IMAGES);
+        assert_eq!(chosen(&dataset(100, 50), IMAGES, OF_A_CLASS).len(), 100 * OF_A_CLASS);
+        assert_eq!(chosen(&dataset(4000, 5), IMAGES, OF_A_CLASS).len(), CLASSES * 5);
+        assert_eq!(chosen(&dataset(4000, 3), IMAGES, OF_A_CLASS).len(), CLASSES * 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The jobs both fronts offer, each over a run folder: train, balance, tune, evaluate, export, and
 //! the whole of it on the sample.
 
+mod activation;
 mod auto;
 mod balance;
 mod bundle;
@@ -17,9 +18,12 @@ mod fault_tests;
 mod features;
 mod fine_tune;
 mod folds;
+mod font;
 mod frozen;
 mod halving;
+mod image_map;
 mod import;
+mod layouts;
 mod make;
 mod mirror;
 mod onnx_backbone;
@@ -30,10 +34,15 @@ mod sweep;
 pub(crate) mod test_run;
 mod train;
 mod train_classifier;
+mod transforms;
 mod tune;
 mod weight_decay;
 mod workbench;
 
+pub use activation::{
+    ActivationMap, ActivationMaps, ActivationScale, Looked, activation_overlay, activation_sheet,
+    colour_ramp,
+};
 pub use auto::{Choice, Chosen, Offer, choose};
 pub use balance::{BalanceReport, balance};
 pub use bundle::{BundleFile, BundleReport, CHECKSUMS, MODEL, PURPOSES, bundle};
@@ -46,11 +55,17 @@ pub use export_variant::{
     ClassChange, DEFAULT_MAX_LOSS, VariantReport, VariantRequest, export_variant,
 };
 pub use export_weights::{WeightsReport, export_weights};
+pub use image_map::{
+    ImageMap, MapColours, MapPoint, image_map, map_picture, stored_image_map, write_map_table,
+};
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use sweep::{SweepRequest, sweep};
 pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};
+pub use transforms::{
+    TransformCheck, TransformPair, TransformReport, TransformVerdict, transform_check,
+};
 pub use tune::tune;
 pub use workbench::{Trial, Workbench};

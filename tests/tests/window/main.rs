@@ -6,6 +6,7 @@ mod cards;
 mod data;
 mod export;
 mod job;
+mod maps;
 mod predict;
 mod runs;
 mod sweep;

@@ -14,9 +14,9 @@ use egui_material_icons::icons::{
 
 use super::parts;
 use crate::gui::command::{Command, ExportCommand};
-use crate::gui::state::{ExportState, OpenRun, TriedImage};
+use crate::gui::state::{ExportState, LookedFor, OpenRun, TriedImage};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, numbers, waiting};
+use crate::gui::widgets::{IconButton, colour_bar, numbers, waiting};
 
 /// Longest side of the picture, in points.
 const PICTURE: f32 = 240.0;
@@ -50,6 +50,8 @@ pub fn ui(ui: &mut Ui, run: &OpenRun, export: &mut ExportState, commands: &mut V
     if let Some(tried) = &export.tried {
         ui.add_space(space::MEDIUM);
         tried_ui(ui, tried);
+        ui.add_space(space::MEDIUM);
+        looked_ui(ui, tried, &mut export.looks);
     }
 }
 
@@ -165,6 +167,46 @@ fn tried_ui(ui: &mut Ui, tried: &TriedImage) {
         picture(ui);
         results(ui);
     }
+}
+
+/// The places of the image that speak for what the file answers, and for what it shows.
+fn looked_ui(ui: &mut Ui, tried: &TriedImage, looks: &mut bool) {
+    ui.horizontal_wrapped(|ui| {
+        let hint = "Shows which places of the image speak for the answer, and which against it";
+        if parts::chip(ui, *looks, "Where it looked").on_hover_text(hint).clicked() {
+            *looks = !*looks;
+        }
+        if *looks && tried.looked.is_ok() {
+            ui.add_space(space::MEDIUM);
+            colour_bar(ui, "least for the class", "most for the class");
+        }
+    });
+    if !*looks {
+        return;
+    }
+    match &tried.looked {
+        Ok(maps) => {
+            ui.horizontal_wrapped(|ui| maps.iter().for_each(|map| map_ui(ui, map)));
+            parts::weak(
+                ui,
+                "By the network that the file was made of. Pale parts are cut off before it sees the image.",
+            );
+        }
+        Err(reason) => parts::trouble(ui, reason),
+    }
+}
+
+fn map_ui(ui: &mut Ui, map: &LookedFor) {
+    let size = map.picture.size_vec2();
+    let size = size * (PICTURE / size.max_elem().max(1.0));
+    ui.vertical(|ui| {
+        ui.set_width(size.x);
+        ui.add(egui::Label::new(format!("for {}", map.class)).truncate());
+        let image = Image::from_texture((map.picture.id(), size))
+            .corner_radius(CornerRadius::same(6))
+            .alt_text(format!("Where it looked for {}", map.class));
+        ui.add(image.fit_to_exact_size(size));
+    });
 }
 
 fn truth_ui(ui: &mut Ui, truth: &str, first: Option<&Prediction>) {

@@ -6,7 +6,7 @@ use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD, ICON_MODEL_TRAINING};
 
-use super::{inspect_beside, inspect_mistakes, parts};
+use super::{inspect_beside, inspect_map, inspect_mistakes, parts};
 use crate::gui::command::{Command, InspectCommand, RunsCommand};
 use crate::gui::state::{InspectState, Inspection, OpenRun, Page, State};
 use crate::gui::theme::{self, space, tokens};
@@ -194,8 +194,19 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
 }
 
 fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: &mut Vec<Command>) {
-    let InspectState { shown, thumbnails, pair, group, by_count, table, revision, beside, .. } =
-        inspect;
+    let InspectState {
+        shown,
+        thumbnails,
+        pair,
+        group,
+        by_count,
+        table,
+        revision,
+        beside,
+        overlays,
+        map,
+        ..
+    } = inspect;
     let Some(shown) = shown.as_ref() else { return };
     parts::gap(ui);
     parts::verdict(ui, shown.evaluation.verdict.as_ref());
@@ -230,8 +241,11 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
     parts::gap(ui);
     theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
     parts::gap(ui);
+    theme::card(ui, |ui| inspect_map::ui(ui, run, map, commands));
+    parts::gap(ui);
     theme::card(ui, |ui| {
-        inspect_mistakes::ui(ui, run, shown, thumbnails, (pair, group), *revision, commands)
+        let pictures = (thumbnails, overlays);
+        inspect_mistakes::ui(ui, run, shown, pictures, (pair, group), *revision, commands)
     });
 }
 

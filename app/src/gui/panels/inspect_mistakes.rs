@@ -13,9 +13,9 @@ use egui::{
 };
 use egui_material_icons::icons::{ICON_ARROW_FORWARD, ICON_CLOSE};
 
-use super::parts;
+use super::{inspect_looked, parts};
 use crate::gui::command::{Command, DataCommand};
-use crate::gui::state::{Inspection, OpenRun, Thumbnail, Thumbnails};
+use crate::gui::state::{Inspection, OpenRun, Overlay, Overlays, Thumbnail, Thumbnails};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{IconButton, group_dot, numbers};
 
@@ -37,7 +37,7 @@ pub fn ui(
     ui: &mut Ui,
     run: &OpenRun,
     shown: &Inspection,
-    thumbnails: &mut Option<Thumbnails>,
+    (thumbnails, overlays): (&mut Option<Thumbnails>, &mut Overlays),
     (pair, group): (&mut Option<(usize, usize)>, &mut Option<Group>),
     revision: u64,
     commands: &mut Vec<Command>,
@@ -64,7 +64,8 @@ pub fn ui(
             _ => format!("{count} of {total} misclassified images, rare classes first"),
         },
     );
-    images_ui(ui, run, shown, thumbnails, &samples, commands);
+    inspect_looked::switch_ui(ui, overlays);
+    images_ui(ui, run, shown, (thumbnails, overlays), &samples, commands);
 }
 
 fn name(shown: &Inspection, class: usize) -> &str {
@@ -201,14 +202,16 @@ fn images_ui(
     ui: &mut Ui,
     run: &OpenRun,
     shown: &Inspection,
-    thumbnails: &mut Option<Thumbnails>,
+    (thumbnails, overlays): (&mut Option<Thumbnails>, &mut Overlays),
     samples: &[usize],
     commands: &mut Vec<Command>,
 ) {
     let Some(thumbnails) = thumbnails else { return };
     let gap = space::MEDIUM;
     let room = ui.available_width() - ui.spacing().scroll.allocated_width();
-    let columns = ((room + gap) / (SIDE + gap)).floor().max(1.0) as usize;
+    let looks = overlays.on && overlays.failure.is_none();
+    let width = if looks { inspect_looked::WIDTH } else { SIDE };
+    let columns = ((room + gap) / (width + gap)).floor().max(1.0) as usize;
     let rows = samples.len().div_ceil(columns);
     let area = ScrollArea::vertical()
         .id_salt("misclassified images")
@@ -222,7 +225,11 @@ fn images_ui(
                 for &index in samples.iter().skip(row * columns).take(columns) {
                     let sample = &shown.predictions.samples[index];
                     let thumbnail = thumbnails.get(index, &sample.location);
-                    if image_ui(ui, shown, sample, &thumbnail)
+                    let overlay = looks.then(|| {
+                        let classes = [sample.label, sample.predicted];
+                        overlays.get(ui.ctx(), index, &sample.location, classes)
+                    });
+                    if image_ui(ui, shown, sample, &thumbnail, overlay.as_ref())
                         && let Location::File(file) = &sample.location
                     {
                         commands.push(Command::Data(DataCommand::ShowFile(run.root.join(file))));
@@ -239,6 +246,7 @@ fn image_ui(
     shown: &Inspection,
     sample: &SamplePrediction,
     thumbnail: &Thumbnail,
+    overlay: Option<&Overlay>,
 ) -> bool {
     let tokens = tokens(ui.visuals());
     let file = sample.location.to_text();
@@ -246,7 +254,7 @@ fn image_ui(
     let percent = |share: f32| numbers::percent(Some(share.into()));
     let is_file = matches!(sample.location, Location::File(_));
     let (rect, response) = ui.allocate_exact_size(
-        vec2(SIDE, ROW),
+        vec2(if overlay.is_some() { inspect_looked::WIDTH } else { SIDE }, ROW),
         if is_file { Sense::click() } else { Sense::hover() },
     );
     let role = if is_file { Role::Button } else { Role::Image };
@@ -255,7 +263,10 @@ fn image_ui(
     response.widget_info(|| WidgetInfo::labeled(role, true, spoken()));
     if ui.is_rect_visible(rect) {
         let frame = Rect::from_min_size(rect.min, vec2(SIDE, SIDE));
-        parts::thumbnail(ui, frame, thumbnail);
+        match overlay {
+            Some(overlay) => inspect_looked::pair_ui(ui, frame, overlay, thumbnail, sample),
+            None => parts::thumbnail(ui, frame, thumbnail),
+        }
         if is_file && (response.hovered() || response.has_focus()) {
             ui.painter().rect_stroke(
                 frame,
@@ -263,6 +274,10 @@ fn image_ui(
                 Stroke::new(2.0, tokens.accent),
                 StrokeKind::Inside,
             );
+        }
+        if overlay.is_some() {
+            frame_captions(ui, shown, sample, frame);
+            return hover(response, shown, sample, thumbnail).clicked();
         }
         let dot = pos2(rect.left() + 5.0, frame.bottom() + 14.0);
         ui.painter().circle_filled(dot, 4.0, tokens.group(shown.group(sample.label)));
@@ -284,18 +299,51 @@ fn image_ui(
             ui.painter().galley(pos2(rect.right() - share.size().x, top), share, tokens.text_weak);
         }
     }
-    let response = response.on_hover_ui(|ui| {
-        ui.label(theme::strong(&file));
+    hover(response, shown, sample, thumbnail).clicked()
+}
+
+/// What stands below the two maps of an image: the class of each and how probable it is.
+fn frame_captions(ui: &Ui, shown: &Inspection, sample: &SamplePrediction, first: Rect) {
+    let tokens = tokens(ui.visuals());
+    let second = first.left() + inspect_looked::WIDTH - SIDE;
+    let right = sample.label == sample.predicted;
+    let (truth, predicted) = (name(shown, sample.label), name(shown, sample.predicted));
+    let dot = pos2(first.left() + 5.0, first.bottom() + 14.0);
+    ui.painter().circle_filled(dot, 4.0, tokens.group(shown.group(sample.label)));
+    let rows = [first.bottom() + 5.0, first.bottom() + 25.0];
+    line(ui, pos2(first.left() + 14.0, rows[0]), truth, tokens.text, SIDE - 14.0);
+    let (text, color) = match right {
+        true => ("right".to_string(), tokens.good),
+        false => (format!("→ {predicted}"), tokens.bad),
+    };
+    line(ui, pos2(second, rows[0]), &text, color, SIDE);
+    for (left, share) in [(first.left(), sample.label_probability), (second, sample.probability)] {
+        let text = numbers::percent(Some(share.into()));
+        line(ui, pos2(left, rows[1]), &text, tokens.text_weak, SIDE);
+    }
+}
+
+/// What is said of an image that is pointed at.
+fn hover(
+    response: egui::Response,
+    shown: &Inspection,
+    sample: &SamplePrediction,
+    thumbnail: &Thumbnail,
+) -> egui::Response {
+    let (truth, predicted) = (name(shown, sample.label), name(shown, sample.predicted));
+    let percent = |share: f32| numbers::percent(Some(share.into()));
+    response.on_hover_ui(|ui| {
+        let tokens = tokens(ui.visuals());
+        ui.label(theme::strong(sample.location.to_text()));
         ui.label(format!("{predicted}: {}", percent(sample.probability)));
         ui.label(format!("{truth} (true class): {}", percent(sample.label_probability)));
         if let Thumbnail::Broken(reason) = thumbnail {
             ui.label(RichText::new(&**reason).color(tokens.bad));
         }
-        if is_file {
+        if matches!(sample.location, Location::File(_)) {
             ui.label(RichText::new("Click to show the file").color(tokens.text_weak));
         }
-    });
-    response.clicked()
+    })
 }
 
 /// A line of small text that ends in an ellipsis where it would be wider than `width`.

@@ -14,6 +14,8 @@ mod export_try;
 mod focus;
 mod inspect;
 mod inspect_beside;
+mod inspect_looked;
+mod inspect_map;
 mod inspect_mistakes;
 mod log;
 mod notices;
@@ -30,6 +32,7 @@ mod tour;
 mod train;
 mod train_cards;
 mod train_live;
+mod train_transforms;
 
 use egui::{CentralPanel, Frame, Margin, ScrollArea, Ui};
 

@@ -10,7 +10,7 @@ use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::resume_offer_ui;
-use super::{parts, sweep, train_cards, train_live};
+use super::{parts, sweep, train_cards, train_live, train_transforms};
 use crate::gui::command::{BackbonesCommand, Command, DataCommand, ExportCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, ResumeOffer, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
@@ -102,6 +102,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 start_ui(ui, state, commands);
                 ui.add_space(space::LARGE);
                 augmentation_ui(ui, state);
+                ui.add_space(space::LARGE);
+                train_transforms::ui(ui, state, commands);
             });
         });
     } else {
@@ -110,6 +112,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         settings_ui(ui, state, commands);
         ui.add_space(space::LARGE);
         augmentation_ui(ui, state);
+        ui.add_space(space::LARGE);
+        train_transforms::ui(ui, state, commands);
     }
 }
 

@@ -9,7 +9,9 @@ use counterweight_core::images::{
     DEFAULT_MAX_PIXELS, Detail, RgbPixels, read_image_for, thumbnail, to_input,
 };
 use counterweight_core::infer::{InputOptions, OnnxClassifier, Prediction};
-use counterweight_core::pipeline::{self, BundleReport, VariantRequest};
+use counterweight_core::pipeline::{
+    self, ActivationMaps, ActivationScale, BundleReport, VariantRequest, activation_overlay,
+};
 use counterweight_core::run::Run;
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -37,6 +39,17 @@ pub struct TriedImage {
     pub predictions: Vec<Prediction>,
     /// What running the model took, in milliseconds.
     pub milliseconds: f64,
+    /// Where the network of the exported checkpoint looked, for the class that it answers and for
+    /// the true one if that is another; or why that cannot be said.
+    pub looked: Result<Vec<LookedFor>, String>,
+}
+
+/// Where a network looked for a class.
+pub struct LookedFor {
+    /// The class.
+    pub class: String,
+    /// The map over the image.
+    pub picture: TextureHandle,
 }
 
 struct Answer {
@@ -45,7 +58,9 @@ struct Answer {
     pixels: RgbPixels,
     predictions: Vec<Prediction>,
     milliseconds: f64,
+    looked: Result<Vec<(String, RgbPixels)>, String>,
     model: (PathBuf, Arc<OnnxClassifier>),
+    maps: Option<Arc<ActivationMaps>>,
 }
 
 /// What was written.
@@ -73,6 +88,8 @@ pub struct ExportState {
     pub checkpoint: Option<String>,
     /// The sample of the test split that is tried next.
     pub sample: usize,
+    /// Whether it is shown where in it the network looked.
+    pub looks: bool,
     /// The last image that was tried.
     pub tried: Option<TriedImage>,
     /// Why the last image could not be tried.
@@ -81,6 +98,8 @@ pub struct ExportState {
     pub failure: Option<String>,
     /// The exported model, once it was loaded.
     model: Option<(PathBuf, Arc<OnnxClassifier>)>,
+    /// The network that it was made of, once it was read.
+    maps: Option<Arc<ActivationMaps>>,
     exporting: Option<Worker<Exported>>,
     trying: Option<Worker<Answer>>,
 }
@@ -117,6 +136,7 @@ impl ExportState {
     /// gone.
     pub fn forget_model(&mut self) {
         self.model = None;
+        self.maps = None;
         self.tried = None;
         self.trouble = None;
     }
@@ -241,6 +261,8 @@ impl ExportState {
     ) {
         let Some(report) = run.and_then(|run| run.exported.as_ref()) else { return };
         let path = report.path.clone();
+        let (folder, checkpoint) = (run.map(|run| run.folder.clone()), report.checkpoint.clone());
+        let maps = self.maps.clone();
         let loaded = self.model.clone().filter(|(loaded, _)| *loaded == path);
         self.trouble = None;
         self.trying = Some(Worker::spawn("try", &shell.ctx, move |_| {
@@ -261,12 +283,24 @@ impl ExportState {
             } else {
                 pixels
             };
+            let picture = thumbnail(&shown, PICTURE);
+            let (maps, looked) = match maps.map_or_else(|| open_maps(folder, &checkpoint), Ok) {
+                Ok(maps) => {
+                    let classes =
+                        [predictions.first().map(|best| best.class.clone()), truth.clone()];
+                    let looked = look(&maps, &read(maps.detail())?, &picture, classes);
+                    (Some(maps), looked.map_err(|error| error.to_string()))
+                }
+                Err(error) => (None, Err(error.to_string())),
+            };
             Ok(Answer {
                 name,
                 truth,
-                pixels: thumbnail(&shown, PICTURE),
+                pixels: picture,
                 predictions,
                 milliseconds,
+                looked,
+                maps,
                 model: (path, model),
             })
         }));
@@ -284,10 +318,29 @@ impl ExportState {
                     let image = ColorImage::from_rgb(size, &answer.pixels.data);
                     let picture =
                         shell.ctx.load_texture("tried image", image, TextureOptions::NEAREST);
-                    let Answer { name, truth, predictions, milliseconds, model, .. } = answer;
-                    self.model = Some(model);
-                    self.tried =
-                        Some(TriedImage { name, truth, picture, predictions, milliseconds });
+                    let Answer {
+                        name, truth, predictions, milliseconds, looked, model, maps, ..
+                    } = answer;
+                    (self.model, self.maps) = (Some(model), maps);
+                    let looked = looked.map(|found| {
+                        let shown = |(class, pixels): (String, RgbPixels)| {
+                            let size = [pixels.width as usize, pixels.height as usize];
+                            let image = ColorImage::from_rgb(size, &pixels.data);
+                            let name = format!("map of {class}");
+                            let picture =
+                                shell.ctx.load_texture(name, image, TextureOptions::NEAREST);
+                            LookedFor { class, picture }
+                        };
+                        found.into_iter().map(shown).collect()
+                    });
+                    self.tried = Some(TriedImage {
+                        name,
+                        truth,
+                        picture,
+                        predictions,
+                        milliseconds,
+                        looked,
+                    });
                 }
                 Err(Failure::Stopped) => {}
                 Err(Failure::Failed(error)) => {
@@ -341,4 +394,30 @@ impl ExportState {
             worker.stop_and_wait();
         }
     }
+}
+
+/// The network of a checkpoint, which says where it looks.
+fn open_maps(folder: Option<PathBuf>, checkpoint: &str) -> Result<Arc<ActivationMaps>> {
+    let run = Run::open(&folder.unwrap_or_default())?;
+    let name = Some(checkpoint).filter(|name| !name.is_empty());
+    Ok(Arc::new(ActivationMaps::open(&run, name)?))
+}
+
+/// Maps of some classes over a picture of the image; a class that is named twice has one.
+fn look(
+    maps: &ActivationMaps,
+    image: &RgbPixels,
+    picture: &RgbPixels,
+    classes: [Option<String>; 2],
+) -> Result<Vec<(String, RgbPixels)>> {
+    let looked = maps.look(image)?;
+    let mut places: Vec<usize> = Vec::new();
+    for class in classes.iter().flatten() {
+        let place = maps.classes().iter().position(|name| name == class);
+        places.extend(place.filter(|place| !places.contains(place)));
+    }
+    let found: Vec<_> = places.iter().map(|&class| maps.map(&looked, class)).collect();
+    let scale = ActivationScale::of(&found);
+    let drawn = |map| activation_overlay(picture, map, scale);
+    Ok(found.iter().map(|map| (maps.classes()[map.class].clone(), drawn(map))).collect())
 }

@@ -11,7 +11,7 @@ use counterweight_core::source::{ImageReader, Split};
 
 use super::run::OpenRun;
 use super::shell::Shell;
-use super::{Beside, Thumbnails};
+use super::{Beside, LookedAt, MapState, Overlays, Thumbnails};
 use crate::gui::command::InspectCommand;
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
@@ -59,6 +59,10 @@ pub struct InspectState {
     pub revision: u64,
     /// What is being evaluated, to be said while it is.
     pub asked: Option<(Option<String>, Split)>,
+    /// Where the checkpoint looked in them.
+    pub overlays: Overlays,
+    /// All images of the run in a plane.
+    pub map: MapState,
     /// A model from elsewhere on the same images.
     pub beside: Beside,
     worker: Option<Worker<Inspection>>,
@@ -67,7 +71,7 @@ pub struct InspectState {
 impl InspectState {
     /// Whether something is being evaluated.
     pub fn is_busy(&self) -> bool {
-        self.worker.is_some() || self.beside.is_busy()
+        self.worker.is_some() || self.beside.is_busy() || self.map.is_busy()
     }
 
     /// How far it is.
@@ -77,7 +81,9 @@ impl InspectState {
 
     /// Forgets what is shown: the run has changed.
     pub fn forget(&mut self) {
-        *self = Self { by_count: self.by_count, revision: self.revision + 1, ..Self::default() };
+        let overlays = Overlays::switched(self.overlays.on);
+        let (by_count, revision) = (self.by_count, self.revision + 1);
+        *self = Self { by_count, revision, overlays, ..Self::default() };
     }
 
     /// Does what was asked.
@@ -111,6 +117,7 @@ impl InspectState {
             InspectCommand::Beside(command) => {
                 self.beside.apply(command, self.shown.as_ref(), shell)
             }
+            InspectCommand::Map(command) => self.map.apply(command, device, shell),
             InspectCommand::Stop => {
                 if let Some(worker) = &self.worker {
                     worker.stop();
@@ -124,6 +131,8 @@ impl InspectState {
         if let Some(thumbnails) = &mut self.thumbnails {
             thumbnails.poll(&shell.ctx);
         }
+        self.overlays.poll(&shell.ctx);
+        self.map.poll(shell);
         self.beside.poll(shell);
         let Some(worker) = &mut self.worker else { return };
         let news = worker.poll();
@@ -135,6 +144,13 @@ impl InspectState {
             Ok(inspection) => {
                 let thumbnails = self.thumbnails.get_or_insert_with(|| Thumbnails::new(&shell.ctx));
                 thumbnails.reset(Some(Arc::clone(&inspection.reader)));
+                self.overlays.reset(LookedAt {
+                    folder: inspection.folder.clone(),
+                    checkpoint: inspection.evaluation.checkpoint.clone(),
+                    reader: Arc::clone(&inspection.reader),
+                });
+                let checkpoint = inspection.evaluation.checkpoint.clone();
+                self.map.open(inspection.folder.clone(), checkpoint, shell);
                 self.pair = None;
                 self.beside.forget();
                 self.revision += 1;

@@ -9,6 +9,8 @@ mod devices;
 mod estimates;
 mod export;
 mod inspect;
+mod map;
+mod overlays;
 mod predict;
 mod previews;
 mod run;
@@ -18,6 +20,7 @@ mod sweep;
 mod thumbnails;
 mod tour;
 mod train;
+mod transforms;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +35,10 @@ pub use builder::Builder;
 pub use data::{ClassRow, DataState, Origin, Source};
 pub use devices::Devices;
 pub use estimates::{Estimates, Found};
-pub use export::{ExportState, TriedImage};
+pub use export::{ExportState, LookedFor, TriedImage};
 pub use inspect::{InspectState, Inspection};
+pub use map::{Category, MapState, ShownMap};
+pub use overlays::{LookedAt, Overlay, Overlays};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;
 pub use runs::{Compared, RunsState};
@@ -44,6 +49,7 @@ pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
 pub use train::{TrainContext, TrainState, Training};
+pub use transforms::{PairPictures, TransformsState};
 
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +109,8 @@ pub struct State {
     pub data: DataState,
     /// The training page.
     pub train: TrainState,
+    /// What changes of images do to their classes.
+    pub transforms: TransformsState,
     /// The chooser of backbones.
     pub backbones: BackbonesState,
     /// The run that is open: the last one trained, or one opened from the list.
@@ -153,6 +161,7 @@ impl State {
             page,
             data: DataState::new(&ctx),
             train,
+            transforms: TransformsState::default(),
             backbones: BackbonesState::default(),
             run: None,
             balance: BalanceState::default(),

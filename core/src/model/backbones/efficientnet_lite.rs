@@ -16,7 +16,7 @@ use crate::model::initial::Initial;
 use crate::model::layers::{BatchNorm, Conv2d, Pass};
 use crate::model::network::NetworkConfig;
 use crate::model::{BuiltIn, Facts};
-use crate::ops::{self, Activation, Residual};
+use crate::ops::{Activation, Residual};
 
 /// Of batch norm, as TensorFlow's networks have it.
 const EPSILON: f64 = 1e-3;
@@ -151,15 +151,14 @@ impl EfficientNetLite {
         }
     }
 
-    /// `[batch, 3, side, side]` to `[batch, features]`.
-    pub fn features(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<2> {
+    /// The last feature map: `[batch, 3, side, side]` to `[batch, features, h, w]`.
+    pub fn last_map(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         let mut x =
             self.conv_stem.with_norm(&self.bn0, images, None, None, Activation::Relu6, pass);
         for block in &self.blocks {
             x = block.forward(x, pass);
         }
-        let x = self.conv_head.with_norm(&self.bn1, x, None, None, Activation::Relu6, pass);
-        ops::average_pool(x, pass.computing.kernels)
+        self.conv_head.with_norm(&self.bn1, x, None, None, Activation::Relu6, pass)
     }
 }
 

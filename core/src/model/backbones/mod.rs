@@ -22,6 +22,7 @@ use super::network::NetworkConfig;
 use super::onnx::{self, OnnxBackbone};
 use super::pretrained::{BuiltIn, Published};
 use crate::kernels::PackedNetwork;
+use crate::ops;
 use efficientnet_lite::EfficientNetLite;
 use resnet::ResNet;
 
@@ -209,11 +210,17 @@ impl Layers {
         }
     }
 
-    /// `[batch, 3, side, side]` to `[batch, features]`.
+    /// `[batch, 3, side, side]` to `[batch, features]`: every family's features are the mean of its
+    /// last feature map.
     pub fn features(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<2> {
+        ops::average_pool(self.last_map(images, pass), pass.computing.kernels)
+    }
+
+    /// The last feature map: `[batch, 3, side, side]` to `[batch, features, h, w]`.
+    pub fn last_map(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         match self {
-            Layers::ResNet(layers) => layers.features(images, pass),
-            Layers::EfficientNetLite(layers) => layers.features(images, pass),
+            Layers::ResNet(layers) => layers.last_map(images, pass),
+            Layers::EfficientNetLite(layers) => layers.last_map(images, pass),
         }
     }
 

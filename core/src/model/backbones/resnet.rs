@@ -132,18 +132,17 @@ impl ResNet {
         }
     }
 
-    /// `[batch, 3, side, side]` to `[batch, features]`.
-    pub fn features(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<2> {
-        let kernels = pass.computing.kernels;
+    /// The last feature map: `[batch, 3, side, side]` to `[batch, features, h, w]`.
+    pub fn last_map(&self, images: Tensor<4>, pass: Pass<'_>) -> Tensor<4> {
         let mut x = self.conv1.with_norm(&self.bn1, images, None, None, Activation::Relu, pass);
         if self.max_pool {
-            x = ops::max_pool(x, kernels);
+            x = ops::max_pool(x, pass.computing.kernels);
         }
         for block in self.layer1.iter().chain(&self.layer2).chain(&self.layer3).chain(&self.layer4)
         {
             x = block.forward(x, pass);
         }
-        ops::average_pool(x, kernels)
+        x
     }
 
     /// The weights for the CPU's kernels.

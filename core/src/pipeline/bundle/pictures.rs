@@ -1,20 +1,17 @@
 //! The two pictures of a model card: how many images each class has, and the norms of its weights
 //! before and after balancing.
 
-use std::sync::OnceLock;
-
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, register_font};
 
+use super::super::font::{self, FONT};
 use crate::eval::{Group, GroupThresholds};
 
 /// Pixels of a picture.
 const SIZE: (u32, u32) = (960, 420);
 /// How many times as fine the picture of pixels is.
 const FINE: u32 = 2;
-const FONT: &str = "Inter";
 /// Bars that are drawn apart; more are drawn side by side.
 const APART: usize = 120;
 /// Classes whose names are written under their bars, and characters of a name that are.
@@ -53,12 +50,7 @@ pub(super) struct Picture {
 /// # Errors
 /// A sentence, if one cannot be drawn.
 pub(super) fn draw(drawn: &Drawn<'_>) -> Result<[Picture; 2], String> {
-    static FONTS: OnceLock<()> = OnceLock::new();
-    FONTS.get_or_init(|| {
-        // It is a font, so this cannot fail.
-        let bytes = include_bytes!("../../../../assets/fonts/Inter-Regular.otf");
-        let _ = register_font(FONT, FontStyle::Normal, bytes);
-    });
+    font::register();
     Ok([
         picture("class-distribution", &|area| distribution(drawn, area))?,
         picture("class-weight-norms", &|area| norms(drawn, area))?,
