@@ -204,6 +204,7 @@ mod tests {
                 location: Location::File(format!("{name}/{i}.png").into()),
                 class,
                 split: None,
+                group: None,
             })
         });
         Catalog {
