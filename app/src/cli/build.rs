@@ -14,6 +14,7 @@ use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
+use super::options::GroupByOption;
 use super::{Context, tables};
 
 #[derive(Debug, Args)]
@@ -59,6 +60,8 @@ pub struct Arguments {
     /// splits, else what it has]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     test: Option<f64>,
+    #[command(flatten)]
+    group: GroupByOption,
     /// Also write the images into this new folder, as split/class/image
     #[arg(long, value_name = "DIR")]
     write_images: Option<PathBuf>,
@@ -153,9 +156,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let number = catalog.problems.len();
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
     }
+    let mut named = BuildOptions { rename, ..BuildOptions::default() };
+    named.keep_together(arguments.group.group_by.clone(), &catalog.classes);
+    let BuildOptions { rename, group_by, .. } = named;
+    if group_by.is_none()
+        && let Some(series) = dataset::notice_series(&catalog)
+    {
+        job.warn(series.sentences());
+    }
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
-    let built =
-        dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
+    let asked = BuildOptions { rename, group_by, ..options(arguments, &classes)? };
+    let built = dataset::build(&catalog, &asked)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
         dataset::write_images(&built.dataset, folder, job)?;

@@ -10,6 +10,7 @@ mod demo;
 mod devices;
 mod evaluate;
 mod export;
+mod groups;
 mod import;
 mod inspect;
 mod make;

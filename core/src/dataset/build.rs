@@ -145,9 +145,9 @@ pub(super) fn build_with(
         notes.insert(
             0,
             format!(
-                "images with {} are kept in one split: {} groups, the largest of {largest}",
+                "images with {} are kept in one split: {} series, the largest of {largest}",
                 by.words(),
-                sizes.groups
+                sizes.series
             ),
         );
     }
@@ -562,7 +562,7 @@ fn note_classes_without(
     }
     let (which, why) = (are(without.len(), have), some(&without));
     notes.push(match is_grouped {
-        true => format!("{which} in too few or too large groups to give a {split} image: {why}"),
+        true => format!("{which} in too few or too large series to give a {split} image: {why}"),
         false => format!("{which} too small to give a {split} image: {why}"),
     });
 }

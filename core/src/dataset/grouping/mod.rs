@@ -33,8 +33,8 @@ pub struct Grouping {
 /// How large the groups of a [`Grouping`] are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupingSizes {
-    /// Groups, those of one image included.
-    pub groups: usize,
+    /// Groups, those of one image included; people read of series.
+    pub series: usize,
     /// Groups of several images.
     pub several: usize,
     /// Images that belong to others.
@@ -125,7 +125,7 @@ impl Grouping {
             .map(|sample| catalog.samples[sample].location.to_text());
         let several = self.sizes.iter().filter(|&&size| size > 1);
         GroupingSizes {
-            groups: self.sizes.len(),
+            series: self.sizes.len(),
             several: several.clone().count(),
             together: several.sum(),
             largest,

@@ -10,7 +10,7 @@ use rand::Rng;
 use serde::Serialize;
 
 use super::names::in_order_of_names;
-use super::{GroupBy, Grouped, Grouping, grouped};
+use super::{GroupBy, Grouped, Grouping, LeakCount, grouped};
 use crate::dataset::{BuildOptions, subfolder_names};
 use crate::images::look_distance;
 use crate::job::{Control, Job, Silent};
@@ -55,6 +55,40 @@ impl Series {
     /// The share of neighbours that are alike, where chance gives at most 0.05.
     pub fn share(&self) -> f64 {
         self.alike as f64 / self.neighbours as f64
+    }
+
+    /// What was found, in a sentence.
+    pub fn sentence(&self) -> String {
+        format!(
+            "the images come in series, such as frames of a track or photos of a burst: {:.0} % of those next to each other by name look more alike than 95 % of random pairs of their class",
+            100.0 * self.share()
+        )
+    }
+
+    /// What follows from it, in a sentence; empty where no way of grouping explains it.
+    pub fn consequence(&self) -> String {
+        let Some(Grouped { by, before, after, .. }) = &self.offer else { return String::new() };
+        let percent = |split: LeakCount| split.share().map(|share| format!("{:.0} %", 100.0 * share));
+        let (split, before, after) = match (percent(before.validation.all), percent(after.validation.all)) {
+            (Some(before), Some(after)) => ("validation", before, after),
+            _ => return format!("kept together by {by}, none of them is on both sides of a split"),
+        };
+        format!(
+            "held out one by one, {before} of {split} images have a sibling in training, which flatters every result; kept together by {by}, {after} have"
+        )
+    }
+
+    /// Everything, and the option of the command line that keeps them together.
+    pub fn sentences(&self) -> String {
+        match &self.by {
+            Some(by) => {
+                format!("{}; {} (--group-by {by})", self.sentence(), self.consequence())
+            }
+            None => format!(
+                "{}; held out one by one they flatter every result, and --group-by can keep them together",
+                self.sentence()
+            ),
+        }
     }
 }
 
