@@ -9,6 +9,7 @@ mod job;
 mod predict;
 mod runs;
 mod sweep;
+mod together;
 mod tour;
 mod training;
 mod verdict;
