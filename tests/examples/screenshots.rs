@@ -240,7 +240,9 @@ impl Round {
         let name = GroupBy::Name { pattern: None };
         self.send(Command::Data(DataCommand::KeepTogether(Some(name))));
         self.tall("02-data-kept-together")?;
-        self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::LookAlikes { distance: 8 }))));
+        self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::LookAlikes {
+            distance: 8,
+        }))));
         self.shot("02-data-look-alikes")?;
         self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::Time { seconds: 60 }))));
         self.shot("02-data-no-times")

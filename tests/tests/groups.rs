@@ -149,7 +149,10 @@ fn a_model_is_made_of_whole_series() {
         "cpu",
     ]);
     let splits = &report["choices"][0];
-    assert!(splits["reason"].as_str().unwrap().contains("kept in one split: 41 series"), "{splits}");
+    assert!(
+        splits["reason"].as_str().unwrap().contains("kept in one split: 41 series"),
+        "{splits}"
+    );
     let dataset = folder.path().join("tracks-run/dataset.toml");
     assert!(splits_of_tracks(&dataset).values().all(|splits| splits.len() == 1));
 }

@@ -54,7 +54,8 @@ pub fn side_by_side(ways: &[Grouped]) -> String {
         ["--group-by", "series", "largest", "validation before", "after", "test before", "after"];
     let mut table = table(&header);
     for way in ways {
-        let splits = [&way.before.validation, &way.after.validation, &way.before.test, &way.after.test];
+        let splits =
+            [&way.before.validation, &way.after.validation, &way.before.test, &way.after.test];
         let cells = splits.map(|split| share(split.all));
         let sizes = [way.sizes.series.to_string(), way.sizes.largest.to_string()];
         table.add_row([way.by.clone()].into_iter().chain(sizes).chain(cells));
@@ -74,7 +75,10 @@ pub fn in_full(ways: &[Grouped]) -> String {
 fn one(way: &Grouped) -> String {
     let sizes = &way.sizes;
     let example = sizes.example.as_ref().map_or_else(String::new, |path| {
-        format!(", that of {}", path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>())
+        format!(
+            ", that of {}",
+            path.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>()
+        )
     });
     let mut text = format!(
         "kept together by {}: {} series, the largest of {} images{example}; {} images belong to others\n",

@@ -298,9 +298,10 @@ fn duplicates(report: &ScanReport) -> String {
 }
 
 fn series(report: &ScanReport) -> String {
-    report.series.as_ref().map_or_else(String::new, |series| {
-        format!("note: {}", shown(&series.sentences()))
-    })
+    report
+        .series
+        .as_ref()
+        .map_or_else(String::new, |series| format!("note: {}", shown(&series.sentences())))
 }
 
 fn skipped(report: &ScanReport) -> String {

@@ -62,7 +62,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
-        Some(source) if !Sweep::is_sweep(&arguments.out) => Some(Dataset::open_grouped(source, arguments.group.group_by.as_ref(), job)?),
+        Some(source) if !Sweep::is_sweep(&arguments.out) => {
+            Some(Dataset::open_grouped(source, arguments.group.group_by.as_ref(), job)?)
+        }
         _ => None,
     };
     let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };

@@ -135,6 +135,7 @@ pub(super) fn build_with(
                 location: catalog.samples[i].location.clone(),
                 class: label,
                 split,
+                group: grouping.map(|grouping| grouping.group(i)),
             }));
         }
     }

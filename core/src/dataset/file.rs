@@ -15,6 +15,9 @@
 //! train = ["newt/0001.jpg", "newt/0002.jpg"]
 //! validation = []
 //! test = ["newt/0003.jpg"]
+//! [class.series]        # where images that belong together are kept together: a number each
+//! train = [0, 0]
+//! test = [1]
 //! ```
 //! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR
 //! file has `#number` after it.
@@ -64,6 +67,34 @@ struct Class {
     validation: Vec<String>,
     #[serde(default)]
     test: Vec<String>,
+    /// Numbers of the series that the images above belong to, where those were kept together.
+    #[serde(default, skip_serializing_if = "Series::is_empty")]
+    series: Series,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Series {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    train: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    validation: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    test: Vec<u32>,
+}
+
+impl Series {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn part(&mut self, split: Split) -> &mut Vec<u32> {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
 }
 
 impl Class {
@@ -91,6 +122,7 @@ impl Dataset {
                 train: vec![],
                 validation: vec![],
                 test: vec![],
+                series: Series::default(),
             })
             .collect();
         for sample in &self.samples {
@@ -105,7 +137,9 @@ impl Dataset {
                 )
                 .into());
             }
-            classes[sample.class].part(sample.split).push(text);
+            let class = &mut classes[sample.class];
+            class.part(sample.split).push(text);
+            class.series.part(sample.split).extend(sample.group);
         }
         let file = DatasetFile {
             version: VERSION,
@@ -268,14 +302,29 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
     let mut wrong = Vec::new();
     for (label, class) in file.class.into_iter().enumerate() {
         classes.push(class.name);
+        let mut series = class.series;
         for (split, texts) in
             Split::ALL.into_iter().zip([class.train, class.validation, class.test])
         {
+            let series = std::mem::take(series.part(split));
+            if !series.is_empty() && series.len() != texts.len() {
+                wrong.push(format!(
+                    "{}: {} {split} images with numbers of series for {}",
+                    classes[label],
+                    texts.len(),
+                    series.len()
+                ));
+            }
+            let mut series = series.into_iter();
             for text in texts {
+                let group = series.next();
                 match Location::from_text(&text, records) {
-                    Ok(location) => {
-                        parts[split as usize].push(DatasetSample { location, class: label, split })
-                    }
+                    Ok(location) => parts[split as usize].push(DatasetSample {
+                        location,
+                        class: label,
+                        split,
+                        group,
+                    }),
                     Err(reason) => wrong.push(reason),
                 }
             }
@@ -336,8 +385,12 @@ mod tests {
 
     fn dataset(root: &Path) -> Dataset {
         let place = |text: &str| Location::File(text.into());
-        let sample =
-            |text: &str, class, split| DatasetSample { location: place(text), class, split };
+        let sample = |text: &str, class, split| DatasetSample {
+            location: place(text),
+            class,
+            split,
+            group: (split == Split::Train).then_some(u32::MAX),
+        };
         Dataset {
             root: root.to_path_buf(),
             kind: SourceKind::Folder,
@@ -514,6 +567,7 @@ mod tests {
                 ),
                 class: i / 400,
                 split: Split::Train,
+                group: None,
             })
             .collect();
         let classes = (0..1000).map(|i| format!("class {i:04}")).collect();

@@ -46,8 +46,7 @@ impl<'a> WholeGroups<'a> {
     /// has. Every class keeps a training sample.
     pub fn hold_out(&mut self, split: Split, wanted: &[usize]) -> Vec<usize> {
         let mut draft = Draft::of(&self.train, self.grouping, wanted);
-        let mut order: Vec<usize> =
-            (0..wanted.len()).filter(|&class| wanted[class] > 0).collect();
+        let mut order: Vec<usize> = (0..wanted.len()).filter(|&class| wanted[class] > 0).collect();
         order.sort_by_key(|&class| (draft.of_class[class].len(), draft.left[class], class));
         for class in order {
             let mut units = std::mem::take(&mut draft.of_class[class]);

@@ -160,6 +160,7 @@ mod tests {
                     location: Location::File(file.into()),
                     class: *class,
                     split: *split,
+                    group: None,
                 })
                 .collect(),
             provenance: Provenance::default(),

@@ -137,8 +137,7 @@ mod tests {
 
     #[test]
     fn other_pictures_do_not() {
-        let looks: Vec<u64> =
-            (0..40).map(|number| look(&picture(number, 100, 100, 1.0))).collect();
+        let looks: Vec<u64> = (0..40).map(|number| look(&picture(number, 100, 100, 1.0))).collect();
         let mut distances: Vec<u32> = (0..40)
             .flat_map(|a| (0..a).map(move |b| (a, b)))
             .map(|(a, b)| look_distance(looks[a], looks[b]))

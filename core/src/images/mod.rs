@@ -35,6 +35,6 @@ pub use read::{read_image, read_image_for};
 #[cfg(test)]
 pub(crate) use resize::split_planes;
 pub(crate) use resize::{Region, resize_pixels, resize_planes, write_input};
+pub use resize::{choose_input_size, thumbnail, to_input};
 pub use taken::Taken;
 pub(crate) use taken::taken;
-pub use resize::{choose_input_size, thumbnail, to_input};

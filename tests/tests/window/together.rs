@@ -44,7 +44,11 @@ fn the_notice_is_accepted_with_one_press_and_can_be_taken_back() {
     assert_eq!(kept_by(&mut window), Some(GroupBy::Name { pattern: None }));
     assert!(!window.shows("These images seem to come in series"), "{}", window.names());
     assert!(window.shows("41 series, the largest of 8 images"), "{}", window.names());
-    assert!(window.shows("Validation images with a sibling in training: 100 % → 0 %"), "{}", window.names());
+    assert!(
+        window.shows("Validation images with a sibling in training: 100 % → 0 %"),
+        "{}",
+        window.names()
+    );
     let [_, validation, test] = window.state().data.source.as_ref().unwrap().view.totals();
     assert!(validation % 8 == 0 && test % 8 == 0, "{validation} {test}");
     window.press("Undo");

@@ -99,7 +99,12 @@ impl Change {
 }
 
 /// A label on the left and what it names on the right.
-pub(super) fn row_ui<R>(ui: &mut Ui, label: &str, hint: &str, control: impl FnOnce(&mut Ui) -> R) -> R {
+pub(super) fn row_ui<R>(
+    ui: &mut Ui,
+    label: &str,
+    hint: &str,
+    control: impl FnOnce(&mut Ui) -> R,
+) -> R {
     ui.horizontal(|ui| {
         let size = egui::vec2(118.0, ui.spacing().interact_size.y);
         let label = ui.allocate_ui_with_layout(

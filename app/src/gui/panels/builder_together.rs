@@ -22,12 +22,7 @@ use crate::gui::widgets::{numbers, primary, waiting};
 const MARK: f32 = 22.0;
 
 /// Draws the choice and what it changes.
-pub fn ui(
-    ui: &mut Ui,
-    keep: &mut KeepTogether,
-    builder: &Builder,
-    commands: &mut Vec<Command>,
-) {
+pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mut Vec<Command>) {
     let now = keep.asked().or(builder.options().group_by.as_ref()).cloned();
     let mut ask = |by: Option<GroupBy>| {
         if by != now {
@@ -39,20 +34,23 @@ pub fn ui(
         "Keep together",
         "Images that belong together, such as frames of one track, are all held out or all trained on. On both sides of a split they make results look better than they are.",
         |ui| {
-            ComboBox::from_id_salt("keep together").selected_text(name(now.as_ref())).show_ui(ui, |ui| {
-                let mut ways: Vec<Option<GroupBy>> =
-                    std::iter::once(None).chain(GroupBy::USUAL.map(Some)).collect();
-                if builder.has_listed_groups {
-                    ways.push(Some(GroupBy::List));
-                }
-                for way in ways {
-                    let same = name(way.as_ref()) == name(now.as_ref());
-                    let entry = ui.selectable_label(same, name(way.as_ref()));
-                    if entry.on_hover_text(meaning(way.as_ref())).clicked() && !same {
-                        ask(way);
+            ComboBox::from_id_salt("keep together").selected_text(name(now.as_ref())).show_ui(
+                ui,
+                |ui| {
+                    let mut ways: Vec<Option<GroupBy>> =
+                        std::iter::once(None).chain(GroupBy::USUAL.map(Some)).collect();
+                    if builder.has_listed_groups {
+                        ways.push(Some(GroupBy::List));
                     }
-                }
-            });
+                    for way in ways {
+                        let same = name(way.as_ref()) == name(now.as_ref());
+                        let entry = ui.selectable_label(same, name(way.as_ref()));
+                        if entry.on_hover_text(meaning(way.as_ref())).clicked() && !same {
+                            ask(way);
+                        }
+                    }
+                },
+            );
         },
     );
     match &now {
@@ -73,21 +71,32 @@ pub fn ui(
         }
         Some(GroupBy::Time { seconds }) => {
             let mut seconds = *seconds;
-            row_ui(ui, "At most apart", "Photos of one camera belong together with the next one if they are no further apart than this", |ui| {
-                let field = DragValue::new(&mut seconds).range(0..=86_400u64).suffix(" s");
-                if ui.add(field).changed() {
-                    ask(Some(GroupBy::Time { seconds }));
-                }
-            });
+            row_ui(
+                ui,
+                "At most apart",
+                "Photos of one camera belong together with the next one if they are no further apart than this",
+                |ui| {
+                    let field = DragValue::new(&mut seconds).range(0..=86_400u64).suffix(" s");
+                    if ui.add(field).changed() {
+                        ask(Some(GroupBy::Time { seconds }));
+                    }
+                },
+            );
         }
         Some(GroupBy::LookAlikes { distance }) => {
             let mut distance = *distance;
-            row_ui(ui, "Differ in at most", "How much two pictures may differ that belong together: 0 keeps exact likenesses together, unrelated photos differ in about 32", |ui| {
-                let field = DragValue::new(&mut distance).range(0..=16u32).speed(0.05).suffix(" of 64");
-                if ui.add(field).changed() {
-                    ask(Some(GroupBy::LookAlikes { distance }));
-                }
-            });
+            row_ui(
+                ui,
+                "Differ in at most",
+                "How much two pictures may differ that belong together: 0 keeps exact likenesses together, unrelated photos differ in about 32",
+                |ui| {
+                    let field =
+                        DragValue::new(&mut distance).range(0..=16u32).speed(0.05).suffix(" of 64");
+                    if ui.add(field).changed() {
+                        ask(Some(GroupBy::LookAlikes { distance }));
+                    }
+                },
+            );
         }
         _ => {}
     }
@@ -137,7 +146,8 @@ fn meaning(by: Option<&GroupBy>) -> String {
 
 fn outcome_ui(ui: &mut Ui, grouped: &Grouped) {
     let color = tokens(ui.visuals()).text_weak;
-    let mut line = |text: String| drop(ui.add(Label::new(RichText::new(text).small().color(color)).wrap()));
+    let mut line =
+        |text: String| drop(ui.add(Label::new(RichText::new(text).small().color(color)).wrap()));
     let sizes = &grouped.sizes;
     if sizes.several == 0 {
         line("No image belongs to another this way.".into());
@@ -208,5 +218,7 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
             });
         });
     });
-    strip.response.widget_info(|| WidgetInfo::labeled(Role::Group, true, "Notice: images come in series"));
+    strip
+        .response
+        .widget_info(|| WidgetInfo::labeled(Role::Group, true, "Notice: images come in series"));
 }

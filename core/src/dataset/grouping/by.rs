@@ -66,7 +66,9 @@ impl GroupBy {
         match self {
             GroupBy::Subfolder => "the same subfolder".into(),
             GroupBy::Name { pattern: None } => "the same name up to the last number".into(),
-            GroupBy::Name { pattern: Some(pattern) } => format!("the same part of the name, {pattern}"),
+            GroupBy::Name { pattern: Some(pattern) } => {
+                format!("the same part of the name, {pattern}")
+            }
             GroupBy::Time { seconds } => format!("one camera within {seconds} seconds"),
             GroupBy::LookAlikes { .. } => "nearly the same picture".into(),
             GroupBy::List => "the same group in the image list".into(),
@@ -82,7 +84,9 @@ impl GroupBy {
         let reason = match self {
             GroupBy::Name { pattern: Some(pattern) } => return expression(pattern).map(drop),
             GroupBy::LookAlikes { distance } if *distance > LARGEST_DISTANCE => {
-                format!("look-alikes differ in at most {LARGEST_DISTANCE} of 64 bits, not {distance}")
+                format!(
+                    "look-alikes differ in at most {LARGEST_DISTANCE} of 64 bits, not {distance}"
+                )
             }
             GroupBy::Time { seconds } if i64::try_from(*seconds).is_err() => {
                 "the seconds between photos must be below 2^63".into()

@@ -71,6 +71,15 @@ impl Leak {
     /// The leak of a dataset whose samples are of a catalog; those that the catalog does not have are
     /// alone. Groups of classes are by the usual thresholds.
     pub fn of(dataset: &Dataset, catalog: &Catalog, grouping: &Grouping) -> Self {
+        Self::of_classes(dataset, &class_groups(dataset), catalog, grouping)
+    }
+
+    fn of_classes(
+        dataset: &Dataset,
+        class_groups: &[Group],
+        catalog: &Catalog,
+        grouping: &Grouping,
+    ) -> Self {
         let places: HashMap<&Location, usize> =
             catalog.samples.iter().enumerate().map(|(i, sample)| (&sample.location, i)).collect();
         let group = |location: &Location| places.get(location).map(|&i| grouping.group(i));
@@ -80,9 +89,6 @@ impl Leak {
             .filter(|sample| sample.split == Split::Train)
             .filter_map(|sample| group(&sample.location))
             .collect();
-        let thresholds = GroupThresholds::default();
-        let class_groups: Vec<Group> =
-            dataset.counts(Split::Train).into_iter().map(|n| thresholds.group(n)).collect();
         let mut leak = Self::default();
         for sample in &dataset.samples {
             let split = match sample.split {
@@ -90,8 +96,7 @@ impl Leak {
                 Split::Validation => &mut leak.validation,
                 Split::Test => &mut leak.test,
             };
-            let has_sibling =
-                group(&sample.location).is_some_and(|group| learned.contains(&group));
+            let has_sibling = group(&sample.location).is_some_and(|group| learned.contains(&group));
             split.all.add(has_sibling);
             match class_groups[sample.class] {
                 Group::Few => &mut split.few,
@@ -102,6 +107,11 @@ impl Leak {
         }
         leak
     }
+}
+
+fn class_groups(dataset: &Dataset) -> Vec<Group> {
+    let thresholds = GroupThresholds::default();
+    dataset.counts(Split::Train).into_iter().map(|n| thresholds.group(n)).collect()
 }
 
 /// What keeping together what belongs together does to a build.
@@ -150,8 +160,9 @@ pub fn grouped(
         by: by.to_string(),
         sizes: grouping.sizes(catalog),
         assumed_validation,
+        // Classes stay in their groups, though whole series leave them a few images more or less.
         before: Leak::of(&before, catalog, grouping),
-        after: Leak::of(&after, catalog, grouping),
+        after: Leak::of_classes(&after, &class_groups(&before), catalog, grouping),
         without_validation: match validation.iter().any(|n| *n > 0) {
             true => without.map(|(name, _)| name.clone()).collect(),
             false => Vec::new(),

@@ -70,7 +70,10 @@ impl Grouping {
             GroupBy::List => {
                 let keys = names::by_list(catalog);
                 if keys.iter().all(Option::is_none) {
-                    return unknown("the source names no groups; only an image list with a column of them does".into());
+                    return unknown(
+                        "the source names no groups; only an image list with a column of them does"
+                            .into(),
+                    );
                 }
                 join(&mut sets, &keys);
             }

@@ -68,11 +68,17 @@ impl Series {
     /// What follows from it, in a sentence; empty where no way of grouping explains it.
     pub fn consequence(&self) -> String {
         let Some(Grouped { by, before, after, .. }) = &self.offer else { return String::new() };
-        let percent = |split: LeakCount| split.share().map(|share| format!("{:.0} %", 100.0 * share));
-        let (split, before, after) = match (percent(before.validation.all), percent(after.validation.all)) {
-            (Some(before), Some(after)) => ("validation", before, after),
-            _ => return format!("kept together by {by}, none of them is on both sides of a split"),
-        };
+        let percent =
+            |split: LeakCount| split.share().map(|share| format!("{:.0} %", 100.0 * share));
+        let (split, before, after) =
+            match (percent(before.validation.all), percent(after.validation.all)) {
+                (Some(before), Some(after)) => ("validation", before, after),
+                _ => {
+                    return format!(
+                        "kept together by {by}, none of them is on both sides of a split"
+                    );
+                }
+            };
         format!(
             "held out one by one, {before} of {split} images have a sibling in training, which flatters every result; kept together by {by}, {after} have"
         )
@@ -112,9 +118,9 @@ pub fn notice_series(catalog: &Catalog) -> Option<Series> {
     let control = Control::new();
     let job = Job::new(&control, &Silent);
     let ways = std::iter::once(GroupBy::List).chain(GroupBy::USUAL);
-    let found = ways
-        .filter_map(|by| Some((Grouping::of(catalog, &by, job).ok()?, by)))
-        .find(|(grouping, _)| neighbours.are_explained_by(grouping) && leaves_choice(catalog, grouping));
+    let found = ways.filter_map(|by| Some((Grouping::of(catalog, &by, job).ok()?, by))).find(
+        |(grouping, _)| neighbours.are_explained_by(grouping) && leaves_choice(catalog, grouping),
+    );
     let (by, offer) = match found {
         Some((grouping, by)) => {
             let mut options = BuildOptions::default();
@@ -135,9 +141,7 @@ impl Neighbours {
             let distance =
                 |a: usize, b: usize| look_distance(catalog.facts[a].look, catalog.facts[b].look);
             let Some(near) = near(number, &class, distance) else { continue };
-            pairs.extend(
-                class.windows(2).map(|p| (p[0], p[1], distance(p[0], p[1]) <= near)),
-            );
+            pairs.extend(class.windows(2).map(|p| (p[0], p[1], distance(p[0], p[1]) <= near)));
         }
         Self { pairs }
     }

@@ -70,7 +70,9 @@ fn names_belong_together_up_to_the_last_number() {
         "train/e/north2.png",
         "train/e/south1.png",
     ];
-    let class = |path: &str| ["a", "b", "c", "d", "e"].iter().position(|c| path.contains(&format!("/{c}/")));
+    let class = |path: &str| {
+        ["a", "b", "c", "d", "e"].iter().position(|c| path.contains(&format!("/{c}/")))
+    };
     let images: Vec<Image<'_>> =
         paths.iter().map(|path| Image(path, class(path).unwrap(), 0, None)).collect();
     let catalog = catalog(&["a", "b", "c", "d", "e"], &images);
@@ -79,10 +81,7 @@ fn names_belong_together_up_to_the_last_number() {
     assert_eq!((sizes.series, sizes.several, sizes.together, sizes.largest), (10, 3, 7, 3));
     assert_eq!(sizes.example.as_deref(), Some("train/a/00001_00000.png"));
     // A pattern goes over all classes, and images that it does not match are alone.
-    assert_eq!(
-        groups(&catalog, r"name:/(\d+)_"),
-        [0, 0, 0, 1, 0, 0, 2, 3, 4, 5, 6, 7, 8, 9]
-    );
+    assert_eq!(groups(&catalog, r"name:/(\d+)_"), [0, 0, 0, 1, 0, 0, 2, 3, 4, 5, 6, 7, 8, 9]);
     let error = grouping(&catalog, "name:(tiger)").unwrap_err().to_string();
     assert!(error.contains("matches no image's path"), "{error}");
 }
@@ -155,8 +154,10 @@ fn look_alikes_of_a_class_belong_together_and_copies_always_do() {
 
 #[test]
 fn a_list_names_its_series() {
-    let images: Vec<Image<'_>> =
-        ["a/1", "a/2", "b/1", "b/2"].iter().map(|path| Image(path, usize::from(path.starts_with('b')), 0, None)).collect();
+    let images: Vec<Image<'_>> = ["a/1", "a/2", "b/1", "b/2"]
+        .iter()
+        .map(|path| Image(path, usize::from(path.starts_with('b')), 0, None))
+        .collect();
     let mut catalog = catalog(&["a", "b"], &images);
     assert!(grouping(&catalog, "list").unwrap_err().to_string().contains("names no groups"));
     let patient: Arc<str> = "patient 1".into();
@@ -257,7 +258,9 @@ fn the_numbers_come_near_to_what_was_asked_for_and_rare_classes_get_a_share() {
     assert_eq!(held[6], 0, "the only series stays in training");
     let note = &dataset.provenance.notes[0];
     assert!(note.contains("the same name up to the last number are kept in one split"), "{note}");
-    assert!(dataset.provenance.notes.iter().any(|note| note.contains("too few or too large series")));
+    assert!(
+        dataset.provenance.notes.iter().any(|note| note.contains("too few or too large series"))
+    );
     // Another seed takes others.
     let other = check(&catalog, &BuildOptions { seed: 1, ..options });
     assert_ne!(other.samples, dataset.samples);
@@ -278,10 +281,8 @@ fn a_series_of_several_classes_goes_as_one() {
     let images: Vec<Image<'_>> =
         paths.iter().map(|(path, class, time)| Image(path, *class, 0, Some((*time, 7)))).collect();
     let catalog = catalog(&["deer", "fox", "rare"], &images);
-    let options = BuildOptions {
-        group_by: Some(GroupBy::Time { seconds: 60 }),
-        ..BuildOptions::default()
-    };
+    let options =
+        BuildOptions { group_by: Some(GroupBy::Time { seconds: 60 }), ..BuildOptions::default() };
     let dataset = check(&catalog, &options);
     let [validation, test] = [Split::Validation, Split::Test].map(|split| dataset.counts(split));
     assert!(validation[2] == 1 && test[2] == 1, "{validation:?} {test:?}");
@@ -333,9 +334,19 @@ fn series_are_noticed_by_pixels_and_the_way_that_explains_them_is_offered() {
         catalog
     };
     let counted_in_order = notice_series(&counted(&|i| i)).unwrap();
-    assert!(matches!(counted_in_order.by, Some(GroupBy::LookAlikes { .. })), "{counted_in_order:?}");
+    assert!(
+        matches!(counted_in_order.by, Some(GroupBy::LookAlikes { .. })),
+        "{counted_in_order:?}"
+    );
     // Names that say nothing about the pictures, whatever they look like.
-    let shuffled = counted(&|i| *blake3::hash(&i.to_le_bytes()).as_bytes().first_chunk::<4>().map(|b| u32::from_le_bytes(*b)).as_ref().unwrap() as usize);
+    let shuffled = counted(&|i| {
+        *blake3::hash(&i.to_le_bytes())
+            .as_bytes()
+            .first_chunk::<4>()
+            .map(|b| u32::from_le_bytes(*b))
+            .as_ref()
+            .unwrap() as usize
+    });
     assert_eq!(notice_series(&shuffled), None);
 }
 
