@@ -3,7 +3,9 @@
 use std::mem::discriminant;
 use std::sync::Arc;
 
+use counterweight_core::Error;
 use counterweight_core::dataset::{self, GroupBy, Grouped, Grouping};
+use counterweight_core::error::DataError;
 
 use super::data::{Origin, Source};
 use crate::gui::worker::{Failure, Worker};
@@ -61,7 +63,13 @@ impl KeepTogether {
                     choose(Some(by), source);
                 }
                 Err(Failure::Stopped) => {}
-                Err(Failure::Failed(error)) => self.failure = Some((by, error.to_string())),
+                Err(Failure::Failed(error)) => {
+                    let reason = match error {
+                        Error::Data(DataError::Build(reason)) => reason,
+                        other => other.to_string(),
+                    };
+                    self.failure = Some((by, reason));
+                }
             }
         }
         if let Some((_, worker)) = &mut self.comparing
