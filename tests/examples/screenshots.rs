@@ -1,7 +1,7 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use counterweight_app::gui::{
     ExportCommand, InspectCommand, MapCommand, Page, PredictCommand, ResumeOffer, RunsCommand,
     TourCommand, TrainCommand, TransformsCommand, WindowCommand,
 };
+use counterweight_core::dataset::GroupBy;
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
 use counterweight_core::pipeline::{MapColours, sample_settings};
@@ -25,7 +26,7 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 5] = ["cards", "backbones", "predict", "sweep", "maps"];
+const PARTS: [&str; 6] = ["cards", "backbones", "predict", "sweep", "maps", "together"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -67,6 +68,7 @@ impl Round {
             match part.as_str() {
                 "cards" => self.cards(first)?,
                 "backbones" => self.backbones()?,
+                "together" => self.together(first)?,
                 "predict" => {
                     self.send(Command::Data(DataCommand::OpenSample));
                     self.window.app().state.train.set_settings(sample_settings());
@@ -263,6 +265,28 @@ impl Round {
     }
 
     /// The chooser of backbones, and what it says of a file that it cannot use.
+    /// Images that come in series: the notice, what accepting it does, and what cannot be done.
+    fn together(&mut self, first: bool) -> Outcome {
+        let classes = [("give way", 60), ("no entry", 24), ("priority road", 9), ("stop", 4)];
+        let folder = self.window.folder.path().to_path_buf();
+        let tracks = match first {
+            true => fixtures::track_folder(&folder, &classes, 8),
+            false => folder.join("tracks"),
+        };
+        self.send(Command::Data(DataCommand::Open(tracks)));
+        self.go(Page::Data);
+        self.shot("02-data-series-noticed")?;
+        let name = GroupBy::Name { pattern: None };
+        self.send(Command::Data(DataCommand::KeepTogether(Some(name))));
+        self.tall("02-data-kept-together")?;
+        self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::LookAlikes {
+            distance: 8,
+        }))));
+        self.shot("02-data-look-alikes")?;
+        self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::Time { seconds: 60 }))));
+        self.shot("02-data-no-times")
+    }
+
     fn backbones(&mut self) -> Outcome {
         self.go(Page::Train);
         self.send(Command::Backbones(BackbonesCommand::Choose));

@@ -40,6 +40,35 @@ pub fn shuffled_folder(folder: &Path, classes: &[&str], each: u32) -> PathBuf {
     root
 }
 
+/// An image folder below `folder` of tracks: so many of each class, `frames` frames each, named
+/// `TRACK_FRAME.png`. Every track is a soft picture of its own that drifts a little from frame to
+/// frame.
+pub fn track_folder(folder: &Path, classes: &[(&str, u32)], frames: u32) -> PathBuf {
+    let root = folder.join("tracks");
+    for (class, (name, tracks)) in classes.iter().enumerate() {
+        for track in 0..*tracks {
+            let number = |k: u64| {
+                let mixed = mixed(mixed(1000 * class as u64 + u64::from(track)).wrapping_add(k));
+                (mixed >> 40) as f64 / (1u64 << 24) as f64
+            };
+            for frame in 0..frames {
+                let drift = 0.03 * f64::from(frame);
+                let image = RgbImage::from_fn(48, 40, |x, y| {
+                    let (x, y) = (f64::from(x) / 48.0 + drift, f64::from(y) / 40.0);
+                    let wave = |k: u64| {
+                        let (a, b) = (6.0 * number(3 * k), 6.0 * number(3 * k + 1));
+                        (std::f64::consts::TAU * (a * x + b * y + number(3 * k + 2))).sin()
+                    };
+                    let value = (0..6).map(wave).sum::<f64>();
+                    image::Rgb([(120.0 + 20.0 * value).clamp(0.0, 255.0) as u8; 3])
+                });
+                save(&image, root.join(name).join(format!("{track:03}_{frame:03}.png")));
+            }
+        }
+    }
+    root
+}
+
 /// A number of which nothing is left to be seen (SplitMix64 of Steele, Lea and Flood).
 fn mixed(number: u64) -> u64 {
     let number = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -15,6 +15,7 @@ use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
+use super::options::GroupByOption;
 use super::plain::plain;
 use super::{Context, tables};
 
@@ -64,6 +65,8 @@ pub struct Arguments {
     /// Replace another dataset file that is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    group: GroupByOption,
     /// Also write the images into this new folder, as split/class/image
     #[arg(long, value_name = "DIR")]
     write_images: Option<PathBuf>,
@@ -160,9 +163,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let number = catalog.problems.len();
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
     }
+    let mut named = BuildOptions { rename, ..BuildOptions::default() };
+    named.keep_together(arguments.group.group_by.clone(), &catalog.classes);
+    let BuildOptions { rename, group_by, .. } = named;
+    if group_by.is_none()
+        && let Some(series) = dataset::notice_series(&catalog)
+    {
+        job.warn(series.sentences());
+    }
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
-    let built =
-        dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
+    let asked = BuildOptions { rename, group_by, ..options(arguments, &classes)? };
+    let built = dataset::build(&catalog, &asked)?;
     let out = destination(arguments, &built.dataset)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {

@@ -8,16 +8,17 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::dataset;
-use counterweight_core::dataset::{ClassReport, ScanReport, SplitCounts};
+use counterweight_core::dataset::{ClassReport, GroupBy, Grouped, ScanReport, SplitCounts};
 use counterweight_core::error::SettingsError;
 use counterweight_core::eval::{FEW_BELOW, MANY_ABOVE};
 use counterweight_core::images::DEFAULT_MAX_PIXELS;
 use counterweight_core::job::Job;
 use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, SourceKind};
+use serde::Serialize;
 
 use super::options::DeviceOption;
-use super::{Context, transforms};
+use super::{Context, groups, transforms};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -49,6 +50,11 @@ pub struct Arguments {
     transforms: bool,
     #[command(flatten)]
     device: DeviceOption,
+    /// Show which images belong together, and how many of validation and test have a sibling in
+    /// training if they are held out one by one: by one way of `build --group-by`, or compare the
+    /// ways
+    #[arg(long, value_name = "WAY", num_args = 0..=1)]
+    groups: Option<Option<GroupBy>>,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -72,7 +78,28 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     let catalog = source::scan(&arguments.source, &options, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
-    context.console.result(&report, || human(&report, arguments.all))
+    let groups = match &arguments.groups {
+        None => Vec::new(),
+        Some(Some(by)) => vec![groups::of(&catalog, by, job)?],
+        Some(None) => groups::compare(&catalog, job)?,
+    };
+    let outcome = Outcome { report: &report, kept_together: &groups };
+    context.console.result(&outcome, || {
+        let text = human(&report, arguments.all);
+        match &arguments.groups {
+            None => text,
+            Some(Some(_)) => format!("{text}\n\n{}", groups::in_full(&groups)),
+            Some(None) => format!("{text}\n\n{}", groups::side_by_side(&groups)),
+        }
+    })
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    report: &'a ScanReport,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kept_together: &'a [Grouped],
 }
 
 fn human(report: &ScanReport, all: bool) -> String {
@@ -83,6 +110,7 @@ fn human(report: &ScanReport, all: bool) -> String {
         images(report),
         problems(report),
         duplicates(report),
+        series(report),
         skipped(report),
     ];
     let parts: Vec<&str> =
@@ -277,6 +305,13 @@ fn duplicates(report: &ScanReport) -> String {
         let _ = writeln!(text, "  … {} more groups (--json lists them)", groups.len() - SHOWN);
     }
     text
+}
+
+fn series(report: &ScanReport) -> String {
+    report
+        .series
+        .as_ref()
+        .map_or_else(String::new, |series| format!("note: {}", shown(&series.sentences())))
 }
 
 fn skipped(report: &ScanReport) -> String {

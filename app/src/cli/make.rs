@@ -10,7 +10,7 @@ use counterweight_core::pipeline::{self, MakeReport, MakeRequest};
 use counterweight_core::settings::{Preset, Settings};
 
 use super::export::checked;
-use super::options::{DeviceOption, SetOption};
+use super::options::{DeviceOption, GroupByOption, SetOption};
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -18,6 +18,8 @@ use super::{Context, tables};
 pub struct Arguments {
     /// A folder with a subfolder for each class, or anything else that `inspect` reads
     source: PathBuf,
+    #[command(flatten)]
+    group: GroupByOption,
     /// The model's file
     #[arg(long, value_name = "FILE", default_value = "model.onnx")]
     out: PathBuf,
@@ -40,6 +42,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let request = MakeRequest {
         source: &arguments.source,
+        group_by: arguments.group.group_by.as_ref(),
         out: &arguments.out,
         run: arguments.run.as_deref(),
         settings,

@@ -11,6 +11,7 @@ mod devices;
 mod evaluate;
 mod explain;
 mod export;
+mod groups;
 mod import;
 mod inspect;
 mod make;

@@ -1,6 +1,7 @@
 //! Options several subcommands take.
 
 use anyhow::Result;
+use counterweight_core::dataset::GroupBy;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::SettingsError;
 use counterweight_core::settings::Settings;
@@ -68,6 +69,17 @@ impl SetOption {
         settings.set_all(changes)?;
         Ok(())
     }
+}
+
+/// Which images are held out together.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GroupByOption {
+    /// Hold images that belong together out together: those in one subfolder (subfolder), with one
+    /// name up to the last number (name) or one part of it (name:REGEX with the part in
+    /// parentheses), of one camera within 60 seconds (time, time:SECONDS), that are nearly the same
+    /// picture (look-alikes), or of one group of an image list (list) [default: each by itself]
+    #[arg(long, value_name = "WAY")]
+    pub group_by: Option<GroupBy>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,7 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::SetOption;
+use super::options::{GroupByOption, SetOption};
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -19,6 +19,8 @@ use super::{Context, tables};
 pub struct Arguments {
     /// A dataset file, or any source that `inspect` reads; not needed to go on with a sweep
     dataset: Option<PathBuf>,
+    #[command(flatten)]
+    group: GroupByOption,
     /// The setting and its values; without values, a tenth of the preset's to ten times as much
     #[arg(long, value_name = "KEY=VALUE,VALUE,…", default_value = "stage1.weight_decay")]
     over: String,
@@ -60,7 +62,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
-        Some(source) if !Sweep::is_sweep(&arguments.out) => Some(Dataset::open(source, job)?),
+        Some(source) if !Sweep::is_sweep(&arguments.out) => {
+            Some(Dataset::open_grouped(source, arguments.group.group_by.as_ref(), job)?)
+        }
         _ => None,
     };
     let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };

@@ -10,13 +10,15 @@ use counterweight_core::pipeline::{self, TrainRequest};
 use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::{DeviceOption, SetOption};
+use super::options::{DeviceOption, GroupByOption, SetOption};
 use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A dataset file made by `build`, or any source; not needed with --resume once the run exists
     dataset: Option<PathBuf>,
+    #[command(flatten)]
+    group: GroupByOption,
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
@@ -49,6 +51,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, name) = device::open(arguments.device.device)?;
     let request = TrainRequest {
         dataset: arguments.dataset.as_deref(),
+        group_by: arguments.group.group_by.as_ref(),
         run: &arguments.run,
         settings,
         resume: arguments.resume,

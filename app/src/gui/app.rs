@@ -75,6 +75,7 @@ impl CounterweightApp {
     pub fn is_idle(&self) -> bool {
         let state = &self.state;
         let busy = state.data.is_scanning()
+            || state.data.keep_together.is_busy()
             || state.data.is_writing()
             || state.train.is_running()
             || state.train.is_sweeping()

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use counterweight_core::dataset::BuildOptions;
+use counterweight_core::dataset::{BuildOptions, GroupBy};
 use counterweight_core::model::Backbone;
 use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
@@ -111,6 +111,8 @@ pub enum DataCommand {
         /// What was moved, if the change is part of a movement.
         drag: Option<&'static str>,
     },
+    /// Hold images out together that belong together in this way, or each by itself.
+    KeepTogether(Option<GroupBy>),
     /// A movement has ended: the next change is a step of its own.
     Settle,
     /// Take back the last change of the builder.

@@ -543,6 +543,7 @@ mod tests {
             location: Location::Record { file: "records".into(), index },
             class: index as usize / 20,
             split: Split::Train,
+            group: None,
         };
         let dataset = Dataset {
             root: "set".into(),

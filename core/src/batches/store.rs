@@ -512,6 +512,7 @@ mod tests {
             location: Location::File(Path::new(&number.to_string()).to_path_buf()),
             class,
             split: Split::Train,
+            group: None,
         };
         Dataset {
             root: PathBuf::from("set"),

@@ -129,6 +129,7 @@ fn everything(catalog: Catalog) -> Dataset {
         location: sample.location,
         class: sample.class,
         split: Split::Train,
+        group: None,
     });
     Dataset {
         root: catalog.root,

@@ -6,12 +6,15 @@ use std::collections::{HashMap, HashSet};
 use rand::seq::SliceRandom;
 
 use super::digests::Digests;
+use super::grouping::Grouping;
 use super::holdout::{self, DEFAULT_TEST, DEFAULT_VALIDATION};
 use super::options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 use super::profile::Profile;
 use super::rename::Renamed;
 use super::samples::{Dataset, DatasetSample, Provenance};
+use super::whole_groups::WholeGroups;
 use crate::error::{DataError, Result};
+use crate::job::{Control, Job, Silent};
 use crate::random::stream;
 use crate::source::{Catalog, Split};
 
@@ -66,14 +69,26 @@ pub struct CountsPreview {
 ///    and a profile's numbers are training plus validation then.
 ///
 /// Every class keeps at least one training sample throughout. Held-out samples are drawn at random,
-/// exact copies together. The result depends on the catalog and the options alone.
+/// exact copies together. With [`BuildOptions::group_by`] whole groups are, and the numbers above are
+/// what comes nearest; splits of the source stay as they are all the same. The result depends on the
+/// catalog and the options alone.
 ///
 /// # Errors
 /// [`DataError::Build`] for options out of range or classes the source does not have,
-/// [`DataError::Many`] listing classes without a training sample.
+/// [`DataError::Many`] listing classes without a training sample; as [`Grouping::of`].
 pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> {
+    build_with(catalog, options, grouping(catalog, options)?.as_ref())
+}
+
+/// [`build`] where the groups that the options ask for are known.
+pub(super) fn build_with(
+    catalog: &Catalog,
+    options: &BuildOptions,
+    grouping: Option<&Grouping>,
+) -> Result<BuiltDataset> {
     let have = Available::of(catalog, options)?;
-    let plan = Plan::of(&have, options)?;
+    let mut groups = grouping.map(|grouping| have.whole_groups(catalog, grouping, options));
+    let plan = Plan::of(&have, options, groups.as_mut())?;
     let mut pools = vec![[const { Vec::new() }; 3]; have.all.names.len()];
     for (i, sample) in catalog.samples.iter().enumerate() {
         pools[have.all.places[sample.class]][sample.split.unwrap_or(Split::Train) as usize].push(i);
@@ -90,19 +105,30 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
             test.clear();
         }
         let place = [class as u64];
-        if plan.test[label] + plan.validation_before[label] > 0 {
-            train.shuffle(&mut stream(options.seed, "hold out", &place));
-            test.extend(holdout::draw(&mut train, plan.test[label], content));
-            validation.extend(holdout::draw(&mut train, plan.validation_before[label], content));
-            train.sort_unstable();
-        }
-        if options.pick == Pick::Random && plan.keep[label] < train.len() {
-            train.shuffle(&mut stream(options.seed, "pick", &place));
-        }
-        train.truncate(plan.keep[label]);
-        if plan.validation_after[label] > 0 {
-            train.shuffle(&mut stream(options.seed, "hold out", &place));
-            validation.extend(holdout::draw(&mut train, plan.validation_after[label], content));
+        match &mut groups {
+            Some(groups) => {
+                train = std::mem::take(&mut groups.train[label]);
+                validation.append(&mut groups.validation[label]);
+                test.append(&mut groups.test[label]);
+            }
+            None => {
+                if plan.test[label] + plan.validation_before[label] > 0 {
+                    train.shuffle(&mut stream(options.seed, "hold out", &place));
+                    test.extend(holdout::draw(&mut train, plan.test[label], content));
+                    let validation_before = plan.validation_before[label];
+                    validation.extend(holdout::draw(&mut train, validation_before, content));
+                    train.sort_unstable();
+                }
+                if options.pick == Pick::Random && plan.keep[label] < train.len() {
+                    train.shuffle(&mut stream(options.seed, "pick", &place));
+                }
+                train.truncate(plan.keep[label]);
+                if plan.validation_after[label] > 0 {
+                    train.shuffle(&mut stream(options.seed, "hold out", &place));
+                    let validation_after = plan.validation_after[label];
+                    validation.extend(holdout::draw(&mut train, validation_after, content));
+                }
+            }
         }
         for (split, mut indices) in Split::ALL.into_iter().zip([train, validation, test]) {
             indices.sort_unstable();
@@ -116,10 +142,23 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
                 location: catalog.samples[i].location.clone(),
                 class: label,
                 split,
+                group: grouping.map(|grouping| grouping.group(i)),
             }));
         }
     }
-    let notes = plan.notes;
+    let mut notes = plan.notes;
+    if let (Some(by), Some(grouping)) = (&options.group_by, grouping) {
+        let sizes = grouping.sizes(catalog);
+        let largest = images(sizes.largest);
+        notes.insert(
+            0,
+            format!(
+                "images with {} are kept in one split: {} series, the largest of {largest}",
+                by.words(),
+                sizes.series
+            ),
+        );
+    }
     let dataset = Dataset {
         root: catalog.root.clone(),
         kind: catalog.kind,
@@ -141,8 +180,22 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
 /// # Errors
 /// As [`build`].
 pub fn counts_preview(catalog: &Catalog, options: &BuildOptions) -> Result<CountsPreview> {
+    counts_preview_with(catalog, options, grouping(catalog, options)?.as_ref())
+}
+
+/// [`counts_preview`] where the groups that [`BuildOptions::group_by`] asks for are known. Without
+/// them, every image is held out by itself.
+///
+/// # Errors
+/// As [`build`].
+pub fn counts_preview_with(
+    catalog: &Catalog,
+    options: &BuildOptions,
+    grouping: Option<&Grouping>,
+) -> Result<CountsPreview> {
     let have = Available::of(catalog, options)?;
-    let plan = Plan::of(&have, options)?;
+    let mut groups = grouping.map(|grouping| have.whole_groups(catalog, grouping, options));
+    let plan = Plan::of(&have, options, groups.as_mut())?;
     let add = |a: &[usize], b: &[usize]| a.iter().zip(b).map(|(a, b)| a + b).collect::<Vec<_>>();
     let kept = |split, counts: &[usize]| {
         if plan.drops(split) { vec![0; counts.len()] } else { counts.to_vec() }
@@ -163,6 +216,13 @@ pub fn counts_preview(catalog: &Catalog, options: &BuildOptions) -> Result<Count
         kept: plan.keep,
         notes: plan.notes,
     })
+}
+
+/// The groups that the options ask for.
+fn grouping(catalog: &Catalog, options: &BuildOptions) -> Result<Option<Grouping>> {
+    let control = Control::new();
+    let of = |by| Grouping::of(catalog, by, Job::new(&control, &Silent));
+    options.group_by.as_ref().map(of).transpose()
 }
 
 /// BLAKE3, in hexadecimal, over the sorted (location, class name, content hash) of every sample:
@@ -260,6 +320,28 @@ impl Available {
     }
 }
 
+impl Available {
+    /// The training samples of each chosen class, to hold whole groups out of.
+    fn whole_groups<'a>(
+        &self,
+        catalog: &Catalog,
+        grouping: &'a Grouping,
+        options: &BuildOptions,
+    ) -> WholeGroups<'a> {
+        let mut labels = vec![None; self.all.names.len()];
+        self.classes.iter().enumerate().for_each(|(label, &class)| labels[class] = Some(label));
+        let mut train = vec![Vec::new(); self.classes.len()];
+        for (i, sample) in catalog.samples.iter().enumerate() {
+            if let Some(label) = labels[self.all.places[sample.class]]
+                && sample.split.unwrap_or(Split::Train) == Split::Train
+            {
+                train[label].push(i);
+            }
+        }
+        WholeGroups::new(grouping, train, options.seed)
+    }
+}
+
 fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>> {
     match choice {
         None => Ok((0..classes.len()).collect()),
@@ -330,7 +412,13 @@ impl Plan {
         self.dropped.contains(&split)
     }
 
-    fn of(have: &Available, options: &BuildOptions) -> Result<Self> {
+    /// Decides on the numbers; with `groups`, holds these out at once, since what whole groups give
+    /// depends on which they are.
+    fn of(
+        have: &Available,
+        options: &BuildOptions,
+        mut groups: Option<&mut WholeGroups<'_>>,
+    ) -> Result<Self> {
         let mut notes = Vec::new();
         let mut dropped = Vec::new();
         // The fraction to hold out, or none where the source's own split serves.
@@ -359,41 +447,41 @@ impl Plan {
             fraction(Split::Validation, &have.validation, options.validation, DEFAULT_VALIDATION);
 
         let none = vec![0; have.classes.len()];
+        let is_grouped = groups.is_some();
         let test = holdout::test_sizes(&have.train, test_fraction);
+        let test = hold_out(&mut groups, Split::Test, test);
         let mut left: Vec<usize> = have.train.iter().zip(&test).map(|(n, held)| n - held).collect();
         let validation_before = if have.has_splits {
             none.clone()
         } else {
-            holdout::validation_sizes(&have.train, &left, validation_fraction)
+            let wanted = holdout::validation_sizes(&have.train, &left, validation_fraction);
+            hold_out(&mut groups, Split::Validation, wanted)
         };
         left.iter_mut().zip(&validation_before).for_each(|(n, held)| *n -= held);
-        note_small_test(&mut notes, have, &test);
+        if !is_grouped {
+            note_small_test(&mut notes, have, &test);
+        }
 
         let asked = profile_sizes(have, &left, options);
         let keep: Vec<usize> =
             asked.iter().zip(&left).map(|(asked, left)| *asked.min(left)).collect();
         note_short_classes(&mut notes, have, &left, &asked);
 
+        if let Some(groups) = &mut groups {
+            groups.keep(&keep, options, &have.classes);
+        }
         let validation_after = if have.has_splits {
-            holdout::validation_sizes(&keep, &keep, validation_fraction)
+            let wanted = holdout::validation_sizes(&keep, &keep, validation_fraction);
+            hold_out(&mut groups, Split::Validation, wanted)
         } else {
             none
         };
-        if validation_fraction > 0.0 {
-            let held = if have.has_splits { &validation_after } else { &validation_before };
-            let without: Vec<String> = have
-                .names
-                .iter()
-                .zip(held)
-                .filter(|(_, held)| **held == 0)
-                .map(|(name, _)| name.clone())
-                .collect();
-            if !without.is_empty() {
-                notes.push(format!(
-                    "{} too small to give a validation image: {}",
-                    are(without.len(), have),
-                    some(&without)
-                ));
+        let held = if have.has_splits { &validation_after } else { &validation_before };
+        for (split, fraction, held) in
+            [(Split::Test, test_fraction, &test), (Split::Validation, validation_fraction, held)]
+        {
+            if fraction > 0.0 && (is_grouped || split == Split::Validation) {
+                note_classes_without(&mut notes, have, split, held, is_grouped);
             }
         }
         let own = |split: Split, counts: &[usize]| {
@@ -410,6 +498,19 @@ impl Plan {
             );
         }
         Ok(Self { test, validation_before, keep, validation_after, dropped, notes })
+    }
+}
+
+/// How many samples each class gives to a split: as many as are wanted, or what whole groups come to,
+/// which are moved there.
+fn hold_out(
+    groups: &mut Option<&mut WholeGroups<'_>>,
+    split: Split,
+    wanted: Vec<usize>,
+) -> Vec<usize> {
+    match groups {
+        Some(groups) => groups.hold_out(split, &wanted),
+        None => wanted,
     }
 }
 
@@ -454,6 +555,25 @@ fn note_small_test(notes: &mut Vec<String>, have: &Available, test: &[usize]) {
             some(&small)
         ));
     }
+}
+
+fn note_classes_without(
+    notes: &mut Vec<String>,
+    have: &Available,
+    split: Split,
+    held: &[usize],
+    is_grouped: bool,
+) {
+    let classes = have.names.iter().zip(held).filter(|(_, held)| **held == 0);
+    let without: Vec<String> = classes.map(|(name, _)| name.clone()).collect();
+    if without.is_empty() {
+        return;
+    }
+    let (which, why) = (are(without.len(), have), some(&without));
+    notes.push(match is_grouped {
+        true => format!("{which} in too few or too large series to give a {split} image: {why}"),
+        false => format!("{which} too small to give a {split} image: {why}"),
+    });
 }
 
 fn note_short_classes(notes: &mut Vec<String>, have: &Available, left: &[usize], asked: &[usize]) {

@@ -18,6 +18,7 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
                 location: Location::File(format!("{folder}/{name}/{i:05}.png").into()),
                 class,
                 split: *split,
+                group: None,
             }));
         }
     }
@@ -26,6 +27,7 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
         height: 8,
         mode: "RGB",
         hash: *blake3::hash(&i.to_le_bytes()).as_bytes(),
+        ..ImageFacts::default()
     };
     Catalog {
         root: "images".into(),

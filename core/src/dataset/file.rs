@@ -16,6 +16,9 @@
 //! validation = []
 //! test = ["newt/0003.jpg"]
 //! train_digests = "…"   # sixteen digits an image: the start of the BLAKE3 of its bytes
+//! [class.series]        # where images that belong together are kept together: a number each
+//! train = [0, 0]
+//! test = [1]
 //! ```
 //! A location is a path relative to the source, with `/` between its parts; a record of a CIFAR
 //! file has `#number` after it.
@@ -74,6 +77,34 @@ struct Class {
     validation_digests: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     test_digests: String,
+    /// Numbers of the series that the images above belong to, where those were kept together.
+    #[serde(default, skip_serializing_if = "Series::is_empty")]
+    series: Series,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Series {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    train: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    validation: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    test: Vec<u32>,
+}
+
+impl Series {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn part(&mut self, split: Split) -> &mut Vec<u32> {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Validation => &mut self.validation,
+            Split::Test => &mut self.test,
+        }
+    }
 }
 
 impl Class {
@@ -111,7 +142,9 @@ impl Dataset {
                 )
                 .into());
             }
-            classes[sample.class].part(sample.split).push(text);
+            let class = &mut classes[sample.class];
+            class.part(sample.split).push(text);
+            class.series.part(sample.split).extend(sample.group);
             places[sample.class][sample.split as usize].push(&sample.location);
         }
         for (class, places) in classes.iter_mut().zip(&places) {
@@ -275,14 +308,27 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
     let mut digests = Digests::default();
     let mut wrong = Vec::new();
     for (label, class) in file.class.into_iter().enumerate() {
+        let mut series = class.series;
         let noted = [class.train_digests, class.validation_digests, class.test_digests];
         let texts = [class.train, class.validation, class.test];
         for (split, (texts, noted)) in Split::ALL.into_iter().zip(texts.into_iter().zip(noted)) {
             let part = &mut parts[split as usize];
             let (before, named) = (part.len(), texts.len());
+            let series = std::mem::take(series.part(split));
+            if !series.is_empty() && series.len() != named {
+                wrong.push(format!(
+                    "{}: {named} {split} images with numbers of series for {}",
+                    class.name,
+                    series.len()
+                ));
+            }
+            let mut series = series.into_iter();
             for text in texts {
+                let group = series.next();
                 match Location::from_text(&text, records) {
-                    Ok(location) => part.push(DatasetSample { location, class: label, split }),
+                    Ok(location) => {
+                        part.push(DatasetSample { location, class: label, split, group })
+                    }
                     Err(reason) => wrong.push(reason),
                 }
             }
@@ -360,8 +406,12 @@ mod tests {
 
     fn dataset(root: &Path) -> Dataset {
         let place = |text: &str| Location::File(text.into());
-        let sample =
-            |text: &str, class, split| DatasetSample { location: place(text), class, split };
+        let sample = |text: &str, class, split| DatasetSample {
+            location: place(text),
+            class,
+            split,
+            group: (split == Split::Train).then_some(u32::MAX),
+        };
         Dataset {
             root: root.to_path_buf(),
             kind: SourceKind::Folder,
@@ -539,6 +589,7 @@ mod tests {
                 ),
                 class: i / 400,
                 split: Split::Train,
+                group: None,
             })
             .collect();
         let classes = (0..1000).map(|i| format!("class {i:04}")).collect();

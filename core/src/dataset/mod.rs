@@ -4,6 +4,7 @@
 mod build;
 mod digests;
 mod file;
+mod grouping;
 mod holdout;
 mod open;
 mod options;
@@ -12,10 +13,17 @@ mod rename;
 mod report;
 mod safe_names;
 mod samples;
+mod whole_groups;
 mod write_images;
 
-pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
+pub use build::{
+    BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, source_hash,
+};
 pub use digests::Digests;
+pub use grouping::{
+    DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, Grouping, GroupingSizes, Leak, LeakCount,
+    Series, SplitLeak, grouped, notice_series, subfolder_names,
+};
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use profile::Profile;
 pub use rename::renamed_classes;

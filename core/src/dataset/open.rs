@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::build::build;
+use super::grouping::{GroupBy, notice_series};
 use super::options::BuildOptions;
 use super::samples::Dataset;
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::job::Job;
 use crate::source::{ScanOptions, scan};
 
@@ -18,9 +19,22 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as [`scan`] and [`build`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
+        Self::open_grouped(path, None, job)
+    }
+
+    /// [`Dataset::open`] where images that belong together are held out together. Where nothing is
+    /// asked for and the images come in series, a warning says so.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; a way of grouping for a dataset file, whose splits are made.
+    pub fn open_grouped(path: &Path, by: Option<&GroupBy>, job: Job<'_>) -> Result<Self> {
         let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
                 && !path.is_dir();
+        if is_dataset_file && by.is_some() {
+            let reason = "is a dataset file, whose splits are made; build it again to keep other images together";
+            return Err(DataError::file(path, reason).into());
+        }
         if is_dataset_file {
             let dataset = Self::load(path)?;
             dataset.verify_files()?;
@@ -39,7 +53,14 @@ impl Dataset {
                 first.reason
             ));
         }
-        let built = build(&catalog, &BuildOptions::default())?;
+        let mut options = BuildOptions::default();
+        options.keep_together(by.cloned(), &catalog.classes);
+        if by.is_none()
+            && let Some(series) = notice_series(&catalog)
+        {
+            job.warn(series.sentences());
+        }
+        let built = build(&catalog, &options)?;
         for note in built.notes {
             job.info(note);
         }

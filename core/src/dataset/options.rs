@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::grouping::{GroupBy, subfolder_names};
 use super::profile::Profile;
 use super::rename;
 use crate::error::{DataError, Result};
@@ -41,9 +42,32 @@ pub struct BuildOptions {
     /// class. Everything else here goes by the new names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rename: BTreeMap<String, String>,
+    /// What makes images belong together: whole groups of them are held out. Without it, every image
+    /// is held out by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<GroupBy>,
 }
 
 impl BuildOptions {
+    /// Asks for another way of keeping images together, of a source with these `classes`. Where
+    /// subfolders are groups, they are no classes: [`subfolder_names`] become part of the new names,
+    /// and are taken back with another way; names that were given stay.
+    pub fn keep_together(&mut self, by: Option<GroupBy>, classes: &[String]) {
+        let names = subfolder_names(classes);
+        match by {
+            Some(GroupBy::Subfolder) => {
+                for (class, top) in names {
+                    self.rename.entry(class).or_insert(top);
+                }
+            }
+            _ if self.group_by == Some(GroupBy::Subfolder) => {
+                self.rename.retain(|class, name| names.get(class) != Some(name));
+            }
+            _ => {}
+        }
+        self.group_by = by;
+    }
+
     /// Checks every value's range.
     ///
     /// # Errors
@@ -73,6 +97,7 @@ impl BuildOptions {
             "the validation and test fractions together must be below 1, so that something is left to train on",
         )?;
         rename::check(&self.rename)?;
+        self.group_by.as_ref().map_or(Ok(()), GroupBy::validate)?;
         self.profile.validate()
     }
 }

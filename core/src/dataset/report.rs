@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
+use super::grouping::{Series, notice_series};
 use crate::eval::{GroupSummary, GroupThresholds};
 use crate::source::{Catalog, Problem, Skipped, SourceKind, Split};
 
@@ -33,6 +34,8 @@ pub struct ScanReport {
     pub problems: Vec<ReportedProblem>,
     /// Samples whose stored bytes are the same.
     pub duplicates: DuplicateReport,
+    /// Whether images come in series, by their pixels; none if they do not.
+    pub series: Option<Series>,
     /// What was passed over.
     pub skipped: Skipped,
 }
@@ -156,6 +159,7 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
         modes,
         problems: catalog.problems.iter().map(problem).collect(),
         duplicates: duplicates(catalog),
+        series: notice_series(catalog),
         skipped: catalog.skipped,
     }
 }

@@ -16,6 +16,8 @@ pub struct DatasetSample {
     pub class: usize,
     /// What it is used for.
     pub split: Split,
+    /// Samples of one number belong together, where the dataset was built to keep those together.
+    pub group: Option<u32>,
 }
 
 /// What training takes: classes and samples, every sample with its split.

@@ -230,6 +230,7 @@ mod tests {
                     location: Location::File(file.into()),
                     class: *class,
                     split: *split,
+                    group: None,
                 })
                 .collect(),
             provenance: Provenance::default(),

@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::ImageFacts;
 use super::image_file::{ImageFile, nanoseconds};
+use super::{ImageFacts, Taken};
 use crate::files::write_atomically;
 
 /// Names the format, and the version of what is looked for in images: it changes when a file could
 /// be judged differently.
-const MAGIC: &[u8; 8] = b"CWknown1";
-/// Files that are remembered: 40 MB of index.
+const MAGIC: &[u8; 8] = b"CWknown2";
+/// Files that are remembered: 48 MB of index.
 const MOST: usize = 500_000;
 /// Bytes of an entry.
-const ENTRY: usize = 80;
+const ENTRY: usize = 96;
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 32;
 /// A file changed so short a time ago could be changed again without its time showing it: two
@@ -51,6 +51,8 @@ struct Seen {
     width: u32,
     height: u32,
     mode: u8,
+    look: u64,
+    taken: Option<Taken>,
 }
 
 /// The index as it was read, and what has been learned since.
@@ -75,8 +77,9 @@ impl KnownFiles {
     /// What was seen of a file when it was decoded, if it is the same still.
     pub fn facts(&self, file: &ImageFile) -> Option<ImageFacts> {
         let entry = self.entry(file)?;
-        let Seen { width, height, mode } = entry.seen?;
-        Some(ImageFacts { width, height, mode: MODES.get(usize::from(mode))?, hash: entry.hash })
+        let Seen { width, height, mode, look, taken } = entry.seen?;
+        let mode = MODES.get(usize::from(mode))?;
+        Some(ImageFacts { width, height, mode, hash: entry.hash, look, taken })
     }
 
     /// BLAKE3 of a file's bytes, if it is the same still.
@@ -87,8 +90,13 @@ impl KnownFiles {
     /// Remembers what was seen of a file.
     pub fn learn(&self, file: &ImageFile, facts: &ImageFacts) {
         let mode = MODES.iter().position(|&mode| mode == facts.mode);
-        let seen =
-            mode.map(|mode| Seen { width: facts.width, height: facts.height, mode: mode as u8 });
+        let seen = mode.map(|mode| Seen {
+            width: facts.width,
+            height: facts.height,
+            mode: mode as u8,
+            look: facts.look,
+            taken: facts.taken,
+        });
         self.add(file, facts.hash, seen);
     }
 
@@ -169,8 +177,11 @@ fn parse_entry(bytes: &[u8]) -> Option<(Name, Entry)> {
     let (length, modified, hash) =
         (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?), part(bytes)?);
     let (width, height) = (u32::from_le_bytes(part(bytes)?), u32::from_le_bytes(part(bytes)?));
-    let [mode] = part(bytes)?;
-    let seen = (width > 0 && height > 0).then_some(Seen { width, height, mode });
+    let [mode, is_dated, _, _] = part(bytes)?;
+    let camera = u32::from_le_bytes(part(bytes)?);
+    let (look, seconds) = (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?));
+    let taken = (is_dated == 1).then_some(Taken { seconds, camera });
+    let seen = (width > 0 && height > 0).then_some(Seen { width, height, mode, look, taken });
     Some((name, Entry { length, modified, hash, seen }))
 }
 
@@ -178,15 +189,19 @@ fn write(entries: &[(Name, Entry)], out: &mut impl Write) -> std::io::Result<()>
     let mut bytes = Vec::with_capacity(MAGIC.len() + entries.len() * ENTRY + CHECKSUM);
     bytes.extend_from_slice(MAGIC);
     for (name, entry) in entries {
-        let Seen { width, height, mode } =
-            entry.seen.unwrap_or(Seen { width: 0, height: 0, mode: 0 });
+        let unseen = Seen { width: 0, height: 0, mode: 0, look: 0, taken: None };
+        let Seen { width, height, mode, look, taken } = entry.seen.unwrap_or(unseen);
+        let Taken { seconds, camera } = taken.unwrap_or_default();
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(&entry.length.to_le_bytes());
         bytes.extend_from_slice(&entry.modified.to_le_bytes());
         bytes.extend_from_slice(&entry.hash);
         bytes.extend_from_slice(&width.to_le_bytes());
         bytes.extend_from_slice(&height.to_le_bytes());
-        bytes.extend_from_slice(&[mode, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&[mode, u8::from(taken.is_some()), 0, 0]);
+        bytes.extend_from_slice(&camera.to_le_bytes());
+        bytes.extend_from_slice(&look.to_le_bytes());
+        bytes.extend_from_slice(&seconds.to_le_bytes());
     }
     bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
     out.write_all(&bytes)
@@ -201,7 +216,14 @@ mod tests {
     }
 
     fn facts(width: u32) -> ImageFacts {
-        ImageFacts { width, height: 40, mode: "CMYK", hash: [width as u8; 32] }
+        ImageFacts {
+            width,
+            height: 40,
+            mode: "CMYK",
+            hash: [width as u8; 32],
+            look: u64::MAX - u64::from(width),
+            taken: width.is_multiple_of(2).then_some(Taken { seconds: -1, camera: u32::MAX }),
+        }
     }
 
     fn learn(cache: &Path, files: &[(&str, u32)]) {

@@ -10,9 +10,11 @@ mod indexed_tiff;
 mod jpeg;
 mod kept;
 mod known;
+mod look;
 mod pixels;
 mod read;
 mod resize;
+mod taken;
 
 /// Another number whenever the same file gives other pixels than in the version before.
 pub(crate) const DECODING: u8 = 2;
@@ -25,6 +27,8 @@ pub(crate) use kept::KEPT;
 pub(crate) use kept::UNDISTURBED;
 pub use kept::give_back_kept_pictures;
 pub(crate) use known::KnownFiles;
+pub(crate) use look::look;
+pub use look::look_distance;
 pub use pixels::{Detail, RgbPixels};
 pub(crate) use read::{file_hash, file_size};
 pub use read::{read_image, read_image_for};
@@ -32,3 +36,5 @@ pub use read::{read_image, read_image_for};
 pub(crate) use resize::split_planes;
 pub(crate) use resize::{Region, resize_pixels, resize_planes, write_input};
 pub use resize::{choose_input_size, thumbnail, to_input};
+pub use taken::Taken;
+pub(crate) use taken::taken;

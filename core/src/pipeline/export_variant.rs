@@ -383,6 +383,7 @@ mod tests {
             location: Location::File("x".into()),
             class,
             split: Split::Validation,
+            group: None,
         };
         let samples: Vec<DatasetSample> =
             [vec![0; 90], vec![1; 5], vec![3; 20]].concat().into_iter().map(sample).collect();

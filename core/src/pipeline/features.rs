@@ -41,6 +41,15 @@ pub(super) struct SampleFeatures {
     pub positions: Vec<u32>,
 }
 
+impl SampleFeatures {
+    /// The group of each row's sample, for samples of a split.
+    pub fn groups(&self, dataset: &Dataset, split: Split) -> Vec<Option<u32>> {
+        let samples = dataset.split(split);
+        let group = |&at: &u32| samples.get(at as usize).and_then(|sample| sample.group);
+        self.positions.iter().map(group).collect()
+    }
+}
+
 impl<'a> Features<'a> {
     pub fn new(run: &'a Run, checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
         Self { run, checkpoint, device, key: backbone_key(checkpoint).to_hex().to_string() }

@@ -3,6 +3,8 @@
 //! Where features stay and a classifier takes a second, nothing need be judged by a validation
 //! split alone, of which rare classes have next to nothing.
 
+use std::collections::HashMap;
+
 use crate::classifier::FeatureSet;
 
 /// Parts that samples are cut into.
@@ -29,6 +31,41 @@ pub(super) fn places(labels: &[u32], classes: usize) -> Vec<usize> {
     labels.iter().map(place).collect()
 }
 
+/// [`places`] where samples of one group are held out together; every sample has a group, or none is
+/// looked at. A group goes to the part that has the fewest samples of its classes so far.
+pub(super) fn places_of(labels: &[u32], groups: &[Option<u32>], classes: usize) -> Vec<usize> {
+    let known: Option<Vec<u32>> = groups.iter().copied().collect();
+    let Some(groups) = known.filter(|known| known.len() == labels.len() && !known.is_empty())
+    else {
+        return places(labels, classes);
+    };
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    let mut numbers: HashMap<u32, usize> = HashMap::new();
+    for (row, group) in groups.into_iter().enumerate() {
+        let number = *numbers.entry(group).or_insert(members.len());
+        match members.get_mut(number) {
+            Some(rows) => rows.push(row),
+            None => members.push(vec![row]),
+        }
+    }
+    let mut held = vec![[0usize; FOLDS]; classes];
+    let mut places = vec![0; labels.len()];
+    for rows in members {
+        let first = labels[rows[0]] as usize;
+        let sum = |fold: usize| -> usize {
+            rows.iter().map(|&row| held[labels[row] as usize][fold]).sum()
+        };
+        // Where a class begins moves on from class to class.
+        let fold = (0..FOLDS).map(|fold| (fold + first) % FOLDS).min_by_key(|&fold| sum(fold));
+        let fold = fold.unwrap_or_default();
+        for row in rows {
+            held[labels[row] as usize][fold] += 1;
+            places[row] = fold;
+        }
+    }
+    places
+}
+
 /// The samples with those of one part held out.
 pub(super) fn part(all: &FeatureSet, places: &[usize], held_out: usize, classes: usize) -> Part {
     let (others, own): (Vec<usize>, Vec<usize>) =
@@ -45,6 +82,37 @@ pub(super) fn part(all: &FeatureSet, places: &[usize], held_out: usize, classes:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_of_one_group_are_held_out_together() {
+        let mut labels = Vec::new();
+        let mut groups = Vec::new();
+        // Nine groups of four of class 0, three of two of class 1, a group of both, a lone one.
+        for (group, (label, size)) in
+            [(0, 4); 9].into_iter().chain([(1, 2); 3]).chain([(2, 1)]).enumerate()
+        {
+            labels.extend([label].repeat(size));
+            groups.extend([Some(group as u32)].repeat(size));
+        }
+        labels.extend([0, 1]);
+        groups.extend([Some(100), Some(100)]);
+        let places = places_of(&labels, &groups, 3);
+        let held = |label: u32| {
+            let mut held = [0; FOLDS];
+            let rows = (0..labels.len()).filter(|&row| labels[row] == label);
+            rows.for_each(|row| held[places[row]] += 1);
+            held.sort_unstable();
+            held
+        };
+        assert_eq!((held(0), held(1), held(2)), ([12, 12, 13], [2, 2, 3], [0, 0, 1]));
+        for row in 1..labels.len() {
+            assert!(groups[row] != groups[row - 1] || places[row] == places[row - 1]);
+        }
+        // Without groups, or without all of them, it is as ever.
+        groups[3] = None;
+        assert_eq!(places_of(&labels, &groups, 3), super::places(&labels, 3));
+        assert_eq!(places_of(&labels, &[], 3), super::places(&labels, 3));
+    }
 
     #[test]
     fn every_sample_is_held_out_once_and_every_part_has_its_share() {

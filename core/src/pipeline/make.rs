@@ -10,7 +10,7 @@ use super::auto::{Choice, Chosen, Offer};
 use super::balance::{BalanceReport, balance};
 use super::export::export;
 use super::train::{CHOICES, finish, new_run};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, GroupBy};
 use crate::error::{ModelError, Result, RunError};
 use crate::export::ExportReport;
 use crate::files::{self, TemporaryFolder};
@@ -24,6 +24,8 @@ use crate::source::Split;
 pub struct MakeRequest<'a> {
     /// A folder of images, or anything else that can be trained on.
     pub source: &'a Path,
+    /// What makes images of a source belong together, so that they are held out together.
+    pub group_by: Option<&'a GroupBy>,
     /// The model's file.
     pub out: &'a Path,
     /// The run folder; without it, one beside the model that is named after it. What an earlier
@@ -78,7 +80,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     // What cannot be put there in the end is said before the work.
     let place = Place::hold(&folder)?;
     files::destination(request.out).map_err(|error| ModelError::file(request.out, error))?;
-    let dataset = Dataset::open(request.source, job)?;
+    let dataset = Dataset::open_grouped(request.source, request.group_by, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
     // The new run is made beside the old one, which is lost only when there is something better in
@@ -156,7 +158,7 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
             .first()
             .cloned()
             .unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
-        option: "counterweight build, then make of the file it writes".into(),
+        option: "--group-by to keep images together; for anything else counterweight build, then make of the file it writes".into(),
     }]
 }
 

@@ -330,6 +330,7 @@ mod tests {
                 location: Location::File(format!("{index}.png").into()),
                 class: index % classes,
                 split: Split::Train,
+                group: None,
             };
             Dataset {
                 samples: (0..classes * images).map(sample).collect(),

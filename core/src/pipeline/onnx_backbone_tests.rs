@@ -59,8 +59,13 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let (control, said, device) = (Control::new(), Said::default(), Device::flex());
     let job = Job::new(&control, &said);
     let at = folder.path().join("run");
-    let request =
-        |settings| TrainRequest { dataset: Some(&dataset_file), run: &at, settings, resume: true };
+    let request = |settings| TrainRequest {
+        dataset: Some(&dataset_file),
+        group_by: None,
+        run: &at,
+        settings,
+        resume: true,
+    };
     let report = train(&request(Some(settings.clone())), &device, "cpu", job).unwrap();
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");
@@ -158,6 +163,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
     ] {
         std::fs::write(&path, bytes).unwrap();
         let request = TrainRequest {
+            group_by: None,
             dataset: Some(&dataset_file),
             run: &at,
             settings: Some(settings.clone()),

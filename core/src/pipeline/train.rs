@@ -10,7 +10,7 @@ use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
 use super::train_classifier::{tell_of_weights, train_classifier};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, GroupBy};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
@@ -23,6 +23,8 @@ use crate::train;
 pub struct TrainRequest<'a> {
     /// A dataset file or any source; needed unless the run exists.
     pub dataset: Option<&'a Path>,
+    /// What makes images of a source belong together, so that they are held out together.
+    pub group_by: Option<&'a GroupBy>,
     /// The run folder.
     pub run: &'a Path,
     /// The settings of a new run; for a run that exists they must be its own, apart from
@@ -144,7 +146,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let Some(source) = request.dataset else {
         return Err(folder_error("holds no run, and no dataset was given to make one from").into());
     };
-    let dataset = Dataset::open(source, job)?;
+    let dataset = Dataset::open_grouped(source, request.group_by, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
 }

@@ -41,7 +41,9 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     let mut checkpoint = untrained(&with_own_file(run), run.dataset())?;
     let features = Features::new(run, &checkpoint, device);
     features.remember(job)?;
-    let train = features.of(Split::Train, false, job)?;
+    let train = features.with_positions(Split::Train, false, job)?;
+    let groups = train.groups(run.dataset(), Split::Train);
+    let train = train.set;
     let validation = match run.dataset().split(Split::Validation).is_empty() {
         true => None,
         false => Some(features.of(Split::Validation, settings.evaluation.flip, job)?),
@@ -50,7 +52,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     give_back_kept_pictures();
     if settings.stage1.weight_decay == Auto::AUTO {
         let ChosenDecay { weight_decay, reason } =
-            choose_weight_decay(&settings, &train, run.dataset().classes.len(), job)?;
+            choose_weight_decay(&settings, &train, &groups, run.dataset().classes.len(), job)?;
         settings.stage1.weight_decay = Auto::Value(weight_decay);
         run.replace_settings(settings.clone())?;
         let option = "--set stage1.weight_decay=…".to_string();

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use super::folds::{FOLDS, Part, part, places};
+use super::folds::{FOLDS, Part, part, places_of};
 use super::train_classifier::fit_on;
 use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning};
 use crate::classifier::{Classifier, FeatureSet};
@@ -59,6 +59,7 @@ impl Held {
 fn cross_validation(
     train: FeatureSet,
     validation: Option<FeatureSet>,
+    groups: &[Option<u32>],
     classes: usize,
     settings: &Settings,
     job: Job<'_>,
@@ -68,7 +69,7 @@ fn cross_validation(
         all.features.extend(validation.features);
         all.labels.extend(validation.labels);
     }
-    let places = places(&all.labels, classes);
+    let places = places_of(&all.labels, groups, classes);
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
@@ -112,12 +113,18 @@ pub(super) fn search(
     let features = Features::new(run, &start, device);
     let counts = &start.train_counts;
     let mut tuning = if frozen {
-        let known = features.of(Split::Train, evaluation.flip, job)?;
+        let known = features.with_positions(Split::Train, evaluation.flip, job)?;
+        let mut groups = known.groups(run.dataset(), Split::Train);
         let validation = match run.dataset().split(Split::Validation).is_empty() {
             true => None,
-            false => Some(features.of(Split::Validation, evaluation.flip, job)?),
+            false => {
+                let found = features.with_positions(Split::Validation, evaluation.flip, job)?;
+                groups.extend(found.groups(run.dataset(), Split::Validation));
+                Some(found.set)
+            }
         };
-        let folds = cross_validation(known, validation, counts.len(), run.settings(), job)?;
+        let folds =
+            cross_validation(known.set, validation, &groups, counts.len(), run.settings(), job)?;
         let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
         balance::tune(&folds, counts, settings, thresholds, start.seed, candidates, job)?
     } else {

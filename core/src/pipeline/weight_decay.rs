@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::folds::{FOLDS, Part, part, places};
+use super::folds::{FOLDS, Part, part, places_of};
 use super::train_classifier::fit_on;
 use crate::balance::{adjust_logits, standard_error};
 use crate::classifier::FeatureSet;
@@ -32,20 +32,23 @@ pub(super) struct ChosenDecay {
 /// Chooses the weight decay of a classifier on these features by balanced accuracy on held-out
 /// samples, logits corrected for how frequent classes are (what balances afterwards does that or
 /// better): from the usual one three times up and down as long as it gets better. The usual one
-/// stays where another is better by no more than the standard error of the difference.
+/// stays where another is better by no more than the standard error of the difference. Samples of
+/// one of the `groups` are held out together, where there are any.
 ///
 /// # Errors
 /// Features that no classifier can be trained on; [`Error::Stopped`].
 pub(super) fn choose_weight_decay(
     settings: &Settings,
     train: &FeatureSet,
+    groups: &[Option<u32>],
     classes: usize,
     job: Job<'_>,
 ) -> Result<ChosenDecay> {
     let usual = settings.stage1.weight_decay();
     let every = train.len().div_ceil(MOST_SAMPLES).max(1);
     let few = train.part(&(0..train.len()).step_by(every).collect::<Vec<_>>());
-    let places = places(&few.labels, classes);
+    let groups: Vec<Option<u32>> = groups.iter().copied().step_by(every).collect();
+    let places = places_of(&few.labels, &groups, classes);
     let parts: Vec<Part> = (0..FOLDS).map(|fold| part(&few, &places, fold, classes)).collect();
     drop(few);
     let labels: Vec<u32> = parts.iter().flat_map(|part| &part.held_out.labels).copied().collect();
@@ -193,7 +196,7 @@ mod tests {
         let mut settings = Settings::preset(Preset::Auto);
         settings.set("stage1.train", "classifier").unwrap();
         let control = Control::new();
-        choose_weight_decay(&settings, set, 4, Job::new(&control, &Silent)).unwrap()
+        choose_weight_decay(&settings, set, &[], 4, Job::new(&control, &Silent)).unwrap()
     }
 
     #[test]

@@ -497,6 +497,7 @@ pub(crate) mod tests {
             location: Location::File(name.into()),
             class,
             split: Split::Train,
+            group: None,
         };
         Dataset {
             root: std::env::temp_dir(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::images::ImageFacts;
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,9 @@ pub struct Sample {
     pub class: usize,
     /// The split the source puts it in, if the source has splits.
     pub split: Option<Split>,
+    /// What the source says it belongs to, such as a track, a patient or a place: samples of one
+    /// name can be kept in one split. Only image lists say so.
+    pub group: Option<Arc<str>>,
 }
 
 /// A file that was meant to be a sample and cannot be used.

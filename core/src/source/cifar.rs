@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, Error, Result};
 use crate::files;
+use crate::images::RgbPixels;
 use crate::job::Job;
 use crate::pickle::Pickle;
 use crate::source::{Problem, SourceKind, Split};
@@ -20,6 +21,14 @@ use crate::source::{Problem, SourceKind, Split};
 pub(crate) const SIDE: usize = 32;
 /// Bytes of an image: all reds in row order, then all greens, then all blues.
 pub(crate) const PIXELS: usize = 3 * SIDE * SIDE;
+
+/// An image as the network takes it, of its planes.
+pub(crate) fn rgb(planes: &[u8]) -> RgbPixels {
+    let plane = SIDE * SIDE;
+    let data =
+        (0..plane).flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]]).collect();
+    RgbPixels { width: SIDE as u32, height: SIDE as u32, data }
+}
 
 /// The largest of the distributed files has 155 MB, and all of a data set have 186 MB.
 const MAX_BYTES: u64 = 512 << 20;

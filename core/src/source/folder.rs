@@ -93,7 +93,7 @@ pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
         .collect();
     let classes: Vec<String> = by_class.keys().cloned().collect();
     let candidates = by_class.into_values().enumerate().flat_map(|(class, files)| {
-        files.into_iter().map(move |(path, split)| Candidate { path, class, split })
+        files.into_iter().map(move |(path, split)| Candidate { path, class, split, group: None })
     });
     Ok(Found {
         classes,

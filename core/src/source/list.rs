@@ -133,7 +133,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         .into_iter()
         .zip(labels)
         .zip(&rows)
-        .map(|((path, class), row)| Candidate { path, class, split: row.split })
+        .map(|((path, class), row)| Candidate { path, class, split: row.split, group: None })
         .collect();
     let repeated = merge_repeated(source, &mut candidates, &classes)?;
     if repeated > 0 {

@@ -95,12 +95,7 @@ impl ImageReader {
             Location::File(path) => read_image_for(&self.root.join(path), self.max_pixels, detail),
             Location::Record { file, index } => {
                 let planes = self.record(file, *index)?;
-                let plane = cifar::SIDE * cifar::SIDE;
-                let data = (0..plane)
-                    .flat_map(|i| [planes[i], planes[plane + i], planes[2 * plane + i]])
-                    .collect();
-                let side = cifar::SIDE as u32;
-                Ok(RgbPixels { width: side, height: side, data })
+                Ok(cifar::rgb(planes))
             }
         }
     }

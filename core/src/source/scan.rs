@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
@@ -16,7 +17,7 @@ use super::{cifar, folder, hint, list};
 use crate::error::{DataError, Error, Result};
 use crate::files::cache_folder;
 use crate::images::{
-    DEFAULT_MAX_PIXELS, Detail, ImageFacts, ImageFile, KEPT, KnownFiles, decode_for,
+    DEFAULT_MAX_PIXELS, Detail, ImageFacts, ImageFile, KEPT, KnownFiles, decode_for, look, taken,
 };
 use crate::job::Job;
 
@@ -53,6 +54,8 @@ pub(super) struct Candidate {
     pub path: PathBuf,
     pub class: usize,
     pub split: Option<Split>,
+    /// What the source says it belongs to; see [`Sample::group`].
+    pub group: Option<Arc<str>>,
 }
 
 /// Reads `source` and checks every image in it, on all cores.
@@ -171,11 +174,14 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
             height: side,
             mode: "RGB",
             hash: *blake3::hash(pixels).as_bytes(),
+            look: look(&cifar::rgb(pixels)),
+            taken: None,
         }));
         samples.extend(file.labels.iter().enumerate().map(|(index, label)| Sample {
             location: Location::Record { file: file.file.clone(), index: index as u32 },
             class: usize::from(*label),
             split: Some(file.split),
+            group: None,
         }));
     }
     let catalog = Catalog {
@@ -236,8 +242,13 @@ fn check_images(
     for (candidate, facts) in candidates.into_iter().zip(checked) {
         match facts {
             Ok(facts) => {
-                let Candidate { path, class, split } = candidate;
-                catalog.samples.push(Sample { location: Location::File(path), class, split });
+                let Candidate { path, class, split, group } = candidate;
+                catalog.samples.push(Sample {
+                    location: Location::File(path),
+                    class,
+                    split,
+                    group,
+                });
                 catalog.facts.push(facts);
             }
             Err(reason) => {
@@ -270,8 +281,14 @@ fn image_facts(
     let decoded =
         decode_for(&bytes, max_pixels, Detail::SMALL).map_err(|reason| reason.to_string())?;
     let (width, height) = decoded.size;
-    let facts =
-        ImageFacts { width, height, mode: decoded.mode, hash: *blake3::hash(&bytes).as_bytes() };
+    let facts = ImageFacts {
+        width,
+        height,
+        mode: decoded.mode,
+        hash: *blake3::hash(&bytes).as_bytes(),
+        look: look(&decoded.pixels),
+        taken: taken(&bytes),
+    };
     known.learn(&file, &facts);
     KEPT.keep(file, decoded);
     Ok((facts, false))

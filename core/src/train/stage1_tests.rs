@@ -22,6 +22,7 @@ fn run(folder: &Path) -> Run {
             location: Location::File(name.into()),
             class: index % 2,
             split: Split::Train,
+            group: None,
         }
     };
     let dataset = Dataset {

@@ -10,6 +10,7 @@ mod maps;
 mod predict;
 mod runs;
 mod sweep;
+mod together;
 mod tour;
 mod training;
 mod truth;

@@ -5,6 +5,7 @@ use counterweight_core::dataset::{BuildOptions, ClassOrder, CountsPreview, Pick,
 use egui::{Button, ComboBox, DragValue, RichText, Slider, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_REDO, ICON_UNDO};
 
+use super::builder_together;
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Builder, ClassRow, DataState, Origin};
 use crate::gui::theme::{self, card, space, tokens};
@@ -19,7 +20,7 @@ const COARSE: usize = 3;
 /// Draws the builder.
 pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     card(ui, |ui| {
-        let DataState { source, selected, rename_text, .. } = data;
+        let DataState { source, selected, rename_text, keep_together, .. } = data;
         let Some(source) = source else { return };
         let Origin::Catalog { builder, catalog, .. } = &source.origin else {
             ui.label(theme::heading("Dataset"));
@@ -55,6 +56,7 @@ pub fn ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
         profile_ui(ui, &mut change, builder);
         ui.separator();
         splits_ui(ui, &mut change, builder);
+        builder_together::ui(ui, keep_together, builder, commands);
         ui.separator();
         let row = selected.and_then(|class| source.view.classes.get(class));
         class_ui(
@@ -100,7 +102,12 @@ impl Change {
 }
 
 /// A label on the left and what it names on the right.
-fn row_ui<R>(ui: &mut Ui, label: &str, hint: &str, control: impl FnOnce(&mut Ui) -> R) -> R {
+pub(super) fn row_ui<R>(
+    ui: &mut Ui,
+    label: &str,
+    hint: &str,
+    control: impl FnOnce(&mut Ui) -> R,
+) -> R {
     ui.horizontal(|ui| {
         let size = egui::vec2(118.0, ui.spacing().interact_size.y);
         let label = ui.allocate_ui_with_layout(

@@ -12,7 +12,7 @@ use egui_material_icons::icons::{
     ICON_SCHOOL, ICON_WARNING,
 };
 
-use super::{builder, parts, start};
+use super::{builder, builder_together, parts, start};
 use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -72,6 +72,13 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         path_ui(ui, data, commands);
     });
     ui.add_space(space::LARGE);
+    if let Some(Source { origin: Origin::Catalog { report, builder, .. }, .. }) = &data.source
+        && let Some(series) = report.series.as_ref()
+        && builder.options().group_by.is_none()
+    {
+        builder_together::notice_ui(ui, series, commands);
+        ui.add_space(space::LARGE);
+    }
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
             let width = ui.available_width() - BUILDER - space::LARGE;

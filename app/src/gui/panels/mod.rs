@@ -7,6 +7,7 @@ mod balance;
 mod balance_comparison;
 mod balance_controls;
 mod builder;
+mod builder_together;
 mod data;
 mod dialogs;
 mod export;

@@ -1,9 +1,11 @@
 //! Building a long-tailed dataset of a source: the options, what comes of them, undo and redo.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use counterweight_core::dataset::{
-    BuildOptions, ClassChoice, CountsPreview, Profile, counts_preview,
+    BuildOptions, ClassChoice, CountsPreview, GroupBy, Grouping, Profile, counts_preview,
+    counts_preview_with,
 };
 use counterweight_core::source::Catalog;
 
@@ -11,6 +13,9 @@ use counterweight_core::source::Catalog;
 const MOST_UNDO: usize = 500;
 /// Names of classes in the changes that can be taken back, about: each change holds all of them.
 const MOST_NAMES: usize = 1_000_000;
+
+/// Ways to keep images together whose groups are remembered: four bytes an image each.
+const MOST_GROUPINGS: usize = 16;
 
 /// The options of a build with their past.
 #[derive(Clone, Debug)]
@@ -20,6 +25,10 @@ pub struct Builder {
     future: Vec<BuildOptions>,
     /// The movement that the newest change is part of, so that dragging a slider is one step.
     moving: Option<&'static str>,
+    /// The groups of ways to keep images together that were asked for last.
+    groupings: Vec<(GroupBy, Arc<Grouping>)>,
+    /// Whether the source itself names groups of images.
+    pub has_listed_groups: bool,
     /// What comes of the options, or why nothing does.
     pub preview: Result<CountsPreview, String>,
 }
@@ -27,8 +36,30 @@ pub struct Builder {
 impl Builder {
     /// The options as they are where nothing was asked for.
     pub fn new(catalog: &Catalog, options: BuildOptions) -> Self {
-        let preview = preview(catalog, &options);
-        Self { options, past: Vec::new(), future: Vec::new(), moving: None, preview }
+        let preview = preview(catalog, &options, None);
+        Self {
+            options,
+            past: Vec::new(),
+            future: Vec::new(),
+            moving: None,
+            groupings: Vec::new(),
+            has_listed_groups: catalog.samples.iter().any(|sample| sample.group.is_some()),
+            preview,
+        }
+    }
+
+    /// The groups of a way to keep images together, if they are known.
+    pub fn grouping(&self, by: &GroupBy) -> Option<Arc<Grouping>> {
+        self.groupings.iter().find(|(known, _)| known == by).map(|(_, grouping)| grouping.clone())
+    }
+
+    /// Takes the groups of a way to keep images together, for what is asked for with it later.
+    pub fn learn(&mut self, by: GroupBy, grouping: Arc<Grouping>) {
+        self.groupings.retain(|(known, _)| *known != by);
+        if self.groupings.len() >= MOST_GROUPINGS {
+            self.groupings.remove(0);
+        }
+        self.groupings.push((by, grouping));
     }
 
     /// What is asked for.
@@ -91,7 +122,8 @@ impl Builder {
     }
 
     fn replace(&mut self, catalog: &Catalog, options: BuildOptions) {
-        self.preview = preview(catalog, &options);
+        let grouping = options.group_by.as_ref().and_then(|by| self.grouping(by));
+        self.preview = preview(catalog, &options, grouping.as_deref());
         self.options = options;
     }
 
@@ -187,8 +219,17 @@ fn names_in(options: &BuildOptions) -> usize {
     chosen + counted + options.rename.len()
 }
 
-fn preview(catalog: &Catalog, options: &BuildOptions) -> Result<CountsPreview, String> {
-    counts_preview(catalog, options).map_err(|error| error.to_string())
+fn preview(
+    catalog: &Catalog,
+    options: &BuildOptions,
+    grouping: Option<&Grouping>,
+) -> Result<CountsPreview, String> {
+    let preview = match grouping {
+        Some(grouping) => counts_preview_with(catalog, options, Some(grouping)),
+        // What was taken back may be long forgotten.
+        None => counts_preview(catalog, options),
+    };
+    preview.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -204,6 +245,7 @@ mod tests {
                 location: Location::File(format!("{name}/{i}.png").into()),
                 class,
                 split: None,
+                group: None,
             })
         });
         Catalog {

@@ -21,7 +21,7 @@ use counterweight_core::source::{
 use counterweight_core::{Result, pipeline};
 
 use super::shell::{ErrorReport, Shell};
-use super::{Builder, Thumbnails, next_revision};
+use super::{Builder, KeepTogether, Thumbnails, next_revision};
 use crate::gui::command::{Command, DataCommand, RunsCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::widgets::TableState;
@@ -179,7 +179,7 @@ impl Source {
         }
     }
 
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         self.view = match &self.origin {
             Origin::Catalog { catalog, builder, .. } => catalog_view(catalog, builder),
             Origin::DatasetFile { dataset } => dataset_view(dataset),
@@ -299,6 +299,8 @@ pub struct DataState {
     pub problems_open: bool,
     /// The new name being typed for the selected class.
     pub rename_text: String,
+    /// Which images are kept together.
+    pub keep_together: KeepTogether,
 }
 
 impl DataState {
@@ -317,6 +319,7 @@ impl DataState {
             table: TableState::default(),
             problems_open: false,
             rename_text: String::new(),
+            keep_together: KeepTogether::default(),
         }
     }
 
@@ -392,6 +395,11 @@ impl DataState {
                 self.change(|builder, catalog| builder.set(catalog, *options, drag))
             }
             DataCommand::Settle => self.change(|builder, _| builder.settle()),
+            DataCommand::KeepTogether(by) => {
+                if let Some(source) = &mut self.source {
+                    self.keep_together.ask(by, source, &shell.ctx);
+                }
+            }
             DataCommand::Undo => self.change(|builder, catalog| _ = builder.undo(catalog)),
             DataCommand::Redo => self.change(|builder, catalog| _ = builder.redo(catalog)),
             DataCommand::PickDatasetFile => {
@@ -471,6 +479,7 @@ impl DataState {
     pub fn poll(&mut self, shell: &mut Shell) -> bool {
         self.thumbnails.poll(&shell.ctx);
         let mut is_new = false;
+        self.keep_together.poll(self.source.as_mut(), &shell.ctx);
         if let Some((path, worker)) = &mut self.opening {
             let news = worker.poll();
             shell.messages(news.messages);
@@ -529,6 +538,7 @@ impl DataState {
                 self.problems_open = false;
                 self.selected = Some(0);
                 self.rename_text.clear();
+                self.keep_together = KeepTogether::default();
                 self.table = TableState::default();
                 if !is_sample {
                     self.path_text = path.display().to_string();
@@ -580,7 +590,7 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
     let unpacked = if is_sample { unpack_sample(path)? } else { path.to_path_buf() };
     let catalog = source::scan(&unpacked, &ScanOptions::default(), job)?;
     let thresholds = GroupThresholds::default();
-    job.phase("looking for duplicates", None, "images");
+    job.phase("looking for duplicates and series", None, "images");
     let report = dataset::report(&catalog, thresholds.many_above, thresholds.few_below);
     let reader = Arc::new(ImageReader::open(&catalog.root, catalog.kind, job)?);
     let options = match is_sample {

@@ -652,7 +652,13 @@ impl Task {
             device: name.clone(),
         }));
         drop(run);
-        let request = TrainRequest { dataset: None, run: &folder, settings: None, resume: true };
+        let request = TrainRequest {
+            dataset: None,
+            group_by: None,
+            run: &folder,
+            settings: None,
+            resume: true,
+        };
         pipeline::train(&request, &device, &name, job)?;
         let mut run = Run::open(&folder)?;
         let settings = run.settings().clone();

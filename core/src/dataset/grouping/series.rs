@@ -1,0 +1,211 @@
+//! Noticing that images come in series, where nobody has said so.
+//!
+//! File names alone do not tell: unrelated photos are numbered, too. Pixels do. If what stands next
+//! to each other in the order of names is far more often alike than two random images of the same
+//! class, the order is that of a track, a burst or a stack of slices.
+
+use std::collections::HashMap;
+
+use rand::Rng;
+use serde::Serialize;
+
+use super::names::in_order_of_names;
+use super::{GroupBy, Grouped, Grouping, LeakCount, grouped};
+use crate::dataset::{BuildOptions, subfolder_names};
+use crate::images::look_distance;
+use crate::job::{Control, Job, Silent};
+use crate::random::stream;
+use crate::source::Catalog;
+
+/// Two images are alike if at most this share of random pairs of their class are as near.
+const BY_CHANCE: f64 = 0.05;
+
+/// Images come in series if at least this share of neighbours are alike: five times what chance
+/// gives. Of frames of a track, every fifth taken, it is 40 %; of unrelated photos 7 to 10 %.
+const NOTICED: f64 = 0.25;
+
+/// Neighbours that are looked at, at least: of fewer, a quarter may be alike by chance.
+const LEAST: usize = 40;
+
+/// Classes of fewer images have too few pairs to know what is near.
+const SMALLEST_CLASS: usize = 8;
+
+/// Pairs of a class that are looked at, at most.
+const PAIRS: usize = 4000;
+
+/// A way of grouping explains the series if it keeps at least this share of alike neighbours
+/// together.
+const EXPLAINED: f64 = 0.5;
+
+/// That images come in series.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Series {
+    /// Pairs of neighbours in the order of names that were looked at.
+    pub neighbours: usize,
+    /// Those of them that are nearer to each other than 95 % of random pairs of their class.
+    pub alike: usize,
+    /// What keeping them together would do, in the way that explains them best; none if none does.
+    pub offer: Option<Grouped>,
+    /// That way.
+    #[serde(skip)]
+    pub by: Option<GroupBy>,
+}
+
+impl Series {
+    /// The share of neighbours that are alike, where chance gives at most 0.05.
+    pub fn share(&self) -> f64 {
+        self.alike as f64 / self.neighbours as f64
+    }
+
+    /// What was found, in a sentence.
+    pub fn sentence(&self) -> String {
+        format!(
+            "the images come in series, such as frames of a track or photos of a burst: {:.0} % of those next to each other by name look more alike than 95 % of random pairs of their class",
+            100.0 * self.share()
+        )
+    }
+
+    /// What follows from it, in a sentence; empty where no way of grouping explains it.
+    pub fn consequence(&self) -> String {
+        let Some(Grouped { by, before, after, .. }) = &self.offer else { return String::new() };
+        let percent =
+            |split: LeakCount| split.share().map(|share| format!("{:.0} %", 100.0 * share));
+        let (split, before, after) =
+            match (percent(before.validation.all), percent(after.validation.all)) {
+                (Some(before), Some(after)) => ("validation", before, after),
+                _ => {
+                    return format!(
+                        "kept together by {by}, none of them is on both sides of a split"
+                    );
+                }
+            };
+        format!(
+            "held out one by one, {before} of {split} images have a sibling in training, which flatters every result; kept together by {by}, {after} have"
+        )
+    }
+
+    /// Everything, and the option of the command line that keeps them together.
+    pub fn sentences(&self) -> String {
+        match &self.by {
+            Some(by) => {
+                format!("{}; {} (--group-by {by})", self.sentence(), self.consequence())
+            }
+            None => format!(
+                "{}; held out one by one they flatter every result, and --group-by can keep them together",
+                self.sentence()
+            ),
+        }
+    }
+}
+
+/// Neighbours in the order of names, and whether they are alike.
+struct Neighbours {
+    pairs: Vec<(usize, usize, bool)>,
+}
+
+/// Finds out whether a catalog's images come in series, and how they are best kept together. The
+/// answer depends on the catalog alone.
+pub fn notice_series(catalog: &Catalog) -> Option<Series> {
+    if catalog.facts.len() != catalog.samples.len() {
+        return None;
+    }
+    let neighbours = Neighbours::of(catalog);
+    let number = neighbours.pairs.len();
+    let alike = neighbours.pairs.iter().filter(|(.., alike)| *alike).count();
+    if number < LEAST || (alike as f64) < NOTICED * number as f64 {
+        return None;
+    }
+    let control = Control::new();
+    let job = Job::new(&control, &Silent);
+    let ways = std::iter::once(GroupBy::List).chain(GroupBy::USUAL);
+    let found = ways.filter_map(|by| Some((Grouping::of(catalog, &by, job).ok()?, by))).find(
+        |(grouping, _)| neighbours.are_explained_by(grouping) && leaves_choice(catalog, grouping),
+    );
+    let (by, offer) = match found {
+        Some((grouping, by)) => {
+            let mut options = BuildOptions::default();
+            if by == GroupBy::Subfolder {
+                options.rename = subfolder_names(&catalog.classes);
+            }
+            (Some(by.clone()), grouped(catalog, &options, &by, &grouping).ok())
+        }
+        None => (None, None),
+    };
+    Some(Series { neighbours: number, alike, by: by.filter(|_| offer.is_some()), offer })
+}
+
+impl Neighbours {
+    fn of(catalog: &Catalog) -> Self {
+        let mut pairs = Vec::new();
+        for (number, class) in in_order_of_names(catalog).into_iter().enumerate() {
+            let distance =
+                |a: usize, b: usize| look_distance(catalog.facts[a].look, catalog.facts[b].look);
+            let Some(near) = near(number, &class, distance) else { continue };
+            pairs.extend(class.windows(2).map(|p| (p[0], p[1], distance(p[0], p[1]) <= near)));
+        }
+        Self { pairs }
+    }
+
+    /// Whether groups hold most of the neighbours that are alike, and hold neighbours because they
+    /// are alike: twice as often at least as those that they part.
+    fn are_explained_by(&self, grouping: &Grouping) -> bool {
+        // Pairs and alike pairs, apart and together.
+        let mut counts = [[0usize; 2]; 2];
+        for &(one, other, alike) in &self.pairs {
+            let together = grouping.group(one) == grouping.group(other);
+            counts[usize::from(together)][0] += 1;
+            counts[usize::from(together)][1] += usize::from(alike);
+        }
+        let [[apart, alike_apart], [together, alike_together]] = counts;
+        let share = |alike: usize, all: usize| alike as f64 / all.max(1) as f64;
+        together > 0
+            && alike_together as f64 >= EXPLAINED * (alike_together + alike_apart) as f64
+            && share(alike_together, together) >= 2.0 * share(alike_apart, apart)
+    }
+}
+
+/// The distance up to which images of a class are alike; none where too many are.
+fn near(number: usize, class: &[usize], distance: impl Fn(usize, usize) -> u32) -> Option<u32> {
+    let n = class.len();
+    if n < SMALLEST_CLASS {
+        return None;
+    }
+    let mut histogram = [0usize; 65];
+    let mut count = |a: usize, b: usize| {
+        if a.abs_diff(b) > 1 {
+            histogram[distance(class[a], class[b]) as usize] += 1;
+        }
+    };
+    if n * (n - 1) / 2 <= PAIRS {
+        (0..n).for_each(|a| (0..a).for_each(|b| count(a, b)));
+    } else {
+        let mut random = stream(0, "series", &[number as u64]);
+        let mut draw = || (random.next_u64() % n as u64) as usize;
+        (0..PAIRS).for_each(|_| count(draw(), draw()));
+    }
+    let most = BY_CHANCE * histogram.iter().sum::<usize>() as f64;
+    let mut sum = 0;
+    let beyond = histogram.iter().position(|pairs| {
+        sum += pairs;
+        sum as f64 > most
+    });
+    (beyond.unwrap_or(0) as u32).checked_sub(1)
+}
+
+/// Whether groups are small enough for classes to be divided: in most classes of some size, none
+/// has more than half of the images.
+fn leaves_choice(catalog: &Catalog, grouping: &Grouping) -> bool {
+    let mut sizes: Vec<HashMap<u32, usize>> = vec![HashMap::new(); catalog.classes.len()];
+    for (i, sample) in catalog.samples.iter().enumerate() {
+        *sizes[sample.class].entry(grouping.group(i)).or_default() += 1;
+    }
+    let (mut classes, mut divisible) = (0, 0);
+    for sizes in sizes {
+        let all: usize = sizes.values().sum();
+        if all >= SMALLEST_CLASS {
+            classes += 1;
+            divisible += usize::from(sizes.values().all(|&size| 2 * size <= all));
+        }
+    }
+    2 * divisible > classes
+}
