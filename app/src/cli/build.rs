@@ -156,12 +156,13 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
     let built =
         dataset::build(&catalog, &BuildOptions { rename, ..options(arguments, &classes)? })?;
+    let built = dataset::edited(built.dataset, &arguments.source, Some(&catalog), job)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
-        dataset::write_images(&built.dataset, folder, job)?;
+        dataset::write_images(&built, folder, job)?;
     }
-    built.dataset.save(&arguments.out)?;
-    let outcome = outcome(arguments, &built.dataset);
+    built.save(&arguments.out)?;
+    let outcome = outcome(arguments, &built);
     context.console.result(&outcome, || human(&outcome))
 }
 

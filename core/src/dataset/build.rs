@@ -122,6 +122,7 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
             options: options.clone(),
             source_hash: source_hash(catalog),
             notes: notes.clone(),
+            origin: None,
         },
     };
     Ok(BuiltDataset { dataset, notes })

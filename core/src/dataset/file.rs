@@ -298,6 +298,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
             options: file.options,
             source_hash: file.source_hash,
             notes: file.notes,
+            origin: None,
         },
     })
 }
@@ -358,6 +359,7 @@ mod tests {
                 },
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],
+                origin: None,
             },
         }
     }

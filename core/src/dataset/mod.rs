@@ -1,7 +1,8 @@
-//! A catalog becomes a [`Dataset`]: which classes and images, how long a tail, which splits; and
-//! the dataset file that holds it.
+//! A catalog becomes a [`Dataset`]: which classes and images, how long a tail, which splits; the
+//! dataset file that holds it; and edits of single images, which are kept beside it.
 
 mod build;
+mod edits;
 mod file;
 mod holdout;
 mod open;
@@ -14,6 +15,10 @@ mod samples;
 mod write_images;
 
 pub use build::{BuiltDataset, CountsPreview, build, counts_preview, source_hash};
+pub use edits::{
+    EditAction, EditCounts, EditEntry, EditMark, EditMarks, EditSession, Edited, EditedImage,
+    Edits, Origin, SampleEdits, edited, edited_catalog,
+};
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use profile::Profile;
 pub use rename::renamed_classes;
@@ -23,4 +28,4 @@ pub use report::{
 };
 pub(crate) use safe_names::{Names, safe_extension, safe_name};
 pub use samples::{Dataset, DatasetSample, Provenance};
-pub use write_images::write_images;
+pub use write_images::{ImageFiles, write_images, write_images_as};

@@ -3,27 +3,42 @@
 use std::path::Path;
 
 use super::build::build;
+use super::edits::edited;
 use super::options::BuildOptions;
 use super::samples::Dataset;
 use crate::error::Result;
 use crate::job::Job;
-use crate::source::{ScanOptions, scan};
+use crate::source::{Catalog, ScanOptions, scan};
 
 impl Dataset {
     /// Opens a dataset file (a `.toml` file), whose images are checked to exist, or any source,
-    /// which is scanned and built with the default options. Broken images and notes are reported as
-    /// messages.
+    /// which is scanned and built with the default options; with the edits that lie beside it.
+    /// Broken images, notes and what the edits come to are reported as messages.
     ///
     /// # Errors
-    /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`].
+    /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`]; as
+    /// [`edited`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
+        let (dataset, catalog) = Self::open_as_is(path, job)?;
+        let dataset = edited(dataset, path, catalog.as_ref(), job)?;
+        // Images that were excluded may be gone.
+        if catalog.is_none() {
+            dataset.verify_files()?;
+        }
+        Ok(dataset)
+    }
+
+    /// [`Dataset::open`] without edits, and without a look at whether the images of a dataset file
+    /// are there; with what a scan has found where there was one.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`], or as [`scan`] and [`build`].
+    pub fn open_as_is(path: &Path, job: Job<'_>) -> Result<(Self, Option<Catalog>)> {
         let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
                 && !path.is_dir();
         if is_dataset_file {
-            let dataset = Self::load(path)?;
-            dataset.verify_files()?;
-            return Ok(dataset);
+            return Ok((Self::load(path)?, None));
         }
         let catalog = scan(path, &ScanOptions::default(), job)?;
         if let Some(first) = catalog.problems.first() {
@@ -41,7 +56,7 @@ impl Dataset {
         for note in built.notes {
             job.info(note);
         }
-        Ok(built.dataset)
+        Ok((built.dataset, Some(catalog)))
     }
 }
 
@@ -72,7 +87,11 @@ mod tests {
         assert!(messages.lock().unwrap().iter().any(|text| text.contains("broken.png")));
         let file = folder.join("digits.toml");
         opened.save(&file).unwrap();
-        assert_eq!(Dataset::open(&file, Job::new(&control, &sink)).unwrap(), opened);
+        let again = Dataset::open(&file, Job::new(&control, &sink)).unwrap();
+        assert!(again.same_samples(&opened));
+        assert_eq!(again.provenance.source_hash, opened.provenance.source_hash);
+        let origin = again.provenance.origin.unwrap();
+        assert_eq!((origin.path, origin.edits), (file.clone(), String::new()));
         std::fs::remove_file(sample.join("0_zero/0000.png")).unwrap();
         let error = Dataset::open(&file, Job::new(&control, &sink)).unwrap_err().to_string();
         assert!(error.contains("0000.png"), "{error}");

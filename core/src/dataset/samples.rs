@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::edits::Origin;
 use super::options::BuildOptions;
 use crate::eval::{GroupSummary, GroupThresholds, imbalance_factor};
 use crate::source::{Location, SourceKind, Split};
@@ -43,6 +44,9 @@ pub struct Provenance {
     /// What the person should know: classes too small for what was asked, fractions that were not
     /// used.
     pub notes: Vec<String>,
+    /// What it was opened from, with which edits; unknown of a dataset that was built and not opened,
+    /// and not part of the dataset file.
+    pub origin: Option<Origin>,
 }
 
 impl Dataset {

@@ -13,8 +13,28 @@ use crate::error::{DataError, Error, Result};
 use crate::job::Job;
 use crate::source::{ImageReader, Location, Split};
 
+/// How an image file comes into a folder that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageFiles {
+    /// A copy, byte for byte.
+    #[default]
+    Copy,
+    /// Another name of the same file, which takes no room; a copy where the file system has none,
+    /// or is another one.
+    HardLink,
+}
+
+/// [`write_images_as`] with copies.
+///
+/// # Errors
+/// As there.
+pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+    write_images_as(dataset, target, ImageFiles::Copy, job)
+}
+
 /// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split
-/// without samples gives no folder. Image files are copied byte for byte, CIFAR records become PNG.
+/// without samples gives no folder. Image files are copied byte for byte or linked, CIFAR records
+/// become PNG.
 /// Names are made safe for every file system, and where two become the same a number is added.
 ///
 /// The folder appears when it is complete: everything is written to a temporary folder beside it
@@ -24,7 +44,12 @@ use crate::source::{ImageReader, Location, Split};
 /// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an
 /// image cannot be read or written,
 /// [`Error::Stopped`] if the job was stopped. Nothing is left behind then.
-pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+pub fn write_images_as(
+    dataset: &Dataset,
+    target: &Path,
+    by: ImageFiles,
+    job: Job<'_>,
+) -> Result<usize> {
     if target.exists()
         && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
     {
@@ -74,10 +99,14 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
             (None, Location::File(from) | Location::Record { file: from, .. }) => {
                 let from = dataset.root.join(from);
                 let unreadable = |e: io::Error| Error::from(DataError::file(&from, e));
-                let mut source = std::fs::File::open(&from).map_err(unreadable)?;
-                let mut copy = std::fs::File::create(&to)
-                    .map_err(|e| DataError::file(target.join(path), e))?;
-                io::copy(&mut source, &mut copy).map_err(unreadable)?;
+                // A link to a symbolic link would be one, too, and lead nowhere from there.
+                let linked = || std::fs::hard_link(from.canonicalize()?, &to);
+                if by == ImageFiles::Copy || linked().is_err() {
+                    let mut source = std::fs::File::open(&from).map_err(unreadable)?;
+                    let mut copy = std::fs::File::create(&to)
+                        .map_err(|e| DataError::file(target.join(path), e))?;
+                    io::copy(&mut source, &mut copy).map_err(unreadable)?;
+                }
             }
         }
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -102,6 +102,9 @@ pub fn balance(
     job: Job<'_>,
 ) -> Result<BalanceReport> {
     let _lock = run.lock()?;
+    if let Some(words) = run.edited_since() {
+        job.warn(words);
+    }
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {
