@@ -8,6 +8,11 @@ mod data;
 mod devices;
 mod estimates;
 mod export;
+mod images;
+mod images_large;
+mod images_list;
+mod images_predictions;
+mod images_session;
 mod inspect;
 mod predict;
 mod previews;
@@ -33,6 +38,9 @@ pub use data::{ClassRow, DataState, Origin, Source};
 pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, TriedImage};
+pub use images::{
+    Decided, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem, ReviewOrder, SIDES,
+};
 pub use inspect::{InspectState, Inspection};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;
@@ -99,6 +107,8 @@ pub struct State {
     pub page: Page,
     /// The data page.
     pub data: DataState,
+    /// The page of images.
+    pub images: ImagesState,
     /// The training page.
     pub train: TrainState,
     /// The chooser of backbones.
@@ -150,6 +160,7 @@ impl State {
             shell,
             page,
             data: DataState::new(&ctx),
+            images: ImagesState::new(&ctx),
             train,
             backbones: BackbonesState::default(),
             run: None,
@@ -199,7 +210,7 @@ impl State {
                 after_training(self.export.is_exporting(), exported.map(OpenRun::exported_verdict))
             }
             Page::Predict if self.predict.is_busy() => StepStatus::Running,
-            Page::Predict | Page::Runs => StepStatus::Ready,
+            Page::Images | Page::Predict | Page::Runs => StepStatus::Ready,
         }
     }
 
