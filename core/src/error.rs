@@ -142,6 +142,9 @@ pub enum DataError {
     /// A dataset cannot be built as asked.
     #[error("cannot build the dataset: {0}")]
     Build(String),
+    /// Images cannot be edited as asked.
+    #[error("{0}")]
+    Edit(String),
 }
 
 /// Failures of settings files and overrides.

@@ -4,7 +4,8 @@
 //! `cargo bench --bench frames` prints a line for each situation: median and 99th percentile by the
 //! clock, and the mean of what the window's own thread has computed, which other threads and
 //! programs do not disturb. `cargo bench --bench frames -- --given DATASET RUN` does so with a
-//! dataset and a finished run of it, on every page; `-- --points` for the map of images alone.
+//! dataset and a finished run of it, on every page; `-- --points` for the map of images alone,
+//! `-- --grid` for the page of images alone.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +39,11 @@ fn main() {
     } else if arguments.iter().any(|argument| argument == "--points") {
         heading();
         points();
+    } else if arguments.iter().any(|argument| argument == "--grid") {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut window = Window::new(folder.path());
+        heading();
+        grid(&mut window, folder.path());
     } else if arguments.iter().any(|argument| argument == "--bench") {
         bench();
     }
@@ -148,6 +154,7 @@ fn bench() {
     window.measure("the runs page, 3 runs", 300, |_, _| {});
     many(&mut window, folder.path());
     points();
+    grid(&mut window, folder.path());
 
     say("");
     for (what, bytes) in [
@@ -255,6 +262,61 @@ fn points() {
         events
     };
     measure("the map being moved", &dragged);
+}
+
+/// 40,000 images on their page: at rest, scrolled, walked through, all of them chosen, other ones
+/// asked for, and edited.
+fn grid(window: &mut Window, folder: &Path) {
+    let source = folder.join("grid");
+    images(&source, 100, 400);
+    window.open(&source);
+    let opened = Instant::now();
+    window.go(Page::Images);
+    window.settle();
+    say(&format!("opening the page of images: {:.2} s", opened.elapsed().as_secs_f64()));
+    assert_eq!(window.state().images.order.len(), 40_000);
+    window.quietly(60);
+    window.measure("the page of images, 40,000 images", 300, |_, _| {});
+    let middle = Pos2::new(SIZE.x / 2.0, SIZE.y / 2.0);
+    window.measure("its pictures being scrolled", 600, |_, frame| wheel(middle, frame));
+    let leap = |frame: usize| {
+        let delta = Vec2::new(0.0, if (frame / 50).is_multiple_of(2) { -3000.0 } else { 3000.0 });
+        let mut events = wheel(middle, frame);
+        if let Some(Event::MouseWheel { delta: turned, .. }) = events.last_mut() {
+            *turned = delta;
+        }
+        events
+    };
+    window.measure("its pictures being scrolled by pages", 600, |_, frame| leap(frame));
+    let (kept, bytes) = window.state().images.thumbnails.kept();
+    say(&format!("pictures kept: {kept}, of at most {:.1} MiB", bytes as f64 / f64::from(1 << 20)));
+    window.state().images.side = 64.0;
+    window.quietly(60);
+    window.measure("small pictures being scrolled", 600, |_, frame| wheel(middle, frame));
+    window.measure("small pictures, all of them chosen", 200, |app, _| {
+        let images = &mut app.state.images;
+        images.selection.all(&images.order);
+    });
+    window.measure("another class asked for in every frame", 200, |app, frame| {
+        let class = format!("class {:03}", frame % 100);
+        app.state.images.filter.class = (frame % 3 > 0).then_some(class);
+    });
+    window.state().images.filter = counterweight_app::gui::ImageFilter::default();
+    window.quietly(5);
+    let mut worst = 0.0f64;
+    for number in 0..20 {
+        let order = window.state().images.order.clone();
+        window.state().images.selection.click(number * 700, &order, egui::Modifiers::NONE);
+        let asked = Instant::now();
+        window.send(Command::Images(counterweight_app::gui::ImagesCommand::Edit(
+            counterweight_core::dataset::EditAction::Exclude,
+        )));
+        window.until(|app| !app.state.images.is_busy());
+        worst = worst.max(asked.elapsed().as_secs_f64());
+    }
+    let excluded = window.state().images.view.as_ref().map(|view| view.edited.counts.excluded);
+    assert_eq!(excluded, Some(20));
+    say(&format!("from an edit to its sight, at worst: {:.1} ms", 1e3 * worst));
 }
 
 /// The balancing page with 100 classes: at rest, while τ is moved, and how long a new value takes

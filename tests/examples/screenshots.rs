@@ -1,17 +1,19 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together] [images]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use counterweight_app::gui::{
-    BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Dialog, ErrorReport,
-    ExportCommand, InspectCommand, MapCommand, Page, PredictCommand, ResumeOffer, RunsCommand,
-    TourCommand, TrainCommand, TransformsCommand, WindowCommand,
+    BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Decided, Dialog,
+    ErrorReport, ExportCommand, ImagesCommand, InspectCommand, MapCommand, Page, PredictCommand,
+    ResumeOffer, ReviewItem, ReviewOrder, RunsCommand, TourCommand, TrainCommand,
+    TransformsCommand, WindowCommand,
 };
-use counterweight_core::dataset::GroupBy;
+use counterweight_core::dataset::{EditAction, GroupBy};
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
 use counterweight_core::pipeline::{MapColours, sample_settings};
@@ -26,7 +28,7 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 6] = ["cards", "backbones", "predict", "sweep", "maps", "together"];
+const PARTS: [&str; 7] = ["cards", "backbones", "predict", "sweep", "maps", "together", "images"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -69,6 +71,7 @@ impl Round {
                 "cards" => self.cards(first)?,
                 "backbones" => self.backbones()?,
                 "together" => self.together(first)?,
+                "images" => self.images()?,
                 "predict" => {
                     self.send(Command::Data(DataCommand::OpenSample));
                     self.window.app().state.train.set_settings(sample_settings());
@@ -126,6 +129,7 @@ impl Round {
         self.go(Page::Data);
         self.window.frames(40);
         self.shot("11-data-sample")?;
+        self.images()?;
         self.go(Page::Train);
         self.window.settle();
         self.window.frames(10);
@@ -192,6 +196,100 @@ impl Round {
         self.tour()?;
         self.over_the_page()?;
         self.worthless(first)
+    }
+
+    /// The page of images: with photos if `COUNTERWEIGHT_PHOTOS` names a folder of them, otherwise
+    /// with the sample; chosen, edited, one of them large, and nothing to show.
+    fn images(&mut self) -> Outcome {
+        self.send(Command::Data(DataCommand::Close));
+        self.go(Page::Images);
+        self.shot("91-images-empty")?;
+        match std::env::var_os("COUNTERWEIGHT_PHOTOS") {
+            Some(photos) => self.send(Command::Data(DataCommand::Open(photos.into()))),
+            None => self.send(Command::Data(DataCommand::OpenSample)),
+        }
+        self.window.frames(60);
+        self.settled_shot("92-images")?;
+        let images = &mut self.window.app().state.images;
+        let order = images.order.clone();
+        images.selection.go(1, &order, egui::Modifiers::NONE);
+        images.selection.go(3, &order, egui::Modifiers::SHIFT);
+        let to = images.view.as_ref().map(|view| view.edited.classes[1].clone());
+        self.send(Command::Images(ImagesCommand::Edit(EditAction::Move {
+            to: to.unwrap_or_default(),
+        })));
+        for (place, action) in [(5, EditAction::Exclude), (8, EditAction::Check)] {
+            let images = &mut self.window.app().state.images;
+            let order = images.order.clone();
+            images.selection.go(place, &order, egui::Modifiers::NONE);
+            self.send(Command::Images(ImagesCommand::Edit(action)));
+        }
+        let images = &mut self.window.app().state.images;
+        let order = images.order.clone();
+        images.selection.go(2, &order, egui::Modifiers::NONE);
+        images.selection.go(9, &order, egui::Modifiers::SHIFT);
+        self.settled_shot("93-images-edited")?;
+        self.send(Command::Images(ImagesCommand::ChooseClass));
+        self.shot("94-images-class")?;
+        self.window.app().state.images.chooser = None;
+        self.window.app().state.images.zoomed = true;
+        self.settled_shot("95-images-large")?;
+        self.window.app().state.images.actual_size = true;
+        self.settled_shot("96-images-actual-size")?;
+        let images = &mut self.window.app().state.images;
+        (images.zoomed, images.actual_size, images.side) = (false, false, 200.0);
+        let item = |sample, reason: &str, proposed| ReviewItem {
+            sample,
+            score: 1.0,
+            reason: reason.into(),
+            proposed,
+        };
+        let order = ReviewOrder {
+            title: "Suspicious labels".into(),
+            items: vec![
+                item(3, "97 % like its neighbours of another class", Some(1)),
+                item(40, "a copy of it has another label", Some(0)),
+                item(77, "unlike the rest of its class", None),
+            ],
+        };
+        self.send(Command::Images(ImagesCommand::Review(Arc::new(order))));
+        self.settled_shot("97-images-review")?;
+        self.send(Command::Images(ImagesCommand::CloseReview));
+        let images = &mut self.window.app().state.images;
+        (images.side, images.filter.decided) = (112.0, Decided::Checked);
+        images.filter.class = images.view.as_ref().map(|view| view.edited.classes[2].clone());
+        self.window.settle();
+        self.shot("98-images-none")?;
+        let images = &mut self.window.app().state.images;
+        images.filter = Default::default();
+        let edits = images.view.as_ref().map(|view| view.file.clone());
+        for _ in 0..3 {
+            self.send(Command::Images(ImagesCommand::Undo));
+        }
+        if let Some(file) = edits {
+            std::fs::write(&file, "{\"counterweight_edits\":1}\nnot an edit\n")?;
+            self.send(Command::Data(DataCommand::OpenSample));
+            self.send(Command::Data(DataCommand::Close));
+            match std::env::var_os("COUNTERWEIGHT_PHOTOS") {
+                Some(photos) => self.send(Command::Data(DataCommand::Open(photos.into()))),
+                None => self.send(Command::Data(DataCommand::OpenSample)),
+            }
+            self.shot("99-images-broken-edits")?;
+            std::fs::remove_file(&file)?;
+            self.send(Command::Data(DataCommand::Close));
+            self.send(Command::Data(DataCommand::OpenSample));
+        }
+        Ok(())
+    }
+
+    /// [`Round::shot`] once all pictures are there.
+    fn settled_shot(&mut self, name: &str) -> Outcome {
+        for _ in 0..40 {
+            self.window.frames(2);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        self.window.settle();
+        self.shot(name)
     }
 
     /// Several values of weight decay, while they are tried and after.

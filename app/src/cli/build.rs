@@ -174,13 +174,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
     let asked = BuildOptions { rename, group_by, ..options(arguments, &classes)? };
     let built = dataset::build(&catalog, &asked)?;
-    let out = destination(arguments, &built.dataset)?;
+    let built = dataset::edited(built.dataset, &arguments.source, Some(&catalog), job)?;
+    let out = destination(arguments, &built)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
-        dataset::write_images(&built.dataset, folder, job)?;
+        dataset::write_images(&built, folder, job)?;
     }
-    built.dataset.save(&out)?;
-    let outcome = outcome(arguments, &built.dataset);
+    built.save(&out)?;
+    let outcome = outcome(arguments, &built);
     context.console.result(&outcome, || human(&outcome))
 }
 

@@ -59,6 +59,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let (device, _) = device::open(arguments.device.device)?;
     let job = Job::new(&context.control, context.console);
+    if let Some(words) = run.edited_since() {
+        job.warn(words);
+    }
     let mut settings = run.settings().clone();
     arguments.set.apply_to_trained(&mut settings, false)?;
     settings.evaluation.flip |= arguments.flip;

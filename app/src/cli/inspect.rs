@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         ..ScanOptions::default()
     };
     let job = Job::new(&context.control, context.console);
-    let catalog = source::scan(&arguments.source, &options, job)?;
+    let catalog = dataset::edited_catalog(source::scan(&arguments.source, &options, job)?, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
     let groups = match &arguments.groups {
         None => Vec::new(),

@@ -8,6 +8,8 @@ mod cache;
 mod console;
 mod demo;
 mod devices;
+mod edit;
+mod edit_rows;
 mod evaluate;
 mod explain;
 mod export;
@@ -77,6 +79,15 @@ enum Command {
     #[command(after_help = "Examples:\n  counterweight build photos/ --out photos.toml\n  \
                             counterweight build cifar-100-python.tar.gz --out cifar-100-lt.toml --factor 100 --validation 0.05")]
     Build(build::Arguments),
+    /// Correct a dataset image by image: move to another class, exclude, mark as checked, with undo.
+    /// The images and the dataset file stay as they are; everything that opens the dataset takes
+    /// the edits beside it.
+    #[command(
+        after_help = "Examples:\n  counterweight edit photos.toml move frog/0007.jpg frog/0012.jpg --to newt\n  \
+                            counterweight edit photos/ apply corrections.csv --dry-run\n  \
+                            counterweight edit photos/ undo\n  counterweight edit photos/ write corrected/"
+    )]
+    Edit(edit::Arguments),
     /// Stage 1: learn features with cross-entropy and tuned weight decay.
     #[command(after_help = "Examples:\n  counterweight train photos.toml --run runs/photos\n  \
                             counterweight train cifar-100-lt.toml --run runs/paper --preset paper --device cuda\n  \
@@ -212,6 +223,7 @@ pub fn run() -> ExitCode {
         Command::Make(arguments) => make::run(&arguments, &context),
         Command::Inspect(arguments) => inspect::run(&arguments, &context),
         Command::Build(arguments) => build::run(&arguments, &context),
+        Command::Edit(arguments) => edit::run(&arguments, &context),
         Command::Train(arguments) => train::run(&arguments, &context),
         Command::Sweep(arguments) => sweep::run(&arguments, &context),
         Command::Import(arguments) => import::run(&arguments, &context),

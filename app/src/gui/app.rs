@@ -7,8 +7,8 @@ use counterweight_core::settings::{Preset, Settings};
 use egui::{Context, Ui};
 
 use super::command::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand,
-    PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, ImagesCommand,
+    InspectCommand, PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
 };
 use super::dialogs::Answer;
 use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice};
@@ -77,6 +77,7 @@ impl CounterweightApp {
         let busy = state.data.is_scanning()
             || state.data.keep_together.is_busy()
             || state.data.is_writing()
+            || state.images.is_busy()
             || state.train.is_running()
             || state.train.is_sweeping()
             || state.train.estimates.is_measuring()
@@ -133,6 +134,12 @@ impl CounterweightApp {
         }
         let state = &mut self.state;
         let shell = &mut state.shell;
+        if state.images.poll(&state.data, state.page, shell)
+            && let Some(view) = &state.images.view
+        {
+            state.data.show_edits(view);
+        }
+        state.images.list();
         let train = &mut state.train;
         let is_wanted = state.page == Page::Train && !train.is_running() && !train.is_sweeping();
         let device = state.devices.resolve(train.device);
@@ -197,6 +204,9 @@ impl CounterweightApp {
             // Where no new run is being prepared, the opened one is shown.
             state.train.show_curves |= state.data.source.is_none();
             state.shell.info(format!("Opened the run {}", run.name()));
+            if let Some(words) = &run.edited_since {
+                state.shell.notice(words.clone());
+            }
         }
         state.predict.offer(&run);
         state.shell.preferences.last_run = Some(run.folder.clone());
@@ -213,6 +223,14 @@ impl CounterweightApp {
         match command {
             Command::Go(page) => state.page = page,
             Command::Data(command) => state.data.apply(command, &mut state.shell),
+            Command::Images(command) => {
+                let review =
+                    matches!(command, ImagesCommand::ShowClass(_) | ImagesCommand::Review(_));
+                if review {
+                    state.page = Page::Images;
+                }
+                state.images.apply(command, state.run.as_ref(), device, &mut state.shell);
+            }
             Command::Train(command) => {
                 if command == TrainCommand::Start {
                     state.page = Page::Train;
@@ -352,7 +370,16 @@ impl CounterweightApp {
             let of_text =
                 matches!(shortcut.logical_key, egui::Key::Z | egui::Key::K | egui::Key::Enter);
             if !(typing && of_text) && ctx.input_mut(|input| input.consume_shortcut(&shortcut)) {
-                self.commands.push(entry.command);
+                self.commands.push(match (self.state.page, entry.command) {
+                    // What is undone is what was done on the page.
+                    (Page::Images, Command::Data(DataCommand::Undo)) => {
+                        Command::Images(ImagesCommand::Undo)
+                    }
+                    (Page::Images, Command::Data(DataCommand::Redo)) => {
+                        Command::Images(ImagesCommand::Redo)
+                    }
+                    (_, command) => command,
+                });
             }
         }
     }

@@ -2,13 +2,16 @@
 //! next frame is drawn.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use counterweight_core::dataset::{BuildOptions, GroupBy};
+use counterweight_core::dataset::{BuildOptions, EditAction, GroupBy};
 use counterweight_core::model::Backbone;
 use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
 use counterweight_core::source::Split;
 use egui::{Key, KeyboardShortcut, Modifiers};
+
+use super::state::ReviewOrder;
 
 /// A page of the window: the five steps, and the list of runs.
 #[derive(
@@ -26,6 +29,8 @@ pub enum Page {
     Inspect,
     /// Write the model, and try it.
     Export,
+    /// Look at single images, and correct the dataset.
+    Images,
     /// Classify folders of images with an exported model.
     Predict,
     /// Earlier runs.
@@ -45,6 +50,7 @@ impl Page {
             Page::Balance => "Balance",
             Page::Inspect => "Inspect",
             Page::Export => "Export",
+            Page::Images => "Images",
             Page::Predict => "Predict",
             Page::Runs => "Runs",
         }
@@ -67,6 +73,8 @@ pub enum Command {
     Go(Page),
     /// Of the data page.
     Data(DataCommand),
+    /// Of the page of images.
+    Images(ImagesCommand),
     /// Of the training page.
     Train(TrainCommand),
     /// Of what changes of images do to their classes.
@@ -133,6 +141,33 @@ pub enum DataCommand {
     ShowFile(PathBuf),
     /// Forget the recent sources.
     ForgetRecent,
+}
+
+/// What the page of images can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImagesCommand {
+    /// Do something to the chosen images, or to the one that is shown large.
+    Edit(EditAction),
+    /// Move them to the class that is proposed for each.
+    Agree,
+    /// Choose the class to move them to.
+    ChooseClass,
+    /// Take back the last edit.
+    Undo,
+    /// Do it again.
+    Redo,
+    /// List the images of a class.
+    ShowClass(String),
+    /// List images that something else has found, in its order.
+    Review(Arc<ReviewOrder>),
+    /// List all images again.
+    CloseReview,
+    /// Ask the open run what it takes the images for.
+    Predict,
+    /// Stop asking it.
+    StopPredicting,
+    /// Show a file in the file manager.
+    ShowFile(PathBuf),
 }
 
 /// What the training page can be asked.
@@ -505,6 +540,33 @@ pub fn entries() -> Vec<Entry> {
             Command::Export(ExportCommand::Reveal),
         ),
         entry("Export", "Try an image…", None, Command::Export(ExportCommand::PickImage)),
+        entry("Go to", "Images", keys(command, Key::Num8), go(Page::Images)),
+        entry(
+            "Images",
+            "Move the chosen images to another class…",
+            None,
+            Command::Images(ImagesCommand::ChooseClass),
+        ),
+        entry(
+            "Images",
+            "Exclude the chosen images",
+            None,
+            Command::Images(ImagesCommand::Edit(EditAction::Exclude)),
+        ),
+        entry(
+            "Images",
+            "Mark the chosen images as checked",
+            None,
+            Command::Images(ImagesCommand::Edit(EditAction::Check)),
+        ),
+        entry(
+            "Images",
+            "Restore the chosen images",
+            None,
+            Command::Images(ImagesCommand::Edit(EditAction::Restore)),
+        ),
+        entry("Images", "Undo the last edit", None, Command::Images(ImagesCommand::Undo)),
+        entry("Images", "Redo the last edit", None, Command::Images(ImagesCommand::Redo)),
         entry("Go to", "Predict", keys(command, Key::Num7), go(Page::Predict)),
         entry(
             "Predict",

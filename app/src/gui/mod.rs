@@ -13,11 +13,12 @@ mod worker;
 pub use app::CounterweightApp;
 pub use command::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, ExportCommand,
-    InspectCommand, MapCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand,
-    TransformsCommand, WindowCommand,
+    ImagesCommand, InspectCommand, MapCommand, PredictCommand, RunsCommand, TourCommand,
+    TrainCommand, TransformsCommand, WindowCommand,
 };
 pub use open::open;
 pub use state::{
-    Builder, ClassRow, Dialog, ErrorReport, OpenRun, Origin, Page, Place, Preferences, ResumeOffer,
-    Source, State, StepStatus, ThemeChoice, TourStep,
+    Builder, ClassRow, Decided, Dialog, ErrorReport, ImageFilter, ImageSort, ImagesState, OpenRun,
+    Origin, Page, Place, Preferences, ResumeOffer, ReviewItem, ReviewOrder, Source, State,
+    StepStatus, ThemeChoice, TourStep,
 };

@@ -169,6 +169,7 @@ pub(super) fn build_with(
             source_hash: source_hash(catalog),
             notes: notes.clone(),
             digests,
+            origin: None,
         },
     };
     Ok(BuiltDataset { dataset, notes })

@@ -368,6 +368,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
             source_hash: file.source_hash,
             notes: file.notes,
             digests,
+            origin: None,
         },
     })
 }
@@ -433,6 +434,7 @@ mod tests {
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],
                 digests: Digests::default(),
+                origin: None,
             },
         }
     }

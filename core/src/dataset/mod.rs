@@ -1,8 +1,9 @@
-//! A catalog becomes a [`Dataset`]: which classes and images, how long a tail, which splits; and
-//! the dataset file that holds it.
+//! A catalog becomes a [`Dataset`]: which classes and images, how long a tail, which splits; the
+//! dataset file that holds it; and edits of single images, which are kept beside it.
 
 mod build;
 mod digests;
+mod edits;
 mod file;
 mod grouping;
 mod holdout;
@@ -20,6 +21,10 @@ pub use build::{
     BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, source_hash,
 };
 pub use digests::Digests;
+pub use edits::{
+    EditAction, EditCounts, EditEntry, EditMark, EditMarks, EditSession, Edited, EditedImage,
+    Edits, Origin, SampleEdits, edited, edited_catalog,
+};
 pub use grouping::{
     DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, Grouping, GroupingSizes, Leak, LeakCount,
     Series, SplitLeak, grouped, notice_series, subfolder_names,
@@ -33,4 +38,4 @@ pub use report::{
 };
 pub(crate) use safe_names::{Names, safe_extension, safe_name};
 pub use samples::{Dataset, DatasetSample, Provenance};
-pub use write_images::write_images;
+pub use write_images::{ImageFiles, write_images, write_images_as};

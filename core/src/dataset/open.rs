@@ -3,21 +3,23 @@
 use std::path::Path;
 
 use super::build::build;
+use super::edits::edited;
 use super::grouping::{GroupBy, notice_series};
 use super::options::BuildOptions;
 use super::samples::Dataset;
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{ScanOptions, scan};
+use crate::source::{Catalog, ScanOptions, scan};
 
 impl Dataset {
     /// Opens a dataset file (a `.toml` file), whose images are checked to be there and to be the same
-    /// as when it was built, or any source,
-    /// which is scanned and built with the default options. Broken images and notes are reported as
-    /// messages.
+    /// as when it was built, or any source, which is scanned and built with the default options;
+    /// with the edits that lie beside it. Broken images, notes and what the edits come to are
+    /// reported as messages.
     ///
     /// # Errors
-    /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as [`scan`] and [`build`].
+    /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as
+    /// [`scan`] and [`build`]; as [`edited`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
         Self::open_grouped(path, None, job)
     }
@@ -28,6 +30,26 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::open`]; a way of grouping for a dataset file, whose splits are made.
     pub fn open_grouped(path: &Path, by: Option<&GroupBy>, job: Job<'_>) -> Result<Self> {
+        let (dataset, catalog) = Self::open_as_is(path, by, job)?;
+        let dataset = edited(dataset, path, catalog.as_ref(), job)?;
+        // Images that were excluded may be gone.
+        if catalog.is_none() {
+            dataset.verify_files()?;
+            dataset.verify_content(None, job)?;
+        }
+        Ok(dataset)
+    }
+
+    /// [`Dataset::open_grouped`] without edits, and without a look at whether the images of a
+    /// dataset file are there; with what a scan has found where there was one.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`], or as [`scan`] and [`build`].
+    pub fn open_as_is(
+        path: &Path,
+        by: Option<&GroupBy>,
+        job: Job<'_>,
+    ) -> Result<(Self, Option<Catalog>)> {
         let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
                 && !path.is_dir();
@@ -36,10 +58,7 @@ impl Dataset {
             return Err(DataError::file(path, reason).into());
         }
         if is_dataset_file {
-            let dataset = Self::load(path)?;
-            dataset.verify_files()?;
-            dataset.verify_content(None, job)?;
-            return Ok(dataset);
+            return Ok((Self::load(path)?, None));
         }
         let catalog = scan(path, &ScanOptions::default(), job)?;
         if let Some(first) = catalog.problems.first() {
@@ -64,7 +83,7 @@ impl Dataset {
         for note in built.notes {
             job.info(note);
         }
-        Ok(built.dataset)
+        Ok((built.dataset, Some(catalog)))
     }
 }
 
@@ -95,7 +114,11 @@ mod tests {
         assert!(messages.lock().unwrap().iter().any(|text| text.contains("broken.png")));
         let file = folder.join("digits.toml");
         opened.save(&file).unwrap();
-        assert_eq!(Dataset::open(&file, Job::new(&control, &sink)).unwrap(), opened);
+        let again = Dataset::open(&file, Job::new(&control, &sink)).unwrap();
+        assert!(again.same_samples(&opened));
+        assert_eq!(again.provenance.source_hash, opened.provenance.source_hash);
+        let origin = again.provenance.origin.unwrap();
+        assert_eq!((origin.path, origin.edits), (file.clone(), String::new()));
         std::fs::remove_file(sample.join("0_zero/0000.png")).unwrap();
         let error = Dataset::open(&file, Job::new(&control, &sink)).unwrap_err().to_string();
         assert!(error.contains("0000.png"), "{error}");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::digests::Digests;
+use super::edits::Origin;
 use super::options::BuildOptions;
 use crate::eval::{GroupSummary, GroupThresholds, imbalance_factor};
 use crate::source::{Location, SourceKind, Split};
@@ -48,6 +49,9 @@ pub struct Provenance {
     pub notes: Vec<String>,
     /// What the images were, as far as that is known.
     pub digests: Digests,
+    /// What it was opened from, with which edits; unknown of a dataset that was built and not opened,
+    /// and not part of the dataset file.
+    pub origin: Option<Origin>,
 }
 
 impl Dataset {

@@ -17,9 +17,28 @@ use crate::source::{ImageReader, Location, Split};
 
 /// The most bytes of an image that is compared with its copy.
 const LARGEST_IMAGE: u64 = 1 << 30;
+/// How an image file comes into a folder that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageFiles {
+    /// A copy, byte for byte.
+    #[default]
+    Copy,
+    /// Another name of the same file, which takes no room; a copy where the file system has none,
+    /// or is another one.
+    HardLink,
+}
+
+/// [`write_images_as`] with copies.
+///
+/// # Errors
+/// As there.
+pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+    write_images_as(dataset, target, ImageFiles::Copy, job)
+}
 
 /// Writes every sample of `dataset` into the new folder `target`, as `split/class/image`; a split
-/// without samples gives no folder. Image files are copied byte for byte, CIFAR records become PNG.
+/// without samples gives no folder. Image files are copied byte for byte or linked, CIFAR records
+/// become PNG.
 /// Names are made safe for every file system, and where two become the same a number is added.
 ///
 /// The folder appears when it is complete: everything is written to a temporary folder beside it
@@ -30,7 +49,12 @@ const LARGEST_IMAGE: u64 = 1 << 30;
 /// [`DataError::Source`] if `target` exists and is not an empty folder, [`DataError::File`] if an
 /// image cannot be read or written,
 /// [`Error::Stopped`] if the job was stopped. Nothing is left behind then.
-pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<usize> {
+pub fn write_images_as(
+    dataset: &Dataset,
+    target: &Path,
+    by: ImageFiles,
+    job: Job<'_>,
+) -> Result<usize> {
     let reader = if dataset.kind.has_records() {
         Some(ImageReader::open(&dataset.root, dataset.kind, job)?)
     } else {
@@ -82,7 +106,12 @@ pub fn write_images(dataset: &Dataset, target: &Path, job: Job<'_>) -> Result<us
                 .map_err(|e| DataError::file(target.join(path), crate::error::Reason::of(e)))?;
             }
             (None, Location::File(from) | Location::Record { file: from, .. }) => {
-                copy(&dataset.root.join(from), &to, &target.join(path))?;
+                let from = dataset.root.join(from);
+                // A link to a symbolic link would be one, too, and lead nowhere from there.
+                let linked = || std::fs::hard_link(from.canonicalize()?, &to);
+                if by == ImageFiles::Copy || linked().is_err() {
+                    copy(&from, &to, &target.join(path))?;
+                }
             }
         }
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;

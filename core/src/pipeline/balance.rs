@@ -104,6 +104,9 @@ pub fn balance(
     let _lock = run.lock()?;
     // They may be those that tuning has left in a file.
     settings.validate()?;
+    if let Some(words) = run.edited_since() {
+        job.warn(words);
+    }
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {

@@ -10,7 +10,7 @@ use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
 use super::train_classifier::{tell_of_weights, train_classifier};
-use crate::dataset::{Dataset, GroupBy};
+use crate::dataset::{Dataset, GroupBy, edited};
 use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
@@ -134,12 +134,15 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
         if let Some(source) = request.dataset {
             let is_dataset_file = source.is_file()
                 && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-            if is_dataset_file && !Dataset::load(source)?.same_samples(run.dataset()) {
+            if is_dataset_file && !is_of(&run, source, job)? {
                 return Err(folder_error(
                     "was made with another dataset; resume without one, or choose another folder",
                 )
                 .into());
             }
+        }
+        if let Some(words) = run.edited_since() {
+            job.warn(words);
         }
         return Ok(run);
     }
@@ -149,6 +152,16 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let dataset = Dataset::open_grouped(source, request.group_by, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
+}
+
+/// Whether a run was made of this dataset file, whatever edits there were then and are now.
+fn is_of(run: &Run, source: &Path, job: Job<'_>) -> Result<bool> {
+    let dataset = Dataset::load(source)?;
+    let origin = run.origin();
+    Ok(dataset.same_samples(run.dataset())
+        || edited(dataset, source, None, job)?.same_samples(run.dataset())
+        // What it was made of with edits that have changed since cannot be made again.
+        || (origin.is_edited_since() && std::path::absolute(source).is_ok_and(|path| path == origin.path)))
 }
 
 /// Makes a run of a dataset, with every `auto` of the settings decided on it; see [`choose`]. What

@@ -37,7 +37,7 @@ pub use norms::NormsRecord;
 pub use summary::{EvaluationBrief, RunState, RunSummary, list, summary};
 pub use sweep::{Sweep, SweepReport};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Origin};
 use crate::error::{Result, RunError};
 use crate::files::{self, is_temporary, write_atomically};
 use crate::job::Job;
@@ -60,6 +60,8 @@ const OLD_LOG: &str = "log.1.txt";
 const CHECKPOINTS: &str = "checkpoints";
 const FEATURES: &str = "features";
 const RESULTS: &str = "results";
+/// The result that says what the dataset was opened from.
+const ORIGIN: &str = "origin";
 /// Results of more bytes than this are written without spaces: about a thousand classes of them.
 const READABLE: usize = 1 << 18;
 
@@ -122,7 +124,11 @@ impl Run {
             backbone::keep(&file, &folder.join(BACKBONE))?;
         }
         write_settings(folder, &settings)?;
-        Ok(Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? })
+        let run = Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? };
+        if let Some(origin) = dataset.provenance.origin {
+            run.write_result(ORIGIN, &origin)?;
+        }
+        Ok(run)
     }
 
     /// Refuses a folder in which a run of this dataset cannot be made.
@@ -251,6 +257,24 @@ impl Run {
     /// The dataset the run was made with.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
+    }
+
+    /// What the run's dataset was opened from. Of runs of earlier versions only the folder of the
+    /// images is known, which is what most were opened from.
+    pub fn origin(&self) -> Origin {
+        self.read_result(ORIGIN)
+            .unwrap_or_else(|_| Origin { path: self.dataset.root.clone(), edits: String::new() })
+    }
+
+    /// A sentence for a run whose dataset was edited after the run was made; nothing otherwise.
+    pub fn edited_since(&self) -> Option<String> {
+        let origin = self.origin();
+        origin.is_edited_since().then(|| {
+            format!(
+                "{} has been edited since this run was made, which goes on with the images as they were; a new run takes the edits",
+                origin.path.display()
+            )
+        })
     }
 
     /// Every finished epoch, stage 1 first. Norms are in `norms.csv`, not here.

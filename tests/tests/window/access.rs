@@ -136,7 +136,7 @@ fn everything_that_can_be_used_has_a_name() {
         seen += used;
         offenders.extend(found.into_iter().map(|what| format!("{place}: {what}")));
     };
-    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Runs"] {
+    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Images", "Runs"] {
         window.go(page);
         look(&mut window, &format!("{page}, empty"));
     }
@@ -144,7 +144,7 @@ fn everything_that_can_be_used_has_a_name() {
     window.press("Use the built-in sample");
     window.settle();
     train(&mut window, 1);
-    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Runs"] {
+    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Images", "Runs"] {
         window.go(page);
         window.settle();
         if page == "Train" {
@@ -199,7 +199,7 @@ fn everything_stays_inside_the_smallest_window() {
     train(&mut window, 1);
     let size = egui::vec2(720.0, 480.0);
     window.harness.set_size(size);
-    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Runs"] {
+    for page in ["Data", "Train", "Balance", "Inspect", "Export", "Images", "Runs"] {
         window.go(page);
         window.settle();
         if page == "Train" {

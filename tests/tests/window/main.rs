@@ -5,6 +5,7 @@ mod backbones;
 mod cards;
 mod data;
 mod export;
+mod images;
 mod job;
 mod maps;
 mod predict;

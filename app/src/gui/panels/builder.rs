@@ -328,9 +328,8 @@ fn splits_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
             }
             change.moved(&response, name);
         });
-        let smallest = preview.and_then(|preview| {
-            counts(preview).iter().copied().filter(|count| *count > 0).min()
-        });
+        let smallest = preview
+            .and_then(|preview| counts(preview).iter().copied().filter(|count| *count > 0).min());
         let words = match smallest {
             None => format!("No {} images", name.to_lowercase()),
             Some(smallest) => format!(

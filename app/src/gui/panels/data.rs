@@ -13,7 +13,7 @@ use egui_material_icons::icons::{
 };
 
 use super::{builder, builder_together, parts, start};
-use crate::gui::command::{Command, DataCommand, TourCommand};
+use crate::gui::command::{Command, DataCommand, ImagesCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
@@ -416,7 +416,16 @@ fn samples_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
             return;
         };
         let number = samples.len();
-        ui.label(theme::heading(format!("Images of {}", class.name)));
+        ui.horizontal(|ui| {
+            ui.label(theme::heading(format!("Images of {}", class.name)));
+            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                let button = ui.button("Look through and correct");
+                let hint = "Shows these images on a page of their own, where they can be moved to other classes or excluded";
+                if button.on_hover_text(hint).clicked() {
+                    commands.push(Command::Images(ImagesCommand::ShowClass(class.name.clone())));
+                }
+            });
+        });
         ui.label(
             RichText::new(format!(
                 "{} in the source, of all splits",

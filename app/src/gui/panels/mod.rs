@@ -13,6 +13,10 @@ mod dialogs;
 mod export;
 mod export_try;
 mod focus;
+mod images;
+mod images_cell;
+mod images_choose;
+mod images_zoom;
 mod inspect;
 mod inspect_beside;
 mod inspect_looked;
@@ -68,6 +72,16 @@ impl Panels {
         });
         let focus = &mut self.focus;
         let page = CentralPanel::default().frame(frame).show(ui, |ui| {
+            if state.page == Page::Images {
+                // Its pictures scroll, and what is done with them stays in sight.
+                let margin = Margin {
+                    right: space::PAGE as i8,
+                    bottom: space::MEDIUM as i8,
+                    ..Margin::ZERO
+                };
+                Frame::new().inner_margin(margin).show(ui, |ui| images::ui(ui, state, commands));
+                return;
+            }
             ScrollArea::vertical().id_salt(("page", state.page)).auto_shrink(false).show(
                 ui,
                 |ui| {
@@ -84,6 +98,7 @@ impl Panels {
                             Page::Balance => balance::ui(ui, state, commands),
                             Page::Inspect => inspect::ui(ui, state, commands),
                             Page::Export => export::ui(ui, state, commands),
+                            Page::Images => {}
                             Page::Predict => predict::ui(ui, state, commands),
                             Page::Runs => runs::ui(ui, state, commands),
                         });

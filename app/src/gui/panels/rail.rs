@@ -6,9 +6,9 @@ use egui::{
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
-    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_HELP,
-    ICON_HISTORY, ICON_IMAGE_SEARCH, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING, ICON_PENDING,
-    ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
+    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_GRID_VIEW,
+    ICON_HELP, ICON_HISTORY, ICON_IMAGE_SEARCH, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING,
+    ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
@@ -19,6 +19,8 @@ use crate::gui::widgets::{IconButton, turning_arc};
 const WIDTH: f32 = 208.0;
 /// Height that the names of what is open need; in lower windows they give way to the pages.
 const ROOM: f32 = 130.0;
+/// Windows lower than this have their pages closer together.
+const LOW: f32 = 640.0;
 
 /// Draws the rail.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -35,12 +37,16 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             );
         });
         ui.add_space(space::LARGE);
+        if is_low(ui) {
+            ui.spacing_mut().item_spacing.y = 2.0;
+        }
         for (number, page) in Page::STEPS.into_iter().enumerate() {
             step_ui(ui, state, page, Some(number + 1), commands);
         }
         ui.add_space(space::SMALL);
         ui.separator();
         ui.add_space(space::SMALL);
+        step_ui(ui, state, Page::Images, None, commands);
         step_ui(ui, state, Page::Predict, None, commands);
         step_ui(ui, state, Page::Runs, None, commands);
         ui.with_layout(Layout::bottom_up(Align::LEFT), |ui| {
@@ -87,6 +93,10 @@ fn open_ui(ui: &mut Ui, state: &State) {
     ui.separator();
 }
 
+fn is_low(ui: &Ui) -> bool {
+    ui.ctx().content_rect().height() < LOW
+}
+
 fn step_icon(page: Page) -> MaterialIcon {
     match page {
         Page::Data => ICON_PHOTO_LIBRARY,
@@ -94,6 +104,7 @@ fn step_icon(page: Page) -> MaterialIcon {
         Page::Balance => ICON_BALANCE,
         Page::Inspect => ICON_ANALYTICS,
         Page::Export => ICON_IOS_SHARE,
+        Page::Images => ICON_GRID_VIEW,
         Page::Predict => ICON_IMAGE_SEARCH,
         Page::Runs => ICON_HISTORY,
     }
@@ -109,8 +120,9 @@ fn step_ui(
     let tokens = tokens(ui.visuals());
     let status = state.status(page);
     let selected = state.page == page;
+    let height = if is_low(ui) { 34.0 } else { 40.0 };
     let (rect, response) =
-        ui.allocate_exact_size(Vec2::new(ui.available_width(), 40.0), Sense::click());
+        ui.allocate_exact_size(Vec2::new(ui.available_width(), height), Sense::click());
     let label = match number {
         Some(number) => format!("{number} {}, {}", page.name(), status.word()),
         None => page.name().to_string(),

@@ -18,10 +18,10 @@ use counterweight_core::source;
 use counterweight_core::source::{
     Catalog, ImageReader, Location, ScanOptions, Split, unpack_sample,
 };
-use counterweight_core::{Result, pipeline};
+use counterweight_core::{Error, Result, pipeline};
 
 use super::shell::{ErrorReport, Shell};
-use super::{Builder, KeepTogether, Thumbnails, next_revision};
+use super::{Builder, ImagesView, KeepTogether, Thumbnails, next_revision};
 use crate::gui::command::{Command, DataCommand, RunsCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::widgets::TableState;
@@ -97,28 +97,59 @@ pub struct Source {
     pub origin: Origin,
     /// What is shown of it.
     pub view: DataView,
+    /// Another number for every other dataset, whatever its edits.
+    pub edition: u64,
 }
 
-/// A dataset that is about to be trained on or written.
+/// A dataset that is about to be trained on, edited or written.
 #[derive(Clone)]
 pub enum DatasetSource {
     /// Build it first.
     Build(Arc<Catalog>, Box<BuildOptions>),
-    /// It is there.
-    Ready(Arc<Dataset>),
+    /// It is there, and was read from this file.
+    Ready(Arc<Dataset>, PathBuf),
 }
 
 impl DatasetSource {
-    /// The dataset, with notes on how it was built.
+    /// The dataset with the edits beside its source, with notes on how it was built.
+    ///
+    /// # Errors
+    /// As [`dataset::build`] and [`dataset::edited`].
+    pub fn make(self, job: Job<'_>) -> Result<(Dataset, Vec<String>)> {
+        let place = self.place().to_path_buf();
+        match self {
+            DatasetSource::Build(catalog, options) => {
+                let built = dataset::build(&catalog, &options)?;
+                let edited = dataset::edited(built.dataset, &place, Some(&catalog), job)?;
+                Ok((edited, built.notes))
+            }
+            DatasetSource::Ready(dataset, _) => {
+                let edited = dataset::edited((*dataset).clone(), &place, None, job)?;
+                edited.verify_files()?;
+                Ok((edited, Vec::new()))
+            }
+        }
+    }
+
+    /// The dataset without edits, and what it was built of.
     ///
     /// # Errors
     /// As [`dataset::build`].
-    pub fn make(self) -> Result<(Dataset, Vec<String>)> {
+    pub fn make_as_is(&self) -> Result<(Arc<Dataset>, Option<Arc<Catalog>>)> {
         match self {
             DatasetSource::Build(catalog, options) => {
-                dataset::build(&catalog, &options).map(|built| (built.dataset, built.notes))
+                let built = dataset::build(catalog, options)?;
+                Ok((Arc::new(built.dataset), Some(Arc::clone(catalog))))
             }
-            DatasetSource::Ready(dataset) => Ok(((*dataset).clone(), Vec::new())),
+            DatasetSource::Ready(dataset, _) => Ok((Arc::clone(dataset), None)),
+        }
+    }
+
+    /// What its edits lie beside.
+    pub fn place(&self) -> &Path {
+        match self {
+            DatasetSource::Build(catalog, _) => &catalog.source,
+            DatasetSource::Ready(_, file) => file,
         }
     }
 }
@@ -130,7 +161,9 @@ impl Source {
             Origin::Catalog { catalog, builder, .. } => {
                 DatasetSource::Build(Arc::clone(catalog), Box::new(builder.options().clone()))
             }
-            Origin::DatasetFile { dataset } => DatasetSource::Ready(Arc::clone(dataset)),
+            Origin::DatasetFile { dataset } => {
+                DatasetSource::Ready(Arc::clone(dataset), self.path.clone())
+            }
         }
     }
 
@@ -185,6 +218,38 @@ impl Source {
             Origin::DatasetFile { dataset } => dataset_view(dataset),
         };
         self.view.revision = next_revision();
+    }
+
+    /// Shows what edits make of the dataset.
+    fn show_edits(&mut self, edits: &ImagesView) {
+        self.refresh();
+        if !edits.edited.changes() {
+            return;
+        }
+        let rows = &mut self.view.classes;
+        let places: HashMap<String, usize> =
+            rows.iter().enumerate().map(|(at, row)| (row.name.clone(), at)).collect();
+        for (class, name) in edits.edited.classes.iter().enumerate() {
+            let at = places.get(name).copied().unwrap_or_else(|| {
+                self.view.samples.push(Vec::new());
+                rows.push(ClassRow {
+                    name: name.clone(),
+                    original: 0,
+                    train: 0,
+                    validation: 0,
+                    test: 0,
+                    included: true,
+                    group: Group::Few,
+                });
+                rows.len() - 1
+            });
+            let row = &mut rows[at];
+            [row.train, row.validation, row.test] = edits.counts[class];
+            row.group = edits.groups[class];
+        }
+        let train: Vec<usize> =
+            edits.counts.iter().map(|of| of[Split::Train as usize]).filter(|n| *n > 0).collect();
+        self.view.imbalance_factor = eval::imbalance_factor(&train);
     }
 }
 
@@ -412,10 +477,10 @@ impl DataState {
             }
             DataCommand::SaveDatasetFile(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
-                self.write(shell, move |_| {
+                self.write(shell, move |job| {
                     let place =
                         files::destination(&path).map_err(|error| DataError::file(&path, error))?;
-                    recipe.make()?.0.save(&place)?;
+                    recipe.make(job)?.0.save(&place)?;
                     Ok(Written { text: format!("Saved the dataset file {}", path.display()), path })
                 });
             }
@@ -432,7 +497,7 @@ impl DataState {
             DataCommand::WriteImages(path) => {
                 let Some(recipe) = self.source.as_ref().map(Source::recipe) else { return };
                 self.write(shell, move |job| {
-                    let count = write_images(&recipe.make()?.0, &path, job)?;
+                    let count = write_images(&recipe.make(job)?.0, &path, job)?;
                     Ok(Written {
                         text: format!("Wrote {count} images to {}", path.display()),
                         path,
@@ -470,9 +535,20 @@ impl DataState {
     fn change(&mut self, change: impl FnOnce(&mut Builder, &Catalog)) {
         let Some(source) = &mut self.source else { return };
         let Origin::Catalog { catalog, builder, .. } = &mut source.origin else { return };
+        let before = builder.options().clone();
         change(builder, catalog);
+        if *builder.options() != before {
+            source.edition = next_revision();
+        }
         source.refresh();
         self.selected = self.selected.filter(|class| *class < source.view.classes.len());
+    }
+
+    /// Shows the counts that the open dataset has with these edits.
+    pub fn show_edits(&mut self, edits: &ImagesView) {
+        if let Some(source) = &mut self.source {
+            source.show_edits(edits);
+        }
     }
 
     /// Takes what the jobs have done. Returns whether a source was opened.
@@ -527,6 +603,7 @@ impl DataState {
                     is_sample,
                     origin: *origin,
                     view: DataView::default(),
+                    edition: next_revision(),
                 };
                 source.refresh();
                 let images: usize = source.view.samples.iter().map(Vec::len).sum();
@@ -579,7 +656,13 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
             && path.is_file();
     if is_dataset_file {
         let dataset = Dataset::load(path)?;
-        dataset.verify_files()?;
+        // Images that were excluded may be gone. What is wrong with the edits is said on the page of
+        // images, where it can be mended.
+        match dataset::edited(dataset.clone(), path, None, job) {
+            Ok(edited) => edited.verify_files()?,
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(_) => dataset.verify_files()?,
+        }
         let reader = Arc::new(ImageReader::open(&dataset.root, dataset.kind, job)?);
         return Ok(Opened::Source {
             origin: Box::new(Origin::DatasetFile { dataset: Arc::new(dataset) }),

@@ -88,7 +88,7 @@ impl Estimates {
         self.made_for = Some(key);
         self.found = Found::default();
         self.measuring = Some(Worker::spawn("estimate", ctx, move |job| {
-            let (dataset, _) = recipe.make()?;
+            let (dataset, _) = recipe.make(job)?;
             let (device, _) = device::open(device)?;
             let features =
                 pipeline::estimate(&Settings::preset(Preset::Auto), &dataset, &device, job)?;

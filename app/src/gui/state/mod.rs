@@ -8,6 +8,11 @@ mod data;
 mod devices;
 mod estimates;
 mod export;
+mod images;
+mod images_large;
+mod images_list;
+mod images_predictions;
+mod images_session;
 mod inspect;
 mod keep_together;
 mod map;
@@ -37,6 +42,9 @@ pub use data::{ClassRow, DataState, Origin, Source};
 pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, LookedFor, TriedImage};
+pub use images::{
+    Decided, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem, ReviewOrder, SIDES,
+};
 pub use inspect::{InspectState, Inspection};
 pub use keep_together::KeepTogether;
 pub use map::{Category, MapState, ShownMap};
@@ -109,6 +117,8 @@ pub struct State {
     pub page: Page,
     /// The data page.
     pub data: DataState,
+    /// The page of images.
+    pub images: ImagesState,
     /// The training page.
     pub train: TrainState,
     /// What changes of images do to their classes.
@@ -162,6 +172,7 @@ impl State {
             shell,
             page,
             data: DataState::new(&ctx),
+            images: ImagesState::new(&ctx),
             train,
             transforms: TransformsState::default(),
             backbones: BackbonesState::default(),
@@ -244,7 +255,7 @@ impl State {
                 after_training(self.export.is_exporting(), exported.map(OpenRun::exported_verdict))
             }
             Page::Predict if self.predict.is_busy() => StepStatus::Running,
-            Page::Predict | Page::Runs => StepStatus::Ready,
+            Page::Images | Page::Predict | Page::Runs => StepStatus::Ready,
         }
     }
 

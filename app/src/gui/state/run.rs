@@ -47,6 +47,8 @@ pub struct OpenRun {
     pub choices: Option<Chosen>,
     /// The last export, if there was one.
     pub exported: Option<ExportReport>,
+    /// That its dataset was edited after it was made, in a sentence.
+    pub edited_since: Option<String>,
     /// What samples are relative to.
     pub root: PathBuf,
     /// The kind of source they come from.
@@ -91,6 +93,7 @@ impl OpenRun {
             tuned: run.read_result("tune").ok(),
             choices: run.read_result(CHOICES).ok(),
             exported: exported(&run),
+            edited_since: run.edited_since(),
             root: dataset.root.clone(),
             kind: dataset.kind,
             revision: next_revision(),

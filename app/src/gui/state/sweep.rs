@@ -43,7 +43,7 @@ impl SweepState {
             let (device, _) = device::open(choice)?;
             let dataset = match Sweep::is_sweep(&place) {
                 true => None,
-                false => Some(recipe.make()?.0),
+                false => Some(recipe.make(job)?.0),
             };
             let request =
                 SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };

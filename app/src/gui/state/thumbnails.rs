@@ -8,10 +8,12 @@ use counterweight_core::source::{ImageReader, Location};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use egui::{ColorImage, Context, TextureFilter, TextureHandle, TextureOptions};
 
-/// Longest side, in pixels.
+/// Longest side, in pixels, unless another is asked for.
 const SIDE: u32 = 128;
-/// Pictures that are kept.
+/// Pictures that are kept, at most.
 const KEPT: usize = 1500;
+/// Bytes that the pictures may take which are kept.
+const KEPT_BYTES: usize = 100 << 20;
 /// Pictures that may be asked for and not yet read. What does not fit is asked for again if it is
 /// still in sight.
 const WAITING: usize = 96;
@@ -44,6 +46,7 @@ struct Request {
     key: usize,
     location: Location,
     reader: Arc<ImageReader>,
+    side: u32,
 }
 
 type Answer = (u64, usize, Result<RgbPixels, String>);
@@ -57,6 +60,7 @@ pub struct Thumbnails {
     /// Answers to what an earlier source was asked are dropped.
     generation: u64,
     frame: u64,
+    side: u32,
 }
 
 impl Thumbnails {
@@ -72,7 +76,7 @@ impl Thumbnails {
                         // What a scan has kept does for this, and for every sharper screen.
                         let pixels = request.reader.read_for(&request.location, Detail::SMALL);
                         let small = pixels
-                            .map(|pixels| thumbnail(&pixels, SIDE))
+                            .map(|pixels| thumbnail(&pixels, request.side))
                             .map_err(|error| error.to_string());
                         if sender.send((request.generation, request.key, small)).is_err() {
                             return;
@@ -83,7 +87,30 @@ impl Thumbnails {
             // Without threads there are no pictures, and everything else works.
             drop(thread);
         }
-        Self { entries: HashMap::new(), requests, answers, reader: None, generation: 0, frame: 0 }
+        Self {
+            entries: HashMap::new(),
+            requests,
+            answers,
+            reader: None,
+            generation: 0,
+            frame: 0,
+            side: SIDE,
+        }
+    }
+
+    /// Gives pictures whose longest side is so many pixels from now on.
+    pub fn set_side(&mut self, side: u32) {
+        if side != self.side {
+            self.side = side;
+            self.entries.clear();
+            self.generation += 1;
+        }
+    }
+
+    /// How many pictures are kept, and at most how many bytes they take.
+    pub fn kept(&self) -> (usize, usize) {
+        let picture = 4 * self.side as usize * self.side as usize;
+        (self.entries.len(), self.entries.len() * picture)
     }
 
     /// Forgets everything, and reads from another source from now on.
@@ -115,10 +142,11 @@ impl Thumbnails {
         if !self.answers.is_empty() {
             ctx.request_repaint();
         }
-        if self.entries.len() > KEPT {
+        let most = (KEPT_BYTES / (4 * self.side as usize * self.side as usize)).clamp(64, KEPT);
+        if self.entries.len() > most {
             let mut seen: Vec<u64> = self.entries.values().map(|entry| entry.seen).collect();
             seen.sort_unstable();
-            let oldest = seen[seen.len() - KEPT * 3 / 4];
+            let oldest = seen[seen.len() - most * 3 / 4];
             self.entries.retain(|_, entry| entry.seen >= oldest);
         }
     }
@@ -135,6 +163,7 @@ impl Thumbnails {
                 key,
                 location: location.clone(),
                 reader: Arc::clone(reader),
+                side: self.side,
             };
             match self.requests.try_send(request) {
                 Ok(()) => {

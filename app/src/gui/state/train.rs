@@ -622,7 +622,7 @@ impl Task {
         let (folder, run) = match self {
             Task::New { folder, recipe, settings } => {
                 job.phase("building the dataset", None, "images");
-                let (dataset, notes) = recipe.make()?;
+                let (dataset, notes) = recipe.make(job)?;
                 for note in notes {
                     job.info(note);
                 }

@@ -1,0 +1,300 @@
+//! The page of images: choosing, moving, excluding, undoing, with the mouse and by keys alone.
+
+use std::sync::Arc;
+
+use counterweight_app::gui::{
+    Command, DataCommand, Decided, ImagesCommand, Page, ReviewItem, ReviewOrder,
+};
+use counterweight_core::dataset::Edits;
+use counterweight_core::source::Split;
+use counterweight_tests::window::Window;
+use egui::accesskit::Role;
+use egui::{Event, Key, Modifiers};
+use egui_kittest::kittest::{NodeT, Queryable, by};
+
+use crate::{train, with_sample};
+
+/// The sample on the page of images.
+fn with_images() -> Window {
+    let mut window = with_sample();
+    window.go("Images");
+    window.settle();
+    assert!(window.state().images.view.is_some(), "{}", window.log());
+    window
+}
+
+/// The paths of the listed images.
+fn listed(window: &Window) -> Vec<String> {
+    let images = &window.state().images;
+    let view = images.view.as_ref().unwrap();
+    images
+        .order
+        .iter()
+        .map(|sample| view.base.samples[*sample as usize].location.to_text())
+        .collect()
+}
+
+fn chosen(window: &Window) -> Vec<String> {
+    let images = &window.state().images;
+    let view = images.view.as_ref().unwrap();
+    images
+        .selection
+        .keys(&images.order)
+        .iter()
+        .map(|sample| view.base.samples[*sample as usize].location.to_text())
+        .collect()
+}
+
+/// Clicks the image whose path begins so.
+fn click(window: &mut Window, path: &str, modifiers: Modifiers) {
+    let place = {
+        let begins = |node: &egui_kittest::Node<'_>| {
+            node.accesskit_node().label().is_some_and(|name| name.starts_with(path))
+        };
+        let options = window.harness.query_all(by().role(Role::ListBoxOption));
+        options
+            .into_iter()
+            .find(begins)
+            .unwrap_or_else(|| panic!("{path}: {}", window.names()))
+            .rect()
+            .center()
+    };
+    window.harness.event(Event::PointerMoved(place));
+    for pressed in [true, false] {
+        let button = egui::PointerButton::Primary;
+        // Without its keys an event does not change those that are held.
+        window.harness.input_mut().modifiers = modifiers;
+        window.harness.event(Event::PointerButton { pos: place, button, pressed, modifiers });
+        window.harness.step();
+    }
+    window.harness.input_mut().modifiers = Modifiers::NONE;
+    window.frames(3);
+}
+
+fn counts(window: &Window) -> (usize, usize, usize) {
+    let counts = window.state().images.view.as_ref().unwrap().edited.counts;
+    (counts.moved, counts.excluded, counts.checked)
+}
+
+#[test]
+fn a_range_is_chosen_moved_undone_and_done_again() {
+    let mut window = with_images();
+    let all = listed(&window);
+    let before = window.state().data.source.as_ref().unwrap().view.classes.clone();
+    click(&mut window, &all[2], Modifiers::NONE);
+    click(&mut window, &all[5], Modifiers::SHIFT);
+    assert_eq!(chosen(&window), all[2..=5]);
+    assert!(window.shows("4 of "), "{}", window.names());
+    click(&mut window, &all[3], Modifiers::COMMAND);
+    assert_eq!(chosen(&window).len(), 3);
+
+    window.press("Move to class…");
+    window.harness.event(Event::Text("sev".into()));
+    window.frames(3);
+    window.keys(Modifiers::NONE, Key::Enter);
+    window.settle();
+    assert_eq!(counts(&window), (3, 0, 0), "{}", window.log());
+    assert!(window.shows("Moved 3 images to 7_seven"), "{}", window.names());
+    // The other pages have the edits, too.
+    let train = |window: &Window, class: usize| {
+        window.state().data.source.as_ref().unwrap().view.classes[class].train
+    };
+    assert_ne!((train(&window, 0), train(&window, 7)), (before[0].train, before[7].train));
+    assert!(Edits::open(&place(&window)).unwrap().done().len() == 1);
+
+    window.keys(Modifiers::COMMAND, Key::Z);
+    window.settle();
+    assert_eq!(counts(&window), (0, 0, 0));
+    assert_eq!(window.state().data.source.as_ref().unwrap().view.classes, before);
+    let again = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+    window.keys(again, Key::Z);
+    window.settle();
+    assert_eq!(counts(&window), (3, 0, 0));
+    window.press("Undo");
+    window.settle();
+    assert!(!window.can_press("Undo") && window.can_press("Redo"));
+    // On the data page the keys take back what was done there.
+    window.go("Data");
+    window.set_number("Imbalance factor", "5");
+    window.settle();
+    window.keys(Modifiers::COMMAND, Key::Z);
+    window.settle();
+    assert_eq!(
+        window.state().images.view.as_ref().unwrap().redo.as_deref(),
+        Some("moved 3 images to 7_seven")
+    );
+    assert_eq!(window.state().data.source.as_ref().unwrap().view.classes, before);
+}
+
+/// What the edits of the sample lie beside.
+fn place(window: &Window) -> std::path::PathBuf {
+    window.folder.path().join("cache/sample/uci-digits")
+}
+
+#[test]
+fn everything_is_done_by_keys_alone() {
+    let mut window = with_images();
+    let all = listed(&window);
+    window.keys(Modifiers::NONE, Key::ArrowRight);
+    assert_eq!(chosen(&window), all[..1]);
+    window.keys(Modifiers::NONE, Key::ArrowRight);
+    window.keys(Modifiers::SHIFT, Key::ArrowRight);
+    assert_eq!(chosen(&window), all[1..3]);
+    window.keys(Modifiers::COMMAND, Key::ArrowRight);
+    window.keys(Modifiers::NONE, Key::Space);
+    assert_eq!(chosen(&window), all[1..4]);
+    window.keys(Modifiers::NONE, Key::X);
+    window.settle();
+    assert_eq!(counts(&window), (0, 3, 0), "{}", window.names());
+    window.keys(Modifiers::NONE, Key::End);
+    assert_eq!(chosen(&window), all[all.len() - 1..]);
+    window.keys(Modifiers::NONE, Key::C);
+    window.settle();
+    assert_eq!(counts(&window), (0, 3, 1));
+    window.keys(Modifiers::NONE, Key::Home);
+    window.keys(Modifiers::NONE, Key::PageDown);
+    let cursor = window.state().images.selection.cursor();
+    assert!(cursor > 1, "{cursor}");
+    window.keys(Modifiers::NONE, Key::PageUp);
+    assert_eq!(window.state().images.selection.cursor(), 0);
+
+    // Large, and on to the next with what was decided.
+    window.keys(Modifiers::NONE, Key::Enter);
+    window.settle();
+    assert!(window.state().images.zoomed && window.shows("8 × 8 pixels"), "{}", window.names());
+    window.keys(Modifiers::NONE, Key::ArrowRight);
+    window.settle();
+    window.keys(Modifiers::NONE, Key::R);
+    window.settle();
+    assert_eq!(counts(&window), (0, 2, 1));
+    assert_eq!(window.state().images.selection.cursor(), 2);
+    window.keys(Modifiers::NONE, Key::Escape);
+    assert!(!window.state().images.zoomed);
+
+    window.keys(Modifiers::COMMAND, Key::A);
+    assert_eq!(chosen(&window).len(), all.len());
+    window.keys(Modifiers::NONE, Key::M);
+    assert!(window.shows(&format!("Move {}", "")), "{}", window.names());
+    window.harness.event(Event::Text("a new one".into()));
+    window.frames(3);
+    assert!(window.shows("New class “a new one”"), "{}", window.names());
+    window.keys(Modifiers::NONE, Key::Escape);
+    assert!(window.state().images.chooser.is_none());
+    assert_eq!(counts(&window), (0, 2, 1));
+    window.keys(Modifiers::NONE, Key::Escape);
+    assert!(chosen(&window).is_empty() && !window.can_press("Exclude"));
+}
+
+#[test]
+fn filters_and_what_is_said_where_nothing_is_left() {
+    let mut window = Window::new();
+    window.settle();
+    window.go("Images");
+    window.settle();
+    assert!(window.shows("No images are open"), "{}", window.names());
+    window.press("Use the built-in sample");
+    window.settle();
+    let all = listed(&window).len();
+    window.app().state.images.filter.class = Some("3_three".into());
+    window.settle();
+    assert!(listed(&window).iter().all(|path| path.starts_with("3_three/")));
+    window.app().state.images.filter.split = Some(Split::Validation);
+    window.settle();
+    let few = listed(&window).len();
+    assert!((1..all / 10).contains(&few), "{few} of {all}");
+    window.app().state.images.filter.decided = Decided::Excluded;
+    window.settle();
+    assert!(window.shows("No such images"), "{}", window.names());
+    window.keys(Modifiers::NONE, Key::ArrowDown);
+    window.keys(Modifiers::NONE, Key::Enter);
+    window.press("Show all images");
+    window.settle();
+    assert_eq!(listed(&window).len(), all);
+    // From the data page straight to the images of a class.
+    window.go("Data");
+    window.press("Look through and correct");
+    window.settle();
+    assert_eq!(window.state().page, Page::Images);
+    assert!(listed(&window).iter().all(|path| path.starts_with("0_zero/")));
+}
+
+#[test]
+fn an_order_with_reasons_is_agreed_to_kept_and_moved_by_one_key_each() {
+    let mut window = with_images();
+    let item = |sample, proposed| ReviewItem {
+        sample,
+        score: 1.0,
+        reason: "looks like another class".into(),
+        proposed,
+    };
+    let order = ReviewOrder {
+        title: "Suspicious labels".into(),
+        items: vec![item(7, Some(4)), item(3, Some(2)), item(90, None)],
+    };
+    window.app().send(Command::Images(ImagesCommand::Review(Arc::new(order))));
+    window.settle();
+    assert!(window.shows("Suspicious labels"), "{}", window.names());
+    assert_eq!(window.state().images.order, [7, 3, 90]);
+    window.keys(Modifiers::NONE, Key::ArrowRight);
+    window.keys(Modifiers::NONE, Key::A);
+    window.settle();
+    assert_eq!(counts(&window), (1, 0, 0));
+    let view = Arc::clone(window.state().images.view.as_ref().unwrap());
+    assert_eq!(view.class(7), view.base.classes[4]);
+    // It has gone on to the next, which is right as it is.
+    window.keys(Modifiers::NONE, Key::K);
+    window.settle();
+    assert_eq!(counts(&window), (1, 0, 1));
+    window.keys(Modifiers::NONE, Key::A);
+    window.settle();
+    assert_eq!(counts(&window), (1, 0, 1));
+    assert!(window.shows("No other class is proposed"), "{}", window.names());
+    window.press("Show all images");
+    window.settle();
+    assert!(window.state().images.order.len() > 3);
+}
+
+#[test]
+fn edits_stay_with_the_dataset_and_are_trained_on() {
+    let mut window = with_images();
+    let first = listed(&window)[0].clone();
+    window.keys(Modifiers::NONE, Key::Home);
+    window.keys(Modifiers::NONE, Key::X);
+    window.settle();
+    train(&mut window, 1);
+    let dataset = window.folder.path().join("runs/digits/dataset.toml");
+    assert!(!std::fs::read_to_string(dataset).unwrap().contains(&first));
+    // The run says what it takes the other images for.
+    window.go("Images");
+    window.settle();
+    window.press("Ask the run");
+    window.settle();
+    let images = &window.state().images;
+    assert!(images.predictions.as_ref().is_some_and(|found| found.len() > 100), "{}", window.log());
+    window.tick("Predicted wrong", true);
+    window.settle();
+    let images = &window.state().images;
+    let view = images.view.as_ref().unwrap();
+    assert!(!images.order.is_empty());
+    for &sample in &images.order {
+        assert_ne!(images.predictions.as_ref().unwrap().class(sample), Some(view.class(sample)));
+        assert_ne!(view.base.samples[sample as usize].split, Split::Test);
+    }
+
+    let folder = window.close();
+    let mut window = Window::in_folder(folder);
+    window.settle();
+    window.app().send(Command::Data(DataCommand::OpenSample));
+    window.settle();
+    let counts = window.state().images.view.as_ref().map(|view| view.edited.counts);
+    assert_eq!(counts.map(|counts| counts.excluded), Some(1), "without a look at the page");
+
+    // Broken edits are named, and nothing else breaks.
+    let file = Edits::path_of(&place(&window));
+    std::fs::write(&file, "{\"counterweight_edits\":1}\nnot an edit\n").unwrap();
+    window.app().send(Command::Data(DataCommand::OpenSample));
+    window.settle();
+    window.go("Images");
+    window.settle();
+    assert!(window.shows("uci-digits.edits.jsonl: line 2"), "{}", window.names());
+}
