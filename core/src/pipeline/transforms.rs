@@ -484,6 +484,7 @@ mod tests {
                 location: Location::File(format!("{class}/{at}.png").into()),
                 class,
                 split: Split::Train,
+                group: None,
             })
             .collect();
         let samples: Vec<&DatasetSample> = samples.iter().collect();

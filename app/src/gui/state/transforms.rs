@@ -81,7 +81,7 @@ impl TransformsState {
                 let of = Some((source.path.clone(), source.view.revision));
                 *self = Self { of, ..Self::default() };
                 self.worker = Some(Worker::spawn("transforms", &shell.ctx, move |job| {
-                    let (dataset, _) = recipe.make()?;
+                    let (dataset, _) = recipe.make(job)?;
                     let (device, _) = device::open(device)?;
                     let check = pipeline::transform_check(&dataset, 0, &device, job)?;
                     let drawn = draw(&dataset, &check, job)?;
