@@ -17,19 +17,13 @@ use counterweight_core::source;
 use counterweight_core::source::{ScanOptions, SourceKind};
 
 use super::Context;
+use super::source::SourceOption;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image
-    /// list (CSV, TSV, or lines of a path and a label)
+    /// list (CSV and the like, or lines of a path and a label)
     source: PathBuf,
-    /// What the paths of an image list are relative to [default: the list's folder]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// A further image list of the same data set, such as its validation or test list; may be given
-    /// several times
-    #[arg(long, value_name = "FILE")]
-    also: Vec<PathBuf>,
     /// Report images of more pixels as too large instead of decoding them
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     max_pixels: u64,
@@ -42,6 +36,8 @@ pub struct Arguments {
     /// List every class, however many there are
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -54,10 +50,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         .into());
     }
     let options = ScanOptions {
-        root: arguments.root.clone(),
-        lists: arguments.also.clone(),
         max_pixels: arguments.max_pixels,
-        ..ScanOptions::default()
+        ..arguments.reading.scan_options()
     };
     let job = Job::new(&context.control, context.console);
     let catalog = source::scan(&arguments.source, &options, job)?;
@@ -72,6 +66,7 @@ fn human(report: &ScanReport, all: bool) -> String {
         balance(report),
         images(report),
         problems(report),
+        twins(report),
         duplicates(report),
         skipped(report),
     ];
@@ -100,6 +95,9 @@ fn headline(report: &ScanReport) -> String {
             " (train {}, validation {}, test {})",
             splits.train, splits.validation, splits.test
         );
+    }
+    if report.source_groups > 0 {
+        let _ = write!(text, ", in {}", count(report.source_groups, "group"));
     }
     text
 }
@@ -231,6 +229,10 @@ fn problems(report: &ScanReport) -> String {
     text
 }
 
+fn twins(report: &ScanReport) -> String {
+    report.twins.iter().map(|twins| format!("beside others: {}\n", shown(&twins.to_string()))).collect()
+}
+
 fn duplicates(report: &ScanReport) -> String {
     const SHOWN: usize = 10;
     let found = &report.duplicates;
@@ -274,6 +276,7 @@ fn skipped(report: &ScanReport) -> String {
     let parts = [
         (skipped.hidden, "hidden", "hidden"),
         (skipped.not_images, "other file", "other files"),
+        (skipped.left_out, "file as asked", "files as asked"),
         (skipped.link_loops, "link that leads in a circle", "links that lead in a circle"),
     ];
     let parts = parts.iter().filter(|(count, ..)| *count > 0);

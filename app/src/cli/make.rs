@@ -11,6 +11,7 @@ use counterweight_core::settings::{Preset, Settings};
 
 use super::export::checked;
 use super::options::{DeviceOption, SetOption};
+use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -31,6 +32,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -40,6 +43,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let request = MakeRequest {
         source: &arguments.source,
+        scan: arguments.reading.scan_options(),
         out: &arguments.out,
         run: arguments.run.as_deref(),
         settings,

@@ -15,6 +15,7 @@ mod inspect;
 mod make;
 mod options;
 mod predict;
+mod source;
 mod sweep;
 mod tables;
 mod train;

@@ -12,6 +12,7 @@ use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Preset, Settings};
 
 use super::options::SetOption;
+use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -35,6 +36,8 @@ pub struct Arguments {
     /// example cuda:0,cuda:1
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', default_value = "auto")]
     device: Vec<DeviceChoice>,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -60,7 +63,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
-        Some(source) if !Sweep::is_sweep(&arguments.out) => Some(Dataset::open(source, job)?),
+        Some(source) if !Sweep::is_sweep(&arguments.out) => {
+            Some(Dataset::open_with(source, &arguments.reading.scan_options(), job)?)
+        },
         _ => None,
     };
     let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };

@@ -11,6 +11,7 @@ use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 
 use super::options::{DeviceOption, SetOption};
+use super::source::SourceOption;
 use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +31,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
     /// Go on where the run was interrupted
     #[arg(long)]
     resume: bool,
@@ -49,6 +52,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, name) = device::open(arguments.device.device)?;
     let request = TrainRequest {
         dataset: arguments.dataset.as_deref(),
+        scan: arguments.reading.scan_options(),
         run: &arguments.run,
         settings,
         resume: arguments.resume,

@@ -120,6 +120,7 @@ pub fn build(catalog: &Catalog, options: &BuildOptions) -> Result<BuiltDataset> 
         samples: parts.into_iter().flatten().collect(),
         provenance: Provenance {
             options: options.clone(),
+            reading: catalog.reading.clone(),
             source_hash: source_hash(catalog),
             notes: notes.clone(),
         },

@@ -18,6 +18,7 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
                 location: Location::File(format!("{folder}/{name}/{i:05}.png").into()),
                 class,
                 split: *split,
+                group: None,
             }));
         }
     }
@@ -36,6 +37,8 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
         samples,
         problems: Vec::new(),
         skipped: Skipped::default(),
+        twins: Vec::new(),
+        reading: Default::default(),
     }
 }
 

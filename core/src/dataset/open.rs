@@ -5,7 +5,7 @@ use std::path::Path;
 use super::build::build;
 use super::options::BuildOptions;
 use super::samples::Dataset;
-use crate::error::Result;
+use crate::error::{DataError, Result};
 use crate::job::Job;
 use crate::source::{ScanOptions, scan};
 
@@ -17,15 +17,28 @@ impl Dataset {
     /// # Errors
     /// As [`Dataset::load`] and [`Dataset::verify_files`], or as [`scan`] and [`build`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
+        Self::open_with(path, &ScanOptions::default(), job)
+    }
+
+    /// [`Dataset::open`] of a source that is read as `options` say.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`], and if anything is said about a dataset file, which says itself what
+    /// belongs to it.
+    pub fn open_with(path: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Self> {
         let is_dataset_file =
             path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
                 && !path.is_dir();
         if is_dataset_file {
+            if !options.is_plain() {
+                let reason = "is a dataset file, which names its images itself; columns of lists and files to leave out can only be given where it is built";
+                return Err(DataError::source(path, reason).into());
+            }
             let dataset = Self::load(path)?;
             dataset.verify_files()?;
             return Ok(dataset);
         }
-        let catalog = scan(path, &ScanOptions::default(), job)?;
+        let catalog = scan(path, options, job)?;
         if let Some(first) = catalog.problems.first() {
             let others = match catalog.problems.len() - 1 {
                 0 => String::new(),
@@ -36,6 +49,9 @@ impl Dataset {
                 first.path.display(),
                 first.reason
             ));
+        }
+        for twins in &catalog.twins {
+            job.warn(twins.to_string());
         }
         let built = build(&catalog, &BuildOptions::default())?;
         for note in built.notes {

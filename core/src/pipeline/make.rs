@@ -17,13 +17,15 @@ use crate::files;
 use crate::job::Job;
 use crate::run::{self, Run};
 use crate::settings::Settings;
-use crate::source::Split;
+use crate::source::{ScanOptions, Split};
 
 /// What to make a model of.
 #[derive(Clone, Debug)]
 pub struct MakeRequest<'a> {
     /// A folder of images, or anything else that can be trained on.
     pub source: &'a Path,
+    /// How the source is read.
+    pub scan: ScanOptions,
     /// The model's file.
     pub out: &'a Path,
     /// The run folder; without it, one beside the model that is named after it. What an earlier
@@ -82,7 +84,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
         )
         .into());
     }
-    let dataset = Dataset::open(request.source, job)?;
+    let dataset = Dataset::open_with(request.source, &request.scan, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
     // The new run is made beside the old one, which is lost only when there is something better in

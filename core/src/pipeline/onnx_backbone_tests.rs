@@ -60,7 +60,13 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let job = Job::new(&control, &said);
     let at = folder.path().join("run");
     let request =
-        |settings| TrainRequest { dataset: Some(&dataset_file), run: &at, settings, resume: true };
+        |settings| TrainRequest {
+            dataset: Some(&dataset_file),
+            scan: Default::default(),
+            run: &at,
+            settings,
+            resume: true,
+        };
     let report = train(&request(Some(settings.clone())), &device, "cpu", job).unwrap();
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");
@@ -159,6 +165,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
         std::fs::write(&path, bytes).unwrap();
         let request = TrainRequest {
             dataset: Some(&dataset_file),
+            scan: Default::default(),
             run: &at,
             settings: Some(settings.clone()),
             resume: false,

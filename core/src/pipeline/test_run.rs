@@ -38,6 +38,7 @@ pub fn trained(folder: &Path) -> Run {
     let run = folder.join("run");
     let request = TrainRequest {
         dataset: Some(&dataset_file),
+        scan: ScanOptions::default(),
         run: &run,
         settings: Some(settings),
         resume: false,

@@ -15,7 +15,7 @@ use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
-use crate::source::Split;
+use crate::source::{ScanOptions, Split};
 use crate::train;
 
 /// What to train, and where.
@@ -23,6 +23,8 @@ use crate::train;
 pub struct TrainRequest<'a> {
     /// A dataset file or any source; needed unless the run exists.
     pub dataset: Option<&'a Path>,
+    /// How the source is read, where it is no dataset file.
+    pub scan: ScanOptions,
     /// The run folder.
     pub run: &'a Path,
     /// The settings of a new run; for a run that exists they must be its own, apart from
@@ -143,7 +145,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let Some(source) = request.dataset else {
         return Err(folder_error("holds no run, and no dataset was given to make one from").into());
     };
-    let dataset = Dataset::open(source, job)?;
+    let dataset = Dataset::open_with(source, &request.scan, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
 }

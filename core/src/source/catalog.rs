@@ -3,9 +3,12 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use crate::images::ImageFacts;
 use serde::{Deserialize, Serialize};
+
+use super::{Reading, Twins};
+use crate::images::ImageFacts;
 
 /// Which part of the data a sample belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -136,6 +139,8 @@ pub struct Sample {
     pub class: usize,
     /// The split the source puts it in, if the source has splits.
     pub split: Option<Split>,
+    /// The group that the source puts it in, if it names any: images of a group belong together.
+    pub group: Option<Arc<str>>,
 }
 
 /// A file that was meant to be a sample and cannot be used.
@@ -154,6 +159,8 @@ pub struct Skipped {
     pub hidden: usize,
     /// Files whose name has no image extension.
     pub not_images: usize,
+    /// Files that were left out as asked; see [`ScanOptions::skip`](super::ScanOptions::skip).
+    pub left_out: usize,
     /// Symbolic links that lead back to a folder above them.
     pub link_loops: usize,
 }
@@ -177,6 +184,10 @@ pub struct Catalog {
     pub problems: Vec<Problem>,
     /// What was passed over.
     pub skipped: Skipped,
+    /// Kinds of files that lie beside others of the same name. Only looked for in image folders.
+    pub twins: Vec<Twins>,
+    /// How it was read.
+    pub reading: Reading,
 }
 
 impl Catalog {

@@ -204,6 +204,7 @@ mod tests {
                 location: Location::File(format!("{name}/{i}.png").into()),
                 class,
                 split: None,
+                group: None,
             })
         });
         Catalog {
@@ -215,6 +216,8 @@ mod tests {
             facts: Vec::new(),
             problems: Vec::new(),
             skipped: Default::default(),
+            twins: Vec::new(),
+            reading: Default::default(),
         }
     }
 

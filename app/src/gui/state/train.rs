@@ -630,7 +630,13 @@ impl Task {
             device: name.clone(),
         }));
         drop(run);
-        let request = TrainRequest { dataset: None, run: &folder, settings: None, resume: true };
+        let request = TrainRequest {
+            dataset: None,
+            scan: Default::default(),
+            run: &folder,
+            settings: None,
+            resume: true,
+        };
         pipeline::train(&request, &device, &name, job)
     }
 }
