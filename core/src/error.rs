@@ -409,10 +409,8 @@ fn table(separator: &str, columns: &[String], rows: &[Vec<String>]) -> String {
         cells.join(" | ")
     };
     let numbered = columns.iter().enumerate().map(|(i, name)| format!("{} {}", i + 1, cell(name)));
-    let mut text = format!(
-        "columns, separated by {separator}: {}\nfirst rows:\n",
-        line(&mut { numbered })
-    );
+    let mut text =
+        format!("columns, separated by {separator}: {}\nfirst rows:\n", line(&mut { numbered }));
     for row in rows {
         text += &format!("  {}\n", line(&mut row.iter().map(|field| cell(field))));
     }

@@ -1,15 +1,15 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [lists]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Dialog, ErrorReport,
-    ExportCommand, InspectCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand,
-    TrainCommand, WindowCommand,
+    ExportCommand, InspectCommand, ListCommand, Page, PredictCommand, ResumeOffer, RunsCommand,
+    TourCommand, TrainCommand, WindowCommand,
 };
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
@@ -25,7 +25,7 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 4] = ["cards", "backbones", "predict", "sweep"];
+const PARTS: [&str; 5] = ["cards", "backbones", "predict", "sweep", "lists"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -67,6 +67,7 @@ impl Round {
             match part.as_str() {
                 "cards" => self.cards(first)?,
                 "backbones" => self.backbones()?,
+                "lists" => self.lists()?,
                 "predict" => {
                     self.send(Command::Data(DataCommand::OpenSample));
                     self.window.app().state.train.set_settings(sample_settings());
@@ -103,6 +104,7 @@ impl Round {
             self.shot("06-runs-empty")?;
         }
         self.failed_data()?;
+        self.lists()?;
         self.cards(first)?;
         self.backbones()?;
         self.send(Command::Data(DataCommand::OpenSample));
@@ -390,6 +392,65 @@ impl Round {
         self.window.app().state.data.problems_open = true;
         self.window.frames(30);
         self.shot("08-data-problems")?;
+        self.send(Command::Data(DataCommand::Close));
+        Ok(())
+    }
+
+    /// A list that does not explain itself, a folder without classes, and one with masks.
+    fn lists(&mut self) -> Outcome {
+        self.go(Page::Data);
+        let folder = self.window.folder.path().join("lists");
+        if !folder.exists() {
+            let mut list = "Foto;Breite;Datum;Art;Standort\n".to_string();
+            for i in 0..24u32 {
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("photos/IMG_{i:04}.png")),
+                );
+                let species = ["Alpine newt", "Smooth newt", "Fire salamander"][(i % 3) as usize];
+                list += &format!(
+                    "IMG_{i:04};4032;2026-05-{:02};{species};pond {}\n",
+                    1 + i % 28,
+                    i % 5
+                );
+            }
+            list += "IMG_0099;4032;2026-06-01;Alpine newt;pond 1\n";
+            fixtures::write(folder.join("newts.csv"), list);
+            for (class, i) in [("newt", 0), ("newt", 1), ("newt", 2), ("toad", 3), ("toad", 4)] {
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("masks/{class}/{i}.jpg")),
+                );
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("masks/{class}/{i}.png")),
+                );
+            }
+        }
+        self.send(Command::Data(DataCommand::Open(folder.join("newts.csv"))));
+        self.shot("35-list-unknown")?;
+        let choose = |path: &str, label: &str, group: &str| {
+            let format = counterweight_core::source::ListFormat {
+                path: Some(path.into()),
+                label: Some(label.into()),
+                group: Some(group.into()),
+                ..Default::default()
+            };
+            Command::Data(DataCommand::List(ListCommand::Set(Box::new(format))))
+        };
+        self.send(choose("Foto", "Art", "Standort"));
+        self.shot("36-list-chosen")?;
+        self.send(choose("Art", "Foto", "none"));
+        self.shot("37-list-wrong")?;
+        self.send(choose("Foto", "Art", "Standort"));
+        self.send(Command::Data(DataCommand::List(ListCommand::Open)));
+        self.shot("38-list-open")?;
+        self.send(Command::Data(DataCommand::Open(folder.join("photos"))));
+        self.shot("39-folder-flat")?;
+        self.send(Command::Data(DataCommand::Open(folder.join("masks"))));
+        self.shot("40-folder-twins")?;
+        self.send(Command::Data(DataCommand::Skip("*.png".into())));
+        self.shot("41-folder-left-out")?;
         self.send(Command::Data(DataCommand::Close));
         Ok(())
     }

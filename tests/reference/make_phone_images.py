@@ -5,12 +5,71 @@ usage: make_phone_images.py    (needs numpy, Pillow from 11.3 and pillow-heif)
 """
 
 import os
+import struct
 
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps
 
 WIDTH, HEIGHT = 96, 80
+
+
+def box(kind, *content):
+    content = b"".join(content)
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def boxes(data):
+    at = 0
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, data[at + 8 : at + size], data[at : at + size]
+        at += size
+
+
+def find(data, *kinds):
+    for kind in kinds:
+        data = next(content for own, content, _ in boxes(data) if own == kind)
+        data = data[4:] if kind == b"meta" else data
+    return data
+
+
+def grid(folder, source, name, codec):
+    """The image of a file four times, as tiles of one of 150 × 130: phones store photos in tiles."""
+    data = open(os.path.join(folder, source), "rb").read()
+    properties = {kind: whole for kind, _, whole in boxes(find(data, b"meta", b"iprp", b"ipco"))}
+    coded = find(data, b"mdat")
+    # A file of one image has one item there, behind whatever else the encoder has put before it.
+    coded = coded[-struct.unpack(">I", find(data, b"meta", b"iloc")[-4:])[0] :]
+    tiles = [2, 3, 4, 5]
+    size = lambda width, height: box(b"ispe", struct.pack(">III", 0, width, height))
+    config = properties[b"hvcC" if codec == b"hvc1" else b"av1C"]
+    shared = [config, size(WIDTH, HEIGHT), size(150, 130), properties[b"colr"], properties[b"pixi"]]
+    of_tile, of_grid = bytes([4, 0x81, 2, 4, 5]), bytes([3, 3, 4, 5])
+    associations = struct.pack(">II", 0, 5) + b"".join(
+        struct.pack(">H", item) + (of_grid if item == 1 else of_tile) for item in [1, *tiles]
+    )
+    entry = lambda item, kind: box(b"infe", struct.pack(">IHH4s", 0x02000000, item, 0, kind), b"\0")
+
+    def meta(start):
+        places = struct.pack(">IBBH", 0x01000000, 0x44, 0, 5) + struct.pack(">HHHHII", 1, 1, 0, 1, 0, 8)
+        places += b"".join(struct.pack(">HHHHII", tile, 0, 0, 1, start, len(coded)) for tile in tiles)
+        return box(
+            b"meta",
+            struct.pack(">I", 0),
+            box(b"hdlr", struct.pack(">II4s", 0, 0, b"pict"), bytes(13)),
+            box(b"pitm", struct.pack(">IH", 0, 1)),
+            box(b"iloc", places),
+            box(b"iinf", struct.pack(">IH", 0, 5), entry(1, b"grid"), *[entry(tile, codec) for tile in tiles]),
+            box(b"iref", struct.pack(">I", 0), box(b"dimg", struct.pack(">HH4H", 1, 4, *tiles))),
+            box(b"iprp", box(b"ipco", *shared), box(b"ipma", associations)),
+            box(b"idat", struct.pack(">BBBBHH", 0, 0, 1, 1, 150, 130)),
+        )
+
+    start = next(whole for kind, _, whole in boxes(data) if kind == b"ftyp")
+    offset = len(start) + len(meta(0)) + 8
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(start + meta(offset) + box(b"mdat", coded))
 
 
 def main():
@@ -46,6 +105,9 @@ def main():
     save("avif_mirrored.avif", exif=mirrored)
     save("heic_turned.heic", exif=turned)
     save("heic_alpha.heic", Image.merge("RGBA", [*image.split(), image.split()[0]]))
+    for source, name, codec in [("heic_420.heic", "heic_grid.heic", b"hvc1"), ("avif_420.avif", "avif_grid.avif", b"av01")]:
+        grid(folder, source, name, codec)
+        seen(name)
     # Ten bits, as newer phones store photos.
     deep = pillow_heif.from_bytes(mode="RGB;16", size=(WIDTH, HEIGHT), data=(values.clip(0, 255) * 257).astype(np.uint16).tobytes())
     deep.save(os.path.join(folder, "heic_deep.heic"), quality=80)

@@ -93,7 +93,10 @@ fn splits_nested_classes_and_clutter_are_told_apart() {
     write(root.join("Train/loose.png"), "x");
     let report = inspect(root);
     assert_eq!(counts(&report), [("dog".into(), 3, 1, 0), ("pets/cat".into(), 3, 0, 2)]);
-    assert_eq!(report["skipped"], json!({"hidden": 2, "not_images": 1, "left_out": 0, "link_loops": 0}));
+    assert_eq!(
+        report["skipped"],
+        json!({"hidden": 2, "not_images": 1, "left_out": 0, "link_loops": 0})
+    );
     assert_eq!(report["problems"][0]["reason"], "lies in no class folder");
     let group = &report["duplicates"]["groups"][0];
     assert_eq!((&group["across_splits"], &group["labels_differ"]), (&json!(true), &json!(true)));

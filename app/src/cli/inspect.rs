@@ -49,10 +49,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         })
         .into());
     }
-    let options = ScanOptions {
-        max_pixels: arguments.max_pixels,
-        ..arguments.reading.scan_options()
-    };
+    let options =
+        ScanOptions { max_pixels: arguments.max_pixels, ..arguments.reading.scan_options() };
     let job = Job::new(&context.control, context.console);
     let catalog = source::scan(&arguments.source, &options, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
@@ -230,7 +228,11 @@ fn problems(report: &ScanReport) -> String {
 }
 
 fn twins(report: &ScanReport) -> String {
-    report.twins.iter().map(|twins| format!("beside others: {}\n", shown(&twins.to_string()))).collect()
+    report
+        .twins
+        .iter()
+        .map(|twins| format!("beside others: {}\n", shown(&twins.to_string())))
+        .collect()
 }
 
 fn duplicates(report: &ScanReport) -> String {

@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let dataset = match &arguments.dataset {
         Some(source) if !Sweep::is_sweep(&arguments.out) => {
             Some(Dataset::open_with(source, &arguments.reading.scan_options(), job)?)
-        },
+        }
         _ => None,
     };
     let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };

@@ -88,6 +88,7 @@ impl CounterweightApp {
     pub fn is_idle(&self) -> bool {
         let state = &self.state;
         let busy = state.data.is_scanning()
+            || state.data.mapper.as_ref().is_some_and(|mapper| mapper.is_counting())
             || state.data.is_writing()
             || state.train.is_running()
             || state.train.is_sweeping()

@@ -13,7 +13,8 @@ mod worker;
 pub use app::CounterweightApp;
 pub use command::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, ExportCommand,
-    InspectCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    InspectCommand, ListCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand,
+    WindowCommand,
 };
 pub use open::open;
 pub use state::{

@@ -3,7 +3,7 @@
 
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
-use re_rav1d::dav1d::{Decoder, PixelLayout, Picture, PlanarImageComponent, Settings, pixel};
+use re_rav1d::dav1d::{Decoder, Picture, PixelLayout, PlanarImageComponent, Settings, pixel};
 
 use super::decode::{DecodeError, Decoded, check_size, turn};
 use super::heif::{Image, Nclx, TRUNCATED, Turn};
@@ -17,33 +17,29 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeErr
         reason => DecodeError::Damaged(format!("as AVIF it {reason}")),
     })?;
     let stated = image.grid.map(|(_, width, height)| (width, height)).or(image.size);
-    let (width, height) = stated.ok_or_else(|| damaged("as AVIF it does not say how large it is"))?;
+    let (width, height) =
+        stated.ok_or_else(|| damaged("as AVIF it does not say how large it is"))?;
     check_size(width, height, max_pixels)?;
     let _turn = turn(u64::from(width) * u64::from(height));
-    let mut mode = "RGB";
-    let pixels = match image.grid {
+    let (pixels, mode) = match image.grid {
         None => {
             let picture = picture(&image.tiles.concat().concat(), max_pixels)?;
-            mode = mode_of(&picture);
-            to_rgb(&picture, image.nclx)?
+            let (layout, planes) = planes(&picture, image.nclx)?;
+            (layout.to_rgb(&planes)?, mode_of(&picture))
         }
         Some((columns, width, height)) => {
-            let mut canvas = RgbImage::new(width, height);
-            let mut tile_size = None;
+            let mut canvas: Option<(Canvas, &'static str)> = None;
             for (number, parts) in image.tiles.iter().enumerate() {
                 let picture = picture(&parts.concat(), max_pixels)?;
-                mode = mode_of(&picture);
-                let tile = to_rgb(&picture, image.nclx)?;
-                let (w, h) = *tile_size.get_or_insert(tile.dimensions());
-                let (x, y) = ((number % columns) as u32 * w, (number / columns) as u32 * h);
-                image::imageops::replace(&mut canvas, &tile, x.into(), y.into());
+                let (layout, planes) = planes(&picture, image.nclx)?;
+                let (canvas, _) = canvas.get_or_insert_with(|| {
+                    (Canvas::new(layout, (width, height), planes.len()), mode_of(&picture))
+                });
+                canvas.put(number % columns, number / columns, &layout, &planes)?;
             }
-            let (w, h) = tile_size.unwrap_or_default();
-            let rows = image.tiles.len().div_ceil(columns) as u32;
-            if u64::from(w) * (columns as u64) < width.into() || u64::from(h) * u64::from(rows) < height.into() {
-                return Err(damaged("its tiles do not cover it"));
-            }
-            canvas
+            let (canvas, mode) = canvas.ok_or_else(|| damaged("it has no tiles"))?;
+            let rows = image.tiles.len().div_ceil(columns);
+            (canvas.to_rgb(columns, rows)?, mode)
         }
     };
     let mut pixels = DynamicImage::ImageRgb8(pixels);
@@ -84,7 +80,8 @@ fn picture(stream: &[u8], max_pixels: u64) -> Result<Picture, DecodeError> {
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);
     settings.set_frame_size_limit(u32::try_from(max_pixels).unwrap_or(u32::MAX));
-    let fail = |error: re_rav1d::dav1d::Error| DecodeError::Damaged(format!("its AV1 stream: {error}"));
+    let fail =
+        |error: re_rav1d::dav1d::Error| DecodeError::Damaged(format!("its AV1 stream: {error}"));
     let mut decoder = Decoder::with_settings(&settings).map_err(fail)?;
     match decoder.send_data(stream.to_vec(), None, None, None) {
         Err(error) if !error.is_again() => return Err(fail(error)),
@@ -106,7 +103,11 @@ struct Samples {
 }
 
 impl Samples {
-    fn of(picture: &Picture, component: PlanarImageComponent, size: (usize, usize)) -> Option<Self> {
+    fn of(
+        picture: &Picture,
+        component: PlanarImageComponent,
+        size: (usize, usize),
+    ) -> Option<Self> {
         let (wide, stride) = (picture.bit_depth() > 8, picture.stride(component) as usize);
         let data = picture.plane(component);
         let bytes = size.0 * if wide { 2 } else { 1 };
@@ -134,30 +135,103 @@ impl Plane for Samples {
     }
 }
 
-fn to_rgb(picture: &Picture, nclx: Option<Nclx>) -> Result<RgbImage, DecodeError> {
-    let (width, height) = (picture.width(), picture.height());
+/// The planes of a picture, and how they are stored.
+fn planes(picture: &Picture, nclx: Option<Nclx>) -> Result<(Layout, Vec<Samples>), DecodeError> {
+    let nclx = nclx.unwrap_or_else(|| stated(picture));
     let half = match picture.pixel_layout() {
         PixelLayout::I420 => (true, true),
         PixelLayout::I422 => (true, false),
         PixelLayout::I400 | PixelLayout::I444 => (false, false),
     };
-    let halved = |side: u32, half: bool| if half { side.div_ceil(2) } else { side } as usize;
-    let small = (halved(width, half.0), halved(height, half.1));
+    let layout = Layout {
+        width: picture.width(),
+        height: picture.height(),
+        depth: picture.bit_depth().clamp(8, 16) as u32,
+        full_range: nclx.full_range,
+        matrix: nclx.matrix,
+        half,
+        interpolated: true,
+    };
     let components = match picture.pixel_layout() {
         PixelLayout::I400 => [PlanarImageComponent::Y].as_slice(),
         _ => &[PlanarImageComponent::Y, PlanarImageComponent::U, PlanarImageComponent::V],
     };
-    let sizes = [(width as usize, height as usize), small, small];
     let planes: Option<Vec<Samples>> = components
         .iter()
-        .zip(sizes)
-        .map(|(component, size)| Samples::of(picture, *component, size))
+        .enumerate()
+        .map(|(plane, component)| Samples::of(picture, *component, layout.size(plane)))
         .collect();
-    let planes = planes.ok_or_else(|| damaged("its AV1 stream gives no picture"))?;
-    let nclx = nclx.unwrap_or_else(|| stated(picture));
-    let depth = picture.bit_depth().clamp(8, 16) as u32;
-    let Nclx { matrix, full_range } = nclx;
-    Layout { width, height, depth, full_range, matrix, half, interpolated: true }.to_rgb(&planes)
+    Ok((layout, planes.ok_or_else(|| damaged("its AV1 stream gives no picture"))?))
+}
+
+/// The planes of an image that is made of tiles. They are put together before colours are
+/// interpolated, so that no seams are seen.
+struct Canvas {
+    layout: Layout,
+    tile: Layout,
+    planes: Vec<Whole>,
+}
+
+struct Whole {
+    values: Vec<u16>,
+    size: (usize, usize),
+}
+
+impl Plane for Whole {
+    fn row(&self, y: usize, into: &mut Vec<f32>) {
+        into.clear();
+        into.extend(self.values[y * self.size.0..][..self.size.0].iter().map(|v| f32::from(*v)));
+    }
+
+    fn size(&self) -> (usize, usize) {
+        self.size
+    }
+}
+
+impl Canvas {
+    fn new(tile: Layout, (width, height): (u32, u32), planes: usize) -> Self {
+        let layout = Layout { width, height, ..tile };
+        let whole = |plane| {
+            let size = layout.size(plane);
+            Whole { values: vec![0; size.0 * size.1], size }
+        };
+        Self { layout, tile, planes: (0..planes).map(whole).collect() }
+    }
+
+    fn put(
+        &mut self,
+        column: usize,
+        row: usize,
+        layout: &Layout,
+        tile: &[Samples],
+    ) -> Result<(), DecodeError> {
+        if *layout != self.tile || tile.len() != self.planes.len() {
+            return Err(damaged("its tiles are not all of one kind"));
+        }
+        let mut values = Vec::new();
+        for (number, (plane, whole)) in tile.iter().zip(&mut self.planes).enumerate() {
+            let (width, height) = self.tile.size(number);
+            let (left, top) = (column * width, row * height);
+            let wide = width.min(whole.size.0.saturating_sub(left));
+            for y in 0..height.min(whole.size.1.saturating_sub(top)) {
+                plane.row(y, &mut values);
+                let start = (top + y) * whole.size.0 + left;
+                let own = whole.values[start..][..wide].iter_mut();
+                own.zip(&values).for_each(|(own, value)| *own = *value as u16);
+            }
+        }
+        Ok(())
+    }
+
+    fn to_rgb(&self, columns: usize, rows: usize) -> Result<RgbImage, DecodeError> {
+        let covers =
+            |tile: u32, number: usize, whole: u32| u64::from(tile) * number as u64 >= whole.into();
+        let (tile, whole) = (&self.tile, &self.layout);
+        if !covers(tile.width, columns, whole.width) || !covers(tile.height, rows, whole.height) {
+            return Err(damaged("its tiles do not cover it"));
+        }
+        whole.to_rgb(&self.planes)
+    }
 }
 
 /// What the stream itself says of its colours.

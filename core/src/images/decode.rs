@@ -194,8 +194,7 @@ fn of_preview(
         .ok_or(DecodeError::Truncated)?;
     let mut pixels = DynamicImage::ImageRgb8(pixels);
     pixels.apply_orientation(preview.orientation);
-    let size =
-        if jpeg::lies_on_its_side(preview.orientation) { (size.1, size.0) } else { size };
+    let size = if jpeg::lies_on_its_side(preview.orientation) { (size.1, size.0) } else { size };
     let pixels = pixels.into_rgb8();
     let (width, height) = pixels.dimensions();
     Ok(Decoded { pixels: RgbPixels { width, height, data: pixels.into_raw() }, size, mode })

@@ -41,7 +41,8 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeErr
         drop(sender.send(decoded));
     });
     let damaged = || DecodeError::Damaged("its content confuses the decoder".into());
-    let (planes, mode) = receiver.recv().ok().and_then(Result::ok).ok_or_else(damaged)?.map_err(refused)?;
+    let (planes, mode) =
+        receiver.recv().ok().and_then(Result::ok).ok_or_else(damaged)?.map_err(refused)?;
     check_size(side(planes.width), side(planes.height), max_pixels)?;
     let pixels = to_rgb(&planes)?;
     let (width, height) = pixels.dimensions();
@@ -84,11 +85,12 @@ fn to_rgb(image: &DecodedImage) -> Result<RgbImage, DecodeError> {
     let (light, small) = (image.width, image.cb_width);
     let grey = image.chroma_format_idc == 0;
     let half = |whole: usize, part: usize| !grey && part < whole;
-    let planes =
-        [(&image.y, light), (&image.cb, small), (&image.cr, small)].map(|(values, width)| Samples { values, width });
+    let planes = [(&image.y, light), (&image.cb, small), (&image.cr, small)]
+        .map(|(values, width)| Samples { values, width });
     // What is not said is taken for what libheif takes it for.
-    let (matrix, full_range) =
-        image.color_info.map_or((6, true), |info| (u16::from(info.matrix_coefficients), info.full_range));
+    let (matrix, full_range) = image
+        .color_info
+        .map_or((6, true), |info| (u16::from(info.matrix_coefficients), info.full_range));
     let layout = Layout {
         width,
         height,

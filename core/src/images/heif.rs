@@ -41,13 +41,16 @@ pub(super) struct Image<'a> {
 
 /// Whether these are the first bytes of an AVIF: an image or a sequence of them.
 pub(super) fn is_avif(bytes: &[u8]) -> bool {
-    let Some(first) = boxes(bytes.get(..bytes.len().min(256)).unwrap_or_default()).into_iter().next()
+    let Some(first) =
+        boxes(bytes.get(..bytes.len().min(256)).unwrap_or_default()).into_iter().next()
     else {
         return false;
     };
-    let brands = first.content.get(..4).into_iter().chain(
-        first.content.get(8..).unwrap_or_default().chunks_exact(4),
-    );
+    let brands = first
+        .content
+        .get(..4)
+        .into_iter()
+        .chain(first.content.get(8..).unwrap_or_default().chunks_exact(4));
     &first.kind == b"ftyp" && brands.into_iter().any(|brand| brand == b"avif" || brand == b"avis")
 }
 
@@ -57,7 +60,8 @@ impl<'a> Image<'a> {
     /// # Errors
     /// What is missing or contradicts itself.
     pub fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
-        let meta = boxes(bytes).into_iter().find(|own| &own.kind == b"meta").ok_or("has no index")?;
+        let meta =
+            boxes(bytes).into_iter().find(|own| &own.kind == b"meta").ok_or("has no index")?;
         let index = boxes(meta.content.get(4..).ok_or(CUT)?);
         let of = |kind: &[u8; 4]| index.iter().find(|own| own.kind == *kind).map(|own| own.content);
         let items = Items {
@@ -106,7 +110,8 @@ impl<'a> Image<'a> {
 const CUT: &str = "breaks off in its index";
 
 fn nclx(own: &IsoBox<'_>) -> Option<Nclx> {
-    let content = (&own.kind == b"colr" && own.content.starts_with(b"nclx")).then_some(own.content)?;
+    let content =
+        (&own.kind == b"colr" && own.content.starts_with(b"nclx")).then_some(own.content)?;
     let matrix = u16::from_be_bytes([*content.get(8)?, *content.get(9)?]);
     Some(Nclx { matrix, full_range: content.get(10)? & 0x80 != 0 })
 }

@@ -188,7 +188,8 @@ pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
         .take_while(|segment| segment.code != 0xda)
         .find(|segment| is_frame(segment.code))?;
     let content = bytes.get(frame.content.clone())?;
-    let side = |at: usize| Some(u32::from(u16::from_be_bytes([*content.get(at)?, *content.get(at + 1)?])));
+    let side =
+        |at: usize| Some(u32::from(u16::from_be_bytes([*content.get(at)?, *content.get(at + 1)?])));
     let plain = matches!(frame.code, 0xc0..=0xc2) && content.first() == Some(&8);
     plain.then(|| Some((side(3)?, side(1)?)))?
 }

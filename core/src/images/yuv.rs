@@ -6,7 +6,7 @@ use image::RgbImage;
 use super::decode::DecodeError;
 
 /// How an image's colours are stored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub width: u32,
     pub height: u32,
@@ -58,6 +58,15 @@ impl Layout {
         Ok(Colours::Differences { red, blue })
     }
 
+    /// Columns and rows of a plane: the first is that of the brightness.
+    pub fn size(&self, plane: usize) -> (usize, usize) {
+        let halved = |side: u32, half: bool| match half && plane > 0 {
+            true => side.div_ceil(2) as usize,
+            false => side as usize,
+        };
+        (halved(self.width, self.half.0), halved(self.height, self.half.1))
+    }
+
     /// The image in red, green and blue, 8 bits each, of one plane (grey) or three.
     ///
     /// # Errors
@@ -65,8 +74,7 @@ impl Layout {
     pub fn to_rgb<P: Plane>(&self, planes: &[P]) -> Result<RgbImage, DecodeError> {
         let (width, height) = (self.width as usize, self.height as usize);
         let lost = || DecodeError::Damaged("its planes of colours do not fit together".into());
-        let halved = |side: usize, half: bool| if half { side.div_ceil(2) } else { side };
-        let small = (halved(width, self.half.0), halved(height, self.half.1));
+        let small = self.size(1);
         let fits = |plane: &P, (width, height): (usize, usize)| {
             let own = plane.size();
             own.0 >= width && own.1 >= height

@@ -59,14 +59,13 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let (control, said, device) = (Control::new(), Said::default(), Device::flex());
     let job = Job::new(&control, &said);
     let at = folder.path().join("run");
-    let request =
-        |settings| TrainRequest {
-            dataset: Some(&dataset_file),
-            scan: Default::default(),
-            run: &at,
-            settings,
-            resume: true,
-        };
+    let request = |settings| TrainRequest {
+        dataset: Some(&dataset_file),
+        scan: Default::default(),
+        run: &at,
+        settings,
+        resume: true,
+    };
     let report = train(&request(Some(settings.clone())), &device, "cpu", job).unwrap();
     let first = report.evaluation.unwrap().evaluation.balanced_accuracy;
     assert!(first > 0.3, "{first}");

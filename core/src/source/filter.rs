@@ -80,7 +80,10 @@ mod tests {
         assert!(!takes(&["jpg"], &[], "cat/1.png") && !takes(&["jpg"], &[], "cat/jpg"));
         assert!(!takes(&[], &["*.png"], "cat/deep/1.png") && takes(&[], &["*.png"], "a.png/1.jpg"));
         assert!(!takes(&[], &["*_mask.*"], "cat/1_mask.jpg"));
-        assert!(!takes(&[], &["masks/*"], "masks/cat/1.jpg") && takes(&[], &["masks/*"], "cat/masks.jpg"));
+        assert!(
+            !takes(&[], &["masks/*"], "masks/cat/1.jpg")
+                && takes(&[], &["masks/*"], "cat/masks.jpg")
+        );
         assert!(!takes(&["jpg"], &["cat/*"], "cat/1.jpg"));
     }
 

@@ -18,7 +18,8 @@ use crate::source::{Problem, Skipped, Split};
 pub(super) const EXTENSIONS: [&str; 40] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "pnm",
     "pbm", "pgm", "ppm", "pam", "avif", "heic", "heif", "jxl", "jp2", "j2k", "tga", "psd", "ico",
-    "dng", "cr2", "cr3", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw", "hif", "exr", "hdr",
+    "dng", "cr2", "cr3", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw", "hif", "exr",
+    "hdr",
 ];
 
 /// What other programs leave beside images.
@@ -90,12 +91,7 @@ pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Fou
         .collect();
     let classes: Vec<String> = by_class.keys().cloned().collect();
     let candidates = by_class.into_values().enumerate().flat_map(|(class, files)| {
-        files.into_iter().map(move |(path, split)| Candidate {
-            path,
-            class,
-            split,
-            group: None,
-        })
+        files.into_iter().map(move |(path, split)| Candidate { path, class, split, group: None })
     });
     Ok(Found {
         classes,
@@ -109,12 +105,12 @@ pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Fou
 /// What is said of a folder without class folders: why, once, and how it should look.
 fn flat(root: &Path, problems: &[Problem]) -> DataError {
     let loose = problems.iter().filter(|problem| problem.reason == NO_CLASS_FOLDER).count();
-    let name = root.file_name().map_or_else(
-        || root.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    );
+    let name = root
+        .file_name()
+        .map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into_owned());
     let example = problems.iter().find_map(|problem| problem.path.file_name());
-    let example = example.map_or_else(|| "1.jpg".into(), |name| name.to_string_lossy().into_owned());
+    let example =
+        example.map_or_else(|| "1.jpg".into(), |name| name.to_string_lossy().into_owned());
     let images = match loose {
         0 => "no image lies in a class folder".to_string(),
         1 => "its one image lies in no class folder".to_string(),

@@ -289,7 +289,12 @@ fn check_images(
         match facts {
             Ok(facts) => {
                 let Candidate { path, class, split, group } = candidate;
-                catalog.samples.push(Sample { location: Location::File(path), class, split, group });
+                catalog.samples.push(Sample {
+                    location: Location::File(path),
+                    class,
+                    split,
+                    group,
+                });
                 catalog.facts.push(facts);
             }
             Err(reason) => {

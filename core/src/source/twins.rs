@@ -93,7 +93,9 @@ fn by_ending(names: &[Name<'_>]) -> Vec<Twins> {
     for place in order {
         let key = |number: &usize| (rank(&names[*number].ending), *number);
         let Some(photo) = place.iter().copied().min_by_key(key) else { continue };
-        for other in place.iter().copied().filter(|other| names[*other].ending != names[photo].ending) {
+        for other in
+            place.iter().copied().filter(|other| names[*other].ending != names[photo].ending)
+        {
             beside.entry(&names[other].ending).or_insert((0, other, photo)).0 += 1;
         }
     }
@@ -107,20 +109,17 @@ fn by_ending(names: &[Name<'_>]) -> Vec<Twins> {
 }
 
 fn by_word(names: &[Name<'_>]) -> Vec<Twins> {
-    let stems: HashMap<(&Path, &str), usize> = names
-        .iter()
-        .enumerate()
-        .map(|(number, name)| ((name.folder, name.stem), number))
-        .collect();
+    let stems: HashMap<(&Path, &str), usize> =
+        names.iter().enumerate().map(|(number, name)| ((name.folder, name.stem), number)).collect();
     let mut files: BTreeMap<&str, usize> = BTreeMap::new();
     let mut beside: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     let mut words: BTreeSet<&str> = BTreeSet::new();
     for (number, name) in names.iter().enumerate() {
         // The shortest beginning of the name that is another's whole name.
         let ends = name.stem.match_indices(['_', '-', '.', ' ']).map(|(at, _)| at);
-        let found = ends.filter(|at| *at > 0 && is_word(&name.stem[*at..])).find_map(|at| {
-            stems.get(&(name.folder, &name.stem[..at])).map(|photo| (at, *photo))
-        });
+        let found = ends
+            .filter(|at| *at > 0 && is_word(&name.stem[*at..]))
+            .find_map(|at| stems.get(&(name.folder, &name.stem[..at])).map(|photo| (at, *photo)));
         if let Some((at, photo)) = found {
             let word = &name.stem[at..];
             words.insert(word);
@@ -178,7 +177,10 @@ mod tests {
                 example: ["cat/0.PNG".into(), "cat/0.jpg".into()]
             }
         );
-        assert_eq!((twins[1].pattern.as_str(), twins[1].files, twins[1].beside), ("*_mask.*", 20, 20));
+        assert_eq!(
+            (twins[1].pattern.as_str(), twins[1].files, twins[1].beside),
+            ("*_mask.*", 20, 20)
+        );
         assert_eq!(twins[1].example, ["cat/0_mask.jpg", "cat/0.jpg"]);
         assert_eq!(twins.len(), 2);
         let raw: Vec<String> =

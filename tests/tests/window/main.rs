@@ -6,6 +6,7 @@ mod cards;
 mod data;
 mod export;
 mod job;
+mod lists;
 mod predict;
 mod runs;
 mod sweep;

@@ -8,11 +8,11 @@ use counterweight_core::eval::GroupSizes;
 use counterweight_core::source::Location;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
-    ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY,
-    ICON_SCHOOL, ICON_WARNING,
+    ICON_ARCHIVE, ICON_CLOSE, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL,
+    ICON_WARNING,
 };
 
-use super::{builder, parts};
+use super::{builder, data_files, mapper, parts};
 use crate::gui::command::{Command, DataCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -45,10 +45,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         return;
     }
-    if let Some((path, reason)) = &state.data.failure {
-        failure_ui(ui, path, reason);
-        ui.add_space(space::LARGE);
+    if let Some(list) = &state.data.mapper {
+        mapper::ui(ui, list, commands);
+        return;
     }
+    data_files::failure_ui(ui, &state.data, commands);
     let State { data, shell, tour, .. } = state;
     let Some(source) = &data.source else {
         open_ui(ui, data, shell, tour.can_resume(), commands);
@@ -62,8 +63,9 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         ui.add_space(space::LARGE);
     }
-    summary_ui(ui, source);
+    summary_ui(ui, source, commands);
     ui.add_space(space::LARGE);
+    data_files::twins_ui(ui, source, commands);
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
             let width = ui.available_width() - BUILDER - space::LARGE;
@@ -107,21 +109,6 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if ui.button("Open folder…").clicked() {
             commands.push(Command::Data(DataCommand::PickFolder));
         }
-    });
-}
-
-fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
-    let tokens = tokens(ui.visuals());
-    card(ui, |ui| {
-        ui.horizontal(|ui| {
-            ui.label(icon(ICON_ERROR).size(20.0).color(tokens.bad));
-            ui.label(theme::heading("This could not be opened"));
-        });
-        ui.label(RichText::new(reason).color(tokens.bad));
-        if !reason.contains(&path.display().to_string()) {
-            ui.label(RichText::new(path.display().to_string()).weak());
-        }
-        ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");
     });
 }
 
@@ -210,7 +197,7 @@ fn open_ui(
     });
 }
 
-fn summary_ui(ui: &mut Ui, source: &Source) {
+fn summary_ui(ui: &mut Ui, source: &Source, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.add(Label::new(RichText::new(source_words(source)).weak()).truncate());
         ui.add_space(space::SMALL);
@@ -229,6 +216,7 @@ fn summary_ui(ui: &mut Ui, source: &Source) {
         });
         ui.add_space(space::SMALL);
         group_chips(ui, &group_sizes(source));
+        data_files::columns_ui(ui, source, commands);
     });
 }
 

@@ -163,13 +163,21 @@ impl Head {
         Self { fields, header, names, rows, columns }
     }
 
+    /// How a column is named in a [`ListFormat`]: by its name, or by its number where that is none of
+    /// its own.
+    pub fn key(&self, column: usize) -> String {
+        let name = &self.names[column];
+        let same = |other: &&String| normalised(other) == normalised(name);
+        let reserved = name.contains(',') || name == FOLDER || name == NONE;
+        match self.header && !reserved && self.names.iter().filter(same).count() == 1 {
+            true => name.clone(),
+            false => (column + 1).to_string(),
+        }
+    }
+
     /// What has been found out, as a person would have said it.
     pub fn format(&self, columns: &Columns, given: &ListFormat) -> ListFormat {
-        let name = |column: usize| {
-            let unique = self.names.iter().filter(|name| **name == self.names[column]).count() == 1;
-            let named = self.header && unique && !self.names[column].contains(',');
-            if named { self.names[column].clone() } else { (column + 1).to_string() }
-        };
+        let name = |column: usize| self.key(column);
         let optional = |column: Option<usize>| Some(column.map_or_else(|| NONE.to_string(), name));
         ListFormat {
             separator: Some(self.fields.separator()),
@@ -292,7 +300,8 @@ fn is_header(rows: &[StringRecord], format: &ListFormat) -> bool {
     }
     let asked = [&format.path, &format.label, &format.split, &format.group];
     let is_asked = |field: &str| {
-        let names = asked.iter().filter_map(|name| name.as_deref()).flat_map(|name| name.split(','));
+        let names =
+            asked.iter().filter_map(|name| name.as_deref()).flat_map(|name| name.split(','));
         names.map(normalised).any(|name| {
             name == normalised(field) && name.parse::<usize>().is_err() && !name.is_empty()
         })
@@ -329,9 +338,9 @@ impl Finder<'_> {
     fn columns(&self, format: &ListFormat) -> Result<Columns, String> {
         let path = match &format.path {
             Some(name) => self.named(name)?,
-            None => self
-                .path()
-                .ok_or("it cannot be told which column holds the paths of images")?,
+            None => {
+                self.path().ok_or("it cannot be told which column holds the paths of images")?
+            }
         };
         let optional = |choice: &Option<String>, found: Option<usize>| match choice.as_deref() {
             Some(name) if name == NONE && self.named(name).is_err() => Ok(None),
@@ -342,13 +351,17 @@ impl Finder<'_> {
             Some(name) => Some(self.labels_named(name)?),
             None => None,
         };
-        let taken = |column: usize| column == path || label_given.as_ref().is_some_and(|label| holds(label, column));
+        let taken = |column: usize| {
+            column == path || label_given.as_ref().is_some_and(|label| holds(label, column))
+        };
         let split = optional(&format.split, self.split(&taken))?;
         let group = optional(&format.group, self.usual(&GROUP_COLUMNS, &taken))?;
         let label = match label_given {
             Some(label) => label,
             None => self
-                .label(path, |column| column == path || Some(column) == split || Some(column) == group)
+                .label(path, |column| {
+                    column == path || Some(column) == split || Some(column) == group
+                })
                 .ok_or("it cannot be told which column holds the labels")?,
         };
         Ok(Columns { path, label, split, group })
@@ -371,9 +384,11 @@ impl Finder<'_> {
         match self.named(names) {
             Ok(column) => Ok(Label::Column(column)),
             Err(_) if names == FOLDER => Ok(Label::Folder),
-            Err(_) if names.contains(',') => {
-                names.split(',').map(|name| self.named(name)).collect::<Result<_, _>>().map(Label::OneHot)
-            }
+            Err(_) if names.contains(',') => names
+                .split(',')
+                .map(|name| self.named(name))
+                .collect::<Result<_, _>>()
+                .map(Label::OneHot),
             Err(reason) => Err(reason),
         }
     }
@@ -393,8 +408,9 @@ impl Finder<'_> {
 
     /// Whether most of a column's fields are so.
     fn mostly(&self, column: usize, so: impl Fn(&str) -> bool) -> bool {
-        let (all, those) =
-            self.values(column).fold((0, 0), |(all, those), field| (all + 1, those + usize::from(so(field))));
+        let (all, those) = self
+            .values(column)
+            .fold((0, 0), |(all, those), field| (all + 1, those + usize::from(so(field))));
         those * 2 > all
     }
 
@@ -420,22 +436,29 @@ impl Finder<'_> {
             return self.usual(&SPLIT_COLUMNS, &|column| taken(column) || other(column));
         }
         (0..self.names.len()).find(|column| {
-            !taken(*column) && self.values(*column).next().is_some() && self.values(*column).all(is_split)
+            !taken(*column)
+                && self.values(*column).next().is_some()
+                && self.values(*column).all(is_split)
         })
     }
 
     fn label(&self, path: usize, taken: impl Fn(usize) -> bool) -> Option<Label> {
-        if let Some(column) = self.usual(&LABEL_COLUMNS, &|column| taken(column) || self.values(column).next().is_none()) {
+        if let Some(column) = self
+            .usual(&LABEL_COLUMNS, &|column| taken(column) || self.values(column).next().is_none())
+        {
             return Some(Label::Column(column));
         }
         let left: Vec<usize> = (0..self.names.len()).filter(|column| !taken(*column)).collect();
         let flags: Vec<usize> = left
             .iter()
             .copied()
-            .filter(|column| self.rows.iter().all(|row| row.get(*column).is_some_and(|f| flag(f).is_some())))
+            .filter(|column| {
+                self.rows.iter().all(|row| row.get(*column).is_some_and(|f| flag(f).is_some()))
+            })
             .collect();
         let single = |row: &StringRecord| {
-            flags.iter().filter(|column| row.get(**column).and_then(flag) == Some(true)).count() == 1
+            flags.iter().filter(|column| row.get(**column).and_then(flag) == Some(true)).count()
+                == 1
         };
         let singles = self.rows.iter().filter(|row| single(row)).count();
         if self.header && flags.len() >= 2 && singles * 10 >= self.rows.len() * 9 && singles > 0 {
@@ -443,16 +466,19 @@ impl Finder<'_> {
         }
         match left.as_slice() {
             [] => {
-                let in_folder = |field: &str| field.trim_start_matches(['.', '/', '\\']).contains(['/', '\\']);
+                let in_folder =
+                    |field: &str| field.trim_start_matches(['.', '/', '\\']).contains(['/', '\\']);
                 self.mostly(path, in_folder).then_some(Label::Folder)
             }
             [only] => {
-                let is_measure = |field: &str| field.parse::<i64>().is_err() && field.parse::<f64>().is_ok();
+                let is_measure =
+                    |field: &str| field.parse::<i64>().is_err() && field.parse::<f64>().is_ok();
                 (!self.mostly(*only, is_measure)).then_some(Label::Column(*only))
             }
             // A number and the name that stands for it.
             [a, b] => {
-                let numbers = |column: usize| self.values(column).all(|field| field.parse::<i64>().is_ok());
+                let numbers =
+                    |column: usize| self.values(column).all(|field| field.parse::<i64>().is_ok());
                 match (numbers(*a), numbers(*b)) {
                     (true, false) if self.same_classes(*a, *b) => Some(Label::Column(*b)),
                     (false, true) if self.same_classes(*a, *b) => Some(Label::Column(*a)),
@@ -467,7 +493,9 @@ impl Finder<'_> {
     fn same_classes(&self, a: usize, b: usize) -> bool {
         let (mut there, mut back) = (HashMap::new(), HashMap::new());
         self.rows.iter().all(|row| match (row.get(a), row.get(b)) {
-            (Some(a), Some(b)) => *there.entry(a).or_insert(b) == b && *back.entry(b).or_insert(a) == a,
+            (Some(a), Some(b)) => {
+                *there.entry(a).or_insert(b) == b && *back.entry(b).or_insert(a) == a
+            }
             _ => false,
         })
     }

@@ -108,7 +108,8 @@ impl Index {
         let named = slashed(text);
         let named = Path::new(&named);
         let ending = has_image_extension(named).then(|| lower_extension(named)).flatten();
-        let stem = if ending.is_some() { named.file_stem() } else { named.file_name() }?.to_str()?;
+        let stem =
+            if ending.is_some() { named.file_stem() } else { named.file_name() }?.to_str()?;
         let folder: PathBuf = named
             .parent()?
             .components()

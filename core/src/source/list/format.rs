@@ -23,13 +23,8 @@ pub enum Separator {
 
 impl Separator {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Separator; 5] = [
-        Separator::Tab,
-        Separator::Semicolon,
-        Separator::Comma,
-        Separator::Bar,
-        Separator::Blanks,
-    ];
+    pub const ALL: [Separator; 5] =
+        [Separator::Tab, Separator::Semicolon, Separator::Comma, Separator::Bar, Separator::Blanks];
 
     /// Its name: `comma`, `semicolon`, `tab`, `bar` or `blanks`.
     pub fn name(self) -> &'static str {

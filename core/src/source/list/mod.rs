@@ -62,7 +62,8 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     rows.retain(|row| filter.takes(Path::new(&find::slashed(&row.path))));
     let left_out = listed - rows.len();
     if rows.is_empty() {
-        let reason = if left_out == 0 { "lists no image" } else { "lists only images that are left out" };
+        let reason =
+            if left_out == 0 { "lists no image" } else { "lists only images that are left out" };
         return Err(DataError::source(source, reason).into());
     }
     let root = root(source, options);
@@ -169,7 +170,9 @@ fn label(
         let paths: Vec<PathBuf> = rows.iter().zip(paths).map(path).collect();
         let folders = in_folders(&paths);
         let mut outside = Vec::new();
-        for ((row, folder), (split, path)) in rows.iter().zip(folders).zip(splits.iter_mut().zip(&paths)) {
+        for ((row, folder), (split, path)) in
+            rows.iter().zip(folders).zip(splits.iter_mut().zip(&paths))
+        {
             match (&row.label, folder) {
                 (Some(label), _) => labels.push(label.clone()),
                 (None, Ok((class, own))) => {
@@ -207,8 +210,10 @@ fn in_folders(paths: &[PathBuf]) -> Vec<Result<(String, Option<Split>), &'static
     let common = parts.iter().fold(first.len(), |common, names| {
         names.iter().zip(&first).take(common).take_while(|(a, b)| a == b).count()
     });
-    let below: Vec<PathBuf> =
-        parts.iter().map(|names| names[common..].iter().collect::<PathBuf>().join("image")).collect();
+    let below: Vec<PathBuf> = parts
+        .iter()
+        .map(|names| names[common..].iter().collect::<PathBuf>().join("image"))
+        .collect();
     let layout = SplitLayout::of(&below);
     parts.iter().map(|names| layout.place(&names[common..])).collect()
 }
@@ -235,7 +240,8 @@ fn classes(
                     let twice: Vec<String> =
                         named.iter().filter(|name| !seen.insert(*name)).cloned().collect();
                     if !twice.is_empty() {
-                        let summary = format!("{} has several classes of these names", file.display());
+                        let summary =
+                            format!("{} has several classes of these names", file.display());
                         return Err(DataError::Many { summary, items: twice });
                     }
                     named

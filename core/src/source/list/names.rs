@@ -12,12 +12,13 @@ use crate::files;
 ///
 /// # Errors
 /// [`DataError`] naming the file: unreadable, or without a name for some of the numbers.
-pub(super) fn read(file: &Path, numbers: &BTreeSet<i64>) -> Result<HashMap<i64, String>, DataError> {
-    let text =
-        files::read_text(file, files::LARGEST_TEXT).map_err(|e| DataError::file(file, e))?;
+pub(super) fn read(
+    file: &Path,
+    numbers: &BTreeSet<i64>,
+) -> Result<HashMap<i64, String>, DataError> {
+    let text = files::read_text(file, files::LARGEST_TEXT).map_err(|e| DataError::file(file, e))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let numbered: Option<HashMap<i64, String>> = lines.iter().map(|line| numbered(line)).collect();
     let names = match numbered {
         Some(names) if !names.is_empty() => names,

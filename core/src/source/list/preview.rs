@@ -24,6 +24,9 @@ pub struct ListPreview {
     pub header: bool,
     /// The columns' names, or `column 1` and so on.
     pub columns: Vec<String>,
+    /// How [`ListFormat`] names each of the columns: by its name, or by its number where others have
+    /// the same name.
+    pub keys: Vec<String>,
     /// The first rows, as many fields each as there are columns.
     pub rows: Vec<Vec<String>>,
     /// The format in full, if it is known which column holds what.
@@ -53,6 +56,7 @@ pub fn preview_list(list: &Path, options: &ScanOptions, job: Job<'_>) -> Result<
         separator: Some(head.fields.separator()),
         header: head.header,
         columns: head.names.clone(),
+        keys: (0..head.names.len()).map(|column| head.key(column)).collect(),
         rows: head
             .rows
             .iter()
@@ -100,7 +104,8 @@ impl Counted {
         if self.found * 2 < self.listed {
             return Some("Most of the images are not in this folder".into());
         }
-        (self.classes < 2).then(|| "There is one class only; telling classes apart needs two".into())
+        (self.classes < 2)
+            .then(|| "There is one class only; telling classes apart needs two".into())
     }
 }
 

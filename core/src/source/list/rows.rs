@@ -29,10 +29,7 @@ pub(super) struct Row {
 /// # Errors
 /// [`DataError::UnknownList`] if it cannot be told which column holds what, and [`DataError`]
 /// naming the lines that cannot be read.
-pub(super) fn read(
-    list: &Path,
-    format: &ListFormat,
-) -> Result<(Vec<Row>, ListFormat), DataError> {
+pub(super) fn read(list: &Path, format: &ListFormat) -> Result<(Vec<Row>, ListFormat), DataError> {
     let text = read_text(list)?;
     if text.trim().is_empty() {
         return Err(DataError::file(list, "is empty"));

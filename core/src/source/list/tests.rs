@@ -69,10 +69,16 @@ fn every_separator_is_told_by_itself() {
     // As spreadsheets save it: a mark of the byte order before it, or 16 bits a letter.
     let text = "path;label;split\r\na 1.ppm;cat;train\r\nb.ppm;big dog;valid\r\n";
     assert_eq!(images.read(format!("\u{feff}{text}")), expected);
-    let wide: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let wide: Vec<u8> =
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     assert_eq!(images.read(&wide), expected);
     // Columns of blanks: wide ones keep single blanks.
-    assert_eq!(images.read("path      label     split\na 1.ppm   cat       train\nb.ppm     big dog   val\n"), expected);
+    assert_eq!(
+        images.read(
+            "path      label     split\na 1.ppm   cat       train\nb.ppm     big dog   val\n"
+        ),
+        expected
+    );
     let narrow = ["a 1.ppm=cat", "b.ppm=dog"];
     assert_eq!(images.read("path label\n\"a 1.ppm\" cat\nb.ppm dog\n"), narrow);
     assert_eq!(images.read("a 1.ppm cat\nb.ppm dog\n"), narrow);
@@ -92,7 +98,9 @@ fn ids_without_an_ending_are_found_as_images_of_any_kind() {
 #[test]
 fn a_name_that_could_be_several_files_is_none() {
     let images = Images::new(&["a/1.ppm", "b/1.ppm", "b/2.ppm", "3.ppm", "4.ppm"]);
-    let catalog = images.scan("file,label\n1.ppm,x\n2.ppm,x\n3.ppm,y\n4.ppm,y\n", ListFormat::default()).unwrap();
+    let catalog = images
+        .scan("file,label\n1.ppm,x\n2.ppm,x\n3.ppm,y\n4.ppm,y\n", ListFormat::default())
+        .unwrap();
     assert_eq!(samples(&catalog), ["3.ppm=y", "4.ppm=y", "b/2.ppm=x"]);
     assert_eq!(catalog.problems.len(), 1);
     assert!(catalog.problems[0].path.ends_with("1.ppm"));
@@ -108,18 +116,21 @@ fn columns_of_zeros_and_ones_are_classes() {
     let text = "id,age,melanoma,nevus,other\n1,50,1.0,0.0,0\n2,41,0.0,1.0,0\n3,33,0,1,0\n";
     assert_eq!(images.read(text), ["1.ppm=melanoma", "2.ppm=nevus", "3.ppm=nevus"]);
     let named = ListFormat { label: Some("melanoma,nevus".into()), ..ListFormat::default() };
-    let error = images
-        .scan("id,melanoma,nevus\n1,1,1\n2,0,0\n3,x,0\n", named)
-        .unwrap_err()
-        .to_string();
-    for part in ["line 2: it has several labels: melanoma, nevus", "line 3: none of the classes", "line 4: `x` in `melanoma`"] {
+    let error =
+        images.scan("id,melanoma,nevus\n1,1,1\n2,0,0\n3,x,0\n", named).unwrap_err().to_string();
+    for part in [
+        "line 2: it has several labels: melanoma, nevus",
+        "line 3: none of the classes",
+        "line 4: `x` in `melanoma`",
+    ] {
         assert!(error.contains(part), "{error}");
     }
 }
 
 #[test]
 fn the_class_folder_is_the_label_where_nothing_else_is() {
-    let images = Images::new(&["data/train/a cat/1.ppm", "data/test/dog/2.ppm", "data/train/dog/3.ppm"]);
+    let images =
+        Images::new(&["data/train/a cat/1.ppm", "data/test/dog/2.ppm", "data/train/dog/3.ppm"]);
     let expected = [
         "data/test/dog/2.ppm=dog test",
         "data/train/a cat/1.ppm=a cat train",
@@ -133,7 +144,11 @@ fn the_class_folder_is_the_label_where_nothing_else_is() {
     let text = "path,split\ndata/train/a cat/1.ppm,dev\ndata/test/dog/2.ppm,train\ndata/train/dog/3.ppm,train\n";
     assert_eq!(
         images.read(text),
-        ["data/test/dog/2.ppm=dog train", "data/train/a cat/1.ppm=a cat validation", "data/train/dog/3.ppm=dog train"]
+        [
+            "data/test/dog/2.ppm=dog train",
+            "data/train/a cat/1.ppm=a cat validation",
+            "data/train/dog/3.ppm=dog train"
+        ]
     );
 }
 
@@ -155,10 +170,22 @@ fn numbers_are_ordered_and_named_as_numbers() {
     }
     std::fs::write(&names, "a\nb\n").unwrap();
     let error = images.scan(text, format.clone()).unwrap_err().to_string();
-    assert!(error.contains("names.txt has no name for these classes") && error.contains("10"), "{error}");
-    assert!(images.scan("1.ppm x\n2.ppm y\n3.ppm x\n", format).unwrap_err().to_string().contains("names already"));
+    assert!(
+        error.contains("names.txt has no name for these classes") && error.contains("10"),
+        "{error}"
+    );
+    assert!(
+        images
+            .scan("1.ppm x\n2.ppm y\n3.ppm x\n", format)
+            .unwrap_err()
+            .to_string()
+            .contains("names already")
+    );
     // A number and its name side by side.
-    assert_eq!(images.read("1.ppm,0,owl\n2.ppm,1,wren\n3.ppm,0,owl\n"), ["1.ppm=owl", "2.ppm=wren", "3.ppm=owl"]);
+    assert_eq!(
+        images.read("1.ppm,0,owl\n2.ppm,1,wren\n3.ppm,0,owl\n"),
+        ["1.ppm=owl", "2.ppm=wren", "3.ppm=owl"]
+    );
 }
 
 #[test]
@@ -167,7 +194,10 @@ fn groups_are_kept_with_the_samples() {
     let text = "track_id,file,species\nt1,1.ppm,owl\nt1,2.ppm,owl\n,3.ppm,wren\n";
     assert_eq!(images.read(text), ["1.ppm=owl t1", "2.ppm=owl t1", "3.ppm=wren"]);
     let none = ListFormat { group: Some("none".into()), ..ListFormat::default() };
-    assert_eq!(samples(&images.scan(text, none).unwrap()), ["1.ppm=owl", "2.ppm=owl", "3.ppm=wren"]);
+    assert_eq!(
+        samples(&images.scan(text, none).unwrap()),
+        ["1.ppm=owl", "2.ppm=owl", "3.ppm=wren"]
+    );
     let other = "where,file,species\nhill,1.ppm,owl\nhill,2.ppm,owl\nlake,3.ppm,wren\n";
     let named = ListFormat { group: Some("1".into()), ..ListFormat::default() };
     assert_eq!(
@@ -191,7 +221,10 @@ fn columns_are_taken_as_a_person_names_them() {
     assert_eq!(samples(&catalog), ["1.ppm=owl train", "2.ppm=wren test"]);
     // What was found out is kept in full, and reads the list alike.
     let kept = catalog.reading.format.clone();
-    assert_eq!((kept.path.as_deref(), kept.label.as_deref(), kept.header), (Some("a"), Some("c"), Some(true)));
+    assert_eq!(
+        (kept.path.as_deref(), kept.label.as_deref(), kept.header),
+        (Some("a"), Some("c"), Some(true))
+    );
     assert_eq!((kept.split.as_deref(), kept.group.as_deref()), (Some("d"), Some("none")));
     assert_eq!(catalog.reading.lists, ["list.csv"]);
     assert_eq!(samples(&images.scan(text, kept).unwrap()), samples(&catalog));
@@ -205,7 +238,9 @@ fn a_list_that_does_not_explain_itself_shows_what_it_holds() {
     let images = Images::new(&["1.ppm", "2.ppm"]);
     let text = "file;width;height;weather\n1.ppm;3;4;rain\n2.ppm;5;6;sun\u{1b}[31m\n";
     let error = images.scan(text, ListFormat::default()).unwrap_err();
-    assert!(matches!(&error, Error::Data(DataError::UnknownList { columns, rows, .. }) if columns.len() == 4 && rows.len() == 2));
+    assert!(
+        matches!(&error, Error::Data(DataError::UnknownList { columns, rows, .. }) if columns.len() == 4 && rows.len() == 2)
+    );
     let error = error.to_string();
     for part in [
         "list.csv",
@@ -218,7 +253,15 @@ fn a_list_that_does_not_explain_itself_shows_what_it_holds() {
         assert!(error.contains(part), "{part}: {error}");
     }
     // Nothing hostile runs away with memory or time.
-    for text in ["\"", "\"\n\n\"\"", ",,,,\n,,,,", "\u{feff}", "a\0b", &"x,".repeat(100_000), &"\"a\n".repeat(50_000)] {
+    for text in [
+        "\"",
+        "\"\n\n\"\"",
+        ",,,,\n,,,,",
+        "\u{feff}",
+        "a\0b",
+        &"x,".repeat(100_000),
+        &"\"a\n".repeat(50_000),
+    ] {
         assert!(images.scan(text, ListFormat::default()).is_err());
     }
 }
@@ -226,27 +269,44 @@ fn a_list_that_does_not_explain_itself_shows_what_it_holds() {
 #[test]
 fn files_that_are_not_there_are_problems_while_most_are() {
     let images = Images::new(&["1.ppm", "2.ppm", "3.ppm"]);
-    let catalog = images.scan("1.ppm a\n2.ppm b\n3.ppm b\n4.ppm b\n", ListFormat::default()).unwrap();
+    let catalog =
+        images.scan("1.ppm a\n2.ppm b\n3.ppm b\n4.ppm b\n", ListFormat::default()).unwrap();
     assert_eq!((catalog.samples.len(), catalog.problems.len()), (3, 1));
-    let error = images.scan("1.ppm a\n5.ppm b\n6.ppm b\n", ListFormat::default()).unwrap_err().to_string();
+    let error =
+        images.scan("1.ppm a\n5.ppm b\n6.ppm b\n", ListFormat::default()).unwrap_err().to_string();
     assert!(error.contains("names 2 files that are not in") && error.contains("5.ppm"), "{error}");
 }
 
 #[test]
 fn files_are_left_out_of_lists_and_folders() {
-    let images = Images::new(&["a/1.ppm", "a/1_mask.ppm", "b/2.ppm", "b/2_mask.ppm", "b/3.ppm", "b/3_mask.ppm"]);
+    let images = Images::new(&[
+        "a/1.ppm",
+        "a/1_mask.ppm",
+        "b/2.ppm",
+        "b/2_mask.ppm",
+        "b/3.ppm",
+        "b/3_mask.ppm",
+    ]);
     let scan = |source: &Path, skip: &[&str], only: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-        let options = ScanOptions { skip: owned(skip), only: owned(only), ..ScanOptions::default() };
+        let options =
+            ScanOptions { skip: owned(skip), only: owned(only), ..ScanOptions::default() };
         scan(source, &options, Job::new(&Control::new(), &Silent))
     };
     let all = scan(images.0.path(), &[], &[]).unwrap();
     assert_eq!((all.samples.len(), all.twins.len()), (6, 1));
     let words = all.twins[0].to_string();
-    assert!(words.contains("all of the 3 files *_mask.*") && words.contains("a/1_mask.ppm beside a/1.ppm"), "{words}");
+    assert!(
+        words.contains("all of the 3 files *_mask.*")
+            && words.contains("a/1_mask.ppm beside a/1.ppm"),
+        "{words}"
+    );
     let some = scan(images.0.path(), &["*_mask.*"], &["ppm"]).unwrap();
     assert_eq!((some.samples.len(), some.skipped.left_out, some.twins.len()), (3, 3, 0));
-    assert_eq!((some.reading.skip.as_slice(), some.reading.only.as_slice()), (["*_mask.*".to_string()].as_slice(), ["ppm".to_string()].as_slice()));
+    assert_eq!(
+        (some.reading.skip.as_slice(), some.reading.only.as_slice()),
+        (["*_mask.*".to_string()].as_slice(), ["ppm".to_string()].as_slice())
+    );
     assert!(scan(images.0.path(), &["*"], &[]).unwrap_err().to_string().contains("are left out"));
     let list = images.list("a/1.ppm\na/1_mask.ppm\nb/2.ppm\nb/2_mask.ppm\n");
     let listed = scan(&list, &["*_mask.*"], &[]).unwrap();
@@ -264,11 +324,18 @@ fn a_preview_counts_before_anything_is_opened() {
     let unknown = preview(text, ListFormat::default());
     assert_eq!(unknown.columns, ["nr", "w", "h", "kind"]);
     assert_eq!(unknown.rows[1], ["2", "7", "9", "wren"]);
-    assert_eq!((unknown.separator, unknown.header, unknown.format.is_some()), (Some(Separator::Semicolon), true, false));
+    assert_eq!(
+        (unknown.separator, unknown.header, unknown.format.is_some()),
+        (Some(Separator::Semicolon), true, false)
+    );
     assert!(unknown.problem.unwrap().contains("paths of images"));
-    let format = ListFormat { path: Some("nr".into()), label: Some("kind".into()), ..ListFormat::default() };
+    let format =
+        ListFormat { path: Some("nr".into()), label: Some("kind".into()), ..ListFormat::default() };
     let known = preview(text, format.clone());
-    assert_eq!((known.listed, known.found, known.classes, known.problem.as_deref()), (4, 3, 2, None));
+    assert_eq!(
+        (known.listed, known.found, known.classes, known.problem.as_deref()),
+        (4, 3, 2, None)
+    );
     let one = preview(text, ListFormat { label: Some("1".into()), ..format.clone() });
     assert_eq!(one.classes, 3);
     let wrong = preview(&text.replace(['1', '2', '3'], "9"), format);
