@@ -36,7 +36,10 @@ impl Draft {
         let blobs: Vec<usize> = self
             .blobs
             .iter()
-            .map(|bytes| std::mem::replace(&mut blob, blob + bytes.len()))
+            .map(|bytes| {
+                blob += bytes.len();
+                blob - bytes.len()
+            })
             .collect();
         let mut out = [self.start.as_slice(), &four(head as u32)].concat();
         out.resize(head, 0);
