@@ -244,7 +244,7 @@ fn an_image_list_that_cannot_be_read_says_where() {
     };
     says(b"path,label\n1.png,a\n,b\n1.png,\n", "line 3: the path is missing");
     says(b"path,label,split\n1.png,a,holdout\n", "line 2: `holdout` is no split");
-    says(b"file_size,width\n3,4\n", "names no path or no label column");
+    says(b"file_size,width\n3,4\n", "which column holds the paths");
     says(b"", "is empty");
     says(b"a text\nabout something else\n", "is not an image folder, CIFAR archive or image list");
     says(&[0xff, 0xfe, 0, 1], "is not an image folder, CIFAR archive or image list");

@@ -232,7 +232,10 @@ fn candidates(text: &str, format: &ListFormat) -> Vec<Fields> {
 fn blanks(text: &str) -> Vec<Fields> {
     let mut found = Vec::new();
     let lines = head_records(text, Fields::Whole);
-    let whole = lines.iter().filter_map(|line| line.get(0)).all(|line| {
+    // A single column may have a name, too.
+    let named = lines.first().is_some_and(|line| line.get(0).is_some_and(knows));
+    let paths = &lines[usize::from(named && lines.len() > 1)..];
+    let whole = paths.iter().filter_map(|line| line.get(0)).all(|line| {
         let blank = line.find(char::is_whitespace).unwrap_or(line.len());
         looks_like_image(line) && (blank == line.len() || line[..blank].contains(['/', '\\']))
     });

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
+use super::super::filter::FileFilter;
 use super::super::folder::{EXTENSIONS, has_image_extension};
 use crate::error::Result;
 use crate::job::Job;
@@ -27,11 +28,16 @@ pub(super) struct Found {
 
 /// Looks for files below `root`. Those that are not where `named` says are looked for by their
 /// names: in folders below the root that end as the named one does, with the named ending, or with
-/// that of any image where none is named. One that could be several files is not found.
+/// that of any image where none is named, among the files that the filter takes. One that could be several files is not found.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`].
-pub(super) fn find(root: &Path, named: &[&str], job: Job<'_>) -> Result<Found> {
+pub(super) fn find(
+    root: &Path,
+    named: &[&str],
+    filter: &FileFilter,
+    job: Job<'_>,
+) -> Result<Found> {
     let mut paths: Vec<Option<PathBuf>> = named
         .par_iter()
         .map(|text| {
@@ -42,7 +48,7 @@ pub(super) fn find(root: &Path, named: &[&str], job: Job<'_>) -> Result<Found> {
     if paths.iter().all(Option::is_some) {
         return Ok(Found { paths, elsewhere: 0 });
     }
-    let index = Index::below(root, job)?;
+    let index = Index::below(root, filter, job)?;
     let mut elsewhere = 0;
     for (path, text) in paths.iter_mut().zip(named).filter(|(path, _)| path.is_none()) {
         *path = index.find(text);
@@ -81,7 +87,7 @@ struct Index {
 }
 
 impl Index {
-    fn below(root: &Path, job: Job<'_>) -> Result<Self> {
+    fn below(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Self> {
         job.phase("looking for the images of the list", None, "files");
         let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
         let walk = WalkDir::new(root).follow_links(true).max_depth(DEPTH).sort_by_file_name();
@@ -98,6 +104,9 @@ impl Index {
             if let (Some(stem), Ok(relative)) =
                 (path.file_stem().and_then(|stem| stem.to_str()), path.strip_prefix(root))
             {
+                if !filter.takes(relative) {
+                    continue;
+                }
                 by_stem.entry(stem.to_string()).or_default().push(relative.to_path_buf());
             }
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::filter::FileFilter;
-use super::folder::SplitLayout;
+use super::folder::{SplitLayout, has_image_extension};
 use super::reading::Reading;
 use super::scan::{Candidate, ScanOptions};
 use crate::error::{DataError, Result};
@@ -58,20 +58,15 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         rows.extend(table);
         format.get_or_insert(found);
     }
-    let listed = rows.len();
-    rows.retain(|row| filter.takes(Path::new(&find::slashed(&row.path))));
-    let left_out = listed - rows.len();
     if rows.is_empty() {
-        let reason =
-            if left_out == 0 { "lists no image" } else { "lists only images that are left out" };
-        return Err(DataError::source(source, reason).into());
+        return Err(DataError::source(source, "lists no image").into());
     }
     let root = root(source, options);
     if !root.is_dir() {
         return Err(DataError::source(&root, "there is no such folder").into());
     }
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
-    let found = find::find(&root, &named, job)?;
+    let mut found = find::find(&root, &named, &filter, job)?;
     if found.elsewhere > 0 {
         let images = if found.elsewhere == 1 { "image was" } else { "images were" };
         job.info(format!(
@@ -79,6 +74,27 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
             source.display(),
             found.elsewhere
         ));
+    }
+    // Patterns are about the files, of which the list may not name the ending.
+    let takes = |row: &Row, path: &Option<PathBuf>| {
+        let text = find::slashed(&row.path);
+        let named = Path::new(&text);
+        path.as_ref().map_or_else(
+            || !has_image_extension(named) || filter.takes(named),
+            |path| filter.takes(path),
+        )
+    };
+    let kept: Vec<bool> =
+        rows.iter().zip(&found.paths).map(|(row, path)| takes(row, path)).collect();
+    let left_out = kept.iter().filter(|kept| !**kept).count();
+    if left_out == rows.len() {
+        return Err(DataError::source(source, "lists only images that are left out").into());
+    }
+    if left_out > 0 {
+        let mut each = kept.iter();
+        rows.retain(|_| each.next() == Some(&true));
+        let mut each = kept.iter();
+        found.paths.retain(|_| each.next() == Some(&true));
     }
     let absent = absent(source, &root, &rows, &found.paths)?;
     let (classes, labels, splits) = label(source, &rows, &found.paths, options)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::super::filter::FileFilter;
 use super::columns::{Columns, Head, Label};
 use super::find;
 use super::format::{ListFormat, Separator};
@@ -120,7 +121,8 @@ fn count(
     let rows = rows::all(list, text, head, columns)?;
     let root = root(list, options);
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
-    let found = find::find(&root, &named, job)?;
+    let filter = FileFilter::of(&options.only, &options.skip)?;
+    let found = find::find(&root, &named, &filter, job)?;
     let classes: BTreeSet<String> = match columns.label {
         Label::Folder => {
             let paths: Vec<_> = found.paths.iter().flatten().cloned().collect();

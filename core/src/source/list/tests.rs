@@ -308,6 +308,11 @@ fn files_are_left_out_of_lists_and_folders() {
         (["*_mask.*".to_string()].as_slice(), ["ppm".to_string()].as_slice())
     );
     assert!(scan(images.0.path(), &["*"], &[]).unwrap_err().to_string().contains("are left out"));
+    // Of a list that names no endings, too.
+    let list = images.list("id,label\n1,a\n2,b\n3,b\n1_mask,a\n");
+    let listed = scan(&list, &["*_mask.*"], &["ppm"]).unwrap();
+    assert_eq!((listed.samples.len(), listed.skipped.left_out), (3, 0));
+    assert_eq!(listed.problems.len(), 1, "a mask is not looked at");
     let list = images.list("a/1.ppm\na/1_mask.ppm\nb/2.ppm\nb/2_mask.ppm\n");
     let listed = scan(&list, &["*_mask.*"], &[]).unwrap();
     assert_eq!((listed.samples.len(), listed.skipped.left_out), (2, 2));
