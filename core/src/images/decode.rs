@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(reason("заметки".as_bytes()), "not an image: the file holds text");
         assert_eq!(reason(&[0; 600]), "not an image: the file holds only zeros");
         assert_eq!(reason(&[1, 2, 3]), "not an image");
-        assert!(reason(b"\0\0\0\x18ftypheic\0\0\0\0").starts_with("truncated"));
+        assert!(reason(b"\0\0\0\x18ftypheic\0\0\0\0").contains("HEIC"));
         assert!(reason(b"\0\0\0\x18ftypisom\0\0\0\0").contains("video"));
     }
 

@@ -12,6 +12,8 @@ use crate::gui::widgets::{numbers, primary};
 
 /// Width of a list of columns to choose from.
 const CHOICE: f32 = 190.0;
+/// Height of what opens, at most: a dozen columns are seen at once.
+const MENU: f32 = 420.0;
 /// Width of a column of the table, at most; longer fields are cut.
 const COLUMN: f32 = 180.0;
 /// Columns of the table that are shown; a list of a thousand classes may have a thousand.
@@ -78,6 +80,7 @@ fn choice_ui(
             choices.iter().find(|(key, _)| key == chosen).map_or("choose…", |(_, text)| text);
         let combo = ComboBox::from_id_salt(("mapper", id))
             .width(CHOICE)
+            .height(MENU)
             .truncate()
             .selected_text(text)
             .show_ui(ui, |ui| {
