@@ -139,6 +139,20 @@ pub enum DataError {
         /// One line each; long lists are cut when shown.
         items: Vec<String>,
     },
+    /// An image list of which it cannot be told which column holds what.
+    #[error("{}: {reason}\n{}", path.display(), table(separator, columns, rows))]
+    UnknownList {
+        /// The image list.
+        path: PathBuf,
+        /// What cannot be told.
+        reason: String,
+        /// What separates its fields, as far as that can be told.
+        separator: &'static str,
+        /// Its columns' names.
+        columns: Vec<String>,
+        /// Its first rows.
+        rows: Vec<Vec<String>>,
+    },
     /// A dataset cannot be built as asked.
     #[error("cannot build the dataset: {0}")]
     Build(String),
@@ -372,4 +386,36 @@ fn list(items: &[String]) -> String {
         lines.push(format!("  … and {} more", items.len() - SHOWN));
     }
     lines.join("\n")
+}
+
+/// The columns of an image list and its first rows, and how to say what they hold.
+fn table(separator: &str, columns: &[String], rows: &[Vec<String>]) -> String {
+    /// Columns and letters of each that are shown.
+    const COLUMNS: usize = 12;
+    const LETTERS: usize = 24;
+    let cell = |text: &str| {
+        let mut cell: String = text
+            .chars()
+            .take(LETTERS)
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect();
+        if text.chars().count() > LETTERS {
+            cell.push('…');
+        }
+        cell
+    };
+    let line = |cells: &mut dyn Iterator<Item = String>| {
+        let mut cells: Vec<String> = cells.take(COLUMNS + 1).collect();
+        if cells.len() > COLUMNS {
+            cells[COLUMNS] = "…".into();
+        }
+        cells.join(" | ")
+    };
+    let numbered = columns.iter().enumerate().map(|(i, name)| format!("{} {}", i + 1, cell(name)));
+    let mut text =
+        format!("columns, separated by {separator}: {}\nfirst rows:\n", line(&mut { numbered }));
+    for row in rows {
+        text += &format!("  {}\n", line(&mut row.iter().map(|field| cell(field))));
+    }
+    text + "say which columns hold the path and the label, by name or number (--path-column, --label-column)"
 }

@@ -1,7 +1,7 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together] [images]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together] [images] [lists]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Decided, Dialog,
-    ErrorReport, ExportCommand, ImagesCommand, InspectCommand, MapCommand, Page, PredictCommand,
-    ResumeOffer, ReviewItem, ReviewOrder, RunsCommand, TourCommand, TrainCommand,
+    ErrorReport, ExportCommand, ImagesCommand, InspectCommand, ListCommand, MapCommand, Page,
+    PredictCommand, ResumeOffer, ReviewItem, ReviewOrder, RunsCommand, TourCommand, TrainCommand,
     TransformsCommand, WindowCommand,
 };
 use counterweight_core::dataset::{EditAction, GroupBy};
@@ -28,7 +28,8 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 7] = ["cards", "backbones", "predict", "sweep", "maps", "together", "images"];
+const PARTS: [&str; 8] =
+    ["cards", "backbones", "predict", "sweep", "maps", "together", "images", "lists"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -72,6 +73,7 @@ impl Round {
                 "backbones" => self.backbones()?,
                 "together" => self.together(first)?,
                 "images" => self.images()?,
+                "lists" => self.lists()?,
                 "predict" => {
                     self.send(Command::Data(DataCommand::OpenSample));
                     self.window.app().state.train.set_settings(sample_settings());
@@ -121,6 +123,7 @@ impl Round {
             self.shot("06-runs-empty")?;
         }
         self.failed_data()?;
+        self.lists()?;
         self.cards(first)?;
         self.backbones()?;
         self.send(Command::Data(DataCommand::OpenSample));
@@ -551,6 +554,65 @@ impl Round {
         self.window.app().state.data.problems_open = true;
         self.window.frames(30);
         self.shot("08-data-problems")?;
+        self.send(Command::Data(DataCommand::Close));
+        Ok(())
+    }
+
+    /// A list that does not explain itself, a folder without classes, and one with masks.
+    fn lists(&mut self) -> Outcome {
+        self.go(Page::Data);
+        let folder = self.window.folder.path().join("lists");
+        if !folder.exists() {
+            let mut list = "Foto;Breite;Datum;Art;Standort\n".to_string();
+            for i in 0..24u32 {
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("photos/IMG_{i:04}.png")),
+                );
+                let species = ["Alpine newt", "Smooth newt", "Fire salamander"][(i % 3) as usize];
+                list += &format!(
+                    "IMG_{i:04};4032;2026-05-{:02};{species};pond {}\n",
+                    1 + i % 28,
+                    i % 5
+                );
+            }
+            list += "IMG_0099;4032;2026-06-01;Alpine newt;pond 1\n";
+            fixtures::write(folder.join("newts.csv"), list);
+            for (class, i) in [("newt", 0), ("newt", 1), ("newt", 2), ("toad", 3), ("toad", 4)] {
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("masks/{class}/{i}.jpg")),
+                );
+                fixtures::save(
+                    &fixtures::picture(i, 24, 16),
+                    folder.join(format!("masks/{class}/{i}.png")),
+                );
+            }
+        }
+        self.send(Command::Data(DataCommand::Open(folder.join("newts.csv"))));
+        self.shot("35-list-unknown")?;
+        let choose = |path: &str, label: &str, group: &str| {
+            let format = counterweight_core::source::ListFormat {
+                path: Some(path.into()),
+                label: Some(label.into()),
+                group: Some(group.into()),
+                ..Default::default()
+            };
+            Command::Data(DataCommand::List(ListCommand::Set(Box::new(format))))
+        };
+        self.send(choose("Foto", "Art", "Standort"));
+        self.shot("36-list-chosen")?;
+        self.send(choose("Art", "Foto", "none"));
+        self.shot("37-list-wrong")?;
+        self.send(choose("Foto", "Art", "Standort"));
+        self.send(Command::Data(DataCommand::List(ListCommand::Open)));
+        self.shot("38-list-open")?;
+        self.send(Command::Data(DataCommand::Open(folder.join("photos"))));
+        self.shot("39-folder-flat")?;
+        self.send(Command::Data(DataCommand::Open(folder.join("masks"))));
+        self.shot("40-folder-twins")?;
+        self.send(Command::Data(DataCommand::Skip("*.png".into())));
+        self.shot("41-folder-left-out")?;
         self.send(Command::Data(DataCommand::Close));
         Ok(())
     }

@@ -93,7 +93,10 @@ fn splits_nested_classes_and_clutter_are_told_apart() {
     write(root.join("Train/loose.png"), "x");
     let report = inspect(root);
     assert_eq!(counts(&report), [("dog".into(), 3, 1, 0), ("pets/cat".into(), 3, 0, 2)]);
-    assert_eq!(report["skipped"], json!({"hidden": 2, "not_images": 1, "link_loops": 0}));
+    assert_eq!(
+        report["skipped"],
+        json!({"hidden": 2, "not_images": 1, "left_out": 0, "link_loops": 0})
+    );
     assert_eq!(report["problems"][0]["reason"], "lies in no class folder");
     let group = &report["duplicates"]["groups"][0];
     assert_eq!((&group["across_splits"], &group["labels_differ"]), (&json!(true), &json!(true)));
@@ -241,7 +244,7 @@ fn an_image_list_that_cannot_be_read_says_where() {
     };
     says(b"path,label\n1.png,a\n,b\n1.png,\n", "line 3: the path is missing");
     says(b"path,label,split\n1.png,a,holdout\n", "line 2: `holdout` is no split");
-    says(b"file_size,width\n3,4\n", "names no path or no label column");
+    says(b"file_size,width\n3,4\n", "which column holds the paths");
     says(b"", "is empty");
     says(b"a text\nabout something else\n", "is not an image folder, CIFAR archive or image list");
     says(&[0xff, 0xfe, 0, 1], "is not an image folder, CIFAR archive or image list");

@@ -12,17 +12,18 @@ use counterweight_core::eval::{FEW_BELOW, GroupSummary, MANY_ABOVE};
 use counterweight_core::files;
 use counterweight_core::job::Job;
 use counterweight_core::source;
-use counterweight_core::source::{ScanOptions, Split};
+use counterweight_core::source::Split;
 use serde::Serialize;
 
 use super::options::GroupByOption;
 use super::plain::plain;
+use super::source::SourceOption;
 use super::{Context, tables};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image list (CSV, TSV, or
-    /// lines of a path and a label)
+    /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image list (CSV and the
+    /// like, or lines of a path and a label)
     source: PathBuf,
     /// The dataset file to write, a new .toml file
     #[arg(long, value_name = "DATASET.toml", value_parser = dataset_file)]
@@ -70,13 +71,8 @@ pub struct Arguments {
     /// Also write the images into this new folder, as split/class/image
     #[arg(long, value_name = "DIR")]
     write_images: Option<PathBuf>,
-    /// What the paths of an image list are relative to [default: the list's folder]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// A further list of the same data set, such as its validation or test list; may be given
-    /// several times
-    #[arg(long, value_name = "FILE")]
-    also: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 #[derive(Clone, Debug)]
@@ -153,12 +149,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         ));
     }
     let rename = renames(&arguments.rename)?;
-    let scan_options = ScanOptions {
-        root: arguments.root.clone(),
-        lists: arguments.also.clone(),
-        ..ScanOptions::default()
-    };
-    let catalog = source::scan(&arguments.source, &scan_options, job)?;
+    let catalog = source::scan(&arguments.source, &arguments.reading.scan_options(), job)?;
+    for twins in &catalog.twins {
+        job.warn(twins.to_string());
+    }
     if !catalog.problems.is_empty() {
         let number = catalog.problems.len();
         job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));

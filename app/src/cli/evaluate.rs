@@ -13,6 +13,7 @@ use counterweight_core::settings::{Preset, Settings};
 use counterweight_core::source::Split;
 
 use super::options::{DeviceOption, SetOption};
+use super::source::SourceOption;
 use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -87,7 +90,7 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     let mut settings = Settings::preset(Preset::Auto);
     arguments.set.apply_to_trained(&mut settings, false)?;
-    let dataset = Dataset::open(data, job)?;
+    let dataset = Dataset::open_with(data, &arguments.reading.scan_options(), None, job)?;
     let on = match arguments.all {
         true => EvaluatedOn::All,
         false => EvaluatedOn::Split(arguments.split),

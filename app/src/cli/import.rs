@@ -10,6 +10,7 @@ use counterweight_core::pipeline::{self, ImportRequest};
 use counterweight_core::settings::{Preset, Settings};
 
 use super::options::{DeviceOption, SetOption};
+use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -36,6 +37,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -44,7 +47,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     arguments.set.apply(&mut settings)?;
     let (device, _) = device::open(arguments.device.device)?;
     let Arguments { file, dataset, run, backbone, .. } = arguments;
-    let request = ImportRequest { file, backbone: *backbone, dataset, run, settings };
+    let request = ImportRequest {
+        file,
+        backbone: *backbone,
+        dataset,
+        scan: arguments.reading.scan_options(),
+        run,
+        settings,
+    };
     let report = pipeline::import(&request, &device, Job::new(&context.control, context.console))?;
     context.console.result(&report, || {
         let evaluation = report

@@ -18,20 +18,14 @@ use counterweight_core::source::{ScanOptions, SourceKind};
 use serde::Serialize;
 
 use super::options::DeviceOption;
+use super::source::SourceOption;
 use super::{Context, groups, transforms};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image
-    /// list (CSV, TSV, or lines of a path and a label)
+    /// list (CSV and the like, or lines of a path and a label)
     source: PathBuf,
-    /// What the paths of an image list are relative to [default: the list's folder]
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
-    /// A further image list of the same data set, such as its validation or test list; may be given
-    /// several times
-    #[arg(long, value_name = "FILE")]
-    also: Vec<PathBuf>,
     /// Report images of more pixels as too large instead of decoding them
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     max_pixels: u64,
@@ -55,6 +49,8 @@ pub struct Arguments {
     /// ways
     #[arg(long, value_name = "WAY", num_args = 0..=1)]
     groups: Option<Option<GroupBy>>,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -69,12 +65,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         })
         .into());
     }
-    let options = ScanOptions {
-        root: arguments.root.clone(),
-        lists: arguments.also.clone(),
-        max_pixels: arguments.max_pixels,
-        ..ScanOptions::default()
-    };
+    let options =
+        ScanOptions { max_pixels: arguments.max_pixels, ..arguments.reading.scan_options() };
     let job = Job::new(&context.control, context.console);
     let catalog = dataset::edited_catalog(source::scan(&arguments.source, &options, job)?, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
@@ -109,6 +101,7 @@ fn human(report: &ScanReport, all: bool) -> String {
         balance(report),
         images(report),
         problems(report),
+        twins(report),
         duplicates(report),
         series(report),
         skipped(report),
@@ -138,6 +131,9 @@ fn headline(report: &ScanReport) -> String {
             " (train {}, validation {}, test {})",
             splits.train, splits.validation, splits.test
         );
+    }
+    if report.source_groups > 0 {
+        let _ = write!(text, ", in {}", count(report.source_groups, "group"));
     }
     text
 }
@@ -269,6 +265,14 @@ fn problems(report: &ScanReport) -> String {
     text
 }
 
+fn twins(report: &ScanReport) -> String {
+    report
+        .twins
+        .iter()
+        .map(|twins| format!("beside others: {}\n", shown(&twins.to_string())))
+        .collect()
+}
+
 fn duplicates(report: &ScanReport) -> String {
     const SHOWN: usize = 10;
     let found = &report.duplicates;
@@ -319,6 +323,7 @@ fn skipped(report: &ScanReport) -> String {
     let parts = [
         (skipped.hidden, "hidden", "hidden"),
         (skipped.not_images, "other file", "other files"),
+        (skipped.left_out, "file as asked", "files as asked"),
         (skipped.link_loops, "link that leads in a circle", "links that lead in a circle"),
     ];
     let parts = parts.iter().filter(|(count, ..)| *count > 0);

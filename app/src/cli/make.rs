@@ -11,6 +11,7 @@ use counterweight_core::settings::{Preset, Settings};
 
 use super::export::checked;
 use super::options::{DeviceOption, GroupByOption, SetOption};
+use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -33,6 +34,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -43,6 +46,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let request = MakeRequest {
         source: &arguments.source,
         group_by: arguments.group.group_by.as_ref(),
+        scan: arguments.reading.scan_options(),
         out: &arguments.out,
         run: arguments.run.as_deref(),
         settings,

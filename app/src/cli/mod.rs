@@ -21,6 +21,7 @@ mod map;
 mod options;
 mod plain;
 mod predict;
+mod source;
 mod sweep;
 mod tables;
 mod train;

@@ -12,6 +12,7 @@ use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Preset, Settings};
 
 use super::options::{GroupByOption, SetOption};
+use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -37,6 +38,8 @@ pub struct Arguments {
     /// example cuda:0,cuda:1
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', default_value = "auto")]
     device: Vec<DeviceChoice>,
+    #[command(flatten)]
+    reading: SourceOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -63,7 +66,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
         Some(source) if !Sweep::is_sweep(&arguments.out) => {
-            Some(Dataset::open_grouped(source, arguments.group.group_by.as_ref(), job)?)
+            let (scan, by) = (arguments.reading.scan_options(), arguments.group.group_by.as_ref());
+            Some(Dataset::open_with(source, &scan, by, job)?)
         }
         _ => None,
     };

@@ -11,6 +11,7 @@ use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 
 use super::options::{DeviceOption, GroupByOption, SetOption};
+use super::source::SourceOption;
 use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,8 @@ pub struct Arguments {
     set: SetOption,
     #[command(flatten)]
     device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
     /// Go on where the run was interrupted
     #[arg(long)]
     resume: bool,
@@ -52,6 +55,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let request = TrainRequest {
         dataset: arguments.dataset.as_deref(),
         group_by: arguments.group.group_by.as_ref(),
+        scan: arguments.reading.scan_options(),
         run: &arguments.run,
         settings,
         resume: arguments.resume,

@@ -76,6 +76,7 @@ impl CounterweightApp {
         let state = &self.state;
         let busy = state.data.is_scanning()
             || state.data.keep_together.is_busy()
+            || state.data.mapper.as_ref().is_some_and(|mapper| mapper.is_counting())
             || state.data.is_writing()
             || state.images.is_busy()
             || state.train.is_running()

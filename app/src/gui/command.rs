@@ -8,7 +8,7 @@ use counterweight_core::dataset::{BuildOptions, EditAction, GroupBy};
 use counterweight_core::model::Backbone;
 use counterweight_core::run::SweepReport;
 use counterweight_core::settings::Settings;
-use counterweight_core::source::Split;
+use counterweight_core::source::{ListFormat, Split};
 use egui::{Key, KeyboardShortcut, Modifiers};
 
 use super::state::ReviewOrder;
@@ -106,6 +106,12 @@ pub enum DataCommand {
     PickFile,
     /// Open a folder, an archive, an image list or a dataset file.
     Open(PathBuf),
+    /// About the columns of an image list.
+    List(ListCommand),
+    /// Leave out files of the open source by a pattern.
+    Skip(String),
+    /// Read all files of the open source again.
+    ReadAll,
     /// Open the built-in sample.
     OpenSample,
     /// Stop scanning.
@@ -168,6 +174,23 @@ pub enum ImagesCommand {
     StopPredicting,
     /// Show a file in the file manager.
     ShowFile(PathBuf),
+}
+
+/// What the column mapper can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListCommand {
+    /// Show an image list's columns.
+    Map(PathBuf),
+    /// Read it in another way.
+    Set(Box<ListFormat>),
+    /// Ask for the folder that its paths begin in.
+    PickRoot,
+    /// Its paths begin in this folder.
+    SetRoot(PathBuf),
+    /// Open it as it is read now.
+    Open,
+    /// Leave it.
+    Cancel,
 }
 
 /// What the training page can be asked.

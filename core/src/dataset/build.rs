@@ -166,6 +166,7 @@ pub(super) fn build_with(
         samples: parts.into_iter().flatten().collect(),
         provenance: Provenance {
             options: options.clone(),
+            reading: catalog.reading.clone(),
             source_hash: source_hash(catalog),
             notes: notes.clone(),
             digests,

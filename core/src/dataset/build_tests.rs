@@ -38,6 +38,8 @@ fn catalog(classes: &[(&str, Parts)]) -> Catalog {
         samples,
         problems: Vec::new(),
         skipped: Skipped::default(),
+        twins: Vec::new(),
+        reading: Default::default(),
     }
 }
 

@@ -10,6 +10,9 @@
 //! [options]             # what the build was asked for
 //! seed = 0
 //!
+//! [reading]             # only where more was to be said of the source than its name
+//! skip = ["*.png"]
+//!
 //! [[class]]             # in label order
 //! name = "newt"
 //! train = ["newt/0001.jpg", "newt/0002.jpg"]
@@ -35,7 +38,7 @@ use super::options::BuildOptions;
 use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Error, Result};
 use crate::files::{self, write_atomically};
-use crate::source::{Location, SourceKind, Split};
+use crate::source::{Location, Reading, SourceKind, Split};
 
 /// The version written, and the only one read.
 const VERSION: i64 = 1;
@@ -56,6 +59,8 @@ struct DatasetFile {
     notes: Vec<String>,
     #[serde(default)]
     options: BuildOptions,
+    #[serde(default, skip_serializing_if = "Reading::is_plain")]
+    reading: Reading,
     #[serde(default)]
     class: Vec<Class>,
 }
@@ -159,6 +164,7 @@ impl Dataset {
             source_hash: self.provenance.source_hash.clone(),
             notes: self.provenance.notes.clone(),
             options: self.provenance.options.clone(),
+            reading: self.provenance.reading.clone(),
             class: classes,
         };
         let text = toml::to_string_pretty(&file).map_err(|e| DataError::file(path, e))?;
@@ -365,6 +371,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
         samples: parts.into_iter().flatten().collect(),
         provenance: Provenance {
             options: file.options,
+            reading: file.reading,
             source_hash: file.source_hash,
             notes: file.notes,
             digests,
@@ -430,6 +437,11 @@ mod tests {
                     test: Some(0.25),
                     classes: Some(crate::dataset::ClassChoice::First(2)),
                     ..BuildOptions::default()
+                },
+                reading: Reading {
+                    lists: vec!["list \"1\".csv".into()],
+                    skip: vec!["*_mask.*".into()],
+                    ..Reading::default()
                 },
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],

@@ -21,16 +21,23 @@ impl Dataset {
     /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as
     /// [`scan`] and [`build`]; as [`edited`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
-        Self::open_grouped(path, None, job)
+        Self::open_with(path, &ScanOptions::default(), None, job)
     }
 
-    /// [`Dataset::open`] where images that belong together are held out together. Where nothing is
-    /// asked for and the images come in series, a warning says so.
+    /// [`Dataset::open`] of a source that is read as `scan` says, where images that belong together
+    /// are held out together. Where nothing is asked for and the images come in series, a warning
+    /// says so.
     ///
     /// # Errors
-    /// As [`Dataset::open`]; a way of grouping for a dataset file, whose splits are made.
-    pub fn open_grouped(path: &Path, by: Option<&GroupBy>, job: Job<'_>) -> Result<Self> {
-        let (dataset, catalog) = Self::open_as_is(path, by, job)?;
+    /// As [`Dataset::open`]; anything that is said about reading or splitting a dataset file, which
+    /// says itself what belongs to it.
+    pub fn open_with(
+        path: &Path,
+        scan: &ScanOptions,
+        by: Option<&GroupBy>,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let (dataset, catalog) = Self::open_as_is(path, scan, by, job)?;
         let dataset = edited(dataset, path, catalog.as_ref(), job)?;
         // Images that were excluded may be gone.
         if catalog.is_none() {
@@ -40,13 +47,14 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// [`Dataset::open_grouped`] without edits, and without a look at whether the images of a
+    /// [`Dataset::open_with`] without edits, and without a look at whether the images of a
     /// dataset file are there; with what a scan has found where there was one.
     ///
     /// # Errors
     /// As [`Dataset::load`], or as [`scan`] and [`build`].
     pub fn open_as_is(
         path: &Path,
+        options: &ScanOptions,
         by: Option<&GroupBy>,
         job: Job<'_>,
     ) -> Result<(Self, Option<Catalog>)> {
@@ -58,9 +66,13 @@ impl Dataset {
             return Err(DataError::file(path, reason).into());
         }
         if is_dataset_file {
+            if !options.is_plain() {
+                let reason = "is a dataset file, which names its images itself; columns of lists and files to leave out can only be given where it is built";
+                return Err(DataError::source(path, reason).into());
+            }
             return Ok((Self::load(path)?, None));
         }
-        let catalog = scan(path, &ScanOptions::default(), job)?;
+        let catalog = scan(path, options, job)?;
         if let Some(first) = catalog.problems.first() {
             let others = match catalog.problems.len() - 1 {
                 0 => String::new(),
@@ -72,14 +84,17 @@ impl Dataset {
                 first.reason
             ));
         }
-        let mut options = BuildOptions::default();
-        options.keep_together(by.cloned(), &catalog.classes);
+        for twins in &catalog.twins {
+            job.warn(twins.to_string());
+        }
+        let mut building = BuildOptions::default();
+        building.keep_together(by.cloned(), &catalog.classes);
         if by.is_none()
             && let Some(series) = notice_series(&catalog)
         {
             job.warn(series.sentences());
         }
-        let built = build(&catalog, &options)?;
+        let built = build(&catalog, &building)?;
         for note in built.notes {
             job.info(note);
         }

@@ -1,12 +1,12 @@
 //! What is worth knowing about a source before anything is trained on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::grouping::{Series, notice_series};
 use crate::eval::{GroupSummary, GroupThresholds};
-use crate::source::{Catalog, Problem, Skipped, SourceKind, Split};
+use crate::source::{Catalog, Problem, Skipped, SourceKind, Split, Twins};
 
 /// The report on a scanned source. Its field names are what `inspect --json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +38,10 @@ pub struct ScanReport {
     pub series: Option<Series>,
     /// What was passed over.
     pub skipped: Skipped,
+    /// Kinds of files that lie beside others of the same name, and may be masks or previews of them.
+    pub twins: Vec<Twins>,
+    /// Number of groups that the source names; samples of a group belong together.
+    pub source_groups: usize,
 }
 
 /// Numbers of samples.
@@ -161,7 +165,15 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
         duplicates: duplicates(catalog),
         series: notice_series(catalog),
         skipped: catalog.skipped,
+        twins: catalog.twins.clone(),
+        source_groups: source_groups(catalog),
     }
+}
+
+fn source_groups(catalog: &Catalog) -> usize {
+    let names: HashSet<&str> =
+        catalog.samples.iter().filter_map(|sample| sample.group.as_deref()).collect();
+    names.len()
 }
 
 fn sizes(catalog: &Catalog) -> Option<SizeReport> {

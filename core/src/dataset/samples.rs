@@ -6,7 +6,7 @@ use super::digests::Digests;
 use super::edits::Origin;
 use super::options::BuildOptions;
 use crate::eval::{GroupSummary, GroupThresholds, imbalance_factor};
-use crate::source::{Location, SourceKind, Split};
+use crate::source::{Location, Reading, SourceKind, Split};
 
 /// One chosen sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub struct Dataset {
 pub struct Provenance {
     /// What was asked for, seed included.
     pub options: BuildOptions,
+    /// How the source was read: columns of image lists, files that were left out.
+    pub reading: Reading,
     /// BLAKE3, in hexadecimal, over the source's sorted (location, class name, BLAKE3 of the stored
     /// bytes); empty where unknown.
     pub source_hash: String,

@@ -12,10 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use image::metadata::Orientation;
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage,
 };
 
 use super::pixels::{Detail, RgbPixels};
-use super::{indexed_tiff, jpeg};
+use super::raw::{self, Preview};
+use super::{avif, heic, heif, indexed_tiff, jpeg};
 use crate::panics::caught;
 
 /// Images of more pixels than this are refused unless told otherwise: 100 megapixels.
@@ -93,7 +95,8 @@ pub(super) fn max_file_bytes(max_pixels: u64) -> u64 {
     max_pixels.saturating_mul(16).saturating_add(64 << 20)
 }
 
-/// Decodes JPEG, PNG, WebP, BMP, GIF (first frame), TIFF and PNM to upright 8-bit RGB.
+/// Decodes JPEG, PNG, WebP, BMP, GIF (first frame), TIFF, PNM, HEIC and AVIF to upright 8-bit RGB, and
+/// of a camera's raw file the JPEG that the camera has put into it.
 ///
 /// Dimensions are compared with `max_pixels` before memory for pixels is taken.
 ///
@@ -120,6 +123,15 @@ pub fn decode_for(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decod
 fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
+    }
+    if let Some(preview) = raw::preview(bytes) {
+        return of_preview(&preview?, max_pixels, detail);
+    }
+    if heif::is_avif(bytes) {
+        return avif::decode(bytes, max_pixels);
+    }
+    if heic::is_heic(bytes) {
+        return heic::decode(bytes, max_pixels);
     }
     let format = image::guess_format(bytes).map_err(|_| unknown(bytes))?;
     let supported = [
@@ -171,11 +183,28 @@ fn decode_inner(bytes: &[u8], max_pixels: u64, detail: Detail) -> Result<Decoded
     })
 }
 
+/// The picture inside a raw file, upright.
+fn of_preview(
+    preview: &Preview<'_>,
+    max_pixels: u64,
+    detail: Detail,
+) -> Result<Decoded, DecodeError> {
+    let Decoded { pixels, size, mode } = decode_inner(preview.jpeg, max_pixels, detail)?;
+    let pixels = RgbImage::from_raw(pixels.width, pixels.height, pixels.data)
+        .ok_or(DecodeError::Truncated)?;
+    let mut pixels = DynamicImage::ImageRgb8(pixels);
+    pixels.apply_orientation(preview.orientation);
+    let size = if jpeg::lies_on_its_side(preview.orientation) { (size.1, size.0) } else { size };
+    let pixels = pixels.into_rgb8();
+    let (width, height) = pixels.dimensions();
+    Ok(Decoded { pixels: RgbPixels { width, height, data: pixels.into_raw() }, size, mode })
+}
+
 /// One large image is decoded at a time: each may take up to a gigabyte, and every core has a
 /// thread that decodes. Returns `None` at once for an image of up to 16 megapixels.
 ///
-/// None of the decoders hands work to other threads, so the thread that has the turn never waits
-/// for a thread that wants it.
+/// None of the decoders hands work to threads that images are shared among, so the thread that has
+/// the turn never waits for a thread that wants it.
 pub(super) fn turn(pixels: u64) -> Option<MutexGuard<'static, ()>> {
     const LARGE: u64 = 16_000_000;
     static TURN: Mutex<()> = Mutex::new(());
@@ -203,15 +232,7 @@ fn unknown(bytes: &[u8]) -> DecodeError {
         return unsupported_format("JPEG 2000");
     }
     if brand.starts_with(b"ftyp") {
-        let name = if [b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"]
-            .iter()
-            .any(|b| brand.ends_with(*b))
-        {
-            "HEIC"
-        } else {
-            "video"
-        };
-        return unsupported_format(name);
+        return unsupported_format("video");
     }
     if bytes.starts_with(b"8BPS") {
         return unsupported_format("Photoshop");
@@ -323,7 +344,7 @@ fn mode(bytes: &[u8], format: ImageFormat, color: ExtendedColorType) -> &'static
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{GrayAlphaImage, LumaA, Rgb, RgbImage};
+    use image::{GrayAlphaImage, LumaA, Rgb};
 
     fn encoded(format: ImageFormat) -> Vec<u8> {
         let image =
@@ -386,6 +407,7 @@ mod tests {
         assert_eq!(reason(&[0; 600]), "not an image: the file holds only zeros");
         assert_eq!(reason(&[1, 2, 3]), "not an image");
         assert!(reason(b"\0\0\0\x18ftypheic\0\0\0\0").contains("HEIC"));
+        assert!(reason(b"\0\0\0\x18ftypisom\0\0\0\0").contains("video"));
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn errors() -> jpeg_error_mgr {
 }
 
 /// Whether width and height change places when the image is put upright.
-fn lies_on_its_side(orientation: Orientation) -> bool {
+pub(super) fn lies_on_its_side(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
@@ -178,6 +178,22 @@ pub(super) fn components(bytes: &[u8]) -> Option<u8> {
     bytes.get(frame.content.start + 5).copied()
 }
 
+/// Width and height that a JPEG's frame header names, if it is one of a picture: of eight bits a
+/// colour, and not without loss, as cameras store what their sensors have seen.
+pub(super) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    if !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+        return None;
+    }
+    let frame = Segments::new(bytes)
+        .take_while(|segment| segment.code != 0xda)
+        .find(|segment| is_frame(segment.code))?;
+    let content = bytes.get(frame.content.clone())?;
+    let side =
+        |at: usize| Some(u32::from(u16::from_be_bytes([*content.get(at)?, *content.get(at + 1)?])));
+    let plain = matches!(frame.code, 0xc0..=0xc2) && content.first() == Some(&8);
+    plain.then(|| Some((side(3)?, side(1)?)))?
+}
+
 /// Whether a marker begins a frame header.
 fn is_frame(code: u8) -> bool {
     matches!(code, 0xc0..=0xcf) && !matches!(code, 0xc4 | 0xc8 | 0xcc)
@@ -227,9 +243,11 @@ impl Iterator for Segments<'_> {
 /// segments lead astray but that ends in the marker is left to the decoder.
 pub(super) fn has_end(bytes: &[u8]) -> bool {
     let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
-    if bytes[..bytes.len() - padding].ends_with(&[0xff, 0xd9]) {
-        return true;
-    }
+    bytes[..bytes.len() - padding].ends_with(&[0xff, 0xd9]) || end(bytes).is_some()
+}
+
+/// Where a JPEG ends that other bytes may follow: behind its end-of-image marker.
+pub(super) fn end(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     loop {
         // To the next marker: FF followed by neither a stuffed zero, nor a restart marker, nor
@@ -240,11 +258,11 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
             _ => None,
         });
         match marker {
-            None => return false,
-            Some((_, 0xd9)) => return true,
+            None => return None,
+            Some((place, 0xd9)) => return Some(at + place + 2),
             Some((place, _)) => at += place,
         }
-        let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+        let &[high, low] = bytes.get(at + 2..at + 4)? else { return None };
         at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
     }
 }

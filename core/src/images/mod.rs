@@ -3,21 +3,29 @@
 //!
 //! Nothing here knows of classes, splits or datasets.
 
+mod avif;
+mod boxes;
 mod decode;
 mod facts;
+mod heic;
+mod heif;
 mod image_file;
 mod indexed_tiff;
 mod jpeg;
 mod kept;
 mod known;
 mod look;
+#[cfg(test)]
+mod phone_tests;
 mod pixels;
+mod raw;
 mod read;
 mod resize;
 mod taken;
+mod yuv;
 
 /// Another number whenever the same file gives other pixels than in the version before.
-pub(crate) const DECODING: u8 = 2;
+pub(crate) const DECODING: u8 = 3;
 
 pub use decode::{DEFAULT_MAX_PIXELS, DecodeError, Decoded, decode, decode_for};
 pub use facts::ImageFacts;

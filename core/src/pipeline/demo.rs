@@ -61,6 +61,7 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let request = TrainRequest {
         dataset: Some(&dataset_file),
         group_by: None,
+        scan: ScanOptions::default(),
         run: &folder,
         settings: Some(sample_settings()),
         resume: true,

@@ -13,7 +13,7 @@ use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
 use crate::run::{Checkpoint, Run, StageProgress};
 use crate::settings::{Auto, Settings, Training};
-use crate::source::Split;
+use crate::source::{ScanOptions, Split};
 use crate::train::choose_input;
 
 /// What to make a run of, and where.
@@ -25,6 +25,8 @@ pub struct ImportRequest<'a> {
     pub backbone: Option<Backbone>,
     /// A dataset file or any source, with the classes that the network knows, in its order.
     pub dataset: &'a Path,
+    /// How the source is read, where it is no dataset file.
+    pub scan: ScanOptions,
     /// The run folder.
     pub run: &'a Path,
     /// The settings of the run. Backbone and stem are the file's; the input's normalisation has to
@@ -80,7 +82,7 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     let file = WeightsFile::open(request.file)?;
     let fit = Fit::of(&file, request.backbone)?;
     job.info(format!("{}, and the classifier behind them", fit.taken_words()));
-    let dataset = Dataset::open(request.dataset, job)?;
+    let dataset = Dataset::open_with(request.dataset, &request.scan, None, job)?;
     let classifier = fit.read_classifier(&file, dataset.classes.len())?;
     settings.model.backbone = fit.backbone.into();
     settings.stage1.train = Auto::Value(Training::Scratch);

@@ -17,7 +17,7 @@ use crate::files::{self, TemporaryFolder};
 use crate::job::Job;
 use crate::run::{Place, Run};
 use crate::settings::Settings;
-use crate::source::Split;
+use crate::source::{ScanOptions, Split};
 
 /// What to make a model of.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct MakeRequest<'a> {
     pub source: &'a Path,
     /// What makes images of a source belong together, so that they are held out together.
     pub group_by: Option<&'a GroupBy>,
+    /// How the source is read.
+    pub scan: ScanOptions,
     /// The model's file.
     pub out: &'a Path,
     /// The run folder; without it, one beside the model that is named after it. What an earlier
@@ -80,7 +82,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     // What cannot be put there in the end is said before the work.
     let place = Place::hold(&folder)?;
     files::destination(request.out).map_err(|error| ModelError::file(request.out, error))?;
-    let dataset = Dataset::open_grouped(request.source, request.group_by, job)?;
+    let dataset = Dataset::open_with(request.source, &request.scan, request.group_by, job)?;
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
     // The new run is made beside the old one, which is lost only when there is something better in

@@ -62,6 +62,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let request = |settings| TrainRequest {
         dataset: Some(&dataset_file),
         group_by: None,
+        scan: Default::default(),
         run: &at,
         settings,
         resume: true,
@@ -165,6 +166,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
         let request = TrainRequest {
             group_by: None,
             dataset: Some(&dataset_file),
+            scan: Default::default(),
             run: &at,
             settings: Some(settings.clone()),
             resume: false,

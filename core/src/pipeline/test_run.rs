@@ -39,6 +39,7 @@ pub fn trained(folder: &Path) -> Run {
     let request = TrainRequest {
         dataset: Some(&dataset_file),
         group_by: None,
+        scan: ScanOptions::default(),
         run: &run,
         settings: Some(settings),
         resume: false,

@@ -15,7 +15,7 @@ use crate::error::{Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
-use crate::source::Split;
+use crate::source::{ScanOptions, Split};
 use crate::train;
 
 /// What to train, and where.
@@ -25,6 +25,8 @@ pub struct TrainRequest<'a> {
     pub dataset: Option<&'a Path>,
     /// What makes images of a source belong together, so that they are held out together.
     pub group_by: Option<&'a GroupBy>,
+    /// How the source is read, where it is no dataset file.
+    pub scan: ScanOptions,
     /// The run folder.
     pub run: &'a Path,
     /// The settings of a new run; for a run that exists they must be its own, apart from
@@ -149,7 +151,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let Some(source) = request.dataset else {
         return Err(folder_error("holds no run, and no dataset was given to make one from").into());
     };
-    let dataset = Dataset::open_grouped(source, request.group_by, job)?;
+    let dataset = Dataset::open_with(source, &request.scan, request.group_by, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
 }

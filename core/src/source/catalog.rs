@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::images::ImageFacts;
 use serde::{Deserialize, Serialize};
+
+use super::{Reading, Twins};
+use crate::images::ImageFacts;
 
 /// Which part of the data a sample belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,6 +160,8 @@ pub struct Skipped {
     pub hidden: usize,
     /// Files whose name has no image extension.
     pub not_images: usize,
+    /// Files that were left out as asked; see [`ScanOptions::skip`](super::ScanOptions::skip).
+    pub left_out: usize,
     /// Symbolic links that lead back to a folder above them.
     pub link_loops: usize,
 }
@@ -181,6 +185,10 @@ pub struct Catalog {
     pub problems: Vec<Problem>,
     /// What was passed over.
     pub skipped: Skipped,
+    /// Kinds of files that lie beside others of the same name. Only looked for in image folders.
+    pub twins: Vec<Twins>,
+    /// How it was read.
+    pub reading: Reading,
 }
 
 impl Catalog {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::filter::FileFilter;
 use super::scan::Candidate;
 use crate::error::{DataError, Result};
 use crate::files;
@@ -14,10 +15,11 @@ use crate::source::{Problem, Skipped, Split};
 
 /// Names that claim to be images. Those of formats that cannot be read are listed too, so that
 /// their files are reported rather than passed over.
-const EXTENSIONS: [&str; 36] = [
+pub(super) const EXTENSIONS: [&str; 40] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "gif", "tif", "tiff", "pnm",
     "pbm", "pgm", "ppm", "pam", "avif", "heic", "heif", "jxl", "jp2", "j2k", "tga", "psd", "ico",
-    "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "exr", "hdr",
+    "dng", "cr2", "cr3", "nef", "nrw", "arw", "orf", "rw2", "raf", "pef", "srw", "hif", "exr",
+    "hdr",
 ];
 
 /// What other programs leave beside images.
@@ -47,7 +49,7 @@ pub(super) struct Found {
 /// [`DataError`] if the folder cannot be read, [`crate::Error::Stopped`].
 pub fn images_below(root: &Path, job: Job<'_>) -> Result<(Vec<PathBuf>, Vec<Problem>)> {
     let mut walk = Walk::default();
-    walk.run(root, job)?;
+    walk.run(root, &FileFilter::default(), job)?;
     let Walk { mut files, problems, .. } = walk;
     files.sort_by_cached_key(|file| components(file));
     Ok((files.into_iter().map(|file| root.join(file)).collect(), problems))
@@ -57,12 +59,16 @@ pub fn images_below(root: &Path, job: Job<'_>) -> Result<(Vec<PathBuf>, Vec<Prob
 ///
 /// # Errors
 /// [`DataError`] if the folder cannot be read or nothing in it is an image.
-pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
+pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Found> {
     let mut walk = Walk::default();
-    walk.run(root, job)?;
+    walk.run(root, filter, job)?;
     let Walk { mut files, folders, mut problems, skipped } = walk;
     if files.is_empty() && problems.is_empty() {
-        return Err(DataError::source(root, "no image lies in this folder or below it").into());
+        let reason = match skipped.left_out {
+            0 => "no image lies in this folder or below it",
+            _ => "all images in this folder and below it are left out",
+        };
+        return Err(DataError::source(root, reason).into());
     }
     files.sort_by_cached_key(|file| components(file));
     let layout = SplitLayout::of(&files);
@@ -75,15 +81,7 @@ pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
         }
     }
     if by_class.is_empty() {
-        let items = problems
-            .iter()
-            .map(|problem| format!("{}: {}", problem.path.display(), problem.reason))
-            .collect();
-        let summary = format!(
-            "{}: no image lies in a class folder; expected one folder a class",
-            root.display()
-        );
-        return Err(DataError::Many { summary, items }.into());
+        return Err(flat(root, &problems).into());
     }
     let empty: BTreeSet<String> = folders
         .iter()
@@ -104,13 +102,45 @@ pub(super) fn list(root: &Path, job: Job<'_>) -> Result<Found> {
     })
 }
 
+/// What is said of a folder without class folders: why, once, and how it should look.
+fn flat(root: &Path, problems: &[Problem]) -> DataError {
+    let loose = problems.iter().filter(|problem| problem.reason == NO_CLASS_FOLDER).count();
+    let name = root
+        .file_name()
+        .map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let example = problems.iter().find_map(|problem| problem.path.file_name());
+    let example =
+        example.map_or_else(|| "1.jpg".into(), |name| name.to_string_lossy().into_owned());
+    let images = match loose {
+        0 => "no image lies in a class folder".to_string(),
+        1 => "its one image lies in no class folder".to_string(),
+        _ => format!("its {loose} images lie in no class folder"),
+    };
+    DataError::source(
+        root,
+        format!(
+            "{images}; each class needs a folder of its own, whose name is the class:\n\
+             {name}/\n\
+             ├── first class/\n\
+             │   ├── {example}\n\
+             │   └── …\n\
+             └── second class/\n    \
+                 └── …\n\
+             A list that names the class of each image (CSV) will do as well"
+        ),
+    )
+}
+
+/// Why an image right below the source belongs to no class.
+const NO_CLASS_FOLDER: &str = "lies in no class folder";
+
 /// The names a relative path is made of. The walk only lets valid Unicode through.
 fn components(path: &Path) -> Vec<String> {
     path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
 }
 
 /// Whether the folders right below the root are splits rather than classes.
-enum SplitLayout {
+pub(super) enum SplitLayout {
     Splits,
     Classes,
 }
@@ -119,7 +149,7 @@ impl SplitLayout {
     /// Splits, where every folder that holds images is named like one, or where at least two are
     /// and none of those holds images directly. A class may be called "train"; so a single such
     /// folder among others is one.
-    fn of(files: &[PathBuf]) -> Self {
+    pub fn of(files: &[PathBuf]) -> Self {
         // For each folder below the root, whether images lie directly in it.
         let mut tops: BTreeMap<String, bool> = BTreeMap::new();
         for parts in files.iter().map(|file| components(file)).filter(|parts| parts.len() > 1) {
@@ -136,19 +166,19 @@ impl SplitLayout {
     }
 
     /// The class and split of what lies in `folder`, or why it belongs to none.
-    fn place(
+    pub fn place(
         &self,
         folder: &[String],
     ) -> std::result::Result<(String, Option<Split>), &'static str> {
         match (self, folder) {
-            (_, []) => Err("lies in no class folder"),
+            (_, []) => Err(NO_CLASS_FOLDER),
             (SplitLayout::Classes, class) => Ok((class.join("/"), None)),
             (SplitLayout::Splits, [split, class @ ..]) => {
                 let split = split
                     .parse()
                     .map_err(|_| "lies outside the folders for train, validation and test")?;
                 if class.is_empty() {
-                    Err("lies in no class folder")
+                    Err(NO_CLASS_FOLDER)
                 } else {
                     Ok((class.join("/"), Some(split)))
                 }
@@ -168,7 +198,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn run(&mut self, root: &Path, job: Job<'_>) -> Result<()> {
+    fn run(&mut self, root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<()> {
         job.phase("looking for images", None, "files");
         let mut seen = 0u64;
         // Folders with anything in them, hidden files apart.
@@ -219,6 +249,10 @@ impl Walk {
             } else if entry.file_type().is_dir() {
                 self.folders.push(relative.to_path_buf());
             } else if entry.file_type().is_file() && claims_image(entry.path()) {
+                if !filter.takes(relative) {
+                    self.skipped.left_out += 1;
+                    continue;
+                }
                 self.files.push(relative.to_path_buf());
             } else {
                 self.skipped.not_images += 1;
@@ -261,7 +295,7 @@ fn is_hidden(entry: &DirEntry) -> bool {
     name.starts_with('.') || CLUTTER.contains(&name.to_lowercase().as_str())
 }
 
-fn has_image_extension(path: &Path) -> bool {
+pub(super) fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }

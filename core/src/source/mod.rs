@@ -3,15 +3,21 @@
 
 mod catalog;
 pub(crate) mod cifar;
+mod filter;
 mod folder;
 mod hint;
 mod list;
 mod reader;
+mod reading;
 mod sample;
 mod scan;
+mod twins;
 
 pub use catalog::{Catalog, Location, Problem, Sample, Skipped, SourceKind, Split};
 pub use folder::images_below;
+pub use list::{ListFormat, ListPreview, Separator, preview_list};
 pub use reader::{ImageReader, PixelSource};
+pub use reading::Reading;
 pub use sample::unpack_sample;
 pub use scan::{ScanOptions, scan};
+pub use twins::Twins;

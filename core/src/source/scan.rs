@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Catalog, Location, Problem, Sample, Skipped, SourceKind, Split};
-use super::{cifar, folder, hint, list};
+use super::filter::FileFilter;
+use super::{Catalog, ListFormat, Location, Problem, Reading, Sample, Skipped, SourceKind, Split};
+use super::{cifar, folder, hint, list, twins};
 use crate::error::{DataError, Error, Result};
 use crate::files::cache_folder;
 use crate::images::{
@@ -30,6 +31,15 @@ pub struct ScanOptions {
     /// to a training list. Where there are several, a list without a split column is one split,
     /// named by its file name.
     pub lists: Vec<PathBuf>,
+    /// What is known of the columns of image lists; the rest is found out.
+    pub list: ListFormat,
+    /// Of an image folder or list, only files with one of these endings (`jpg`) or patterns
+    /// (`photos/*`) of their paths below the source are read; all without any. `*` stands for
+    /// anything, folders included, and case does not matter.
+    pub only: Vec<String>,
+    /// Files with one of these endings or patterns are left out, even if [`ScanOptions::only`]
+    /// names them.
+    pub skip: Vec<String>,
     /// Images of more pixels are reported as too large and never decoded.
     pub max_pixels: u64,
     /// The folder that holds the index of files scanned before; [`cache_folder`] if not told
@@ -42,9 +52,35 @@ impl Default for ScanOptions {
         Self {
             root: None,
             lists: Vec::new(),
+            list: ListFormat::default(),
+            only: Vec::new(),
+            skip: Vec::new(),
             max_pixels: DEFAULT_MAX_PIXELS,
             cache: cache_folder(),
         }
+    }
+}
+
+impl ScanOptions {
+    /// Why a source of another kind cannot be read with these options: only image lists have
+    /// columns, and only files can be left out.
+    fn unfit_for(&self, is_list: bool, has_files: bool) -> Option<&'static str> {
+        if !is_list && (self.root.is_some() || !self.lists.is_empty()) {
+            return Some(
+                "is not an image list; a root folder and further lists can only be given for one",
+            );
+        }
+        if !is_list && self.list != ListFormat::default() {
+            return Some("is not an image list; only those have columns");
+        }
+        let chooses = !self.only.is_empty() || !self.skip.is_empty();
+        (chooses && !has_files)
+            .then_some("is CIFAR, whose images are no files that could be left out")
+    }
+
+    /// Whether anything is asked for that depends on the source.
+    pub fn is_plain(&self) -> bool {
+        self.unfit_for(false, false).is_none()
     }
 }
 
@@ -66,9 +102,15 @@ pub(super) struct Candidate {
 ///   ones with `/` in their name. Folders `train`, `val` and `test` (or their longer names, in any
 ///   case) above the classes are splits. Classes are ordered by name, by Unicode code points,
 ///   samples by path. Files without an extension count as images if they begin like one.
-/// - Any other file is an image list: a CSV or TSV table with a header, or lines of a path and a
-///   label. Where all labels are integers, classes are ordered and named by them. An image that is
-///   listed again with the same label and split counts once.
+/// - Any other file is an image list: a table in which each line names an image, with a header or
+///   without, its fields separated by commas, semicolons, tabs, bars or blanks. What
+///   [`ScanOptions::list`] does not say of its columns follows from the first lines: paths are where
+///   image file names stand; labels are in a column with a usual name, in columns of zeros and ones
+///   of which each line has a single one, in the only column that is left, or else in the class
+///   folder that the path goes through. Files are looked for where the list says, then by their
+///   names below the root, with any ending of images where the list names none. Where all labels are
+///   integers, classes are ordered and named by them. An image that is listed again with the same
+///   label and split counts once.
 ///
 /// ```
 /// # fn main() -> counterweight_core::Result<()> {
@@ -89,9 +131,10 @@ pub(super) struct Candidate {
 ///
 /// # Errors
 /// [`DataError`] if the source is missing or of no known kind, has fewer than two classes, has
-/// classes left without a readable image, or is an image list that names absent files, or an image
-/// with different labels or splits; each is listed. [`crate::Error::Stopped`] if the job was
-/// stopped.
+/// classes left without a readable image, or is an image list of which it cannot be told which
+/// column holds what, of whose files more than half are absent, or that names an image with
+/// different labels or splits; each is listed. [`SettingsError`](crate::error::SettingsError) for a
+/// pattern of files that is none. [`crate::Error::Stopped`] if the job was stopped.
 pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
     let metadata = std::fs::metadata(source).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -102,14 +145,11 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
     })?;
     let archive = metadata.is_file() && cifar::is_archive(source);
     let is_list = metadata.is_file() && !archive;
-    if !is_list && (options.root.is_some() || !options.lists.is_empty()) {
-        return Err(DataError::source(
-            source,
-            "is not an image list; a root folder and further lists can only be given for one",
-        )
-        .into());
+    let is_cifar = archive || metadata.is_dir() && cifar::is_in_folder(source);
+    if let Some(reason) = options.unfit_for(is_list, !is_cifar) {
+        return Err(DataError::source(source, reason).into());
     }
-    let catalog = if archive || metadata.is_dir() && cifar::is_in_folder(source) {
+    let catalog = if is_cifar {
         scan_cifar(source, job)?
     } else if metadata.is_dir() {
         scan_folder(source, options, job)?
@@ -120,7 +160,8 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
 }
 
 fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
-    let found = folder::list(source, job).map_err(|error| match error {
+    let filter = FileFilter::of(&options.only, &options.skip)?;
+    let found = folder::list(source, &filter, job).map_err(|error| match error {
         Error::Data(_) if hint::is_run(source) => DataError::source(
             source,
             "is a run, made by `train`, and holds no images; name the folder of its images",
@@ -128,6 +169,8 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         .into(),
         other => other,
     })?;
+    let files: Vec<PathBuf> =
+        found.candidates.iter().map(|candidate| candidate.path.clone()).collect();
     let empty = found.empty.iter().map(|class| format!("{class}: the folder is empty")).collect();
     let mut catalog = Catalog {
         root: source.to_path_buf(),
@@ -138,6 +181,8 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         facts: Vec::new(),
         problems: found.problems,
         skipped: found.skipped,
+        twins: twins::find(&files),
+        reading: Reading::of(options),
     };
     let unreadable = check_images(&mut catalog, found.candidates, options, job)?;
     check_classes(&catalog, empty, &unreadable)?;
@@ -153,8 +198,10 @@ fn scan_list(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catal
         classes: listed.classes,
         samples: Vec::new(),
         facts: Vec::new(),
-        problems: Vec::new(),
-        skipped: Skipped::default(),
+        problems: listed.problems,
+        skipped: Skipped { left_out: listed.left_out, ..Skipped::default() },
+        twins: Vec::new(),
+        reading: listed.reading,
     };
     let unreadable = check_images(&mut catalog, listed.candidates, options, job)?;
     check_classes(&catalog, Vec::new(), &unreadable)?;
@@ -193,6 +240,8 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
         facts,
         problems: cifar.problems,
         skipped: Skipped::default(),
+        twins: Vec::new(),
+        reading: Reading::default(),
     };
     check_classes(&catalog, Vec::new(), &Unreadable::new())?;
     Ok(catalog)

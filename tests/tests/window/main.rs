@@ -7,6 +7,7 @@ mod data;
 mod export;
 mod images;
 mod job;
+mod lists;
 mod maps;
 mod predict;
 mod runs;

@@ -8,11 +8,11 @@ use counterweight_core::eval::GroupSizes;
 use counterweight_core::source::Location;
 use egui::{Align, Button, Label, Layout, RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_material_icons::icons::{
-    ICON_ARCHIVE, ICON_CLOSE, ICON_ERROR, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY,
-    ICON_SCHOOL, ICON_WARNING,
+    ICON_ARCHIVE, ICON_CLOSE, ICON_FOLDER_OPEN, ICON_GRID_VIEW, ICON_PHOTO_LIBRARY, ICON_SCHOOL,
+    ICON_WARNING,
 };
 
-use super::{builder, builder_together, parts, start};
+use super::{builder, builder_together, data_files, mapper, parts, start};
 use crate::gui::command::{Command, DataCommand, ImagesCommand, TourCommand};
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -45,10 +45,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         return;
     }
-    if let Some((path, reason)) = &state.data.failure {
-        failure_ui(ui, path, reason);
-        ui.add_space(space::LARGE);
+    if let Some(list) = &state.data.mapper {
+        mapper::ui(ui, list, commands);
+        return;
     }
+    data_files::failure_ui(ui, &state.data, commands);
     let State { data, shell, tour, runs, run, train, .. } = state;
     if data.source.is_none() {
         let training = train.training.as_ref().map(|training| training.folder.as_path());
@@ -67,11 +68,14 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.add_space(space::LARGE);
     }
     card(ui, |ui| {
-        data.source.iter().for_each(|source| summary_ui(ui, source));
+        data.source.iter().for_each(|source| summary_ui(ui, source, commands));
         ui.add_space(space::SMALL);
         path_ui(ui, data, commands);
     });
     ui.add_space(space::LARGE);
+    if let Some(source) = &data.source {
+        data_files::twins_ui(ui, source, commands);
+    }
     if let Some(Source { origin: Origin::Catalog { report, builder, .. }, .. }) = &data.source
         && let Some(series) = report.series.as_ref()
         && builder.options().group_by.is_none()
@@ -122,21 +126,6 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if ui.button("Open folder…").clicked() {
             commands.push(Command::Data(DataCommand::PickFolder));
         }
-    });
-}
-
-fn failure_ui(ui: &mut Ui, path: &std::path::Path, reason: &str) {
-    let tokens = tokens(ui.visuals());
-    card(ui, |ui| {
-        ui.horizontal(|ui| {
-            ui.label(icon(ICON_ERROR).size(20.0).color(tokens.bad));
-            ui.label(theme::heading("This could not be opened"));
-        });
-        ui.label(RichText::new(reason).color(tokens.bad));
-        if !reason.contains(&path.display().to_string()) {
-            ui.label(RichText::new(path.display().to_string()).weak());
-        }
-        ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");
     });
 }
 
@@ -224,7 +213,7 @@ fn tour_ui(ui: &mut Ui, can_resume: bool, commands: &mut Vec<Command>) {
     });
 }
 
-fn summary_ui(ui: &mut Ui, source: &Source) {
+fn summary_ui(ui: &mut Ui, source: &Source, commands: &mut Vec<Command>) {
     ui.add(Label::new(RichText::new(source_words(source)).weak()).truncate());
     ui.add_space(space::SMALL);
     let [train, validation, test] = source.view.totals();

@@ -257,6 +257,8 @@ mod tests {
             facts: Vec::new(),
             problems: Vec::new(),
             skipped: Default::default(),
+            twins: Vec::new(),
+            reading: Default::default(),
         }
     }
 

@@ -20,9 +20,10 @@ use counterweight_core::source::{
 };
 use counterweight_core::{Error, Result, pipeline};
 
+use super::mapper::{Mapper, ask_for_root};
 use super::shell::{ErrorReport, Shell};
 use super::{Builder, ImagesView, KeepTogether, Thumbnails, next_revision};
-use crate::gui::command::{Command, DataCommand, RunsCommand};
+use crate::gui::command::{Command, DataCommand, ListCommand, RunsCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Worker};
@@ -93,6 +94,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Whether it is the built-in sample.
     pub is_sample: bool,
+    /// How it is read.
+    pub scan: ScanOptions,
     /// As what.
     pub origin: Origin,
     /// What is shown of it.
@@ -346,7 +349,11 @@ pub struct DataState {
     pub source: Option<Source>,
     /// Why the last source could not be opened: its path and the reason.
     pub failure: Option<(PathBuf, String)>,
-    opening: Option<(PathBuf, Worker<Opened>)>,
+    /// Whether that is an image list, whose columns can be chosen.
+    pub failed_list: bool,
+    /// The image list whose columns are being chosen.
+    pub mapper: Option<Mapper>,
+    opening: Option<(PathBuf, ScanOptions, Worker<Opened>)>,
     writing: Option<Worker<Written>>,
     /// Small pictures of the open source.
     pub thumbnails: Thumbnails,
@@ -374,6 +381,8 @@ impl DataState {
         Self {
             source: None,
             failure: None,
+            failed_list: false,
+            mapper: None,
             opening: None,
             writing: None,
             thumbnails: Thumbnails::new(ctx),
@@ -390,7 +399,7 @@ impl DataState {
 
     /// The scan that is running: what is scanned, and how far it is.
     pub fn scanning(&self) -> Option<(&Path, &crate::gui::worker::Progress)> {
-        self.opening.as_ref().map(|(path, worker)| (path.as_path(), &worker.progress))
+        self.opening.as_ref().map(|(path, _, worker)| (path.as_path(), &worker.progress))
     }
 
     /// Whether a source is being scanned.
@@ -440,19 +449,29 @@ impl DataState {
                     then,
                 ));
             }
-            DataCommand::Open(path) => self.open(path, false, shell),
+            DataCommand::Open(path) => self.open(path, false, ScanOptions::default(), shell),
+            DataCommand::List(command) => self.apply_to_list(command, shell),
+            DataCommand::Skip(pattern) => {
+                self.open_again(shell, |scan| {
+                    if !scan.skip.contains(&pattern) {
+                        scan.skip.push(pattern);
+                    }
+                });
+            }
+            DataCommand::ReadAll => self.open_again(shell, |scan| scan.skip.clear()),
             DataCommand::OpenSample => {
                 let folder = shell.place.cache.join("sample");
-                self.open(folder, true, shell);
+                self.open(folder, true, ScanOptions::default(), shell);
             }
             DataCommand::CancelScan => {
-                if let Some((_, worker)) = &self.opening {
+                if let Some((_, _, worker)) = &self.opening {
                     worker.stop();
                 }
             }
             DataCommand::Close => {
                 self.source = None;
                 self.failure = None;
+                self.mapper = None;
                 self.selected = None;
                 self.thumbnails.reset(None);
             }
@@ -514,12 +533,46 @@ impl DataState {
         }
     }
 
-    fn open(&mut self, path: PathBuf, is_sample: bool, shell: &mut Shell) {
+    fn apply_to_list(&mut self, command: ListCommand, shell: &mut Shell) {
+        match command {
+            ListCommand::Map(path) => {
+                // Of the open list the columns are known, of any other what can be found out.
+                let known = self.source.as_ref().filter(|source| source.path == path);
+                let scan = known.map_or_else(ScanOptions::default, |source| source.scan.clone());
+                self.mapper = Some(Mapper::new(path, scan, shell));
+            }
+            ListCommand::Open => {
+                if let Some(mapper) = self.mapper.take_if(|mapper| mapper.can_open()) {
+                    self.open(mapper.path, false, mapper.scan, shell);
+                }
+            }
+            ListCommand::Cancel => self.mapper = None,
+            ListCommand::Set(_) | ListCommand::PickRoot | ListCommand::SetRoot(_) => {
+                let Some(mapper) = &mut self.mapper else { return };
+                match command {
+                    ListCommand::Set(format) => mapper.set(*format, shell),
+                    ListCommand::SetRoot(root) => mapper.set_root(root, shell),
+                    _ => ask_for_root(mapper, shell),
+                }
+            }
+        }
+    }
+
+    /// Reads the open source again, in another way.
+    fn open_again(&mut self, shell: &mut Shell, change: impl FnOnce(&mut ScanOptions)) {
+        let Some(source) = &self.source else { return };
+        let (path, mut scan) = (source.path.clone(), source.scan.clone());
+        change(&mut scan);
+        self.open(path, source.is_sample, scan, shell);
+    }
+
+    fn open(&mut self, path: PathBuf, is_sample: bool, scan: ScanOptions, shell: &mut Shell) {
         self.failure = None;
+        self.mapper = None;
         shell.info(format!("Opening {}", path.display()));
-        let opened = path.clone();
-        let worker = Worker::spawn("scan", &shell.ctx, move |job| open(&opened, is_sample, job));
-        self.opening = Some((path, worker));
+        let (opened, options) = (path.clone(), scan.clone());
+        let work = move |job: Job<'_>| open(&opened, is_sample, &options, job);
+        self.opening = Some((path, scan, Worker::spawn("scan", &shell.ctx, work)));
     }
 
     fn write(
@@ -556,14 +609,17 @@ impl DataState {
         self.thumbnails.poll(&shell.ctx);
         let mut is_new = false;
         self.keep_together.poll(self.source.as_mut(), &shell.ctx);
-        if let Some((path, worker)) = &mut self.opening {
+        if let Some(mapper) = &mut self.mapper {
+            mapper.poll();
+        }
+        if let Some((path, scan, worker)) = &mut self.opening {
             let news = worker.poll();
             shell.messages(news.messages);
             if let Some(done) = news.done {
-                let path = std::mem::take(path);
+                let (path, scan) = (std::mem::take(path), std::mem::take(scan));
                 self.opening = None;
                 is_new = matches!(done, Ok(Opened::Source { .. }));
-                self.opened(path, done, shell);
+                self.opened(path, scan, done, shell);
             }
         }
         if let Some(worker) = &mut self.writing {
@@ -593,7 +649,13 @@ impl DataState {
         is_new
     }
 
-    fn opened(&mut self, path: PathBuf, done: Result<Opened, Failure>, shell: &mut Shell) {
+    fn opened(
+        &mut self,
+        path: PathBuf,
+        scan: ScanOptions,
+        done: Result<Opened, Failure>,
+        shell: &mut Shell,
+    ) {
         match done {
             Ok(Opened::Run(folder)) => shell.queue.push(Command::Runs(RunsCommand::Open(folder))),
             Ok(Opened::Source { origin, reader, is_sample }) => {
@@ -601,6 +663,7 @@ impl DataState {
                 let mut source = Source {
                     path: path.clone(),
                     is_sample,
+                    scan,
                     origin: *origin,
                     view: DataView::default(),
                     edition: next_revision(),
@@ -627,10 +690,23 @@ impl DataState {
             Err(Failure::Failed(error)) => {
                 let reason = error.to_string();
                 shell.info(format!("{} could not be opened: {reason}", path.display()));
+                let unknown =
+                    matches!(error, counterweight_core::Error::Data(DataError::UnknownList { .. }));
+                if unknown {
+                    self.mapper = Some(Mapper::new(path, scan, shell));
+                    return;
+                }
+                self.failed_list = is_list_name(&path);
                 self.failure = Some((path, reason));
             }
         }
     }
+}
+
+/// Whether a file's name is that of a table or text.
+fn is_list_name(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    extension.is_some_and(|own| ["csv", "tsv", "txt", "tab", "lst"].contains(&own.as_str()))
 }
 
 /// Shows a file in the system's file manager, which can take a while to answer.
@@ -647,7 +723,7 @@ pub(super) fn reveal(path: PathBuf, shell: &mut Shell) {
     drop(thread);
 }
 
-fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
+fn open(path: &Path, is_sample: bool, scan: &ScanOptions, job: Job<'_>) -> Result<Opened> {
     if Run::is_run(path) {
         return Ok(Opened::Run(path.to_path_buf()));
     }
@@ -671,7 +747,7 @@ fn open(path: &Path, is_sample: bool, job: Job<'_>) -> Result<Opened> {
         });
     }
     let unpacked = if is_sample { unpack_sample(path)? } else { path.to_path_buf() };
-    let catalog = source::scan(&unpacked, &ScanOptions::default(), job)?;
+    let catalog = source::scan(&unpacked, scan, job)?;
     let thresholds = GroupThresholds::default();
     job.phase("looking for duplicates and series", None, "images");
     let report = dataset::report(&catalog, thresholds.many_above, thresholds.few_below);

@@ -16,6 +16,7 @@ mod images_session;
 mod inspect;
 mod keep_together;
 mod map;
+mod mapper;
 mod overlays;
 mod predict;
 mod previews;
@@ -48,6 +49,7 @@ pub use images::{
 pub use inspect::{InspectState, Inspection};
 pub use keep_together::KeepTogether;
 pub use map::{Category, MapState, ShownMap};
+pub use mapper::Mapper;
 pub use overlays::{LookedAt, Overlay, Overlays};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
 pub use run::OpenRun;

@@ -655,6 +655,7 @@ impl Task {
         let request = TrainRequest {
             dataset: None,
             group_by: None,
+            scan: Default::default(),
             run: &folder,
             settings: None,
             resume: true,

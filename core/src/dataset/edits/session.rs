@@ -30,7 +30,7 @@ impl EditSession {
     /// As [`Dataset::load`], or as [`scan`](crate::source::scan) and
     /// [`build`](crate::dataset::build); as [`Edits::open`].
     pub fn open(source: &Path, job: Job<'_>) -> Result<Self> {
-        let (base, catalog) = Dataset::open_as_is(source, None, job)?;
+        let (base, catalog) = Dataset::open_as_is(source, &ScanOptions::default(), None, job)?;
         Self::of(source, Arc::new(base), catalog.map(Arc::new), job)
     }
 

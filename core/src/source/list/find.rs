@@ -1,0 +1,145 @@
+//! Finding the files that an image list names: where it says, with any ending of images where it
+//! names none, and in folders between that it leaves out.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+use walkdir::WalkDir;
+
+use super::super::filter::FileFilter;
+use super::super::folder::{EXTENSIONS, has_image_extension};
+use crate::error::Result;
+use crate::job::Job;
+
+/// Folders below each other that are looked through for files that are not where the list says.
+const DEPTH: usize = 8;
+/// Entries that are looked at there: a list in a person's home folder must not lead to a walk
+/// through all of it.
+const ENTRIES: usize = 2_000_000;
+
+/// What was found of a list's files.
+pub(super) struct Found {
+    /// Where each is, relative to the root or absolute; `None` if it is nowhere.
+    pub paths: Vec<Option<PathBuf>>,
+    /// How many are somewhere else than the list says, or have an ending that it does not name.
+    pub elsewhere: usize,
+}
+
+/// Looks for files below `root`. Those that are not where `named` says are looked for by their
+/// names: in folders below the root that end as the named one does, with the named ending, or with
+/// that of any image where none is named, among the files that the filter takes. One that could be several files is not found.
+///
+/// # Errors
+/// [`crate::Error::Stopped`].
+pub(super) fn find(
+    root: &Path,
+    named: &[&str],
+    filter: &FileFilter,
+    job: Job<'_>,
+) -> Result<Found> {
+    let mut paths: Vec<Option<PathBuf>> = named
+        .par_iter()
+        .map(|text| {
+            job.check()?;
+            Ok(resolve(root, text))
+        })
+        .collect::<Result<_>>()?;
+    if paths.iter().all(Option::is_some) {
+        return Ok(Found { paths, elsewhere: 0 });
+    }
+    let index = Index::below(root, filter, job)?;
+    let mut elsewhere = 0;
+    for (path, text) in paths.iter_mut().zip(named).filter(|(path, _)| path.is_none()) {
+        *path = index.find(text);
+        elsewhere += usize::from(path.is_some());
+    }
+    Ok(Found { paths, elsewhere })
+}
+
+/// Windows' separators as those of everybody.
+pub(super) fn slashed(text: &str) -> String {
+    text.replace('\\', "/")
+}
+
+/// The path relative to the root where it lies below it, without `.` in it.
+pub(super) fn tidy(root: &Path, text: &str) -> PathBuf {
+    let path: PathBuf =
+        Path::new(text).components().filter(|part| !matches!(part, Component::CurDir)).collect();
+    path.strip_prefix(root).map(Path::to_path_buf).unwrap_or(path)
+}
+
+/// The path, if there is such a file. Lists written on Windows have backslashes, which are part of a
+/// name elsewhere.
+fn resolve(root: &Path, text: &str) -> Option<PathBuf> {
+    let there = |path: &PathBuf| root.join(path).is_file();
+    let path = tidy(root, text);
+    if there(&path) {
+        return Some(path);
+    }
+    let other = text.contains('\\').then(|| tidy(root, &slashed(text)));
+    other.filter(there)
+}
+
+/// The images below a folder by their names without the ending.
+struct Index {
+    by_stem: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Index {
+    fn below(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Self> {
+        job.phase("looking for the images of the list", None, "files");
+        let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
+        let walk = WalkDir::new(root).follow_links(true).max_depth(DEPTH).sort_by_file_name();
+        for (seen, entry) in walk.into_iter().take(ENTRIES).enumerate() {
+            if seen.is_multiple_of(256) {
+                job.check()?;
+                job.progress(seen as u64);
+            }
+            let Ok(entry) = entry else { continue };
+            let path = entry.path();
+            if !entry.file_type().is_file() || !has_image_extension(path) {
+                continue;
+            }
+            if let (Some(stem), Ok(relative)) =
+                (path.file_stem().and_then(|stem| stem.to_str()), path.strip_prefix(root))
+            {
+                if !filter.takes(relative) {
+                    continue;
+                }
+                by_stem.entry(stem.to_string()).or_default().push(relative.to_path_buf());
+            }
+        }
+        Ok(Self { by_stem })
+    }
+
+    fn find(&self, text: &str) -> Option<PathBuf> {
+        let named = slashed(text);
+        let named = Path::new(&named);
+        let ending = has_image_extension(named).then(|| lower_extension(named)).flatten();
+        let stem =
+            if ending.is_some() { named.file_stem() } else { named.file_name() }?.to_str()?;
+        let folder: PathBuf = named
+            .parent()?
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
+        let fits = |path: &&PathBuf| {
+            path.parent().is_some_and(|own| own.ends_with(&folder))
+                && (ending.is_none() || lower_extension(path) == ending)
+        };
+        let mut fitting: Vec<&PathBuf> = self.by_stem.get(stem)?.iter().filter(fits).collect();
+        // Of a photo beside its raw file, the one that is read by most programs.
+        fitting.sort_by_key(|path| {
+            let own = lower_extension(path).unwrap_or_default();
+            EXTENSIONS.iter().position(|known| *known == own)
+        });
+        let first = fitting.first()?;
+        let one_folder = fitting.iter().all(|path| path.parent() == first.parent());
+        one_folder.then(|| (*first).clone())
+    }
+}
+
+fn lower_extension(path: &Path) -> Option<String> {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase())
+}

@@ -1,0 +1,335 @@
+//! Image lists: tables in which each line names an image and its label, however they are written.
+
+mod columns;
+mod find;
+mod format;
+mod names;
+mod preview;
+mod rows;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::filter::FileFilter;
+use super::folder::{SplitLayout, has_image_extension};
+use super::reading::Reading;
+use super::scan::{Candidate, ScanOptions};
+use crate::error::{DataError, Result};
+use crate::job::Job;
+use crate::source::{Problem, Split};
+
+pub use format::{ListFormat, Separator};
+pub use preview::{ListPreview, preview_list};
+use rows::Row;
+
+/// What the image lists of a source hold.
+pub(super) struct Listed {
+    pub root: PathBuf,
+    pub classes: Vec<String>,
+    pub candidates: Vec<Candidate>,
+    /// Files that are listed and not there.
+    pub problems: Vec<Problem>,
+    /// Lines that were left out as asked.
+    pub left_out: usize,
+    pub reading: Reading,
+}
+
+/// Reads the image list `source` and those that go with it, and looks for the files they name. An
+/// image that is listed more than once with the same label and split counts once.
+///
+/// # Errors
+/// [`DataError`] naming the image list and the line, or listing the absent files where they are more
+/// than half of all, or the images with more than one label or split.
+pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Listed> {
+    job.phase("reading the image list", None, "lines");
+    let filter = FileFilter::of(&options.only, &options.skip)?;
+    let mut rows = Vec::new();
+    let mut format = None;
+    let several = !options.lists.is_empty();
+    let lists = || std::iter::once(source).chain(options.lists.iter().map(PathBuf::as_path));
+    for list in lists() {
+        job.check()?;
+        let (mut table, found) = rows::read(list, &options.list)?;
+        let named = if several { split_in_name(list) } else { None };
+        for row in &mut table {
+            row.split = row.split.or(named);
+        }
+        rows.extend(table);
+        format.get_or_insert(found);
+    }
+    if rows.is_empty() {
+        return Err(DataError::source(source, "lists no image").into());
+    }
+    let root = root(source, options);
+    if !root.is_dir() {
+        return Err(DataError::source(&root, "there is no such folder").into());
+    }
+    let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
+    let mut found = find::find(&root, &named, &filter, job)?;
+    if found.elsewhere > 0 {
+        let images = if found.elsewhere == 1 { "image was" } else { "images were" };
+        job.info(format!(
+            "{}: {} {images} found by name: the list does not name the folder or the ending",
+            source.display(),
+            found.elsewhere
+        ));
+    }
+    // Patterns are about the files, of which the list may not name the ending.
+    let takes = |row: &Row, path: &Option<PathBuf>| {
+        let text = find::slashed(&row.path);
+        let named = Path::new(&text);
+        path.as_ref().map_or_else(
+            || !has_image_extension(named) || filter.takes(named),
+            |path| filter.takes(path),
+        )
+    };
+    let kept: Vec<bool> =
+        rows.iter().zip(&found.paths).map(|(row, path)| takes(row, path)).collect();
+    let left_out = kept.iter().filter(|kept| !**kept).count();
+    if left_out == rows.len() {
+        return Err(DataError::source(source, "lists only images that are left out").into());
+    }
+    if left_out > 0 {
+        let mut each = kept.iter();
+        rows.retain(|_| each.next() == Some(&true));
+        let mut each = kept.iter();
+        found.paths.retain(|_| each.next() == Some(&true));
+    }
+    let absent = absent(source, &root, &rows, &found.paths)?;
+    let (classes, labels, splits) = label(source, &rows, &found.paths, options)?;
+    let all = rows.into_iter().zip(found.paths).zip(labels).zip(splits);
+    let mut candidates: Vec<Candidate> = all
+        .filter_map(|(((row, path), class), split)| {
+            Some(Candidate { path: path?, class, split, group: row.group })
+        })
+        .collect();
+    let repeated = merge_repeated(source, &mut candidates, &classes)?;
+    if repeated > 0 {
+        let lines = if repeated == 1 {
+            "1 line repeats an image that is".to_string()
+        } else {
+            format!("{repeated} lines repeat images that are")
+        };
+        job.info(format!("{}: {lines} listed already; each image counts once", source.display()));
+    }
+    // In the list's order within a class.
+    candidates.sort_by_key(|candidate| candidate.class);
+    let reading = Reading {
+        lists: lists().map(|list| relative(list, &root)).collect(),
+        format: format.unwrap_or_default(),
+        ..Reading::of(options)
+    };
+    Ok(Listed { root, classes, candidates, problems: absent, left_out, reading })
+}
+
+/// What a list's paths are relative to.
+fn root(source: &Path, options: &ScanOptions) -> PathBuf {
+    options.root.clone().unwrap_or_else(|| match source.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    })
+}
+
+/// A list as a dataset file names it.
+fn relative(list: &Path, root: &Path) -> String {
+    let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let (list, root) = (full(list), full(root));
+    find::slashed(&list.strip_prefix(&root).unwrap_or(&list).to_string_lossy())
+}
+
+/// The files that are listed and not there.
+///
+/// # Errors
+/// If they are more than half: then the list goes with another folder.
+fn absent(
+    source: &Path,
+    root: &Path,
+    rows: &[Row],
+    paths: &[Option<PathBuf>],
+) -> Result<Vec<Problem>, DataError> {
+    let missing: BTreeSet<PathBuf> = rows
+        .iter()
+        .zip(paths)
+        .filter(|(_, path)| path.is_none())
+        .map(|(row, _)| find::tidy(root, &row.path))
+        .collect();
+    if missing.len() * 2 > rows.len() {
+        let files = if missing.len() == 1 { "a file that is" } else { "files that are" };
+        let summary = format!(
+            "{} names {} {files} not in {}",
+            source.display(),
+            missing.len(),
+            root.display()
+        );
+        let items = missing.iter().map(|path| path.display().to_string()).collect();
+        return Err(DataError::Many { summary, items });
+    }
+    let reason = || "is in the list and not in its folder".to_string();
+    Ok(missing.iter().map(|path| Problem { path: root.join(path), reason: reason() }).collect())
+}
+
+/// Class names in order, and the class and split of each row. Of a list without labels they are the
+/// folders that its paths go through, as in an image folder.
+fn label(
+    source: &Path,
+    rows: &[Row],
+    paths: &[Option<PathBuf>],
+    options: &ScanOptions,
+) -> Result<(Vec<String>, Vec<usize>, Vec<Option<Split>>), DataError> {
+    let mut splits: Vec<Option<Split>> = rows.iter().map(|row| row.split).collect();
+    let mut labels: Vec<String> = Vec::with_capacity(rows.len());
+    if rows.iter().any(|row| row.label.is_none()) {
+        let path = |(row, path): (&Row, &Option<PathBuf>)| {
+            path.clone().unwrap_or_else(|| find::slashed(&row.path).into())
+        };
+        let paths: Vec<PathBuf> = rows.iter().zip(paths).map(path).collect();
+        let folders = in_folders(&paths);
+        let mut outside = Vec::new();
+        for ((row, folder), (split, path)) in
+            rows.iter().zip(folders).zip(splits.iter_mut().zip(&paths))
+        {
+            match (&row.label, folder) {
+                (Some(label), _) => labels.push(label.clone()),
+                (None, Ok((class, own))) => {
+                    labels.push(class);
+                    *split = split.or(own);
+                }
+                (None, Err(reason)) => outside.push(format!("{}: {reason}", path.display())),
+            }
+        }
+        if !outside.is_empty() {
+            let summary = format!(
+                "{}: the label is the folder of the image, and some are in none",
+                source.display()
+            );
+            return Err(DataError::Many { summary, items: outside });
+        }
+    } else {
+        labels.extend(rows.iter().filter_map(|row| row.label.clone()));
+    }
+    let (classes, labels) = classes(&labels, options)?;
+    Ok((classes, labels, splits))
+}
+
+/// The class and split of each path by the folders it goes through. Those that all paths go through
+/// say nothing.
+fn in_folders(paths: &[PathBuf]) -> Vec<Result<(String, Option<Split>), &'static str>> {
+    let parts: Vec<Vec<String>> = paths
+        .iter()
+        .map(|path| {
+            let names = path.parent().into_iter().flat_map(Path::components);
+            names.map(|name| name.as_os_str().to_string_lossy().into_owned()).collect()
+        })
+        .collect();
+    let first = parts.first().cloned().unwrap_or_default();
+    let common = parts.iter().fold(first.len(), |common, names| {
+        names.iter().zip(&first).take(common).take_while(|(a, b)| a == b).count()
+    });
+    let below: Vec<PathBuf> = parts
+        .iter()
+        .map(|names| names[common..].iter().collect::<PathBuf>().join("image"))
+        .collect();
+    let layout = SplitLayout::of(&below);
+    parts.iter().map(|names| layout.place(&names[common..])).collect()
+}
+
+/// Class names in order, and the class of each label. Where all labels are numbers, their order is
+/// that of the numbers, and the file of class names says what they are called.
+fn classes(
+    labels: &[String],
+    options: &ScanOptions,
+) -> Result<(Vec<String>, Vec<usize>), DataError> {
+    let numbers: Option<Vec<i64>> = labels.iter().map(|label| label.parse().ok()).collect();
+    match (numbers, &options.list.class_names) {
+        (Some(numbers), file) => {
+            let distinct: BTreeSet<i64> = numbers.iter().copied().collect();
+            let place: BTreeMap<i64, usize> =
+                distinct.iter().enumerate().map(|(i, number)| (*number, i)).collect();
+            let names = match file {
+                None => distinct.iter().map(ToString::to_string).collect(),
+                Some(file) => {
+                    let names = names::read(file, &distinct)?;
+                    let named: Vec<String> =
+                        distinct.iter().filter_map(|number| names.get(number).cloned()).collect();
+                    let mut seen = BTreeSet::new();
+                    let twice: Vec<String> =
+                        named.iter().filter(|name| !seen.insert(*name)).cloned().collect();
+                    if !twice.is_empty() {
+                        let summary =
+                            format!("{} has several classes of these names", file.display());
+                        return Err(DataError::Many { summary, items: twice });
+                    }
+                    named
+                }
+            };
+            Ok((names, numbers.iter().map(|number| place[number]).collect()))
+        }
+        (None, Some(file)) => {
+            let reason = "names classes by their numbers, and the labels are names already";
+            Err(DataError::file(file, reason))
+        }
+        (None, None) => {
+            let distinct: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+            let place: BTreeMap<&str, usize> =
+                distinct.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+            Ok((
+                distinct.iter().map(ToString::to_string).collect(),
+                labels.iter().map(|label| place[label.as_str()]).collect(),
+            ))
+        }
+    }
+}
+
+/// Keeps the first of the candidates that are the same image with the same label and split, and
+/// returns how many are gone. Lines that contradict each other are an error: no training could tell
+/// which of them is meant.
+fn merge_repeated(
+    source: &Path,
+    candidates: &mut Vec<Candidate>,
+    classes: &[String],
+) -> Result<usize, DataError> {
+    let before = candidates.len();
+    let mut first: HashMap<PathBuf, (usize, Option<Split>)> = HashMap::with_capacity(before);
+    let mut wrong = Vec::new();
+    candidates.retain(|candidate| {
+        let this = (candidate.class, candidate.split);
+        match first.get(&candidate.path) {
+            None => {
+                first.insert(candidate.path.clone(), this);
+                true
+            }
+            Some(other) => {
+                if *other != this {
+                    let named = |(class, split): (usize, Option<Split>)| match split {
+                        Some(split) => format!("{} in {split}", classes[class]),
+                        None => format!("{} in no split", classes[class]),
+                    };
+                    wrong.push(format!(
+                        "{}: {} and {}",
+                        candidate.path.display(),
+                        named(*other),
+                        named(this)
+                    ));
+                }
+                false
+            }
+        }
+    });
+    if wrong.is_empty() {
+        return Ok(before - candidates.len());
+    }
+    Err(DataError::Many {
+        summary: format!("{}: images listed with different labels or splits", source.display()),
+        items: wrong,
+    })
+}
+
+/// The split that a word of a file name names, as in `ImageNet_LT_train.txt`.
+fn split_in_name(path: &Path) -> Option<Split> {
+    let stem = path.file_stem()?.to_str()?;
+    stem.split(|c: char| !c.is_alphanumeric()).rev().find_map(|word| word.parse().ok())
+}
+
+#[cfg(test)]
+mod tests;

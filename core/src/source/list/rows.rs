@@ -1,0 +1,130 @@
+//! The lines of an image list, read by columns that are known.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use csv::StringRecord;
+
+use super::columns::{Columns, Head, Label, flag};
+use super::format::ListFormat;
+use super::table::{each_record, read_text};
+use crate::error::DataError;
+use crate::source::Split;
+
+/// Rows of an unknown list that its error shows.
+const SHOWN: usize = 4;
+
+/// A line of an image list.
+pub(super) struct Row {
+    pub path: String,
+    /// Without one, the class folder in the path is the label.
+    pub label: Option<String>,
+    pub split: Option<Split>,
+    pub group: Option<Arc<str>>,
+}
+
+/// The rows of `list`, and how they were read, in full.
+///
+/// # Errors
+/// [`DataError::UnknownList`] if it cannot be told which column holds what, and [`DataError`]
+/// naming the lines that cannot be read.
+pub(super) fn read(list: &Path, format: &ListFormat) -> Result<(Vec<Row>, ListFormat), DataError> {
+    let text = read_text(list)?;
+    if text.trim().is_empty() {
+        return Err(DataError::file(list, "is empty"));
+    }
+    let head = Head::of(&text, format);
+    let columns = match &head.columns {
+        Ok(columns) => columns,
+        Err(reason) => return Err(unknown(list, &head, reason)),
+    };
+    let rows = all(list, &text, &head, columns)?;
+    Ok((rows, head.format(columns, format)))
+}
+
+fn unknown(list: &Path, head: &Head, reason: &str) -> DataError {
+    DataError::UnknownList {
+        path: list.to_path_buf(),
+        reason: format!(
+            "is not an image folder, CIFAR archive or image list that explains itself: {reason}"
+        ),
+        separator: head.fields.separator().name(),
+        columns: head.names.clone(),
+        rows: head
+            .rows
+            .iter()
+            .take(SHOWN)
+            .map(|row| row.iter().map(str::to_string).collect())
+            .collect(),
+    }
+}
+
+/// Every row of a text.
+pub(super) fn all(
+    list: &Path,
+    text: &str,
+    head: &Head,
+    columns: &Columns,
+) -> Result<Vec<Row>, DataError> {
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    let mut groups: HashMap<String, Arc<str>> = HashMap::new();
+    let mut header = head.header;
+    let read = each_record(text, head.fields, |line, record| {
+        if !std::mem::take(&mut header) {
+            match row(&record, columns, head, &mut groups) {
+                Ok(row) => rows.push(row),
+                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+            }
+        }
+        true
+    });
+    read.map_err(|reason| DataError::file(list, reason))?;
+    if wrong.is_empty() {
+        return Ok(rows);
+    }
+    Err(DataError::Many {
+        summary: format!("{}: lines that cannot be read", list.display()),
+        items: wrong,
+    })
+}
+
+fn row(
+    record: &StringRecord,
+    columns: &Columns,
+    head: &Head,
+    groups: &mut HashMap<String, Arc<str>>,
+) -> Result<Row, String> {
+    let field = |column: usize| record.get(column).filter(|field| !field.is_empty());
+    let path = field(columns.path).ok_or("the path is missing")?;
+    let label = match &columns.label {
+        Label::Column(column) => Some(field(*column).ok_or("the label is missing")?.to_string()),
+        Label::OneHot(classes) => Some(one_hot(record, classes, &head.names)?),
+        Label::Folder => None,
+    };
+    let split = columns.split.and_then(field).map(str::parse).transpose()?;
+    let group = columns.group.and_then(field).map(|name| {
+        let name = groups.entry(name.to_string()).or_insert_with(|| Arc::from(name));
+        Arc::clone(name)
+    });
+    Ok(Row { path: path.to_string(), label, split, group })
+}
+
+/// The name of the one column that holds a 1.
+fn one_hot(record: &StringRecord, classes: &[usize], names: &[String]) -> Result<String, String> {
+    let mut ones = Vec::new();
+    for class in classes {
+        let field = record.get(*class).unwrap_or_default();
+        match flag(field) {
+            Some(true) => ones.push(names[*class].as_str()),
+            Some(false) => {}
+            None => return Err(format!("`{field}` in `{}` is neither 0 nor 1", names[*class])),
+        }
+    }
+    match ones.as_slice() {
+        [one] => Ok((*one).to_string()),
+        [] => Err("none of the classes' columns holds a 1".into()),
+        several => Err(format!("it has several labels: {}", several.join(", "))),
+    }
+}

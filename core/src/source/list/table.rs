@@ -1,0 +1,184 @@
+//! The lines of an image list as fields.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::StringRecord;
+
+use super::super::hint;
+use super::format::Separator;
+use crate::error::DataError;
+use crate::files;
+
+/// A list of ten million images has a few hundred MB; anything larger is refused.
+const LARGEST: u64 = 1 << 30;
+
+/// How the fields of a line stand apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// By a character, as in CSV: fields in quotes may hold it.
+    Byte(u8),
+    /// By two or more blanks or a tab: fields may hold single blanks.
+    WideBlanks,
+    /// By blanks: fields in quotes may hold some.
+    Blanks,
+    /// The last blank stands before the label; whatever is before it is the path.
+    LastBlank,
+    /// Each line is one field.
+    Whole,
+}
+
+impl Fields {
+    /// The separator this is one form of.
+    pub fn separator(self) -> Separator {
+        let same = |separator: &Separator| match self {
+            Fields::Byte(byte) => separator.byte() == Some(byte),
+            _ => separator.byte().is_none(),
+        };
+        Separator::ALL.into_iter().find(same).unwrap_or(Separator::Blanks)
+    }
+}
+
+/// Hands over the records of a text with the numbers of their lines, from 1, until it is told that
+/// these are enough. Lines without any content are left out.
+///
+/// # Errors
+/// What the reader of CSV says.
+pub(super) fn each_record(
+    text: &str,
+    fields: Fields,
+    mut take: impl FnMut(u64, StringRecord) -> bool,
+) -> Result<(), csv::Error> {
+    let Fields::Byte(byte) = fields else {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            if !take(number as u64 + 1, split_blanks(line.trim(), fields)) {
+                break;
+            }
+        }
+        return Ok(());
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(byte)
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let mut record = StringRecord::new();
+    while reader.read_record(&mut record)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
+        let clean: StringRecord = record.iter().map(unquoted).collect();
+        if !take(line, clean) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A field without the quotes around it that the reader of CSV has left: single ones, and those
+/// that stood behind a blank.
+fn unquoted(field: &str) -> &str {
+    let within = |quote: char| field.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).map_or(field, str::trim)
+}
+
+fn split_blanks(line: &str, fields: Fields) -> StringRecord {
+    match fields {
+        Fields::WideBlanks => {
+            let parts = line.split("  ").flat_map(|part| part.split('\t')).map(str::trim);
+            parts.filter(|part| !part.is_empty()).map(unquoted).collect()
+        }
+        Fields::Blanks => quoted_words(line),
+        Fields::LastBlank => match line.rsplit_once(char::is_whitespace) {
+            Some((path, label)) => [path.trim_end(), label].into_iter().map(unquoted).collect(),
+            None => [unquoted(line)].into_iter().collect(),
+        },
+        Fields::Whole | Fields::Byte(_) => [unquoted(line)].into_iter().collect(),
+    }
+}
+
+/// The words of a line; double quotes keep several together.
+fn quoted_words(line: &str) -> StringRecord {
+    let mut words = StringRecord::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('"').and_then(|inner| inner.split_once('"')) {
+            Some(found) => found,
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        words.push_field(word);
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// The text of a file that may be an image list, without a byte order mark. One that is no text is
+/// found out by its first bytes.
+pub(super) fn read_text(list: &Path) -> Result<String, DataError> {
+    const START: u64 = 4096;
+    let fail = |reason: std::io::Error| DataError::file(list, reason);
+    if let Some(reason) = hint::of_name(list) {
+        return Err(DataError::source(list, reason));
+    }
+    let mut file = files::open(list, LARGEST).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(START).read_to_end(&mut bytes).map_err(fail)?;
+    let wide = Utf16::of(&bytes);
+    if wide.is_some() || !bytes.contains(&0) {
+        file.take(LARGEST + 1 - START).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    if bytes.len() as u64 > LARGEST {
+        return Err(DataError::file(
+            list,
+            "has more than 1 GiB, which is too much for an image list",
+        ));
+    }
+    let no_text = |bytes: &[u8]| {
+        let unknown = "is not an image folder, CIFAR archive or image list; an image list is UTF-8 text, \
+                       which spreadsheets save as `CSV UTF-8`";
+        DataError::source(list, hint::of_content(bytes).unwrap_or(unknown))
+    };
+    if let Some(wide) = wide {
+        return wide.decode(&bytes[2..]).ok_or_else(|| no_text(&bytes));
+    }
+    if bytes.contains(&0) {
+        return Err(no_text(&bytes));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| no_text(error.as_bytes()))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
+    })
+}
+
+/// Text in 16-bit units, as spreadsheets save `Unicode text`.
+#[derive(Clone, Copy)]
+enum Utf16 {
+    Little,
+    Big,
+}
+
+impl Utf16 {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0xff, 0xfe, ..] => Some(Self::Little),
+            [0xfe, 0xff, ..] => Some(Self::Big),
+            _ => None,
+        }
+    }
+
+    /// The text, unless it holds what no text does.
+    fn decode(self, bytes: &[u8]) -> Option<String> {
+        let units: Vec<u16> = bytes
+            .chunks_exact(2)
+            .map(|pair| match self {
+                Self::Little => u16::from_le_bytes([pair[0], pair[1]]),
+                Self::Big => u16::from_be_bytes([pair[0], pair[1]]),
+            })
+            .collect();
+        let text = String::from_utf16(&units).ok()?;
+        (bytes.len().is_multiple_of(2) && !text.contains('\0')).then_some(text)
+    }
+}
