@@ -9,7 +9,7 @@ use super::{EditAction, EditEntry, Edited, EditedImage};
 use crate::dataset::Dataset;
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{Catalog, ImageReader, Location};
+use crate::source::{Catalog, ImageReader, Location, ScanOptions};
 
 /// A dataset without its edits, its edits, and what they make of it.
 #[derive(Debug)]
