@@ -63,6 +63,7 @@ fn build_step(folder: &Path, _job: Job<'_>) -> Result<()> {
 fn train_step(folder: &Path, job: Job<'_>) -> Result<()> {
     let request = TrainRequest {
         dataset: Some(&folder.join("set.toml")),
+        scan: Default::default(),
         group_by: None,
         run: &folder.join("run"),
         settings: Some(settings()),

@@ -47,27 +47,17 @@ fn chosen(window: &Window) -> Vec<String> {
 
 /// Clicks the image whose path begins so.
 fn click(window: &mut Window, path: &str, modifiers: Modifiers) {
-    let place = {
+    {
         let begins = |node: &egui_kittest::Node<'_>| {
             node.accesskit_node().label().is_some_and(|name| name.starts_with(path))
         };
         let options = window.harness.query_all(by().role(Role::ListBoxOption));
-        options
+        let node = options
             .into_iter()
             .find(begins)
-            .unwrap_or_else(|| panic!("{path}: {}", window.names()))
-            .rect()
-            .center()
-    };
-    window.harness.event(Event::PointerMoved(place));
-    for pressed in [true, false] {
-        let button = egui::PointerButton::Primary;
-        // Without its keys an event does not change those that are held.
-        window.harness.input_mut().modifiers = modifiers;
-        window.harness.event(Event::PointerButton { pos: place, button, pressed, modifiers });
-        window.harness.step();
+            .unwrap_or_else(|| panic!("{path}: {}", window.names()));
+        node.click_modifiers(modifiers);
     }
-    window.harness.input_mut().modifiers = Modifiers::NONE;
     window.frames(3);
 }
 

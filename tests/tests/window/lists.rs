@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::Origin;
 use counterweight_core::dataset::Dataset;
+use counterweight_core::job::{Control, Job, Silent};
 use counterweight_tests::fixtures::{picture, save, write};
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
@@ -130,7 +131,8 @@ fn files_beside_others_are_left_out_by_one_click() {
     // What is built of it keeps that.
     let recipe = window.state().data.source.as_ref().unwrap().recipe();
     let file = window.folder.path().join("set.toml");
-    recipe.make().unwrap().0.save(&file).unwrap();
+    let control = Control::new();
+    recipe.make(Job::new(&control, &Silent)).unwrap().0.save(&file).unwrap();
     assert_eq!(Dataset::load(&file).unwrap().provenance.reading.skip, ["*.png"]);
     window.press("Read them, too");
     window.settle();

@@ -231,6 +231,7 @@ fn summary_ui(ui: &mut Ui, source: &Source, commands: &mut Vec<Command>) {
     });
     ui.add_space(space::SMALL);
     group_chips(ui, &group_sizes(source));
+    data_files::columns_ui(ui, source, commands);
 }
 
 fn source_words(source: &Source) -> String {

@@ -37,6 +37,8 @@ fn catalog(classes: &[&str], images: &[Image<'_>]) -> Catalog {
         facts: images.iter().enumerate().map(facts).collect(),
         problems: Vec::new(),
         skipped: Skipped::default(),
+        twins: Vec::new(),
+        reading: Default::default(),
     }
 }
 
