@@ -92,7 +92,8 @@ fn what_is_misspelled_is_refused_and_nothing_is_done() {
     assert!(wrong.contains("frog/99.png") && wrong.contains("toad/1.png"), "{wrong}");
     assert!(refusal(&source, &["undo"]).contains("no edit that can be undone"));
     let rows = folder.path().join("rows.csv");
-    std::fs::write(&rows, "path,action,class\nfrog/00.png,exclude,\nfrog/01.png,move,toad\n").unwrap();
+    std::fs::write(&rows, "path,action,class\nfrog/00.png,exclude,\nfrog/01.png,move,toad\n")
+        .unwrap();
     let wrong = refusal(&source, &["apply", &words(&rows)]);
     assert!(wrong.contains("no class `toad`"), "{wrong}");
     assert!(!folder.path().join("photos.edits.jsonl").exists());
@@ -107,10 +108,10 @@ fn what_is_misspelled_is_refused_and_nothing_is_done() {
     let mut broken = std::fs::read_to_string(&file).unwrap();
     broken.insert_str(broken.find('\n').unwrap() + 1, "{\"edit\":\"paint\"}\n");
     std::fs::write(&file, &broken).unwrap();
-    for arguments in [vec!["edit".to_string(), words(&source), "list".into()], vec![
-        "inspect".into(),
-        words(&source),
-    ]] {
+    for arguments in [
+        vec!["edit".to_string(), words(&source), "list".into()],
+        vec!["inspect".into(), words(&source)],
+    ] {
         let output = counterweight(&arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("photos.edits.jsonl: line 2: ") && said.contains("paint"), "{said}");
@@ -139,7 +140,10 @@ fn rows_and_names_come_from_standard_input() {
     let done = feed(&["apply", "-"], rows);
     assert_eq!(done["done"], json!(["moved 2 images to newt", "marked 1 image as checked"]));
     let done = feed(&["exclude", "-"], "newt/06.png\r\n\nnewt/07.png\n");
-    assert_eq!(done["counts"], json!({"moved": 2, "excluded": 2, "checked": 1, "vanished": 0, "replaced": 0}));
+    assert_eq!(
+        done["counts"],
+        json!({"moved": 2, "excluded": 2, "checked": 1, "vanished": 0, "replaced": 0})
+    );
 }
 
 #[test]

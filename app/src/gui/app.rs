@@ -12,8 +12,7 @@ use egui_notify::{Toast, ToastLevel};
 
 use super::command::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, ImagesCommand,
-    InspectCommand,
-    PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
+    InspectCommand, PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
 };
 use super::dialogs::Answer;
 use super::state::{
@@ -220,10 +219,8 @@ impl CounterweightApp {
             Command::Go(page) => state.page = page,
             Command::Data(command) => state.data.apply(command, &mut state.shell),
             Command::Images(command) => {
-                let review = matches!(
-                    command,
-                    ImagesCommand::ShowClass(_) | ImagesCommand::Review(_)
-                );
+                let review =
+                    matches!(command, ImagesCommand::ShowClass(_) | ImagesCommand::Review(_));
                 if review {
                     state.page = Page::Images;
                 }

@@ -13,10 +13,12 @@ mod worker;
 pub use app::CounterweightApp;
 pub use command::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, ExportCommand,
-    ImagesCommand, InspectCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand, WindowCommand,
+    ImagesCommand, InspectCommand, PredictCommand, RunsCommand, TourCommand, TrainCommand,
+    WindowCommand,
 };
 pub use open::open;
 pub use state::{
-    Builder, ClassRow, Decided, Dialog, ErrorReport, ImageFilter, ImageSort, ImagesState, OpenRun, Origin, Page, Place, Preferences, ResumeOffer,
-    ReviewItem, ReviewOrder, Source, State, StepStatus, ThemeChoice, TourStep,
+    Builder, ClassRow, Decided, Dialog, ErrorReport, ImageFilter, ImageSort, ImagesState, OpenRun,
+    Origin, Page, Place, Preferences, ResumeOffer, ReviewItem, ReviewOrder, Source, State,
+    StepStatus, ThemeChoice, TourStep,
 };

@@ -4,7 +4,9 @@
 use counterweight_core::dataset::{EditAction, EditCounts};
 use counterweight_core::eval::Group;
 use counterweight_core::source::Split;
-use egui::{ComboBox, Id, Key, Modifiers, Popup, Rect, RichText, Slider, Ui, UiBuilder, vec2};
+use egui::{
+    ComboBox, Event, Id, Key, Modifiers, Popup, Rect, RichText, Slider, Ui, UiBuilder, vec2,
+};
 use egui_material_icons::icons::{
     ICON_BLOCK, ICON_CHECK_CIRCLE, ICON_CLOSE, ICON_DRIVE_FILE_MOVE, ICON_FILTER_ALT_OFF,
     ICON_GRID_VIEW, ICON_IMAGE_SEARCH, ICON_REDO, ICON_RESTORE, ICON_UNDO,
@@ -16,7 +18,7 @@ use crate::gui::state::{
     Decided, ImageFilter, ImageSort, ImagesState, ImagesView, OpenRun, Page, SIDES, State,
 };
 use crate::gui::theme::{self, icon, tokens};
-use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, walk, waiting};
+use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, waiting, walk};
 
 /// Pictures that are drawn larger than this, in pixels, are read again with more detail.
 const SMALL: f32 = 144.0;
@@ -199,7 +201,9 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
         }
         ui.spacing_mut().slider_width = 84.0;
         let slider = Slider::new(&mut images.side, SIDES).show_value(false);
-        ui.add(slider).on_hover_text("Size of the pictures").accessible_name("Size of the pictures");
+        ui.add(slider)
+            .on_hover_text("Size of the pictures")
+            .accessible_name("Size of the pictures");
     });
 }
 
@@ -220,12 +224,7 @@ fn choice_ui<T: PartialEq + Copy>(
     combo.response.accessible_name(name);
 }
 
-fn actions_ui(
-    ui: &mut Ui,
-    images: &ImagesState,
-    view: &ImagesView,
-    commands: &mut Vec<Command>,
-) {
+fn actions_ui(ui: &mut Ui, images: &ImagesState, view: &ImagesView, commands: &mut Vec<Command>) {
     let targets = images.targets();
     ui.horizontal_wrapped(|ui| {
         let some = !targets.is_empty();
@@ -357,7 +356,12 @@ fn keys(
     if elsewhere || ui.ctx().text_edit_focused() || Popup::is_any_open(ui.ctx()) {
         return;
     }
-    let modifiers = ui.input(|input| input.modifiers);
+    // Those that were held with the key, even if they were let go before this frame.
+    let held = |event: &Event| match event {
+        Event::Key { pressed: true, modifiers, .. } => Some(*modifiers),
+        _ => None,
+    };
+    let modifiers = ui.input(|input| input.events.iter().find_map(held).unwrap_or(input.modifiers));
     let pressed = |key| ui.input(|input| input.key_pressed(key));
     if modifiers.command && pressed(Key::A) {
         images.selection.all(&images.order);

@@ -6,9 +6,7 @@ use egui::{
     TextStyle, Ui, WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::MaterialIcon;
-use egui_material_icons::icons::{
-    ICON_BLOCK, ICON_CHECK, ICON_CHECK_CIRCLE, ICON_DRIVE_FILE_MOVE,
-};
+use egui_material_icons::icons::{ICON_BLOCK, ICON_CHECK, ICON_CHECK_CIRCLE, ICON_DRIVE_FILE_MOVE};
 
 use super::parts;
 use crate::gui::state::{ImagesState, ImagesView, Thumbnail};
@@ -89,12 +87,7 @@ pub fn ui(
     }
     if is_chosen {
         let frame = Stroke::new(3.0, tokens.accent);
-        ui.painter().rect_stroke(
-            cell.picture,
-            CornerRadius::same(6),
-            frame,
-            StrokeKind::Outside,
-        );
+        ui.painter().rect_stroke(cell.picture, CornerRadius::same(6), frame, StrokeKind::Outside);
         let at = cell.picture.left_top() + vec2(4.0, 4.0);
         sign(ui, at, ICON_CHECK, tokens.accent, tokens.on_accent);
     }

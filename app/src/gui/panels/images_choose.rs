@@ -137,8 +137,6 @@ fn found(view: &ImagesView, recent: &[String], text: &str) -> Vec<usize> {
         })
         .collect();
     // What was typed in full comes first, whatever else begins so.
-    scored.sort_by_key(|(score, at)| {
-        (classes[*at] != text.trim(), std::cmp::Reverse(*score), *at)
-    });
+    scored.sort_by_key(|(score, at)| (classes[*at] != text.trim(), std::cmp::Reverse(*score), *at));
     scored.into_iter().take(LISTED).map(|(_, at)| at).collect()
 }

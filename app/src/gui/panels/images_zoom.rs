@@ -25,7 +25,11 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, commands: &m
         let place = images.selection.cursor();
         for (icon, name, to) in [
             (ICON_CHEVRON_LEFT, "Previous image", place.checked_sub(1)),
-            (ICON_CHEVRON_RIGHT, "Next image", Some(place + 1).filter(|at| *at < images.order.len())),
+            (
+                ICON_CHEVRON_RIGHT,
+                "Next image",
+                Some(place + 1).filter(|at| *at < images.order.len()),
+            ),
         ] {
             let button = IconButton::new(icon, name).icon_only().quiet().enabled(to.is_some());
             if button.show(ui).clicked()
@@ -49,8 +53,7 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, commands: &m
     });
     let room = ui.available_rect_before_wrap();
     let facts = Rect::from_min_max(room.right_top() - vec2(FACTS, 0.0), room.max);
-    let picture =
-        Rect::from_min_max(room.min, facts.left_bottom() - vec2(space::LARGE, 0.0));
+    let picture = Rect::from_min_max(room.min, facts.left_bottom() - vec2(space::LARGE, 0.0));
     let ctx = ui.ctx().clone();
     let large =
         images.large.get(view.dataset_revision, sample, &view.base, view.reader.as_ref(), &ctx);

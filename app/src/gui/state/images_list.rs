@@ -160,12 +160,8 @@ pub(super) fn listed(
             found.into_iter().map(|(_, sample)| sample).collect()
         }
         _ => {
-            let mut found: Vec<u32> = view
-                .by_path
-                .iter()
-                .copied()
-                .filter(|sample| is_listed(*sample))
-                .collect();
+            let mut found: Vec<u32> =
+                view.by_path.iter().copied().filter(|sample| is_listed(*sample)).collect();
             found.sort_by_key(|sample| view.edited.samples[*sample as usize].class);
             found
         }

@@ -71,12 +71,8 @@ pub(super) fn predict(
 ) -> Result<ImagePredictions> {
     let run = Run::open(folder)?;
     let (device, _) = device::open(choice)?;
-    let places: HashMap<&Location, u32> = base
-        .samples
-        .iter()
-        .enumerate()
-        .map(|(at, sample)| (&sample.location, at as u32))
-        .collect();
+    let places: HashMap<&Location, u32> =
+        base.samples.iter().enumerate().map(|(at, sample)| (&sample.location, at as u32)).collect();
     let mut samples = HashMap::new();
     let flip = run.settings().evaluation.flip;
     for split in [Split::Train, Split::Validation] {
@@ -88,8 +84,7 @@ pub(super) fn predict(
             let place = *places.get(&sample.location)?;
             // The run may have been made of another split of the same images.
             let is_test = base.samples[place as usize].split == Split::Test;
-            let own =
-                ImagePrediction { class: sample.predicted, probability: sample.probability };
+            let own = ImagePrediction { class: sample.predicted, probability: sample.probability };
             (!is_test).then_some((place, own))
         }));
     }

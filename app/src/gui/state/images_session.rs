@@ -12,7 +12,7 @@ use counterweight_core::source::{ImageReader, Split};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::Context;
 
-use super::data::DatasetSource;
+use super::dataset_source::DatasetSource;
 use super::next_revision;
 
 /// What the page of images shows: a dataset with its edits.
@@ -163,7 +163,9 @@ impl Editor {
             }),
         };
         match (said, &self.session) {
-            (Ok(said), Some(open)) => Answer::View { key: open.key, view: Arc::new(open.view()), said },
+            (Ok(said), Some(open)) => {
+                Answer::View { key: open.key, view: Arc::new(open.view()), said }
+            }
             (Ok(_), None) => Answer::Refused("no dataset is open".into()),
             (Err(error), _) => Answer::Refused(error.to_string()),
         }
@@ -202,7 +204,8 @@ impl Open {
         let (base, edited, edits) =
             (self.session.base(), self.session.edited(), self.session.edits());
         let mut counts = vec![[0; 3]; edited.classes.len()];
-        for (sample, own) in base.samples.iter().zip(&edited.samples).filter(|(_, own)| !own.excluded)
+        for (sample, own) in
+            base.samples.iter().zip(&edited.samples).filter(|(_, own)| !own.excluded)
         {
             counts[own.class][sample.split as usize] += 1;
         }
