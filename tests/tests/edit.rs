@@ -157,7 +157,7 @@ fn a_run_made_before_the_edits_goes_on_and_says_so_and_a_new_one_takes_them() {
         let dataset = words(&file);
         let mut arguments = vec!["train", &dataset, "--run", &run, "--device", "cpu"];
         if more.is_empty() {
-            arguments.extend(["--preset", "quick", "--set", &epochs, "--set", "input_size=12"]);
+            arguments.extend(["--preset", "quick", "--set", &epochs, "--set", "input_size=16"]);
         }
         arguments.extend(more);
         counterweight(&arguments)

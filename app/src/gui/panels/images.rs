@@ -4,7 +4,9 @@
 use counterweight_core::dataset::{EditAction, EditCounts};
 use counterweight_core::eval::Group;
 use counterweight_core::source::Split;
-use egui::{ComboBox, Id, Key, Modifiers, Popup, Rect, RichText, Slider, Ui, UiBuilder, vec2};
+use egui::{
+    ComboBox, Event, Id, Key, Modifiers, Popup, Rect, RichText, Slider, Ui, UiBuilder, vec2,
+};
 use egui_material_icons::icons::{
     ICON_BLOCK, ICON_CHECK_CIRCLE, ICON_CLOSE, ICON_DRIVE_FILE_MOVE, ICON_FILTER_ALT_OFF,
     ICON_GRID_VIEW, ICON_IMAGE_SEARCH, ICON_REDO, ICON_RESTORE, ICON_UNDO,
@@ -354,7 +356,12 @@ fn keys(
     if elsewhere || ui.ctx().text_edit_focused() || Popup::is_any_open(ui.ctx()) {
         return;
     }
-    let modifiers = ui.input(|input| input.modifiers);
+    // Those that were held with the key, even if they were let go before this frame.
+    let held = |event: &Event| match event {
+        Event::Key { pressed: true, modifiers, .. } => Some(*modifiers),
+        _ => None,
+    };
+    let modifiers = ui.input(|input| input.events.iter().find_map(held).unwrap_or(input.modifiers));
     let pressed = |key| ui.input(|input| input.key_pressed(key));
     if modifiers.command && pressed(Key::A) {
         images.selection.all(&images.order);

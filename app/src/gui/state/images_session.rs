@@ -12,7 +12,7 @@ use counterweight_core::source::{ImageReader, Split};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use egui::Context;
 
-use super::data::DatasetSource;
+use super::dataset_source::DatasetSource;
 use super::next_revision;
 
 /// What the page of images shows: a dataset with its edits.

@@ -5,6 +5,7 @@ mod balance;
 mod beside;
 mod builder;
 mod data;
+mod dataset_source;
 mod devices;
 mod estimates;
 mod export;

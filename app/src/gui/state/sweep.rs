@@ -8,7 +8,7 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::{Sweep, SweepReport};
 use counterweight_core::settings::Settings;
 
-use super::data::DatasetSource;
+use super::dataset_source::DatasetSource;
 use super::shell::{ErrorReport, Shell};
 use crate::gui::worker::{Failure, Progress, Worker};
 

@@ -16,7 +16,8 @@ use counterweight_core::source::Split;
 use counterweight_core::{Error, Result};
 use egui::TextureHandle;
 
-use super::data::{DatasetSource, Source};
+use super::data::Source;
+use super::dataset_source::DatasetSource;
 use super::previews::Previews;
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
