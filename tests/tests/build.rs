@@ -77,7 +77,7 @@ fn a_balanced_folder_becomes_a_long_tail_with_a_balanced_test() {
     let again = folder.path().join("again.toml");
     build(&sample, &again, &["--profile", "exponential", "--factor", "20", "--seed", "0"]);
     assert_eq!(std::fs::read(&again).unwrap(), written);
-    build(&sample, &again, &["--factor", "20", "--seed", "1"]);
+    build(&sample, &again, &["--factor", "20", "--seed", "1", "--force"]);
     let other = Dataset::load(&again).unwrap();
     assert_eq!(other.counts(Split::Test), [35; 10]);
     assert_ne!(other.split(Split::Test), dataset.split(Split::Test));

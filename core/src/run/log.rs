@@ -212,7 +212,7 @@ mod tests {
                 learning_rate,
                 seconds,
                 validation_loss: Some(any()),
-                norms: vec![any() as f32],
+                norms: vec![any() as f32, any() as f32],
                 ..record(1, epoch)
             };
             run.record(epoch).unwrap();

@@ -123,12 +123,11 @@ impl Run {
         if let Some(file) = backbone {
             backbone::keep(&file, &folder.join(BACKBONE))?;
         }
-        write_settings(folder, &settings)?;
-        let run = Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? };
-        if let Some(origin) = dataset.provenance.origin {
-            run.write_result(ORIGIN, &origin)?;
+        if let Some(origin) = &dataset.provenance.origin {
+            write_result(folder, ORIGIN, origin)?;
         }
-        Ok(run)
+        write_settings(folder, &settings)?;
+        Ok(Self { claim: Mutex::new(Some(claim)), ..Self::open(folder)? })
     }
 
     /// Refuses a folder in which a run of this dataset cannot be made.
@@ -145,7 +144,11 @@ impl Run {
                 let ours = |name: &std::ffi::OsStr| {
                     name == DATASET || name == BACKBONE || name == LOCK || is_temporary(name)
                 };
-                if entries.flatten().any(|entry| !ours(&entry.file_name())) {
+                let is_of_a_beginning = |entry: &std::fs::DirEntry| {
+                    ours(&entry.file_name())
+                        || (entry.file_name() == RESULTS && holds_origin_alone(&entry.path()))
+                };
+                if entries.flatten().any(|entry| !is_of_a_beginning(&entry)) {
                     return Err(
                         taken("is not empty and holds no run; choose another folder").into()
                     );
@@ -393,14 +396,7 @@ impl Run {
     /// # Errors
     /// [`RunError::File`].
     pub fn write_result(&self, name: &str, result: &impl Serialize) -> Result<PathBuf> {
-        let path = self.folder.join(RESULTS).join(format!("{name}.json"));
-        let mut text = serde_json::to_vec(result).map_err(|e| RunError::file(&path, e))?;
-        if text.len() <= READABLE {
-            text = serde_json::to_vec_pretty(result).map_err(|e| RunError::file(&path, e))?;
-        }
-        write_atomically(&path, |out| out.write_all(&text))
-            .map_err(|e| RunError::file(&path, e))?;
-        Ok(path)
+        write_result(&self.folder, name, result)
     }
 
     /// [`Run::write_result`] of what is worth having even where it cannot be kept: then that is
@@ -420,6 +416,25 @@ impl Run {
         let text = files::read_text(&path, LARGEST_LOG).map_err(|e| RunError::file(&path, e))?;
         Ok(serde_json::from_str(&text).map_err(|e| RunError::file(&path, e))?)
     }
+}
+
+fn write_result(folder: &Path, name: &str, result: &impl Serialize) -> Result<PathBuf> {
+    let path = folder.join(RESULTS).join(format!("{name}.json"));
+    let mut text = serde_json::to_vec(result).map_err(|e| RunError::file(&path, e))?;
+    if text.len() <= READABLE {
+        text = serde_json::to_vec_pretty(result).map_err(|e| RunError::file(&path, e))?;
+    }
+    write_atomically(&path, |out| out.write_all(&text)).map_err(|e| RunError::file(&path, e))?;
+    Ok(path)
+}
+
+/// Whether a folder of results has nothing in it but what the dataset was opened from, which is
+/// written before there is a run.
+fn holds_origin_alone(results: &Path) -> bool {
+    let is_origin = |entry: std::fs::DirEntry| {
+        is_temporary(&entry.file_name()) || entry.file_name() == format!("{ORIGIN}.json").as_str()
+    };
+    std::fs::read_dir(results).is_ok_and(|entries| entries.flatten().all(is_origin))
 }
 
 fn write_settings(folder: &Path, settings: &Settings) -> Result<()> {

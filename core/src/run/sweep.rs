@@ -274,6 +274,8 @@ impl Sweep {
         }
         let path = self.folder.join(SWEEP);
         std::fs::remove_file(&path).map_err(|error| RunError::file(&path, error))?;
+        // It is there if the sweep was worked on, and nobody needs it any more.
+        drop(std::fs::remove_file(self.folder.join(LOCK)));
         std::fs::remove_dir(&self.folder)
             .map_err(|error| RunError::file(&self.folder, error).into())
     }

@@ -30,7 +30,15 @@ pub(super) fn text(settings: &Settings, key: &str) -> Option<String> {
         Some((section, leaf)) => root.get(section)?.as_table()?.get(leaf)?,
         None => root.get(key)?,
     };
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        // What is a number of 32 bits is written with the digits that tell it from other such
+        // numbers: 0.4, and not what is nearest to it in 64 bits.
+        Value::Float(number) if f64::from(*number as f32) == *number => {
+            Value::Float((*number as f32).to_string().parse().unwrap_or(*number)).to_string()
+        }
+        value => value.to_string(),
+    };
     Some(match value {
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         value => plain(value),

@@ -20,8 +20,8 @@ use counterweight_core::source::{
 };
 use counterweight_core::{Error, Result, pipeline};
 
-use super::mapper::{Mapper, ask_for_root};
 use super::dataset_source::DatasetSource;
+use super::mapper::{Mapper, ask_for_root};
 use super::shell::{ErrorReport, Shell};
 use super::{Builder, ImagesView, KeepTogether, Thumbnails, next_revision};
 use crate::gui::command::{Command, DataCommand, ListCommand, RunsCommand};

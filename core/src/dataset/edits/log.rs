@@ -282,6 +282,10 @@ impl Edits {
         if std::fs::symlink_metadata(&path).is_ok_and(|facts| !facts.is_file()) {
             return Err(fail("is not a regular file, so no edits are written to it".into()).into());
         }
+        // What cannot be done leaves no file behind where there was none.
+        if !path.exists() {
+            self.allows(&line).map_err(DataError::Edit)?;
+        }
         let file = File::options().create(true).read(true).write(true).truncate(false).open(&path);
         let mut file = file.map_err(|error| fail(error.into()))?;
         wait_for(&file).map_err(fail)?;
