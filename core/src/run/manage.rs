@@ -182,7 +182,12 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
         (CHECKPOINTS, checkpoints.map(|name| format!("{name}.safetensors")).to_vec()),
         (
             FEATURES,
-            splits.clone().map(|split| format!("{split}.safetensors")).chain(views).collect(),
+            splits
+                .clone()
+                .map(|split| format!("{split}.safetensors"))
+                .chain(views)
+                .chain(checkpoints.map(|checkpoint| format!("map-{checkpoint}.safetensors")))
+                .collect(),
         ),
         (
             RESULTS,
@@ -193,6 +198,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
                 "export.json",
                 "choices.json",
                 "make.json",
+                "origin.json",
             ])
             .into_iter()
             .chain(evaluations)

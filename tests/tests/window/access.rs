@@ -69,7 +69,7 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
             assert!(window.can_press("Train"), "{}", window.names());
         }
         if page == Page::Balance {
-            window.press("Adjust by hand");
+            window.click("Adjust by hand");
             window.frames(20);
             window.tick("τ-normalisation", true);
             window.settle();
@@ -153,7 +153,7 @@ fn everything_that_can_be_used_has_a_name() {
             window.press("More settings");
         }
         if page == "Balance" {
-            window.press("Adjust by hand");
+            window.click("Adjust by hand");
             window.frames(20);
             for balancer in ["τ-normalisation", "Weight decay", "MaxNorm", "Logit adjustment"] {
                 window.tick(balancer, true);

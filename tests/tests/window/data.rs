@@ -170,7 +170,8 @@ fn a_dataset_is_saved_written_and_opened_again() {
     window.app().send(Command::Data(DataCommand::WriteImages(images.clone())));
     window.settle();
     assert!(images.is_dir(), "{}", window.log());
-    // Into a folder that holds something nothing is written.
+    // Into a folder that holds something else nothing is written.
+    std::fs::write(images.join("mine.txt"), "mine").unwrap();
     window.app().send(Command::Data(DataCommand::WriteImages(images)));
     window.settle();
     assert!(

@@ -104,8 +104,9 @@ fn a_job_is_done_from_the_sample_to_predictions() {
 
 fn balance(window: &mut Window) {
     // The best balance is looked for first; sliders are for those who ask for them.
-    assert!(window.can_press("Find the best balance") && !window.shows("τ-normalisation"));
-    window.press("Adjust by hand");
+    assert!(window.can_press("Find the best balance"), "{}", window.names());
+    assert!(window.all(&[Role::CheckBox], "τ-normalisation").is_empty());
+    window.click("Adjust by hand");
     window.frames(20);
     assert!(!window.can_press("Evaluate on test") && !window.shows("On test"));
     only(window, &["τ-normalisation"]);

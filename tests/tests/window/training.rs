@@ -37,6 +37,7 @@ fn a_wrong_setting_is_named_at_its_field_and_can_be_reset() {
         window.app().send(Command::Train(TrainCommand::Start));
         window.frames(4);
         assert!(!window.state().train.is_running());
+        window.press("Close this notice");
         window.press_beginning(&format!("Reset {label} to "));
         assert!(
             window.can_press("Train") && !window.shows(&format!("{label} {reason}")),

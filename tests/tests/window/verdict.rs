@@ -80,7 +80,7 @@ fn a_worthless_result_is_called_so_on_every_page_and_wears_no_tick() {
     // However lucky it is beside the other, what guesses is not the one to use.
     assert_eq!(window.state().balance.improves(), Some(false));
     // Nothing to apply is something to keep.
-    window.press("Adjust by hand");
+    window.click("Adjust by hand");
     window.frames(20);
     for balancer in ["Weight decay", "MaxNorm"] {
         window.tick(balancer, false);
@@ -131,7 +131,7 @@ fn a_balancer_that_does_worse_is_not_offered_as_the_one_to_use() {
     train(&mut window, 6);
     window.go("Balance");
     window.settle();
-    window.press("Adjust by hand");
+    window.click("Adjust by hand");
     window.frames(20);
     window.tick("Weight decay", false);
     window.tick("MaxNorm", false);

@@ -92,7 +92,7 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
                 |ui| {
                     let field =
                         DragValue::new(&mut distance).range(0..=16u32).speed(0.05).suffix(" of 64");
-                    if ui.add(field).changed() {
+                    if ui.add(field).accessible_name("Differ in at most").changed() {
                         ask(Some(GroupBy::LookAlikes { distance }));
                     }
                 },

@@ -20,6 +20,9 @@ impl Focus {
         let focused = ui.ctx().memory(|memory| memory.focused());
         let is_new = focused != self.last;
         self.last = focused;
+        if is_clicking(ui.ctx()) {
+            return;
+        }
         let Some(response) = focused.filter(|_| is_new).and_then(|id| ui.ctx().read_response(id))
         else {
             return;
@@ -30,10 +33,16 @@ impl Focus {
     }
 }
 
+/// Whether the pointer is at work. What is asked about a widget then takes its focus away, if the
+/// click was elsewhere, such as on a row of a table that has it.
+fn is_clicking(ctx: &Context) -> bool {
+    ctx.input(|input| input.pointer.any_pressed() || input.pointer.any_released())
+}
+
 /// Draws the ring around what has the focus. A field that is typed into shows its cursor instead.
 pub fn ring(ctx: &Context) {
     let Some(id) = ctx.memory(|memory| memory.focused()) else { return };
-    if ctx.text_edit_focused() || !ctx.input(|input| input.focused) {
+    if ctx.text_edit_focused() || !ctx.input(|input| input.focused) || is_clicking(ctx) {
         return;
     }
     let Some(response) = ctx.read_response(id) else { return };

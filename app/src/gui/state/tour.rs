@@ -162,7 +162,7 @@ impl TourStep {
             TourStep::TryTau => Some("Try τ = 1.5"),
             TourStep::TryMaxNorm => Some("Try MaxNorm and weight decay"),
             TourStep::ReadComparison => Some("Find the best and use it"),
-            TourStep::Export => Some("Export and check"),
+            TourStep::Export => Some("Export the model"),
             TourStep::Try => Some("Try a test image"),
             TourStep::Yours => Some("Open your images…"),
             TourStep::Tail | TourStep::SeeWithout | TourStep::Inspect => None,

@@ -140,14 +140,24 @@ pub(super) fn read_text(list: &Path) -> Result<String, DataError> {
                        which spreadsheets save as `CSV UTF-8`";
         DataError::source(list, hint::of_content(bytes).unwrap_or(unknown))
     };
+    let bounded = |text: String| match files::too_long_line(&text) {
+        Some((number, length)) => {
+            let most = files::LONGEST_LINE;
+            let reason = format!(
+                "line {number} has {length} bytes, and {most} are the most a line may have"
+            );
+            Err(DataError::file(list, reason))
+        }
+        None => Ok(text),
+    };
     if let Some(wide) = wide {
-        return wide.decode(&bytes[2..]).ok_or_else(|| no_text(&bytes));
+        return bounded(wide.decode(&bytes[2..]).ok_or_else(|| no_text(&bytes))?);
     }
     if bytes.contains(&0) {
         return Err(no_text(&bytes));
     }
     let text = String::from_utf8(bytes).map_err(|error| no_text(error.as_bytes()))?;
-    Ok(match text.strip_prefix('\u{feff}') {
+    bounded(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_string(),
         None => text,
     })
