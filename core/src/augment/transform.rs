@@ -91,7 +91,7 @@ impl Transform {
         match self {
             Transform::Mirrored => Some(("augmentation.flip", ["true", "false"])),
             Transform::Cropped => Some(("augmentation.resized_crop", ["true", "false"])),
-            Transform::Recoloured => Some(("augmentation.color_jitter", ["0.4", "0"])),
+            Transform::Recoloured => Some(("augmentation.color_jitter", ["0.4", "0.0"])),
             _ => None,
         }
     }

@@ -88,9 +88,8 @@ fn to_rgb(image: &DecodedImage) -> Result<RgbImage, DecodeError> {
     let planes = [(&image.y, light), (&image.cb, small), (&image.cr, small)]
         .map(|(values, width)| Samples { values, width });
     // What is not said is taken for what libheif takes it for.
-    let (matrix, full_range) = image
-        .color_info
-        .map_or((6, true), |info| (u16::from(info.matrix_coefficients), info.full_range));
+    let (matrix, full_range) =
+        image.color_info.map_or((6, true), |info| (info.matrix_coefficients, info.full_range));
     let layout = Layout {
         width,
         height,

@@ -71,7 +71,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`DecodeError`] if planes are missing or too small, or colours are stored in a rare way.
-    pub fn to_rgb<P: Plane>(&self, planes: &[P]) -> Result<RgbImage, DecodeError> {
+    pub fn to_rgb<P: Plane>(self, planes: &[P]) -> Result<RgbImage, DecodeError> {
         let (width, height) = (self.width as usize, self.height as usize);
         let lost = || DecodeError::Damaged("its planes of colours do not fit together".into());
         let small = self.size(1);

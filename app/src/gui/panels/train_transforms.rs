@@ -133,7 +133,7 @@ fn setting_ui(ui: &mut Ui, report: &TransformReport, train: &mut TrainState) {
     let now = train.text(key);
     let word = |value: &str| match value {
         "true" => "on".to_string(),
-        "false" | "0" => "off".to_string(),
+        "false" | "0.0" => "off".to_string(),
         other => other.to_string(),
     };
     ui.horizontal_wrapped(|ui| {

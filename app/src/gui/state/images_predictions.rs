@@ -1,7 +1,7 @@
 //! What the open run takes the images of the open dataset for.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_core::Result;
@@ -63,7 +63,7 @@ impl ImagePredictions {
 
 /// Predicts the training and validation images of a run that the dataset has, too.
 pub(super) fn predict(
-    folder: &PathBuf,
+    folder: &Path,
     base: &Arc<Dataset>,
     dataset_revision: u64,
     choice: DeviceChoice,
@@ -89,7 +89,7 @@ pub(super) fn predict(
         }));
     }
     Ok(ImagePredictions {
-        run: folder.clone(),
+        run: folder.to_path_buf(),
         classes: run.dataset().classes.clone(),
         dataset_revision,
         samples,

@@ -97,7 +97,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         found.paths.retain(|_| each.next() == Some(&true));
     }
     let absent = absent(source, &root, &rows, &found.paths)?;
-    let (classes, labels, splits) = label(source, &rows, &found.paths, options)?;
+    let Labelled { classes, labels, splits } = label(source, &rows, &found.paths, options)?;
     let all = rows.into_iter().zip(found.paths).zip(labels).zip(splits);
     let mut candidates: Vec<Candidate> = all
         .filter_map(|(((row, path), class), split)| {
@@ -169,14 +169,21 @@ fn absent(
     Ok(missing.iter().map(|path| Problem { path: root.join(path), reason: reason() }).collect())
 }
 
-/// Class names in order, and the class and split of each row. Of a list without labels they are the
+/// Class names in order, and the class and split of each row.
+struct Labelled {
+    classes: Vec<String>,
+    labels: Vec<usize>,
+    splits: Vec<Option<Split>>,
+}
+
+/// What each row belongs to. Of a list without labels they are the
 /// folders that its paths go through, as in an image folder.
 fn label(
     source: &Path,
     rows: &[Row],
     paths: &[Option<PathBuf>],
     options: &ScanOptions,
-) -> Result<(Vec<String>, Vec<usize>, Vec<Option<Split>>), DataError> {
+) -> Result<Labelled, DataError> {
     let mut splits: Vec<Option<Split>> = rows.iter().map(|row| row.split).collect();
     let mut labels: Vec<String> = Vec::with_capacity(rows.len());
     if rows.iter().any(|row| row.label.is_none()) {
@@ -209,7 +216,7 @@ fn label(
         labels.extend(rows.iter().filter_map(|row| row.label.clone()));
     }
     let (classes, labels) = classes(&labels, options)?;
-    Ok((classes, labels, splits))
+    Ok(Labelled { classes, labels, splits })
 }
 
 /// The class and split of each path by the folders it goes through. Those that all paths go through
