@@ -92,6 +92,7 @@ impl CounterweightApp {
             || state.predict.is_busy()
             || state.runs.is_listing()
             || state.runs.is_changing()
+            || state.runs.is_comparing()
             || state.runs.opening().is_some()
             || state.devices.is_looking();
         !busy && self.commands.is_empty() && state.shell.queue.is_empty()

@@ -60,7 +60,7 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
                 let field = TextEdit::singleline(&mut keep.pattern_text)
                     .desired_width(150.0)
                     .hint_text("up to the last number");
-                if ui.add(field).lost_focus() {
+                if ui.add(field).accessible_name("Pattern").lost_focus() {
                     let typed = keep.pattern_text.trim();
                     let typed = (!typed.is_empty()).then(|| typed.to_string());
                     if typed != *pattern {
@@ -77,7 +77,7 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
                 "Photos of one camera belong together with the next one if they are no further apart than this",
                 |ui| {
                     let field = DragValue::new(&mut seconds).range(0..=86_400u64).suffix(" s");
-                    if ui.add(field).changed() {
+                    if ui.add(field).accessible_name("At most apart").changed() {
                         ask(Some(GroupBy::Time { seconds }));
                     }
                 },

@@ -83,6 +83,11 @@ impl RunsState {
         self.listing.is_some()
     }
 
+    /// Whether a run that is compared is being read.
+    pub fn is_comparing(&self) -> bool {
+        self.compared.iter().any(|compared| compared.reading.is_some())
+    }
+
     /// Whether a run is being renamed or deleted.
     pub fn is_changing(&self) -> bool {
         self.changing.is_some()
