@@ -11,7 +11,7 @@ use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{numbers, primary};
 
 /// Width of a list of columns to choose from.
-const CHOICE: f32 = 190.0;
+const CHOICE: f32 = 170.0;
 /// Height of what opens, at most: a dozen columns are seen at once.
 const MENU: f32 = 420.0;
 /// Width of a column of the table, at most; longer fields are cut.
