@@ -65,6 +65,14 @@ struct Round {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 impl Round {
+    /// Opens the sample and the page to train it on.
+    fn sample_on_train(&mut self) {
+        self.send(Command::Data(DataCommand::OpenSample));
+        self.window.app().state.train.set_settings(sample_settings());
+        self.go(Page::Train);
+        self.window.settle();
+    }
+
     fn run(&mut self, first: bool, only: &[String]) -> Outcome {
         self.window.settle();
         for part in only {
@@ -75,20 +83,14 @@ impl Round {
                 "images" => self.images()?,
                 "lists" => self.lists()?,
                 "predict" => {
-                    self.send(Command::Data(DataCommand::OpenSample));
-                    self.window.app().state.train.set_settings(sample_settings());
-                    self.go(Page::Train);
-                    self.window.settle();
+                    self.sample_on_train();
                     if first {
                         self.send(Command::Train(TrainCommand::Start));
                     }
                     self.deployment(first)?;
                 }
                 "maps" => {
-                    self.send(Command::Data(DataCommand::OpenSample));
-                    self.window.app().state.train.set_settings(sample_settings());
-                    self.go(Page::Train);
-                    self.window.settle();
+                    self.sample_on_train();
                     if first {
                         self.send(Command::Train(TrainCommand::Start));
                     } else {

@@ -16,6 +16,20 @@ pub fn unit(name: &str, count: usize) -> Vec<f64> {
     (0..count as u64).map(number).collect()
 }
 
+/// Asserts that numbers are those of the reference, up to `tolerance` of the largest of these.
+///
+/// # Panics
+/// If they are not, with `what`.
+#[expect(clippy::print_stdout, reason = "the differences are worth reading")]
+pub fn assert_near(what: &str, ours: &[f32], theirs: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let scale = theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let worst =
+        ours.iter().zip(theirs).fold(0.0_f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
+    println!("{what}: {worst:.2e} at a scale of {scale:.3}");
+    assert!(worst <= tolerance * scale, "{what}: {worst} at a scale of {scale}");
+}
+
 /// Weights of a tensor by that formula, of a size that its kind usually has.
 pub fn values(tensor: &NamedTensor) -> NamedTensor {
     let NamedTensor { name, shape, .. } = tensor.clone();

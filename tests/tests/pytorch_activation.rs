@@ -8,7 +8,7 @@ use counterweight_core::model::{NamedTensor, Network, NetworkConfig, is_of_class
 use counterweight_core::pipeline::ActivationMaps;
 use counterweight_core::run::{Checkpoint, StageProgress};
 use counterweight_core::settings::{Backbone, Stem};
-use counterweight_tests::reference::{unit, values};
+use counterweight_tests::reference::{assert_near, unit, values};
 use serde_json::Value;
 
 /// The image of `make_activation.py`, whose colours lie in planes there.
@@ -23,7 +23,6 @@ fn image(side: usize) -> RgbPixels {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the differences are worth reading")]
 fn maps_are_pytorchs() {
     let reference: Value =
         serde_json::from_str(include_str!("../reference/activation.json")).unwrap();
@@ -80,14 +79,7 @@ fn maps_are_pytorchs() {
         for (what, ours, theirs) in
             [("maps", &ours, numbers("maps")), ("logits", &looked.logits, numbers("logits"))]
         {
-            assert_eq!(ours.len(), theirs.len());
-            let scale = theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-            let worst = ours
-                .iter()
-                .zip(&theirs)
-                .fold(0.0_f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
-            println!("{name} at {side}, {what}: {worst:.2e} at a scale of {scale:.3}");
-            assert!(worst <= 1e-4 * scale, "{name} at {side}, {what}: {worst} of {scale}");
+            assert_near(&format!("{name} at {side}, {what}"), ours, &theirs, 1e-4);
         }
     }
 }

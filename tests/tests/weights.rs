@@ -11,6 +11,7 @@ use counterweight_core::model::{
 };
 use counterweight_core::settings::{Backbone, Stem};
 use counterweight_core::train::{Sgd, cross_entropy};
+use counterweight_tests::reference::assert_near;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
@@ -135,14 +136,7 @@ fn torchvisions_networks_give_what_they_give_there() {
                     .iter()
                     .map(|value| value.as_f64().unwrap())
                     .collect();
-                assert_eq!(ours.len(), theirs.len());
-                let scale = theirs.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
-                let worst = ours
-                    .iter()
-                    .zip(&theirs)
-                    .fold(0.0_f64, |most, (a, b)| most.max((f64::from(*a) - b).abs()));
-                println!("{path}: {what} differ by {worst:.2e} at most, at a scale of {scale:.3}");
-                assert!(worst <= 1e-4 * scale, "{path}: {what}: {worst} at a scale of {scale}");
+                assert_near(&format!("{path}: {what}"), &ours, &theirs, 1e-4);
             }
             let gradients =
                 WeightsFile::open(&folder.path().join(format!("{name}-gradients.safetensors")))

@@ -155,7 +155,7 @@ impl CounterweightApp {
         if let Some(ended) = state.train.poll(state.data.source.as_ref(), shell) {
             state.runs.refresh(shell);
             // Whoever has opened other images meanwhile is left with those.
-            if state.data.source.as_ref().is_none_or(|source| source.root() == ended.root) {
+            if ended.root.is_none_or(|root| state.data.is_of(&root)) {
                 shell.queue.push(Command::Runs(RunsCommand::Open(ended.folder)));
             }
         }
@@ -178,14 +178,14 @@ impl CounterweightApp {
             && !state.train.is_running()
             && let Some(source) = &state.data.source
         {
-            state.train.name = state.runs.free_name(&source.name());
+            state.train.name = state.runs.free_name(&source.name);
         }
     }
 
     /// A run was read: it is the open one now.
     fn opened(&mut self, run: OpenRun) {
         let state = &mut self.state;
-        if !state.is_of_source(&run.root) {
+        if !state.data.is_of(&run.root) {
             state.data.apply(DataCommand::Close, &mut state.shell);
         }
         let same = state.run.as_ref().filter(|open| open.folder == run.folder);

@@ -5,15 +5,15 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
+use super::halves::{Asked, teaching};
 use super::spread::spread;
 use super::train_classifier::{fit_on, untrained};
 use crate::balance::adjust_logits;
 use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
-use crate::eval::argmax;
 use crate::job::{Job, Silent};
-use crate::settings::{Auto, Preset, Settings, Training};
+use crate::settings::Settings;
 use crate::source::Split;
 
 /// Training images that are looked at, at most, and those of a class, at least, where it has as
@@ -77,47 +77,32 @@ pub fn mirror_check(
     device: &Device,
     job: Job<'_>,
 ) -> Result<MirrorCheck> {
-    let mut settings = Settings { seed, ..Settings::preset(Preset::Auto) };
-    settings.stage1.train = Auto::Value(Training::Classifier);
+    let settings = teaching(seed);
     let checkpoint = untrained(&settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
-    let samples = chosen(dataset, IMAGES, OF_A_CLASS);
-    let plain = backbone.features(dataset, &samples, View::Plain, job)?;
-    let mirrored = backbone.features(dataset, &samples, View::Mirrored, job)?;
+    let asked = Asked::new(dataset, [IMAGES, OF_A_CLASS], &settings, backbone, job)?;
+    let mirrored = asked.view(View::Mirrored, job)?;
     // An image that became unreadable between the two is left out of both.
-    let (plain, mirrored) = match plain.positions == mirrored.positions {
-        true => (plain.set, mirrored.set),
-        false => {
-            let sentence = "images are not mirrored: some of them changed while it was asked whether they may be".into();
-            return Ok(MirrorCheck {
-                is_harmless: false,
-                images: 0,
-                accuracy: 0.0,
-                mirrored_accuracy: 0.0,
-                turned: Vec::new(),
-                sentence,
-            });
-        }
-    };
-    let classes = dataset.classes.len();
-    let mut rows: Vec<[Option<usize>; 2]> = vec![[None; 2]; plain.len()];
-    for fold in 0..2 {
-        job.check()?;
-        let (taught, asked): (Vec<usize>, Vec<usize>) =
-            (0..plain.len()).partition(|row| row % 2 != fold);
-        let Some((classifier, standardiser)) = fit(&plain, &taught, classes, &settings, job)?
-        else {
-            continue;
-        };
-        for (view, set) in [&plain, &mirrored].into_iter().enumerate() {
-            let mut part = set.part(&asked).features;
-            standardiser.apply(&mut part);
-            let predicted = classifier.map_logits(&part, |_, logits| argmax(logits))?;
-            for (&row, predicted) in asked.iter().zip(predicted) {
-                rows[row][view] = Some(predicted);
-            }
-        }
+    if asked.plain.positions != mirrored.positions {
+        let sentence =
+            "images are not mirrored: some of them changed while it was asked whether they may be"
+                .into();
+        return Ok(MirrorCheck {
+            is_harmless: false,
+            images: 0,
+            accuracy: 0.0,
+            mirrored_accuracy: 0.0,
+            turned: Vec::new(),
+            sentence,
+        });
     }
+    let halves = asked.teach(job)?;
+    let plain = &asked.plain.set;
+    let places: Vec<usize> = (0..plain.len()).collect();
+    let before = halves.predict(plain, &places)?;
+    let after = halves.predict(&mirrored.set, &places)?;
+    let rows: Vec<[Option<usize>; 2]> =
+        before.into_iter().zip(after).map(|(before, after)| [before, after]).collect();
     Ok(judge(&plain.labels, &rows, &dataset.classes))
 }
 

@@ -20,6 +20,7 @@ mod fine_tune;
 mod folds;
 mod font;
 mod frozen;
+mod halves;
 mod halving;
 mod image_map;
 mod import;

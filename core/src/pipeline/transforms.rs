@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
+use super::halves::{Asked, teaching};
 use super::layouts::Layouts;
 use super::mirror::{CLEARLY, KNOWS, OF_CLASS_TURNED, Turned, chosen, fit};
 use super::train_classifier::untrained;
@@ -14,7 +15,7 @@ use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::argmax;
 use crate::job::Job;
-use crate::settings::{Auto, Preset, Settings, Training};
+use crate::settings::Settings;
 use crate::source::Location;
 
 /// Training images that are looked at, about, and those of a class, at least, where it has as many:
@@ -109,43 +110,29 @@ pub fn transform_check(
     device: &Device,
     job: Job<'_>,
 ) -> Result<TransformCheck> {
-    let mut settings = Settings { seed, ..Settings::preset(Preset::Auto) };
-    settings.stage1.train = Auto::Value(Training::Classifier);
+    let settings = teaching(seed);
     let checkpoint = untrained(&settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
-    let samples = chosen(dataset, IMAGES, OF_A_CLASS);
-    let plain = backbone.features(dataset, &samples, View::Plain, job)?;
-    let classes = dataset.classes.len();
-    let mut taught = Vec::new();
-    for fold in 0..2 {
-        job.check()?;
-        let rows: Vec<usize> = (0..plain.set.len()).filter(|row| row % 2 != fold).collect();
-        taught.push(fit(&plain.set, &rows, classes, &settings, job)?);
-    }
-    // What each image is taken for, by the half that it does not belong to.
-    let answers = |features: &[f32], row: usize| -> Result<Option<usize>> {
-        let Some((classifier, standardiser)) = &taught[row % 2] else { return Ok(None) };
-        let mut features = features.to_vec();
-        standardiser.apply(&mut features);
-        Ok(Some(argmax(&classifier.logits(&features)?)))
-    };
-    let row = |set: &crate::classifier::FeatureSet, at: usize| {
-        set.features[at * set.dim..(at + 1) * set.dim].to_vec()
-    };
-    let before = (0..plain.set.len())
-        .map(|at| answers(&row(&plain.set, at), at))
-        .collect::<Result<Vec<_>>>()?;
+    let asked = Asked::new(dataset, [IMAGES, OF_A_CLASS], &settings, backbone, job)?;
+    let halves = asked.teach(job)?;
+    let Asked { plain, samples, .. } = &asked;
+    let before = halves.predict(&plain.set, &(0..plain.set.len()).collect::<Vec<_>>())?;
     let mut after = Vec::new();
     for transform in Transform::ALL {
-        let changed = backbone.features(dataset, &samples, View::of(transform), job)?;
-        let mut found = vec![None; plain.set.len()];
-        let mut places = plain.positions.iter().enumerate().peekable();
-        // An image that became unreadable meanwhile is left out.
-        for (at, position) in changed.positions.iter().enumerate() {
-            while places.next_if(|(_, known)| *known < position).is_some() {}
-            if let Some((place, _)) = places.next_if(|(_, known)| *known == position) {
-                found[place] = answers(&row(&changed.set, at), place)?;
+        let changed = asked.view(View::of(transform), job)?;
+        // An image that became unreadable meanwhile is left out; both are in the order of samples.
+        let mut rows = Vec::with_capacity(changed.positions.len());
+        let mut places = Vec::with_capacity(changed.positions.len());
+        for (row, position) in changed.positions.iter().enumerate() {
+            if let Ok(place) = plain.positions.binary_search(position) {
+                rows.push(row);
+                places.push(place);
             }
+        }
+        let mut found = vec![None; plain.set.len()];
+        let predicted = halves.predict(&changed.set.part(&rows), &places)?;
+        for (place, predicted) in places.into_iter().zip(predicted) {
+            found[place] = predicted;
         }
         after.push(found);
     }

@@ -12,7 +12,7 @@ use egui_material_icons::icons::{
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
-use crate::gui::state::{Page, State, StepStatus, ThemeChoice};
+use crate::gui::state::{Page, State, StepStatus, ThemeChoice, folder_name};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{IconButton, turning_arc};
 
@@ -77,16 +77,13 @@ fn open_ui(ui: &mut Ui, state: &State) {
     };
     let run = state.run.as_ref();
     let training = state.train.training.as_ref();
-    let name_of = |folder: &std::path::Path| {
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        (name.unwrap_or_default(), folder.display().to_string())
-    };
+    let name_of = |folder: &std::path::Path| (folder_name(folder), folder.display().to_string());
     match training {
         Some(training) => entry(ui, "Run in training", Some(name_of(&training.folder))),
         None => entry(ui, "Run", run.map(|run| name_of(&run.folder))),
     }
     let images = match source {
-        Some(source) => Some((source.title(), source.path.display().to_string())),
+        Some(source) => Some((source.title().into(), source.path.display().to_string())),
         None => run.map(|run| name_of(&run.root)),
     };
     entry(ui, "Images", images);

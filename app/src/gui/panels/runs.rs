@@ -15,7 +15,7 @@ use egui_material_icons::icons::{
 
 use super::{parts, runs_compare, runs_sweeps};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
-use crate::gui::state::{Page, RunsState, State};
+use crate::gui::state::{Page, RunsState, State, folder_name};
 use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{
     IconButton, VerdictStrip, before_after, empty_state, numbers, primary, waiting,
@@ -285,9 +285,7 @@ fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
 
 fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {
     let bad = tokens(ui.visuals()).bad;
-    let name = path
-        .file_name()
-        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = folder_name(path);
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             menu_ui(ui, &name, path, false, commands);
@@ -306,7 +304,7 @@ fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Comm
 }
 
 /// How far a run is, as an icon and in a word.
-fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
+pub(super) fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
     match state {
         RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "new"),
         RunState::Interrupted => (ICON_PAUSE_CIRCLE, "interrupted"),

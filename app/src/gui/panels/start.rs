@@ -8,6 +8,7 @@ use egui::{Align, Button, Label, Layout, RichText, Ui};
 use egui_material_icons::icons::{ICON_HISTORY, ICON_PAUSE_CIRCLE};
 
 use super::parts;
+use super::runs::state_words;
 use crate::gui::command::{Command, DataCommand, RunsCommand};
 use crate::gui::state::{OpenRun, Page, RunsState};
 use crate::gui::theme::{self, card, icon, space, tokens};
@@ -124,10 +125,7 @@ fn run_ui(ui: &mut Ui, run: &RunSummary, is_training: bool, commands: &mut Vec<C
             numbers::grouped(run.finished_epochs as u64),
             numbers::grouped(run.epochs as u64)
         ),
-        RunState::New => "not trained yet".into(),
-        RunState::Trained => "trained".into(),
-        RunState::Balanced => "balanced".into(),
-        RunState::Exported => "exported".into(),
+        state => state_words(state).1.into(),
     };
     ui.horizontal(|ui| {
         let name = Button::new(theme::strong(&run.name)).frame_when_inactive(false);

@@ -4,6 +4,7 @@ use counterweight_core::pipeline::Chosen;
 use counterweight_core::settings::{Auto, Preset, Settings, Training};
 use egui::{RichText, Ui};
 
+use super::parts::capitalised;
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
@@ -179,9 +180,4 @@ pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
         }
     });
     ui.add_space(space::LARGE);
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -93,6 +93,8 @@ impl DataView {
 pub struct Source {
     /// What was opened.
     pub path: PathBuf,
+    /// The name for a run that is trained on it.
+    pub name: String,
     /// Whether it is the built-in sample.
     pub is_sample: bool,
     /// How it is read.
@@ -126,21 +128,9 @@ impl Source {
         }
     }
 
-    /// The name for a run that is trained on it.
-    pub fn name(&self) -> String {
-        if self.is_sample {
-            return "digits".into();
-        }
-        let name = if self.path.is_dir() { self.path.file_name() } else { self.path.file_stem() };
-        name.map_or_else(
-            || "run".into(),
-            |name| name.to_string_lossy().trim_end_matches(".tar").to_string(),
-        )
-    }
-
     /// What it is called on the page.
-    pub fn title(&self) -> String {
-        if self.is_sample { "Built-in sample".into() } else { self.name() }
+    pub fn title(&self) -> &str {
+        if self.is_sample { "Built-in sample" } else { &self.name }
     }
 
     /// Where a sample's pixels are, by its number in `DataView::samples`.
@@ -274,6 +264,17 @@ fn dataset_view(dataset: &Dataset) -> DataView {
     DataView { classes, samples, imbalance_factor: dataset.imbalance_factor(), revision: 0 }
 }
 
+fn name_of(source: &Path, is_sample: bool) -> String {
+    if is_sample {
+        return "digits".into();
+    }
+    let name = if source.is_dir() { source.file_name() } else { source.file_stem() };
+    name.map_or_else(
+        || "run".into(),
+        |name| name.to_string_lossy().trim_end_matches(".tar").to_string(),
+    )
+}
+
 /// What opening found.
 enum Opened {
     Source {
@@ -343,6 +344,16 @@ impl DataState {
             rename_text: String::new(),
             keep_together: KeepTogether::default(),
         }
+    }
+
+    /// Whether the open source has its images below this folder. Where none is open nothing
+    /// contradicts it.
+    pub fn is_of(&self, root: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        self.source.as_ref().is_none_or(|source| {
+            let other = source.root();
+            other == root || real(other) == real(root)
+        })
     }
 
     /// The scan that is running: what is scanned, and how far it is.
@@ -437,7 +448,7 @@ impl DataState {
             DataCommand::PickDatasetFile => {
                 let Some(source) = &self.source else { return };
                 let question =
-                    Question::Save(format!("{}.toml", source.name()), "Dataset file", &["toml"]);
+                    Question::Save(format!("{}.toml", source.name), "Dataset file", &["toml"]);
                 let then = |path| Command::Data(DataCommand::SaveDatasetFile(path));
                 shell.asked =
                     Some(Asked::new(&shell.ctx, "Save the dataset file", None, question, then));
@@ -609,6 +620,7 @@ impl DataState {
             Ok(Opened::Source { origin, reader, is_sample }) => {
                 self.thumbnails.reset(Some(reader));
                 let mut source = Source {
+                    name: name_of(&path, is_sample),
                     path: path.clone(),
                     is_sample,
                     scan,

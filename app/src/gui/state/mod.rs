@@ -53,7 +53,7 @@ pub use map::{Category, MapState, ShownMap};
 pub use mapper::Mapper;
 pub use overlays::{LookedAt, Overlay, Overlays};
 pub use predict::{PredictState, Predicted, PredictedImage, Shown};
-pub use run::OpenRun;
+pub use run::{OpenRun, folder_name};
 pub use runs::{Compared, RunsState};
 pub use shell::{
     Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind,
@@ -204,22 +204,12 @@ impl State {
         if !self.train.is_running() {
             self.train.show_curves = false;
         }
-        let others = self.run.as_ref().filter(|run| !self.is_of_source(&run.root));
+        let others = self.run.as_ref().filter(|run| !self.data.is_of(&run.root));
         if let Some(folder) = others.map(|run| run.folder.clone())
             && self.works_on(&folder).is_none()
         {
             self.close_run();
         }
-    }
-
-    /// Whether the open source has its images below this folder. Where none is open nothing
-    /// contradicts it.
-    pub fn is_of_source(&self, root: &Path) -> bool {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        self.data.source.as_ref().is_none_or(|source| {
-            let other = source.root();
-            other == root || real(other) == real(root)
-        })
     }
 
     /// How far a step is.

@@ -103,10 +103,7 @@ impl OpenRun {
 
     /// The run's name: that of its folder.
     pub fn name(&self) -> String {
-        self.folder.file_name().map_or_else(
-            || self.folder.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        )
+        folder_name(&self.folder)
     }
 
     /// Another number whenever the folder was read again.
@@ -174,6 +171,13 @@ impl OpenRun {
         let thresholds = GroupThresholds::from(&self.settings.evaluation);
         self.train_counts.iter().map(|count| thresholds.group(*count)).collect()
     }
+}
+
+/// The last part of a folder's path; all of it where there is no such part.
+pub fn folder_name(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The last export, unless its file is gone or was made of a checkpoint that has been replaced

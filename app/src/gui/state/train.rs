@@ -53,8 +53,8 @@ pub type ClassAccuracies = (usize, Vec<Option<f64>>);
 pub struct Training {
     /// The run's folder.
     pub folder: PathBuf,
-    /// What its images are relative to.
-    pub root: PathBuf,
+    /// What its images are relative to, once its dataset is made.
+    pub root: Option<PathBuf>,
     /// The settings it runs with.
     pub settings: Settings,
     /// The classes it learns.
@@ -78,8 +78,8 @@ pub struct Training {
 pub struct EndedRun {
     /// The run's folder.
     pub folder: PathBuf,
-    /// What its images are relative to.
-    pub root: PathBuf,
+    /// What its images are relative to, if its dataset was made.
+    pub root: Option<PathBuf>,
 }
 
 /// How a training came to its end.
@@ -129,6 +129,7 @@ pub struct TrainContext<'a> {
 
 /// What a started training needs to be shown.
 struct StartedRun {
+    root: PathBuf,
     settings: Settings,
     classes: Vec<String>,
     train_counts: Vec<usize>,
@@ -349,13 +350,13 @@ impl TrainState {
                         recipe: source.recipe(),
                         settings: Box::new(self.settings.clone()),
                     };
-                    self.start((folder, source.root().to_path_buf()), task, device, shell);
+                    self.start(folder, task, device, shell);
                 }
             }
             TrainCommand::Continue => {
                 if let Some(run) = run.filter(|_| self.training.is_none()) {
                     self.start(
-                        (run.folder.clone(), run.root.clone()),
+                        run.folder.clone(),
                         Task::Continue { folder: run.folder.clone(), parts: None },
                         device,
                         shell,
@@ -363,10 +364,9 @@ impl TrainState {
                 }
             }
             TrainCommand::ContinueInParts(folder, parts) => {
-                if let Some(run) = run.filter(|run| run.folder == folder && self.training.is_none())
-                {
+                if self.training.is_none() {
                     self.start(
-                        (folder.clone(), run.root.clone()),
+                        folder.clone(),
                         Task::Continue { folder, parts: Some(parts) },
                         device,
                         shell,
@@ -436,14 +436,7 @@ impl TrainState {
         }
     }
 
-    /// Starts a job that trains into a folder the images below a root.
-    fn start(
-        &mut self,
-        (folder, root): (PathBuf, PathBuf),
-        task: Task,
-        device: DeviceChoice,
-        shell: &mut Shell,
-    ) {
+    fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
         (self.failure, self.resume_offer) = (None, None);
         shell.preferences.device = self.device.to_string();
         let (sender, begun) = crossbeam_channel::bounded(1);
@@ -460,7 +453,7 @@ impl TrainState {
         self.show_curves = true;
         self.training = Some(Training {
             folder,
-            root,
+            root: None,
             settings: self.settings.clone(),
             classes: Vec::new(),
             train_counts: Vec::new(),
@@ -479,6 +472,7 @@ impl TrainState {
         let training = self.training.as_mut()?;
         self.gauge.look();
         if let Some(begun) = self.begun.as_ref().and_then(|begun| begun.try_recv().ok()) {
+            training.root = Some(begun.root);
             training.settings = begun.settings;
             training.classes = begun.classes;
             training.train_counts = begun.train_counts;
@@ -645,6 +639,7 @@ impl Task {
             .map(|record| record.norms)
             .collect();
         drop(begun.send(StartedRun {
+            root: run.dataset().root.clone(),
             settings: run.settings().clone(),
             classes: run.dataset().classes.clone(),
             train_counts: run.dataset().counts(Split::Train),

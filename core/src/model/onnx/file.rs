@@ -134,17 +134,7 @@ impl OnnxFile {
             taken,
             blake3: self.blake3,
         };
-        let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-        let graph = FeatureGraph {
-            path: self.path.clone(),
-            backbone,
-            input,
-            input_name,
-            side,
-            output: value.name,
-            shape,
-            engine,
-        };
+        let graph = self.ready(backbone, value.name, (input, input_name), side, (typed, shape))?;
         Ok(OnnxFound { graph, mean: prepared.mean, std: prepared.std, source: prepared.source })
     }
 
@@ -204,17 +194,21 @@ impl OnnxFile {
                 backbone.features
             ));
         }
-        let engine = Engine::new(&self.bytes, &value.name, &input_name, typed)?;
-        Ok(FeatureGraph {
-            path: self.path.clone(),
-            backbone,
-            input,
-            input_name,
-            side,
-            output: value.name,
-            shape,
-            engine,
-        })
+        self.ready(backbone, value.name, (input, input_name), side, (typed, shape))
+    }
+
+    /// The graph that ends in the value `output`, ready to run.
+    fn ready(
+        &self,
+        backbone: OnnxBackbone,
+        output: String,
+        (input, input_name): (Input, String),
+        side: usize,
+        (typed, shape): (TypedModel, Vec<usize>),
+    ) -> Result<FeatureGraph, String> {
+        let engine = Engine::new(&self.bytes, &output, &input_name, typed)?;
+        let path = self.path.clone();
+        Ok(FeatureGraph { path, backbone, input, input_name, side, output, shape, engine })
     }
 
     /// The graph up to a value.

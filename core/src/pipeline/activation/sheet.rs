@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::super::font::{self, FONT};
+use super::super::font::{self, FONT, TEXT, WEAK};
 use super::{ActivationMap, ActivationScale, colour, overlay};
 use crate::error::{ModelError, Result};
 use crate::images::RgbPixels;
@@ -17,8 +17,6 @@ const LINE: u32 = 26;
 const BAR: u32 = 18;
 /// Pixels of the bar of colours with its numbers.
 const LEGEND: u32 = 150;
-const TEXT: RGBColor = RGBColor(0x1b, 0x1f, 0x24);
-const WEAK: RGBColor = RGBColor(0x59, 0x61, 0x6b);
 const SIZE: u32 = 17;
 const SMALL: u32 = 14;
 

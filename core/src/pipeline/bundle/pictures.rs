@@ -5,7 +5,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::super::font::{self, FONT};
+use super::super::font::{self, FONT, TEXT, WEAK};
 use crate::eval::{Group, GroupThresholds};
 
 /// Pixels of a picture.
@@ -19,8 +19,6 @@ const NAMED: usize = 16;
 const LETTERS: usize = 11;
 /// Pixels beside the chart, for the legend.
 const LEGEND: u32 = 180;
-const TEXT: RGBColor = RGBColor(0x1b, 0x1f, 0x24);
-const WEAK: RGBColor = RGBColor(0x59, 0x61, 0x6b);
 const GRID: RGBColor = RGBColor(0xdc, 0xdf, 0xe4);
 const BEFORE: RGBColor = RGBColor(0x8d, 0x96, 0xa3);
 
