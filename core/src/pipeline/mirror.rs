@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
 use super::halves::{Asked, teaching};
+use super::layouts::pairs_in_few_pixels;
 use super::spread::spread;
 use super::train_classifier::{fit_on, untrained};
+use super::transforms::TransformPair;
+use crate::augment::Transform;
 use crate::balance::adjust_logits;
 use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::{Dataset, DatasetSample};
@@ -103,7 +106,42 @@ pub fn mirror_check(
     let after = halves.predict(&mirrored.set, &places)?;
     let rows: Vec<[Option<usize>; 2]> =
         before.into_iter().zip(after).map(|(before, after)| [before, after]).collect();
-    Ok(judge(&plain.labels, &rows, &dataset.classes))
+    let check = judge(&plain.labels, &rows, &dataset.classes);
+    if !check.is_harmless {
+        return Ok(check);
+    }
+    // A network that saw every image of its training mirrored hardly tells left from right.
+    let pairs = pairs_in_few_pixels(dataset, &[Transform::Mirrored], &settings, job)?;
+    Ok(with_pairs(check, &pairs.concat()))
+}
+
+/// What is found where these classes turn into each other.
+fn with_pairs(check: MirrorCheck, pairs: &[TransformPair]) -> MirrorCheck {
+    let Some(TransformPair { first, second, .. }) = pairs.first() else { return check };
+    let others = match pairs.len() - 1 {
+        0 => String::new(),
+        1 => ", and another pair of classes is".into(),
+        more => format!(", and {more} more pairs of classes are"),
+    };
+    let turned = pairs.iter().flat_map(|pair| {
+        let turned = |class: &String, into: &String, share| Turned {
+            class: class.clone(),
+            into: into.clone(),
+            share,
+        };
+        [
+            turned(&pair.first, &pair.second, pair.share),
+            turned(&pair.second, &pair.first, pair.back),
+        ]
+    });
+    MirrorCheck {
+        is_harmless: false,
+        turned: turned.collect(),
+        sentence: format!(
+            "images are not mirrored: `{first}` and `{second}` are mirror images of each other{others}"
+        ),
+        ..check
+    }
 }
 
 /// Training samples spread over the classes, or over some of them where there are many; those of a
@@ -298,6 +336,27 @@ mod tests {
             .collect();
         assert_eq!(pairs, [("left", "right"), ("right", "left")]);
         assert!(check.sentence.contains("looks like"), "{}", check.sentence);
+    }
+
+    #[test]
+    fn pairs_that_only_pixels_show_forbid_it_too() {
+        let check = found([[0, 0], [1, 1], [2, 2]]);
+        assert_eq!(with_pairs(check.clone(), &[]), check);
+        let pair = TransformPair {
+            first: "left".into(),
+            second: "right".into(),
+            share: 0.9,
+            back: 0.7,
+            examples: Default::default(),
+            locations: Vec::new(),
+        };
+        let with = with_pairs(check, &[pair]);
+        assert!(!with.is_harmless);
+        let shares: Vec<f64> = with.turned.iter().map(|turned| turned.share).collect();
+        assert_eq!(shares, [0.9, 0.7]);
+        let expected =
+            "images are not mirrored: `left` and `right` are mirror images of each other";
+        assert_eq!(with.sentence, expected);
     }
 
     #[test]

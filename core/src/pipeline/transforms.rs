@@ -7,24 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
 use super::halves::{Asked, teaching};
-use super::layouts::Layouts;
-use super::mirror::{CLEARLY, KNOWS, OF_CLASS_TURNED, Turned, chosen, fit};
+use super::layouts::pairs_in_few_pixels;
+use super::mirror::{CLEARLY, KNOWS, OF_CLASS_TURNED, Turned};
 use super::train_classifier::untrained;
 use crate::augment::Transform;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
-use crate::eval::argmax;
 use crate::job::Job;
-use crate::settings::Settings;
 use crate::source::Location;
 
 /// Training images that are looked at, about, and those of a class, at least, where it has as many:
 /// enough to tell a class that is turned from an accident, in seconds.
 const IMAGES: usize = 800;
 const OF_A_CLASS: usize = 14;
-/// The same of images that are looked at in few pixels, which takes no network.
-const IN_FEW_PIXELS: usize = 2000;
-const OF_A_CLASS_IN_FEW_PIXELS: usize = 60;
 /// Of the images of a class that a change takes from it, the share that one other class must get for
 /// the class to have turned into that one.
 const INTO_ONE: f64 = 0.5;
@@ -139,70 +134,31 @@ pub fn transform_check(
     let labels: Vec<usize> = plain.set.labels.iter().map(|&label| label as usize).collect();
     let shown: Vec<&DatasetSample> =
         plain.positions.iter().map(|&position| samples[position as usize]).collect();
-    let seen = Seen { names: &dataset.classes, labels: &labels, before: &before, samples: &shown };
+    let seen = Seen {
+        names: &dataset.classes,
+        transforms: &Transform::ALL,
+        labels: &labels,
+        before: &before,
+        samples: &shown,
+    };
     let mut check = seen.judge(&after);
     if check.accuracy >= KNOWS {
-        pairs_in_few_pixels(dataset, &settings, &mut check, job)?;
+        add_pairs(&mut check, pairs_in_few_pixels(dataset, &Transform::ALL, &settings, job)?);
     }
     Ok(check)
 }
 
 /// Adds the pairs that are seen in few pixels to what was found.
-fn pairs_in_few_pixels(
-    dataset: &Dataset,
-    settings: &Settings,
-    check: &mut TransformCheck,
-    job: Job<'_>,
-) -> Result<()> {
-    let samples = chosen(dataset, IN_FEW_PIXELS, OF_A_CLASS_IN_FEW_PIXELS);
-    job.info("looking at how images are laid out");
-    let layouts = Layouts::of(dataset, &samples, &Transform::ALL, job)?;
-    let labels: Vec<usize> = layouts.plain.labels.iter().map(|&label| label as usize).collect();
-    // The first half of a class and the second: images that were taken one after the other are of
-    // one thing, and would be known by it.
-    let classes = dataset.classes.len();
-    let mut counts = vec![0_usize; classes];
-    labels.iter().for_each(|&label| counts[label] += 1);
-    let mut met = vec![0_usize; classes];
-    let halves: Vec<usize> = labels
-        .iter()
-        .map(|&label| {
-            met[label] += 1;
-            usize::from(2 * met[label] > counts[label])
-        })
-        .collect();
-    let mut before = vec![None; labels.len()];
-    let mut after = vec![vec![None; labels.len()]; layouts.changed.len()];
-    for half in 0..2 {
-        job.check()?;
-        let (taught, asked): (Vec<usize>, Vec<usize>) =
-            (0..labels.len()).partition(|&row| halves[row] != half);
-        let Some((classifier, standardiser)) =
-            fit(&layouts.plain, &taught, classes, settings, job)?
-        else {
-            continue;
-        };
-        let views = std::iter::once((&layouts.plain, &mut before))
-            .chain(layouts.changed.iter().zip(&mut after));
-        for (set, found) in views {
-            let mut part = set.part(&asked).features;
-            standardiser.apply(&mut part);
-            let predicted = classifier.map_logits(&part, |_, logits| argmax(logits))?;
-            asked.iter().zip(predicted).for_each(|(&row, class)| found[row] = Some(class));
-        }
-    }
-    let shown: Vec<&DatasetSample> = layouts.positions.iter().map(|&at| samples[at]).collect();
-    let seen = Seen { names: &dataset.classes, labels: &labels, before: &before, samples: &shown };
+fn add_pairs(check: &mut TransformCheck, found: Vec<Vec<TransformPair>>) {
     let plain = check.accuracy;
-    for (report, found) in check.transforms.iter_mut().zip(seen.judge(&after).transforms) {
+    for (report, found) in check.transforms.iter_mut().zip(found) {
         let is_known = |pair: &TransformPair| {
             report.pairs.iter().any(|known| {
                 known.first == pair.first && known.second == pair.second
                     || known.first == pair.second && known.second == pair.first
             })
         };
-        let new: Vec<TransformPair> =
-            found.pairs.into_iter().filter(|pair| !is_known(pair)).collect();
+        let new: Vec<TransformPair> = found.into_iter().filter(|pair| !is_known(pair)).collect();
         if new.is_empty() {
             continue;
         }
@@ -213,16 +169,17 @@ fn pairs_in_few_pixels(
             sentence(report.transform, report.verdict, accuracies, &report.pairs, &report.turned);
         report.value = report.transform.setting().map(|(_, [_, off])| off.to_string());
     }
-    Ok(())
 }
 
 /// What was seen of the images as they are.
-struct Seen<'a> {
-    names: &'a [String],
-    labels: &'a [usize],
+pub(super) struct Seen<'a> {
+    pub names: &'a [String],
+    /// What was done to them.
+    pub transforms: &'a [Transform],
+    pub labels: &'a [usize],
     /// What each image is taken for.
-    before: &'a [Option<usize>],
-    samples: &'a [&'a DatasetSample],
+    pub before: &'a [Option<usize>],
+    pub samples: &'a [&'a DatasetSample],
 }
 
 /// What a transformation does to the images of a class.
@@ -258,7 +215,8 @@ impl OfClass {
 }
 
 impl Seen<'_> {
-    fn judge(&self, after: &[Vec<Option<usize>>]) -> TransformCheck {
+    /// What follows from what each image is taken for after each transformation.
+    pub fn judge(&self, after: &[Vec<Option<usize>>]) -> TransformCheck {
         let of_all: Vec<Vec<OfClass>> = after.iter().map(|after| self.of_classes(after)).collect();
         let accuracy = |of: &[OfClass], view: usize| {
             let there: Vec<f64> = of
@@ -269,12 +227,11 @@ impl Seen<'_> {
             there.iter().sum::<f64>() / there.len().max(1) as f64
         };
         let plain = of_all.first().map_or(0.0, |of| accuracy(of, 0));
-        let place = |transform: Transform| {
-            Transform::ALL.iter().position(|known| *known == transform).unwrap_or_default()
-        };
-        let reports = Transform::ALL.into_iter().zip(&of_all).map(|(transform, of)| {
-            let back = transform.inverse().map(|inverse| &of_all[place(inverse)]);
-            let changed = &after[place(transform)];
+        let place =
+            |transform: Transform| self.transforms.iter().position(|known| *known == transform);
+        let seen = self.transforms.iter().zip(&of_all).zip(after);
+        let reports = seen.map(|((&transform, of), changed)| {
+            let back = transform.inverse().and_then(place).map(|inverse| &of_all[inverse]);
             let mut pairs = self.pairs(transform, of, back.map(Vec::as_slice), changed);
             pairs.sort_by(|a, b| (b.share + b.back).total_cmp(&(a.share + a.back)));
             let paired = |name: &String| {
@@ -475,7 +432,9 @@ mod tests {
             })
             .collect();
         let samples: Vec<&DatasetSample> = samples.iter().collect();
-        let seen = Seen { names: &names, labels: &labels, before: &before, samples: &samples };
+        let transforms = &Transform::ALL;
+        let seen =
+            Seen { names: &names, transforms, labels: &labels, before: &before, samples: &samples };
         let after: Vec<Vec<Option<usize>>> = Transform::ALL
             .into_iter()
             .map(|transform| {
@@ -555,7 +514,8 @@ mod tests {
     fn who_cannot_tell_classes_apart_says_nothing() {
         let names = ["a", "b"].map(String::from);
         let labels = [0, 0, 1, 1];
-        let seen = Seen { names: &names, labels: &labels, before: &[Some(1); 4], samples: &[] };
+        let (before, transforms) = (&[Some(1); 4], &Transform::ALL);
+        let seen = Seen { names: &names, transforms, labels: &labels, before, samples: &[] };
         let after = vec![vec![Some(0); 4]; Transform::ALL.len()];
         let labels = [0; 4];
         let seen = Seen { labels: &labels, ..seen };
