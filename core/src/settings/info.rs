@@ -121,6 +121,11 @@ const OTHERS: &[SettingInfo] = &[
         "Factor of the learning rate for all layers but the last where they have learned before. Smaller keeps more of what they know.",
     ),
     setting(
+        "stage1.clip_gradients",
+        "Gradient clipping",
+        "Longest gradient that a step follows; longer ones are shortened, so that a few odd images cannot throw a network off. 0 is never.",
+    ),
+    setting(
         "stage1.norm_statistics",
         "Batch norm",
         "Moving: normalises with each batch. Frozen: with what the pretrained network knows, which suits few images and small batches.",

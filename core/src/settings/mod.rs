@@ -119,6 +119,10 @@ pub struct Stage1Settings {
     /// pretrained.
     #[serde(default = "same_rate")]
     pub backbone_rate: f64,
+    /// Largest norm of the gradients of all weights together; longer ones are scaled down to it. 0
+    /// leaves them as they are.
+    #[serde(default)]
+    pub clip_gradients: f64,
     /// What batch norm normalises with. Statistics of a pretrained backbone can stay where batches
     /// are small or images few.
     #[serde(default)]

@@ -92,6 +92,7 @@ fn paper() -> Settings {
             precision: Precision::Float32,
             learning_rate: Auto::Value(0.01),
             backbone_rate: 1.0,
+            clip_gradients: 0.0,
             norm_statistics: NormStatistics::Moving,
             momentum: 0.9,
             weight_decay: Auto::Value(5e-3),
@@ -205,6 +206,7 @@ fn fine_tune() -> Settings {
             batch_size: 32,
             weight_decay: Auto::Value(5e-4),
             warmup_epochs: 1,
+            clip_gradients: 1.0,
             norm_statistics: NormStatistics::Frozen,
             ..auto.stage1
         },

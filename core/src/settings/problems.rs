@@ -151,6 +151,11 @@ impl Settings {
             "must be auto or above 0",
         );
         check((0.0..=10.0).contains(&s.backbone_rate), "stage1.backbone_rate", "must be in 0..=10");
+        check(
+            s.clip_gradients.is_finite() && s.clip_gradients >= 0.0,
+            "stage1.clip_gradients",
+            "must be 0 or above",
+        );
         check((0.0..1.0).contains(&s.momentum), "stage1.momentum", "must be in 0..1");
         check(
             s.weight_decay.value().is_none_or(decay),

@@ -312,8 +312,15 @@ pub fn put_classifier(checkpoint: &mut Checkpoint, classifier: &Classifier) {
     };
     for tensor in &mut checkpoint.weights {
         match tensor.name.as_str() {
-            CLASSIFIER_WEIGHT => tensor.values.clone_from(&classifier.weight),
-            CLASSIFIER_BIAS => tensor.values.clone_from(&classifier.bias),
+            // There may be other classes than before.
+            CLASSIFIER_WEIGHT => {
+                tensor.shape = vec![classifier.classes, classifier.features];
+                tensor.values.clone_from(&classifier.weight);
+            }
+            CLASSIFIER_BIAS => {
+                tensor.shape = vec![classifier.classes];
+                tensor.values.clone_from(&classifier.bias);
+            }
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Stage 1, its optimiser and schedule, and checkpoints.
 
+mod clip;
 mod extract;
 mod loader;
 mod loss;

@@ -7,6 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{Gradients, Tensor, TensorData};
 
+use super::clip::clip;
 use crate::model::{Kernels, ModulePath, NamedTensor, is_of_classifier};
 use crate::ops::{Descended, Descent, Rates};
 
@@ -25,6 +26,8 @@ pub struct Sgd {
     kernels: Kernels,
     /// Factor of the learning rate for all that is not the classifier.
     backbone_rate: f64,
+    /// Largest norm of all gradients together, if there is one.
+    longest: Option<f64>,
 }
 
 impl Sgd {
@@ -38,6 +41,7 @@ impl Sgd {
             restored: BTreeMap::new(),
             kernels: Kernels::chosen(),
             backbone_rate: 1.0,
+            longest: None,
         }
     }
 
@@ -58,6 +62,12 @@ impl Sgd {
         Self { backbone_rate, ..self }
     }
 
+    /// The same optimiser, which scales gradients down to this norm, that of all parameters
+    /// together, where they are longer. Weight decay comes after, as in PyTorch.
+    pub fn with_clipping(self, longest: Option<f64>) -> Self {
+        Self { longest, ..self }
+    }
+
     /// One step along `gradients` at `learning_rate`. Parameters without a gradient stay as they
     /// are. A parameter that is not shared is changed in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: Gradients, learning_rate: f64) -> M {
@@ -72,6 +82,10 @@ impl Sgd {
         gradients: GradientsParams,
         learning_rate: f64,
     ) -> M {
+        let gradients = match self.longest {
+            Some(longest) => clip(&module, gradients, longest),
+            None => gradients,
+        };
         let groups = [learning_rate, learning_rate * self.backbone_rate].map(Group::new);
         let mut step = Step { optimizer: self, gradients, groups, path: ModulePath::default() };
         let mut module = module.map(&mut step);
@@ -358,6 +372,31 @@ mod tests {
                 }
             }
             assert_eq!(optimizer.velocities(&module).len(), 2);
+        }
+    }
+
+    /// The gradients of both parameters are the parameters times a factor, so their norm is that of
+    /// all weights.
+    #[test]
+    fn long_gradients_are_shortened_together_and_short_ones_are_left_alone() {
+        for kernels in [Kernels::Own, Kernels::Burn] {
+            let moved = |factor: f64, longest: Option<f64>| {
+                let module = two();
+                let mut optimizer = Sgd::new(0.9, 0.5).with_kernels(kernels).with_clipping(longest);
+                let gradients = gradients(&module, factor);
+                flat(&optimizer.step(module, gradients, 0.1))
+            };
+            // 0.25 + 1 + 4 + 0.0625 + 1 + 9: a norm of 3.913.
+            let start = flat(&two());
+            let norm = start.iter().map(|weight| weight * weight).sum::<f32>().sqrt();
+            assert!((norm - 3.913).abs() < 1e-3);
+            for (weight, found) in start.iter().zip(moved(2.0, Some(1.0))) {
+                // The gradient is 2 w, of norm 7.83; clipped it is w / 3.913. Decay adds 0.5 w.
+                let expected = weight - 0.1 * (weight / norm + 0.5 * weight);
+                assert!((found - expected).abs() < 1e-6, "{found} and not {expected}");
+            }
+            assert_eq!(moved(0.2, Some(1.0)), moved(0.2, None));
+            assert_eq!(moved(0.0, Some(1.0)), moved(0.0, None));
         }
     }
 

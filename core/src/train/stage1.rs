@@ -165,7 +165,9 @@ impl<'a> Trainer<'a> {
                 Sgd::restore(s.momentum, s.weight_decay(), std::mem::take(&mut state.velocities));
             state.weights.clear();
         }
-        let optimizer = optimizer.with_backbone_rate(s.backbone_rate);
+        let optimizer = optimizer
+            .with_backbone_rate(s.backbone_rate)
+            .with_clipping((s.clip_gradients > 0.0).then_some(s.clip_gradients));
         let network = network.with_precision(s.precision);
         if network.precision() != s.precision {
             job.info(format!(

@@ -30,8 +30,9 @@ const BASICS: [&str; 8] = [
     "stage1.weight_decay",
     "seed",
 ];
-const MORE: [&str; 18] = [
+const MORE: [&str; 19] = [
     "stage1.backbone_rate",
+    "stage1.clip_gradients",
     "stage1.norm_statistics",
     "stage1.accumulation",
     "stage1.schedule",
