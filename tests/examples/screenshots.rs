@@ -5,13 +5,12 @@
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Decided, Dialog,
     ErrorReport, ExportCommand, ImagesCommand, InspectCommand, ListCommand, MapCommand, Page,
-    PredictCommand, ResumeOffer, ReviewItem, ReviewOrder, RunsCommand, TourCommand, TrainCommand,
-    TransformsCommand, WindowCommand,
+    PredictCommand, ResumeOffer, RunsCommand, TourCommand, TrainCommand, TransformsCommand,
+    WindowCommand,
 };
 use counterweight_core::dataset::{EditAction, GroupBy};
 use counterweight_core::error::TrainError;
@@ -243,22 +242,8 @@ impl Round {
         self.settled_shot("96-images-actual-size")?;
         let images = &mut self.window.app().state.images;
         (images.zoomed, images.actual_size, images.side) = (false, false, 200.0);
-        let item = |sample, reason: &str, proposed| ReviewItem {
-            sample,
-            score: 1.0,
-            reason: reason.into(),
-            proposed,
-        };
-        let order = ReviewOrder {
-            title: "Suspicious labels".into(),
-            items: vec![
-                item(3, "97 % like its neighbours of another class", Some(1)),
-                item(40, "a copy of it has another label", Some(0)),
-                item(77, "unlike the rest of its class", None),
-            ],
-        };
-        self.send(Command::Images(ImagesCommand::Review(Arc::new(order))));
-        self.settled_shot("97-images-review")?;
+        self.send(Command::Images(ImagesCommand::FindDoubts));
+        self.settled_shot("97-images-doubts")?;
         self.send(Command::Images(ImagesCommand::CloseReview));
         let images = &mut self.window.app().state.images;
         (images.side, images.filter.decided) = (112.0, Decided::Checked);

@@ -180,20 +180,27 @@ type GrayImage16 = ImageBuffer<Luma<u16>, Vec<u16>>;
 /// Classes of stripes across, stripes down and dots, in colours and at places of their own, 40, 25
 /// and 15 of them.
 pub fn patterns(folder: &Path) {
-    for (class, count) in [("across", 40), ("down", 25), ("dots", 15)] {
+    for (class, (name, count)) in
+        [("across", 40), ("down", 25), ("dots", 15)].into_iter().enumerate()
+    {
         for index in 0..count {
-            let (shift, hue) = (index * 7 % 16, (index * 37 % 120) as u8);
-            let lit = |x: u32, y: u32| match class {
-                "across" => (y + shift) % 16 < 8,
-                "down" => (x + shift) % 16 < 8,
-                _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
-            };
-            let pixel = |x, y| {
-                if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) }
-            };
-            save(&RgbImage::from_fn(96, 96, pixel), folder.join(format!("{class}/{index}.png")));
+            save(&pattern(class, index), folder.join(format!("{name}/{index}.png")));
         }
     }
+}
+
+/// An image of one of these classes, 0, 1 or 2; below 240 each index gives another.
+pub fn pattern(class: usize, index: u32) -> RgbImage {
+    let (shift, hue) = (index * 7 % 16, (index * 37 % 120) as u8);
+    let lit = |x: u32, y: u32| match class {
+        0 => (y + shift) % 16 < 8,
+        1 => (x + shift) % 16 < 8,
+        _ => (x + shift) % 16 < 8 && (y + 2 * shift) % 16 < 8,
+    };
+    let pixel = |x, y| {
+        if lit(x, y) { Rgb([250 - hue, 240, 200 + hue / 3]) } else { Rgb([hue, 40, 90]) }
+    };
+    RgbImage::from_fn(96, 96, pixel)
 }
 
 /// A folder of two classes that are mirror images of each other, an arrow to the left and one to the

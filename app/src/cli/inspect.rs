@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::options::DeviceOption;
 use super::source::SourceOption;
-use super::{Context, groups, transforms};
+use super::{Context, groups, labels, transforms};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -35,13 +35,24 @@ pub struct Arguments {
     /// Classes with fewer training samples are in the few group
     #[arg(long, value_name = "N", default_value_t = FEW_BELOW)]
     few_below: usize,
-    /// List every class, however many there are
+    /// List every class, or every doubtful label, however many there are
     #[arg(long)]
     all: bool,
     /// Ask instead what mirroring, turning, cutting and colours do to the classes: which stay what
     /// they are, and which turn into each other. It takes seconds, on some of the images
     #[arg(long)]
     transforms: bool,
+    /// Ask instead which labels are probably wrong: images that are taken for another class by what
+    /// the others teach, rare classes judged as fairly as frequent ones
+    #[arg(long, conflicts_with = "transforms")]
+    labels: bool,
+    /// With --labels: look at test images, too. Who relabels those that a model gets wrong makes its
+    /// result look better than it is
+    #[arg(long, requires = "labels")]
+    test: bool,
+    /// With --labels: write the doubtful ones to this table, for `edit apply`
+    #[arg(long, value_name = "FILE", requires = "labels")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceOption,
     /// Show which images belong together, and how many of validation and test have a sibling in
@@ -56,6 +67,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if arguments.transforms {
         return transforms::run(&arguments.source, arguments.device.device, context);
+    }
+    if arguments.labels {
+        let (out, which) = (arguments.out.as_ref(), (arguments.all, arguments.test));
+        return labels::run(&arguments.source, out, which, arguments.device.device, context);
     }
     if arguments.few_below > arguments.many_above.saturating_add(1) {
         let reason = "must be at most --many-above + 1".to_string();

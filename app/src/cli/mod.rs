@@ -14,14 +14,17 @@ mod evaluate;
 mod explain;
 mod export;
 mod groups;
+mod grow;
 mod import;
 mod inspect;
+mod labels;
 mod make;
 mod map;
 mod options;
 mod plain;
 mod predict;
 mod source;
+mod suggest;
 mod sweep;
 mod tables;
 mod train;
@@ -146,6 +149,19 @@ enum Command {
                             counterweight map runs/photos --out map.png --color mistake\n  \
                             counterweight map runs/photos --out map.csv")]
     Map(map::Arguments),
+    /// Say which of many images without a label to label next: those that a run is unsure of, that may
+    /// be of rare classes, and that are unlike each other.
+    #[command(
+        after_help = "Example:\n  counterweight suggest runs/photos unlabelled/ --count 100 --out next.csv"
+    )]
+    Suggest(suggest::Arguments),
+    /// Add images or classes to a finished run: only new features are computed, only the classifier
+    /// learns and is balanced again, and every class is compared before and after.
+    #[command(
+        after_help = "Examples:\n  counterweight grow runs/photos\n  counterweight grow runs/photos new/ --to runs/more\n  \
+                            counterweight grow runs/photos next.csv"
+    )]
+    Grow(grow::Arguments),
     /// List the devices that can train here, and why others cannot.
     #[command(after_help = "Example:\n  counterweight devices")]
     Devices,
@@ -235,6 +251,8 @@ pub fn run() -> ExitCode {
         Command::Predict(arguments) => predict::run(&context, &arguments),
         Command::Explain(arguments) => explain::run(&arguments, &context),
         Command::Map(arguments) => map::run(&arguments, &context),
+        Command::Suggest(arguments) => suggest::run(&arguments, &context),
+        Command::Grow(arguments) => grow::run(&arguments, &context),
         Command::Devices => devices::run(&context),
         Command::Backbones(arguments) => backbones::run(&arguments, &context),
         Command::Cache(arguments) => cache::run(&arguments, &context),

@@ -172,6 +172,10 @@ pub enum ImagesCommand {
     Predict,
     /// Stop asking it.
     StopPredicting,
+    /// Look for labels that are probably wrong.
+    FindDoubts,
+    /// Stop looking for them.
+    StopFindingDoubts,
     /// Show a file in the file manager.
     ShowFile(PathBuf),
 }

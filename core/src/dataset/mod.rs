@@ -6,6 +6,7 @@ mod digests;
 mod edits;
 mod file;
 mod grouping;
+mod grow;
 mod holdout;
 mod open;
 mod options;
@@ -29,6 +30,7 @@ pub use grouping::{
     DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, Grouping, GroupingSizes, Leak, LeakCount,
     Series, SplitLeak, grouped, notice_series, subfolder_names,
 };
+pub use grow::Grown;
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};
 pub use profile::Profile;
 pub use rename::renamed_classes;

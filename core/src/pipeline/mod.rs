@@ -20,16 +20,19 @@ mod fine_tune;
 mod folds;
 mod font;
 mod frozen;
+mod grow;
 mod halves;
 mod halving;
 mod image_map;
 mod import;
+mod labels;
 mod layouts;
 mod make;
 mod mirror;
 mod onnx_backbone;
 mod predictions;
 mod spread;
+mod suggest;
 mod sweep;
 #[cfg(test)]
 pub(crate) mod test_run;
@@ -56,13 +59,16 @@ pub use export_variant::{
     ClassChange, DEFAULT_MAX_LOSS, VariantReport, VariantRequest, export_variant,
 };
 pub use export_weights::{WeightsReport, export_weights};
+pub use grow::{GrowReport, GrownClass, grow};
 pub use image_map::{
     ImageMap, MapColours, MapPoint, image_map, map_picture, stored_image_map, write_map_table,
 };
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
+pub use labels::{LabelCheck, LabelDoubt, NEIGHBOURS, label_check, write_label_table};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use predictions::{Predictions, SamplePrediction, predictions};
+pub use suggest::{Suggestion, Suggestions, suggest, write_suggestions};
 pub use sweep::{SweepRequest, sweep};
 pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};
 pub use transforms::{

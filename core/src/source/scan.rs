@@ -42,6 +42,8 @@ pub struct ScanOptions {
     pub skip: Vec<String>,
     /// Images of more pixels are reported as too large and never decoded.
     pub max_pixels: u64,
+    /// Whether a source of a single class will do: where its images are added to others.
+    pub one_class: bool,
     /// The folder that holds the index of files scanned before; [`cache_folder`] if not told
     /// otherwise. Without one, every file is read.
     pub cache: Option<PathBuf>,
@@ -56,6 +58,7 @@ impl Default for ScanOptions {
             only: Vec::new(),
             skip: Vec::new(),
             max_pixels: DEFAULT_MAX_PIXELS,
+            one_class: false,
             cache: cache_folder(),
         }
     }
@@ -185,7 +188,7 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         reading: Reading::of(options),
     };
     let unreadable = check_images(&mut catalog, found.candidates, options, job)?;
-    check_classes(&catalog, empty, &unreadable)?;
+    check_classes(&catalog, empty, &unreadable, options.one_class)?;
     Ok(catalog)
 }
 
@@ -204,7 +207,7 @@ fn scan_list(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catal
         reading: listed.reading,
     };
     let unreadable = check_images(&mut catalog, listed.candidates, options, job)?;
-    check_classes(&catalog, Vec::new(), &unreadable)?;
+    check_classes(&catalog, Vec::new(), &unreadable, options.one_class)?;
     Ok(catalog)
 }
 
@@ -243,7 +246,7 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
         twins: Vec::new(),
         reading: Reading::default(),
     };
-    check_classes(&catalog, Vec::new(), &Unreadable::new())?;
+    check_classes(&catalog, Vec::new(), &Unreadable::new(), false)?;
     Ok(catalog)
 }
 
@@ -355,11 +358,13 @@ fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
-/// Refuses a catalog in which a class has no image, or which has nothing to tell apart.
+/// Refuses a catalog in which a class has no image, or, unless one class will do, which has nothing
+/// to tell apart.
 fn check_classes(
     catalog: &Catalog,
     mut empty: Vec<String>,
     unreadable: &Unreadable,
+    one_class: bool,
 ) -> Result<(), DataError> {
     /// Enough to see what is wrong with a source of which no image can be read.
     const SHOWN: usize = 3;
@@ -391,7 +396,9 @@ fn check_classes(
             items: empty,
         });
     }
-    if let [only] = catalog.classes.as_slice() {
+    if let [only] = catalog.classes.as_slice()
+        && !one_class
+    {
         return Err(DataError::source(
             &catalog.source,
             format!("holds one class only, `{only}`; telling classes apart needs two"),

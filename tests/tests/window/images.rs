@@ -285,3 +285,48 @@ fn edits_stay_with_the_dataset_and_are_trained_on() {
     window.settle();
     assert!(window.shows("uci-digits.edits.jsonl: line 2"), "{}", window.names());
 }
+
+#[test]
+fn a_wrong_label_is_found_and_mended_with_two_keys() {
+    let mut window = with_images();
+    let view = Arc::clone(window.state().images.view.as_ref().unwrap());
+    let right = view.base.classes[0].clone();
+    let is_of_it = |sample: &u32| {
+        let sample = &view.base.samples[*sample as usize];
+        sample.class == 0 && sample.split == Split::Train
+    };
+    let samples = window.state().images.order.iter().copied().filter(is_of_it);
+    let path = |sample: u32| view.base.samples[sample as usize].location.to_text();
+    let wrong = samples.map(path).nth(4).unwrap();
+    click(&mut window, &wrong, Modifiers::NONE);
+    let to = view.base.classes[1].clone();
+    let action = counterweight_core::dataset::EditAction::Move { to };
+    window.app().send(Command::Images(ImagesCommand::Edit(action)));
+    window.settle();
+    assert_eq!(window.state().images.view.as_ref().unwrap().edited.counts.moved, 1);
+
+    window.press("Find wrong labels");
+    window.settle();
+    assert!(window.state().images.review.is_some(), "{}", window.log());
+    assert!(window.shows("Doubtful labels"), "{}", window.names());
+    assert!(listed(&window).iter().take(3).any(|path| *path == wrong), "{:?}", listed(&window));
+    let images = &window.state().images;
+    let sample = images.order[listed(&window).iter().position(|path| *path == wrong).unwrap()];
+    assert_eq!(images.proposed(sample), Some(right.as_str()));
+    assert!(images.review_item(sample).unwrap().reason.contains("images most like it"));
+    click(&mut window, &wrong, Modifiers::NONE);
+    window.keys(Modifiers::NONE, Key::A);
+    window.settle();
+    let view = window.state().images.view.as_ref().unwrap();
+    assert_eq!((view.edited.counts.moved, view.class(sample)), (0, right.as_str()));
+
+    // Who keeps one is not asked again.
+    let kept = listed(&window)[0].clone();
+    click(&mut window, &kept, Modifiers::NONE);
+    window.keys(Modifiers::NONE, Key::K);
+    window.settle();
+    window.press("Show all images");
+    window.press("Find wrong labels");
+    window.settle();
+    assert!(!listed(&window).contains(&kept) || window.state().images.review.is_none());
+}

@@ -9,7 +9,7 @@ use egui::{
 };
 use egui_material_icons::icons::{
     ICON_BLOCK, ICON_CHECK_CIRCLE, ICON_CLOSE, ICON_DRIVE_FILE_MOVE, ICON_FILTER_ALT_OFF,
-    ICON_GRID_VIEW, ICON_IMAGE_SEARCH, ICON_REDO, ICON_RESTORE, ICON_UNDO,
+    ICON_GRID_VIEW, ICON_IMAGE_SEARCH, ICON_REDO, ICON_RESTORE, ICON_TROUBLESHOOT, ICON_UNDO,
 };
 
 use super::{images_cell, images_choose, images_zoom, parts};
@@ -42,6 +42,11 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         && parts::progress(ui, progress, "Predicting")
     {
         commands.push(Command::Images(ImagesCommand::StopPredicting));
+    }
+    if let Some(progress) = images.doubting()
+        && parts::progress(ui, progress, "Looking at labels")
+    {
+        commands.push(Command::Images(ImagesCommand::StopFindingDoubts));
     }
     if let Some(problem) = &view.problem {
         parts::trouble(ui, problem);
@@ -122,6 +127,15 @@ fn title_ui(
             let button = if hint.is_empty() { button } else { button.on_hover_text(hint) };
             if button.clicked() {
                 ask(command);
+            }
+        }
+        if images.review.is_none() && images.doubting().is_none() {
+            let button = IconButton::new(ICON_TROUBLESHOOT, "Find wrong labels")
+                .enabled(view.problem.is_none())
+                .show(ui)
+                .on_hover_text("Lists images that look like another class by what all others teach, rare classes judged as fairly as frequent ones. Test images are left out");
+            if button.clicked() {
+                ask(ImagesCommand::FindDoubts);
             }
         }
         let reason = images.no_predictions(run);

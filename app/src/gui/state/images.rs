@@ -14,6 +14,7 @@ pub use super::images_predictions::ImagePredictions;
 pub use super::images_session::ImagesView;
 
 use super::data::{DataState, reveal};
+use super::images_doubts::{Doubts, finder};
 use super::images_list::listed;
 use super::images_predictions::predict;
 use super::images_session::{Answer, Ask, Session};
@@ -82,6 +83,7 @@ pub struct ImagesState {
     /// The dataset that was asked for, and whether only for its edits.
     asked: Option<(u64, bool)>,
     predicting: Option<Worker<ImagePredictions>>,
+    doubting: Option<Worker<Doubts>>,
     listed_for: Option<ListKey>,
     /// The dataset whose pictures are shown.
     pictured: u64,
@@ -121,6 +123,7 @@ impl ImagesState {
             session: Session::new(ctx),
             asked: None,
             predicting: None,
+            doubting: None,
             listed_for: None,
             pictured: 0,
         }
@@ -128,7 +131,10 @@ impl ImagesState {
 
     /// Whether something is being edited or predicted.
     pub fn is_busy(&self) -> bool {
-        self.session.is_busy() || self.predicting.is_some() || self.large.is_reading()
+        self.session.is_busy()
+            || self.predicting.is_some()
+            || self.doubting.is_some()
+            || self.large.is_reading()
     }
 
     /// Whether the dataset is being opened.
@@ -139,6 +145,11 @@ impl ImagesState {
     /// How far predicting is.
     pub fn predicting(&self) -> Option<&Progress> {
         self.predicting.as_ref().map(|worker| &worker.progress)
+    }
+
+    /// How far looking for doubtful labels is.
+    pub fn doubting(&self) -> Option<&Progress> {
+        self.doubting.as_ref().map(|worker| &worker.progress)
     }
 
     /// What was found about a sample by the review that is shown.
@@ -190,13 +201,7 @@ impl ImagesState {
                 self.zoomed = false;
                 self.review = None;
             }
-            ImagesCommand::Review(order) => {
-                self.filter = ImageFilter::default();
-                let items = order.items.iter().enumerate();
-                self.reviewed = items.map(|(place, item)| (item.sample, place)).collect();
-                (self.review, self.zoomed) = (Some(order), false);
-                self.selection = GridSelection::default();
-            }
+            ImagesCommand::Review(order) => self.review(order),
             ImagesCommand::CloseReview => self.review = None,
             ImagesCommand::Predict => {
                 let (Some(run), Some(view)) = (run, &self.view) else { return };
@@ -212,8 +217,31 @@ impl ImagesState {
                     worker.stop();
                 }
             }
+            ImagesCommand::FindDoubts => {
+                let Some(view) = self.view.as_ref().filter(|view| view.problem.is_none()) else {
+                    return;
+                };
+                if self.doubting.is_none() {
+                    let work = finder(view, device);
+                    self.doubting = Some(Worker::spawn("doubtful labels", &shell.ctx, work));
+                }
+            }
+            ImagesCommand::StopFindingDoubts => {
+                if let Some(worker) = &self.doubting {
+                    worker.stop();
+                }
+            }
             ImagesCommand::ShowFile(path) => reveal(path, shell),
         }
+    }
+
+    /// Lists images that something else has found.
+    fn review(&mut self, order: Arc<ReviewOrder>) {
+        self.filter = ImageFilter::default();
+        let items = order.items.iter().enumerate();
+        self.reviewed = items.map(|(place, item)| (item.sample, place)).collect();
+        (self.review, self.zoomed) = (Some(order), false);
+        self.selection = GridSelection::default();
     }
 
     fn edit(&mut self, action: EditAction, targets: &[u32]) {
@@ -263,6 +291,7 @@ impl ImagesState {
             changed |= self.take(answer, shell);
         }
         self.poll_predictions(shell);
+        self.poll_doubts(shell);
         self.thumbnails.poll(&shell.ctx);
         self.large.poll(&shell.ctx);
         if page != Page::Images || !self.zoomed {
@@ -364,6 +393,31 @@ impl ImagesState {
                 kept: "The edits and the run are as they were.".into(),
                 advice: "Mend what the reason names, or look at the images without predictions."
                     .into(),
+            }),
+        }
+    }
+
+    fn poll_doubts(&mut self, shell: &mut Shell) {
+        let Some(worker) = &mut self.doubting else { return };
+        let news = worker.poll();
+        shell.messages(news.messages);
+        let Some(done) = news.done else { return };
+        self.doubting = None;
+        let current = self.view.as_ref().map(|view| view.dataset_revision);
+        match done {
+            Ok(found) if Some(found.dataset_revision) != current => {}
+            Ok(found) => {
+                self.said = Some((true, found.sentence));
+                if !found.order.items.is_empty() {
+                    self.review(Arc::new(found.order));
+                }
+            }
+            Err(Failure::Stopped) => shell.notice("Looking for doubtful labels was stopped"),
+            Err(Failure::Failed(error)) => shell.failed(ErrorReport {
+                title: "The labels could not be looked at".into(),
+                reason: error.to_string(),
+                kept: "Images, dataset and edits are as they were.".into(),
+                advice: "Mend what the reason names, and ask again.".into(),
             }),
         }
     }

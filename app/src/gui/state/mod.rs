@@ -10,6 +10,7 @@ mod devices;
 mod estimates;
 mod export;
 mod images;
+mod images_doubts;
 mod images_large;
 mod images_list;
 mod images_predictions;

@@ -164,6 +164,15 @@ impl EditSession {
         self.edited.dataset(&self.base)
     }
 
+    /// The paths of the images that a person has found right.
+    pub fn checked(&self) -> HashSet<String> {
+        let samples = self.base.samples.iter().zip(&self.edited.samples);
+        samples
+            .filter(|(_, edits)| edits.checked)
+            .map(|(sample, _)| sample.location.to_text())
+            .collect()
+    }
+
     fn refresh(&mut self, job: Job<'_>) -> Result<()> {
         self.edited =
             Edited::of_dataset(&self.base, &self.edits.marks(), self.catalog.as_deref(), job)?;

@@ -1,0 +1,112 @@
+//! `counterweight grow`: more images or classes for a finished run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use counterweight_core::dataset;
+use counterweight_core::device;
+use counterweight_core::job::Job;
+use counterweight_core::pipeline::{self, GrowReport, GrownClass};
+use counterweight_core::run::Run;
+use counterweight_core::source::{self, ScanOptions};
+
+use super::options::DeviceOption;
+use super::source::SourceOption;
+use super::{Context, tables};
+
+/// Classes that are listed, unless all are asked for.
+const LISTED: usize = 40;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The run folder
+    run: PathBuf,
+    /// Image folders with one folder a class, or image lists (path, label). Classes the run does not
+    /// have are new ones [default: what the run's own source has got since]
+    sources: Vec<PathBuf>,
+    /// The folder of the new run [default: the run's name with -grown behind it]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+    /// List every class, however many there are
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    device: DeviceOption,
+    #[command(flatten)]
+    reading: SourceOption,
+}
+
+pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
+    context.console.stream_events();
+    let job = Job::new(&context.control, context.console);
+    let run = Run::open(&arguments.run)?;
+    let own = run.dataset().root.clone();
+    let sources = if arguments.sources.is_empty() { vec![own] } else { arguments.sources.clone() };
+    let options = ScanOptions { one_class: true, ..arguments.reading.scan_options() };
+    let scanned = sources
+        .iter()
+        .map(|source| dataset::edited_catalog(source::scan(source, &options, job)?, job))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (device, _) = device::open(arguments.device.device)?;
+    let folder = arguments.to.clone().unwrap_or_else(|| beside(&arguments.run));
+    let report = pipeline::grow(&run, &scanned, &folder, &device, job)?;
+    context.console.result(&report, || human(&report, arguments.all))
+}
+
+/// `photos` becomes `photos-grown`, or `photos-grown-2` where that is taken.
+fn beside(run: &Path) -> PathBuf {
+    let named = |suffix: String| {
+        let mut name = run.file_name().unwrap_or_default().to_os_string();
+        name.push(suffix);
+        run.with_file_name(name)
+    };
+    let numbered = (2..).map(|number| named(format!("-grown-{number}")));
+    std::iter::once(named("-grown".into()))
+        .chain(numbered)
+        .find(|folder| folder.symlink_metadata().is_err())
+        .unwrap_or_default()
+}
+
+fn human(report: &GrowReport, all: bool) -> String {
+    let percent = |share: Option<f64>| {
+        share.map_or("–".to_string(), |share| format!("{:.1}", 100.0 * share))
+    };
+    let mut table =
+        tables::table(&["class", "training images", "", "judged on", "before", "after"]);
+    // Those first that have grown.
+    let mut classes: Vec<&GrownClass> = report.classes.iter().collect();
+    classes.sort_by_key(|class| class.train_counts[0] == class.train_counts[1]);
+    let listed = if all { classes.len() } else { LISTED };
+    for class in classes.iter().take(listed) {
+        let [before, after] = class.train_counts;
+        table.add_row([
+            if class.is_new { format!("{} (new)", class.class) } else { class.class.clone() },
+            before.to_string(),
+            if after == before { String::new() } else { format!("→ {after}") },
+            class.images.to_string(),
+            percent(class.accuracy[0]),
+            percent(class.accuracy[1]),
+        ]);
+    }
+    let mut text = format!("{} training images were added", report.added);
+    if report.known > 0 {
+        text += &format!("; the dataset has {} others already", report.known);
+    }
+    match (&report.evaluations, report.split) {
+        (Some([before, after]), Some(split)) => {
+            let [before, after] =
+                [before, after].map(|found| Some(found.evaluation.balanced_accuracy));
+            text += &format!(
+                "\nbalanced accuracy on the same {split} images: {} % before, {} % after",
+                percent(before),
+                percent(after)
+            );
+        }
+        _ => text += "\nno image was held out, so nothing says what that brought",
+    }
+    text += &format!("\n\n{}", tables::render(&table));
+    if let more @ 1.. = classes.len().saturating_sub(listed) {
+        text += &format!("\n… and {more} more (--all lists them)");
+    }
+    text + &format!("\n\n{}", report.run)
+}

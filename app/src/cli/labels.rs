@@ -1,0 +1,95 @@
+//! `counterweight inspect --labels`: labels that are probably wrong.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use comfy_table::CellAlignment;
+use counterweight_core::dataset::EditSession;
+use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::job::Job;
+use counterweight_core::pipeline::{self, LabelCheck, NEIGHBOURS};
+use serde::Serialize;
+
+use super::{Context, tables};
+
+/// Doubts that are listed, unless all are asked for.
+const LISTED: usize = 25;
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(flatten)]
+    found: &'a LabelCheck,
+    /// The table that was written, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'a Path>,
+}
+
+/// Asks it of a dataset file, a folder or an archive, with the edits beside it.
+pub fn run(
+    source: &Path,
+    out: Option<&PathBuf>,
+    (all, with_test): (bool, bool),
+    choice: DeviceChoice,
+    context: &Context,
+) -> Result<()> {
+    let job = Job::new(&context.control, context.console);
+    let session = EditSession::open(source, job)?;
+    let (device, _) = device::open(choice)?;
+    let found =
+        pipeline::label_check(&session.dataset()?, &session.checked(), with_test, 0, &device, job)?;
+    if let Some(out) = out {
+        pipeline::write_label_table(&found, out)?;
+    }
+    let outcome = Outcome { found: &found, table: out.map(PathBuf::as_path) };
+    context.console.result(&outcome, || human(&outcome, source, all))
+}
+
+fn human(outcome: &Outcome, source: &Path, all: bool) -> String {
+    let found = outcome.found;
+    let mut text = format!(
+        "{}\n{} images were classified by what others taught; {:.1} % are taken for what they are labelled (mean of the classes)\n",
+        found.sentence,
+        found.images,
+        100.0 * found.accuracy
+    );
+    if found.doubts.is_empty() {
+        return text;
+    }
+    let neighbours = format!("of {NEIGHBOURS} like it");
+    let mut table =
+        tables::table(&["image", "labelled", "looks like", "surely", "not labelled", &neighbours]);
+    for column in 1..3 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Left);
+        }
+    }
+    let listed = if all { found.doubts.len() } else { LISTED };
+    for doubt in found.doubts.iter().take(listed) {
+        table.add_row([
+            doubt.path.clone(),
+            doubt.class.clone(),
+            doubt.suggested.clone(),
+            format!("{:.0} %", 100.0 * doubt.suggested_probability),
+            format!("{:.0} %", 100.0 * (1.0 - doubt.probability)),
+            format!("{} : {}", doubt.neighbours[0], doubt.neighbours[1]),
+        ]);
+    }
+    let _ = write!(text, "\n{}", tables::render(&table));
+    if let more @ 1.. = found.doubts.len().saturating_sub(listed) {
+        let _ = write!(text, "\n… and {more} more (--all lists them)");
+    }
+    let dataset = source.display();
+    let _ = match outcome.table {
+        Some(table) => write!(
+            text,
+            "\n\nTake out of {} what you do not agree with; then: counterweight edit {dataset} apply {0}",
+            table.display()
+        ),
+        None => write!(
+            text,
+            "\n\nWhat is right: counterweight edit {dataset} check IMAGE; what is wrong: edit {dataset} move IMAGE --to CLASS. --out FILE.csv writes a table of it for edit {dataset} apply."
+        ),
+    };
+    text
+}

@@ -1,0 +1,129 @@
+//! `counterweight suggest` and `counterweight grow`: a finished run gets more images and a class.
+
+use std::path::{Path, PathBuf};
+
+use counterweight_tests::fixtures::{pattern, save};
+use counterweight_tests::{counterweight, counterweight_json};
+use serde_json::Value;
+
+fn words(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A folder of rows and columns, each with a test split, and a balanced run of it.
+fn finished(root: &Path) -> (PathBuf, PathBuf) {
+    let photos = root.join("photos");
+    for (class, (name, images)) in [("rows", 30), ("columns", 8)].into_iter().enumerate() {
+        for number in 0..images {
+            save(&pattern(class, number), photos.join(format!("train/{name}/{number:02}.png")));
+        }
+        for number in 100..106 {
+            save(&pattern(class, number), photos.join(format!("test/{name}/{number}.png")));
+        }
+    }
+    let run = root.join("run");
+    let settings = ["--set", "balance.tune_candidates=0", "--device", "cpu"];
+    let train =
+        ["train", &words(&photos), "--run", &words(&run), "--set", "stage1.train=classifier"];
+    assert!(counterweight(&[&train[..], &settings[2..]].concat()).status.success());
+    assert!(counterweight(&[&["balance", &words(&run)][..], &settings].concat()).status.success());
+    (photos, run)
+}
+
+fn class<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let classes = report["classes"].as_array().unwrap();
+    classes.iter().find(|class| class["class"] == name).unwrap()
+}
+
+#[test]
+fn a_run_suggests_images_and_grows_by_them() {
+    let root = tempfile::tempdir().unwrap();
+    let (photos, run) = finished(root.path());
+    let new = root.path().join("new");
+    for number in 200..212 {
+        save(&pattern(1, number), new.join(format!("{number}.png")));
+        save(&pattern(2, number), new.join(format!("spots-{number}.png")));
+    }
+    // One that the run knows, under another name, and one twice.
+    save(&pattern(0, 3), new.join("known.png"));
+    save(&pattern(1, 200), new.join("twice.png"));
+
+    let list = root.path().join("next.csv");
+    let found = counterweight_json(&[
+        "suggest",
+        &words(&run),
+        &words(&new),
+        "--count",
+        "24",
+        "--out",
+        &words(&list),
+    ]);
+    assert_eq!((&found["images"], &found["known"]), (&24.into(), &2.into()));
+    let suggestions = found["suggestions"].as_array().unwrap();
+    assert_eq!(suggestions.len(), 24);
+
+    // A person corrects the labels.
+    let text = std::fs::read_to_string(&list).unwrap();
+    let mut corrected = String::from("path,label\n");
+    for line in text.lines().skip(1) {
+        let path = line.split(',').next().unwrap();
+        let is_spots = path.contains("spots");
+        corrected += &format!("{path},{}\n", if is_spots { "spots" } else { "columns" });
+    }
+    std::fs::write(&list, corrected).unwrap();
+    let before: Vec<u8> = std::fs::read(run.join("checkpoints/balanced.safetensors")).unwrap();
+    let grown = root.path().join("grown");
+    let report = counterweight_json(&["grow", &words(&run), &words(&list), "--to", &words(&grown)]);
+    assert_eq!(report["added"], 24);
+    assert_eq!(class(&report, "columns")["train_counts"], serde_json::json!([8, 20]));
+    let spots = class(&report, "spots");
+    assert_eq!((&spots["is_new"], &spots["images"]), (&true.into(), &0.into()));
+    assert_eq!(class(&report, "rows")["images"], 6);
+    assert!(report["evaluations"][1]["balanced_accuracy"].as_f64().unwrap() > 0.7);
+    assert_eq!(std::fs::read(run.join("checkpoints/balanced.safetensors")).unwrap(), before);
+    let evaluated = counterweight_json(&["evaluate", &words(&grown), "--split", "test"]);
+    assert_eq!(evaluated["balanced_accuracy"], report["evaluations"][1]["balanced_accuracy"]);
+
+    // What the folder itself has got since; the images of validation and test stay where they are.
+    let refused = counterweight(&["grow", &words(&run), "--to", &words(&root.path().join("more"))]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("has all 50 images already"), "{said}");
+    save(&pattern(1, 150), photos.join("train/columns/new.png"));
+    let report = counterweight_json(&["grow", &words(&run)]);
+    assert_eq!(report["added"], 1);
+    assert!(Path::new(report["run"].as_str().unwrap()).ends_with("run-grown"));
+    let refused = counterweight(&["grow", &words(&run), "--to", &words(&grown)]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("already holds a run"));
+}
+
+#[test]
+fn a_network_that_was_trained_grows_by_its_classifier() {
+    let root = tempfile::tempdir().unwrap();
+    let photos = root.path().join("photos");
+    for class in 0..2 {
+        for number in 0..12 {
+            let name = ["rows", "columns"][class];
+            save(&pattern(class, number), photos.join(format!("train/{name}/{number}.png")));
+            save(&pattern(class, 50 + number), photos.join(format!("test/{name}/{number}.png")));
+        }
+    }
+    let run = root.path().join("run");
+    let settings =
+        ["--preset", "quick", "--set", "stage1.epochs=2", "--set", "model.input_size=32"];
+    let train = ["train", &words(&photos), "--run", &words(&run), "--device", "cpu"];
+    assert!(counterweight(&[&train[..], &settings].concat()).status.success());
+    let new = root.path().join("new");
+    for number in 70..76 {
+        save(&pattern(2, number), new.join(format!("spots/{number}.png")));
+    }
+    let grown = root.path().join("grown");
+    let report = counterweight_json(&["grow", &words(&run), &words(&new), "--to", &words(&grown)]);
+    assert_eq!((&report["added"], &class(&report, "spots")["is_new"]), (&6.into(), &true.into()));
+    let model = root.path().join("model.onnx");
+    let exported = counterweight(&["export", &words(&grown), "--out", &words(&model)]);
+    assert!(exported.status.success(), "{exported:?}");
+    let predicted =
+        counterweight_json(&["predict", &words(&model), &words(&new.join("spots/70.png"))]);
+    assert!(predicted.to_string().contains("spots"), "{predicted}");
+}
