@@ -406,11 +406,10 @@ impl ImagesState {
         let current = self.view.as_ref().map(|view| view.dataset_revision);
         match done {
             Ok(found) if Some(found.dataset_revision) != current => {}
+            Ok(found) if found.order.items.is_empty() => shell.notice(found.sentence),
             Ok(found) => {
-                self.said = Some((true, found.sentence));
-                if !found.order.items.is_empty() {
-                    self.review(Arc::new(found.order));
-                }
+                shell.info(found.sentence);
+                self.review(Arc::new(found.order));
             }
             Err(Failure::Stopped) => shell.notice("Looking for doubtful labels was stopped"),
             Err(Failure::Failed(error)) => shell.failed(ErrorReport {
