@@ -86,9 +86,10 @@ impl Dataset {
         // A class that no new image came to is no class.
         let is_there = |class: &usize| *class < self.classes.len() || added[*class] > 0;
         let kept: Vec<usize> = (0..dataset.classes.len()).filter(is_there).collect();
-        let new_place = |class: usize| kept.iter().position(|old| *old == class);
+        let mut new_places = vec![0; dataset.classes.len()];
+        kept.iter().enumerate().for_each(|(place, &class)| new_places[class] = place);
         for sample in &mut dataset.samples {
-            sample.class = new_place(sample.class).unwrap_or(sample.class);
+            sample.class = new_places[sample.class];
         }
         dataset.classes = kept.iter().map(|&class| dataset.classes[class].clone()).collect();
         let added: Vec<usize> = kept.iter().map(|&class| added[class]).collect();

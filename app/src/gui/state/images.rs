@@ -14,7 +14,7 @@ pub use super::images_predictions::ImagePredictions;
 pub use super::images_session::ImagesView;
 
 use super::data::{DataState, reveal};
-use super::images_doubts::{Doubts, finder};
+use super::images_doubts::{self, Doubts};
 use super::images_list::listed;
 use super::images_predictions::predict;
 use super::images_session::{Answer, Ask, Session};
@@ -222,7 +222,10 @@ impl ImagesState {
                     return;
                 };
                 if self.doubting.is_none() {
-                    let work = finder(view, device);
+                    let view = Arc::clone(view);
+                    let work = move |job: counterweight_core::job::Job<'_>| {
+                        images_doubts::find(&view, device, job)
+                    };
                     self.doubting = Some(Worker::spawn("doubtful labels", &shell.ctx, work));
                 }
             }

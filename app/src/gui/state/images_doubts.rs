@@ -1,7 +1,6 @@
 //! Labels of the open dataset that are probably wrong, as images to be looked at.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use counterweight_core::Result;
 use counterweight_core::device::{self, DeviceChoice};
@@ -22,11 +21,7 @@ pub(super) struct Doubts {
 /// images are left out.
 pub(super) fn find(view: &ImagesView, choice: DeviceChoice, job: Job<'_>) -> Result<Doubts> {
     let dataset = view.edited.dataset(&view.base)?;
-    let samples = view.base.samples.iter().zip(&view.edited.samples);
-    let checked: HashSet<String> = samples
-        .filter(|(_, edits)| edits.checked)
-        .map(|(sample, _)| sample.location.to_text())
-        .collect();
+    let checked = view.edited.checked(&view.base);
     let (device, _) = device::open(choice)?;
     let LabelCheck { doubts, sentence, .. } =
         pipeline::label_check(&dataset, &checked, false, 0, &device, job)?;
@@ -62,13 +57,4 @@ fn in_short(doubt: &LabelDoubt) -> String {
         doubt.suggested,
         doubt.class
     )
-}
-
-/// [`find`] in a worker, which outlives the view that it began with.
-pub(super) fn finder(
-    view: &Arc<ImagesView>,
-    choice: DeviceChoice,
-) -> impl FnOnce(Job<'_>) -> Result<Doubts> + Send + use<> {
-    let view = Arc::clone(view);
-    move |job| find(&view, choice, job)
 }

@@ -1,6 +1,6 @@
 //! What edits make of a dataset.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,17 @@ impl Contents<'_> {
 }
 
 impl Edited {
+    /// The paths of the images that a person has found right, of the dataset that these edits are
+    /// of.
+    pub fn checked(&self, base: &Dataset) -> HashSet<String> {
+        base.samples
+            .iter()
+            .zip(&self.samples)
+            .filter(|(_, edits)| edits.checked)
+            .map(|(sample, _)| sample.location.to_text())
+            .collect()
+    }
+
     /// What marks make of a dataset. Files of images that marks change are read, unless they were
     /// read before and have not changed since, to see whether they hold what was edited. Where the
     /// dataset was just built of a `catalog`, that says so, and an edit follows its image to

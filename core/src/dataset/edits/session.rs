@@ -166,11 +166,7 @@ impl EditSession {
 
     /// The paths of the images that a person has found right.
     pub fn checked(&self) -> HashSet<String> {
-        let samples = self.base.samples.iter().zip(&self.edited.samples);
-        samples
-            .filter(|(_, edits)| edits.checked)
-            .map(|(sample, _)| sample.location.to_text())
-            .collect()
+        self.edited.checked(&self.base)
     }
 
     fn refresh(&mut self, job: Job<'_>) -> Result<()> {
