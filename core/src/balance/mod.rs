@@ -5,6 +5,7 @@
 //! would only slow it down.
 
 mod batches;
+mod linear_sgd;
 mod loss;
 mod normalise;
 mod sgd;

@@ -9,8 +9,14 @@ use crate::kernels::matmul::{Update, descend};
 pub struct ClassifierSgd {
     momentum: f32,
     weight_decay: f32,
+    /// A velocity for each parameter, after [`ClassifierSgd::start`] numbers that are not used.
     velocity: Vec<f32>,
+    start: usize,
 }
+
+/// Bytes after which processors take two addresses for the same when they look for what was
+/// written last, and caches put them into one place.
+const APART: usize = 4096;
 
 impl ClassifierSgd {
     /// An optimiser for a slice of `len` parameters.
@@ -28,7 +34,20 @@ impl ClassifierSgd {
             momentum: momentum as f32,
             weight_decay: weight_decay as f32,
             velocity: vec![0.0; len],
+            start: 0,
         }
+    }
+
+    /// As [`ClassifierSgd::new`], with velocities that lie well beside those parameters: half of
+    /// [`APART`] from where they would get in their way. Large slices tend to begin at the same
+    /// place of a page, and with rows of a power of two a step takes a third longer for it.
+    pub(super) fn beside(parameters: &[f32], momentum: f64, weight_decay: f64) -> Self {
+        let number = size_of::<f32>();
+        let mut sgd = Self::new(parameters.len() + APART / number, momentum, weight_decay);
+        let ahead = sgd.velocity.as_ptr().addr().wrapping_sub(parameters.as_ptr().addr());
+        sgd.start = (APART / 2).wrapping_sub(ahead) % APART / number;
+        sgd.velocity.truncate(sgd.start + parameters.len());
+        sgd
     }
 
     /// One step. `parameters` and `gradient` have the length the optimiser was made for; anything
@@ -37,7 +56,7 @@ impl ClassifierSgd {
         let rate = learning_rate as f32;
         let (momentum, decay) = (self.momentum, self.weight_decay);
         for ((parameter, gradient), velocity) in
-            parameters.iter_mut().zip(gradient).zip(&mut self.velocity)
+            parameters.iter_mut().zip(gradient).zip(&mut self.velocity[self.start..])
         {
             *velocity = momentum * *velocity + (gradient + decay * *parameter);
             *parameter -= rate * *velocity;
@@ -66,12 +85,44 @@ impl ClassifierSgd {
         classes: usize,
         learning_rate: f64,
     ) {
-        let Self { momentum, weight_decay, velocity } = self;
-        let update = Update {
-            momentum: *momentum,
-            weight_decay: *weight_decay,
-            learning_rate: learning_rate as f32,
-        };
-        descend(gradient, features, weight, velocity, classes, update);
+        let update = self.update(learning_rate);
+        descend(gradient, features, weight, self.velocity(), classes, update);
+    }
+
+    /// How a step with this learning rate changes a parameter.
+    pub(super) fn update(&self, learning_rate: f64) -> Update {
+        let Self { momentum, weight_decay, .. } = *self;
+        Update { momentum, weight_decay, learning_rate: learning_rate as f32 }
+    }
+
+    /// The velocity of every parameter.
+    pub(super) fn velocity(&mut self) -> &mut [f32] {
+        &mut self.velocity[self.start..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn velocities_lie_half_a_page_from_their_parameters_and_work_as_any() {
+        let parameters: Vec<f32> = (0..5000).map(|i| (i as f32 * 0.3).sin()).collect();
+        // As slices do, from wherever they start.
+        for from in [0, 1, 7, 1024, 1500] {
+            let mut here = parameters[from..].to_vec();
+            let mut there = here.clone();
+            let gradient: Vec<f32> = here.iter().map(|p| p * p).collect();
+            let mut beside = ClassifierSgd::beside(&here, 0.9, 0.1);
+            let mut plain = ClassifierSgd::new(here.len(), 0.9, 0.1);
+            let apart = beside.velocity().as_ptr().addr().abs_diff(here.as_ptr().addr()) % APART;
+            assert!(apart.abs_diff(APART / 2) < size_of::<f32>(), "{apart}");
+            assert_eq!(beside.velocity().len(), here.len());
+            for _ in 0..3 {
+                beside.step(&mut here, &gradient, 0.1);
+                plain.step(&mut there, &gradient, 0.1);
+            }
+            assert_eq!(here, there);
+        }
     }
 }

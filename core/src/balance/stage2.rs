@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::batches::FeatureBatches;
+use super::linear_sgd::LinearSgd;
 use super::loss::Loss;
 use super::normalise::{RadiusReport, act_after_training, max_norm, radius_from_delta};
-use super::sgd::ClassifierSgd;
 use super::tune_report::describe;
 use crate::classifier::{Classifier, FeatureSet, check_labels};
 use crate::error::{Result, TrainError};
@@ -286,9 +286,7 @@ fn train(
         );
         return Err(TrainError::Request(reason).into());
     }
-    let mut weight_sgd = ClassifierSgd::new(classes * dim, course.momentum, course.weight_decay);
-    let mut bias_sgd = ClassifierSgd::new(classes, course.momentum, course.weight_decay);
-    let mut buffers = Buffers { gradient: Vec::new(), bias: vec![0.0; classes] };
+    let mut sgd = LinearSgd::new(classifier, course.momentum, course.weight_decay);
 
     let total = (batches.samples() * course.epochs) as u64;
     job.phase(format!("stage {}", course.stage), Some(total), "samples");
@@ -317,9 +315,8 @@ fn train(
                 return Err(TrainError::Request(reason).into());
             }
             check_labels(labels, classes)?;
-            buffers.gradient.resize(labels.len() * classes, 0.0);
-            classifier.logits_into(features, &mut buffers.gradient);
-            let batch = loss.gradient_in_place(&mut buffers.gradient, labels)?;
+            let logits = sgd.logits(classifier, features);
+            let batch = loss.gradient_in_place(logits, labels)?;
             if !batch.loss.is_finite() {
                 return Err(TrainError::Diverged {
                     loss: batch.loss as f32,
@@ -329,18 +326,7 @@ fn train(
                 }
                 .into());
             }
-            buffers.bias.fill(0.0);
-            for row in buffers.gradient.chunks_exact(classes) {
-                buffers.bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-            }
-            weight_sgd.step_along_product(
-                &mut classifier.weight,
-                &buffers.gradient,
-                features,
-                classes,
-                rate,
-            );
-            bias_sgd.step(&mut classifier.bias, &buffers.bias, rate);
+            sgd.step(classifier, features, rate);
             samples += labels.len();
             correct += batch.correct;
             loss_sum += batch.loss * labels.len() as f64;
@@ -351,6 +337,7 @@ fn train(
             }
             Ok(())
         })?;
+        sgd.finish(classifier);
         let train_seconds = started.elapsed().as_secs_f64();
         if samples == 0 {
             return Err(TrainError::Request("there is no training sample".into()).into());
@@ -395,14 +382,6 @@ fn train(
         records.push(record);
     }
     Ok(records)
-}
-
-/// What a step needs room for, made once.
-struct Buffers {
-    /// Logits, then their gradient, [batch, classes].
-    gradient: Vec<f32>,
-    /// Gradient of the bias, [classes].
-    bias: Vec<f32>,
 }
 
 /// What about these settings will probably surprise.

@@ -50,21 +50,42 @@ pub(super) fn descend_on(
     assert!(x.len() == n * dim && velocity.len() == w.len(), "callers pass whole rows");
     let shape = Shape { n, classes, dim, of: classes };
     let panels = Panels::of(x, shape);
-    let panels = panels.as_ref();
-    let block = |(block, (w, velocity)): (usize, (&mut [f32], &mut [f32]))| {
-        let shape = Shape { classes: w.len() / dim, ..shape };
+    let step = Step { set, shape, d, x, panels: panels.as_ref(), update };
+    let size = (CLASSES * dim).max(1);
+    let blocks = |(block, (w, velocity)): (_, (&mut [f32], &mut [f32]))| {
+        step.block(block, w, velocity);
+    };
+    if shape.is_spread() {
+        w.par_chunks_mut(size).zip(velocity.par_chunks_mut(size)).enumerate().for_each(blocks);
+    } else {
+        w.chunks_mut(size).zip(velocity.chunks_mut(size)).enumerate().for_each(blocks);
+    }
+}
+
+/// A step of SGD, a block of [`CLASSES`] after the other. The lengths were compared with the shape.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub set: InstructionSet,
+    pub shape: Shape,
+    /// [n, classes].
+    pub d: &'a [f32],
+    /// [n, dim]; empty if there are panels.
+    pub x: &'a [f32],
+    pub panels: Option<&'a Panels>,
+    pub update: Update,
+}
+
+impl Step<'_> {
+    /// The step of block `block`, whose weights and velocities these are.
+    pub(super) fn block(&self, block: usize, w: &mut [f32], velocity: &mut [f32]) {
+        let Self { set, shape, d, x, panels, update } = *self;
+        let shape = Shape { classes: w.len() / shape.dim, ..shape };
         let d = &d[(block * CLASSES).min(d.len())..];
         // As for logits, taken out here.
-        let len = if panels.is_some() { n * shape.classes } else { 0 };
+        let len = if panels.is_some() { shape.n * shape.classes } else { 0 };
         with_scratch(len, |scratch| {
             dispatch(set, Descend { shape, d, x, panels, w, velocity, update, scratch });
         });
-    };
-    let size = (CLASSES * dim).max(1);
-    if shape.is_spread() {
-        w.par_chunks_mut(size).zip(velocity.par_chunks_mut(size)).enumerate().for_each(block);
-    } else {
-        w.chunks_mut(size).zip(velocity.chunks_mut(size)).enumerate().for_each(block);
     }
 }
 
@@ -91,7 +112,7 @@ impl Kernel for Descend<'_> {
         unsafe {
             match S::REGISTERS {
                 32.. => in_tiles::<S, 5, 4>(self),
-                _ => in_tiles::<S, 5, 2>(self),
+                _ => in_tiles::<S, 6, 2>(self),
             }
         }
     }
@@ -118,13 +139,11 @@ unsafe fn in_tiles<S: Simd, const C: usize, const V: usize>(block: Descend<'_>) 
             class += width;
         }
     }
-    let mut at = 0;
-    while at < dim {
-        let left = dim - at;
-        let wide = left >= V * S::LANES;
+    for panel in (0..dim).step_by(PANEL) {
+        let end = dim.min(panel + PANEL);
         let (x, x_row) = match panels {
-            Some(panels) => (&panels.panel(at / PANEL * PANEL)[at % PANEL..], PANEL),
-            None => (&x[at.min(x.len())..], dim),
+            Some(panels) => (panels.panel(panel), PANEL),
+            None => (&x[panel.min(x.len())..], dim),
         };
         let mut class = 0;
         while class < classes {
@@ -134,31 +153,39 @@ unsafe fn in_tiles<S: Simd, const C: usize, const V: usize>(block: Descend<'_>) 
                 Some(_) => (&scratch[class * n..], width),
                 None => (&d[class.min(d.len())..], of),
             };
-            // SAFETY: class and feature stay inside the shape, and each tile stays inside what is
-            // left of it.
-            unsafe {
-                let tile = Tile {
-                    n,
-                    dim,
-                    left,
-                    d: d.as_ptr(),
-                    d_row,
-                    x: x.as_ptr(),
-                    x_row,
-                    w: w.add(class * dim + at),
-                    velocity: velocity.add(class * dim + at),
-                    update,
-                };
-                match (tall, wide) {
-                    (true, true) => tile.descend::<S, C, V>(),
-                    (true, false) => tile.descend::<S, C, 1>(),
-                    (false, true) => tile.descend::<S, 1, V>(),
-                    (false, false) => tile.descend::<S, 1, 1>(),
+            // All of the panel for these classes: what lies together in their rows is fetched
+            // together.
+            let mut at = panel;
+            while at < end {
+                let left = dim - at;
+                let wide = left >= V * S::LANES;
+                let x = &x[(at - panel).min(x.len())..];
+                // SAFETY: class and feature stay inside the shape, and each tile stays inside what
+                // is left of it.
+                unsafe {
+                    let tile = Tile {
+                        n,
+                        dim,
+                        left,
+                        d: d.as_ptr(),
+                        d_row,
+                        x: x.as_ptr(),
+                        x_row,
+                        w: w.add(class * dim + at),
+                        velocity: velocity.add(class * dim + at),
+                        update,
+                    };
+                    match (tall, wide) {
+                        (true, true) => tile.descend::<S, C, V>(),
+                        (true, false) => tile.descend::<S, C, 1>(),
+                        (false, true) => tile.descend::<S, 1, V>(),
+                        (false, false) => tile.descend::<S, 1, 1>(),
+                    }
                 }
+                at += if wide { V * S::LANES } else { S::LANES };
             }
             class += width;
         }
-        at += if wide { V * S::LANES } else { S::LANES };
     }
 }
 
@@ -200,7 +227,7 @@ impl Tile {
                 }
             }
             let mut gradient = [[S::splat(0.0); V]; C];
-            for sample in 0..n {
+            let mut add = |sample: usize| {
                 let row: [S::V; V] = std::array::from_fn(|v| {
                     let from = x.add(sample * x_row + v * S::LANES);
                     if whole { S::load(from) } else { load_first::<S>(from, left) }
@@ -211,6 +238,9 @@ impl Tile {
                         *sum = S::fma(factor, x, *sum);
                     }
                 }
+            };
+            for sample in 0..n {
+                add(sample);
             }
             let (momentum, decay) = (S::splat(update.momentum), S::splat(update.weight_decay));
             let rate = S::splat(-update.learning_rate);

@@ -39,10 +39,40 @@ pub(super) fn logits_on(set: InstructionSet, x: &[f32], w: &[f32], bias: &[f32],
     );
     let shape = Shape { n, classes, dim, of: classes };
     let panels = Panels::of(x, shape);
-    let (panels, out) = (panels.as_ref(), Columns(out.as_mut_ptr()));
-    let block = |(block, (w, bias)): (usize, (&[f32], &[f32]))| {
+    let product = Product { set, shape, x, panels: panels.as_ref(), out: Columns::of(out) };
+    // SAFETY: `out` has the shape's columns, and no two blocks are the same.
+    let blocks = |(block, (w, bias)): (_, (&[f32], &[f32]))| unsafe {
+        product.block(block, w, bias);
+    };
+    let size = (CLASSES * dim).max(1);
+    if shape.is_spread() {
+        w.par_chunks(size).zip(bias.par_chunks(CLASSES)).enumerate().for_each(blocks);
+    } else {
+        w.chunks(size).zip(bias.chunks(CLASSES)).enumerate().for_each(blocks);
+    }
+}
+
+/// Logits, a block of [`CLASSES`] after the other. The lengths were compared with the shape.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub set: InstructionSet,
+    pub shape: Shape,
+    /// [n, dim]; empty if there are panels.
+    pub x: &'a [f32],
+    pub panels: Option<&'a Panels>,
+    /// [n, classes].
+    pub out: Columns,
+}
+
+impl Product<'_> {
+    /// The logits of block `block`, whose weights and biases these are.
+    ///
+    /// # Safety
+    /// `out` must have the block's columns, and nothing else may touch them meanwhile.
+    pub(super) unsafe fn block(&self, block: usize, w: &[f32], bias: &[f32]) {
+        let Self { set, shape, x, panels, out } = *self;
         let shape = Shape { classes: bias.len(), ..shape };
-        // SAFETY: the block's first column is one of `out`'s.
+        // SAFETY: the caller's.
         let out = unsafe { out.from(block * CLASSES) };
         // What runs inside of `with_scratch` but is not called by `dispatch` would not be compiled
         // for the instruction set.
@@ -50,18 +80,12 @@ pub(super) fn logits_on(set: InstructionSet, x: &[f32], w: &[f32], bias: &[f32],
         with_scratch(len, |scratch| {
             dispatch(set, Logits { shape, x, panels, w, bias, out, scratch });
         });
-    };
-    let size = (CLASSES * dim).max(1);
-    if shape.is_spread() {
-        w.par_chunks(size).zip(bias.par_chunks(CLASSES)).enumerate().for_each(block);
-    } else {
-        w.chunks(size).zip(bias.chunks(CLASSES)).enumerate().for_each(block);
     }
 }
 
 /// Where a matrix begins of which every block writes columns of its own.
 #[derive(Clone, Copy)]
-struct Columns(*mut f32);
+pub(super) struct Columns(*mut f32);
 
 // SAFETY: no two blocks touch the same number.
 unsafe impl Send for Columns {}
@@ -69,6 +93,11 @@ unsafe impl Send for Columns {}
 unsafe impl Sync for Columns {}
 
 impl Columns {
+    /// A matrix, row after row.
+    pub(super) fn of(matrix: &mut [f32]) -> Self {
+        Self(matrix.as_mut_ptr())
+    }
+
     /// The matrix from column `column` on.
     ///
     /// # Safety

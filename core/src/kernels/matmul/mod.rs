@@ -12,16 +12,19 @@
 
 mod descend;
 mod logits;
+mod next;
 mod samples;
 
 pub(crate) use descend::{Update, descend};
 pub(crate) use logits::logits;
+pub(crate) use next::{Descent, descend_then_logits};
+pub(crate) use samples::Panels;
 
 use super::simd::Simd;
 
 /// Classes of a block: a multiple of every tile's, few enough for a core's own cache with a few
 /// thousand features.
-const CLASSES: usize = 40;
+const CLASSES: usize = 30;
 /// Multiply-adds from which on waking other threads costs next to nothing.
 const SPREAD: usize = 1 << 24;
 
@@ -156,6 +159,30 @@ mod tests {
                 (&alone[1][..some * dim], &alone[2][..some * dim])
             );
         }
+    }
+
+    #[test]
+    fn a_step_and_the_next_logits_are_those_one_after_the_other_to_the_last_bit() {
+        let [before, after, classes, dim] = [64, 33, 203, 1500];
+        let (x, next) = (numbers(before * dim, 0.7), numbers(after * dim, 0.4));
+        let (w, v) = (numbers(classes * dim, 0.3), numbers(classes * dim, 1.3));
+        let (d, bias) = (numbers(before * classes, 0.9), numbers(classes, 1.1));
+        let update = Update { momentum: 0.9, weight_decay: 0.1, learning_rate: 0.01 };
+        let mut expected = (w.clone(), v.clone(), vec![f32::NAN; after * classes]);
+        descend(&d, &x, &mut expected.0, &mut expected.1, classes, update);
+        logits(&next, &expected.0, &bias, &mut expected.2);
+        let both = || {
+            let mut found = (w.clone(), v.clone(), vec![f32::NAN; after * classes]);
+            let x = Panels::new(&x, classes, dim).unwrap();
+            let next = Panels::new(&next, classes, dim).unwrap();
+            let descent = Descent { d: &d, x: &x, update };
+            let following = Some((&next, &mut found.2[..]));
+            descend_then_logits(descent, &mut found.0, &mut found.1, &bias, following);
+            found
+        };
+        assert_eq!(both(), expected);
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(one.install(both), expected);
     }
 
     #[test]

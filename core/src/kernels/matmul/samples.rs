@@ -13,13 +13,25 @@ const NEAR: usize = 1 << 13;
 ///
 /// Row after row, as batches come, the same features of many samples are a power of two apart more
 /// often than not, and a cache holds a dozen places that far apart and no more.
-pub(super) struct Panels {
+pub(crate) struct Panels {
     values: Buffer,
     n: usize,
+    dim: usize,
 }
 
 impl Panels {
-    /// Copies a batch of that shape, if the products are so large that it pays.
+    /// Copies a batch of `dim` features a sample for a layer of `classes`, if its products are so
+    /// large that it pays.
+    ///
+    /// # Panics
+    /// If the batch has no whole rows.
+    pub(crate) fn new(x: &[f32], classes: usize, dim: usize) -> Option<Self> {
+        let n = x.len() / dim.max(1);
+        assert!(x.len() == n * dim, "callers pass whole rows");
+        Self::of(x, Shape { n, classes, dim, of: classes })
+    }
+
+    /// [`Panels::new`], of a batch of that shape.
     pub(super) fn of(x: &[f32], shape: Shape) -> Option<Self> {
         let Shape { n, classes, dim, .. } = shape;
         if classes <= CLASSES || dim < 2 * PANEL || n * dim <= NEAR {
@@ -33,7 +45,12 @@ impl Panels {
                 to[part.len()..].fill(0.0);
             }
         }
-        Some(Self { values, n })
+        Some(Self { values, n, dim })
+    }
+
+    /// The shape of products with a layer of `classes`.
+    pub(super) fn shape(&self, classes: usize) -> Shape {
+        Shape { n: self.n, classes, dim: self.dim, of: classes }
     }
 
     /// All samples' features of the panel that begins with feature `from`, [n, PANEL].
