@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
 
+use crate::counterweight;
+
 /// A CMYK JPEG of 24 × 16 pixels, as Adobe's programs write it: a ramp of red from left to right,
 /// of green from top to bottom.
 pub const CMYK_JPEG: &[u8] = include_bytes!("../assets/images/cmyk.jpg");
@@ -234,4 +236,31 @@ pub fn arrows(folder: &Path) {
             image.save(path).expect("the image can be written");
         }
     }
+}
+
+/// A folder of rows, of which there are 30 to learn from, and columns, of which there are 8, with a
+/// test split, and a balanced run of it: `photos` and `run` in `root`.
+///
+/// # Panics
+/// If that fails.
+pub fn finished_run(root: &Path) -> (PathBuf, PathBuf) {
+    let photos = root.join("photos");
+    for (class, (name, images)) in [("rows", 30), ("columns", 8)].into_iter().enumerate() {
+        for number in 0..images {
+            save(&pattern(class, number), photos.join(format!("train/{name}/{number:02}.png")));
+        }
+        for number in 100..106 {
+            save(&pattern(class, number), photos.join(format!("test/{name}/{number}.png")));
+        }
+    }
+    let run = root.join("run");
+    let [source, target] = [&photos, &run].map(|path| path.display().to_string());
+    for arguments in [
+        &["train", &source, "--run", &target, "--set", "stage1.train=classifier"][..],
+        &["balance", &target, "--set", "balance.tune_candidates=0"],
+    ] {
+        let done = counterweight(&[arguments, &["--device", "cpu"]].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    (photos, run)
 }

@@ -1,33 +1,13 @@
 //! `counterweight suggest` and `counterweight grow`: a finished run gets more images and a class.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use counterweight_tests::fixtures::{pattern, save};
+use counterweight_tests::fixtures::{finished_run, pattern, save};
 use counterweight_tests::{counterweight, counterweight_json};
 use serde_json::Value;
 
 fn words(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// A folder of rows and columns, each with a test split, and a balanced run of it.
-fn finished(root: &Path) -> (PathBuf, PathBuf) {
-    let photos = root.join("photos");
-    for (class, (name, images)) in [("rows", 30), ("columns", 8)].into_iter().enumerate() {
-        for number in 0..images {
-            save(&pattern(class, number), photos.join(format!("train/{name}/{number:02}.png")));
-        }
-        for number in 100..106 {
-            save(&pattern(class, number), photos.join(format!("test/{name}/{number}.png")));
-        }
-    }
-    let run = root.join("run");
-    let settings = ["--set", "balance.tune_candidates=0", "--device", "cpu"];
-    let train =
-        ["train", &words(&photos), "--run", &words(&run), "--set", "stage1.train=classifier"];
-    assert!(counterweight(&[&train[..], &settings[2..]].concat()).status.success());
-    assert!(counterweight(&[&["balance", &words(&run)][..], &settings].concat()).status.success());
-    (photos, run)
 }
 
 fn class<'a>(report: &'a Value, name: &str) -> &'a Value {
@@ -38,7 +18,7 @@ fn class<'a>(report: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn a_run_suggests_images_and_grows_by_them() {
     let root = tempfile::tempdir().unwrap();
-    let (photos, run) = finished(root.path());
+    let (photos, run) = finished_run(root.path());
     let new = root.path().join("new");
     for number in 200..212 {
         save(&pattern(1, number), new.join(format!("{number}.png")));
@@ -126,4 +106,36 @@ fn a_network_that_was_trained_grows_by_its_classifier() {
     let predicted =
         counterweight_json(&["predict", &words(&model), &words(&new.join("spots/70.png"))]);
     assert!(predicted.to_string().contains("spots"), "{predicted}");
+}
+
+#[test]
+fn what_more_images_would_bring_is_told_for_every_class() {
+    let root = tempfile::tempdir().unwrap();
+    let photos = root.path().join("photos");
+    for (class, images) in [40, 12, 5].into_iter().enumerate() {
+        for number in 0..images {
+            let name = ["rows", "columns", "spots"][class];
+            save(&pattern(class, number), photos.join(format!("{name}/{number}.png")));
+        }
+    }
+    let ask = || counterweight_json(&["inspect", &words(&photos), "--more", "--device", "cpu"]);
+    let found = ask();
+    let classes = found["classes"].as_array().unwrap();
+    assert_eq!(classes[0]["class"], "spots");
+    for class in classes {
+        for outlook in [&class["now"], &class["with_more"][0], &class["with_more"][1]] {
+            let [low, accuracy, high] =
+                ["low", "accuracy", "high"].map(|key| outlook[key].as_f64());
+            assert!(Some(0.0) < low && low <= accuracy && accuracy <= high && high < Some(1.0));
+        }
+    }
+    // Chance is drawn from the seed alone.
+    assert_eq!(ask(), found);
+    let said = counterweight(&["inspect", &words(&photos), "--more"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains("with 2 times as many") && said.contains("spots"), "{said}");
+
+    let one = root.path().join("one");
+    save(&pattern(0, 0), one.join("a.png"));
+    assert!(!counterweight(&["inspect", &words(&one), "--more"]).status.success());
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::options::DeviceOption;
 use super::source::SourceOption;
-use super::{Context, groups, labels, transforms};
+use super::{Context, groups, labels, more_images, transforms};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -53,6 +53,10 @@ pub struct Arguments {
     /// With --labels: write the doubtful ones to this table, for `edit apply`
     #[arg(long, value_name = "FILE", requires = "labels")]
     out: Option<PathBuf>,
+    /// Ask instead what more images of each class would bring: accuracy by count, fitted to what
+    /// classifiers come to that learn from fewer images
+    #[arg(long, conflicts_with_all = ["transforms", "labels"])]
+    more: bool,
     #[command(flatten)]
     device: DeviceOption,
     /// Show which images belong together, and how many of validation and test have a sibling in
@@ -67,6 +71,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if arguments.transforms {
         return transforms::run(&arguments.source, arguments.device.device, context);
+    }
+    if arguments.more {
+        let (source, device) = (&arguments.source, arguments.device.device);
+        return more_images::run(source, arguments.all, device, context);
     }
     if arguments.labels {
         let (out, which) = (arguments.out.as_ref(), (arguments.all, arguments.test));

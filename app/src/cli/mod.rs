@@ -20,6 +20,7 @@ mod inspect;
 mod labels;
 mod make;
 mod map;
+mod more_images;
 mod options;
 mod plain;
 mod predict;
@@ -75,7 +76,7 @@ enum Command {
     Make(make::Arguments),
     /// Show what a source holds: classes, sizes, unreadable files with their reasons, duplicates.
     #[command(
-        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet\n  counterweight inspect photos/ --transforms"
+        after_help = "Examples:\n  counterweight inspect photos/\n  counterweight inspect ImageNet_LT_train.txt --root /data/imagenet\n  counterweight inspect photos/ --transforms\n  counterweight inspect photos/ --more"
     )]
     Inspect(inspect::Arguments),
     /// Build a long-tailed dataset of a source: choose classes and training images by a profile,

@@ -25,10 +25,12 @@ mod halves;
 mod halving;
 mod image_map;
 mod import;
+mod labelled;
 mod labels;
 mod layouts;
 mod make;
 mod mirror;
+mod more_images;
 mod onnx_backbone;
 mod predictions;
 mod spread;
@@ -64,9 +66,11 @@ pub use image_map::{
     ImageMap, MapColours, MapPoint, image_map, map_picture, stored_image_map, write_map_table,
 };
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
+pub use labelled::{LABELLED, Labelled};
 pub use labels::{LabelCheck, LabelDoubt, NEIGHBOURS, label_check, write_label_table};
 pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};
+pub use more_images::{FACTORS, MoreImages, MoreOfClass, Outlook, more_images};
 pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use suggest::{Suggestion, Suggestions, suggest, write_suggestions};
 pub use sweep::{SweepRequest, sweep};
