@@ -1,21 +1,21 @@
 //! Draws every page of the window, empty, running, finished and failed, in both themes and two
 //! sizes, into PNG files.
 //!
-//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together] [images] [lists]`:
+//! `cargo run --release --example screenshots -- FOLDER [WIDTHxHEIGHT]... [cards] [backbones] [predict] [sweep] [maps] [together] [images] [lists] [grow]`:
 //! with names, only those parts.
 
 use std::path::{Path, PathBuf};
 
 use counterweight_app::gui::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, Decided, Dialog,
-    ErrorReport, ExportCommand, ImagesCommand, InspectCommand, ListCommand, MapCommand, Page,
-    PredictCommand, ResumeOffer, RunsCommand, TourCommand, TrainCommand, TransformsCommand,
-    WindowCommand,
+    ErrorReport, ExportCommand, GrowCommand, ImagesCommand, InspectCommand, ListCommand,
+    MapCommand, Page, PredictCommand, ResumeOffer, RunsCommand, TourCommand, TrainCommand,
+    TransformsCommand, WindowCommand,
 };
 use counterweight_core::dataset::{EditAction, GroupBy};
 use counterweight_core::error::TrainError;
 use counterweight_core::export::Variant;
-use counterweight_core::pipeline::{MapColours, sample_settings};
+use counterweight_core::pipeline::{LABELLED, MapColours, sample_settings};
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Balancer, Preset};
 use counterweight_core::source::Split;
@@ -27,8 +27,8 @@ use egui::{Theme, Vec2};
 /// The sizes that are drawn if none are given.
 const SIZES: [&str; 2] = ["1280x800", "1920x1080"];
 /// What can be drawn alone.
-const PARTS: [&str; 8] =
-    ["cards", "backbones", "predict", "sweep", "maps", "together", "images", "lists"];
+const PARTS: [&str; 9] =
+    ["cards", "backbones", "predict", "sweep", "maps", "together", "images", "lists", "grow"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -81,6 +81,7 @@ impl Round {
                 "together" => self.together(first)?,
                 "images" => self.images()?,
                 "lists" => self.lists()?,
+                "grow" => self.grow()?,
                 "predict" => {
                     self.sample_on_train();
                     if first {
@@ -509,6 +510,54 @@ impl Round {
         self.send(Command::Predict(PredictCommand::Start));
         self.shot("48-predict-failed")?;
         self.send(Command::Predict(PredictCommand::SetModel(model.into())));
+        Ok(())
+    }
+
+    /// Images that are labelled next, and a run that has grown.
+    fn grow(&mut self) -> Outcome {
+        let grow = |command| Command::Grow(command);
+        self.go(Page::Grow);
+        self.shot("49-grow-no-run")?;
+        let folder = self.window.folder.path().to_path_buf();
+        let (run, new) = (folder.join("run"), folder.join("new"));
+        if !run.exists() {
+            fixtures::finished_run(&folder);
+            for number in 200..224 {
+                let class = number as usize % 3;
+                let image = fixtures::pattern(class, number);
+                fixtures::save(&image, new.join(format!("{number}.png")));
+            }
+        }
+        drop(std::fs::remove_file(run.join(LABELLED)));
+        self.send(Command::Runs(RunsCommand::Open(run)));
+        self.shot("50-grow-ready")?;
+        self.send(grow(GrowCommand::SetImages(folder.join("none"))));
+        self.send(grow(GrowCommand::Find));
+        self.shot("51-grow-failed")?;
+        self.send(grow(GrowCommand::SetImages(new)));
+        self.send(grow(GrowCommand::Find));
+        self.window.frames(30);
+        self.shot("52-grow-label")?;
+        for command in [
+            GrowCommand::Accept,
+            GrowCommand::Label("spots".into()),
+            GrowCommand::Skip,
+            GrowCommand::Accept,
+        ] {
+            self.send(grow(command));
+        }
+        self.send(grow(GrowCommand::ChooseClass));
+        self.window.frames(10);
+        self.shot("53-grow-chooser")?;
+        self.window.app().state.grow.chooser = None;
+        self.window.frames(10);
+        self.send(grow(GrowCommand::LookAhead));
+        self.window.settle();
+        self.tall("54-grow-labelled")?;
+        self.send(grow(GrowCommand::Grow));
+        self.window.settle();
+        self.window.frames(30);
+        self.tall("55-grow-grown")?;
         Ok(())
     }
 

@@ -72,9 +72,9 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
         "--out",
         text(&dataset_file),
         "--factor",
-        "20",
+        "8",
         "--max-per-class",
-        "40",
+        "16",
     ]);
     let train = |run: &Path, device: &str, more: &[&str]| {
         let mut arguments = vec![

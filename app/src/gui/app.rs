@@ -7,8 +7,9 @@ use counterweight_core::settings::{Preset, Settings};
 use egui::{Context, Ui};
 
 use super::command::{
-    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, ImagesCommand,
-    InspectCommand, PredictCommand, RunsCommand, TrainCommand, WindowCommand, entries,
+    BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, GrowCommand,
+    ImagesCommand, InspectCommand, PredictCommand, RunsCommand, TrainCommand, WindowCommand,
+    entries,
 };
 use super::dialogs::Answer;
 use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice};
@@ -90,6 +91,7 @@ impl CounterweightApp {
             || state.export.is_exporting()
             || state.export.is_trying()
             || state.predict.is_busy()
+            || state.grow.is_busy()
             || state.runs.is_listing()
             || state.runs.is_changing()
             || state.runs.is_comparing()
@@ -170,6 +172,7 @@ impl CounterweightApp {
         }
         state.inspect.poll(shell);
         state.predict.poll(shell);
+        state.grow.poll(state.run.as_ref(), state.page == Page::Grow, shell);
         if let Some(run) = state.runs.poll(shell) {
             self.opened(run);
         }
@@ -269,6 +272,10 @@ impl CounterweightApp {
                 }
                 state.predict.apply(command, &mut state.shell);
             }
+            Command::Grow(command) => {
+                let (run, runs) = (state.run.as_ref(), &state.runs);
+                state.grow.apply(command, run, runs, device, &mut state.shell);
+            }
             Command::Runs(RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _))
                 if state.works_on(&folder).is_some() =>
             {
@@ -331,6 +338,7 @@ impl CounterweightApp {
             Command::Balance(BalanceCommand::Stop),
             Command::Export(ExportCommand::Stop),
             Command::Predict(PredictCommand::Stop),
+            Command::Grow(GrowCommand::Stop),
             Command::Data(DataCommand::CancelWriting),
         ]);
         self.state.shell.ctx.request_repaint();
@@ -380,6 +388,9 @@ impl CounterweightApp {
                     (Page::Images, Command::Data(DataCommand::Redo)) => {
                         Command::Images(ImagesCommand::Redo)
                     }
+                    (Page::Grow, Command::Data(DataCommand::Undo)) => {
+                        Command::Grow(GrowCommand::TakeBack)
+                    }
                     (_, command) => command,
                 });
             }
@@ -405,6 +416,7 @@ impl CounterweightApp {
                 Command::Predict(PredictCommand::SetModel(path))
             }
             Page::Predict => Command::Predict(PredictCommand::SetImages(path)),
+            Page::Grow => Command::Grow(GrowCommand::SetImages(path)),
             Page::Runs => Command::Runs(RunsCommand::Open(path)),
             _ => {
                 self.state.page = Page::Data;
@@ -491,6 +503,7 @@ impl eframe::App for CounterweightApp {
         self.state.balance.finish();
         self.state.export.finish();
         self.state.predict.finish();
+        self.state.grow.finish();
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

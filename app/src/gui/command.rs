@@ -33,6 +33,8 @@ pub enum Page {
     Images,
     /// Classify folders of images with an exported model.
     Predict,
+    /// Give a finished run more images.
+    Grow,
     /// Earlier runs.
     Runs,
 }
@@ -52,6 +54,7 @@ impl Page {
             Page::Export => "Export",
             Page::Images => "Images",
             Page::Predict => "Predict",
+            Page::Grow => "Grow",
             Page::Runs => "Runs",
         }
     }
@@ -89,6 +92,8 @@ pub enum Command {
     Export(ExportCommand),
     /// Of the page that classifies folders.
     Predict(PredictCommand),
+    /// Of the page that grows a run.
+    Grow(GrowCommand),
     /// Of the runs page.
     Runs(RunsCommand),
     /// Of the guided tour.
@@ -373,6 +378,39 @@ pub enum PredictCommand {
     Reveal(PathBuf),
 }
 
+/// What the page that grows a run can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GrowCommand {
+    /// Ask for a folder of images without labels.
+    PickImages,
+    /// They lie in this folder.
+    SetImages(PathBuf),
+    /// Find those that are worth a label.
+    Find,
+    /// Stop finding, or growing.
+    Stop,
+    /// The image that is shown is of this class.
+    Label(String),
+    /// It is of the class that is proposed.
+    Accept,
+    /// It gets no label.
+    Skip,
+    /// Forget what was said last.
+    TakeBack,
+    /// Show another image, by its place.
+    Show(usize),
+    /// Choose its class from all.
+    ChooseClass,
+    /// Ask for a folder of labelled images.
+    PickSource,
+    /// They lie in this folder, or in this list.
+    SetSource(PathBuf),
+    /// Make a new run with all of them.
+    Grow,
+    /// Find out what more images of each class would bring.
+    LookAhead,
+}
+
 /// What the runs page can be asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunsCommand {
@@ -595,6 +633,9 @@ pub fn entries() -> Vec<Entry> {
         entry("Images", "Undo the last edit", None, Command::Images(ImagesCommand::Undo)),
         entry("Images", "Redo the last edit", None, Command::Images(ImagesCommand::Redo)),
         entry("Go to", "Predict", keys(command, Key::Num7), go(Page::Predict)),
+        entry("Go to", "Grow", keys(command, Key::Num9), go(Page::Grow)),
+        entry("Grow", "Find the images to label next", None, Command::Grow(GrowCommand::Find)),
+        entry("Grow", "Grow the open run", None, Command::Grow(GrowCommand::Grow)),
         entry(
             "Predict",
             "Choose a folder to classify…",

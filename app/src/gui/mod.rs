@@ -13,8 +13,8 @@ mod worker;
 pub use app::CounterweightApp;
 pub use command::{
     BackbonesCommand, BalanceCommand, BesideCommand, Command, DataCommand, ExportCommand,
-    ImagesCommand, InspectCommand, ListCommand, MapCommand, PredictCommand, RunsCommand,
-    TourCommand, TrainCommand, TransformsCommand, WindowCommand,
+    GrowCommand, ImagesCommand, InspectCommand, ListCommand, MapCommand, PredictCommand,
+    RunsCommand, TourCommand, TrainCommand, TransformsCommand, WindowCommand,
 };
 pub use open::open;
 pub use state::{

@@ -5,6 +5,7 @@ mod backbones;
 mod cards;
 mod data;
 mod export;
+mod grow;
 mod images;
 mod job;
 mod lists;

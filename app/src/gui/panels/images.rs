@@ -12,7 +12,7 @@ use egui_material_icons::icons::{
     ICON_GRID_VIEW, ICON_IMAGE_SEARCH, ICON_REDO, ICON_RESTORE, ICON_TROUBLESHOOT, ICON_UNDO,
 };
 
-use super::{images_cell, images_choose, images_zoom, parts};
+use super::{class_chooser, images_cell, images_zoom, parts};
 use crate::gui::command::{Command, ImagesCommand};
 use crate::gui::state::{
     Decided, ImageFilter, ImageSort, ImagesState, ImagesView, OpenRun, Page, SIDES, State,
@@ -72,7 +72,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     if !covered {
         keys(ui, images, id, shape, commands);
     }
-    images_choose::ui(ui, images, commands);
+    chooser_ui(ui, images, commands);
 }
 
 fn unopened_ui(ui: &mut Ui, is_open: bool, reason: Option<&str>, commands: &mut Vec<Command>) {
@@ -149,6 +149,25 @@ fn title_ui(
             }
         }
     });
+}
+
+/// Which class the chosen images are moved to.
+fn chooser_ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
+    let Some(view) = images.view.clone().filter(|_| images.chooser.is_some()) else { return };
+    let title = match images.targets().len() {
+        1 => "Move 1 image to".to_string(),
+        many => format!("Move {} images to", numbers::grouped(many as u64)),
+    };
+    let choices = class_chooser::Choices {
+        title,
+        classes: &view.edited.classes,
+        counts: view.counts.iter().map(|of| of.iter().sum()).collect(),
+        groups: &view.groups,
+        recent: &images.recent,
+    };
+    if let Some(to) = class_chooser::ui(ui, &mut images.chooser, &choices) {
+        commands.push(Command::Images(ImagesCommand::Edit(EditAction::Move { to })));
+    }
 }
 
 fn review_ui(ui: &mut Ui, images: &ImagesState, commands: &mut Vec<Command>) {

@@ -55,8 +55,9 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, commands: &m
     let facts = Rect::from_min_max(room.right_top() - vec2(FACTS, 0.0), room.max);
     let picture = Rect::from_min_max(room.min, facts.left_bottom() - vec2(space::LARGE, 0.0));
     let ctx = ui.ctx().clone();
-    let large =
-        images.large.get(view.dataset_revision, sample, &view.base, view.reader.as_ref(), &ctx);
+    let key = (view.dataset_revision, sample);
+    let place = (&*view.base.root, &view.base.samples[sample as usize].location);
+    let large = images.large.get(key, place, view.reader.as_ref(), &ctx);
     ui.scope_builder(egui::UiBuilder::new().max_rect(picture), |ui| {
         let location = &view.base.samples[sample as usize].location;
         ui.painter().rect_filled(picture, 8.0, tokens(ui.visuals()).sunken);
@@ -86,7 +87,8 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, commands: &m
     });
 }
 
-fn picture_ui(
+/// An image in the room there is, whole or pixel by pixel.
+pub fn picture_ui(
     ui: &mut Ui,
     room: Rect,
     texture: &egui::TextureHandle,

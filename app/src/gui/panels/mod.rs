@@ -8,15 +8,18 @@ mod balance_comparison;
 mod balance_controls;
 mod builder;
 mod builder_together;
+mod class_chooser;
 mod data;
 mod data_files;
 mod dialogs;
 mod export;
 mod export_try;
 mod focus;
+mod grow;
+mod grow_label;
+mod grow_more;
 mod images;
 mod images_cell;
-mod images_choose;
 mod images_zoom;
 mod inspect;
 mod inspect_beside;
@@ -102,6 +105,7 @@ impl Panels {
                             Page::Export => export::ui(ui, state, commands),
                             Page::Images => {}
                             Page::Predict => predict::ui(ui, state, commands),
+                            Page::Grow => grow::ui(ui, state, commands),
                             Page::Runs => runs::ui(ui, state, commands),
                         });
                     focus.bring_into_sight(ui);

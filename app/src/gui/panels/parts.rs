@@ -3,7 +3,9 @@
 use counterweight_core::balance::describe;
 use counterweight_core::eval::{Grade, Verdict};
 use counterweight_core::source::Split;
-use egui::{Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, Ui, vec2};
+use egui::{
+    Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui, vec2,
+};
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 
 use crate::gui::state::{OpenRun, Thumbnail};
@@ -192,6 +194,22 @@ pub fn stoppable(ui: &mut Ui, progress: &Progress, waiting: &str, stopping: bool
         stopping,
     };
     strip.show(ui).stop
+}
+
+/// A field for a path with a button that browses for it. Returns whether that was pressed.
+pub fn path_row(ui: &mut Ui, name: &str, hint: &str, text: &mut String) -> bool {
+    let label = ui.label(name);
+    let row = ui.horizontal(|ui| {
+        let row = ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let browse = ui.button("Browse…");
+            let browse = browse.accessible_name(format!("Browse for {hint}"));
+            let field = TextEdit::singleline(text).hint_text(hint).desired_width(f32::INFINITY);
+            ui.add(field).labelled_by(label.id);
+            browse.clicked()
+        });
+        row.inner
+    });
+    row.inner
 }
 
 /// A button that stays pressed while it is chosen.

@@ -6,8 +6,8 @@ use counterweight_core::infer::Placing;
 use counterweight_core::source::Location;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
-    Align, ComboBox, CornerRadius, Layout, Rect, RichText, Role, ScrollArea, Sense, Slider, Stroke,
-    StrokeKind, TextEdit, TextStyle, Ui, WidgetInfo, pos2, vec2,
+    ComboBox, CornerRadius, Rect, RichText, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind,
+    TextStyle, Ui, WidgetInfo, pos2, vec2,
 };
 use egui_material_icons::icons::{
     ICON_DRIVE_FILE_MOVE, ICON_IMAGE_SEARCH, ICON_TABLE_VIEW, ICON_WARNING,
@@ -81,27 +81,12 @@ fn refusal(predict: &PredictState) -> Option<&'static str> {
 }
 
 fn what_ui(ui: &mut Ui, predict: &mut PredictState, ask: &mut dyn FnMut(PredictCommand)) {
-    let mut path = |ui: &mut Ui, name: &str, hint: &str, text: &mut String, pick| {
-        let label = ui.label(name);
-        ui.horizontal(|ui| {
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                let browse = ui.button("Browse…");
-                if browse.accessible_name(format!("Browse for {hint}")).clicked() {
-                    ask(pick);
-                }
-                let field = TextEdit::singleline(text).hint_text(hint).desired_width(f32::INFINITY);
-                ui.add(field).labelled_by(label.id);
-            });
-        });
-    };
-    path(ui, "Model", "an ONNX file", &mut predict.model_text, PredictCommand::PickModel);
-    path(
-        ui,
-        "Images",
-        "a folder, and all below it",
-        &mut predict.images_text,
-        PredictCommand::PickImages,
-    );
+    if parts::path_row(ui, "Model", "an ONNX file", &mut predict.model_text) {
+        ask(PredictCommand::PickModel);
+    }
+    if parts::path_row(ui, "Images", "a folder, and all below it", &mut predict.images_text) {
+        ask(PredictCommand::PickImages);
+    }
     parts::weak(ui, "or drop a folder or a model on the window");
     if let Some(progress) = predict.progress() {
         ui.add_space(space::SMALL);

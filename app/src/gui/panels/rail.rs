@@ -6,9 +6,10 @@ use egui::{
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{
-    ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE, ICON_ERROR, ICON_GRID_VIEW,
-    ICON_HELP, ICON_HISTORY, ICON_IMAGE_SEARCH, ICON_IOS_SHARE, ICON_MENU, ICON_MODEL_TRAINING,
-    ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED, ICON_WARNING,
+    ICON_ADD_PHOTO_ALTERNATE, ICON_ANALYTICS, ICON_BALANCE, ICON_CHECK_CIRCLE, ICON_CIRCLE,
+    ICON_ERROR, ICON_GRID_VIEW, ICON_HELP, ICON_HISTORY, ICON_IMAGE_SEARCH, ICON_IOS_SHARE,
+    ICON_MENU, ICON_MODEL_TRAINING, ICON_PENDING, ICON_PHOTO_LIBRARY, ICON_RADIO_BUTTON_UNCHECKED,
+    ICON_WARNING,
 };
 
 use crate::gui::command::{Command, RunsCommand, TourCommand, WindowCommand};
@@ -48,6 +49,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         ui.add_space(space::SMALL);
         step_ui(ui, state, Page::Images, None, commands);
         step_ui(ui, state, Page::Predict, None, commands);
+        step_ui(ui, state, Page::Grow, None, commands);
         step_ui(ui, state, Page::Runs, None, commands);
         ui.with_layout(Layout::bottom_up(Align::LEFT), |ui| {
             menu_ui(ui, state, commands);
@@ -103,6 +105,7 @@ fn step_icon(page: Page) -> MaterialIcon {
         Page::Export => ICON_IOS_SHARE,
         Page::Images => ICON_GRID_VIEW,
         Page::Predict => ICON_IMAGE_SEARCH,
+        Page::Grow => ICON_ADD_PHOTO_ALTERNATE,
         Page::Runs => ICON_HISTORY,
     }
 }

@@ -1,8 +1,8 @@
 //! One image in full, read by a thread of its own.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use counterweight_core::dataset::Dataset;
 use counterweight_core::images::{Detail, thumbnail};
 use counterweight_core::source::{ImageReader, Location};
 use egui::{ColorImage, Context, TextureHandle, TextureOptions};
@@ -34,36 +34,33 @@ pub struct LargeImages {
 }
 
 impl LargeImages {
-    /// The image of a sample if it was read; it is read otherwise. `revision` is the dataset's.
+    /// The image at `location` below `root` if it was read; it is read otherwise. `key` is of this
+    /// image alone: the number of what it is part of, and its place there.
     pub fn get(
         &mut self,
-        revision: u64,
-        sample: u32,
-        base: &Arc<Dataset>,
+        key: (u64, u32),
+        (root, location): (&Path, &Location),
         reader: Option<&Arc<ImageReader>>,
         ctx: &Context,
     ) -> Option<LargeImage> {
-        let key = (revision, sample);
         self.wanted = Some(key);
         if let Some((_, image)) = self.shown.as_ref().filter(|(of, _)| *of == key) {
             return Some(image.clone());
         }
         if let (None, Some(reader)) = (&self.reading, reader) {
-            let (reader, base) = (Arc::clone(reader), Arc::clone(base));
+            let (reader, location) = (Arc::clone(reader), location.clone());
+            let root = root.to_path_buf();
             let work = move |_: counterweight_core::job::Job<'_>| {
-                let Some(sample) = base.samples.get(sample as usize) else {
-                    return Ok((Err("it is not part of the dataset".into()), None));
-                };
-                let read = reader.read_for(&sample.location, Detail::Full);
+                let read = reader.read_for(&location, Detail::Full);
                 let picture = read.map_err(|error| error.to_string()).map(|pixels| {
                     let size = (pixels.width, pixels.height);
                     let shown = thumbnail(&pixels, LONGEST);
                     let of = [shown.width as usize, shown.height as usize];
                     (ColorImage::from_rgb(of, &shown.data), size)
                 });
-                let bytes = match &sample.location {
+                let bytes = match &location {
                     Location::File(path) => {
-                        std::fs::metadata(base.root.join(path)).ok().map(|facts| facts.len())
+                        std::fs::metadata(root.join(path)).ok().map(|facts| facts.len())
                     }
                     Location::Record { .. } => None,
                 };

@@ -9,6 +9,8 @@ mod dataset_source;
 mod devices;
 mod estimates;
 mod export;
+mod grow;
+mod grow_labelling;
 mod images;
 mod images_doubts;
 mod images_large;
@@ -45,8 +47,10 @@ pub use data::{ClassRow, DataState, Origin, Source};
 pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, LookedFor, TriedImage};
+pub use grow::{Given, GrowState, GrownRun, Labelling};
 pub use images::{
-    Decided, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem, ReviewOrder, SIDES,
+    ClassChooser, Decided, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem,
+    ReviewOrder, SIDES,
 };
 pub use inspect::{InspectState, Inspection};
 pub use keep_together::KeepTogether;
@@ -139,6 +143,8 @@ pub struct State {
     pub export: ExportState,
     /// The page that classifies folders.
     pub predict: PredictState,
+    /// The page that grows a run.
+    pub grow: GrowState,
     /// The runs page.
     pub runs: RunsState,
     /// The guided tour.
@@ -185,6 +191,7 @@ impl State {
             inspect: InspectState::default(),
             export: ExportState::default(),
             predict: PredictState::default(),
+            grow: GrowState::default(),
             runs,
             tour,
             devices,
@@ -249,7 +256,7 @@ impl State {
                 after_training(self.export.is_exporting(), exported.map(OpenRun::exported_verdict))
             }
             Page::Predict if self.predict.is_busy() => StepStatus::Running,
-            Page::Images | Page::Predict | Page::Runs => StepStatus::Ready,
+            Page::Images | Page::Predict | Page::Grow | Page::Runs => StepStatus::Ready,
         }
     }
 
@@ -264,6 +271,8 @@ impl State {
             Some("evaluating")
         } else if open && self.export.is_exporting() {
             Some("exporting")
+        } else if open && self.grow.is_growing() {
+            Some("growing")
         } else {
             None
         }
@@ -277,6 +286,7 @@ impl State {
             (self.balance.is_applying(), "balancing"),
             (self.export.is_exporting(), "exporting"),
             (self.predict.is_writing(), "writing predictions"),
+            (self.grow.is_growing(), "growing a run"),
         ];
         jobs.into_iter().filter(|(running, _)| *running).map(|(_, name)| name).collect()
     }

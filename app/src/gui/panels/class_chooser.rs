@@ -1,30 +1,41 @@
-//! Choosing the class that images are moved to, by a few of its letters.
+//! Choosing the class of images, by a few of its letters.
 
-use counterweight_core::dataset::EditAction;
+use counterweight_core::eval::Group;
 use egui::{
     Align2, Button, Id, Key, Modal, Modifiers, RichText, Role, ScrollArea, TextEdit, Ui, WidgetInfo,
 };
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
-use crate::gui::command::{Command, ImagesCommand};
-use crate::gui::state::{ImagesState, ImagesView};
+use crate::gui::state::ClassChooser;
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{group_dot, numbers};
 
 /// Classes that are listed; more letters find the others.
 const LISTED: usize = 200;
 
-/// Draws the choice while there is one to make.
-pub fn ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
-    let Some(view) = images.view.clone() else { return };
-    let number = images.targets().len();
-    let recent = images.recent.clone();
-    let Some(chooser) = &mut images.chooser else { return };
+/// The classes there are to choose from.
+pub struct Choices<'a> {
+    /// What is done with the one that is chosen: "Move 3 images to".
+    pub title: String,
+    /// The classes.
+    pub classes: &'a [String],
+    /// Images of each.
+    pub counts: Vec<usize>,
+    /// The group of each.
+    pub groups: &'a [Group],
+    /// Those that were chosen lately, newest first.
+    pub recent: &'a [String],
+}
+
+/// Draws the choice while there is one to make; gives the class that was chosen, which may be a new
+/// one.
+pub fn ui(ui: &mut Ui, open: &mut Option<ClassChooser>, choices: &Choices<'_>) -> Option<String> {
+    let chooser = open.as_mut()?;
     let opened = !std::mem::replace(&mut chooser.is_open, true);
-    let found = found(&view, &recent, &chooser.text);
+    let found = found(choices, &chooser.text);
     let typed = chooser.text.trim().to_string();
-    let makes = !typed.is_empty() && !view.edited.classes.contains(&typed);
+    let makes = !typed.is_empty() && !choices.classes.contains(&typed);
     let entries = found.len() + usize::from(makes);
     chooser.chosen = chooser.chosen.min(entries.saturating_sub(1));
     let (down, up, enter) = ui.input_mut(|input| {
@@ -39,7 +50,7 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
     }
     let mut taken = None;
     let name_of = |entry: usize| match found.get(entry) {
-        Some(&class) => view.edited.classes[class].clone(),
+        Some(&class) => choices.classes[class].clone(),
         None => typed.clone(),
     };
     if enter && entries > 0 {
@@ -50,16 +61,12 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
         .order(egui::Order::Foreground);
     let modal = Modal::new(Id::unique("class chooser")).area(area).show(ui.ctx(), |ui| {
         ui.set_width(400.0);
-        let what = match number {
-            1 => "Move 1 image to".to_string(),
-            many => format!("Move {} images to", numbers::grouped(many as u64)),
-        };
-        ui.label(theme::heading(what));
+        ui.label(theme::heading(&choices.title));
         let field = TextEdit::singleline(&mut chooser.text)
             .hint_text("Letters of a class, or a new name")
             .desired_width(f32::INFINITY);
         let response = ui.add(field);
-        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Class to move to"));
+        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Class"));
         response.request_focus();
         if response.changed() {
             chooser.chosen = 0;
@@ -69,7 +76,7 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
             ui.spacing_mut().item_spacing.y = 2.0;
             for (entry, &class) in found.iter().enumerate() {
                 let is_chosen = entry == chooser.chosen;
-                if class_ui(ui, &view, class, is_chosen, down || up) {
+                if class_ui(ui, choices, class, is_chosen, down || up) {
                     taken = Some(name_of(entry));
                 }
             }
@@ -84,20 +91,24 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, commands: &mut Vec<Command>) {
             }
         });
     });
-    if let Some(to) = taken {
-        images.chooser = None;
-        commands.push(Command::Images(ImagesCommand::Edit(EditAction::Move { to })));
-    } else if modal.should_close() {
-        images.chooser = None;
+    if taken.is_some() || modal.should_close() {
+        *open = None;
     }
+    taken
 }
 
-fn class_ui(ui: &mut Ui, view: &ImagesView, class: usize, is_chosen: bool, moved: bool) -> bool {
+fn class_ui(
+    ui: &mut Ui,
+    choices: &Choices<'_>,
+    class: usize,
+    is_chosen: bool,
+    moved: bool,
+) -> bool {
     let tokens = tokens(ui.visuals());
-    let name = &view.edited.classes[class];
-    let count = numbers::grouped(view.counts[class].iter().sum::<usize>() as u64);
+    let name = &choices.classes[class];
+    let count = numbers::grouped(choices.counts[class] as u64);
     let inner = ui.horizontal(|ui| {
-        group_dot(ui, view.groups[class]);
+        group_dot(ui, choices.groups[class]);
         let button = Button::selectable(is_chosen, RichText::new(name).color(tokens.text))
             .min_size([ui.available_width(), 28.0].into())
             .right_text(RichText::new(count).small().color(tokens.text_weak));
@@ -113,10 +124,11 @@ fn class_ui(ui: &mut Ui, view: &ImagesView, class: usize, is_chosen: bool, moved
 
 /// The classes that the letters fit, best first; where nothing was typed those that were used
 /// lately and then all.
-fn found(view: &ImagesView, recent: &[String], text: &str) -> Vec<usize> {
-    let classes = &view.edited.classes;
+fn found(choices: &Choices<'_>, text: &str) -> Vec<usize> {
+    let classes = choices.classes;
     if text.trim().is_empty() {
-        let mut order: Vec<usize> = recent
+        let mut order: Vec<usize> = choices
+            .recent
             .iter()
             .filter_map(|name| classes.iter().position(|class| class == name))
             .collect();
