@@ -12,9 +12,9 @@ use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{IconButton, group_dot, numbers, waiting};
 
 /// Height of the picture, in points.
-const PICTURE: f32 = 400.0;
+const PICTURE: f32 = 360.0;
 /// Width of the keys beside it.
-const SIDE: f32 = 260.0;
+const SIDE: f32 = 300.0;
 /// Side of the small pictures of what comes next.
 const SMALL: f32 = 72.0;
 /// The keys of the classes, in their order.
@@ -113,22 +113,23 @@ fn picture_ui(ui: &mut Ui, grow: &mut GrowState, labelling: &Labelling, width: f
     let place = (std::path::Path::new(""), &location);
     let large = grow.large.get(key, place, Some(&labelling.reader), &ctx);
     let small = grow.thumbnails.as_mut().map(|small| small.get(labelling.at, &location));
-    ui.scope_builder(egui::UiBuilder::new().max_rect(room), |ui| {
-        match (large.map(|large| large.picture), small) {
-            (Some(Ok(texture)), _) => images_zoom::picture_ui(ui, room, &texture, false, &name),
-            (Some(Err(reason)), _) => {
-                ui.add_space(space::LARGE);
-                ui.vertical_centered(|ui| parts::trouble(ui, &reason));
-            }
-            // The small picture is there at once, and the sharp one a moment later.
-            (None, Some(Thumbnail::Ready(texture))) => {
-                images_zoom::picture_ui(ui, room, &texture, false, &name);
-            }
-            (None, _) => {
-                ui.centered_and_justified(waiting);
-            }
+    // What is drawn in the room takes no more of the row than the room.
+    let mut ui = ui.new_child(egui::UiBuilder::new().max_rect(room));
+    let ui = &mut ui;
+    match (large.map(|large| large.picture), small) {
+        (Some(Ok(texture)), _) => images_zoom::picture_ui(ui, room, &texture, false, &name),
+        (Some(Err(reason)), _) => {
+            ui.add_space(space::LARGE);
+            ui.vertical_centered(|ui| parts::trouble(ui, &reason));
         }
-    });
+        // The small picture is there at once, and the sharp one a moment later.
+        (None, Some(Thumbnail::Ready(texture))) => {
+            images_zoom::picture_ui(ui, room, &texture, false, &name);
+        }
+        (None, _) => {
+            ui.centered_and_justified(waiting);
+        }
+    }
 }
 
 /// What the image may be, and what to press for it.
