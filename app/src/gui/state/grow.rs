@@ -204,6 +204,12 @@ impl GrowState {
         }
     }
 
+    /// The labels of a run as they are on the screen, also if they could not be saved.
+    fn labels_of(&self, run: &OpenRun) -> Option<Labelled> {
+        let own = self.labelling.as_ref().filter(|own| own.run == run.folder);
+        own.map(|own| own.labels.clone())
+    }
+
     fn find(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &Shell) {
         let images = self.images_text.trim();
         let Some(run) = run.filter(|run| run.has_checkpoint() && !images.is_empty()) else {
@@ -213,10 +219,11 @@ impl GrowState {
             return;
         }
         let (folder, images, count) = (run.folder.clone(), PathBuf::from(images), self.count);
+        let labels = self.labels_of(run);
         self.failure = None;
         self.finding = Some(Worker::spawn("suggest", &shell.ctx, move |job| {
             let run = Run::open(&folder)?;
-            let labels = Labelled::open(&folder)?;
+            let labels = labels.map_or_else(|| Labelled::open(&folder), Ok)?;
             let inputs = Inputs::find(&[images], job)?;
             for problem in &inputs.problems {
                 job.warn(format!("{}: {}", problem.path.display(), problem.reason));
@@ -241,24 +248,17 @@ impl GrowState {
     ) {
         let extra = self.source_text.trim();
         let extra = (!extra.is_empty()).then(|| PathBuf::from(extra));
-        let labels = match (&self.labelling, run) {
-            (Some(labelling), _) => Some(labelling.labels.clone()),
-            _ => None,
-        };
         let Some(run) = run.filter(|run| run.has_checkpoint()) else { return };
         if self.growing.is_some() || (self.waiting() == 0 && extra.is_none()) {
             return;
         }
+        let labels = self.labels_of(run);
         let old = run.folder.clone();
         let name = runs.free_name(&format!("{} grown", run.name()));
         let to = shell.runs_folder().join(name);
         let work = move |job: counterweight_core::job::Job<'_>| {
             let run = Run::open(&old)?;
-            // What is on the screen counts, also if it could not be saved.
-            let labels = match labels {
-                Some(labels) => labels,
-                None => Labelled::open(&old)?,
-            };
+            let labels = labels.map_or_else(|| Labelled::open(&old), Ok)?;
             let mut sources: Vec<Catalog> = Vec::new();
             if !labels.is_empty() {
                 labels.save()?;
@@ -333,7 +333,10 @@ impl GrowState {
         let Some(done) = news.done else { return };
         self.finding = None;
         match done {
-            Ok(labelling) => {
+            Ok(mut labelling) => {
+                if let Some(before) = self.labelling.take_if(|own| own.run == labelling.run) {
+                    labelling.take_labels(before.labels);
+                }
                 let thumbnails = self.thumbnails.get_or_insert_with(|| Thumbnails::new(&shell.ctx));
                 thumbnails.reset(Some(Arc::clone(&labelling.reader)));
                 thumbnails.set_side(256);

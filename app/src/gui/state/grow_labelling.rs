@@ -92,6 +92,18 @@ impl Labelling {
         }
     }
 
+    /// Takes the labels that were given while these images were looked for.
+    pub fn take_labels(&mut self, labels: Labelled) {
+        for (image, given) in self.images.iter().zip(&mut self.given) {
+            *given = labels.get(&image.path).map(|class| Given::Class(class.to_string()));
+        }
+        for (_, class) in labels.all() {
+            know(&mut self.classes, &mut self.counts, &mut self.keys, class);
+        }
+        self.at = self.given.iter().position(Option::is_none).unwrap_or(self.images.len());
+        self.labels = labels;
+    }
+
     /// The image that is shown, until all were.
     pub fn current(&self) -> Option<&Suggestion> {
         self.images.get(self.at)
@@ -107,14 +119,8 @@ impl Labelling {
         let Some(image) = self.images.get(self.at) else { return };
         match &given {
             Given::Class(class) => {
-                if !self.classes.contains(class) {
-                    self.classes.push(class.clone());
-                    self.counts.push(0);
-                    if self.keys.len() < KEYS {
-                        self.keys.push(class.clone());
-                    }
-                }
                 self.labels.set(&image.path, class);
+                know(&mut self.classes, &mut self.counts, &mut self.keys, class);
             }
             Given::Skipped => self.labels.take_back(&image.path),
         }
@@ -164,6 +170,18 @@ impl Labelling {
     pub fn pace(&self) -> Option<f64> {
         (self.done.len() > 4 && self.clock.1 > 0.0)
             .then(|| 60.0 * (self.done.len() - 1) as f64 / self.clock.1)
+    }
+}
+
+/// A class that may be new: it is one like the others from now on, and gets a key while there are
+/// some left.
+fn know(classes: &mut Vec<String>, counts: &mut Vec<usize>, keys: &mut Vec<String>, class: &str) {
+    if !classes.iter().any(|known| known == class) {
+        classes.push(class.to_string());
+        counts.push(0);
+        if keys.len() < KEYS {
+            keys.push(class.to_string());
+        }
     }
 }
 
@@ -246,6 +264,13 @@ mod tests {
         labelling.take_back();
         assert_eq!((labelling.labels.len(), labelling.can_take_back()), (0, false));
         assert_eq!((labelling.at, labelling.pace()), (1, None));
+        // Labels that were given meanwhile are of the list, too.
+        let mut labels = labelling.labels.clone();
+        labels.set("a".as_ref(), "deer");
+        labels.set("elsewhere".as_ref(), "lynx");
+        labelling.take_labels(labels);
+        assert_eq!((labelling.at, labelling.progress()), (1, [1, 0]));
+        assert_eq!(labelling.labels.len(), 2);
     }
 
     #[test]
