@@ -167,7 +167,10 @@ mod tests {
 
     /// Three planes that are the same picture plus 0, 100, 200.
     fn planes(picture: &[u8]) -> Vec<u8> {
-        [0, 100, 200].iter().flat_map(|add| picture.iter().map(move |p| p + add)).collect()
+        [0, 100, 200]
+            .iter()
+            .flat_map(|add| picture.iter().map(move |p| p.wrapping_add(*add)))
+            .collect()
     }
 
     #[rustfmt::skip]
