@@ -77,8 +77,8 @@ pub fn suggest(
     let (samples, known) = new_ones(run.dataset(), &unlabelled, job)?;
     if samples.is_empty() {
         let reason = match known {
-            0 => "none of these images can be read".to_string(),
-            _ => "the run's dataset has all of these images already".to_string(),
+            0 => "no image can be read".to_string(),
+            _ => "the run's dataset has all images already".to_string(),
         };
         return Err(TrainError::Request(reason).into());
     }

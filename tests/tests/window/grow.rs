@@ -74,6 +74,10 @@ fn images_are_labelled_by_keys_and_the_run_grows_by_them() {
         }
     }
     assert!(window.shows("12 of 12 labelled") && window.shows("All of these were looked at"));
+    window.press("Find images to label");
+    window.settle();
+    let failure = window.state().grow.failure.as_deref().unwrap_or_default();
+    assert!(failure.starts_with("12 there have a label already"), "{failure}");
     window.press("Back");
     window.keys(Modifiers::NONE, Key::X);
     window.settle();

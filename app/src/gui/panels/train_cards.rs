@@ -8,7 +8,6 @@ use super::parts::capitalised;
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
-use crate::gui::widgets::primary;
 
 /// Height of the content of cards that stand side by side, so that they end at one line.
 const HEIGHT: f32 = 166.0;
@@ -82,8 +81,11 @@ pub fn time_words(train: &TrainState) -> Option<String> {
     let balances = train.settings.balance.tune_candidates > 0;
     match words.is_empty() {
         true => None,
-        false if balances => Some(format!("{words}. Then the best balance is looked for.")),
-        false => Some(format!("{words}.")),
+        false => {
+            let words = words.trim_end_matches('…');
+            let then = if balances { " The best balance is looked for then." } else { "" };
+            Some(format!("{words}.{then}"))
+        }
     }
 }
 
@@ -172,7 +174,7 @@ pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
             } else {
                 "Train from scratch"
             };
-            if ui.add(primary(ui, way)).clicked() {
+            if ui.button(way).clicked() {
                 commands.push(Command::Train(TrainCommand::TakeOffer(Box::new(
                     offer.settings.clone(),
                 ))));

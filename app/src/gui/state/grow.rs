@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use counterweight_core::dataset;
 use counterweight_core::device::{self, DeviceChoice};
-use counterweight_core::error::Result;
+use counterweight_core::error::{Error, Result, TrainError};
 use counterweight_core::infer::Inputs;
 use counterweight_core::pipeline::{self, GrowReport, Labelled, MoreImages};
 use counterweight_core::run::Run;
@@ -150,11 +150,7 @@ impl GrowState {
         shell: &mut Shell,
     ) {
         match command {
-            GrowCommand::PickImages => {
-                let then = |path| Command::Grow(GrowCommand::SetImages(path));
-                let asked = Asked::new(&shell.ctx, "Choose a folder", None, Question::Folder, then);
-                shell.asked = Some(asked);
-            }
+            GrowCommand::PickImages => pick_folder(shell, GrowCommand::SetImages),
             GrowCommand::SetImages(path) => self.images_text = path.display().to_string(),
             GrowCommand::Find => self.find(run, device, shell),
             GrowCommand::Stop => {
@@ -176,11 +172,7 @@ impl GrowState {
             GrowCommand::ChooseClass => {
                 self.chooser = self.labelling.is_some().then(ClassChooser::default);
             }
-            GrowCommand::PickSource => {
-                let then = |path| Command::Grow(GrowCommand::SetSource(path));
-                let asked = Asked::new(&shell.ctx, "Choose a folder", None, Question::Folder, then);
-                shell.asked = Some(asked);
-            }
+            GrowCommand::PickSource => pick_folder(shell, GrowCommand::SetSource),
             GrowCommand::SetSource(path) => self.source_text = path.display().to_string(),
             GrowCommand::Grow => self.grow(run, runs, device, shell),
             GrowCommand::LookAhead => {
@@ -231,9 +223,24 @@ impl GrowState {
             let is_new = |file: &PathBuf| {
                 std::path::absolute(file).map_or(true, |file| labels.get(&file).is_none())
             };
-            let files: Vec<PathBuf> = inputs.files.into_iter().filter(is_new).collect();
+            let (new, labelled): (Vec<PathBuf>, Vec<PathBuf>) =
+                inputs.files.into_iter().partition(is_new);
+            if new.is_empty() && !labelled.is_empty() {
+                return Err(
+                    TrainError::Request("all images there have a label already".into()).into()
+                );
+            }
             let (device, _) = device::open(device)?;
-            let found = pipeline::suggest(&run, &files, None, count, &device, job)?;
+            let found = pipeline::suggest(&run, &new, None, count, &device, job);
+            let found = found.map_err(|error| match error {
+                Error::Train(TrainError::Request(reason)) if !labelled.is_empty() => {
+                    let labelled = labelled.len();
+                    let reason =
+                        format!("{labelled} there have a label already; of the others, {reason}");
+                    TrainError::Request(reason).into()
+                }
+                other => other,
+            })?;
             let reader = ImageReader::open(Path::new("."), SourceKind::Folder, job)?;
             Ok(Labelling::new(folder, found, run.dataset(), labels, Arc::new(reader)))
         }));
@@ -430,6 +437,13 @@ impl GrowState {
             drop(labelling.labels.save());
         }
     }
+}
+
+/// Asks for a folder, and does with it what `then` says.
+fn pick_folder(shell: &mut Shell, then: fn(PathBuf) -> GrowCommand) {
+    let then = move |path| Command::Grow(then(path));
+    let asked = Asked::new(&shell.ctx, "Choose a folder", None, Question::Folder, then);
+    shell.asked = Some(asked);
 }
 
 /// Scans a folder or a list of labelled images, which may be of one class.
