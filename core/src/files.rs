@@ -103,6 +103,22 @@ pub fn write_atomically(
     write_if(path, write, |_| Ok(()))
 }
 
+/// [`write_atomically`] of a table of comma-separated values.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub(crate) fn write_table(
+    path: &Path,
+    write: impl FnOnce(&mut csv::Writer<&mut dyn Write>) -> Result<(), csv::Error>,
+) -> io::Result<()> {
+    write_atomically(path, |out| {
+        let out: &mut dyn Write = out;
+        let mut table = csv::Writer::from_writer(out);
+        write(&mut table).map_err(io::Error::other)?;
+        table.flush()
+    })
+}
+
 /// [`write_atomically`], with a last word on the finished temporary file: `path` is only replaced
 /// if `check` finds nothing wrong with it.
 ///

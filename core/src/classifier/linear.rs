@@ -102,6 +102,15 @@ pub struct FeatureSet {
     pub labels: Vec<u32>,
 }
 
+/// Divides each row of features, shape [n, dim], by its length: the product of two rows is then the
+/// cosine of the angle between them.
+pub(crate) fn unit_rows(features: &mut [f32], dim: usize) {
+    features.par_chunks_mut(dim).for_each(|row| {
+        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+        row.iter_mut().for_each(|value| *value /= length);
+    });
+}
+
 impl FeatureSet {
     /// Features with their labels.
     ///

@@ -39,7 +39,7 @@ pub(crate) use look::look;
 pub use look::look_distance;
 pub use pixels::{Detail, RgbPixels};
 pub(crate) use read::{file_hash, file_size};
-pub use read::{read_image, read_image_for};
+pub use read::{photo_taken, read_image, read_image_for};
 #[cfg(test)]
 pub(crate) use resize::split_planes;
 pub(crate) use resize::{Region, resize_pixels, resize_planes, write_input};

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::decode::decode_for;
+use super::decode::{DEFAULT_MAX_PIXELS, decode_for};
 use super::image_file::ImageFile;
 use super::kept::KEPT;
 use super::known::KnownFiles;
 use super::pixels::{Detail, RgbPixels};
+use super::taken::{Taken, taken};
 use crate::error::{DataError, Reason};
 
 /// BLAKE3 of a file, remembered or computed.
@@ -39,6 +40,11 @@ pub(crate) fn file_size(
     let size = decoded.size;
     KEPT.keep(file, decoded);
     Ok(size)
+}
+
+/// When a photo was taken and by which camera, as far as its file says so.
+pub fn photo_taken(path: &Path) -> Option<Taken> {
+    taken(&ImageFile::find(path).ok()?.read(DEFAULT_MAX_PIXELS).ok()?)
 }
 
 /// An image file that belongs to no dataset: upright, as 8-bit RGB.

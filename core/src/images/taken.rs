@@ -1,5 +1,6 @@
 //! When and by which camera a photo was taken, as its EXIF data say.
 
+use std::fmt;
 use std::io::Cursor;
 
 use exif::{DateTime, Exif, In, Tag, Value};
@@ -15,6 +16,25 @@ pub struct Taken {
     /// Stands for the camera: the start of the BLAKE3 of its make, model and serial number, as far
     /// as they are there.
     pub camera: u32,
+}
+
+/// The time by the camera's clock, `2024-05-01 10:20:30`.
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The inverse of what `seconds` does, by the same source.
+        let (days, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
+        let (era, day_of_era) =
+            ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+        let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+        let year_of_era = (day_of_era - leap_days) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    }
 }
 
 /// What a file says of when it was taken; `None` if nothing, or nothing that can be read.
@@ -113,6 +133,16 @@ mod tests {
         let one = of("trap 1", "2024:02:29 23:59:58").unwrap();
         // `date -ud "2024-02-29 23:59:58" +%s`
         assert_eq!(one.seconds, 1_709_251_198);
+        for time in [
+            "2024-02-29 23:59:58",
+            "2024-03-01 00:00:00",
+            "1999-12-31 23:59:59",
+            "2000-01-01 12:30:00",
+            "2100-02-28 07:08:09",
+            "9999-12-31 00:00:00",
+        ] {
+            assert_eq!(of("trap 1", &time.replace('-', ":")).unwrap().to_string(), time);
+        }
         let next = of("trap 1", "2024:03:01 00:00:01").unwrap();
         assert_eq!((next.seconds - one.seconds, next.camera), (3, one.camera));
         assert_ne!(of("trap 2", "2024:02:29 23:59:58").unwrap().camera, one.camera);

@@ -103,17 +103,14 @@ impl Labelled {
                 _ => Ok(()),
             };
         }
-        let write = |out: &mut dyn std::io::Write| -> Result<(), csv::Error> {
-            let mut table = csv::Writer::from_writer(out);
+        files::write_table(&self.file, |table| {
             table.write_record(["path", "label"])?;
             for (path, label) in &self.labels {
                 table.write_record([&*path.to_string_lossy(), label])?;
             }
-            table.flush()?;
             Ok(())
-        };
-        files::write_atomically(&self.file, |out| write(out).map_err(std::io::Error::other))
-            .map_err(|error| ModelError::file(&self.file, error).into())
+        })
+        .map_err(|error| ModelError::file(&self.file, error).into())
     }
 }
 

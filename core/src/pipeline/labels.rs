@@ -11,7 +11,6 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use burn::tensor::Device;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::folds::{FOLDS, Part, part, places_of};
@@ -20,11 +19,11 @@ use super::halves::teaching;
 use super::train_classifier::{fit_on, untrained};
 use super::weight_decay::choose_weight_decay;
 use crate::balance::adjust_logits;
-use crate::classifier::{Classifier, FeatureSet, Standardiser};
+use crate::classifier::{Classifier, FeatureSet, Standardiser, unit_rows};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{Answer, check};
-use crate::files::write_atomically;
+use crate::files::write_table;
 use crate::job::{Job, Silent};
 use crate::settings::{Auto, Settings};
 use crate::source::{Location, Split};
@@ -114,8 +113,7 @@ pub fn label_check(
 /// # Errors
 /// A file that cannot be written.
 pub fn write_label_table(check: &LabelCheck, path: &Path) -> Result<()> {
-    let write = |out: &mut dyn std::io::Write| -> Result<(), csv::Error> {
-        let mut table = csv::Writer::from_writer(out);
+    write_table(path, |table| {
         table.write_record([
             "path",
             "action",
@@ -138,11 +136,9 @@ pub fn write_label_table(check: &LabelCheck, path: &Path) -> Result<()> {
                 &doubt.reason,
             ])?;
         }
-        table.flush()?;
         Ok(())
-    };
-    write_atomically(path, |out| write(out).map_err(std::io::Error::other))
-        .map_err(|error| ModelError::file(path, error).into())
+    })
+    .map_err(|error| ModelError::file(path, error).into())
 }
 
 /// What each row is taken for by a classifier that learned from others, logits corrected for how
@@ -185,10 +181,7 @@ fn held_out_answers(
 fn nearest(all: &FeatureSet, groups: &[Option<u32>], rows: &[usize]) -> Result<Vec<Vec<u32>>> {
     let mut features = all.features.clone();
     Standardiser::of(all).apply(&mut features);
-    features.par_chunks_mut(all.dim).for_each(|row| {
-        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|value| *value /= length);
-    });
+    unit_rows(&mut features, all.dim);
     let asked: Vec<f32> = rows
         .iter()
         .flat_map(|row| &features[row * all.dim..(row + 1) * all.dim])

@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::frozen::{FrozenBackbone, View};
-use crate::classifier::FeatureSet;
+use crate::classifier::{FeatureSet, unit_rows};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
-use crate::files::write_atomically;
+use crate::files::write_table;
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
 use crate::source::{ImageReader, Location, SourceKind, Split};
@@ -116,8 +116,7 @@ pub fn suggest(
 /// # Errors
 /// A file that cannot be written.
 pub fn write_suggestions(found: &Suggestions, path: &Path) -> Result<()> {
-    let write = |out: &mut dyn std::io::Write| -> Result<(), csv::Error> {
-        let mut table = csv::Writer::from_writer(out);
+    write_table(path, |table| {
         table.write_record(["path", "label", "probability", "second", "second_probability"])?;
         for suggestion in &found.suggestions {
             table.write_record([
@@ -128,11 +127,9 @@ pub fn write_suggestions(found: &Suggestions, path: &Path) -> Result<()> {
                 &format!("{:.4}", suggestion.second_probability),
             ])?;
         }
-        table.flush()?;
         Ok(())
-    };
-    write_atomically(path, |out| write(out).map_err(std::io::Error::other))
-        .map_err(|error| ModelError::file(path, error).into())
+    })
+    .map_err(|error| ModelError::file(path, error).into())
 }
 
 fn path_of(location: &Location) -> PathBuf {
@@ -240,10 +237,7 @@ fn unlike_each_other(
     job: Job<'_>,
 ) -> Result<Vec<usize>> {
     let mut features = set.features.clone();
-    features.par_chunks_mut(set.dim).for_each(|row| {
-        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|value| *value /= length);
-    });
+    unit_rows(&mut features, set.dim);
     let of = |row: usize| &features[row * set.dim..(row + 1) * set.dim];
     let mut distances = vec![1.0_f32; set.len()];
     let mut chosen: Vec<usize> = Vec::new();

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::log::{append_line, ends_whole};
 use super::{LARGEST_LOG, NORMS, Run};
 use crate::error::{Result, RunError};
-use crate::files::{self, write_atomically};
+use crate::files::{self, write_table};
 
 /// Class weight norms after one epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,13 +79,9 @@ impl Run {
         let header = self.norms_header();
         let mut lines = whole_lines(&path, header.len())?;
         lines.retain(|line| place(line).is_some_and(|(stage, epoch)| kept(stage, epoch)));
-        write_atomically(&path, |out| {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(&header).map_err(std::io::Error::other)?;
-            for line in &lines {
-                csv.write_byte_record(line).map_err(std::io::Error::other)?;
-            }
-            csv.flush()
+        write_table(&path, |table| {
+            table.write_record(&header)?;
+            lines.iter().try_for_each(|line| table.write_byte_record(line))
         })
         .map_err(|e| RunError::file(&path, e))?;
         Ok(())

@@ -6,7 +6,7 @@ use egui_material_icons::icons::{ICON_ARROW_BACK, ICON_CHEVRON_LEFT, ICON_CHEVRO
 
 use super::{images_cell, parts};
 use crate::gui::command::{Command, ImagesCommand};
-use crate::gui::state::{ImagesState, ImagesView, Thumbnail};
+use crate::gui::state::{FileFacts, ImagesState, ImagesView, Thumbnail};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{IconButton, group_dot, numbers, waiting};
 
@@ -81,7 +81,7 @@ pub fn ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, commands: &m
     });
     ui.scope_builder(egui::UiBuilder::new().max_rect(facts), |ui| {
         ScrollArea::vertical().id_salt("facts of the image").auto_shrink(false).show(ui, |ui| {
-            let facts = large.map(|large| (large.size, large.bytes)).unwrap_or_default();
+            let facts = large.map(|large| (large.size, large.file)).unwrap_or_default();
             facts_ui(ui, images, view, sample, facts, commands);
         });
     });
@@ -116,7 +116,7 @@ fn facts_ui(
     images: &ImagesState,
     view: &ImagesView,
     sample: u32,
-    (size, bytes): (Option<(u32, u32)>, Option<u64>),
+    (size, file): (Option<(u32, u32)>, FileFacts),
     commands: &mut Vec<Command>,
 ) {
     let own = &view.base.samples[sample as usize];
@@ -138,8 +138,11 @@ fn facts_ui(
     if let Some((width, height)) = size {
         ui.label(format!("{width} × {height} pixels"));
     }
-    if let Some(bytes) = bytes {
+    if let Some(bytes) = file.bytes {
         ui.label(numbers::bytes(bytes));
+    }
+    if let Some(taken) = file.taken {
+        ui.label(format!("Taken {taken}")).on_hover_text("By the camera's own clock");
     }
     if let Some(item) = images.review_item(sample) {
         ui.add_space(space::MEDIUM);

@@ -8,7 +8,7 @@ use counterweight_core::dataset::EditAction;
 use counterweight_core::device::DeviceChoice;
 use egui::Context;
 
-pub use super::images_large::LargeImages;
+pub use super::images_large::{FileFacts, LargeImages};
 pub use super::images_list::{Decided, ImageFilter, ImageSort, ReviewItem, ReviewOrder};
 pub use super::images_predictions::ImagePredictions;
 pub use super::images_session::ImagesView;

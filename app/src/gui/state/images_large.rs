@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use counterweight_core::images::{Detail, thumbnail};
+use counterweight_core::images::{Detail, Taken, photo_taken, thumbnail};
 use counterweight_core::source::{ImageReader, Location};
 use egui::{ColorImage, Context, TextureHandle, TextureOptions};
 
@@ -19,11 +19,20 @@ pub struct LargeImage {
     pub picture: Result<TextureHandle, String>,
     /// Width and height as stored, upright.
     pub size: Option<(u32, u32)>,
-    /// Bytes of its file.
-    pub bytes: Option<u64>,
+    /// What its file says of it, if it has one of its own.
+    pub file: FileFacts,
 }
 
-type Read = (Result<(ColorImage, (u32, u32)), String>, Option<u64>);
+/// What a file says of an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileFacts {
+    /// Its bytes.
+    pub bytes: Option<u64>,
+    /// When the photo was taken.
+    pub taken: Option<Taken>,
+}
+
+type Read = (Result<(ColorImage, (u32, u32)), String>, FileFacts);
 
 /// Reads the image that is shown large.
 #[derive(Default)]
@@ -58,13 +67,15 @@ impl LargeImages {
                     let of = [shown.width as usize, shown.height as usize];
                     (ColorImage::from_rgb(of, &shown.data), size)
                 });
-                let bytes = match &location {
+                let file = match &location {
                     Location::File(path) => {
-                        std::fs::metadata(root.join(path)).ok().map(|facts| facts.len())
+                        let path = root.join(path);
+                        let bytes = std::fs::metadata(&path).ok().map(|facts| facts.len());
+                        FileFacts { bytes, taken: photo_taken(&path) }
                     }
-                    Location::Record { .. } => None,
+                    Location::Record { .. } => FileFacts::default(),
                 };
-                Ok((picture, bytes))
+                Ok((picture, file))
             };
             self.reading = Some((key, Worker::spawn("image", ctx, work)));
         }
@@ -82,9 +93,9 @@ impl LargeImages {
         let Some(done) = worker.poll().done else { return };
         let key = *key;
         self.reading = None;
-        let (picture, bytes) = match done {
+        let (picture, file) = match done {
             Ok(read) => read,
-            Err(Failure::Failed(error)) => (Err(error.to_string()), None),
+            Err(Failure::Failed(error)) => (Err(error.to_string()), FileFacts::default()),
             Err(Failure::Stopped) => return,
         };
         if self.wanted != Some(key) {
@@ -100,7 +111,7 @@ impl LargeImages {
             };
             ctx.load_texture("large image", image, smooth)
         });
-        self.shown = Some((key, LargeImage { picture, size, bytes }));
+        self.shown = Some((key, LargeImage { picture, size, file }));
     }
 
     /// Forgets the picture: it takes up to 64 MB.

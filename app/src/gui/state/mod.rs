@@ -49,7 +49,7 @@ pub use estimates::{Estimates, Found};
 pub use export::{ExportState, LookedFor, TriedImage};
 pub use grow::{Given, GrowState, GrownRun, Labelling};
 pub use images::{
-    ClassChooser, Decided, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem,
+    ClassChooser, Decided, FileFacts, ImageFilter, ImageSort, ImagesState, ImagesView, ReviewItem,
     ReviewOrder, SIDES,
 };
 pub use inspect::{InspectState, Inspection};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::ImageMap;
 use crate::error::{ModelError, Result};
-use crate::files::write_atomically;
+use crate::files::write_table;
 
 /// Writes a table with a line for each image: its path, split, class, group, what it is taken for
 /// and how surely, and its place.
@@ -12,8 +12,7 @@ use crate::files::write_atomically;
 /// # Errors
 /// A file that cannot be written.
 pub fn write_map_table(map: &ImageMap, path: &Path) -> Result<()> {
-    let write = |out: &mut dyn std::io::Write| -> Result<(), csv::Error> {
-        let mut table = csv::Writer::from_writer(out);
+    write_table(path, |table| {
         table.write_record([
             "path",
             "split",
@@ -36,9 +35,7 @@ pub fn write_map_table(map: &ImageMap, path: &Path) -> Result<()> {
                 &point.place[1].to_string(),
             ])?;
         }
-        table.flush()?;
         Ok(())
-    };
-    write_atomically(path, |out| write(out).map_err(std::io::Error::other))
-        .map_err(|error| ModelError::file(path, error).into())
+    })
+    .map_err(|error| ModelError::file(path, error).into())
 }
