@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use eframe::NativeOptions;
+use eframe::{CreationContext, NativeOptions};
 use egui::{IconData, ViewportBuilder};
 
 use super::app::CounterweightApp;
 use super::state::Place;
+use super::worker::drawn_by_processor;
 
 /// The name the system knows the program by, and under which preferences are kept.
 const NAME: &str = "counterweight";
@@ -25,16 +26,32 @@ pub fn open() -> Result<(), String> {
         .with_inner_size([1280.0, 800.0])
         .with_min_inner_size([720.0, 480.0])
         .with_icon(Arc::new(icon()?));
-    let options = NativeOptions { viewport, persist_window: true, ..NativeOptions::default() };
+    // There is nothing to dither: colours are flat, or steps of a legend.
+    let options = NativeOptions {
+        viewport,
+        persist_window: true,
+        dithering: false,
+        ..NativeOptions::default()
+    };
     let place = Place::default();
     eframe::run_native(
         NAME,
         options,
-        Box::new(move |creation| Ok(Box::new(CounterweightApp::new(creation, place)))),
+        Box::new(move |creation| {
+            if is_drawn_by_processor(creation) {
+                drawn_by_processor();
+            }
+            Ok(Box::new(CounterweightApp::new(creation, place)))
+        }),
     )
     .map_err(|error| {
         format!("the window could not be opened: {}", without_place(&error.to_string()))
     })
+}
+
+fn is_drawn_by_processor(creation: &CreationContext<'_>) -> bool {
+    let device = creation.wgpu_render_state.as_ref().map(|state| state.adapter.get_info());
+    device.is_some_and(|device| device.device_type == eframe::wgpu::DeviceType::Cpu)
 }
 
 /// Whether this session says where a window could be shown. Windows and macOS need not be told.

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,32 @@ use egui::Context;
 /// of which the newest is enough.
 const CAPACITY: usize = 1024;
 /// Progress is passed on, and the window woken for what a job says, four times a second: more is not
-/// read, and where there is no graphics card drawing takes from training.
-pub const WAKE_EVERY: Duration = Duration::from_millis(250);
+/// read.
+const WAKE_EVERY: Duration = Duration::from_millis(250);
+/// How often the window is woken where the processor draws it and the newest job has been running
+/// for [`SOON`]: a frame takes a tenth of a second and more of it, which training would miss.
+const WAKE_EVERY_BY_PROCESSOR: Duration = Duration::from_secs(4);
+/// Until then somebody waits for what they have just asked for.
+const SOON: Duration = Duration::from_secs(15);
+static DRAWN_BY_PROCESSOR: AtomicBool = AtomicBool::new(false);
+/// When the newest job began.
+static NEWEST_JOB: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// To be called where there is no graphics card: what is being worked on for long wakes the window
+/// less often. What a person does is answered at once all the same.
+pub fn drawn_by_processor() {
+    DRAWN_BY_PROCESSOR.store(true, Ordering::Relaxed);
+}
+
+/// How often what is being worked on has the window drawn at most.
+pub fn wake_every() -> Duration {
+    let newest = *NEWEST_JOB.lock().unwrap_or_else(|e| e.into_inner());
+    let is_long = newest.is_some_and(|began| began.elapsed() > SOON);
+    match DRAWN_BY_PROCESSOR.load(Ordering::Relaxed) && is_long {
+        true => WAKE_EVERY_BY_PROCESSOR,
+        false => WAKE_EVERY,
+    }
+}
 
 /// How a job ended that did not succeed.
 #[derive(Debug)]
@@ -98,6 +123,7 @@ impl<T: Send + 'static> Worker<T> {
         ctx: &Context,
         work: impl FnOnce(Job<'_>) -> Result<T> + Send + 'static,
     ) -> Self {
+        *NEWEST_JOB.lock().unwrap_or_else(|e| e.into_inner()) = Some(Instant::now());
         let control = Control::new();
         let (sender, updates) = bounded(CAPACITY);
         let sink = Forward {
@@ -240,7 +266,7 @@ impl<T> Forward<T> {
         if woken.is_some_and(|next| next > now) {
             return;
         }
-        let next = woken.map_or(now, |last| now.max(last + WAKE_EVERY));
+        let next = woken.map_or(now, |last| now.max(last + wake_every()));
         *woken = Some(next);
         // Without any delay it would be drawn twice.
         self.ctx.request_repaint_after((next - now).max(Duration::from_millis(1)));

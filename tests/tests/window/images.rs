@@ -7,10 +7,13 @@ use counterweight_app::gui::{
 };
 use counterweight_core::dataset::Edits;
 use counterweight_core::source::Split;
+use counterweight_tests::fixtures::picture;
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
 use egui::{Event, Key, Modifiers};
 use egui_kittest::kittest::{NodeT, Queryable, by};
+use image::ImageEncoder;
+use image::codecs::jpeg::JpegEncoder;
 
 use crate::{train, with_sample};
 
@@ -329,4 +332,47 @@ fn a_wrong_label_is_found_and_mended_with_two_keys() {
     window.press("Find wrong labels");
     window.settle();
     assert!(!listed(&window).contains(&kept) || window.state().images.review.is_none());
+}
+
+/// EXIF data that say when a photo was taken and nothing else.
+fn exif(time: &str) -> Vec<u8> {
+    let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+    let mut table = |tag: u16, kind: u16, count: u32, value: u32| {
+        bytes.extend(1_u16.to_le_bytes());
+        bytes.extend([tag, kind].map(u16::to_le_bytes).concat());
+        bytes.extend([count, value, 0].map(u32::to_le_bytes).concat());
+    };
+    // The first table points to the second, and that to the text behind it.
+    table(0x8769, 4, 1, 26);
+    table(0x9003, 2, time.len() as u32 + 1, 44);
+    bytes.extend(time.bytes().chain([0]));
+    bytes
+}
+
+#[test]
+fn a_photo_shown_large_says_when_it_was_taken() {
+    let mut window = Window::new();
+    let photos = window.folder.path().join("photos");
+    for (class, number) in [("fox", 0), ("fox", 1), ("lynx", 2), ("lynx", 3)] {
+        let path = photos.join(class).join(format!("{number}.jpg"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut encoder = JpegEncoder::new(std::fs::File::create(path).unwrap());
+        if number == 0 {
+            encoder.set_exif_metadata(exif("2024:02:29 23:59:58")).unwrap();
+        }
+        let image = picture(number, 40, 30);
+        encoder.write_image(&image, 40, 30, image::ExtendedColorType::Rgb8).unwrap();
+    }
+    window.settle();
+    window.app().send(Command::Data(DataCommand::Open(photos)));
+    window.settle();
+    window.go("Images");
+    window.settle();
+    window.keys(Modifiers::NONE, Key::Home);
+    window.keys(Modifiers::NONE, Key::Enter);
+    window.settle();
+    assert!(window.shows("Taken 2024-02-29 23:59:58"), "{}", window.names());
+    window.keys(Modifiers::NONE, Key::ArrowRight);
+    window.settle();
+    assert!(window.shows("40 × 30 pixels") && !window.shows("Taken"), "{}", window.names());
 }
