@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use counterweight_app::gui::{
-    Command, DataCommand, ExportCommand, InspectCommand, Page, TrainCommand,
+    BalanceCommand, Command, DataCommand, ExportCommand, InspectCommand, Page, TrainCommand,
 };
 use counterweight_core::pipeline::sample_settings;
 use counterweight_core::settings::Preset;
@@ -16,7 +16,7 @@ use egui::{Theme, Vec2};
 /// The size of the pictures in pixels.
 const SIZE: Vec2 = Vec2::new(1280.0, 800.0);
 /// A sample image whose class is rare.
-const TRIED: usize = 340;
+const TRIED: usize = 262;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "screenshots".into()));
@@ -42,6 +42,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     window.settle();
     window.app().send(Command::Go(Page::Balance));
     picture(&mut window, "balance.png")?;
+    window.app().send(Command::Balance(BalanceCommand::Apply));
+    window.settle();
     window.app().send(Command::Go(Page::Inspect));
     window.settle();
     window.app().send(Command::Inspect(InspectCommand::Load {

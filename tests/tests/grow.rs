@@ -42,6 +42,14 @@ fn a_run_suggests_images_and_grows_by_them() {
     let suggestions = found["suggestions"].as_array().unwrap();
     assert_eq!(suggestions.len(), 24);
 
+    // Nothing that could be suggested is an error, and no empty list.
+    let broken = root.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("broken.png"), "no image").unwrap();
+    let refused = counterweight(&["suggest", &words(&run), &words(&broken)]);
+    let reason = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && reason.contains("no image can be read"), "{reason}");
+
     // A person corrects the labels.
     let text = std::fs::read_to_string(&list).unwrap();
     let mut corrected = String::from("path,label\n");

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::frozen::{FrozenBackbone, View};
 use crate::classifier::{FeatureSet, unit_rows};
 use crate::dataset::{Dataset, DatasetSample};
-use crate::error::{ModelError, Result, TrainError};
+use crate::error::{Error, ModelError, Result, TrainError};
 use crate::files::write_table;
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
@@ -75,15 +75,18 @@ pub fn suggest(
     let checkpoint = run.checkpoint(name)?;
     let unlabelled = unlabelled(run.dataset(), files)?;
     let (samples, known) = new_ones(run.dataset(), &unlabelled, job)?;
-    if samples.is_empty() {
-        let reason = match known {
-            0 => "no image can be read".to_string(),
-            _ => "the run's dataset has all images already".to_string(),
-        };
-        return Err(TrainError::Request(reason).into());
+    let refused = |reason: &str| Error::from(TrainError::Request(reason.to_string()));
+    const UNREADABLE: &str = "no image can be read";
+    if samples.is_empty() && known > 0 {
+        return Err(refused("the run's dataset has all images already"));
+    } else if samples.is_empty() {
+        return Err(refused(UNREADABLE));
     }
     let backbone = FrozenBackbone::new(&checkpoint, device).out_of(run.backbone_file());
     let mut found = backbone.features(&unlabelled, &samples, View::Plain, job)?;
+    if found.set.is_empty() {
+        return Err(refused(UNREADABLE));
+    }
     if let Some(standardiser) = &checkpoint.standardiser {
         standardiser.apply(&mut found.set.features);
     }

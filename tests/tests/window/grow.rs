@@ -1,6 +1,6 @@
 //! Labelling what a run would learn most from, and growing the run by it.
 
-use counterweight_app::gui::{Command, GrowCommand, Page, RunsCommand};
+use counterweight_app::gui::{Command, Page, RunsCommand};
 use counterweight_core::pipeline::LABELLED;
 use counterweight_tests::fixtures::{finished_run, pattern, save};
 use counterweight_tests::window::Window;
@@ -74,8 +74,7 @@ fn images_are_labelled_by_keys_and_the_run_grows_by_them() {
         }
     }
     assert!(window.shows("12 of 12 labelled") && window.shows("All of these were looked at"));
-    // The button may lie above what is in sight.
-    window.app().send(Command::Grow(GrowCommand::Find));
+    window.press("Find images to label");
     window.settle();
     let failure = window.state().grow.failure.as_deref().unwrap_or_default();
     assert!(failure.starts_with("12 there have a label already"), "{failure}");
