@@ -90,14 +90,20 @@ fn notice_ui(ui: &mut Ui, toast: &Toast, width: f32) -> bool {
     frame
         .show(ui, |ui| {
             ui.set_width(width - 24.0);
-            ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            ui.with_layout(Layout::right_to_left(Align::Min), |ui| {
                 let close = IconButton::new(ICON_CLOSE, "Close this notice").icon_only().quiet();
-                let closed = close.show(ui).clicked();
+                let close = close.show(ui);
+                let closed = close.clicked();
                 let size = vec2(ui.available_width(), 0.0);
-                ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+                ui.allocate_ui_with_layout(size, Layout::top_down(Align::Min), |ui| {
                     ui.spacing_mut().item_spacing = Vec2::splat(space::MEDIUM);
-                    ui.label(icon(mark).size(18.0).color(color));
-                    ui.add(Label::new(RichText::new(&toast.text)).wrap());
+                    // The first line beside the cross, however many follow.
+                    let line = ui.text_style_height(&egui::TextStyle::Body);
+                    ui.add_space(((close.rect.height() - line) / 2.0).max(0.0));
+                    ui.horizontal_top(|ui| {
+                        ui.label(icon(mark).size(18.0).color(color));
+                        ui.add(Label::new(RichText::new(&toast.text)).wrap());
+                    });
                 });
                 closed
             })
