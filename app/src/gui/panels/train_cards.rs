@@ -79,14 +79,8 @@ pub fn time_words(train: &TrainState) -> Option<String> {
     let way = WAYS.iter().find(|way| way.is_that_of(&train.settings))?;
     let words = way.time(estimates.found(), estimates.is_measuring());
     let balances = train.settings.balance.tune_candidates > 0;
-    match words.is_empty() {
-        true => None,
-        false => {
-            let words = words.trim_end_matches('…');
-            let then = if balances { " The best balance is looked for then." } else { "" };
-            Some(format!("{words}.{then}"))
-        }
-    }
+    let then = if balances { " The best balance is looked for then." } else { "" };
+    (!words.is_empty()).then(|| format!("{}.{then}", words.trim_end_matches('…')))
 }
 
 /// The cards to choose from. Choosing one takes its settings.
