@@ -9,9 +9,9 @@ use egui::{Context, Ui};
 use super::command::{
     BackbonesCommand, BalanceCommand, Command, DataCommand, ExportCommand, GrowCommand,
     ImagesCommand, InspectCommand, PredictCommand, RunsCommand, TrainCommand, WindowCommand,
-    entries,
 };
 use super::dialogs::Answer;
+use super::entries::entries;
 use super::state::{Dialog, OpenRun, Page, Place, Preferences, Shell, State, ThemeChoice};
 use super::{panels, theme};
 use crate::logging;

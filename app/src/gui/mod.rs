@@ -3,6 +3,7 @@
 mod app;
 mod command;
 mod dialogs;
+mod entries;
 mod open;
 mod panels;
 mod state;

@@ -4,7 +4,8 @@ use egui::{Align2, Id, Key, Modal, Modifiers, RichText, ScrollArea, TextEdit, Ui
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
-use crate::gui::command::{Command, Entry, WindowCommand, entries};
+use crate::gui::command::{Command, WindowCommand};
+use crate::gui::entries::{Entry, entries};
 use crate::gui::state::State;
 use crate::gui::theme::{space, tokens};
 

@@ -6,7 +6,7 @@ use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::pipeline::{self, Estimate};
 use counterweight_core::settings::{Auto, Preset, Settings, Training};
 
-use super::data::Source;
+use super::source::Source;
 use crate::gui::worker::Worker;
 
 /// What was measured.

@@ -15,9 +15,10 @@ use counterweight_core::pipeline::{
 use counterweight_core::run::Run;
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
-use super::data::{read_pixels, reveal};
+use super::data::reveal;
 use super::run::OpenRun;
 use super::shell::{Dialog, ErrorReport, Shell};
+use super::source::read_pixels;
 use crate::gui::command::{Command, ExportCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::worker::{Failure, Progress, Worker};

@@ -7,7 +7,7 @@ use counterweight_core::Error;
 use counterweight_core::dataset::{self, GroupBy, Grouped, Grouping};
 use counterweight_core::error::DataError;
 
-use super::data::{Origin, Source};
+use super::source::{Origin, Source};
 use crate::gui::worker::{Failure, Worker};
 
 /// The part of the data page that keeps images together.

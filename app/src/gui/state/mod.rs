@@ -27,10 +27,12 @@ mod previews;
 mod run;
 mod runs;
 mod shell;
+mod source;
 mod sweep;
 mod thumbnails;
 mod tour;
 mod train;
+mod training;
 mod transforms;
 
 use std::path::Path;
@@ -43,7 +45,7 @@ pub use backbones::{BackbonesState, NORMALISATIONS};
 pub use balance::BalanceState;
 pub use beside::Beside;
 pub use builder::Builder;
-pub use data::{ClassRow, DataState, Origin, Source};
+pub use data::DataState;
 pub use devices::Devices;
 pub use estimates::{Estimates, Found};
 pub use export::{ExportState, LookedFor, TriedImage};
@@ -63,10 +65,12 @@ pub use runs::{Compared, RunsState};
 pub use shell::{
     Dialog, ErrorReport, LogLine, Place, Preferences, Shell, ThemeChoice, Toast, ToastKind,
 };
+pub use source::{ClassRow, Origin, Source};
 pub use sweep::{SWEPT, SweepState};
 pub use thumbnails::{Thumbnail, Thumbnails};
 pub use tour::{Tour, TourStep};
-pub use train::{TrainContext, TrainState, Training};
+pub use train::{TrainContext, TrainState};
+pub use training::Training;
 pub use transforms::{PairPictures, TransformsState};
 
 /// How far a step is.

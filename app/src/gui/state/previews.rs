@@ -8,7 +8,7 @@ use counterweight_core::settings::{AugmentationSettings, Auto, Settings};
 use counterweight_core::source::{ImageReader, Location};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
-use super::data::{Origin, Source};
+use super::source::{Origin, Source};
 use crate::gui::worker::Worker;
 
 /// Augmented samples that are shown.

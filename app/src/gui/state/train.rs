@@ -2,117 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::Error;
+use counterweight_core::device::DeviceChoice;
 use counterweight_core::error::TrainError;
-use counterweight_core::job::Job;
 use counterweight_core::model::WeightsFolder;
-use counterweight_core::pipeline::{self, TrainRequest};
-use counterweight_core::record::EpochRecord;
-use counterweight_core::run::Run;
 use counterweight_core::settings::{Auto, INFO, Preset, Settings, Training as Way};
-use counterweight_core::source::Split;
-use counterweight_core::{Error, Result};
 use egui::TextureHandle;
 
-use super::data::Source;
-use super::dataset_source::DatasetSource;
 use super::previews::Previews;
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use super::{Devices, Estimates, SweepState, next_revision};
+use super::source::Source;
+use super::training::{ClassAccuracies, Ended, EndedRun, Gauge, Task, Training};
+use super::{Devices, Estimates, SweepState};
 use crate::gui::command::{Command, ResumeOffer, TrainCommand};
 use crate::gui::dialogs::{Asked, Question};
-use crate::gui::worker::{Failure, Worker};
-
-/// How often the memory in use is looked at.
-const GAUGE_EVERY: Duration = Duration::from_secs(1);
-
-/// The memory this program uses.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Gauge {
-    /// Bytes in use.
-    pub bytes: Option<u64>,
-    looked: Option<Instant>,
-}
-
-impl Gauge {
-    fn look(&mut self) {
-        if self.looked.is_none_or(|looked| looked.elapsed() >= GAUGE_EVERY) {
-            self.looked = Some(Instant::now());
-            self.bytes = memory_stats::memory_stats().map(|stats| stats.physical_mem as u64);
-        }
-    }
-}
-
-/// The accuracy of each class on validation, and the epoch after which it was evaluated.
-pub type ClassAccuracies = (usize, Vec<Option<f64>>);
-
-/// A training that is running.
-pub struct Training {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// What its images are relative to, once its dataset is made.
-    pub root: Option<PathBuf>,
-    /// The settings it runs with.
-    pub settings: Settings,
-    /// The classes it learns.
-    pub classes: Vec<String>,
-    /// Their training samples.
-    pub train_counts: Vec<usize>,
-    /// Finished epochs, of earlier sittings too.
-    pub history: Vec<EpochRecord>,
-    /// Class weight norms after each of them.
-    pub norms: Vec<Vec<f32>>,
-    /// Accuracy of each class on validation, when it was last evaluated.
-    pub class_accuracy: Option<ClassAccuracies>,
-    /// The device it runs on.
-    pub device: String,
-    /// Changes with every epoch.
-    pub revision: u64,
-    worker: Worker<Ended>,
-}
-
-/// A training that has ended.
-pub struct EndedRun {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// What its images are relative to, if its dataset was made.
-    pub root: Option<PathBuf>,
-}
-
-/// How a training came to its end.
-enum Ended {
-    Trained {
-        /// Whether the classifier was balanced, too.
-        balanced: bool,
-    },
-    /// It did not, and can with more parts.
-    OutOfMemory { reason: String, parts: usize },
-}
-
-impl Training {
-    /// What it is doing.
-    pub fn progress(&self) -> &crate::gui::worker::Progress {
-        &self.worker.progress
-    }
-
-    /// Whether it waits.
-    pub fn is_paused(&self) -> bool {
-        self.worker.is_paused()
-    }
-
-    /// Whether it was asked to stop.
-    pub fn is_stopping(&self) -> bool {
-        self.worker.is_stopping()
-    }
-
-    /// Seconds since it began.
-    pub fn seconds(&self) -> f64 {
-        self.worker.started.elapsed().as_secs_f64()
-    }
-}
+use crate::gui::worker::Failure;
 
 /// What training depends on elsewhere in the window.
 #[derive(Clone, Copy)]
@@ -125,17 +31,6 @@ pub struct TrainContext<'a> {
     pub devices: &'a Devices,
     /// The names that are taken in the runs folder.
     pub runs: &'a HashSet<String>,
-}
-
-/// What a started training needs to be shown.
-struct StartedRun {
-    root: PathBuf,
-    settings: Settings,
-    classes: Vec<String>,
-    train_counts: Vec<usize>,
-    history: Vec<EpochRecord>,
-    norms: Vec<Vec<f32>>,
-    device: String,
 }
 
 /// The training page.
@@ -171,7 +66,6 @@ pub struct TrainState {
     pub last_classes: Option<(PathBuf, ClassAccuracies)>,
     /// How long training would take.
     pub estimates: Estimates,
-    begun: Option<crossbeam_channel::Receiver<StartedRun>>,
     previews: Previews,
     weights: Option<WeightsFolder>,
 }
@@ -196,7 +90,6 @@ impl TrainState {
             gauge: Gauge::default(),
             last_classes: None,
             estimates: Estimates::default(),
-            begun: None,
             previews: Previews::default(),
             weights: shell.place.weights.clone(),
         }
@@ -403,9 +296,9 @@ impl TrainState {
                 }
             }
             TrainCommand::CloseSweep => self.sweep = None,
-            TrainCommand::Pause => self.with_worker(Worker::pause),
-            TrainCommand::Resume => self.with_worker(Worker::resume),
-            TrainCommand::Stop => self.with_worker(Worker::stop),
+            TrainCommand::Pause => self.with_training(Training::pause),
+            TrainCommand::Resume => self.with_training(Training::resume),
+            TrainCommand::Stop => self.with_training(Training::stop),
             TrainCommand::PickSettings => {
                 let question = Question::File("Settings", &["toml"]);
                 let then = |path| Command::Train(TrainCommand::LoadSettings(path));
@@ -430,40 +323,19 @@ impl TrainState {
         }
     }
 
-    fn with_worker(&self, act: impl FnOnce(&Worker<Ended>)) {
+    fn with_training(&self, act: impl FnOnce(&Training)) {
         if let Some(training) = &self.training {
-            act(&training.worker);
+            act(training);
         }
     }
 
     fn start(&mut self, folder: PathBuf, task: Task, device: DeviceChoice, shell: &mut Shell) {
         (self.failure, self.resume_offer) = (None, None);
         shell.preferences.device = self.device.to_string();
-        let (sender, begun) = crossbeam_channel::bounded(1);
-        let choice = device;
-        let worker =
-            Worker::spawn("train", &shell.ctx, move |job| match task.run(choice, &sender, job) {
-                Err(Error::Train(
-                    error @ TrainError::OutOfMemory { suggested: Some(parts), .. },
-                )) => Ok(Ended::OutOfMemory { reason: error.to_string(), parts }),
-                other => other.map(|balanced| Ended::Trained { balanced }),
-            });
         shell.info(format!("Training into {}", folder.display()));
-        self.begun = Some(begun);
         self.show_curves = true;
-        self.training = Some(Training {
-            folder,
-            root: None,
-            settings: self.settings.clone(),
-            classes: Vec::new(),
-            train_counts: Vec::new(),
-            history: Vec::new(),
-            norms: Vec::new(),
-            class_accuracy: None,
-            device: String::new(),
-            revision: next_revision(),
-            worker,
-        });
+        let settings = self.settings.clone();
+        self.training = Some(Training::start(folder, settings, task, device, &shell.ctx));
     }
 
     /// Takes what the training has done. Returns a training that has ended.
@@ -471,29 +343,7 @@ impl TrainState {
         self.previews.poll(&self.settings, source, &shell.ctx);
         let training = self.training.as_mut()?;
         self.gauge.look();
-        if let Some(begun) = self.begun.as_ref().and_then(|begun| begun.try_recv().ok()) {
-            training.root = Some(begun.root);
-            training.settings = begun.settings;
-            training.classes = begun.classes;
-            training.train_counts = begun.train_counts;
-            training.history = begun.history;
-            training.norms = begun.norms;
-            training.device = begun.device;
-            training.revision = next_revision();
-            self.begun = None;
-        }
-        let news = training.worker.poll();
-        shell.messages(news.messages);
-        for mut record in news.epochs {
-            training.norms.push(std::mem::take(&mut record.norms));
-            training.history.push(record);
-            training.revision = next_revision();
-        }
-        if let Some(classes) = news.classes {
-            training.class_accuracy = Some(classes);
-            training.revision = next_revision();
-        }
-        let done = news.done?;
+        let done = training.poll(shell)?;
         let training = self.training.take()?;
         if let Some(classes) = training.class_accuracy {
             self.last_classes = Some((training.folder.clone(), classes));
@@ -588,88 +438,12 @@ impl TrainState {
             sweep.finish();
         }
         if let Some(training) = self.training.take() {
-            training.worker.stop_and_wait();
+            training.finish();
         }
     }
 
     /// The augmented samples that are shown, as far as they are made.
     pub fn previews(&self) -> &[TextureHandle] {
         self.previews.shown()
-    }
-}
-
-/// What is to be trained.
-enum Task {
-    New { folder: PathBuf, recipe: DatasetSource, settings: Box<Settings> },
-    Continue { folder: PathBuf, parts: Option<usize> },
-}
-
-impl Task {
-    /// Trains, and balances where the settings ask for the best of many balancers. Returns whether
-    /// it was balanced.
-    fn run(
-        self,
-        choice: DeviceChoice,
-        begun: &crossbeam_channel::Sender<StartedRun>,
-        job: Job<'_>,
-    ) -> Result<bool> {
-        let (device, name) = device::open(choice)?;
-        let (folder, run) = match self {
-            Task::New { folder, recipe, settings } => {
-                job.phase("building the dataset", None, "images");
-                let (dataset, notes) = recipe.make(job)?;
-                for note in notes {
-                    job.info(note);
-                }
-                let run = pipeline::new_run(&folder, *settings, dataset, &device, job)?;
-                (folder, run)
-            }
-            Task::Continue { folder, parts } => {
-                let mut run = Run::claim(&folder)?;
-                if let Some(parts) = parts {
-                    run.compute_in_parts(parts)?;
-                }
-                (folder, run)
-            }
-        };
-        let norms = run
-            .norms_history()?
-            .into_iter()
-            .filter(|record| record.stage == 1)
-            .map(|record| record.norms)
-            .collect();
-        drop(begun.send(StartedRun {
-            root: run.dataset().root.clone(),
-            settings: run.settings().clone(),
-            classes: run.dataset().classes.clone(),
-            train_counts: run.dataset().counts(Split::Train),
-            history: run.history().iter().filter(|record| record.stage == 1).cloned().collect(),
-            norms,
-            device: name.clone(),
-        }));
-        drop(run);
-        let request = TrainRequest {
-            dataset: None,
-            group_by: None,
-            scan: Default::default(),
-            run: &folder,
-            settings: None,
-            resume: true,
-        };
-        pipeline::train(&request, &device, &name, job)?;
-        let mut run = Run::open(&folder)?;
-        let settings = run.settings().clone();
-        if settings.balance.tune_candidates == 0 {
-            return Ok(false);
-        }
-        // The training stands whatever becomes of this; balancing can be done again by hand.
-        match pipeline::balance(&mut run, &settings, &device, job) {
-            Ok(_) => Ok(true),
-            Err(Error::Stopped) => Ok(false),
-            Err(error) => {
-                job.warn(format!("the run is trained and not balanced: {error}"));
-                Ok(false)
-            }
-        }
     }
 }

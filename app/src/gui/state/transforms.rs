@@ -11,9 +11,9 @@ use counterweight_core::pipeline::{self, TransformCheck, TransformPair};
 use counterweight_core::source::ImageReader;
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
-use super::data::Source;
 use super::previews::planar_image;
 use super::shell::Shell;
+use super::source::Source;
 use crate::gui::command::TransformsCommand;
 use crate::gui::worker::{Failure, Progress, Worker};
 
