@@ -490,6 +490,9 @@ impl eframe::App for CounterweightApp {
         self.dropped(&ctx);
         self.panels.ui(ui, &mut self.state, &mut self.commands);
         if !self.commands.is_empty() {
+            // What was asked for is done and laid out before anything is painted. Where that is not
+            // to be had, the next frame does it.
+            ctx.request_discard("something was asked for");
             ctx.request_repaint();
         }
     }
@@ -498,7 +501,7 @@ impl eframe::App for CounterweightApp {
         eframe::set_value(storage, PREFERENCES, &self.state.shell.preferences);
     }
 
-    fn on_exit(&mut self) {
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
         self.state.train.finish();
         self.state.balance.finish();
         self.state.export.finish();

@@ -1,13 +1,15 @@
 //! Opening the window.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use eframe::{CreationContext, NativeOptions};
+use eframe::wgpu::{Adapter, Backends, DeviceType, Instance};
+use eframe::{CreationContext, NativeOptions, Renderer};
 use egui::{IconData, ViewportBuilder};
 
 use super::app::CounterweightApp;
 use super::state::Place;
-use super::worker::drawn_by_processor;
+use super::worker::{start_working_threads, wake_seldom};
 
 /// The name the system knows the program by, and under which preferences are kept.
 const NAME: &str = "counterweight";
@@ -20,15 +22,33 @@ pub fn open() -> Result<(), String> {
     if !has_display() {
         return Err("no display was found (neither DISPLAY nor WAYLAND_DISPLAY is set)".into());
     }
+    start_working_threads();
+    let icon = Arc::new(icon()?);
+    // Where the processor draws, wgpu's shader takes it several times as long as OpenGL's: it asks
+    // for every pixel how it is to be filtered, and works out both ways.
+    let opened = match has_no_graphics_card() {
+        true => run(Renderer::Glow, &icon).or_else(|error| {
+            tracing::info!("OpenGL cannot draw the window: {error}");
+            run(Renderer::Wgpu, &icon)
+        }),
+        false => run(Renderer::Wgpu, &icon),
+    };
+    opened.map_err(|error| {
+        format!("the window could not be opened: {}", without_place(&error.to_string()))
+    })
+}
+
+fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
     let viewport = ViewportBuilder::default()
         .with_title("Counterweight")
         .with_app_id(NAME)
         .with_inner_size([1280.0, 800.0])
         .with_min_inner_size([720.0, 480.0])
-        .with_icon(Arc::new(icon()?));
+        .with_icon(Arc::clone(icon));
     // There is nothing to dither: colours are flat, or steps of a legend.
     let options = NativeOptions {
         viewport,
+        renderer,
         persist_window: true,
         dithering: false,
         ..NativeOptions::default()
@@ -38,20 +58,28 @@ pub fn open() -> Result<(), String> {
         NAME,
         options,
         Box::new(move |creation| {
-            if is_drawn_by_processor(creation) {
-                drawn_by_processor();
+            match renderer {
+                Renderer::Glow => wake_seldom(Duration::from_secs(1)),
+                // A frame takes more than a tenth of a second of a core.
+                Renderer::Wgpu if uses_processor(creation) => wake_seldom(Duration::from_secs(4)),
+                Renderer::Wgpu => {}
             }
             Ok(Box::new(CounterweightApp::new(creation, place)))
         }),
     )
-    .map_err(|error| {
-        format!("the window could not be opened: {}", without_place(&error.to_string()))
-    })
 }
 
-fn is_drawn_by_processor(creation: &CreationContext<'_>) -> bool {
+/// Whether this machine has no graphics card that could draw. Only asked on Linux: elsewhere the
+/// system has a way of its own to draw without one.
+fn has_no_graphics_card() -> bool {
+    let is_card = |adapter: &Adapter| adapter.get_info().device_type != DeviceType::Cpu;
+    let found = || pollster::block_on(Instance::default().enumerate_adapters(Backends::all()));
+    cfg!(target_os = "linux") && !found().iter().any(is_card)
+}
+
+fn uses_processor(creation: &CreationContext<'_>) -> bool {
     let device = creation.wgpu_render_state.as_ref().map(|state| state.adapter.get_info());
-    device.is_some_and(|device| device.device_type == eframe::wgpu::DeviceType::Cpu)
+    device.is_some_and(|device| device.device_type == DeviceType::Cpu)
 }
 
 /// Whether this session says where a window could be shown. Windows and macOS need not be told.

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use counterweight_core::record::EpochRecord;
 use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use egui::Context;
+use rayon::ThreadPoolBuilder;
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
 /// Messages that may wait for the window. A full channel makes the job wait, except for progress,
 /// of which the newest is enough.
@@ -18,29 +20,44 @@ const CAPACITY: usize = 1024;
 /// Progress is passed on, and the window woken for what a job says, four times a second: more is not
 /// read.
 const WAKE_EVERY: Duration = Duration::from_millis(250);
-/// How often the window is woken where the processor draws it and the newest job has been running
-/// for [`SOON`]: a frame takes a tenth of a second and more of it, which training would miss.
-const WAKE_EVERY_BY_PROCESSOR: Duration = Duration::from_secs(4);
 /// Until then somebody waits for what they have just asked for.
 const SOON: Duration = Duration::from_secs(15);
-static DRAWN_BY_PROCESSOR: AtomicBool = AtomicBool::new(false);
+/// How often what is being worked on for longer has the window drawn, in milliseconds.
+static LATER: AtomicU64 = AtomicU64::new(WAKE_EVERY.as_millis() as u64);
 /// When the newest job began.
 static NEWEST_JOB: Mutex<Option<Instant>> = Mutex::new(None);
+/// What threads that work are worth to the system, in 0..=99 where 51 is usual: on Linux a niceness
+/// of 10.
+const PRIORITY: u8 = 23;
 
-/// To be called where there is no graphics card: what is being worked on for long wakes the window
-/// less often. What a person does is answered at once all the same.
-pub fn drawn_by_processor() {
-    DRAWN_BY_PROCESSOR.store(true, Ordering::Relaxed);
+/// To be called where a frame takes the processor long, which training would miss: what is being
+/// worked on for long has the window drawn this often. What a person does is answered at once all
+/// the same.
+pub fn wake_seldom(every: Duration) {
+    LATER.store(every.as_millis() as u64, Ordering::Relaxed);
 }
 
 /// How often what is being worked on has the window drawn at most.
 pub fn wake_every() -> Duration {
     let newest = *NEWEST_JOB.lock().unwrap_or_else(|e| e.into_inner());
     let is_long = newest.is_some_and(|began| began.elapsed() > SOON);
-    match DRAWN_BY_PROCESSOR.load(Ordering::Relaxed) && is_long {
-        true => WAKE_EVERY_BY_PROCESSOR,
-        false => WAKE_EVERY,
-    }
+    if is_long { Duration::from_millis(LATER.load(Ordering::Relaxed)) } else { WAKE_EVERY }
+}
+
+/// Has this thread, and those it starts, let the window go first: a click is answered while all
+/// cores train, and training has what is left, which is nearly everything.
+fn give_way() {
+    let lower = ThreadPriorityValue::try_from(PRIORITY).map(ThreadPriority::Crossplatform);
+    // Where the system does not allow it everything is as it was.
+    drop(lower.map(set_current_thread_priority));
+}
+
+/// Has the threads that work on all cores together let the window go first. To be called before any
+/// of them has worked.
+pub fn start_working_threads() {
+    let pool = ThreadPoolBuilder::new().thread_name(|at| format!("work {at}"));
+    // If there are some already, they stay.
+    drop(pool.start_handler(|_| give_way()).build_global());
 }
 
 /// How a job ended that did not succeed.
@@ -135,6 +152,7 @@ impl<T: Send + 'static> Worker<T> {
         let thread = {
             let (control, ctx) = (control.clone(), ctx.clone());
             std::thread::Builder::new().name(name.to_string()).spawn(move || {
+                give_way();
                 let outcome =
                     match catch_unwind(AssertUnwindSafe(|| work(Job::new(&control, &sink)))) {
                         Ok(Ok(value)) => Ok(value),
