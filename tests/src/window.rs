@@ -80,7 +80,8 @@ impl Window {
                 "waited in vain for: {what}; the log says:\n{}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(5));
+            // What is waited for has the processor meanwhile.
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -158,16 +159,23 @@ impl Window {
         self.all(&[Role::Button], label).iter().any(|button| !button.accesskit_node().is_disabled())
     }
 
-    /// Goes to a page by the rail: `label` is its name.
-    pub fn go(&mut self, label: &str) {
-        let tabs = self.harness.query_all(by().role(Role::Tab));
+    /// The rail's entry of this page.
+    ///
+    /// # Panics
+    /// If the rail has none.
+    pub fn tab(&self, label: &str) -> Node<'_> {
+        let mut tabs = self.harness.query_all(by().role(Role::Tab));
         let is_it = |node: &Node<'_>| {
             node.accesskit_node()
                 .label()
                 .is_some_and(|name| name.split([' ', ',']).any(|word| word == label))
         };
-        let tab = tabs.into_iter().find(is_it).unwrap_or_else(|| panic!("the rail has no {label}"));
-        tab.click();
+        tabs.find(is_it).unwrap_or_else(|| panic!("the rail has no {label}"))
+    }
+
+    /// Goes to a page by the rail: `label` is its name.
+    pub fn go(&mut self, label: &str) {
+        self.tab(label).click();
         self.frames(4);
     }
 

@@ -1,12 +1,15 @@
 //! That what the window shows belongs together and is in sight: one dataset and its run, notices
 //! inside the page, the keyboard where it can be seen.
 
-use counterweight_app::gui::{Command, DataCommand, Page, RunsCommand, StepStatus, TourCommand};
+use counterweight_app::gui::{
+    BackbonesCommand, Command, DataCommand, Dialog, ErrorReport, Page, RunsCommand, StepStatus,
+    TourCommand,
+};
 use counterweight_tests::fixtures::patterns;
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers, Rect, Vec2};
-use egui_kittest::kittest::NodeT;
+use egui_kittest::kittest::{NodeT, Queryable};
 
 use crate::{train, with_sample};
 
@@ -165,4 +168,36 @@ fn what_the_keyboard_reaches_is_in_sight_and_moves_nothing() {
     window.keys(Modifiers::NONE, Key::Tab);
     window.frames(10);
     assert_eq!(buttons(&window, ""), before);
+}
+
+#[test]
+fn what_a_click_asks_for_is_in_the_frame_that_answers_it() {
+    let mut window = Window::new();
+    window.settle();
+    for (page, shown) in [("Train", "Nothing to train on yet"), ("Data", "Open your images")] {
+        window.tab(page).click();
+        window.harness.step();
+        // No frame with the old page is painted first: where the processor draws, each takes long.
+        assert!(window.shows(shown), "{}", window.names());
+    }
+}
+
+#[test]
+fn a_small_dialog_after_a_large_one_is_small() {
+    let mut window = Window::new();
+    window.settle();
+    window.app().send(Command::Backbones(BackbonesCommand::Choose));
+    window.settle();
+    window.press("Close");
+    let report = ErrorReport {
+        title: "It failed".into(),
+        reason: "for a reason".into(),
+        kept: "everything".into(),
+        advice: "try again".into(),
+    };
+    window.app().state.shell.dialog = Some(Dialog::Error(report));
+    window.frames(4);
+    let advice = window.harness.get_by_label("try again").rect();
+    let button = window.find(&[Role::Button], "Close").rect();
+    assert!(button.top() - advice.bottom() < 40.0, "{advice:?} {button:?}");
 }

@@ -56,7 +56,7 @@ pub fn ui(ui: &mut Ui) -> bool {
         },
     );
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
         closed = ui.add(primary(ui, "Close")).clicked()
     });
     closed

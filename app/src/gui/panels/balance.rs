@@ -10,13 +10,12 @@ use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
 
 use super::train_live::pair_ui;
 use super::{balance_comparison, balance_controls, parts};
-use crate::gui::command::{BalanceCommand, Command, DataCommand, TrainCommand};
+use crate::gui::command::{BalanceCommand, Command, DataCommand, RunsCommand, TrainCommand};
 use crate::gui::state::{BalanceState, OpenRun, Page, State};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, DataTable, IconButton, LineChart, NormBar, NormBars, Scatter, ScatterPoint,
-    Series, SortKey, TableState, VerdictStrip, before_after, empty_state, numbers, primary,
-    waiting,
+    Series, SortKey, TableState, VerdictStrip, before_after, numbers, primary, waiting,
 };
 
 /// Width of the controls beside the charts.
@@ -176,27 +175,23 @@ fn title_ui(ui: &mut Ui, state: &State, commands: &mut Vec<Command>) {
 }
 
 fn no_run_ui(ui: &mut Ui, training: bool, commands: &mut Vec<Command>) {
-    card(ui, |ui| {
-        ui.add_space(space::PAGE);
-        let text = match training {
-            true => "Stage 1 is running. Balancing comes after it.",
-            false => {
-                "Balancing needs the features that stage 1 learns. Train a run first, or open one."
-            }
-        };
-        empty_state(ui, ICON_BALANCE, "No trained run is open", text, |ui| {
-            if ui.add(primary(ui, "Go to training")).clicked() {
-                commands.push(Command::Go(Page::Train));
-            }
-            if ui.button("Open a run").clicked() {
-                commands.push(Command::Go(Page::Runs));
-            }
-            if !training && ui.button("Use the built-in sample").clicked() {
-                commands.push(Command::Data(DataCommand::OpenSample));
-                commands.push(Command::Go(Page::Data));
-            }
-        });
-        ui.add_space(space::PAGE);
+    let text = match training {
+        true => "Stage 1 is running. Balancing comes after it.",
+        false => {
+            "Balancing needs the features that stage 1 learns. Train a run first, or open one."
+        }
+    };
+    parts::empty_page(ui, ICON_BALANCE, "No trained run is open", text, |ui| {
+        if ui.add(primary(ui, "Go to Train")).clicked() {
+            commands.push(Command::Go(Page::Train));
+        }
+        if ui.button("Open run…").clicked() {
+            commands.push(Command::Runs(RunsCommand::PickRun));
+        }
+        if !training && ui.button("Use the built-in sample").clicked() {
+            commands.push(Command::Data(DataCommand::OpenSample));
+            commands.push(Command::Go(Page::Data));
+        }
     });
 }
 

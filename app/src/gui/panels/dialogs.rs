@@ -13,7 +13,9 @@ use crate::gui::widgets::{danger, primary};
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let Some(mut dialog) = state.shell.dialog.take() else { return };
     let mut closed = false;
-    let modal = Modal::new(Id::unique("dialog")).show(ui.ctx(), |ui| {
+    // Each kind remembers its own size.
+    let id = Id::unique("dialog").with(std::mem::discriminant(&dialog));
+    let modal = Modal::new(id).show(ui.ctx(), |ui| {
         ui.set_width(match dialog {
             Dialog::About => 560.0,
             Dialog::Backbones => backbones::WIDTH.min(ui.ctx().content_rect().width() - 2.0 * space::PAGE),
@@ -89,7 +91,7 @@ fn error_ui(
         ui.add_space(space::SMALL);
     }
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
         match resume_offer {
             Some(resume_offer) => {
                 let label = format!("Continue in {} parts", resume_offer.parts);
@@ -156,7 +158,7 @@ fn buttons_ui(
 ) -> bool {
     ui.add_space(space::MEDIUM);
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
         let button = if kind == Kind::Destroys { danger(ui, label) } else { primary(ui, label) };
         if ui.add(button).clicked() || entered {
             commands.push(command());

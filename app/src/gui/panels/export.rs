@@ -14,7 +14,7 @@ use super::{export_try, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand};
 use crate::gui::state::{ExportState, OpenRun, Page, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, empty_state, mark, numbers, primary};
+use crate::gui::widgets::{IconButton, mark, numbers, primary};
 
 /// The ONNX operator set that files are written in.
 const OPSET: i64 = 17;
@@ -27,7 +27,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let State { run, export, .. } = state;
     let Some(run) = run else {
         parts::title_row(ui, "Export", |_| {});
-        empty_state(
+        parts::empty_page(
             ui,
             ICON_IOS_SHARE,
             "There is no run to export yet",

@@ -10,9 +10,7 @@ use super::{grow_label, grow_more, parts};
 use crate::gui::command::{Command, GrowCommand, RunsCommand};
 use crate::gui::state::{GrowState, GrownRun, OpenRun, Page, State};
 use crate::gui::theme::{self, space};
-use crate::gui::widgets::{
-    Column, DataTable, IconButton, SortKey, TableState, empty_state, numbers,
-};
+use crate::gui::widgets::{Column, DataTable, IconButton, SortKey, TableState, numbers, primary};
 
 /// Height of the table of classes.
 const HEIGHT: f32 = 320.0;
@@ -42,8 +40,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     });
     let Some(run) = run else {
         let text = "Open a run that was trained. It tells which of your unlabelled images are worth a label, and learns them in seconds.";
-        empty_state(ui, ICON_ADD_PHOTO_ALTERNATE, "No finished run is open", text, |ui| {
-            if ui.button("Go to Runs").clicked() {
+        parts::empty_page(ui, ICON_ADD_PHOTO_ALTERNATE, "No finished run is open", text, |ui| {
+            if ui.add(primary(ui, "Go to Runs")).clicked() {
                 commands.push(Command::Go(Page::Runs));
             }
         });

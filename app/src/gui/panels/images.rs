@@ -18,7 +18,7 @@ use crate::gui::state::{
     Decided, ImageFilter, ImageSort, ImagesState, ImagesView, OpenRun, Page, SIDES, State,
 };
 use crate::gui::theme::{self, icon, tokens};
-use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, waiting, walk};
+use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, primary, waiting, walk};
 
 /// Pictures that are drawn larger than this, in pixels, are read again with more detail.
 const SMALL: f32 = 144.0;
@@ -93,8 +93,8 @@ fn unopened_ui(ui: &mut Ui, is_open: bool, reason: Option<&str>, commands: &mut 
         }
         (false, _) => {
             let text = "Open a folder, an archive, a list or a dataset file, and its images can be looked through and corrected here.";
-            empty_state(ui, ICON_GRID_VIEW, "No images are open", text, |ui| {
-                if ui.button("Go to Data").clicked() {
+            parts::empty_page(ui, ICON_GRID_VIEW, "No images are open", text, |ui| {
+                if ui.add(primary(ui, "Go to Data")).clicked() {
                     commands.push(Command::Go(Page::Data));
                 }
                 if ui.button("Use the built-in sample").clicked() {

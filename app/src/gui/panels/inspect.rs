@@ -12,7 +12,7 @@ use crate::gui::state::{InspectState, Inspection, OpenRun, Page, State};
 use crate::gui::theme::{self, space, tokens};
 use crate::gui::widgets::{
     ClassLabel, Column, ConfusionMatrix, DataTable, MatrixOrder, Reliability, SortKey, TableState,
-    empty_state, group_chips, numbers, primary,
+    group_chips, numbers, primary,
 };
 
 /// Height of the confusion matrix and of the diagram beside it.
@@ -88,7 +88,7 @@ fn nothing_ui(ui: &mut Ui, has_run: bool, training: bool, commands: &mut Vec<Com
             "Train a run, or open an earlier one, and see which classes it takes for which.",
         ),
     };
-    empty_state(ui, ICON_ANALYTICS, title, text, |ui| {
+    parts::empty_page(ui, ICON_ANALYTICS, title, text, |ui| {
         if ui.add(primary(ui, "Go to Train")).clicked() {
             commands.push(Command::Go(Page::Train));
         }
@@ -107,7 +107,7 @@ fn waiting_ui(
     commands: &mut Vec<Command>,
 ) {
     if training {
-        empty_state(
+        parts::empty_page(
             ui,
             ICON_MODEL_TRAINING,
             "Waiting for the training",
@@ -121,7 +121,7 @@ fn waiting_ui(
         return;
     }
     let (checkpoint, split) = chosen(run, inspect);
-    empty_state(
+    parts::empty_page(
         ui,
         ICON_ANALYTICS,
         "Not evaluated yet",

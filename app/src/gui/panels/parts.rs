@@ -6,17 +6,34 @@ use counterweight_core::source::Split;
 use egui::{
     Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui, vec2,
 };
+use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
 
 use crate::gui::state::{OpenRun, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{ProgressStrip, VerdictStrip, metric, primary};
+use crate::gui::widgets::{ProgressStrip, VerdictStrip, empty_state, metric, primary};
 use crate::gui::worker::Progress;
 
 /// Pages wider than this show their cards in two columns.
 const WIDE: f32 = 1000.0;
 /// Tiles of numbers are at least this wide.
 const TILE: f32 = 128.0;
+
+/// What a page shows that has nothing to show yet: a card with an icon, a title, a sentence and what
+/// can be done.
+pub fn empty_page(
+    ui: &mut Ui,
+    icon: MaterialIcon,
+    title: &str,
+    text: &str,
+    add_actions: impl FnOnce(&mut Ui),
+) {
+    theme::card(ui, |ui| {
+        ui.add_space(space::PAGE);
+        empty_state(ui, icon, title, text, add_actions);
+        ui.add_space(space::PAGE);
+    });
+}
 
 /// The title of a page, with what is to be done there at the right, or below where it does not fit.
 pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {

@@ -17,9 +17,7 @@ use super::{parts, runs_compare, runs_sweeps};
 use crate::gui::command::{Command, DataCommand, RunsCommand, TourCommand};
 use crate::gui::state::{Page, RunsState, State, folder_name};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{
-    IconButton, VerdictStrip, before_after, empty_state, numbers, primary, waiting,
-};
+use crate::gui::widgets::{IconButton, VerdictStrip, before_after, numbers, primary, waiting};
 
 /// Width of the results of a run.
 const RESULTS: f32 = 400.0;
@@ -121,7 +119,7 @@ fn none_ui(ui: &mut Ui, is_listing: bool, commands: &mut Vec<Command>) {
         return;
     }
     let text = "Every training becomes a run: its settings, log, checkpoints and results in one folder. Open your images to begin.";
-    empty_state(ui, ICON_HISTORY, "No runs yet", text, |ui| {
+    parts::empty_page(ui, ICON_HISTORY, "No runs yet", text, |ui| {
         if ui.add(primary(ui, "Go to Data")).clicked() {
             commands.push(Command::Go(Page::Data));
         }

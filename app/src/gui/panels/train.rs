@@ -14,7 +14,7 @@ use super::{parts, sweep, train_cards, train_live, train_transforms};
 use crate::gui::command::{BackbonesCommand, Command, DataCommand, ExportCommand, TrainCommand};
 use crate::gui::state::{Devices, OpenRun, Page, ResumeOffer, State, TrainState};
 use crate::gui::theme::{self, card, space, tokens};
-use crate::gui::widgets::{IconButton, SettingRow, empty_state, numbers, primary, setting_row};
+use crate::gui::widgets::{IconButton, SettingRow, numbers, primary, setting_row};
 
 /// From this width on cards stand side by side.
 const WIDE: f32 = 1000.0;
@@ -215,18 +215,14 @@ fn interrupted_ui(
 }
 
 fn no_source_ui(ui: &mut Ui, commands: &mut Vec<Command>) {
-    card(ui, |ui| {
-        ui.add_space(space::PAGE);
-        let text = "Training learns features from images. Open a folder of them on the Data page, or the built-in sample.";
-        empty_state(ui, ICON_MODEL_TRAINING, "Nothing to train on yet", text, |ui| {
-            if ui.add(primary(ui, "Open images")).clicked() {
-                commands.push(Command::Go(Page::Data));
-            }
-            if ui.button("Use the built-in sample").clicked() {
-                commands.push(Command::Data(DataCommand::OpenSample));
-            }
-        });
-        ui.add_space(space::PAGE);
+    let text = "Training learns features from images. Open a folder of them on the Data page, or the built-in sample.";
+    parts::empty_page(ui, ICON_MODEL_TRAINING, "Nothing to train on yet", text, |ui| {
+        if ui.add(primary(ui, "Open images")).clicked() {
+            commands.push(Command::Go(Page::Data));
+        }
+        if ui.button("Use the built-in sample").clicked() {
+            commands.push(Command::Data(DataCommand::OpenSample));
+        }
     });
 }
 
