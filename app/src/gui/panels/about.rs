@@ -1,7 +1,8 @@
 //! What this program is: version, method, devices, licences.
 
-use egui::{Align, Hyperlink, Layout, RichText, ScrollArea, Ui};
+use egui::{Hyperlink, RichText, ScrollArea, Ui};
 
+use super::parts;
 use crate::gui::theme::{self, space};
 use crate::gui::widgets::primary;
 
@@ -56,8 +57,6 @@ pub fn ui(ui: &mut Ui) -> bool {
         },
     );
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
-        closed = ui.add(primary(ui, "Close")).clicked()
-    });
+    parts::answers(ui, |ui| closed = ui.add(primary(ui, "Close")).clicked());
     closed
 }

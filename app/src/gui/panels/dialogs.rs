@@ -1,9 +1,9 @@
 //! What lies over the page until it is answered: failures, questions, what this program is.
 
-use egui::{Align, Id, Key, Layout, Modal, RichText, TextEdit, Ui};
+use egui::{Id, Key, Modal, RichText, TextEdit, Ui};
 use egui_material_icons::icons::{ICON_DELETE, ICON_ERROR, ICON_HELP};
 
-use super::{about, backbones};
+use super::{about, backbones, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand, TrainCommand, WindowCommand};
 use crate::gui::state::{Dialog, ErrorReport, ResumeOffer, State};
 use crate::gui::theme::{self, icon, space, tokens};
@@ -91,7 +91,7 @@ fn error_ui(
         ui.add_space(space::SMALL);
     }
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
+    parts::answers(ui, |ui| {
         match resume_offer {
             Some(resume_offer) => {
                 let label = format!("Continue in {} parts", resume_offer.parts);
@@ -158,7 +158,7 @@ fn buttons_ui(
 ) -> bool {
     ui.add_space(space::MEDIUM);
     let mut closed = false;
-    ui.with_layout(Layout::right_to_left(Align::TOP), |ui| {
+    parts::answers(ui, |ui| {
         let button = if kind == Kind::Destroys { danger(ui, label) } else { primary(ui, label) };
         if ui.add(button).clicked() || entered {
             commands.push(command());

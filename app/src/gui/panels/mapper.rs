@@ -1,7 +1,7 @@
 //! The column mapper: an image list's first rows, which column holds what, and what that gives.
 
 use counterweight_core::source::{ListFormat, ListPreview, Separator};
-use egui::{Align, ComboBox, Frame, Grid, Label, Layout, RichText, ScrollArea, Ui};
+use egui::{ComboBox, Frame, Grid, Label, RichText, ScrollArea, Ui};
 use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_WARNING};
 
 use super::parts;
@@ -42,7 +42,7 @@ pub fn ui(ui: &mut Ui, mapper: &Mapper, commands: &mut Vec<Command>) {
             }
         }
         ui.add_space(space::MEDIUM);
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        parts::answers(ui, |ui| {
             let open = ui.add_enabled(mapper.can_open(), primary(ui, "Open the list"));
             if open
                 .on_disabled_hover_text("Choose the columns of the paths and labels first")

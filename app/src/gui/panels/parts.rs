@@ -35,6 +35,12 @@ pub fn empty_page(
     });
 }
 
+/// The buttons that answer a question, from the right. They take their own height and no more,
+/// which a layout in the middle of its room does not.
+pub fn answers(ui: &mut Ui, add_buttons: impl FnOnce(&mut Ui)) {
+    ui.with_layout(Layout::right_to_left(Align::TOP), add_buttons);
+}
+
 /// The title of a page, with what is to be done there at the right, or below where it does not fit.
 pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
     // Whether the actions fit is known by the width they had when they last stood in one row.
