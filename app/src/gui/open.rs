@@ -27,9 +27,13 @@ pub fn open() -> Result<(), String> {
     // Where the processor draws, wgpu's shader takes it several times as long as OpenGL's: it asks
     // for every pixel how it is to be filtered, and works out both ways.
     let opened = match has_no_graphics_card() {
-        true => run(Renderer::Glow, &icon).or_else(|error| {
-            tracing::info!("OpenGL cannot draw the window: {error}");
-            run(Renderer::Wgpu, &icon)
+        true => run(Renderer::Glow, &icon).or_else(|error| match error {
+            // There is no display, or it cannot be reached: nothing can draw on it.
+            eframe::Error::WinitEventLoop(_) => Err(error),
+            _ => {
+                tracing::info!("OpenGL cannot draw the window: {error}");
+                run(Renderer::Wgpu, &icon)
+            }
         }),
         false => run(Renderer::Wgpu, &icon),
     };
