@@ -295,7 +295,7 @@ impl Chosen {
         fine_tuning.model.backbone = settings.model.backbone.clone();
         let estimate = estimate(&fine_tuning, dataset, device, job)?;
         let sentence = format!(
-            "Fine-tuning the whole network would take {} and may do better or worse: on folders of photos it was up to ten points better where images were many, and up to five points worse where they were few. Keep this run to compare with.",
+            "Fine-tuning the whole network would take {} and may do better or worse: on folders of photos it was up to ten points better where images were many, and two to three points worse where they were few. Keep this run to compare with.",
             estimate.words()
         );
         self.offer = Some(Offer { sentence, settings: fine_tuning, estimate });
