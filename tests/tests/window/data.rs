@@ -243,3 +243,17 @@ fn a_folder_is_dropped_on_the_window_and_is_recent_afterwards() {
     window.press("Forget");
     assert!(window.all(&[Role::Button], images.to_str().unwrap()).is_empty());
 }
+
+#[test]
+fn the_path_that_is_shown_is_that_of_what_is_open() {
+    let mut window = Window::new();
+    window.settle();
+    let images = window.folder.path().join("few");
+    many_images(&images, 2, 8);
+    open(&mut window, &images);
+    window.settle();
+    assert_eq!(window.state().data.path_text, images.to_str().unwrap());
+    window.app().send(Command::Data(DataCommand::OpenSample));
+    window.settle();
+    assert_eq!(window.state().data.path_text, "");
+}

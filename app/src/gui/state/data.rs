@@ -372,6 +372,8 @@ impl DataState {
                 self.rename_text.clear();
                 self.keep_together = KeepTogether::default();
                 self.table = TableState::default();
+                // Where the sample was unpacked to is nobody's business, nor is what was open before.
+                self.path_text.clear();
                 if !is_sample {
                     self.path_text = path.display().to_string();
                     shell.preferences.remember(&path);
