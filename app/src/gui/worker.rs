@@ -27,7 +27,7 @@ static LATER: AtomicU64 = AtomicU64::new(WAKE_EVERY.as_millis() as u64);
 /// When the newest job began.
 static NEWEST_JOB: Mutex<Option<Instant>> = Mutex::new(None);
 /// What threads that work are worth to the system, in 0..=99 where 51 is usual: on Linux a niceness
-/// of 10.
+/// of 9.
 const PRIORITY: u8 = 23;
 
 /// To be called where a frame takes the processor long, which training would miss: what is being
