@@ -372,10 +372,12 @@ impl DataState {
                 self.rename_text.clear();
                 self.keep_together = KeepTogether::default();
                 self.table = TableState::default();
-                // Where the sample was unpacked to is nobody's business, nor is what was open before.
-                self.path_text.clear();
+                // Of the sample neither where it was unpacked to nor what was open before.
+                self.path_text = match is_sample {
+                    true => String::new(),
+                    false => path.display().to_string(),
+                };
                 if !is_sample {
-                    self.path_text = path.display().to_string();
                     shell.preferences.remember(&path);
                 }
                 self.source = Some(source);

@@ -64,8 +64,8 @@ pub struct Training {
     pub device: String,
     /// Changes with every epoch.
     pub revision: u64,
-    /// Says what it begins with, once that is made.
-    begun: Option<crossbeam_channel::Receiver<StartedRun>>,
+    /// Says once what it begins with, when that is made.
+    begun: crossbeam_channel::Receiver<StartedRun>,
     worker: Worker<Ended>,
 }
 
@@ -115,14 +115,14 @@ impl Training {
             class_accuracy: None,
             device: String::new(),
             revision: next_revision(),
-            begun: Some(begun),
+            begun,
             worker,
         }
     }
 
     /// Takes what it has done. Returns how it ended, once it has.
     pub(super) fn poll(&mut self, shell: &mut Shell) -> Option<Result<Ended, Failure>> {
-        if let Some(begun) = self.begun.as_ref().and_then(|begun| begun.try_recv().ok()) {
+        if let Ok(begun) = self.begun.try_recv() {
             self.root = Some(begun.root);
             self.settings = begun.settings;
             self.classes = begun.classes;
@@ -131,7 +131,6 @@ impl Training {
             self.norms = begun.norms;
             self.device = begun.device;
             self.revision = next_revision();
-            self.begun = None;
         }
         let news = self.worker.poll();
         shell.messages(news.messages);
