@@ -7,6 +7,7 @@ What the program writes is taken from the program, images and weights from tests
 """
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -45,7 +46,7 @@ def onnx(metadata, sides=(1, 3, 8, 8), outputs=("logits",)):
     """A network of a convolution, pooling and a linear classifier for three classes."""
 
     def tensor(name, *shape):
-        values = [(at % 7 - 3) / 8 for at in range(int(__import__("math").prod(shape)))]
+        values = [(at % 7 - 3) / 8 for at in range(math.prod(shape))]
         dims = b"".join(field(1, size) for size in shape)
         return field(5, dims + field(2, 1) + field(8, name) + field(9, struct.pack(f"<{len(values)}f", *values)))
 

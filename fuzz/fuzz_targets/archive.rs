@@ -2,8 +2,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use counterweight_core::source::{ScanOptions, scan};
-use counterweight_fuzz::{file, start, with_job};
+use counterweight_core::source::ListFormat;
+use counterweight_fuzz::{file, scanned, start};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
@@ -73,7 +73,5 @@ fuzz_target!(init: start(), |input: Input<'_>| {
             packer.finish().unwrap()
         }
     };
-    let path = file("archive.tar.gz", &bytes);
-    let options = ScanOptions { cache: None, ..ScanOptions::default() };
-    let _ = with_job(|job| scan(&path, &options, job));
+    let _ = scanned(&file("archive.tar.gz", &bytes), ListFormat::default());
 });

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use counterweight_core::images::{Detail, decode, decode_for, photo_taken};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::panics::install_hook;
+use counterweight_core::source::{Catalog, ListFormat, ScanOptions, scan};
 use tempfile::TempDir;
 
 #[path = "../../tests/src/onnx_file.rs"]
@@ -59,6 +60,14 @@ pub fn decode_image(bytes: &[u8]) {
         assert_eq!(full.size, small.size);
     }
     let _ = photo_taken(&file("photo.jpg", bytes));
+}
+
+/// What a source holds, read with what is said of the columns of a list. Every image is of a class.
+pub fn scanned(source: &Path, list: ListFormat) -> Option<Catalog> {
+    let options = ScanOptions { list, cache: None, ..ScanOptions::default() };
+    let catalog = with_job(|job| scan(source, &options, job)).ok()?;
+    assert!(catalog.samples.iter().all(|sample| sample.class < catalog.classes.len()));
+    Some(catalog)
 }
 
 /// A job that nobody watches or stops.
