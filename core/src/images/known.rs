@@ -4,8 +4,11 @@
 //! An entry stands for a file as it was: path, length and time of its last change. A file that
 //! differs in any of them is not known. The index is a help and never needed: one that is damaged,
 //! or written by a version that looked at images differently, is passed over and replaced.
+//!
+//! Every job opens it, however few images the job has: entries lie in the order of their names, so
+//! that one is found among hundreds of thousands without taking the others apart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,11 +20,11 @@ use crate::files::write_atomically;
 
 /// Names the format, and the version of what is looked for in images: it changes when a file could
 /// be judged differently.
-const MAGIC: &[u8; 8] = b"CWknown2";
-/// Files that are remembered: 48 MB of index.
+const MAGIC: &[u8; 8] = b"CWknown3";
+/// Files that are remembered: 50 MB of index.
 const MOST: usize = 500_000;
 /// Bytes of an entry.
-const ENTRY: usize = 96;
+const ENTRY: usize = 100;
 /// Bytes of the checksum at the end.
 const CHECKSUM: usize = 32;
 /// A file changed so short a time ago could be changed again without its time showing it: two
@@ -60,8 +63,9 @@ struct Seen {
 pub(crate) struct KnownFiles {
     /// Where it lies; `None` if nothing is to be remembered.
     path: Option<PathBuf>,
-    entries: HashMap<Name, Entry>,
-    learned: Mutex<Vec<(Name, Entry)>>,
+    index: Index,
+    /// What was learned last of a file.
+    learned: Mutex<BTreeMap<Name, Entry>>,
     most: usize,
 }
 
@@ -70,8 +74,8 @@ impl KnownFiles {
     /// learned.
     pub fn open(cache: Option<&Path>) -> Self {
         let path = cache.map(|folder| folder.join("known-files"));
-        let entries = path.as_deref().map(read).unwrap_or_default().into_iter().collect();
-        Self { path, entries, learned: Mutex::default(), most: MOST }
+        let index = path.as_deref().map(Index::read).unwrap_or_default();
+        Self { path, index, learned: Mutex::default(), most: MOST }
     }
 
     /// What was seen of a file when it was decoded, if it is the same still.
@@ -115,17 +119,12 @@ impl KnownFiles {
         // other's.
         static SAVING: Mutex<()> = Mutex::new(());
         let _turn = SAVING.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced: HashSet<Name> = learned.iter().map(|(name, _)| *name).collect();
-        let mut all = read(path);
-        all.retain(|(name, _)| !replaced.contains(name));
-        all.extend(learned);
-        // What was learned long ago makes room.
-        let surplus = all.len().saturating_sub(self.most);
-        let _ = write_atomically(path, |out| write(&all[surplus..], out));
+        let all = Index::read(path).with(&learned, self.most);
+        let _ = write_atomically(path, |out| all.write(out));
     }
 
-    fn entry(&self, file: &ImageFile) -> Option<&Entry> {
-        let entry = self.entries.get(&name(&file.path))?;
+    fn entry(&self, file: &ImageFile) -> Option<Entry> {
+        let entry = self.index.get(&name(&file.path))?;
         (entry.length == file.length && Some(entry.modified) == file.modified).then_some(entry)
     }
 
@@ -137,7 +136,8 @@ impl KnownFiles {
             return;
         }
         let entry = Entry { length: file.length, modified, hash, seen };
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).push((name(&file.path), entry));
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.insert(name(&file.path), entry);
     }
 }
 
@@ -146,34 +146,74 @@ fn name(path: &Path) -> Name {
     std::array::from_fn(|i| hash.as_bytes()[i])
 }
 
-/// The entries of an index, oldest first; none if it is not there or not in order.
-fn read(path: &Path) -> Vec<(Name, Entry)> {
-    let largest = (MAGIC.len() + MOST * ENTRY + CHECKSUM) as u64;
-    if !std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest)
-    {
-        return Vec::new();
+/// Entries as they lie in the file, in the order of their names, which they begin with. After the
+/// name stands the number of the save that wrote the entry, one more with each.
+#[derive(Debug, Default)]
+struct Index(Vec<[u8; ENTRY]>);
+
+impl Index {
+    /// What is in a file; nothing if it is not there or not in order.
+    fn read(path: &Path) -> Self {
+        let largest = (MAGIC.len() + MOST * ENTRY + CHECKSUM) as u64;
+        if !std::fs::metadata(path)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= largest)
+        {
+            return Self::default();
+        }
+        std::fs::read(path).ok().and_then(|bytes| Self::parse(&bytes)).unwrap_or_default()
     }
-    std::fs::read(path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default()
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (bytes, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
+        let (entries, rest) = bytes.strip_prefix(MAGIC)?.as_chunks();
+        (rest.is_empty() && blake3::hash(bytes).as_bytes() == checksum)
+            .then(|| Self(entries.to_vec()))
+    }
+
+    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let mut hasher = blake3::Hasher::new();
+        for bytes in [MAGIC.as_slice(), self.0.as_flattened()] {
+            hasher.update(bytes);
+            out.write_all(bytes)?;
+        }
+        out.write_all(hasher.finalize().as_bytes())
+    }
+
+    fn get(&self, name: &Name) -> Option<Entry> {
+        let place = self.0.binary_search_by(|entry| entry[..name.len()].cmp(name)).ok()?;
+        decode(&self.0[place])
+    }
+
+    /// With entries that are new or take the place of what was there; of more than `most`, what was
+    /// learned long ago makes room.
+    fn with(self, learned: &BTreeMap<Name, Entry>, most: usize) -> Self {
+        let Self(mut all) = self;
+        let save = all.iter().map(saved).max().map_or(0, |last| last.saturating_add(1));
+        all.retain(|entry| !entry.first_chunk().is_some_and(|name| learned.contains_key(name)));
+        all.extend(learned.iter().map(|(name, entry)| encode(name, save, entry)));
+        if all.len() > most {
+            all.sort_unstable_by_key(|entry| std::cmp::Reverse(saved(entry)));
+            all.truncate(most);
+        }
+        // Names differ, so nothing behind them is compared.
+        all.sort_unstable();
+        Self(all)
+    }
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<(Name, Entry)>> {
-    let (bytes, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
-    let entries = bytes.strip_prefix(MAGIC)?;
-    if !entries.len().is_multiple_of(ENTRY) || blake3::hash(bytes).as_bytes() != checksum {
-        return None;
-    }
-    Some(entries.chunks_exact(ENTRY).filter_map(parse_entry).collect())
+/// The number of the save that wrote an entry.
+fn saved(entry: &[u8; ENTRY]) -> u32 {
+    let name = size_of::<Name>();
+    u32::from_le_bytes(std::array::from_fn(|i| entry[name + i]))
 }
 
-fn parse_entry(bytes: &[u8]) -> Option<(Name, Entry)> {
+fn decode(bytes: &[u8; ENTRY]) -> Option<Entry> {
     fn part<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
         let (part, rest) = bytes.split_first_chunk()?;
         *bytes = rest;
         Some(*part)
     }
-    let bytes = &mut &*bytes;
-    let name = part(bytes)?;
+    let bytes = &mut &bytes[size_of::<Name>() + size_of::<u32>()..];
     let (length, modified, hash) =
         (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?), part(bytes)?);
     let (width, height) = (u32::from_le_bytes(part(bytes)?), u32::from_le_bytes(part(bytes)?));
@@ -182,29 +222,34 @@ fn parse_entry(bytes: &[u8]) -> Option<(Name, Entry)> {
     let (look, seconds) = (u64::from_le_bytes(part(bytes)?), i64::from_le_bytes(part(bytes)?));
     let taken = (is_dated == 1).then_some(Taken { seconds, camera });
     let seen = (width > 0 && height > 0).then_some(Seen { width, height, mode, look, taken });
-    Some((name, Entry { length, modified, hash, seen }))
+    Some(Entry { length, modified, hash, seen })
 }
 
-fn write(entries: &[(Name, Entry)], out: &mut impl Write) -> std::io::Result<()> {
-    let mut bytes = Vec::with_capacity(MAGIC.len() + entries.len() * ENTRY + CHECKSUM);
-    bytes.extend_from_slice(MAGIC);
-    for (name, entry) in entries {
-        let unseen = Seen { width: 0, height: 0, mode: 0, look: 0, taken: None };
-        let Seen { width, height, mode, look, taken } = entry.seen.unwrap_or(unseen);
-        let Taken { seconds, camera } = taken.unwrap_or_default();
-        bytes.extend_from_slice(name);
-        bytes.extend_from_slice(&entry.length.to_le_bytes());
-        bytes.extend_from_slice(&entry.modified.to_le_bytes());
-        bytes.extend_from_slice(&entry.hash);
-        bytes.extend_from_slice(&width.to_le_bytes());
-        bytes.extend_from_slice(&height.to_le_bytes());
-        bytes.extend_from_slice(&[mode, u8::from(taken.is_some()), 0, 0]);
-        bytes.extend_from_slice(&camera.to_le_bytes());
-        bytes.extend_from_slice(&look.to_le_bytes());
-        bytes.extend_from_slice(&seconds.to_le_bytes());
+fn encode(name: &Name, save: u32, entry: &Entry) -> [u8; ENTRY] {
+    let unseen = Seen { width: 0, height: 0, mode: 0, look: 0, taken: None };
+    let Seen { width, height, mode, look, taken } = entry.seen.unwrap_or(unseen);
+    let Taken { seconds, camera } = taken.unwrap_or_default();
+    let parts: [&[u8]; 11] = [
+        name,
+        &save.to_le_bytes(),
+        &entry.length.to_le_bytes(),
+        &entry.modified.to_le_bytes(),
+        &entry.hash,
+        &width.to_le_bytes(),
+        &height.to_le_bytes(),
+        &[mode, u8::from(taken.is_some()), 0, 0],
+        &camera.to_le_bytes(),
+        &look.to_le_bytes(),
+        &seconds.to_le_bytes(),
+    ];
+    let mut bytes = [0; ENTRY];
+    let mut rest = bytes.as_mut_slice();
+    for part in parts {
+        let (place, behind) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = behind;
     }
-    bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
-    out.write_all(&bytes)
+    bytes
 }
 
 #[cfg(test)]
@@ -292,7 +337,7 @@ mod tests {
         let cut = whole[..whole.len() - ENTRY].to_vec();
         for damaged in [other_version, flipped, cut, Vec::new(), b"text".to_vec(), vec![0; 1000]] {
             std::fs::write(&path, damaged).unwrap();
-            assert!(KnownFiles::open(Some(cache.path())).entries.is_empty());
+            assert!(KnownFiles::open(Some(cache.path())).index.0.is_empty());
             learn(cache.path(), &[("c", 33)]);
             assert_eq!(KnownFiles::open(Some(cache.path())).facts(&file("c")), Some(facts(33)));
         }
@@ -300,13 +345,30 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         learn(cache.path(), &[("c", 33)]);
-        assert!(KnownFiles::open(Some(cache.path())).entries.is_empty() && path.is_dir());
+        assert!(KnownFiles::open(Some(cache.path())).index.0.is_empty() && path.is_dir());
+    }
+
+    #[test]
+    fn every_one_of_many_files_is_found() {
+        let cache = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (1..=1000_u32).map(|index| format!("{index}.png")).collect();
+        for part in [0, 1, 2] {
+            let files = (1..=1000_u32).zip(&names).filter(|(width, _)| width % 3 == part);
+            let files: Vec<_> = files.map(|(width, name)| (name.as_str(), width)).collect();
+            learn(cache.path(), &files);
+        }
+        let known = KnownFiles::open(Some(cache.path()));
+        for (width, name) in (1..).zip(&names) {
+            assert_eq!(known.facts(&file(name)), Some(facts(width)));
+        }
+        assert_eq!(known.facts(&file("1001.png")), None);
     }
 
     #[test]
     fn the_index_is_bounded_and_forgets_the_oldest() {
         let cache = tempfile::tempdir().unwrap();
-        learn(cache.path(), &[("a", 1), ("b", 2), ("c", 3)]);
+        learn(cache.path(), &[("b", 2)]);
+        learn(cache.path(), &[("a", 1), ("c", 3)]);
         let mut known = KnownFiles::open(Some(cache.path()));
         known.most = 3;
         known.learn(&file("a"), &facts(4));

@@ -18,7 +18,12 @@ pub struct Trained {
     pub evaluated: [Vec<f32>; 2],
 }
 
-/// Weights whose running statistics are those of some images, as before fine-tuning.
+/// Where training begins: with random weights, or before fine-tuning with weights whose running
+/// statistics are those of some images.
+fn start(config: &NetworkConfig, mode: Mode) -> Option<Vec<NamedTensor>> {
+    (mode == Mode::TrainFrozenNorm).then(|| settled(config))
+}
+
 fn settled(config: &NetworkConfig) -> Vec<NamedTensor> {
     let (device, side) = (Device::flex(), config.input_size);
     let network = Network::new(config, 3, &device).with_kernels(Kernels::Own);
@@ -35,6 +40,17 @@ pub fn train(config: &NetworkConfig, mode: Mode, batch: usize, kernels: Kernels)
 }
 
 pub fn train_on(
+    device: &Device,
+    config: &NetworkConfig,
+    mode: Mode,
+    batch: usize,
+    kernels: Kernels,
+) -> Trained {
+    train_from(start(config, mode), device, config, mode, batch, kernels)
+}
+
+fn train_from(
+    start: Option<Vec<NamedTensor>>,
     plain_device: &Device,
     config: &NetworkConfig,
     mode: Mode,
@@ -43,8 +59,8 @@ pub fn train_on(
 ) -> Trained {
     let device = plain_device.clone().autodiff();
     let mut network = Network::new(config, 3, &device).with_kernels(kernels);
-    if mode == Mode::TrainFrozenNorm {
-        network = load_weights(network, settled(config)).unwrap();
+    if let Some(start) = start {
+        network = load_weights(network, start).unwrap();
     }
     let mut optimizer = Sgd::new(0.9, 0.0).with_kernels(kernels);
     let side = config.input_size;
@@ -98,8 +114,10 @@ fn whole_networks_train_as_with_burn() {
             let input_size =
                 (*backbone.info().sides.start()).max(if stem == Stem::Small { 16 } else { 33 });
             let config = NetworkConfig { backbone, stem, input_size, classes: 7 };
-            let (own, burn) =
-                (train(&config, mode, 6, Kernels::Own), train(&config, mode, 6, Kernels::Burn));
+            let start = start(&config, mode);
+            let with =
+                |kernels| train_from(start.clone(), &Device::flex(), &config, mode, 6, kernels);
+            let (own, burn) = (with(Kernels::Own), with(Kernels::Burn));
             let what = format!("{backbone}, {mode:?}");
             let found = [
                 f64::from(apart(&own.logits, &burn.logits)),
