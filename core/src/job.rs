@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use crate::record::EpochRecord;
 use serde::Serialize;
@@ -121,15 +122,18 @@ enum State {
     Stopping,
 }
 
-/// Stops and pauses a job from another thread. Cheap to clone; all clones are one control.
+/// Stops and pauses a job from another thread. Cheap to clone; all clones are one control, but for
+/// the deadline that [`Control::until`] gives one.
 #[derive(Clone, Debug)]
 pub struct Control {
     shared: Arc<(Mutex<State>, Condvar)>,
+    /// When this one stops by itself.
+    deadline: Option<Instant>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { shared: Arc::new((Mutex::new(State::Running), Condvar::new())) }
+        Self { shared: Arc::new((Mutex::new(State::Running), Condvar::new())), deadline: None }
     }
 }
 
@@ -154,9 +158,29 @@ impl Control {
         self.change(State::Running);
     }
 
-    /// Whether a stop was asked for.
+    /// A control for a part of a job that is worth no more time than until `deadline`: the part
+    /// stops then, and whenever the job is stopped. The job itself goes on.
+    ///
+    /// ```
+    /// use counterweight_core::job::Control;
+    /// let control = Control::new();
+    /// let part = control.until(std::time::Instant::now());
+    /// assert!(part.check().is_err() && control.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        let deadline = self.deadline.map_or(deadline, |sooner| sooner.min(deadline));
+        Self { shared: Arc::clone(&self.shared), deadline: Some(deadline) }
+    }
+
+    /// Whether a stop was asked for, or the time is over.
     pub fn is_stopping(&self) -> bool {
-        *self.shared.0.lock().unwrap_or_else(|e| e.into_inner()) == State::Stopping
+        let state = *self.shared.0.lock().unwrap_or_else(|e| e.into_inner());
+        state == State::Stopping || self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Whether the job is asked to wait.
@@ -167,14 +191,15 @@ impl Control {
     /// Called by jobs between steps: waits while paused.
     ///
     /// # Errors
-    /// [`Error::Stopped`] once a stop was asked for.
+    /// [`Error::Stopped`] once a stop was asked for, or the time is over.
     pub fn check(&self) -> Result<()> {
         let (lock, woken) = &*self.shared;
         let mut state = lock.lock().unwrap_or_else(|e| e.into_inner());
         while *state == State::Paused {
             state = woken.wait(state).unwrap_or_else(|e| e.into_inner());
         }
-        if *state == State::Stopping { Err(Error::Stopped) } else { Ok(()) }
+        let is_stopping = *state == State::Stopping || self.is_over();
+        if is_stopping { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Goes to a state, unless a stop was asked for: under one lock, so that no other thread's stop
@@ -265,5 +290,20 @@ mod tests {
         assert!(matches!(control.check(), Err(Error::Stopped)));
         control.pause();
         assert!(!control.is_paused() && control.is_stopping());
+    }
+
+    #[test]
+    fn a_part_ends_with_its_time_or_with_its_job() {
+        let control = Control::new();
+        let later = Instant::now() + std::time::Duration::from_secs(3600);
+        let part = control.until(later);
+        let shorter = part.until(Instant::now());
+        // What has less time cannot give itself more.
+        let none_left = shorter.until(later);
+        assert!(part.check().is_ok() && !part.is_stopping());
+        assert!(shorter.is_stopping() && matches!(none_left.check(), Err(Error::Stopped)));
+        assert!(!control.is_stopping());
+        control.stop();
+        assert!(matches!(part.check(), Err(Error::Stopped)));
     }
 }

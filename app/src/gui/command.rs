@@ -265,8 +265,10 @@ pub enum BackbonesCommand {
 pub enum BalanceCommand {
     /// Compute or read the features of the open run.
     Load,
-    /// Try the settings that are shown.
+    /// Try the settings that are shown, if that takes no longer than moments.
     Try,
+    /// Try them, however long it takes.
+    TryWhole,
     /// Keep what is shown in the comparison.
     Keep,
     /// Remove a line of the comparison.

@@ -120,7 +120,7 @@ impl KnownFiles {
         static SAVING: Mutex<()> = Mutex::new(());
         let _turn = SAVING.lock().unwrap_or_else(PoisonError::into_inner);
         let all = Index::read(path).with(&learned, self.most);
-        let _ = write_atomically(path, |out| all.write(out));
+        let _ = write_atomically(path, |out| out.write_all(&all.0));
     }
 
     fn entry(&self, file: &ImageFile) -> Option<Entry> {
@@ -146,10 +146,11 @@ fn name(path: &Path) -> Name {
     std::array::from_fn(|i| hash.as_bytes()[i])
 }
 
-/// Entries as they lie in the file, in the order of their names, which they begin with. After the
-/// name stands the number of the save that wrote the entry, one more with each.
+/// The bytes of the file: [`MAGIC`], entries in the order of their names, checksum. An entry begins
+/// with its name and the number of the save that wrote it, one more with each. Empty if there is no
+/// file.
 #[derive(Debug, Default)]
-struct Index(Vec<[u8; ENTRY]>);
+struct Index(Vec<u8>);
 
 impl Index {
     /// What is in a file; nothing if it is not there or not in order.
@@ -160,34 +161,36 @@ impl Index {
         {
             return Self::default();
         }
-        std::fs::read(path).ok().and_then(|bytes| Self::parse(&bytes)).unwrap_or_default()
+        std::fs::read(path).ok().map(Self).filter(Self::is_in_order).unwrap_or_default()
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let (bytes, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
-        let (entries, rest) = bytes.strip_prefix(MAGIC)?.as_chunks();
-        (rest.is_empty() && blake3::hash(bytes).as_bytes() == checksum)
-            .then(|| Self(entries.to_vec()))
+    fn is_in_order(&self) -> bool {
+        let Some((bytes, checksum)) = self.0.split_last_chunk::<CHECKSUM>() else { return false };
+        bytes.strip_prefix(MAGIC).is_some_and(|entries| entries.len().is_multiple_of(ENTRY))
+            && blake3::hash(bytes).as_bytes() == checksum
     }
 
-    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let mut hasher = blake3::Hasher::new();
-        for bytes in [MAGIC.as_slice(), self.0.as_flattened()] {
-            hasher.update(bytes);
-            out.write_all(bytes)?;
-        }
-        out.write_all(hasher.finalize().as_bytes())
+    fn of(entries: &[[u8; ENTRY]]) -> Self {
+        let mut bytes = [MAGIC.as_slice(), entries.as_flattened()].concat();
+        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        Self(bytes)
+    }
+
+    fn entries(&self) -> &[[u8; ENTRY]] {
+        let entries = MAGIC.len()..self.0.len().saturating_sub(CHECKSUM);
+        self.0.get(entries).unwrap_or_default().as_chunks().0
     }
 
     fn get(&self, name: &Name) -> Option<Entry> {
-        let place = self.0.binary_search_by(|entry| entry[..name.len()].cmp(name)).ok()?;
-        decode(&self.0[place])
+        let entries = self.entries();
+        let place = entries.binary_search_by(|entry| entry[..name.len()].cmp(name)).ok()?;
+        decode(&entries[place])
     }
 
     /// With entries that are new or take the place of what was there; of more than `most`, what was
     /// learned long ago makes room.
-    fn with(self, learned: &BTreeMap<Name, Entry>, most: usize) -> Self {
-        let Self(mut all) = self;
+    fn with(&self, learned: &BTreeMap<Name, Entry>, most: usize) -> Self {
+        let mut all = self.entries().to_vec();
         let save = all.iter().map(saved).max().map_or(0, |last| last.saturating_add(1));
         all.retain(|entry| !entry.first_chunk().is_some_and(|name| learned.contains_key(name)));
         all.extend(learned.iter().map(|(name, entry)| encode(name, save, entry)));
@@ -197,7 +200,7 @@ impl Index {
         }
         // Names differ, so nothing behind them is compared.
         all.sort_unstable();
-        Self(all)
+        Self::of(&all)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::features::SampleFeatures;
 use super::frozen::{FrozenBackbone, View};
-use super::mirror::{chosen, fit};
+use super::mirror::chosen;
+use super::train_classifier::fit_on;
+use crate::balance::adjust_logits;
 use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::argmax;
-use crate::job::Job;
+use crate::job::{Job, Silent};
 use crate::settings::{Auto, Preset, Settings, Training};
 
 /// Some training images of a dataset with the built-in backbone's features of them.
@@ -62,7 +64,7 @@ impl<'a> Asked<'a> {
         let taught = |half: usize| {
             job.check()?;
             let rows: Vec<usize> = (0..set.len()).filter(|row| row % 2 != half).collect();
-            fit(set, &rows, self.dataset.classes.len(), self.settings, job)
+            Taught::by(set, &rows, self.settings, job)
         };
         Ok(Halves([taught(0)?, taught(1)?]))
     }
@@ -70,27 +72,110 @@ impl<'a> Asked<'a> {
 
 /// A classifier for each half of the images, which has seen none of it; none where the other half
 /// is of fewer than two classes.
-pub(super) struct Halves([Option<(Classifier, Standardiser)>; 2]);
+pub(super) struct Halves([Option<Taught>; 2]);
 
 impl Halves {
     /// What images are taken for, of which the features are rows of `set` and the places among the
     /// images are `places`.
     ///
     /// # Errors
-    /// As [`Classifier::map_logits`].
+    /// As [`Taught::predict`].
     pub fn predict(&self, set: &FeatureSet, places: &[usize]) -> Result<Vec<Option<usize>>> {
         let mut found = vec![None; places.len()];
         for (half, taught) in self.0.iter().enumerate() {
-            let Some((classifier, standardiser)) = taught else { continue };
+            let Some(taught) = taught else { continue };
             let rows: Vec<usize> =
                 (0..places.len()).filter(|row| places[*row] % 2 == half).collect();
-            let mut features = set.part(&rows).features;
-            standardiser.apply(&mut features);
-            let predicted = classifier.map_logits(&features, |_, logits| argmax(logits))?;
-            for (row, predicted) in rows.into_iter().zip(predicted) {
-                found[row] = Some(predicted);
+            for (&row, class) in rows.iter().zip(taught.predict(set, &rows)?) {
+                found[row] = Some(class);
             }
         }
         Ok(found)
+    }
+}
+
+/// A classifier of the classes that it was shown alone: where a few of thousands are asked about, it
+/// has these few.
+pub(super) struct Taught {
+    classifier: Classifier,
+    standardiser: Standardiser,
+    /// The class of each of its logits.
+    classes: Vec<u32>,
+}
+
+impl Taught {
+    /// Learns some rows, and is corrected for how frequent classes are among them; `None` if they
+    /// are of fewer than two classes.
+    ///
+    /// # Errors
+    /// As [`fit_on`].
+    pub fn by(
+        set: &FeatureSet,
+        rows: &[usize],
+        settings: &Settings,
+        job: Job<'_>,
+    ) -> Result<Option<Self>> {
+        let mut part = set.part(rows);
+        let mut classes = part.labels.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        if classes.len() < 2 {
+            return Ok(None);
+        }
+        let mut counts = vec![0; classes.len()];
+        for label in &mut part.labels {
+            let place = classes.partition_point(|class| class < label);
+            counts[place] += 1;
+            *label = place as u32;
+        }
+        let quiet = Job::new(job.control, &Silent);
+        let (mut classifier, standardiser, _) =
+            fit_on(settings, part, classes.len(), &counts, None, quiet)?;
+        adjust_logits(&mut classifier, &counts, 1.0)?;
+        Ok(Some(Self { classifier, standardiser, classes }))
+    }
+
+    /// What some rows of `set` are taken for.
+    ///
+    /// # Errors
+    /// As [`Classifier::map_logits`].
+    pub fn predict(&self, set: &FeatureSet, rows: &[usize]) -> Result<Vec<usize>> {
+        let mut features = set.part(rows).features;
+        self.standardiser.apply(&mut features);
+        self.classifier.map_logits(&features, |_, logits| self.classes[argmax(logits)] as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Control;
+
+    /// Five samples of each of these classes, far apart.
+    fn set(classes: &[u32]) -> FeatureSet {
+        let mut set = FeatureSet { dim: 3, ..FeatureSet::default() };
+        for (at, &class) in classes.iter().enumerate() {
+            for sample in 0..5_u8 {
+                let near = 0.01 * f32::from(sample);
+                set.features.extend((0..3).map(|i| near + if i == at { 1.0 } else { 0.0 }));
+                set.labels.push(class);
+            }
+        }
+        set
+    }
+
+    #[test]
+    fn of_many_classes_it_answers_those_that_it_was_shown() {
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let asked = set(&[4, 8_141, 70]);
+        let shown: Vec<usize> = (0..10).collect();
+        let taught = Taught::by(&asked, &shown, &teaching(1), job).unwrap().unwrap();
+        assert_eq!(
+            (taught.classes.as_slice(), taught.classifier.classes),
+            ([4, 8_141].as_slice(), 2)
+        );
+        assert_eq!(taught.predict(&asked, &[0, 4, 5, 9]).unwrap(), [4, 4, 8_141, 8_141]);
+        assert!(Taught::by(&asked, &[0, 1, 2], &teaching(1), job).unwrap().is_none());
     }
 }

@@ -2,14 +2,14 @@
 //! network's features forget, which has seen every image of its training mirrored as well.
 
 use super::export::only;
-use super::mirror::{chosen, fit};
+use super::halves::Taught;
+use super::mirror::chosen;
 use super::transforms::{Seen, TransformPair};
 use crate::augment::Transform;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
-use crate::eval::argmax;
 use crate::job::Job;
 use crate::settings::Settings;
 use crate::source::Split;
@@ -44,10 +44,9 @@ pub(super) fn pairs_in_few_pixels(
     let labels: Vec<usize> = layouts.plain.labels.iter().map(|&label| label as usize).collect();
     // The first half of a class and the second: images that were taken one after the other are of
     // one thing, and would be known by it.
-    let classes = dataset.classes.len();
-    let mut counts = vec![0_usize; classes];
+    let mut counts = vec![0_usize; dataset.classes.len()];
     labels.iter().for_each(|&label| counts[label] += 1);
-    let mut met = vec![0_usize; classes];
+    let mut met = vec![0_usize; counts.len()];
     let halves: Vec<usize> = labels
         .iter()
         .map(|&label| {
@@ -61,17 +60,11 @@ pub(super) fn pairs_in_few_pixels(
         job.check()?;
         let (taught, asked): (Vec<usize>, Vec<usize>) =
             (0..labels.len()).partition(|&row| halves[row] != half);
-        let Some((classifier, standardiser)) =
-            fit(&layouts.plain, &taught, classes, settings, job)?
-        else {
-            continue;
-        };
+        let Some(taught) = Taught::by(&layouts.plain, &taught, settings, job)? else { continue };
         let views = std::iter::once((&layouts.plain, &mut before))
             .chain(layouts.changed.iter().zip(&mut after));
         for (set, found) in views {
-            let mut part = set.part(&asked).features;
-            standardiser.apply(&mut part);
-            let predicted = classifier.map_logits(&part, |_, logits| argmax(logits))?;
+            let predicted = taught.predict(set, &asked)?;
             asked.iter().zip(predicted).for_each(|(&row, class)| found[row] = Some(class));
         }
     }

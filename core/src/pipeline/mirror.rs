@@ -8,15 +8,12 @@ use super::frozen::{FrozenBackbone, View};
 use super::halves::{Asked, teaching};
 use super::layouts::pairs_in_few_pixels;
 use super::spread::spread;
-use super::train_classifier::{fit_on, untrained};
+use super::train_classifier::untrained;
 use super::transforms::TransformPair;
 use crate::augment::Transform;
-use crate::balance::adjust_logits;
-use crate::classifier::{Classifier, FeatureSet, Standardiser};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
-use crate::job::{Job, Silent};
-use crate::settings::Settings;
+use crate::job::Job;
 use crate::source::Split;
 
 /// Training images that are looked at, at most, and those of a class, at least, where it has as
@@ -34,8 +31,6 @@ pub(super) const CLEARLY: f64 = 3.0;
 /// images for mirroring to harm.
 pub(super) const OF_CLASS_TURNED: f64 = 0.2;
 const OF_ALL_TURNED: f64 = 0.02;
-/// The logit of a class that cannot be an answer.
-const NEVER: f32 = -1e6;
 /// Below this the classifier knows too little to say anything.
 pub(super) const KNOWS: f64 = 0.4;
 
@@ -167,32 +162,6 @@ pub(super) fn chosen(dataset: &Dataset, images: usize, of_a_class: usize) -> Vec
         is_asked[sample.class] && (count <= most || at * most / count != (at + 1) * most / count)
     };
     dataset.split(Split::Train).into_iter().filter(is_taken).collect()
-}
-
-/// A classifier of some rows, corrected for how frequent classes are among them; `None` if they are
-/// of fewer than two classes.
-pub(super) fn fit(
-    set: &FeatureSet,
-    rows: &[usize],
-    classes: usize,
-    settings: &Settings,
-    job: Job<'_>,
-) -> Result<Option<(Classifier, Standardiser)>> {
-    let mut counts = vec![0; classes];
-    rows.iter().for_each(|&row| counts[set.labels[row] as usize] += 1);
-    if counts.iter().filter(|&&count| count > 0).count() < 2 {
-        return Ok(None);
-    }
-    let quiet = Job::new(job.control, &Silent);
-    let (mut classifier, standardiser, _) =
-        fit_on(settings, set.part(rows), classes, &counts, None, quiet)?;
-    // A class that is not there can be no answer.
-    let counted: Vec<usize> = counts.iter().map(|&count| count.max(1)).collect();
-    adjust_logits(&mut classifier, &counted, 1.0)?;
-    for (bias, _) in classifier.bias.iter_mut().zip(&counts).filter(|(_, count)| **count == 0) {
-        *bias = NEVER;
-    }
-    Ok(Some((classifier, standardiser)))
 }
 
 /// What follows from the predictions for images unmirrored and mirrored. Differences are counted in

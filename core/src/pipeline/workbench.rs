@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use super::balance::{NoBatches, training_features};
+use super::balance::{BalanceReport, NoBatches, training_features};
 use super::features::Features;
-use crate::balance::{self, CachedBatches, FeatureBatches, RadiusReport, describe};
+use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport, describe};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
@@ -23,6 +23,8 @@ use crate::train::classifier_of;
 pub struct Workbench {
     /// Stage 1's classifier.
     pub classifier: Classifier,
+    /// Its class weight norms, one a class.
+    pub norms: Vec<f32>,
     /// Features of the training split, followed by those of its augmented views.
     pub train: FeatureSet,
     /// Augmented views in [`Workbench::train`].
@@ -45,6 +47,17 @@ pub struct Workbench {
     pub history: Vec<EpochRecord>,
     /// Whether its features are those of a pretrained backbone, which verdicts look at as well.
     pub pretrained: bool,
+    /// What the run was balanced to already.
+    kept: Option<Kept>,
+}
+
+/// A classifier that balancing has left in the run, with how it came about.
+#[derive(Clone, Debug)]
+struct Kept {
+    classifier: Classifier,
+    settings: BalanceSettings,
+    radius: Option<RadiusReport>,
+    notes: Vec<String>,
 }
 
 /// One way of balancing, tried.
@@ -92,6 +105,8 @@ impl Workbench {
         let before =
             classifier.evaluate(&held_out, &start.classes, &start.train_counts, thresholds)?;
         Ok(Self {
+            norms: classifier.norms(),
+            kept: kept(run, &classifier),
             classifier,
             train,
             augmented_views,
@@ -110,40 +125,46 @@ impl Workbench {
     /// Balances stage 1's classifier and evaluates it on the held-out split, giving the classifier
     /// that [`super::balance`] would on cached features. Where the settings ask for something else
     /// (features of the network, another number of augmented views) a note says what was done
-    /// instead. Settings for tuning are ignored. Post-hoc balancers take milliseconds.
+    /// instead. Settings for tuning are ignored. Post-hoc balancers take milliseconds, and so do the
+    /// settings that the run was balanced with, however long that took: its classifier is there.
     ///
     /// # Errors
     /// A loss that diverges, settings that make no sense for this classifier,
     /// [`crate::Error::Stopped`].
     pub fn try_out(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Trial> {
         let started = Instant::now();
-        let mut instead = Vec::new();
-        if settings.trains() && settings.features == FeatureSource::Network {
-            instead.push("tried on features computed once; with features = network the result will differ a little".to_string());
-        } else if settings.trains() && settings.augmented_views != self.augmented_views {
-            instead.push(format!(
-                "tried on {} augmented views of the training images instead of {}",
-                self.augmented_views, settings.augmented_views
-            ));
-        }
-        // Scores after every epoch of stage 2 mean something only on samples it does not learn
-        // from.
-        let validation = (self.held_out_split == Split::Validation).then_some(&self.held_out);
-        let balance = |batches: &mut dyn FeatureBatches| {
-            balance::balance(
-                &self.classifier,
-                batches,
-                &self.train_counts,
-                validation,
-                settings,
-                self.thresholds,
-                job,
-            )
+        let same = |kept: &&Kept| {
+            kept.settings == BalanceSettings { tune_candidates: 0, ..settings.clone() }
         };
-        let balanced = match settings.trains() {
-            true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?)?,
-            false => balance(&mut NoBatches)?,
+        let (balanced, instead) = match self.kept.as_ref().filter(same) {
+            Some(kept) => (kept.balanced(&self.norms), Vec::new()),
+            None => (self.balance(settings, job)?, self.instead(settings)),
         };
+        self.judged(settings, balanced, instead, started)
+    }
+
+    /// What `run`, whose features these are, is balanced to by now, as a trial; `None` where it was
+    /// not balanced. Takes as long as evaluating.
+    ///
+    /// # Errors
+    /// A classifier that computes no numbers.
+    pub fn trial_of(&self, run: &Run) -> Result<Option<Trial>> {
+        let started = Instant::now();
+        let trial = |kept: Kept| {
+            self.judged(&kept.settings, kept.balanced(&self.norms), Vec::new(), started)
+        };
+        kept(run, &self.classifier).map(trial).transpose()
+    }
+
+    /// A balanced classifier on the held-out split. `instead` says what was done instead of what
+    /// was asked for.
+    fn judged(
+        &self,
+        settings: &BalanceSettings,
+        balanced: Balanced,
+        instead: Vec<String>,
+        started: Instant,
+    ) -> Result<Trial> {
         let evaluation = balanced.classifier.evaluate(
             &self.held_out,
             &self.classes,
@@ -170,6 +191,68 @@ impl Workbench {
             notes: instead.into_iter().chain(balanced.notes).collect(),
             seconds: started.elapsed().as_secs_f64(),
         })
+    }
+
+    fn balance(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Balanced> {
+        // Scores after every epoch of stage 2 mean something only on samples it does not learn
+        // from.
+        let validation = (self.held_out_split == Split::Validation).then_some(&self.held_out);
+        let balance = |batches: &mut dyn FeatureBatches| {
+            balance::balance(
+                &self.classifier,
+                batches,
+                &self.train_counts,
+                validation,
+                settings,
+                self.thresholds,
+                job,
+            )
+        };
+        match settings.trains() {
+            true => balance(&mut CachedBatches::new(&self.train, settings.batch_size, self.seed)?),
+            false => balance(&mut NoBatches),
+        }
+    }
+
+    /// What is done instead of what the settings ask for.
+    fn instead(&self, settings: &BalanceSettings) -> Vec<String> {
+        if settings.trains() && settings.features == FeatureSource::Network {
+            vec!["tried on features computed once; with features = network the result will differ a little".to_string()]
+        } else if settings.trains() && settings.augmented_views != self.augmented_views {
+            vec![format!(
+                "tried on {} augmented views of the training images instead of {}",
+                self.augmented_views, settings.augmented_views
+            )]
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// What balancing has left in a run whose stage 1 has this classifier, if it is there and whole.
+fn kept(run: &Run, classifier: &Classifier) -> Option<Kept> {
+    let report = run.read_result::<BalanceReport>("balance").ok()?;
+    let balanced = classifier_of(&run.checkpoint("balanced").ok()?).ok()?;
+    let fits = balanced.classes == classifier.classes && balanced.features == classifier.features;
+    fits.then_some(Kept {
+        classifier: balanced,
+        settings: BalanceSettings { tune_candidates: 0, ..report.settings },
+        radius: report.radius,
+        notes: report.notes,
+    })
+}
+
+impl Kept {
+    fn balanced(&self, norms_before: &[f32]) -> Balanced {
+        Balanced {
+            classifier: self.classifier.clone(),
+            norms_before: norms_before.to_vec(),
+            norms_after: self.classifier.norms(),
+            radius: self.radius,
+            epochs: Vec::new(),
+            applied: self.settings.balancers.clone(),
+            notes: self.notes.clone(),
+        }
     }
 }
 
@@ -223,6 +306,43 @@ mod tests {
             assert_eq!(trial.evaluation, on_validation(&run, "balanced"));
             assert_ne!(trial.norms_after, trial.norms_before);
         }
+    }
+
+    #[test]
+    fn what_the_run_was_balanced_to_is_not_computed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = trained(folder.path());
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let device = Device::flex();
+        let mut settings = run.settings().clone();
+        settings.balance.balancers = vec![Balancer::WeightDecay, Balancer::MaxNorm];
+        let open = |run: &Run| Workbench::open(run, &settings, &device, job).unwrap();
+        let computed = open(&run).try_out(&settings.balance, job).unwrap();
+        let before = open(&run);
+        assert!(before.trial_of(&run).unwrap().is_none());
+        balance(&mut run, &settings, &device, job).unwrap();
+        let kept = before.trial_of(&run).unwrap().unwrap();
+        assert_eq!(
+            (kept.settings, kept.evaluation),
+            (computed.settings, computed.evaluation.clone())
+        );
+        let mut workbench = open(&run);
+        // Nothing could be learned from these.
+        workbench.train = FeatureSet { dim: workbench.train.dim, ..FeatureSet::default() };
+        let asked = BalanceSettings { tune_candidates: 7, ..settings.balance.clone() };
+        let known = workbench.try_out(&asked, job).unwrap();
+        assert_eq!(known.evaluation, computed.evaluation);
+        assert_eq!(known.norms_before, computed.norms_before);
+        assert_eq!(known.norms_after, computed.norms_after);
+        assert_eq!((known.radius, known.notes), (computed.radius, computed.notes));
+        let other = BalanceSettings { epochs: asked.epochs + 1, ..asked };
+        assert!(workbench.try_out(&other, job).is_err());
+
+        // Without its checkpoint it is learned again.
+        std::fs::remove_file(run.checkpoint_path("balanced")).unwrap();
+        let again = open(&run).try_out(&settings.balance, job).unwrap();
+        assert_eq!(again.evaluation, computed.evaluation);
     }
 
     #[test]

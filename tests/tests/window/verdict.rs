@@ -1,5 +1,7 @@
 //! What the window says of a result that is worth nothing.
 
+use std::time::Duration;
+
 use counterweight_app::gui::{BalanceCommand, Command, Page, RunsCommand, StepStatus};
 use counterweight_core::eval::Grade;
 use counterweight_core::settings::Balancer;
@@ -154,4 +156,53 @@ fn a_balancer_that_does_worse_is_not_offered_as_the_one_to_use() {
     window.app().send(Command::Balance(BalanceCommand::Try));
     window.settle();
     assert!(window.can_press("Keep as trained") && !window.can_press("Use for this run"));
+}
+
+#[test]
+fn what_takes_long_to_try_is_tried_when_asked_for() {
+    let mut window = with_sample();
+    // So that training the classifier on the sample takes too long.
+    window.app().state.balance.patience.0 = Duration::ZERO;
+    train(&mut window, 2);
+    window.go("Balance");
+    window.settle();
+    assert!(window.state().balance.takes_long && window.state().balance.current.is_none());
+    assert!(window.names().contains("Not tried yet: "), "{}", window.names());
+    assert!(window.names().contains("Not tried, since training the classifier takes longer than"));
+    // What needs no training is compared all the same.
+    let compared = |window: &Window| -> Vec<Vec<Balancer>> {
+        let tried = &window.state().balance.tried;
+        tried.iter().map(|tried| tried.trial.settings.balancers.clone()).collect()
+    };
+    assert!(compared(&window).contains(&vec![Balancer::Tau]));
+    assert!(!compared(&window).contains(&vec![Balancer::Stage2]));
+    window.click("Try it");
+    window.settle();
+    let balance = &window.state().balance;
+    let trial = balance.current.as_ref().unwrap();
+    assert_eq!(Some(&trial.settings), balance.settings.as_ref());
+    assert!(!balance.takes_long && balance.improves().is_some());
+
+    // What the run keeps is shown without training it again.
+    window.click("Use for this run");
+    window.settle();
+    window.app().state.balance.forget();
+    window.go("Data");
+    window.settle();
+    window.go("Balance");
+    window.settle();
+    let balance = &window.state().balance;
+    assert!(balance.current.is_some() && !balance.takes_long);
+    assert!(compared(&window).contains(&vec![Balancer::WeightDecay, Balancer::MaxNorm]));
+
+    // And what is used without having been tried is seen afterwards.
+    window.app().state.balance.settings.as_mut().unwrap().balancers = vec![Balancer::Stage2];
+    window.app().send(Command::Balance(BalanceCommand::Try));
+    window.settle();
+    assert!(window.state().balance.takes_long);
+    window.click("Use for this run");
+    window.settle();
+    let balance = &window.state().balance;
+    assert!(!balance.takes_long);
+    assert_eq!(balance.current.as_ref().unwrap().settings.balancers, [Balancer::Stage2]);
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use counterweight_core::balance::describe;
 use counterweight_core::eval::{Evaluation, Group, comparison};
 use counterweight_core::source::Split;
 use egui::{Button, CollapsingHeader, Grid, RichText, Ui};
@@ -29,6 +30,8 @@ const USE: &str = "Use for this run";
 const FIND: &str = "Find the best balance";
 /// What is behind the fold of the controls.
 const BY_HAND: &str = "Every balancer with its parameters. The charts follow as you move them.";
+/// The button that tries what takes long.
+const TRY: &str = "Try it";
 /// The button that leaves the run's classifier unbalanced.
 const KEEP: &str = "Keep as trained";
 
@@ -229,11 +232,25 @@ fn found_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut V
         None if run.can_tune() => {
             ui.label(format!(
                 "{FIND} tries 200 ways to balance the classifier on images it was not trained on, keeps the one that serves the classes best, and says \
-                 what it found. It takes seconds, and changes nothing until you use it."
+                 what it found. It takes seconds, or minutes with thousands of classes, and changes nothing until you use it."
             ));
         }
         None => {
             ui.label("There are no validation images to choose by. Build the dataset with some held out, or adjust by hand and judge by the charts.");
+        }
+    }
+    if balance.takes_long
+        && let Some(settings) = &balance.settings
+    {
+        ui.add_space(space::SMALL);
+        ui.label(format!(
+            "Not tried yet: {}. Training the classifier takes longer than {} with so many images and classes.",
+            describe(settings),
+            numbers::duration(balance.patience.0.as_secs_f64())
+        ));
+        if ui.button(TRY).on_hover_text("Train it on the side, without changing the run").clicked()
+        {
+            commands.push(Command::Balance(BalanceCommand::TryWhole));
         }
     }
     if let Some(trial) = &balance.current {
@@ -261,14 +278,15 @@ fn by_hand_ui(ui: &mut Ui, balance: &mut BalanceState, commands: &mut Vec<Comman
             waiting(ui);
             ui.label(RichText::new("Computing…").small().weak());
         });
-    } else if let Some(trial) = &balance.current {
+    } else if let Some(trial) = balance.current.as_ref().filter(|_| !balance.takes_long) {
         let text = format!("Computed in {}", milliseconds(trial.seconds));
         ui.label(RichText::new(text).small().weak());
         for note in &trial.notes {
             ui.label(RichText::new(note).small().color(tokens.warn));
         }
     }
-    if ui.add_enabled(!balance.is_waiting(), Button::new("Keep in comparison")).clicked() {
+    let is_there = !balance.is_waiting() && !balance.takes_long;
+    if ui.add_enabled(is_there, Button::new("Keep in comparison")).clicked() {
         commands.push(Command::Balance(BalanceCommand::Keep));
     }
 }
@@ -299,7 +317,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
                     .weak(),
             );
         }
-        let before = workbench.classifier.norms();
+        let before = &workbench.norms;
         let after = |class: usize| trial.and_then(|trial| trial.norms_after.get(class).copied());
         let bars: Vec<NormBar<'_>> = (0..workbench.classes.len())
             .map(|class| NormBar {
@@ -471,10 +489,7 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
         };
         ui.label(match report.settings.balancers.is_empty() {
             true => "This run keeps the classifier as trained.".into(),
-            false => format!(
-                "This run is balanced by {}.",
-                counterweight_core::balance::describe(&report.settings)
-            ),
+            false => format!("This run is balanced by {}.", describe(&report.settings)),
         });
         if report.after.split != Split::Test {
             ui.label("The dataset has no test images.");

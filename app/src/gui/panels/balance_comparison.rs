@@ -10,7 +10,7 @@ use egui_material_icons::icons::ICON_CLOSE;
 use crate::gui::command::{BalanceCommand, Command};
 use crate::gui::state::BalanceState;
 use crate::gui::theme::{self, card, space};
-use crate::gui::widgets::IconButton;
+use crate::gui::widgets::{IconButton, numbers};
 
 /// Height of a line.
 const LINE: f32 = 32.0;
@@ -97,6 +97,16 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
                     commands.push(Command::Balance(BalanceCommand::Remove(index)));
                 }
             });
+        }
+        if !balance.left_out.is_empty() {
+            ui.add_space(space::SMALL);
+            let names: Vec<String> = balance.left_out.iter().map(short).collect();
+            let text = format!(
+                "Not tried, since training the classifier takes longer than {} with so many images and classes: {}. Set one by hand to try it.",
+                numbers::duration(balance.patience.0.as_secs_f64()),
+                names.join(", ")
+            );
+            ui.label(RichText::new(text).small().weak());
         }
     });
 }

@@ -1,24 +1,22 @@
 //! The balancing page: features computed once, balancers tried on them, and the one the run is to
 //! keep.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use counterweight_core::Error;
 use counterweight_core::balance::Tuning;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::eval::Grade;
-use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::pipeline::{self, BalanceReport, Trial, Workbench};
 use counterweight_core::run::Run;
-use counterweight_core::settings::{BalanceSettings, Balancer, FeatureSource, Settings};
-use counterweight_core::{Error, Result};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use counterweight_core::settings::{BalanceSettings, Settings};
 
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
+use super::trials::{Patience, Trier, Usual, usual};
 use crate::gui::command::{BalanceCommand, Command};
-use crate::gui::worker::{Failure, Progress, Worker, panic_text};
+use crate::gui::worker::{Failure, Progress, Worker};
 
 /// Ways of balancing that tuning tries.
 const CANDIDATES: usize = 200;
@@ -30,63 +28,6 @@ pub struct Tried {
     pub trial: Trial,
     /// Whether the person kept it, rather than it being one of the usual ones.
     pub kept: bool,
-}
-
-/// What is being asked of the thread that tries.
-struct Question {
-    number: u64,
-    workbench: Arc<Workbench>,
-    settings: BalanceSettings,
-    control: Control,
-}
-
-type Answer = (u64, Result<Trial>);
-
-/// A thread that tries balancers, always the newest question first.
-struct Trier {
-    questions: Sender<Question>,
-    answers: Receiver<Answer>,
-    number: u64,
-    control: Control,
-    /// Why there is no thread.
-    trouble: Option<String>,
-}
-
-impl Trier {
-    fn new(ctx: &egui::Context) -> Self {
-        let (questions, asked) = unbounded::<Question>();
-        let (sender, answers) = unbounded();
-        let ctx = ctx.clone();
-        let thread = std::thread::Builder::new().name("balancers".into()).spawn(move || {
-            while let Ok(mut question) = asked.recv() {
-                // While a slider moves questions come faster than answers; only the newest is of
-                // interest.
-                while let Ok(newer) = asked.try_recv() {
-                    question = newer;
-                }
-                let job = Job::new(&question.control, &Silent);
-                let tried =
-                    AssertUnwindSafe(|| question.workbench.try_out(&question.settings, job));
-                let answer = catch_unwind(tried)
-                    .unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
-                if sender.send((question.number, answer)).is_err() {
-                    return;
-                }
-                ctx.request_repaint();
-            }
-        });
-        let trouble = thread.err().map(|error| format!("no thread could be started: {error}"));
-        Self { questions, answers, number: 0, control: Control::new(), trouble }
-    }
-
-    fn ask(&mut self, workbench: &Arc<Workbench>, settings: &BalanceSettings) {
-        self.control.stop();
-        self.control = Control::new();
-        self.number += 1;
-        let (workbench, settings, control) =
-            (Arc::clone(workbench), settings.clone(), self.control.clone());
-        drop(self.questions.send(Question { number: self.number, workbench, settings, control }));
-    }
 }
 
 /// The balancing page.
@@ -104,6 +45,13 @@ pub struct BalanceState {
     pub failure: Option<String>,
     /// Everything that was compared; the first line is the classifier without balancing.
     pub tried: Vec<Tried>,
+    /// Usual ways of balancing that are not compared, since trying them takes longer than
+    /// [`BalanceState::patience`].
+    pub left_out: Vec<BalanceSettings>,
+    /// Whether what is shown was not tried for the same reason.
+    pub takes_long: bool,
+    /// How long anything is tried that was not asked for by the press of a button.
+    pub patience: Patience,
     /// What tuning found.
     pub tuned: Option<Tuning>,
     /// Whether the numbers of the test split are shown.
@@ -123,15 +71,19 @@ pub struct BalanceState {
     trier: Option<Trier>,
     waiting: bool,
     loading: Option<(PathBuf, Worker<Workbench>)>,
-    usual: Option<Worker<Vec<Trial>>>,
+    usual: Option<Worker<Usual>>,
+    asked: Option<Worker<Trial>>,
     tuning: Option<Worker<Tuning>>,
-    applying: Option<Worker<BalanceReport>>,
+    applying: Option<Worker<(BalanceReport, Option<Trial>)>>,
 }
 
 impl BalanceState {
     /// Whether anything is being computed that a person waits for.
     pub fn is_busy(&self) -> bool {
-        self.loading.is_some() || self.tuning.is_some() || self.applying.is_some()
+        self.loading.is_some()
+            || self.asked.is_some()
+            || self.tuning.is_some()
+            || self.applying.is_some()
     }
 
     /// Whether the run is being balanced.
@@ -170,14 +122,16 @@ impl BalanceState {
     /// What is being computed.
     pub fn progress(&self) -> Option<&Progress> {
         let loading = self.loading.as_ref().map(|(_, worker)| &worker.progress);
+        let asked = self.asked.as_ref().map(|worker| &worker.progress);
         let tuning = self.tuning.as_ref().map(|worker| &worker.progress);
-        loading.or(tuning).or_else(|| self.applying.as_ref().map(|worker| &worker.progress))
+        let applying = self.applying.as_ref().map(|worker| &worker.progress);
+        loading.or(asked).or(tuning).or(applying)
     }
 
     /// Forgets everything about a run, which is about to be trained on, renamed or deleted.
     pub fn forget(&mut self) {
-        let trier = self.trier.take();
-        *self = Self { trier, ..Self::default() };
+        let (trier, patience) = (self.trier.take(), self.patience);
+        *self = Self { trier, patience, ..Self::default() };
     }
 
     /// Whether the features of this run are there or on their way.
@@ -205,6 +159,7 @@ impl BalanceState {
                 self.is_chosen = true;
                 self.try_out(shell);
             }
+            BalanceCommand::TryWhole => self.try_whole(shell),
             BalanceCommand::Keep => {
                 if let Some(trial) = self.current.clone().filter(|_| !self.waiting) {
                     let same = |tried: &Tried| {
@@ -240,6 +195,9 @@ impl BalanceState {
             }
             BalanceCommand::Tune => self.tune(run, device, shell),
             BalanceCommand::Stop => {
+                if let Some(worker) = &self.asked {
+                    worker.stop();
+                }
                 if let Some(worker) = &self.tuning {
                     worker.stop();
                 }
@@ -283,12 +241,28 @@ impl BalanceState {
         let (Some((_, workbench)), Some(settings)) = (&self.workbench, &self.settings) else {
             return;
         };
+        // Its answer would be to what is no longer shown.
+        self.asked = None;
+        self.takes_long = false;
         let trier = self.trier.get_or_insert_with(|| Trier::new(&shell.ctx));
-        trier.ask(workbench, settings);
+        trier.ask(workbench, settings, self.patience);
         self.waiting = trier.trouble.is_none();
         if trier.trouble.is_some() {
             self.trouble.clone_from(&trier.trouble);
         }
+    }
+
+    /// Tries what is shown, however long it takes.
+    fn try_whole(&mut self, shell: &Shell) {
+        let (Some((_, workbench)), Some(settings)) = (&self.workbench, &self.settings) else {
+            return;
+        };
+        let (workbench, settings) = (Arc::clone(workbench), settings.clone());
+        self.takes_long = false;
+        self.asked = Some(Worker::spawn("balancer", &shell.ctx, move |job| {
+            job.phase("training the classifier", None, "");
+            workbench.try_out(&settings, job)
+        }));
     }
 
     fn tune(&mut self, run: Option<&OpenRun>, device: DeviceChoice, shell: &mut Shell) {
@@ -311,9 +285,13 @@ impl BalanceState {
         }
         let folder = run.folder.clone();
         let settings = Settings { balance: balance.clone(), ..run.settings.clone() };
+        let workbench = self.workbench.as_ref().map(|(_, workbench)| Arc::clone(workbench));
         self.applying = Some(Worker::spawn("balance", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
-            pipeline::balance(&mut Run::claim(&folder)?, &settings, &device, job)
+            let mut run = Run::claim(&folder)?;
+            let report = pipeline::balance(&mut run, &settings, &device, job)?;
+            let trial = workbench.and_then(|workbench| workbench.trial_of(&run).ok().flatten());
+            Ok((report, trial))
         }));
     }
 
@@ -321,6 +299,7 @@ impl BalanceState {
     pub fn poll(&mut self, shell: &mut Shell) -> bool {
         self.poll_loading(shell);
         self.poll_trials();
+        self.poll_asked(shell);
         let mut changed = false;
         if let Some(worker) = &mut self.tuning {
             let news = worker.poll();
@@ -356,12 +335,16 @@ impl BalanceState {
             if let Some(done) = news.done {
                 self.applying = None;
                 match done {
-                    Ok(report) => {
+                    Ok((report, trial)) => {
                         let words = counterweight_core::balance::describe(&report.settings);
                         shell.notice(match report.settings.balancers.is_empty() {
                             true => "The run keeps the classifier as trained".into(),
                             false => format!("The run is balanced: {words}"),
                         });
+                        if let Some(trial) = trial.filter(|_| self.takes_long) {
+                            self.takes_long = false;
+                            self.show(trial);
+                        }
                         changed = true;
                     }
                     Err(failure) => failed(
@@ -388,17 +371,11 @@ impl BalanceState {
                         let workbench = Arc::new(workbench);
                         self.workbench = Some((folder, Arc::clone(&workbench)));
                         let usual = self.settings.as_ref().map(usual).unwrap_or_default();
-                        self.usual = Some(Worker::spawn(
-                            "usual balancers",
-                            &shell.ctx,
-                            move |job| {
-                                let quiet = Job::new(job.control, &Silent);
-                                // One that diverges is no reason to show none of the others.
-                                let tried =
-                                    usual.iter().map(|settings| workbench.try_out(settings, quiet));
-                                tried.filter(|tried| !matches!(tried, Err(error) if !matches!(error, Error::Stopped))).collect()
-                            },
-                        ));
+                        let patience = self.patience;
+                        self.usual =
+                            Some(Worker::spawn("usual balancers", &shell.ctx, move |job| {
+                                Usual::of(&workbench, &usual, patience, job)
+                            }));
                         self.try_out(shell);
                     }
                     Err(Failure::Stopped) => shell.notice("Computing features was stopped"),
@@ -415,33 +392,53 @@ impl BalanceState {
         {
             self.usual = None;
             let kept = std::mem::take(&mut self.tried);
-            self.tried = done
-                .unwrap_or_default()
-                .into_iter()
-                .map(|trial| Tried { trial, kept: false })
-                .collect();
+            let Usual { trials, left_out } = done.unwrap_or_default();
+            self.tried = trials.into_iter().map(|trial| Tried { trial, kept: false }).collect();
             self.tried.extend(kept);
+            self.left_out = left_out;
         }
     }
 
     fn poll_trials(&mut self) {
         let Some(trier) = &self.trier else { return };
-        while let Ok((number, answer)) = trier.answers.try_recv() {
-            let newest = number == trier.number;
-            match answer {
-                Ok(trial) => {
-                    self.current = Some(trial);
-                    self.revision += 1;
-                    self.trouble = None;
-                }
-                Err(Error::Stopped) => {}
-                Err(error) if newest => self.trouble = Some(error.to_string()),
-                Err(_) => {}
-            }
-            if newest {
+        let (mut found, mut trouble) = (None, None);
+        for answer in trier.answers() {
+            if answer.is_newest {
                 self.waiting = false;
             }
+            match answer.outcome {
+                Ok(Some(trial)) => found = Some(trial),
+                Ok(None) if answer.is_newest => self.takes_long = true,
+                Err(Error::Stopped) | Ok(None) => {}
+                Err(error) if answer.is_newest => trouble = Some(error.to_string()),
+                Err(_) => {}
+            }
         }
+        if let Some(trial) = found {
+            self.show(trial);
+        }
+        if trouble.is_some() {
+            self.trouble = trouble;
+        }
+    }
+
+    fn poll_asked(&mut self, shell: &mut Shell) {
+        let Some(worker) = &mut self.asked else { return };
+        let news = worker.poll();
+        shell.messages(news.messages);
+        let Some(done) = news.done else { return };
+        self.asked = None;
+        match done {
+            Ok(trial) => self.show(trial),
+            Err(Failure::Stopped) => self.takes_long = true,
+            Err(Failure::Failed(error)) => self.trouble = Some(error.to_string()),
+        }
+    }
+
+    fn show(&mut self, trial: Trial) {
+        self.current = Some(trial);
+        self.revision += 1;
+        self.trouble = None;
     }
 
     /// Ends what writes to the run's folder, and waits for it.
@@ -465,30 +462,4 @@ fn failed(failure: Failure, what: &str, kept: &str, shell: &mut Shell) {
             advice: "Choose other parameters, or train again if the run itself is damaged.".into(),
         }),
     }
-}
-
-/// The ways of balancing that the paper compares, and those that need no training beside them, with
-/// the parameters that are set.
-fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
-    use Balancer::{
-        L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Stage2, Tau, WeightDecay,
-    };
-    let with = |balancers: &[Balancer]| BalanceSettings {
-        balancers: balancers.to_vec(),
-        features: FeatureSource::Cached,
-        tune_candidates: 0,
-        ..settings.clone()
-    };
-    let lists: [&[Balancer]; 9] = [
-        &[],
-        &[L2],
-        &[Tau],
-        &[MultiplicativeAdjustment],
-        &[LogitAdjustment],
-        &[Stage2],
-        &[Stage2, MaxNorm],
-        &[WeightDecay],
-        &[WeightDecay, MaxNorm],
-    ];
-    lists.into_iter().map(with).collect()
 }

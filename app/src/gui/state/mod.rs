@@ -34,6 +34,7 @@ mod tour;
 mod train;
 mod training;
 mod transforms;
+mod trials;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
