@@ -489,6 +489,23 @@ fn charts_without_data_say_so() {
 }
 
 #[test]
+fn thousands_of_classes_are_columns_that_say_what_is_in_them() {
+    let points: Vec<ScatterPoint<'static>> = (0..3000_u64)
+        .map(|class| ScatterPoint {
+            class: ClassLabel { name: "a", count: 2 + class / 3, group: Group::Many },
+            accuracy: (class % 10) as f64 / 10.0,
+            before: Some(0.3),
+        })
+        .collect();
+    assert!(!Scatter::has_dots(points.len()) && Scatter::has_dots(1000));
+    let mut harness = harness(points, |ui, points| _ = Scatter::new(points).height(240.0).show(ui));
+    harness.hover_at(pos2(500.0, 100.0));
+    harness.run_steps(20);
+    assert!(harness.query_by_label("middle class before").is_some());
+    assert!(harness.query_by_label("eight in ten").is_some());
+}
+
+#[test]
 fn charts_bear_numbers_that_are_none() {
     let nan = f64::NAN;
     let points = [[1.0, nan], [2.0, 0.5], [nan, nan], [3.0, f64::INFINITY]];

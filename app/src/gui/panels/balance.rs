@@ -347,13 +347,13 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
         },
         |ui| {
             ui.label(theme::heading("Accuracy by class count"));
-            ui.label(
-                RichText::new(format!(
-                    "Each dot is a class, on {split}; hollow before, filled after."
-                ))
-                .small()
-                .weak(),
-            );
+            let words = match Scatter::has_dots(workbench.classes.len()) {
+                true => format!("Each dot is a class, on {split}; hollow before, filled after."),
+                false => format!(
+                    "Each column is the classes of about the same count, on {split}: the middle one before and after, and the range of eight in ten."
+                ),
+            };
+            ui.label(RichText::new(words).small().weak());
             let Some(trial) = trial else { return };
             let classes =
                 trial.evaluation.per_class.iter().zip(&workbench.before.per_class).zip(&groups);

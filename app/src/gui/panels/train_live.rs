@@ -240,11 +240,15 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
             ui.label(theme::heading("Accuracy by class count"));
             let none = (String::new(), Vec::new());
             let (of, accuracy) = shown.class_accuracy.as_ref().unwrap_or(&none);
-            ui.label(
-                RichText::new(if of.is_empty() { "Each dot is a class." } else { of })
-                    .small()
-                    .weak(),
-            );
+            let words = match (Scatter::has_dots(labels.len()), of.as_str()) {
+                (true, "") => "Each dot is a class.".to_string(),
+                (true, of) => of.to_string(),
+                (false, of) => format!(
+                    "Each column is the classes of about the same count: the middle one, and the range of eight in ten{}{of}.",
+                    if of.is_empty() { "" } else { ", " }
+                ),
+            };
+            ui.label(RichText::new(words).small().weak());
             parts::if_in_sight(ui, 240.0, |ui| {
                 let dots: Vec<ScatterPoint<'_>> = labels
                     .iter()

@@ -21,6 +21,7 @@ mod progress_strip;
 mod raster;
 mod reliability;
 mod scatter;
+mod scatter_columns;
 mod setting_row;
 mod verdict;
 mod waiting;

@@ -5,8 +5,10 @@ use egui::{Align2, Pos2, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, po
 use super::super::theme::{self, space};
 use super::chart::{self, LINE, Mark, Pen, Scale, ValueAxis};
 use super::labels::ClassLabel;
-use super::numbers;
+use super::{numbers, scatter_columns};
 
+/// Classes that have a dot each, at most.
+const MOST_DOTS: usize = 1000;
 /// How far from a dot the pointer may be, in points.
 const REACH: f32 = 14.0;
 
@@ -49,6 +51,12 @@ impl<'a> Scatter<'a> {
         self
     }
 
+    /// Whether each of so many classes has a dot. Of more, those of about the same count are one
+    /// column: the middle class, and the range of eight in ten.
+    pub fn has_dots(classes: usize) -> bool {
+        classes <= MOST_DOTS
+    }
+
     /// Draws the chart.
     pub fn show(self, ui: &mut Ui) -> ScatterResponse {
         if self.points.is_empty() {
@@ -77,7 +85,14 @@ impl<'a> Scatter<'a> {
         let place = |point: &ScatterPoint, accuracy: f64| {
             pos2(x.place(point.class.count.max(1) as f64), axis.scale.place(accuracy))
         };
-        let hovered = response.hover_pos().and_then(|at| self.nearest(at, place));
+        let columns = match Self::has_dots(self.points.len()) {
+            true => Vec::new(),
+            false => scatter_columns::columns(self.points, plot.left(), |point| {
+                place(point, point.accuracy).x
+            }),
+        };
+        let pointer = response.hover_pos();
+        let hovered = pointer.filter(|_| columns.is_empty()).and_then(|at| self.nearest(at, place));
 
         if ui.is_rect_visible(outer) {
             pen.label(outer.left_top(), Align2::LEFT_TOP, "accuracy");
@@ -85,15 +100,24 @@ impl<'a> Scatter<'a> {
                 let groups =
                     counterweight_core::eval::Group::ALL.map(|group| pen.tokens.group(group));
                 let at = pos2(plot.right(), outer.top() + LINE / 2.0 - 2.0);
-                pen.legend(
-                    at,
-                    &[(Mark::Ring(pen.tokens.before), "before"), (Mark::Groups(groups), "after")],
-                );
+                let before = match columns.is_empty() {
+                    true => Mark::Ring(pen.tokens.before),
+                    false => Mark::Line(pen.tokens.text_weak),
+                };
+                pen.legend(at, &[(before, "before"), (Mark::Groups(groups), "after")]);
             }
             axis.paint(&pen, plot);
             chart::number_axis(&pen, plot, &x, "training samples of the class", false, true);
             pen.painter.hline(plot.x_range(), plot.bottom(), Stroke::new(1.0, pen.tokens.before));
-            self.paint(&pen, hovered, place);
+            match columns.is_empty() {
+                true => self.paint(&pen, hovered, place),
+                false => columns.iter().for_each(|column| column.paint(&pen, &axis.scale)),
+            }
+        }
+        if let Some(column) =
+            pointer.and_then(|at| columns.iter().find(|column| column.is_at(at.x)))
+        {
+            column.tip(ui, &response);
         }
         if let Some(class) = hovered {
             self.tip(ui, &response, class);
