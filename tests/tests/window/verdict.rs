@@ -167,7 +167,7 @@ fn what_takes_long_to_try_is_tried_when_asked_for() {
     window.go("Balance");
     window.settle();
     assert!(window.state().balance.takes_long && window.state().balance.current.is_none());
-    assert!(window.names().contains("Not tried yet: "), "{}", window.names());
+    assert!(window.names().contains("Not tried yet"), "{}", window.names());
     assert!(window.names().contains("Not tried, since training the classifier takes longer than"));
     // What needs no training is compared all the same.
     let compared = |window: &Window| -> Vec<Vec<Balancer>> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use counterweight_core::balance::describe;
 use counterweight_core::eval::{Evaluation, Group, comparison};
+use counterweight_core::settings::BalanceSettings;
 use counterweight_core::source::Split;
 use egui::{Button, CollapsingHeader, Grid, RichText, Ui};
 use egui_material_icons::icons::{ICON_BALANCE, ICON_ERROR, ICON_VISIBILITY};
@@ -21,6 +22,8 @@ use crate::gui::widgets::{
 
 /// Width of the controls beside the charts.
 const CONTROLS: f32 = 340.0;
+/// Classes whose bars have room beside each other in a window of the usual size.
+const MOST_BARS: usize = 200;
 /// From this width on the controls stand beside the charts.
 const WIDE: f32 = 900.0;
 
@@ -239,20 +242,6 @@ fn found_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut V
             ui.label("There are no validation images to choose by. Build the dataset with some held out, or adjust by hand and judge by the charts.");
         }
     }
-    if balance.takes_long
-        && let Some(settings) = &balance.settings
-    {
-        ui.add_space(space::SMALL);
-        ui.label(format!(
-            "Not tried yet: {}. Training the classifier takes longer than {} with so many images and classes.",
-            describe(settings),
-            numbers::duration(balance.patience.0.as_secs_f64())
-        ));
-        if ui.button(TRY).on_hover_text("Train it on the side, without changing the run").clicked()
-        {
-            commands.push(Command::Balance(BalanceCommand::TryWhole));
-        }
-    }
     if let Some(trial) = &balance.current {
         ui.add_space(space::SMALL);
         let shown = match trial.settings.balancers.is_empty() {
@@ -295,21 +284,49 @@ fn milliseconds(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1e3) } else { numbers::duration(seconds) }
 }
 
+/// That what is set would have to be trained for longer than one waits for. Not among the controls,
+/// which it would move away under the pointer.
+fn untried_ui(
+    ui: &mut Ui,
+    settings: &BalanceSettings,
+    balance: &BalanceState,
+    commands: &mut Vec<Command>,
+) {
+    ui.label(theme::heading("Not tried yet"));
+    ui.label(format!(
+        "Training the classifier takes longer than {} with so many images and classes: {}.",
+        numbers::duration(balance.patience.0.as_secs_f64()),
+        describe(settings)
+    ));
+    let shown = "What is shown below is what was tried before.";
+    ui.label(RichText::new(shown).small().weak());
+    let try_it = ui.add_enabled(!balance.is_busy(), Button::new(TRY));
+    if try_it.on_hover_text("Train it on the side, without changing the run").clicked() {
+        commands.push(Command::Balance(BalanceCommand::TryWhole));
+    }
+}
+
 fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: &mut Vec<Command>) {
     let Some((_, workbench)) = balance.workbench.clone() else { return };
     let groups: Vec<Group> =
         workbench.train_counts.iter().map(|count| workbench.thresholds.group(*count)).collect();
+    if let Some(settings) = balance.settings.as_ref().filter(|_| balance.takes_long) {
+        card(ui, |ui| untried_ui(ui, settings, balance, commands));
+        parts::gap(ui);
+    }
     let trial = balance.current.as_ref();
     parts::verdict(ui, trial.map(|trial| &trial.verdict));
     card(ui, |ui| {
         ui.label(theme::heading("Class weight norms before and after"));
-        ui.label(
-            RichText::new(
-                "One pair of bars for each class, the class with most training images on the left.",
-            )
-            .small()
-            .weak(),
-        );
+        let words = match workbench.classes.len() <= MOST_BARS {
+            true => {
+                "One pair of bars for each class, the class with most training images on the left."
+            }
+            false => {
+                "The class with most training images on the left. Where classes lie closer than bars can be, the largest norm of each place."
+            }
+        };
+        ui.label(RichText::new(words).small().weak());
         if run.settings.stage1.is_frozen() {
             ui.label(
                 RichText::new("Norms are those of the classifier that sees standardised features: each with mean 0 and deviation 1.")

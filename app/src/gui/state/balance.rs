@@ -48,7 +48,7 @@ pub struct BalanceState {
     /// Usual ways of balancing that are not compared, since trying them takes longer than
     /// [`BalanceState::patience`].
     pub left_out: Vec<BalanceSettings>,
-    /// Whether what is shown was not tried for the same reason.
+    /// Whether the newest settings that were tried were given up for the same reason.
     pub takes_long: bool,
     /// How long anything is tried that was not asked for by the press of a button.
     pub patience: Patience,
@@ -243,7 +243,6 @@ impl BalanceState {
         };
         // Its answer would be to what is no longer shown.
         self.asked = None;
-        self.takes_long = false;
         let trier = self.trier.get_or_insert_with(|| Trier::new(&shell.ctx));
         trier.ask(workbench, settings, self.patience);
         self.waiting = trier.trouble.is_none();
@@ -258,7 +257,6 @@ impl BalanceState {
             return;
         };
         let (workbench, settings) = (Arc::clone(workbench), settings.clone());
-        self.takes_long = false;
         self.asked = Some(Worker::spawn("balancer", &shell.ctx, move |job| {
             job.phase("training the classifier", None, "");
             workbench.try_out(&settings, job)
@@ -342,7 +340,6 @@ impl BalanceState {
                             false => format!("The run is balanced: {words}"),
                         });
                         if let Some(trial) = trial.filter(|_| self.takes_long) {
-                            self.takes_long = false;
                             self.show(trial);
                         }
                         changed = true;
@@ -430,7 +427,7 @@ impl BalanceState {
         self.asked = None;
         match done {
             Ok(trial) => self.show(trial),
-            Err(Failure::Stopped) => self.takes_long = true,
+            Err(Failure::Stopped) => shell.notice("Trying the balancer was stopped"),
             Err(Failure::Failed(error)) => self.trouble = Some(error.to_string()),
         }
     }
@@ -439,6 +436,7 @@ impl BalanceState {
         self.current = Some(trial);
         self.revision += 1;
         self.trouble = None;
+        self.takes_long = false;
     }
 
     /// Ends what writes to the run's folder, and waits for it.
