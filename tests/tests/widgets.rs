@@ -501,7 +501,7 @@ fn thousands_of_classes_are_columns_that_say_what_is_in_them() {
     let mut harness = harness(points, |ui, points| _ = Scatter::new(points).height(240.0).show(ui));
     harness.hover_at(pos2(500.0, 100.0));
     harness.run_steps(20);
-    assert!(harness.query_by_label("middle class before").is_some());
+    assert!(harness.query_by_label("mean accuracy before").is_some());
     assert!(harness.query_by_label("eight in ten").is_some());
 }
 

@@ -367,7 +367,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             let words = match Scatter::has_dots(workbench.classes.len()) {
                 true => format!("Each dot is a class, on {split}; hollow before, filled after."),
                 false => format!(
-                    "Each column is the classes of about the same count, on {split}: the middle one before and after, and the range of eight in ten."
+                    "Each column is the classes of about the same count, on {split}: their mean before and after, and the range of eight in ten."
                 ),
             };
             ui.label(RichText::new(words).small().weak());

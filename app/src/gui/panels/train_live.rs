@@ -244,7 +244,7 @@ fn charts_ui(ui: &mut Ui, shown: &Shown<'_>) {
                 (true, "") => "Each dot is a class.".to_string(),
                 (true, of) => of.to_string(),
                 (false, of) => format!(
-                    "Each column is the classes of about the same count: the middle one, and the range of eight in ten{}{of}.",
+                    "Each column is the classes of about the same count: their mean, and the range of eight in ten{}{of}.",
                     if of.is_empty() { "" } else { ", " }
                 ),
             };

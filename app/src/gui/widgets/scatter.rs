@@ -52,7 +52,7 @@ impl<'a> Scatter<'a> {
     }
 
     /// Whether each of so many classes has a dot. Of more, those of about the same count are one
-    /// column: the middle class, and the range of eight in ten.
+    /// column: their mean, and the range of eight in ten.
     pub fn has_dots(classes: usize) -> bool {
         classes <= MOST_DOTS
     }

@@ -14,8 +14,8 @@ use super::scatter::ScatterPoint;
 /// Width of a column, in points, with the gap beside it.
 const WIDTH: f32 = 10.0;
 const GAP: f32 = 2.0;
-/// Height of the line at the middle class.
-const MIDDLE: f32 = 2.5;
+/// Height of the line at the mean.
+const MEAN: f32 = 2.5;
 
 /// Classes of about the same count.
 pub(super) struct Column {
@@ -62,8 +62,14 @@ fn at_share(ordered: &[f64], share: f64) -> Option<f64> {
     Some(ordered[(share * last as f64).round() as usize])
 }
 
+/// Of a column this is what balanced accuracy is of all classes.
+fn mean(accuracies: &[f64]) -> Option<f64> {
+    let sum: f64 = accuracies.iter().sum();
+    (!accuracies.is_empty()).then(|| sum / accuracies.len() as f64)
+}
+
 impl Column {
-    /// The range of eight in ten classes, and the middle class after and before.
+    /// The range of eight in ten classes, and their mean before and after.
     pub fn paint(&self, pen: &Pen, accuracy: &Scale) {
         let group = pen.tokens.group(self.group);
         let range = [0.1, 0.9].map(|share| at_share(&self.after, share));
@@ -72,11 +78,11 @@ impl Column {
             let rect = Rect::from_x_y_ranges(self.x, y);
             pen.painter.rect_filled(rect, 0.0, group.gamma_multiply(0.35));
         }
-        let middles = [(&self.before, pen.tokens.text_weak), (&self.after, group)];
-        for (accuracies, color) in middles {
-            let Some(middle) = at_share(accuracies, 0.5) else { continue };
-            let y = accuracy.place(middle);
-            let y = Rangef::new(y - MIDDLE / 2.0, y + MIDDLE / 2.0);
+        let means = [(&self.before, pen.tokens.text_weak), (&self.after, group)];
+        for (accuracies, color) in means {
+            let Some(mean) = mean(accuracies) else { continue };
+            let y = accuracy.place(mean);
+            let y = Rangef::new(y - MEAN / 2.0, y + MEAN / 2.0);
             pen.painter.rect_filled(Rect::from_x_y_ranges(self.x, y), 0.0, color);
         }
     }
@@ -91,17 +97,16 @@ impl Column {
         let color = theme::tokens(ui.visuals()).group(self.group);
         let [least, most] = self.counts.map(numbers::grouped);
         let counts = if least == most { least } else { format!("{least} to {most}") };
-        let percent = |accuracies: &[f64], share| numbers::percent(at_share(accuracies, share));
         chart::tooltip(response, |ui| {
             let classes = self.after.len().max(self.before.len()) as u64;
             let title = format!("{} classes", numbers::grouped(classes));
             chart::tip_title(ui, Some(color), &title);
             let mut rows = vec![(None, "training samples of each", counts)];
             if !self.before.is_empty() {
-                rows.push((None, "middle class before", percent(&self.before, 0.5)));
+                rows.push((None, "mean accuracy before", numbers::percent(mean(&self.before))));
             }
-            rows.push((None, "middle class", percent(&self.after, 0.5)));
-            let range = [0.1, 0.9].map(|share| percent(&self.after, share));
+            rows.push((None, "mean accuracy", numbers::percent(mean(&self.after))));
+            let range = [0.1, 0.9].map(|share| numbers::percent(at_share(&self.after, share)));
             rows.push((None, "eight in ten", range.join(" to ")));
             chart::tip_rows(ui, &rows);
         });
@@ -130,7 +135,8 @@ mod tests {
         let shares = [0.0, 0.1, 0.5, 0.9, 1.0].map(|share| at_share(&columns[0].after, share));
         assert_eq!(shares, [0.0, 0.1, 0.5, 0.9, 1.0].map(Some));
         assert_eq!(at_share(&columns[0].before, 0.5), Some(0.25));
-        assert_eq!(at_share(&[], 0.5), None);
+        assert!(mean(&columns[0].before).is_some_and(|mean| (mean - 0.25).abs() < 1e-12));
+        assert_eq!((at_share(&[], 0.5), mean(&[])), (None, None));
         assert!(columns[0].is_at(3.0) && !columns[0].is_at(12.0) && columns[1].is_at(44.0));
     }
 }
