@@ -14,7 +14,7 @@ use counterweight_core::settings::{BalanceSettings, Settings};
 
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
-use super::trials::{Patience, Trier, Usual, usual};
+use super::trials::{Answer, Patience, Trier, Usual, usual};
 use crate::gui::command::{BalanceCommand, Command};
 use crate::gui::worker::{Failure, Progress, Worker};
 
@@ -283,7 +283,9 @@ impl BalanceState {
         }
         let folder = run.folder.clone();
         let settings = Settings { balance: balance.clone(), ..run.settings.clone() };
-        let workbench = self.workbench.as_ref().map(|(_, workbench)| Arc::clone(workbench));
+        // What was not tried is seen afterwards; everything else is in sight already.
+        let untried = self.workbench.as_ref().filter(|_| self.takes_long);
+        let workbench = untried.map(|(_, workbench)| Arc::clone(workbench));
         self.applying = Some(Worker::spawn("balance", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
             let mut run = Run::claim(&folder)?;
@@ -397,25 +399,21 @@ impl BalanceState {
     }
 
     fn poll_trials(&mut self) {
-        let Some(trier) = &self.trier else { return };
-        let (mut found, mut trouble) = (None, None);
-        for answer in trier.answers() {
-            if answer.is_newest {
+        let answers: Vec<Answer> = self.trier.iter().flat_map(Trier::answers).collect();
+        for Answer { is_newest, outcome } in answers {
+            if is_newest {
                 self.waiting = false;
             }
-            match answer.outcome {
-                Ok(Some(trial)) => found = Some(trial),
-                Ok(None) if answer.is_newest => self.takes_long = true,
+            match outcome {
+                Ok(Some(trial)) => self.show(trial),
+                Ok(None) if is_newest => self.takes_long = true,
                 Err(Error::Stopped) | Ok(None) => {}
-                Err(error) if answer.is_newest => trouble = Some(error.to_string()),
+                Err(error) if is_newest => {
+                    self.trouble = Some(error.to_string());
+                    self.takes_long = false;
+                }
                 Err(_) => {}
             }
-        }
-        if let Some(trial) = found {
-            self.show(trial);
-        }
-        if trouble.is_some() {
-            self.trouble = trouble;
         }
     }
 

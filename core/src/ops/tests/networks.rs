@@ -18,12 +18,12 @@ pub struct Trained {
     pub evaluated: [Vec<f32>; 2],
 }
 
-/// Where training begins: with random weights, or before fine-tuning with weights whose running
-/// statistics are those of some images.
+/// What training begins with: random weights where it is `None`, or as before fine-tuning.
 fn start(config: &NetworkConfig, mode: Mode) -> Option<Vec<NamedTensor>> {
     (mode == Mode::TrainFrozenNorm).then(|| settled(config))
 }
 
+/// Weights whose running statistics are those of some images.
 fn settled(config: &NetworkConfig) -> Vec<NamedTensor> {
     let (device, side) = (Device::flex(), config.input_size);
     let network = Network::new(config, 3, &device).with_kernels(Kernels::Own);
