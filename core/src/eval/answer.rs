@@ -1,7 +1,8 @@
 //! What a classifier says about one sample, in a few numbers in the place of a logit a class.
 
-use super::scores::{argmax, log_sum_exp};
+use super::scores::argmax;
 use crate::error::{Result, TrainError};
+use crate::kernels::{largest, rank, sum_of_exponentials};
 
 /// All that scores, evaluations and predictions need of the logits of one sample. Logits can be
 /// computed a block of samples at a time and forgotten: what is kept of a sample does not grow with
@@ -16,7 +17,7 @@ pub struct Answer {
     pub in_top5: bool,
     /// Logit of the label less that of the prediction.
     gap: f64,
-    /// log Σ exp(logit − largest logit).
+    /// log Σ exp(logit − largest logit); no number where a logit is not finite.
     log_sum: f64,
     /// The first class whose logit is not finite, and that logit.
     wrong: Option<(u32, f32)>,
@@ -28,16 +29,25 @@ impl Answer {
     /// # Panics
     /// If `label` is none of the classes.
     pub fn of(logits: &[f32], label: u32) -> Self {
-        let best = argmax(logits);
         let own = label as usize;
-        let wrong = logits.iter().position(|logit| !logit.is_finite());
+        let (best, log_sum, wrong) = match largest(logits) {
+            Some(largest) => {
+                let best = logits.iter().position(|logit| *logit == largest).unwrap_or_default();
+                (best, sum_of_exponentials(logits, largest).ln(), None)
+            }
+            None => {
+                let wrong = logits.iter().position(|logit| !logit.is_finite());
+                let wrong = wrong.map(|class| (class as u32, logits[class]));
+                (argmax(logits), f64::NAN, wrong)
+            }
+        };
         Self {
             label,
             predicted: best as u32,
             in_top5: rank(logits, own) < 5,
             gap: f64::from(logits[own]) - f64::from(logits[best]),
-            log_sum: log_sum_exp(logits, logits[best]),
-            wrong: wrong.map(|class| (class as u32, logits[class])),
+            log_sum,
+            wrong,
         }
     }
 
@@ -115,15 +125,6 @@ fn check_labels(labels: impl Iterator<Item = u32>, classes: usize) -> Result<()>
         ))
         .into()),
     }
-}
-
-/// How many classes come before `label` when sorted by logit, ties by index.
-fn rank(row: &[f32], label: usize) -> usize {
-    let own = row[label];
-    row.iter()
-        .enumerate()
-        .filter(|(class, logit)| **logit > own || (**logit == own && *class < label))
-        .count()
 }
 
 #[cfg(test)]

@@ -150,11 +150,6 @@ pub(crate) fn argmax(row: &[f32]) -> usize {
     best
 }
 
-/// log Σ exp(row − max).
-pub(crate) fn log_sum_exp(row: &[f32], max: f32) -> f64 {
-    row.iter().map(|logit| f64::from((*logit - max).exp())).sum::<f64>().ln()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

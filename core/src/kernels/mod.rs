@@ -14,6 +14,7 @@ mod conv;
 mod fold;
 mod inverted_residual;
 mod lanes;
+mod logits_row;
 pub(crate) mod matmul;
 mod network;
 mod pooling;
@@ -33,6 +34,7 @@ pub use conv::{
 };
 pub use fold::fold;
 pub use inverted_residual::{FoldedBlock, PackedInvertedResiduals};
+pub(crate) use logits_row::{largest, rank, sum_of_exponentials};
 pub use network::PackedNetwork;
 pub use pooling::{PoolShape, average_pool, average_pool_gradient, max_pool, max_pool_gradient};
 pub use residual::{PackedBlock, PackedResiduals};
