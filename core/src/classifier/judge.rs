@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{Answer, Evaluation, GroupThresholds, Scores};
+use crate::job::Control;
 
 /// Samples of a block, at most: few enough to spread a few thousand samples over the cores.
 const ROWS: usize = 256;
@@ -35,17 +36,31 @@ impl Classifier {
         features: &[f32],
         reduce: impl Fn(usize, &[f32]) -> T + Sync,
     ) -> Result<Vec<T>> {
+        self.map_logits_while(features, &Control::new(), reduce)
+    }
+
+    /// [`Classifier::map_logits`] for as long as `control` lets it.
+    ///
+    /// # Errors
+    /// As there, and [`crate::Error::Stopped`].
+    fn map_logits_while<T: Send>(
+        &self,
+        features: &[f32],
+        control: &Control,
+        reduce: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>> {
         self.check_rows(features)?;
         let rows = self.rows_of_a_block();
         let blocks: Vec<Vec<T>> = features
             .par_chunks(rows * self.features)
             .enumerate()
             .map_init(Vec::new, |logits, (block, features)| {
+                control.check()?;
                 let mut found = Vec::with_capacity(rows);
                 self.reduce_block(features, block * rows, logits, &reduce, &mut found);
-                found
+                Ok(found)
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(blocks.into_iter().flatten().collect())
     }
 
@@ -54,8 +69,17 @@ impl Classifier {
     /// # Errors
     /// [`TrainError::Request`] if the set does not fit the classifier.
     pub fn answers(&self, set: &FeatureSet) -> Result<Vec<Answer>> {
+        self.answers_while(set, &Control::new())
+    }
+
+    /// [`Classifier::answers`] for as long as `control` lets it.
+    ///
+    /// # Errors
+    /// As there, and [`crate::Error::Stopped`].
+    pub(crate) fn answers_while(&self, set: &FeatureSet, control: &Control) -> Result<Vec<Answer>> {
         set.check(self)?;
-        self.map_logits(&set.features, |row, logits| Answer::of(logits, set.labels[row]))
+        let answer = |row: usize, logits: &[f32]| Answer::of(logits, set.labels[row]);
+        self.map_logits_while(&set.features, control, answer)
     }
 
     /// [`Classifier::answers`] on this thread alone, for who keeps the others busy already.

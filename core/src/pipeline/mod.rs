@@ -44,6 +44,7 @@ mod transforms;
 mod tune;
 mod weight_decay;
 mod workbench;
+mod workbench_part;
 
 pub use activation::{
     ActivationMap, ActivationMaps, ActivationScale, Looked, activation_overlay, activation_sheet,
@@ -79,4 +80,4 @@ pub use transforms::{
     TransformCheck, TransformPair, TransformReport, TransformVerdict, transform_check,
 };
 pub use tune::tune;
-pub use workbench::{Trial, Workbench};
+pub use workbench::{Attempt, Trial, Workbench};

@@ -6,11 +6,12 @@ use burn::tensor::Device;
 
 use super::balance::{BalanceReport, NoBatches, training_features};
 use super::features::Features;
+use super::workbench_part::Part;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport, describe};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::Result;
 use crate::eval::{self, Evaluation, Evidence, GroupThresholds, Verdict};
-use crate::job::Job;
+use crate::job::{Control, Job};
 use crate::record::EpochRecord;
 use crate::run::Run;
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
@@ -49,6 +50,8 @@ pub struct Workbench {
     pub pretrained: bool,
     /// What the run was balanced to already.
     kept: Option<Kept>,
+    /// A part of the held-out samples, where judging by all of them takes long.
+    part: Option<Part>,
 }
 
 /// A classifier that balancing has left in the run, with how it came about.
@@ -83,6 +86,16 @@ pub struct Trial {
     pub seconds: f64,
 }
 
+/// A balancer that was applied and has not been judged.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    settings: BalanceSettings,
+    balanced: Balanced,
+    /// What was done instead of what was asked for.
+    instead: Vec<String>,
+    started: Instant,
+}
+
 impl Workbench {
     /// Loads stage 1's classifier of `run` and the features of its training and validation split.
     /// They are computed on `device` unless the run's folder holds them. `settings` say how many
@@ -102,9 +115,11 @@ impl Workbench {
         let augmented_views = settings.balance.augmented_views;
         let train = training_features(&features, augmented_views, job)?;
         let thresholds = GroupThresholds::from(&settings.evaluation);
+        let started = Instant::now();
         let before =
             classifier.evaluate(&held_out, &start.classes, &start.train_counts, thresholds)?;
-        Ok(Self {
+        let part = Part::size(held_out.len(), started.elapsed().as_secs_f64());
+        let all = Self {
             norms: classifier.norms(),
             kept: kept(run, &classifier),
             classifier,
@@ -119,7 +134,25 @@ impl Workbench {
             before,
             history: run.history().to_vec(),
             pretrained: run.settings().stage1.is_frozen(),
-        })
+            part: None,
+        };
+        match part {
+            Some(samples) => all.with_part(samples),
+            None => Ok(all),
+        }
+    }
+
+    /// The same, with so many of the held-out samples for [`Workbench::judge_on_part`], drawn by the
+    /// run's seed.
+    ///
+    /// # Errors
+    /// A classifier that computes no numbers.
+    pub fn with_part(mut self, samples: usize) -> Result<Self> {
+        let evaluate = |set: &FeatureSet| {
+            self.classifier.evaluate(set, &self.classes, &self.train_counts, self.thresholds)
+        };
+        self.part = Some(Part::of(&self.held_out, samples, self.seed, evaluate)?);
+        Ok(self)
     }
 
     /// Balances stage 1's classifier and evaluates it on the held-out split, giving the classifier
@@ -132,6 +165,14 @@ impl Workbench {
     /// A loss that diverges, settings that make no sense for this classifier,
     /// [`crate::Error::Stopped`].
     pub fn try_out(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Trial> {
+        self.judge(&self.attempt(settings, job)?, job.control)
+    }
+
+    /// The first half of [`Workbench::try_out`]: the balanced classifier.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attempt(&self, settings: &BalanceSettings, job: Job<'_>) -> Result<Attempt> {
         let started = Instant::now();
         let same = |kept: &&Kept| {
             kept.settings == BalanceSettings { tune_candidates: 0, ..settings.clone() }
@@ -140,7 +181,40 @@ impl Workbench {
             Some(kept) => (kept.balanced(&self.norms), Vec::new()),
             None => (self.balance(settings, job)?, self.instead(settings)),
         };
-        self.judged(settings, balanced, instead, started)
+        Ok(Attempt { settings: settings.clone(), balanced, instead, started })
+    }
+
+    /// The second half of [`Workbench::try_out`]: its results on the held-out split.
+    ///
+    /// # Errors
+    /// A classifier that computes no numbers, [`crate::Error::Stopped`].
+    pub fn judge(&self, attempt: &Attempt, control: &Control) -> Result<Trial> {
+        self.judge_on(attempt, &self.held_out, &self.before, control)
+    }
+
+    /// Its results on a part of the held-out split, in a fraction of a second; `None` where all of
+    /// it takes no longer. Nothing is to be chosen by them, and their verdict says so.
+    ///
+    /// # Errors
+    /// A classifier that computes no numbers, [`crate::Error::Stopped`].
+    pub fn judge_on_part(&self, attempt: &Attempt, control: &Control) -> Result<Option<Trial>> {
+        let on = |part: &Part| {
+            let mut trial = self.judge_on(attempt, &part.held_out, &part.before, control)?;
+            trial.verdict = part.verdict(&trial.verdict, self.before.samples);
+            Ok(trial)
+        };
+        self.part.as_ref().map(on).transpose()
+    }
+
+    /// Whether a trial is what [`Workbench::judge_on_part`] found.
+    pub fn is_on_part(&self, trial: &Trial) -> bool {
+        trial.evaluation.samples < self.before.samples
+    }
+
+    /// Stage 1's classifier on the samples that a trial was judged on.
+    pub fn before(&self, trial: &Trial) -> &Evaluation {
+        let part = self.part.as_ref().filter(|_| self.is_on_part(trial));
+        part.map_or(&self.before, |part| &part.before)
     }
 
     /// What `run`, whose features these are, is balanced to by now, as a trial; `None` where it was
@@ -151,44 +225,43 @@ impl Workbench {
     pub fn trial_of(&self, run: &Run) -> Result<Option<Trial>> {
         let started = Instant::now();
         let trial = |kept: Kept| {
-            self.judged(&kept.settings, kept.balanced(&self.norms), Vec::new(), started)
+            let balanced = kept.balanced(&self.norms);
+            let attempt =
+                Attempt { settings: kept.settings, balanced, instead: Vec::new(), started };
+            self.judge(&attempt, &Control::new())
         };
         kept(run, &self.classifier).map(trial).transpose()
     }
 
-    /// A balanced classifier on the held-out split. `instead` says what was done instead of what
-    /// was asked for.
-    fn judged(
+    fn judge_on(
         &self,
-        settings: &BalanceSettings,
-        balanced: Balanced,
-        instead: Vec<String>,
-        started: Instant,
+        attempt: &Attempt,
+        held_out: &FeatureSet,
+        before: &Evaluation,
+        control: &Control,
     ) -> Result<Trial> {
-        let evaluation = balanced.classifier.evaluate(
-            &self.held_out,
-            &self.classes,
-            &self.train_counts,
-            self.thresholds,
-        )?;
+        let Attempt { settings, balanced, instead, started } = attempt;
+        let answers = balanced.classifier.answers_while(held_out, control)?;
+        let evaluation =
+            Evaluation::of(&answers, &self.classes, &self.train_counts, self.thresholds)?;
         let (history, pretrained) = (&self.history, self.pretrained);
         let evidence = Evidence {
             evaluation: &evaluation,
             split: self.held_out_split,
             history,
             pretrained,
-            before: Some(&self.before),
+            before: Some(before),
         };
         let verdict = eval::verdict(&evidence);
         Ok(Trial {
             settings: settings.clone(),
             summary: describe(settings),
-            norms_before: balanced.norms_before,
-            norms_after: balanced.norms_after,
+            norms_before: balanced.norms_before.clone(),
+            norms_after: balanced.norms_after.clone(),
             radius: balanced.radius,
             evaluation,
             verdict,
-            notes: instead.into_iter().chain(balanced.notes).collect(),
+            notes: instead.iter().chain(&balanced.notes).cloned().collect(),
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -343,6 +416,42 @@ mod tests {
         std::fs::remove_file(run.checkpoint_path("balanced")).unwrap();
         let again = open(&run).try_out(&settings.balance, job).unwrap();
         assert_eq!(again.evaluation, computed.evaluation);
+    }
+
+    #[test]
+    fn a_part_is_judged_as_the_whole_is_and_both_can_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = trained(folder.path());
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let workbench = Workbench::open(&run, run.settings(), &Device::flex(), job).unwrap();
+        let settings =
+            BalanceSettings { balancers: vec![Balancer::Tau], ..run.settings().balance.clone() };
+        let attempt = workbench.attempt(&settings, job).unwrap();
+        assert!(workbench.judge_on_part(&attempt, &control).unwrap().is_none());
+        let whole = workbench.judge(&attempt, &control).unwrap();
+        assert_eq!(whole.evaluation, workbench.try_out(&settings, job).unwrap().evaluation);
+        assert!(!workbench.is_on_part(&whole));
+        assert_eq!(workbench.before(&whole), &workbench.before);
+
+        let samples = workbench.held_out.len();
+        let workbench = workbench.with_part(samples / 2).unwrap();
+        let part = workbench.judge_on_part(&attempt, &control).unwrap().unwrap();
+        assert!(workbench.is_on_part(&part));
+        assert_eq!(part.evaluation.samples, samples / 2);
+        let so_far = format!("{} of {samples} images so far", samples / 2);
+        assert!(part.verdict.sentence.contains(&so_far), "{}", part.verdict.sentence);
+        assert_eq!(part.norms_after, whole.norms_after);
+        assert_eq!(workbench.before(&part).samples, samples / 2);
+        // A part of them all is them all.
+        let everything = workbench.clone().with_part(samples).unwrap();
+        let part = everything.judge_on_part(&attempt, &control).unwrap().unwrap();
+        assert_eq!(part.evaluation, whole.evaluation);
+        assert_eq!(everything.before(&part), &everything.before);
+
+        control.stop();
+        assert!(matches!(workbench.judge(&attempt, &control), Err(crate::Error::Stopped)));
+        assert!(workbench.judge_on_part(&attempt, &control).is_err());
     }
 
     #[test]

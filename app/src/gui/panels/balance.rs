@@ -54,6 +54,10 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         });
         return;
     }
+    if train.is_running() && !balance.has(run) {
+        parts::wait_for_training(ui, "Balancing", commands);
+        return;
+    }
     if let Some(progress) = balance.progress() {
         card(ui, |ui| {
             if parts::progress(ui, progress, "Starting") {
@@ -359,7 +363,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             ui.label(theme::heading("Accuracy before and after"));
             held_out_ui(ui, split);
             if let Some(trial) = trial {
-                groups_ui(ui, &workbench.before, &trial.evaluation);
+                groups_ui(ui, workbench.before(trial), &trial.evaluation);
             }
         },
         |ui| {
@@ -372,8 +376,8 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             };
             ui.label(RichText::new(words).small().weak());
             let Some(trial) = trial else { return };
-            let classes =
-                trial.evaluation.per_class.iter().zip(&workbench.before.per_class).zip(&groups);
+            let before = &workbench.before(trial).per_class;
+            let classes = trial.evaluation.per_class.iter().zip(before).zip(&groups);
             let dots: Vec<ScatterPoint<'_>> = classes
                 .filter_map(|((after, before), group)| {
                     let class = ClassLabel {

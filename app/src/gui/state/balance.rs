@@ -377,7 +377,10 @@ impl BalanceState {
                             }));
                         self.try_out(shell);
                     }
-                    Err(Failure::Stopped) => shell.notice("Computing features was stopped"),
+                    // Without a reason it would begin again at once.
+                    Err(Failure::Stopped) => {
+                        self.failure = Some("Computing them was stopped.".into());
+                    }
                     Err(Failure::Failed(error)) => {
                         let reason = error.to_string();
                         shell.info(format!("The features could not be computed: {reason}"));
@@ -400,8 +403,8 @@ impl BalanceState {
 
     fn poll_trials(&mut self) {
         let answers: Vec<Answer> = self.trier.iter().flat_map(Trier::answers).collect();
-        for Answer { is_newest, outcome } in answers {
-            if is_newest {
+        for Answer { is_newest, is_first_of_two, outcome } in answers {
+            if is_newest && !is_first_of_two {
                 self.waiting = false;
             }
             match outcome {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counterweight_core::job::{Control, Job, Silent};
-use counterweight_core::pipeline::{Trial, Workbench};
+use counterweight_core::pipeline::{Attempt, Trial, Workbench};
 use counterweight_core::settings::{BalanceSettings, Balancer, FeatureSource};
 use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -25,6 +25,20 @@ impl Default for Patience {
 }
 
 impl Patience {
+    /// The balanced classifier; `None` if that would take longer.
+    fn attempt(
+        self,
+        workbench: &Workbench,
+        settings: &BalanceSettings,
+        control: &Control,
+    ) -> Result<Option<Attempt>> {
+        let limited = control.until(Instant::now() + self.0);
+        match workbench.attempt(settings, Job::new(&limited, &Silent)) {
+            Err(Error::Stopped) if !control.is_stopping() => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// What comes of trying; `None` if it would take longer.
     fn try_out(
         self,
@@ -32,11 +46,8 @@ impl Patience {
         settings: &BalanceSettings,
         control: &Control,
     ) -> Result<Option<Trial>> {
-        let limited = control.until(Instant::now() + self.0);
-        match workbench.try_out(settings, Job::new(&limited, &Silent)) {
-            Err(Error::Stopped) if !control.is_stopping() => Ok(None),
-            other => other.map(Some),
-        }
+        let attempt = self.attempt(workbench, settings, control)?;
+        attempt.map(|attempt| workbench.judge(&attempt, control)).transpose()
     }
 }
 
@@ -49,10 +60,27 @@ struct Question {
     control: Control,
 }
 
+impl Question {
+    /// What comes of it. Where judging by all images takes long, what a part of them says is
+    /// `shown` first.
+    fn answer(&self, shown: impl FnOnce(Trial)) -> Result<Option<Trial>> {
+        let Self { workbench, settings, control, .. } = self;
+        let Some(attempt) = self.patience.attempt(workbench, settings, control)? else {
+            return Ok(None);
+        };
+        if let Some(trial) = workbench.judge_on_part(&attempt, control)? {
+            shown(trial);
+        }
+        workbench.judge(&attempt, control).map(Some)
+    }
+}
+
 /// What came of a question.
 pub(super) struct Answer {
     /// Whether nothing was asked since.
     pub is_newest: bool,
+    /// Whether another answer to the same question follows.
+    pub is_first_of_two: bool,
     /// `None` if trying takes too long.
     pub outcome: Result<Option<Trial>>,
 }
@@ -60,7 +88,8 @@ pub(super) struct Answer {
 /// A thread that tries balancers, always the newest question first.
 pub(super) struct Trier {
     questions: Sender<Question>,
-    answers: Receiver<(u64, Result<Option<Trial>>)>,
+    /// With the question's number and whether another follows.
+    answers: Receiver<(u64, bool, Result<Option<Trial>>)>,
     number: u64,
     control: Control,
     /// Why there is no thread.
@@ -79,11 +108,13 @@ impl Trier {
                 while let Ok(newer) = asked.try_recv() {
                     question = newer;
                 }
-                let Question { number, workbench, settings, patience, control } = question;
-                let tried = AssertUnwindSafe(|| patience.try_out(&workbench, &settings, &control));
-                let answer = catch_unwind(tried)
+                let first = |trial| {
+                    drop(sender.send((question.number, true, Ok(Some(trial)))));
+                    ctx.request_repaint();
+                };
+                let answer = catch_unwind(AssertUnwindSafe(|| question.answer(first)))
                     .unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
-                if sender.send((number, answer)).is_err() {
+                if sender.send((question.number, false, answer)).is_err() {
                     return;
                 }
                 ctx.request_repaint();
@@ -109,7 +140,11 @@ impl Trier {
 
     /// The answers that have come.
     pub fn answers(&self) -> impl Iterator<Item = Answer> {
-        let answer = |(number, outcome)| Answer { is_newest: number == self.number, outcome };
+        let answer = |(number, is_first_of_two, outcome)| Answer {
+            is_newest: number == self.number,
+            is_first_of_two,
+            outcome,
+        };
         self.answers.try_iter().map(answer)
     }
 }
