@@ -44,6 +44,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         settings.balance.tune_candidates = 0;
     } else if !arguments.balancers.is_empty() {
         settings.set("balance.balancers", &arguments.balancers.join(","))?;
+        // What is named is applied; tuning would look for something else.
+        settings.balance.tune_candidates = 0;
     }
     arguments.set.apply_to_trained(&mut settings, true)?;
     let (device, _) = device::open(arguments.device.device)?;

@@ -11,7 +11,7 @@ use super::tune::search;
 use crate::augment::Augmentation;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport};
 use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
-use crate::classifier::FeatureSet;
+use crate::classifier::{FeatureSet, Standardiser};
 use crate::device::{attempt, host_all};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
@@ -19,7 +19,9 @@ use crate::job::Job;
 use crate::model::{Mode, Network, Normaliser, weights};
 use crate::random;
 use crate::run::{Checkpoint, Run};
-use crate::settings::{AugmentationSettings, BalanceSettings, FeatureSource, Settings};
+use crate::settings::{
+    AugmentationSettings, BalanceSettings, FeatureSource, NormStatistics, Settings,
+};
 use crate::source::Split;
 use crate::train::{Loader, classifier_of, network_of, put_classifier};
 
@@ -156,6 +158,11 @@ pub fn balance(
                 augmentation: unmixed(run.settings(), start.mean),
                 batch_size: settings.batch_size,
                 dim: start.config.features(),
+                standardiser: start.standardiser.clone(),
+                mode: match run.settings().stage1.norm_statistics {
+                    NormStatistics::Moving => Mode::Train,
+                    NormStatistics::Frozen => Mode::Evaluate,
+                },
                 seed: start.seed,
             };
             // Batch-norm statistics move during this, so features of the validation split would be
@@ -301,6 +308,10 @@ struct NetworkBatches {
     augmentation: Augmentation,
     batch_size: usize,
     dim: usize,
+    /// What the classifier's features are standardised by, if they are.
+    standardiser: Option<Standardiser>,
+    /// Whether the statistics of batch normalisation move, as they did in stage 1.
+    mode: Mode,
     seed: u64,
 }
 
@@ -319,15 +330,17 @@ impl FeatureBatches for NetworkBatches {
         let mut labels: Vec<Vec<u32>> = Vec::new();
         let mut learn = |pending: &mut Vec<Tensor<2>>, labels: &mut Vec<Vec<u32>>| -> Result<()> {
             let features = attempt(self.images.device(), || host_all(std::mem::take(pending)))?;
-            features
-                .iter()
-                .zip(labels.drain(..))
-                .try_for_each(|(features, labels)| step(features, &labels))
+            features.into_iter().zip(labels.drain(..)).try_for_each(|(mut features, labels)| {
+                if let Some(standardiser) = &self.standardiser {
+                    standardiser.apply(&mut features);
+                }
+                step(&features, &labels)
+            })
         };
         while let Some(batch) = batches.next().transpose()? {
             let input = self.images.input(&batch);
             pending.push(attempt(self.images.device(), || {
-                Ok(self.network.features(input, Mode::Train))
+                Ok(self.network.features(input, self.mode))
             })?);
             labels.push(batch.labels.clone());
             batches.reuse(batch);

@@ -74,3 +74,41 @@ fn a_report_of_few_classes_names_them_twice_and_old_ones_are_read() {
     assert_same(&read.after.evaluation, &report.after.evaluation);
     assert_same(&read.before.evaluation, &report.before.evaluation);
 }
+
+#[test]
+fn stage_2_on_the_network_learns_from_standardised_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = trained(folder.path());
+    let start = run.checkpoint(run.stage1_checkpoint()).unwrap();
+    let control = Control::new();
+    let job = Job::new(&control, &Silent);
+    let dim = start.config.features();
+    let epoch = |standardiser: Option<Standardiser>| {
+        let device = Device::flex();
+        let side = start.config.input_size;
+        let images = Images::open(run.dataset(), Split::Train, side, DEFAULT_BUDGET, job).unwrap();
+        let mut batches = NetworkBatches {
+            network: network_of(&start, &device).unwrap(),
+            images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
+            augmentation: unmixed(run.settings(), start.mean),
+            batch_size: 16,
+            dim,
+            standardiser,
+            mode: Mode::Evaluate,
+            seed: 3,
+        };
+        let mut all = Vec::new();
+        let mut keep = |features: &[f32], _: &[u32]| {
+            all.extend_from_slice(features);
+            Ok(())
+        };
+        batches.epoch(1, &mut keep).unwrap();
+        all
+    };
+    let plain = epoch(None);
+    let standardised = epoch(Standardiser::new(vec![0.25; dim], vec![2.0; dim]));
+    assert_eq!(plain.len(), standardised.len());
+    for (plain, found) in plain.iter().zip(&standardised) {
+        assert!(((plain - 0.25) / 2.0 - found).abs() < 1e-5, "{plain} {found}");
+    }
+}
