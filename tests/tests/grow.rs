@@ -86,6 +86,67 @@ fn a_run_suggests_images_and_grows_by_them() {
 }
 
 #[test]
+fn a_source_is_read_again_as_it_was_read_and_series_stay_series() {
+    let root = tempfile::tempdir().unwrap();
+    let photos = root.path().join("photos");
+    for (class, name) in ["rows", "columns"].into_iter().enumerate() {
+        for number in 0..18 {
+            let place = photos.join(format!("{name}/{}_{}.png", number / 3, number % 3));
+            save(&pattern(class, number), place);
+            save(
+                &pattern(2, 20 * class as u32 + number),
+                photos.join(format!("{name}/{number}_mask.png")),
+            );
+        }
+    }
+    let run = root.path().join("run");
+    let done = counterweight(&[
+        "train",
+        &words(&photos),
+        "--run",
+        &words(&run),
+        "--skip",
+        "*_mask.png",
+        "--group-by",
+        "name",
+        "--set",
+        "stage1.train=classifier",
+        "--device",
+        "cpu",
+    ]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // What is named is applied, whatever tuning would find.
+    let balanced = counterweight_json(&["balance", &words(&run), "--balancer", "tau"]);
+    assert_eq!(balanced["settings"]["balancers"], serde_json::json!(["tau"]));
+
+    let refused = counterweight(&["grow", &words(&run)]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("has all 36 images already"), "{said}");
+    save(&pattern(1, 150), photos.join("columns/new_1.png"));
+    save(&pattern(1, 151), photos.join("columns/new_2.png"));
+    let report = counterweight_json(&["grow", &words(&run)]);
+    assert_eq!(report["added"], 2);
+    assert_eq!(report["classes"].as_array().unwrap().len(), 2);
+    // Its dataset opens, and goes on growing.
+    let grown = Path::new(report["run"].as_str().unwrap());
+    save(&pattern(1, 152), photos.join("columns/new_3.png"));
+    assert_eq!(counterweight_json(&["grow", &words(grown)])["added"], 1);
+
+    // What a source holds out is not learned from.
+    let more = root.path().join("more");
+    save(&pattern(0, 160), more.join("train/rows/a.png"));
+    save(&pattern(0, 161), more.join("test/rows/b.png"));
+    let report = counterweight_json(&[
+        "grow",
+        &words(&run),
+        &words(&more),
+        "--to",
+        &words(&root.path().join("to")),
+    ]);
+    assert_eq!(report["added"], 1);
+}
+
+#[test]
 fn a_network_that_was_trained_grows_by_its_classifier() {
     let root = tempfile::tempdir().unwrap();
     let photos = root.path().join("photos");

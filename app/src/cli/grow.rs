@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use counterweight_core::dataset;
 use counterweight_core::device;
 use counterweight_core::job::Job;
@@ -40,13 +40,17 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let job = Job::new(&context.control, context.console);
     let run = Run::open(&arguments.run)?;
-    let own = run.dataset().root.clone();
-    let sources = if arguments.sources.is_empty() { vec![own] } else { arguments.sources.clone() };
     let options = ScanOptions { one_class: true, ..arguments.reading.scan_options() };
-    let scanned = sources
-        .iter()
-        .map(|source| dataset::edited_catalog(source::scan(source, &options, job)?, job))
-        .collect::<Result<Vec<_>, _>>()?;
+    let scanned = match arguments.sources.as_slice() {
+        [] if !arguments.reading.scan_options().is_plain() => bail!(
+            "the run's own source is read as it was when the run was made; options of reading go with sources that are named"
+        ),
+        [] => vec![run.dataset().source_now(&run.origin().path, job)?],
+        sources => sources
+            .iter()
+            .map(|source| dataset::edited_catalog(source::scan(source, &options, job)?, job))
+            .collect::<Result<Vec<_>, _>>()?,
+    };
     let (device, _) = device::open(arguments.device.device)?;
     let folder = arguments.to.clone().unwrap_or_else(|| beside(&arguments.run));
     let report = pipeline::grow(&run, &scanned, &folder, &device, job)?;

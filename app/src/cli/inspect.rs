@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::dataset;
@@ -69,16 +69,24 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
-    if arguments.transforms {
-        return transforms::run(&arguments.source, arguments.device.device, context);
-    }
-    if arguments.more {
-        let (source, device) = (&arguments.source, arguments.device.device);
-        return more_images::run(source, arguments.all, device, context);
-    }
-    if arguments.labels {
+    let options =
+        ScanOptions { max_pixels: arguments.max_pixels, ..arguments.reading.scan_options() };
+    let (source, device) = (&arguments.source, arguments.device.device);
+    if arguments.transforms || arguments.more || arguments.labels {
+        if arguments.groups == Some(None) {
+            bail!(
+                "--groups needs a way here, as in --groups name: ways are compared without the rest"
+            );
+        }
+        let reading = (&options, arguments.groups.as_ref().and_then(Option::as_ref));
+        if arguments.transforms {
+            return transforms::run(source, reading, device, context);
+        }
+        if arguments.more {
+            return more_images::run(source, reading, arguments.all, device, context);
+        }
         let (out, which) = (arguments.out.as_ref(), (arguments.all, arguments.test));
-        return labels::run(&arguments.source, out, which, arguments.device.device, context);
+        return labels::run(source, reading, out, which, device, context);
     }
     if arguments.few_below > arguments.many_above.saturating_add(1) {
         let reason = "must be at most --many-above + 1".to_string();
@@ -88,8 +96,6 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         })
         .into());
     }
-    let options =
-        ScanOptions { max_pixels: arguments.max_pixels, ..arguments.reading.scan_options() };
     let job = Job::new(&context.control, context.console);
     let catalog = dataset::edited_catalog(source::scan(&arguments.source, &options, job)?, job)?;
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);

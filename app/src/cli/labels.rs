@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use comfy_table::CellAlignment;
-use counterweight_core::dataset::EditSession;
+use counterweight_core::dataset::{EditSession, GroupBy};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, LabelCheck, NEIGHBOURS};
+use counterweight_core::source::ScanOptions;
 use serde::Serialize;
 
 use super::{Context, tables};
@@ -28,13 +29,14 @@ struct Outcome<'a> {
 /// Asks it of a dataset file, a folder or an archive, with the edits beside it.
 pub fn run(
     source: &Path,
+    (scan, by): (&ScanOptions, Option<&GroupBy>),
     out: Option<&PathBuf>,
     (all, with_test): (bool, bool),
     choice: DeviceChoice,
     context: &Context,
 ) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let session = EditSession::open(source, job)?;
+    let session = EditSession::open_with(source, scan, by, job)?;
     let (device, _) = device::open(choice)?;
     let found =
         pipeline::label_check(&session.dataset()?, &session.checked(), with_test, 0, &device, job)?;

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use counterweight_core::dataset::EditSession;
+use counterweight_core::dataset::{EditSession, GroupBy};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, FACTORS, MoreImages, Outlook};
+use counterweight_core::source::ScanOptions;
 
 use super::{Context, tables};
 
@@ -15,9 +16,15 @@ use super::{Context, tables};
 const LISTED: usize = 40;
 
 /// Asks it of a dataset file, a folder or an archive, with the edits beside it.
-pub fn run(source: &Path, all: bool, choice: DeviceChoice, context: &Context) -> Result<()> {
+pub fn run(
+    source: &Path,
+    (scan, by): (&ScanOptions, Option<&GroupBy>),
+    all: bool,
+    choice: DeviceChoice,
+    context: &Context,
+) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let session = EditSession::open(source, job)?;
+    let session = EditSession::open_with(source, scan, by, job)?;
     let (device, _) = device::open(choice)?;
     let found = pipeline::more_images(&session.dataset()?, 0, &device, job)?;
     context.console.result(&found, || human(&found, all))

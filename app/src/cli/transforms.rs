@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use counterweight_core::dataset::Dataset;
+use counterweight_core::dataset::{Dataset, GroupBy};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, TransformCheck, TransformVerdict};
+use counterweight_core::source::ScanOptions;
 
 use super::Context;
 
@@ -15,9 +16,14 @@ use super::Context;
 const PAIRS: usize = 12;
 
 /// Asks it of a dataset file, a folder or an archive.
-pub fn run(source: &Path, choice: DeviceChoice, context: &Context) -> Result<()> {
+pub fn run(
+    source: &Path,
+    (scan, by): (&ScanOptions, Option<&GroupBy>),
+    choice: DeviceChoice,
+    context: &Context,
+) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let dataset = Dataset::open(source, job)?;
+    let dataset = Dataset::open_with(source, scan, by, job)?;
     let (device, _) = device::open(choice)?;
     let found = pipeline::transform_check(&dataset, 0, &device, job)?;
     context.console.result(&found, || human(&found))

@@ -1,12 +1,15 @@
 //! A dataset with more training images: those of other sources, or what a source has got since.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::samples::{Dataset, DatasetSample};
+use super::edits::catalog_edited_at;
+use super::profile::Profile;
+use super::rename::Renamed;
+use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{Catalog, ImageReader, Location, Split};
+use crate::source::{Catalog, ImageReader, Location, ScanOptions, Split, scan};
 
 /// A dataset that has grown.
 #[derive(Clone, Debug)]
@@ -18,12 +21,63 @@ pub struct Grown {
     pub added: Vec<usize>,
     /// Images that were not: the dataset has them, whatever their name is.
     pub known: usize,
+    /// Images that were not, since their source holds them out for validation or test.
+    pub held_out: usize,
 }
 
 impl Dataset {
+    /// What the source of this dataset holds now, read as it was then: the same image lists, files
+    /// that are left out, edits and new names of classes. `origin` is what the dataset was opened
+    /// from.
+    ///
+    /// # Errors
+    /// A dataset that holds a part of its source, whose new images cannot be told from those that
+    /// were left out; as [`scan`] and [`edited_catalog`](super::edited_catalog).
+    pub fn source_now(&self, origin: &Path, job: Job<'_>) -> Result<Catalog> {
+        let Provenance { options, reading, .. } = &self.provenance;
+        if options.profile != Profile::default() || options.max_per_class.is_some() {
+            let reason = "holds more images than the dataset was to have, so new ones cannot be told from those that were left out; name the folder or list of the new images";
+            return Err(DataError::source(&self.root, reason).into());
+        }
+        let lists: Vec<PathBuf> = reading.lists.iter().map(|list| self.root.join(list)).collect();
+        let (source, root) = match lists.first() {
+            Some(list) => (list.clone(), Some(self.root.clone())),
+            None => (self.root.clone(), None),
+        };
+        let scanned = scan(
+            &source,
+            &ScanOptions {
+                root,
+                lists: lists.into_iter().skip(1).collect(),
+                list: reading.format.clone(),
+                only: reading.only.clone(),
+                skip: reading.skip.clone(),
+                one_class: true,
+                ..ScanOptions::default()
+            },
+            job,
+        )?;
+        let mut catalog = catalog_edited_at(scanned, origin, job)?;
+        let Renamed { names, places } = Renamed::of(&catalog.classes, &options.rename)?;
+        catalog.samples.iter_mut().for_each(|sample| sample.class = places[sample.class]);
+        catalog.classes = names;
+        if options.classes.is_some() {
+            // Which of the others are new and which were not chosen nobody knows.
+            let own: HashSet<&String> = self.classes.iter().collect();
+            let is_own: Vec<bool> =
+                catalog.samples.iter().map(|s| own.contains(&catalog.classes[s.class])).collect();
+            let mut kept = is_own.iter();
+            catalog.samples.retain(|_| *kept.next().unwrap_or(&true));
+            let mut kept = is_own.iter();
+            catalog.facts.retain(|_| *kept.next().unwrap_or(&true));
+        }
+        Ok(catalog)
+    }
+
     /// The dataset with the images of scanned sources that it does not have as training images.
     /// Classes go by their names. What validation and test hold stays as it is, so that results
-    /// before and after can be compared.
+    /// before and after can be compared, and images that a source holds out are not trained on. Where
+    /// images belong to series, each new one is a series of its own.
     ///
     /// # Errors
     /// A source that is not made of image files; the dataset's own images cannot be reached.
@@ -42,7 +96,8 @@ impl Dataset {
         let names: HashSet<&Location> = locations.iter().collect();
         let mut dataset = self.clone();
         let mut added = vec![0; self.classes.len()];
-        let mut known = 0;
+        let (mut known, mut held_out) = (0, 0);
+        let mut series = self.samples.iter().filter_map(|sample| sample.group).max();
         for source in sources {
             if source.kind.has_records() {
                 let reason = "holds no image files; datasets of image files grow by such alone";
@@ -72,14 +127,19 @@ impl Dataset {
                     known += 1;
                     continue;
                 }
+                if sample.split.is_some_and(|split| split != Split::Train) {
+                    held_out += 1;
+                    continue;
+                }
                 let class = places[sample.class];
                 added[class] += 1;
+                series = series.map(|number| number + 1);
                 dataset.provenance.digests.add(&location, facts.hash);
                 dataset.samples.push(DatasetSample {
                     location,
                     class,
                     split: Split::Train,
-                    group: None,
+                    group: series,
                 });
             }
         }
@@ -97,6 +157,6 @@ impl Dataset {
         let total: usize = added.iter().sum();
         dataset.provenance.notes.push(format!("{total} training images were added afterwards"));
         dataset.provenance.source_hash.clear();
-        Ok(Grown { dataset, added, known })
+        Ok(Grown { dataset, added, known, held_out })
     }
 }

@@ -74,14 +74,22 @@ pub fn grow(
         return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
     }
     let trained = old.checkpoint(old.stage1_checkpoint())?;
-    let Grown { dataset, added, known } = old.dataset().grown(sources, job)?;
+    let Grown { dataset, added, known, held_out } = old.dataset().grown(sources, job)?;
     let total: usize = added.iter().sum();
     if total == 0 {
-        let reason = match known {
-            0 => "there is no image to add".to_string(),
-            known => format!("the run's dataset has all {known} images already"),
+        let reason = match (known, held_out) {
+            (0, 0) => "there is no image to add".to_string(),
+            (known, 0) => format!("the run's dataset has all {known} images already"),
+            _ => format!(
+                "the run's dataset has {known} of the images already, and {held_out} lie in folders for validation or test, which are not trained on"
+            ),
         };
         return Err(TrainError::Request(reason).into());
+    }
+    if held_out > 0 {
+        job.warn(format!(
+            "{held_out} new images lie in folders for validation or test and are left out: a run's held-out images stay what they are"
+        ));
     }
     let mut settings = with_own_file(old);
     let balanced = old.read_result::<super::BalanceReport>("balance").ok();

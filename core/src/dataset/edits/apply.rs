@@ -162,11 +162,12 @@ impl Edited {
             edited.samples = samples.map(|(_, class)| as_is(class)).collect();
             return edited;
         }
+        let samples: Vec<(&Location, usize)> = samples.collect();
         let mut missing: BTreeMap<&str, &EditMark> =
             marks.iter().map(|(path, mark)| (path.as_str(), mark)).collect();
         let mut found: Vec<(usize, &EditMark)> = Vec::new();
-        for (at, (location, class)) in samples.enumerate() {
-            edited.samples.push(as_is(class));
+        for (at, (location, class)) in samples.iter().enumerate() {
+            edited.samples.push(as_is(*class));
             let path = location.to_text();
             let Some(mark) = missing.remove(path.as_str()) else { continue };
             match (&mark.hash, contents.of(at)) {
@@ -175,7 +176,7 @@ impl Edited {
             }
         }
         if let Contents::All(_) = contents {
-            follow(&mut missing, &mut found, edited.samples.len(), contents);
+            follow(&mut missing, &mut found, &samples, contents);
         }
         edited.vanished = missing.into_keys().map(str::to_string).collect();
         let mut places: HashMap<&str, usize> =
@@ -312,11 +313,12 @@ impl Edited {
 }
 
 /// Gives edits of images that are not under their name any more to those that have their content,
-/// where exactly one has.
+/// where exactly one has. That an image is left out goes with it no further than its own folder: in
+/// another one the same picture is the copy that was kept.
 fn follow<'a>(
     missing: &mut BTreeMap<&str, &'a EditMark>,
     found: &mut Vec<(usize, &'a EditMark)>,
-    samples: usize,
+    samples: &[(&Location, usize)],
     contents: &Contents<'_>,
 ) {
     let mut wanted: HashMap<&str, Option<usize>> =
@@ -326,7 +328,7 @@ fn follow<'a>(
     }
     let taken: std::collections::HashSet<usize> = found.iter().map(|(at, _)| *at).collect();
     let mut several = Vec::new();
-    for at in (0..samples).filter(|at| !taken.contains(at)) {
+    for at in (0..samples.len()).filter(|at| !taken.contains(at)) {
         let Some(hash) = contents.of(at) else { continue };
         if let Some(place) = wanted.get_mut(hash.as_str())
             && place.replace(at).is_some()
@@ -335,8 +337,12 @@ fn follow<'a>(
         }
     }
     several.iter().for_each(|hash| _ = wanted.remove(hash.as_str()));
-    missing.retain(|_, mark| {
-        let place = mark.hash.as_deref().and_then(|hash| wanted.get_mut(hash)?.take());
+    let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(of, _)| of.to_string());
+    missing.retain(|path, mark| {
+        let is_near =
+            |at: &usize| !mark.excluded || folder(path) == folder(&samples[*at].0.to_text());
+        let place =
+            mark.hash.as_deref().and_then(|hash| wanted.get_mut(hash)?.take_if(|at| is_near(at)));
         found.extend(place.map(|at| (at, *mark)));
         place.is_none()
     });
@@ -377,8 +383,21 @@ pub fn edited(
 ///
 /// # Errors
 /// As [`Edits::open`]; [`DataError::Build`] if fewer than two classes are left.
-pub fn edited_catalog(mut catalog: Catalog, job: Job<'_>) -> Result<Catalog> {
-    let edits = Edits::open(&catalog.source)?;
+pub fn edited_catalog(catalog: Catalog, job: Job<'_>) -> Result<Catalog> {
+    let source = catalog.source.clone();
+    catalog_edited_at(catalog, &source, job)
+}
+
+/// A catalog with the edits that lie beside `source`.
+///
+/// # Errors
+/// As [`edited_catalog`].
+pub(in crate::dataset) fn catalog_edited_at(
+    mut catalog: Catalog,
+    source: &Path,
+    job: Job<'_>,
+) -> Result<Catalog> {
+    let edits = Edits::open(source)?;
     if edits.is_empty() {
         return Ok(catalog);
     }

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use apply::catalog_edited_at;
 pub use apply::{EditCounts, Edited, Origin, SampleEdits, edited, edited_catalog};
 pub use log::Edits;
 pub use session::EditSession;

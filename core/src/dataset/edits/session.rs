@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::log::Edits;
 use super::{EditAction, EditEntry, Edited, EditedImage};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, GroupBy};
 use crate::error::{DataError, Result};
 use crate::job::Job;
 use crate::source::{Catalog, ImageReader, Location, ScanOptions};
@@ -30,7 +30,21 @@ impl EditSession {
     /// As [`Dataset::load`], or as [`scan`](crate::source::scan) and
     /// [`build`](crate::dataset::build); as [`Edits::open`].
     pub fn open(source: &Path, job: Job<'_>) -> Result<Self> {
-        let (base, catalog) = Dataset::open_as_is(source, &ScanOptions::default(), None, job)?;
+        Self::open_with(source, &ScanOptions::default(), None, job)
+    }
+
+    /// [`EditSession::open`] of a source that is read as `scan` says, where images that belong
+    /// together are held out together.
+    ///
+    /// # Errors
+    /// As there; as [`Dataset::open_with`].
+    pub fn open_with(
+        source: &Path,
+        scan: &ScanOptions,
+        by: Option<&GroupBy>,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let (base, catalog) = Dataset::open_as_is(source, scan, by, job)?;
         Self::of(source, Arc::new(base), catalog.map(Arc::new), job)
     }
 

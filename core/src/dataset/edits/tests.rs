@@ -450,3 +450,18 @@ fn the_seed_gives_the_same_splits_with_edits_and_without() {
         }
     });
 }
+
+#[test]
+fn an_excluded_copy_that_is_deleted_does_not_take_the_other_one_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = photos(folder.path(), 4);
+    std::fs::copy(source.join("frog/02.ppm"), source.join("newt/wrong.ppm")).unwrap();
+    edit(&source, EditAction::Exclude, &["newt/wrong.ppm"]);
+    std::fs::remove_file(source.join("newt/wrong.ppm")).unwrap();
+    let session = session(&source);
+    assert!(session.edited().samples.iter().all(|sample| !sample.excluded));
+    // Under another name in its own folder it stays excluded.
+    edit(&source, EditAction::Exclude, &["frog/03.ppm"]);
+    std::fs::rename(source.join("frog/03.ppm"), source.join("frog/renamed.ppm")).unwrap();
+    assert_eq!(split_of(&open(&source), "frog/renamed.ppm"), None);
+}
