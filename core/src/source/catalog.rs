@@ -45,12 +45,12 @@ impl fmt::Display for Split {
 impl FromStr for Split {
     type Err = String;
 
-    /// Reads the names datasets use: `train`/`training`, `val`/`valid`/`validation`/`dev`,
+    /// Reads the names datasets use: `train`/`training`, `val`/`valid`/`validation`/`eval`/`dev`,
     /// `test`/`testing`, in any case.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim().to_lowercase().as_str() {
             "train" | "training" => Ok(Split::Train),
-            "val" | "valid" | "validation" | "dev" => Ok(Split::Validation),
+            "val" | "valid" | "validation" | "eval" | "evaluation" | "dev" => Ok(Split::Validation),
             "test" | "testing" => Ok(Split::Test),
             other => Err(format!("`{other}` is no split; use train, validation or test")),
         }

@@ -139,10 +139,14 @@ fn components(path: &Path) -> Vec<String> {
     path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
 }
 
-/// Whether the folders right below the root are splits rather than classes.
-pub(super) enum SplitLayout {
-    Splits,
-    Classes,
+/// How classes and splits are laid out in folders.
+pub(super) struct SplitLayout {
+    /// The folders that every image lies below and that say nothing, as an unpacked archive brings
+    /// them along.
+    wrapper: Vec<String>,
+    /// The split that each folder below them stands for, if these are no classes, and the folder
+    /// that everything in it lies below, if one is repeated there (`seg_train/seg_train`).
+    splits: BTreeMap<String, (Split, Option<String>)>,
 }
 
 impl SplitLayout {
@@ -150,19 +154,39 @@ impl SplitLayout {
     /// and none of those holds images directly. A class may be called "train"; so a single such
     /// folder among others is one.
     pub fn of(files: &[PathBuf]) -> Self {
-        // For each folder below the root, whether images lie directly in it.
-        let mut tops: BTreeMap<String, bool> = BTreeMap::new();
-        for parts in files.iter().map(|file| components(file)).filter(|parts| parts.len() > 1) {
-            *tops.entry(parts[0].clone()).or_default() |= parts.len() == 2;
-        }
-        let named: Vec<bool> = tops
+        let folders: Vec<Vec<String>> = files
             .iter()
-            .filter(|(name, _)| name.parse::<Split>().is_ok())
-            .map(|(_, direct)| *direct)
+            .map(|file| components(file))
+            .filter(|parts| parts.len() > 1)
+            .map(|mut parts| {
+                parts.pop();
+                parts
+            })
             .collect();
+        let wrapper = wrapper(&folders);
+        // For each folder below it, whether images lie directly in it.
+        let mut tops: BTreeMap<&str, bool> = BTreeMap::new();
+        for below in folders.iter().map(|parts| &parts[wrapper.len()..]) {
+            *tops.entry(&below[0]).or_default() |= below.len() == 1;
+        }
+        let named: BTreeMap<&str, Split> =
+            tops.keys().filter_map(|name| Some((*name, name.parse().ok()?))).collect();
         let all = !named.is_empty() && named.len() == tops.len();
-        let most = named.len() >= 2 && !named.contains(&true);
-        if all || most { SplitLayout::Splits } else { SplitLayout::Classes }
+        let most = named.len() >= 2 && !named.keys().any(|name| tops[name]);
+        let splits = match all || most {
+            true => named,
+            false => in_words(&tops),
+        };
+        let repeated = |top: &str| {
+            let mut below =
+                folders.iter().map(|parts| &parts[wrapper.len()..]).filter(|below| below[0] == top);
+            below.all(|below| below.len() > 2 && below[1] == top).then(|| top.to_string())
+        };
+        let splits = splits
+            .into_iter()
+            .map(|(name, split)| (name.to_string(), (split, repeated(name))))
+            .collect();
+        Self { wrapper, splits }
     }
 
     /// The class and split of what lies in `folder`, or why it belongs to none.
@@ -170,21 +194,68 @@ impl SplitLayout {
         &self,
         folder: &[String],
     ) -> std::result::Result<(String, Option<Split>), &'static str> {
-        match (self, folder) {
-            (_, []) => Err(NO_CLASS_FOLDER),
-            (SplitLayout::Classes, class) => Ok((class.join("/"), None)),
-            (SplitLayout::Splits, [split, class @ ..]) => {
-                let split = split
-                    .parse()
-                    .map_err(|_| "lies outside the folders for train, validation and test")?;
+        // Only folders without any image lie outside.
+        let below = folder.strip_prefix(self.wrapper.as_slice()).unwrap_or_default();
+        match below {
+            [] => Err(NO_CLASS_FOLDER),
+            class if self.splits.is_empty() => Ok((class.join("/"), None)),
+            [top, class @ ..] => {
+                let (split, repeated) = self
+                    .splits
+                    .get(top)
+                    .ok_or("lies outside the folders for train, validation and test")?;
+                let class = match class {
+                    [first, rest @ ..] if Some(first) == repeated.as_ref() => rest,
+                    class => class,
+                };
                 if class.is_empty() {
                     Err(NO_CLASS_FOLDER)
                 } else {
-                    Ok((class.join("/"), Some(split)))
+                    Ok((class.join("/"), Some(*split)))
                 }
             }
         }
     }
+}
+
+/// The folders that all of these lie below. One named like a split says something, and of the last
+/// one of each path the class is made.
+fn wrapper(folders: &[Vec<String>]) -> Vec<String> {
+    let Some(first) = folders.first() else { return Vec::new() };
+    let shortest = folders.iter().map(Vec::len).min().unwrap_or_default().saturating_sub(1);
+    let common = folders.iter().fold(shortest, |common, parts| {
+        parts.iter().zip(first).take(common).take_while(|(a, b)| a == b).count()
+    });
+    first[..common].iter().take_while(|name| split_in_words(name).is_none()).cloned().collect()
+}
+
+/// Folders that are named like splits in more than one word, as `training_set` and `test_set`: at
+/// least two are, for different splits, none of these holds images directly, and what else they are
+/// called is the same.
+fn in_words<'a>(tops: &BTreeMap<&'a str, bool>) -> BTreeMap<&'a str, Split> {
+    let found: Vec<(&str, Split, Vec<String>)> = tops
+        .keys()
+        .filter_map(|name| split_in_words(name).map(|(split, rest)| (*name, split, rest)))
+        .collect();
+    let is_direct = found.iter().any(|(name, ..)| tops[name]);
+    let splits: BTreeSet<usize> = found.iter().map(|(_, split, _)| *split as usize).collect();
+    let alike = found.windows(2).all(|pair| pair[0].2 == pair[1].2);
+    if is_direct || found.len() < 2 || splits.len() < found.len() || !alike {
+        return BTreeMap::new();
+    }
+    found.into_iter().map(|(name, split, _)| (name, split)).collect()
+}
+
+/// The split that one word of a name stands for, and its other words in lower case.
+fn split_in_words(name: &str) -> Option<(Split, Vec<String>)> {
+    let words: Vec<&str> =
+        name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_split = |word: &&str| word.parse::<Split>().is_ok();
+    let [split] = words.iter().copied().filter(is_split).collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let rest = words.into_iter().filter(|word| !is_split(word)).map(str::to_lowercase);
+    Some((split.parse().ok()?, rest.collect()))
 }
 
 #[derive(Default)]
@@ -313,4 +384,58 @@ fn claims_image(path: &Path) -> bool {
             image::guess_format(&start),
             Err(_) | Ok(image::ImageFormat::Pnm | image::ImageFormat::Bmp)
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where files in these folders are placed, as `class` or `class split`.
+    fn placed(folders: &[&str]) -> Vec<String> {
+        let files: Vec<PathBuf> =
+            folders.iter().map(|folder| Path::new(folder).join("1.png")).collect();
+        let layout = SplitLayout::of(&files);
+        let word = |folder: &&str| match layout.place(&components(Path::new(folder))) {
+            Ok((class, None)) => class,
+            Ok((class, Some(split))) => format!("{class} {split}"),
+            Err(reason) => reason.to_string(),
+        };
+        folders.iter().map(word).collect()
+    }
+
+    #[test]
+    fn folders_around_all_the_others_say_nothing() {
+        assert_eq!(placed(&["data/cat", "data/dog"]), ["cat", "dog"]);
+        assert_eq!(placed(&["a/b/big/cat", "a/b/small/cat"]), ["big/cat", "small/cat"]);
+        assert_eq!(
+            placed(&["wrap/set/train/cat", "wrap/set/train/dog", "wrap/set/test/cat"]),
+            ["cat train", "dog train", "cat test"]
+        );
+        // One class is left its name, and one split is a split.
+        assert_eq!(placed(&["data/cat"]), ["cat"]);
+        assert_eq!(placed(&["train/cat", "train/dog"]), ["cat train", "dog train"]);
+        assert_eq!(placed(&["cat", "cat/old"]), ["cat", "cat/old"]);
+    }
+
+    #[test]
+    fn splits_are_known_by_one_word_of_their_names() {
+        assert_eq!(
+            placed(&["training_set/cat", "training_set/dog", "test_set/cat"]),
+            ["cat train", "dog train", "cat test"]
+        );
+        assert_eq!(
+            placed(&["seg_train/seg_train/sea", "seg_test/seg_test/sea", "seg_pred/seg_pred"]),
+            ["sea train", "sea test", "lies outside the folders for train, validation and test"]
+        );
+        assert_eq!(placed(&["train/cat", "eval/cat"]), ["cat train", "cat validation"]);
+        // Classes of which no two are splits of one thing.
+        for classes in [
+            &["train station/a", "test tube/a"][..],
+            &["crash test/a", "road test/b"],
+            &["train_set/a", "dog/b"],
+            &["old_train", "old_test"],
+        ] {
+            assert_eq!(placed(classes), classes);
+        }
+    }
 }

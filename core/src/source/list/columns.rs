@@ -445,10 +445,22 @@ impl Finder<'_> {
         })
     }
 
+    /// The column `class` of a table of biological ranks, which are no labels where species are
+    /// named.
+    fn taxonomy_class(&self) -> Option<usize> {
+        let at = |name: &str| self.names.iter().position(|own| normalised(own) == name);
+        let is_ranks = ["order", "family"].iter().all(|rank| at(rank).is_some());
+        let has_species =
+            ["species", "scientific_name", "common_name"].iter().any(|name| at(name).is_some());
+        at("class").filter(|_| is_ranks && has_species)
+    }
+
     fn label(&self, path: usize, taken: impl Fn(usize) -> bool) -> Option<Label> {
-        if let Some(column) = self
-            .usual(&LABEL_COLUMNS, &|column| taken(column) || self.values(column).next().is_none())
-        {
+        // Beside `order` and `family` a column `class` says that a lynx is a mammal.
+        let rank = self.taxonomy_class();
+        let is_no_label =
+            |column| taken(column) || Some(column) == rank || self.values(column).next().is_none();
+        if let Some(column) = self.usual(&LABEL_COLUMNS, &is_no_label) {
             return Some(Label::Column(column));
         }
         let left: Vec<usize> = (0..self.names.len()).filter(|column| !taken(*column)).collect();

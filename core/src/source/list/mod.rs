@@ -247,7 +247,12 @@ fn classes(
     labels: &[String],
     options: &ScanOptions,
 ) -> Result<(Vec<String>, Vec<usize>), DataError> {
-    let numbers: Option<Vec<i64>> = labels.iter().map(|label| label.parse().ok()).collect();
+    // `007` and `7` are two names, unless a file says what numbers are called.
+    let is_named = options.list.class_names.is_some();
+    let number = |label: &String| {
+        label.parse().ok().filter(|number: &i64| is_named || number.to_string() == *label)
+    };
+    let numbers: Option<Vec<i64>> = labels.iter().map(number).collect();
     match (numbers, &options.list.class_names) {
         (Some(numbers), file) => {
             let distinct: BTreeSet<i64> = numbers.iter().copied().collect();

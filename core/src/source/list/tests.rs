@@ -189,6 +189,23 @@ fn numbers_are_ordered_and_named_as_numbers() {
 }
 
 #[test]
+fn numbers_with_leading_zeros_are_names() {
+    let images = Images::new(&["1.ppm", "2.ppm", "3.ppm"]);
+    let text = "1.ppm,007\n2.ppm,7\n3.ppm,012\n";
+    assert_eq!(images.read(text), ["1.ppm=007", "2.ppm=7", "3.ppm=012"]);
+}
+
+#[test]
+fn of_biological_ranks_the_species_is_the_label() {
+    let images = Images::new(&["1.ppm", "2.ppm", "3.ppm"]);
+    let ranks = "file_name,kingdom,class,order,family,species\n1.ppm,A,Mammalia,C,F,lynx\n2.ppm,A,Mammalia,C,M,otter\n3.ppm,A,Aves,P,T,wren\n";
+    assert_eq!(images.read(ranks), ["1.ppm=lynx", "2.ppm=otter", "3.ppm=wren"]);
+    // Alone it is what is asked for.
+    let class = "file_name,class,order\n1.ppm,lynx,1\n2.ppm,otter,2\n3.ppm,wren,3\n";
+    assert_eq!(images.read(class), ["1.ppm=lynx", "2.ppm=otter", "3.ppm=wren"]);
+}
+
+#[test]
 fn groups_are_kept_with_the_samples() {
     let images = Images::new(&["1.ppm", "2.ppm", "3.ppm"]);
     let text = "track_id,file,species\nt1,1.ppm,owl\nt1,2.ppm,owl\n,3.ppm,wren\n";
