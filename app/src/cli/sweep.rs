@@ -71,7 +71,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         }
         _ => None,
     };
-    let request = SweepRequest { dataset, folder: &arguments.out, settings, key, values };
+    let request = SweepRequest {
+        dataset,
+        source: arguments.dataset.as_deref(),
+        folder: &arguments.out,
+        settings,
+        key,
+        values,
+    };
     let report = match pipeline::sweep(&request, &devices, job) {
         Err(Error::Stopped) if Sweep::is_sweep(&arguments.out) => {
             bail!("stopped; the same command goes on")

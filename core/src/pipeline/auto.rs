@@ -6,6 +6,8 @@
 //! features, which takes seconds, and a minute or so of training from initial weights, or a few
 //! where that comes near.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
@@ -404,16 +406,36 @@ fn score_of_probe(
 }
 
 /// The dataset itself or, if it has no validation split, with every tenth training sample of each
-/// class held out to compare by.
+/// class held out to compare by. Of images that belong together whole series are: the series of
+/// every tenth, and no class loses its last image by it.
 pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut dataset = dataset.clone();
-    if dataset.split(Split::Validation).is_empty() {
-        let mut met = vec![0_usize; dataset.classes.len()];
-        for sample in dataset.samples.iter_mut().filter(|sample| sample.split == Split::Train) {
-            met[sample.class] += 1;
-            if met[sample.class].is_multiple_of(HELD_OUT) {
-                sample.split = Split::Validation;
-            }
+    if !dataset.split(Split::Validation).is_empty() {
+        return dataset;
+    }
+    let mut left = dataset.counts(Split::Train);
+    let mut met = vec![0_usize; dataset.classes.len()];
+    // Samples that are held out or stay together: those of a series, or one alone.
+    let mut together: BTreeMap<(Option<u32>, usize), Vec<usize>> = BTreeMap::new();
+    for (at, sample) in dataset.samples.iter().enumerate() {
+        if sample.split == Split::Train {
+            let key = sample.group.map_or((None, at), |group| (Some(group), 0));
+            together.entry(key).or_default().push(at);
+        }
+    }
+    let mut in_order: Vec<Vec<usize>> = together.into_values().collect();
+    in_order.sort_unstable();
+    for members in in_order {
+        let mut is_due = false;
+        let mut own: BTreeMap<usize, usize> = BTreeMap::new();
+        for class in members.iter().map(|at| dataset.samples[*at].class) {
+            met[class] += 1;
+            is_due |= met[class].is_multiple_of(HELD_OUT);
+            *own.entry(class).or_default() += 1;
+        }
+        if is_due && own.iter().all(|(class, count)| left[*class] > *count) {
+            own.iter().for_each(|(class, count)| left[*class] -= count);
+            members.iter().for_each(|at| dataset.samples[*at].split = Split::Validation);
         }
     }
     dataset

@@ -32,7 +32,8 @@ pub(super) fn places(labels: &[u32], classes: usize) -> Vec<usize> {
 }
 
 /// [`places`] where samples of one group are held out together; every sample has a group, or none is
-/// looked at. A group goes to the part that has the fewest samples of its classes so far.
+/// looked at. A group goes to the part that has the fewest samples of its classes so far. Where all
+/// are one group, nothing would be left to learn from, and they are held out one by one.
 pub(super) fn places_of(labels: &[u32], groups: &[Option<u32>], classes: usize) -> Vec<usize> {
     let known: Option<Vec<u32>> = groups.iter().copied().collect();
     let Some(groups) = known.filter(|known| known.len() == labels.len() && !known.is_empty())
@@ -47,6 +48,9 @@ pub(super) fn places_of(labels: &[u32], groups: &[Option<u32>], classes: usize) 
             Some(rows) => rows.push(row),
             None => members.push(vec![row]),
         }
+    }
+    if members.len() < 2 {
+        return self::places(labels, classes);
     }
     let mut held = vec![[0usize; FOLDS]; classes];
     let mut places = vec![0; labels.len()];

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 
 use super::auto::{choose, with_validation};
 use super::halving::{Rung, best, rungs};
-use super::train::{CHOICES, advance, finish};
+use super::train::{CHOICES, advance, agree, finish};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, RunError, SettingsError, TrainError};
 use crate::job::{Event, Job, Silent};
@@ -29,6 +29,9 @@ const FACTORS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
 pub struct SweepRequest<'a> {
     /// What to train on; needed unless the sweep exists.
     pub dataset: Option<Dataset>,
+    /// What that was opened from, if it is to be seen that a sweep that goes on is one on the same
+    /// images with the same settings.
+    pub source: Option<&'a Path>,
     /// The folder of the sweep, with a run folder for each value in it. A sweep that was
     /// interrupted there goes on.
     pub folder: &'a Path,
@@ -86,6 +89,21 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
                 found.values().join(",")
             );
             return Err(refuse(holds).into());
+        }
+        if let Some(source) = request.source {
+            // Without one it is gone on with, whatever it was begun with.
+            let run = found.run(0)?;
+            let asked = request.settings.with(request.key, &values[0])?;
+            let reason = if !run.is_made_of(source) {
+                "holds a sweep on other images; choose another folder"
+            } else if !agree(&asked, run.settings(), run.dataset().split(Split::Train).len()) {
+                "holds a sweep with other settings; choose another folder"
+            } else {
+                ""
+            };
+            if !reason.is_empty() {
+                return Err(refuse(reason.into()).into());
+            }
         }
         job.info("going on with the sweep");
         return Ok(found);

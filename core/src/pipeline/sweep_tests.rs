@@ -1,10 +1,14 @@
 //! Sweeps on a few digits.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::Device;
 
 use super::*;
+use crate::dataset::{DatasetSample, Provenance};
 use crate::job::{Control, SweepRecord};
 use crate::pipeline::test_run::digits;
+use crate::source::{Location, SourceKind};
 
 const VALUES: [&str; 3] = ["0.0001", "0.001", "30"];
 
@@ -12,6 +16,7 @@ fn request<'a>(dataset: &Path, folder: &'a Path, settings: &Settings) -> SweepRe
     let values = VALUES.map(String::from).to_vec();
     SweepRequest {
         dataset: Some(Dataset::load(dataset).unwrap()),
+        source: None,
         folder,
         settings: settings.clone(),
         key: "stage1.weight_decay",
@@ -94,8 +99,14 @@ fn what_cannot_be_swept_is_said_before_anything_is_made() {
     let place = folder.path().join("sweep");
     let refused = |key: &str, values: &[&str]| {
         let values = values.iter().map(|value| value.to_string()).collect();
-        let request =
-            SweepRequest { dataset: None, folder: &place, settings: settings.clone(), key, values };
+        let request = SweepRequest {
+            dataset: None,
+            source: None,
+            folder: &place,
+            settings: settings.clone(),
+            key,
+            values,
+        };
         let error = sweep(&request, &[Device::flex()], Job::new(&Control::new(), &Silent))
             .unwrap_err()
             .to_string();
@@ -124,4 +135,37 @@ fn a_damaged_sweep_is_no_way_out_of_its_folder() {
     assert!(plan(member).contains("elsewhere"));
     assert!(plan(r#"{"key":"seed","own":null,"held_out":false,"members":[]}"#).contains("no runs"));
     assert!(plan("not JSON").contains("damaged"));
+}
+
+#[test]
+fn of_series_whole_ones_are_held_out_to_compare_by() {
+    let sample = |class: usize, number: usize, group: Option<u32>| DatasetSample {
+        location: Location::File(format!("{class}/{number:02}.png").into()),
+        class,
+        split: Split::Train,
+        group,
+    };
+    let dataset = |group: fn(usize, usize) -> Option<u32>| Dataset {
+        root: "photos".into(),
+        kind: SourceKind::Folder,
+        classes: vec!["cat".into(), "dog".into(), "newt".into()],
+        samples: [30, 20, 9]
+            .into_iter()
+            .enumerate()
+            .flat_map(|(class, n)| (0..n).map(move |i| sample(class, i, group(class, i))))
+            .collect(),
+        provenance: Provenance::default(),
+    };
+    let alone = with_validation(&dataset(|_, _| None));
+    assert_eq!(alone.counts(Split::Validation), [3, 2, 0]);
+    // Series of five.
+    let together = with_validation(&dataset(|class, i| Some((class * 10 + i / 5) as u32)));
+    assert_eq!(together.counts(Split::Validation), [15, 10, 0]);
+    let groups = |split| -> BTreeSet<Option<u32>> {
+        together.split(split).iter().map(|sample| sample.group).collect()
+    };
+    assert!(groups(Split::Train).is_disjoint(&groups(Split::Validation)));
+    // One series of everything cannot be held out.
+    let one = with_validation(&dataset(|_, _| Some(0)));
+    assert_eq!(one.counts(Split::Validation), [0, 0, 0]);
 }

@@ -136,7 +136,11 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
         if let Some(source) = request.dataset {
             let is_dataset_file = source.is_file()
                 && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-            if is_dataset_file && !is_of(&run, source, job)? {
+            let is_same = match is_dataset_file {
+                true => is_of(&run, source, job)?,
+                false => run.is_made_of(source),
+            };
+            if !is_same {
                 return Err(folder_error(
                     "was made with another dataset; resume without one, or choose another folder",
                 )
@@ -206,7 +210,7 @@ pub const CHOICES: &str = "choices";
 
 /// Whether a run's settings are what these were, or came to be when the run was made: `auto` agrees
 /// with whatever was chosen.
-fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
+pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     let mut asked = asked.clone();
     if asked.stage1.train == Auto::AUTO {
         // All that may follow from the choice.

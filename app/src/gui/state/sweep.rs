@@ -8,8 +8,8 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::{Sweep, SweepReport};
 use counterweight_core::settings::Settings;
 
-use super::dataset_source::DatasetSource;
 use super::shell::{ErrorReport, Shell};
+use super::source::Source;
 use crate::gui::worker::{Failure, Progress, Worker};
 
 /// The setting that the window sweeps.
@@ -19,8 +19,9 @@ pub const SWEPT: &str = "stage1.weight_decay";
 pub struct SweepState {
     /// Its folder.
     pub folder: PathBuf,
-    /// What all of its runs share, if it was started here.
-    pub settings: Option<Settings>,
+    /// What all of its runs share, and the edition of the source they are trained on, if it was
+    /// started here.
+    begun: Option<(Settings, u64)>,
     /// The values that were trained on so far, in the order in which that began.
     pub members: Vec<SweepRecord>,
     /// How it ended.
@@ -32,41 +33,49 @@ impl SweepState {
     /// Begins a sweep in a folder, or goes on with the one that is there.
     pub fn start(
         folder: PathBuf,
-        recipe: DatasetSource,
+        source: &Source,
         settings: Settings,
         choice: DeviceChoice,
         shell: &mut Shell,
     ) -> Self {
         shell.info(format!("Looking for the best weight decay in {}", folder.display()));
-        let (place, shared) = (folder.clone(), settings.clone());
+        let (place, recipe) = (folder.clone(), source.recipe());
+        let begun = Some((settings.clone(), source.edition));
         let worker = Worker::spawn("sweep", &shell.ctx, move |job| {
             let (device, _) = device::open(choice)?;
             let dataset = match Sweep::is_sweep(&place) {
                 true => None,
                 false => Some(recipe.make(job)?.0),
             };
-            let request =
-                SweepRequest { dataset, folder: &place, settings, key: SWEPT, values: Vec::new() };
+            let request = SweepRequest {
+                dataset,
+                source: None,
+                folder: &place,
+                settings,
+                key: SWEPT,
+                values: Vec::new(),
+            };
             pipeline::sweep(&request, &[device], job)
         });
-        Self {
-            folder,
-            settings: Some(shared),
-            members: Vec::new(),
-            report: None,
-            worker: Some(worker),
-        }
+        Self { folder, begun, members: Vec::new(), report: None, worker: Some(worker) }
     }
 
     /// One that is kept.
     pub fn shown(report: SweepReport) -> Self {
         Self {
             folder: report.folder.clone(),
-            settings: None,
+            begun: None,
             members: report.members.clone(),
             report: Some(report),
             worker: None,
         }
+    }
+
+    /// Whether it was started here, on the dataset that this source is and with these settings.
+    pub fn is_of(&self, source: &Source, settings: &Settings) -> bool {
+        self.begun
+            .as_ref()
+            .is_some_and(|(of, edition)| of == settings && *edition == source.edition)
     }
 
     /// Whether it is running.
