@@ -159,6 +159,8 @@ pub(super) fn build_with(
             ),
         );
     }
+    let [train, held_out @ ..] = &parts;
+    notes.extend(copies_note(&digests, train, held_out.iter().flatten()));
     let dataset = Dataset {
         root: catalog.root.clone(),
         kind: catalog.kind,
@@ -174,6 +176,25 @@ pub(super) fn build_with(
         },
     };
     Ok(BuiltDataset { dataset, notes })
+}
+
+/// What is to be said where images that are held out have an exact copy in training: then they say
+/// less than they seem to.
+fn copies_note<'a>(
+    digests: &Digests,
+    train: &[DatasetSample],
+    held_out: impl Iterator<Item = &'a DatasetSample>,
+) -> Option<String> {
+    let of = |sample: &DatasetSample| digests.of(&sample.location);
+    let known: HashSet<_> = train.iter().filter_map(of).collect();
+    let copies = held_out.filter_map(of).filter(|hash| known.contains(hash)).count();
+    let (verb, its) = if copies == 1 { ("has", "it is") } else { ("have", "they are") };
+    (copies > 0).then(|| {
+        format!(
+            "{} for validation or test {verb} an exact copy in training, where {its} no test: `inspect` lists copies",
+            images(copies)
+        )
+    })
 }
 
 /// What [`build`] would give, in numbers only: quick enough to be called for every step of a

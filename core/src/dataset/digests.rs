@@ -22,6 +22,11 @@ impl Digests {
         self.0.insert(place(location), start(&hash));
     }
 
+    /// The digest of an image, if it is known.
+    pub(super) fn of(&self, location: &Location) -> Option<[u8; KEPT]> {
+        self.0.get(&place(location)).copied()
+    }
+
     /// The digests of images one after the other, in hexadecimal; nothing unless all are known.
     pub(super) fn to_text(&self, locations: &[&Location]) -> String {
         let known: Option<Vec<u64>> = locations

@@ -331,7 +331,9 @@ impl Case<'_> {
             return None;
         }
         let top1 = self.evaluation().top1;
-        let sentence = match self.is_weak() {
+        // A split too small to tell by says nothing of what was learned.
+        let helps_not = self.is_at_chance() || self.guessing.is_weak(self.found());
+        let sentence = match helps_not {
             true => format!(
                 "Has learned its training images by heart ({} right), and that helps with no others.",
                 percent(trained)

@@ -399,3 +399,12 @@ fn balancing_that_lost_accuracy_is_to_be_left_out() {
         "{nothing:?}"
     );
 }
+
+#[test]
+fn a_split_too_small_to_tell_by_says_nothing_of_what_was_learned() {
+    let verdict = judge(&mostly_right(2, 1, 0), &[epoch(1, 0.1, 1.0)]);
+    assert!(verdict.findings.iter().all(|found| found.kind != FindingKind::Memorised));
+    assert_eq!(verdict.grade, Grade::Doubtful);
+    let verdict = judge(&mostly_right(2, 50, 50), &[epoch(1, 0.1, 1.0)]);
+    assert!(verdict.findings.iter().any(|found| found.kind == FindingKind::Memorised));
+}

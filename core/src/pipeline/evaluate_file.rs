@@ -154,11 +154,24 @@ fn places(
         };
         return Err(ModelError::file(file, reason).into());
     }
+    let others: Vec<&str> =
+        theirs.iter().filter(|class| !classes.contains(class)).map(String::as_str).collect();
+    if let Some(first) = others.first() {
+        let which = match others.len() {
+            1 => format!("“{first}”, a class of the file that the dataset has not,"),
+            n => {
+                format!("{n} classes of the file that the dataset has not, “{first}” first of all,")
+            }
+        };
+        job.warn(format!(
+            "{which} cannot be chosen here: among all of its classes the file is right less often"
+        ));
+    }
     Ok(classes.iter().filter_map(|class| classifier.class_index(class)).collect())
 }
 
-/// What the file says about each readable image, and which of the images that is. Classes of the
-/// file that the dataset has not do not stand for election.
+/// What the file says about each readable image, and which of the images that is: its classes that
+/// the dataset has not are left out of the choice.
 pub(super) fn answers(
     classifier: &OnnxClassifier,
     images: &Images,
