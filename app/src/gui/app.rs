@@ -1,6 +1,8 @@
 //! The application: what has happened is taken in and what was asked for is done, then everything
 //! is drawn.
 
+use std::path::PathBuf;
+
 use counterweight_core::job::Level;
 use counterweight_core::pipeline::sample_settings;
 use counterweight_core::settings::{Preset, Settings};
@@ -154,26 +156,37 @@ impl CounterweightApp {
             is_wanted && !state.devices.is_looking(),
             &shell.ctx,
         );
-        if let Some(ended) = state.train.poll(state.data.source.as_ref(), shell) {
+        let ended = state.train.poll(state.data.source.as_ref(), shell);
+        if ended.is_some() {
             state.runs.refresh(shell);
-            // Whoever has opened other images meanwhile is left with those.
-            if ended.root.is_none_or(|root| state.data.is_of(&root)) {
-                shell.queue.push(Command::Runs(RunsCommand::Open(ended.folder)));
-            }
         }
         if state.train.poll_sweep(shell) {
             state.runs.refresh(shell);
         }
-        if state.balance.poll(shell) | state.export.poll(shell)
-            && let Some(run) = &state.run
-        {
-            shell.queue.push(Command::Runs(RunsCommand::Open(run.folder.clone())));
+        let mut is_changed = state.balance.poll(shell) | state.export.poll(shell);
+        if is_changed {
             state.runs.refresh(shell);
         }
         state.inspect.poll(shell);
         state.predict.poll(shell);
-        state.grow.poll(state.run.as_ref(), state.page == Page::Grow, shell);
-        if let Some(run) = state.runs.poll(shell) {
+        if let Some(grown) = state.grow.poll(state.run.as_ref(), state.page == Page::Grow, shell) {
+            state.runs.refresh(shell);
+            match state.run.as_ref().is_none_or(|run| state.data.is_of(&run.root)) {
+                true => shell.queue.push(Command::Runs(RunsCommand::Open(grown))),
+                false => is_changed = true,
+            }
+        }
+        let opened = state.runs.poll(shell);
+        if is_changed {
+            state.read_run_again();
+        }
+        // Whoever has opened other images meanwhile is left with those.
+        if let Some(ended) = ended
+            && ended.root.is_some_and(|root| state.data.is_of(&root))
+        {
+            self.open_unasked(ended.folder);
+        }
+        if let Some(run) = opened {
             self.opened(run);
         }
         let state = &mut self.state;
@@ -182,6 +195,18 @@ impl CounterweightApp {
             && let Some(source) = &state.data.source
         {
             state.train.name = state.runs.free_name(&source.name);
+        }
+    }
+
+    /// Opens a run that was trained, unless something is at work on the one that is open.
+    fn open_unasked(&mut self, folder: PathBuf) {
+        let state = &mut self.state;
+        match state.busy_with_other_than(&folder) {
+            None => state.shell.queue.push(Command::Runs(RunsCommand::Open(folder))),
+            Some(work) => state.shell.notice(format!(
+                "The training in {} has ended. The open run is in use by {work}: open the other from the list when that is done",
+                folder.display()
+            )),
         }
     }
 
@@ -196,15 +221,17 @@ impl CounterweightApp {
             open.history.len() != run.history.len()
                 && open.finished_epochs() != run.finished_epochs()
         });
-        let rebalanced =
-            same.is_some_and(|open| open.checkpoints != run.checkpoints || run.balanced.is_some());
+        let rebalanced = same
+            .is_some_and(|open| open.checkpoints != run.checkpoints || !open.is_balanced_as(&run));
         if retrained {
             state.balance.forget();
             state.export.open(&run);
         }
         if retrained || rebalanced {
             state.inspect.forget();
+            state.images.forget_predictions();
         }
+        state.train.forget_failure(Some(&run.folder));
         if same.is_none() {
             // Where no new run is being prepared, the opened one is shown.
             state.train.show_curves |= state.data.source.is_none();
@@ -284,6 +311,15 @@ impl CounterweightApp {
                     "This run is in use by {work}. Stop that first, or wait until it is done"
                 ));
             }
+            // What is being done to the open run would be cut short.
+            Command::Runs(RunsCommand::Open(folder) | RunsCommand::Continue(folder))
+                if state.busy_with_other_than(&folder).is_some() =>
+            {
+                let work = state.busy_with_other_than(&folder).unwrap_or_default();
+                state.shell.notice(format!(
+                    "The open run is in use by {work}. Stop that first, or wait until it is done"
+                ));
+            }
             Command::Runs(command) => {
                 if let RunsCommand::Delete(folder) | RunsCommand::Rename(folder, _) = &command
                     && state.run.as_ref().is_some_and(|run| run.folder == *folder)
@@ -335,6 +371,7 @@ impl CounterweightApp {
         self.state.shell.dialog = None;
         self.commands.extend([
             Command::Train(TrainCommand::Stop),
+            Command::Train(TrainCommand::StopSweep),
             Command::Balance(BalanceCommand::Stop),
             Command::Export(ExportCommand::Stop),
             Command::Predict(PredictCommand::Stop),
@@ -390,6 +427,11 @@ impl CounterweightApp {
                     }
                     (Page::Grow, Command::Data(DataCommand::Undo)) => {
                         Command::Grow(GrowCommand::TakeBack)
+                    }
+                    (page, Command::Data(DataCommand::Undo | DataCommand::Redo))
+                        if page != Page::Data =>
+                    {
+                        continue;
                     }
                     (_, command) => command,
                 });

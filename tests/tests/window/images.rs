@@ -18,7 +18,7 @@ use image::codecs::jpeg::JpegEncoder;
 use crate::{train, with_sample};
 
 /// The sample on the page of images.
-fn with_images() -> Window {
+pub fn with_images() -> Window {
     let mut window = with_sample();
     window.go("Images");
     window.settle();
@@ -27,7 +27,7 @@ fn with_images() -> Window {
 }
 
 /// The paths of the listed images.
-fn listed(window: &Window) -> Vec<String> {
+pub fn listed(window: &Window) -> Vec<String> {
     let images = &window.state().images;
     let view = images.view.as_ref().unwrap();
     images
@@ -49,7 +49,7 @@ fn chosen(window: &Window) -> Vec<String> {
 }
 
 /// Clicks the image whose path begins so.
-fn click(window: &mut Window, path: &str, modifiers: Modifiers) {
+pub fn click(window: &mut Window, path: &str, modifiers: Modifiers) {
     let begins = |node: &egui_kittest::Node<'_>| {
         node.accesskit_node().label().is_some_and(|name| name.starts_with(path))
     };

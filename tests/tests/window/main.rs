@@ -12,6 +12,7 @@ mod lists;
 mod maps;
 mod predict;
 mod runs;
+mod stale;
 mod sweep;
 mod together;
 mod tour;

@@ -372,9 +372,13 @@ fn class_ui(
         "Give this class another number; all others stay as they are",
         |ui| {
             let mut count = class.train;
+            // With edits a class may have more images than the source, which is no reason to change
+            // its number unasked, or none there at all.
             let response = ui.add_enabled(
-                class.included,
-                DragValue::new(&mut count).range(1..=class.original.max(1)),
+                class.included && class.original > 0,
+                DragValue::new(&mut count)
+                    .range(1..=class.original.max(1))
+                    .clamp_existing_to_range(false),
             );
             // A class that is left out has no number, and the field's idea of the nearest one is
             // not the person's.

@@ -283,12 +283,19 @@ fn facts_ui(ui: &mut Ui, run: &OpenRun) {
         (Auto::Auto(_), None) => "side".into(),
     };
     let batch = format!("[batch, 3, {side}, {side}]");
+    let opset = match &run.exported {
+        Some(report) => format!("ONNX, opset {}", report.opset),
+        None if run.settings.model.backbone.file().is_some() => {
+            "ONNX, in the opset of the backbone's file".into()
+        }
+        None => format!("ONNX, opset {OPSET}"),
+    };
     Grid::new("what the file holds")
         .num_columns(2)
         .min_row_height(18.0)
         .spacing([space::LARGE, space::SMALL])
         .show(ui, |ui| {
-            parts::fact(ui, "Format", format!("ONNX, opset {OPSET}"));
+            parts::fact(ui, "Format", opset);
             parts::fact(ui, "Input", RichText::new(format!("images  {batch}")).monospace());
             parts::fact(ui, "", "RGB in 0..1, any batch; normalisation is inside the model");
             parts::fact(

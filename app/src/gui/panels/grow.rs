@@ -26,6 +26,7 @@ const COLUMNS: [Column<'static>; 6] = [
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let run = state.run.as_ref().filter(|run| run.has_checkpoint());
+    let covered = state.shell.dialog.is_some() || state.shell.palette_open;
     let grow = &mut state.grow;
     parts::title_row(ui, "Grow", |ui| {
         let reason = refusal(grow, run);
@@ -56,7 +57,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     theme::card(ui, |ui| find_ui(ui, grow, &mut ask));
     if grow.labelling.is_some() {
         parts::gap(ui);
-        theme::card(ui, |ui| grow_label::ui(ui, grow, run, &mut ask));
+        theme::card(ui, |ui| grow_label::ui(ui, grow, run, covered, &mut ask));
     }
     parts::gap(ui);
     theme::card(ui, |ui| add_ui(ui, grow, &mut ask));

@@ -31,8 +31,15 @@ const DIGITS: [(Key, &str); 10] = [
     (Key::Num0, "0"),
 ];
 
-/// Draws the image that is to be labelled, with what it may be.
-pub fn ui(ui: &mut Ui, grow: &mut GrowState, run: &OpenRun, ask: &mut dyn FnMut(GrowCommand)) {
+/// Draws the image that is to be labelled, with what it may be. No key is listened to where
+/// something else `covered` the page.
+pub fn ui(
+    ui: &mut Ui,
+    grow: &mut GrowState,
+    run: &OpenRun,
+    covered: bool,
+    ask: &mut dyn FnMut(GrowCommand),
+) {
     let Some(labelling) = grow.labelling.take() else { return };
     head_ui(ui, &labelling);
     ui.add_space(space::SMALL);
@@ -46,7 +53,7 @@ pub fn ui(ui: &mut Ui, grow: &mut GrowState, run: &OpenRun, ask: &mut dyn FnMut(
     ui.add_space(space::SMALL);
     next_ui(ui, grow, &labelling, ask);
     chooser_ui(ui, grow, &labelling, run, ask);
-    if grow.chooser.is_none() {
+    if grow.chooser.is_none() && !covered {
         keys(ui, &labelling, ask);
     }
     grow.labelling = Some(labelling);

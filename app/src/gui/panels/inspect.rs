@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
-use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD, ICON_MODEL_TRAINING};
+use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD};
 
 use super::{inspect_beside, inspect_map, inspect_mistakes, parts};
 use crate::gui::command::{Command, InspectCommand, RunsCommand};
@@ -107,17 +107,7 @@ fn waiting_ui(
     commands: &mut Vec<Command>,
 ) {
     if training {
-        parts::empty_page(
-            ui,
-            ICON_MODEL_TRAINING,
-            "Waiting for the training",
-            "Evaluating begins when the device is free.",
-            |ui| {
-                if ui.add(primary(ui, "Go to Train")).clicked() {
-                    commands.push(Command::Go(Page::Train));
-                }
-            },
-        );
+        parts::wait_for_training(ui, "Evaluating", commands);
         return;
     }
     let (checkpoint, split) = chosen(run, inspect);

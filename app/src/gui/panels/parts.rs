@@ -7,9 +7,10 @@ use egui::{
     Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui, vec2,
 };
 use egui_material_icons::MaterialIcon;
-use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR};
+use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR, ICON_MODEL_TRAINING};
 
-use crate::gui::state::{OpenRun, Thumbnail};
+use crate::gui::command::Command;
+use crate::gui::state::{OpenRun, Page, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{ProgressStrip, VerdictStrip, empty_state, metric, primary};
 use crate::gui::worker::Progress;
@@ -157,6 +158,22 @@ pub fn verdict(ui: &mut Ui, verdict: Option<&Verdict>) {
         VerdictStrip::new(verdict).show(ui);
         gap(ui);
     }
+}
+
+/// What is said where a page has to wait for a training, which has the device. `work` is what
+/// begins then.
+pub fn wait_for_training(ui: &mut Ui, work: &str, commands: &mut Vec<Command>) {
+    empty_page(
+        ui,
+        ICON_MODEL_TRAINING,
+        "Waiting for the training",
+        &format!("{work} begins when the device is free."),
+        |ui| {
+            if ui.add(primary(ui, "Go to Train")).clicked() {
+                commands.push(Command::Go(Page::Train));
+            }
+        },
+    );
 }
 
 /// The button that goes on with a result: the one to press, unless that is worthless.

@@ -52,6 +52,8 @@ pub struct BackbonesState {
     /// A network's file that does not say how images are normalised for it.
     pub unnormalised: Option<PathBuf>,
     worker: Option<Worker<Outcome>>,
+    /// The backbone that was chosen when that began.
+    chosen_before: Option<BackboneChoice>,
 }
 
 impl BackbonesState {
@@ -93,7 +95,10 @@ impl BackbonesState {
                 train.set_backbone(&backbone.into(), has_weights);
                 shell.dialog = None;
             }
-            BackbonesCommand::Download(backbone) => self.download(backbone, shell),
+            BackbonesCommand::Download(backbone) => {
+                self.chosen_before = Some(train.settings.model.backbone.clone());
+                self.download(backbone, shell);
+            }
             BackbonesCommand::Stop => self.stop(),
             BackbonesCommand::PickFile => {
                 let then = |path| Command::Backbones(BackbonesCommand::TakeFile(path));
@@ -106,15 +111,24 @@ impl BackbonesState {
                     then,
                 ));
             }
-            BackbonesCommand::TakeFile(path) => self.take_file(path, &train.settings.model, shell),
+            BackbonesCommand::TakeFile(path) => {
+                self.chosen_before = Some(train.settings.model.backbone.clone());
+                self.take_file(path, &train.settings.model, shell);
+            }
             BackbonesCommand::TakeNormalised(path, normalisation) => {
                 let network = BackboneChoice::Onnx(path.clone());
                 train.set_backbone(&network, true);
                 train.set_text("model.normalisation", normalisation.into());
                 let model = train.settings.model.clone();
+                self.chosen_before = Some(network);
                 self.take_file(path, &model, shell);
             }
         }
+    }
+
+    /// Whether no other backbone was chosen since weights were asked for.
+    fn is_still_wanted(&self, train: &TrainState) -> bool {
+        self.chosen_before.as_ref() == Some(&train.settings.model.backbone)
     }
 
     fn forget(&mut self) {
@@ -195,8 +209,11 @@ impl BackbonesState {
                 } else {
                     " The file asked to call code, which was not done."
                 };
+                // Another may have been chosen while this was on its way.
+                let is_wanted = self.is_still_wanted(train);
+                let use_words = if is_wanted { ", and is in use" } else { "" };
                 self.said = Some(format!(
-                    "{backbone} has weights now, and is in use: {}.{calls}",
+                    "{backbone} has weights now{use_words}: {}.{calls}",
                     kept.fit.words()
                 ));
                 shell.info(format!(
@@ -205,11 +222,17 @@ impl BackbonesState {
                     kept.facts.licence_words()
                 ));
                 self.refresh(shell);
-                train.set_backbone(&backbone.into(), true);
+                match is_wanted {
+                    true => train.set_backbone(&backbone.into(), true),
+                    false => shell.notice(format!("{backbone} has weights now")),
+                }
             }
-            Ok(Outcome::Network(path, words)) => {
+            Ok(Outcome::Network(path, words)) if self.is_still_wanted(train) => {
                 self.said = Some(format!("{} is in use: {words}", path.display()));
                 train.set_backbone(&BackboneChoice::Onnx(path), true);
+            }
+            Ok(Outcome::Network(path, words)) => {
+                self.said = Some(format!("{} can be used: {words}", path.display()));
             }
             Ok(Outcome::NeedsNormalisation(path)) => self.unnormalised = Some(path),
             Err(Failure::Stopped) => {

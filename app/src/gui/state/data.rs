@@ -281,9 +281,11 @@ impl DataState {
         let Origin::Catalog { catalog, builder, .. } = &mut source.origin else { return };
         let before = builder.options().clone();
         change(builder, catalog);
-        if *builder.options() != before {
-            source.edition = next_revision();
+        // What is shown holds the counts with edits, too, which nothing would count again.
+        if *builder.options() == before {
+            return;
         }
+        source.edition = next_revision();
         source.refresh();
         self.selected = self.selected.filter(|class| *class < source.view.classes.len());
     }
@@ -359,6 +361,7 @@ impl DataState {
                     origin: *origin,
                     view: DataView::default(),
                     edition: next_revision(),
+                    shows_edits: false,
                 };
                 source.refresh();
                 let images: usize = source.view.samples.iter().map(Vec::len).sum();

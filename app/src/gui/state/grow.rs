@@ -16,7 +16,7 @@ pub use super::grow_labelling::{Given, Labelling};
 use super::images_large::LargeImages;
 use super::shell::{ErrorReport, Shell};
 use super::{ClassChooser, OpenRun, RunsState, Thumbnails, next_revision};
-use crate::gui::command::{Command, GrowCommand, RunsCommand};
+use crate::gui::command::{Command, GrowCommand};
 use crate::gui::dialogs::{Asked, Question};
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
@@ -281,8 +281,14 @@ impl GrowState {
         self.growing = Some((run.name(), Worker::spawn("grow", &shell.ctx, work)));
     }
 
-    /// Takes what the jobs have done, and follows the open run.
-    pub fn poll(&mut self, run: Option<&OpenRun>, is_shown: bool, shell: &mut Shell) {
+    /// Takes what the jobs have done, and follows the open run. Returns the folder of a run that has
+    /// been made.
+    pub fn poll(
+        &mut self,
+        run: Option<&OpenRun>,
+        is_shown: bool,
+        shell: &mut Shell,
+    ) -> Option<PathBuf> {
         if let Some(thumbnails) = &mut self.thumbnails {
             thumbnails.poll(&shell.ctx);
         }
@@ -294,8 +300,9 @@ impl GrowState {
         self.follow(run, is_shown, shell);
         self.poll_finding(shell);
         self.poll_saving(shell);
-        self.poll_growing(shell);
+        let grown = self.poll_growing(shell);
         self.poll_looking_ahead(shell);
+        grown
     }
 
     /// Labels are of one run: with another one the page begins anew.
@@ -378,20 +385,19 @@ impl GrowState {
         }
     }
 
-    fn poll_growing(&mut self, shell: &mut Shell) {
-        let Some((before, worker)) = &mut self.growing else { return };
+    fn poll_growing(&mut self, shell: &mut Shell) -> Option<PathBuf> {
+        let (before, worker) = self.growing.as_mut()?;
         let news = worker.poll();
         shell.messages(news.messages);
-        let Some(done) = news.done else { return };
+        let done = news.done?;
         let before = std::mem::take(before);
         self.growing = None;
         match done {
             Ok((folder, report)) => {
-                shell.queue.push(Command::Runs(RunsCommand::Refresh));
-                shell.queue.push(Command::Runs(RunsCommand::Open(folder.clone())));
                 let revision = next_revision();
-                self.grown = Some(GrownRun { folder, before, report, revision });
+                self.grown = Some(GrownRun { folder: folder.clone(), before, report, revision });
                 self.source_text.clear();
+                return Some(folder);
             }
             Err(Failure::Stopped) => shell.notice("Stopped; the run is as it was"),
             Err(Failure::Failed(error)) => shell.failed(ErrorReport {
@@ -401,6 +407,7 @@ impl GrowState {
                 advice: "Name a folder with one folder a class, or an image list, whose images the run does not have.".into(),
             }),
         }
+        None
     }
 
     fn poll_looking_ahead(&mut self, shell: &mut Shell) {

@@ -17,7 +17,7 @@ use super::data::{DataState, reveal};
 use super::images_doubts::{self, Doubts};
 use super::images_list::listed;
 use super::images_predictions::predict;
-use super::images_session::{Answer, Ask, Session};
+use super::images_session::{Answer, Ask, Change, Session};
 use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
 use super::{Page, Thumbnails};
@@ -191,8 +191,8 @@ impl ImagesState {
                 self.edit(action, &targets);
             }
             ImagesCommand::Agree => self.agree(),
-            ImagesCommand::Undo => self.session.ask(Ask::Undo),
-            ImagesCommand::Redo => self.session.ask(Ask::Redo),
+            ImagesCommand::Undo => self.change(Change::Undo),
+            ImagesCommand::Redo => self.change(Change::Redo),
             ImagesCommand::ChooseClass => {
                 self.chooser = (!self.targets().is_empty()).then(ClassChooser::default);
             }
@@ -247,6 +247,13 @@ impl ImagesState {
         self.selection = GridSelection::default();
     }
 
+    /// Changes the dataset that is shown, and no other.
+    fn change(&mut self, change: Change) {
+        if let Some(view) = &self.view {
+            self.session.ask(Ask::Change(view.dataset_revision, change));
+        }
+    }
+
     fn edit(&mut self, action: EditAction, targets: &[u32]) {
         if targets.is_empty() {
             return;
@@ -257,7 +264,7 @@ impl ImagesState {
             self.recent.truncate(RECENT);
         }
         let samples = targets.iter().map(|sample| *sample as usize).collect();
-        self.session.ask(Ask::Edit(action, samples));
+        self.change(Change::Edit(action, samples));
         // One who looks at one image after the other goes on to the next.
         if self.zoomed || (self.review.is_some() && targets.len() == 1) {
             let next = self.selection.cursor() + 1;
@@ -326,9 +333,15 @@ impl ImagesState {
         self.session.ask(Ask::Open { source, key, quietly });
     }
 
+    /// Forgets what a run took the images for: it is another now, or has changed.
+    pub fn forget_predictions(&mut self) {
+        (self.predictions, self.predicting) = (None, None);
+    }
+
     /// Forgets the dataset.
     fn close(&mut self) {
-        (self.view, self.failure, self.review, self.predictions) = (None, None, None, None);
+        (self.view, self.failure, self.review) = (None, None, None);
+        self.forget_predictions();
         (self.zoomed, self.said, self.listed_for) = (false, None, None);
         self.filter = ImageFilter::default();
         self.order.clear();
@@ -347,8 +360,11 @@ impl ImagesState {
                 if self.pictured != view.dataset_revision {
                     self.thumbnails.reset(view.reader.clone());
                     self.pictured = view.dataset_revision;
-                    self.predictions = None;
+                    self.forget_predictions();
                     self.review = None;
+                    // Their numbers mean other images now.
+                    self.selection = GridSelection::default();
+                    (self.zoomed, self.chooser) = (false, None);
                 }
                 self.failure = None;
                 self.asked = Some((key, false));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use counterweight_core::Result;
-use counterweight_core::dataset::{Dataset, EditAction, EditSession, Edited};
+use counterweight_core::dataset::{Dataset, EditAction, EditEntry, EditSession, Edited};
 use counterweight_core::eval::{Group, GroupThresholds};
 use counterweight_core::job::{Control, Job, Silent};
 use counterweight_core::source::{ImageReader, Split};
@@ -59,11 +59,17 @@ impl ImagesView {
 pub(super) enum Ask {
     /// Open the edits of a dataset; `quietly` if nothing is to be shown unless there are any.
     Open { source: DatasetSource, key: u64, quietly: bool },
-    /// Do something to samples.
+    /// Do something to the dataset of this [`ImagesView::dataset_revision`].
+    Change(u64, Change),
+}
+
+/// What is done to a dataset.
+pub(super) enum Change {
+    /// Something to samples.
     Edit(EditAction, Vec<usize>),
-    /// Take back the last edit.
+    /// The last edit is taken back.
     Undo,
-    /// Do it again.
+    /// It is done again.
     Redo,
 }
 
@@ -149,18 +155,16 @@ impl Editor {
                 }
                 Ok(None)
             }
-            Ask::Edit(action, samples) => self.with(|session| {
-                session.add(action.clone(), &samples, job)?;
-                Ok(action.words(samples.len()))
-            }),
-            Ask::Undo => self.with(|session| {
-                let undone = session.undo(1, job)?;
-                Ok(format!("undone: {}", undone.first().map(|e| e.words()).unwrap_or_default()))
-            }),
-            Ask::Redo => self.with(|session| {
-                let done = session.redo(1, job)?;
-                Ok(format!("done again: {}", done.first().map(|e| e.words()).unwrap_or_default()))
-            }),
+            Ask::Change(revision, change) => match &mut self.session {
+                Some(open) if open.revision == revision => {
+                    change.apply(&mut open.session, job).map(Some)
+                }
+                // Samples go by their numbers, which mean other images in another dataset.
+                _ => {
+                    let reason = "other images have been opened meanwhile; nothing was changed";
+                    return Answer::Refused(reason.into());
+                }
+            },
         };
         match (said, &self.session) {
             (Ok(said), Some(open)) => {
@@ -170,12 +174,21 @@ impl Editor {
             (Err(error), _) => Answer::Refused(error.to_string()),
         }
     }
+}
 
-    fn with(
-        &mut self,
-        work: impl FnOnce(&mut EditSession) -> Result<String>,
-    ) -> Result<Option<String>> {
-        self.session.as_mut().map(|open| work(&mut open.session)).transpose()
+impl Change {
+    /// What was done, in words.
+    fn apply(self, session: &mut EditSession, job: Job<'_>) -> Result<String> {
+        let words =
+            |entries: &[EditEntry]| entries.first().map(EditEntry::words).unwrap_or_default();
+        match self {
+            Self::Edit(action, samples) => {
+                session.add(action.clone(), &samples, job)?;
+                Ok(action.words(samples.len()))
+            }
+            Self::Undo => Ok(format!("undone: {}", words(&session.undo(1, job)?))),
+            Self::Redo => Ok(format!("done again: {}", words(&session.redo(1, job)?))),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use counterweight_core::Error;
 use counterweight_core::dataset::{self, GroupBy, Grouped, Grouping};
 use counterweight_core::error::DataError;
 
+use super::next_revision;
 use super::source::{Origin, Source};
 use crate::gui::worker::{Failure, Worker};
 
@@ -132,6 +133,9 @@ fn choose(by: Option<GroupBy>, source: &mut Source) {
     let movement = (before == by.as_ref().map(discriminant)).then_some("keep together");
     options.keep_together(by, &catalog.classes);
     let catalog = Arc::clone(catalog);
+    if *builder.options() != options {
+        source.edition = next_revision();
+    }
     builder.set(&catalog, options, movement);
     source.refresh();
 }

@@ -41,6 +41,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterweight_core::eval::{Grade, Verdict};
 
+use crate::gui::command::{Command, RunsCommand};
+
 pub use crate::gui::command::{Page, ResumeOffer};
 pub use backbones::{BackbonesState, NORMALISATIONS};
 pub use balance::BalanceState;
@@ -209,6 +211,7 @@ impl State {
         self.balance.forget();
         self.inspect.forget();
         self.export = ExportState::default();
+        self.images.forget_predictions();
     }
 
     /// A source was opened: what is trained next is a new run of it. A run of other images is put
@@ -216,6 +219,7 @@ impl State {
     pub fn begin_with_source(&mut self) {
         if !self.train.is_running() {
             self.train.show_curves = false;
+            self.train.forget_failure(None);
         }
         let others = self.run.as_ref().filter(|run| !self.data.is_of(&run.root));
         if let Some(folder) = others.map(|run| run.folder.clone())
@@ -280,6 +284,31 @@ impl State {
             Some("growing")
         } else {
             None
+        }
+    }
+
+    /// What is being done to the open run, in a word, if that is not the run in `folder`: opening
+    /// that one would cut it short. A training goes on whatever run is open.
+    pub fn busy_with_other_than(&self, folder: &Path) -> Option<&'static str> {
+        let open = self.run.as_ref().filter(|run| run.folder != folder)?;
+        self.works_on(&open.folder).filter(|_| {
+            self.balance.is_applying()
+                || self.balance.is_tuning()
+                || self.export.is_exporting()
+                || self.grow.is_growing()
+        })
+    }
+
+    /// Reads the open run again, which has changed. If other images have been opened meanwhile, it
+    /// is put away, as it would have been then if nothing had been at work on it.
+    pub fn read_run_again(&mut self) {
+        let Some(run) = &self.run else { return };
+        if self.data.is_of(&run.root) {
+            self.shell.queue.push(Command::Runs(RunsCommand::Open(run.folder.clone())));
+        } else if self.works_on(&run.folder).is_none() {
+            let name = run.name().to_string();
+            self.close_run();
+            self.shell.notice(format!("{name} is done; it is in the list of runs"));
         }
     }
 

@@ -68,6 +68,8 @@ pub enum Shown {
 pub struct PredictState {
     /// The model's file.
     pub model_text: String,
+    /// The model that was offered last.
+    offered: String,
     /// The folder of images, or one image.
     pub images_text: String,
     /// Probability of the best class below which an image is called unsure; 0 for never.
@@ -94,6 +96,7 @@ impl Default for PredictState {
     fn default() -> Self {
         Self {
             model_text: String::new(),
+            offered: String::new(),
             images_text: String::new(),
             threshold: 0.0,
             placing: Placing::Copy,
@@ -168,10 +171,10 @@ impl PredictState {
     /// Offers the model that a run was exported as, if no other was named.
     pub fn offer(&mut self, run: &OpenRun) {
         if let Some(report) = &run.exported
-            && self.found.is_none()
-            && !self.is_busy()
+            && (self.model_text.trim().is_empty() || self.model_text == self.offered)
         {
-            self.model_text = report.path.display().to_string();
+            self.offered = report.path.display().to_string();
+            self.model_text.clone_from(&self.offered);
         }
     }
 

@@ -59,6 +59,15 @@ pub struct OpenRun {
 }
 
 impl OpenRun {
+    /// Whether another reading of the run found it balanced to the same.
+    pub fn is_balanced_as(&self, other: &Self) -> bool {
+        let balance = |run: &Self| {
+            let report = run.balanced.as_ref()?;
+            Some((report.settings.clone(), report.after.evaluation.clone()))
+        };
+        balance(self) == balance(other)
+    }
+
     /// Reads a run's folder. Results that are missing or cannot be read count as not there: they
     /// can be made again.
     ///

@@ -97,6 +97,8 @@ pub struct Source {
     pub view: DataView,
     /// Another number for every other dataset, whatever its edits.
     pub edition: u64,
+    /// Whether the counts that are shown are those with edits.
+    pub(super) shows_edits: bool,
 }
 
 impl Source {
@@ -155,8 +157,13 @@ impl Source {
 
     /// Shows what edits make of the dataset.
     pub(super) fn show_edits(&mut self, edits: &ImagesView) {
+        let changes = edits.edited.changes();
+        if !changes && !self.shows_edits {
+            return;
+        }
         self.refresh();
-        if !edits.edited.changes() {
+        self.shows_edits = changes;
+        if !changes {
             return;
         }
         let rows = &mut self.view.classes;

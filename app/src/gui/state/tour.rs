@@ -349,7 +349,7 @@ impl State {
                 self.shell.queue.push(Command::Balance(BalanceCommand::Tune));
             }
             TourStep::Export => {
-                self.shell.queue.push(Command::Export(ExportCommand::Replace));
+                self.shell.queue.push(Command::Export(ExportCommand::Export));
                 self.page = Page::Export;
             }
             TourStep::Try => {

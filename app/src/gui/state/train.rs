@@ -1,7 +1,7 @@
 //! The training page: the settings being edited, and the training that is running.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use counterweight_core::Error;
 use counterweight_core::device::DeviceChoice;
@@ -57,6 +57,8 @@ pub struct TrainState {
     pub sweep: Option<SweepState>,
     /// Why the last training failed.
     pub failure: Option<String>,
+    /// The folder of the run that it ended in.
+    failed_in: Option<PathBuf>,
     /// How a training that ran out of memory can go on.
     pub resume_offer: Option<ResumeOffer>,
     /// The memory in use.
@@ -86,6 +88,7 @@ impl TrainState {
             training: None,
             sweep: None,
             failure: None,
+            failed_in: None,
             resume_offer: None,
             gauge: Gauge::default(),
             last_classes: None,
@@ -270,10 +273,10 @@ impl TrainState {
                 if let Some(obstacle) = self.sweep_obstacle(source, devices) {
                     shell.notice(obstacle);
                 } else if let Some(source) = source {
-                    let folder = self.sweep_folder(runs, shell);
+                    let folder = self.sweep_folder(source, runs, shell);
                     self.sweep = Some(SweepState::start(
                         folder,
-                        source.recipe(),
+                        source,
                         self.settings.clone(),
                         device,
                         shell,
@@ -323,6 +326,13 @@ impl TrainState {
         }
     }
 
+    /// Forgets why the last training failed, unless that was of this run.
+    pub fn forget_failure(&mut self, of_others_than: Option<&Path>) {
+        if of_others_than.is_none() || self.failed_in.as_deref() != of_others_than {
+            (self.failure, self.failed_in, self.resume_offer) = (None, None, None);
+        }
+    }
+
     fn with_training(&self, act: impl FnOnce(&Training)) {
         if let Some(training) = &self.training {
             act(training);
@@ -365,6 +375,9 @@ impl TrainState {
                 let what = if balanced { "Trained and balanced" } else { "Stage 1 is done" };
                 shell.notice(format!("{what}: {}", training.folder.display()));
             }
+            Err(Failure::Stopped) if training.root.is_none() => {
+                shell.notice("Stopped before the training began; there is no run of it");
+            }
             Err(Failure::Stopped) => {
                 self.named = false;
                 shell
@@ -383,6 +396,7 @@ impl TrainState {
                     resume_offer.clone(),
                 );
                 (self.failure, self.resume_offer) = (Some(reason), Some(resume_offer));
+                self.failed_in = Some(training.folder.clone());
             }
             Err(Failure::Failed(error)) => {
                 let reason = error.to_string();
@@ -405,6 +419,7 @@ impl TrainState {
                     advice: advice.into(),
                 });
                 self.failure = Some(reason);
+                self.failed_in = Some(training.folder.clone());
             }
         }
         Some(EndedRun { folder: training.folder, root: training.root })
@@ -412,10 +427,10 @@ impl TrainState {
 
     /// Where a sweep is kept: the one that is shown goes on if it was stopped, a new one gets a
     /// name that is free.
-    fn sweep_folder(&self, taken: &HashSet<String>, shell: &Shell) -> PathBuf {
-        if let Some(stopped) = self.sweep.as_ref().filter(|sweep| {
-            sweep.report.is_none() && sweep.settings.as_ref() == Some(&self.settings)
-        }) {
+    fn sweep_folder(&self, source: &Source, taken: &HashSet<String>, shell: &Shell) -> PathBuf {
+        let goes_on =
+            |sweep: &&SweepState| sweep.report.is_none() && sweep.is_of(source, &self.settings);
+        if let Some(stopped) = self.sweep.as_ref().filter(goes_on) {
             return stopped.folder.clone();
         }
         let name = format!("{} decay", self.name.trim());
