@@ -31,9 +31,10 @@ enum Action {
         weights: Option<String>,
     },
     /// Take weights from a file of PyTorch (.pth, .pt) or safetensors; nothing in it is executed
+    #[command(override_usage = "counterweight backbones add [OPTIONS] [NAME] <FILE>")]
     Add {
         /// The backbone, which may be left out where the tensors tell it, and the file
-        #[arg(required = true, num_args = 1..=2, value_names = ["NAME] [FILE"])]
+        #[arg(required = true, num_args = 1..=2, value_name = "NAME FILE")]
         what: Vec<OsString>,
         /// The weights' licence, to be shown with them
         #[arg(long, value_name = "TEXT")]

@@ -35,8 +35,8 @@ pub struct Arguments {
     /// The split: train, validation or test [default: test, else validation]
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
-    /// Average the logits of each image and its mirror image
-    #[arg(long)]
+    /// Average the logits of each image and its mirror image; of a run
+    #[arg(long, conflicts_with = "data")]
     flip: bool,
     /// Also print every class
     #[arg(long)]

@@ -17,7 +17,8 @@ pub struct DeviceOption {
 /// Changes to settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SetOption {
-    /// Change a setting, for example --set stage1.epochs=50; may be given several times
+    /// Change a setting: --set stage1.epochs=50 before training, --set balance.tau=1.5 or --set
+    /// evaluation.few_below=10 after it; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

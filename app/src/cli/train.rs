@@ -23,7 +23,7 @@ pub struct Arguments {
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// Settings to start from: auto, quick, paper or strong [default: auto]
+    /// Settings to start from: auto, fine-tune, quick, paper or strong [default: auto]
     #[arg(long, value_name = "PRESET", conflicts_with = "settings")]
     preset: Option<Preset>,
     /// A settings file to start from, such as another run's settings.toml
