@@ -72,13 +72,20 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The whole of a text file that [`open`] opens.
+/// What editors on Windows begin a text with.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The whole of a text file that [`open`] opens, without a [`BYTE_ORDER_MARK`].
 ///
 /// # Errors
 /// As there, and if it is not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    String::from_utf8(read(path, most)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8 text"))
+    let text = String::from_utf8(read(path, most)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8 text"))?;
+    match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => Ok(rest.to_string()),
+        None => Ok(text),
+    }
 }
 
 fn too_large(length: u64, most: u64) -> io::Error {

@@ -266,8 +266,13 @@ fn a_bundle_holds_all_and_answers_as_it_says(made: &Made) {
     assert_eq!(files_below(&bundle), files);
     let output = counterweight(&["export", text(&run), "--bundle", text(&made.images())]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("other things in it"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is no bundle alone"));
     assert_eq!(files_below(&made.images()).len(), 80);
+    let mine = bundle.join("reference/mine.txt");
+    std::fs::write(&mine, "notes").unwrap();
+    let output = counterweight(&write_it);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("reference/mine.txt is in it"));
+    std::fs::remove_file(&mine).unwrap();
 
     let Some(python) = python(&["numpy", "onnxruntime", "PIL"]) else { return };
     let output = Command::new(&python).arg(bundle.join("check.py")).output().unwrap();

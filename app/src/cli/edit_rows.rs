@@ -29,7 +29,8 @@ fn text_of(file: &Path) -> Result<String> {
         let most = files::LARGEST_TEXT >> 20;
         return Err(anyhow!("standard input has more than {most} MB; split it up"));
     }
-    String::from_utf8(bytes).map_err(|_| anyhow!("standard input is not UTF-8 text"))
+    let text = String::from_utf8(bytes).map_err(|_| anyhow!("standard input is not UTF-8 text"))?;
+    Ok(text.strip_prefix(files::BYTE_ORDER_MARK).unwrap_or(&text).to_string())
 }
 
 /// The images that are named, where `-` stands for the lines of standard input.

@@ -80,11 +80,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     for problem in &inputs.problems {
         context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));
     }
+    let own: HashSet<PathBuf> = files.iter().filter_map(|file| file.canonicalize().ok()).collect();
     let mut names = HashSet::new();
     job.phase("explaining", Some(files.len() as u64), "images");
     for (done, file) in files.iter().enumerate() {
         job.check()?;
-        let to = arguments.out.join(free_name(file, &mut names));
+        let to = free_place(&arguments.out, file, &mut names, &own);
         let line = explain(&maps, file, &chosen, &to).unwrap_or_else(|error| Line {
             path: file.display().to_string(),
             picture: None,
@@ -120,15 +121,25 @@ fn place(maps: &ActivationMaps, name: &str) -> Result<usize> {
     )
 }
 
-/// A name for the picture of a file that no other file's picture has.
-fn free_name(file: &Path, names: &mut HashSet<String>) -> String {
+/// A place in the folder `out` for the picture of a file, that no other file's picture has and where
+/// none of the explained images lies. A picture of an earlier call is replaced.
+fn free_place(
+    out: &Path,
+    file: &Path,
+    names: &mut HashSet<String>,
+    own: &HashSet<PathBuf>,
+) -> PathBuf {
     let stem = file.file_stem().map_or_else(|| "image".into(), |stem| stem.to_string_lossy());
-    let name = |number: usize| match number {
-        1 => format!("{stem}.png"),
-        number => format!("{stem}-{number}.png"),
+    let place = |number: usize| {
+        let name = match number {
+            1 => format!("{stem}-explained.png"),
+            number => format!("{stem}-explained-{number}.png"),
+        };
+        (out.join(&name), name)
     };
-    let free = (1..).map(name).find(|name| names.insert(name.clone()));
-    free.unwrap_or_else(|| "image.png".into())
+    let is_own = |place: &Path| place.canonicalize().is_ok_and(|place| own.contains(&place));
+    let free = (1..).map(place).find(|(to, name)| !is_own(to) && names.insert(name.clone()));
+    free.map_or_else(|| out.join("explained.png"), |(to, _)| to)
 }
 
 fn explain(

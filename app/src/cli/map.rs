@@ -82,6 +82,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let map =
         pipeline::image_map(&run, arguments.checkpoint.as_deref(), arguments.seed, &device, job)?;
     for path in &arguments.out {
+        let path = &files::destination(path)
+            .map_err(|error| counterweight_core::Error::from(ModelError::file(path, error)))?;
         match kind(path).as_str() {
             "csv" => pipeline::write_map_table(&map, path)?,
             _ => {

@@ -144,7 +144,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if let Some(list) = &arguments.list {
         places.extend(lines(list)?);
     }
-    let inputs = Inputs::find(&places, job)?;
+    let mut inputs = Inputs::find(&places, job)?;
+    if let Some(target) = arguments.sort_into.as_ref().and_then(|to| std::path::absolute(to).ok()) {
+        // What was sorted already is no input, unless that is what was named.
+        let is_in_target =
+            |path: &Path| std::path::absolute(path).is_ok_and(|path| path.starts_with(&target));
+        if !places.iter().any(|place| is_in_target(place)) {
+            inputs.files.retain(|file| !is_in_target(file));
+        }
+    }
+    // Before anything is begun anew.
+    if inputs.files.is_empty() && inputs.problems.is_empty() {
+        bail!("there is no image among what is named");
+    }
     let mut sorter = match &arguments.sort_into {
         Some(folder) => Some(Sorter::open(folder, classifier.classes(), arguments.by.into())?),
         None => None,
@@ -166,13 +178,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let mut files = inputs.files;
     let named = files.len();
     if arguments.resume {
+        // Done is what has its row and its place.
+        let outputs = usize::from(table.is_some()) + usize::from(sorter.is_some());
         files.retain(|file| {
-            !table.as_ref().is_some_and(|table| table.has(file))
-                && !sorter.as_ref().is_some_and(|sorter| sorter.has_placed(file))
+            let is_written = table.as_ref().is_some_and(|table| table.has(file));
+            let is_placed = sorter.as_ref().is_some_and(|sorter| sorter.has_placed(file));
+            outputs == 0 || usize::from(is_written) + usize::from(is_placed) < outputs
         });
-    }
-    if named + inputs.problems.len() == 0 {
-        bail!("there is no image among what is named");
     }
     let mut failed = inputs.problems.len();
     for problem in &inputs.problems {
@@ -231,7 +243,7 @@ fn input_options(arguments: &Arguments) -> Result<InputOptions> {
         Some(path) => {
             let text = files::read_text(path, files::LARGEST_TEXT)
                 .with_context(|| format!("{} cannot be read", path.display()))?;
-            Some(text.lines().map(str::to_string).collect())
+            Some(text.trim_end().lines().map(str::to_string).collect())
         }
     };
     Ok(InputOptions {
@@ -264,6 +276,7 @@ fn lines(list: &Path) -> Result<Vec<PathBuf>> {
             files::LONGEST_LINE
         );
     }
+    let text = text.strip_prefix(files::BYTE_ORDER_MARK).unwrap_or(&text);
     let named = text.lines().filter(|line| !line.trim().is_empty());
     Ok(named.map(|line| PathBuf::from(line.trim_end_matches('\r'))).collect())
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use comfy_table::CellAlignment;
 use counterweight_core::device;
+use counterweight_core::error::ModelError;
+use counterweight_core::files;
 use counterweight_core::infer::Inputs;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, Suggestions};
@@ -49,6 +51,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (name, count) = (arguments.checkpoint.as_deref(), arguments.count as usize);
     let found = pipeline::suggest(&run, &files, name, count, &device, job)?;
     if let Some(out) = &arguments.out {
+        let out = &files::destination(out)
+            .map_err(|error| counterweight_core::Error::from(ModelError::file(out, error)))?;
         pipeline::write_suggestions(&found, out)?;
     }
     context.console.result(&found, || human(&found, arguments))

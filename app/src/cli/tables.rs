@@ -193,8 +193,8 @@ pub fn numbers_of(e: &Evaluation) -> String {
 fn believed(confidence: &Confidence) -> String {
     let Some(threshold) = confidence.threshold else { return String::new() };
     format!(
-        "answers below {:.2} are better called unsure: {} % of the images keep an answer, and {} % of those are right instead of {} %\n",
-        threshold.probability,
+        "answers below {} are better called unsure: {} % of the images keep an answer, and {} % of those are right instead of {} %\n",
+        threshold.shown(),
         percent(Some(threshold.answered)),
         percent(Some(threshold.accuracy)),
         percent(Some(threshold.accuracy_of_all))

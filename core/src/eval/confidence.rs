@@ -39,6 +39,25 @@ pub struct Threshold {
     pub accuracy_of_all: f64,
 }
 
+impl Threshold {
+    /// The probability in as many digits as tell it from the probabilities of other samples, rounded
+    /// down, so that whoever types it in gets the answers that are counted here.
+    ///
+    /// ```
+    /// use counterweight_core::eval::Threshold;
+    /// let of = |probability| Threshold { probability, answered: 0.7, accuracy: 0.9, accuracy_of_all: 0.8 };
+    /// assert_eq!(of(0.8976).shown(), "0.897");
+    /// assert_eq!(of(0.999268).shown(), "0.99926");
+    /// ```
+    pub fn shown(&self) -> String {
+        // Many classifiers are nearly sure of most of what they say.
+        let nines = (-(1.0 - self.probability).max(1e-9).log10()).floor() as usize;
+        let digits = nines.max(1) + 2;
+        let scale = 10.0_f64.powi(digits as i32);
+        format!("{:.digits$}", (self.probability * scale).floor() / scale)
+    }
+}
+
 /// Finds temperature and threshold on samples that the classifier was not trained on. The threshold
 /// is the smallest that leaves half of the share of errors.
 ///

@@ -160,6 +160,22 @@ impl Graph {
     }
 }
 
+/// Operations that hand on the numbers they get.
+const HANDED_ON: [&str; 8] =
+    ["Cast", "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "RmAxis", "AddAxis"];
+
+/// What computes an output, past operations that only hand it on.
+fn computed_by(model: &InferenceModel, output: OutletId) -> String {
+    let mut node = model.node(output.node);
+    // No file is so long a chain that this would take time, and none is a circle.
+    while let Some(input) = node.inputs.first()
+        && HANDED_ON.iter().any(|name| node.op().name().contains(name))
+    {
+        node = model.node(input.node);
+    }
+    node.op().name().into_owned()
+}
+
 /// Our exports name their outputs. A single output of another name is taken for logits, unless a
 /// softmax computes it.
 fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
@@ -171,10 +187,20 @@ fn outputs(model: &InferenceModel) -> Result<OutputPlaces, String> {
         return Ok(OutputPlaces { logits, probabilities });
     }
     match outlets {
-        [outlet] if model.node(outlet.node).op().name().contains("Softmax") => {
-            Ok(OutputPlaces { logits: None, probabilities: Some(0) })
+        [outlet] => {
+            let operation = computed_by(model, *outlet);
+            match operation.as_str() {
+                // A logarithm of probabilities has the softmax of the logits.
+                name if name.contains("LogSoftmax") => {
+                    Ok(OutputPlaces { logits: Some(0), probabilities: None })
+                }
+                name if name.contains("Softmax") => {
+                    Ok(OutputPlaces { logits: None, probabilities: Some(0) })
+                }
+                name if name.contains("Sigmoid") => Err("its output is a sigmoid, one answer a class that has nothing to do with the others'; a classifier has one answer of several classes, by a softmax".into()),
+                _ => Ok(OutputPlaces { logits: Some(0), probabilities: None }),
+            }
         }
-        [_] => Ok(OutputPlaces { logits: Some(0), probabilities: None }),
         _ => Err(format!("it has {} outputs and none is called `{PROBABILITIES}`", outlets.len())),
     }
 }
@@ -190,6 +216,7 @@ fn class_count(model: &TypedModel, output: usize) -> Result<usize, String> {
                 .map_err(|_| "its output does not fix the number of classes".to_string())
                 .and_then(|classes| match classes {
                     0 => Err("it has no classes".into()),
+                    1 => Err("it has one output, and a classifier has one for each of two classes or more".into()),
                     _ => Ok(classes),
                 })
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -75,8 +75,8 @@ pub struct Sorter {
     /// Folder names of the classes, in label order.
     folders: Vec<String>,
     names: HashMap<String, Names>,
-    /// Files that were placed before.
-    placed: HashSet<PathBuf>,
+    /// Files that were placed before, and where they are.
+    placed: HashMap<PathBuf, PathBuf>,
 }
 
 impl Sorter {
@@ -91,13 +91,19 @@ impl Sorter {
         let root = std::path::absolute(root).map_err(|error| failed(root, error))?;
         let path = root.join(SORTED);
         refuse_links(&root, &path).map_err(|error| failed(&path, error))?;
-        let mut placed = HashSet::new();
+        let mut placed = HashMap::new();
         if path.is_file() {
+            // Where a file was moved away from lies another one by now, if any, and so does where
+            // one has changed.
+            let is_the_same = |entry: &Placed| match entry.how {
+                Placing::Move => entry.from.symlink_metadata().is_err(),
+                _ => state(&entry.from).is_ok_and(|now| now == entry.was),
+            };
             placed.extend(
                 entries(&path)?
                     .into_iter()
-                    .filter(|entry| entry.to.symlink_metadata().is_ok())
-                    .map(|entry| entry.from),
+                    .filter(|entry| entry.to.symlink_metadata().is_ok() && is_the_same(entry))
+                    .map(|entry| (entry.from, entry.to)),
             );
         }
         let mut log = OpenOptions::new()
@@ -118,7 +124,7 @@ impl Sorter {
 
     /// Whether a file was placed before, so that it need not be classified again.
     pub fn has_placed(&self, file: &Path) -> bool {
-        std::path::absolute(file).is_ok_and(|file| self.placed.contains(&file))
+        std::path::absolute(file).is_ok_and(|file| self.placed.contains_key(&file))
     }
 
     /// Puts a file into the folder of a class, or into [`UNSURE`] without one, and says where.
@@ -129,8 +135,14 @@ impl Sorter {
     pub fn place(&mut self, file: &Path, class: Option<usize>) -> Result<PathBuf> {
         let failed = |error: io::Error| DataError::file(file, error);
         let from = std::path::absolute(file).map_err(failed)?;
-        if self.placed.contains(&from) {
-            return Ok(from);
+        if let Some(to) = self.placed.get(&from) {
+            return Ok(to.clone());
+        }
+        let is_link = from.symlink_metadata().is_ok_and(|facts| facts.is_symlink());
+        if is_link && matches!(self.how, Placing::Move | Placing::HardLink) {
+            let reason =
+                "is a link, which would lead nowhere from another place; copy it or link it";
+            return Err(DataError::file(file, reason).into());
         }
         let folder = class.and_then(|class| self.folders.get(class)).map_or(UNSURE, String::as_str);
         let within = self.root.join(folder);
@@ -146,7 +158,7 @@ impl Sorter {
         let log = self.root.join(SORTED);
         self.log.write_all(&line).map_err(|error| DataError::file(log, error))?;
         put(&entry).map_err(failed)?;
-        self.placed.insert(entry.from);
+        self.placed.insert(entry.from, entry.to.clone());
         Ok(entry.to)
     }
 
@@ -263,7 +275,11 @@ enum Back {
 
 fn take_back(entry: &Placed) -> io::Result<Back> {
     let Placed { from, to, how, was, .. } = entry;
-    let Ok(found) = to.symlink_metadata() else { return Ok(Back::WasNot) };
+    let Ok(found) = to.symlink_metadata() else {
+        // A moved file that is in neither place was taken elsewhere; what it was called stays known.
+        let is_lost = *how == Placing::Move && from.symlink_metadata().is_err();
+        return Ok(if is_lost { Back::Left } else { Back::WasNot });
+    };
     let unchanged = match how {
         Placing::Symlink => found.is_symlink() && fs::read_link(to).is_ok_and(|at| at == *from),
         _ => found.is_file() && found.len() == was.0,
@@ -289,10 +305,29 @@ fn take_back(entry: &Placed) -> io::Result<Back> {
             Ok(Back::Undone)
         }
         Placing::Symlink => fs::remove_file(to).map(|()| Back::Undone),
-        Placing::Copy | Placing::HardLink if still_there => {
+        // Of the same length it may have been changed in place.
+        Placing::Copy | Placing::HardLink if still_there && is_alike(from, to)? => {
             fs::remove_file(to).map(|()| Back::Undone)
         }
         Placing::Copy | Placing::HardLink => Ok(Back::Left),
+    }
+}
+
+/// Whether two files hold the same bytes.
+fn is_alike(first: &Path, second: &Path) -> io::Result<bool> {
+    let [mut first, mut second] = [File::open(first)?, File::open(second)?]
+        .map(|file| io::BufReader::with_capacity(1 << 16, file));
+    loop {
+        let (a, b) = (first.fill_buf()?, second.fill_buf()?);
+        let length = a.len().min(b.len());
+        if a[..length] != b[..length] || (length == 0 && a.len() != b.len()) {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        first.consume(length);
+        second.consume(length);
     }
 }
 
@@ -333,10 +368,19 @@ fn put(entry: &Placed) -> io::Result<()> {
     }
 }
 
-/// Copies a file whole or not at all.
+/// Copies a file whole or not at all, with its permissions and the time of its last change.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
-    crate::files::write_atomically(to, |file| io::copy(&mut source, file).map(|_| ()))
+    let facts = source.metadata()?;
+    crate::files::write_atomically(to, |file| {
+        io::copy(&mut source, file)?;
+        file.flush()?;
+        let file = file.get_ref();
+        // A file system without either is no reason not to copy.
+        let _ = file.set_permissions(facts.permissions());
+        let _ = facts.modified().map(|time| file.set_modified(time));
+        Ok(())
+    })
 }
 
 /// Moves a file, to another disk if need be.
@@ -468,6 +512,64 @@ mod tests {
         fs::remove_file(&files[1]).unwrap();
         assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 1, left: 1, foreign: 0 });
         assert_eq!(fs::read_to_string(&files[1]).unwrap(), "b/1.jpg");
+    }
+
+    #[test]
+    fn what_lies_under_an_old_name_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = photos(&folder.path().join("in"));
+        let root = folder.path().join("out");
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Move).unwrap();
+        let first = sorter.place(&files[0], Some(0)).unwrap();
+        drop(sorter);
+        fs::write(&files[0], "another of this name").unwrap();
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Move).unwrap();
+        assert!(!sorter.has_placed(&files[0]));
+        let second = sorter.place(&files[0], Some(1)).unwrap();
+        assert!(second != first && second.is_file() && !files[0].exists());
+        // Taken elsewhere by hand, a moved file is told, and the log stays.
+        fs::rename(&second, folder.path().join("elsewhere.jpg")).unwrap();
+        drop(sorter);
+        assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 1, left: 1, foreign: 0 });
+        assert!(root.join(SORTED).is_file());
+
+        // A copy that was changed in place, to the same length, stays.
+        let root = folder.path().join("copies");
+        let mut sorter = Sorter::open(&root, &classes(), Placing::Copy).unwrap();
+        let places: Vec<PathBuf> =
+            files.iter().map(|file| sorter.place(file, Some(0)).unwrap()).collect();
+        fs::write(&places[1], "b/1.png").unwrap();
+        assert_eq!(undo(&root, None, job).unwrap(), Undone { undone: 2, left: 1, foreign: 0 });
+        assert_eq!(fs::read_to_string(&places[1]).unwrap(), "b/1.png");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn copies_keep_their_time_and_permissions_and_links_are_not_moved() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let files = photos(&folder.path().join("in"));
+        let long_ago = UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&files[0]).unwrap().set_modified(long_ago).unwrap();
+        fs::set_permissions(&files[0], fs::Permissions::from_mode(0o600)).unwrap();
+        let mut sorter =
+            Sorter::open(&folder.path().join("out"), &classes(), Placing::Copy).unwrap();
+        let facts = fs::metadata(sorter.place(&files[0], Some(0)).unwrap()).unwrap();
+        assert_eq!(
+            (facts.permissions().mode() & 0o777, facts.modified().unwrap()),
+            (0o600, long_ago)
+        );
+
+        let link = folder.path().join("in/link.jpg");
+        std::os::unix::fs::symlink("a/1.jpg", &link).unwrap();
+        for how in [Placing::Move, Placing::HardLink] {
+            let mut sorter = Sorter::open(&folder.path().join("moved"), &classes(), how).unwrap();
+            let error = sorter.place(&link, Some(0)).unwrap_err().to_string();
+            assert!(error.contains("is a link") && link.is_symlink(), "{error}");
+        }
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub struct PredictionTable {
 
 impl PredictionTable {
     /// Begins a table with the `top` most probable classes of each image. With `resume` it goes on
-    /// with the table that is there: a row that was cut short is written again.
+    /// with the table that is there: a row that was cut short, or that says that an image could not
+    /// be classified, is written again.
     ///
     /// # Errors
     /// [`ModelError::File`] if the file cannot be written, or what is there is no table.
@@ -47,16 +48,43 @@ impl PredictionTable {
         let file = if resume && path.exists() {
             let written = files::read(path, LARGEST_TABLE).map_err(failed)?;
             let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            for row in
-                csv::ReaderBuilder::new().flexible(true).from_reader(&written[..whole]).records()
-            {
-                let row = row.map_err(|error| ModelError::file(path, error.to_string()))?;
-                known.extend(row.get(0).map(str::to_string));
+            let mut rows = csv::ReaderBuilder::new()
+                .flexible(true)
+                .has_headers(false)
+                .from_reader(&written[..whole])
+                .into_records();
+            let unreadable = |error: csv::Error| ModelError::file(path, error.to_string());
+            let first = rows.next().transpose().map_err(unreadable)?;
+            let is_ours = match &first {
+                Some(first) => first.iter().eq(head(top)),
+                // Its first line may have been cut short.
+                None => head(top).join(",").as_bytes().starts_with(&written),
+            };
+            if !is_ours {
+                let reason = format!(
+                    "is no table of the {top} most probable classes of each image, so it is not gone on with; name another file"
+                );
+                return Err(ModelError::file(path, reason).into());
             }
-            goes_on = whole > 0;
-            let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-            file.set_len(whole as u64).map_err(failed)?;
-            file
+            let mut kept: Vec<csv::StringRecord> = first.into_iter().collect();
+            goes_on = !kept.is_empty();
+            let mut again = written.len() > whole;
+            for row in rows {
+                let row = row.map_err(unreadable)?;
+                if row.get(ERROR).is_some_and(|error| !error.is_empty()) {
+                    again = true;
+                    continue;
+                }
+                known.extend(row.get(0).map(str::to_string));
+                kept.push(row);
+            }
+            if again {
+                files::write_table(path, |table| {
+                    kept.iter().try_for_each(|row| table.write_record(row))
+                })
+                .map_err(failed)?;
+            }
+            OpenOptions::new().append(true).open(path).map_err(failed)?
         } else {
             File::create(path).map_err(failed)?
         };
@@ -106,11 +134,19 @@ impl PredictionTable {
     }
 
     fn head(&mut self) -> io::Result<()> {
-        let mut head = vec!["path".to_string(), "class".into(), "probability".into()];
-        head.extend(["unsure", "sorted", "error"].map(String::from));
-        for place in 2..=self.top {
-            head.extend([format!("class {place}"), format!("probability {place}")]);
-        }
-        self.writer.write_record(&head).map_err(io::Error::from)
+        self.writer.write_record(head(self.top)).map_err(io::Error::from)
     }
+}
+
+/// The column that says why an image could not be classified.
+const ERROR: usize = 5;
+
+/// The names of the columns.
+fn head(top: usize) -> Vec<String> {
+    let mut head = vec!["path".to_string(), "class".into(), "probability".into()];
+    head.extend(["unsure", "sorted", "error"].map(String::from));
+    for place in 2..=top {
+        head.extend([format!("class {place}"), format!("probability {place}")]);
+    }
+    head
 }

@@ -104,7 +104,7 @@ fn a_bundle_is_written_with_the_forms_that_are_ticked() {
     window.export();
     window.settle();
     let failure = window.state().export.failure.clone().unwrap();
-    assert!(failure.contains("other things in it"), "{failure}");
+    assert!(failure.contains("is no bundle alone"), "{failure}");
 }
 
 #[test]

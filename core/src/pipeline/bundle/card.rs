@@ -122,9 +122,9 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     if let Some(threshold) = found.confidence.as_ref().and_then(|confidence| confidence.threshold) {
         writeln!(
             text,
-            "Where its best probability is below {:.2}, it is better to say \"not sure\": {} of the images then keep an answer, \
+            "Where its best probability is below {}, it is better to say \"not sure\": {} of the images then keep an answer, \
              and {} of those are right, instead of {}.\n",
-            threshold.probability,
+            threshold.shown(),
             percent(threshold.answered),
             percent(threshold.accuracy),
             percent(threshold.accuracy_of_all)

@@ -5,6 +5,7 @@ mod configs;
 mod pictures;
 mod reference;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -107,8 +108,8 @@ pub fn bundle(
     job: Job<'_>,
 ) -> Result<BundleReport> {
     let failed = |error: std::io::Error| ModelError::file(folder, error);
-    if !is_free(folder).map_err(failed)? {
-        let reason = "is a folder with other things in it; name a new one";
+    if let Some(what) = in_the_way(folder).map_err(failed)? {
+        let reason = format!("is no bundle alone: {what} is in it; name a new folder");
         return Err(ModelError::file(folder, reason).into());
     }
     let target = std::path::absolute(folder).map_err(failed)?;
@@ -202,10 +203,22 @@ pub fn bundle(
         listed(temporary.path()).map_err(failed)?.into_iter().find(|f| f.name == CHECKSUMS),
     );
     job.check()?;
-    if target.exists() {
-        std::fs::remove_dir_all(&target).map_err(failed)?;
+    // The older bundle is whole until the new one stands in its place.
+    let older = match target.exists() {
+        true => {
+            let aside = files::temporary_folder(parent).map_err(failed)?;
+            std::fs::rename(&target, aside.path().join("older")).map_err(failed)?;
+            Some(aside)
+        }
+        false => None,
+    };
+    if let Err(error) = std::fs::rename(temporary.path(), &target) {
+        if let Some(aside) = &older {
+            std::fs::rename(aside.path().join("older"), &target).map_err(failed)?;
+        }
+        return Err(failed(error).into());
     }
-    std::fs::rename(temporary.keep(), &target).map_err(failed)?;
+    drop(temporary.keep());
     // The run remembers where the file is now, not where it was made.
     run.keep_result("export", &export, job);
     Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms, impossible })
@@ -227,17 +240,32 @@ fn pictures(run: &Run, subject: &Subject<'_>) -> Result<[Picture; 2], String> {
     })
 }
 
-/// Whether nothing is there, an empty folder, or an older bundle.
-fn is_free(folder: &Path) -> std::io::Result<bool> {
+/// What of a folder would be lost if a bundle took its place: nothing where there is none, in an
+/// empty one, and of an older bundle, which lists all that it is made of.
+fn in_the_way(folder: &Path) -> std::io::Result<Option<String>> {
     match std::fs::symlink_metadata(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-        Ok(found) if !found.is_dir() => Ok(false),
-        Ok(_) => {
-            let is_bundle = folder.join(CHECKSUMS).is_file() && folder.join(MODEL).is_file();
-            Ok(is_bundle || std::fs::read_dir(folder)?.next().is_none())
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(found) if !found.is_dir() => return Ok(Some("a file".into())),
+        Ok(_) => {}
+    }
+    let sums = files::read_text(&folder.join(CHECKSUMS), files::LARGEST_TEXT).unwrap_or_default();
+    let own: HashSet<&str> =
+        sums.lines().filter_map(|line| Some(line.split_once("  ")?.1)).collect();
+    let is_bundle = [MODEL, "check.py"].iter().all(|name| own.contains(name));
+    for entry in walkdir::WalkDir::new(folder).min_depth(1) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        let name = parts.join("/");
+        // Folders of a bundle say nothing by themselves.
+        let is_own = is_bundle
+            && (entry.file_type().is_dir() || name == CHECKSUMS || own.contains(name.as_str()));
+        if !is_own {
+            return Ok(Some(name));
         }
     }
+    Ok(None)
 }
 
 /// All files below a folder, with their checksums, sorted by name.
@@ -259,4 +287,35 @@ fn listed(folder: &Path) -> std::io::Result<Vec<BundleFile>> {
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join("place").join(name);
+        let stands = || in_the_way(&folder.path().join("place")).unwrap();
+        assert_eq!(stands(), None);
+        std::fs::create_dir_all(at("")).unwrap();
+        assert_eq!(stands(), None);
+        std::fs::create_dir_all(at("reference")).unwrap();
+        assert_eq!(stands().as_deref(), Some("reference"));
+        for name in [MODEL, "check.py", "reference/1.png"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        assert!(stands().is_some());
+        let sums = format!("00  {MODEL}\n00  check.py\n00  reference/1.png\n");
+        std::fs::write(at(CHECKSUMS), &sums).unwrap();
+        assert_eq!(stands(), None);
+        // What was put into it since would be lost.
+        std::fs::write(at("reference/notes.txt"), "").unwrap();
+        assert_eq!(stands().as_deref(), Some("reference/notes.txt"));
+        std::fs::remove_file(at("reference/notes.txt")).unwrap();
+        // Somebody else's folder of models has checksums, too.
+        std::fs::write(at(CHECKSUMS), format!("00  {MODEL}\n00  reference/1.png\n")).unwrap();
+        assert!(stands().is_some());
+    }
 }
