@@ -8,8 +8,9 @@ use crate::words::Schedule;
 ///
 /// The cosine is stepped before each epoch, as the authors' code does: epoch e of E trains at base
 /// · (1 + cos(π (e+1)/E)) / 2, the last one at 0. During the first `warmup_epochs` W the rate rises
-/// linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. The step schedule
-/// divides by ten after each of `milestones` (epochs from 1).
+/// linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. A single one trains at
+/// the base: at 0 it would learn nothing. The step schedule divides by ten after each of
+/// `milestones` (epochs from 1).
 ///
 /// ```
 /// use counterweight_core::settings::Schedule;
@@ -35,9 +36,10 @@ pub fn learning_rate(
             let passed = milestones.iter().filter(|milestone| epoch >= **milestone).count();
             base / 10_f64.powi(passed as i32)
         }
+        Schedule::Cosine if epochs.saturating_sub(warmup_epochs) <= 1 => base,
         Schedule::Cosine => {
-            let done = (epoch - warmup_epochs + 1) as f64
-                / epochs.saturating_sub(warmup_epochs).max(1) as f64;
+            let done =
+                (epoch - warmup_epochs + 1) as f64 / epochs.saturating_sub(warmup_epochs) as f64;
             base * (1.0 + (PI * done.min(1.0)).cos()) / 2.0
         }
     }
@@ -55,6 +57,15 @@ mod tests {
         for (late, rate) in rates[2..].iter().enumerate() {
             assert_eq!(*rate, learning_rate(Schedule::Cosine, 0.3, late, 10, 0, &[]));
         }
+    }
+
+    #[test]
+    fn a_single_epoch_learns() {
+        for (epochs, warmup) in [(1, 0), (2, 1), (4, 3)] {
+            let rate = learning_rate(Schedule::Cosine, 0.3, epochs - 1, epochs, warmup, &[]);
+            assert_eq!(rate, 0.3);
+        }
+        assert!(learning_rate(Schedule::Cosine, 0.3, 0, 2, 0, &[]) > 0.1);
     }
 
     #[test]

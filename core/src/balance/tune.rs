@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::batches::CachedBatches;
 use super::stage2::{balance, post_hoc};
 use super::tune_candidates::{
-    drawn_training, given, near_post_hoc, near_training, post_hoc_grid, variants, without_post_hoc,
+    asked, drawn_training, near_post_hoc, near_training, post_hoc_grid, variants, without_post_hoc,
 };
 use super::tune_report::{describe, reason, standard_error};
 use crate::classifier::{Classifier, FeatureSet};
@@ -165,7 +165,12 @@ pub fn tune(
         )
         .into());
     }
-    let coarse = post_hoc_grid(&base);
+    let asked = asked(&base, settings);
+    let mut coarse = post_hoc_grid(&base);
+    if !asked.trains() {
+        coarse.retain(|candidate| *candidate != asked);
+        coarse.insert(0, asked.clone());
+    }
     trials.extend(
         search.without_training(&starts, &coarse[..coarse.len().min((budget - 1) * 3 / 10)])?,
     );
@@ -183,7 +188,7 @@ pub fn tune(
         let are = if failed == 1 { "candidate is" } else { "candidates are" };
         job.warn(format!("{failed} {are} left out: their training diverged, or they overflowed"));
     }
-    let mut found = conclude(trials, &given(&base, settings), &labels, train_counts.len());
+    let mut found = conclude(trials, &asked, &labels, train_counts.len());
     found.failed = failed as usize;
     Ok(found)
 }
@@ -379,10 +384,14 @@ fn conclude(
     // The sort is stable, so of equal candidates the one tried first stays first.
     trials.sort_by(order);
     let prefers = trials.iter().position(|trial| trial.settings == *given).filter(|&at| {
-        let gap = trials[0].scores.balanced_accuracy - trials[at].scores.balanced_accuracy;
+        let own = &trials[at];
+        let is_surely_better = |trial: &Tried| {
+            let gap = trial.scores.balanced_accuracy - own.scores.balanced_accuracy;
+            gap > standard_error(&trial.hits, &own.hits, labels, classes)
+        };
         at > 0
-            && gap <= standard_error(&trials[0].hits, &trials[at].hits, labels, classes)
-            && trials[at].scores.balanced_accuracy > start.0
+            && !trials[..at].iter().any(is_surely_better)
+            && own.scores.balanced_accuracy > start.0
     });
     if let Some(at) = prefers {
         let preferred = trials.remove(at);

@@ -7,6 +7,14 @@ use crate::settings::{
     Auto, BALANCERS, BalanceSettings, Balancer, BalancerInfo, PAIRED_STRENGTHS, Tuned, When,
 };
 
+/// What the settings say themselves.
+pub(super) fn asked(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
+    match settings.trains() || settings.balancers.is_empty() {
+        true => given(base, settings),
+        false => BalanceSettings { balancers: settings.balancers.clone(), ..base.clone() },
+    }
+}
+
 /// What the settings say themselves, as far as it can be trained.
 pub(super) fn given(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
     let listed = settings

@@ -64,6 +64,35 @@ impl Digests {
     }
 }
 
+impl Dataset {
+    /// What each of these samples belongs together with, by number: its series or, where the dataset
+    /// has none, exact copies in its class. Without any of both there are no numbers.
+    pub(crate) fn series_of(&self, samples: &[&DatasetSample]) -> Vec<Option<u32>> {
+        if samples.iter().any(|sample| sample.group.is_some()) {
+            return samples.iter().map(|sample| sample.group).collect();
+        }
+        let mut numbers: HashMap<(usize, [u8; KEPT]), u32> = HashMap::new();
+        let mut last = 0;
+        let mut number = || {
+            last += 1;
+            last
+        };
+        let series: Vec<Option<u32>> = samples
+            .iter()
+            .map(|sample| match self.provenance.digests.of(&sample.location) {
+                Some(digest) => {
+                    Some(*numbers.entry((sample.class, digest)).or_insert_with(&mut number))
+                }
+                None => Some(number()),
+            })
+            .collect();
+        match last as usize == samples.len() {
+            true => vec![None; samples.len()],
+            false => series,
+        }
+    }
+}
+
 fn start(hash: &[u8; 32]) -> [u8; KEPT] {
     std::array::from_fn(|byte| hash[byte])
 }
@@ -120,6 +149,31 @@ mod tests {
     use crate::dataset::{BuildOptions, build};
     use crate::job::{Control, Silent};
     use crate::source::{ScanOptions, scan, unpack_sample};
+
+    #[test]
+    fn exact_copies_of_a_class_belong_together_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["cat", "dog"] {
+            std::fs::create_dir_all(folder.path().join(class)).unwrap();
+            for (name, pixel) in [("1", 1), ("2", 2), ("copy", 1)] {
+                let bytes = [b"P6 1 1 255 ".as_slice(), &[pixel, 0, 0]].concat();
+                std::fs::write(folder.path().join(class).join(format!("{name}.ppm")), bytes)
+                    .unwrap();
+            }
+        }
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let catalog = scan(folder.path(), &ScanOptions::default(), job).unwrap();
+        let built = build(&catalog, &BuildOptions::default()).unwrap().dataset;
+        let mut samples: Vec<&DatasetSample> = built.samples.iter().collect();
+        samples.sort_by_key(|sample| sample.location.to_text());
+        let series = built.series_of(&samples);
+        // cat/1, cat/2, cat/copy, and the same of dog.
+        assert!(series[0] == series[2] && series[3] == series[5], "{series:?}");
+        let all: std::collections::HashSet<_> = series.iter().collect();
+        assert_eq!(all.len(), 4);
+        assert_eq!(built.series_of(&samples[..2]), [None, None]);
+    }
 
     #[test]
     fn an_image_that_took_the_place_of_another_is_named() {

@@ -33,7 +33,7 @@ impl Guessing {
     /// by a binomial draw in every class, so the balanced accuracy is 1 / K on average with the
     /// variance Σ q_k (1 − q_k) / n_k / K². The classifier's own shares are taken for q_k. A draw
     /// moves in steps, which a normal curve does not know: half of what one image of the smallest
-    /// class moves is taken off first.
+    /// class that is ever named moves is taken off first.
     ///
     /// The standard error is that of K independent shares, each taken as if one more sample were
     /// right and one more wrong: three right ones out of three do not show that all are right.
@@ -55,7 +55,9 @@ impl Guessing {
         let chance = 1.0 / k;
         let (by_luck, error) = (by_luck.sqrt() / k, variance.sqrt() / k);
         let found = evaluation.balanced_accuracy;
-        let half_step = 0.5 / (k * least.max(1) as f64);
+        // A class that is never named is not drawn from.
+        let drawn = present().filter(|(_, share)| **share > 0.0).map(|(class, _)| class.samples);
+        let half_step = 0.5 / (k * drawn.min().unwrap_or(least).max(1) as f64);
         // A small margin besides: what is equal but for rounding is equal.
         let better = found - chance - half_step > Z * by_luck + 1e-9;
         let interval = [(found - Z * error).max(0.0), (found + Z * error).min(1.0)];
@@ -107,6 +109,19 @@ mod tests {
         // The same of a hundred times as many images is no luck any more.
         confusion.iter_mut().flatten().for_each(|count| *count *= 100);
         assert!(Guessing::of(&of_confusion(&confusion)).better);
+    }
+
+    #[test]
+    fn a_class_of_one_image_that_is_never_named_does_not_make_thousands_of_others_luck() {
+        // Nine classes of a thousand, 140 of each right and the others spread over them.
+        let mut confusion = vec![vec![0; 10]; 10];
+        for (truth, row) in confusion.iter_mut().enumerate().take(9) {
+            row[..9].fill(107);
+            row[truth] = 144;
+        }
+        confusion[9][0] = 1;
+        let found = Guessing::of(&of_confusion(&confusion));
+        assert!(found.better && found.least == 1);
     }
 
     #[test]

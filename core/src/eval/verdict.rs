@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluation::Evaluation;
+use super::evaluation::{ClassResult, Evaluation};
 use super::guessing::{Guessing, Z, predicted_shares};
 use crate::record::EpochRecord;
 use crate::source::Split;
@@ -333,6 +333,15 @@ impl Case<'_> {
         let top1 = self.evaluation().top1;
         // A split too small to tell by says nothing of what was learned.
         let helps_not = self.is_at_chance() || self.guessing.is_weak(self.found());
+        // Training images are mostly of the large classes: what is right on these alone is right on
+        // most of them, and nothing was learned by heart.
+        let of_class = |class: &ClassResult| Some((class.train_count as f64, class.accuracy?));
+        let classes = || self.evaluation().per_class.iter().filter_map(of_class);
+        let total: f64 = classes().map(|(count, _)| count).sum();
+        let alike = classes().map(|(count, right)| count * right).sum::<f64>() / total.max(1.0);
+        if alike >= trained - if helps_not { GAP / 2.0 } else { GAP } {
+            return None;
+        }
         let sentence = match helps_not {
             true => format!(
                 "Has learned its training images by heart ({} right), and that helps with no others.",

@@ -408,3 +408,43 @@ fn a_split_too_small_to_tell_by_says_nothing_of_what_was_learned() {
     let verdict = judge(&mostly_right(2, 50, 50), &[epoch(1, 0.1, 1.0)]);
     assert!(verdict.findings.iter().any(|found| found.kind == FindingKind::Memorised));
 }
+
+#[test]
+fn who_knows_the_large_classes_alone_has_learned_nothing_by_heart() {
+    let is_memorised = |verdict: &Verdict| {
+        verdict.findings.iter().any(|found| found.kind == FindingKind::Memorised)
+    };
+    // All are taken for the class that 92 % of the training images are of.
+    let (mut evaluation, history) =
+        (of_confusion(&always_the_first(&[40; 6])), [epoch(1, 0.4, 0.923)]);
+    let counts = [600, 10, 10, 10, 10, 10];
+    evaluation
+        .per_class
+        .iter_mut()
+        .zip(counts)
+        .for_each(|(class, count)| class.train_count = count);
+    let judged = |evaluation: &Evaluation| {
+        verdict(&Evidence {
+            evaluation,
+            split: Split::Test,
+            history: &history,
+            pretrained: true,
+            before: None,
+        })
+    };
+    let found = judged(&evaluation);
+    assert!(!is_memorised(&found) && found.grade == Grade::Worthless, "{found:?}");
+    // As right on others as on training images, of the large class and of the small ones.
+    let mut confusion = vec![vec![0; 6]; 6];
+    for (class, row) in confusion.iter_mut().enumerate() {
+        row[class] = if class == 0 { 99 } else { 30 };
+        row[(class + 1) % 6] += 100 - row[class];
+    }
+    let mut evaluation = of_confusion(&confusion);
+    evaluation
+        .per_class
+        .iter_mut()
+        .zip(counts)
+        .for_each(|(class, count)| class.train_count = count);
+    assert!(!is_memorised(&judged(&evaluation)));
+}

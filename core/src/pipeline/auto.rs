@@ -12,16 +12,17 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::estimate::{Estimate, estimate};
+use super::features::Features;
 use super::frozen::{FrozenBackbone, View};
 use super::mirror::{MirrorCheck, mirror_check};
 use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result, RunError, TrainError};
 use crate::eval::GroupThresholds;
 use crate::job::{Job, Silent};
 use crate::run::Run;
-use crate::settings::{Auto, Backbone, Normalisation, Preset, Settings, Training};
+use crate::settings::{Auto, Backbone, INFO, Normalisation, Preset, Schedule, Settings, Training};
 use crate::source::Split;
 use crate::train;
 
@@ -35,6 +36,8 @@ const PROBE_STEPS: [usize; 2] = [300, 1000];
 const PROBE_SECONDS: f64 = 60.0;
 /// Where that comes near, half of the steps are tried, if they take no longer than this.
 const SECOND_PROBE_SECONDS: f64 = 240.0;
+/// Epochs of a trial from which on the learning rate follows the cosine.
+const FEWEST_FOR_COSINE: usize = 4;
 /// Side of the input that training from scratch is tried and offered with, at most: larger ones
 /// take hours without a GPU.
 const PROBE_SIDE: usize = 64;
@@ -195,11 +198,16 @@ impl Chosen {
             chosen.settings = frozen.clone();
             chosen.choice("stage1.train", Training::Classifier, reason, "--preset quick");
         };
-        if training < ENOUGH_IMAGES || median(&counts) < ENOUGH_OF_A_CLASS {
+        let middle = median(&counts);
+        if training < ENOUGH_IMAGES || middle < ENOUGH_OF_A_CLASS {
+            let few = match training < ENOUGH_IMAGES {
+                true => format!("{training} training images are few"),
+                false => format!("half of the classes have no more than {middle} training images"),
+            };
             take_frozen(
                 self,
                 format!(
-                    "{training} training images are few; a network that has seen a million photos is hard to beat with so many"
+                    "{few}; a network that has seen a million photos is hard to beat with so many"
                 ),
             );
             return Ok(true);
@@ -347,6 +355,23 @@ fn from_scratch(frozen: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<Se
     settings.model.backbone = Backbone::ResNet20.into();
     settings.model.normalisation = Normalisation::MEASURED;
     settings.model.input_size = Auto::Value(side.min(PROBE_SIDE));
+    // What the person has set stays set.
+    let usual = Settings::preset(frozen.preset);
+    let is_of_training = |key: &str| {
+        key == "balance.learning_rate" || key.starts_with("stage1.") || key == "model.input_size"
+    };
+    for key in
+        INFO.iter().map(|info| info.key).filter(|key| is_of_training(key) && *key != "stage1.train")
+    {
+        let Some(asked) = frozen.text(key).filter(|asked| usual.text(key).as_ref() != Some(asked))
+        else {
+            continue;
+        };
+        match settings.with(key, &asked) {
+            Ok(kept) => settings = kept,
+            Err(error) => job.warn(format!("not kept for training from scratch: {error}")),
+        }
+    }
     Ok(settings)
 }
 
@@ -374,7 +399,8 @@ fn score_of_features(
 }
 
 /// Balanced accuracy on validation after so many steps from initial weights, in a run that is
-/// thrown away. 0 where the loss diverges.
+/// thrown away; corrected for how frequent classes are, as that of pretrained features is. 0 where
+/// the loss diverges.
 fn score_of_probe(
     settings: &Settings,
     steps: usize,
@@ -384,8 +410,13 @@ fn score_of_probe(
 ) -> Result<f64> {
     let mut settings = settings.clone();
     let an_epoch = dataset.split(Split::Train).len().div_ceil(settings.stage1.batch_size).max(1);
-    settings.stage1.epochs = Auto::Value(steps.div_ceil(an_epoch).max(1));
+    let epochs = steps.div_ceil(an_epoch).max(1);
+    settings.stage1.epochs = Auto::Value(epochs);
     settings.stage1.warmup_epochs = 0;
+    if epochs < FEWEST_FOR_COSINE {
+        // It comes down once an epoch, and the last one learns nothing.
+        settings.stage1.schedule = Schedule::Constant;
+    }
     let folder =
         tempfile::tempdir().map_err(|error| RunError::file(std::env::temp_dir(), error))?;
     job.phase("trying training from scratch", None, "steps");
@@ -397,12 +428,13 @@ fn score_of_probe(
         Err(Error::Train(TrainError::Diverged { .. })) => return Ok(0.0),
         other => drop(other?),
     }
-    Ok(run
-        .history()
-        .iter()
-        .filter_map(|epoch| epoch.validation_balanced)
-        .next_back()
-        .unwrap_or_default())
+    let checkpoint = run.checkpoint("last")?;
+    let mut classifier = train::classifier_of(&checkpoint)?;
+    let validation =
+        Features::new(&run, &checkpoint, device).of(Split::Validation, false, quiet)?;
+    let counts = &checkpoint.train_counts;
+    crate::balance::adjust_logits(&mut classifier, counts, 1.0)?;
+    Ok(classifier.scores(&validation, counts, GroupThresholds::default())?.balanced_accuracy)
 }
 
 /// The dataset itself or, if it has no validation split, with every tenth training sample of each
@@ -417,9 +449,10 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut met = vec![0_usize; dataset.classes.len()];
     // Samples that are held out or stay together: those of a series, or one alone.
     let mut together: BTreeMap<(Option<u32>, usize), Vec<usize>> = BTreeMap::new();
-    for (at, sample) in dataset.samples.iter().enumerate() {
+    let all: Vec<&DatasetSample> = dataset.samples.iter().collect();
+    for (at, (sample, series)) in all.iter().zip(dataset.series_of(&all)).enumerate() {
         if sample.split == Split::Train {
-            let key = sample.group.map_or((None, at), |group| (Some(group), 0));
+            let key = series.map_or((None, at), |series| (Some(series), 0));
             together.entry(key).or_default().push(at);
         }
     }
@@ -441,20 +474,22 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     dataset
 }
 
-/// The dataset with no more than so many training samples, spread over its order and so over its
-/// classes.
-fn part(dataset: &Dataset, most: usize) -> Dataset {
+/// The dataset with about so many training samples, spread over its order and so over its classes,
+/// of which each keeps one at least.
+pub(super) fn part(dataset: &Dataset, most: usize) -> Dataset {
     let training = dataset.split(Split::Train).len();
     if training <= most {
         return dataset.clone();
     }
     let mut at = 0;
+    let mut has_one = vec![false; dataset.classes.len()];
     let taken = |sample: &&crate::dataset::DatasetSample| {
         if sample.split != Split::Train {
             return true;
         }
         at += 1;
-        (at - 1) * most / training != at * most / training
+        let is_first = !std::mem::replace(&mut has_one[sample.class], true);
+        is_first || (at - 1) * most / training != at * most / training
     };
     Dataset { samples: dataset.samples.iter().filter(taken).cloned().collect(), ..dataset.clone() }
 }

@@ -42,11 +42,11 @@ pub(super) struct SampleFeatures {
 }
 
 impl SampleFeatures {
-    /// The group of each row's sample, for samples of a split.
+    /// The series of each row's sample, for samples of a split, exact copies included.
     pub fn groups(&self, dataset: &Dataset, split: Split) -> Vec<Option<u32>> {
         let samples = dataset.split(split);
-        let group = |&at: &u32| samples.get(at as usize).and_then(|sample| sample.group);
-        self.positions.iter().map(group).collect()
+        let series = dataset.series_of(&samples);
+        self.positions.iter().map(|&at| series.get(at as usize).copied().flatten()).collect()
     }
 }
 

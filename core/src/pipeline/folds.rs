@@ -3,7 +3,7 @@
 //! Where features stay and a classifier takes a second, nothing need be judged by a validation
 //! split alone, of which rare classes have next to nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::classifier::FeatureSet;
 
@@ -49,7 +49,8 @@ pub(super) fn places_of(labels: &[u32], groups: &[Option<u32>], classes: usize) 
             None => members.push(vec![row]),
         }
     }
-    if members.len() < 2 {
+    // Nothing belongs together, or everything does.
+    if members.len() < 2 || members.len() == labels.len() {
         return self::places(labels, classes);
     }
     let mut held = vec![[0usize; FOLDS]; classes];
@@ -81,6 +82,21 @@ pub(super) fn part(all: &FeatureSet, places: &[usize], held_out: usize, classes:
     // either.
     train_counts.iter_mut().for_each(|count| *count = (*count).max(1));
     Part { train, train_counts, held_out }
+}
+
+impl Part {
+    /// Without held-out samples of classes that no sample was learned from: whether these are
+    /// recognised is luck. With all of them where nothing else is held out.
+    pub fn of_known_classes(mut self) -> Self {
+        let known: HashSet<u32> = self.train.labels.iter().copied().collect();
+        let rows: Vec<usize> = (0..self.held_out.len())
+            .filter(|&row| known.contains(&self.held_out.labels[row]))
+            .collect();
+        if !rows.is_empty() && rows.len() < self.held_out.len() {
+            self.held_out = self.held_out.part(&rows);
+        }
+        self
+    }
 }
 
 #[cfg(test)]

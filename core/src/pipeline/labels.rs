@@ -98,7 +98,7 @@ pub fn label_check(
     let all = found.set;
     let rows: Vec<&DatasetSample> =
         found.positions.iter().map(|&position| samples[position as usize]).collect();
-    let groups: Vec<Option<u32>> = rows.iter().map(|sample| sample.group).collect();
+    let groups = dataset.series_of(&rows);
     let answers = held_out_answers(&settings, &all, &groups, dataset.classes.len(), job)?;
     check(&answers, dataset.classes.len())?;
     let seen = Seen { names: &dataset.classes, samples: &rows, checked };

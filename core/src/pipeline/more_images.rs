@@ -118,8 +118,9 @@ pub fn more_images(
     let found =
         FrozenBackbone::new(&checkpoint, device).features(dataset, &samples, View::Plain, job)?;
     let all = found.set;
-    let groups: Vec<Option<u32>> =
-        found.positions.iter().map(|&position| samples[position as usize].group).collect();
+    let rows: Vec<&DatasetSample> =
+        found.positions.iter().map(|&position| samples[position as usize]).collect();
+    let groups = dataset.series_of(&rows);
     let chosen = choose_weight_decay(&settings, &all, &groups, classes, job)?;
     settings.stage1.weight_decay = Auto::Value(chosen.weight_decay);
     let places = places_of(&all.labels, &groups, classes);
@@ -164,7 +165,7 @@ pub fn more_images(
         by_class[all.labels[row] as usize].push(tried);
     }
     let images: Vec<usize> = images.iter().map(|count| count * every).collect();
-    Ok(told(&dataset.classes, &images, &by_class, all.len(), seed))
+    Ok(told(&dataset.classes, &images, &by_class, (all.len(), every), seed))
 }
 
 /// Whether an image was recognised by a classifier.
@@ -215,9 +216,11 @@ fn told(
     names: &[String],
     images: &[usize],
     by_class: &[Vec<Vec<Tried>>],
-    looked_at: usize,
+    (looked_at, one_of): (usize, usize),
     seed: u64,
 ) -> MoreImages {
+    // Of the other classes there are so many more images than were learned from.
+    let others = (one_of as f64).log2();
     let every: Vec<Vec<Tried>> = by_class.iter().map(|images| images.concat()).collect();
     let common = Common::of(&every);
     let one = |class: usize| -> MoreOfClass {
@@ -233,7 +236,11 @@ fn told(
         if !own.is_empty() && !tried.is_empty() {
             let places =
                 [1.0, FACTORS[0] as f64, FACTORS[1] as f64].map(|factor| (factor * count).log2());
-            let expected = fit(tried, common).at(places);
+            let of_all = |line: Line, common: Common| Line {
+                level: line.level + common.others * others,
+                ..line
+            };
+            let expected = of_all(fit(tried, common), common).at(places);
             let mut draws: [Vec<f64>; 3] = Default::default();
             let mut random = stream(seed, "draws of images", &[class as u64]);
             for _ in 0..DRAWS {
@@ -249,7 +256,7 @@ fn told(
                 // The slope of a class is not that of all.
                 let apart = SPREAD * (random.random::<f64>() + random.random::<f64>() - 1.0);
                 let around = Common { slope: common.slope + apart, ..common };
-                let found = fit(&drawn, around).at(places);
+                let found = of_all(fit(&drawn, around), around).at(places);
                 draws.iter_mut().zip(found).for_each(|(draws, found)| draws.push(found));
             }
             for ((outlook, expected), mut draws) in outlooks.iter_mut().zip(expected).zip(draws) {
@@ -446,7 +453,7 @@ mod tests {
         assert!((common.slope - 0.5).abs() < 0.08, "{common:?}");
         assert!((common.others - BY_OTHERS).abs() < 0.08, "{common:?}");
         let names: Vec<String> = (0..12).map(|class| class.to_string()).collect();
-        let found = told(&names, &[400; 12], &by_class, 4800, 0);
+        let found = told(&names, &[400; 12], &by_class, (4800, 1), 0);
         let truth = |doublings: f64| logistic(-3.0 + 0.5 * doublings);
         for class in &found.classes {
             let twice = class.with_more[0].unwrap();
@@ -468,7 +475,7 @@ mod tests {
         by_class.push(Vec::new());
         let names: Vec<String> = (0..8).map(|class| format!("class {class}")).collect();
         let counts = [200, 200, 200, 200, 200, 200, 2, 0];
-        let found = told(&names, &counts, &by_class, 1202, 0);
+        let found = told(&names, &counts, &by_class, (1202, 1), 0);
         assert_eq!((found.classes[0].images, found.classes[0].now), (0, None));
         assert_eq!(found.classes[0].measured, None);
         let small = &found.classes[1];
@@ -483,7 +490,7 @@ mod tests {
     fn few_images_that_are_always_right_are_expected_to_be_right() {
         let by_class = [images(8, 20.0, 0.0, 1), images(30, 20.0, 0.0, 2)];
         let names = ["few", "more"].map(String::from);
-        let found = told(&names, &[8, 30], &by_class, 38, 0);
+        let found = told(&names, &[8, 30], &by_class, (38, 1), 0);
         for class in &found.classes {
             let now = class.now.unwrap();
             assert!(now.accuracy > 0.9 && now.low > 0.5, "{now:?}");
@@ -517,7 +524,7 @@ mod tests {
     fn where_nothing_is_to_be_gained_it_says_so() {
         let by_class: Vec<_> = (0..3).map(|class| images(300, 6.0, 0.0, class)).collect();
         let names: Vec<String> = (0..3).map(|class| class.to_string()).collect();
-        let found = told(&names, &[300; 3], &by_class, 900, 0);
+        let found = told(&names, &[300; 3], &by_class, (900, 1), 0);
         assert!(found.sentence.contains("would bring little"), "{}", found.sentence);
     }
 }

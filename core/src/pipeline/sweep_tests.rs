@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use burn::tensor::Device;
 
+use super::super::auto::part;
 use super::*;
 use crate::dataset::{DatasetSample, Provenance};
 use crate::job::{Control, SweepRecord};
@@ -165,6 +166,14 @@ fn of_series_whole_ones_are_held_out_to_compare_by() {
         together.split(split).iter().map(|sample| sample.group).collect()
     };
     assert!(groups(Split::Train).is_disjoint(&groups(Split::Validation)));
+    // A part of the training images leaves every class one, and validation as it is.
+    let few = part(&alone, 12);
+    assert_eq!(few.counts(Split::Validation), [3, 2, 0]);
+    let counts = few.counts(Split::Train);
+    assert!(
+        counts.iter().all(|count| *count > 0) && counts.iter().sum::<usize>() <= 15,
+        "{counts:?}"
+    );
     // One series of everything cannot be held out.
     let one = with_validation(&dataset(|_, _| Some(0)));
     assert_eq!(one.counts(Split::Validation), [0, 0, 0]);

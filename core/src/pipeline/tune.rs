@@ -73,7 +73,8 @@ fn cross_validation(
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
-        let Part { train, train_counts, held_out } = part(&all, &places, fold, classes);
+        let Part { train, train_counts, held_out } =
+            part(&all, &places, fold, classes).of_known_classes();
         let quiet = Job::new(job.control, &Silent);
         // Features are standardised as the run has them; standardising them once more changes next
         // to nothing.
