@@ -332,12 +332,23 @@ fn splits_ui(ui: &mut Ui, change: &mut Change, builder: &Builder) {
             .and_then(|preview| counts(preview).iter().copied().filter(|count| *count > 0).min());
         let words = match smallest {
             None => format!("No {} images", name.to_lowercase()),
-            Some(smallest) => format!(
-                "{} images, {:.1} % of all; the rarest class gives {}",
-                numbers::grouped(held_out as u64),
-                100.0 * share,
-                numbers::grouped(smallest as u64)
-            ),
+            Some(smallest) => {
+                let none = preview.map_or(0, |preview| {
+                    counts(preview).iter().filter(|count| **count == 0).count()
+                });
+                format!(
+                    "{} {}, {:.1} % of all; {}",
+                    numbers::grouped(held_out as u64),
+                    if held_out == 1 { "image" } else { "images" },
+                    100.0 * share,
+                    match none {
+                        0 =>
+                            format!("the rarest class gives {}", numbers::grouped(smallest as u64)),
+                        1 => "1 class gives none".to_string(),
+                        none => format!("{} classes give none", numbers::grouped(none as u64)),
+                    }
+                )
+            }
         };
         ui.label(RichText::new(words).small().weak());
         if let Some(smallest) = smallest.filter(|count| *count <= COARSE) {

@@ -97,9 +97,10 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             });
         });
     } else {
-        builder::ui(ui, data, commands);
-        ui.add_space(space::LARGE);
+        // What there is comes before what can be made of it.
         charts_ui(ui, data, commands);
+        ui.add_space(space::LARGE);
+        builder::ui(ui, data, commands);
     }
 }
 
@@ -181,16 +182,20 @@ fn open_ui(ui: &mut Ui, data: &mut DataState, shell: &Shell, commands: &mut Vec<
 fn path_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
     ui.horizontal(|ui| {
         let label = ui.label("Path");
-        let width = ui.available_width() - 90.0;
-        let field = TextEdit::singleline(&mut data.path_text)
-            .hint_text("or type where the images are")
-            .desired_width(width);
-        let field = ui.add(field).labelled_by(label.id);
-        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-        let given = !data.path_text.trim().is_empty();
-        if (ui.add_enabled(given, Button::new("Open")).clicked() || entered) && given {
-            commands.push(Command::Data(DataCommand::Open(PathBuf::from(data.path_text.trim()))));
-        }
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            let given = !data.path_text.trim().is_empty();
+            let open = ui.add_enabled(given, Button::new("Open")).clicked();
+            let field = TextEdit::singleline(&mut data.path_text)
+                .hint_text("or type where the images are")
+                .desired_width(f32::INFINITY);
+            let field = ui.add(field).labelled_by(label.id);
+            let entered =
+                field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+            if (open || entered) && given {
+                let path = PathBuf::from(data.path_text.trim());
+                commands.push(Command::Data(DataCommand::Open(path)));
+            }
+        });
     });
 }
 

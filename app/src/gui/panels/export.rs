@@ -113,6 +113,8 @@ fn file_ui(
         for (is_bundle, text) in [(false, "One file"), (true, "A bundle")] {
             if parts::chip(ui, export.is_bundle == is_bundle, text).clicked() {
                 export.is_bundle = is_bundle;
+                // It was said of the other.
+                export.failure = None;
             }
         }
     });
@@ -260,18 +262,28 @@ fn weak_text(ui: &Ui, text: &str) -> RichText {
     RichText::new(text).color(tokens(ui.visuals()).text_weak)
 }
 
-/// Widths of the first cells of a row, in points; the last has what they leave.
-const CELLS: [f32; 2] = [150.0, 72.0];
+/// Width of a row's name, in points, and where there is room; of its number; the last cell has what
+/// they leave.
+const NAME: [f32; 2] = [150.0, 230.0];
+const NUMBER: f32 = 72.0;
+/// A row that is wider than this has room.
+const ROOM: f32 = 560.0;
 
 /// A row of texts that end in an ellipsis where they would not fit.
 fn row(ui: &mut Ui, [name, number, text]: [RichText; 3]) {
     ui.horizontal(|ui| {
-        for (cell, width) in [name, number].into_iter().zip(CELLS) {
-            ui.scope(|ui| {
-                ui.set_width(width);
-                ui.add(Label::new(cell).truncate());
-            });
-        }
+        let width = NAME[usize::from(ui.available_width() > ROOM)];
+        ui.scope(|ui| {
+            ui.set_width(width);
+            ui.add(Label::new(name).truncate());
+        });
+        let height = ui.spacing().interact_size.y;
+        let layout = Layout::right_to_left(Align::Center);
+        ui.allocate_ui_with_layout(egui::vec2(NUMBER, height), layout, |ui| {
+            ui.set_width(NUMBER);
+            ui.add(Label::new(number).truncate());
+        });
+        ui.add_space(space::SMALL);
         ui.add(Label::new(text).truncate());
     });
 }

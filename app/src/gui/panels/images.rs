@@ -234,7 +234,8 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
         }
         ui.spacing_mut().slider_width = 84.0;
         let slider = Slider::new(&mut images.side, SIDES).show_value(false);
-        ui.add(slider)
+        let size = vec2(ui.spacing().slider_width, ui.spacing().interact_size.y);
+        ui.add_sized(size, slider)
             .on_hover_text("Size of the pictures")
             .accessible_name("Size of the pictures");
     });
@@ -289,13 +290,12 @@ fn actions_ui(ui: &mut Ui, images: &ImagesState, view: &ImagesView, commands: &m
         let restorable = targets.iter().any(is_edited);
         button(ui, ICON_RESTORE, "Restore", hint, restorable, restore);
         let listed = numbers::grouped(images.order.len() as u64);
-        parts::weak(
-            ui,
-            match images.selection.len() {
-                0 => format!("{listed} images"),
-                chosen => format!("{} of {listed} chosen", numbers::grouped(chosen as u64)),
-            },
-        );
+        let words = match images.selection.len() {
+            0 => format!("{listed} images"),
+            chosen => format!("{} of {listed} chosen", numbers::grouped(chosen as u64)),
+        };
+        let words = RichText::new(words).color(tokens(ui.visuals()).text_weak);
+        ui.add(egui::Label::new(words).extend());
     });
 }
 

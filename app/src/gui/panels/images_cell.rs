@@ -21,7 +21,11 @@ pub fn second_line(images: &ImagesState, view: &ImagesView, sample: u32) -> Opti
     if let Some(item) = images.review_item(sample) {
         let proposed = images.proposed(sample).filter(|class| *class != view.class(sample));
         return Some(match proposed {
-            Some(class) => (format!("→ {class}: {}", item.reason), true),
+            // There is room for how sure it is; all of the reason stands beside the large picture.
+            Some(class) => {
+                let sure = item.reason.split(';').next().unwrap_or_default();
+                (format!("→ {class}: {sure}"), true)
+            }
             None => (item.reason.clone(), false),
         });
     }

@@ -15,7 +15,7 @@ use super::parts;
 use crate::gui::command::{Command, DataCommand, InspectCommand, MapCommand};
 use crate::gui::state::{Category, MapState, OpenRun, ShownMap};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{IconButton, MapTool, PointMap, numbers, primary};
+use crate::gui::widgets::{IconButton, MapTool, PointMap, numbers};
 
 /// Height of the map, and width of the legend beside it.
 const HEIGHT: f32 = 520.0;
@@ -51,7 +51,7 @@ pub fn ui(ui: &mut Ui, run: &OpenRun, map: &mut MapState, commands: &mut Vec<Com
     if map.shown.is_none() {
         if !map.is_busy() {
             ui.add_space(space::SMALL);
-            if ui.add(primary(ui, "Lay out the map")).clicked() {
+            if ui.button("Lay out the map").clicked() {
                 ask(MapCommand::Start);
             }
         }

@@ -1,7 +1,7 @@
 //! The column mapper: an image list's first rows, which column holds what, and what that gives.
 
 use counterweight_core::source::{ListFormat, ListPreview, Separator};
-use egui::{ComboBox, Frame, Grid, Label, RichText, ScrollArea, Ui};
+use egui::{Align, ComboBox, Frame, Grid, Label, Layout, RichText, ScrollArea, Ui};
 use egui_material_icons::icons::{ICON_CHECK_CIRCLE, ICON_ERROR, ICON_WARNING};
 
 use super::parts;
@@ -70,7 +70,10 @@ fn choice_ui(
     choices: &[(String, String)],
 ) -> Option<String> {
     let mut picked = None;
-    ui.vertical(|ui| {
+    // Of a known size, so that a row that is full is followed by another, and all stand on one line.
+    let line = ui.text_style_height(&egui::TextStyle::Body);
+    let size = egui::vec2(CHOICE, line + space::SMALL + ui.spacing().interact_size.y);
+    ui.allocate_ui_with_layout(size, Layout::top_down(Align::Min), |ui| {
         ui.set_width(CHOICE);
         ui.spacing_mut().item_spacing.y = space::SMALL;
         let label = ui.label(theme::strong(label));

@@ -28,8 +28,12 @@ const BESIDE: f32 = 1040.0;
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let folder = state.shell.runs_folder();
     parts::title_row(ui, "Runs", |ui| {
-        if ui.add(primary(ui, "Open run…")).on_hover_text("Open a run that lies anywhere").clicked()
-        {
+        // Where there are none yet, the page itself says what comes first.
+        let open = match state.runs.listed.is_empty() {
+            true => egui::Button::new("Open run…"),
+            false => primary(ui, "Open run…"),
+        };
+        if ui.add(open).on_hover_text("Open a run that lies anywhere").clicked() {
             commands.push(Command::Runs(RunsCommand::PickRun));
         }
         if IconButton::new(ICON_REFRESH, "Refresh")

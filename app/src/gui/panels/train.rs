@@ -62,7 +62,9 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             .resume_offer
             .as_ref()
             .filter(|resume_offer| resume_offer.folder == run.folder);
-        interrupted_ui(ui, run, resume_offer.zip(state.train.failure.as_deref()), commands);
+        let out_of_memory = resume_offer.zip(state.train.failure.as_deref());
+        let failure = state.train.failure_of(&run.folder);
+        interrupted_ui(ui, run, out_of_memory, failure, commands);
     }
     if state.train.is_running() || (state.train.show_curves && state.run.is_some()) {
         if !state.train.is_running() {
@@ -184,15 +186,27 @@ fn interrupted_ui(
     ui: &mut Ui,
     run: &OpenRun,
     out_of_memory: Option<(&ResumeOffer, &str)>,
+    failure: Option<&str>,
     commands: &mut Vec<Command>,
 ) {
     card(ui, |ui| {
-        ui.label(theme::heading(format!("{} was interrupted", run.name())));
-        ui.label(format!(
-            "{} of {} epochs are done. It goes on where it was stopped.",
+        let done = format!(
+            "{} of {} epochs are done.",
             run.finished_epochs(),
             run.settings.stage1.epochs()
-        ));
+        );
+        match failure.filter(|_| out_of_memory.is_none()) {
+            Some(reason) => {
+                ui.label(theme::heading(format!("{} failed", run.name())));
+                let bad = tokens(ui.visuals()).bad;
+                ui.label(RichText::new(format!("{}.", parts::capitalised(reason))).color(bad));
+                ui.label(done);
+            }
+            None => {
+                ui.label(theme::heading(format!("{} was interrupted", run.name())));
+                ui.label(format!("{done} It goes on where it was stopped."));
+            }
+        }
         if let Some((_, reason)) = out_of_memory {
             let bad = tokens(ui.visuals()).bad;
             ui.label(RichText::new(format!("The last time {reason}.")).color(bad));

@@ -244,7 +244,9 @@ impl State {
             Page::Data if self.data.failure.is_some() => StepStatus::Failed,
             Page::Data if self.data.source.is_some() || self.run.is_some() => StepStatus::Done,
             Page::Data => StepStatus::Ready,
-            Page::Train if self.train.is_running() => StepStatus::Running,
+            Page::Train if self.train.is_running() || self.train.is_sweeping() => {
+                StepStatus::Running
+            }
             Page::Train if self.train.failure.is_some() => StepStatus::Failed,
             Page::Train => match &self.run {
                 Some(run) if run.is_trained() => StepStatus::of(run.trained_verdict()),

@@ -326,6 +326,11 @@ impl TrainState {
         }
     }
 
+    /// Why the last training failed, if that was of this run.
+    pub fn failure_of(&self, folder: &Path) -> Option<&str> {
+        self.failure.as_deref().filter(|_| self.failed_in.as_deref() == Some(folder))
+    }
+
     /// Forgets why the last training failed, unless that was of this run.
     pub fn forget_failure(&mut self, of_others_than: Option<&Path>) {
         if of_others_than.is_none() || self.failed_in.as_deref() != of_others_than {

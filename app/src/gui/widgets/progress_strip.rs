@@ -71,15 +71,10 @@ impl ProgressStrip<'_> {
                             (self.done as f64 / total as f64).min(1.0) as f32
                         }
                     });
-                    let bar = ProgressBar::new(share.unwrap_or(1.0))
+                    let bar = ProgressBar::new(share.unwrap_or(0.0))
                         .desired_height(6.0)
                         .corner_radius(3.0);
-                    let color = if share.is_some() {
-                        tokens.accent
-                    } else {
-                        tokens.accent.gamma_multiply(0.4)
-                    };
-                    let bar = ui.add(bar.fill(color));
+                    let bar = ui.add(bar.fill(tokens.accent));
                     bar.widget_info(|| {
                         let mut info =
                             WidgetInfo::labeled(Role::ProgressIndicator, true, self.phase);
@@ -96,6 +91,7 @@ impl ProgressStrip<'_> {
         let done = numbers::grouped(self.done);
         let mut text = match self.total {
             Some(total) => format!("{done} of {} {}", numbers::grouped(total), self.unit),
+            None if self.unit.is_empty() => String::new(),
             None => format!("{done} {}", self.unit),
         };
         if let Some(left) = self.left.filter(|_| !self.stopping) {

@@ -102,6 +102,9 @@ impl Counted {
         if self.listed == 0 {
             return Some("The list names no image".into());
         }
+        if self.found == 0 {
+            return Some("None of the images are in this folder".into());
+        }
         if self.found * 2 < self.listed {
             return Some("Most of the images are not in this folder".into());
         }

@@ -361,7 +361,7 @@ fn a_preview_counts_before_anything_is_opened() {
     let one = preview(text, ListFormat { label: Some("1".into()), ..format.clone() });
     assert_eq!(one.classes, 3);
     let wrong = preview(&text.replace(['1', '2', '3'], "9"), format);
-    assert!(wrong.problem.unwrap().contains("not in this folder"));
+    assert_eq!(wrong.problem.as_deref(), Some("None of the images are in this folder"));
 }
 
 #[test]
