@@ -53,6 +53,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     if let Some(data) = &arguments.data {
         return file(arguments, data, context);
     }
+    if !arguments.reading.scan_options().is_plain() {
+        bail!("a run is evaluated on its own images; how a source is read goes with --data");
+    }
     if arguments.run.is_file() {
         bail!(
             "{} is a file; say with --data what to evaluate it on, or name a run folder",
