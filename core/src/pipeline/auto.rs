@@ -438,15 +438,17 @@ fn score_of_probe(
 }
 
 /// The dataset itself or, if it has no validation split, with every tenth training sample of each
-/// class held out to compare by. Of images that belong together whole series are: the series of
-/// every tenth, and no class loses its last image by it.
+/// class held out to compare by. Of images that belong together whole series are, the next one as
+/// soon as less than a tenth of those met so far is held out, and no class loses its last image by
+/// it.
 pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut dataset = dataset.clone();
     if !dataset.split(Split::Validation).is_empty() {
         return dataset;
     }
     let mut left = dataset.counts(Split::Train);
-    let mut met = vec![0_usize; dataset.classes.len()];
+    let (mut met, mut held) =
+        (vec![0_usize; dataset.classes.len()], vec![0_usize; dataset.classes.len()]);
     // Samples that are held out or stay together: those of a series, or one alone.
     let mut together: BTreeMap<(Option<u32>, usize), Vec<usize>> = BTreeMap::new();
     let all: Vec<&DatasetSample> = dataset.samples.iter().collect();
@@ -459,15 +461,17 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     let mut in_order: Vec<Vec<usize>> = together.into_values().collect();
     in_order.sort_unstable();
     for members in in_order {
-        let mut is_due = false;
         let mut own: BTreeMap<usize, usize> = BTreeMap::new();
         for class in members.iter().map(|at| dataset.samples[*at].class) {
             met[class] += 1;
-            is_due |= met[class].is_multiple_of(HELD_OUT);
             *own.entry(class).or_default() += 1;
         }
+        let is_due = own.keys().any(|class| met[*class] / HELD_OUT > held[*class]);
         if is_due && own.iter().all(|(class, count)| left[*class] > *count) {
-            own.iter().for_each(|(class, count)| left[*class] -= count);
+            own.iter().for_each(|(class, count)| {
+                left[*class] -= count;
+                held[*class] += count;
+            });
             members.iter().for_each(|at| dataset.samples[*at].split = Split::Validation);
         }
     }

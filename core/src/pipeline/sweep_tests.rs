@@ -161,7 +161,7 @@ fn of_series_whole_ones_are_held_out_to_compare_by() {
     assert_eq!(alone.counts(Split::Validation), [3, 2, 0]);
     // Series of five.
     let together = with_validation(&dataset(|class, i| Some((class * 10 + i / 5) as u32)));
-    assert_eq!(together.counts(Split::Validation), [15, 10, 0]);
+    assert_eq!(together.counts(Split::Validation), [5, 5, 0]);
     let groups = |split| -> BTreeSet<Option<u32>> {
         together.split(split).iter().map(|sample| sample.group).collect()
     };
