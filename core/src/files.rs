@@ -4,12 +4,15 @@
 mod faults;
 mod temporary;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use faults::{Faults, may_fail};
+pub(crate) use temporary::sweep_own;
 pub use temporary::{TemporaryFolder, is_temporary, sweep, temporary_folder};
 
 /// The folder for what spares work and can be made again: `counterweight` in the person's cache
@@ -151,12 +154,73 @@ pub fn write_if<T, E: From<io::Error>>(
         buffered.flush()?;
         may_fail(path)?;
     }
+    // Some network shares let nobody read a locked file, not even the process that locked it.
+    if File::open(temporary.path())
+        .and_then(|mut file| file.read(&mut [0]))
+        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        temporary.as_file().unlock()?;
+    }
     let outcome = check(temporary.path())?;
     // With what the check may have added.
     temporary.as_file().sync_all()?;
     may_fail(path)?;
-    temporary.persist(path).map_err(|e| e.error)?;
+    // The lock is held until it has its name.
+    let (_locked, temporary) = temporary.into_parts();
+    replace(&temporary, path)?;
+    // It is not there any more.
+    drop(temporary.keep());
     Ok(outcome)
+}
+
+/// Gives a file the name of another one, which it takes the place of.
+///
+/// # Errors
+/// Whatever the operating system says.
+pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    patiently(|| std::fs::rename(from, to))
+}
+
+/// Tries again for a while where another program has a file open that must not be now: on Windows
+/// indexers, virus scanners and programs that copy folders into a cloud look at every file that is
+/// new.
+pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const ATTEMPTS: u32 = 20;
+    const APART: Duration = Duration::from_millis(50);
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(error) if is_held(&error) => std::thread::sleep(APART),
+            outcome => return outcome,
+        }
+    }
+    attempt()
+}
+
+/// Whether a file could not be touched because another program has it open, as Windows says:
+/// `ERROR_ACCESS_DENIED`, `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`.
+pub(crate) fn is_held(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32 | 33))
+}
+
+/// Whether a file is one that a file manager has left in a folder by looking at it: nobody's work.
+pub fn is_clutter(name: &OsStr) -> bool {
+    const NAMES: [&str; 5] = [".ds_store", ".directory", "thumbs.db", "ehthumbs.db", "desktop.ini"];
+    let name = name.to_string_lossy().to_lowercase();
+    name.starts_with("._") || NAMES.contains(&name.as_str())
+}
+
+/// Removes a folder in which there is nothing but [clutter](is_clutter).
+///
+/// # Errors
+/// Whatever the operating system says: there is something else in it.
+pub(crate) fn remove_empty_folder(folder: &Path) -> io::Result<()> {
+    let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    if entries.iter().all(|entry| is_clutter(&entry.file_name())) {
+        for entry in entries {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    std::fs::remove_dir(folder)
 }
 
 /// Where tests have writing fail.
@@ -217,6 +281,23 @@ mod tests {
             assert_eq!(said(read(&pipe, 9)), "is not a regular file");
             assert_eq!(said(read(Path::new("/dev/zero"), 9)), "is not a regular file");
         }
+    }
+
+    #[test]
+    fn a_folder_of_clutter_is_as_good_as_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        for name in [".DS_Store", "._cat.jpg", "Desktop.ini"] {
+            assert!(is_clutter(OsStr::new(name)));
+            std::fs::write(inner.join(name), "").unwrap();
+        }
+        std::fs::write(inner.join("thesis.doc"), "years of work").unwrap();
+        assert!(remove_empty_folder(&inner).is_err());
+        assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 4);
+        std::fs::remove_file(inner.join("thesis.doc")).unwrap();
+        remove_empty_folder(&inner).unwrap();
+        assert!(!inner.exists());
     }
 
     #[cfg(unix)]

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
 thread_local! {
@@ -14,6 +15,12 @@ thread_local! {
 
 /// What a thread of the GPU's library panicked with last.
 static OF_DRIVER: Mutex<Option<String>> = Mutex::new(None);
+
+/// Whether the thread that waits for a GPU has ended: what it was to wake sleeps for ever.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// How panics begin that end that thread: wgpu's words where a driver was reset or a device is gone.
+const LOSES: [&str; 2] = ["Error in Device::poll", "Error in Instance::poll_all_devices"];
 
 /// Runs what may panic inside a driver or a parser and turns a panic into its message.
 ///
@@ -30,6 +37,11 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, S
 /// for it fails afterwards, and knows less.
 pub(crate) fn driver_said() -> Option<String> {
     OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+}
+
+/// Whether a GPU was lost in this process, so that waiting for it would not end.
+pub(crate) fn lost_gpu() -> bool {
+    LOST.load(Ordering::Acquire)
 }
 
 /// Whether this is a thread of the GPU's library, one a device. It catches its panics itself and
@@ -50,9 +62,13 @@ pub fn install_hook() {
     INSTALLED.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if is_of_driver() {
-                *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
-                    Some(message(info.payload()));
+            let text = message(info.payload());
+            let loses = LOSES.iter().any(|words| text.starts_with(words));
+            if is_of_driver() || loses {
+                *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(text);
+                if loses {
+                    LOST.store(true, Ordering::Release);
+                }
             } else if RUNNING.get() == 0 {
                 previous(info);
             }

@@ -9,8 +9,9 @@ use crate::words::Schedule;
 /// The cosine is stepped before each epoch, as the authors' code does: epoch e of E trains at base
 /// · (1 + cos(π (e+1)/E)) / 2, the last one at 0. During the first `warmup_epochs` W the rate rises
 /// linearly, base · (e+1)/(W+1); a cosine then spans the remaining epochs. A single one trains at
-/// the base: at 0 it would learn nothing. The step schedule divides by ten after each of
-/// `milestones` (epochs from 1).
+/// the base: at 0 it would learn nothing. [`Schedule::CosineNonzero`] comes to 0 one epoch later,
+/// base · (1 + cos(π (e+1)/(E+1))) / 2, so that the last of a few epochs learns, too. The step
+/// schedule divides by ten after each of `milestones` (epochs from 1).
 ///
 /// ```
 /// use counterweight_core::settings::Schedule;
@@ -37,9 +38,10 @@ pub fn learning_rate(
             base / 10_f64.powi(passed as i32)
         }
         Schedule::Cosine if epochs.saturating_sub(warmup_epochs) <= 1 => base,
-        Schedule::Cosine => {
-            let done =
-                (epoch - warmup_epochs + 1) as f64 / epochs.saturating_sub(warmup_epochs) as f64;
+        Schedule::Cosine | Schedule::CosineNonzero => {
+            let after = usize::from(schedule == Schedule::CosineNonzero);
+            let span = epochs.saturating_sub(warmup_epochs) + after;
+            let done = (epoch - warmup_epochs + 1) as f64 / span as f64;
             base * (1.0 + (PI * done.min(1.0)).cos()) / 2.0
         }
     }
@@ -57,6 +59,21 @@ mod tests {
         for (late, rate) in rates[2..].iter().enumerate() {
             assert_eq!(*rate, learning_rate(Schedule::Cosine, 0.3, late, 10, 0, &[]));
         }
+    }
+
+    /// The epochs of a cosine without the last one, which is at 0.
+    #[test]
+    fn the_cosine_above_zero_is_the_other_without_its_last_epoch() {
+        for warmup in [0, 1] {
+            for epoch in 0..10 {
+                let of =
+                    |schedule, epochs| learning_rate(schedule, 0.3, epoch, epochs, warmup, &[]);
+                let rate = of(Schedule::CosineNonzero, 10);
+                assert_eq!(rate, of(Schedule::Cosine, 11));
+                assert!(rate > 0.005);
+            }
+        }
+        assert!((learning_rate(Schedule::CosineNonzero, 0.3, 0, 1, 0, &[]) - 0.15).abs() < 1e-12);
     }
 
     #[test]

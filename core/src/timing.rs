@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::augment::Augmentation;
 use crate::batches::{Batch, Batches, EpochPlan, Images};
-use crate::device::{Failure, attempt, host};
+use crate::device::{attempt, finish_work, host};
 use crate::error::Result;
 use crate::job::Job;
 use crate::model::{FeatureGraph, Kernels, Mode, Network, NetworkConfig, Normaliser, Prepared};
@@ -84,7 +84,7 @@ pub(crate) fn training_step(
             let gradients = loss.backward();
             let stepped = optimizer.step(network, gradients, 1e-3);
             host(loss.inner())?;
-            device.sync().map_err(|error| Failure::from(error.to_string()))?;
+            finish_work(&device)?;
             Ok(stepped)
         })?;
         source.give_back(batch);

@@ -195,11 +195,14 @@ impl Normalisation {
 
 /// How the learning rate falls over a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// Half a cosine to 0, stepped before each epoch as the authors' code does: epoch e (from 0) of
     /// E trains at lr · (1 + cos(π (e+1)/E)) / 2.
     Cosine,
+    /// The same half cosine, which would be at 0 one epoch after the last: lr · (1 + cos(π
+    /// (e+1)/(E+1))) / 2. Of a few epochs none is lost.
+    CosineNonzero,
     /// Divided by ten after each milestone.
     Step,
     /// Stays constant.

@@ -235,7 +235,12 @@ pub fn run() -> ExitCode {
         stop_on_interrupt(&control);
     }
     let context = Context { console, control };
-    let Some(command) = arguments.command else { return window(&context) };
+    let Some(command) = arguments.command else {
+        return match arguments.log.is_none() && opened_apart() {
+            true => ExitCode::SUCCESS,
+            false => window(&context),
+        };
+    };
     let outcome: anyhow::Result<()> = match command {
         Command::Demo(arguments) => demo::run(&arguments, &context),
         Command::Make(arguments) => make::run(&arguments, &context),
@@ -317,6 +322,32 @@ fn choose_kernels() {
     if std::env::var_os("COUNTERWEIGHT_KERNELS").is_some_and(|whose| whose == "burn") {
         Kernels::Burn.choose();
     }
+}
+
+/// Whether another process of this program opens the window. On Windows a program for the command
+/// line comes with a console, which would stand behind the window and end everything where somebody
+/// closes it; a process can be started without one.
+#[cfg(windows)]
+fn opened_apart() -> bool {
+    use std::os::windows::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    const DETACHED_PROCESS: u32 = 0x0000_0008;
+    const MARK: &str = "COUNTERWEIGHT_WINDOW";
+    if std::env::var_os(MARK).is_some() {
+        return false;
+    }
+    let Ok(program) = std::env::current_exe() else { return false };
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1)).env(MARK, "1").creation_flags(DETACHED_PROCESS);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().is_ok()
+}
+
+/// Elsewhere a window has nothing to do with a terminal.
+#[cfg(not(windows))]
+fn opened_apart() -> bool {
+    false
 }
 
 /// Opens the window, and waits until it is closed.

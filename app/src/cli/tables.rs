@@ -119,7 +119,7 @@ pub fn sweep(report: &SweepReport) -> String {
     };
     let held_out = match report.held_out {
         true => {
-            "\nEvery tenth training image of each class was held out to compare by, since there were no validation images."
+            "\nEvery tenth training image of each class, and one of each small class, was held out to compare by, since there were no validation images."
         }
         false => "",
     };
@@ -218,7 +218,9 @@ pub fn differences(differences: &[PairedDifference]) -> String {
         let points = |value: f64| format!("{:+.1}", 100.0 * value);
         let [file, run] = difference.accuracies().map(|accuracy| percent(Some(accuracy)));
         table.add_row([
-            difference.group.map_or("all".to_string(), |group| group.name().to_string()),
+            difference
+                .group
+                .map_or("all images".to_string(), |group| format!("of {} classes", group.name())),
             numbers::grouped(difference.samples as u64),
             file,
             run,
@@ -232,7 +234,10 @@ pub fn differences(differences: &[PairedDifference]) -> String {
             },
         ]);
     }
-    format!("the run's accuracy less the file's, in points (McNemar's test)\n{}", render(&table))
+    format!(
+        "shares of images that are right, each image counted alike: the run's less the file's, in points (McNemar's test)\n{}",
+        render(&table)
+    )
 }
 
 fn what(result: &RunEvaluation) -> String {

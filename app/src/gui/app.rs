@@ -147,13 +147,14 @@ impl CounterweightApp {
         }
         state.images.list();
         let train = &mut state.train;
-        let is_wanted = state.page == Page::Train && !train.is_running() && !train.is_sweeping();
+        let is_busy = train.is_running() || train.is_sweeping();
+        let is_wanted = state.page == Page::Train && !is_busy && !state.devices.is_looking();
         let device = state.devices.resolve(train.device);
         train.estimates.poll(
             &train.settings,
             state.data.source.as_ref(),
             device,
-            is_wanted && !state.devices.is_looking(),
+            [is_wanted, is_busy],
             &shell.ctx,
         );
         let ended = state.train.poll(state.data.source.as_ref(), shell);
@@ -544,6 +545,8 @@ impl eframe::App for CounterweightApp {
     }
 
     fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.state.data.finish();
+        self.state.runs.finish();
         self.state.train.finish();
         self.state.balance.finish();
         self.state.export.finish();

@@ -57,6 +57,8 @@ impl Asked {
         type Choice = std::pin::Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>>;
         let choice: Choice = match question {
             Question::Folder => Box::pin(dialog.pick_folder()),
+            // macOS knows no filter that takes all files, and greys out what the others do not take.
+            Question::File(..) if cfg!(target_os = "macos") => Box::pin(dialog.pick_file()),
             Question::File(name, extensions) => Box::pin(
                 dialog.add_filter(name, extensions).add_filter("All files", &["*"]).pick_file(),
             ),

@@ -6,6 +6,7 @@ mod dialogs;
 mod entries;
 mod open;
 mod panels;
+mod paths;
 mod state;
 pub mod theme;
 pub mod widgets;

@@ -55,6 +55,7 @@ fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
         renderer,
         persist_window: true,
         dithering: false,
+        event_loop_builder: own_quit(),
         ..NativeOptions::default()
     };
     let place = Place::default();
@@ -71,6 +72,22 @@ fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
             Ok(Box::new(CounterweightApp::new(creation, place)))
         }),
     )
+}
+
+/// On macOS the usual menu's *Quit* ends a program without asking it; without that menu its keys
+/// reach the window, which asks first where something is running.
+#[cfg(target_os = "macos")]
+fn own_quit() -> Option<eframe::EventLoopBuilderHook> {
+    use winit::platform::macos::EventLoopBuilderExtMacOS;
+
+    Some(Box::new(|builder| {
+        builder.with_default_menu(false);
+    }))
+}
+
+#[cfg(not(target_os = "macos"))]
+fn own_quit() -> Option<eframe::EventLoopBuilderHook> {
+    None
 }
 
 /// Whether this machine has no graphics card that could draw. Only asked on Linux: elsewhere the

@@ -161,9 +161,9 @@ pub fn class_color(visuals: &Visuals, class: usize) -> Color32 {
         (false, 0) => [0.80, 0.78],
         (false, 1) => [0.60, 0.85],
         (false, _) => [0.42, 0.80],
-        (true, 0) => [0.95, 0.60],
-        (true, 1) => [0.80, 0.75],
-        (true, _) => [1.0, 0.38],
+        (true, 0) => [0.89, 0.67],
+        (true, 1) => [0.48, 0.68],
+        (true, _) => [0.98, 0.89],
     };
     egui::ecolor::Hsva::new(turn, saturation, value, 1.0).into()
 }
@@ -196,6 +196,22 @@ impl Tokens {
             Group::Few => self.few,
         }
     }
+}
+
+/// Of the colours of text the one that is read best on `fill`.
+pub fn text_on(tokens: &Tokens, fill: Color32) -> Color32 {
+    let candidates = [tokens.text, tokens.on_accent, tokens.background];
+    let by_contrast = |a: &Color32, b: &Color32| contrast(*a, fill).total_cmp(&contrast(*b, fill));
+    candidates.into_iter().max_by(by_contrast).unwrap_or(tokens.text)
+}
+
+/// The contrast of two opaque colours, from 1 to 21 (Web Content Accessibility Guidelines 2.2).
+pub fn contrast(a: Color32, b: Color32) -> f32 {
+    let [a, b] = [a, b].map(|color| {
+        let color = egui::Rgba::from(color);
+        0.2126 * color.r() + 0.7152 * color.g() + 0.0722 * color.b() + 0.05
+    });
+    a.max(b) / a.min(b)
 }
 
 /// The family of headings and of what is emphasised.
@@ -372,18 +388,24 @@ fn style(tokens: &Tokens, mut visuals: Visuals) -> Style {
 mod tests {
     use super::*;
 
-    /// Relative luminance, as WCAG 2 defines it.
-    fn luminance(color: Color32) -> f64 {
-        let linear = color
-            .to_array()
-            .map(|c| f64::from(c) / 255.0)
-            .map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) });
-        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    #[test]
+    fn contrast_is_that_of_the_guidelines() {
+        assert!((contrast(Color32::BLACK, Color32::WHITE) - 21.0).abs() < 0.01);
+        // The grey that is commonly given as just enough on white.
+        assert!((contrast(Color32::from_gray(0x76), Color32::WHITE) - 4.54).abs() < 0.01);
     }
 
-    fn contrast(a: Color32, b: Color32) -> f64 {
-        let (a, b) = (luminance(a), luminance(b));
-        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    #[test]
+    fn numbers_can_be_read_on_every_shade_of_a_matrix() {
+        for tokens in [LIGHT, DARK] {
+            for full in [tokens.accent, tokens.bad] {
+                for share in 0..=20 {
+                    let fill = tokens.sunken.lerp_to_gamma(full, share as f32 / 20.0);
+                    let text = text_on(&tokens, fill);
+                    assert!(contrast(text, fill) >= 4.0, "{text:?} on {fill:?}");
+                }
+            }
+        }
     }
 
     #[test]

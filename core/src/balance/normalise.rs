@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::weights::log_priors;
-use crate::classifier::{Classifier, norm};
+use crate::classifier::{Classifier, long_norm, norm};
 use crate::error::{Result, TrainError};
 use crate::settings::{BalanceSettings, Balancer};
 
@@ -50,7 +50,10 @@ pub fn l2_normalise(classifier: &mut Classifier) -> usize {
 pub fn tau_normalise(classifier: &mut Classifier, tau: f32) -> usize {
     let mut zeros = 0;
     for row in classifier.weight.chunks_exact_mut(classifier.features) {
-        let norm = f64::from(norm(row));
+        let norm = match norm(row) {
+            norm if norm.is_finite() => f64::from(norm),
+            _ => long_norm(row),
+        };
         let by = norm.powf(-f64::from(tau));
         if norm == 0.0 {
             zeros += 1;
@@ -110,6 +113,10 @@ pub fn max_norm(classifier: &mut Classifier, radius: f32, touched: &mut [bool]) 
         let norm = norm(row);
         if norm > radius {
             *touched = true;
+            if !norm.is_finite() {
+                scale(row, f64::from(radius) / long_norm(row));
+                continue;
+            }
             let scale = radius / norm;
             row.iter_mut().for_each(|value| *value *= scale);
         }
@@ -140,6 +147,18 @@ mod tests {
 
     fn example() -> Classifier {
         Classifier::new(3, 2, vec![3.0, 4.0, 0.6, 0.8, 0.0, 0.0], vec![0.1, 0.2, 0.3]).unwrap()
+    }
+
+    #[test]
+    fn weights_too_large_for_a_norm_of_their_kind_do_not_vanish() {
+        let huge = || Classifier::new(1, 2, vec![3e38, 3e38], vec![0.0]).unwrap();
+        let mut normalised = huge();
+        assert_eq!(tau_normalise(&mut normalised, 1.0), 0);
+        let mut projected = huge();
+        max_norm(&mut projected, 1.0, &mut [false]).unwrap();
+        for found in [normalised, projected] {
+            assert!(found.weight.iter().all(|weight| (weight - 0.707_107).abs() < 1e-5));
+        }
     }
 
     #[test]

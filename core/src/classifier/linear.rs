@@ -106,8 +106,10 @@ pub struct FeatureSet {
 /// cosine of the angle between them.
 pub(crate) fn unit_rows(features: &mut [f32], dim: usize) {
     features.par_chunks_mut(dim).for_each(|row| {
-        let length = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|value| *value /= length);
+        // Numbers of any size have a length as float64.
+        let squares = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+        let length = squares.sqrt().max(f64::MIN_POSITIVE);
+        row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
     });
 }
 
@@ -188,7 +190,12 @@ pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<()> {
 
 /// ‖row‖₂, summed in f64.
 pub(crate) fn norm(row: &[f32]) -> f32 {
-    row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt() as f32
+    long_norm(row) as f32
+}
+
+/// [`norm`] of a row of any finite numbers: that of very large ones is no float32.
+pub(crate) fn long_norm(row: &[f32]) -> f64 {
+    row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

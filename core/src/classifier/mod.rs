@@ -6,5 +6,5 @@ mod linear;
 mod standardise;
 
 pub use linear::{Classifier, FeatureSet};
-pub(crate) use linear::{check_labels, norm, unit_rows};
+pub(crate) use linear::{check_labels, long_norm, norm, unit_rows};
 pub use standardise::Standardiser;

@@ -9,7 +9,7 @@ use super::rename::Renamed;
 use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{Catalog, ImageReader, Location, ScanOptions, Split, scan};
+use crate::source::{Catalog, ImageReader, Location, ScanOptions, Split, composed, scan};
 
 /// A dataset that has grown.
 #[derive(Clone, Debug)]
@@ -107,7 +107,8 @@ impl Dataset {
                 .classes
                 .iter()
                 .map(|name| {
-                    let known = dataset.classes.iter().position(|class| class == name);
+                    let is_it = |class: &String| composed(class) == composed(name);
+                    let known = dataset.classes.iter().position(is_it);
                     known.unwrap_or_else(|| {
                         dataset.classes.push(name.clone());
                         added.push(0);

@@ -38,6 +38,7 @@ pub use report::{
     ClassReport, DuplicateGroup, DuplicateReport, ReportedProblem, ScanReport, SizeRange,
     SizeReport, SplitCounts, report,
 };
-pub(crate) use safe_names::{Names, safe_extension, safe_name};
+pub(crate) use safe_names::{Names, safe_extension};
+pub use safe_names::{is_safe_name, safe_name};
 pub use samples::{Dataset, DatasetSample, Provenance};
 pub use write_images::{ImageFiles, write_images, write_images_as};

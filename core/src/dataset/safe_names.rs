@@ -52,7 +52,7 @@ pub(crate) fn safe_extension(extension: &str) -> String {
 
 /// `name` as a file name that every system takes: no separators or control characters, not hidden,
 /// not reserved by Windows, not too long, and not empty. Letters of all scripts stay.
-pub(crate) fn safe_name(name: &str, extension: &str) -> String {
+pub fn safe_name(name: &str, extension: &str) -> String {
     let mut safe: String = name.chars().map(safe_character).collect();
     while safe.len() + extension.len() > LONGEST_NAME && safe.pop().is_some() {}
     // Windows drops spaces and dots at the end, and a dot in front hides the folder from a scan.
@@ -68,6 +68,19 @@ pub(crate) fn safe_name(name: &str, extension: &str) -> String {
         safe.insert(0, '_');
     }
     safe
+}
+
+/// Whether a name can be that of a file or folder on every system.
+///
+/// ```
+/// use counterweight_core::dataset::is_safe_name;
+/// assert!(is_safe_name("Vögel, zweiter Versuch"));
+/// for name in ["a/b", "d:x", "what?", "run.", ".run", "aux", ""] {
+///     assert!(!is_safe_name(name), "{name}");
+/// }
+/// ```
+pub fn is_safe_name(name: &str) -> bool {
+    safe_name(name, "") == name
 }
 
 #[cfg(test)]

@@ -62,7 +62,9 @@ pub fn write_images_as(
     };
     let paths = paths(dataset);
     if target.exists()
-        && !std::fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none())
+        && !std::fs::read_dir(target).is_ok_and(|entries| {
+            entries.flatten().all(|entry| files::is_clutter(&entry.file_name()))
+        })
     {
         if is_written(dataset, reader.as_ref(), target, &paths, job)? {
             job.info(format!("{} holds these images already", target.display()));
@@ -124,7 +126,7 @@ pub fn write_images_as(
 
     // On Windows a folder is not replaced by a rename, not even an empty one.
     if target.exists() {
-        std::fs::remove_dir(target).map_err(|e| DataError::file(target, e))?;
+        files::remove_empty_folder(target).map_err(|e| DataError::file(target, e))?;
     }
     std::fs::rename(temporary.path(), target).map_err(|e| DataError::file(target, e))?;
     Ok(paths.len())

@@ -15,6 +15,20 @@ pub(crate) enum Failure {
     Broken(String),
 }
 
+impl Failure {
+    /// Of a GPU that is gone for this process, with what its library said.
+    pub fn lost(said: Option<String>) -> Self {
+        let why = said.map_or(String::new(), |said| format!(" ({})", in_one_line(&said)));
+        Self::Broken(format!(
+            "it was lost, as when its driver is reset or the machine sleeps{why}; start the program again to use it"
+        ))
+    }
+}
+
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 impl From<String> for Failure {
     /// Libraries and drivers give a reason as text only.
     fn from(reason: String) -> Self {
@@ -28,16 +42,13 @@ impl From<String> for Failure {
             "can't allocate",
         ];
         let lower = reason.to_lowercase();
+        // It was asked for too much, or something else, at some time before; it does nothing more.
+        if lower.contains("poisoned") {
+            return Self::lost(Some(reason));
+        }
         match OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
             true => Self::OutOfMemory,
-            false => Self::Broken(
-                reason
-                    .lines()
-                    .map(str::trim)
-                    .filter(|line| !line.is_empty())
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            ),
+            false => Self::Broken(in_one_line(&reason)),
         }
     }
 }
@@ -98,11 +109,12 @@ mod tests {
         let lost = Failure::from(
             "The device is poisoned\nCaused by:\n  Unknown: it was unplugged\n".to_string(),
         );
-        assert_eq!(
-            lost,
-            Failure::Broken("The device is poisoned Caused by: Unknown: it was unplugged".into())
-        );
-        assert!(Error::from(lost).to_string().contains("unplugged"));
+        let said = "(The device is poisoned Caused by: Unknown: it was unplugged)";
+        assert!(matches!(&lost, Failure::Broken(reason) if reason.contains(said)), "{lost:?}");
+        assert!(Error::from(lost).to_string().contains("start the program again"));
+        // Less of it would not help any more.
+        let poisoned = "The device is poisoned\nCaused by:\n  Unknown: Out of memory\n";
+        assert!(matches!(Failure::from(poisoned.to_string()), Failure::Broken(_)));
     }
 
     /// Runs where a GPU can be opened by that name: see `COUNTERWEIGHT_SOFTWARE_GPU`.

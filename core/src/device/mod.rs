@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use failure::{Failure, attempt, release_memory};
-pub(crate) use host::{host, host_all};
+pub(crate) use host::{finish_work, host, host_all};
 pub use list::devices;
 pub use open::{open, use_threads};
 pub use preparing::{note_log, while_preparing};
@@ -147,8 +147,11 @@ fn ranked(devices: &[DeviceInfo]) -> Vec<&DeviceInfo> {
     };
     let mut ranked: Vec<_> =
         devices.iter().filter_map(|device| Some((rank(device)?, device))).collect();
-    // Stable, so that the driver's own order, the fastest first, stays within a rank.
-    ranked.sort_by_key(|(rank, _)| *rank);
+    // Drivers list cards in no order that means anything, but for CUDA's; the one of most memory is
+    // the fastest as a rule. Stable, so that CUDA's own order, the fastest first, stays.
+    ranked.sort_by_key(|(rank, device)| {
+        (*rank, std::cmp::Reverse(device.memory_bytes.filter(|_| !device.is_cuda())))
+    });
     ranked.into_iter().map(|(_, device)| device).collect()
 }
 

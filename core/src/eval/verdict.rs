@@ -538,7 +538,7 @@ impl Case<'_> {
             }
             FindingKind::Memorised => format!("Add images of the classes it fails at, or {}.", self.other_features()),
             FindingKind::NeverLearned if !self.evidence.pretrained => {
-                "Start from pretrained features (preset “auto”), or train for more epochs: few images make few steps an epoch.".into()
+                "Start from what a pretrained network has seen before (preset auto), or train for more epochs: few images make few steps an epoch.".into()
             }
             FindingKind::JudgedOnTraining => "Hold out some images for validation and test when the dataset is built.".into(),
             FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
@@ -558,7 +558,7 @@ impl Case<'_> {
             | FindingKind::NoBetterThanLargestClass
             | FindingKind::BarelyBetterThanGuessing
             | FindingKind::MostlyWrong => {
-                "Start from pretrained features (preset “auto”), train for more epochs, or add images of the rarest classes.".into()
+                "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
             }
             FindingKind::SplitTooSmall => self.hold_out_more(),
             FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
@@ -572,10 +572,8 @@ impl Case<'_> {
     /// Where else features could come from.
     fn other_features(&self) -> &'static str {
         match self.evidence.pretrained {
-            true => {
-                "let the whole network learn (setting stage1.train = scratch), if there are thousands of images"
-            }
-            false => "start from pretrained features (preset “auto”)",
+            true => "train from scratch (preset quick), if there are thousands of images",
+            false => "start from what a pretrained network has seen before (preset auto)",
         }
     }
 

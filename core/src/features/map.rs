@@ -15,10 +15,9 @@ use memmap2::Mmap;
 /// # Errors
 /// What the operating system says.
 pub(crate) fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: Segments, and a run's own features, are written under a temporary name and never
-    // changed once they have their own; they are replaced and deleted, which does not change what
-    // is mapped. The folder is this program's own. Nothing that is found in a mapped file is taken
-    // for granted: numbers are
-    // checked against its length, and every bit pattern is a valid byte and a valid float32.
+    // SAFETY: Segments are written under a temporary name and never changed once they have their
+    // own; they are replaced and deleted, which does not change what is mapped. The folder is this
+    // program's own. Nothing that is found in a mapped file is taken for granted: numbers are checked
+    // against its length, and every bit pattern is a valid byte and a valid float32.
     unsafe { Mmap::map(file) }
 }

@@ -22,6 +22,5 @@ mod space;
 mod tests;
 
 pub use cache::{FeatureCache, SpaceUsage, Usage};
-pub(crate) use map::map;
 pub use opened::CachedFeatures;
 pub use space::{Key, Space};

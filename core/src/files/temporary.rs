@@ -15,6 +15,8 @@ const PREFIX: &str = ".counterweight-";
 const SUFFIX: &str = ".tmp";
 /// Where there are no locks, what was not changed for so long is taken to be left behind.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Folders below one in which changes are looked for.
+const DEPTH: usize = 3;
 /// How often something is made anew that another process took for left behind.
 const ATTEMPTS: usize = 8;
 
@@ -64,7 +66,7 @@ pub fn temporary_folder(parent: &Path) -> io::Result<TemporaryFolder> {
 pub(super) fn file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     sweep_once(folder);
     for _ in 0..ATTEMPTS {
-        let file = builder(0o666).tempfile_in(folder)?;
+        let file = new_file(&builder(0o666), folder)?;
         if is_claimed(file.as_file()) {
             return Ok(file);
         }
@@ -87,9 +89,41 @@ fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
+#[cfg(unix)]
+fn new_file(
+    builder: &tempfile::Builder<'_, '_>,
+    folder: &Path,
+) -> io::Result<tempfile::NamedTempFile> {
+    builder.tempfile_in(folder)
+}
+
+/// Without the attribute of temporary files, which it would keep under its name: programs that copy
+/// folders leave such files out.
+#[cfg(not(unix))]
+fn new_file(
+    builder: &tempfile::Builder<'_, '_>,
+    folder: &Path,
+) -> io::Result<tempfile::NamedTempFile> {
+    builder
+        .make_in(folder, |path| File::options().read(true).write(true).create_new(true).open(path))
+}
+
 /// Removes what processes that were killed have left in a folder unfinished. What cannot be removed
 /// stays: nothing depends on it, it only takes room.
 pub fn sweep(folder: &Path) {
+    sweep_if(folder, abandoned);
+}
+
+/// [`sweep`] of a folder that nobody else writes in now: where there are no locks, of what was left
+/// behind just now, too.
+pub(crate) fn sweep_own(folder: &Path) {
+    match cfg!(unix) {
+        true => sweep(folder),
+        false => sweep_if(folder, |_| Some(None)),
+    }
+}
+
+fn sweep_if(folder: &Path, abandoned: impl Fn(&Path) -> Option<Option<File>>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
         // Of a link, neither holds.
@@ -147,7 +181,13 @@ fn abandoned(path: &Path) -> Option<Option<File>> {
             Err(std::fs::TryLockError::Error(_)) => {}
         }
     }
-    let changed = path.metadata().and_then(|facts| facts.modified()).ok()?;
+    // A run is worked on for days without a change of its own folder.
+    let held = File::options().write(true).open(path.join(".lock"));
+    if held.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock))) {
+        return None;
+    }
+    let changes = walkdir::WalkDir::new(path).max_depth(DEPTH).into_iter().flatten();
+    let changed = changes.filter_map(|entry| entry.metadata().ok()?.modified().ok()).max()?;
     changed.elapsed().is_ok_and(|age| age > OLD).then_some(None)
 }
 

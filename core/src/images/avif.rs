@@ -10,6 +10,9 @@ use super::heif::{Image, Nclx, TRUNCATED, Turn};
 use super::pixels::RgbPixels;
 use super::yuv::{Layout, Plane};
 
+/// Pixels that a stream may reach over the edges of its image.
+const BEYOND: u64 = 1024;
+
 /// Decodes a file that [`super::heif::is_avif`] takes for one.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
     let image = Image::read(bytes).map_err(|reason| match reason {
@@ -21,24 +24,35 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeErr
         stated.ok_or_else(|| damaged("as AVIF it does not say how large it is"))?;
     check_size(width, height, max_pixels)?;
     let _turn = turn(u64::from(width) * u64::from(height));
+    // A stream is no larger than the image that it is said to be, or than a tile that reaches a little
+    // over the image's edge.
+    let most = (u64::from(width) + BEYOND) * (u64::from(height) + BEYOND);
+    let most = most.min(max_pixels);
     let (pixels, mode) = match image.grid {
         None => {
-            let picture = picture(&image.tiles.concat().concat(), max_pixels)?;
+            let picture = picture(&image.tiles.concat().concat(), most)?;
             let (layout, planes) = planes(&picture, image.nclx)?;
             (layout.to_rgb(&planes)?, mode_of(&picture))
         }
         Some((columns, width, height)) => {
             let mut canvas: Option<(Canvas, &'static str)> = None;
+            let rows = image.tiles.len().div_ceil(columns);
             for (number, parts) in image.tiles.iter().enumerate() {
-                let picture = picture(&parts.concat(), max_pixels)?;
+                let picture = picture(&parts.concat(), most)?;
                 let (layout, planes) = planes(&picture, image.nclx)?;
+                // Every tile shows something. Thousands that do not could each be as large as a photo.
+                let begins = |tile: u32, number: usize, whole: u32| {
+                    u64::from(tile) * (number as u64 - 1) < u64::from(whole)
+                };
+                if !begins(layout.width, columns, width) || !begins(layout.height, rows, height) {
+                    return Err(damaged("it has tiles that lie beside it"));
+                }
                 let (canvas, _) = canvas.get_or_insert_with(|| {
                     (Canvas::new(layout, (width, height), planes.len()), mode_of(&picture))
                 });
                 canvas.put(number % columns, number / columns, &layout, &planes)?;
             }
             let (canvas, mode) = canvas.ok_or_else(|| damaged("it has no tiles"))?;
-            let rows = image.tiles.len().div_ceil(columns);
             (canvas.to_rgb(columns, rows)?, mode)
         }
     };

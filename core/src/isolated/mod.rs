@@ -118,6 +118,15 @@ impl Process {
         // Whoever interrupts this program at a terminal interrupts this program.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        #[cfg(windows)]
+        {
+            const CREATE_NEW_PROCESS_GROUP: u32 = 0x0000_0200;
+            const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+            std::os::windows::process::CommandExt::creation_flags(
+                &mut command,
+                CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW,
+            );
+        }
         let mut process = command.spawn()?;
         let (questions, answers) = (process.stdin.take(), process.stdout.take());
         let words = process.stderr.take();

@@ -13,8 +13,9 @@ use cubecl::prelude::{CubeCount, CubeDim};
 use crate::gpu::images::{MEAN_UNITS, contrast_means, draw_images};
 use crate::recipes::{Pairs, Recipes, pack_bytes};
 
-/// Bytes of images that may stay on a device whose memory is not known: 1 GiB.
-const BUDGET: u64 = 1 << 30;
+/// Bytes of images of a split that may stay on a device whose memory is not known: 512 MiB. Two
+/// splits may, and small cards have 2 GiB.
+const BUDGET: u64 = 1 << 29;
 
 /// Bytes that kernels can address.
 const ADDRESSED: u64 = u32::MAX as u64;
@@ -118,7 +119,7 @@ impl DeviceImages {
         })
     }
 
-    /// Whether so many bytes may stay on the device: a quarter of its memory, or 1 GiB where that
+    /// Whether so many bytes may stay on the device: a quarter of its memory, or 512 MiB where that
     /// is not known.
     pub fn fits(&self, bytes: usize) -> bool {
         let inner = self.device.clone().without_autodiff();
@@ -132,6 +133,18 @@ impl DeviceImages {
     /// Brings bytes of images, `[n, 3, side, side]`, to the device.
     pub fn upload(&self, bytes: &[u8]) -> Tensor<1, Int> {
         self.numbers(pack_bytes(bytes).collect())
+    }
+
+    /// [`DeviceImages::upload`] of what stays: it has memory of its own, of just that size. Otherwise
+    /// every later piece of memory would be as large, most of it in vain.
+    pub fn upload_to_stay(&self, bytes: &[u8]) -> Tensor<1, Int> {
+        let device = self.device.clone().without_autodiff();
+        device.memory_persistent_allocations(bytes, |bytes| self.upload(bytes))
+    }
+
+    /// How many images can be drawn at once: kernels address so many numbers.
+    pub fn at_once(&self) -> usize {
+        ADDRESSED as usize / (3 * self.side * self.side).max(1)
     }
 
     /// The images that `recipes` describe, `[batch, 3, side, side]`, from uploaded bytes.

@@ -64,6 +64,18 @@ pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor
     ))
 }
 
+/// The sum of all values, `[1]`. It is added in the same order every time, where a GPU's usual sum
+/// leaves that to chance. For tensors on a GPU, without autodiff.
+pub(crate) fn ordered_sum<const D: usize>(values: Tensor<D>) -> Tensor<1> {
+    let (rows, count) = (values.dims()[0].max(1), values.shape().num_elements());
+    let of_columns = |values: Tensor<2>| {
+        Tensor::<1>::from_dispatch(Dispatch::column_sums(values.into_dispatch()))
+    };
+    let columns = count / rows;
+    let sums = of_columns(values.reshape([rows, columns]));
+    of_columns(sums.reshape([columns, 1]))
+}
+
 /// The mean loss, `[1]`, and the number of hits, `[1]`, without gradient; see
 /// [`HeadOps::cross_entropy`]. For tensors on a GPU.
 pub(crate) fn cross_entropy(

@@ -44,7 +44,7 @@ pub(crate) use device_images::DeviceImages;
 use extension::{BatchNormed, Norm, NormVectors, Pool, ResidualOps, Window};
 pub(crate) use fork::Fork;
 #[cfg(feature = "gpu")]
-pub(crate) use head::{Shares, cross_entropy};
+pub(crate) use head::{Shares, cross_entropy, ordered_sum};
 pub(crate) use packed::{ConvWeight, Packed, pack};
 pub(crate) use plain::{Descended, Descent, FoldedConv, Rates, images, packed_features};
 use tensors::Tensors;

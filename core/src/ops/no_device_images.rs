@@ -23,6 +23,14 @@ impl DeviceImages {
         match self.0 {}
     }
 
+    pub fn upload_to_stay(&self, _bytes: &[u8]) -> Tensor<1, Int> {
+        match self.0 {}
+    }
+
+    pub fn at_once(&self) -> usize {
+        match self.0 {}
+    }
+
     pub fn draw(&self, _bytes: Tensor<1, Int>, _recipes: &Recipes) -> Tensor<4> {
         match self.0 {}
     }

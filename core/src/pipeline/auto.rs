@@ -47,6 +47,8 @@ const EARLY: usize = 4;
 const MOST_SECONDS: f64 = 1800.0;
 /// One in so many training samples is held out to compare by, where there is no validation split.
 const HELD_OUT: usize = 10;
+/// Images of a class of which one is held out, at least, as when a dataset is built.
+const SMALLEST_HELD_OUT: usize = 3;
 /// Balanced accuracy on features above which training from scratch has little to win.
 const GOOD_ENOUGH: f64 = 0.97;
 
@@ -228,7 +230,17 @@ impl Chosen {
             scratch.augmentation.flip = Auto::Value(check.is_harmless);
             self.mirror = Some(check);
         }
-        let estimate = estimate(&scratch, dataset, device, job)?;
+        let estimate = match estimate(&scratch, dataset, device, job) {
+            // It does not hold a batch of it; whoever wants that all the same can take smaller ones.
+            Err(Error::Device { reason, .. }) => {
+                take_frozen(
+                    self,
+                    format!("training from scratch could not be tried here: {reason}"),
+                );
+                return Ok(false);
+            }
+            estimate => estimate?,
+        };
         let within = |seconds: f64| (1e3 * seconds / estimate.ms_per_step.max(1e-3)) as usize;
         let [fewest, most] = PROBE_STEPS;
         let mut steps = within(PROBE_SECONDS).clamp(fewest, most);
@@ -303,7 +315,16 @@ impl Chosen {
             ..Settings::preset(Preset::FineTune)
         };
         fine_tuning.model.backbone = settings.model.backbone.clone();
-        let estimate = estimate(&fine_tuning, dataset, device, job)?;
+        let estimate = match estimate(&fine_tuning, dataset, device, job) {
+            // What cannot be done here is not offered.
+            Err(Error::Device { reason, .. }) => {
+                job.info(format!(
+                    "fine-tuning is not offered: it could not be tried here: {reason}"
+                ));
+                return Ok(());
+            }
+            estimate => estimate?,
+        };
         let sentence = format!(
             "Fine-tuning the whole network would take {} and may do better or worse: on folders of photos it was up to ten points better where images were many, and two to three points worse where they were few. Keep this run to compare with.",
             estimate.words()
@@ -438,7 +459,8 @@ fn score_of_probe(
 }
 
 /// The dataset itself or, if it has no validation split, with every tenth training sample of each
-/// class held out to compare by. Of images that belong together whole series are, the next one as
+/// class held out to compare by, and one where a class has at least three: without it the rarest
+/// classes, which it is about, would not be compared. Of images that belong together whole series are, the next one as
 /// soon as less than a tenth of those met so far is held out, and no class loses its last image by
 /// it.
 pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
@@ -446,7 +468,8 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
     if !dataset.split(Split::Validation).is_empty() {
         return dataset;
     }
-    let mut left = dataset.counts(Split::Train);
+    let counts = dataset.counts(Split::Train);
+    let mut left = counts.clone();
     let (mut met, mut held) =
         (vec![0_usize; dataset.classes.len()], vec![0_usize; dataset.classes.len()]);
     // Samples that are held out or stay together: those of a series, or one alone.
@@ -466,7 +489,12 @@ pub(super) fn with_validation(dataset: &Dataset) -> Dataset {
             met[class] += 1;
             *own.entry(class).or_default() += 1;
         }
-        let is_due = own.keys().any(|class| met[*class] / HELD_OUT > held[*class]);
+        let is_due = own.iter().any(|(class, count)| {
+            // Of a small class no more than a third, where its images come in series.
+            let is_small = counts[*class] < HELD_OUT && met[*class] >= SMALLEST_HELD_OUT;
+            let is_first = held[*class] == 0 && count * SMALLEST_HELD_OUT <= counts[*class];
+            met[*class] / HELD_OUT > held[*class] || (is_small && is_first)
+        });
         if is_due && own.iter().all(|(class, count)| left[*class] > *count) {
             own.iter().for_each(|(class, count)| {
                 left[*class] -= count;

@@ -6,7 +6,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::onnx_backbone::found;
+use crate::batches::DEFAULT_BUDGET;
 use crate::dataset::Dataset;
+use crate::device::release_memory;
 use crate::error::Result;
 use crate::images::Detail;
 use crate::job::{Job, Silent};
@@ -74,6 +76,18 @@ pub fn estimate(
     device: &Device,
     job: Job<'_>,
 ) -> Result<Estimate> {
+    let found = measured(settings, dataset, device, job);
+    // What a GPU's library keeps for this thread no other thread can use.
+    release_memory(device);
+    found
+}
+
+fn measured(
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Estimate> {
     let quiet = Job::new(job.control, &Silent);
     let training = dataset.split(Split::Train).len();
     let settings = settings.clone().for_samples(training);
@@ -113,9 +127,11 @@ pub fn estimate(
         }
     }
     let s = &settings.stage1;
-    // A GPU compiles kernels for the batch it will train with.
-    request.batch_size =
-        if ops::is_gpu(device) { s.batch_size } else { s.batch_size.clamp(2, MEASURED_SAMPLES) };
+    // A GPU compiles kernels for the batch it will train with, or the parts of it.
+    request.batch_size = match ops::is_gpu(device) {
+        true => s.batch_size.div_ceil(s.accumulation.max(1)).max(2),
+        false => s.batch_size.clamp(2, MEASURED_SAMPLES),
+    };
     let (found, _) = timing::training_step(&request, false, device, quiet)?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = 1e3 * found * s.batch_size as f64 / request.batch_size as f64;
@@ -123,9 +139,12 @@ pub fn estimate(
     let validated = dataset.split(Split::Validation).len() as f64 / s.batch_size as f64
         * (s.epochs() as f64 / s.validate_every as f64)
         / 3.0;
+    // What does not fit into memory is decoded in every epoch.
+    let is_kept = (3 * input_size * input_size * training) as u64 <= DEFAULT_BUDGET;
+    let decoded_again = if is_kept { 0 } else { training * s.epochs().saturating_sub(1) };
     let seconds = on_features
         + (steps as f64 + validated) * ms_per_step / 1e3
-        + dataset.samples.len() as f64 * decoding;
+        + (dataset.samples.len() + decoded_again) as f64 * decoding;
     Ok(Estimate { seconds, steps, ms_per_step })
 }
 

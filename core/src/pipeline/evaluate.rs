@@ -97,15 +97,52 @@ pub(super) fn result_name(checkpoint: &str, split: Split, flip: bool) -> String 
     format!("{checkpoint}-{split}{}", if flip { "-flip" } else { "" })
 }
 
-/// The stored evaluation of a checkpoint on a split, that without mirror images first.
+/// The stored evaluation of a checkpoint on a split as an exported file does it: without mirror
+/// images.
 pub(super) fn stored_evaluation(
     run: &Run,
     checkpoint: &str,
     split: Split,
 ) -> Option<RunEvaluation> {
-    [false, true]
-        .into_iter()
-        .find_map(|flip| run.read_result(&result_name(checkpoint, split, flip)).ok())
+    run.read_result(&result_name(checkpoint, split, false)).ok()
+}
+
+/// [`stored_evaluation`]. Where a checkpoint was evaluated with mirror images alone, it is evaluated
+/// without them: a file does not average, and is neither as accurate nor as sure as if it did.
+///
+/// # Errors
+/// What evaluating it meets.
+pub(super) fn evaluation_of_file(
+    run: &Run,
+    (name, checkpoint): (&str, &Checkpoint),
+    split: Split,
+    job: Job<'_>,
+) -> Result<Option<RunEvaluation>> {
+    if let Some(stored) = stored_evaluation(run, name, split) {
+        return Ok(Some(stored));
+    }
+    if run.read_result::<RunEvaluation>(&result_name(name, split, true)).is_err() {
+        return Ok(None);
+    }
+    let settings = EvaluationSettings { flip: false, ..run.settings().evaluation.clone() };
+    let found =
+        evaluate_checkpoint(run, (name, checkpoint), split, None, &settings, &Device::flex(), job)?;
+    run.keep_result(&result_name(name, split, false), &found, job);
+    Ok(Some(found))
+}
+
+/// How far the probabilities of a checkpoint can be believed, with the split that says it: the
+/// validation images where it was evaluated on them, since what is chosen on test flatters itself
+/// there; otherwise those of `found`.
+pub(super) fn stored_confidence(
+    run: &Run,
+    checkpoint: &str,
+    found: &RunEvaluation,
+) -> Option<(Confidence, Split)> {
+    let on_validation = stored_evaluation(run, checkpoint, Split::Validation)
+        .filter(|_| !run.dataset().split(Split::Validation).is_empty());
+    let of = |found: &RunEvaluation| Some((found.confidence.clone()?, found.split));
+    on_validation.as_ref().and_then(of).or_else(|| of(found))
 }
 
 /// The split results are reported on: test, or validation where there is no test split.

@@ -5,7 +5,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::Value;
 
-use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, stored_evaluation};
+use super::evaluate::{
+    RunEvaluation, evaluate_checkpoint, evaluation_of_file, reporting_split, stored_evaluation,
+};
 use super::export_facts::says;
 use super::onnx_backbone::graph_of;
 use super::spread::spread;
@@ -19,6 +21,7 @@ use crate::export::{
 use crate::job::Job;
 use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, OnnxFile};
 use crate::run::{Checkpoint, Run};
+use crate::settings::EvaluationSettings;
 use crate::source::Split;
 use crate::train::{classifier_in_file, network_of};
 
@@ -81,7 +84,7 @@ impl<'a> Subject<'a> {
         let some: Vec<&DatasetSample> =
             spread(samples.len(), CHECKED).map(|index| samples[index]).collect();
         let checks = inputs(run.dataset(), &some, checkpoint.config.input_size, job)?;
-        let evaluation = stored_evaluation(run, name, split);
+        let evaluation = evaluation_of_file(run, (name, &checkpoint), split, job)?;
         let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
         let name = name.to_string();
         Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict })
@@ -103,8 +106,9 @@ impl<'a> Subject<'a> {
             Some(confidence) => Some(confidence),
             None => {
                 let what = (self.name.as_str(), &self.checkpoint);
-                let settings = &self.run.settings().evaluation;
-                evaluate_checkpoint(self.run, what, split, None, settings, &Device::flex(), job)?
+                let settings =
+                    EvaluationSettings { flip: false, ..self.run.settings().evaluation.clone() };
+                evaluate_checkpoint(self.run, what, split, None, &settings, &Device::flex(), job)?
                     .confidence
             }
         };
@@ -178,6 +182,7 @@ impl<'a> Subject<'a> {
             if let Some((_, Value::Object(said))) = evaluation {
                 said.insert("temperature".into(), 1.0.into());
                 said.remove("threshold");
+                said.remove("confidence_split");
                 said.remove("calibration_error");
             }
             says.push(("temperature_inside", temperature.into()));

@@ -4,10 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::evaluate::RunEvaluation;
+use super::evaluate::{RunEvaluation, stored_confidence};
+use super::train::WEIGHTS;
 use crate::eval::{ClassResult, Verdict};
+use crate::model::Facts;
 use crate::run::{Checkpoint, Run};
 use crate::settings::Training;
+use crate::source::Split;
 
 /// What the file says, by key of its metadata.
 pub(super) fn says(
@@ -19,7 +22,7 @@ pub(super) fn says(
 ) -> Vec<(&'static str, Value)> {
     vec![
         ("summary", summary(run, checkpoint, name, evaluation, verdict)),
-        ("evaluation", evaluation.map_or(Value::Null, evaluated)),
+        ("evaluation", evaluation.map_or(Value::Null, |found| evaluated(run, name, found))),
         ("date", trained_on(run, name).map_or(Value::Null, Value::from)),
         ("version", concat!("counterweight ", env!("CARGO_PKG_VERSION")).into()),
         ("dataset_blake3", dataset_hash(run)),
@@ -55,8 +58,10 @@ fn summary(
 }
 
 /// How good it is: in all, by group and by class, and how far to believe its probabilities.
-fn evaluated(found: &RunEvaluation) -> Value {
+fn evaluated(run: &Run, checkpoint: &str, found: &RunEvaluation) -> Value {
     let evaluation = &found.evaluation;
+    let confidence = stored_confidence(run, checkpoint, found);
+    let (confidence, confidence_split) = confidence.unzip();
     let class = |class: &ClassResult| {
         json!({
             "name": class.name,
@@ -75,8 +80,9 @@ fn evaluated(found: &RunEvaluation) -> Value {
         "accuracy": evaluation.top1,
         "groups": evaluation.groups,
         "calibration_error": evaluation.ece,
-        "temperature": found.confidence.as_ref().map(|confidence| confidence.temperature),
-        "threshold": found.confidence.as_ref().and_then(|confidence| confidence.threshold),
+        "temperature": confidence.as_ref().map(|confidence| confidence.temperature),
+        "threshold": confidence.as_ref().and_then(|confidence| confidence.threshold),
+        "confidence_split": confidence_split.map(Split::name),
         "classes": evaluation.per_class.iter().map(class).collect::<Vec<_>>(),
     })
 }
@@ -97,6 +103,10 @@ fn dataset_hash(run: &Run) -> Value {
 
 /// The licence of pretrained weights, where the run started from some of a built-in backbone.
 fn backbone_licence(run: &Run) -> Value {
+    // What they were when the run was made; runs of earlier versions have what is here now.
+    if let Ok(facts) = run.read_result::<Facts>(WEIGHTS) {
+        return facts.licence_words().into();
+    }
     let settings = run.settings();
     let backbone = match settings.stage1.train.value() {
         Some(Training::Scratch) => None,

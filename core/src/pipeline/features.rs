@@ -14,9 +14,9 @@ use super::frozen::{FrozenBackbone, View};
 use super::onnx_backbone::extractor_of;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::classifier::FeatureSet;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, DatasetSample};
+use crate::device::release_memory;
 use crate::error::Result;
-use crate::features::map;
 use crate::files::{self, write_atomically};
 use crate::job::Job;
 use crate::model::{NamedTensor, NetworkConfig, Normaliser, is_of_classifier};
@@ -42,11 +42,10 @@ pub(super) struct SampleFeatures {
 }
 
 impl SampleFeatures {
-    /// The series of each row's sample, for samples of a split, exact copies included.
-    pub fn groups(&self, dataset: &Dataset, split: Split) -> Vec<Option<u32>> {
+    /// Each row's sample, for features of a split.
+    pub fn samples<'d>(&self, dataset: &'d Dataset, split: Split) -> Vec<&'d DatasetSample> {
         let samples = dataset.split(split);
-        let series = dataset.series_of(&samples);
-        self.positions.iter().map(|&at| series.get(at as usize).copied().flatten()).collect()
+        self.positions.iter().map(|&at| samples[at as usize]).collect()
     }
 }
 
@@ -169,6 +168,7 @@ impl<'a> Features<'a> {
         let ImageFeatures { set, indices } = compute(&extractor, &loader)?;
         let images = loader.images();
         ops::release_memory();
+        release_memory(&device);
         images.warn_of_problems(job);
         let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();
         let found = SampleFeatures { set, positions };
@@ -232,7 +232,9 @@ fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 /// The stored features, unless there are none, they are damaged or belong to another backbone or
 /// other samples: then they are computed again.
 fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
-    let file = map(&files::open(path, u64::MAX).ok()?).ok()?;
+    // Not mapped: the folder is the person's own, and what copies folders may write it anew while it
+    // is read.
+    let file = files::read(path, u64::MAX).ok()?;
     let (_, header) = SafeTensors::read_metadata(&file).ok()?;
     let content = header.metadata().as_ref()?.get("key")?.strip_prefix(key)?.trim_start();
     let tensors = SafeTensors::deserialize(&file).ok()?;

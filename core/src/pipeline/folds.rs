@@ -3,9 +3,9 @@
 //! Where features stay and a classifier takes a second, nothing need be judged by a validation
 //! split alone, of which rare classes have next to nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::classifier::FeatureSet;
+use crate::classifier::{Classifier, FeatureSet};
 
 /// Parts that samples are cut into.
 pub(super) const FOLDS: usize = 3;
@@ -15,7 +15,36 @@ pub(super) struct Part {
     pub train: FeatureSet,
     /// Samples of each class in it, n_k; at least 1.
     pub train_counts: Vec<usize>,
+    /// Which classes it has samples of.
+    pub learned: Vec<bool>,
     pub held_out: FeatureSet,
+}
+
+/// What no logit of anything comes near to.
+const NEVER: f32 = -1e9;
+
+/// Keeps a classifier from taking anything for a class that it has not `learned`: corrected for how
+/// rare it is, a class of which it has seen nothing would be taken for many.
+pub(super) fn rule_out(classifier: &mut Classifier, learned: &[bool]) {
+    let unlearned = classifier.bias.iter_mut().zip(learned).filter(|(_, learned)| !**learned);
+    unlearned.for_each(|(bias, _)| *bias = NEVER);
+}
+
+/// Every so many-th row, of each class by itself, so that none is lost: of a small class [`FOLDS`]
+/// stay.
+pub(super) fn thinned(labels: &[u32], classes: usize, every: usize) -> Vec<usize> {
+    let mut counts = vec![0_usize; classes];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let mut met = vec![0_usize; classes];
+    let is_kept = |row: &usize| {
+        let class = labels[*row] as usize;
+        let (count, at) = (counts[class], met[class]);
+        met[class] += 1;
+        let kept = count.div_ceil(every).max(FOLDS.min(count));
+        // The i-th of n is kept where i · kept / n steps on.
+        at * kept / count != (at + 1) * kept / count
+    };
+    (0..labels.len()).filter(is_kept).collect()
 }
 
 /// The part that each sample is held out in. The i-th sample of a class is held out in part i mod
@@ -80,17 +109,17 @@ pub(super) fn part(all: &FeatureSet, places: &[usize], held_out: usize, classes:
     train.labels.iter().for_each(|&label| train_counts[label as usize] += 1);
     // A class of one image is missing where that is held out; it can be learned nowhere else
     // either.
+    let learned = train_counts.iter().map(|count| *count > 0).collect();
     train_counts.iter_mut().for_each(|count| *count = (*count).max(1));
-    Part { train, train_counts, held_out }
+    Part { train, train_counts, learned, held_out }
 }
 
 impl Part {
     /// Without held-out samples of classes that no sample was learned from: whether these are
     /// recognised is luck. With all of them where nothing else is held out.
     pub fn of_known_classes(mut self) -> Self {
-        let known: HashSet<u32> = self.train.labels.iter().copied().collect();
         let rows: Vec<usize> = (0..self.held_out.len())
-            .filter(|&row| known.contains(&self.held_out.labels[row]))
+            .filter(|&row| self.learned[self.held_out.labels[row] as usize])
             .collect();
         if !rows.is_empty() && rows.len() < self.held_out.len() {
             self.held_out = self.held_out.part(&rows);
@@ -135,6 +164,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_thinned_without_losing_a_class() {
+        let labels = [vec![0; 12], vec![1; 2], vec![2; 1], vec![3; 5]].concat();
+        let kept = thinned(&labels, 5, 3);
+        let of = |class: u32| kept.iter().filter(|row| labels[**row] == class).count();
+        assert_eq!([0, 1, 2, 3].map(of), [4, 2, 1, 3]);
+        assert!(kept.is_sorted());
+        assert_eq!(thinned(&labels, 5, 1), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_taken_for_a_class_that_was_not_learned() {
+        let weight = vec![1.0, 0.0, 0.0, 1.0, 9.0, 9.0];
+        let mut classifier = Classifier::new(3, 2, weight, vec![0.0, 0.0, 5.0]).unwrap();
+        rule_out(&mut classifier, &[true, true, false]);
+        let set = FeatureSet { dim: 2, features: vec![1.0, 0.5, 0.1, 2.0], labels: vec![0, 2] };
+        let answers = classifier.answers(&set).unwrap();
+        assert_eq!([answers[0].predicted, answers[1].predicted], [0, 1]);
+        assert_eq!(answers[1].label_probability(), 0.0);
+    }
+
+    #[test]
     fn every_sample_is_held_out_once_and_every_part_has_its_share() {
         let labels = [vec![0; 7], vec![1; 2], vec![2; 1]].concat();
         let all =
@@ -142,7 +192,8 @@ mod tests {
         let places = places(&all.labels, 3);
         let mut held: Vec<f32> = Vec::new();
         for fold in 0..FOLDS {
-            let Part { train, train_counts, held_out } = part(&all, &places, fold, 3);
+            let Part { train, train_counts, learned, held_out } = part(&all, &places, fold, 3);
+            assert_eq!(learned, [true, true, !held_out.labels.contains(&2)]);
             assert_eq!(train.len() + held_out.len(), 10);
             assert!((3..=4).contains(&held_out.len()), "{}", held_out.len());
             assert_eq!(

@@ -13,6 +13,7 @@ use crate::augment::Transform;
 use crate::batches::Images;
 use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
+use crate::device::release_memory;
 use crate::error::{Error, Result};
 use crate::features::{CachedFeatures, FeatureCache, Key, Space};
 use crate::images;
@@ -230,6 +231,7 @@ impl<'a> FrozenBackbone<'a> {
             known.insert(&keys, &found.set.features)?;
         }
         ops::release_memory();
+        release_memory(self.device);
         Ok(())
     }
 

@@ -76,7 +76,8 @@ pub(super) struct Halves([Option<Taught>; 2]);
 
 impl Halves {
     /// What images are taken for, of which the features are rows of `set` and the places among the
-    /// images are `places`.
+    /// images are `places`; nothing where the other half has none of their class, so that nobody could
+    /// recognise them.
     ///
     /// # Errors
     /// As [`Taught::predict`].
@@ -84,8 +85,10 @@ impl Halves {
         let mut found = vec![None; places.len()];
         for (half, taught) in self.0.iter().enumerate() {
             let Some(taught) = taught else { continue };
-            let rows: Vec<usize> =
-                (0..places.len()).filter(|row| places[*row] % 2 == half).collect();
+            let is_asked = |row: &usize| {
+                places[*row] % 2 == half && taught.classes.binary_search(&set.labels[*row]).is_ok()
+            };
+            let rows: Vec<usize> = (0..places.len()).filter(is_asked).collect();
             for (&row, class) in rows.iter().zip(taught.predict(set, &rows)?) {
                 found[row] = Some(class);
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::folds::{FOLDS, Part, part, places_of};
+use super::folds::{FOLDS, Part, part, places_of, rule_out};
 use super::frozen::{FrozenBackbone, View};
 use super::halves::teaching;
 use super::train_classifier::{fit_on, untrained};
@@ -99,9 +99,9 @@ pub fn label_check(
     let rows: Vec<&DatasetSample> =
         found.positions.iter().map(|&position| samples[position as usize]).collect();
     let groups = dataset.series_of(&rows);
-    let answers = held_out_answers(&settings, &all, &groups, dataset.classes.len(), job)?;
+    let (answers, known) = held_out_answers(&settings, &all, &groups, dataset.classes.len(), job)?;
     check(&answers, dataset.classes.len())?;
-    let seen = Seen { names: &dataset.classes, samples: &rows, checked };
+    let seen = Seen { names: &dataset.classes, samples: &rows, known: &known, checked };
     let nearest = |rows: &[usize]| nearest(&all, &groups, rows);
     judge(&seen, &answers, nearest)
 }
@@ -142,28 +142,32 @@ pub fn write_label_table(check: &LabelCheck, path: &Path) -> Result<()> {
 }
 
 /// What each row is taken for by a classifier that learned from others, logits corrected for how
-/// frequent classes are among those. In the rows' order.
+/// frequent classes are among those, and whether those others had any of its class. In the rows'
+/// order.
 fn held_out_answers(
     settings: &Settings,
     all: &FeatureSet,
     groups: &[Option<u32>],
     classes: usize,
     job: Job<'_>,
-) -> Result<Vec<Answer>> {
+) -> Result<(Vec<Answer>, Vec<bool>)> {
     let mut settings = settings.clone();
     let chosen = choose_weight_decay(&settings, all, groups, classes, job)?;
     settings.stage1.weight_decay = Auto::Value(chosen.weight_decay);
     let places = places_of(&all.labels, groups, classes);
     job.phase("looking at labels", None, "");
-    let answers_of = |held: usize| -> Result<Vec<Answer>> {
+    let answers_of = |held: usize| -> Result<Vec<(Answer, bool)>> {
         job.check()?;
-        let Part { train, train_counts, mut held_out } = part(all, &places, held, classes);
+        let Part { train, train_counts, learned, mut held_out } = part(all, &places, held, classes);
         let quiet = Job::new(job.control, &Silent);
         let (mut classifier, standardiser, _) =
             fit_on(&settings, train, classes, &train_counts, None, quiet)?;
         adjust_logits(&mut classifier, &train_counts, 1.0)?;
+        rule_out(&mut classifier, &learned);
         standardiser.apply(&mut held_out.features);
-        classifier.answers(&held_out)
+        let answers = classifier.answers(&held_out)?;
+        let known = held_out.labels.iter().map(|&label| learned[label as usize]);
+        Ok(answers.into_iter().zip(known).collect())
     };
     let mut parts = Vec::with_capacity(FOLDS);
     for held in 0..FOLDS {
@@ -173,7 +177,7 @@ fn held_out_answers(
     for place in places {
         answers.extend(parts[place].next());
     }
-    Ok(answers)
+    Ok(answers.into_iter().unzip())
 }
 
 /// The labels of the rows that are nearest to some rows by the angle between standardised features,
@@ -208,6 +212,9 @@ fn nearest(all: &FeatureSet, groups: &[Option<u32>], rows: &[usize]) -> Result<V
 struct Seen<'a> {
     names: &'a [String],
     samples: &'a [&'a DatasetSample],
+    /// Whether each was looked at by a classifier that had learned its class. Where all images of a
+    /// class are held out together, they cannot be recognised, and nothing follows from it.
+    known: &'a [bool],
     /// Paths of those that a person has found right.
     checked: &'a HashSet<String>,
 }
@@ -220,21 +227,21 @@ fn judge(
 ) -> Result<LabelCheck> {
     let classes = seen.names.len();
     let mut tally = vec![[0.0_f64; 2]; classes];
-    for answer in answers {
+    for (answer, _) in answers.iter().zip(seen.known).filter(|(_, known)| **known) {
         let [images, right] = &mut tally[answer.label as usize];
         *images += 1.0;
         *right += f64::from(u8::from(answer.is_right()));
     }
     let there: Vec<&[f64; 2]> = tally.iter().filter(|[images, _]| *images > 0.0).collect();
     if there.len() < 2 {
-        let reason = "labels can be doubted where there are two classes or more";
+        let reason = "labels can be doubted where there are two classes or more with images that do not all belong together";
         return Err(TrainError::Request(reason.into()).into());
     }
     let accuracy =
         there.iter().map(|[images, right]| right / images).sum::<f64>() / there.len() as f64;
     let is_doubted = |row: &usize| {
         let is_checked = || seen.checked.contains(&seen.samples[*row].location.to_text());
-        accuracy >= KNOWS && !answers[*row].is_right() && !is_checked()
+        accuracy >= KNOWS && seen.known[*row] && !answers[*row].is_right() && !is_checked()
     };
     let by_classifier = |row: usize| {
         let smallest = f64::MIN_POSITIVE;
@@ -363,8 +370,8 @@ mod tests {
         let groups = vec![None; set.len()];
         let samples = samples(&set.labels);
         let samples: Vec<&DatasetSample> = samples.iter().collect();
-        let answers = held_out_answers(&teaching(0), set, &groups, 3, job).unwrap();
-        let seen = Seen { names: &names, samples: &samples, checked };
+        let (answers, known) = held_out_answers(&teaching(0), set, &groups, 3, job).unwrap();
+        let seen = Seen { names: &names, samples: &samples, known: &known, checked };
         judge(&seen, &answers, |rows| nearest(set, &groups, rows)).unwrap()
     }
 
@@ -386,6 +393,39 @@ mod tests {
         for part in ["looks like", "labelled", "of the 10 images most like it"] {
             assert!(doubt.reason.contains(part), "{}", doubt.reason);
         }
+    }
+
+    /// Eight classes of one image each beside three that are easily told apart.
+    #[test]
+    fn a_class_that_nobody_could_learn_is_not_accused_and_does_not_silence_the_others() {
+        let (mut set, wrong) = noisy();
+        let classes = 11;
+        for class in 3..classes {
+            let row = class * 5;
+            let alike = set.features[row * set.dim..(row + 1) * set.dim].to_vec();
+            set.features.extend(alike);
+            set.labels.push(class as u32);
+        }
+        let control = Control::new();
+        let job = Job::new(&control, &Silent);
+        let groups = vec![None; set.len()];
+        let (answers, known) = held_out_answers(&teaching(0), &set, &groups, classes, job).unwrap();
+        assert!(known[..86].iter().all(|known| *known) && !known[86..].contains(&true));
+        // Nothing is taken for one of them where it was held out.
+        let samples = samples(&set.labels);
+        let samples: Vec<&DatasetSample> = samples.iter().collect();
+        let names: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        let seen =
+            Seen { names: &names, samples: &samples, known: &known, checked: &HashSet::new() };
+        let found = judge(&seen, &answers, |rows| nearest(&set, &groups, rows)).unwrap();
+        assert!(found.accuracy > 0.8, "{}", found.accuracy);
+        let accused: Vec<usize> = found
+            .doubts
+            .iter()
+            .map(|doubt| doubt.path.trim_end_matches(".png").parse().unwrap())
+            .collect();
+        assert!(accused.iter().all(|row| *row < 86), "{accused:?}");
+        assert!(wrong.iter().all(|row| accused.contains(row)), "{accused:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::folds::{FOLDS, Part, part, places_of};
+use super::folds::{FOLDS, Part, part, places_of, rule_out, thinned};
 use super::frozen::{FrozenBackbone, View};
 use super::halves::teaching;
 use super::train_classifier::{fit_on, untrained};
@@ -108,9 +108,13 @@ pub fn more_images(
     let samples: Vec<&DatasetSample> =
         dataset.samples.iter().filter(|sample| sample.split != Split::Test).collect();
     let every = samples.len().div_ceil(MOST_SAMPLES).max(1);
-    let samples: Vec<&DatasetSample> = samples.into_iter().step_by(every).collect();
     let mut images = vec![0_usize; classes];
     samples.iter().for_each(|sample| images[sample.class] += 1);
+    let labels: Vec<u32> = samples.iter().map(|sample| sample.class as u32).collect();
+    let kept = thinned(&labels, classes, every);
+    let samples: Vec<&DatasetSample> = kept.into_iter().map(|at| samples[at]).collect();
+    let mut looked_at = vec![0_usize; classes];
+    samples.iter().for_each(|sample| looked_at[sample.class] += 1);
     if images.iter().filter(|count| **count > 0).count() < 2 {
         let reason = "what more images bring can be told where there are two classes or more";
         return Err(TrainError::Request(reason.into()).into());
@@ -137,14 +141,16 @@ pub fn more_images(
             let mut counts = vec![0; classes];
             few.labels.iter().for_each(|&label| counts[label as usize] += 1);
             let at_least_one: Vec<usize> = counts.iter().map(|count| *count.max(&1)).collect();
+            let learned: Vec<bool> = counts.iter().map(|count| *count > 0).collect();
             let quiet = Job::new(job.control, &Silent);
             let (mut classifier, standardiser, _) =
                 fit_on(&settings, few, classes, &at_least_one, None, quiet)?;
             adjust_logits(&mut classifier, &at_least_one, 1.0)?;
+            rule_out(&mut classifier, &learned);
             let mut judged = held_out.clone();
             standardiser.apply(&mut judged.features);
             let answers = classifier.answers(&judged)?;
-            let others = doublings(&counts, &images);
+            let others = doublings(&counts, &looked_at);
             Ok((counts, others, answers.iter().map(|answer| answer.is_right()).collect()))
         };
         let learned: Vec<_> =
@@ -164,7 +170,6 @@ pub fn more_images(
     for (row, tried) in tried.into_iter().enumerate() {
         by_class[all.labels[row] as usize].push(tried);
     }
-    let images: Vec<usize> = images.iter().map(|count| count * every).collect();
     Ok(told(&dataset.classes, &images, &by_class, (all.len(), every), seed))
 }
 
@@ -253,8 +258,10 @@ fn told(
                     .flat_map(|_| own.get(random.random_range(0..=own.len())).unwrap_or(&made_up))
                     .copied()
                     .collect();
-                // The slope of a class is not that of all.
-                let apart = SPREAD * (random.random::<f64>() + random.random::<f64>() - 1.0);
+                // The slope of a class is not that of all. A sum of two has √(1/6) as its standard
+                // deviation.
+                let apart =
+                    SPREAD * 6_f64.sqrt() * (random.random::<f64>() + random.random::<f64>() - 1.0);
                 let around = Common { slope: common.slope + apart, ..common };
                 let found = of_all(fit(&drawn, around), around).at(places);
                 draws.iter_mut().zip(found).for_each(|(draws, found)| draws.push(found));

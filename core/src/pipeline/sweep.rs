@@ -59,8 +59,10 @@ pub fn sweep(request: &SweepRequest<'_>, devices: &[Device], job: Job<'_>) -> Re
         .first()
         .ok_or_else(|| TrainError::Request("there is no device to train on".into()))?;
     let sweep = open(request, first, job)?;
+    let mut reached = 0;
     for rung in rungs_of(&sweep)? {
-        climb(&sweep, rung, devices, job)?;
+        climb(&sweep, rung, reached, devices, job)?;
+        reached = rung.epochs;
     }
     // Those that came to their end are evaluated as training one alone does.
     for index in 0..sweep.values().len() {
@@ -164,13 +166,28 @@ fn rungs_of(sweep: &Sweep) -> Result<Vec<Rung>> {
     })
 }
 
-/// Trains those who are among the best so far to the end of a rung.
-fn climb(sweep: &Sweep, rung: Rung, devices: &[Device], job: Job<'_>) -> Result<()> {
-    let scores = (0..sweep.values().len())
-        .map(|index| Ok(sweep.record(index)?.score))
-        .collect::<Result<Vec<_>>>()?;
+/// Trains those who are among the best so far to the end of a rung, out of those that have `reached`
+/// the epoch where the rung before ended: one that diverged on the way, or was left behind before,
+/// keeps a score of earlier epochs and is not compared by it.
+fn climb(
+    sweep: &Sweep,
+    rung: Rung,
+    reached: usize,
+    devices: &[Device],
+    job: Job<'_>,
+) -> Result<()> {
+    let records =
+        (0..sweep.values().len()).map(|index| sweep.record(index)).collect::<Result<Vec<_>>>()?;
+    let is_there: Vec<bool> =
+        records.iter().map(|record| record.finished_epochs >= reached.min(record.epochs)).collect();
+    let scores: Vec<Option<f64>> = records
+        .iter()
+        .zip(&is_there)
+        .map(|(record, there)| record.score.filter(|_| *there))
+        .collect();
     // In their own order, so that a sweep that goes on does so where it was.
     let mut chosen = best(&scores, rung.members);
+    chosen.retain(|&index| is_there[index]);
     chosen.sort_unstable();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);

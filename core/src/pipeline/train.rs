@@ -11,7 +11,7 @@ use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
 use super::train_classifier::{tell_of_weights, train_classifier};
 use crate::dataset::{Dataset, GroupBy, edited};
-use crate::error::{Result, RunError};
+use crate::error::{Error, Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
 use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
@@ -182,28 +182,49 @@ pub fn new_run(
     device: &Device,
     job: Job<'_>,
 ) -> Result<Run> {
-    if settings.stage1.train != Auto::Value(Training::Scratch) {
-        tell_of_weights(&settings.model, job)?;
-    }
+    let weights = match settings.stage1.train {
+        Auto::Value(Training::Scratch) => None,
+        _ => tell_of_weights(&settings.model, job)?,
+    };
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
+    if let Some(facts) =
+        weights.filter(|_| run.settings().stage1.train != Auto::Value(Training::Scratch))
+    {
+        run.write_result(WEIGHTS, &facts)?;
+    }
     if !run.settings().stage1.is_frozen() {
         let expected = match chosen.estimate {
-            Some(estimate) => estimate,
-            None => estimate(run.settings(), run.dataset(), device, job)?,
+            Some(estimate) => Ok(estimate),
+            None => estimate(run.settings(), run.dataset(), device, job),
         };
         let how = if run.settings().stage1.is_fine_tuning() {
             "of the whole network"
         } else {
             "from scratch"
         };
-        job.info(format!("{} steps {how} will take {} here", expected.steps, expected.words()));
+        match expected {
+            Ok(expected) => job.info(format!(
+                "{} steps {how} will take {} here",
+                expected.steps,
+                expected.words()
+            )),
+            // Training itself says what to do about it.
+            Err(Error::Device { reason, .. }) => {
+                job.info(format!("how long training {how} takes could not be measured: {reason}"))
+            }
+            Err(error) => return Err(error),
+        }
     }
     if !chosen.choices.is_empty() {
         run.write_result(CHOICES, &chosen)?;
     }
     Ok(run)
 }
+
+/// The result that holds what is known of the weights a run began from, as [`Facts`]: others may
+/// have taken their place on this machine by the time that the run is exported.
+pub const WEIGHTS: &str = "weights";
 
 /// The result that holds what was chosen in place of the person; see [`Chosen`](super::Chosen).
 pub const CHOICES: &str = "choices";

@@ -15,7 +15,7 @@ use crate::error::{DataError, Result, TrainError};
 use crate::eval::GroupThresholds;
 use crate::images::give_back_kept_pictures;
 use crate::job::Job;
-use crate::model::{Network, NetworkConfig, Origin, Pretrained, weights};
+use crate::model::{Facts, Network, NetworkConfig, Origin, Pretrained, weights};
 use crate::record::EpochRecord;
 use crate::run::{Checkpoint, Run, StageProgress};
 use crate::settings::{Auto, ModelSettings, Settings};
@@ -42,7 +42,7 @@ pub(super) fn train_classifier(run: &mut Run, device: &Device, job: Job<'_>) -> 
     let features = Features::new(run, &checkpoint, device);
     features.remember(job)?;
     let train = features.with_positions(Split::Train, false, job)?;
-    let groups = train.groups(run.dataset(), Split::Train);
+    let groups = run.dataset().series_of(&train.samples(run.dataset(), Split::Train));
     let train = train.set;
     let validation = match run.dataset().split(Split::Validation).is_empty() {
         true => None,
@@ -180,12 +180,14 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
 }
 
 /// Says whose weights a backbone has and under which licence, unless they come with the program,
-/// and what is taken of a file.
+/// and what is taken of a file. Returns what is known of such weights.
 ///
 /// # Errors
 /// A backbone without pretrained weights, or damaged ones; a file that features cannot be taken of.
-pub(super) fn tell_of_weights(model: &ModelSettings, job: Job<'_>) -> Result<()> {
-    let Some(backbone) = model.backbone.named() else { return tell_of_file(model, job) };
+pub(super) fn tell_of_weights(model: &ModelSettings, job: Job<'_>) -> Result<Option<Facts>> {
+    let Some(backbone) = model.backbone.named() else {
+        return tell_of_file(model, job).map(|()| None);
+    };
     let Pretrained { origin, facts, .. } = backbone.pretrained().map_err(TrainError::Request)?;
     if origin != Origin::BuiltIn {
         job.info(format!(
@@ -194,7 +196,7 @@ pub(super) fn tell_of_weights(model: &ModelSettings, job: Job<'_>) -> Result<()>
             facts.licence_words()
         ));
     }
-    Ok(())
+    Ok(Some(facts.clone()))
 }
 
 /// Training samples of each class that could be read, n_k.

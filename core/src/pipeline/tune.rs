@@ -73,7 +73,7 @@ fn cross_validation(
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
-        let Part { train, train_counts, held_out } =
+        let Part { train, train_counts, held_out, .. } =
             part(&all, &places, fold, classes).of_known_classes();
         let quiet = Job::new(job.control, &Silent);
         // Features are standardised as the run has them; standardising them once more changes next
@@ -115,15 +115,17 @@ pub(super) fn search(
     let counts = &start.train_counts;
     let mut tuning = if frozen {
         let known = features.with_positions(Split::Train, evaluation.flip, job)?;
-        let mut groups = known.groups(run.dataset(), Split::Train);
+        let mut samples = known.samples(run.dataset(), Split::Train);
         let validation = match run.dataset().split(Split::Validation).is_empty() {
             true => None,
             false => {
                 let found = features.with_positions(Split::Validation, evaluation.flip, job)?;
-                groups.extend(found.groups(run.dataset(), Split::Validation));
+                samples.extend(found.samples(run.dataset(), Split::Validation));
                 Some(found.set)
             }
         };
+        // Of both splits together: copies belong together wherever they are.
+        let groups = run.dataset().series_of(&samples);
         let folds =
             cross_validation(known.set, validation, &groups, counts.len(), run.settings(), job)?;
         let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::folds::{FOLDS, Part, part, places_of};
+use super::folds::{FOLDS, Part, part, places_of, rule_out, thinned};
 use super::train_classifier::fit_on;
 use crate::balance::{adjust_logits, standard_error};
 use crate::classifier::FeatureSet;
@@ -46,8 +46,10 @@ pub(super) fn choose_weight_decay(
 ) -> Result<ChosenDecay> {
     let usual = settings.stage1.weight_decay();
     let every = train.len().div_ceil(MOST_SAMPLES).max(1);
-    let few = train.part(&(0..train.len()).step_by(every).collect::<Vec<_>>());
-    let groups: Vec<Option<u32>> = groups.iter().copied().step_by(every).collect();
+    let rows = thinned(&train.labels, classes, every);
+    let few = train.part(&rows);
+    let groups: Vec<Option<u32>> =
+        rows.iter().filter_map(|&row| groups.get(row).copied()).collect();
     let places = places_of(&few.labels, &groups, classes);
     let parts: Vec<Part> = (0..FOLDS).map(|fold| part(&few, &places, fold, classes)).collect();
     drop(few);
@@ -140,6 +142,7 @@ fn hits(
             other => other?,
         };
     adjust_logits(&mut classifier, &part.train_counts, 1.0)?;
+    rule_out(&mut classifier, &part.learned);
     let mut features = part.held_out.features.clone();
     standardiser.apply(&mut features);
     let labels = &part.held_out.labels;

@@ -21,11 +21,31 @@ impl Run {
             self.append_norms(epoch.stage, epoch.epoch, &norms)?;
         }
         let goes_on = !self.history.is_empty()
+            && !self.table_is_behind
             && [METRICS, METRICS_CSV].iter().all(|name| ends_whole(&self.folder.join(name)));
         self.history.push(epoch);
-        match self.history.last() {
-            Some(last) if goes_on => self.append_history(last),
+        self.table_is_behind = false;
+        match self.history.last().cloned() {
+            Some(last) if goes_on => self.append_history(&last),
             _ => self.write_history(),
+        }
+    }
+
+    /// What came of writing the table of epochs, which is for people. A program that shows it, such as
+    /// Excel on Windows, may not let it be written: training goes on, and the table is made anew when
+    /// that is possible.
+    fn told_table(&mut self, outcome: std::io::Result<()>) -> Result<()> {
+        let path = self.folder.join(METRICS_CSV);
+        match outcome {
+            Err(error) if files::is_held(&error) => {
+                self.table_is_behind = true;
+                tracing::warn!(
+                    "{}: another program has it open; it is written again later",
+                    path.display()
+                );
+                Ok(())
+            }
+            outcome => Ok(outcome.map_err(|error| RunError::file(&path, error))?),
         }
     }
 
@@ -42,7 +62,7 @@ impl Run {
     }
 
     /// Writes the whole log anew.
-    fn write_history(&self) -> Result<()> {
+    fn write_history(&mut self) -> Result<()> {
         // What another version wrote and this one cannot read stays where it is found first.
         let unread = self.unread.iter().map(|line| Ok(format!("{line}\n").into_bytes()));
         let own = self.history.iter().map(json_line);
@@ -63,14 +83,12 @@ impl Run {
             .and_then(|lines| write_atomically(&path, |out| out.write_all(&lines.concat())))
             .map_err(|e| RunError::file(&path, e))?;
         let path = self.folder.join(METRICS_CSV);
-        csv()
-            .and_then(|table| write_atomically(&path, |out| out.write_all(&table)))
-            .map_err(|e| RunError::file(&path, e))?;
-        Ok(())
+        let written = csv().and_then(|table| write_atomically(&path, |out| out.write_all(&table)));
+        self.told_table(written)
     }
 
     /// Adds one line to each file of the log.
-    fn append_history(&self, record: &EpochRecord) -> Result<()> {
+    fn append_history(&mut self, record: &EpochRecord) -> Result<()> {
         let csv = || -> std::io::Result<Vec<u8>> {
             let mut csv = csv::Writer::from_writer(Vec::new());
             csv.write_record(record.cells()?.iter().map(|(_, cell)| cell))?;
@@ -82,8 +100,8 @@ impl Run {
             .and_then(|line| append_line(&path, &line))
             .map_err(|e| RunError::file(&path, e))?;
         let path = self.folder.join(METRICS_CSV);
-        csv().and_then(|line| append_line(&path, &line)).map_err(|e| RunError::file(&path, e))?;
-        Ok(())
+        let written = csv().and_then(|line| append_line(&path, &line));
+        self.told_table(written)
     }
 }
 
@@ -96,7 +114,7 @@ fn json_line(record: &EpochRecord) -> serde_json::Result<Vec<u8>> {
 /// Adds a line, with its end, to a file that may not be there yet. Readers leave out a line without
 /// an end, so they see all of it or nothing.
 pub(super) fn append_line(path: &Path, line: &[u8]) -> std::io::Result<()> {
-    let mut file = File::options().create(true).append(true).open(path)?;
+    let mut file = files::patiently(|| File::options().create(true).append(true).open(path))?;
     if let Err(full) = files::may_fail(path) {
         // As much as there was room for.
         file.write_all(&line[..line.len() / 2])?;

@@ -8,7 +8,7 @@ use super::{
     RESULTS, Run, RunLock, SETTINGS, lock,
 };
 use crate::error::{Result, RunError};
-use crate::files::is_temporary;
+use crate::files::{self, is_temporary};
 use crate::source::Split;
 
 /// Gives a run's folder another name beside where it is, and returns its new path.
@@ -74,12 +74,12 @@ pub fn delete(folder: &Path) -> Result<()> {
         }
         if !part.is_empty() {
             // One that holds anything else is not empty, stays, and is named below.
-            drop(std::fs::remove_dir(folder.join(part)));
+            drop(files::remove_empty_folder(&folder.join(part)));
         }
     }
     drop(held);
     remove_file(&folder.join(LOCK))?;
-    let Err(error) = std::fs::remove_dir(folder) else { return Ok(()) };
+    let Err(error) = files::remove_empty_folder(folder) else { return Ok(()) };
     let kept = rest(folder);
     let reason = match kept.is_empty() {
         true => format!("the run was deleted, its empty folder could not be: {error}"),
@@ -137,7 +137,7 @@ impl Place {
         if only_lock(&self.folder) {
             drop(std::fs::remove_file(self.folder.join(LOCK)));
             // One that is not empty stays.
-            drop(std::fs::remove_dir(&self.folder));
+            drop(files::remove_empty_folder(&self.folder));
         }
     }
 }
@@ -153,7 +153,8 @@ fn only_lock(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(entries) => entries
             .flatten()
-            .all(|entry| entry.file_name() == LOCK || is_temporary(&entry.file_name())),
+            .map(|entry| entry.file_name())
+            .all(|name| name == LOCK || is_temporary(&name) || files::is_clutter(&name)),
         Err(error) => error.kind() == ErrorKind::NotFound,
     }
 }
@@ -199,6 +200,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
                 "choices.json",
                 "make.json",
                 "origin.json",
+                "weights.json",
             ])
             .into_iter()
             .chain(evaluations)
@@ -223,6 +225,7 @@ fn rest(folder: &Path) -> Vec<String> {
     let entries =
         walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter().flatten();
     let mut files = entries
+        .filter(|entry| !files::is_clutter(entry.file_name()))
         .filter(|entry| {
             !entry.file_type().is_dir()
                 || std::fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none())
@@ -283,6 +286,9 @@ mod tests {
                 std::fs::write(path.join(file), "something").unwrap();
             }
             std::fs::write(path.join(".counterweight-x.tmp"), "half").unwrap();
+            // What the managers of files leave where somebody has looked.
+            std::fs::write(path.join(".DS_Store"), "where the icons are").unwrap();
+            std::fs::write(path.join("results/Thumbs.db"), "small pictures").unwrap();
         };
         fill();
         let held = lock(&path).unwrap();
@@ -307,7 +313,7 @@ mod tests {
             .map(|e| e.unwrap())
             .filter(|e| e.file_type().is_file())
             .collect();
-        assert_eq!(left.len(), 2, "{left:?}");
+        assert_eq!(left.len(), 4, "{left:?}");
         assert!(delete(&path).unwrap_err().to_string().contains("no run"));
 
         // A folder that is no run is left alone, whatever it holds.

@@ -74,6 +74,8 @@ pub struct Run {
     history: Vec<EpochRecord>,
     /// Lines of the log that this version cannot read.
     unread: Vec<String>,
+    /// Whether `metrics.csv` lacks epochs, since another program kept it from being written.
+    table_is_behind: bool,
     /// The lock from when the run was made or claimed, for the first who asks for it.
     claim: Mutex<Option<RunLock>>,
 }
@@ -142,7 +144,11 @@ impl Run {
             // worth.
             Ok(entries) => {
                 let ours = |name: &std::ffi::OsStr| {
-                    name == DATASET || name == BACKBONE || name == LOCK || is_temporary(name)
+                    name == DATASET
+                        || name == BACKBONE
+                        || name == LOCK
+                        || is_temporary(name)
+                        || files::is_clutter(name)
                 };
                 let is_of_a_beginning = |entry: &std::fs::DirEntry| {
                     ours(&entry.file_name())
@@ -201,7 +207,8 @@ impl Run {
         let dataset = Dataset::load(&folder.join(DATASET))?;
         let (history, unread) = log::read_history(&folder.join(METRICS))?;
         let folder = folder.to_path_buf();
-        Ok(Self { folder, settings, dataset, history, unread, claim: Mutex::new(None) })
+        let claim = Mutex::new(None);
+        Ok(Self { folder, settings, dataset, history, unread, table_is_behind: false, claim })
     }
 
     /// Whether the folder holds a run.
@@ -440,7 +447,8 @@ fn write_result(folder: &Path, name: &str, result: &impl Serialize) -> Result<Pa
 /// written before there is a run.
 fn holds_origin_alone(results: &Path) -> bool {
     let is_origin = |entry: std::fs::DirEntry| {
-        is_temporary(&entry.file_name()) || entry.file_name() == format!("{ORIGIN}.json").as_str()
+        let name = entry.file_name();
+        is_temporary(&name) || files::is_clutter(&name) || name == format!("{ORIGIN}.json").as_str()
     };
     std::fs::read_dir(results).is_ok_and(|entries| entries.flatten().all(is_origin))
 }
@@ -523,7 +531,7 @@ fn refuse_links(folder: &Path) -> Result<()> {
 /// Removes what a killed program had not finished writing. Only the holder of the lock may.
 fn remove_leftovers(folder: &Path) {
     for part in ["", CHECKPOINTS, FEATURES, RESULTS] {
-        files::sweep(&folder.join(part));
+        files::sweep_own(&folder.join(part));
     }
 }
 

@@ -66,7 +66,17 @@ impl Run {
             csv.into_inner().map_err(|error| error.into_error())
         };
         let appended = lines().and_then(|lines| append_line(&path, &lines));
-        Ok(appended.map_err(|e| RunError::file(&path, e))?)
+        match appended {
+            // No table of one epoch is worth a training.
+            Err(error) if files::is_held(&error) => {
+                tracing::warn!(
+                    "{}: another program has it open; norms of epoch {epoch} are not in it",
+                    path.display()
+                );
+                Ok(())
+            }
+            appended => Ok(appended.map_err(|e| RunError::file(&path, e))?),
+        }
     }
 
     /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was

@@ -87,6 +87,7 @@ impl Plan {
         let ours = |name: &OsStr| {
             name == LOCK
                 || is_temporary(name)
+                || files::is_clutter(name)
                 || self.members.iter().any(|member| {
                     name == OsStr::new(&member.folder) && untouched(&folder.join(name))
                 })
@@ -238,9 +239,11 @@ impl Sweep {
         let members = (0..self.plan.members.len())
             .map(|index| self.record(index))
             .collect::<Result<Vec<_>>>()?;
-        let validation_images = self.run(0)?.dataset().split(Split::Validation).len();
+        let run = self.run(0)?;
+        let validation_images = run.dataset().split(Split::Validation).len();
+        let counts = run.dataset().counts(Split::Validation);
         let own = members.iter().position(|member| Some(&member.value) == self.plan.own.as_ref());
-        let best = best(&members, own, validation_images);
+        let best = best(&members, own, &counts);
         let Plan { key, held_out, .. } = &self.plan;
         Ok(SweepReport {
             folder: self.folder.clone(),
@@ -276,21 +279,32 @@ impl Sweep {
         std::fs::remove_file(&path).map_err(|error| RunError::file(&path, error))?;
         // It is there if the sweep was worked on, and nobody needs it any more.
         drop(std::fs::remove_file(self.folder.join(LOCK)));
-        std::fs::remove_dir(&self.folder)
+        files::remove_empty_folder(&self.folder)
             .map_err(|error| RunError::file(&self.folder, error).into())
     }
 }
 
-/// See [`SweepReport::best`]. Of equal ones the first.
-fn best(members: &[SweepRecord], own: Option<usize>, images: usize) -> Option<usize> {
+/// See [`SweepReport::best`], with validation images per class. Of equal ones the first.
+fn best(members: &[SweepRecord], own: Option<usize>, counts: &[usize]) -> Option<usize> {
     let score = |index: usize| members[index].score.filter(|_| members[index].is_finished());
     let scored = (0..members.len()).filter_map(|index| Some((index, score(index)?)));
     let (best, highest) = scored.rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    // Of a share of so many images.
-    let error = (highest * (1.0 - highest) / images.max(1) as f64).sqrt();
+    let error = standard_error(highest, counts);
     Some(
         own.filter(|&own| score(own).is_some_and(|score| score + error >= highest)).unwrap_or(best),
     )
+}
+
+/// The standard error of a balanced accuracy of classes with so many images each, every one of them
+/// taken to be as accurate as their mean: √(p (1 − p) Σ 1/n_k) / K. A few classes of few images make
+/// it larger than that of a share of all images. One more that is right and one more that is wrong
+/// are counted with them: that all are right is no certainty.
+fn standard_error(accuracy: f64, counts: &[usize]) -> f64 {
+    let seen = || counts.iter().filter(|&&count| count > 0);
+    let inverse: f64 = seen().map(|&count| 1.0 / count as f64).sum();
+    let images = counts.iter().sum::<usize>() as f64;
+    let accuracy = (accuracy * images + 1.0) / (images + 2.0);
+    (accuracy * (1.0 - accuracy) * inverse).sqrt() / seen().count().max(1) as f64
 }
 
 /// `weight_decay 0.001`; what not every system takes in a name becomes a dash.
@@ -324,9 +338,16 @@ mod tests {
     fn the_own_value_stays_unless_another_is_better_by_more_than_chance() {
         let members = [member(0.75, 4), member(0.75, 4), member(0.70, 4), member(0.99, 2)];
         // The standard error of 0.75 is 0.043 for a hundred images and 0.061 for fifty.
-        assert_eq!(best(&members, Some(2), 100), Some(0));
-        assert_eq!(best(&members, Some(2), 50), Some(2));
-        assert_eq!((best(&members, None, 50), best(&members, Some(3), 50)), (Some(0), Some(0)));
-        assert_eq!((best(&members[3..], Some(0), 50), best(&[], None, 0)), (None, None));
+        let (hundred, fifty) = ([25; 4], [25, 25, 0]);
+        assert_eq!(best(&members, Some(2), &hundred), Some(0));
+        assert_eq!(best(&members, Some(2), &fifty), Some(2));
+        let chosen = [None, Some(3)].map(|own| best(&members, own, &fifty));
+        assert_eq!(chosen, [Some(0), Some(0)]);
+        assert_eq!((best(&members[3..], Some(0), &fifty), best(&[], None, &[])), (None, None));
+        // A hundred images again, but of a class of three: √(0.1875 (1/97 + 1/3)) / 2 = 0.127.
+        assert_eq!(best(&members, Some(2), &[97, 3]), Some(2));
+        // One image of twelve less than all right.
+        let members = [member(1.0, 4), member(11.0 / 12.0, 4)];
+        assert_eq!(best(&members, Some(1), &[3; 4]), Some(1));
     }
 }

@@ -14,7 +14,7 @@ const CLASSIFIER_STEPS: usize = 2000;
 const CLASSIFIER_EPOCHS: [usize; 2] = [20, 100];
 /// The same of fine-tuning, where most is learned already.
 const FINE_TUNING_STEPS: usize = 400;
-const FINE_TUNING_EPOCHS: [usize; 2] = [4, 20];
+const FINE_TUNING_EPOCHS: [usize; 2] = [3, 19];
 /// Learning rate for a batch of 64; it grows as the batch does (Goyal et al., 2017).
 const SCRATCH_RATE: f64 = 0.05;
 const CLASSIFIER_RATE: f64 = 0.01;
@@ -74,8 +74,9 @@ impl Settings {
             _ => (SCRATCH_STEPS, SCRATCH_EPOCHS),
         };
         let an_epoch = training.div_ceil(s.batch_size.max(1)).max(1);
-        let epochs =
-            s.epochs.or_else(|| steps.div_ceil(an_epoch).clamp(fewest, most).max(s.warmup_epochs));
+        // Fine-tuning, where an epoch takes minutes, has those that fit into its steps.
+        let usual = if s.is_fine_tuning() { steps / an_epoch } else { steps.div_ceil(an_epoch) };
+        let epochs = s.epochs.or_else(|| usual.clamp(fewest, most).max(s.warmup_epochs));
         let rate = s.learning_rate();
         self.stage1.epochs = Auto::Value(epochs);
         self.stage1.learning_rate = Auto::Value(rate);
@@ -100,6 +101,9 @@ mod tests {
         let mut large = Settings::preset(Preset::Quick);
         large.stage1.batch_size = 128;
         assert_eq!(large.for_samples(1000).stage1.learning_rate(), 0.1);
+        let of = |training: usize| Settings::preset(Preset::FineTune).for_samples(training).stage1;
+        assert_eq!((of(316).epochs(), of(1216).epochs(), of(2936).epochs()), (19, 10, 4));
+        assert_eq!(of(100_000).epochs(), 3);
         // What is given stays.
         let paper = Settings::preset(Preset::Paper);
         assert_eq!(paper.clone().for_samples(10), paper);

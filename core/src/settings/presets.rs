@@ -206,6 +206,7 @@ fn fine_tune() -> Settings {
             batch_size: 32,
             weight_decay: Auto::Value(5e-4),
             warmup_epochs: 1,
+            schedule: Schedule::CosineNonzero,
             clip_gradients: 5.0,
             norm_statistics: NormStatistics::Frozen,
             ..auto.stage1

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
 use super::filter::FileFilter;
+use super::names::composed;
 use super::scan::Candidate;
 use crate::error::{DataError, Result};
 use crate::files;
@@ -134,9 +135,10 @@ fn flat(root: &Path, problems: &[Problem]) -> DataError {
 /// Why an image right below the source belongs to no class.
 const NO_CLASS_FOLDER: &str = "lies in no class folder";
 
-/// The names a relative path is made of. The walk only lets valid Unicode through.
+/// The names a relative path is made of, [`composed`]. The walk only lets valid Unicode through.
 fn components(path: &Path) -> Vec<String> {
-    path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+    let name = |part: Component<'_>| composed(&part.as_os_str().to_string_lossy()).into_owned();
+    path.components().map(name).collect()
 }
 
 /// How classes and splits are laid out in folders.

@@ -32,7 +32,7 @@ impl fmt::Display for Twins {
         write!(
             f,
             "{which} of the {files} files {pattern} lie beside an image of the same name ({one} beside {other}); \
-             where they are masks or previews, leave them out with --skip '{pattern}'"
+             where they are masks or previews, leave them out with --skip \"{pattern}\""
         )
     }
 }

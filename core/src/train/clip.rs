@@ -4,6 +4,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+#[cfg(feature = "gpu")]
+use crate::ops;
+
 /// What keeps the factor finite where all gradients are zero, as in PyTorch's `clip_grad_norm_`.
 const TINY: f64 = 1e-6;
 
@@ -34,11 +37,30 @@ impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(gradient) = self.gradients.get::<D>(param.id) else { return };
         let gradient = gradient.inner();
-        let squares = (gradient.clone() * gradient).sum();
+        let squares = sum(gradient.clone() * gradient);
         self.sum = Some(match self.sum.take() {
             Some(sum) => sum + squares,
             None => squares,
         });
+    }
+}
+
+/// The sum of all values, added in the same order every time, so that the same seed gives the same
+/// weights.
+fn sum<const D: usize>(values: Tensor<D>) -> Tensor<1> {
+    #[cfg(feature = "gpu")]
+    if ops::is_gpu(&values.device()) {
+        return ops::ordered_sum(values);
+    }
+    /// From so many values on, burn's CPU threads add up pieces in the order in which they are done.
+    const SHARED: usize = 1 << 20;
+    let count = values.shape().num_elements();
+    match count < SHARED {
+        true => values.sum(),
+        false => {
+            let rows = values.dims()[0].max(1);
+            values.reshape([rows, count / rows]).sum_dim(1).sum()
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl Loader {
         let drawing = DeviceImages::new(normaliser.values(), images.side(), device);
         let resident = match (&drawing, images.bytes()) {
             (Some(drawing), Some(bytes)) if drawing.fits(bytes.len()) => {
-                Some(drawing.upload(bytes))
+                Some(drawing.upload_to_stay(bytes))
             }
             _ => None,
         };
@@ -116,6 +116,11 @@ impl Loader {
             }
             (None, _) => self.normaliser.tensor(&batch.images, side, &self.device),
         }
+    }
+
+    /// The most images that can be in a batch, if anything but memory limits them.
+    pub fn most_at_once(&self) -> Option<usize> {
+        self.drawing.as_ref().map(DeviceImages::at_once)
     }
 
     fn draws(&self, augmentation: &Augmentation) -> bool {

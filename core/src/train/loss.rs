@@ -100,7 +100,9 @@ impl Targets {
             }
             Soft::Shares(shares) => {
                 let hits = hits(logits.clone());
-                (-(log_softmax(logits, 1) * shares.clone()).sum() / samples as f64, hits)
+                // By rows first: large sums are shared among threads in no certain order.
+                let losses = (log_softmax(logits, 1) * shares.clone()).sum_dim(1);
+                (-losses.sum() / samples as f64, hits)
             }
             #[cfg(feature = "gpu")]
             Soft::Parts(second, shares) => {

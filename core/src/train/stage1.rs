@@ -15,7 +15,7 @@ use crate::batches::{Batch, DEFAULT_BUDGET, EpochPlan, Images};
 use crate::classifier::Classifier;
 use crate::dataset::Dataset;
 use crate::device::host_all;
-use crate::device::{Failure, attempt, release_memory, while_preparing};
+use crate::device::{Failure, attempt, finish_work, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{GroupThresholds, Scores, class_accuracies};
 use crate::images::{choose_input_size, give_back_kept_pictures};
@@ -177,10 +177,18 @@ impl<'a> Trainer<'a> {
         }
         let normaliser = Normaliser::new(state.mean, state.std);
         let loader = |images| Loader::new(images, normaliser.clone(), &device);
+        let images = loader(images);
+        let (batch, most) = (settings.stage1.batch_size, images.most_at_once());
+        if let Some(most) = most.filter(|most| batch > *most) {
+            return Err(TrainError::Request(format!(
+                "a batch of {batch} images of this size is more than a GPU's kernels can address; stage1.batch_size may be {most} at most"
+            ))
+            .into());
+        }
         let mut trainer = Self {
             settings,
             job,
-            images: loader(images),
+            images,
             validation: validation.map(loader),
             device: device.clone(),
             until,
@@ -343,9 +351,7 @@ impl<'a> Trainer<'a> {
         let outcome = while_preparing(&device, job, || {
             let outcome = work(self)?;
             // Work is only queued until its result is waited for.
-            let done = attempt(&device, || {
-                device.sync().map_err(|error| Failure::from(error.to_string()))
-            });
+            let done = attempt(&device, || finish_work(&device));
             done.map_err(|failure| self.failed(failure))?;
             Ok(outcome)
         });

@@ -524,14 +524,17 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
             }
             return;
         }
-        Grid::new("test").num_columns(4).spacing([space::PAGE, 6.0]).show(ui, |ui| {
-            for heading in ["On test", "Before", "After", "Change"] {
-                ui.label(RichText::new(heading).small().weak());
+        Grid::new("test").spacing([space::PAGE, 6.0]).show(ui, |ui| {
+            for (column, heading) in
+                ["On test", "Before", "After", "Change"].into_iter().enumerate()
+            {
+                let heading = RichText::new(heading).small().weak();
+                parts::cell(ui, column > 0, heading);
             }
             ui.end_row();
             for row in comparison(&report.before.evaluation, &report.after.evaluation) {
-                for cell in row.cells() {
-                    ui.label(cell);
+                for (column, cell) in row.cells().into_iter().enumerate() {
+                    parts::cell(ui, column > 0, cell);
                 }
                 ui.end_row();
             }

@@ -168,6 +168,8 @@ fn training_ui(ui: &mut Ui, settings: &mut BalanceSettings) {
     ui.horizontal(|ui| {
         ui.label("Schedule");
         ui.selectable_value(&mut settings.schedule, Schedule::Cosine, "cosine");
+        ui.selectable_value(&mut settings.schedule, Schedule::CosineNonzero, "above zero")
+            .on_hover_text("The same cosine, which would be at zero one epoch after the last");
         ui.selectable_value(&mut settings.schedule, Schedule::Constant, "constant");
     });
     let mut live = settings.features == FeatureSource::Network;

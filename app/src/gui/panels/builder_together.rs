@@ -16,7 +16,7 @@ use super::parts;
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Builder, KeepTogether};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{numbers, primary, waiting};
+use crate::gui::widgets::{numbers, waiting};
 
 /// Size of the mark beside the notice.
 const MARK: f32 = 22.0;
@@ -208,7 +208,7 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                         say(ui, series.consequence());
                         ui.add_space(space::SMALL);
                         let label = format!("Keep together by {}", name(Some(by)));
-                        if ui.add(primary(ui, label)).clicked() {
+                        if ui.button(label).clicked() {
                             let by = Some(by.clone());
                             commands.push(Command::Data(DataCommand::KeepTogether(by)));
                         }

@@ -14,6 +14,7 @@ use egui_material_icons::icons::{
 
 use super::{builder, builder_together, data_files, mapper, parts, start};
 use crate::gui::command::{Command, DataCommand, ImagesCommand, TourCommand};
+use crate::gui::paths::typed_path;
 use crate::gui::state::{DataState, Origin, Page, Shell, Source, State, Thumbnail};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{
@@ -192,7 +193,7 @@ fn path_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
             let entered =
                 field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
             if (open || entered) && given {
-                let path = PathBuf::from(data.path_text.trim());
+                let path = typed_path(&data.path_text);
                 commands.push(Command::Data(DataCommand::Open(path)));
             }
         });

@@ -1,6 +1,5 @@
 //! Trying images on the exported file.
 
-use std::path::PathBuf;
 
 use counterweight_core::infer::Prediction;
 use egui::text::{LayoutJob, TextWrapping};
@@ -14,6 +13,7 @@ use egui_material_icons::icons::{
 
 use super::parts;
 use crate::gui::command::{Command, ExportCommand};
+use crate::gui::paths::typed_path;
 use crate::gui::state::{ExportState, LookedFor, OpenRun, TriedImage};
 use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{IconButton, colour_bar, numbers, waiting};
@@ -73,7 +73,7 @@ fn image_ui(ui: &mut Ui, export: &mut ExportState, commands: &mut Vec<Command>) 
             let field = ui.add(field).labelled_by(label.id);
             let entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
             if named && (clicked || entered) {
-                let path = PathBuf::from(export.image_text.trim());
+                let path = typed_path(&export.image_text);
                 commands.push(Command::Export(ExportCommand::TryImage(path)));
             }
         });

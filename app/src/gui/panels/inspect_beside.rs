@@ -66,8 +66,9 @@ fn found_ui(ui: &mut Ui, found: &FileEvaluation) {
     ui.label(RichText::new(sentence(all)).color(color).strong());
     ui.add_space(space::SMALL);
     ScrollArea::horizontal().id_salt("beside").show(ui, |ui| {
-        let grid = Grid::new("beside").num_columns(8).spacing([space::LARGE, space::MEDIUM]);
+        let grid = Grid::new("beside").spacing([space::LARGE, space::MEDIUM]);
         grid.show(ui, |ui| {
+            let weak = tokens.text_weak;
             for title in [
                 "",
                 "Images",
@@ -78,42 +79,41 @@ fn found_ui(ui: &mut Ui, found: &FileEvaluation) {
                 "Only the file right",
                 "Only the run right",
             ] {
-                parts::weak(ui, title);
+                parts::cell(ui, true, RichText::new(title).color(weak));
             }
             ui.end_row();
-            ui.label("Balanced");
-            ui.label(numbers::grouped(run.samples as u64));
+            ui.label("Balanced (mean over classes)");
+            parts::cell(ui, true, numbers::grouped(run.samples as u64));
             let balanced = [&found.evaluation, run].map(|numbers| numbers.balanced_accuracy);
             for value in balanced {
-                ui.label(numbers::percent(Some(value)));
+                parts::cell(ui, true, numbers::percent(Some(value)));
             }
-            ui.label(points(balanced[1] - balanced[0]));
+            parts::cell(ui, true, points(balanced[1] - balanced[0]));
             ui.end_row();
             for difference in &found.differences {
-                ui.label(
-                    difference
-                        .group
-                        .map_or("Top-1".into(), |group| parts::capitalised(group.name())),
-                );
-                ui.label(numbers::grouped(difference.samples as u64));
+                ui.label(difference.group.map_or("All images".into(), |group| {
+                    format!("Images of {} classes", group.name())
+                }));
+                let mut number = |text: RichText| parts::cell(ui, true, text);
+                number(numbers::grouped(difference.samples as u64).into());
                 for accuracy in difference.accuracies() {
-                    ui.label(numbers::percent(Some(accuracy)));
+                    number(numbers::percent(Some(accuracy)).into());
                 }
                 let text = points(difference.difference);
-                ui.label(match difference.is_certain() {
+                number(match difference.is_certain() {
                     true => theme::strong(text),
                     false => RichText::new(text),
                 });
-                ui.label(difference.interval.map(points).join(" to "));
-                ui.label(numbers::grouped(difference.only_first as u64));
-                ui.label(numbers::grouped(difference.only_second as u64));
+                number(difference.interval.map(points).join(" to ").into());
+                number(numbers::grouped(difference.only_first as u64).into());
+                number(numbers::grouped(difference.only_second as u64).into());
                 ui.end_row();
             }
         });
     });
     parts::weak(
         ui,
-        "In points. Differences in bold are hardly chance (McNemar's exact test, p < 0.05).",
+        "In points. Below the first line every image counts alike. Differences in bold are hardly chance (McNemar's exact test, p < 0.05).",
     );
 }
 

@@ -4,7 +4,8 @@ use counterweight_core::balance::describe;
 use counterweight_core::eval::{Grade, Verdict};
 use counterweight_core::source::Split;
 use egui::{
-    Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui, vec2,
+    Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui,
+    WidgetText, vec2,
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR, ICON_MODEL_TRAINING};
@@ -141,6 +142,16 @@ pub fn thumbnail(ui: &Ui, frame: Rect, thumbnail: &Thumbnail) {
 pub fn weak(ui: &mut Ui, text: impl Into<String>) {
     let color = tokens(ui.visuals()).text_weak;
     ui.label(RichText::new(text).color(color));
+}
+
+/// A cell of a grid; numbers stand to the right of it, one below the other. The grid is not told how
+/// many columns it has: its last one would take the whole width.
+pub fn cell(ui: &mut Ui, is_number: bool, text: impl Into<WidgetText>) {
+    if !is_number {
+        ui.label(text);
+        return;
+    }
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.label(text));
 }
 
 /// A line of text that says what went wrong, with an icon for those who see no colours.

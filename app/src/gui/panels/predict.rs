@@ -214,7 +214,7 @@ fn table_ui(
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
         let image = image(row);
         match (column, image.top.first()) {
-            (0, _) => image.file.file_name().unwrap_or_default().to_string_lossy(),
+            (0, _) => found.name(image),
             (1, Some(best)) => best.class.as_str().into(),
             (1, None) => "could not be read".into(),
             (_, Some(best)) => numbers::percent(Some(best.probability.into())).into(),

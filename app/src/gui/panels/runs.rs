@@ -308,7 +308,7 @@ fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Comm
 /// How far a run is, as an icon and in a word.
 pub(super) fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
     match state {
-        RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "new"),
+        RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "not trained yet"),
         RunState::Interrupted => (ICON_PAUSE_CIRCLE, "interrupted"),
         RunState::Trained => (ICON_MODEL_TRAINING, "trained"),
         RunState::Balanced => (ICON_BALANCE, "balanced"),

@@ -205,30 +205,32 @@ fn results_ui(ui: &mut Ui, shown: &[Shown]) {
         return;
     }
     ScrollArea::horizontal().id_salt("compared results").show(ui, |ui| {
-        Grid::new("compared results").num_columns(8).spacing([space::LARGE, space::MEDIUM]).show(
-            ui,
-            |ui| {
-                ui.label("");
-                for title in ["Run", "Result", "Balanced", "Many", "Medium", "Few", "Top-1"] {
-                    parts::weak(ui, title);
+        Grid::new("compared results").spacing([space::LARGE, space::MEDIUM]).show(ui, |ui| {
+            ui.label("");
+            for title in ["Run", "Result"] {
+                parts::weak(ui, title);
+            }
+            for title in ["Balanced", "Many", "Medium", "Few", "Top-1"] {
+                let weak = tokens(ui.visuals()).text_weak;
+                parts::cell(ui, true, RichText::new(title).color(weak));
+            }
+            ui.end_row();
+            for (shown, what, values) in &rows {
+                swatch(ui, shown.color);
+                ui.label(&shown.name);
+                ui.label(what);
+                for (place, value) in values.iter().enumerate() {
+                    // The best of a column stands out, by its weight and not by a colour alone.
+                    let best = rows.len() > 1
+                        && value.is_some()
+                        && rows.iter().all(|(_, _, other)| other[place] <= *value);
+                    let text = numbers::percent(*value);
+                    let text = if best { theme::strong(text) } else { RichText::new(text) };
+                    parts::cell(ui, true, text);
                 }
                 ui.end_row();
-                for (shown, what, values) in &rows {
-                    swatch(ui, shown.color);
-                    ui.label(&shown.name);
-                    ui.label(what);
-                    for (place, value) in values.iter().enumerate() {
-                        // The best of a column stands out, by its weight and not by a colour alone.
-                        let best = rows.len() > 1
-                            && value.is_some()
-                            && rows.iter().all(|(_, _, other)| other[place] <= *value);
-                        let text = numbers::percent(*value);
-                        ui.label(if best { theme::strong(text) } else { RichText::new(text) });
-                    }
-                    ui.end_row();
-                }
-            },
-        );
+            }
+        });
     });
     parts::weak(ui, "The best of each column is in bold.");
 }

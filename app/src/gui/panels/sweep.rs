@@ -69,7 +69,7 @@ fn status_ui(
                 ui.label(RichText::new(text).small().weak());
             }
             if report.held_out {
-                let text = "There were no validation images, so every tenth training image of each class was held out to compare by.";
+                let text = "There were no validation images, so every tenth training image of each class, and one of each small class, was held out to compare by.";
                 ui.label(RichText::new(text).small().weak());
             }
         }

@@ -314,7 +314,7 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
         }
         "stage1.norm_statistics" => Some(NormStatistics::ALL.map(NormStatistics::name).to_vec()),
         "augmentation.flip" => Some(vec!["auto", "true", "false"]),
-        "stage1.schedule" => Some(vec!["cosine", "step", "constant"]),
+        "stage1.schedule" => Some(vec!["cosine", "cosine-nonzero", "step", "constant"]),
         "stage1.precision" => Some(vec!["float32", "tf32", "bfloat16"]),
         _ => None,
     }

@@ -1,6 +1,5 @@
 //! A model that somebody has already, beside the run on the same images.
 
-use std::path::PathBuf;
 
 use counterweight_core::eval::GroupThresholds;
 use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
@@ -10,6 +9,7 @@ use super::inspect::Inspection;
 use super::shell::Shell;
 use crate::gui::command::{BesideCommand, Command, InspectCommand};
 use crate::gui::dialogs::{Asked, Question};
+use crate::gui::paths::typed_path;
 use crate::gui::worker::{Failure, Progress, Worker};
 
 /// The comparison on the inspection page.
@@ -51,7 +51,7 @@ impl Beside {
             }
             BesideCommand::Set(path) => self.file_text = path.display().to_string(),
             BesideCommand::Start => {
-                let file = PathBuf::from(self.file_text.trim());
+                let file = typed_path(&self.file_text);
                 let Some(shown) = shown.filter(|_| !self.is_busy()) else { return };
                 self.forget();
                 let (folder, split) = (shown.folder.clone(), shown.evaluation.split);

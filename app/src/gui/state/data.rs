@@ -103,6 +103,13 @@ impl DataState {
         self.writing.is_some()
     }
 
+    /// Ends writing, and waits until nothing half-written is there.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.writing.take() {
+            worker.stop_and_wait();
+        }
+    }
+
     /// How far writing is.
     pub fn writing(&self) -> Option<&crate::gui::worker::Progress> {
         self.writing.as_ref().map(|worker| &worker.progress)

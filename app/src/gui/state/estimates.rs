@@ -40,16 +40,21 @@ pub struct Estimates {
 
 impl Estimates {
     /// Takes what was measured, and measures what has changed. `is_wanted` says whether they are to
-    /// be shown: measuring takes a second of all cores.
+    /// be shown: measuring takes a second of all cores. While something is trained (`is_busy`) nothing
+    /// is measured: both would be slow, and need a GPU's memory twice.
     pub fn poll(
         &mut self,
         settings: &Settings,
         source: Option<&Source>,
         device: DeviceChoice,
-        is_wanted: bool,
+        [is_wanted, is_busy]: [bool; 2],
         ctx: &egui::Context,
     ) {
         if let Some(worker) = &mut self.measuring {
+            if is_busy {
+                worker.stop();
+                self.made_for = None;
+            }
             if let Some(done) = worker.poll().done {
                 self.measuring = None;
                 // What cannot be measured has no time; training says why it fails.

@@ -21,6 +21,7 @@ use super::shell::{Dialog, ErrorReport, Shell};
 use super::source::read_pixels;
 use crate::gui::command::{Command, ExportCommand};
 use crate::gui::dialogs::{Asked, Question};
+use crate::gui::paths::typed_path;
 use crate::gui::worker::{Failure, Progress, Worker};
 
 /// Predictions that are shown of an image.
@@ -151,7 +152,7 @@ impl ExportState {
                 shell.asked = Some(Asked::new(&shell.ctx, title, None, Question::Folder, then));
             }
             ExportCommand::PickPath => {
-                let path = Path::new(self.path_text.trim());
+                let path = typed_path(&self.path_text);
                 let name = path.file_name().map_or_else(
                     || "model.onnx".into(),
                     |name| name.to_string_lossy().into_owned(),
@@ -170,7 +171,7 @@ impl ExportState {
             // A folder is only ever replaced if it is an older bundle.
             ExportCommand::Export if self.is_bundle => self.export(run, shell),
             ExportCommand::Export => {
-                let path = PathBuf::from(self.path_text.trim());
+                let path = typed_path(&self.path_text);
                 let own = run
                     .and_then(|run| run.exported.as_ref())
                     .is_some_and(|report| report.path == path);
@@ -238,7 +239,7 @@ impl ExportState {
         }
         self.failure = None;
         let (folder, path, checkpoint) =
-            (run.folder.clone(), PathBuf::from(text), self.checkpoint.clone());
+            (run.folder.clone(), typed_path(text), self.checkpoint.clone());
         let forms: Option<Vec<VariantRequest>> =
             self.is_bundle.then(|| self.forms.iter().copied().map(VariantRequest::new).collect());
         self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {

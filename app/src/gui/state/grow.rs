@@ -18,6 +18,7 @@ use super::shell::{ErrorReport, Shell};
 use super::{ClassChooser, OpenRun, RunsState, Thumbnails, next_revision};
 use crate::gui::command::{Command, GrowCommand};
 use crate::gui::dialogs::{Asked, Question};
+use crate::gui::paths::typed_path;
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
 
@@ -210,7 +211,7 @@ impl GrowState {
         if self.finding.is_some() || self.growing.is_some() {
             return;
         }
-        let (folder, images, count) = (run.folder.clone(), PathBuf::from(images), self.count);
+        let (folder, images, count) = (run.folder.clone(), typed_path(images), self.count);
         let labels = self.labels_of(run);
         self.failure = None;
         self.finding = Some(Worker::spawn("suggest", &shell.ctx, move |job| {
@@ -254,7 +255,7 @@ impl GrowState {
         shell: &Shell,
     ) {
         let extra = self.source_text.trim();
-        let extra = (!extra.is_empty()).then(|| PathBuf::from(extra));
+        let extra = (!extra.is_empty()).then(|| typed_path(extra));
         let Some(run) = run.filter(|run| run.has_checkpoint()) else { return };
         if self.growing.is_some() || (self.waiting() == 0 && extra.is_none()) {
             return;

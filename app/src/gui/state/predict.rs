@@ -1,5 +1,6 @@
 //! The page that classifies folders of images with an exported model.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::shell::{ErrorReport, Shell};
 use super::{OpenRun, Thumbnails, next_revision};
 use crate::gui::command::{Command, PredictCommand};
 use crate::gui::dialogs::{Asked, Question};
+use crate::gui::paths::typed_path;
 use crate::gui::widgets::TableState;
 use crate::gui::worker::{Failure, Progress, Worker};
 
@@ -41,6 +43,8 @@ pub struct Predicted {
     pub classes: Vec<String>,
     /// Every image, in the order of their names.
     pub images: Arc<Vec<PredictedImage>>,
+    /// The folder that all of them are in or below.
+    folder: PathBuf,
     /// Whether it was stopped before all were classified.
     pub is_partial: bool,
     /// Images that could not be read or classified.
@@ -126,6 +130,11 @@ impl PredictedImage {
 }
 
 impl Predicted {
+    /// How an image is told from the others: its path below the folder that all are in.
+    pub fn name<'a>(&self, image: &'a PredictedImage) -> Cow<'a, str> {
+        image.file.strip_prefix(&self.folder).unwrap_or(&image.file).to_string_lossy()
+    }
+
     /// How many images are taken for each class, and how many are unsure.
     pub fn counts(&self, threshold: f32) -> (Vec<usize>, usize) {
         let (mut counts, mut unsure) = (vec![0; self.classes.len()], 0);
@@ -149,6 +158,20 @@ impl Predicted {
         };
         (0..self.images.len()).filter(|&index| is_shown(&self.images[index])).collect()
     }
+}
+
+/// The deepest folder that all files are in or below.
+fn common_folder<'a>(files: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let folders = files.map(|file| file.parent().unwrap_or(Path::new("")).to_path_buf());
+    let shared = folders.reduce(|shared, folder| {
+        shared
+            .components()
+            .zip(folder.components())
+            .take_while(|(a, b)| a == b)
+            .map(|(a, _)| a)
+            .collect()
+    });
+    shared.unwrap_or_default()
 }
 
 impl PredictState {
@@ -219,7 +242,7 @@ impl PredictState {
         if model.is_empty() || images.is_empty() || self.is_busy() {
             return;
         }
-        let (model, images) = (PathBuf::from(model), PathBuf::from(images));
+        let (model, images) = (typed_path(model), typed_path(images));
         (self.failure, self.written, self.found, self.shown) = (None, None, None, Shown::All);
         self.classifying = Some(Worker::spawn("predict", &shell.ctx, move |job| {
             let classifier = OnnxClassifier::open(&model, &InputOptions::default())?;
@@ -260,6 +283,7 @@ impl PredictState {
                 class: None,
             }));
             Ok(Predicted {
+                folder: common_folder(found.iter().map(|image| image.file.as_path())),
                 model,
                 classes: classifier.classes().to_vec(),
                 unreadable: found.iter().filter(|image| image.class.is_none()).count(),
@@ -378,5 +402,19 @@ impl PredictState {
             worker.stop_and_wait();
         }
         self.classifying = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_told_apart_by_what_their_paths_do_not_share() {
+        let of = |files: &[&str]| common_folder(files.iter().map(Path::new));
+        assert_eq!(of(&["/a/b/x/1.png", "/a/b/y/1.png", "/a/b/x/z/1.png"]), Path::new("/a/b"));
+        assert_eq!(of(&["photos/1.png"]), Path::new("photos"));
+        assert_eq!(of(&["/a/1.png", "b/1.png"]), Path::new(""));
+        assert_eq!(of(&[]), Path::new(""));
     }
 }

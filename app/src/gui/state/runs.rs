@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use counterweight_core::dataset::safe_name;
 use counterweight_core::run::{self, RunSummary, Sweep, SweepReport};
 
 use super::run::OpenRun;
@@ -30,6 +31,13 @@ struct Found {
     runs: Listing<RunSummary>,
     sweeps: Listing<SweepReport>,
     names: HashSet<String>,
+}
+
+/// Whether a folder of that name would be one that is there: many systems tell names apart by more
+/// than whether letters are large.
+pub(super) fn is_taken(names: &HashSet<String>, name: &str) -> bool {
+    let name = name.to_lowercase();
+    names.iter().any(|known| known.to_lowercase() == name)
 }
 
 /// The runs page.
@@ -98,8 +106,16 @@ impl RunsState {
         self.opening.as_ref().map(|(path, _)| path.as_path())
     }
 
-    /// A name for a new run that is not taken.
+    /// Waits until a run is renamed or deleted, before the program ends.
+    pub fn finish(&mut self) {
+        if let Some(worker) = self.changing.take() {
+            worker.stop_and_wait();
+        }
+    }
+
+    /// A name for a new run that every system takes and that is not taken.
     pub fn free_name(&self, wanted: &str) -> String {
+        let wanted = safe_name(wanted, "");
         let names =
             (1..).map(
                 |number| {
@@ -108,8 +124,8 @@ impl RunsState {
             );
         names
             .into_iter()
-            .find(|name| !self.names.contains(name))
-            .unwrap_or_else(|| wanted.to_string())
+            .find(|name| !is_taken(&self.names, name))
+            .unwrap_or_else(|| wanted.clone())
     }
 
     /// Does what was asked.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use counterweight_core::Error;
+use counterweight_core::dataset::is_safe_name;
 use counterweight_core::device::DeviceChoice;
 use counterweight_core::error::TrainError;
 use counterweight_core::model::WeightsFolder;
@@ -12,6 +13,7 @@ use egui::TextureHandle;
 
 use super::previews::Previews;
 use super::run::OpenRun;
+use super::runs::is_taken;
 use super::shell::{ErrorReport, Shell};
 use super::source::Source;
 use super::training::{ClassAccuracies, Ended, EndedRun, Gauge, Task, Training};
@@ -222,10 +224,10 @@ impl TrainState {
         if self.name.trim().is_empty() {
             return Some("The run needs a name".into());
         }
-        if self.name.contains(['/', '\\', '\0']) || self.name.trim().starts_with('.') {
-            return Some("A run's name cannot hold / or \\ or begin with a dot".into());
+        if !is_safe_name(self.name.trim()) {
+            return Some("A run's name cannot hold any of < > : \" / \\ | ? *, begin or end with a dot, or be one that Windows keeps for itself".into());
         }
-        if runs.contains(self.name.trim()) {
+        if is_taken(runs, self.name.trim()) {
             return Some(format!("There is a run named {} already", self.name.trim()));
         }
         None
@@ -441,7 +443,7 @@ impl TrainState {
         let name = format!("{} decay", self.name.trim());
         let names =
             (1..).map(|number| if number == 1 { name.clone() } else { format!("{name} {number}") });
-        let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or(name);
+        let free = names.into_iter().find(|name| !is_taken(taken, name)).unwrap_or(name);
         shell.runs_folder().join(free)
     }
 

@@ -191,7 +191,9 @@ impl Scale {
         }
     }
 
-    /// Round values at even distances, about `most` of them, and the distance between neighbours.
+    /// Round values at even distances, about `most` of them and two where there are any, and the
+    /// distance between neighbours: one alone says where a value is, and nothing of how far apart
+    /// two are.
     pub(super) fn ticks(&self, most: usize) -> (Vec<f64>, f64) {
         let most = most.max(2);
         if self.log { (self.log_ticks(most), 0.0) } else { self.linear_ticks(most) }
@@ -200,13 +202,15 @@ impl Scale {
     fn linear_ticks(&self, most: usize) -> (Vec<f64>, f64) {
         let rough = (self.high - self.low) / most as f64;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .into_iter()
-            .map(|m| m * power)
-            .find(|&step| step >= rough * 0.999)
-            .unwrap_or(10.0 * power);
-        let first = (self.low / step - 1e-9).ceil() as i64;
-        let last = (self.high / step + 1e-9).floor() as i64;
+        let steps = [10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1].map(|m| m * power);
+        let widest = steps.iter().rposition(|&step| step >= rough * 0.999).unwrap_or(0);
+        let ends = |step: f64| {
+            let first = (self.low / step - 1e-9).ceil() as i64;
+            (first, (self.high / step + 1e-9).floor() as i64)
+        };
+        let two = |&&step: &&f64| ends(step).1 > ends(step).0;
+        let step = steps[widest..].iter().find(two).copied().unwrap_or(steps[widest]);
+        let (first, last) = ends(step);
         ((first..=last).map(|i| i as f64 * step).collect(), step)
     }
 
@@ -214,14 +218,22 @@ impl Scale {
         let first = (self.low.log10() + 1e-9).floor() as i32;
         let last = (self.high.log10() + 1e-9).floor() as i32;
         let decades = (self.high / self.low).log10();
-        let multiples: &[f64] =
-            if 2.5 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let every = (decades / most as f64).round().max(1.0) as i32;
-        (first..=last)
-            .filter(|power| power.rem_euclid(every) == 0)
-            .flat_map(|power| multiples.iter().map(move |m| m * 10f64.powi(power)))
-            .filter(|&value| value >= self.low * 0.999 && value <= self.high * 1.001)
-            .collect()
+        let of = |multiples: &[f64]| -> Vec<f64> {
+            (first..=last)
+                .filter(|power| power.rem_euclid(every) == 0)
+                .flat_map(|power| multiples.iter().map(move |m| m * 10f64.powi(power)))
+                .filter(|&value| value >= self.low * 0.999 && value <= self.high * 1.001)
+                .collect()
+        };
+        let fine: [&[f64]; 3] =
+            [&[1.0], &[1.0, 2.0, 5.0], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]];
+        let coarsest = usize::from(2.5 * decades <= most as f64);
+        fine[coarsest..]
+            .iter()
+            .map(|multiples| of(multiples))
+            .find(|ticks| ticks.len() >= 2)
+            .unwrap_or_else(|| self.linear_ticks(most).0)
     }
 }
 
@@ -537,6 +549,23 @@ mod tests {
         assert_eq!(Scale::linear(0.0, 1.0, 0.0, 1.0).ticks(5).0.len(), 6);
         assert_eq!(Scale::log(0.5, 1000.0, 0.0, 1.0).ticks(5).0, [1.0, 10.0, 100.0, 1000.0]);
         assert_eq!(Scale::log(1.0, 60.0, 0.0, 1.0).ticks(6).0, [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
+    }
+
+    #[test]
+    fn an_axis_has_two_ticks_at_least() {
+        assert_eq!(Scale::linear(0.53, 0.58, 0.0, 1.0).ticks(2), (vec![0.54, 0.56, 0.58], 0.02));
+        assert_eq!(Scale::log(2.2, 4.4, 0.0, 1.0).ticks(2).0, [3.0, 4.0]);
+        for at in 0..500 {
+            let low = 0.01 * 1.03_f64.powi(at);
+            for times in [1.001, 1.1, 1.7, 3.0, 40.0, 1e6] {
+                for most in [0, 2, 5] {
+                    for scale in [Scale::linear, Scale::log] {
+                        let ticks = scale(low, low * times, 0.0, 1.0).ticks(most).0;
+                        assert!((2..=12).contains(&ticks.len()), "{low} × {times}: {ticks:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

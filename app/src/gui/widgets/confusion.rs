@@ -479,9 +479,12 @@ impl<'a> ConfusionMatrix<'a> {
         } else {
             numbers::grouped(count.into())
         };
-        // Past the middle of the ramp, the colour of text on the accent reads better.
-        let filled = if self.normalised { (share as f32).sqrt() > 0.6 } else { false };
-        let color = if filled { pen.tokens.on_accent } else { pen.tokens.text };
+        let fill = color(
+            pen.tokens,
+            (truth, predicted, count),
+            self.share(drawn, (truth, predicted, count)),
+        );
+        let color = theme::text_on(pen.tokens, fill);
         let galley = painter.layout_no_wrap(text, pen.font.clone(), color);
         if galley.size().x + 2.0 <= cell.width() {
             painter.galley(cell.center() - galley.size() / 2.0, galley, color);

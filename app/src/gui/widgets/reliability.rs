@@ -1,9 +1,9 @@
 //! Whether confidence can be believed: accuracy against confidence.
 
 use counterweight_core::eval::CalibrationBin;
-use egui::{Align2, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{Align2, Color32, Rect, Response, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
-use super::super::theme::space;
+use super::super::theme::{Tokens, space};
 use super::chart::{self, LINE, Mark, Pen, Scale, ValueAxis};
 use super::numbers;
 
@@ -68,11 +68,13 @@ impl<'a> Reliability<'a> {
             });
 
         pen.label(outer.left_top(), Align2::LEFT_TOP, "accuracy");
-        let (accuracy, gap) =
-            (Mark::Fill(pen.tokens.accent), Mark::Fill(pen.tokens.bad.gamma_multiply(0.3)));
         pen.legend(
             pos2(plot.right(), outer.top() + LINE / 2.0 - 2.0),
-            &[(accuracy, "accuracy"), (gap, "gap")],
+            &[
+                (Mark::Fill(pen.tokens.accent), "accuracy"),
+                (Mark::Fill(too_sure(pen.tokens)), "too sure"),
+                (Mark::Fill(not_sure_enough(pen.tokens)), "not sure enough"),
+            ],
         );
         axis.paint(&pen, plot);
         self.paint_bins(&pen, &x, &axis.scale, plot, hovered);
@@ -108,22 +110,18 @@ impl<'a> Reliability<'a> {
             if bin.samples == 0 {
                 continue;
             }
-            let top = y.place(bin.accuracy);
-            pen.painter.rect_filled(
-                Rect::from_x_y_ranges(columns.clone(), top..=plot.bottom()),
-                0.0,
-                pen.tokens.accent,
-            );
-            let confident = y.place(bin.confidence);
-            let gap = Rect::from_x_y_ranges(columns, top.min(confident)..=top.max(confident));
-            // Over a bar that is too high, the shade must be told from the bar below it.
-            let bad = pen.tokens.bad;
-            pen.painter.rect_filled(
-                gap,
-                0.0,
-                bad.gamma_multiply(if top < confident { 0.55 } else { 0.3 }),
-            );
-            pen.painter.hline(gap.x_range(), confident, Stroke::new(1.5, bad));
+            let (top, confident) = (y.place(bin.accuracy), y.place(bin.confidence));
+            let part = |from: f32, to: f32, color: Color32| {
+                let part = Rect::from_x_y_ranges(columns.clone(), from..=to);
+                pen.painter.rect_filled(part, 0.0, color);
+            };
+            part(top.max(confident), plot.bottom(), pen.tokens.accent);
+            // What lies between accuracy and confidence is of a colour of its own and covers nothing.
+            match top < confident {
+                true => part(top, confident, not_sure_enough(pen.tokens)),
+                false => part(confident, top, too_sure(pen.tokens)),
+            }
+            pen.painter.hline(columns, confident, Stroke::new(1.5, pen.tokens.bad));
         }
     }
 
@@ -172,6 +170,16 @@ impl<'a> Reliability<'a> {
         );
         pen.painter.galley(at, galley, pen.tokens.text);
     }
+}
+
+/// Of what confidence has more than accuracy.
+fn too_sure(tokens: &Tokens) -> Color32 {
+    tokens.bad.gamma_multiply(0.4)
+}
+
+/// Of what accuracy has more than confidence.
+fn not_sure_enough(tokens: &Tokens) -> Color32 {
+    tokens.accent.gamma_multiply(0.45)
 }
 
 fn paint_x_labels(pen: &Pen, strip: Rect, x: &Scale) {

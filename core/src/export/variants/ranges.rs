@@ -96,6 +96,10 @@ pub(super) fn scales(
                 *low = low.min(value);
                 *high = high.max(value);
             }
+            // Neither keeps what is no number.
+            if values.iter().any(|value| value.is_nan()) {
+                *low = f32::NEG_INFINITY;
+            }
         },
         &Watched { ends: vec![(f32::MAX, f32::MIN); values.len()], counts: Vec::new() },
     )?;

@@ -10,7 +10,7 @@ use crate::settings::Training;
 use crate::source::Split;
 
 use super::super::balance::BalanceReport;
-use super::super::evaluate::RunEvaluation;
+use super::super::evaluate::{RunEvaluation, stored_confidence};
 use super::super::export_variant::VariantReport;
 use super::{MODEL, PURPOSES};
 
@@ -111,18 +111,20 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         "Its probabilities are off by {} on average (calibration error)",
         percent(evaluation.ece)
     )?;
-    match &found.confidence {
-        Some(confidence) => writeln!(
+    let confidence = stored_confidence(facts.run, facts.checkpoint, found);
+    match &confidence {
+        Some((confidence, split)) => writeln!(
             text,
-            "; dividing the logits by {:.2} makes them fit best.\n",
+            "; dividing the logits by {:.2} makes those of the {split} images fit best.\n",
             confidence.temperature
         )?,
         None => writeln!(text, ".\n")?,
     }
-    if let Some(threshold) = found.confidence.as_ref().and_then(|confidence| confidence.threshold) {
+    let threshold = confidence.and_then(|(confidence, split)| Some((confidence.threshold?, split)));
+    if let Some((threshold, split)) = threshold {
         writeln!(
             text,
-            "Where its best probability is below {}, it is better to say \"not sure\": {} of the images then keep an answer, \
+            "Where its best probability is below {}, it is better to say \"not sure\": {} of the {split} images then keep an answer, \
              and {} of those are right, instead of {}.\n",
             threshold.shown(),
             percent(threshold.answered),

@@ -261,7 +261,7 @@ fn in_the_way(folder: &Path) -> std::io::Result<Option<String>> {
         // Folders of a bundle say nothing by themselves.
         let is_own = is_bundle
             && (entry.file_type().is_dir() || name == CHECKSUMS || own.contains(name.as_str()));
-        if !is_own {
+        if !is_own && !files::is_clutter(entry.file_name()) {
             return Ok(Some(name));
         }
     }

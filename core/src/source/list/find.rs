@@ -1,6 +1,7 @@
 //! Finding the files that an image list names: where it says, with any ending of images where it
 //! names none, and in folders between that it leaves out.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +10,7 @@ use walkdir::WalkDir;
 
 use super::super::filter::FileFilter;
 use super::super::folder::{EXTENSIONS, has_image_extension};
+use super::super::names::composed;
 use crate::error::Result;
 use crate::job::Job;
 
@@ -81,6 +83,14 @@ fn resolve(root: &Path, text: &str) -> Option<PathBuf> {
     other.filter(there)
 }
 
+/// A path of [`composed`] names.
+fn all_composed(path: &Path) -> Cow<'_, Path> {
+    match path.to_str().map(composed) {
+        Some(Cow::Owned(text)) => Cow::Owned(PathBuf::from(text)),
+        _ => Cow::Borrowed(path),
+    }
+}
+
 /// The images below a folder by their names without the ending.
 struct Index {
     by_stem: HashMap<String, Vec<PathBuf>>,
@@ -107,14 +117,17 @@ impl Index {
                 if !filter.takes(relative) {
                     continue;
                 }
-                by_stem.entry(stem.to_string()).or_default().push(relative.to_path_buf());
+                by_stem
+                    .entry(composed(stem).into_owned())
+                    .or_default()
+                    .push(relative.to_path_buf());
             }
         }
         Ok(Self { by_stem })
     }
 
     fn find(&self, text: &str) -> Option<PathBuf> {
-        let named = slashed(text);
+        let named = slashed(&composed(text));
         let named = Path::new(&named);
         let ending = has_image_extension(named).then(|| lower_extension(named)).flatten();
         let stem =
@@ -125,7 +138,7 @@ impl Index {
             .filter(|part| matches!(part, Component::Normal(_)))
             .collect();
         let fits = |path: &&PathBuf| {
-            path.parent().is_some_and(|own| own.ends_with(&folder))
+            path.parent().is_some_and(|own| all_composed(own).ends_with(&folder))
                 && (ending.is_none() || lower_extension(path) == ending)
         };
         let mut fitting: Vec<&PathBuf> = self.by_stem.get(stem)?.iter().filter(fits).collect();

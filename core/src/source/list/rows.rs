@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use csv::StringRecord;
 
+use super::super::names::composed;
 use super::columns::{Columns, Head, Label, flag};
 use super::format::ListFormat;
 use super::table::{each_record, read_text};
@@ -99,7 +100,9 @@ fn row(
     let field = |column: usize| record.get(column).filter(|field| !field.is_empty());
     let path = field(columns.path).ok_or("the path is missing")?;
     let label = match &columns.label {
-        Label::Column(column) => Some(field(*column).ok_or("the label is missing")?.to_string()),
+        Label::Column(column) => {
+            Some(composed(field(*column).ok_or("the label is missing")?).into_owned())
+        }
         Label::OneHot(classes) => Some(one_hot(record, classes, &head.names)?),
         Label::Folder => None,
     };
