@@ -1,6 +1,5 @@
 //! Trying images on the exported file.
 
-
 use counterweight_core::infer::Prediction;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{

@@ -1,6 +1,5 @@
 //! A model that somebody has already, beside the run on the same images.
 
-
 use counterweight_core::eval::GroupThresholds;
 use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
 use counterweight_core::run::Run;
