@@ -42,6 +42,7 @@ pub mod settings;
 pub mod source;
 pub mod timing;
 pub mod train;
+mod waiting;
 pub mod words;
 
 pub use error::{Error, Result};

@@ -39,6 +39,11 @@ pub(crate) fn driver_said() -> Option<String> {
     OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
+/// Whether a panic of these words ends the thread that waits for a GPU.
+pub(crate) fn ends_waiting(text: &str) -> bool {
+    LOSES.iter().any(|words| text.starts_with(words))
+}
+
 /// Whether a GPU was lost in this process, so that waiting for it would not end.
 pub(crate) fn lost_gpu() -> bool {
     LOST.load(Ordering::Acquire)
@@ -63,7 +68,7 @@ pub fn install_hook() {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let text = message(info.payload());
-            let loses = LOSES.iter().any(|words| text.starts_with(words));
+            let loses = ends_waiting(&text);
             if is_of_driver() || loses {
                 *OF_DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(text);
                 if loses {

@@ -232,3 +232,31 @@ fn the_edited_dataset_is_built_and_written_with_its_edits() {
     }
     assert_eq!(std::fs::read_dir(source.join("frog")).unwrap().count(), 20);
 }
+
+#[test]
+fn edits_stay_with_their_images_and_with_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = photos(folder.path());
+    // A copy that is left out and then deleted takes nothing with it.
+    std::fs::copy(source.join("newt/03.png"), source.join("newt/90.png")).unwrap();
+    edit(&source, &["exclude", "newt/90.png"]);
+    std::fs::remove_file(source.join("newt/90.png")).unwrap();
+    assert_eq!(inspected(&source), json!([["frog", 20], ["newt", 20]]));
+    edit(&source, &["undo"]);
+
+    // Under another name an image is still the one that was left out, and can be taken back.
+    edit(&source, &["exclude", "frog/05.png"]);
+    std::fs::rename(source.join("frog/05.png"), source.join("frog/better.png")).unwrap();
+    assert_eq!(inspected(&source), json!([["frog", 19], ["newt", 20]]));
+    assert_eq!(edit(&source, &["check", "frog/better.png"])["counts"]["excluded"], 1);
+    let restored = edit(&source, &["restore", "frog/better.png"]);
+    assert_eq!(restored["counts"]["excluded"], 0);
+    assert_eq!(inspected(&source), json!([["frog", 20], ["newt", 20]]));
+
+    // That a class was right says nothing about the one an image is moved to afterwards.
+    edit(&source, &["check", "frog/07.png"]);
+    assert_eq!(edit(&source, &["move", "frog/07.png", "--to", "newt"])["counts"]["checked"], 0);
+
+    let refused = refusal(&source, &["move", "frog/08.png", "--to", "lynx"]);
+    assert!(refused.contains("it has 2 classes: frog, newt"), "{refused}");
+}

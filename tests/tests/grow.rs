@@ -132,6 +132,22 @@ fn a_source_is_read_again_as_it_was_read_and_series_stay_series() {
     save(&pattern(1, 152), photos.join("columns/new_3.png"));
     assert_eq!(counterweight_json(&["grow", &words(grown)])["added"], 1);
 
+    // Further frames of series that are held out are not learned from.
+    for series in 0..6 {
+        save(&pattern(0, 170 + series), photos.join(format!("rows/{series}_7.png")));
+    }
+    let to = root.path().join("with frames");
+    let done = counterweight(&["grow", &words(&run), "--to", &words(&to), "--json"]);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success() && said.contains("belong to series that the run holds out"),
+        "{said}"
+    );
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let added = report["added"].as_u64().unwrap();
+    // Three of `new` and those of series that are trained on.
+    assert!((4..9).contains(&added), "{added}");
+
     // What a source holds out is not learned from.
     let more = root.path().join("more");
     save(&pattern(0, 160), more.join("train/rows/a.png"));
@@ -207,4 +223,44 @@ fn what_more_images_would_bring_is_told_for_every_class() {
     let one = root.path().join("one");
     save(&pattern(0, 0), one.join("a.png"));
     assert!(!counterweight(&["inspect", &words(&one), "--more"]).status.success());
+}
+
+/// Excluded beside the folder, built, trained: what was left out does not come back.
+#[test]
+fn what_was_left_out_of_a_folder_stays_out_and_corrected_lists_are_not_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    let photos = root.path().join("photos");
+    for (class, name) in ["rows", "columns"].into_iter().enumerate() {
+        for number in 0..14 {
+            save(&pattern(class, number), photos.join(format!("{name}/{number:02}.png")));
+        }
+    }
+    let (dataset, run) = (root.path().join("photos.toml"), root.path().join("run"));
+    counterweight_json(&["edit", &words(&photos), "exclude", "rows/03.png", "rows/04.png"]);
+    counterweight_json(&["build", &words(&photos), "--out", &words(&dataset)]);
+    let done = counterweight(&["train", &words(&dataset), "--run", &words(&run)]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let nothing = counterweight(&["grow", &words(&run)]);
+    let said = String::from_utf8_lossy(&nothing.stderr);
+    assert!(said.contains("has all 26 images already"), "{said}");
+
+    // A class that is written otherwise is no new one, and another class for a known image is told of.
+    let list = root.path().join("more.csv");
+    save(&pattern(1, 77), root.path().join("new.png"));
+    std::fs::write(&list, "path,label\nnew.png,Columns\nphotos/rows/00.png,rows\n").unwrap();
+    let refused = counterweight(&["grow", &words(&run), &words(&list)]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("has a class `Columns`, and the run `columns`"), "{said}");
+    std::fs::write(&list, "path,label\nnew.png,columns\nphotos/rows/00.png,columns\n").unwrap();
+    let grown = counterweight(&["grow", &words(&run), &words(&list)]);
+    let said = String::from_utf8_lossy(&grown.stderr);
+    assert!(grown.status.success() && said.contains("1 images have another class there"), "{said}");
+
+    let next = root.path().join("next.csv");
+    let suggest =
+        ["suggest", &words(&run), &words(&root.path().join("new.png")), "--out", &words(&next)];
+    std::fs::write(&next, "path,label\nnew.png,corrected\n").unwrap();
+    let refused = counterweight(&suggest);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("corrected by hand"));
+    assert!(std::fs::read_to_string(&next).unwrap().contains("corrected"));
 }

@@ -171,7 +171,7 @@ fn numbers_out_of_range_are_told_the_range() {
         ("epochs=1e20", "which one? balance.epochs, stage1.epochs"),
         ("stage1.epochs=1e20", "`1e20` does not fit: expected a whole number"),
         ("stage1.epochs=-3", "`-3` does not fit: expected a whole number"),
-        ("stage1.batch_size=1", "must be in 2..=65535"),
+        ("stage1.batch_size=1", "must be in 2..=65536"),
     ] {
         let error = refusal(&["train", text(&photos), "--run", text(&run), "--set", set]);
         assert!(error.contains(reason), "{error}");

@@ -395,7 +395,7 @@ fn wrong_usage_is_explained() {
     fails(
         &["train", "nowhere", "--run", "x", "--set", "stage1.batch_size=999999999"],
         2,
-        &["65535"],
+        &["65536"],
     );
     let other = folder.path().join("other.toml");
     counterweight_json(&[

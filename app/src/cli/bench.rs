@@ -48,7 +48,7 @@ struct NetworkOptions {
     #[arg(long, value_name = "MODEL", default_value = "resnet32", value_parser = backbone)]
     model: BackboneChoice,
     /// Samples a step
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=65535))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=65536))]
     batch: u32,
     /// Side of the input in pixels; 32 if not given, and for a file what that says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
@@ -106,7 +106,7 @@ struct Stage2Options {
     #[command(flatten)]
     shape: ShapeOptions,
     /// Samples a step
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: u32,
     /// Epochs of a training
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -275,7 +275,11 @@ fn known_class(session: &EditSession, action: &EditAction, new: bool) -> Result<
         .map(String::as_str)
         .collect();
     let hint = match similar.as_slice() {
-        [] => format!("it has {} classes, which `inspect` lists", classes.len()),
+        [] => {
+            let named: Vec<&str> = classes.iter().take(LISTED).map(String::as_str).collect();
+            let more = if classes.len() > LISTED { ", …" } else { "" };
+            format!("it has {} classes: {}{more}", classes.len(), named.join(", "))
+        }
         some => format!("it has {}", some.join(", ")),
     };
     let reason = format!("the dataset has no class `{to}`; {hint}. With --new the class is made");

@@ -66,7 +66,14 @@ pub fn read(file: &Path) -> Result<Vec<Row>> {
 
 fn parse(text: &str, name: &str) -> Result<Vec<Row>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // As spreadsheets write it where numbers have a decimal comma.
+    let first = text.lines().find(|line| !line.starts_with('#')).unwrap_or_default();
+    let separator = match first.contains(';') && !first.contains(',') {
+        true => b';',
+        false => b',',
+    };
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator)
         .has_headers(false)
         .flexible(true)
         .comment(Some(b'#'))
@@ -77,7 +84,10 @@ fn parse(text: &str, name: &str) -> Result<Vec<Row>> {
         let record = record.with_context(|| format!("{name} cannot be read"))?;
         let line = record.position().map_or(at as u64 + 1, csv::Position::line);
         let cell = |column: usize| record.get(column).filter(|cell| !cell.is_empty());
-        if at == 0 && cell(0) == Some("path") && cell(1) == Some("action") {
+        let is = |column, name: &str| {
+            cell(column).is_some_and(|cell: &str| cell.eq_ignore_ascii_case(name))
+        };
+        if at == 0 && is(0, "path") && is(1, "action") {
             continue;
         }
         match row(cell(0), cell(1), cell(2)) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use counterweight_core::dataset::Dataset;
-use counterweight_core::device;
+use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::eval::GroupThresholds;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
@@ -90,6 +90,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
 
 /// Evaluates an ONNX file.
 fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
+    if arguments.checkpoint.is_some() && arguments.beside.is_none() {
+        bail!("a file has one network; --checkpoint goes with --beside RUN");
+    }
+    if !matches!(arguments.device.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
+        bail!("a file is run on the processor; --device is for runs");
+    }
     let job = Job::new(&context.control, context.console);
     let mut settings = Settings::preset(Preset::Auto);
     arguments.set.apply_to_trained(&mut settings, false)?;

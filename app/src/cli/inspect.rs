@@ -30,10 +30,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]
     max_pixels: u64,
     /// Classes with more training samples are in the many group
-    #[arg(long, value_name = "N", default_value_t = MANY_ABOVE)]
+    #[arg(long, value_name = "N", default_value_t = MANY_ABOVE, conflicts_with_all = ["transforms", "labels", "more"])]
     many_above: usize,
     /// Classes with fewer training samples are in the few group
-    #[arg(long, value_name = "N", default_value_t = FEW_BELOW)]
+    #[arg(long, value_name = "N", default_value_t = FEW_BELOW, conflicts_with_all = ["transforms", "labels", "more"])]
     few_below: usize,
     /// List every class, or every doubtful label, however many there are
     #[arg(long)]
@@ -53,6 +53,9 @@ pub struct Arguments {
     /// With --labels: write the doubtful ones to this table, for `edit apply`
     #[arg(long, value_name = "FILE", requires = "labels")]
     out: Option<PathBuf>,
+    /// Replace the table of --out, whatever was taken out of it
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Ask instead what more images of each class would bring: accuracy by count, fitted to what
     /// classifiers come to that learn from fewer images
     #[arg(long, conflicts_with_all = ["transforms", "labels"])]
@@ -85,6 +88,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         if arguments.more {
             return more_images::run(source, reading, arguments.all, device, context);
         }
+        super::refuse_corrected(arguments.out.as_deref(), arguments.force)?;
         let (out, which) = (arguments.out.as_ref(), (arguments.all, arguments.test));
         return labels::run(source, reading, out, which, device, context);
     }

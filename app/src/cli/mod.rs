@@ -32,6 +32,7 @@ mod train;
 mod transforms;
 mod tune;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -324,6 +325,18 @@ fn choose_kernels() {
     }
 }
 
+/// Refuses to write a list or table over one that is there: they are made to be corrected by hand,
+/// which a repeated command must not undo.
+fn refuse_corrected(out: Option<&Path>, force: bool) -> anyhow::Result<()> {
+    match out {
+        Some(out) if !force && out.is_file() => anyhow::bail!(
+            "{} is there already, and may have been corrected by hand; choose another name, or replace it with --force",
+            out.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Whether another process of this program opens the window. On Windows a program for the command
 /// line comes with a console, which would stand behind the window and end everything where somebody
 /// closes it; a process can be started without one.
@@ -355,6 +368,13 @@ fn window(context: &Context) -> ExitCode {
     match crate::gui::open() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
+            // Without a console nobody would read it.
+            #[cfg(windows)]
+            rfd::MessageDialog::new()
+                .set_level(rfd::MessageLevel::Error)
+                .set_title("Counterweight")
+                .set_description(&reason)
+                .show();
             context.console.error(&anyhow::anyhow!(
                 "{reason}; every job can be done without one, see `counterweight --help`"
             ));

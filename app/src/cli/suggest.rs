@@ -30,6 +30,9 @@ pub struct Arguments {
     /// label; once those are corrected, `grow` takes it
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
+    /// Replace the file of --out, whatever was corrected in it
+    #[arg(long, requires = "out")]
+    force: bool,
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
@@ -39,6 +42,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
+    super::refuse_corrected(arguments.out.as_deref(), arguments.force)?;
     let run = Run::open(&arguments.run)?;
     let Inputs { files, problems } = Inputs::find(&arguments.images, job)?;
     for problem in problems {

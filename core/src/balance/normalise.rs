@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn weights_too_large_for_a_norm_of_their_kind_do_not_vanish() {
-        let huge = || Classifier::new(1, 2, vec![3e38, 3e38], vec![0.0]).unwrap();
+        let huge = || Classifier::new(2, 2, vec![3e38; 4], vec![0.0; 2]).unwrap();
         let mut normalised = huge();
         assert_eq!(tau_normalise(&mut normalised, 1.0), 0);
         let mut projected = huge();
-        max_norm(&mut projected, 1.0, &mut [false]).unwrap();
+        max_norm(&mut projected, 1.0, &mut [false; 2]).unwrap();
         for found in [normalised, projected] {
             assert!(found.weight.iter().all(|weight| (weight - 0.707_107).abs() < 1e-5));
         }

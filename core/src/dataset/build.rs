@@ -1,5 +1,6 @@
 //! Building: from everything a scan found to the samples to train on, validate with and test on.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +17,7 @@ use super::whole_groups::WholeGroups;
 use crate::error::{DataError, Result};
 use crate::job::{Control, Job, Silent};
 use crate::random::stream;
-use crate::source::{Catalog, Split};
+use crate::source::{Catalog, Split, composed};
 
 /// Unknown classes that a similar name is looked for, at most.
 const SUGGESTIONS: usize = 50;
@@ -375,12 +376,12 @@ fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>
         .into()),
         Some(ClassChoice::First(n)) => Ok((0..*n).collect()),
         Some(ClassChoice::Named(names)) => {
-            let indices: HashMap<&str, usize> =
-                classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+            let indices: HashMap<Cow<'_, str>, usize> =
+                classes.iter().enumerate().map(|(i, name)| (composed(name), i)).collect();
             let mut chosen = Vec::with_capacity(names.len());
             let mut unknown = Vec::new();
             for name in names {
-                match indices.get(name.as_str()) {
+                match indices.get(&composed(name)) {
                     Some(index) => chosen.push(*index),
                     // Each suggestion compares the name with all classes.
                     None if unknown.len() >= SUGGESTIONS => unknown.push(format!("`{name}`")),

@@ -23,7 +23,7 @@ impl Digests {
     }
 
     /// The digest of an image, if it is known.
-    pub(super) fn of(&self, location: &Location) -> Option<[u8; KEPT]> {
+    pub(crate) fn of(&self, location: &Location) -> Option<[u8; KEPT]> {
         self.0.get(&place(location)).copied()
     }
 

@@ -1,15 +1,16 @@
 //! A dataset with more training images: those of other sources, or what a source has got since.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::edits::catalog_edited_at;
+use super::grouping::{GroupBy, Grouping};
 use super::profile::Profile;
 use super::rename::Renamed;
 use super::samples::{Dataset, DatasetSample, Provenance};
 use crate::error::{DataError, Result};
-use crate::job::Job;
-use crate::source::{Catalog, ImageReader, Location, ScanOptions, Split, composed, scan};
+use crate::job::{Job, Silent};
+use crate::source::{Catalog, ImageReader, Location, Sample, ScanOptions, Split, composed, scan};
 
 /// A dataset that has grown.
 #[derive(Clone, Debug)]
@@ -21,8 +22,12 @@ pub struct Grown {
     pub added: Vec<usize>,
     /// Images that were not: the dataset has them, whatever their name is.
     pub known: usize,
+    /// Of those, the ones that their source puts in another class.
+    pub otherwise: usize,
     /// Images that were not, since their source holds them out for validation or test.
     pub held_out: usize,
+    /// Images that were not, since they belong to a series that the dataset holds out.
+    pub of_held_out_series: usize,
 }
 
 impl Dataset {
@@ -57,7 +62,13 @@ impl Dataset {
             },
             job,
         )?;
-        let mut catalog = catalog_edited_at(scanned, origin, job)?;
+        // What edits come to is told where they are made of use of; here they are of new images.
+        let quiet = Job::new(job.control, &Silent);
+        // A folder may be edited, and the dataset file that was built of it as well.
+        let mut catalog = catalog_edited_at(scanned, &source, quiet)?;
+        if origin != source {
+            catalog = catalog_edited_at(catalog, origin, quiet)?;
+        }
         let Renamed { names, places } = Renamed::of(&catalog.classes, &options.rename)?;
         catalog.samples.iter_mut().for_each(|sample| sample.class = places[sample.class]);
         catalog.classes = names;
@@ -77,10 +88,12 @@ impl Dataset {
     /// The dataset with the images of scanned sources that it does not have as training images.
     /// Classes go by their names. What validation and test hold stays as it is, so that results
     /// before and after can be compared, and images that a source holds out are not trained on. Where
-    /// images belong to series, each new one is a series of its own.
+    /// images belong to series, new ones belong to those that the same way puts them in, and are left
+    /// out where such a series is held out.
     ///
     /// # Errors
-    /// A source that is not made of image files; the dataset's own images cannot be reached.
+    /// A source that is not made of image files; a class that differs from one of the dataset by how
+    /// it is written alone; the dataset's own images cannot be reached.
     pub fn grown(&self, sources: &[Catalog], job: Job<'_>) -> Result<Grown> {
         let refuse = |path: &Path, reason: &str| DataError::source(path, reason);
         if self.kind.has_records() {
@@ -92,56 +105,67 @@ impl Dataset {
         let hashes =
             ImageReader::open(&self.root, self.kind, job)?.content_hashes(&locations, job)?;
         // An image that is gone is not known by its content, and not new under its name.
-        let mut met: HashSet<[u8; 32]> = hashes.into_iter().flatten().collect();
-        let names: HashSet<&Location> = locations.iter().collect();
+        let classes = self.samples.iter().map(|sample| sample.class);
+        let mut met: HashMap<[u8; 32], usize> = hashes
+            .into_iter()
+            .zip(classes)
+            .filter_map(|(hash, class)| Some((hash.ok()?, class)))
+            .collect();
+        let names: HashMap<&Location, &DatasetSample> =
+            self.samples.iter().map(|sample| (&sample.location, sample)).collect();
         let mut dataset = self.clone();
         let mut added = vec![0; self.classes.len()];
-        let (mut known, mut held_out) = (0, 0);
-        let mut series = self.samples.iter().filter_map(|sample| sample.group).max();
+        let (mut known, mut otherwise, mut held_out, mut of_held_out_series) = (0, 0, 0, 0);
+        let mut last_series = self.samples.iter().filter_map(|sample| sample.group).max();
         for source in sources {
             if source.kind.has_records() {
                 let reason = "holds no image files; datasets of image files grow by such alone";
                 return Err(refuse(&source.source, reason).into());
             }
-            let places: Vec<usize> = source
-                .classes
-                .iter()
-                .map(|name| {
-                    let is_it = |class: &String| composed(class) == composed(name);
-                    let known = dataset.classes.iter().position(is_it);
-                    known.unwrap_or_else(|| {
-                        dataset.classes.push(name.clone());
-                        added.push(0);
-                        dataset.classes.len() - 1
-                    })
-                })
-                .collect();
-            for (sample, facts) in source.samples.iter().zip(&source.facts) {
+            let mut places = Vec::with_capacity(source.classes.len());
+            for name in &source.classes {
+                let is_it = |class: &String| composed(class) == composed(name);
+                let known = dataset.classes.iter().position(is_it);
+                if known.is_none()
+                    && let Some(like) = dataset.classes.iter().find(|class| alike(class, name))
+                {
+                    let reason = format!(
+                        "has a class `{name}`, and the run `{like}`; write both the same, or call the new one something else"
+                    );
+                    return Err(refuse(&source.source, &reason).into());
+                }
+                places.push(known.unwrap_or_else(|| {
+                    dataset.classes.push(name.clone());
+                    added.push(0);
+                    dataset.classes.len() - 1
+                }));
+            }
+            let locations: Vec<Option<Location>> =
+                source.samples.iter().map(|sample| self.location_of(source, sample)).collect();
+            let mut series = SeriesOf::new(self, source, &locations, &names, job)?;
+            for (at, (sample, facts)) in source.samples.iter().zip(&source.facts).enumerate() {
                 job.check()?;
-                let Location::File(file) = &sample.location else { continue };
-                let absolute = source.root.join(file);
-                let location = match absolute.strip_prefix(&self.root) {
-                    Ok(inside) => Location::File(inside.to_path_buf()),
-                    Err(_) => Location::File(std::path::absolute(&absolute).unwrap_or(absolute)),
-                };
-                if names.contains(&location) || !met.insert(facts.hash) {
+                let Some(location) = &locations[at] else { continue };
+                let class = places[sample.class];
+                let there = names.get(location).map(|known| known.class);
+                if let Some(there) = there.or_else(|| met.get(&facts.hash).copied()) {
                     known += 1;
+                    otherwise += usize::from(there != class);
                     continue;
                 }
+                met.insert(facts.hash, class);
                 if sample.split.is_some_and(|split| split != Split::Train) {
                     held_out += 1;
                     continue;
                 }
-                let class = places[sample.class];
+                let Some(group) = series.of(at, &mut last_series) else {
+                    of_held_out_series += 1;
+                    continue;
+                };
                 added[class] += 1;
-                series = series.map(|number| number + 1);
+                let location = location.clone();
                 dataset.provenance.digests.add(&location, facts.hash);
-                dataset.samples.push(DatasetSample {
-                    location,
-                    class,
-                    split: Split::Train,
-                    group: series,
-                });
+                dataset.samples.push(DatasetSample { location, class, split: Split::Train, group });
             }
         }
         // A class that no new image came to is no class.
@@ -158,6 +182,89 @@ impl Dataset {
         let total: usize = added.iter().sum();
         dataset.provenance.notes.push(format!("{total} training images were added afterwards"));
         dataset.provenance.source_hash.clear();
-        Ok(Grown { dataset, added, known, held_out })
+        Ok(Grown { dataset, added, known, otherwise, held_out, of_held_out_series })
+    }
+
+    /// Where a sample of a source is, as this dataset would name it; nothing for a record.
+    fn location_of(&self, source: &Catalog, sample: &Sample) -> Option<Location> {
+        let Location::File(file) = &sample.location else { return None };
+        let absolute = source.root.join(file);
+        Some(match absolute.strip_prefix(&self.root) {
+            Ok(inside) => Location::File(inside.to_path_buf()),
+            Err(_) => Location::File(std::path::absolute(&absolute).unwrap_or(absolute)),
+        })
+    }
+}
+
+/// Whether two names of classes are the same but for how they are written: most are misspelled.
+fn alike(a: &str, b: &str) -> bool {
+    let plain = |name: &str| -> String {
+        composed(name)
+            .chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    let (a, b) = (plain(a), plain(b));
+    !a.is_empty() && a == b
+}
+
+/// The series that a source's images belong to.
+struct SeriesOf {
+    /// How the source's images belong together, if the dataset's do.
+    grouping: Option<Grouping>,
+    /// Of such a group of the source the dataset's series, and whether that is held out.
+    known: HashMap<u32, (u32, bool)>,
+}
+
+impl SeriesOf {
+    fn new(
+        dataset: &Dataset,
+        source: &Catalog,
+        locations: &[Option<Location>],
+        names: &HashMap<&Location, &DatasetSample>,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let grouping = match &dataset.provenance.options.group_by {
+            Some(_) if dataset.samples.iter().all(|sample| sample.group.is_none()) => None,
+            // A folder has no groups such as a list may name.
+            Some(GroupBy::List) => Grouping::of(source, &GroupBy::List, job).ok(),
+            Some(by) => Some(Grouping::of(source, by, job)?),
+            None => None,
+        };
+        let mut known = HashMap::new();
+        if let Some(grouping) = &grouping {
+            for (at, location) in locations.iter().enumerate() {
+                let sample = location.as_ref().and_then(|location| names.get(location));
+                let Some((sample, series)) = sample.and_then(|own| Some((own, own.group?))) else {
+                    continue;
+                };
+                let (_, is_held_out) = known.entry(grouping.group(at)).or_insert((series, false));
+                *is_held_out |= sample.split != Split::Train;
+            }
+        }
+        Ok(Self { grouping, known })
+    }
+
+    /// The series of a new image, numbered after the `last` where it begins one; nothing if it belongs
+    /// to one that is held out.
+    fn of(&mut self, at: usize, last: &mut Option<u32>) -> Option<Option<u32>> {
+        let mut next = || {
+            *last = last.map(|number| number + 1);
+            *last
+        };
+        let Some(grouping) = &self.grouping else { return Some(next()) };
+        let group = grouping.group(at);
+        match self.known.get(&group) {
+            Some((_, true)) => None,
+            Some((series, false)) => Some(Some(*series)),
+            None => {
+                let series = next();
+                if let Some(series) = series {
+                    self.known.insert(group, (series, false));
+                }
+                Some(series)
+            }
+        }
     }
 }

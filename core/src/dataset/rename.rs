@@ -1,8 +1,10 @@
 //! New names for a source's classes, and one name for several.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{DataError, Result};
+use crate::source::composed;
 
 /// A source's classes under their new names.
 pub(super) struct Renamed {
@@ -19,14 +21,19 @@ impl Renamed {
     /// # Errors
     /// As [`renamed_classes`].
     pub fn of(classes: &[String], rename: &BTreeMap<String, String>) -> Result<Self> {
-        check(rename)?;
+        // A terminal may complete names as macOS's file manager writes them.
+        let rename: BTreeMap<String, String> = rename
+            .iter()
+            .map(|(from, to)| (composed(from).into_owned(), composed(to).into_owned()))
+            .collect();
+        check(&rename)?;
         if rename.is_empty() {
             return Ok(Self { names: classes.to_vec(), places: (0..classes.len()).collect() });
         }
-        let there: HashSet<&String> = classes.iter().collect();
+        let there: HashSet<Cow<'_, str>> = classes.iter().map(|name| composed(name)).collect();
         let unknown: Vec<String> = rename
             .keys()
-            .filter(|name| !there.contains(name))
+            .filter(|name| !there.contains(name.as_str()))
             .map(|name| format!("`{name}`"))
             .collect();
         if !unknown.is_empty() {
@@ -40,7 +47,7 @@ impl Renamed {
         let mut known: HashMap<&str, usize> = HashMap::new();
         let mut places = Vec::with_capacity(classes.len());
         for class in classes {
-            let name = rename.get(class).unwrap_or(class);
+            let name = rename.get(composed(class).as_ref()).unwrap_or(class);
             places.push(*known.entry(name).or_insert_with(|| {
                 names.push(name.clone());
                 names.len() - 1

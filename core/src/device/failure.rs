@@ -4,7 +4,8 @@ use burn::tensor::Device;
 
 use crate::error::Error;
 use crate::ops;
-use crate::panics::{caught, driver_said};
+use crate::panics::{caught, driver_said, ends_waiting};
+use crate::waiting::{Lost, in_one_line};
 
 /// Why a device did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,18 +16,10 @@ pub(crate) enum Failure {
     Broken(String),
 }
 
-impl Failure {
-    /// Of a GPU that is gone for this process, with what its library said.
-    pub fn lost(said: Option<String>) -> Self {
-        let why = said.map_or(String::new(), |said| format!(" ({})", in_one_line(&said)));
-        Self::Broken(format!(
-            "it was lost, as when its driver is reset or the machine sleeps{why}; start the program again to use it"
-        ))
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        Self::Broken(lost.to_string())
     }
-}
-
-fn in_one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 impl From<String> for Failure {
@@ -43,8 +36,8 @@ impl From<String> for Failure {
         ];
         let lower = reason.to_lowercase();
         // It was asked for too much, or something else, at some time before; it does nothing more.
-        if lower.contains("poisoned") {
-            return Self::lost(Some(reason));
+        if lower.contains("poisoned") || ends_waiting(&reason) {
+            return Lost(Some(reason)).into();
         }
         match OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
             true => Self::OutOfMemory,
@@ -73,9 +66,11 @@ pub(crate) fn attempt<T>(
         return work();
     }
     match caught(|| Ok(work())) {
-        Ok(Err(Failure::Broken(reason))) | Err(reason) => {
-            Err(driver_said().unwrap_or(reason).into())
+        // Told apart already; only what the library itself said knows more.
+        Ok(Err(Failure::Broken(reason))) => {
+            Err(driver_said().map_or(Failure::Broken(reason), Failure::from))
         }
+        Err(reason) => Err(driver_said().unwrap_or(reason).into()),
         Ok(outcome) => outcome,
     }
 }
@@ -113,8 +108,16 @@ mod tests {
         assert!(matches!(&lost, Failure::Broken(reason) if reason.contains(said)), "{lost:?}");
         assert!(Error::from(lost).to_string().contains("start the program again"));
         // Less of it would not help any more.
-        let poisoned = "The device is poisoned\nCaused by:\n  Unknown: Out of memory\n";
-        assert!(matches!(Failure::from(poisoned.to_string()), Failure::Broken(_)));
+        for gone in [
+            "The device is poisoned\nCaused by:\n  Unknown: Out of memory\n",
+            "Error in Device::poll: Validation Error\n\nCaused by:\n  Not enough memory left.\n",
+        ] {
+            let failure = Failure::from(gone.to_string());
+            assert!(
+                matches!(&failure, Failure::Broken(reason) if reason.contains("start the program again")),
+                "{failure:?}"
+            );
+        }
     }
 
     /// Runs where a GPU can be opened by that name: see `COUNTERWEIGHT_SOFTWARE_GPU`.

@@ -8,6 +8,7 @@ use super::list::devices;
 use super::{DeviceChoice, DeviceInfo, preparing, ranked};
 use crate::error::{Error, Result};
 use crate::panics::{caught, driver_said};
+use crate::waiting::wait_for;
 
 /// Held while drivers are asked and GPUs are opened: Vulkan's loader crashes when programs come and
 /// go on several threads at once.
@@ -62,7 +63,9 @@ fn open_listed(info: &DeviceInfo) -> Result<(Device, String)> {
                 preparing::prepare();
                 let device = gpu(choice)?;
                 let sum = Tensor::<1>::from_floats([1.0, 2.0], &device) + 1.0;
-                let values = sum.try_into_data().map_err(|error| error.to_string())?;
+                let values = wait_for(sum.into_data_async())
+                    .map_err(|lost| lost.to_string())?
+                    .map_err(|error| error.to_string())?;
                 let values = values.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
                 if values == [2.0, 3.0] {
                     Ok(device)

@@ -113,7 +113,7 @@ fn always_saying_one_class_is_worthless_in_every_way() {
         "Calls nearly everything “deer”: 100.0 % of the images, where 16.7 % are."
     );
     assert_eq!(found.findings[2].sentence, "Never says “fox”, “lynx”, “wolf” and 2 other classes.");
-    assert!(found.advice.contains("pretrained features"), "{}", found.advice);
+    assert!(found.advice.contains("pretrained network"), "{}", found.advice);
     assert_eq!(found.others().count(), 2);
 }
 

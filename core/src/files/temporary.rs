@@ -85,7 +85,7 @@ fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
         builder.permissions(std::fs::Permissions::from_mode(mode));
     }
     #[cfg(not(unix))]
-    drop(mode);
+    let _ = mode;
     builder
 }
 

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use super::names::ModulePath;
+use crate::waiting::wait_for;
 
 /// A float32 tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +44,12 @@ pub fn weights<M: Module>(module: &M) -> Vec<NamedTensor> {
 /// A tensor copied to the host under a name.
 pub(crate) fn named<const D: usize>(name: String, tensor: Tensor<D>) -> NamedTensor {
     let shape = tensor.dims().to_vec();
-    let values = tensor.into_data().try_into_vec_as::<f32>().expect("float tensors convert to f32");
+    // As where burn reads them: who asks for it on a GPU catches panics.
+    let data = match wait_for(tensor.into_data_async()) {
+        Ok(read) => read.expect("tensors can be read"),
+        Err(lost) => panic!("{lost}"),
+    };
+    let values = data.try_into_vec_as::<f32>().expect("float tensors convert to f32");
     NamedTensor { name, shape, values }
 }
 

@@ -142,9 +142,11 @@ impl DeviceImages {
         device.memory_persistent_allocations(bytes, |bytes| self.upload(bytes))
     }
 
-    /// How many images can be drawn at once: kernels address so many numbers.
+    /// How many images can be drawn at once: kernels address so many numbers, and are started for so
+    /// many images.
     pub fn at_once(&self) -> usize {
-        ADDRESSED as usize / (3 * self.side * self.side).max(1)
+        const STARTED: usize = 65_535;
+        (ADDRESSED as usize / (3 * self.side * self.side).max(1)).min(STARTED)
     }
 
     /// The images that `recipes` describe, `[batch, 3, side, side]`, from uploaded bytes.

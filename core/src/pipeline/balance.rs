@@ -12,7 +12,7 @@ use crate::augment::Augmentation;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport};
 use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
 use crate::classifier::{FeatureSet, Standardiser};
-use crate::device::{attempt, host_all};
+use crate::device::{attempt, host_all, release_memory};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
@@ -178,6 +178,8 @@ pub fn balance(
             )?;
             batches.images.images().warn_of_problems(job);
             let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
+            drop(batches);
+            release_memory(&device);
             (balanced, Some(weights))
         } else {
             let features = Features::new(run, &start, device);

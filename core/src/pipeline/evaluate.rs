@@ -97,14 +97,17 @@ pub(super) fn result_name(checkpoint: &str, split: Split, flip: bool) -> String 
     format!("{checkpoint}-{split}{}", if flip { "-flip" } else { "" })
 }
 
-/// The stored evaluation of a checkpoint on a split as an exported file does it: without mirror
-/// images.
+/// The stored evaluation of a checkpoint, as it is after this epoch, on a split as an exported file
+/// does it: without mirror images.
 pub(super) fn stored_evaluation(
     run: &Run,
-    checkpoint: &str,
+    (checkpoint, epoch): (&str, usize),
     split: Split,
 ) -> Option<RunEvaluation> {
-    run.read_result(&result_name(checkpoint, split, false)).ok()
+    let stored: Option<RunEvaluation> =
+        run.read_result(&result_name(checkpoint, split, false)).ok();
+    // It may have been trained further since.
+    stored.filter(|stored| stored.epoch == epoch)
 }
 
 /// [`stored_evaluation`]. Where a checkpoint was evaluated with mirror images alone, it is evaluated
@@ -118,15 +121,21 @@ pub(super) fn evaluation_of_file(
     split: Split,
     job: Job<'_>,
 ) -> Result<Option<RunEvaluation>> {
-    if let Some(stored) = stored_evaluation(run, name, split) {
+    let epoch = checkpoint.progress.epoch;
+    if let Some(stored) = stored_evaluation(run, (name, epoch), split) {
         return Ok(Some(stored));
     }
     if run.read_result::<RunEvaluation>(&result_name(name, split, true)).is_err() {
         return Ok(None);
     }
     let settings = EvaluationSettings { flip: false, ..run.settings().evaluation.clone() };
-    let found =
-        evaluate_checkpoint(run, (name, checkpoint), split, None, &settings, &Device::flex(), job)?;
+    let before = match name {
+        "balanced" => stored_evaluation(run, (run.stage1_checkpoint(), epoch), split),
+        _ => None,
+    };
+    let what = (name, checkpoint);
+    let before = before.as_ref();
+    let found = evaluate_checkpoint(run, what, split, before, &settings, &Device::flex(), job)?;
     run.keep_result(&result_name(name, split, false), &found, job);
     Ok(Some(found))
 }
@@ -139,7 +148,7 @@ pub(super) fn stored_confidence(
     checkpoint: &str,
     found: &RunEvaluation,
 ) -> Option<(Confidence, Split)> {
-    let on_validation = stored_evaluation(run, checkpoint, Split::Validation)
+    let on_validation = stored_evaluation(run, (checkpoint, found.epoch), Split::Validation)
         .filter(|_| !run.dataset().split(Split::Validation).is_empty());
     let of = |found: &RunEvaluation| Some((found.confidence.clone()?, found.split));
     on_validation.as_ref().and_then(of).or_else(|| of(found))

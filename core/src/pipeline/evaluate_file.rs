@@ -211,6 +211,18 @@ pub(super) fn answers(
     Ok((answers, positions))
 }
 
+/// Whether samples that two datasets name alike are the same pictures: files below the same folder, or
+/// of the same content as far as both know.
+fn same_pictures(one: &Dataset, other: &Dataset, samples: &[&DatasetSample]) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let digests = [&one.provenance.digests, &other.provenance.digests];
+    real(&one.root) == real(&other.root)
+        || samples.iter().all(|sample| {
+            let [one, other] = digests.map(|digests| digests.of(&sample.location));
+            one.is_some() && one == other
+        })
+}
+
 /// What a checkpoint says about the images of a split, by their place in it.
 pub(super) fn answers_of_run(
     run: &Run,
@@ -220,18 +232,22 @@ pub(super) fn answers_of_run(
     job: Job<'_>,
 ) -> Result<HashMap<usize, Answer>> {
     let own = run.dataset();
+    let (ours, theirs) = (own.split(split), dataset.split(split));
     let same = own.classes == dataset.classes
-        && own
-            .split(split)
+        && ours
             .iter()
             .map(|sample| &sample.location)
-            .eq(dataset.split(split).iter().map(|sample| &sample.location));
-    if !same {
-        let reason = format!(
-            "{} was trained on another dataset; a comparison needs the same images in the same split",
-            run.folder().display()
-        );
-        return Err(TrainError::Request(reason).into());
+            .eq(theirs.iter().map(|sample| &sample.location));
+    let refuse = |reason: &str| {
+        TrainError::Request(format!("{} was trained on {reason}", run.folder().display()))
+    };
+    if !same || !same_pictures(own, dataset, &ours) {
+        let reason = "another dataset; a comparison needs the same images in the same split";
+        return Err(refuse(reason).into());
+    }
+    if !ours.iter().map(|sample| sample.class).eq(theirs.iter().map(|sample| sample.class)) {
+        let reason = "these images when some had other labels; train a run on them as they are now";
+        return Err(refuse(reason).into());
     }
     let checkpoint = run.checkpoint(name)?;
     let device = Device::flex();

@@ -67,7 +67,7 @@ pub(super) struct Subject<'a> {
     /// By which the classifier's logits are divided.
     temperature: Option<f64>,
     checks: Vec<Vec<u8>>,
-    evaluation: Option<RunEvaluation>,
+    pub evaluation: Option<RunEvaluation>,
     verdict: Option<Verdict>,
 }
 
@@ -85,7 +85,9 @@ impl<'a> Subject<'a> {
             spread(samples.len(), CHECKED).map(|index| samples[index]).collect();
         let checks = inputs(run.dataset(), &some, checkpoint.config.input_size, job)?;
         let evaluation = evaluation_of_file(run, (name, &checkpoint), split, job)?;
-        let verdict = run.verdict_on(name, split).or_else(|| run.verdict(name));
+        // Of what the file does, which may be less than what a run's results were averaged from.
+        let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
+        let verdict = verdict.or_else(|| run.verdict_on(name, split)).or_else(|| run.verdict(name));
         let name = name.to_string();
         Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict })
     }
@@ -101,7 +103,8 @@ impl<'a> Subject<'a> {
             true => reporting_split(self.run)?,
             false => Split::Validation,
         };
-        let stored = stored_evaluation(self.run, &self.name, split);
+        let epoch = self.checkpoint.progress.epoch;
+        let stored = stored_evaluation(self.run, (&self.name, epoch), split);
         let confidence = match stored.and_then(|stored| stored.confidence) {
             Some(confidence) => Some(confidence),
             None => {

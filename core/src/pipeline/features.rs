@@ -167,10 +167,12 @@ impl<'a> Features<'a> {
         );
         let ImageFeatures { set, indices } = compute(&extractor, &loader)?;
         let images = loader.images();
-        ops::release_memory();
-        release_memory(&device);
         images.warn_of_problems(job);
         let positions = indices.into_iter().map(|index| images.positions()[index] as u32).collect();
+        // Only what nothing holds is given back.
+        drop((loader, extractor));
+        ops::release_memory();
+        release_memory(&device);
         let found = SampleFeatures { set, positions };
         if let Err(error) = write(&path, &key, &found) {
             job.warn(format!(

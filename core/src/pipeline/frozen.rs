@@ -230,6 +230,7 @@ impl<'a> FrozenBackbone<'a> {
                 found.indices.iter().map(|&index| part[positions[index]].1).collect();
             known.insert(&keys, &found.set.features)?;
         }
+        drop(extractor);
         ops::release_memory();
         release_memory(self.device);
         Ok(())

@@ -74,12 +74,29 @@ pub fn grow(
         return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
     }
     let trained = old.checkpoint(old.stage1_checkpoint())?;
-    let Grown { dataset, added, known, held_out } = old.dataset().grown(sources, job)?;
+    if let Some(words) = old.edited_since() {
+        job.warn(words);
+    }
+    let Grown { dataset, added, known, otherwise, held_out, of_held_out_series } =
+        old.dataset().grown(sources, job)?;
+    if otherwise > 0 {
+        job.warn(format!(
+            "{otherwise} images have another class there than they have in the run already, and keep that; `counterweight edit` moves images to other classes, for a run that is made anew"
+        ));
+    }
+    if of_held_out_series > 0 {
+        job.warn(format!(
+            "{of_held_out_series} new images belong to series that the run holds out and are left out: learning from them would flatter its results"
+        ));
+    }
     let total: usize = added.iter().sum();
     if total == 0 {
-        let reason = match (known, held_out) {
-            (0, 0) => "there is no image to add".to_string(),
-            (known, 0) => format!("the run's dataset has all {known} images already"),
+        let reason = match (known, held_out, of_held_out_series) {
+            (0, 0, 0) => "there is no image to add".to_string(),
+            (known, 0, 0) => format!("the run's dataset has all {known} images already"),
+            (_, 0, _) => format!(
+                "the run's dataset has {known} of the images already, and {of_held_out_series} belong to series that it holds out"
+            ),
             _ => format!(
                 "the run's dataset has {known} of the images already, and {held_out} lie in folders for validation or test, which are not trained on"
             ),

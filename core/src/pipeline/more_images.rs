@@ -170,7 +170,9 @@ pub fn more_images(
     for (row, tried) in tried.into_iter().enumerate() {
         by_class[all.labels[row] as usize].push(tried);
     }
-    Ok(told(&dataset.classes, &images, &by_class, (all.len(), every), seed))
+    // Of the other classes there are so many doublings more images than were looked at.
+    let others = -doublings(&looked_at, &images);
+    Ok(told(&dataset.classes, &images, &by_class, (all.len(), others), seed))
 }
 
 /// Whether an image was recognised by a classifier.
@@ -221,11 +223,9 @@ fn told(
     names: &[String],
     images: &[usize],
     by_class: &[Vec<Vec<Tried>>],
-    (looked_at, one_of): (usize, usize),
+    (looked_at, others): (usize, f64),
     seed: u64,
 ) -> MoreImages {
-    // Of the other classes there are so many more images than were learned from.
-    let others = (one_of as f64).log2();
     let every: Vec<Vec<Tried>> = by_class.iter().map(|images| images.concat()).collect();
     let common = Common::of(&every);
     let one = |class: usize| -> MoreOfClass {
@@ -460,7 +460,7 @@ mod tests {
         assert!((common.slope - 0.5).abs() < 0.08, "{common:?}");
         assert!((common.others - BY_OTHERS).abs() < 0.08, "{common:?}");
         let names: Vec<String> = (0..12).map(|class| class.to_string()).collect();
-        let found = told(&names, &[400; 12], &by_class, (4800, 1), 0);
+        let found = told(&names, &[400; 12], &by_class, (4800, 0.0), 0);
         let truth = |doublings: f64| logistic(-3.0 + 0.5 * doublings);
         for class in &found.classes {
             let twice = class.with_more[0].unwrap();
@@ -482,7 +482,7 @@ mod tests {
         by_class.push(Vec::new());
         let names: Vec<String> = (0..8).map(|class| format!("class {class}")).collect();
         let counts = [200, 200, 200, 200, 200, 200, 2, 0];
-        let found = told(&names, &counts, &by_class, (1202, 1), 0);
+        let found = told(&names, &counts, &by_class, (1202, 0.0), 0);
         assert_eq!((found.classes[0].images, found.classes[0].now), (0, None));
         assert_eq!(found.classes[0].measured, None);
         let small = &found.classes[1];
@@ -497,7 +497,7 @@ mod tests {
     fn few_images_that_are_always_right_are_expected_to_be_right() {
         let by_class = [images(8, 20.0, 0.0, 1), images(30, 20.0, 0.0, 2)];
         let names = ["few", "more"].map(String::from);
-        let found = told(&names, &[8, 30], &by_class, (38, 1), 0);
+        let found = told(&names, &[8, 30], &by_class, (38, 0.0), 0);
         for class in &found.classes {
             let now = class.now.unwrap();
             assert!(now.accuracy > 0.9 && now.low > 0.5, "{now:?}");
@@ -531,7 +531,7 @@ mod tests {
     fn where_nothing_is_to_be_gained_it_says_so() {
         let by_class: Vec<_> = (0..3).map(|class| images(300, 6.0, 0.0, class)).collect();
         let names: Vec<String> = (0..3).map(|class| class.to_string()).collect();
-        let found = told(&names, &[300; 3], &by_class, (900, 1), 0);
+        let found = told(&names, &[300; 3], &by_class, (900, 0.0), 0);
         assert!(found.sentence.contains("would bring little"), "{}", found.sentence);
     }
 }

@@ -9,8 +9,8 @@ use burn::tensor::Device;
 
 use super::auto::{choose, with_validation};
 use super::halving::{Rung, best, rungs};
-use super::train::{CHOICES, advance, agree, finish};
-use crate::dataset::Dataset;
+use super::train::{CHOICES, advance, agree, finish, is_dataset_file};
+use crate::dataset::{Dataset, edited};
 use crate::error::{Error, Result, RunError, SettingsError, TrainError};
 use crate::job::{Event, Job, Silent};
 use crate::run::{Run, Sweep, SweepReport};
@@ -96,7 +96,11 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
             // Without one it is gone on with, whatever it was begun with.
             let run = found.run(0)?;
             let asked = request.settings.with(request.key, &values[0])?;
-            let reason = if !run.is_made_of(source) {
+            let is_same = match is_dataset_file(source) {
+                true => is_on(&run, source, job)?,
+                false => run.is_made_of(source),
+            };
+            let reason = if !is_same {
                 "holds a sweep on other images; choose another folder"
             } else if !agree(&asked, run.settings(), run.dataset().split(Split::Train).len()) {
                 "holds a sweep with other settings; choose another folder"
@@ -122,7 +126,7 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
         return Err(TrainError::Request(reason.into()).into());
     }
     if held_out {
-        job.info("there are no validation images to compare by; every tenth training image of each class is held out");
+        job.info("there are no validation images to compare by; every tenth training image of each class, and one of each small class, is held out");
     }
     // What is decided on the data is decided once.
     let chosen = choose(&request.settings, &dataset, device, job)?;
@@ -148,6 +152,16 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
         }
         Ok(())
     })
+}
+
+/// Whether a sweep's runs are on the images of a dataset file, whatever edits there were then and are
+/// now, with those held out that were.
+fn is_on(run: &Run, source: &Path, job: Job<'_>) -> Result<bool> {
+    let dataset = Dataset::load(source)?;
+    let is_it = |dataset: &Dataset| with_validation(dataset).same_samples(run.dataset());
+    Ok(is_it(&dataset)
+        || is_it(&edited(dataset, source, None, Job::new(job.control, &Silent))?)
+        || run.origin().is_edited_since())
 }
 
 /// All are trained to their own end where that takes seconds, and where epochs are what is swept.

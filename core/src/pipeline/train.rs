@@ -1,5 +1,6 @@
 //! Training a dataset into a run folder.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -14,7 +15,9 @@ use crate::dataset::{Dataset, GroupBy, edited};
 use crate::error::{Error, Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
-use crate::settings::{Auto, ModelSettings, Normalisation, Preset, Settings, Tokens, Training};
+use crate::settings::{
+    Auto, INFO, ModelSettings, Normalisation, Preset, Schedule, Settings, Tokens, Training,
+};
 use crate::source::{ScanOptions, Split};
 use crate::train;
 
@@ -134,9 +137,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
             }
         }
         if let Some(source) = request.dataset {
-            let is_dataset_file = source.is_file()
-                && source.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-            let is_same = match is_dataset_file {
+            let is_same = match is_dataset_file(source) {
                 true => is_of(&run, source, job)?,
                 false => run.is_made_of(source),
             };
@@ -158,6 +159,12 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let dataset = Dataset::open_with(source, &request.scan, request.group_by, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
+}
+
+/// Whether a source is a dataset file.
+pub(super) fn is_dataset_file(source: &Path) -> bool {
+    let is_toml = |extension: &OsStr| extension.eq_ignore_ascii_case("toml");
+    source.is_file() && source.extension().is_some_and(is_toml)
 }
 
 /// Whether a run was made of this dataset file, whatever edits there were then and are now.
@@ -234,16 +241,31 @@ pub const CHOICES: &str = "choices";
 pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     let mut asked = asked.clone();
     if asked.stage1.train == Auto::AUTO {
-        // All that may follow from the choice.
+        // All else may follow from the choice, but what a person has set.
+        let usual = Settings::preset(asked.preset);
+        settle(&mut asked.model, &known.model);
+        asked.stage1.accumulation = known.stage1.accumulation;
+        let is_kept = |key: &str| {
+            let own = asked.text(key);
+            own == usual.text(key) || own == known.text(key)
+        };
         return asked.preset == known.preset
             && asked.seed == known.seed
-            && asked.evaluation == known.evaluation;
+            && asked.evaluation == known.evaluation
+            && INFO.iter().all(|info| is_kept(info.key));
     }
     if asked.augmentation.flip == Auto::AUTO {
         asked.augmentation.flip = known.augmentation.flip;
     }
     if asked.stage1.weight_decay == Auto::AUTO {
         asked.stage1.weight_decay = known.stage1.weight_decay;
+    }
+    // The preset of earlier versions spent its last epoch at a rate of 0.
+    if asked.preset == Preset::FineTune
+        && asked.stage1.schedule == Schedule::CosineNonzero
+        && known.stage1.schedule == Schedule::Cosine
+    {
+        asked.stage1.schedule = Schedule::Cosine;
     }
     asked.stage1.accumulation = known.stage1.accumulation;
     settle(&mut asked.model, &known.model);

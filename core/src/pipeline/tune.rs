@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use super::folds::{FOLDS, Part, part, places_of};
+use super::folds::{FOLDS, Part, part, places_of, rule_out};
 use super::train_classifier::fit_on;
 use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning};
 use crate::classifier::{Classifier, FeatureSet};
@@ -73,13 +73,14 @@ fn cross_validation(
     let mut folds = Vec::with_capacity(FOLDS);
     for fold in 0..FOLDS {
         job.check()?;
-        let Part { train, train_counts, held_out, .. } =
+        let Part { train, train_counts, learned, held_out } =
             part(&all, &places, fold, classes).of_known_classes();
         let quiet = Job::new(job.control, &Silent);
         // Features are standardised as the run has them; standardising them once more changes next
         // to nothing.
-        let (start, standardiser, _) =
+        let (mut start, standardiser, _) =
             fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
+        rule_out(&mut start, &learned);
         let standardised = |mut set: FeatureSet| {
             standardiser.apply(&mut set.features);
             set

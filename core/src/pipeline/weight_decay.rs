@@ -51,7 +51,8 @@ pub(super) fn choose_weight_decay(
     let groups: Vec<Option<u32>> =
         rows.iter().filter_map(|&row| groups.get(row).copied()).collect();
     let places = places_of(&few.labels, &groups, classes);
-    let parts: Vec<Part> = (0..FOLDS).map(|fold| part(&few, &places, fold, classes)).collect();
+    let part = |fold| part(&few, &places, fold, classes).of_known_classes();
+    let parts: Vec<Part> = (0..FOLDS).map(part).collect();
     drop(few);
     let labels: Vec<u32> = parts.iter().flat_map(|part| &part.held_out.labels).copied().collect();
     job.phase("choosing the weight decay", None, "");

@@ -289,7 +289,7 @@ impl Run {
         let origin = self.origin();
         origin.is_edited_since().then(|| {
             format!(
-                "{} has been edited since this run was made, which goes on with the images as they were; a new run takes the edits",
+                "{} has been edited since this run's images were taken from it, which stay as they were; a run that is made of it anew takes the edits",
                 origin.path.display()
             )
         })
@@ -531,7 +531,11 @@ fn refuse_links(folder: &Path) -> Result<()> {
 /// Removes what a killed program had not finished writing. Only the holder of the lock may.
 fn remove_leftovers(folder: &Path) {
     for part in ["", CHECKPOINTS, FEATURES, RESULTS] {
-        files::sweep_own(&folder.join(part));
+        match part {
+            // A person may have something written there that has nothing to do with the run.
+            "" => files::sweep(folder),
+            part => files::sweep_own(&folder.join(part)),
+        }
     }
 }
 

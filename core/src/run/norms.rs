@@ -89,12 +89,20 @@ impl Run {
         let header = self.norms_header();
         let mut lines = whole_lines(&path, header.len())?;
         lines.retain(|line| place(line).is_some_and(|(stage, epoch)| kept(stage, epoch)));
-        write_table(&path, |table| {
+        let written = write_table(&path, |table| {
             table.write_record(&header)?;
             lines.iter().try_for_each(|line| table.write_byte_record(line))
-        })
-        .map_err(|e| RunError::file(&path, e))?;
-        Ok(())
+        });
+        match written {
+            Err(error) if files::is_held(&error) => {
+                tracing::warn!(
+                    "{}: another program has it open; it may hold epochs that are made again",
+                    path.display()
+                );
+                Ok(())
+            }
+            written => Ok(written.map_err(|e| RunError::file(&path, e))?),
+        }
     }
 }
 

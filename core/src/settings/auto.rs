@@ -1,6 +1,6 @@
 //! What `auto` stands for, where the number of training samples says it.
 
-use super::{Auto, Settings, Stage1Settings, Training};
+use super::{Auto, Schedule, Settings, Stage1Settings, Training};
 
 /// Steps of SGD that a network is trained for from initial weights, where nothing else is asked
 /// for. A folder of a thousand images gets as many as one of ten thousand: what counts is how often
@@ -14,7 +14,7 @@ const CLASSIFIER_STEPS: usize = 2000;
 const CLASSIFIER_EPOCHS: [usize; 2] = [20, 100];
 /// The same of fine-tuning, where most is learned already.
 const FINE_TUNING_STEPS: usize = 400;
-const FINE_TUNING_EPOCHS: [usize; 2] = [3, 19];
+const FINE_TUNING_EPOCHS: [usize; 2] = [4, 20];
 /// Learning rate for a batch of 64; it grows as the batch does (Goyal et al., 2017).
 const SCRATCH_RATE: f64 = 0.05;
 const CLASSIFIER_RATE: f64 = 0.01;
@@ -74,9 +74,11 @@ impl Settings {
             _ => (SCRATCH_STEPS, SCRATCH_EPOCHS),
         };
         let an_epoch = training.div_ceil(s.batch_size.max(1)).max(1);
-        // Fine-tuning, where an epoch takes minutes, has those that fit into its steps.
-        let usual = if s.is_fine_tuning() { steps / an_epoch } else { steps.div_ceil(an_epoch) };
-        let epochs = s.epochs.or_else(|| usual.clamp(fewest, most).max(s.warmup_epochs));
+        let usual = steps.div_ceil(an_epoch).clamp(fewest, most);
+        // Without the last one, which would be at a rate of 0: of the few epochs of fine-tuning, which
+        // take minutes, none is spent on nothing.
+        let spared = usize::from(s.is_fine_tuning() && s.schedule == Schedule::CosineNonzero);
+        let epochs = s.epochs.or_else(|| (usual - spared).max(s.warmup_epochs));
         let rate = s.learning_rate();
         self.stage1.epochs = Auto::Value(epochs);
         self.stage1.learning_rate = Auto::Value(rate);
@@ -104,6 +106,10 @@ mod tests {
         let of = |training: usize| Settings::preset(Preset::FineTune).for_samples(training).stage1;
         assert_eq!((of(316).epochs(), of(1216).epochs(), of(2936).epochs()), (19, 10, 4));
         assert_eq!(of(100_000).epochs(), 3);
+        // As earlier versions had it, whose runs go on.
+        let mut earlier = Settings::preset(Preset::FineTune);
+        earlier.stage1.schedule = Schedule::Cosine;
+        assert_eq!(earlier.for_samples(1216).stage1.epochs(), 11);
         // What is given stays.
         let paper = Settings::preset(Preset::Paper);
         assert_eq!(paper.clone().for_samples(10), paper);

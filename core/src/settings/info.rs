@@ -143,7 +143,7 @@ const OTHERS: &[SettingInfo] = &[
     setting(
         "stage1.schedule",
         "Schedule",
-        "How the learning rate falls: smoothly to zero in the last epoch (cosine) or just after it (cosine-nonzero, for few epochs), in steps at the milestones, or not at all.",
+        "How the learning rate falls: smoothly to zero (cosine; cosine-nonzero ends just above it), in steps at the milestones, or not at all.",
     ),
     setting(
         "stage1.warmup_epochs",
@@ -208,7 +208,7 @@ const OTHERS: &[SettingInfo] = &[
     setting(
         "balance.schedule",
         "Schedule of stage 2",
-        "How the learning rate of stage 2 falls: smoothly to zero in the last epoch (cosine) or just after it (cosine-nonzero), or not at all (constant).",
+        "How the learning rate of stage 2 falls: smoothly to zero (cosine; cosine-nonzero ends just above it) or not at all (constant).",
     ),
     setting(
         "balance.features",

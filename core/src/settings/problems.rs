@@ -9,7 +9,7 @@ use crate::error::{Result, SettingsError};
 /// Bounds against slips of the finger: far above any real training, far below what overflows or
 /// exhausts the memory.
 const MOST_EPOCHS: usize = 1_000_000;
-const LARGEST_BATCH: usize = 65_535;
+const LARGEST_BATCH: usize = 65_536;
 
 /// A value outside its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Settings {
         check(
             (2..=LARGEST_BATCH).contains(&s.batch_size),
             "stage1.batch_size",
-            "must be in 2..=65535: batch norm needs two samples",
+            "must be in 2..=65536: batch norm needs two samples",
         );
         let whole = s.accumulation >= 1 && s.batch_size / s.accumulation.max(1) >= 2;
         check(
@@ -201,7 +201,7 @@ impl Settings {
         check(
             (1..=LARGEST_BATCH).contains(&b.batch_size),
             "balance.batch_size",
-            "must be in 1..=65535",
+            "must be in 1..=65536",
         );
         let alone = b.features == FeatureSource::Network && b.batch_size == 1;
         check(

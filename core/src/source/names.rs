@@ -23,6 +23,6 @@ mod tests {
         assert_eq!(composed("Ka\u{308}fer"), "K\u{e4}fer");
         assert!(matches!(composed("K\u{e4}fer"), Cow::Borrowed(_)));
         // A mark for which there is no whole letter stays.
-        assert_eq!(composed("x\u{308}"), "x\u{308}");
+        assert_eq!(composed("q\u{308}"), "q\u{308}");
     }
 }

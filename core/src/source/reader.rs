@@ -53,7 +53,8 @@ impl ImageReader {
             }
             records.extend(source.files.into_iter().map(|file| (file.file, file.pixels)));
         } else if !root.is_dir() {
-            return Err(DataError::source(root, "there is no such folder").into());
+            let reason = "there is no such folder; if it was moved, say where it is now after `source =` in the dataset file, which of a run is dataset.toml in its folder";
+            return Err(DataError::source(root, reason).into());
         }
         Ok(Self {
             root: root.to_path_buf(),

@@ -178,7 +178,8 @@ impl<'a> Trainer<'a> {
         let normaliser = Normaliser::new(state.mean, state.std);
         let loader = |images| Loader::new(images, normaliser.clone(), &device);
         let images = loader(images);
-        let (batch, most) = (settings.stage1.batch_size, images.most_at_once());
+        let batch = settings.stage1.batch_size.min(images.images().len());
+        let most = images.most_at_once();
         if let Some(most) = most.filter(|most| batch > *most) {
             return Err(TrainError::Request(format!(
                 "a batch of {batch} images of this size is more than a GPU's kernels can address; stage1.batch_size may be {most} at most"

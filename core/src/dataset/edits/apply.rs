@@ -1,5 +1,6 @@
 //! What edits make of a dataset.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::{EditMark, EditMarks};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{Catalog, ImageReader, Location, Split};
+use crate::source::{Catalog, ImageReader, Location, Split, composed};
 
 /// Images that no longer match their edit, named at most in a message.
 const NAMED: usize = 3;
@@ -59,6 +60,8 @@ pub struct Edited {
     pub vanished: Vec<String>,
     /// Paths of the images whose file holds another picture now.
     pub replaced: Vec<String>,
+    /// Of samples whose edits have followed them to another name, the one that these go by.
+    pub(super) followed: HashMap<usize, String>,
 }
 
 /// What is known of the content of the images.
@@ -157,6 +160,7 @@ impl Edited {
             counts: EditCounts::default(),
             vanished: Vec::new(),
             replaced: Vec::new(),
+            followed: HashMap::new(),
         };
         if marks.is_empty() {
             edited.samples = samples.map(|(_, class)| as_is(class)).collect();
@@ -176,25 +180,25 @@ impl Edited {
             }
         }
         if let Contents::All(_) = contents {
-            follow(&mut missing, &mut found, &samples, contents);
+            follow(&mut missing, &mut found, &mut edited.followed, &samples, contents);
         }
         edited.vanished = missing.into_keys().map(str::to_string).collect();
-        let mut places: HashMap<&str, usize> =
-            classes.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-        let mut new: Vec<&str> = found
+        let mut places: HashMap<Cow<'_, str>, usize> =
+            classes.iter().enumerate().map(|(at, name)| (composed(name), at)).collect();
+        let mut new: Vec<Cow<'_, str>> = found
             .iter()
-            .filter_map(|(_, mark)| mark.to.as_deref())
+            .filter_map(|(_, mark)| mark.to.as_deref().map(composed))
             .filter(|name| !places.contains_key(name))
             .collect();
         new.sort_unstable();
         new.dedup();
         for name in new {
-            places.insert(name, edited.classes.len());
             edited.classes.push(name.to_string());
+            places.insert(name, edited.classes.len() - 1);
         }
         for (at, mark) in found {
             let sample = &mut edited.samples[at];
-            let class = mark.to.as_deref().and_then(|name| places.get(name).copied());
+            let class = mark.to.as_deref().and_then(|name| places.get(&composed(name)).copied());
             let class = class.unwrap_or(sample.class);
             *sample = SampleEdits {
                 class,
@@ -318,6 +322,7 @@ impl Edited {
 fn follow<'a>(
     missing: &mut BTreeMap<&str, &'a EditMark>,
     found: &mut Vec<(usize, &'a EditMark)>,
+    followed: &mut HashMap<usize, String>,
     samples: &[(&Location, usize)],
     contents: &Contents<'_>,
 ) {
@@ -343,7 +348,10 @@ fn follow<'a>(
             |at: &usize| !mark.excluded || folder(path) == folder(&samples[*at].0.to_text());
         let place =
             mark.hash.as_deref().and_then(|hash| wanted.get_mut(hash)?.take_if(|at| is_near(at)));
-        found.extend(place.map(|at| (at, *mark)));
+        if let Some(at) = place {
+            found.push((at, *mark));
+            followed.insert(at, (*path).to_string());
+        }
         place.is_none()
     });
 }

@@ -155,6 +155,8 @@ fn marks_of(entries: &[EditEntry]) -> EditMarks {
                 EditAction::Move { to } => {
                     mark.to = Some(to.clone());
                     mark.excluded = false;
+                    // What was found right was another class.
+                    mark.checked = false;
                 }
                 EditAction::Exclude => mark.excluded = true,
                 EditAction::Check => mark.checked = true,

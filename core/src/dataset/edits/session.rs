@@ -130,24 +130,47 @@ impl EditSession {
     /// # Errors
     /// As [`Edits::add`]; [`crate::Error::Stopped`].
     pub fn add(&mut self, action: EditAction, samples: &[usize], job: Job<'_>) -> Result<()> {
-        let locations: Vec<Location> = samples
-            .iter()
-            .filter_map(|&at| self.base.samples.get(at))
-            .map(|sample| sample.location.clone())
-            .collect();
+        let samples: Vec<usize> =
+            samples.iter().copied().filter(|at| *at < self.base.samples.len()).collect();
+        let locations: Vec<Location> =
+            samples.iter().map(|&at| self.base.samples[at].location.clone()).collect();
         let hashes = match action {
             // Nothing in training depends on these; reading thousands of files would be for
             // nothing.
             EditAction::Check | EditAction::Restore => vec![None; locations.len()],
             EditAction::Move { .. } | EditAction::Exclude => self.hashes(&locations, job)?,
         };
-        let images = locations
-            .iter()
-            .zip(hashes)
-            .map(|(location, hash)| EditedImage::at(location, hash))
+        let is_copy = self.copies(&samples);
+        let images = samples.iter().zip(locations.iter().zip(hashes)).zip(is_copy);
+        let images = images
+            .map(|((at, (location, hash)), is_copy)| {
+                // Where one of several copies is left out, the others are what is kept: that must not
+                // go over to them when this one is deleted.
+                let hash = hash.filter(|_| action != EditAction::Exclude || !is_copy);
+                let mut image = EditedImage::at(location, hash);
+                // What was done to it before goes by its name of then.
+                if let Some(path) = self.edited.followed.get(at) {
+                    image.path.clone_from(path);
+                }
+                image
+            })
             .collect();
         self.edits.add(action, images)?;
         self.refresh(job)
+    }
+
+    /// Which of these samples are exact copies of other samples, as far as the dataset knows.
+    fn copies(&self, samples: &[usize]) -> Vec<bool> {
+        let digests = &self.base.provenance.digests;
+        let mut counts = HashMap::new();
+        for digest in self.base.samples.iter().filter_map(|sample| digests.of(&sample.location)) {
+            *counts.entry(digest).or_insert(0_usize) += 1;
+        }
+        let digest = |at: &usize| digests.of(&self.base.samples[*at].location);
+        samples
+            .iter()
+            .map(|at| digest(at).is_some_and(|digest| counts.get(&digest).is_some_and(|n| *n > 1)))
+            .collect()
     }
 
     /// Takes back the last edits; see [`Edits::undo`].

@@ -12,7 +12,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::balance::BalanceReport;
-use super::evaluate::{reporting_split, stored_evaluation};
 use super::export::Subject;
 use super::export_variant::{Measuring, VariantReport, VariantRequest};
 use crate::error::{Error, ModelError, Result};
@@ -142,9 +141,6 @@ pub fn bundle(
     }
     let classifier = OnnxClassifier::load(&temporary.path().join(MODEL))?;
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
-    let evaluation =
-        reporting_split(run).ok().and_then(|split| stored_evaluation(run, name, split));
-
     let write = |name: &str, text: &[u8]| -> Result<()> {
         let path = temporary.path().join(name);
         if let Some(folder) = path.parent() {
@@ -185,7 +181,7 @@ pub fn bundle(
             card::write(&card::Facts {
                 run,
                 checkpoint: name,
-                evaluation: evaluation.as_ref(),
+                evaluation: subject.evaluation.as_ref(),
                 export: &export,
                 variants: &forms,
                 classifier: &classifier,

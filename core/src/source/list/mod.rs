@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::filter::FileFilter;
 use super::folder::{SplitLayout, has_image_extension};
+use super::names::composed;
 use super::reading::Reading;
 use super::scan::{Candidate, ScanOptions};
 use crate::error::{DataError, Result};
@@ -226,7 +227,7 @@ fn in_folders(paths: &[PathBuf]) -> Vec<Result<(String, Option<Split>), &'static
         .iter()
         .map(|path| {
             let names = path.parent().into_iter().flat_map(Path::components);
-            names.map(|name| name.as_os_str().to_string_lossy().into_owned()).collect()
+            names.map(|name| composed(&name.as_os_str().to_string_lossy()).into_owned()).collect()
         })
         .collect();
     let first = parts.first().cloned().unwrap_or_default();

@@ -378,8 +378,9 @@ fn splits_go_by_all_their_names() {
 /// macOS's file manager takes letters apart in the names of files, and lists come from keyboards.
 #[test]
 fn names_are_the_same_however_their_letters_are_written() {
-    let images = Images::new(&["Ka\u{308}fer/gro\u{308}\u{df}e.ppm", "b.ppm"]);
-    let text = "file,label\nK\u{e4}fer/gr\u{f6}\u{df}e.ppm,Ka\u{308}fer\nb.ppm,K\u{e4}fer\n";
+    let images = Images::new(&["Ka\u{308}fer/gro\u{308}\u{df}e.ppm", "b.ppm", "c.ppm"]);
+    let text =
+        "file,label\nK\u{e4}fer/gr\u{f6}\u{df}e.ppm,Ka\u{308}fer\nb.ppm,K\u{e4}fer\nc.ppm,Reh\n";
     let found = "Ka\u{308}fer/gro\u{308}\u{df}e.ppm=K\u{e4}fer";
-    assert_eq!(images.read(text), [found, "b.ppm=K\u{e4}fer"]);
+    assert_eq!(images.read(text), [found, "b.ppm=K\u{e4}fer", "c.ppm=Reh"]);
 }
