@@ -143,7 +143,8 @@ fn a_source_is_read_again_as_it_was_read_and_series_stay_series() {
         done.status.success() && said.contains("belong to series that the run holds out"),
         "{said}"
     );
-    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let report = String::from_utf8(done.stdout).unwrap();
+    let report: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
     let added = report["added"].as_u64().unwrap();
     // Three of `new` and those of series that are trained on.
     assert!((4..9).contains(&added), "{added}");

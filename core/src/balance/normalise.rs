@@ -157,7 +157,7 @@ mod tests {
         let mut projected = huge();
         max_norm(&mut projected, 1.0, &mut [false; 2]).unwrap();
         for found in [normalised, projected] {
-            assert!(found.weight.iter().all(|weight| (weight - 0.707_107).abs() < 1e-5));
+            assert!(found.weight.iter().all(|weight| (weight - 0.5_f32.sqrt()).abs() < 1e-5));
         }
     }
 
