@@ -13,14 +13,16 @@ use crate::panics::{driver_said, lost_gpu};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lost(pub Option<String>);
 
+impl Lost {
+    /// How it is said.
+    pub const WORDS: &str = "it was lost, as when its driver is reset or the machine sleeps";
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = self.0.as_deref().map(in_one_line);
         let why = said.map_or(String::new(), |said| format!(" ({said})"));
-        write!(
-            f,
-            "it was lost, as when its driver is reset or the machine sleeps{why}; start the program again to use it"
-        )
+        write!(f, "{}{why}; start the program again to use it", Self::WORDS)
     }
 }
 

@@ -10,7 +10,7 @@ fuzz_target!(init: start(), |data: &[u8]| {
     std::fs::write(Edits::path_of(&source), data).unwrap();
     let Ok(mut edits) = Edits::open(&source) else { return };
     let (marks, digest) = (edits.marks(), edits.digest());
-    let image = EditedImage { path: "a/1.png".into(), hash: None };
+    let image = EditedImage { path: "a/1.png".into(), hash: None, stays: false };
     if edits.add(EditAction::Exclude, vec![image]).is_ok() {
         // What was torn goes, and what was whole stays.
         edits.undo(1).expect("what was just done is undone");

@@ -8,7 +8,7 @@ use super::grouping::{GroupBy, Grouping};
 use super::profile::Profile;
 use super::rename::Renamed;
 use super::samples::{Dataset, DatasetSample, Provenance};
-use crate::error::{DataError, Result};
+use crate::error::{DataError, Error, Result};
 use crate::job::{Job, Silent};
 use crate::source::{Catalog, ImageReader, Location, Sample, ScanOptions, Split, composed, scan};
 
@@ -105,12 +105,13 @@ impl Dataset {
         let hashes =
             ImageReader::open(&self.root, self.kind, job)?.content_hashes(&locations, job)?;
         // An image that is gone is not known by its content, and not new under its name.
-        let classes = self.samples.iter().map(|sample| sample.class);
-        let mut met: HashMap<[u8; 32], usize> = hashes
+        let own: HashMap<[u8; 32], &DatasetSample> = hashes
             .into_iter()
-            .zip(classes)
-            .filter_map(|(hash, class)| Some((hash.ok()?, class)))
+            .zip(&self.samples)
+            .filter_map(|(hash, sample)| Some((hash.ok()?, sample)))
             .collect();
+        let mut met: HashMap<[u8; 32], usize> =
+            own.iter().map(|(hash, sample)| (*hash, sample.class)).collect();
         let names: HashMap<&Location, &DatasetSample> =
             self.samples.iter().map(|sample| (&sample.location, sample)).collect();
         let mut dataset = self.clone();
@@ -122,27 +123,26 @@ impl Dataset {
                 let reason = "holds no image files; datasets of image files grow by such alone";
                 return Err(refuse(&source.source, reason).into());
             }
-            let mut places = Vec::with_capacity(source.classes.len());
-            for name in &source.classes {
-                let is_it = |class: &String| composed(class) == composed(name);
-                let known = dataset.classes.iter().position(is_it);
-                if known.is_none()
-                    && let Some(like) = dataset.classes.iter().find(|class| alike(class, name))
-                {
-                    let reason = format!(
-                        "has a class `{name}`, and the run `{like}`; write both the same, or call the new one something else"
-                    );
-                    return Err(refuse(&source.source, &reason).into());
-                }
-                places.push(known.unwrap_or_else(|| {
-                    dataset.classes.push(name.clone());
-                    added.push(0);
-                    dataset.classes.len() - 1
-                }));
-            }
+            let places: Vec<usize> = source
+                .classes
+                .iter()
+                .map(|name| {
+                    let is_it = |class: &String| composed(class) == composed(name);
+                    let known = dataset.classes.iter().position(is_it);
+                    known.unwrap_or_else(|| {
+                        dataset.classes.push(name.clone());
+                        added.push(0);
+                        dataset.classes.len() - 1
+                    })
+                })
+                .collect();
             let locations: Vec<Option<Location>> =
                 source.samples.iter().map(|sample| self.location_of(source, sample)).collect();
-            let mut series = SeriesOf::new(self, source, &locations, &names, job)?;
+            let known_as = |at: usize| {
+                let by_name = names.get(locations[at].as_ref()?);
+                by_name.or_else(|| own.get(&source.facts.get(at)?.hash)).copied()
+            };
+            let mut series = SeriesOf::new(self, source, known_as, job)?;
             for (at, (sample, facts)) in source.samples.iter().zip(&source.facts).enumerate() {
                 job.check()?;
                 let Some(location) = &locations[at] else { continue };
@@ -162,6 +162,14 @@ impl Dataset {
                     of_held_out_series += 1;
                     continue;
                 };
+                let name = &dataset.classes[class];
+                let is_new = class >= self.classes.len();
+                if let Some(like) = self.classes.iter().find(|own| is_new && alike(own, name)) {
+                    let reason = format!(
+                        "has a class `{name}`, and the run `{like}`; write both the same, or call the new one something else"
+                    );
+                    return Err(refuse(&source.source, &reason).into());
+                }
                 added[class] += 1;
                 let location = location.clone();
                 dataset.provenance.digests.add(&location, facts.hash);
@@ -196,54 +204,57 @@ impl Dataset {
     }
 }
 
-/// Whether two names of classes are the same but for how they are written: most are misspelled.
+/// Whether two names of classes are the same but for how they are written: most are misspelled. Beside
+/// digits, what stands between them means something.
 fn alike(a: &str, b: &str) -> bool {
+    let has_digits = [a, b].iter().any(|name| name.contains(|c: char| c.is_ascii_digit()));
+    let is_between = |c: &char| !has_digits && matches!(c, ' ' | '_' | '-');
     let plain = |name: &str| -> String {
-        composed(name)
-            .chars()
-            .filter(|c| c.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .collect()
+        let letters = composed(name);
+        let letters = letters.chars().filter(|c| !is_between(c));
+        letters.flat_map(char::to_lowercase).collect()
     };
-    let (a, b) = (plain(a), plain(b));
-    !a.is_empty() && a == b
+    plain(a) == plain(b)
 }
 
 /// The series that a source's images belong to.
 struct SeriesOf {
-    /// How the source's images belong together, if the dataset's do.
-    grouping: Option<Grouping>,
-    /// Of such a group of the source the dataset's series, and whether that is held out.
+    /// The group of the source that each of its images is in; none where it is alone.
+    groups: Vec<Option<u32>>,
+    /// Of such a group the dataset's series, and whether that is held out.
     known: HashMap<u32, (u32, bool)>,
 }
 
 impl SeriesOf {
-    fn new(
+    /// `known_as` gives the dataset's sample that an image of the source is, if it is one.
+    fn new<'d>(
         dataset: &Dataset,
         source: &Catalog,
-        locations: &[Option<Location>],
-        names: &HashMap<&Location, &DatasetSample>,
+        known_as: impl Fn(usize) -> Option<&'d DatasetSample>,
         job: Job<'_>,
     ) -> Result<Self> {
-        let grouping = match &dataset.provenance.options.group_by {
-            Some(_) if dataset.samples.iter().all(|sample| sample.group.is_none()) => None,
-            // A folder has no groups such as a list may name.
-            Some(GroupBy::List) => Grouping::of(source, &GroupBy::List, job).ok(),
-            Some(by) => Some(Grouping::of(source, by, job)?),
-            None => None,
+        let by = dataset.provenance.options.group_by.as_ref();
+        let is_grouped = dataset.samples.iter().any(|sample| sample.group.is_some());
+        let images = source.samples.len();
+        let groups = match by.filter(|_| is_grouped) {
+            None => vec![None; images],
+            // Classes have other names by now than their folders.
+            Some(GroupBy::Subfolder) => by_folder(source, &known_as),
+            Some(by) => match Grouping::of(source, by, job) {
+                Ok(found) => (0..images).map(|at| Some(found.group(at))).collect(),
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                // Such images have no times, or other names.
+                Err(_) => vec![None; images],
+            },
         };
         let mut known = HashMap::new();
-        if let Some(grouping) = &grouping {
-            for (at, location) in locations.iter().enumerate() {
-                let sample = location.as_ref().and_then(|location| names.get(location));
-                let Some((sample, series)) = sample.and_then(|own| Some((own, own.group?))) else {
-                    continue;
-                };
-                let (_, is_held_out) = known.entry(grouping.group(at)).or_insert((series, false));
-                *is_held_out |= sample.split != Split::Train;
+        for (at, group) in groups.iter().enumerate() {
+            let own = known_as(at).and_then(|own| Some((own.group?, own.split != Split::Train)));
+            if let (Some(group), Some((series, is_held_out))) = (group, own) {
+                known.entry(*group).or_insert((series, false)).1 |= is_held_out;
             }
         }
-        Ok(Self { grouping, known })
+        Ok(Self { groups, known })
     }
 
     /// The series of a new image, numbered after the `last` where it begins one; nothing if it belongs
@@ -253,8 +264,7 @@ impl SeriesOf {
             *last = last.map(|number| number + 1);
             *last
         };
-        let Some(grouping) = &self.grouping else { return Some(next()) };
-        let group = grouping.group(at);
+        let Some(group) = self.groups[at] else { return Some(next()) };
         match self.known.get(&group) {
             Some((_, true)) => None,
             Some((series, false)) => Some(Some(*series)),
@@ -267,4 +277,26 @@ impl SeriesOf {
             }
         }
     }
+}
+
+/// Images of a folder are of one group where those that the dataset has of it are of one series, two of
+/// them at least: right in the folder of their class every image is alone.
+fn by_folder<'d>(
+    source: &Catalog,
+    known_as: &impl Fn(usize) -> Option<&'d DatasetSample>,
+) -> Vec<Option<u32>> {
+    let folder = |sample: &Sample| match &sample.location {
+        Location::File(file) | Location::Record { file, .. } => {
+            file.parent().map(Path::to_path_buf).unwrap_or_default()
+        }
+    };
+    let folders: Vec<PathBuf> = source.samples.iter().map(folder).collect();
+    let mut series: HashMap<&PathBuf, Vec<u32>> = HashMap::new();
+    for (at, folder) in folders.iter().enumerate() {
+        if let Some(group) = known_as(at).and_then(|own| own.group) {
+            series.entry(folder).or_default().push(group);
+        }
+    }
+    series.retain(|_, groups| groups.len() > 1 && groups.iter().all(|group| *group == groups[0]));
+    folders.iter().map(|folder| series.get(folder).map(|groups| groups[0])).collect()
 }

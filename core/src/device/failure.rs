@@ -36,6 +36,9 @@ impl From<String> for Failure {
         ];
         let lower = reason.to_lowercase();
         // It was asked for too much, or something else, at some time before; it does nothing more.
+        if lower.contains(Lost::WORDS) {
+            return Self::Broken(reason);
+        }
         if lower.contains("poisoned") || ends_waiting(&reason) {
             return Lost(Some(reason)).into();
         }

@@ -161,7 +161,7 @@ fn is_on(run: &Run, source: &Path, job: Job<'_>) -> Result<bool> {
     let is_it = |dataset: &Dataset| with_validation(dataset).same_samples(run.dataset());
     Ok(is_it(&dataset)
         || is_it(&edited(dataset, source, None, Job::new(job.control, &Silent))?)
-        || run.origin().is_edited_since())
+        || (run.origin().is_edited_since() && run.is_made_of(source)))
 }
 
 /// All are trained to their own end where that takes seconds, and where epochs are what is swept.

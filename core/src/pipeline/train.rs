@@ -245,9 +245,14 @@ pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool
         let usual = Settings::preset(asked.preset);
         settle(&mut asked.model, &known.model);
         asked.stage1.accumulation = known.stage1.accumulation;
+        // Training from scratch takes its own backbone, and little else of what was set for another.
+        let is_scratch = known.stage1.train == Auto::Value(Training::Scratch);
         let is_kept = |key: &str| {
             let own = asked.text(key);
-            own == usual.text(key) || own == known.text(key)
+            is_scratch
+                || own.as_deref() == Some("auto")
+                || own == usual.text(key)
+                || own == known.text(key)
         };
         return asked.preset == known.preset
             && asked.seed == known.seed

@@ -346,8 +346,8 @@ fn follow<'a>(
     missing.retain(|path, mark| {
         let is_near =
             |at: &usize| !mark.excluded || folder(path) == folder(&samples[*at].0.to_text());
-        let place =
-            mark.hash.as_deref().and_then(|hash| wanted.get_mut(hash)?.take_if(|at| is_near(at)));
+        let hash = mark.hash.as_deref().filter(|_| !(mark.excluded && mark.stays));
+        let place = hash.and_then(|hash| wanted.get_mut(hash)?.take_if(|at| is_near(at)));
         if let Some(at) = place {
             found.push((at, *mark));
             followed.insert(at, (*path).to_string());

@@ -85,13 +85,17 @@ pub struct EditedImage {
     /// follows the content to another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// Whether it was one of several copies when it was left out: that does not follow its content to
+    /// another name, where the copy is that was kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
 }
 
 impl EditedImage {
     /// The image at a location, with the BLAKE3 of its content if that is known.
     pub fn at(location: &Location, hash: Option<[u8; 32]>) -> Self {
         let hash = hash.map(|hash| blake3::Hash::from_bytes(hash).to_hex().to_string());
-        Self { path: location.to_text(), hash }
+        Self { path: location.to_text(), hash, stays: false }
     }
 }
 
@@ -126,6 +130,9 @@ pub struct EditMark {
     /// The content it had when it was last edited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
+    /// See [`EditedImage::stays`].
+    #[serde(skip)]
+    pub stays: bool,
 }
 
 impl EditMark {
@@ -158,7 +165,10 @@ fn marks_of(entries: &[EditEntry]) -> EditMarks {
                     // What was found right was another class.
                     mark.checked = false;
                 }
-                EditAction::Exclude => mark.excluded = true,
+                EditAction::Exclude => {
+                    mark.excluded = true;
+                    mark.stays = image.stays;
+                }
                 EditAction::Check => mark.checked = true,
                 EditAction::Restore => {}
             }

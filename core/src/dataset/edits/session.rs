@@ -140,21 +140,29 @@ impl EditSession {
             EditAction::Check | EditAction::Restore => vec![None; locations.len()],
             EditAction::Move { .. } | EditAction::Exclude => self.hashes(&locations, job)?,
         };
-        let is_copy = self.copies(&samples);
-        let images = samples.iter().zip(locations.iter().zip(hashes)).zip(is_copy);
-        let images = images
-            .map(|((at, (location, hash)), is_copy)| {
-                // Where one of several copies is left out, the others are what is kept: that must not
-                // go over to them when this one is deleted.
-                let hash = hash.filter(|_| action != EditAction::Exclude || !is_copy);
-                let mut image = EditedImage::at(location, hash);
-                // What was done to it before goes by its name of then.
-                if let Some(path) = self.edited.followed.get(at) {
-                    image.path.clone_from(path);
+        let stays = match action {
+            EditAction::Exclude => self.copies(&samples),
+            _ => vec![false; samples.len()],
+        };
+        let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_string());
+        let mut images = Vec::with_capacity(samples.len());
+        for ((at, (location, hash)), stays) in
+            samples.iter().zip(locations.iter().zip(hashes)).zip(stays)
+        {
+            let mut image = EditedImage { stays, ..EditedImage::at(location, hash) };
+            // What was done to it before goes by its name of then. That it is left out would not follow
+            // it from there to another folder.
+            if let Some(first) = self.edited.followed.get(at) {
+                match action {
+                    EditAction::Restore => {
+                        images.push(EditedImage { path: first.clone(), ..image.clone() })
+                    }
+                    EditAction::Exclude if folder(first) != folder(&image.path) => {}
+                    _ => image.path.clone_from(first),
                 }
-                image
-            })
-            .collect();
+            }
+            images.push(image);
+        }
         self.edits.add(action, images)?;
         self.refresh(job)
     }

@@ -11,7 +11,7 @@ fn with_job<T>(work: impl FnOnce(Job<'_>) -> T) -> T {
 }
 
 fn image(path: &str) -> EditedImage {
-    EditedImage { path: path.into(), hash: None }
+    EditedImage { path: path.into(), hash: None, stays: false }
 }
 
 fn to(class: &str) -> EditAction {
