@@ -62,7 +62,7 @@ impl Dataset {
             },
             job,
         )?;
-        // What edits come to is told where they are made of use of; here they are of new images.
+        // Not told: most edits are of images that the dataset has already, and change nothing here.
         let quiet = Job::new(job.control, &Silent);
         // A folder may be edited, and the dataset file that was built of it as well.
         let mut catalog = catalog_edited_at(scanned, &source, quiet)?;

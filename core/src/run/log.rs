@@ -24,7 +24,6 @@ impl Run {
             && !self.table_is_behind
             && [METRICS, METRICS_CSV].iter().all(|name| ends_whole(&self.folder.join(name)));
         self.history.push(epoch);
-        self.table_is_behind = false;
         match self.history.last().cloned() {
             Some(last) if goes_on => self.append_history(&last),
             _ => self.write_history(),
@@ -36,17 +35,8 @@ impl Run {
     /// that is possible.
     fn told_table(&mut self, outcome: std::io::Result<()>) -> Result<()> {
         let path = self.folder.join(METRICS_CSV);
-        match outcome {
-            Err(error) if files::is_held(&error) => {
-                self.table_is_behind = true;
-                tracing::warn!(
-                    "{}: another program has it open; it is written again later",
-                    path.display()
-                );
-                Ok(())
-            }
-            outcome => Ok(outcome.map_err(|error| RunError::file(&path, error))?),
-        }
+        self.table_is_behind = !unless_held(&path, outcome, "it is written again later")?;
+        Ok(())
     }
 
     /// Forgets every logged epoch of `stage` after `epoch`, and everything of later stages: a
@@ -102,6 +92,25 @@ impl Run {
         let path = self.folder.join(METRICS_CSV);
         let written = csv().and_then(|line| append_line(&path, &line));
         self.told_table(written)
+    }
+}
+
+/// Whether a table for people was written; otherwise another program has it open, and a warning says
+/// what follows.
+///
+/// # Errors
+/// [`RunError::File`] for any other failure.
+pub(super) fn unless_held(
+    path: &Path,
+    outcome: std::io::Result<()>,
+    what_follows: &str,
+) -> Result<bool> {
+    match outcome {
+        Err(error) if files::is_held(&error) => {
+            tracing::warn!("{}: another program has it open; {what_follows}", path.display());
+            Ok(false)
+        }
+        outcome => Ok(outcome.map(|()| true).map_err(|error| RunError::file(path, error))?),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::log::{append_line, ends_whole};
+use super::log::{append_line, ends_whole, unless_held};
 use super::{LARGEST_LOG, NORMS, Run};
 use crate::error::{Result, RunError};
 use crate::files::{self, write_table};
@@ -66,17 +66,9 @@ impl Run {
             csv.into_inner().map_err(|error| error.into_error())
         };
         let appended = lines().and_then(|lines| append_line(&path, &lines));
-        match appended {
-            // No table of one epoch is worth a training.
-            Err(error) if files::is_held(&error) => {
-                tracing::warn!(
-                    "{}: another program has it open; norms of epoch {epoch} are not in it",
-                    path.display()
-                );
-                Ok(())
-            }
-            appended => Ok(appended.map_err(|e| RunError::file(&path, e))?),
-        }
+        // No table of one epoch is worth a training.
+        let follows = format!("norms of epoch {epoch} are not in it");
+        unless_held(&path, appended, &follows).map(drop)
     }
 
     /// Keeps the whole lines of kept epochs, under a new header: a kill can tear any line that was
@@ -93,16 +85,7 @@ impl Run {
             table.write_record(&header)?;
             lines.iter().try_for_each(|line| table.write_byte_record(line))
         });
-        match written {
-            Err(error) if files::is_held(&error) => {
-                tracing::warn!(
-                    "{}: another program has it open; it may hold epochs that are made again",
-                    path.display()
-                );
-                Ok(())
-            }
-            written => Ok(written.map_err(|e| RunError::file(&path, e))?),
-        }
+        unless_held(&path, written, "it may hold epochs that are made again").map(drop)
     }
 }
 
