@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench stage2` from the repository root.
 
-use counterweight_core::balance::{CachedBatches, Fold, balance, tune};
+use counterweight_core::balance::{CachedBatches, Effort, Fold, balance, tune};
 use counterweight_core::bench::{FeatureExample, FeatureShape};
 use counterweight_core::eval::{GroupThresholds, scores};
 use counterweight_core::job::{Control, Job, Silent};
@@ -67,7 +67,15 @@ fn tuning(bencher: divan::Bencher<'_, '_>) {
             train_counts: &train_counts,
             held_out: &validation,
         };
-        tune(&[fold], &train_counts, &settings, GroupThresholds::default(), 1, 200, job)
-            .expect("it tunes")
+        tune(
+            &[fold],
+            &train_counts,
+            &settings,
+            GroupThresholds::default(),
+            1,
+            Effort::all_of(200),
+            job,
+        )
+        .expect("it tunes")
     });
 }

@@ -214,6 +214,27 @@ fn a_file_is_evaluated_beside_a_run(made: &Made) {
     let found =
         counterweight_json(&["evaluate", text(&model), "--data", text(&made.images()), "--all"]);
     assert_eq!(found["samples"], 80);
+    // Groups are by what the file was trained on, not by what a split of the folder would leave.
+    let counts = |found: &Value| -> Vec<u64> {
+        let classes = found["per_class"].as_array().unwrap();
+        classes.iter().map(|class| class["train_count"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(counts(&found), counts(&own));
+    let silent = made.path("silent.onnx");
+    std::fs::write(&silent, without_words(&std::fs::read(&model).unwrap())).unwrap();
+    let images = made.images();
+    let on_all = ["evaluate", text(&silent), "--data", text(&images), "--all"];
+    let output = counterweight(&[on_all.as_slice(), &["--json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--mean") && said.contains("how many there are here"), "{said}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(counts(&result).iter().sum::<u64>(), 80);
+    assert_eq!(result["balanced_accuracy"], found["balanced_accuracy"]);
+    let said_now = ["--mean", "0.9,0,0.4", "--std", "0.1,0.5,2"];
+    let output = counterweight(&[on_all.as_slice(), &said_now, &["--json"]].concat());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("--mean"), "{output:?}");
+    let wrong: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(wrong["ece"], result["ece"]);
     let other = made.path("other");
     patterns(&other);
     std::fs::rename(other.join("dots"), other.join("stars")).unwrap();
@@ -222,6 +243,17 @@ fn a_file_is_evaluated_beside_a_run(made: &Made) {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no class “stars”"));
     let output = counterweight(&["evaluate", text(&model)]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("--data"));
+}
+
+/// A model whose metadata say nothing of what goes in and where it comes from.
+fn without_words(model: &[u8]) -> Vec<u8> {
+    let mut model = model.to_vec();
+    for key in ["summary", "preprocess", "resize", "stride"] {
+        let entry = [&[0x0a, key.len() as u8], key.as_bytes(), &[0x12]].concat();
+        let at = model.windows(entry.len()).position(|bytes| bytes == entry).unwrap();
+        model[at + 2] = b'_';
+    }
+    model
 }
 
 fn a_bundle_holds_all_and_answers_as_it_says(made: &Made) {

@@ -83,6 +83,28 @@ fn images_are_moved_excluded_and_checked_and_it_is_all_undone() {
 }
 
 #[test]
+fn a_list_is_read_as_it_was_when_its_images_were_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(folder.path());
+    let list = folder.path().join("notes.csv");
+    let mut rows = String::from("shot by;seen as;where\n");
+    for name in ["frog", "newt"] {
+        for number in 0..20 {
+            rows += &format!("{};{name};photos/{name}/{number:02}.png\n", number % 3);
+        }
+    }
+    std::fs::write(&list, rows).unwrap();
+    let reading = ["--path-column", "where", "--label-column", "seen as"];
+    let refused = refusal(&list, &["exclude", "photos/frog/00.png"]);
+    assert!(refused.contains("shot by"), "{refused}");
+    let edited = edit(&list, &[reading.as_slice(), &["exclude", "photos/frog/00.png"]].concat());
+    assert_eq!(edited["counts"]["excluded"], 1);
+    let report =
+        counterweight_json(&[&["inspect", words(&list).as_str()], reading.as_slice()].concat());
+    assert_eq!(report["classes"][0]["total"], 19);
+}
+
+#[test]
 fn what_is_misspelled_is_refused_and_nothing_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let source = photos(folder.path());

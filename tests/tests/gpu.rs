@@ -99,6 +99,9 @@ fn a_gpu_learns_what_the_cpu_learns_and_twice_the_same() {
         arguments.extend([
             "--set",
             "augmentation.mixup=0.2",
+            // Asking whether mirroring is harmless takes a large network minutes here.
+            "--set",
+            "augmentation.flip=true",
             "--set",
             "augmentation.color_jitter=0.2",
             "--set",

@@ -10,6 +10,8 @@ use counterweight_core::error::DataError;
 use counterweight_core::job::Job;
 use serde::Serialize;
 
+use super::options::GroupByOption;
+use super::source::SourceOption;
 use super::{Context, edit_rows, tables};
 
 /// Edited images that are listed, unless all are asked for.
@@ -19,6 +21,10 @@ const LISTED: usize = 50;
 pub struct Arguments {
     /// A dataset file made by `build`, or any source: an image folder, CIFAR, an image list
     dataset: PathBuf,
+    #[command(flatten)]
+    reading: SourceOption,
+    #[command(flatten)]
+    group_by: GroupByOption,
     #[command(subcommand)]
     action: Action,
     /// Say what would be done, and write nothing
@@ -133,7 +139,8 @@ struct Image {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let mut session = EditSession::open(&arguments.dataset, job)?;
+    let (scan, by) = (arguments.reading.scan_options(), arguments.group_by.group_by.as_ref());
+    let mut session = EditSession::open_with(&arguments.dataset, &scan, by, job)?;
     let mut written = None;
     let done = match &arguments.action {
         Action::List { .. } => Vec::new(),

@@ -12,6 +12,7 @@ use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 use counterweight_core::source::Split;
 
+use super::foreign::ForeignOption;
 use super::options::{DeviceOption, SetOption};
 use super::source::SourceOption;
 use super::{Context, tables};
@@ -47,6 +48,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     reading: SourceOption,
+    #[command(flatten)]
+    foreign: ForeignOption,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -55,6 +58,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     if !arguments.reading.scan_options().is_plain() {
         bail!("a run is evaluated on its own images; how a source is read goes with --data");
+    }
+    if !arguments.foreign.is_empty() {
+        bail!("a run knows its input and its classes; what a file does not say goes with --data");
     }
     if arguments.run.is_file() {
         bail!(
@@ -107,6 +113,7 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     let run = arguments.beside.as_deref().map(Run::open).transpose()?;
     let result = pipeline::evaluate_file(
         &arguments.run,
+        &arguments.foreign.input()?,
         &dataset,
         on,
         run.as_ref().map(|run| (run, arguments.checkpoint.as_deref())),

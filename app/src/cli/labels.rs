@@ -12,6 +12,7 @@ use counterweight_core::pipeline::{self, LabelCheck, NEIGHBOURS};
 use counterweight_core::source::ScanOptions;
 use serde::Serialize;
 
+use super::train::quoted;
 use super::{Context, tables};
 
 /// Doubts that are listed, unless all are asked for.
@@ -26,10 +27,11 @@ struct Outcome<'a> {
     table: Option<&'a Path>,
 }
 
-/// Asks it of a dataset file, a folder or an archive, with the edits beside it.
+/// Asks it of a dataset file, a folder or an archive, with the edits beside it. `typed` are the
+/// options that say how it is read.
 pub fn run(
     source: &Path,
-    (scan, by): (&ScanOptions, Option<&GroupBy>),
+    (scan, by, typed): (&ScanOptions, Option<&GroupBy>, &str),
     out: Option<&PathBuf>,
     (all, with_test): (bool, bool),
     choice: DeviceChoice,
@@ -44,10 +46,11 @@ pub fn run(
         pipeline::write_label_table(&found, out)?;
     }
     let outcome = Outcome { found: &found, table: out.map(PathBuf::as_path) };
-    context.console.result(&outcome, || human(&outcome, source, all))
+    let dataset = quoted(source) + typed;
+    context.console.result(&outcome, || human(&outcome, &dataset, all))
 }
 
-fn human(outcome: &Outcome, source: &Path, all: bool) -> String {
+fn human(outcome: &Outcome, dataset: &str, all: bool) -> String {
     let found = outcome.found;
     let mut text = format!(
         "{}\n{} images were classified by what others taught; {:.1} % are taken for what they are labelled (mean of the classes)\n",
@@ -81,16 +84,14 @@ fn human(outcome: &Outcome, source: &Path, all: bool) -> String {
     if let more @ 1.. = found.doubts.len().saturating_sub(listed) {
         let _ = write!(text, "\n… and {more} more (--all lists them)");
     }
-    let dataset = source.display();
-    let _ = match outcome.table {
+    let _ = match outcome.table.map(quoted) {
         Some(table) => write!(
             text,
-            "\n\nTake out of {} what you do not agree with; then: counterweight edit {dataset} apply {0}",
-            table.display()
+            "\n\nTake out of {table} what you do not agree with; then: counterweight edit {dataset} apply {table}",
         ),
         None => write!(
             text,
-            "\n\nWhat is right: counterweight edit {dataset} check IMAGE; what is wrong: edit {dataset} move IMAGE --to CLASS. --out FILE.csv writes a table of it for edit {dataset} apply."
+            "\n\nWhat is right: counterweight edit {dataset} check IMAGE; what is wrong: counterweight edit {dataset} move IMAGE --to CLASS. --out FILE.csv writes a table of it for counterweight edit {dataset} apply."
         ),
     };
     text

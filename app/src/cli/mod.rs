@@ -13,6 +13,7 @@ mod edit_rows;
 mod evaluate;
 mod explain;
 mod export;
+mod foreign;
 mod groups;
 mod grow;
 mod import;

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use counterweight_core::files;
 use counterweight_core::infer::{
-    self, InputOptions, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow,
-    PredictionTable, Sorter,
+    self, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow, PredictionTable, Sorter,
 };
 use counterweight_core::job::Job;
 use serde::Serialize;
 
+use super::foreign::ForeignOption;
 use super::options::ThreadOption;
 use super::plain::Plain;
 use super::{Context, PartialFailure};
@@ -51,18 +51,8 @@ pub struct Arguments {
     /// Go on where an earlier call was broken off: leave out what is in the table or was sorted
     #[arg(long)]
     resume: bool,
-    /// For a file that does not say it: what is subtracted from red, green and blue in 0..1
-    #[arg(long, value_name = "R,G,B", value_parser = channels)]
-    mean: Option<[f32; 3]>,
-    /// For a file that does not say it: what they are divided by afterwards
-    #[arg(long, value_name = "R,G,B", value_parser = channels, requires = "mean")]
-    std: Option<[f32; 3]>,
-    /// For a file that does not say it: the side of its input in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    size: Option<u32>,
-    /// For a file that does not name its classes: a text file with a name in each line
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    foreign: ForeignOption,
     /// Undo what was sorted into this folder: copies and links are removed, moved images go back
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["sort_into", "csv", "resume"])]
     undo: Option<PathBuf>,
@@ -133,12 +123,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
     arguments.threads.apply()?;
-    let classifier = OnnxClassifier::open(file, &input_options(arguments)?)?;
+    let classifier = OnnxClassifier::open(file, &arguments.foreign.input()?)?;
     if !classifier.is_normalisation_known() {
-        job.warn(
-            "the file does not say how images are normalised, so they go in as RGB in 0..1; if it was trained otherwise, \
-             its answers are wrong: say it with --mean and --std (ImageNet's: 0.485,0.456,0.406 and 0.229,0.224,0.225)",
-        );
+        job.warn(infer::UNKNOWN_NORMALISATION);
     }
     let mut places = arguments.images.clone();
     if let Some(list) = &arguments.list {
@@ -236,24 +223,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// What is said of a file that does not say it itself.
-fn input_options(arguments: &Arguments) -> Result<InputOptions> {
-    let labels = match &arguments.labels {
-        None => None,
-        Some(path) => {
-            let text = files::read_text(path, files::LARGEST_TEXT)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
-            Some(text.trim_end().lines().map(str::to_string).collect())
-        }
-    };
-    Ok(InputOptions {
-        mean: arguments.mean,
-        std: arguments.std,
-        side: arguments.size.map(|side| side as usize),
-        labels,
-    })
-}
-
 /// The lines of a file, or of standard input.
 fn lines(list: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || format!("{} cannot be read", list.display());
@@ -346,14 +315,5 @@ fn probability(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("a probability lies between 0 and 1".into()),
-    }
-}
-
-/// A number for each of red, green and blue.
-fn channels(text: &str) -> Result<[f32; 3], String> {
-    let numbers: Result<Vec<f32>, _> = text.split(',').map(|part| part.trim().parse()).collect();
-    match numbers.as_deref() {
-        Ok([red, green, blue]) => Ok([*red, *green, *blue]),
-        _ => Err("three numbers with commas between them are wanted".into()),
     }
 }

@@ -1,8 +1,11 @@
 //! How a source is read: options that every subcommand takes that reads one.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use counterweight_core::source::{ListFormat, ScanOptions, Separator};
+
+use super::train::quoted;
 
 /// What is to be said of a source besides its name. For image folders nothing is needed, and for
 /// image lists only what does not follow from their first lines.
@@ -50,6 +53,34 @@ pub struct SourceOption {
 }
 
 impl SourceOption {
+    /// These options as they can be pasted into a shell behind the source, each with a blank before
+    /// it.
+    pub fn typed(&self) -> String {
+        let mut text = String::new();
+        let mut add = |name: &str, value: &Path| {
+            let _ = write!(text, " --{name} {}", quoted(value));
+        };
+        let columns = [
+            ("path-column", &self.path_column),
+            ("label-column", &self.label_column),
+            ("split-column", &self.split_column),
+            ("group-column", &self.group_column),
+        ];
+        self.root.iter().for_each(|root| add("root", root));
+        self.also.iter().for_each(|list| add("also", list));
+        self.separator.iter().for_each(|by| add("separator", Path::new(by.name())));
+        for (name, column) in columns {
+            column.iter().for_each(|column| add(name, Path::new(column)));
+        }
+        self.class_names.iter().for_each(|file| add("class-names", file));
+        for (name, patterns) in [("only", &self.only), ("skip", &self.skip)] {
+            if !patterns.is_empty() {
+                add(name, Path::new(&patterns.join(",")));
+            }
+        }
+        text
+    }
+
     /// What a scan is asked for.
     pub fn scan_options(&self) -> ScanOptions {
         ScanOptions {
@@ -68,5 +99,49 @@ impl SourceOption {
             skip: self.skip.clone(),
             ..ScanOptions::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Reading {
+        #[command(flatten)]
+        reading: SourceOption,
+    }
+
+    #[test]
+    fn options_are_typed_as_they_were_given() {
+        let typed = " --root 'my photos' --also val.csv --separator semicolon --path-column file --label-column 'common name' --split-column none --group-column 3 --class-names names.txt --only jpg,png --skip '*_mask.*'";
+        let words = [
+            "",
+            "--root",
+            "my photos",
+            "--also",
+            "val.csv",
+            "--separator",
+            "semicolon",
+            "--path-column",
+            "file",
+            "--label-column",
+            "common name",
+            "--split-column",
+            "none",
+            "--group-column",
+            "3",
+            "--class-names",
+            "names.txt",
+            "--only",
+            "jpg",
+            "--only",
+            "png",
+            "--skip",
+            "*_mask.*",
+        ];
+        assert_eq!(Reading::parse_from(words).reading.typed(), typed);
+        assert_eq!(SourceOption::default().typed(), "");
     }
 }

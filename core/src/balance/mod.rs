@@ -5,6 +5,7 @@
 //! would only slow it down.
 
 mod batches;
+mod effort;
 mod linear_sgd;
 mod loss;
 mod normalise;
@@ -16,6 +17,8 @@ mod tune_report;
 mod weights;
 
 pub use batches::{BatchStep, CachedBatches, FeatureBatches};
+pub use effort::Effort;
+pub(crate) use effort::{work, work_of_search};
 pub use loss::{BatchLoss, Loss};
 pub use normalise::{
     RadiusReport, adjust_logits, adjust_multiplicatively, l2_normalise, max_norm,

@@ -7,9 +7,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batches::CachedBatches;
+use super::effort::Effort;
 use super::stage2::{balance, post_hoc};
 use super::tune_candidates::{
-    asked, drawn_training, near_post_hoc, near_training, post_hoc_grid, variants, without_post_hoc,
+    VARIANTS, asked, drawn_training, near_post_hoc, near_training, post_hoc_grid, variants,
+    without_post_hoc,
 };
 use super::tune_report::{describe, reason, standard_error};
 use crate::classifier::{Classifier, FeatureSet};
@@ -94,8 +96,8 @@ pub struct Fold<'a> {
 }
 
 /// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of
-/// logit adjustment for the best balanced accuracy on held-out samples, trying up to `budget`
-/// candidates: the unbalanced classifier, post-hoc balancers on a grid and then around the best of
+/// logit adjustment for the best balanced accuracy on held-out samples, trying as many candidates
+/// as `effort` allows: the unbalanced classifier, post-hoc balancers on a grid and then around the best of
 /// it, and stage 2 drawn at random over the whole range and then around the best three, each with
 /// and without post-hoc balancers on top. Of equal candidates the one with fewer balancers, and of
 /// these the one without training, is taken. What `settings` say themselves is taken before all
@@ -121,7 +123,7 @@ pub fn tune(
     settings: &BalanceSettings,
     thresholds: GroupThresholds,
     seed: u64,
-    budget: usize,
+    effort: Effort,
     job: Job<'_>,
 ) -> Result<Tuning> {
     for fold in folds {
@@ -137,14 +139,14 @@ pub fn tune(
         )
         .into());
     }
-    let budget = budget.max(1);
+    let budget = effort.candidates();
     job.phase("tuning", Some(budget as u64), "candidates");
     let base = BalanceSettings {
         balancers: Vec::new(),
         features: FeatureSource::Cached,
         ..settings.clone()
     };
-    let search = Search {
+    let mut search = Search {
         folds,
         labels: &labels,
         train_counts,
@@ -177,12 +179,18 @@ pub fn tune(
     let around = search.around_best_post_hoc(&trials, budget / 10);
     trials.extend(search.without_training(&starts, &around)?);
 
-    let trainings = budget.saturating_sub(trials.len()) / VARIANTS;
+    let (trainings, wanted) =
+        effort.trainings(budget.saturating_sub(trials.len()), folds, settings);
+    if trainings < wanted {
+        search.budget = (trials.len() + trainings * VARIANTS) as u64;
+        job.phase("tuning", Some(search.budget), "candidates");
+        job.progress(trials.len() as u64);
+    }
     let coarse = search.draw(trainings - trainings * 2 / 5, settings);
     trials.extend(search.with_training(&coarse)?);
     let fine = search.around_best_training(&trials, trainings * 2 / 5);
     trials.extend(search.with_training(&fine)?);
-    job.progress(budget as u64);
+    job.progress(search.budget);
     let failed = search.failed.into_inner();
     if failed > 0 {
         let are = if failed == 1 { "candidate is" } else { "candidates are" };
@@ -190,11 +198,13 @@ pub fn tune(
     }
     let mut found = conclude(trials, &asked, &labels, train_counts.len());
     found.failed = failed as usize;
+    if trainings < wanted {
+        found.reason += &format!(
+            " Stage 2 was trained for {trainings} of {wanted} of them: with so many images and classes each takes long."
+        );
+    }
     Ok(found)
 }
-
-/// Candidates each training gives: as trained, and with post-hoc balancers on top.
-const VARIANTS: usize = 5;
 
 /// What every part of the search needs.
 struct Search<'a> {
@@ -489,7 +499,8 @@ mod tests {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
         let fold = Fold { start, train, train_counts: &COUNTS, held_out: validation };
-        tune(&[fold], &COUNTS, settings, GroupThresholds::default(), 9, budget, job)
+        let effort = Effort::within_reason(budget);
+        tune(&[fold], &COUNTS, settings, GroupThresholds::default(), 9, effort, job)
     }
 
     #[test]
@@ -652,7 +663,8 @@ mod tests {
         control.stop();
         let job = Job::new(&control, &Silent);
         let fold = Fold { start: &start, train: &train, train_counts: &COUNTS, held_out: &train };
-        let stopped = tune(&[fold], &COUNTS, &settings, GroupThresholds::default(), 9, 30, job);
+        let effort = Effort::within_reason(30);
+        let stopped = tune(&[fold], &COUNTS, &settings, GroupThresholds::default(), 9, effort, job);
         assert!(matches!(stopped, Err(Error::Stopped)));
     }
 }

@@ -7,6 +7,9 @@ use crate::settings::{
     Auto, BALANCERS, BalanceSettings, Balancer, BalancerInfo, PAIRED_STRENGTHS, Tuned, When,
 };
 
+/// Candidates each training gives: as trained, and with post-hoc balancers on top.
+pub(super) const VARIANTS: usize = 5;
+
 /// What the settings say themselves.
 pub(super) fn asked(base: &BalanceSettings, settings: &BalanceSettings) -> BalanceSettings {
     match settings.trains() || settings.balancers.is_empty() {

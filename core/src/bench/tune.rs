@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::example::{FeatureExample, FeatureShape};
 use super::peak_memory;
-use crate::balance::{self, Fold};
+use crate::balance::{self, Effort, Fold};
 use crate::error::Result;
 use crate::eval::GroupThresholds;
 use crate::job::Job;
@@ -56,8 +56,8 @@ pub fn tune(request: &TuneRequest, job: Job<'_>) -> Result<TuneReport> {
     let started = Instant::now();
     let thresholds = GroupThresholds::default();
     let fold = Fold { start: classifier, train, train_counts, held_out: validation };
-    let found =
-        balance::tune(&[fold], train_counts, &settings, thresholds, 0, request.candidates, job)?;
+    let effort = Effort::all_of(request.candidates);
+    let found = balance::tune(&[fold], train_counts, &settings, thresholds, 0, effort, job)?;
     Ok(TuneReport {
         samples: train.len(),
         validation_samples: validation.len(),

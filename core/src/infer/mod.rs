@@ -31,6 +31,10 @@ use apart::Isolated;
 use graph::{About, Graph};
 use native::Native;
 
+/// What is said of a file that does not say how images are normalised, wherever its answers are shown.
+pub const UNKNOWN_NORMALISATION: &str = "the file does not say how images are normalised, so they go in as RGB in 0..1; if it was trained otherwise, \
+     its answers are wrong: say it with --mean and --std (ImageNet's: 0.485,0.456,0.406 and 0.229,0.224,0.225)";
+
 /// Largest difference of logits that is rounding, relative to the largest logit (or to 1, if all
 /// are smaller): of a file and the network it holds.
 pub(crate) const TOLERANCE: f32 = 1e-3;

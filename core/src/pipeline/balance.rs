@@ -9,7 +9,7 @@ use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, resul
 use super::features::Features;
 use super::tune::search;
 use crate::augment::Augmentation;
-use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport};
+use crate::balance::{self, Balanced, CachedBatches, Effort, FeatureBatches, RadiusReport};
 use crate::batches::{DEFAULT_BUDGET, EpochPlan, Images};
 use crate::classifier::{FeatureSet, Standardiser};
 use crate::device::{attempt, host_all, release_memory};
@@ -113,7 +113,8 @@ pub fn balance(
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {
         candidates if candidates > 0 && (has_validation || run.settings().stage1.is_frozen()) => {
-            let tuning = search(run, settings, candidates, device, job)?;
+            let effort = Effort::within_reason(candidates);
+            let tuning = search(run, settings, effort, device, job)?;
             job.info(tuning.reason);
             tuning.best
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::estimate_classifier::{OnFeatures, on_features};
 use super::onnx_backbone::found;
 use crate::batches::DEFAULT_BUDGET;
 use crate::dataset::Dataset;
@@ -28,8 +29,10 @@ const MEASURED_SAMPLES: usize = 16;
 const DECODED: usize = 8;
 /// Batch of images whose features are computed.
 const BATCH: usize = 32;
-/// What a classifier on features takes besides them, in seconds.
+/// What a classifier on features takes besides what is counted, in seconds.
 const CLASSIFIER: f64 = 3.0;
+/// Seconds that balancing takes at least to be spoken of.
+const WORTH_A_WORD: f64 = 30.0;
 
 /// How long training will take.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,10 @@ pub struct Estimate {
     pub steps: usize,
     /// Milliseconds of one of them.
     pub ms_per_step: f64,
+    /// Seconds of balancing afterwards, which are not in [`Estimate::seconds`]; 0 in runs of older
+    /// versions.
+    #[serde(default)]
+    pub balancing: f64,
 }
 
 impl Estimate {
@@ -47,20 +54,29 @@ impl Estimate {
     ///
     /// ```
     /// use counterweight_core::pipeline::Estimate;
-    /// let words = |seconds| Estimate { seconds, steps: 0, ms_per_step: 0.0 }.words();
+    /// let words = |seconds| Estimate { seconds, steps: 0, ms_per_step: 0.0, balancing: 0.0 }.words();
     /// assert_eq!([words(3.0), words(44.0), words(170.0), words(9000.0)], ["a few seconds", "about 45 seconds", "about 3 minutes", "about 2½ hours"]);
     /// ```
     pub fn words(&self) -> String {
-        match self.seconds {
-            s if s < 8.0 => "a few seconds".into(),
-            s if s < 90.0 => format!("about {} seconds", 5 * (s / 5.0).round() as u64),
-            s if s < 5400.0 => format!("about {} minutes", (s / 60.0).round() as u64),
-            s if s < 48.0 * 3600.0 => {
-                let halves = (s / 1800.0).round() as u64;
-                format!("about {}{} hours", halves / 2, if halves % 2 == 1 { "½" } else { "" })
-            }
-            s => format!("about {} days", (s / 86400.0).round() as u64),
+        in_words(self.seconds)
+    }
+
+    /// The time of looking for the best balance afterwards, where it is worth a word.
+    pub fn balancing_words(&self) -> Option<String> {
+        (self.balancing >= WORTH_A_WORD).then(|| in_words(self.balancing))
+    }
+}
+
+fn in_words(seconds: f64) -> String {
+    match seconds {
+        s if s < 8.0 => "a few seconds".into(),
+        s if s < 90.0 => format!("about {} seconds", 5 * (s / 5.0).round() as u64),
+        s if s < 5400.0 => format!("about {} minutes", (s / 60.0).round() as u64),
+        s if s < 48.0 * 3600.0 => {
+            let halves = (s / 1800.0).round() as u64;
+            format!("about {}{} hours", halves / 2, if halves % 2 == 1 { "½" } else { "" })
         }
+        s => format!("about {} days", (s / 86400.0).round() as u64),
     }
 }
 
@@ -90,21 +106,29 @@ fn measured(
 ) -> Result<Estimate> {
     let quiet = Job::new(job.control, &Silent);
     let training = dataset.split(Split::Train).len();
-    let settings = settings.clone().for_samples(training);
     let pretrained = settings.stage1.train != Auto::Value(Training::Scratch);
     let frozen = pretrained && !settings.stage1.is_fine_tuning();
+    let mut asked = settings.clone();
+    if frozen {
+        asked.stage1.train = Auto::Value(Training::Classifier);
+    }
+    let settings = &asked.clone().for_samples(training);
     let Some(backbone) = settings.model.backbone.named() else {
         let graph = found(&settings.model)?.graph;
+        let known = on_features(&asked, dataset, graph.backbone().features as usize, quiet)?;
         let batch = rayon::current_num_threads();
         let found = timing::features_by_graph(&graph, "", batch, MEASURED, quiet)?;
         let decoding = decoding(dataset, graph.side(), quiet)?;
-        let seconds = dataset.samples.len() as f64 * (found / batch as f64 + decoding) + CLASSIFIER;
-        return Ok(Estimate { seconds, steps: 0, ms_per_step: found * 1e3 });
+        let seconds = dataset.samples.len() as f64 * (found / batch as f64 + decoding)
+            + CLASSIFIER
+            + known.training;
+        let balancing = known.balancing;
+        return Ok(Estimate { seconds, steps: 0, ms_per_step: found * 1e3, balancing });
     };
     let input_size = match (settings.model.input_size.value(), backbone.pretrained()) {
         (Some(side), _) => side,
         (None, Ok(weights)) if pretrained => weights.facts.side,
-        _ => choose_input(&settings, dataset, quiet)?,
+        _ => choose_input(settings, dataset, quiet)?,
     };
     let mut request = NetworkRequest {
         backbone,
@@ -117,13 +141,15 @@ fn measured(
         precision: settings.stage1.precision,
     };
     let decoding = decoding(dataset, input_size, quiet)?;
-    let mut on_features = 0.0;
+    let OnFeatures { training: fitting, balancing } =
+        on_features(&asked, dataset, request.config().features(), quiet)?;
+    let mut before = 0.0;
     if pretrained {
         let (found, _) = timing::features_of_batch(&request, device, quiet)?;
         let images = dataset.samples.len() as f64;
-        on_features = images * (found / BATCH as f64 + decoding) + CLASSIFIER;
+        before = images * (found / BATCH as f64 + decoding) + CLASSIFIER + fitting;
         if frozen {
-            return Ok(Estimate { seconds: on_features, steps: 0, ms_per_step: found * 1e3 });
+            return Ok(Estimate { seconds: before, steps: 0, ms_per_step: found * 1e3, balancing });
         }
     }
     let s = &settings.stage1;
@@ -142,10 +168,10 @@ fn measured(
     // What does not fit into memory is decoded in every epoch.
     let is_kept = (3 * input_size * input_size * training) as u64 <= DEFAULT_BUDGET;
     let decoded_again = if is_kept { 0 } else { training * s.epochs().saturating_sub(1) };
-    let seconds = on_features
+    let seconds = before
         + (steps as f64 + validated) * ms_per_step / 1e3
         + (dataset.samples.len() + decoded_again) as f64 * decoding;
-    Ok(Estimate { seconds, steps, ms_per_step })
+    Ok(Estimate { seconds, steps, ms_per_step, balancing })
 }
 
 /// Seconds that decoding one image for an input of this side takes with all threads busy.

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::features::Features;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
-use crate::infer::{InputOptions, OnnxClassifier};
+use crate::infer::{InputOptions, OnnxClassifier, UNKNOWN_NORMALISATION};
 use crate::job::Job;
 use crate::run::Run;
 use crate::source::Split;
@@ -49,8 +49,12 @@ pub struct FileEvaluation {
 }
 
 /// Evaluates an ONNX classifier on a dataset, and with `beside` compares it with the checkpoint of a
-/// run on the same images; that of its final one without a name. The file's classes are found by
-/// their names, in whatever order they are; one without names must have as many as the dataset.
+/// run on the same images; that of its final one without a name. `input` says what the file does not
+/// say itself. Its classes are found by their names, in whatever order they are; one without names
+/// must have as many as the dataset.
+///
+/// Groups are those of the run it is compared with; else by the training images that the file says it
+/// had; else by those of the dataset.
 ///
 /// # Errors
 /// [`ModelError::File`] for a file that is no image classifier or lacks a class of the dataset, and
@@ -58,13 +62,17 @@ pub struct FileEvaluation {
 /// classes, and its dataset the one evaluated on.
 pub fn evaluate_file(
     file: &Path,
+    input: &InputOptions,
     dataset: &Dataset,
     on: EvaluatedOn,
     beside: Option<(&Run, Option<&str>)>,
     thresholds: GroupThresholds,
     job: Job<'_>,
 ) -> Result<FileEvaluation> {
-    let classifier = OnnxClassifier::open(file, &InputOptions::default())?;
+    let classifier = OnnxClassifier::open(file, input)?;
+    if !classifier.is_normalisation_known() {
+        job.warn(UNKNOWN_NORMALISATION);
+    }
     let places = places(&classifier, &dataset.classes, file, job)?;
     let split = match on {
         EvaluatedOn::All => None,
@@ -92,7 +100,10 @@ pub fn evaluate_file(
     // They stand as test samples, of which no class needs any.
     let chosen = Dataset { samples, ..dataset.clone() };
     let images = Images::open(&chosen, Split::Test, classifier.input_size(), DEFAULT_BUDGET, job)?;
-    let train_counts = dataset.counts(Split::Train);
+    let train_counts = match beside {
+        Some(_) => dataset.counts(Split::Train),
+        None => train_counts(&classifier, &places, dataset, on, job),
+    };
     let (answers, positions) = answers(&classifier, &images, &places, job)?;
     images.warn_of_problems(job);
     let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
@@ -168,6 +179,36 @@ fn places(
         ));
     }
     Ok(classes.iter().filter_map(|class| classifier.class_index(class)).collect())
+}
+
+/// Images of each class that the file was trained on, as it says itself or else as the dataset has
+/// it: where all images are evaluated, its splits are none that the file knows of.
+fn train_counts(
+    classifier: &OnnxClassifier,
+    places: &[usize],
+    dataset: &Dataset,
+    on: EvaluatedOn,
+    job: Job<'_>,
+) -> Vec<usize> {
+    let said = classifier.metadata().get("summary");
+    let summary = said.and_then(|text| serde_json::from_str::<Summary>(text).ok());
+    let counts = summary.map(|summary| summary.train_counts);
+    if let Some(counts) = counts.filter(|counts| counts.len() == classifier.classes().len()) {
+        return places.iter().map(|place| counts[*place]).collect();
+    }
+    if on != EvaluatedOn::All {
+        return dataset.counts(Split::Train);
+    }
+    job.info("the file does not say how many images of each class it was trained on; groups are by how many there are here");
+    let mut counts = vec![0; dataset.classes.len()];
+    dataset.samples.iter().for_each(|sample| counts[sample.class] += 1);
+    counts
+}
+
+/// What a file that was exported by this program says of its training, as far as it is needed.
+#[derive(Deserialize)]
+struct Summary {
+    train_counts: Vec<usize>,
 }
 
 /// What the file says about each readable image, and which of the images that is: its classes that

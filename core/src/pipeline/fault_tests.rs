@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 use super::{TrainRequest, balance, export, train, tune};
+use crate::balance::Effort;
 use crate::dataset::{self, BuildOptions, Dataset};
 use crate::error::Result;
 use crate::files::Faults;
@@ -74,7 +75,7 @@ fn train_step(folder: &Path, job: Job<'_>) -> Result<()> {
 
 fn tune_step(folder: &Path, job: Job<'_>) -> Result<()> {
     let run = Run::claim(&folder.join("run"))?;
-    tune(&run, run.settings(), 10, &Device::flex(), job).map(drop)
+    tune(&run, run.settings(), Effort::all_of(10), &Device::flex(), job).map(drop)
 }
 
 fn balance_step(folder: &Path, job: Job<'_>) -> Result<()> {

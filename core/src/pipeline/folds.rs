@@ -10,6 +10,15 @@ use crate::classifier::{Classifier, FeatureSet};
 /// Parts that samples are cut into.
 pub(super) const FOLDS: usize = 3;
 
+/// Held-out samples that are enough to judge by.
+const ENOUGH: usize = 20_000;
+
+/// How many of the parts have to be held out for what is judged by so many samples in all: more
+/// than [`ENOUGH`] of them tell no more, and every part is one more classifier to train.
+pub(super) fn needed(samples: usize) -> usize {
+    (ENOUGH * FOLDS).div_ceil(samples.max(1)).clamp(1, FOLDS)
+}
+
 /// Samples to learn from, and those that are held out.
 pub(super) struct Part {
     pub train: FeatureSet,
@@ -161,6 +170,12 @@ mod tests {
         groups[3] = None;
         assert_eq!(places_of(&labels, &groups, 3), super::places(&labels, 3));
         assert_eq!(places_of(&labels, &[], 3), super::places(&labels, 3));
+    }
+
+    #[test]
+    fn large_sets_are_judged_by_fewer_parts() {
+        assert_eq!([10, 29_999, 30_000, 59_999, 60_000, 437_513].map(needed), [3, 3, 2, 2, 1, 1]);
+        assert_eq!(needed(0), FOLDS);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod balance;
 mod bundle;
 mod demo;
 mod estimate;
+mod estimate_classifier;
 mod evaluate;
 mod evaluate_file;
 mod export;

@@ -5,6 +5,7 @@ use super::super::{
     TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train, tune,
 };
 use super::*;
+use crate::balance::Effort;
 use crate::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use crate::infer::OnnxClassifier;
 use crate::job::{Control, Event, EventSink};
@@ -108,7 +109,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
 
     let mut tuning = run.settings().clone();
     tuning.balance.augmented_views = 1;
-    tune(&run, &tuning, 5, &device, job).unwrap();
+    tune(&run, &tuning, Effort::all_of(5), &device, job).unwrap();
     let balanced = balance(&mut run, &tuning, &device, job).unwrap();
     assert!(balanced.norms_after.iter().all(|norm| norm.is_finite()));
     let bench = Workbench::open(&run, run.settings(), &device, job).unwrap();

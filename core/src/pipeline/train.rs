@@ -193,6 +193,7 @@ pub fn new_run(
         Auto::Value(Training::Scratch) => None,
         _ => tell_of_weights(&settings.model, job)?,
     };
+    tell_time_of_many(&settings, &dataset, device, job)?;
     let chosen = choose(&settings, &dataset, device, job)?;
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if let Some(facts) =
@@ -228,6 +229,39 @@ pub fn new_run(
     }
     Ok(run)
 }
+
+/// Says how long features of many images and the classifier on them will take, before they are
+/// computed. For a folder that takes seconds it would be measured as long.
+fn tell_time_of_many(
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<()> {
+    let images = dataset.samples.len();
+    if images < MANY_IMAGES
+        || matches!(settings.stage1.train, Auto::Value(train) if train != Training::Classifier)
+    {
+        return Ok(());
+    }
+    let expected = match estimate(settings, dataset, device, job) {
+        // What computes features says what to do about it.
+        Err(Error::Device { .. }) => return Ok(()),
+        expected => expected?,
+    };
+    let then = match expected.balancing_words() {
+        Some(words) => format!(", and looking for the best balance {words} more"),
+        None => String::new(),
+    };
+    job.info(format!(
+        "what the pretrained network sees in {images} images, and a classifier on that, will take {} here{then}",
+        expected.words()
+    ));
+    Ok(())
+}
+
+/// Images from which on it is said how long their features take.
+const MANY_IMAGES: usize = 5_000;
 
 /// The result that holds what is known of the weights a run began from, as [`Facts`]: others may
 /// have taken their place on this machine by the time that the run is exported.

@@ -4,9 +4,9 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use super::folds::{FOLDS, Part, part, places_of, rule_out};
+use super::folds::{Part, needed, part, places_of, rule_out};
 use super::train_classifier::fit_on;
-use crate::balance::{self, CachedBatches, FeatureBatches, Fold, Tuning};
+use crate::balance::{self, CachedBatches, Effort, FeatureBatches, Fold, Tuning};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::source::Split;
 use crate::train::classifier_of;
 
-/// Tries up to `candidates` ways of balancing stage 1's classifier on cached features, chooses on
+/// Tries ways of balancing stage 1's classifier on cached features, as many as `effort` allows, chooses on
 /// validation (where the classifier alone was trained, on training and validation images held out
 /// in turn), and stores the results `tune` (everything that was tried) and `tuned` (the settings
 /// that were chosen, for [`super::balance`]).
@@ -27,12 +27,12 @@ use crate::train::classifier_of;
 pub fn tune(
     run: &Run,
     settings: &Settings,
-    candidates: usize,
+    effort: Effort,
     device: &Device,
     job: Job<'_>,
 ) -> Result<Tuning> {
     let _lock = run.lock()?;
-    search(run, settings, candidates, device, job)
+    search(run, settings, effort, device, job)
 }
 
 /// A fold with what it is made of.
@@ -55,7 +55,7 @@ impl Held {
 }
 
 /// Training and validation images together, cut into parts of which each is judged by classifiers
-/// that learned from the others.
+/// that learned from the others: as many parts as are needed to judge by.
 fn cross_validation(
     train: FeatureSet,
     validation: Option<FeatureSet>,
@@ -70,8 +70,9 @@ fn cross_validation(
         all.labels.extend(validation.labels);
     }
     let places = places_of(&all.labels, groups, classes);
-    let mut folds = Vec::with_capacity(FOLDS);
-    for fold in 0..FOLDS {
+    let needed = needed(all.len());
+    let mut folds = Vec::with_capacity(needed);
+    for fold in 0..needed {
         job.check()?;
         let Part { train, train_counts, learned, held_out } =
             part(&all, &places, fold, classes).of_known_classes();
@@ -99,7 +100,7 @@ fn cross_validation(
 pub(super) fn search(
     run: &Run,
     settings: &Settings,
-    candidates: usize,
+    effort: Effort,
     device: &Device,
     job: Job<'_>,
 ) -> Result<Tuning> {
@@ -130,14 +131,14 @@ pub(super) fn search(
         let folds =
             cross_validation(known.set, validation, &groups, counts.len(), run.settings(), job)?;
         let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
-        balance::tune(&folds, counts, settings, thresholds, start.seed, candidates, job)?
+        balance::tune(&folds, counts, settings, thresholds, start.seed, effort, job)?
     } else {
         let classifier = classifier_of(&start)?;
         let train = training_features(&features, settings.augmented_views, job)?;
         let validation = features.of(Split::Validation, evaluation.flip, job)?;
         let fold =
             Fold { start: &classifier, train: &train, train_counts: counts, held_out: &validation };
-        balance::tune(&[fold], counts, &all.balance, thresholds, start.seed, candidates, job)?
+        balance::tune(&[fold], counts, &all.balance, thresholds, start.seed, effort, job)?
     };
     tuning.verdict = judged(
         run,

@@ -112,6 +112,13 @@ pub(super) fn choose_weight_decay(
     Ok(ChosenDecay { weight_decay, reason })
 }
 
+/// Samples that each of the trainings learns from, as many as it usually takes to choose.
+pub(super) fn trainings(samples: usize) -> impl Iterator<Item = usize> {
+    const USUAL: usize = 4;
+    let learned = samples.min(MOST_SAMPLES) * (FOLDS - 1) / FOLDS;
+    std::iter::repeat_n(learned, USUAL * FOLDS)
+}
+
 /// A weight decay that was tried.
 struct Tried {
     /// Steps from the usual one.

@@ -59,12 +59,7 @@ impl Way {
 
     /// How long it would take, in words.
     fn time(&self, found: Found, measuring: bool) -> String {
-        let estimate = match self.preset {
-            Preset::Auto => found.features,
-            Preset::FineTune => found.fine_tuning,
-            _ => found.scratch,
-        };
-        match estimate {
+        match found.of(self.preset) {
             Some(estimate) => format!("Takes {} here", estimate.words()),
             None if measuring => "Measuring how long it takes here…".into(),
             None => String::new(),
@@ -78,8 +73,14 @@ pub fn time_words(train: &TrainState) -> Option<String> {
     let estimates = &train.estimates;
     let way = WAYS.iter().find(|way| way.is_that_of(&train.settings))?;
     let words = way.time(estimates.found(), estimates.is_measuring());
-    let balances = train.settings.balance.tune_candidates > 0;
-    let then = if balances { " The best balance is looked for then." } else { "" };
+    let balancing = estimates.found().of(way.preset).and_then(|of| of.balancing_words());
+    let then = match balancing {
+        Some(words) => format!(" The best balance is looked for then, {words} more."),
+        None if train.settings.balance.tune_candidates > 0 => {
+            " The best balance is looked for then.".into()
+        }
+        None => String::new(),
+    };
     (!words.is_empty()).then(|| format!("{}.{then}", words.trim_end_matches('…')))
 }
 

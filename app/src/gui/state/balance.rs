@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use counterweight_core::Error;
-use counterweight_core::balance::Tuning;
+use counterweight_core::balance::{Effort, Tuning};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::eval::Grade;
 use counterweight_core::pipeline::{self, BalanceReport, Trial, Workbench};
@@ -272,7 +272,8 @@ impl BalanceState {
             (run.folder.clone(), Settings { balance: settings.clone(), ..run.settings.clone() });
         self.tuning = Some(Worker::spawn("tune", &shell.ctx, move |job| {
             let (device, _) = device::open(device)?;
-            pipeline::tune(&Run::claim(&folder)?, &settings, CANDIDATES, &device, job)
+            let effort = Effort::within_reason(CANDIDATES);
+            pipeline::tune(&Run::claim(&folder)?, &settings, effort, &device, job)
         }));
     }
 

@@ -1,6 +1,7 @@
 //! A model that somebody has already, beside the run on the same images.
 
 use counterweight_core::eval::GroupThresholds;
+use counterweight_core::infer::InputOptions;
 use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
 use counterweight_core::run::Run;
 
@@ -60,7 +61,16 @@ impl Beside {
                     let thresholds = GroupThresholds::from(&run.settings().evaluation);
                     let on = EvaluatedOn::Split(Some(split));
                     let beside = Some((&run, Some(checkpoint.as_str())));
-                    pipeline::evaluate_file(&file, run.dataset(), on, beside, thresholds, job)
+                    let input = InputOptions::default();
+                    pipeline::evaluate_file(
+                        &file,
+                        &input,
+                        run.dataset(),
+                        on,
+                        beside,
+                        thresholds,
+                        job,
+                    )
                 }));
             }
             BesideCommand::Stop => self.worker.iter().for_each(Worker::stop),

@@ -20,6 +20,17 @@ pub struct Found {
     pub scratch: Option<Estimate>,
 }
 
+impl Found {
+    /// What was measured of training with a preset.
+    pub fn of(self, preset: Preset) -> Option<Estimate> {
+        match preset {
+            Preset::Auto => self.features,
+            Preset::FineTune => self.fine_tuning,
+            _ => self.scratch,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq)]
 struct Key {
     source: PathBuf,
