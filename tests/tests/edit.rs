@@ -96,7 +96,7 @@ fn a_list_is_read_as_it_was_when_its_images_were_looked_at() {
     std::fs::write(&list, rows).unwrap();
     let reading = ["--path-column", "where", "--label-column", "seen as"];
     let refused = refusal(&list, &["exclude", "photos/frog/00.png"]);
-    assert!(refused.contains("shot by"), "{refused}");
+    assert!(refused.contains("the label is missing"), "{refused}");
     let edited = edit(&list, &[reading.as_slice(), &["exclude", "photos/frog/00.png"]].concat());
     assert_eq!(edited["counts"]["excluded"], 1);
     let report =
@@ -245,6 +245,28 @@ fn the_edited_dataset_is_built_and_written_with_its_edits() {
         .map(|split| built["counts"][split].as_u64().unwrap())
         .sum();
     assert_eq!(total, 38);
+    // Under other names, and without a class that something was moved to.
+    for number in 0..20 {
+        save(&picture(300 + number, 12, 10), source.join(format!("toad/{number:02}.png")));
+    }
+    edit(&source, &["move", "frog/03.png", "--to", "toad"]);
+    let built = |more: &[&str]| -> Value {
+        let out = words(&folder.path().join("other.toml"));
+        let source = words(&source);
+        let built = counterweight_json(
+            &[&["build", source.as_str(), "--out", out.as_str(), "--force"], more].concat(),
+        );
+        let classes = built["classes"].as_array().unwrap().iter();
+        let images = |class: &Value| -> u64 {
+            ["train", "validation", "test"].map(|split| class[split].as_u64().unwrap()).iter().sum()
+        };
+        classes.map(|class| json!([class["name"], images(class)])).collect()
+    };
+    assert_eq!(built(&["--classes", "frog,newt"]), json!([["frog", 16], ["newt", 21]]));
+    let renamed = built(&["--rename", "newt=salamander", "--rename", "toad=frog"]);
+    assert_eq!(renamed, json!([["frog", 37], ["salamander", 21]]));
+    edit(&source, &["undo"]);
+    std::fs::remove_dir_all(source.join("toad")).unwrap();
     let target = folder.path().join("linked");
     let planned = edit(&source, &["write", &words(&target), "--dry-run"]);
     assert_eq!((planned["written"][1].as_u64(), target.exists()), (Some(38), false));

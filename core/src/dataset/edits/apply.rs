@@ -124,7 +124,8 @@ impl Edited {
                 .map(|(sample, facts)| (&sample.location, facts.hash))
                 .collect();
             let content = |sample: usize| hashes.get(&dataset.samples[sample].location).copied();
-            return Ok(Self::of(&dataset.classes, locations(), marks, &Contents::All(&content)));
+            let marks = as_built(marks, dataset, catalog);
+            return Ok(Self::of(&dataset.classes, locations(), &marks, &Contents::All(&content)));
         }
         let (places, changed): (Vec<usize>, Vec<Location>) = locations()
             .enumerate()
@@ -314,6 +315,32 @@ impl Edited {
         }
         hasher.finalize().to_hex().to_string()
     }
+}
+
+/// Edits beside a source name its classes as it does itself. In a dataset that was built of it under
+/// other names they have those, and what was moved to a class that was not chosen is left out as the
+/// others of that class are.
+fn as_built<'a>(marks: &'a EditMarks, dataset: &Dataset, catalog: &Catalog) -> Cow<'a, EditMarks> {
+    let options = &dataset.provenance.options;
+    if options.rename.is_empty() && options.classes.is_none() {
+        return Cow::Borrowed(marks);
+    }
+    let set = |names: &[String]| -> HashSet<String> {
+        names.iter().map(|name| composed(name).to_string()).collect()
+    };
+    let (built, source) = (set(&dataset.classes), set(&catalog.classes));
+    let mut marks = marks.clone();
+    for mark in marks.values_mut() {
+        let Some(to) = mark.to.as_mut() else { continue };
+        if built.contains(&*composed(to)) || !source.contains(&*composed(to)) {
+            continue;
+        }
+        match options.rename.iter().find(|(own, _)| composed(own) == composed(to)) {
+            Some((_, new)) if built.contains(&*composed(new)) => to.clone_from(new),
+            _ => mark.excluded = true,
+        }
+    }
+    Cow::Owned(marks)
 }
 
 /// Gives edits of images that are not under their name any more to those that have their content,
