@@ -108,10 +108,14 @@ mod tests {
         assert!(trained == 60 && !all.reason.contains("Stage 2 was trained"), "{}", all.reason);
         let (few, trained) = searched(Effort { candidates: 100, most_work: 3.5 * one });
         assert!(trained == 15, "{trained}");
-        assert!(few.reason.ends_with(" Stage 2 was trained for 3 of 12 of them: with so many images and classes each takes long."), "{}", few.reason);
+        assert!(few.reason.ends_with(" Stage 2 was trained 3 times instead of 12 times: with so many images and classes it takes long."), "{}", few.reason);
         // What the settings say themselves is tried whatever it takes.
         let (least, trained) = searched(Effort { candidates: 100, most_work: 0.0 });
-        assert!(trained == 5 && least.reason.contains("for 1 of 12"), "{}", least.reason);
+        assert!(
+            trained == 5 && least.reason.contains("trained once instead of 12 times"),
+            "{}",
+            least.reason
+        );
         assert_eq!(
             work_of_search(
                 Effort { candidates: 100, most_work: 3.5 * one },

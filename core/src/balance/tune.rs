@@ -199,8 +199,9 @@ pub fn tune(
     let mut found = conclude(trials, &asked, &labels, train_counts.len());
     found.failed = failed as usize;
     if trainings < wanted {
+        let times = if trainings == 1 { "once".into() } else { format!("{trainings} times") };
         found.reason += &format!(
-            " Stage 2 was trained for {trainings} of {wanted} of them: with so many images and classes each takes long."
+            " Stage 2 was trained {times} instead of {wanted} times: with so many images and classes it takes long."
         );
     }
     Ok(found)

@@ -150,15 +150,18 @@ pub(super) fn build_with(
     let mut notes = plan.notes;
     if let (Some(by), Some(grouping)) = (&options.group_by, grouping) {
         let sizes = grouping.sizes(catalog);
-        let largest = images(sizes.largest);
-        notes.insert(
-            0,
-            format!(
-                "images with {} are kept in one split: {} series, the largest of {largest}",
-                by.words(),
-                sizes.series
+        let (series, largest) = (sizes.series, images(sizes.largest));
+        let note = match torn(&parts) {
+            0 => format!(
+                "images with {} are kept in one split: {series} series, the largest of {largest}",
+                by.words()
             ),
-        );
+            torn => format!(
+                "images with {} belong together: {series} series, the largest of {largest}; {torn} of them in more than one split of the source, whose splits stay as they are",
+                by.words()
+            ),
+        };
+        notes.insert(0, note);
     }
     let [train, held_out @ ..] = &parts;
     notes.extend(copies_note(&digests, train, held_out.iter().flatten()));
@@ -177,6 +180,19 @@ pub(super) fn build_with(
         },
     };
     Ok(BuiltDataset { dataset, notes })
+}
+
+/// Groups that have samples in more than one split.
+fn torn(parts: &[Vec<DatasetSample>]) -> usize {
+    let mut splits: HashMap<u32, Split> = HashMap::new();
+    let mut torn = HashSet::new();
+    for sample in parts.iter().flatten() {
+        let Some(group) = sample.group else { continue };
+        if *splits.entry(group).or_insert(sample.split) != sample.split {
+            torn.insert(group);
+        }
+    }
+    torn.len()
 }
 
 /// What is to be said where images that are held out have an exact copy in training: then they say

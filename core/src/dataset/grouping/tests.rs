@@ -312,6 +312,10 @@ fn splits_of_the_source_stay_and_their_leak_is_told() {
         assert_eq!(leak.test.few, leak.test.all);
         assert_eq!(leak.test.many, LeakCount::default());
     }
+    let options = BuildOptions { group_by: Some(by), ..BuildOptions::default() };
+    let notes = build(&catalog, &options).unwrap().notes;
+    let told = notes[0].contains("1 of them in more than one split of the source");
+    assert!(told && !notes[0].contains("are kept in one split"), "{}", notes[0]);
 }
 
 #[test]
