@@ -202,6 +202,11 @@ pub(crate) fn is_held(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(5 | 32 | 33))
 }
 
+/// Where a path leads, links followed, or the path itself where that cannot be told.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// Whether a file is one that a file manager has left in a folder by looking at it: nobody's work.
 pub fn is_clutter(name: &OsStr) -> bool {
     const NAMES: [&str; 5] = [".ds_store", ".directory", "thumbs.db", "ehthumbs.db", "desktop.ini"];

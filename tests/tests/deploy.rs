@@ -26,7 +26,9 @@ impl Made {
         let made = Self { folder };
         patterns(&made.images());
         let out = made.model();
-        counterweight_json(&["make", text(&made.images()), "--out", text(&out), "--device", "cpu"]);
+        let images = made.images();
+        let make = ["make", text(&images), "--out", text(&out), "--no-refit", "--device", "cpu"];
+        counterweight_json(&make);
         made
     }
 

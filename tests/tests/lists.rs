@@ -40,6 +40,37 @@ fn images(folder: &Path, names: impl IntoIterator<Item = String>) {
 }
 
 #[test]
+fn a_name_that_could_be_several_files_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    // A photo and its mask.
+    images(root, (1..7).flat_map(|i| ["bmp", "png"].map(|ending| format!("all/{i:03}.{ending}"))));
+    let list = root.join("labels.csv");
+    let rows = |name: fn(usize) -> String| -> String {
+        (1..7).map(|i| format!("{},{}\n", name(i), if i < 5 { "cat" } else { "dog" })).collect()
+    };
+    std::fs::write(&list, format!("image,label\n{}", rows(|i| format!("{i:03}")))).unwrap();
+    let said = refusal(&list, &["--root", root.join("all").to_str().unwrap()], 1);
+    assert!(said.contains("6 names could be several files each"), "{said}");
+    assert!(said.contains("--only bmp or --only png") && said.contains("001.png"), "{said}");
+    let two = [("cat".to_string(), 4), ("dog".to_string(), 2)];
+    let report = inspect(&list, &["--only", "bmp"]);
+    assert_eq!(classes(&report), two);
+    // A table that has forgotten the zeros.
+    std::fs::write(&list, format!("image,label\n{}", rows(|i| i.to_string()))).unwrap();
+    assert_eq!(classes(&inspect(&list, &["--only", "bmp"])), two);
+    // The same name in two folders.
+    images(root, ["other/3.bmp".to_string()]);
+    std::fs::write(&list, "image,label\n3.bmp,cat\n4.bmp,cat\n5.bmp,dog\n").unwrap();
+    images(root, [3, 4, 5].map(|i| format!("one/{i}.bmp")));
+    let said = refusal(&list, &[], 1);
+    assert!(
+        said.contains("1 name could be several files") && said.contains("other/3.bmp"),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_usual_lists_need_no_options() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use counterweight_core::run::Run;
-use counterweight_tests::fixtures::patterns;
+use counterweight_core::source::Split;
+use counterweight_tests::fixtures::{finished_run, patterns};
 use counterweight_tests::{binary, counterweight, counterweight_json};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
         .iter()
         .map(|choice| choice["setting"].as_str().unwrap())
         .collect();
-    assert_eq!(choices, ["splits", "stage1.train", "stage1.weight_decay", "balance"]);
+    assert_eq!(choices, ["splits", "stage1.train", "stage1.weight_decay", "balance", "the file"]);
     for choice in first["choices"].as_array().unwrap() {
         assert!(
             ["value", "reason", "option"]
@@ -61,6 +62,59 @@ fn a_folder_becomes_a_model_and_again_when_it_has_grown() {
         .collect();
     names.sort();
     assert_eq!(names, ["patterns", "patterns-run", "patterns.onnx"]);
+}
+
+#[test]
+fn the_file_has_learned_from_all_images_once_they_were_judged_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("patterns");
+    patterns(&images);
+    let place = |name: &str| folder.path().join(name);
+    let [model, again, measured] = ["m.onnx", "again.onnx", "measured.onnx"].map(place);
+    let made =
+        counterweight_json(&["make", text(&images), "--out", text(&model), "--device", "cpu"]);
+    let run = place("m-run");
+    let dataset = Run::open(&run).unwrap().dataset().clone();
+    let held_out = dataset.samples.len() - dataset.split(Split::Train).len();
+    let refit = &made["export"]["refit"];
+    assert_eq!(refit["images"].as_u64().unwrap() as usize, dataset.samples.len());
+    assert_eq!(refit["held_out"].as_u64().unwrap() as usize, held_out);
+
+    // What was measured is what was measured before, and that is another classifier.
+    let evaluated = |file: &Path| {
+        let file_of = run.join("dataset.toml");
+        let output = counterweight(&["evaluate", text(file), "--data", text(&file_of), "--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let warned =
+            String::from_utf8_lossy(&output.stderr).contains("has learned from these images");
+        (found, warned)
+    };
+    let own = counterweight_json(&["evaluate", text(&run), "--device", "cpu"]);
+    let said = &made["export"]["verdict"]["balanced_accuracy"];
+    assert_eq!(*said, own["balanced_accuracy"]);
+    let export = |file: &Path, more: &[&str]| {
+        counterweight_json(&[&["export", text(&run), "--out", text(file)], more].concat())
+    };
+    assert_eq!(export(&again, &[])["refit"], *refit, "as it was made");
+    assert!(export(&measured, &["--no-refit"])["refit"].is_null());
+    let (found, warned) = evaluated(&measured);
+    assert!(!warned && found["ece"] == own["ece"], "{found} {own}");
+    let (seen, warned) = evaluated(&again);
+    assert!(warned && seen["ece"] != own["ece"], "{seen}");
+    assert!(seen["balanced_accuracy"].as_f64() >= own["balanced_accuracy"].as_f64());
+    let train: u64 = dataset.counts(Split::Train).iter().sum::<usize>() as u64;
+    let learned = |found: &Value| -> u64 {
+        let classes = found["per_class"].as_array().unwrap().iter();
+        classes.map(|class| class["train_count"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((learned(&found), learned(&seen)), (train, dataset.samples.len() as u64));
+
+    // A test split of somebody's stays unseen.
+    let (_, other) = finished_run(folder.path());
+    let output = counterweight(&["export", text(&other), "--out", text(&again), "--refit"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no image was held out by the program"), "{said}");
 }
 
 #[test]

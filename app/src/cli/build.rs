@@ -160,6 +160,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let mut named = BuildOptions { rename, ..BuildOptions::default() };
     named.keep_together(arguments.group.group_by.clone(), &catalog.classes);
     let BuildOptions { rename, group_by, .. } = named;
+    if let Some(question) =
+        group_by.is_none().then(|| dataset::crossed_subfolders(&catalog.classes)).flatten()
+    {
+        job.warn(question);
+    }
     if group_by.is_none()
         && let Some(series) = dataset::notice_series(&catalog)
     {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Variant};
 use counterweight_core::job::Job;
-use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, VariantRequest};
+use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, Exported, VariantRequest};
 use counterweight_core::run::Run;
 
 use super::train::quoted;
@@ -42,6 +42,14 @@ pub struct Arguments {
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
+    /// Have the classifier learn once more before, in the same way, from all images, those that the
+    /// program held out among them; what was measured stays as it was measured [default: as the run
+    /// was made: yes by `make`, else no]
+    #[arg(long, conflicts_with = "no_refit")]
+    refit: bool,
+    /// Export the classifier as it was measured
+    #[arg(long)]
+    no_refit: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -67,9 +75,12 @@ impl From<Outputs> for OnnxOutputs {
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let run = Run::open(&arguments.run)?;
     let job = Job::new(&context.control, context.console);
-    let checkpoint = arguments.checkpoint.as_deref();
+    let what = Exported {
+        checkpoint: arguments.checkpoint.as_deref(),
+        refit: (arguments.refit || arguments.no_refit).then_some(arguments.refit),
+    };
     if let Some(path) = &arguments.weights {
-        let report = pipeline::export_weights(&run, checkpoint, path, job)?;
+        let report = pipeline::export_weights(&run, what, path, job)?;
         return context.console.result(&report, || {
             format!(
                 "{}: {} tensors of {}, {}",
@@ -82,7 +93,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     let variants = variants(arguments)?;
     if let Some(folder) = &arguments.bundle {
-        let report = pipeline::bundle(&run, checkpoint, folder, &variants, job)?;
+        let report = pipeline::bundle(&run, what, folder, &variants, job)?;
         context.console.result(&report, || {
             format!(
                 "{}\n{}\n{}\n\nnext: give {} to whoever runs the model; its README.md says how",
@@ -108,10 +119,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let next = || format!("next: counterweight predict {} IMAGE", quoted(out));
     let [form] = &variants[..] else {
         let target = Onnx { outputs: arguments.outputs.into(), ..Onnx::BOTH };
-        let report = pipeline::export_as(&run, checkpoint, &target, out, job)?;
+        let report = pipeline::export_as(&run, what, &target, out, job)?;
         return context.console.result(&report, || format!("{}\n{}", summary(&report), next()));
     };
-    let report = pipeline::export_variant(&run, checkpoint, form, out, job)?;
+    let report = pipeline::export_variant(&run, what, form, out, job)?;
     if let Some(reason) = &report.refused {
         context.console.result(&report, || tables::variants(std::slice::from_ref(&report)))?;
         bail!("{} was not written: {reason}; --max-loss allows more", out.display());
@@ -158,10 +169,17 @@ fn summary(report: &ExportReport) -> String {
 /// The file, its check, and how good the network is, in one line each: that file and network agree
 /// says nothing of the latter.
 pub fn checked(report: &ExportReport) -> String {
+    let learned = match report.refit {
+        Some(refit) => format!(
+            "\nit learned from all {} images before it was written; how good it is was measured before, on some of the {} that had been held out",
+            refit.images, refit.held_out
+        ),
+        None => String::new(),
+    };
     format!(
         "{}: {:.1} MB, opset {}, {} classes, input {side}×{side}\n\
          file check passed: the file agrees with the trained network on {} of {} images, largest difference of logits {:.1e}\n\
-         how good it is: {}",
+         how good it is: {}{learned}",
         report.path.display(),
         report.bytes as f64 / 1e6,
         report.opset,

@@ -104,6 +104,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     let job = Job::new(&context.control, context.console);
     let catalog = dataset::edited_catalog(source::scan(&arguments.source, &options, job)?, job)?;
+    if let Some(question) =
+        arguments.groups.is_none().then(|| dataset::crossed_subfolders(&catalog.classes)).flatten()
+    {
+        job.warn(question);
+    }
     let report = dataset::report(&catalog, arguments.many_above, arguments.few_below);
     let groups = match &arguments.groups {
         None => Vec::new(),

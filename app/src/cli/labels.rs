@@ -9,7 +9,7 @@ use counterweight_core::dataset::{EditSession, GroupBy};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, LabelCheck, NEIGHBOURS};
-use counterweight_core::source::ScanOptions;
+use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
 use super::train::quoted;
@@ -25,6 +25,8 @@ struct Outcome<'a> {
     /// The table that was written, if one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<&'a Path>,
+    /// Images held out for testing, which were not looked at.
+    test_images_left_out: usize,
 }
 
 /// Asks it of a dataset file, a folder or an archive, with the edits beside it. `typed` are the
@@ -40,12 +42,16 @@ pub fn run(
     let job = Job::new(&context.control, context.console);
     let session = EditSession::open_with(source, scan, by, job)?;
     let (device, _) = device::open(choice)?;
-    let found =
-        pipeline::label_check(&session.dataset()?, &session.checked(), with_test, 0, &device, job)?;
+    let dataset = session.dataset()?;
+    let found = pipeline::label_check(&dataset, &session.checked(), with_test, 0, &device, job)?;
     if let Some(out) = out {
         pipeline::write_label_table(&found, out)?;
     }
-    let outcome = Outcome { found: &found, table: out.map(PathBuf::as_path) };
+    let outcome = Outcome {
+        found: &found,
+        table: out.map(PathBuf::as_path),
+        test_images_left_out: if with_test { 0 } else { dataset.split(Split::Test).len() },
+    };
     let dataset = quoted(source) + typed;
     context.console.result(&outcome, || human(&outcome, &dataset, all))
 }
@@ -58,6 +64,13 @@ fn human(outcome: &Outcome, dataset: &str, all: bool) -> String {
         found.images,
         100.0 * found.accuracy
     );
+    if outcome.test_images_left_out > 0 {
+        let _ = writeln!(
+            text,
+            "the {} images held out for testing were not looked at; --test looks at them, too",
+            outcome.test_images_left_out
+        );
+    }
     if found.doubts.is_empty() {
         return text;
     }

@@ -36,6 +36,10 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     reading: SourceOption,
+    /// Export the classifier as it was measured, instead of having it learn once more, from the
+    /// held-out images as well
+    #[arg(long)]
+    no_refit: bool,
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
@@ -50,6 +54,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         out: &arguments.out,
         run: arguments.run.as_deref(),
         settings,
+        refit: !arguments.no_refit,
     };
     let report =
         match pipeline::make(&request, &device, Job::new(&context.control, context.console)) {

@@ -147,6 +147,7 @@ pub(super) fn build_with(
             }));
         }
     }
+    let drawn = plan.drawn();
     let mut notes = plan.notes;
     if let (Some(by), Some(grouping)) = (&options.group_by, grouping) {
         let sizes = grouping.sizes(catalog);
@@ -175,6 +176,7 @@ pub(super) fn build_with(
             reading: catalog.reading.clone(),
             source_hash: source_hash(catalog),
             notes: notes.clone(),
+            drawn,
             digests,
             origin: None,
         },
@@ -430,6 +432,18 @@ fn nearest<'a>(name: &str, classes: &'a [String]) -> Option<&'a String> {
         .filter(|(s, _)| *s > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, c)| c)
+}
+
+impl Plan {
+    /// Splits that are held out of what the source has for training.
+    fn drawn(&self) -> Vec<Split> {
+        let draws = |sizes: &[usize]| sizes.iter().any(|size| *size > 0);
+        let validation = draws(&self.validation_before) || draws(&self.validation_after);
+        [(Split::Validation, validation), (Split::Test, draws(&self.test))]
+            .into_iter()
+            .filter_map(|(split, drawn)| drawn.then_some(split))
+            .collect()
+    }
 }
 
 /// How many samples of each chosen class go where.

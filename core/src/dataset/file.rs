@@ -61,6 +61,8 @@ struct DatasetFile {
     options: BuildOptions,
     #[serde(default, skip_serializing_if = "Reading::is_plain")]
     reading: Reading,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    drawn: Vec<Split>,
     #[serde(default)]
     class: Vec<Class>,
 }
@@ -165,6 +167,7 @@ impl Dataset {
             notes: self.provenance.notes.clone(),
             options: self.provenance.options.clone(),
             reading: self.provenance.reading.clone(),
+            drawn: self.provenance.drawn.clone(),
             class: classes,
         };
         let text = toml::to_string_pretty(&file).map_err(|e| DataError::file(path, e))?;
@@ -374,6 +377,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
             reading: file.reading,
             source_hash: file.source_hash,
             notes: file.notes,
+            drawn: file.drawn,
             digests,
             origin: None,
         },
@@ -443,6 +447,7 @@ mod tests {
                     skip: vec!["*_mask.*".into()],
                     ..Reading::default()
                 },
+                drawn: vec![Split::Test],
                 source_hash: "00ff".into(),
                 notes: vec!["a note".into()],
                 digests: Digests::default(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::build::build;
 use super::edits::edited;
-use super::grouping::{GroupBy, notice_series};
+use super::grouping::{GroupBy, crossed_subfolders, notice_series};
 use super::options::BuildOptions;
 use super::samples::Dataset;
 use crate::error::{DataError, Result};
@@ -89,6 +89,10 @@ impl Dataset {
         }
         let mut building = BuildOptions::default();
         building.keep_together(by.cloned(), &catalog.classes);
+        if let Some(question) = by.is_none().then(|| crossed_subfolders(&catalog.classes)).flatten()
+        {
+            job.warn(question);
+        }
         if by.is_none()
             && let Some(series) = notice_series(&catalog)
         {

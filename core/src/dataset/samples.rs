@@ -49,6 +49,9 @@ pub struct Provenance {
     /// What the person should know: classes too small for what was asked, fractions that were not
     /// used.
     pub notes: Vec<String>,
+    /// Splits that were held out of the source's images here, and not brought by the source; unknown
+    /// of files of older versions.
+    pub drawn: Vec<Split>,
     /// What the images were, as far as that is known.
     pub digests: Digests,
     /// What it was opened from, with which edits; unknown of a dataset that was built and not opened,

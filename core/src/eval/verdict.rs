@@ -56,6 +56,8 @@ pub enum FindingKind {
     NearlyOneClass,
     /// Classes that no image is ever taken for.
     NeverPredicted,
+    /// Classes that the split has no image of.
+    Unmeasured,
 }
 
 /// One thing that was found.
@@ -214,6 +216,7 @@ impl Case<'_> {
             self.split_too_small(),
             self.nearly_one_class(),
             self.never_predicted(),
+            self.unmeasured(),
         ];
         lost.into_iter().chain(parts.into_iter().flatten()).collect()
     }
@@ -485,7 +488,35 @@ impl Case<'_> {
         let telling = never().filter(|class| class.samples >= TELLING).count();
         let grade =
             if 10 * telling >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
-        Some(finding(FindingKind::NeverPredicted, grade, format!("Never says {classes}.")))
+        let sentence = match telling == 0 && count > NAMED {
+            // Of a class with one or two images none need be taken for it here.
+            true => format!(
+                "No image is taken for {count} of the {} classes; each of them has fewer than {TELLING} here, too few to tell whether it is ever recognised.",
+                self.guessing.classes
+            ),
+            false => format!("Never says {classes}."),
+        };
+        Some(finding(FindingKind::NeverPredicted, grade, sentence))
+    }
+
+    /// Classes of which there is no image to judge by.
+    fn unmeasured(&self) -> Option<Finding> {
+        let without = self.evaluation().per_class.iter().filter(|class| class.samples == 0);
+        let names: Vec<String> = without.map(|class| quoted(&class.name)).collect();
+        let images = match self.evidence.split {
+            Split::Train => "training",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        };
+        let classes = match names.len() {
+            0 => return None,
+            few if few <= NAMED => names.join(", "),
+            many => format!("{many} of {} classes", self.evaluation().per_class.len()),
+        };
+        let sentence = format!(
+            "Nothing is known of {classes}: there is no such image among the {images} images."
+        );
+        Some(finding(FindingKind::Unmeasured, Grade::Usable, sentence))
     }
 
     /// The two are of the same images, so that their errors largely cancel: one standard error of
@@ -561,7 +592,7 @@ impl Case<'_> {
                 "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
             }
             FindingKind::SplitTooSmall => self.hold_out_more(),
-            FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
+            FindingKind::NearlyOneClass | FindingKind::NeverPredicted | FindingKind::Unmeasured => {
                 let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
                 let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
                 format!("Balance the classifier, or add images of the rarest classes, such as {name}.")
@@ -610,6 +641,7 @@ impl Case<'_> {
         match self
             .worst()
             .filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2))
+            .filter(|class| class.samples >= TELLING)
         {
             Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
             None => "Try it on images of your own before you rely on it.".into(),

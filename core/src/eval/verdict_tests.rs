@@ -448,3 +448,33 @@ fn who_knows_the_large_classes_alone_has_learned_nothing_by_heart() {
         .for_each(|(class, count)| class.train_count = count);
     assert!(!is_memorised(&judged(&evaluation)));
 }
+
+#[test]
+fn little_is_said_of_classes_with_an_image_or_none() {
+    // 40 classes of one image, of which ten are taken for the class after them: five are never said.
+    let confusion: Vec<Vec<u32>> = (0..40_usize)
+        .map(|class| {
+            let said = if class % 4 == 0 { class + 1 } else { class };
+            (0..40).map(|other| u32::from(other == said)).collect()
+        })
+        .collect();
+    let found = judge(&confusion, &[]);
+    let never = found.findings.iter().find(|f| f.kind == FindingKind::NeverPredicted).unwrap();
+    assert_eq!(never.grade, Grade::Usable);
+    assert!(
+        never.sentence.starts_with("No image is taken for 10 of the 40 classes"),
+        "{}",
+        never.sentence
+    );
+    assert!(!found.advice.contains("would help most"), "{}", found.advice);
+
+    let mut confusion = mostly_right(4, 20, 1);
+    confusion[2] = vec![0; 4];
+    let found = judge_on(Split::Test, &confusion, &[]);
+    assert_eq!(found.grade, Grade::Usable);
+    let unmeasured = found.others().find(|f| f.kind == FindingKind::Unmeasured).unwrap();
+    assert_eq!(
+        unmeasured.sentence,
+        "Nothing is known of “lynx”: there is no such image among the test images."
+    );
+}

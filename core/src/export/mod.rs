@@ -80,6 +80,18 @@ pub struct ExportReport {
     /// says nothing of it: a file can agree with a network that knows nothing.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// What the classifier learned from once more before it was exported, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit: Option<Refit>,
+}
+
+/// A classifier that learned once more, from all images, after it was measured on those held out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refit {
+    /// Images that it learned from in the end.
+    pub images: usize,
+    /// Those of them that had been held out before.
+    pub held_out: usize,
 }
 
 impl ExportReport {
@@ -157,6 +169,7 @@ pub fn export<'a>(
             input_size: config.input_size,
             classes: classes.len(),
             checkpoint: String::new(),
+            refit: None,
             verdict: None,
         }),
         Err(Failure::Write(error)) => Err(ModelError::file(path, error).into()),

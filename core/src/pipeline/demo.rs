@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use super::balance::{BalanceReport, balance};
-use super::export::export;
+use super::export::{Exported, export};
 use super::train::{TrainRequest, train};
 use crate::dataset;
 use crate::dataset::{BuildOptions, Dataset, Profile};
@@ -71,7 +71,7 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let settings = run.settings().clone();
     let balance = balance(&mut run, &settings, device, job)?;
     let model = out.join("model.onnx");
-    let export = export(&run, None, &model, job)?;
+    let export = export(&run, Exported::default(), &model, job)?;
     Ok(DemoReport {
         model,
         dataset: dataset_file,

@@ -1,6 +1,8 @@
 //! How long training will take here, before it is started: from a few measured steps.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,8 @@ const MEASURED: usize = 1;
 const WARM_UP: usize = 1;
 /// Samples of a measured step, at most: time grows with the batch.
 const MEASURED_SAMPLES: usize = 16;
+/// How long a measurement holds: what else the machine has to do changes.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// Images that are decoded to see how long that takes.
 const DECODED: usize = 8;
 /// Batch of images whose features are computed.
@@ -145,7 +149,9 @@ fn measured(
         on_features(&asked, dataset, request.config().features(), quiet)?;
     let mut before = 0.0;
     if pretrained {
-        let (found, _) = timing::features_of_batch(&request, device, quiet)?;
+        let found = known_or("features", &request, device, |request| {
+            timing::features_of_batch(request, device, quiet).map(|(seconds, _)| seconds)
+        })?;
         let images = dataset.samples.len() as f64;
         before = images * (found / BATCH as f64 + decoding) + CLASSIFIER + fitting;
         if frozen {
@@ -158,7 +164,9 @@ fn measured(
         true => s.batch_size.div_ceil(s.accumulation.max(1)).max(2),
         false => s.batch_size.clamp(2, MEASURED_SAMPLES),
     };
-    let (found, _) = timing::training_step(&request, false, device, quiet)?;
+    let found = known_or("step", &request, device, |request| {
+        timing::training_step(request, false, device, quiet).map(|(seconds, _)| seconds)
+    })?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = 1e3 * found * s.batch_size as f64 / request.batch_size as f64;
     // Validation is a forward pass, about a third of a step's work.
@@ -172,6 +180,30 @@ fn measured(
         + (steps as f64 + validated) * ms_per_step / 1e3
         + (dataset.samples.len() + decoded_again) as f64 * decoding;
     Ok(Estimate { seconds, steps, ms_per_step, balancing })
+}
+
+/// What was measured in the last minutes, and when: the same network takes as long on the next folder.
+static KNOWN: Mutex<BTreeMap<String, (Instant, f64)>> = Mutex::new(BTreeMap::new());
+
+/// Seconds that were measured a short while ago, or else are measured now.
+fn known_or(
+    what: &str,
+    request: &NetworkRequest,
+    device: &Device,
+    measure: impl FnOnce(&NetworkRequest) -> Result<f64>,
+) -> Result<f64> {
+    // The classifier is the least of it.
+    let request = NetworkRequest { classes: request.classes.next_power_of_two(), ..*request };
+    let key = format!("{what} {request:?} {device:?}");
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((at, seconds)) = known().get(&key)
+        && at.elapsed() < KNOWN_FOR
+    {
+        return Ok(*seconds);
+    }
+    let seconds = measure(&request)?;
+    known().insert(key, (Instant::now(), seconds));
+    Ok(seconds)
 }
 
 /// Seconds that decoding one image for an input of this side takes with all threads busy.

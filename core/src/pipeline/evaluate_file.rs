@@ -12,6 +12,7 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
+use crate::files;
 use crate::infer::{InputOptions, OnnxClassifier, UNKNOWN_NORMALISATION};
 use crate::job::Job;
 use crate::run::Run;
@@ -74,6 +75,9 @@ pub fn evaluate_file(
         job.warn(UNKNOWN_NORMALISATION);
     }
     let places = places(&classifier, &dataset.classes, file, job)?;
+    if has_learned_all(&classifier, dataset) {
+        job.warn("the file has learned from these images, those that were held out before included, and is judged by what it knows: what it was worth without them is in its metadata");
+    }
     let split = match on {
         EvaluatedOn::All => None,
         EvaluatedOn::Split(Some(split)) => Some(split),
@@ -181,6 +185,14 @@ fn places(
     Ok(classes.iter().filter_map(|class| classifier.class_index(class)).collect())
 }
 
+/// Whether a file learned once more from everything in this dataset, by what it says itself.
+fn has_learned_all(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
+    let said = classifier.metadata();
+    let hash = said.get("dataset_blake3");
+    said.contains_key("refit")
+        && hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash)
+}
+
 /// Images of each class that the file was trained on, as it says itself or else as the dataset has
 /// it: where all images are evaluated, its splits are none that the file knows of.
 fn train_counts(
@@ -255,9 +267,8 @@ pub(super) fn answers(
 /// Whether samples that two datasets name alike are the same pictures: files below the same folder, or
 /// of the same content as far as both know.
 fn same_pictures(one: &Dataset, other: &Dataset, samples: &[&DatasetSample]) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let digests = [&one.provenance.digests, &other.provenance.digests];
-    real(&one.root) == real(&other.root)
+    files::real(&one.root) == files::real(&other.root)
         || samples.iter().all(|sample| {
             let [one, other] = digests.map(|digests| digests.of(&sample.location));
             one.is_some() && one == other

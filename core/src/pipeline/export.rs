@@ -3,20 +3,21 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::evaluate::{
     RunEvaluation, evaluate_checkpoint, evaluation_of_file, reporting_split, stored_evaluation,
 };
 use super::export_facts::says;
 use super::onnx_backbone::graph_of;
+use super::refit::{REFIT, refit};
 use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Result, TrainError};
 use crate::eval::Verdict;
 use crate::export::{
-    self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx,
+    self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx, Refit,
 };
 use crate::job::Job;
 use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, OnnxFile};
@@ -28,18 +29,25 @@ use crate::train::{classifier_in_file, network_of};
 /// Real images the exported file is checked on: one by itself, and a batch.
 const CHECKED: usize = 33;
 
-/// Exports a checkpoint of a run (its final one without a name) as ONNX, checks the file on images
-/// of the run's dataset, and stores the outcome as the result `export`.
+/// What of a run is exported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exported<'a> {
+    /// The checkpoint: `last`, `best` or `balanced`; without it the run's final one.
+    pub checkpoint: Option<&'a str>,
+    /// Whether the classifier learns once more before, from all images, those that were held out
+    /// included, where that is possible; without it as the run was [made](super::make). See
+    /// [`no_refit`](super::no_refit).
+    pub refit: Option<bool>,
+}
+
+/// Exports a checkpoint of a run as ONNX, checks the file on images of the run's dataset, and stores
+/// the outcome as the result `export`.
 ///
 /// # Errors
-/// No such checkpoint, no readable image to check on, and whatever [`export::export`] meets.
-pub fn export(
-    run: &Run,
-    checkpoint: Option<&str>,
-    path: &Path,
-    job: Job<'_>,
-) -> Result<ExportReport> {
-    export_as(run, checkpoint, &Onnx::BOTH, path, job)
+/// No such checkpoint, no readable image to check on, a classifier that cannot learn once more, and
+/// whatever [`export::export`] meets.
+pub fn export(run: &Run, what: Exported<'_>, path: &Path, job: Job<'_>) -> Result<ExportReport> {
+    export_as(run, what, &Onnx::BOTH, path, job)
 }
 
 /// [`export()`] in the form of `target`.
@@ -48,14 +56,31 @@ pub fn export(
 /// As there.
 pub fn export_as(
     run: &Run,
-    checkpoint: Option<&str>,
+    what: Exported<'_>,
     target: &dyn ExportTarget,
     path: &Path,
     job: Job<'_>,
 ) -> Result<ExportReport> {
-    let report = Subject::of(run, checkpoint, job)?.write(target, path, job)?;
+    let report = Subject::of(run, what, job)?.write(target, path, job)?;
     run.keep_result("export", &report, job);
     Ok(report)
+}
+
+/// A checkpoint as it is exported: as it was measured, or having learned once more.
+///
+/// # Errors
+/// A classifier that cannot learn once more and was asked to.
+pub(super) fn learned(
+    run: &Run,
+    what: Exported<'_>,
+    (name, measured): (&str, Checkpoint),
+    job: Job<'_>,
+) -> Result<(Checkpoint, Option<Refit>)> {
+    if !what.refit.unwrap_or_else(|| run.read_result::<Refit>(REFIT).is_ok()) {
+        return Ok((measured, None));
+    }
+    let again = refit(run, (name, &measured), job)?;
+    Ok(again.map_or((measured, None), |(again, from)| (again, Some(from))))
 }
 
 /// A checkpoint that is being exported, and what its files are checked on and say.
@@ -69,6 +94,8 @@ pub(super) struct Subject<'a> {
     checks: Vec<Vec<u8>>,
     pub evaluation: Option<RunEvaluation>,
     verdict: Option<Verdict>,
+    /// What it learned from once more after it was measured, if it did.
+    pub refit: Option<Refit>,
 }
 
 impl<'a> Subject<'a> {
@@ -76,8 +103,8 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// As [`export()`].
-    pub fn of(run: &'a Run, checkpoint: Option<&str>, job: Job<'_>) -> Result<Self> {
-        let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    pub fn of(run: &'a Run, what: Exported<'_>, job: Job<'_>) -> Result<Self> {
+        let name = what.checkpoint.unwrap_or_else(|| run.final_checkpoint());
         let checkpoint = run.checkpoint(name)?;
         let split = reporting_split(run).unwrap_or(Split::Train);
         let samples = run.dataset().split(split);
@@ -88,8 +115,9 @@ impl<'a> Subject<'a> {
         // Of what the file does, which may be less than what a run's results were averaged from.
         let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
         let verdict = verdict.or_else(|| run.verdict_on(name, split)).or_else(|| run.verdict(name));
+        let (checkpoint, refit) = learned(run, what, (name, checkpoint), job)?;
         let name = name.to_string();
-        Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict })
+        Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict, refit })
     }
 
     /// The same with probabilities as honest as one number makes them: logits are divided by the
@@ -172,6 +200,7 @@ impl<'a> Subject<'a> {
             }
         };
         (report.checkpoint, report.verdict) = (self.name.clone(), self.verdict.clone());
+        report.refit = self.refit;
         Ok(report)
     }
 
@@ -179,6 +208,9 @@ impl<'a> Subject<'a> {
         let evaluation = self.evaluation.as_ref();
         let (name, verdict) = (&self.name, self.verdict.as_ref());
         let mut says = says(self.run, &self.checkpoint, name, evaluation, verdict);
+        if let Some(refit) = self.refit {
+            says.push(("refit", json!(refit)));
+        }
         if let Some(temperature) = self.temperature {
             // Who reads how to correct the probabilities must not do it a second time.
             let evaluation = says.iter_mut().find(|(key, _)| *key == "evaluation");

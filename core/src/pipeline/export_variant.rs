@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::evaluate_file::{answers, answers_of_run};
-use super::export::{Subject, inputs, only};
+use super::export::{Exported, Subject, inputs, only};
 use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::DatasetSample;
@@ -107,12 +107,12 @@ impl ClassChange {
 /// As [`super::export()`], and [`ModelError::Export`] if the form cannot be written.
 pub fn export_variant(
     run: &Run,
-    checkpoint: Option<&str>,
+    what: Exported<'_>,
     request: &VariantRequest,
     path: &Path,
     job: Job<'_>,
 ) -> Result<VariantReport> {
-    let subject = Subject::of(run, checkpoint, job)?;
+    let subject = Subject::of(run, what, job)?;
     let report = Measuring::new(&subject).export(request, path, job)?;
     if report.refused.is_none() {
         run.keep_result("export", &report.export, job);
@@ -334,6 +334,7 @@ mod tests {
                     input_size: 8,
                     classes: 3,
                     checkpoint: "last".into(),
+                    refit: None,
                     verdict: None,
                 },
                 split: Split::Validation,

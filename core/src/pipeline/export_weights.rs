@@ -8,6 +8,7 @@ use safetensors::serialize;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
+use super::export::{Exported, learned};
 use crate::error::{ModelError, Result};
 use crate::files::{destination, write_atomically};
 use crate::job::Job;
@@ -37,12 +38,12 @@ pub struct WeightsReport {
 /// No such checkpoint, or a `path` that cannot be written.
 pub fn export_weights(
     run: &Run,
-    checkpoint: Option<&str>,
+    what: Exported<'_>,
     path: &Path,
     job: Job<'_>,
 ) -> Result<WeightsReport> {
-    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
-    let checkpoint = run.checkpoint(name)?;
+    let name = what.checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    let (checkpoint, _) = learned(run, what, (name, run.checkpoint(name)?), job)?;
     job.phase("exporting", None, "files");
     let backbone = run.settings().model.backbone.name();
     let failed = |reason: String| ModelError::file(path, reason);
@@ -72,6 +73,7 @@ pub fn export_weights(
         ("std".into(), serde_json::json!(checkpoint.std).to_string()),
     ]);
     let file = serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
+    let file = with_sorted_header(&file).ok_or_else(|| failed("its header is damaged".into()))?;
     destination(path)
         .and_then(|place| write_atomically(&place, |out| out.write_all(&file)))
         .map_err(|error| failed(error.to_string()))?;
@@ -81,4 +83,16 @@ pub fn export_weights(
         tensors: tensors.len(),
         bytes: file.len() as u64,
     })
+}
+
+/// A safetensors file whose metadata stand in order: the same weights are the same bytes.
+fn with_sorted_header(file: &[u8]) -> Option<Vec<u8>> {
+    let (length, rest) = file.split_first_chunk::<8>()?;
+    let (header, tensors) =
+        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let header: serde_json::Value = serde_json::from_slice(header).ok()?;
+    let mut header = header.to_string().into_bytes();
+    // Tensors begin at a multiple of eight.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Some([&(header.len() as u64).to_le_bytes(), header.as_slice(), tensors].concat())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 
-use super::{TrainRequest, balance, export, train, tune};
+use super::{Exported, TrainRequest, balance, export, train, tune};
 use crate::balance::Effort;
 use crate::dataset::{self, BuildOptions, Dataset};
 use crate::error::Result;
@@ -86,7 +86,7 @@ fn balance_step(folder: &Path, job: Job<'_>) -> Result<()> {
 
 fn export_step(folder: &Path, job: Job<'_>) -> Result<()> {
     let run = Run::open(&folder.join("run"))?;
-    export(&run, None, &folder.join("model.onnx"), job).map(drop)
+    export(&run, Exported::default(), &folder.join("model.onnx"), job).map(drop)
 }
 
 fn without_times(value: Value) -> Value {

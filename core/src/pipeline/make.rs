@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use super::auto::{Choice, Chosen, Offer};
 use super::balance::{BalanceReport, balance};
-use super::export::export;
+use super::export::{Exported, export};
+use super::refit::{REFIT, no_refit};
 use super::train::{CHOICES, finish, new_run};
+use crate::balance::Tuning;
 use crate::dataset::{Dataset, GroupBy};
 use crate::error::{ModelError, Result, RunError};
-use crate::export::ExportReport;
+use crate::export::{ExportReport, Refit};
 use crate::files::{self, TemporaryFolder};
 use crate::job::Job;
 use crate::run::{Place, Run};
@@ -35,6 +37,9 @@ pub struct MakeRequest<'a> {
     pub run: Option<&'a Path>,
     /// The settings.
     pub settings: Settings,
+    /// Whether the classifier learns once more, from the held-out images as well, before it is
+    /// exported, where that is possible.
+    pub refit: bool,
 }
 
 /// What was made.
@@ -100,8 +105,14 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     choices.extend(chosen.iter().flat_map(|chosen| chosen.choices.clone()));
     let settings = run.settings().clone();
     let balance = balance(&mut run, &settings, device, job)?;
-    choices.push(balancer(&balance));
-    let export = export(&run, None, request.out, job)?;
+    choices.push(balancer(&balance, run.read_result("tune").ok()));
+    let refit = request.refit && no_refit(&run).is_none();
+    let what = Exported { checkpoint: None, refit: Some(refit) };
+    let export = export(&run, what, request.out, job)?;
+    if let Some(refit) = &export.refit {
+        run.keep_result(REFIT, refit, job);
+        choices.push(learned_in_the_end(refit));
+    }
     run.keep_result(MARK, &choices, job);
     drop(run);
     let run = put(workshop, place, folder, job);
@@ -164,11 +175,23 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
     }]
 }
 
-fn balancer(report: &BalanceReport) -> Choice {
+fn learned_in_the_end(refit: &Refit) -> Choice {
+    Choice {
+        setting: "the file".into(),
+        value: format!(
+            "learned from all {} images in the end, the {} held out among them",
+            refit.images, refit.held_out
+        ),
+        reason: "once they had told how good the way is: a classifier is better for every image, of rare classes above all".into(),
+        option: "--no-refit".into(),
+    }
+}
+
+fn balancer(report: &BalanceReport, tuning: Option<Tuning>) -> Choice {
     Choice {
         setting: "balance".into(),
         value: crate::balance::describe(&report.settings),
-        reason: "the best of those tried on held-out images, or what the settings say where none is clearly better".into(),
+        reason: tuning.map_or_else(|| "as the settings say".into(), |tuning| tuning.reason),
         option: "--set balance.tune_candidates=0 --set balance.balancers=…".into(),
     }
 }

@@ -34,6 +34,7 @@ mod mirror;
 mod more_images;
 mod onnx_backbone;
 mod predictions;
+mod refit;
 mod spread;
 mod suggest;
 mod sweep;
@@ -58,7 +59,7 @@ pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
 pub use estimate::{Estimate, estimate};
 pub use evaluate::{RunEvaluation, evaluate};
 pub use evaluate_file::{EvaluatedOn, FileEvaluation, evaluate_file};
-pub use export::{export, export_as};
+pub use export::{Exported, export, export_as};
 pub use export_variant::{
     ClassChange, DEFAULT_MAX_LOSS, VariantReport, VariantRequest, export_variant,
 };
@@ -74,6 +75,7 @@ pub use make::{MakeReport, MakeRequest, make};
 pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use more_images::{FACTORS, MoreImages, MoreOfClass, Outlook, more_images};
 pub use predictions::{Predictions, SamplePrediction, predictions};
+pub use refit::{REFIT, no_refit};
 pub use suggest::{Suggestion, Suggestions, suggest, write_suggestions};
 pub use sweep::{SweepRequest, sweep};
 pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};

@@ -2,7 +2,8 @@ use std::sync::Mutex;
 
 use super::super::test_run::digits;
 use super::super::{
-    TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train, tune,
+    Exported, TrainRequest, Workbench, balance, evaluate, export, mirror_check, predictions, train,
+    tune,
 };
 use super::*;
 use crate::balance::Effort;
@@ -11,6 +12,8 @@ use crate::infer::OnnxClassifier;
 use crate::job::{Control, Event, EventSink};
 use crate::model::test_files::{Axis, Draft};
 use crate::settings::{Auto, Preset, Tokens};
+
+const BALANCED: Exported<'static> = Exported { checkpoint: Some("balanced"), refit: None };
 
 /// Keeps what is said.
 #[derive(Default)]
@@ -120,7 +123,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     assert_eq!(again.evaluation.balanced_accuracy, first);
 
     let exported = folder.path().join("joined.onnx");
-    let report = export(&run, Some("balanced"), &exported, job).unwrap();
+    let report = export(&run, BALANCED, &exported, job).unwrap();
     assert_eq!((report.top1_agreement, report.images, report.input_size), (1.0, 33, 16));
     let classifier = OnnxClassifier::load(&exported).unwrap();
     let predicted = predictions(&run, Some("balanced"), Split::Test, false, &device, job).unwrap();
@@ -142,10 +145,15 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     // Another file in its place is seen.
     std::fs::write(run.backbone_file().unwrap(), extractor().metadata("note", "another").bytes())
         .unwrap();
-    let error = export(&run, Some("balanced"), &exported, job).unwrap_err().to_string();
+    let error = export(&run, BALANCED, &exported, job).unwrap_err().to_string();
     assert!(error.contains("backbone.onnx") && error.contains("BLAKE3"), "{error}");
     std::fs::remove_file(run.backbone_file().unwrap()).unwrap();
-    assert!(export(&run, None, &exported, job).unwrap_err().to_string().contains("backbone.onnx"));
+    assert!(
+        export(&run, Exported::default(), &exported, job)
+            .unwrap_err()
+            .to_string()
+            .contains("backbone.onnx")
+    );
 }
 
 #[test]

@@ -195,6 +195,15 @@ pub fn new_run(
     };
     tell_time_of_many(&settings, &dataset, device, job)?;
     let chosen = choose(&settings, &dataset, device, job)?;
+    if chosen.settings.stage1.is_frozen() {
+        let idle = settings.without_effect_on_features();
+        if !idle.is_empty() {
+            job.warn(format!(
+                "without effect, since the classifier alone learns: {}",
+                idle.join(", ")
+            ));
+        }
+    }
     let run = Run::create(folder, chosen.settings.clone(), dataset)?;
     if let Some(facts) =
         weights.filter(|_| run.settings().stage1.train != Auto::Value(Training::Scratch))

@@ -26,6 +26,10 @@ const INTO_ONE: f64 = 0.5;
 /// Loss of accuracy that is no matter.
 const SLIGHT: f64 = 0.03;
 
+/// Accuracy of images as they are from which on it says something that no classes were seen to turn
+/// into each other.
+const SURE: f64 = 0.6;
+
 /// What a transformation does to the classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -253,6 +257,8 @@ impl Seen<'_> {
                 () if plain < KNOWS => TransformVerdict::Unknown,
                 () if !pairs.is_empty() => TransformVerdict::Changes,
                 () if !turned.is_empty() || plain - accuracy > SLIGHT => TransformVerdict::Harder,
+                // What is mixed up anyway cannot be seen to turn into each other.
+                () if plain < SURE => TransformVerdict::Unknown,
                 () => TransformVerdict::Keeps,
             };
             let sentence = sentence(transform, verdict, [plain, accuracy], &pairs, &turned);

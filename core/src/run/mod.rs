@@ -279,9 +279,8 @@ impl Run {
     /// Whether the run's images come from there: a folder, an archive, an image list or a dataset
     /// file.
     pub fn is_made_of(&self, source: &Path) -> bool {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let source = real(source);
-        real(&self.origin().path) == source || real(&self.dataset.root) == source
+        let source = files::real(source);
+        [&self.origin().path, &self.dataset.root].iter().any(|path| files::real(path) == source)
     }
 
     /// A sentence for a run whose dataset was edited after the run was made; nothing otherwise.

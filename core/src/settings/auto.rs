@@ -1,6 +1,6 @@
 //! What `auto` stands for, where the number of training samples says it.
 
-use super::{Auto, Schedule, Settings, Stage1Settings, Training};
+use super::{AUGMENTATIONS, Auto, Schedule, Settings, Stage1Settings, Training};
 
 /// Steps of SGD that a network is trained for from initial weights, where nothing else is asked
 /// for. A folder of a thousand images gets as many as one of ten thousand: what counts is how often
@@ -24,6 +24,16 @@ const SCRATCH_DECAY: f64 = 1e-3;
 const CLASSIFIER_DECAY: f64 = 1e-2;
 const FINE_TUNING_DECAY: f64 = 5e-4;
 const BATCH: f64 = 64.0;
+
+/// Settings of stage 1 that a classifier on features that stay has no use for.
+const OF_NETWORKS: [&str; 6] = [
+    "stage1.accumulation",
+    "stage1.precision",
+    "stage1.backbone_rate",
+    "stage1.clip_gradients",
+    "stage1.norm_statistics",
+    "stage1.validate_every",
+];
 
 impl Stage1Settings {
     /// Whether the backbone stays unchanged.
@@ -64,6 +74,25 @@ impl Stage1Settings {
 }
 
 impl Settings {
+    /// Keys that were set otherwise than the preset has them, and have no effect where the classifier
+    /// alone learns: no image is augmented there, and no network trained.
+    ///
+    /// ```
+    /// use counterweight_core::settings::{Preset, Settings};
+    /// let mut settings = Settings::preset(Preset::Auto);
+    /// settings.set("augmentation.cutout", "8")?;
+    /// settings.set("stage1.momentum", "0.8")?;
+    /// assert_eq!(settings.without_effect_on_features(), ["augmentation.cutout"]);
+    /// # Ok::<(), counterweight_core::Error>(())
+    /// ```
+    pub fn without_effect_on_features(&self) -> Vec<&'static str> {
+        let usual = Self::preset(self.preset);
+        let of_images = AUGMENTATIONS.iter().map(|entry| entry.setting.key);
+        // Views of training images are augmented for stage 2.
+        let of_images = of_images.filter(|_| self.balance.augmented_views == 0);
+        of_images.chain(OF_NETWORKS).filter(|key| self.text(key) != usual.text(key)).collect()
+    }
+
     /// The settings with epochs, learning rate and, unless the data has to say it, weight decay in
     /// numbers, for so many training samples.
     pub fn for_samples(mut self, training: usize) -> Self {

@@ -136,6 +136,17 @@ fn file_ui(
     if run.has_checkpoint() {
         checkpoint_ui(ui, run, export);
     }
+    if run.has_checkpoint() && run.can_refit {
+        ui.add_space(space::SMALL);
+        let mut learns = !export.as_measured;
+        if ui.checkbox(&mut learns, "Learn from the held-out images, too").changed() {
+            export.as_measured = !learns;
+        }
+        parts::weak(
+            ui,
+            "The classifier learns once more, in the same way, from all images: rare classes gain most. What was measured before is not measured again.",
+        );
+    }
     if export.is_bundle {
         ui.add_space(space::SMALL);
         forms_ui(ui, export);

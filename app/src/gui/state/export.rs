@@ -88,6 +88,9 @@ pub struct ExportState {
     pub image_text: String,
     /// The checkpoint; the run's final one without.
     pub checkpoint: Option<String>,
+    /// Whether the classifier is exported as it was measured, and does not learn from the held-out
+    /// images before.
+    pub as_measured: bool,
     /// The sample of the test split that is tried next.
     pub sample: usize,
     /// Whether it is shown where in it the network looked.
@@ -240,15 +243,17 @@ impl ExportState {
         self.failure = None;
         let (folder, path, checkpoint) =
             (run.folder.clone(), typed_path(text), self.checkpoint.clone());
+        let refit = Some(run.can_refit && !self.as_measured);
         let forms: Option<Vec<VariantRequest>> =
             self.is_bundle.then(|| self.forms.iter().copied().map(VariantRequest::new).collect());
         self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
-            let (run, checkpoint) = (Run::open(&folder)?, checkpoint.as_deref());
+            let run = Run::open(&folder)?;
+            let what = pipeline::Exported { checkpoint: checkpoint.as_deref(), refit };
             Ok(match forms {
-                Some(forms) => Exported::Bundle(Box::new(pipeline::bundle(
-                    &run, checkpoint, &path, &forms, job,
-                )?)),
-                None => Exported::File(Box::new(pipeline::export(&run, checkpoint, &path, job)?)),
+                Some(forms) => {
+                    Exported::Bundle(Box::new(pipeline::bundle(&run, what, &path, &forms, job)?))
+                }
+                None => Exported::File(Box::new(pipeline::export(&run, what, &path, job)?)),
             })
         }));
     }

@@ -8,7 +8,7 @@ use counterweight_core::balance::Tuning;
 use counterweight_core::dataset::DatasetSample;
 use counterweight_core::eval::{Group, GroupThresholds, Verdict};
 use counterweight_core::export::ExportReport;
-use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation};
+use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation, no_refit};
 use counterweight_core::record::EpochRecord;
 use counterweight_core::run::{NormsRecord, Run};
 use counterweight_core::settings::Settings;
@@ -49,6 +49,8 @@ pub struct OpenRun {
     pub exported: Option<ExportReport>,
     /// That its dataset was edited after it was made, in a sentence.
     pub edited_since: Option<String>,
+    /// Whether the classifier can learn from the held-out images, too, before it is exported.
+    pub can_refit: bool,
     /// What samples are relative to.
     pub root: PathBuf,
     /// The kind of source they come from.
@@ -103,6 +105,7 @@ impl OpenRun {
             choices: run.read_result(CHOICES).ok(),
             exported: exported(&run),
             edited_since: run.edited_since(),
+            can_refit: no_refit(&run).is_none(),
             root: dataset.root.clone(),
             kind: dataset.kind,
             revision: next_revision(),

@@ -95,7 +95,7 @@ impl Edits {
         // `photos/.` and `.` have no name of their own until they are resolved.
         let named = match source.file_name() {
             Some(_) => source.to_path_buf(),
-            None => source.canonicalize().unwrap_or_else(|_| source.to_path_buf()),
+            None => files::real(source),
         };
         let mut name: OsString = named.file_name().unwrap_or_default().to_os_string();
         name.push(SUFFIX);

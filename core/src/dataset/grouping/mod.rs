@@ -9,7 +9,7 @@ mod series;
 mod time;
 mod union;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -154,6 +154,33 @@ fn by_class(catalog: &Catalog) -> Vec<Vec<usize>> {
         classes[sample.class].push(i);
     }
     classes
+}
+
+/// A question where every class folder has the same subfolders, so that each of them was read as a
+/// class: years or places, more often than classes.
+pub fn crossed_subfolders(classes: &[String]) -> Option<String> {
+    let parts: Option<Vec<(&str, &str)>> =
+        classes.iter().map(|class| class.split_once('/')).collect();
+    let mut tops: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut subs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (top, sub) in parts? {
+        tops.entry(top).or_default().insert(sub);
+        subs.entry(sub).or_default().insert(top);
+    }
+    let is_crossed = tops.len() > 1
+        && subs.len() > 1
+        && subs.values().all(|tops| tops.len() > 1)
+        && 10 * classes.len() >= 8 * tops.len() * subs.len();
+    is_crossed.then(|| {
+        let named: Vec<&str> = subs.keys().copied().take(3).collect();
+        let more = if subs.len() > named.len() { ", …" } else { "" };
+        format!(
+            "{} folders have the same subfolders ({}{more}), and each of these is read as a class of its own; if they are none, --group-by subfolder takes the folders above for the {} classes",
+            tops.len(),
+            named.join(", "),
+            tops.len()
+        )
+    })
 }
 
 /// New names for classes that are folders below a class, for [`GroupBy::Subfolder`]: of

@@ -45,6 +45,16 @@ static LITE0: BuiltIn = BuiltIn {
     },
 };
 
+/// What weights of this family usually have been trained with: a larger network on larger images.
+pub(super) fn usual_input(backbone: Backbone) -> (usize, [f32; 3], [f32; 3]) {
+    let side = match backbone {
+        Backbone::EfficientNetLite0 => 224,
+        Backbone::EfficientNetLite1 => 240,
+        _ => 260,
+    };
+    (side, LITE0.facts.mean, LITE0.facts.std)
+}
+
 /// Facts about an EfficientNet-Lite.
 pub(super) fn info(backbone: Backbone) -> BackboneInfo {
     let (name, summary, built_in) = match backbone {

@@ -20,7 +20,7 @@ use super::initial::Initial;
 use super::layers::Pass;
 use super::network::NetworkConfig;
 use super::onnx::{self, OnnxBackbone};
-use super::pretrained::{BuiltIn, Published};
+use super::pretrained::{BuiltIn, Facts, Published};
 use crate::kernels::PackedNetwork;
 use crate::ops;
 use efficientnet_lite::EfficientNetLite;
@@ -83,6 +83,20 @@ pub enum Backbone {
 }
 
 impl Backbone {
+    /// Side, mean and standard deviation of the input that its published weights usually have been
+    /// trained with: ImageNet's for most.
+    pub fn usual_input(self) -> (usize, [f32; 3], [f32; 3]) {
+        match self {
+            Backbone::EfficientNetLite0
+            | Backbone::EfficientNetLite1
+            | Backbone::EfficientNetLite2 => efficientnet_lite::usual_input(self),
+            _ => {
+                let Facts { side, mean, std, .. } = Facts::imagenet("");
+                (side, mean, std)
+            }
+        }
+    }
+
     /// Every backbone of the program's own, those of a family together, smallest first.
     pub const ALL: [Backbone; 11] = [
         Backbone::ResNet20,

@@ -17,10 +17,10 @@ use crate::model::Backbone;
 pub struct Addition {
     /// Its licence.
     pub licence: Option<String>,
-    /// Side of the input, in pixels; ImageNet's 224 where it is not known.
+    /// Side of the input, in pixels; the backbone's usual one where it is not known.
     pub side: Option<usize>,
-    /// Mean and standard deviation of the input's normalisation; ImageNet's where they are not
-    /// known.
+    /// Mean and standard deviation of the input's normalisation; the backbone's usual ones where
+    /// they are not known: ImageNet's for most.
     pub normalisation: Option<([f32; 3], [f32; 3])>,
 }
 
@@ -116,11 +116,10 @@ impl WeightsFolder {
         let mut facts = Facts::imagenet(path.display().to_string());
         facts.sha256 = Some(Cow::Owned(file.sha256().to_string()));
         facts.licence = addition.licence.clone().map(Cow::Owned);
-        facts.side = addition.side.unwrap_or(facts.side);
-        if let Some((mean, std)) = addition.normalisation {
-            (facts.mean, facts.std) = (mean, std);
-        }
         self.take(&file, backbone, Origin::Added, |fit| {
+            let (side, mean, std) = fit.backbone.usual_input();
+            facts.side = addition.side.unwrap_or(side);
+            (facts.mean, facts.std) = addition.normalisation.unwrap_or((mean, std));
             facts.stem = fit.stem;
             // The very file that could have been downloaded.
             if let Some(known) = published(fit.backbone, file.sha256()) {

@@ -106,6 +106,14 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         "\nMany: more than {} training images; few: fewer than {}.\n",
         thresholds.many_above, thresholds.few_below
     )?;
+    if let Some(refit) = facts.export.refit {
+        writeln!(
+            text,
+            "These are the numbers of a classifier that had not seen these images. The one in this folder then learned in the same way from all {} images, \
+             the {} that had been held out among them; no image is left to measure that on.\n",
+            refit.images, refit.held_out
+        )?;
+    }
     write!(
         text,
         "Its probabilities are off by {} on average (calibration error)",

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::balance::BalanceReport;
-use super::export::Subject;
+use super::export::{Exported, Subject};
 use super::export_variant::{Measuring, VariantReport, VariantRequest};
 use crate::error::{Error, ModelError, Result};
 use crate::eval::GroupThresholds;
@@ -101,7 +101,7 @@ pub(super) fn purpose(name: &str) -> &'static str {
 /// whatever [`export`](super::export()) meets.
 pub fn bundle(
     run: &Run,
-    checkpoint: Option<&str>,
+    what: Exported<'_>,
     folder: &Path,
     variants: &[VariantRequest],
     job: Job<'_>,
@@ -117,7 +117,7 @@ pub fn bundle(
     };
     std::fs::create_dir_all(parent).map_err(failed)?;
     let temporary = files::temporary_folder(parent).map_err(failed)?;
-    let subject = Subject::of(run, checkpoint, job)?;
+    let subject = Subject::of(run, what, job)?;
     let mut export = subject.write(&Onnx::BOTH, &temporary.path().join(MODEL), job)?;
     export.path = target.join(MODEL);
     let mut measuring = Measuring::new(&subject);
@@ -140,7 +140,7 @@ pub fn bundle(
         forms.push(report);
     }
     let classifier = OnnxClassifier::load(&temporary.path().join(MODEL))?;
-    let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
+    let name = what.checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let write = |name: &str, text: &[u8]| -> Result<()> {
         let path = temporary.path().join(name);
         if let Some(folder) = path.parent() {

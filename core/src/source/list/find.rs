@@ -26,11 +26,21 @@ pub(super) struct Found {
     pub paths: Vec<Option<PathBuf>>,
     /// How many are somewhere else than the list says, or have an ending that it does not name.
     pub elsewhere: usize,
+    /// Those that could be several files, by their place in the list, with two of these files.
+    pub several: Vec<(usize, [PathBuf; 2])>,
+}
+
+/// What one name leads to.
+enum Place {
+    Nowhere,
+    At(PathBuf),
+    Several([PathBuf; 2]),
 }
 
 /// Looks for files below `root`. Those that are not where `named` says are looked for by their
 /// names: in folders below the root that end as the named one does, with the named ending, or with
-/// that of any image where none is named, among the files that the filter takes. One that could be several files is not found.
+/// that of any image where none is named, among the files that the filter takes. A number finds the
+/// file of that number, with zeros before it or without. One that could be several files is not found.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`].
@@ -48,15 +58,21 @@ pub(super) fn find(
         })
         .collect::<Result<_>>()?;
     if paths.iter().all(Option::is_some) {
-        return Ok(Found { paths, elsewhere: 0 });
+        return Ok(Found { paths, elsewhere: 0, several: Vec::new() });
     }
     let index = Index::below(root, filter, job)?;
-    let mut elsewhere = 0;
-    for (path, text) in paths.iter_mut().zip(named).filter(|(path, _)| path.is_none()) {
-        *path = index.find(text);
-        elsewhere += usize::from(path.is_some());
+    let (mut elsewhere, mut several) = (0, Vec::new());
+    for (row, path) in paths.iter_mut().enumerate().filter(|(_, path)| path.is_none()) {
+        match index.find(named[row]) {
+            Place::Nowhere => {}
+            Place::At(found) => {
+                *path = Some(found);
+                elsewhere += 1;
+            }
+            Place::Several(two) => several.push((row, two)),
+        }
     }
-    Ok(Found { paths, elsewhere })
+    Ok(Found { paths, elsewhere, several })
 }
 
 /// Windows' separators as those of everybody.
@@ -94,6 +110,8 @@ fn all_composed(path: &Path) -> Cow<'_, Path> {
 /// The images below a folder by their names without the ending.
 struct Index {
     by_stem: HashMap<String, Vec<PathBuf>>,
+    /// Names that are numbers, by these without zeros in front.
+    by_number: HashMap<String, Vec<String>>,
 }
 
 impl Index {
@@ -123,10 +141,20 @@ impl Index {
                     .push(relative.to_path_buf());
             }
         }
-        Ok(Self { by_stem })
+        let mut by_number: HashMap<String, Vec<String>> = HashMap::new();
+        for stem in by_stem.keys() {
+            if let Some(number) = number(stem) {
+                by_number.entry(number.to_string()).or_default().push(stem.clone());
+            }
+        }
+        Ok(Self { by_stem, by_number })
     }
 
-    fn find(&self, text: &str) -> Option<PathBuf> {
+    fn find(&self, text: &str) -> Place {
+        self.place(text).unwrap_or(Place::Nowhere)
+    }
+
+    fn place(&self, text: &str) -> Option<Place> {
         let named = slashed(&composed(text));
         let named = Path::new(&named);
         let ending = has_image_extension(named).then(|| lower_extension(named)).flatten();
@@ -141,6 +169,14 @@ impl Index {
             path.parent().is_some_and(|own| all_composed(own).ends_with(&folder))
                 && (ending.is_none() || lower_extension(path) == ending)
         };
+        let stem = match self.by_stem.contains_key(stem) {
+            true => stem,
+            // `7` of a table that has forgotten the zeros of `007.jpg`.
+            false => match self.by_number.get(number(stem)?)?.as_slice() {
+                [only] => only,
+                _ => return None,
+            },
+        };
         let mut fitting: Vec<&PathBuf> = self.by_stem.get(stem)?.iter().filter(fits).collect();
         // Of a photo beside its raw file, the one that is read by most programs.
         fitting.sort_by_key(|path| {
@@ -148,9 +184,28 @@ impl Index {
             EXTENSIONS.iter().position(|known| *known == own)
         });
         let first = fitting.first()?;
-        let one_folder = fitting.iter().all(|path| path.parent() == first.parent());
-        one_folder.then(|| (*first).clone())
+        // A picture in two formats is one to look at and one that is something else, such as a mask.
+        let other = fitting.iter().skip(1).find(|path| {
+            path.parent() != first.parent() || [*first, **path].iter().all(|path| is_usual(path))
+        });
+        Some(match other {
+            Some(other) => Place::Several([(*first).clone(), (*other).clone()]),
+            None => Place::At((*first).clone()),
+        })
     }
+}
+
+/// A name that is a number, without the zeros in front.
+fn number(stem: &str) -> Option<&str> {
+    let digits = !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_digit());
+    let trimmed = stem.trim_start_matches('0');
+    digits.then_some(if trimmed.is_empty() { "0" } else { trimmed })
+}
+
+/// Whether a file is in one of the formats that every program reads; cameras write others beside them.
+fn is_usual(path: &Path) -> bool {
+    const USUAL: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "gif", "tif", "tiff"];
+    lower_extension(path).is_some_and(|extension| USUAL.contains(&extension.as_str()))
 }
 
 fn lower_extension(path: &Path) -> Option<String> {

@@ -17,6 +17,7 @@ use super::names::composed;
 use super::reading::Reading;
 use super::scan::{Candidate, ScanOptions};
 use crate::error::{DataError, Result};
+use crate::files;
 use crate::job::Job;
 use crate::source::{Problem, Split};
 
@@ -68,6 +69,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     }
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let mut found = find::find(&root, &named, &filter, job)?;
+    refuse_several(source, &named, &found.several)?;
     if found.elsewhere > 0 {
         let images = if found.elsewhere == 1 { "image was" } else { "images were" };
         job.info(format!(
@@ -134,9 +136,36 @@ fn root(source: &Path, options: &ScanOptions) -> PathBuf {
 
 /// A list as a dataset file names it.
 fn relative(list: &Path, root: &Path) -> String {
-    let full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let (list, root) = (full(list), full(root));
+    let (list, root) = (files::real(list), files::real(root));
     find::slashed(&list.strip_prefix(&root).unwrap_or(&list).to_string_lossy())
+}
+
+/// Names that could be several files are refused: which of them is the image only the person knows.
+fn refuse_several(
+    source: &Path,
+    named: &[&str],
+    several: &[(usize, [PathBuf; 2])],
+) -> Result<(), DataError> {
+    let Some((_, [one, other])) = several.first() else { return Ok(()) };
+    let ending = |path: &Path| path.extension().map(|ending| ending.to_string_lossy().into_owned());
+    let advice = match (ending(one), ending(other)) {
+        (Some(one), Some(other)) if one != other => {
+            format!("say which, with --only {one} or --only {other}")
+        }
+        _ => "name the folder in the list, or leave files out with --skip".into(),
+    };
+    let summary = format!(
+        "{}: {} could be several files each; {advice}",
+        source.display(),
+        match several.len() {
+            1 => "1 name".to_string(),
+            many => format!("{many} names"),
+        }
+    );
+    let words = |(row, [one, other]): &(usize, [PathBuf; 2])| {
+        format!("{}: {} or {}", named[*row], one.display(), other.display())
+    };
+    Err(DataError::Many { summary, items: several.iter().map(words).collect() })
 }
 
 /// The files that are listed and not there.
