@@ -11,11 +11,13 @@ use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::frozen::{FrozenBackbone, View};
 use super::halves::teaching;
 use super::onnx_backbone::with_own_file;
+use super::refit::REFIT;
 use super::train::{evaluate_stage1, finish};
 use super::train_classifier::{Fitted, fit_classifier};
 use crate::dataset::Grown;
 use crate::error::{Result, RunError, TrainError};
 use crate::eval::ClassResult;
+use crate::export::Refit;
 use crate::job::Job;
 use crate::run::{Checkpoint, Run, StageProgress};
 use crate::source::{Catalog, Split};
@@ -124,6 +126,9 @@ pub fn grow(
     }
     if balanced.is_some() {
         balance(&mut run, &settings, device, job)?;
+    }
+    if let Ok(refit) = old.read_result::<Refit>(REFIT) {
+        run.keep_result(REFIT, &refit, job);
     }
     let split = reporting_split(&run).ok();
     let evaluations = match split {

@@ -191,7 +191,10 @@ fn balancer(report: &BalanceReport, tuning: Option<Tuning>) -> Choice {
     Choice {
         setting: "balance".into(),
         value: crate::balance::describe(&report.settings),
-        reason: tuning.map_or_else(|| "as the settings say".into(), |tuning| tuning.reason),
+        reason: tuning.map_or_else(
+            || "as the settings say".into(),
+            |tuning| tuning.reason.trim_end_matches('.').to_string(),
+        ),
         option: "--set balance.tune_candidates=0 --set balance.balancers=…".into(),
     }
 }

@@ -201,6 +201,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
                 "make.json",
                 "origin.json",
                 "weights.json",
+                "refit.json",
             ])
             .into_iter()
             .chain(evaluations)

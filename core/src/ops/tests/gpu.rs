@@ -377,8 +377,7 @@ fn whole_networks_train_as_on_the_cpu_and_twice_the_same() {
     let Some(gpu) = gpu() else { return };
     for (backbone, mode, stem, input_size, tolerance) in [
         (Backbone::ResNet20, Mode::Train, Stem::Small, 8, 5e-3),
-        (Backbone::ResNet18, Mode::Train, Stem::Imagenet, 33, 5e-2),
-        (Backbone::ResNeXt50, Mode::TrainFrozenNorm, Stem::Small, 8, 1e-1),
+        (Backbone::ResNeXt50, Mode::TrainFrozenNorm, Stem::Imagenet, 33, 1e-1),
         (Backbone::EfficientNetLite0, Mode::TrainFrozenNorm, Stem::Imagenet, 33, 1e-1),
     ] {
         let config = NetworkConfig { backbone, stem, input_size, classes: 10 };

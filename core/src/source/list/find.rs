@@ -26,8 +26,8 @@ pub(super) struct Found {
     pub paths: Vec<Option<PathBuf>>,
     /// How many are somewhere else than the list says, or have an ending that it does not name.
     pub elsewhere: usize,
-    /// Those that could be several files, by their place in the list, with two of these files.
-    pub several: Vec<(usize, [PathBuf; 2])>,
+    /// Names that could be several files, with two of these.
+    pub several: Vec<(String, [PathBuf; 2])>,
 }
 
 /// What one name leads to.
@@ -69,7 +69,7 @@ pub(super) fn find(
                 *path = Some(found);
                 elsewhere += 1;
             }
-            Place::Several(two) => several.push((row, two)),
+            Place::Several(two) => several.push((named[row].to_string(), two)),
         }
     }
     Ok(Found { paths, elsewhere, several })

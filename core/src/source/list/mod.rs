@@ -21,6 +21,7 @@ use crate::files;
 use crate::job::Job;
 use crate::source::{Problem, Split};
 
+use find::Found;
 pub use format::{ListFormat, Separator};
 pub use preview::{ListPreview, preview_list};
 use rows::Row;
@@ -69,7 +70,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     }
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let mut found = find::find(&root, &named, &filter, job)?;
-    refuse_several(source, &named, &found.several)?;
+    refuse_several(source, &found.several)?;
     if found.elsewhere > 0 {
         let images = if found.elsewhere == 1 { "image was" } else { "images were" };
         job.info(format!(
@@ -99,7 +100,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         let mut each = kept.iter();
         found.paths.retain(|_| each.next() == Some(&true));
     }
-    let absent = absent(source, &root, &rows, &found.paths)?;
+    let absent = absent(source, &root, &rows, &found)?;
     let Labelled { classes, labels, splits } = label(source, &rows, &found.paths, options)?;
     let all = rows.into_iter().zip(found.paths).zip(labels).zip(splits);
     let mut candidates: Vec<Candidate> = all
@@ -140,30 +141,24 @@ fn relative(list: &Path, root: &Path) -> String {
     find::slashed(&list.strip_prefix(&root).unwrap_or(&list).to_string_lossy())
 }
 
-/// Names that could be several files are refused: which of them is the image only the person knows.
-fn refuse_several(
-    source: &Path,
-    named: &[&str],
-    several: &[(usize, [PathBuf; 2])],
-) -> Result<(), DataError> {
-    let Some((_, [one, other])) = several.first() else { return Ok(()) };
-    let ending = |path: &Path| path.extension().map(|ending| ending.to_string_lossy().into_owned());
-    let advice = match (ending(one), ending(other)) {
-        (Some(one), Some(other)) if one != other => {
-            format!("say which, with --only {one} or --only {other}")
-        }
-        _ => "name the folder in the list, or leave files out with --skip".into(),
-    };
+/// Names that could be several files in one folder are refused: which of them is the image only the
+/// person knows, and all images of the list might be others than were meant.
+fn refuse_several(source: &Path, several: &[(String, [PathBuf; 2])]) -> Result<(), DataError> {
+    let in_one_folder =
+        |(_, [one, other]): &&(String, [PathBuf; 2])| one.parent() == other.parent();
+    let several: Vec<_> = several.iter().filter(in_one_folder).collect();
+    let Some((_, two)) = several.first() else { return Ok(()) };
+    let [one, other] = two.each_ref().map(|path| {
+        path.extension().map_or(String::new(), |ending| ending.to_string_lossy().into_owned())
+    });
+    let names = if several.len() == 1 { "name" } else { "names" };
     let summary = format!(
-        "{}: {} could be several files each; {advice}",
+        "{}: {} {names} could be several files each; say which, with --only {one} or --only {other}",
         source.display(),
-        match several.len() {
-            1 => "1 name".to_string(),
-            many => format!("{many} names"),
-        }
+        several.len()
     );
-    let words = |(row, [one, other]): &(usize, [PathBuf; 2])| {
-        format!("{}: {} or {}", named[*row], one.display(), other.display())
+    let words = |(name, [one, other]): &&(String, [PathBuf; 2])| {
+        format!("{name}: {} or {}", one.display(), other.display())
     };
     Err(DataError::Many { summary, items: several.iter().map(words).collect() })
 }
@@ -176,14 +171,16 @@ fn absent(
     source: &Path,
     root: &Path,
     rows: &[Row],
-    paths: &[Option<PathBuf>],
+    found: &Found,
 ) -> Result<Vec<Problem>, DataError> {
     let missing: BTreeSet<PathBuf> = rows
         .iter()
-        .zip(paths)
+        .zip(&found.paths)
         .filter(|(_, path)| path.is_none())
         .map(|(row, _)| find::tidy(root, &row.path))
         .collect();
+    let several: BTreeMap<PathBuf, &[PathBuf; 2]> =
+        found.several.iter().map(|(name, two)| (find::tidy(root, name), two)).collect();
     if missing.len() * 2 > rows.len() {
         let files = if missing.len() == 1 { "a file that is" } else { "files that are" };
         let summary = format!(
@@ -192,11 +189,26 @@ fn absent(
             missing.len(),
             root.display()
         );
-        let items = missing.iter().map(|path| path.display().to_string()).collect();
-        return Err(DataError::Many { summary, items });
+        let item = |path: &PathBuf| match several.get(path) {
+            Some([one, other]) => {
+                format!("{}: {} or {}", path.display(), one.display(), other.display())
+            }
+            None => path.display().to_string(),
+        };
+        let summary = match several.len() {
+            0 => summary,
+            several => format!("{summary}, {several} of them because they could be several files"),
+        };
+        return Err(DataError::Many { summary, items: missing.iter().map(item).collect() });
     }
-    let reason = || "is in the list and not in its folder".to_string();
-    Ok(missing.iter().map(|path| Problem { path: root.join(path), reason: reason() }).collect())
+    let reason = |path: &PathBuf| match several.get(path) {
+        Some([one, other]) => {
+            format!("is in the list and could be {} or {}", one.display(), other.display())
+        }
+        None => "is in the list and not in its folder".to_string(),
+    };
+    let problem = |path| Problem { reason: reason(path), path: root.join(path) };
+    Ok(missing.iter().map(problem).collect())
 }
 
 /// Class names in order, and the class and split of each row.
