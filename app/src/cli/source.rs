@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn options_are_typed_as_they_were_given() {
-        let typed = " --root 'my photos' --also val.csv --separator semicolon --path-column file --label-column 'common name' --split-column none --group-column 3 --class-names names.txt --only jpg,png --skip '*_mask.*'";
+        let typed = " --root 'my photos' --also val.csv --separator semicolon --path-column file --label-column 'common name' --split-column none --group-column 3 --class-names names.txt --only 'jpg,png' --skip '*_mask.*'";
         let words = [
             "",
             "--root",

@@ -50,6 +50,8 @@ fn a_backbone_is_chosen_among_all_and_given_weights() {
     window.settle();
     window.press("Choose…");
     window.settle();
+    // The dialog comes to rest.
+    window.frames(30);
     assert!(
         window.shows("resnext50")
             && window.shows("Weights: built in")

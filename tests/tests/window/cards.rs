@@ -1,6 +1,7 @@
 //! From a folder of pictures to a checked file with nothing set: the cards of the training page.
 
 use counterweight_app::gui::{Page, StepStatus};
+use counterweight_core::run::Run;
 use counterweight_core::settings::{Auto, Preset, Training};
 use counterweight_tests::fixtures::patterns;
 use counterweight_tests::window::Window;
@@ -55,6 +56,18 @@ fn a_folder_becomes_a_checked_file_with_nothing_set() {
     assert_eq!(exported.top1_agreement, 1.0);
     assert!(exported.path.is_file() && exported.input_size == 224);
     assert_eq!(exported.checkpoint, "balanced");
+    // It has learned from all images by then, and that is said; it can be had as it was measured.
+    let dataset = Run::open(&run.folder).unwrap().dataset().clone();
+    let refit = exported.refit.expect("images were held out by the program");
+    assert_eq!(refit.images, dataset.samples.len());
+    assert!(window.shows("then learned from all"), "{}", window.names());
+    window.tick("Learn from the held-out images, too", false);
+    let measured = window.folder.path().join("measured.onnx");
+    window.enter("File", measured.to_str().unwrap());
+    window.export();
+    window.settle();
+    let again = window.state().run.as_ref().unwrap().exported.clone().expect("it is exported");
+    assert!(again.refit.is_none() && !window.shows("then learned from all"), "{}", window.names());
     window.go("Balance");
     window.settle();
     assert!(window.shows("standardised"), "whose norms these are is said: {}", window.names());

@@ -367,6 +367,15 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
             "Not known: this checkpoint was never evaluated. Look at it on the Inspect page.",
         ),
     };
+    if let Some(refit) = report.refit {
+        let [images, held_out] = [refit.images, refit.held_out].map(|n| numbers::grouped(n as u64));
+        parts::weak(
+            ui,
+            format!(
+                "That was measured before. The classifier in the file then learned from all {images} images, the {held_out} held out among them, so that none of them is new to it."
+            ),
+        );
+    }
     ui.add_space(space::SMALL);
     Grid::new("the check")
         .num_columns(2)
