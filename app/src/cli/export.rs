@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Variant};
+use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Refit, Variant};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, Exported, VariantRequest};
 use counterweight_core::run::Run;
+use counterweight_core::source::Split;
 
 use super::train::quoted;
 use super::{Context, PartialFailure, tables};
@@ -83,11 +84,12 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         let report = pipeline::export_weights(&run, what, path, job)?;
         return context.console.result(&report, || {
             format!(
-                "{}: {} tensors of {}, {}",
+                "{}: {} tensors of {}, {}{}",
                 report.path.display(),
                 report.tensors,
                 report.backbone,
-                numbers::bytes(report.bytes)
+                numbers::bytes(report.bytes),
+                report.refit.map_or_else(String::new, |refit| format!("\n{}", again(refit, None)))
             )
         });
     }
@@ -166,16 +168,26 @@ fn summary(report: &ExportReport) -> String {
     format!("{}\n{}", checked(report), tables::and_verdict(report.verdict.as_ref()).trim_end())
 }
 
+/// That a classifier learned once more after it was measured on a split.
+fn again(refit: Refit, measured_on: Option<Split>) -> String {
+    match measured_on.is_none_or(|split| refit.includes(split)) {
+        true => format!(
+            "it learned from all {} images before it was written; how good it is was measured before, on some of the {} that had been held out",
+            refit.images, refit.held_out
+        ),
+        false => format!(
+            "it learned from {} images before it was written, {} that had been held out among them; how good it is was measured before, on others that stayed unseen",
+            refit.images, refit.held_out
+        ),
+    }
+}
+
 /// The file, its check, and how good the network is, in one line each: that file and network agree
 /// says nothing of the latter.
 pub fn checked(report: &ExportReport) -> String {
-    let learned = match report.refit {
-        Some(refit) => format!(
-            "\nit learned from all {} images before it was written; how good it is was measured before, on some of the {} that had been held out",
-            refit.images, refit.held_out
-        ),
-        None => String::new(),
-    };
+    let measured_on = report.verdict.as_ref().map(|verdict| verdict.split);
+    let learned =
+        report.refit.map_or_else(String::new, |refit| format!("\n{}", again(refit, measured_on)));
     format!(
         "{}: {:.1} MB, opset {}, {} classes, input {side}×{side}\n\
          file check passed: the file agrees with the trained network on {} of {} images, largest difference of logits {:.1e}\n\

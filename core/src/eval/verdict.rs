@@ -591,8 +591,8 @@ impl Case<'_> {
             | FindingKind::MostlyWrong => {
                 "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
             }
-            FindingKind::SplitTooSmall => self.hold_out_more(),
-            FindingKind::NearlyOneClass | FindingKind::NeverPredicted | FindingKind::Unmeasured => {
+            FindingKind::SplitTooSmall | FindingKind::Unmeasured => self.hold_out_more(),
+            FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
                 let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
                 let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
                 format!("Balance the classifier, or add images of the rarest classes, such as {name}.")

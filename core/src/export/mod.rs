@@ -25,6 +25,7 @@ use crate::eval::Verdict;
 use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
+use crate::source::Split;
 use graph::Normalized;
 pub use joined::JoinedSource;
 pub use target::{Artifact, ExportModel, ExportTarget, Onnx, OnnxOutputs, ReadBack, TARGETS};
@@ -92,6 +93,21 @@ pub struct Refit {
     pub images: usize,
     /// Those of them that had been held out before.
     pub held_out: usize,
+    /// Whether validation images are among these.
+    pub validation: bool,
+    /// Whether test images are among these.
+    pub test: bool,
+}
+
+impl Refit {
+    /// Whether the classifier has learned from a split.
+    pub fn includes(&self, split: Split) -> bool {
+        match split {
+            Split::Train => true,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        }
+    }
 }
 
 impl ExportReport {

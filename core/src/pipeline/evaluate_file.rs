@@ -12,10 +12,11 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
+use crate::export::Refit;
 use crate::files;
 use crate::infer::{InputOptions, OnnxClassifier, UNKNOWN_NORMALISATION};
 use crate::job::Job;
-use crate::run::Run;
+use crate::run::{Checkpoint, Run};
 use crate::source::Split;
 use crate::train::classifier_of;
 
@@ -75,7 +76,7 @@ pub fn evaluate_file(
         job.warn(UNKNOWN_NORMALISATION);
     }
     let places = places(&classifier, &dataset.classes, file, job)?;
-    if has_learned_all(&classifier, dataset) {
+    if has_learned(&classifier, dataset, on) {
         job.warn("the file has learned from these images, those that were held out before included, and is judged by what it knows: what it was worth without them is in its metadata");
     }
     let split = match on {
@@ -125,7 +126,7 @@ pub fn evaluate_file(
             return Err(TrainError::Request(reason.into()).into());
         };
         let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
-        let others = answers_of_run(run, name, split, dataset, job)?;
+        let others = answers_of_run(run, &run.checkpoint(name)?, split, dataset, job)?;
         // Both may have left out images that they could not read.
         let pairs: Vec<(Answer, Answer)> = answers
             .iter()
@@ -185,12 +186,22 @@ fn places(
     Ok(classes.iter().filter_map(|class| classifier.class_index(class)).collect())
 }
 
-/// Whether a file learned once more from everything in this dataset, by what it says itself.
-fn has_learned_all(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
+/// Whether a file learned once more from what it is evaluated on, by what it says itself.
+fn has_learned(classifier: &OnnxClassifier, dataset: &Dataset, on: EvaluatedOn) -> bool {
     let said = classifier.metadata();
+    let refit = said.get("refit").and_then(|text| serde_json::from_str::<Refit>(text).ok());
     let hash = said.get("dataset_blake3");
-    said.contains_key("refit")
-        && hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash)
+    let is_its_own =
+        hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash);
+    let learned = |refit: Refit| match on {
+        EvaluatedOn::All => true,
+        EvaluatedOn::Split(Some(split)) => refit.includes(split),
+        EvaluatedOn::Split(None) => match dataset.split(Split::Test).is_empty() {
+            true => refit.validation,
+            false => refit.test,
+        },
+    };
+    is_its_own && refit.is_some_and(learned)
 }
 
 /// Images of each class that the file was trained on, as it says itself or else as the dataset has
@@ -278,7 +289,7 @@ fn same_pictures(one: &Dataset, other: &Dataset, samples: &[&DatasetSample]) -> 
 /// What a checkpoint says about the images of a split, by their place in it.
 pub(super) fn answers_of_run(
     run: &Run,
-    name: &str,
+    checkpoint: &Checkpoint,
     split: Split,
     dataset: &Dataset,
     job: Job<'_>,
@@ -301,9 +312,8 @@ pub(super) fn answers_of_run(
         let reason = "these images when some had other labels; train a run on them as they are now";
         return Err(refuse(reason).into());
     }
-    let checkpoint = run.checkpoint(name)?;
     let device = Device::flex();
-    let found = Features::new(run, &checkpoint, &device).with_positions(split, false, job)?;
-    let answers = classifier_of(&checkpoint)?.answers(&found.set)?;
+    let found = Features::new(run, checkpoint, &device).with_positions(split, false, job)?;
+    let answers = classifier_of(checkpoint)?.answers(&found.set)?;
     Ok(found.positions.iter().map(|position| *position as usize).zip(answers).collect())
 }

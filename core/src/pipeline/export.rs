@@ -14,7 +14,7 @@ use super::refit::{REFIT, refit};
 use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
-use crate::error::{Result, TrainError};
+use crate::error::{Error, Result, TrainError};
 use crate::eval::Verdict;
 use crate::export::{
     self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx, Refit,
@@ -79,7 +79,16 @@ pub(super) fn learned(
     if !what.refit.unwrap_or_else(|| run.read_result::<Refit>(REFIT).is_ok()) {
         return Ok((measured, None));
     }
-    let again = refit(run, (name, &measured), job)?;
+    let again = match refit(run, (name, &measured), job) {
+        // It was not asked for now.
+        Err(error) if what.refit.is_none() && !matches!(error, Error::Stopped) => {
+            job.warn(format!(
+                "exported as it was measured, without learning from the held-out images: {error}"
+            ));
+            None
+        }
+        again => again?,
+    };
     Ok(again.map_or((measured, None), |(again, from)| (again, Some(from))))
 }
 
@@ -94,8 +103,9 @@ pub(super) struct Subject<'a> {
     checks: Vec<Vec<u8>>,
     pub evaluation: Option<RunEvaluation>,
     verdict: Option<Verdict>,
-    /// What it learned from once more after it was measured, if it did.
+    /// What it learned from once more after it was measured, if it did, and what it was then.
     pub refit: Option<Refit>,
+    measured: Option<Checkpoint>,
 }
 
 impl<'a> Subject<'a> {
@@ -115,9 +125,19 @@ impl<'a> Subject<'a> {
         // Of what the file does, which may be less than what a run's results were averaged from.
         let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
         let verdict = verdict.or_else(|| run.verdict_on(name, split)).or_else(|| run.verdict(name));
+        let before = checkpoint.clone();
         let (checkpoint, refit) = learned(run, what, (name, checkpoint), job)?;
-        let name = name.to_string();
-        Ok(Self { run, name, checkpoint, temperature: None, checks, evaluation, verdict, refit })
+        Ok(Self {
+            run,
+            name: name.to_string(),
+            checkpoint,
+            temperature: None,
+            checks,
+            evaluation,
+            verdict,
+            refit,
+            measured: refit.map(|_| before),
+        })
     }
 
     /// The same with probabilities as honest as one number makes them: logits are divided by the
@@ -131,12 +151,14 @@ impl<'a> Subject<'a> {
             true => reporting_split(self.run)?,
             false => Split::Validation,
         };
-        let epoch = self.checkpoint.progress.epoch;
+        // Images that it has learned from since would make it look surer than it is.
+        let measured = self.measured.as_ref().unwrap_or(&self.checkpoint);
+        let epoch = measured.progress.epoch;
         let stored = stored_evaluation(self.run, (&self.name, epoch), split);
         let confidence = match stored.and_then(|stored| stored.confidence) {
             Some(confidence) => Some(confidence),
             None => {
-                let what = (self.name.as_str(), &self.checkpoint);
+                let what = (self.name.as_str(), measured);
                 let settings =
                     EvaluationSettings { flip: false, ..self.run.settings().evaluation.clone() };
                 evaluate_checkpoint(self.run, what, split, None, &settings, &Device::flex(), job)?

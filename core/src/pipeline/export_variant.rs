@@ -202,7 +202,7 @@ impl<'a> Measuring<'a> {
             .find(|split| !dataset.split(*split).is_empty())
             .unwrap_or(Split::Train);
         if self.known.is_none() {
-            self.known = Some(answers_of_run(run, &self.subject.name, split, dataset, job)?);
+            self.known = Some(answers_of_run(run, &self.subject.checkpoint, split, dataset, job)?);
         }
         let known = self.known.as_ref().expect("was computed above");
         let classifier = OnnxClassifier::load(file)?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::export::{Exported, learned};
 use crate::error::{ModelError, Result};
+use crate::export::Refit;
 use crate::files::{destination, write_atomically};
 use crate::job::Job;
 use crate::run::Run;
@@ -25,6 +26,9 @@ pub struct WeightsReport {
     pub tensors: usize,
     /// Its size.
     pub bytes: u64,
+    /// What the classifier learned from once more before, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refit: Option<Refit>,
 }
 
 /// Writes the weights of a checkpoint of a run (its final one without a name) as a safetensors file
@@ -43,7 +47,7 @@ pub fn export_weights(
     job: Job<'_>,
 ) -> Result<WeightsReport> {
     let name = what.checkpoint.unwrap_or_else(|| run.final_checkpoint());
-    let (checkpoint, _) = learned(run, what, (name, run.checkpoint(name)?), job)?;
+    let (checkpoint, refit) = learned(run, what, (name, run.checkpoint(name)?), job)?;
     job.phase("exporting", None, "files");
     let backbone = run.settings().model.backbone.name();
     let failed = |reason: String| ModelError::file(path, reason);
@@ -64,7 +68,7 @@ pub fn export_weights(
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| failed(error.to_string()))?;
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("format".to_string(), "pt".to_string()),
         ("backbone".into(), backbone.clone()),
         ("checkpoint".into(), name.to_string()),
@@ -72,6 +76,9 @@ pub fn export_weights(
         ("mean".into(), serde_json::json!(checkpoint.mean).to_string()),
         ("std".into(), serde_json::json!(checkpoint.std).to_string()),
     ]);
+    if let Some(refit) = refit {
+        metadata.insert("refit".into(), serde_json::json!(refit).to_string());
+    }
     let file = serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
     let file = with_sorted_header(&file).ok_or_else(|| failed("its header is damaged".into()))?;
     destination(path)
@@ -82,6 +89,7 @@ pub fn export_weights(
         backbone,
         tensors: tensors.len(),
         bytes: file.len() as u64,
+        refit,
     })
 }
 

@@ -33,8 +33,11 @@ pub fn no_refit(run: &Run) -> Option<String> {
     let reason = if !run.settings().stage1.is_frozen() {
         "the network itself was trained, which takes as long a second time"
     } else if held_out(run).is_empty() {
-        "no image was held out by the program; splits that the images came with stay as they are"
-    } else if run.settings().balance.augmented_views > 0 {
+        "no image was held out by the program, as far as the dataset says; splits that the images came with stay as they are"
+    } else if run
+        .read_result::<BalanceReport>("balance")
+        .is_ok_and(|report| report.settings.trains() && report.settings.augmented_views > 0)
+    {
         "stage 2 learned from augmented views of the training images"
     } else {
         return None;
@@ -107,7 +110,9 @@ pub(super) fn refit(
         ));
         return Ok(None);
     }
-    Ok(Some((result, Refit { images, held_out: held.len() })))
+    let learned = held_out(run);
+    let [validation, test] = [Split::Validation, Split::Test].map(|split| learned.contains(&split));
+    Ok(Some((result, Refit { images, held_out: held.len(), validation, test })))
 }
 
 /// A classifier on features as the backbone gives them, and the checkpoint that it belongs in.

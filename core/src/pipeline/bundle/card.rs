@@ -107,10 +107,14 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         thresholds.many_above, thresholds.few_below
     )?;
     if let Some(refit) = facts.export.refit {
+        let unseen = match refit.includes(found.split) {
+            true => "; no image is left to measure that on",
+            false => ", but not from these",
+        };
         writeln!(
             text,
-            "These are the numbers of a classifier that had not seen these images. The one in this folder then learned in the same way from all {} images, \
-             the {} that had been held out among them; no image is left to measure that on.\n",
+            "These are the numbers of a classifier that had not seen these images. The one in this folder then learned in the same way from {} images, \
+             {} that had been held out among them{unseen}.\n",
             refit.images, refit.held_out
         )?;
     }

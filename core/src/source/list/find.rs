@@ -169,19 +169,17 @@ impl Index {
             path.parent().is_some_and(|own| all_composed(own).ends_with(&folder))
                 && (ending.is_none() || lower_extension(path) == ending)
         };
-        let stem = match self.by_stem.contains_key(stem) {
-            true => stem,
+        let of = |stem: &str| self.by_stem.get(stem).into_iter().flatten().filter(fits);
+        let mut fitting: Vec<&PathBuf> = of(stem).collect();
+        if fitting.is_empty() {
             // `7` of a table that has forgotten the zeros of `007.jpg`.
-            false => match self.by_number.get(number(stem)?)?.as_slice() {
-                [only] => only,
-                _ => return None,
-            },
-        };
-        let mut fitting: Vec<&PathBuf> = self.by_stem.get(stem)?.iter().filter(fits).collect();
+            let same = number(stem).and_then(|number| self.by_number.get(number));
+            fitting.extend(same.into_iter().flatten().flat_map(|stem| of(stem)));
+        }
         // Of a photo beside its raw file, the one that is read by most programs.
         fitting.sort_by_key(|path| {
             let own = lower_extension(path).unwrap_or_default();
-            EXTENSIONS.iter().position(|known| *known == own)
+            (EXTENSIONS.iter().position(|known| *known == own), *path)
         });
         let first = fitting.first()?;
         // A picture in two formats is one to look at and one that is something else, such as a mask.

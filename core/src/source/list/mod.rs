@@ -74,7 +74,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     if found.elsewhere > 0 {
         let images = if found.elsewhere == 1 { "image was" } else { "images were" };
         job.info(format!(
-            "{}: {} {images} found by name: the list does not name the folder or the ending",
+            "{}: {} {images} found by name: the list does not name the folder, the ending or zeros in front",
             source.display(),
             found.elsewhere
         ));
