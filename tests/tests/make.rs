@@ -110,6 +110,29 @@ fn the_file_has_learned_from_all_images_once_they_were_judged_by() {
     };
     assert_eq!((learned(&found), learned(&seen)), (train, dataset.samples.len() as u64));
 
+    // Another form is compared with the classifier that it holds.
+    let form = counterweight_json(&[
+        "export",
+        text(&run),
+        "--out",
+        text(&place("calibrated.onnx")),
+        "--variant",
+        "calibrated",
+    ]);
+    assert!(form["refused"].is_null(), "{form}");
+    assert_eq!(form["balanced_accuracy"][0], form["balanced_accuracy"][1]);
+
+    // What an image has become since is not learned from, and the file is as it was measured.
+    let learned_from = dataset.split(Split::Train);
+    let path = |at: usize| images.join(learned_from[at].location.to_text());
+    let (victim, other) = (path(0), path(learned_from.len() - 1));
+    let kept = std::fs::read(&victim).unwrap();
+    std::fs::copy(other, &victim).unwrap();
+    assert!(export(&again, &[])["refit"].is_null());
+    let output = counterweight(&["export", text(&run), "--out", text(&again), "--refit"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    std::fs::write(&victim, kept).unwrap();
+
     // A test split of somebody's stays unseen.
     let (_, other) = finished_run(folder.path());
     let output = counterweight(&["export", text(&other), "--out", text(&again), "--refit"]);
