@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         super::refuse_corrected(arguments.out.as_deref(), arguments.force)?;
         let (out, which) = (arguments.out.as_ref(), (arguments.all, arguments.test));
         let typed = arguments.reading.typed();
-        let reading = (reading.0, reading.1, typed.as_str());
+        let reading = (&options, reading.1, typed.as_str());
         return labels::run(source, reading, out, which, device, context);
     }
     if arguments.few_below > arguments.many_above.saturating_add(1) {

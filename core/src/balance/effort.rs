@@ -46,8 +46,12 @@ impl Effort {
         let wanted = candidates / VARIANTS;
         let samples = folds.iter().map(|fold| fold.train.len()).sum();
         let start = folds.first().map_or((0, 0), |fold| (fold.start.classes, fold.start.features));
-        let affordable = self.most_work / work(samples, start, settings.epochs).max(1.0);
-        (wanted.min((affordable as usize).max(1)), wanted)
+        (self.affordable(wanted, work(samples, start, settings.epochs)), wanted)
+    }
+
+    /// How many of so many trainings there are, each of so much work: one at least.
+    fn affordable(self, wanted: usize, work: f64) -> usize {
+        wanted.min(((self.most_work / work.max(1.0)) as usize).max(1))
     }
 }
 
@@ -66,7 +70,7 @@ pub fn work_of_search(
 ) -> f64 {
     let one = work(samples, size, settings.epochs);
     let wanted = effort.candidates * 6 / 10 / VARIANTS;
-    wanted.min(((effort.most_work / one.max(1.0)) as usize).max(1)) as f64 * one
+    effort.affordable(wanted, one) as f64 * one
 }
 
 #[cfg(test)]

@@ -102,11 +102,7 @@ impl Verdict {
     /// The accuracy beside that of guessing:
     /// `22.6 % balanced accuracy on the validation images, guessing gives 16.7 %`.
     pub fn against_guessing(&self) -> String {
-        let images = match self.split {
-            Split::Train => "training",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        };
+        let images = images_of(self.split);
         format!(
             "{} balanced accuracy on the {images} images, guessing gives {}",
             percent(self.balanced_accuracy),
@@ -503,11 +499,7 @@ impl Case<'_> {
     fn unmeasured(&self) -> Option<Finding> {
         let without = self.evaluation().per_class.iter().filter(|class| class.samples == 0);
         let names: Vec<String> = without.map(|class| quoted(&class.name)).collect();
-        let images = match self.evidence.split {
-            Split::Train => "training",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        };
+        let images = images_of(self.evidence.split);
         let classes = match names.len() {
             0 => return None,
             few if few <= NAMED => names.join(", "),
@@ -659,6 +651,15 @@ impl Case<'_> {
 
 fn finding(kind: FindingKind, grade: Grade, sentence: impl Into<String>) -> Finding {
     Finding { kind, grade, sentence: sentence.into() }
+}
+
+/// The word for the images of a split: `training`, `validation` or `test`.
+fn images_of(split: Split) -> &'static str {
+    match split {
+        Split::Train => "training",
+        Split::Validation => "validation",
+        Split::Test => "test",
+    }
 }
 
 fn percent(share: f64) -> String {

@@ -125,7 +125,6 @@ impl<'a> Subject<'a> {
         // Of what the file does, which may be less than what a run's results were averaged from.
         let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
         let verdict = verdict.or_else(|| run.verdict_on(name, split)).or_else(|| run.verdict(name));
-        let before = checkpoint.clone();
         let (checkpoint, refit) = learned(run, what, (name, checkpoint), job)?;
         Ok(Self {
             run,
@@ -136,7 +135,7 @@ impl<'a> Subject<'a> {
             evaluation,
             verdict,
             refit,
-            measured: refit.map(|_| before),
+            measured: refit.map(|_| run.checkpoint(name)).transpose()?,
         })
     }
 
