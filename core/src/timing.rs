@@ -52,7 +52,7 @@ impl NetworkRequest {
     }
 }
 
-/// Median seconds of training steps on random images: on one batch again and again or, with
+/// Seconds of training steps on random images: on one batch again and again or, with
 /// `loader`, on batches made as training makes them. A step takes a batch of bytes to the device,
 /// normalises it, and does forward, backward and SGD with momentum and weight decay. The network
 /// comes back as the last step left it.
@@ -64,7 +64,7 @@ pub(crate) fn training_step(
     loader: bool,
     device: &Device,
     job: Job<'_>,
-) -> Result<(f64, Network)> {
+) -> Result<(Times, Network)> {
     let &NetworkRequest { backbone, warm_up, steps, .. } = request;
     let device = device.clone().autodiff();
     let mut network = Network::new(&request.config(), 0, &device)
@@ -93,10 +93,10 @@ pub(crate) fn training_step(
         }
         job.progress(step as u64 + 1);
     }
-    Ok((median(times), network))
+    Ok((Times(times), network))
 }
 
-/// Median seconds of [`Prepared::features`] on a batch of random images, which is taken to the
+/// Seconds of [`Prepared::features`] on a batch of random images, which is taken to the
 /// device as bytes, normalised there, and whose features are brought back; with the network.
 ///
 /// # Errors
@@ -105,7 +105,7 @@ pub(crate) fn features_of_batch(
     request: &NetworkRequest,
     device: &Device,
     job: Job<'_>,
-) -> Result<(f64, Network)> {
+) -> Result<(Times, Network)> {
     let &NetworkRequest { backbone, batch_size, input_size, warm_up, steps, .. } = request;
     let device = device.clone().without_autodiff();
     let network = Network::new(&request.config(), 0, &device).with_kernels(request.kernels);
@@ -124,10 +124,10 @@ pub(crate) fn features_of_batch(
         }
         job.progress(step as u64 + 1);
     }
-    Ok((median(times), network.network().clone()))
+    Ok((Times(times), network.network().clone()))
 }
 
-/// Median seconds of [`FeatureGraph::features`] on random images, those of a batch side by side on
+/// Seconds of [`FeatureGraph::features`] on random images, those of a batch side by side on
 /// all threads, as features of a run are computed. The first batch fills caches.
 ///
 /// # Errors
@@ -138,7 +138,7 @@ pub(crate) fn features_by_graph(
     batch_size: usize,
     steps: usize,
     job: Job<'_>,
-) -> Result<f64> {
+) -> Result<Times> {
     let side = graph.side();
     let size = 3 * side * side;
     let normaliser = Normaliser::new([0.5; 3], [0.25; 3]);
@@ -158,7 +158,22 @@ pub(crate) fn features_by_graph(
         }
         job.progress(step as u64 + 1);
     }
-    Ok(median(times))
+    Ok(Times(times))
+}
+
+/// How long each of some steps took, in seconds. There is at least one.
+pub(crate) struct Times(Vec<f64>);
+
+impl Times {
+    /// What is usual.
+    pub fn median(self) -> f64 {
+        median(self.0)
+    }
+
+    /// What it takes where nothing else holds it up.
+    pub fn least(self) -> f64 {
+        self.0.into_iter().fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// The middle one of some times in seconds, of an even number the later. There must be at least

@@ -127,6 +127,41 @@ impl Tokens {
     }
 }
 
+/// How an image that is not square becomes the network's square input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageFit {
+    /// Its largest centred square: shapes stay true, and what lies beside the square is not seen.
+    #[default]
+    Crop,
+    /// All of it, squeezed along its longer side: everything is seen, and shapes change.
+    Stretch,
+}
+
+impl ImageFit {
+    /// Everything that can be chosen.
+    pub const ALL: [ImageFit; 2] = [ImageFit::Crop, ImageFit::Stretch];
+
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImageFit::Crop => "crop",
+            ImageFit::Stretch => "stretch",
+        }
+    }
+
+    /// Whether it is the one that files are taken to mean which do not say any.
+    pub fn is_usual(&self) -> bool {
+        *self == ImageFit::default()
+    }
+}
+
+impl fmt::Display for ImageFit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// The layers before the first stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

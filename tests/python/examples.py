@@ -96,12 +96,13 @@ def javascript(place, folder):
 
 def cpp(place, folder):
     needed("g++", "pkg-config")
-    version = command("pkg-config", "--modversion", "opencv4").stdout.strip()
+    versions = {name: command("pkg-config", "--modversion", name).stdout.strip() for name in ("opencv4", "opencv5")}
+    name, version = next(((name, version) for name, version in versions.items() if version), (None, None))
     if not version:
-        raise LeftOut("pkg-config knows no opencv4")
+        raise LeftOut("pkg-config knows neither opencv4 nor opencv5")
     if tuple(map(int, version.split(".")[:2])) < OPENCV:
         raise LeftOut(f"OpenCV is {version} here, and {'.'.join(map(str, OPENCV))} is needed")
-    flags = command("pkg-config", "--cflags", "--libs", "opencv4").stdout.split()
+    flags = command("pkg-config", "--cflags", "--libs", name).stdout.split()
     build("g++", "-O2", "-std=c++17", "classify.cpp", "-o", "classify", *flags, cwd=folder)
     return command("./classify", "../..", *place.images, cwd=folder)
 

@@ -303,7 +303,7 @@ def said_of(report, form):
         agrees = report["same"] == report["of"] and report["probabilities"] <= TOLERANCE and report.get("logits", 0.0) <= limit
     logits = f", logits {report['logits']:.1e}" if "logits" in report else ""
     beside = f"; from onnxruntime {report['beside']:.1e}" if "beside" in report else ""
-    line = f"{report['same']} of {report['of']} the same, probabilities {report['probabilities']:.1e}{logits}{beside}"
+    line = f"{report['same']} of {report['of']} answers the same, probabilities {report['probabilities']:.1e}{logits}{beside}"
     largest = f"{report['logits']:.1e}" if "logits" in report else f"probabilities {report['probabilities']:.1e}"
     cell = f"{report['same']}, {largest}" + (f" ({report['beside']:.1e})" if "beside" in report else "")
     return agrees, line + ("" if agrees else "  DISAGREES"), cell if agrees else f"**{cell}**"

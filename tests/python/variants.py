@@ -24,11 +24,11 @@ def prepared(image, how, side):
     """An image as `preprocess` says."""
     image = image.convert("RGB")
     if how["size"] != "inside the graph" and image.size != (side, side):
-        short = min(image.size)
-        left, top = (image.width - short) / 2, (image.height - short) / 2
+        across, down = image.size if how.get("fit") == "stretch" else (min(image.size),) * 2
+        left, top = (image.width - across) / 2, (image.height - down) / 2
         # First vertically, as the program does; in one call Pillow chooses the order by itself.
-        image = image.resize((image.width, side), Image.BILINEAR, box=(0, top, image.width, top + short))
-        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + short, side))
+        image = image.resize((image.width, side), Image.BILINEAR, box=(0, top, image.width, top + down))
+        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + across, side))
     values = np.asarray(image)
     if how["layout"] == "NCHW":
         values = values.transpose(2, 0, 1)

@@ -205,6 +205,23 @@ pub fn pattern(class: usize, index: u32) -> RgbImage {
     RgbImage::from_fn(96, 96, pixel)
 }
 
+/// The same patterns, 40, 25 and 15 of them, at the ends of images three times as wide as high, with a
+/// middle of noise that says nothing.
+pub fn banners(folder: &Path) {
+    for (class, (name, count)) in
+        [("across", 40), ("down", 25), ("dots", 15)].into_iter().enumerate()
+    {
+        for index in 0..count {
+            let (ends, noise) = (pattern(class, index), picture(index * 3 + class as u32, 96, 96));
+            let banner = RgbImage::from_fn(288, 96, |x, y| match x / 96 {
+                1 => *noise.get_pixel(x - 96, y),
+                _ => *ends.get_pixel(x % 96, y),
+            });
+            save(&banner, folder.join(format!("{name}/{index}.png")));
+        }
+    }
+}
+
 /// A folder of two classes that are mirror images of each other, an arrow to the left and one to the
 /// right, and of two that are not changed by that, on grounds of many shades.
 pub fn arrows(folder: &Path) {

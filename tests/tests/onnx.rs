@@ -14,7 +14,7 @@ use counterweight_core::model::{
     Mode, NamedTensor, Network, NetworkConfig, Normaliser, OnnxFile, OnnxFound, load_weights,
     weights,
 };
-use counterweight_core::settings::{Backbone, ModelSettings, Preset, Settings, Stem};
+use counterweight_core::settings::{Backbone, ImageFit, ModelSettings, Preset, Settings, Stem};
 use counterweight_core::source::unpack_sample;
 use counterweight_tests::python::python;
 use counterweight_tests::{binary, counterweight, counterweight_json};
@@ -123,6 +123,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
             config,
             mean: MEAN,
             std: STD,
+            fit: ImageFit::Crop,
             classes: names,
             says: vec![("summary", serde_json::json!({ "epochs": 1 }))],
         };
@@ -210,6 +211,7 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             config,
             mean,
             std,
+            fit: ImageFit::Crop,
             classes: classes_named,
             says: vec![("summary", serde_json::json!({}))],
         };
@@ -304,6 +306,7 @@ fn small_export(folder: &Path) -> PathBuf {
         config,
         mean: MEAN,
         std: STD,
+        fit: ImageFit::Crop,
         classes,
         says: Vec::new(),
     };

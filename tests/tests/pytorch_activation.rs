@@ -7,7 +7,7 @@ use counterweight_core::images::RgbPixels;
 use counterweight_core::model::{NamedTensor, Network, NetworkConfig, is_of_classifier, weights};
 use counterweight_core::pipeline::ActivationMaps;
 use counterweight_core::run::{Checkpoint, StageProgress};
-use counterweight_core::settings::{Backbone, Stem};
+use counterweight_core::settings::{Backbone, ImageFit, Stem};
 use counterweight_tests::reference::{assert_near, unit, values};
 use serde_json::Value;
 
@@ -55,6 +55,7 @@ fn maps_are_pytorchs() {
             config,
             mean: [0.5; 3],
             std: [0.25; 3],
+            fit: ImageFit::Crop,
             classes: (0..classes).map(|class| class.to_string()).collect(),
             train_counts: vec![1; classes],
             seed: 0,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use counterweight_core::job::{Event, EventSink, Level};
+use counterweight_core::record::EpochRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -14,6 +15,9 @@ use super::plain::{json, painted, plain};
 
 /// How often progress is printed where there is no terminal to draw a bar on.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// Epochs of a stage that are all told of, and how far apart it is done of more.
+const FEW_EPOCHS: usize = 20;
+const EPOCHS_APART: Duration = Duration::from_secs(1);
 
 /// Prints events as they come and the result at the end.
 pub struct Console {
@@ -21,6 +25,8 @@ pub struct Console {
     stream: AtomicBool,
     terminal: bool,
     phase: Mutex<Phase>,
+    /// When an epoch was last told of.
+    told: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -41,6 +47,7 @@ impl Console {
             stream: AtomicBool::new(false),
             terminal: std::io::stderr().is_terminal(),
             phase: Mutex::new(Phase::default()),
+            told: Mutex::new(None),
         }
     }
 
@@ -147,6 +154,17 @@ impl Console {
         };
     }
 
+    /// Of many quick epochs a line a second is enough; the log of the run has them all.
+    fn is_worth_a_line(&self, epoch: &EpochRecord) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_next = told.is_none_or(|at| at.elapsed() >= EPOCHS_APART);
+        let is_told = is_next || epoch.epochs <= FEW_EPOCHS || epoch.epoch == epoch.epochs;
+        if is_told {
+            *told = Some(Instant::now());
+        }
+        is_told
+    }
+
     fn advance(&self, done: u64) {
         let mut phase = self.lock();
         if let Some(bar) = &phase.bar {
@@ -212,13 +230,15 @@ impl EventSink for Console {
             Event::Message { level: Level::Warning, text } => {
                 self.line(&format!("warning: {text}"))
             }
-            Event::Epoch(epoch) => self.line(&epoch_line(&epoch)),
+            Event::Epoch(epoch) if self.is_worth_a_line(&epoch) => {
+                self.line(&epoch_line(&epoch));
+            }
             _ => {}
         }
     }
 }
 
-fn epoch_line(e: &counterweight_core::record::EpochRecord) -> String {
+fn epoch_line(e: &EpochRecord) -> String {
     let mut line = format!(
         "stage {} epoch {}/{} · loss {:.4} · train {:.1} %",
         e.stage,

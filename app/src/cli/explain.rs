@@ -12,6 +12,7 @@ use counterweight_core::infer::{Inputs, Prediction};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{ActivationMap, ActivationMaps, Looked, activation_sheet};
 use counterweight_core::run::Run;
+use counterweight_core::settings::ImageFit;
 use serde::Serialize;
 
 use super::{Context, PartialFailure};
@@ -61,6 +62,8 @@ struct MapLine {
     /// The mean of the map plus the bias.
     logit: f32,
     bias: f32,
+    /// What of the image the map covers: `crop`, its largest centred square, or `stretch`, all of it.
+    fit: ImageFit,
     /// One row after the other, from the top.
     map: Vec<Vec<f32>>,
 }
@@ -177,6 +180,7 @@ fn explain(
         class: maps.classes()[map.class].clone(),
         logit: map.logit(),
         bias: map.bias,
+        fit: map.fit,
         map: map.values.chunks_exact(map.width).map(<[f32]>::to_vec).collect(),
     };
     Ok(Line {

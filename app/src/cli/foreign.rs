@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use counterweight_core::files;
 use counterweight_core::infer::InputOptions;
+use counterweight_core::settings::ImageFit;
 
 /// What goes into a file from elsewhere, and what comes out of it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -18,6 +19,10 @@ pub struct ForeignOption {
     /// For a file that does not say it: the side of its input in pixels
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=4096))]
     size: Option<u32>,
+    /// What of an image that is not square goes in, its middle square or all of it, squeezed [default:
+    /// as the file says, else crop] [possible values: crop, stretch]
+    #[arg(long, value_name = "FIT", value_parser = fit)]
+    fit: Option<ImageFit>,
     /// For a file that does not name its classes: a text file with a name in each line
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -26,8 +31,9 @@ pub struct ForeignOption {
 impl ForeignOption {
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
-        let Self { mean, std, size, labels } = self;
-        mean.is_none() && std.is_none() && size.is_none() && labels.is_none()
+        let Self { mean, std, size, fit, labels } = self;
+        let is_plain = mean.is_none() && std.is_none() && labels.is_none();
+        is_plain && size.is_none() && fit.is_none()
     }
 
     /// What a file is opened with.
@@ -47,9 +53,16 @@ impl ForeignOption {
             mean: self.mean,
             std: self.std,
             side: self.size.map(|side| side as usize),
+            fit: self.fit,
             labels,
         })
     }
+}
+
+/// What of an image goes in, by its name.
+fn fit(text: &str) -> Result<ImageFit, String> {
+    let named = ImageFit::ALL.into_iter().find(|fit| fit.name() == text);
+    named.ok_or_else(|| format!("it is one of {}", ImageFit::ALL.map(ImageFit::name).join(", ")))
 }
 
 /// A number for each of red, green and blue.

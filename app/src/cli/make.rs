@@ -10,7 +10,7 @@ use counterweight_core::pipeline::{self, MakeReport, MakeRequest};
 use counterweight_core::settings::{Preset, Settings};
 
 use super::export::checked;
-use super::options::{DeviceOption, GroupByOption, SetOption};
+use super::options::{DeviceOption, GroupByOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
@@ -33,6 +33,8 @@ pub struct Arguments {
     #[command(flatten)]
     set: SetOption,
     #[command(flatten)]
+    seed: SeedOption,
+    #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
     reading: SourceOption,
@@ -46,6 +48,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let mut settings = Settings::preset(arguments.preset);
     arguments.set.apply(&mut settings)?;
+    arguments.seed.apply(&mut settings);
     let (device, _) = device::open(arguments.device.device)?;
     let request = MakeRequest {
         source: &arguments.source,

@@ -72,6 +72,23 @@ impl SetOption {
     }
 }
 
+/// What everything random follows from.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct SeedOption {
+    /// Number that everything random follows from; the same as --set seed=N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs()))]
+    seed: Option<u64>,
+}
+
+impl SeedOption {
+    /// Applies it to settings.
+    pub fn apply(self, settings: &mut Settings) {
+        if let Some(seed) = self.seed {
+            settings.seed = seed;
+        }
+    }
+}
+
 /// Which images are held out together.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GroupByOption {

@@ -11,7 +11,7 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::{GroupByOption, SetOption};
+use super::options::{GroupByOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
@@ -34,6 +34,8 @@ pub struct Arguments {
     preset: Preset,
     #[command(flatten)]
     set: SetOption,
+    #[command(flatten)]
+    seed: SeedOption,
     /// Where to compute: auto, cpu, cuda, wgpu:1; several trains as many runs at a time, for
     /// example cuda:0,cuda:1
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', default_value = "auto")]
@@ -46,6 +48,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let mut settings = Settings::preset(arguments.preset);
     arguments.set.apply(&mut settings)?;
+    arguments.seed.apply(&mut settings);
     let (key, values) = match arguments.over.split_once('=') {
         Some((key, values)) => (
             key.trim(),

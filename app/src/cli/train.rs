@@ -10,7 +10,7 @@ use counterweight_core::pipeline::{self, TrainRequest};
 use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::{DeviceOption, GroupByOption, SetOption};
+use super::options::{DeviceOption, GroupByOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::{Context, tables};
 
@@ -31,6 +31,8 @@ pub struct Arguments {
     settings: Option<PathBuf>,
     #[command(flatten)]
     set: SetOption,
+    #[command(flatten)]
+    seed: SeedOption,
     #[command(flatten)]
     device: DeviceOption,
     #[command(flatten)]
@@ -93,6 +95,7 @@ fn settings(arguments: &Arguments, exists: bool) -> Result<Settings> {
         (None, preset) => Settings::preset(preset.unwrap_or(Preset::Auto)),
     };
     arguments.set.apply(&mut settings)?;
+    arguments.seed.apply(&mut settings);
     Ok(settings)
 }
 

@@ -28,8 +28,11 @@ pub(crate) use mix::Mixing;
 pub use preview::augmented_previews;
 pub use transform::Transform;
 
-use crate::images::{Detail, Region, RgbPixels, resize_pixels, resize_planes, write_input};
+use crate::images::{
+    Detail, InputShape, Region, RgbPixels, resize_pixels, resize_planes, write_input,
+};
 use crate::settings::AugmentationSettings;
+use crate::words::ImageFit;
 
 /// The augmentation of a run: its settings, and the colour that hidden parts take.
 #[derive(Clone, Debug)]
@@ -65,8 +68,8 @@ impl Recipe {
 pub(crate) enum View<'a> {
     /// A stored image, `[3, side, side]`.
     Planes(&'a [u8]),
-    /// An image as decoded.
-    Original(RgbPixels),
+    /// An image as decoded, and what of it the network sees.
+    Original(RgbPixels, ImageFit),
 }
 
 impl View<'_> {
@@ -74,21 +77,38 @@ impl View<'_> {
     pub fn write(&self, side: usize, planes: &mut [u8]) {
         match self {
             View::Planes(stored) => planes.copy_from_slice(stored),
-            View::Original(image) => write_input(image, side, planes),
+            &View::Original(ref image, fit) => {
+                write_input(image, InputShape { side, fit }, planes);
+            }
         }
     }
 
     fn size(&self, side: usize) -> (u32, u32) {
         match self {
             View::Planes(_) => (side as u32, side as u32),
-            View::Original(image) => (image.width, image.height),
+            View::Original(image, ImageFit::Crop) => (image.width, image.height),
+            // It is squeezed, and what is cut out of it is cut out of what it becomes.
+            View::Original(_, ImageFit::Stretch) => (side as u32, side as u32),
         }
     }
 
     fn write_region(&self, region: Region, side: usize, planes: &mut [u8]) {
         match self {
             View::Planes(stored) => resize_planes(stored, region, side, planes),
-            View::Original(image) => resize_pixels(image, region, side, planes),
+            View::Original(image, ImageFit::Crop) => resize_pixels(image, region, side, planes),
+            View::Original(image, ImageFit::Stretch) => {
+                let whole = Region::whole(image.width, image.height);
+                let [across, down] = [whole.width, whole.height].map(|pixels| pixels / side as f64);
+                // Sums of parts may lie outside by a rounding.
+                let (left, top) = (region.left * across, region.top * down);
+                let region = Region {
+                    left,
+                    top,
+                    width: (region.width * across).min(whole.width - left),
+                    height: (region.height * down).min(whole.height - top),
+                };
+                resize_pixels(image, region, side, planes);
+            }
         }
     }
 }
@@ -215,6 +235,32 @@ mod tests {
     use super::*;
     use crate::random::stream;
     use crate::settings::{Preset, Settings};
+
+    /// Whether images are kept or decoded whenever their turn comes must not change what is seen.
+    #[test]
+    fn a_crop_of_a_stretched_original_is_that_of_the_stretched_image() {
+        let data = (0..96 * 32).flat_map(|i| [(i % 96 * 2) as u8, (i / 96 * 8) as u8, 90]);
+        let image = RgbPixels { width: 96, height: 32, data: data.collect() };
+        let mut settings = Settings::preset(Preset::Paper).augmentation;
+        (settings.resized_crop, settings.pad_crop) = (true, 0);
+        let augmentation = Augmentation::new(&settings, [0.5; 3]);
+        let side = 32;
+        let shape = InputShape { side, fit: ImageFit::Stretch };
+        let stored = crate::images::to_input(&image, shape);
+        for number in 0..32 {
+            let draw = |view: View<'_>| {
+                let mut planes = vec![0; stored.len()];
+                let rng = &mut stream(3, "augment", &[number]);
+                augmentation.write(&view, side, &mut planes, rng);
+                planes
+            };
+            let kept = draw(View::Planes(&stored));
+            let anew = draw(View::Original(image.clone(), ImageFit::Stretch));
+            let apart = kept.iter().zip(&anew).map(|(a, b)| a.abs_diff(*b)).max();
+            // One is resized twice: a step of a ramp at most.
+            assert!(apart.is_some_and(|apart| apart <= 8), "{apart:?}");
+        }
+    }
 
     /// A run that goes on with a later version must see the images it would have seen.
     #[test]

@@ -1,12 +1,11 @@
 //! Augmentation to look at.
 
 use super::{Augmentation, View};
-use crate::images::RgbPixels;
-use crate::images::to_input;
+use crate::images::{InputShape, RgbPixels, to_input};
 use crate::random::stream;
 use crate::settings::AugmentationSettings;
 
-/// What training would make of an image at the network's input of `side` pixels: `count` draws of
+/// What training would make of an image at the network's input of a shape: `count` draws of
 /// the augmentation, without mixup and CutMix, which take a second image. The first draws are the
 /// same whatever `count` is. `mean` (0..1) is the colour of hidden parts; the settings must be
 /// valid (see [`Settings::validate`](crate::settings::Settings::validate)).
@@ -17,15 +16,16 @@ use crate::settings::AugmentationSettings;
 pub fn augmented_previews(
     image: &RgbPixels,
     settings: &AugmentationSettings,
-    side: usize,
+    shape: impl Into<InputShape>,
     mean: [f32; 3],
     seed: u64,
     count: usize,
 ) -> Vec<Vec<u8>> {
-    let side = side.max(1);
+    let shape = shape.into();
+    let side = shape.side.max(1);
     let augmentation = Augmentation::new(settings, mean);
     // As training does with images that it keeps in memory, which are those at the input's size.
-    let stored = to_input(image, side);
+    let stored = to_input(image, InputShape { side, ..shape });
     let draw = |index: usize| {
         let mut planes = vec![0; stored.len()];
         augmentation.write(

@@ -412,8 +412,9 @@ fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
             notes.push(format!("`{other}` has no effect before `multiplicative-adjustment`, which sets every class weight norm"));
         }
     }
-    if listed(Balancer::LogitAdjustment) && settings.trains() && settings.loss.info().adjusts_priors
-    {
+    // By a part it may well be what tuning found to be best.
+    let twice = settings.logit_adjustment >= 1.0 && settings.loss.info().adjusts_priors;
+    if listed(Balancer::LogitAdjustment) && settings.trains() && twice {
         notes.push("the loss of stage 2 already adjusts for the class priors, and `logit-adjustment` does so once more".to_string());
     }
     let empty = train_counts.iter().filter(|n| **n == 0).count();

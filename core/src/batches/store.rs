@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::augment::View;
 use crate::dataset::Dataset;
 use crate::error::{DataError, Error, Result, TrainError};
-use crate::images::{Detail, write_input};
+use crate::images::{Detail, InputShape, write_input};
 use crate::job::Job;
 use crate::random::stream;
 use crate::source::{ImageReader, Location, PixelSource, Problem, Split};
@@ -38,7 +38,7 @@ pub struct Images {
 }
 
 struct Inner {
-    side: usize,
+    shape: InputShape,
     labels: Vec<u32>,
     /// Places of the images among the split's samples.
     positions: Vec<usize>,
@@ -55,9 +55,9 @@ enum Pixels {
 }
 
 impl Images {
-    /// The images of one split of `dataset` at `side` pixels. They are decoded once and kept if
-    /// they take at most `budget` bytes; see
-    /// [`DEFAULT_BUDGET`]. An unreadable image is left out with a warning that names it.
+    /// The images of one split of `dataset` as inputs of a shape; a side alone stands for their
+    /// largest centred squares. They are decoded once and kept if they take at most `budget` bytes;
+    /// see [`DEFAULT_BUDGET`]. An unreadable image is left out with a warning that names it.
     ///
     /// # Errors
     /// The dataset's root is missing, the split is empty, or a class has no readable training
@@ -65,12 +65,12 @@ impl Images {
     pub fn open(
         dataset: &Dataset,
         split: Split,
-        side: usize,
+        shape: impl Into<InputShape>,
         budget: u64,
         job: Job<'_>,
     ) -> Result<Self> {
         let reader = ImageReader::open(&dataset.root, dataset.kind, job)?;
-        Self::open_with(Box::new(reader), dataset, split, side, budget, job)
+        Self::open_with(Box::new(reader), dataset, split, shape, budget, job)
     }
 
     /// [`Images::open`] with pixels from `source`.
@@ -81,10 +81,11 @@ impl Images {
         source: Box<dyn PixelSource>,
         dataset: &Dataset,
         split: Split,
-        side: usize,
+        shape: impl Into<InputShape>,
         budget: u64,
         job: Job<'_>,
     ) -> Result<Self> {
+        let shape = shape.into();
         let samples = dataset.split(split);
         if samples.is_empty() {
             return Err(DataError::Source {
@@ -97,13 +98,13 @@ impl Images {
         let locations: Vec<Location> =
             samples.iter().map(|sample| sample.location.clone()).collect();
         let mut positions: Vec<usize> = (0..samples.len()).collect();
-        let size = 3 * side * side;
+        let size = 3 * shape.side * shape.side;
         let mut bytes = Vec::new();
         let fits = (samples.len() as u64).saturating_mul(size as u64) <= budget
             && bytes.try_reserve_exact(samples.len() * size).is_ok();
         if !fits {
             return Ok(Self::new(
-                side,
+                shape,
                 dataset.classes.len(),
                 labels,
                 positions,
@@ -111,7 +112,7 @@ impl Images {
             ));
         }
         bytes.resize(samples.len() * size, 0);
-        let problems = decode_all(source.as_ref(), &locations, side, &mut bytes, split, job)?;
+        let problems = decode_all(source.as_ref(), &locations, shape, &mut bytes, split, job)?;
         if !problems.is_empty() {
             warn_of(&problems, job);
             leave_out(&mut labels, &problems, 1);
@@ -131,7 +132,7 @@ impl Images {
             );
         }
         let images =
-            Self::new(side, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
+            Self::new(shape, dataset.classes.len(), labels, positions, Pixels::Memory(bytes));
         if split == Split::Train {
             images.refuse_emptied_classes(dataset)?;
         }
@@ -164,11 +165,11 @@ impl Images {
             .into());
         }
         let positions = (0..labels.len()).collect();
-        Ok(Self::new(side, classes, labels, positions, Pixels::Memory(bytes)))
+        Ok(Self::new(side.into(), classes, labels, positions, Pixels::Memory(bytes)))
     }
 
     fn new(
-        side: usize,
+        shape: InputShape,
         classes: usize,
         labels: Vec<u32>,
         positions: Vec<usize>,
@@ -180,7 +181,7 @@ impl Images {
         }
         Self {
             inner: Arc::new(Inner {
-                side,
+                shape,
                 labels,
                 positions,
                 by_class,
@@ -218,7 +219,7 @@ impl Images {
 
     /// Side of the square images in pixels.
     pub fn side(&self) -> usize {
-        self.inner.side
+        self.inner.shape.side
     }
 
     /// The label of each image, `[n]`.
@@ -334,11 +335,12 @@ impl Images {
         let inner = &*self.inner;
         match &inner.pixels {
             Pixels::Memory(bytes) => {
-                let size = 3 * inner.side * inner.side;
+                let size = 3 * inner.shape.side * inner.shape.side;
                 Ok(View::Planes(&bytes[index * size..][..size]))
             }
             Pixels::Streaming { source, locations } => {
-                source.read(&locations[index], detail).map(View::Original).inspect_err(|error| {
+                let original = |image| View::Original(image, inner.shape.fit);
+                source.read(&locations[index], detail).map(original).inspect_err(|error| {
                     let mut broken = inner.broken.lock().unwrap_or_else(|e| e.into_inner());
                     broken
                         .entry(index)
@@ -395,24 +397,24 @@ impl Images {
 fn decode_all(
     source: &dyn PixelSource,
     locations: &[Location],
-    side: usize,
+    shape: InputShape,
     bytes: &mut [u8],
     split: Split,
     job: Job<'_>,
 ) -> Result<BTreeMap<usize, Problem>> {
     const PART: usize = 128;
-    let size = 3 * side * side;
+    let size = 3 * shape.side * shape.side;
     let mut problems = BTreeMap::new();
     job.phase(format!("decoding {split} images"), Some(locations.len() as u64), "images");
     for (part, (locations, bytes)) in
         locations.chunks(PART).zip(bytes.chunks_mut(PART * size)).enumerate()
     {
         job.check()?;
-        let detail = Detail::Side(side as u32);
+        let detail = Detail::Side(shape.side as u32);
         let decode = |(location, planes): (&Location, &mut [u8])| {
             source
                 .read(location, detail)
-                .map(|image| write_input(&image, side, planes))
+                .map(|image| write_input(&image, shape, planes))
                 .map_err(|error| problem(location, &error))
                 .err()
         };

@@ -49,7 +49,8 @@ pub fn infer(
     job: Job<'_>,
 ) -> Result<InferReport> {
     let &NetworkRequest { backbone, batch_size, input_size, steps, .. } = request;
-    let (median, network) = timing::features_of_batch(request, device, job)?;
+    let (times, network) = timing::features_of_batch(request, device, job)?;
+    let median = times.median();
     let operations = 2 * multiply_adds(&network, &request.config()) * batch_size as u64;
     Ok(InferReport {
         device: device_name.to_string(),
@@ -77,7 +78,7 @@ pub fn infer_graph(
     steps: usize,
     job: Job<'_>,
 ) -> Result<InferReport> {
-    let median = timing::features_by_graph(graph, name, batch_size, steps, job)?;
+    let median = timing::features_by_graph(graph, name, batch_size, steps, job)?.median();
     Ok(InferReport {
         device: "cpu".into(),
         backbone: name.to_string(),

@@ -60,7 +60,8 @@ pub fn train(
     // Before the device's threads have work, and while the processor is as cool as it will be.
     let peak_gflop_per_s =
         (device_name == "cpu").then(|| peak_gflops(rayon::current_num_threads()));
-    let (median, network) = timing::training_step(request, loader, device, job)?;
+    let (times, network) = timing::training_step(request, loader, device, job)?;
+    let median = times.median();
     let operations = training_operations(&network, &request.config()) * batch_size as u64;
     Ok(StepReport {
         device: device_name.to_string(),

@@ -24,6 +24,8 @@ pub(super) struct Guessing {
     pub least: usize,
     /// Samples of the class that has most.
     pub most: usize,
+    /// Samples a class of a split that would have the same standard error.
+    pub a_class: f64,
 }
 
 impl Guessing {
@@ -44,12 +46,13 @@ impl Guessing {
         let classes = present().count().max(1);
         let least = present().map(|(class, _)| class.samples).min().unwrap_or(0);
         let most = present().map(|(class, _)| class.samples).max().unwrap_or(0);
-        let (mut by_luck, mut variance) = (0.0, 0.0);
+        let (mut by_luck, mut variance, mut parts) = (0.0, 0.0, 0.0);
         for (class, share) in present() {
             let n = class.samples as f64;
             let smoothed = (class.correct as f64 + 1.0) / (n + 2.0);
             by_luck += share * (1.0 - share) / n;
             variance += smoothed * (1.0 - smoothed) / n;
+            parts += 1.0 / n;
         }
         let k = classes as f64;
         let chance = 1.0 / k;
@@ -61,7 +64,13 @@ impl Guessing {
         // A small margin besides: what is equal but for rounding is equal.
         let better = found - chance - half_step > Z * by_luck + 1e-9;
         let interval = [(found - Z * error).max(0.0), (found + Z * error).min(1.0)];
-        Self { classes, chance, better, error, interval, least, most }
+        let a_class = if parts > 0.0 { k / parts } else { 0.0 };
+        Self { classes, chance, better, error, interval, least, most, a_class }
+    }
+
+    /// Samples of each class that an interval of this half-width takes, if they are classified as well.
+    pub fn enough(&self, half: f64) -> usize {
+        (self.a_class * (Z * self.error / half).powi(2)).ceil() as usize
     }
 
     /// Whether the result is visibly above guessing, though the split may be too small to be sure.

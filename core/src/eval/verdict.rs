@@ -601,10 +601,17 @@ impl Case<'_> {
     }
 
     fn hold_out_more(&self) -> String {
-        match self.evidence.split {
-            Split::Test => "Hold out more images for testing when the dataset is built, or collect more of the rarest classes.".into(),
-            _ => "Hold out more images for validation when the dataset is built, or collect more of the rarest classes.".into(),
-        }
+        let (what, option) = match self.evidence.split {
+            Split::Test => ("testing", "test"),
+            _ => ("validation", "validation"),
+        };
+        let enough = match self.guessing.enough(WIDE) {
+            few if few <= self.guessing.least => String::new(),
+            enough => format!("; some {enough} of each class would do"),
+        };
+        format!(
+            "Hold out more images for {what} when the dataset is built (build --{option} SHARE, or Choose under Splits{enough}), or collect more of the rarest classes."
+        )
     }
 
     fn usable(&self) -> String {

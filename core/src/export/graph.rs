@@ -16,6 +16,7 @@ use super::runtimes::{lower_opset, say_what_they_want};
 use super::variants::Variant;
 use super::{ExportSource, Reference};
 use crate::error::ModelError;
+use crate::images::InputShape;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier,
     load_weights, parameter_name,
@@ -135,7 +136,8 @@ fn finish(
     graph.initializer.extend(classifier.iter().map(initializer));
     classify(graph);
     say_what_they_want(graph);
-    variant.input_form().put_in_front(graph, source.config.input_size, opset)?;
+    let shape = InputShape { side: source.config.input_size, fit: source.fit };
+    variant.input_form().put_in_front(graph, shape, opset)?;
     describe(model, &Facts::of(source, variant))?;
     // The statistics that were folded away, now that the graph's outputs have their names.
     remove_unused(model.graph.mut_or_insert_default());

@@ -17,12 +17,14 @@ use super::nodes::{Told, initializer, push, whole_number};
 use super::variants::Variant;
 use crate::classifier::Classifier;
 use crate::error::Result;
+use crate::images::InputShape;
 use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, FeatureGraph, InputLayout, NamedTensor, NetworkConfig,
     Normaliser, OnnxFile, Taken,
 };
 use crate::onnx::INPUT;
 use crate::onnx::remove_unused;
+use crate::words::ImageFit;
 
 /// Operator sets that files can be of. Older ones have a different `Gemm`; of newer ones it is not
 /// known what they mean.
@@ -49,6 +51,8 @@ pub struct JoinedSource<'a> {
     pub mean: [f32; 3],
     /// Standard deviation of the input's normalisation, RGB in 0..1.
     pub std: [f32; 3],
+    /// How images become the square input.
+    pub fit: ImageFit,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// What the file should say about its training, by key of its metadata. Null is left out, and
@@ -114,7 +118,8 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
         initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })
     }));
     classify(graph);
-    variant.input_form().put_in_front(graph, source.graph.side(), opset)?;
+    let shape = InputShape { side: source.graph.side(), fit: source.fit };
+    variant.input_form().put_in_front(graph, shape, opset)?;
     model.metadata_props.clear();
     let facts = Facts {
         architecture: source.name.clone(),
@@ -123,6 +128,7 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
         variant,
         mean: source.mean,
         std: source.std,
+        fit: source.fit,
         classes: &source.classes,
         says: &source.says,
     };

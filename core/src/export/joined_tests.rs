@@ -34,6 +34,7 @@ fn source<'a>(file: &'a OnnxFile) -> JoinedSource<'a> {
         name: "model.onnx".into(),
         mean: found.mean,
         std: found.std,
+        fit: ImageFit::Crop,
         classes: ["apple", "l'été", "c"].map(String::from).to_vec(),
         says: vec![("summary", serde_json::json!({ "epochs": 3 }))],
     }

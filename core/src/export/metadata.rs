@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::ExportSource;
 use super::nodes::FLOAT;
 use super::variants::{Axis, Variant};
-use crate::onnx::{INPUT, LOGITS, PROBABILITIES, labels};
+use crate::onnx::{INPUT, LOGITS, PROBABILITIES, fit, labels};
+use crate::words::ImageFit;
 
 /// The name of the batch axis.
 pub(super) const BATCH: &str = "batch";
@@ -26,13 +27,14 @@ pub(super) struct Facts<'a> {
     pub variant: Variant,
     pub mean: [f32; 3],
     pub std: [f32; 3],
+    pub fit: ImageFit,
     pub classes: &'a [String],
     pub says: &'a [(&'static str, serde_json::Value)],
 }
 
 impl<'a> Facts<'a> {
     pub fn of(source: &'a ExportSource, variant: Variant) -> Self {
-        let ExportSource { config, mean, std, classes, says, .. } = source;
+        let ExportSource { config, mean, std, fit, classes, says, .. } = source;
         let architecture = config.backbone.name().into();
         Self {
             architecture,
@@ -41,6 +43,7 @@ impl<'a> Facts<'a> {
             variant,
             mean: *mean,
             std: *std,
+            fit: *fit,
             classes,
             says,
         }
@@ -75,7 +78,7 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
         "Image classifier ({}, {classes} classes). Input `{INPUT}`: {input}. \
          Outputs: `{PROBABILITIES}` and `{LOGITS}`, [{batch}, {classes}]. {}.",
         facts.architecture,
-        form.steps(),
+        form.steps(facts.fit),
     );
     for (key, value) in metadata(facts)? {
         model.metadata_props.push(Default::default());
@@ -131,7 +134,7 @@ fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
         ("id2label", json(&by_number)?),
         ("input_size", size.clone()),
         ("preprocess", json(&preprocess(facts))?),
-        ("resize", form.steps()),
+        ("resize", form.steps(facts.fit)),
         ("architecture", facts.architecture.clone()),
         // Ultralytics' programs read these, and need all of them.
         ("names", labels::to_python(facts.classes)),
@@ -171,7 +174,8 @@ fn preprocess(facts: &Facts<'_>) -> Value {
         "colour": "RGB",
         "alpha": "drop",
         "sixteen_bit": "round(value / 257)",
-        "crop": "largest centred square; an odd margin is cut by half a pixel on both sides",
+        fit::FIT: facts.fit,
+        fit::CROP: fit::in_words(facts.fit),
         "filter": "triangle (bilinear) with antialiasing, as Pillow's BILINEAR; vertically, rounded to bytes, then horizontally",
         "unless": "an image of this size already is taken as it is",
         "size": [facts.side, facts.side],

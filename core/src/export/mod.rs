@@ -26,6 +26,7 @@ use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use crate::source::Split;
+use crate::words::ImageFit;
 use graph::Normalized;
 pub use joined::JoinedSource;
 pub use target::{Artifact, ExportModel, ExportTarget, Onnx, OnnxOutputs, ReadBack, TARGETS};
@@ -44,6 +45,8 @@ pub struct ExportSource {
     pub mean: [f32; 3],
     /// Standard deviation of the training images per channel, RGB in 0..1.
     pub std: [f32; 3],
+    /// How images become the square input.
+    pub fit: ImageFit,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// What the file should say about its training, by key of its metadata. Null is left out, and
@@ -71,6 +74,9 @@ pub struct ExportReport {
     pub opset: i64,
     /// Side of the square input in pixels.
     pub input_size: usize,
+    /// How images become it.
+    #[serde(default, skip_serializing_if = "ImageFit::is_usual")]
+    pub fit: ImageFit,
     /// Number of classes.
     pub classes: usize,
     /// The checkpoint that was exported: `last`, `best` or `balanced`; nothing in reports of older
@@ -141,9 +147,9 @@ pub fn export<'a>(
     job: Job<'_>,
 ) -> Result<ExportReport> {
     let model = model.into();
-    let (config, mean, std, classes) = match model {
-        ExportModel::Network(source) => (&source.config, source.mean, source.std, &source.classes),
-        ExportModel::Joined(source) => (&source.config, source.mean, source.std, &source.classes),
+    let (config, mean, std, fit, classes) = match model {
+        ExportModel::Network(s) => (&s.config, s.mean, s.std, s.fit, &s.classes),
+        ExportModel::Joined(s) => (&s.config, s.mean, s.std, s.fit, &s.classes),
     };
     validate(config, mean, std, classes, checks).map_err(ModelError::Export)?;
     let place = files::destination(path).map_err(|error| ModelError::file(path, error))?;
@@ -183,6 +189,7 @@ pub fn export<'a>(
             bytes: bytes as u64,
             opset: artifact.opset,
             input_size: config.input_size,
+            fit,
             classes: classes.len(),
             checkpoint: String::new(),
             refit: None,

@@ -42,7 +42,7 @@ pub(crate) use read::{file_hash, file_size};
 pub use read::{photo_taken, read_image, read_image_for};
 #[cfg(test)]
 pub(crate) use resize::split_planes;
+pub use resize::{InputShape, choose_input_size, thumbnail, to_input};
 pub(crate) use resize::{Region, resize_pixels, resize_planes, write_input};
-pub use resize::{choose_input_size, thumbnail, to_input};
 pub use taken::Taken;
 pub(crate) use taken::taken;

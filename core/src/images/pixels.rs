@@ -18,7 +18,8 @@ pub enum Detail {
     /// Every pixel, as stored.
     #[default]
     Full,
-    /// Enough for a square of so many pixels a side, cut out of the middle and resized.
+    /// Enough for a square of so many pixels a side that is made of the image: its short side is what
+    /// that needs, whether it is cut out of the middle or squeezed.
     Side(u32),
 }
 

@@ -1,9 +1,9 @@
 //! From an image of any size to the network's square input.
 //!
 //! The policy, everywhere a whole image is meant (evaluation, features, an exported model): the
-//! largest centred square is cut out and resized to the input side by an antialiased triangle
-//! filter, as torchvision's `Resize` (bilinear, antialias) does. An image that already has the
-//! input's side is taken byte for byte.
+//! largest centred square, or all of the image ([`ImageFit`]), is resized to the input side by an
+//! antialiased triangle filter, as torchvision's `Resize` (bilinear, antialias) does. An image that
+//! already has the input's side is taken byte for byte.
 
 use std::cell::RefCell;
 
@@ -11,6 +11,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::pixels::RgbPixels;
+use crate::words::ImageFit;
 
 /// Sides that an automatic input size is chosen from when images differ in size.
 const USUAL_SIDES: [usize; 4] = [32, 64, 128, 224];
@@ -25,6 +26,19 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// What a network sees of a `width` × `height` image.
+    pub fn seen(width: u32, height: u32, fit: ImageFit) -> Self {
+        match fit {
+            ImageFit::Crop => Self::centred_square(width, height),
+            ImageFit::Stretch => Self::whole(width, height),
+        }
+    }
+
+    /// All of a `width` × `height` image.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Self { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) }
+    }
+
     /// The largest centred square of a `width` × `height` image.
     pub fn centred_square(width: u32, height: u32) -> Self {
         let side = width.min(height);
@@ -35,6 +49,22 @@ impl Region {
             width: f64::from(side),
             height: f64::from(side),
         }
+    }
+}
+
+/// A network's input: a square, and how an image becomes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputShape {
+    /// Its side, in pixels.
+    pub side: usize,
+    /// What of the image goes into it.
+    pub fit: ImageFit,
+}
+
+/// The largest centred square of an image.
+impl From<usize> for InputShape {
+    fn from(side: usize) -> Self {
+        Self { side, fit: ImageFit::Crop }
     }
 }
 
@@ -65,20 +95,23 @@ pub fn choose_input_size(sizes: impl IntoIterator<Item = (u32, u32)>) -> usize {
         .unwrap_or(USUAL_SIDES[0])
 }
 
-/// The network's input for an image: its largest centred square, resized to `side`.
+/// The network's input for an image: what of it is seen, resized to the input's side. A side alone
+/// stands for the largest centred square.
 ///
 /// # Shapes
 /// Returns `[3, side, side]`: the red plane, then green, then blue. `image.data` must hold
 /// `height · width · 3` bytes.
-pub fn to_input(image: &RgbPixels, side: usize) -> Vec<u8> {
-    let mut planes = vec![0; 3 * side * side];
-    write_input(image, side, &mut planes);
+pub fn to_input(image: &RgbPixels, shape: impl Into<InputShape>) -> Vec<u8> {
+    let shape = shape.into();
+    let mut planes = vec![0; 3 * shape.side * shape.side];
+    write_input(image, shape, &mut planes);
     planes
 }
 
 /// [`to_input`] into `planes`, `[3, side, side]`.
-pub(crate) fn write_input(image: &RgbPixels, side: usize, planes: &mut [u8]) {
-    resize_pixels(image, Region::centred_square(image.width, image.height), side, planes);
+pub(crate) fn write_input(image: &RgbPixels, shape: impl Into<InputShape>, planes: &mut [u8]) {
+    let InputShape { side, fit } = shape.into();
+    resize_pixels(image, Region::seen(image.width, image.height, fit), side, planes);
 }
 
 /// A small copy of an image to look at: its longer side is `longest_side` pixels, or what it was if
@@ -101,15 +134,9 @@ pub fn thumbnail(image: &RgbPixels, longest_side: u32) -> RgbPixels {
     };
     let (width, height) = (scaled(image.width), scaled(image.height));
     let mut data = vec![0; width as usize * height as usize * 3];
-    let whole = Region {
-        left: 0.0,
-        top: 0.0,
-        width: f64::from(image.width),
-        height: f64::from(image.height),
-    };
     resize(
         (&image.data, image.width, image.height),
-        whole,
+        Region::whole(image.width, image.height),
         (&mut data, width, height),
         PixelType::U8x3,
     );
@@ -214,6 +241,20 @@ mod tests {
         // Columns 0..3 and 5..8 are cut off: what is left is columns 3 and 4.
         let image = grey(8, 2, |x, y| (10 * x + y) as u8);
         assert_eq!(to_input(&image, 2)[..4], [30, 40, 31, 41]);
+    }
+
+    #[test]
+    fn all_of_a_long_image_is_seen_where_it_is_stretched() {
+        // Each row of eight becomes two pixels, four to each and what a triangle reaches beyond: of
+        // half-width 4 around 2 and 6, with weights 5, 7, 7, 5, 3, 1 over 28 (the other two lie outside).
+        let image = grey(8, 2, |x, y| (10 * x + y) as u8);
+        let low = (7 * 10 + 7 * 20 + 5 * 30 + 3 * 40 + 50) as f64 / 28.0;
+        let (low, high) = (low.round() as u8, (70.0 - low).round() as u8);
+        let shape = InputShape { side: 2, fit: ImageFit::Stretch };
+        assert_eq!(to_input(&image, shape)[..4], [low, high, low + 1, high + 1]);
+        // Neither does anything to a square.
+        let square = grey(6, 6, |x, y| (10 * x + y) as u8);
+        assert_eq!(to_input(&square, InputShape { side: 4, ..shape }), to_input(&square, 4));
     }
 
     #[test]

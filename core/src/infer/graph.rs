@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 use super::input::{Input, InputOptions, Numbers, says_normalisation};
 use super::{BATCH, Outputs, softmax};
 use crate::onnx::{self, LOGITS, PROBABILITIES, labels, reason};
+use crate::words::ImageFit;
 
 /// Sizes of batches that are remembered how to run.
 const PLANS: usize = 4;
@@ -24,6 +25,8 @@ pub(super) struct About {
     pub has_names: bool,
     /// Side of the square input, in pixels.
     pub side: usize,
+    /// What of an image that is not square goes into it.
+    pub fit: ImageFit,
     /// Whether it is known how images are to be normalised.
     pub is_normalisation_known: bool,
     /// The file's metadata, by key.
@@ -99,6 +102,7 @@ impl Graph {
             classes: names.unwrap_or_else(numbered),
             has_names,
             side: input_form.side,
+            fit: options.fit.unwrap_or_else(|| onnx::fit::of(&metadata)),
             is_normalisation_known: options.mean.is_some()
                 || input_form.numbers == Numbers::Bytes
                 || says_normalisation(&metadata),

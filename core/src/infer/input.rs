@@ -9,6 +9,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 
 use crate::model::InputLayout;
 use crate::onnx::reason;
+use crate::words::ImageFit;
 
 /// Sides of the square input that are believed.
 const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
@@ -22,6 +23,9 @@ pub struct InputOptions {
     pub std: Option<[f32; 3]>,
     /// Side of the square input in pixels, where the graph leaves it open.
     pub side: Option<usize>,
+    /// What of an image that is not square goes in.
+    #[serde(default)]
+    pub fit: Option<ImageFit>,
     /// Class names, in the order of the outputs.
     pub labels: Option<Vec<String>>,
 }

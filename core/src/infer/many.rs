@@ -132,6 +132,6 @@ impl OnnxClassifier {
         let side = self.input_size();
         let detail = images::Detail::Side(side as u32);
         let image = images::read_image_for(path, images::DEFAULT_MAX_PIXELS, detail)?;
-        Ok(images::to_input(&image, side))
+        Ok(images::to_input(&image, self.input_shape()))
     }
 }

@@ -26,6 +26,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use crate::error::{ModelError, Result};
+use crate::images::InputShape;
 use crate::{isolated, model, onnx, panics};
 use apart::Isolated;
 use graph::{About, Graph};
@@ -170,6 +171,12 @@ impl OnnxClassifier {
     /// Side of the square input, in pixels.
     pub fn input_size(&self) -> usize {
         self.about.side
+    }
+
+    /// The input, and how images become it: as the file was opened with or says, or else their largest
+    /// centred squares do.
+    pub fn input_shape(&self) -> InputShape {
+        InputShape { side: self.about.side, fit: self.about.fit }
     }
 
     /// Whether it is known how images are to be normalised; otherwise they go in as 0..1, which may

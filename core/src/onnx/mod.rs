@@ -4,6 +4,7 @@
 
 mod digest;
 mod file;
+pub(crate) mod fit;
 mod half;
 mod interface;
 pub(crate) mod labels;

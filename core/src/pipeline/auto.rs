@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{Estimate, estimate};
 use super::features::Features;
 use super::frozen::{FrozenBackbone, View};
+use super::image_fit::fit_check;
 use super::mirror::{MirrorCheck, mirror_check};
 use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
@@ -22,7 +23,9 @@ use crate::error::{Error, Result, RunError, TrainError};
 use crate::eval::GroupThresholds;
 use crate::job::{Job, Silent};
 use crate::run::Run;
-use crate::settings::{Auto, Backbone, INFO, Normalisation, Preset, Schedule, Settings, Training};
+use crate::settings::{
+    Auto, Backbone, INFO, ImageFit, Normalisation, Preset, Schedule, Settings, Training,
+};
 use crate::source::Split;
 use crate::train;
 
@@ -122,8 +125,9 @@ pub struct Chosen {
     pub estimate: Option<Estimate>,
 }
 
-/// Decides `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on the data;
-/// what is decided is also told to the job. Settings without either come back as they are, at once.
+/// Decides `model.fit`, `stage1.train` and `augmentation.flip` where they are `auto`, by measuring on
+/// the data; what is decided is also told to the job. Settings without any come back as they are, at
+/// once.
 ///
 /// # Errors
 /// Images that cannot be read; a device that fails; [`Error::Stopped`].
@@ -140,6 +144,9 @@ pub fn choose(
         mirror: None,
         estimate: None,
     };
+    if settings.model.fit == Auto::AUTO {
+        chosen.choose_fit(dataset, device, job)?;
+    }
     if settings.stage1.train == Auto::AUTO && chosen.choose_training(dataset, device, job)? {
         chosen.offer_fine_tuning(dataset, device, job)?;
     }
@@ -226,7 +233,7 @@ impl Chosen {
         }
         let mut scratch = from_scratch(&frozen, dataset, job)?;
         if scratch.augmentation.flip == Auto::AUTO {
-            let check = mirror_check(dataset, scratch.seed, device, job)?;
+            let check = mirror_check(dataset, scratch.model.fit(), scratch.seed, device, job)?;
             scratch.augmentation.flip = Auto::Value(check.is_harmless);
             self.mirror = Some(check);
         }
@@ -315,6 +322,7 @@ impl Chosen {
             ..Settings::preset(Preset::FineTune)
         };
         fine_tuning.model.backbone = settings.model.backbone.clone();
+        fine_tuning.model.fit = settings.model.fit;
         let estimate = match estimate(&fine_tuning, dataset, device, job) {
             // What cannot be done here is not offered.
             Err(Error::Device { reason, .. }) => {
@@ -333,8 +341,25 @@ impl Chosen {
         Ok(())
     }
 
+    /// Decides what of images that are not square the network sees.
+    fn choose_fit(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
+        let check = fit_check(dataset, self.settings.seed, device, job)?;
+        self.settings.model.fit = Auto::Value(check.fit);
+        // Of images that are square there is nothing to say.
+        let Some(sentence) = check.sentence else { return Ok(()) };
+        let other = match check.fit {
+            ImageFit::Crop => ImageFit::Stretch,
+            ImageFit::Stretch => ImageFit::Crop,
+        };
+        self.choice("model.fit", check.fit, sentence, format!("--set model.fit={other}"));
+        Ok(())
+    }
+
     fn choose_mirroring(&mut self, dataset: &Dataset, device: &Device, job: Job<'_>) -> Result<()> {
-        let check = mirror_check(dataset, self.settings.seed, device, job)?;
+        let check = {
+            let fit = self.settings.model.fit();
+            mirror_check(dataset, fit, self.settings.seed, device, job)?
+        };
         self.settings.augmentation.flip = Auto::Value(check.is_harmless);
         self.mirror = Some(check);
         self.tell_mirroring();
@@ -376,6 +401,7 @@ fn from_scratch(frozen: &Settings, dataset: &Dataset, job: Job<'_>) -> Result<Se
     settings.model.backbone = Backbone::ResNet20.into();
     settings.model.normalisation = Normalisation::MEASURED;
     settings.model.input_size = Auto::Value(side.min(PROBE_SIDE));
+    settings.model.fit = frozen.model.fit;
     // What the person has set stays set.
     let usual = Settings::preset(frozen.preset);
     let is_of_training = |key: &str| {

@@ -143,71 +143,67 @@ pub fn balance(
 
     let classifier = classifier_of(&start)?;
     let thresholds = GroupThresholds::from(evaluation);
-    let (balanced, network_weights) =
-        if settings.trains() && settings.features == FeatureSource::Network {
-            let device = device.clone().without_autodiff();
-            let images = Images::open(
-                run.dataset(),
-                Split::Train,
-                start.config.input_size,
-                DEFAULT_BUDGET,
-                job,
-            )?;
-            let mut batches = NetworkBatches {
-                network: network_of(&start, &device)?.valid(),
-                images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
-                augmentation: unmixed(run.settings(), start.mean),
-                batch_size: settings.batch_size,
-                dim: start.config.features(),
-                standardiser: start.standardiser.clone(),
-                mode: match run.settings().stage1.norm_statistics {
-                    NormStatistics::Moving => Mode::Train,
-                    NormStatistics::Frozen => Mode::Evaluate,
-                },
-                seed: start.seed,
-            };
-            // Batch-norm statistics move during this, so features of the validation split would be
-            // out of date from the first step.
-            let balanced = balance::balance(
+    let (balanced, network_weights) = if settings.trains()
+        && settings.features == FeatureSource::Network
+    {
+        let device = device.clone().without_autodiff();
+        let images =
+            Images::open(run.dataset(), Split::Train, start.input_shape(), DEFAULT_BUDGET, job)?;
+        let mut batches = NetworkBatches {
+            network: network_of(&start, &device)?.valid(),
+            images: Loader::new(images, Normaliser::new(start.mean, start.std), &device),
+            augmentation: unmixed(run.settings(), start.mean),
+            batch_size: settings.batch_size,
+            dim: start.config.features(),
+            standardiser: start.standardiser.clone(),
+            mode: match run.settings().stage1.norm_statistics {
+                NormStatistics::Moving => Mode::Train,
+                NormStatistics::Frozen => Mode::Evaluate,
+            },
+            seed: start.seed,
+        };
+        // Batch-norm statistics move during this, so features of the validation split would be
+        // out of date from the first step.
+        let balanced = balance::balance(
+            &classifier,
+            &mut batches,
+            &start.train_counts,
+            None,
+            settings,
+            thresholds,
+            job,
+        )?;
+        batches.images.images().warn_of_problems(job);
+        let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
+        drop(batches);
+        release_memory(&device);
+        (balanced, Some(weights))
+    } else {
+        let features = Features::new(run, &start, device);
+        let validation = match has_validation {
+            true => Some(features.of(Split::Validation, evaluation.flip, job)?),
+            false => None,
+        };
+        let validation = validation.as_ref();
+        let balance = |batches: &mut dyn FeatureBatches| {
+            balance::balance(
                 &classifier,
-                &mut batches,
+                batches,
                 &start.train_counts,
-                None,
+                validation,
                 settings,
                 thresholds,
                 job,
-            )?;
-            batches.images.images().warn_of_problems(job);
-            let weights = attempt(batches.images.device(), || Ok(weights(&batches.network)))?;
-            drop(batches);
-            release_memory(&device);
-            (balanced, Some(weights))
-        } else {
-            let features = Features::new(run, &start, device);
-            let validation = match has_validation {
-                true => Some(features.of(Split::Validation, evaluation.flip, job)?),
-                false => None,
-            };
-            let validation = validation.as_ref();
-            let balance = |batches: &mut dyn FeatureBatches| {
-                balance::balance(
-                    &classifier,
-                    batches,
-                    &start.train_counts,
-                    validation,
-                    settings,
-                    thresholds,
-                    job,
-                )
-            };
-            let balanced = if settings.trains() {
-                let train = training_features(&features, settings.augmented_views, job)?;
-                balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
-            } else {
-                balance(&mut NoBatches)?
-            };
-            (balanced, None)
+            )
         };
+        let balanced = if settings.trains() {
+            let train = training_features(&features, settings.augmented_views, job)?;
+            balance(&mut CachedBatches::new(&train, settings.batch_size, start.seed)?)?
+        } else {
+            balance(&mut NoBatches)?
+        };
+        (balanced, None)
+    };
 
     let Balanced { classifier, norms_before, norms_after, radius, epochs, notes, .. } = balanced;
     let mut result = Checkpoint {

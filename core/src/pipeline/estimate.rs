@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::estimate_classifier::{OnFeatures, on_features};
+use super::image_fit::asked;
 use super::onnx_backbone::found;
 use crate::batches::DEFAULT_BUDGET;
 use crate::dataset::Dataset;
@@ -22,8 +23,9 @@ use crate::source::{ImageReader, Location, Split};
 use crate::timing::{self, NetworkRequest};
 use crate::train::choose_input;
 
-/// Steps or batches measured, and those before that fill caches.
-const MEASURED: usize = 1;
+/// Steps or batches measured, of which the quickest counts, since something else may hold one up; and
+/// those before that fill caches.
+const MEASURED: usize = 2;
 const WARM_UP: usize = 1;
 /// Samples of a measured step, at most: time grows with the batch.
 const MEASURED_SAMPLES: usize = 16;
@@ -112,16 +114,16 @@ fn measured(
     let training = dataset.split(Split::Train).len();
     let pretrained = settings.stage1.train != Auto::Value(Training::Scratch);
     let frozen = pretrained && !settings.stage1.is_fine_tuning();
-    let mut asked = settings.clone();
+    let mut trained = settings.clone();
     if frozen {
-        asked.stage1.train = Auto::Value(Training::Classifier);
+        trained.stage1.train = Auto::Value(Training::Classifier);
     }
-    let settings = &asked.clone().for_samples(training);
+    let settings = &trained.clone().for_samples(training);
     let Some(backbone) = settings.model.backbone.named() else {
         let graph = found(&settings.model)?.graph;
-        let known = on_features(&asked, dataset, graph.backbone().features as usize, quiet)?;
+        let known = on_features(&trained, dataset, graph.backbone().features as usize, quiet)?;
         let batch = rayon::current_num_threads();
-        let found = timing::features_by_graph(&graph, "", batch, MEASURED, quiet)?;
+        let found = timing::features_by_graph(&graph, "", batch, MEASURED, quiet)?.least();
         let decoding = decoding(dataset, graph.side(), quiet)?;
         let seconds = dataset.samples.len() as f64 * (found / batch as f64 + decoding)
             + CLASSIFIER
@@ -146,14 +148,18 @@ fn measured(
     };
     let decoding = decoding(dataset, input_size, quiet)?;
     let OnFeatures { training: fitting, balancing } =
-        on_features(&asked, dataset, request.config().features(), quiet)?;
+        on_features(&trained, dataset, request.config().features(), quiet)?;
     let mut before = 0.0;
     if pretrained {
         let found = known_or("features", &request, device, |request| {
-            timing::features_of_batch(request, device, quiet).map(|(seconds, _)| seconds)
+            timing::features_of_batch(request, device, quiet).map(|(times, _)| times.least())
         })?;
         let images = dataset.samples.len() as f64;
-        before = images * (found / BATCH as f64 + decoding) + CLASSIFIER + fitting;
+        let twice = match settings.model.fit == Auto::AUTO {
+            true => asked(dataset, quiet)? as f64,
+            false => 0.0,
+        };
+        before = (images + twice) * (found / BATCH as f64 + decoding) + CLASSIFIER + fitting;
         if frozen {
             return Ok(Estimate { seconds: before, steps: 0, ms_per_step: found * 1e3, balancing });
         }
@@ -165,7 +171,7 @@ fn measured(
         false => s.batch_size.clamp(2, MEASURED_SAMPLES),
     };
     let found = known_or("step", &request, device, |request| {
-        timing::training_step(request, false, device, quiet).map(|(seconds, _)| seconds)
+        timing::training_step(request, false, device, quiet).map(|(times, _)| times.least())
     })?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = 1e3 * found * s.batch_size as f64 / request.batch_size as f64;

@@ -104,7 +104,7 @@ pub fn evaluate_file(
     }
     // They stand as test samples, of which no class needs any.
     let chosen = Dataset { samples, ..dataset.clone() };
-    let images = Images::open(&chosen, Split::Test, classifier.input_size(), DEFAULT_BUDGET, job)?;
+    let images = Images::open(&chosen, Split::Test, classifier.input_shape(), DEFAULT_BUDGET, job)?;
     let train_counts = match beside {
         Some(_) => dataset.counts(Split::Train),
         None => train_counts(&classifier, &places, dataset, on, job),

@@ -19,6 +19,7 @@ use crate::eval::Verdict;
 use crate::export::{
     self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx, Refit,
 };
+use crate::images::InputShape;
 use crate::job::Job;
 use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, OnnxFile};
 use crate::run::{Checkpoint, Run};
@@ -120,7 +121,7 @@ impl<'a> Subject<'a> {
         let samples = run.dataset().split(split);
         let some: Vec<&DatasetSample> =
             spread(samples.len(), CHECKED).map(|index| samples[index]).collect();
-        let checks = inputs(run.dataset(), &some, checkpoint.config.input_size, job)?;
+        let checks = inputs(run.dataset(), &some, checkpoint.input_shape(), job)?;
         let evaluation = evaluation_of_file(run, (name, &checkpoint), split, job)?;
         // Of what the file does, which may be less than what a run's results were averaged from.
         let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
@@ -194,6 +195,7 @@ impl<'a> Subject<'a> {
                     config: self.checkpoint.config,
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
+                    fit: self.checkpoint.fit,
                     classes: self.checkpoint.classes.clone(),
                     says: self.says(),
                 };
@@ -214,6 +216,7 @@ impl<'a> Subject<'a> {
                     config: self.checkpoint.config,
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
+                    fit: self.checkpoint.fit,
                     classes: self.checkpoint.classes.clone(),
                     says: self.says(),
                 };
@@ -254,14 +257,15 @@ impl<'a> Subject<'a> {
 pub(super) fn inputs(
     dataset: &Dataset,
     samples: &[&DatasetSample],
-    side: usize,
+    shape: InputShape,
     job: Job<'_>,
 ) -> Result<Vec<Vec<u8>>> {
     let chosen = only(dataset, samples);
-    let images = Images::open(&chosen, Split::Test, side, DEFAULT_BUDGET, job)?;
+    let images = Images::open(&chosen, Split::Test, shape, DEFAULT_BUDGET, job)?;
     let mut inputs = Vec::with_capacity(samples.len());
     for batch in images.eval_batches(CHECKED, false) {
-        inputs.extend(batch?.images.chunks_exact(3 * side * side).map(<[u8]>::to_vec));
+        let size = 3 * shape.side * shape.side;
+        inputs.extend(batch?.images.chunks_exact(size).map(<[u8]>::to_vec));
     }
     images.warn_of_problems(job);
     Ok(inputs)

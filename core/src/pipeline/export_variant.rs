@@ -185,7 +185,7 @@ impl<'a> Measuring<'a> {
         let samples = dataset.split(split);
         let chosen = balanced(&samples, dataset.classes.len(), CALIBRATED_ON);
         let chosen: Vec<&DatasetSample> = chosen.into_iter().map(|place| samples[place]).collect();
-        inputs(dataset, &chosen, self.subject.checkpoint.config.input_size, job)
+        inputs(dataset, &chosen, self.subject.checkpoint.input_shape(), job)
     }
 
     fn measure(
@@ -211,7 +211,7 @@ impl<'a> Measuring<'a> {
         let chosen: Vec<&DatasetSample> = places.iter().map(|place| samples[*place]).collect();
         let chosen = only(dataset, &chosen);
         let images =
-            Images::open(&chosen, Split::Test, classifier.input_size(), DEFAULT_BUDGET, job)?;
+            Images::open(&chosen, Split::Test, classifier.input_shape(), DEFAULT_BUDGET, job)?;
         let as_they_are: Vec<usize> = (0..dataset.classes.len()).collect();
         let (found, positions) = answers(&classifier, &images, &as_they_are, job)?;
         let (network, file): (Vec<Answer>, Vec<Answer>) = found
@@ -315,6 +315,7 @@ fn refusal(report: &VariantReport, max_loss: f64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::ImageFit;
     use crate::source::Location;
 
     #[test]
@@ -332,6 +333,7 @@ mod tests {
                     bytes: 1,
                     opset: 17,
                     input_size: 8,
+                    fit: ImageFit::Crop,
                     classes: 3,
                     checkpoint: "last".into(),
                     refit: None,

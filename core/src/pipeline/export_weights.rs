@@ -13,6 +13,7 @@ use crate::error::{ModelError, Result};
 use crate::export::Refit;
 use crate::files::{destination, write_atomically};
 use crate::job::Job;
+use crate::onnx::fit::FIT;
 use crate::run::Run;
 
 /// What was written.
@@ -36,7 +37,8 @@ pub struct WeightsReport {
 /// `load_state_dict(…, strict=True)` takes them; those of EfficientNet-Lite are its PyTorch package's
 /// without the underscores in front. Where the backbone
 /// is an ONNX file they are those of the classifier alone, `fc.weight` and `fc.bias`. The metadata
-/// holds class names and the normalisation of images.
+/// holds class names, the normalisation of images and, where it is not their largest centred square,
+/// what of them goes in (`fit`).
 ///
 /// # Errors
 /// No such checkpoint, or a `path` that cannot be written.
@@ -76,6 +78,9 @@ pub fn export_weights(
         ("mean".into(), serde_json::json!(checkpoint.mean).to_string()),
         ("std".into(), serde_json::json!(checkpoint.std).to_string()),
     ]);
+    if !checkpoint.fit.is_usual() {
+        metadata.insert(FIT.into(), checkpoint.fit.name().into());
+    }
     if let Some(refit) = refit {
         metadata.insert("refit".into(), serde_json::json!(refit).to_string());
     }

@@ -154,7 +154,7 @@ impl<'a> Features<'a> {
         let images = Images::open(
             self.run.dataset(),
             split,
-            self.checkpoint.config.input_size,
+            self.checkpoint.input_shape(),
             DEFAULT_BUDGET,
             job,
         )?;
@@ -205,6 +205,9 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
         format!("{backbone} {stem:?} {input_size} {:?} {:?}", checkpoint.mean, checkpoint.std)
             .as_bytes(),
     );
+    if !checkpoint.fit.is_usual() {
+        hasher.update(checkpoint.fit.name().as_bytes());
+    }
     // A checkpoint that was just made has its weights in another order than one that was read.
     let mut weights: Vec<&NamedTensor> =
         checkpoint.weights.iter().filter(|tensor| !is_of_classifier(&tensor.name)).collect();

@@ -200,7 +200,7 @@ impl<'a> FrozenBackbone<'a> {
             let part_of = Dataset { samples: chosen, ..dataset.clone() };
             // Each is looked at once, so none is kept.
             let images =
-                Images::open(&part_of, Split::Test, self.checkpoint.config.input_size, 0, job)?;
+                Images::open(&part_of, Split::Test, self.checkpoint.input_shape(), 0, job)?;
             let (images, positions) = match view {
                 View::Transformed(transform) => match self.transformed(images, transform, job) {
                     // Not one of them can be read.

@@ -178,7 +178,7 @@ fn learn_again(run: &Run, trained: Checkpoint, device: &Device, job: Job<'_>) ->
     let samples = dataset.split(Split::Train);
     let found =
         FrozenBackbone::new(&trained, device).features(dataset, &samples, View::Plain, job)?;
-    let settings = teaching(run.settings().seed);
+    let settings = teaching(run.settings().seed, run.settings().model.fit());
     let Fitted { classifier, standardiser, counts, .. } =
         fit_classifier(&settings, found.set, dataset, None, job)?;
     let mut checkpoint = trained;

@@ -10,7 +10,7 @@ use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::eval::argmax;
 use crate::job::{Job, Silent};
-use crate::settings::{Auto, Preset, Settings, Training};
+use crate::settings::{Auto, ImageFit, Preset, Settings, Training};
 
 /// Some training images of a dataset with the built-in backbone's features of them.
 pub(super) struct Asked<'a> {
@@ -22,9 +22,10 @@ pub(super) struct Asked<'a> {
     pub plain: SampleFeatures,
 }
 
-/// The settings that classifiers of them are taught with.
-pub(super) fn teaching(seed: u64) -> Settings {
+/// The settings that classifiers of them are taught with, on images that are seen so.
+pub(super) fn teaching(seed: u64, fit: ImageFit) -> Settings {
     let mut settings = Settings { seed, ..Settings::preset(Preset::Auto) };
+    settings.model.fit = Auto::Value(fit);
     settings.stage1.train = Auto::Value(Training::Classifier);
     settings
 }
@@ -173,12 +174,15 @@ mod tests {
         let job = Job::new(&control, &Silent);
         let asked = set(&[4, 8_141, 70]);
         let shown: Vec<usize> = (0..10).collect();
-        let taught = Taught::by(&asked, &shown, &teaching(1), job).unwrap().unwrap();
+        let taught =
+            Taught::by(&asked, &shown, &teaching(1, ImageFit::Crop), job).unwrap().unwrap();
         assert_eq!(
             (taught.classes.as_slice(), taught.classifier.classes),
             ([4, 8_141].as_slice(), 2)
         );
         assert_eq!(taught.predict(&asked, &[0, 4, 5, 9]).unwrap(), [4, 4, 8_141, 8_141]);
-        assert!(Taught::by(&asked, &[0, 1, 2], &teaching(1), job).unwrap().is_none());
+        assert!(
+            Taught::by(&asked, &[0, 1, 2], &teaching(1, ImageFit::Crop), job).unwrap().is_none()
+        );
     }
 }

@@ -89,6 +89,11 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     settings.model.stem = fit.stem.map_or(settings.model.stem, Auto::Value);
     let side = choose_input(&settings, &dataset, job)?;
     settings.model.input_size = Auto::Value(side);
+    if settings.model.fit == Auto::AUTO {
+        // What was trained elsewhere cannot be asked.
+        settings.model.fit = Auto::Value(settings.model.fit());
+        job.info("model.fit: crop, as is usual; --set model.fit=stretch if it was trained on whole images, squeezed");
+    }
     settings.validate()?;
     let stem = fit.stem.unwrap_or_else(|| NetworkConfig::stem_for(side));
     let mut weights = fit.read(&file)?;
@@ -106,6 +111,7 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
         },
         mean,
         std,
+        fit: settings.model.fit(),
         classes: run.dataset().classes.clone(),
         train_counts: run.dataset().counts(Split::Train),
         seed: settings.seed,

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::folds::{FOLDS, Part, part, places_of, rule_out};
 use super::frozen::{FrozenBackbone, View};
-use super::halves::teaching;
+use super::image_fit::teaching_on;
 use super::train_classifier::{fit_on, untrained};
 use super::weight_decay::choose_weight_decay;
 use crate::balance::adjust_logits;
@@ -89,7 +89,7 @@ pub fn label_check(
     device: &Device,
     job: Job<'_>,
 ) -> Result<LabelCheck> {
-    let settings = teaching(seed);
+    let settings = teaching_on(dataset, seed, device, job)?;
     let checkpoint = untrained(&settings, dataset)?;
     let is_looked_at = |sample: &&DatasetSample| with_test || sample.split != Split::Test;
     let samples: Vec<&DatasetSample> = dataset.samples.iter().filter(is_looked_at).collect();
@@ -324,8 +324,10 @@ fn sentence(images: usize, accuracy: f64, doubts: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::halves::teaching;
     use super::*;
     use crate::job::Control;
+    use crate::settings::ImageFit;
 
     /// Three classes of 60, 20 and 6 images around places of their own, with some labels changed;
     /// returns the dataset's rows and the labels that are wrong.
@@ -370,7 +372,8 @@ mod tests {
         let groups = vec![None; set.len()];
         let samples = samples(&set.labels);
         let samples: Vec<&DatasetSample> = samples.iter().collect();
-        let (answers, known) = held_out_answers(&teaching(0), set, &groups, 3, job).unwrap();
+        let (answers, known) =
+            held_out_answers(&teaching(0, ImageFit::Crop), set, &groups, 3, job).unwrap();
         let seen = Seen { names: &names, samples: &samples, known: &known, checked };
         judge(&seen, &answers, |rows| nearest(set, &groups, rows)).unwrap()
     }
@@ -407,7 +410,8 @@ mod tests {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
         let groups = vec![None; set.len()];
-        let (answers, known) = held_out_answers(&teaching(0), &set, &groups, classes, job).unwrap();
+        let (answers, known) =
+            held_out_answers(&teaching(0, ImageFit::Crop), &set, &groups, classes, job).unwrap();
         assert!(known[..86].iter().all(|known| *known) && !known[86..].contains(&true));
         // Nothing is taken for one of them where it was held out.
         let samples = samples(&set.labels);

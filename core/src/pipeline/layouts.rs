@@ -10,8 +10,9 @@ use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
+use crate::images::InputShape;
 use crate::job::Job;
-use crate::settings::Settings;
+use crate::settings::{ImageFit, Settings};
 use crate::source::Split;
 
 /// Side of such an image, in pixels.
@@ -40,7 +41,7 @@ pub(super) fn pairs_in_few_pixels(
 ) -> Result<Vec<Vec<TransformPair>>> {
     let samples = chosen(dataset, IMAGES, OF_A_CLASS);
     job.info("looking at how images are laid out");
-    let layouts = Layouts::of(dataset, &samples, transforms, job)?;
+    let layouts = Layouts::of(dataset, &samples, transforms, settings.model.fit(), job)?;
     let labels: Vec<usize> = layouts.plain.labels.iter().map(|&label| label as usize).collect();
     // The first half of a class and the second: images that were taken one after the other are of
     // one thing, and would be known by it.
@@ -96,11 +97,14 @@ impl Layouts {
         dataset: &Dataset,
         samples: &[&DatasetSample],
         transforms: &[Transform],
+        fit: ImageFit,
         job: Job<'_>,
     ) -> Result<Self> {
         let dim = 3 * SIDE * SIDE;
         let empty = || FeatureSet { dim, ..FeatureSet::default() };
-        let images = Images::open(&only(dataset, samples), Split::Test, SIDE, DEFAULT_BUDGET, job)?;
+        let chosen = only(dataset, samples);
+        let shape = InputShape { side: SIDE, fit };
+        let images = Images::open(&chosen, Split::Test, shape, DEFAULT_BUDGET, job)?;
         let mut found = Self {
             plain: empty(),
             changed: transforms.iter().map(|_| empty()).collect(),

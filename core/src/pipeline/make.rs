@@ -179,7 +179,7 @@ fn learned_in_the_end(refit: &Refit) -> Choice {
     Choice {
         setting: "the file".into(),
         value: format!(
-            "learned from all {} images in the end, the {} held out among them",
+            "learned from {} images in the end, the {} held out among them",
             refit.images, refit.held_out
         ),
         reason: "once they had told how good the way is: a classifier is better for every image, of rare classes above all".into(),

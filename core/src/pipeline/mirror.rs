@@ -14,6 +14,7 @@ use crate::augment::Transform;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::Result;
 use crate::job::Job;
+use crate::settings::ImageFit;
 use crate::source::Split;
 
 /// Training images that are looked at, at most, and those of a class, at least, where it has as
@@ -65,17 +66,18 @@ pub struct Turned {
 
 /// Classifies training images and their mirror images by a classifier on the built-in backbone's
 /// features that has seen neither them nor any mirror image, half of the images by what the other
-/// half taught.
+/// half taught. They are seen as `fit` says, as training will.
 ///
 /// # Errors
 /// Images that cannot be read; a device that fails; [`crate::Error::Stopped`].
 pub fn mirror_check(
     dataset: &Dataset,
+    fit: ImageFit,
     seed: u64,
     device: &Device,
     job: Job<'_>,
 ) -> Result<MirrorCheck> {
-    let settings = teaching(seed);
+    let settings = teaching(seed, fit);
     let checkpoint = untrained(&settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
     let asked = Asked::new(dataset, [IMAGES, OF_A_CLASS], &settings, backbone, job)?;

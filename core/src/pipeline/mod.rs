@@ -24,6 +24,7 @@ mod frozen;
 mod grow;
 mod halves;
 mod halving;
+mod image_fit;
 mod image_map;
 mod import;
 mod labelled;

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::folds::{FOLDS, Part, part, places_of, rule_out, thinned};
 use super::frozen::{FrozenBackbone, View};
-use super::halves::teaching;
+use super::image_fit::teaching_on;
 use super::train_classifier::{fit_on, untrained};
 use super::weight_decay::choose_weight_decay;
 use crate::balance::adjust_logits;
@@ -102,7 +102,7 @@ pub fn more_images(
     device: &Device,
     job: Job<'_>,
 ) -> Result<MoreImages> {
-    let mut settings = teaching(seed);
+    let mut settings = teaching_on(dataset, seed, device, job)?;
     let classes = dataset.classes.len();
     let checkpoint = untrained(&settings, dataset)?;
     let samples: Vec<&DatasetSample> =

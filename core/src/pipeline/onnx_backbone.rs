@@ -106,6 +106,7 @@ pub(super) fn untrained_on_file(
         },
         mean: found.mean,
         std: found.std,
+        fit: settings.model.fit(),
         classes: dataset.classes.clone(),
         train_counts: dataset.counts(Split::Train),
         seed: settings.seed,

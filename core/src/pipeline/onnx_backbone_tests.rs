@@ -11,7 +11,7 @@ use crate::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use crate::infer::OnnxClassifier;
 use crate::job::{Control, Event, EventSink};
 use crate::model::test_files::{Axis, Draft};
-use crate::settings::{Auto, Preset, Tokens};
+use crate::settings::{Auto, ImageFit, Preset, Tokens};
 
 const BALANCED: Exported<'static> = Exported { checkpoint: Some("balanced"), refit: None };
 
@@ -117,7 +117,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     assert!(balanced.norms_after.iter().all(|norm| norm.is_finite()));
     let bench = Workbench::open(&run, run.settings(), &device, job).unwrap();
     assert_eq!(bench.classifier.norms().len(), 10);
-    assert!(mirror_check(run.dataset(), 0, &device, job).unwrap().images > 0);
+    assert!(mirror_check(run.dataset(), ImageFit::Crop, 0, &device, job).unwrap().images > 0);
     let again =
         evaluate(&run, Some("last"), None, &run.settings().evaluation, &device, job).unwrap();
     assert_eq!(again.evaluation.balanced_accuracy, first);

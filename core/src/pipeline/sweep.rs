@@ -14,13 +14,14 @@ use crate::dataset::{Dataset, edited};
 use crate::error::{Error, Result, RunError, SettingsError, TrainError};
 use crate::job::{Event, Job, Silent};
 use crate::run::{Run, Sweep, SweepReport};
-use crate::settings::Settings;
+use crate::settings::{Auto, Settings};
 use crate::source::Split;
 
 /// Values of one setting that can be tried.
 const MOST_VALUES: usize = 64;
 /// The setting that is swept most.
 const DECAY: &str = "stage1.weight_decay";
+const FIT: &str = "model.fit";
 /// Factors of a number that are tried where no values are given.
 const FACTORS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
 
@@ -129,9 +130,18 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
         job.info("there are no validation images to compare by; every tenth training image of each class, and one of each small class, is held out");
     }
     // What is decided on the data is decided once.
-    let chosen = choose(&request.settings, &dataset, device, job)?;
+    let mut asked = request.settings.clone();
+    if request.key == FIT {
+        // What is swept need not be asked.
+        asked.model.fit = Auto::Value(asked.model.fit());
+    }
+    let chosen = choose(&asked, &dataset, device, job)?;
     let settings_of = |value: &str| -> Result<Settings> {
         let settings = chosen.settings.with(request.key, value)?;
+        if settings.model.fit == Auto::AUTO {
+            let reason = "what of an image is seen can be compared as crop and stretch";
+            return Err(TrainError::Request(reason.into()).into());
+        }
         settings.validate()?;
         Ok(settings)
     };

@@ -292,7 +292,7 @@ pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool
         let is_scratch = known.stage1.train == Auto::Value(Training::Scratch);
         let is_kept = |key: &str| {
             let own = asked.text(key);
-            is_scratch
+            (is_scratch && key != "model.fit")
                 || own.as_deref() == Some("auto")
                 || own == usual.text(key)
                 || own == known.text(key)
@@ -301,6 +301,9 @@ pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool
             && asked.seed == known.seed
             && asked.evaluation == known.evaluation
             && INFO.iter().all(|info| is_kept(info.key));
+    }
+    if asked.model.fit == Auto::AUTO {
+        asked.model.fit = known.model.fit;
     }
     if asked.augmentation.flip == Auto::AUTO {
         asked.augmentation.flip = known.augmentation.flip;
@@ -336,5 +339,36 @@ fn settle(asked: &mut ModelSettings, known: &ModelSettings) {
     }
     if asked.tokens == Tokens::Auto {
         asked.tokens = known.tokens;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::ImageFit;
+
+    #[test]
+    fn a_run_goes_on_with_the_images_as_it_saw_them() {
+        let of = |preset, fit| {
+            let mut settings = Settings::preset(preset);
+            settings.model.fit = fit;
+            settings
+        };
+        let [crop, stretch] = ImageFit::ALL.map(Auto::Value);
+        for preset in [Preset::Auto, Preset::Quick] {
+            for known in [crop, stretch] {
+                let mut known = of(preset, known);
+                if preset == Preset::Auto {
+                    // As `auto` had it where training was the better.
+                    known.stage1.train = Auto::Value(Training::Scratch);
+                }
+                let known = known.for_samples(100);
+                assert!(agree(&of(preset, Auto::AUTO), &known, 100), "{preset}");
+                for asked in [crop, stretch] {
+                    let same = asked == known.model.fit;
+                    assert_eq!(agree(&of(preset, asked), &known, 100), same, "{preset}");
+                }
+            }
+        }
     }
 }

@@ -168,6 +168,7 @@ pub(super) fn untrained(settings: &Settings, dataset: &Dataset) -> Result<Checkp
         config,
         mean: facts.mean,
         std: facts.std,
+        fit: settings.model.fit(),
         classes: dataset.classes.clone(),
         train_counts: dataset.counts(Split::Train),
         seed: settings.seed,

@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenBackbone, View};
-use super::halves::{Asked, teaching};
+use super::halves::Asked;
+use super::image_fit::teaching_on;
 use super::layouts::pairs_in_few_pixels;
 use super::mirror::{CLEARLY, KNOWS, OF_CLASS_TURNED, Turned};
 use super::train_classifier::untrained;
@@ -109,7 +110,7 @@ pub fn transform_check(
     device: &Device,
     job: Job<'_>,
 ) -> Result<TransformCheck> {
-    let settings = teaching(seed);
+    let settings = teaching_on(dataset, seed, device, job)?;
     let checkpoint = untrained(&settings, dataset)?;
     let backbone = FrozenBackbone::new(&checkpoint, device);
     let asked = Asked::new(dataset, [IMAGES, OF_A_CLASS], &settings, backbone, job)?;

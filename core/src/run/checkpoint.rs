@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::Standardiser;
 use crate::error::{Result, RunError};
 use crate::files::{self, write_atomically};
+use crate::images::InputShape;
 use crate::model::{NamedTensor, NetworkConfig};
+use crate::words::ImageFit;
 
 const FORMAT: u32 = 1;
 const METADATA_KEY: &str = "counterweight";
@@ -117,6 +119,8 @@ pub struct Checkpoint {
     pub mean: [f32; 3],
     /// Per-channel standard deviation of the input's normalisation.
     pub std: [f32; 3],
+    /// How images become its square input.
+    pub fit: ImageFit,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// Training samples of each class, n_k.
@@ -143,6 +147,9 @@ struct Metadata {
     config: NetworkConfig,
     mean: [f32; 3],
     std: [f32; 3],
+    // Files of before there was a choice do not say it, nor do those that choose what was usual then.
+    #[serde(default, skip_serializing_if = "ImageFit::is_usual")]
+    fit: ImageFit,
     classes: Vec<String>,
     train_counts: Vec<usize>,
     seed: u64,
@@ -198,6 +205,11 @@ impl Metadata {
 }
 
 impl Checkpoint {
+    /// The input of its network.
+    pub fn input_shape(&self) -> InputShape {
+        InputShape { side: self.config.input_size, fit: self.fit }
+    }
+
     /// Writes the checkpoint so that `path` never holds half of one.
     ///
     /// # Errors
@@ -209,6 +221,7 @@ impl Checkpoint {
             config: self.config,
             mean: self.mean,
             std: self.std,
+            fit: self.fit,
             classes: self.classes.clone(),
             train_counts: self.train_counts.clone(),
             seed: self.seed,
@@ -322,13 +335,23 @@ impl Checkpoint {
             }
         };
         let Metadata {
-            config, mean, std, classes, train_counts, seed, progress, balancers, ..
+            config,
+            mean,
+            std,
+            fit,
+            classes,
+            train_counts,
+            seed,
+            progress,
+            balancers,
+            ..
         } = metadata;
         Ok(Self {
             source: path.to_path_buf(),
             config,
             mean,
             std,
+            fit,
             classes,
             train_counts,
             seed,
@@ -367,6 +390,7 @@ mod tests {
             },
             mean: [0.1, 0.2, 0.3],
             std: [0.4, 0.5, 0.6],
+            fit: ImageFit::Stretch,
             classes: vec!["кошка".into(), "a \"b\"".into()],
             train_counts: vec![10, 1],
             seed: u64::MAX,
@@ -390,7 +414,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("last.safetensors");
         checkpoint().save(&path).unwrap();
-        assert_eq!(Checkpoint::load(&path).unwrap(), Checkpoint { source: path, ..checkpoint() });
+        let expected = Checkpoint { source: path.clone(), ..checkpoint() };
+        assert_eq!(Checkpoint::load(&path).unwrap(), expected);
+        // One that crops is written as it was before there was a choice.
+        let usual = Checkpoint { fit: ImageFit::Crop, ..expected };
+        usual.save(&path).unwrap();
+        let file = std::fs::read(&path).unwrap();
+        assert!(memchr::memmem::find(&file, b"fit").is_none());
+        assert_eq!(Checkpoint::load(&path).unwrap(), usual);
     }
 
     #[test]

@@ -71,6 +71,11 @@ const OTHERS: &[SettingInfo] = &[
         "Side in pixels that every image is brought to. Larger shows more detail and takes longer.",
     ),
     setting(
+        "model.fit",
+        "Images that are not square",
+        "Crop: their middle square, without what lies beside it. Stretch: all of it, squeezed. Auto measures which is recognised better.",
+    ),
+    setting(
         "model.normalisation",
         "Normalisation",
         "How colours are brought to a common scale before the network sees them. Measured takes it from your own images.",

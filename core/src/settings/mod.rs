@@ -19,8 +19,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use crate::words::{
-    Auto, AutoWord, FeatureSource, NamedNormalisation, NormStatistics, Normalisation, Precision,
-    Schedule, Stem, Tokens, Training,
+    Auto, AutoWord, FeatureSource, ImageFit, NamedNormalisation, NormStatistics, Normalisation,
+    Precision, Schedule, Stem, Tokens, Training,
 };
 pub use augmentations::{AUGMENTATIONS, AugmentationInfo};
 pub use backbone::BackboneChoice;
@@ -40,7 +40,7 @@ use crate::model::FeatureChoice;
 
 /// The version of the format of settings files. It grows when files are written that earlier
 /// versions of the program would misread or refuse.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What stands before it in a file. Files of earlier versions have no such line.
 const FORMAT_LINE: &str = "# settings of counterweight, format ";
 
@@ -81,6 +81,10 @@ pub struct ModelSettings {
     /// images' own size where they agree, else 32, 64, 128 or 224, and that of pretrained weights
     /// or of a file.
     pub input_size: Auto<usize>,
+    /// How images that are not square become the input; `auto` measures which is better, and leaves
+    /// it at their centres where they are nearly square.
+    #[serde(default = "centres")]
+    pub fit: Auto<ImageFit>,
     /// Per-channel mean and standard deviation the input is normalised with.
     pub normalisation: Normalisation,
     /// The value of an ONNX file's graph that features are taken of, by its name; if empty, the
@@ -252,7 +256,17 @@ pub struct EvaluationSettings {
     pub flip: bool,
 }
 
+/// What a settings file has that was written before there was a choice.
+fn centres() -> Auto<ImageFit> {
+    Auto::Value(ImageFit::Crop)
+}
+
 impl ModelSettings {
+    /// How images become the input, or what is usual.
+    pub fn fit(&self) -> ImageFit {
+        self.fit.or_else(ImageFit::default)
+    }
+
     /// How features are taken of an ONNX file.
     pub fn feature_choice(&self) -> FeatureChoice<'_> {
         FeatureChoice {

@@ -144,7 +144,9 @@ fn resolve(key: &str, known: &[String]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::{Auto, Balancer, ClassifierLoss, Normalisation, Preset, Settings};
+    use crate::settings::{
+        Auto, Balancer, ClassifierLoss, ImageFit, Normalisation, Preset, Settings,
+    };
 
     #[test]
     fn every_preset_is_valid_and_survives_its_file() {
@@ -166,6 +168,17 @@ mod tests {
         assert!(text.contains("accumulation = 1\n"), "{text}");
         std::fs::write(&path, text.replace("accumulation = 1\n", "")).unwrap();
         assert_eq!(Settings::load(&path).unwrap(), Settings::preset(Preset::Quick));
+    }
+
+    #[test]
+    fn a_file_of_before_images_could_be_stretched_crops_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        let text = Settings::preset(Preset::Auto).to_toml();
+        assert!(text.contains("fit = \"auto\"\n"), "{text}");
+        std::fs::write(&path, text.replace("fit = \"auto\"\n", "")).unwrap();
+        let model = Settings::load(&path).unwrap().model;
+        assert_eq!(model.fit, Auto::Value(ImageFit::Crop));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AugmentationSettings, Auto, Backbone, BalanceSettings, Balancer, ClassifierLoss,
-    EvaluationSettings, FeatureSource, ModelSettings, NormStatistics, Normalisation, Precision,
-    Schedule, Settings, Stage1Settings, Tokens, Training,
+    EvaluationSettings, FeatureSource, ImageFit, ModelSettings, NormStatistics, Normalisation,
+    Precision, Schedule, Settings, Stage1Settings, Tokens, Training,
 };
 
 /// A named starting point.
@@ -80,6 +80,7 @@ fn paper() -> Settings {
             backbone: Backbone::ResNet34.into(),
             stem: Auto::AUTO,
             input_size: Auto::AUTO,
+            fit: Auto::Value(ImageFit::Crop),
             normalisation: Normalisation::CIFAR,
             output: String::new(),
             tokens: Tokens::Auto,
@@ -144,6 +145,7 @@ fn quick() -> Settings {
         preset: Preset::Quick,
         model: ModelSettings {
             backbone: Backbone::ResNet20.into(),
+            fit: Auto::AUTO,
             normalisation: Normalisation::MEASURED,
             ..paper.model
         },

@@ -35,7 +35,7 @@ pub(super) fn note_in_file(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Preset, Settings};
+    use crate::settings::{FORMAT, Preset, Settings};
 
     #[test]
     fn every_earlier_name_still_sets_todays_setting() {
@@ -65,9 +65,10 @@ mod tests {
         let settings = Settings::preset(Preset::Auto);
         std::fs::write(&path, settings.to_file()).unwrap();
         assert_eq!(Settings::load(&path).unwrap(), settings);
-        let newer = settings.to_file().replacen("format 1", "format 2", 1) + "\n[unheard_of]\n";
+        let [own, next] = [FORMAT, FORMAT + 1].map(|format| format!("format {format}"));
+        let newer = settings.to_file().replacen(&own, &next, 1) + "\n[unheard_of]\n";
         std::fs::write(&path, newer).unwrap();
         let error = Settings::load(&path).unwrap_err().to_string();
-        assert!(error.contains("newer version") && error.contains("format 2"), "{error}");
+        assert!(error.contains("newer version") && error.contains(&next), "{error}");
     }
 }

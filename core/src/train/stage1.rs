@@ -18,7 +18,7 @@ use crate::device::host_all;
 use crate::device::{Failure, attempt, finish_work, release_memory, while_preparing};
 use crate::error::{Error, Result, TrainError};
 use crate::eval::{GroupThresholds, Scores, class_accuracies};
-use crate::images::{choose_input_size, give_back_kept_pictures};
+use crate::images::{InputShape, choose_input_size, give_back_kept_pictures};
 use crate::job::{Event, Job, Silent};
 use crate::model::{Mode, NamedTensor, Network, NetworkConfig, Normaliser, weights};
 use crate::ops;
@@ -131,11 +131,14 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let device = device.clone().autodiff();
         let dataset = run.dataset();
-        let side = match &resumed {
-            Some(checkpoint) => checkpoint.config.input_size,
-            None => choose_input(settings, dataset, job)?,
+        let shape = match &resumed {
+            Some(checkpoint) => checkpoint.input_shape(),
+            None => InputShape {
+                side: choose_input(settings, dataset, job)?,
+                fit: settings.model.fit(),
+            },
         };
-        let images = Images::open(dataset, Split::Train, side, DEFAULT_BUDGET, job)?;
+        let images = Images::open(dataset, Split::Train, shape, DEFAULT_BUDGET, job)?;
         if images.len() < 2 {
             return Err(TrainError::Request(
                 "there are fewer than two readable training images".into(),
@@ -144,14 +147,14 @@ impl<'a> Trainer<'a> {
         }
         let validation = match dataset.split(Split::Validation).is_empty() {
             true => None,
-            false => Some(Images::open(dataset, Split::Validation, side, DEFAULT_BUDGET, job)?),
+            false => Some(Images::open(dataset, Split::Validation, shape, DEFAULT_BUDGET, job)?),
         };
         // Images that fit are in memory now, at the network's size; those that do not are decoded
         // whenever their turn comes.
         give_back_kept_pictures();
         let state = match resumed {
             Some(checkpoint) => checkpoint,
-            None => fresh(settings, dataset, side, &images, job)?,
+            None => fresh(settings, dataset, shape.side, &images, job)?,
         };
         let s = &settings.stage1;
         let mut network =
@@ -579,6 +582,7 @@ fn fresh(
         config,
         mean,
         std,
+        fit: settings.model.fit(),
         classes: dataset.classes.clone(),
         train_counts: images.counts(),
         seed: settings.seed,

@@ -60,14 +60,14 @@ fn a_folder_becomes_a_checked_file_with_nothing_set() {
     let dataset = Run::open(&run.folder).unwrap().dataset().clone();
     let refit = exported.refit.expect("images were held out by the program");
     assert_eq!(refit.images, dataset.samples.len());
-    assert!(window.shows("then learned from all"), "{}", window.names());
+    assert!(window.shows("then learned from"), "{}", window.names());
     window.tick("Learn from the held-out images, too", false);
     let measured = window.folder.path().join("measured.onnx");
     window.enter("File", measured.to_str().unwrap());
     window.export();
     window.settle();
     let again = window.state().run.as_ref().unwrap().exported.clone().expect("it is exported");
-    assert!(again.refit.is_none() && !window.shows("then learned from all"), "{}", window.names());
+    assert!(again.refit.is_none() && !window.shows("then learned from"), "{}", window.names());
     window.go("Balance");
     window.settle();
     assert!(window.shows("standardised"), "whose norms these are is said: {}", window.names());

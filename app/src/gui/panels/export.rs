@@ -1,8 +1,9 @@
 //! The export page: what is written, whether it is what was trained, and how it is used.
 
 use counterweight_core::export::{ExportReport, Variant};
+use counterweight_core::images::InputShape;
 use counterweight_core::pipeline::BundleReport;
-use counterweight_core::settings::Auto;
+use counterweight_core::settings::{Auto, ImageFit};
 use egui::{
     Align, ComboBox, CornerRadius, Frame, Grid, Label, Layout, Margin, RichText, TextEdit, Ui,
 };
@@ -372,7 +373,7 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
         parts::weak(
             ui,
             format!(
-                "That was measured before. The classifier in the file then learned from all {images} images, the {held_out} held out among them, so that none of them is new to it."
+                "That was measured before. The classifier in the file then learned from {images} images, the {held_out} held out among them, so that none of them is new to it."
             ),
         );
     }
@@ -401,7 +402,8 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
 }
 
 fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
-    let script = script(&report.path.to_string_lossy(), report.input_size);
+    let shape = InputShape { side: report.input_size, fit: report.fit };
+    let script = script(&report.path.to_string_lossy(), shape);
     ui.horizontal(|ui| {
         ui.label(theme::heading("For deployment"));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -427,12 +429,16 @@ fn deploy_ui(ui: &mut Ui, report: &ExportReport) {
 }
 
 /// A few lines of Python that run the file on an image, prepared as its `preprocess` says.
-fn script(path: &str, side: usize) -> String {
-    let path = python_string(path);
+fn script(path: &str, shape: InputShape) -> String {
+    let (path, side) = (python_string(path), shape.side);
+    let margins = match shape.fit {
+        ImageFit::Crop => "((length - min(photo.size)) / 2 for length in photo.size)",
+        ImageFit::Stretch => "0, 0",
+    };
     format!(
         "import numpy as np, onnxruntime\nfrom PIL import Image, ImageOps\n\
          photo = ImageOps.exif_transpose(Image.open(\"photo.jpg\")).convert(\"RGB\")\n\
-         left, top = ((length - min(photo.size)) / 2 for length in photo.size)\n\
+         left, top = {margins}\n\
          photo = photo.resize((photo.width, {side}), Image.BILINEAR, box=(0, top, photo.width, photo.height - top))\n\
          photo = photo.resize(({side}, {side}), Image.BILINEAR, box=(left, 0, photo.width - left, {side}))\n\
          image = np.float32(photo).transpose(2, 0, 1)[None] / 255\n\
@@ -462,7 +468,12 @@ mod tests {
     #[test]
     fn the_script_holds_the_path_whatever_is_in_it() {
         assert_eq!(python_string("C:\\models\\\"a\".onnx"), r#""C:\\models\\\"a\".onnx""#);
-        let script = script("/models/model.onnx", 48);
+        let shape = InputShape::from(48);
+        let script_of = |fit| script("/models/model.onnx", InputShape { fit, ..shape });
+        let script = script_of(ImageFit::Crop);
+        assert!(script.contains("min(photo.size)"));
+        let stretched = script_of(ImageFit::Stretch);
+        assert!(stretched.contains("left, top = 0, 0\n") && !stretched.contains("min("));
         assert_eq!(script.lines().count(), 8);
         assert!(
             script.contains("InferenceSession(\"/models/model.onnx\")")

@@ -188,7 +188,7 @@ fn looked_ui(ui: &mut Ui, tried: &TriedImage, looks: &mut bool) {
             ui.horizontal_wrapped(|ui| maps.iter().for_each(|map| map_ui(ui, map)));
             parts::weak(
                 ui,
-                "By the network that the file was made of. Pale parts are cut off before it sees the image.",
+                "By the network that the file was made of. Where parts are pale, they are cut off before it sees the image.",
             );
         }
         Err(reason) => parts::trouble(ui, reason),

@@ -34,7 +34,7 @@ pub(super) fn switch_ui(ui: &mut Ui, overlays: &mut Overlays) {
         None => parts::weak(
             ui,
             "On the left the places that speak for the true class, on the right for the one it is taken for, in one scale of colours. \
-             Pale parts are cut off before the network sees the image.",
+             Where parts are pale, they are cut off before the network sees the image.",
         ),
     }
 }

@@ -4,7 +4,7 @@
 use counterweight_core::balance::describe;
 use counterweight_core::device::DeviceChoice;
 use counterweight_core::settings::{
-    AUGMENTATIONS, Auto, NormStatistics, Preset, Settings, Tokens, Training, info,
+    AUGMENTATIONS, Auto, ImageFit, NormStatistics, Preset, Settings, Tokens, Training, info,
 };
 use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
@@ -30,7 +30,7 @@ const BASICS: [&str; 8] = [
     "stage1.weight_decay",
     "seed",
 ];
-const MORE: [&str; 19] = [
+const MORE: [&str; 20] = [
     "stage1.backbone_rate",
     "stage1.clip_gradients",
     "stage1.norm_statistics",
@@ -43,6 +43,7 @@ const MORE: [&str; 19] = [
     "stage1.validate_every",
     "stage1.precision",
     "model.stem",
+    "model.fit",
     "model.normalisation",
     "model.output",
     "model.tokens",
@@ -313,6 +314,9 @@ fn choices(key: &str) -> Option<Vec<&'static str>> {
             Some(std::iter::once("auto").chain(Training::ALL.map(Training::name)).collect())
         }
         "stage1.norm_statistics" => Some(NormStatistics::ALL.map(NormStatistics::name).to_vec()),
+        "model.fit" => {
+            Some(std::iter::once("auto").chain(ImageFit::ALL.map(ImageFit::name)).collect())
+        }
         "augmentation.flip" => Some(vec!["auto", "true", "false"]),
         "stage1.schedule" => Some(vec!["cosine", "cosine-nonzero", "step", "constant"]),
         "stage1.precision" => Some(vec!["float32", "tf32", "bfloat16"]),

@@ -280,8 +280,10 @@ impl ExportState {
             // What `predict` would see.
             let pixels = read(Detail::Side(model.input_size() as u32))?;
             let started = std::time::Instant::now();
-            let probabilities =
-                model.classify(&[to_input(&pixels, model.input_size())])?.pop().unwrap_or_default();
+            let probabilities = model
+                .classify(&[to_input(&pixels, model.input_shape())])?
+                .pop()
+                .unwrap_or_default();
             let milliseconds = started.elapsed().as_secs_f64() * 1e3;
             let predictions = model.top_k(&probabilities, SHOWN);
             // A small network needs less of a photo than is shown of it.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use counterweight_core::augment::augmented_previews;
-use counterweight_core::images::{Detail, RgbPixels, choose_input_size};
-use counterweight_core::settings::{AugmentationSettings, Auto, Settings};
+use counterweight_core::images::{Detail, InputShape, RgbPixels, choose_input_size};
+use counterweight_core::settings::{AugmentationSettings, Auto, ImageFit, Settings};
 use counterweight_core::source::{ImageReader, Location};
 use egui::{ColorImage, TextureHandle, TextureOptions};
 
@@ -32,6 +32,7 @@ type Planes = (usize, Vec<u8>);
 struct PreviewKey {
     settings: AugmentationSettings,
     side: usize,
+    fit: ImageFit,
     seed: u64,
     source: PathBuf,
     revision: u64,
@@ -70,6 +71,7 @@ impl Previews {
         let key = PreviewKey {
             settings: settings.augmentation.clone(),
             side,
+            fit: settings.model.fit(),
             seed: settings.seed,
             source: source.path.clone(),
             revision,
@@ -94,7 +96,7 @@ impl Previews {
             .filter_map(|&sample| source.location(sample).cloned())
             .collect();
         let root = source.root().to_path_buf();
-        let (augmentation, seed) = (key.settings.clone(), key.seed);
+        let (augmentation, fit, seed) = (key.settings.clone(), key.fit, key.seed);
         self.made_for = Some(key);
         self.making = Some(Worker::spawn("previews", ctx, move |job| {
             let reader = ImageReader::open(&root, kind, job)?;
@@ -112,7 +114,7 @@ impl Previews {
                 let mut made = augmented_previews(
                     image,
                     &augmentation,
-                    side,
+                    InputShape { side, fit },
                     PREVIEW_MEAN,
                     seed + index as u64,
                     1,

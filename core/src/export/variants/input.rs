@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::super::nodes::{FLOAT, Told, UINT8, float_tensor, node};
 use super::resize::resize;
+use crate::images::InputShape;
 use crate::onnx::INPUT;
+use crate::words::ImageFit;
 
 /// Images in 0..1, as the rest of the graph takes them.
 pub(super) const UNIT: &str = "images_in_0_to_1";
@@ -73,11 +75,19 @@ impl InputForm {
     }
 
     /// How an image becomes an input, for people.
-    pub fn steps(self) -> String {
-        let square = "cut out the largest centred square, resize it to the input size (bilinear, antialiased)";
+    pub fn steps(self, fit: ImageFit) -> String {
+        let square = match fit {
+            ImageFit::Crop => {
+                "cut out the largest centred square, resize it to the input size (bilinear, antialiased)"
+            }
+            ImageFit::Stretch => {
+                "resize all of it to the input size, whatever its shape (bilinear, antialiased)"
+            }
+        };
         let steps = match self {
             Self::Floats | Self::OneImage => format!("{square}, divide by 255"),
             Self::BytesFirst | Self::BytesLast => square.into(),
+            Self::AnySize if fit == ImageFit::Stretch => "and no more: the graph resizes".into(),
             Self::AnySize => "and no more: the graph crops and resizes".into(),
         };
         format!("Apply the EXIF orientation, convert to RGB, {steps}")
@@ -114,7 +124,7 @@ impl InputForm {
     pub fn put_in_front(
         self,
         graph: &mut GraphProto,
-        side: usize,
+        shape: InputShape,
         opset: i64,
     ) -> Result<(), String> {
         if !self.takes_bytes() {
@@ -126,7 +136,7 @@ impl InputForm {
             }
         }
         let mut front = match self {
-            Self::AnySize => resize(graph, side, opset)?,
+            Self::AnySize => resize(graph, shape, opset)?,
             Self::BytesLast => vec![
                 node("Cast", &[INPUT], "numbers", Told::Number("to", i64::from(FLOAT))),
                 node("Transpose", &["numbers"], PIXELS, Told::List("perm", &[0, 3, 1, 2])),

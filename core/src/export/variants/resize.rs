@@ -1,4 +1,4 @@
-//! The largest centred square of images of any size, resized inside the graph.
+//! The largest centred square of images of any size, or all of them, resized inside the graph.
 //!
 //! `Resize` with antialiasing is missing in most runtimes, so the triangle filter is written out:
 //! each axis has a matrix of weights that follows from the image's size, and two products resize.
@@ -8,7 +8,9 @@ use onnx_ir::{GraphProto, NodeProto};
 
 use super::super::nodes::{FLOAT, INT64, Told, float_tensor, node, tensor, whole_number};
 use super::input::PIXELS;
+use crate::images::InputShape;
 use crate::onnx::INPUT;
+use crate::words::ImageFit;
 
 /// The first operator set in which `ReduceSum` takes its axes as here.
 const LEAST_OPSET: i64 = 13;
@@ -20,9 +22,10 @@ const LEAST_OPSET: i64 = 13;
 /// A sentence, if the operator set is too old.
 pub(super) fn resize(
     graph: &mut GraphProto,
-    side: usize,
+    shape: InputShape,
     opset: i64,
 ) -> Result<Vec<NodeProto>, String> {
+    let InputShape { side, fit } = shape;
     if opset < LEAST_OPSET {
         return Err(format!(
             "images of any size need operator set {LEAST_OPSET} or newer, and the file that its features come out of has {opset}"
@@ -47,12 +50,12 @@ pub(super) fn resize(
         steps.add("Gather", &["resize/shape", &format!("resize/place_of_{axis}")], &whole);
         steps.cast(&whole, &float);
     }
-    steps.add("Min", &["resize/height", "resize/width"], "resize/square");
-    // Pixels of the image that make one of the input, and how far its filter reaches.
-    steps.add("Div", &["resize/square", "resize/side"], "resize/scale");
-    steps.add("Max", &["resize/scale", "resize/one"], "resize/reach");
-    steps.weights("height");
-    steps.weights("width");
+    if fit == ImageFit::Crop {
+        steps.add("Min", &["resize/height", "resize/width"], "resize/square");
+    }
+    for axis in ["height", "width"] {
+        steps.weights(axis, fit);
+    }
 
     steps.cast(INPUT, "resize/numbers");
     steps.0.push(node(
@@ -90,13 +93,20 @@ impl Steps {
 
     /// How much each pixel along an axis counts for each of the input, `[side, length]`: a triangle
     /// around its centre.
-    fn weights(&mut self, axis: &str) {
+    fn weights(&mut self, axis: &str, fit: ImageFit) {
         let of = |what: &str| format!("resize/{what}_of_{axis}");
         let length = format!("resize/{axis}");
-        // Where the square begins, half a pixel at a time.
-        self.add("Sub", &[&length, "resize/square"], &of("margin"));
+        let seen = match fit {
+            ImageFit::Crop => "resize/square",
+            ImageFit::Stretch => &length,
+        };
+        // Pixels of the image that make one of the input, and how far its filter reaches.
+        self.add("Div", &[seen, "resize/side"], &of("scale"));
+        self.add("Max", &[&of("scale"), "resize/one"], &of("reach"));
+        // Where what is seen begins, half a pixel at a time.
+        self.add("Sub", &[&length, seen], &of("margin"));
         self.add("Mul", &[&of("margin"), "resize/half"], &of("start"));
-        self.add("Mul", &["resize/centres", "resize/scale"], &of("offsets"));
+        self.add("Mul", &["resize/centres", &of("scale")], &of("offsets"));
         self.add("Add", &[&of("offsets"), &of("start")], &of("centres"));
         self.add(
             "Range",
@@ -107,7 +117,7 @@ impl Steps {
         self.add("Add", &[&of("places"), "resize/half"], &of("middles"));
         self.add("Sub", &[&of("middles"), &of("centres")], &of("differences"));
         self.add("Abs", &[&of("differences")], &of("distances"));
-        self.add("Div", &[&of("distances"), "resize/reach"], &of("reaches"));
+        self.add("Div", &[&of("distances"), &of("reach")], &of("reaches"));
         self.add("Sub", &["resize/one", &of("reaches")], &of("slopes"));
         self.add("Relu", &[&of("slopes")], &of("triangles"));
         // Axes are kept, as they are by default.

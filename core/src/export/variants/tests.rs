@@ -1,13 +1,13 @@
 use rand::RngExt;
 
 use super::super::tests::{images, images_of_side, source};
-use super::super::{Onnx, export};
+use super::super::{ExportSource, Onnx, export};
 use super::Variant;
-use crate::images::{RgbPixels, to_input};
+use crate::images::{InputShape, RgbPixels, to_input};
 use crate::infer::{InputOptions, OnnxClassifier};
 use crate::job::{Control, Job, Silent};
 use crate::random::stream;
-use crate::settings::{Backbone, Stem};
+use crate::settings::{Backbone, ImageFit, Stem};
 
 #[test]
 fn every_form_is_written_read_back_and_says_what_it_takes() {
@@ -82,6 +82,25 @@ fn images_of_any_size_are_resized_in_the_graph_as_by_the_program() {
         let expected = small.classify(&[to_input(&image, 16)]).unwrap();
         for (found, expected) in found[0].iter().zip(&expected[0]) {
             assert!((found - expected).abs() < 0.01, "{side}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_file_says_how_images_become_its_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = Control::new();
+    for fit in ImageFit::ALL {
+        let source = ExportSource { fit, ..source(Backbone::ResNet20, Stem::Small, 3) };
+        for variant in [Variant::Float32, Variant::AnySize] {
+            let path = folder.path().join(format!("{fit}-{}", variant.file_name()));
+            let target = Onnx { variant, ..Onnx::BOTH };
+            export(&source, &target, &path, &images(3), Job::new(&control, &Silent)).unwrap();
+            let classifier = OnnxClassifier::load(&path).unwrap();
+            assert_eq!(classifier.input_shape(), InputShape { side: 16, fit });
+            let cuts = classifier.metadata()["resize"].contains("crop");
+            let cut = classifier.metadata()["resize"].contains("largest centred square") || cuts;
+            assert_eq!(cut, fit == ImageFit::Crop, "{}", classifier.metadata()["resize"]);
         }
     }
 }

@@ -21,10 +21,11 @@ pub use sheet::sheet as activation_sheet;
 use crate::classifier::Classifier;
 use crate::device::{attempt, host_all};
 use crate::error::{Result, TrainError};
-use crate::images::{Detail, RgbPixels, to_input};
+use crate::images::{Detail, InputShape, RgbPixels, to_input};
 use crate::model::{Network, Normaliser};
 use crate::run::{Checkpoint, Run};
 use crate::train::{classifier_in_file, network_of};
+use crate::words::ImageFit;
 
 /// A checkpoint's network with which images are looked at, on the processor.
 pub struct ActivationMaps {
@@ -32,7 +33,7 @@ pub struct ActivationMaps {
     /// For features as the backbone gives them: where they are standardised, that is folded in.
     classifier: Classifier,
     normaliser: Normaliser,
-    side: usize,
+    shape: InputShape,
     classes: Vec<String>,
 }
 
@@ -54,6 +55,8 @@ pub struct Looked {
 pub struct ActivationMap {
     /// The class, in label order.
     pub class: usize,
+    /// What of the image it covers.
+    pub fit: ImageFit,
     /// Rows of the map.
     pub height: usize,
     /// Columns of the map.
@@ -101,7 +104,7 @@ impl ActivationMaps {
             network: network_of(checkpoint, &Device::flex())?,
             classifier: classifier_in_file(checkpoint)?,
             normaliser: Normaliser::new(checkpoint.mean, checkpoint.std),
-            side: checkpoint.config.input_size,
+            shape: checkpoint.input_shape(),
             classes: checkpoint.classes.clone(),
         })
     }
@@ -113,18 +116,20 @@ impl ActivationMaps {
 
     /// The detail that images are to be read with: what evaluation and the exported file see.
     pub fn detail(&self) -> Detail {
-        Detail::Side(self.side as u32)
+        Detail::Side(self.shape.side as u32)
     }
 
-    /// Computes the feature map of an image, of which the network sees the largest centred square.
+    /// Computes the feature map of an image, or of its largest centred square where the network sees no
+    /// more.
     ///
     /// # Errors
     /// A classifier or an image that gives numbers which are not finite.
     pub fn look(&self, image: &RgbPixels) -> Result<Looked> {
         let device = Device::flex();
-        let input = to_input(image, self.side);
+        let input = to_input(image, self.shape);
         let (map, [_, features, height, width]) = attempt(&device, || {
-            let map = self.network.feature_map(self.normaliser.tensor(&input, self.side, &device));
+            let map =
+                self.network.feature_map(self.normaliser.tensor(&input, self.shape.side, &device));
             let shape = map.dims();
             let rows = map.reshape([shape[1] as i32, -1]);
             host_all(vec![rows]).map(|mut values| (values.remove(0), shape))
@@ -160,6 +165,7 @@ impl ActivationMaps {
         }
         ActivationMap {
             class,
+            fit: self.shape.fit,
             height: looked.height,
             width: looked.width,
             values: sums.into_iter().map(|sum| sum as f32).collect(),
@@ -189,7 +195,7 @@ impl ActivationMap {
         (sum / self.values.len().max(1) as f64 + f64::from(self.bias)) as f32
     }
 
-    /// The value at a point of the square that the network sees, given in shares of its side: linear
+    /// The value at a point of what the network sees, given in shares of its sides: linear
     /// between the middles of the places, and that of the nearest one beyond them.
     pub fn at(&self, x: f32, y: f32) -> f32 {
         let along = |share: f32, places: usize| {

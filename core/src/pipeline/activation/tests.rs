@@ -27,6 +27,7 @@ fn checkpoint(backbone: Backbone, side: usize, classes: usize, standardised: boo
         config,
         mean: [0.4, 0.5, 0.6],
         std: [0.2, 0.25, 0.3],
+        fit: ImageFit::Crop,
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         train_counts: vec![5; classes],
         seed: 7,
@@ -116,6 +117,7 @@ fn a_run_says_where_it_looked_and_one_out_of_a_file_says_why_not() {
 fn values_lie_between_those_of_the_places_around() {
     let map = ActivationMap {
         class: 0,
+        fit: ImageFit::Crop,
         height: 2,
         width: 2,
         values: vec![0.0, 4.0, 8.0, 12.0],
@@ -133,7 +135,14 @@ fn values_lie_between_those_of_the_places_around() {
 
 #[test]
 fn a_picture_keeps_its_shape_and_is_coloured_where_the_network_sees_it() {
-    let map = ActivationMap { class: 0, height: 1, width: 2, values: vec![-1.0, 1.0], bias: 0.0 };
+    let map = ActivationMap {
+        class: 0,
+        fit: ImageFit::Crop,
+        height: 1,
+        width: 2,
+        values: vec![-1.0, 1.0],
+        bias: 0.0,
+    };
     let scale = ActivationScale::of([&map]);
     let picture = RgbPixels { width: 12, height: 6, data: vec![128; 12 * 6 * 3] };
     let drawn = activation_overlay(&picture, &map, scale);
@@ -151,6 +160,14 @@ fn a_picture_keeps_its_shape_and_is_coloured_where_the_network_sees_it() {
         colour_ramp(1.0).map(|c| (0.6 * f32::from(c) + 0.4 * 128.0).round() as u8)
     );
     assert_eq!(pixel(9), [255; 3]);
+    // All of it, where all of it is seen: twelve columns of two places.
+    let stretched = ActivationMap { fit: ImageFit::Stretch, ..map.clone() };
+    let all = activation_overlay(&picture, &stretched, scale);
+    assert!(all.data.chunks(3).all(|pixel| pixel != [255; 3]));
+    assert_eq!(
+        [&all.data[..9], &all.data[27..36]],
+        [[pixel(3); 3].concat(), [pixel(8); 3].concat()]
+    );
     let lightness = |share: f32| {
         let [r, g, b] = colour_ramp(share).map(f32::from);
         0.2126 * r + 0.7152 * g + 0.0722 * b
@@ -162,6 +179,7 @@ fn a_picture_keeps_its_shape_and_is_coloured_where_the_network_sees_it() {
 fn a_sheet_holds_pictures_of_any_shape() {
     let map = ActivationMap {
         class: 1,
+        fit: ImageFit::Crop,
         height: 3,
         width: 3,
         values: (0..9).map(|i| i as f32 - 4.0).collect(),

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use crate::eval::{ClassResult, Evaluation, Group, group_heading};
 use crate::export::{ExportReport, Variant};
+use crate::images::InputShape;
 use crate::infer::OnnxClassifier;
 use crate::run::Run;
-use crate::settings::Training;
+use crate::settings::{ImageFit, Training};
 use crate::source::Split;
 
 use super::super::balance::BalanceReport;
@@ -209,13 +210,17 @@ fn classes(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
 }
 
 fn how_to_run(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
-    let side = facts.classifier.input_size();
+    let InputShape { side, fit } = facts.classifier.input_shape();
+    let cut = match fit {
+        ImageFit::Crop => "cut out the largest centred square;",
+        ImageFit::Stretch => "take all of it, whatever its shape, and",
+    };
     writeln!(
         text,
         "## How to run it\n\n\
          Input `images`: float32 `[batch, 3, {side}, {side}]`, RGB in 0..1. **Mean and standard deviation are applied inside the model: do not normalise a second time.** \
          Outputs: `probabilities` and `logits`, `[batch, {}]`.\n\n\
-         To prepare an image: apply its EXIF orientation; convert to RGB, dropping alpha and scaling 16-bit values by round(v / 257); cut out the largest centred square; \
+         To prepare an image: apply its EXIF orientation; convert to RGB, dropping alpha and scaling 16-bit values by round(v / 257); {cut} \
          resize it to {side} × {side} by an antialiased triangle filter (Pillow's `BILINEAR`), first vertically, then horizontally, rounding to bytes after each; divide by 255. The metadata key `preprocess` says the same to programs.\n\n\
          `python check.py` runs the {} images in `reference/` and compares the answers with those expected. They are small copies that hold nothing of camera, place or time.\n",
         facts.classifier.classes().len(),

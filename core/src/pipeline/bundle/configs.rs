@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::images::InputShape;
 use crate::run::Run;
+use crate::settings::ImageFit;
 
 /// Class names, one a line; what would break a line becomes a space.
 pub(super) fn labels(classes: &[String]) -> String {
@@ -31,13 +33,19 @@ pub(super) fn config(run: &Run, classes: &[String], side: usize) -> String {
 }
 
 /// `preprocessor_config.json`, as Hugging Face's tools read it: the model normalises by itself.
-pub(super) fn preprocessor(side: usize) -> String {
+pub(super) fn preprocessor(shape: InputShape) -> String {
+    let side = shape.side;
+    let is_cut = shape.fit == ImageFit::Crop;
+    let size = match is_cut {
+        true => json!({ "shortest_edge": side }),
+        false => json!({ "height": side, "width": side }),
+    };
     pretty(&json!({
         "image_processor_type": "ViTImageProcessor",
         "do_resize": true,
-        "size": { "shortest_edge": side },
+        "size": size,
         "resample": 2,
-        "do_center_crop": true,
+        "do_center_crop": is_cut,
         "crop_size": { "height": side, "width": side },
         "do_convert_rgb": true,
         "do_rescale": true,

@@ -18,9 +18,11 @@ use crate::error::{Error, ModelError, Result};
 use crate::eval::GroupThresholds;
 use crate::export::{ExportReport, Onnx, Variant};
 use crate::files;
+use crate::images::InputShape;
 use crate::infer::OnnxClassifier;
 use crate::job::Job;
 use crate::run::Run;
+use crate::settings::ImageFit;
 use crate::train::classifier_of;
 use pictures::{Drawn, Picture, draw};
 
@@ -153,29 +155,36 @@ pub fn bundle(
         write(&format!("{}.png", picture.name), &picture.png)?;
     }
     let references = reference::write(run, &classifier, temporary.path(), job)?;
-    let side = classifier.input_size();
+    let shape = classifier.input_shape();
+    let side = shape.side;
     let classes = classifier.classes();
     for (name, text) in [
         ("labels.txt", configs::labels(classes)),
         ("config.json", configs::config(run, classes, side)),
-        ("preprocessor_config.json", configs::preprocessor(side)),
+        ("preprocessor_config.json", configs::preprocessor(shape)),
         ("config.pbtxt", configs::triton(run, classes.len(), side)),
         ("check.py", include_str!("examples/check.py").into()),
-        ("examples/python/classify.py", include_str!("examples/python/classify.py").into()),
-        ("examples/javascript/classify.js", include_str!("examples/javascript/classify.js").into()),
+        (
+            "examples/python/classify.py",
+            example(include_str!("examples/python/classify.py"), shape),
+        ),
+        (
+            "examples/javascript/classify.js",
+            example(include_str!("examples/javascript/classify.js"), shape),
+        ),
         ("examples/javascript/index.html", include_str!("examples/javascript/index.html").into()),
         (
             "examples/cpp-onnxruntime/classify.cpp",
-            include_str!("examples/cpp-onnxruntime/classify.cpp").into(),
+            example(include_str!("examples/cpp-onnxruntime/classify.cpp"), shape),
         ),
         ("examples/csharp/classify.csproj", include_str!("examples/csharp/classify.csproj").into()),
-        ("examples/csharp/Program.cs", include_str!("examples/csharp/Program.cs").into()),
+        ("examples/csharp/Program.cs", example(include_str!("examples/csharp/Program.cs"), shape)),
         ("examples/rust/Cargo.toml", include_str!("examples/rust/Cargo.toml.txt").into()),
-        ("examples/rust/src/main.rs", include_str!("examples/rust/src/main.rs.txt").into()),
         (
-            "examples/cpp/classify.cpp",
-            include_str!("examples/cpp/classify.cpp").replace("@SIDE@", &side.to_string()),
+            "examples/rust/src/main.rs",
+            example(include_str!("examples/rust/src/main.rs.txt"), shape),
         ),
+        ("examples/cpp/classify.cpp", example(include_str!("examples/cpp/classify.cpp"), shape)),
         (
             "README.md",
             card::write(&card::Facts {
@@ -219,6 +228,26 @@ pub fn bundle(
     run.keep_result("export", &export, job);
     Ok(BundleReport { folder: folder.to_path_buf(), files, export, variants: forms, impossible })
 }
+
+/// The code of an example, for the side of the input and for what of an image goes into it.
+fn example(code: &str, shape: InputShape) -> String {
+    let code = code.replace("@SIDE@", &shape.side.to_string());
+    match shape.fit {
+        ImageFit::Crop => code,
+        ImageFit::Stretch => CROPS.iter().fold(code, |code, [crops, does_not]| {
+            // It stands where it is declared, and at the end of its line.
+            code.replace(&format!("{crops}\n"), &format!("{does_not}\n"))
+        }),
+    }
+}
+
+/// Where examples say that they crop, in their languages, and how they say that they do not.
+const CROPS: [[&str; 2]; 4] = [
+    ["CROP = True", "CROP = False"],
+    ["CROP = true;", "CROP = false;"],
+    ["Crop = true;", "Crop = false;"],
+    ["CROP: bool = true;", "CROP: bool = false;"],
+];
 
 /// The pictures of a checkpoint's classes and of its classifier.
 fn pictures(run: &Run, subject: &Subject<'_>) -> Result<[Picture; 2], String> {
@@ -288,6 +317,25 @@ fn listed(folder: &Path) -> std::io::Result<Vec<BundleFile>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_example_prepares_images_as_the_model_wants_them() {
+        let shape = |fit| InputShape { side: 96, fit };
+        for code in [
+            include_str!("examples/python/classify.py"),
+            include_str!("examples/javascript/classify.js"),
+            include_str!("examples/cpp-onnxruntime/classify.cpp"),
+            include_str!("examples/csharp/Program.cs"),
+            include_str!("examples/rust/src/main.rs.txt"),
+            include_str!("examples/cpp/classify.cpp"),
+        ] {
+            let crops = example(code, shape(ImageFit::Crop));
+            let stretches = example(code, shape(ImageFit::Stretch));
+            let changed = crops.lines().zip(stretches.lines()).filter(|(a, b)| a != b);
+            let changed: Vec<String> = changed.map(|(_, line)| line.to_lowercase()).collect();
+            assert!(matches!(&changed[..], [line] if line.contains("false")), "{changed:?}");
+        }
+    }
 
     #[test]
     fn a_bundle_takes_the_place_of_a_bundle_and_of_nothing_else() {

@@ -108,6 +108,9 @@ static Image read(const std::string &path) {
     return upright;
 }
 
+// Whether the model sees an image's largest centred square, or all of it, whatever its shape.
+const bool CROP = true;
+
 struct Weights {
     int from;
     std::vector<float> factors;
@@ -138,10 +141,11 @@ static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::
 // An image file as the model wants it: float32 [1, 3, side, side], RGB in 0..1. The model normalises by itself.
 static std::vector<float> prepare(const std::string &path, int side) {
     const Image image = read(path);
-    // The largest centred square; an odd margin is cut by half a pixel on both sides.
+    // An odd margin is cut by half a pixel on both sides.
     const int width = image.width, height = image.height, square = std::min(width, height);
-    const auto columns = weights((width - square) / 2.0, square, width, side);
-    const auto rows = weights((height - square) / 2.0, square, height, side);
+    const int across = CROP ? square : width, down = CROP ? square : height;
+    const auto columns = weights((width - across) / 2.0, across, width, side);
+    const auto rows = weights((height - down) / 2.0, down, height, side);
     std::vector<float> input, line(width);
     input.reserve(size_t(3) * side * side);
     for (int channel = 0; channel < 3; ++channel) {

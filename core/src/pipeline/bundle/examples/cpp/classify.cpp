@@ -1,6 +1,6 @@
 // Classifies images with the model of this bundle, by OpenCV's dnn module (4.11 and later).
 //
-//     g++ -O2 -std=c++17 classify.cpp -o classify $(pkg-config --cflags --libs opencv4)
+//     g++ -O2 -std=c++17 classify.cpp -o classify $(pkg-config --cflags --libs opencv4)    # opencv5, if that is what you have
 //     ./classify ../.. IMAGE...
 
 #include <algorithm>
@@ -14,6 +14,9 @@
 
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgcodecs.hpp>
+
+// Whether the model sees an image's largest centred square, or all of it, whatever its shape.
+const bool CROP = true;
 
 struct Weights {
     int from;
@@ -50,10 +53,11 @@ static cv::Mat prepare(const std::string &path, int side) {
     // OpenCV itself would cut 16 bits off to 8 instead of scaling them.
     if (image.depth() == CV_16U) image.convertTo(image, CV_8U, 1 / 257.0);
     if (image.depth() != CV_8U) throw std::runtime_error(path + " has neither 8 nor 16 bits a channel");
-    // The largest centred square; an odd margin is cut by half a pixel on both sides.
+    // An odd margin is cut by half a pixel on both sides.
     const int width = image.cols, height = image.rows, square = std::min(width, height);
-    const auto columns = weights((width - square) / 2.0, square, width, side);
-    const auto rows = weights((height - square) / 2.0, square, height, side);
+    const int across = CROP ? square : width, down = CROP ? square : height;
+    const auto columns = weights((width - across) / 2.0, across, width, side);
+    const auto rows = weights((height - down) / 2.0, down, height, side);
     const int size[] = {1, 3, side, side};
     cv::Mat input(4, size, CV_32F);
     std::vector<float> line(size_t(side) * width);

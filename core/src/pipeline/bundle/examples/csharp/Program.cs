@@ -34,6 +34,9 @@ return 0;
 
 static class Picture
 {
+    /// <summary>Whether the model sees an image's largest centred square, or all of it, whatever its shape.</summary>
+    const bool Crop = true;
+
     /// <summary>An image file as the model wants it: float32 [3, side, side], RGB in 0..1. The model normalises by itself.</summary>
     public static float[] Prepare(string path, int side)
     {
@@ -43,9 +46,10 @@ static class Picture
         int width = image.Width, height = image.Height, square = Math.Min(width, height);
         var bytes = new byte[3 * width * height];
         image.CopyPixelDataTo(bytes);
-        // The largest centred square; an odd margin is cut by half a pixel on both sides.
-        var columns = Weights((width - square) / 2.0, square, width, side);
-        var rows = Weights((height - square) / 2.0, square, height, side);
+        // An odd margin is cut by half a pixel on both sides.
+        int across = Crop ? square : width, down = Crop ? square : height;
+        var columns = Weights((width - across) / 2.0, across, width, side);
+        var rows = Weights((height - down) / 2.0, down, height, side);
         var input = new float[3 * side * side];
         var line = new float[width];
         for (int channel = 0, to = 0; channel < 3; channel++)

@@ -4,15 +4,19 @@
 //     node classify.js IMAGE...
 "use strict";
 
+/** Whether the model sees an image's largest centred square, or all of it, whatever its shape. */
+const CROP = true;
+
 /**
  * From pixels of any size to the model's input: float32 [3, side, side], RGB in 0..1. The model normalises by itself.
  * @param {Uint8Array | Uint8ClampedArray} pixels `channels` bytes a pixel, row after row; alpha is not looked at
  */
 function prepare(pixels, width, height, side, channels = 4) {
-  // The largest centred square; an odd margin is cut by half a pixel on both sides.
+  // An odd margin is cut by half a pixel on both sides.
   const square = Math.min(width, height);
-  const columns = weights((width - square) / 2, square, width, side);
-  const rows = weights((height - square) / 2, square, height, side);
+  const [across, down] = CROP ? [square, square] : [width, height];
+  const columns = weights((width - across) / 2, across, width, side);
+  const rows = weights((height - down) / 2, down, height, side);
   const input = new Float32Array(3 * side * side);
   const line = new Float32Array(side * width);
   for (let channel = 0; channel < 3; channel++) {

@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+# Whether the model sees an image's largest centred square, or all of it, whatever its shape.
+CROP = True
 MODEL = Path(__file__).resolve().parent.parent.parent / "model.onnx"
 
 
@@ -41,13 +43,13 @@ def prepare(path, side):
     image = read(path, side)
     width, height = image.size
     if (width, height) != (side, side):
-        # The largest centred square; an odd margin is cut by half a pixel on both sides.
-        square = min(width, height)
-        left, top = (width - square) / 2, (height - square) / 2
+        # An odd margin is cut by half a pixel on both sides.
+        across, down = (min(width, height),) * 2 if CROP else (width, height)
+        left, top = (width - across) / 2, (height - down) / 2
         # First vertically, then horizontally, and both round to bytes: the program does the same. In one call Pillow chooses
         # the order by itself.
-        image = image.resize((width, side), Image.BILINEAR, box=(0, top, width, top + square))
-        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + square, side))
+        image = image.resize((width, side), Image.BILINEAR, box=(0, top, width, top + down))
+        image = image.resize((side, side), Image.BILINEAR, box=(left, 0, left + across, side))
     return np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
 
 
