@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use counterweight_core::dataset::Dataset;
 use counterweight_core::source::{Split, unpack_sample};
-use counterweight_tests::fixtures::{broken_folder, write};
+use counterweight_tests::fixtures::{broken_folder, picture, save, write};
 use counterweight_tests::{counterweight, counterweight_json};
 use serde_json::{Value, json};
 
@@ -317,4 +317,29 @@ fn only_a_dataset_file_is_overwritten() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("Cargo.toml") && error.contains("not overwritten"), "{error}");
     assert_eq!(std::fs::read_to_string(&other).unwrap(), "[package]\n");
+}
+
+#[test]
+fn the_tail_of_an_uneven_folder_begins_with_its_largest_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    for (name, count) in [("ant", 12), ("bee", 20), ("zebra", 60)] {
+        (0..count).for_each(|seed| {
+            save(&picture(seed + 100 * count, 8, 8), photos.join(format!("{name}/{seed}.png")));
+        });
+    }
+    let train = |more: &[&str]| -> Vec<usize> {
+        let out = folder.path().join("tail.toml");
+        build(&photos, &out, &[more, &["--force", "--validation", "0"]].concat());
+        Dataset::load(&out).unwrap().counts(Split::Train)
+    };
+    let by_size = train(&["--factor", "10"]);
+    assert!(by_size[2] > 40 && by_size[0] < by_size[1], "{by_size:?}");
+    let by_name = train(&["--factor", "10", "--order", "name"]);
+    assert!(by_name[2] < 10, "{by_name:?}");
+    assert_eq!(train(&["--factor", "10", "--order", "size"]), by_size);
+    // Of classes that are of one size the order is that of their names.
+    let alike = ["--classes", "ant,bee", "--max-per-class", "10", "--factor", "5"];
+    let [ant, bee] = train(&alike)[..] else { panic!("two classes") };
+    assert!(ant > bee, "{ant} {bee}");
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use counterweight_tests::fixtures::{patterns, write};
+use counterweight_tests::fixtures::{pattern, patterns, save, write};
 use counterweight_tests::python::python;
 use counterweight_tests::{binary, counterweight, counterweight_json};
 use serde_json::Value;
@@ -216,6 +216,25 @@ fn a_file_is_evaluated_beside_a_run(made: &Made) {
     let found =
         counterweight_json(&["evaluate", text(&model), "--data", text(&made.images()), "--all"]);
     assert_eq!(found["samples"], 80);
+    // Most of them it has learned from, so that nothing is promised.
+    assert_eq!(
+        (&found["verdict"]["grade"], &found["verdict"]["split"]),
+        (&"doubtful".into(), &"train".into())
+    );
+    // Of its own folder those are taken that were held out; of any other without a test split, all.
+    let output = counterweight(&["evaluate", text(&model), "--data", text(&made.images())]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("test images") && said.contains("verdict: "), "{said}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("were held out"), "{said}");
+    let fresh = made.path("fresh");
+    for (class, name) in ["across", "down", "dots"].into_iter().enumerate() {
+        for index in 100..103 {
+            save(&pattern(class, index), fresh.join(format!("{name}/{index}.png")));
+        }
+    }
+    let fresh = counterweight_json(&["evaluate", text(&model), "--data", text(&fresh)]);
+    assert_eq!((&fresh["samples"], &fresh["split"]), (&9.into(), &Value::Null), "{fresh}");
+    assert_eq!(fresh["verdict"]["split"], "test");
     // Groups are by what the file was trained on, not by what a split of the folder would leave.
     let counts = |found: &Value| -> Vec<u64> {
         let classes = found["per_class"].as_array().unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use counterweight_core::pipeline::untouched_proposals;
 use counterweight_tests::fixtures::{finished_run, pattern, save};
 use counterweight_tests::{counterweight, counterweight_json};
 use serde_json::Value;
@@ -41,6 +42,13 @@ fn a_run_suggests_images_and_grows_by_them() {
     assert_eq!((&found["images"], &found["known"]), (&24.into(), &2.into()));
     let suggestions = found["suggestions"].as_array().unwrap();
     assert_eq!(suggestions.len(), 24);
+    // A run is not to learn its own guesses as if somebody had looked at them.
+    let to = root.path().join("guessed");
+    let unread = ["grow", &words(&run), &words(&list), "--to", &words(&to)];
+    let refused = counterweight(&unread);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("all 24 labels"), "{said}");
+    assert!(said.contains("--as-proposed") && !to.exists(), "{said}");
 
     // Nothing that could be suggested is an error, and no empty list.
     let broken = root.path().join("broken");
@@ -52,6 +60,19 @@ fn a_run_suggests_images_and_grows_by_them() {
 
     // A person corrects the labels.
     let text = std::fs::read_to_string(&list).unwrap();
+    assert_eq!(untouched_proposals(&list), Some(24));
+    // Saved by another program, and with one of them corrected.
+    let other = root.path().join("next.txt");
+    std::fs::write(&other, text.replace(',', ";")).unwrap();
+    assert_eq!(untouched_proposals(&other), Some(24));
+    let row = text.lines().nth(1).unwrap();
+    let label = row.split(',').nth(1).unwrap();
+    let one = text.replacen(&format!(",{label},{label},"), &format!(",spots,{label},"), 1);
+    std::fs::write(&other, one).unwrap();
+    assert_eq!(untouched_proposals(&other), None);
+    let taken = counterweight(&[&unread[..], &["--as-proposed"]].concat());
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("verdict: "));
     let mut corrected = String::from("path,label\n");
     for line in text.lines().skip(1) {
         let path = line.split(',').next().unwrap();

@@ -35,6 +35,11 @@ fn what_lies_beside_the_middle_is_seen_where_it_matters() {
     let why = fit["reason"].as_str().unwrap();
     assert!(why.starts_with("the middle square leaves out 67 % of an image"), "{why}");
 
+    // Made again, it is not asked again.
+    let again = make("model.onnx", &[]);
+    assert_eq!(choice(&again, "model.fit"), Some(fit), "{again}");
+    assert_eq!(accuracy(&again), accuracy(&made));
+
     // Nobody who has said it is asked; and it was right.
     let cropped = make("cropped.onnx", &["--set", "model.fit=crop"]);
     assert!(choice(&cropped, "model.fit").is_none());

@@ -124,8 +124,22 @@ fn a_class_left_empty_is_an_error_that_lists_it() {
         "dog: none of its images can be read; the first is {}: not an image: the file holds text",
         first.display()
     );
-    assert!(error.contains(&expected) && error.contains("owl: the folder is empty"), "{error}");
-    assert!(!error.contains("cat:"), "{error}");
+    assert!(error.contains(&expected) && error.contains("--skip"), "{error}");
+    assert!(!error.contains("cat:") && !error.contains("owl:"), "{error}");
+
+    // A folder without any image is no class, and no reason to stop.
+    save(&picture(2, 8, 8), root.join("dog/3.png"));
+    let report = inspect(root);
+    let classes: Vec<String> = counts(&report).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(classes, ["cat", "dog"]);
+    let problems = report["problems"].as_array().unwrap();
+    let owl = problems.iter().find(|problem| problem["path"].as_str().unwrap().ends_with("owl"));
+    assert!(owl.unwrap()["reason"].as_str().unwrap().contains("no such class"), "{report}");
+    // Nor is one of which everything is left out.
+    save(&picture(3, 8, 8), root.join("owl/1.png"));
+    assert_eq!(counts(&inspect(root)).len(), 3);
+    let report = counterweight_json(&["inspect", root.to_str().unwrap(), "--skip", "owl/*"]);
+    assert_eq!(counts(&report).len(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use counterweight_core::run::Run;
 use counterweight_core::source::Split;
-use counterweight_tests::fixtures::{finished_run, patterns};
+use counterweight_tests::fixtures::{finished_run, pattern, patterns, save};
 use counterweight_tests::{binary, counterweight, counterweight_json};
 use serde_json::Value;
 
@@ -200,4 +200,53 @@ fn a_folder_of_something_else_is_not_touched() {
     );
     assert!(!model.exists());
     assert_eq!(std::fs::read_to_string(place.join("chapter 1.txt")).unwrap(), "years of work");
+}
+
+#[test]
+fn a_model_of_other_images_is_not_replaced_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, others] = ["patterns", "others"].map(|name| folder.path().join(name));
+    patterns(&images);
+    patterns(&others);
+    save(&pattern(2, 100), others.join("dots/100.png"));
+    let model = folder.path().join("model.onnx");
+    let make = |source: &Path, more: &[&str]| {
+        let own = ["make", text(source), "--out", text(&model), "--device", "cpu"];
+        counterweight(&[&own, more].concat())
+    };
+    assert!(make(&images, &[]).status.success());
+    let before = std::fs::read(&model).unwrap();
+    let refused = make(&others, &[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("patterns;") && said.contains("--out") && said.contains("--force"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(&model).unwrap(), before);
+    assert!(Run::open(&folder.path().join("model-run")).unwrap().is_made_of(&images));
+
+    // The same image under two labels is worth a word.
+    std::fs::copy(others.join("dots/1.png"), others.join("down/a copy.png")).unwrap();
+    let forced = make(&others, &["--force", "--seed", "3"]);
+    let said = String::from_utf8_lossy(&forced.stderr).into_owned();
+    assert!(
+        forced.status.success() && said.contains("the same image has different labels"),
+        "{said}"
+    );
+    let run = Run::open(&folder.path().join("model-run")).unwrap();
+    assert!(run.is_made_of(&others) && run.settings().seed == 3);
+    // Until it is edited; and a dataset file of the same images is the same source.
+    let edit = counterweight(&["edit", text(&others), "exclude", "down/a copy.png"]);
+    assert!(edit.status.success(), "{}", String::from_utf8_lossy(&edit.stderr));
+    let file = folder.path().join("others.toml");
+    assert!(counterweight(&["build", text(&others), "--out", text(&file)]).status.success());
+    let again = make(&file, &[]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.success() && !said.contains("different labels"), "{said}");
+    // A model that lies there by itself.
+    let elsewhere = folder.path().join("elsewhere");
+    let refused = make(&others, &["--run", text(&elsewhere)]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("model.onnx: is there already"), "{said}");
 }

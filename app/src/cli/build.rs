@@ -12,7 +12,7 @@ use counterweight_core::eval::{FEW_BELOW, GroupSummary, MANY_ABOVE};
 use counterweight_core::files;
 use counterweight_core::job::Job;
 use counterweight_core::source;
-use counterweight_core::source::Split;
+use counterweight_core::source::{Catalog, Split};
 use serde::Serialize;
 
 use super::options::GroupByOption;
@@ -49,9 +49,10 @@ pub struct Arguments {
     /// Which of a class's images are kept
     #[arg(long, value_enum, default_value_t = PickKind::First)]
     pick: PickKind,
-    /// The order of classes from head to tail; labels do not change
-    #[arg(long, value_enum, default_value_t = OrderKind::Name)]
-    order: OrderKind,
+    /// The order of classes from head to tail; labels do not change [default: name where classes are
+    /// of one size, else size]
+    #[arg(long, value_enum)]
+    order: Option<OrderKind>,
     /// Seed of shuffled order, random picks and held-out images
     #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs()))]
     seed: u64,
@@ -155,7 +156,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     if !catalog.problems.is_empty() {
         let number = catalog.problems.len();
-        job.warn(format!("{number} of the source's files cannot be used and are left out; `counterweight inspect` lists them"));
+        job.warn(format!("{number} of the source's files or folders cannot be used and are left out; `counterweight inspect` lists them"));
     }
     let mut named = BuildOptions { rename, ..BuildOptions::default() };
     named.keep_together(arguments.group.group_by.clone(), &catalog.classes);
@@ -171,9 +172,18 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         job.warn(series.sentences());
     }
     let classes = dataset::renamed_classes(&catalog.classes, &rename)?;
-    let asked = BuildOptions { rename, group_by, ..options(arguments, &classes)? };
+    let mut asked = BuildOptions { rename, group_by, ..options(arguments, &classes)? };
+    if arguments.order.is_none() {
+        asked.order = usual_order(&catalog, &asked)?;
+    }
+    if asked.order == ClassOrder::Size && arguments.order.is_none() {
+        job.info("the largest class is the head of the tail, since classes differ in size; --order name takes them by name");
+    }
     let built = dataset::build(&catalog, &asked)?;
     let built = dataset::edited(built.dataset, &arguments.source, Some(&catalog), job)?;
+    if let Some(contradiction) = built.contradiction() {
+        job.warn(contradiction);
+    }
     let out = destination(arguments, &built)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {
@@ -217,9 +227,10 @@ fn options(arguments: &Arguments, classes: &[String]) -> Result<BuildOptions> {
         max_per_class: arguments.max_per_class.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
         classes: arguments.classes.clone(),
         order: match arguments.order {
-            OrderKind::Name => ClassOrder::Name,
-            OrderKind::Size => ClassOrder::Size,
-            OrderKind::Shuffle => ClassOrder::Shuffle,
+            Some(OrderKind::Name) => ClassOrder::Name,
+            Some(OrderKind::Size) => ClassOrder::Size,
+            Some(OrderKind::Shuffle) => ClassOrder::Shuffle,
+            None => ClassOrder::Name,
         },
         pick: match arguments.pick {
             PickKind::First => Pick::First,
@@ -230,6 +241,18 @@ fn options(arguments: &Arguments, classes: &[String]) -> Result<BuildOptions> {
         profile,
         ..BuildOptions::default()
     })
+}
+
+/// The order of classes where none is asked for: by name if they are of one size, but for a few images
+/// that could not be read; otherwise by size, since by name the largest may be cut to a handful.
+fn usual_order(catalog: &Catalog, asked: &BuildOptions) -> Result<ClassOrder> {
+    if matches!(asked.profile, Profile::AsIs | Profile::Custom { .. }) {
+        return Ok(ClassOrder::Name);
+    }
+    let as_is = BuildOptions { profile: Profile::AsIs, ..asked.clone() };
+    let counts = dataset::counts_preview_with(catalog, &as_is, None)?.kept;
+    let [least, most] = [counts.iter().min(), counts.iter().max()].map(|n| n.copied().unwrap_or(0));
+    Ok(if 9 * most <= 10 * least { ClassOrder::Name } else { ClassOrder::Size })
 }
 
 /// The new names by the old ones.

@@ -21,7 +21,7 @@ use super::{Context, tables};
 pub struct Arguments {
     /// The run folder, or with --data a classifier in an ONNX file from anywhere
     run: PathBuf,
-    /// The dataset to evaluate a file on: a dataset file, a folder, an archive
+    /// What to evaluate a file on: a dataset file, a folder, an image list, an archive
     #[arg(long, value_name = "DATASET")]
     data: Option<PathBuf>,
     /// Every image of --data, whatever its split
@@ -33,7 +33,8 @@ pub struct Arguments {
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
     checkpoint: Option<String>,
-    /// The split: train, validation or test [default: test, else validation]
+    /// The split: train, validation or test [default: test, else validation; of a folder or list
+    /// without a test split that a file did not learn from, every image]
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
     /// Average the logits of each image and its mirror image; of a run
@@ -106,9 +107,10 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     let mut settings = Settings::preset(Preset::Auto);
     arguments.set.apply_to_trained(&mut settings, false)?;
     let dataset = Dataset::open_with(data, &arguments.reading.scan_options(), None, job)?;
-    let on = match arguments.all {
-        true => EvaluatedOn::All,
-        false => EvaluatedOn::Split(arguments.split),
+    let on = match (arguments.all, arguments.split) {
+        (true, _) => EvaluatedOn::All,
+        (false, None) if !Dataset::is_file(data) => EvaluatedOn::Source,
+        (false, split) => EvaluatedOn::Split(split),
     };
     let run = arguments.beside.as_deref().map(Run::open).transpose()?;
     let result = pipeline::evaluate_file(
@@ -135,5 +137,5 @@ fn text_of(result: &FileEvaluation, with_classes: bool) -> String {
         text += &format!("\n\n{beside} on the same images\n{}", tables::numbers_of(other));
         text += &format!("\n\n{}", tables::differences(&result.differences));
     }
-    text
+    text + "\n" + &tables::and_verdict(Some(&result.verdict))
 }

@@ -200,7 +200,7 @@ pub fn checked(report: &ExportReport) -> String {
         report.images,
         report.max_abs_diff,
         match &report.verdict {
-            Some(found) => found.against_guessing(),
+            Some(found) => found.worth(),
             None => "not known, this checkpoint was never evaluated; see `counterweight evaluate --help`".into(),
         },
         side = report.input_size,

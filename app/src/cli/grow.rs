@@ -27,6 +27,10 @@ pub struct Arguments {
     /// The folder of the new run [default: the run's name with -grown behind it]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
+    /// Take the labels that `suggest` proposed as they are: somebody has looked at them and all are
+    /// right
+    #[arg(long)]
+    as_proposed: bool,
     /// List every class, however many there are
     #[arg(long)]
     all: bool,
@@ -40,6 +44,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.stream_events();
     let job = Job::new(&context.control, context.console);
     let run = Run::open(&arguments.run)?;
+    for source in arguments.sources.iter().filter(|_| !arguments.as_proposed) {
+        if let Some(labels) = pipeline::untouched_proposals(source) {
+            bail!(
+                "{}: all {labels} labels are still those that were proposed, and a run that learns from its own guesses learns its own mistakes; correct those that are wrong, or say --as-proposed if somebody has looked at them and all that are left are right",
+                source.display()
+            );
+        }
+    }
     let options = ScanOptions { one_class: true, ..arguments.reading.scan_options() };
     let scanned = match arguments.sources.as_slice() {
         [] if !arguments.reading.scan_options().is_plain() => bail!(
@@ -92,6 +104,7 @@ fn human(report: &GrowReport, all: bool) -> String {
             percent(class.accuracy[1]),
         ]);
     }
+    let mut verdict = String::new();
     let mut text = format!("{} training images were added", report.added);
     if report.known > 0 {
         text += &format!("; the dataset has {} others already", report.known);
@@ -105,6 +118,9 @@ fn human(report: &GrowReport, all: bool) -> String {
                 percent(before),
                 percent(after)
             );
+            verdict = tables::and_verdict(
+                report.evaluations.as_ref().and_then(|[_, after]| after.verdict.as_ref()),
+            );
         }
         _ => text += "\nno image was held out, so nothing says what that brought",
     }
@@ -112,5 +128,5 @@ fn human(report: &GrowReport, all: bool) -> String {
     if let more @ 1.. = classes.len().saturating_sub(listed) {
         text += &format!("\n… and {more} more (--all lists them)");
     }
-    text + &format!("\n\n{}", report.run)
+    text + &format!("\n{verdict}\n{}", report.run)
 }

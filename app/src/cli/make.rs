@@ -38,6 +38,9 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     reading: SourceOption,
+    /// Replace an earlier run and model of another source, or a model without its run
+    #[arg(long)]
+    force: bool,
     /// Export the classifier as it was measured, instead of having it learn once more, from the
     /// held-out images as well
     #[arg(long)]
@@ -56,6 +59,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         scan: arguments.reading.scan_options(),
         out: &arguments.out,
         run: arguments.run.as_deref(),
+        replace: arguments.force,
         settings,
         refit: !arguments.no_refit,
     };

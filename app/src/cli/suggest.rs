@@ -87,7 +87,7 @@ fn human(found: &Suggestions, arguments: &Arguments) -> String {
     };
     let next = match &arguments.out {
         Some(out) => format!(
-            "Correct the labels in {}; then: counterweight grow {} {0}",
+            "Correct the labels in {}; then: counterweight grow {} {0} (--as-proposed if all are right as they are)",
             out.display(),
             arguments.run.display()
         ),

@@ -109,7 +109,9 @@ pub fn sweep(report: &SweepReport) -> String {
             best.value,
             percent(best.score),
             report.validation_images,
-            if report.is_tied() {
+            if report.is_alike() {
+                "; all did equally well, so these images do not tell them apart"
+            } else if report.is_tied() {
                 "; what it was is as good as the highest within the standard error"
             } else {
                 ""

@@ -388,9 +388,6 @@ fn train(
 fn warnings(settings: &BalanceSettings, train_counts: &[usize]) -> Vec<String> {
     let listed = |balancer| settings.balancers.contains(&balancer);
     let mut notes = Vec::new();
-    if settings.balancers.is_empty() {
-        notes.push("no balancer is listed, so the classifier stays unchanged".to_string());
-    }
     if listed(Balancer::L2) && listed(Balancer::Tau) {
         notes.push(
             "`tau` has no effect after `l2`, which makes every class weight norm 1".to_string(),

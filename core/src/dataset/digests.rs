@@ -1,6 +1,6 @@
 //! What a dataset's images were when it was built, so that others in their place are noticed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::samples::{Dataset, DatasetSample};
 use crate::error::{DataError, Result};
@@ -101,7 +101,37 @@ fn place(location: &Location) -> u64 {
     u64::from_be_bytes(start(blake3::hash(location.to_text().as_bytes()).as_bytes()))
 }
 
+/// Images that a sentence names.
+const NAMED: usize = 3;
+
 impl Dataset {
+    /// A sentence for a dataset in which the same image has different labels: nothing can be learned
+    /// from that. `None` where there is none, as far as it is known what the images are.
+    pub fn contradiction(&self) -> Option<String> {
+        let mut met: HashMap<[u8; KEPT], &DatasetSample> = HashMap::new();
+        let mut others: BTreeMap<[u8; KEPT], Vec<&DatasetSample>> = BTreeMap::new();
+        for sample in &self.samples {
+            let Some(digest) = self.provenance.digests.of(&sample.location) else { continue };
+            let first = *met.entry(digest).or_insert(sample);
+            let known = others.get(&digest).map_or(&[][..], Vec::as_slice);
+            // One of each label is enough.
+            if first.class != sample.class && known.iter().all(|one| one.class != sample.class) {
+                others.entry(digest).or_default().push(sample);
+            }
+        }
+        let (digest, first) = others.first_key_value()?;
+        let all = std::iter::once(met[digest]).chain(first.iter().copied());
+        let named: Vec<String> = all
+            .take(NAMED)
+            .map(|sample| format!("{} ({})", sample.location.to_text(), self.classes[sample.class]))
+            .collect();
+        let many = match others.len() {
+            1 => "the same image has different labels".to_string(),
+            images => format!("{images} images are there with different labels each"),
+        };
+        Some(format!("{many}: {}; `inspect` lists them, `edit` corrects labels", named.join(" = ")))
+    }
+
     /// Checks that the images of a split, or all, are those that the dataset was built of, as far as
     /// its file says what they were. Files that were looked at before and have not changed since are
     /// not read. What cannot be read is passed over: it is told where it is needed. Records are looked

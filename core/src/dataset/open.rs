@@ -9,7 +9,7 @@ use super::options::BuildOptions;
 use super::samples::Dataset;
 use crate::error::{DataError, Result};
 use crate::job::Job;
-use crate::source::{Catalog, ScanOptions, scan};
+use crate::source::{Catalog, NO_IMAGE, ScanOptions, scan};
 
 impl Dataset {
     /// Opens a dataset file (a `.toml` file), whose images are checked to be there and to be the same
@@ -39,12 +39,21 @@ impl Dataset {
     ) -> Result<Self> {
         let (dataset, catalog) = Self::open_as_is(path, scan, by, job)?;
         let dataset = edited(dataset, path, catalog.as_ref(), job)?;
+        if let Some(contradiction) = dataset.contradiction() {
+            job.warn(contradiction);
+        }
         // Images that were excluded may be gone.
         if catalog.is_none() {
             dataset.verify_files()?;
             dataset.verify_content(None, job)?;
         }
         Ok(dataset)
+    }
+
+    /// Whether a path is that of a dataset file, and not of a source that is scanned.
+    pub fn is_file(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+            && !path.is_dir()
     }
 
     /// [`Dataset::open_with`] without edits, and without a look at whether the images of a
@@ -58,9 +67,7 @@ impl Dataset {
         by: Option<&GroupBy>,
         job: Job<'_>,
     ) -> Result<(Self, Option<Catalog>)> {
-        let is_dataset_file =
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
-                && !path.is_dir();
+        let is_dataset_file = Self::is_file(path);
         if is_dataset_file && by.is_some() {
             let reason = "is a dataset file, whose splits are made; build it again to keep other images together";
             return Err(DataError::file(path, reason).into());
@@ -73,8 +80,10 @@ impl Dataset {
             return Ok((Self::load(path)?, None));
         }
         let catalog = scan(path, options, job)?;
-        if let Some(first) = catalog.problems.first() {
-            let others = match catalog.problems.len() - 1 {
+        let unread: Vec<_> =
+            catalog.problems.iter().filter(|problem| problem.reason != NO_IMAGE).collect();
+        if let Some(first) = unread.first() {
+            let others = match unread.len() - 1 {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
@@ -83,6 +92,19 @@ impl Dataset {
                 first.path.display(),
                 first.reason
             ));
+        }
+        let empty: Vec<String> = catalog
+            .problems
+            .iter()
+            .filter(|problem| problem.reason == NO_IMAGE)
+            .map(|problem| problem.path.display().to_string())
+            .collect();
+        if let Some(first) = empty.first() {
+            let others = match empty.len() - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more like it"),
+            };
+            job.warn(format!("{first}: {NO_IMAGE}{others}"));
         }
         for twins in &catalog.twins {
             job.warn(twins.to_string());

@@ -109,6 +109,14 @@ impl Verdict {
             percent(self.chance)
         )
     }
+
+    /// [`Verdict::against_guessing`] with what speaks against relying on it, if anything does.
+    pub fn worth(&self) -> String {
+        match self.grade {
+            Grade::Usable => self.against_guessing(),
+            grade => format!("{} ({}: {})", self.against_guessing(), grade.name(), self.sentence),
+        }
+    }
 }
 
 /// What a verdict is made of.

@@ -11,7 +11,10 @@ use super::features::Features;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{ModelError, Result, TrainError};
-use crate::eval::{Answer, Evaluation, GroupThresholds, PairedDifference, paired_differences};
+use crate::eval::{
+    Answer, Evaluation, Evidence, GroupThresholds, PairedDifference, Verdict, paired_differences,
+    verdict,
+};
 use crate::export::Refit;
 use crate::files;
 use crate::infer::{InputOptions, OnnxClassifier, UNKNOWN_NORMALISATION};
@@ -28,6 +31,9 @@ const TOGETHER: usize = 8;
 pub enum EvaluatedOn {
     /// A split; without one test, or validation where there is no test split.
     Split(Option<Split>),
+    /// A source that was opened for this: every image where it came without a test split and is not
+    /// what the file learned from; otherwise as without a split.
+    Source,
     /// Every image, whatever its split: for folders that were never trained on.
     All,
 }
@@ -46,6 +52,8 @@ pub struct FileEvaluation {
     /// The numbers.
     #[serde(flatten)]
     pub evaluation: Evaluation,
+    /// What they are worth.
+    pub verdict: Verdict,
     /// The other's numbers on the same images.
     pub other: Option<Evaluation>,
 }
@@ -76,11 +84,31 @@ pub fn evaluate_file(
         job.warn(UNKNOWN_NORMALISATION);
     }
     let places = places(&classifier, &dataset.classes, file, job)?;
-    if has_learned(&classifier, dataset, on) {
+    let on = match on {
+        EvaluatedOn::Source => {
+            let came_with_test = !dataset.split(Split::Test).is_empty()
+                && !dataset.provenance.drawn.contains(&Split::Test);
+            match came_with_test || beside.is_some() || may_be_its_own(&classifier, dataset) {
+                true => EvaluatedOn::Split(None),
+                false => {
+                    job.info("every image is taken, as one that the file did not learn from; if it was made of an earlier state of these images, --split test takes those that are held out");
+                    EvaluatedOn::All
+                }
+            }
+        }
+        on => on,
+    };
+    let has_all = has_learned(&classifier, dataset, on);
+    let has_some = is_its_own(&classifier, dataset)
+        && matches!(on, EvaluatedOn::All | EvaluatedOn::Split(Some(Split::Train)));
+    if has_some && !has_all {
+        job.warn("the file has learned from most of these images, and is judged by what it knows of them; without --all it is judged on those that were held out");
+    }
+    if has_all {
         job.warn("the file has learned from these images, those that were held out before included, and is judged by what it knows: what it was worth without them is in its metadata");
     }
     let split = match on {
-        EvaluatedOn::All => None,
+        EvaluatedOn::All | EvaluatedOn::Source => None,
         EvaluatedOn::Split(Some(split)) => Some(split),
         EvaluatedOn::Split(None) => Some(
             [Split::Test, Split::Validation]
@@ -102,6 +130,18 @@ pub fn evaluate_file(
     if samples.is_empty() {
         return Err(TrainError::Request("the dataset has no image there".into()).into());
     }
+    if on == EvaluatedOn::Split(None)
+        && !has_all
+        && beside.is_none()
+        && let Some(split) = split
+        && dataset.provenance.drawn.contains(&split)
+    {
+        job.info(format!(
+            "judged on the {} {split} images of {}, which were held out from training on this dataset; --all takes every image",
+            samples.len(),
+            dataset.samples.len()
+        ));
+    }
     // They stand as test samples, of which no class needs any.
     let chosen = Dataset { samples, ..dataset.clone() };
     let images = Images::open(&chosen, Split::Test, classifier.input_shape(), DEFAULT_BUDGET, job)?;
@@ -112,12 +152,25 @@ pub fn evaluate_file(
     let (answers, positions) = answers(&classifier, &images, &places, job)?;
     images.warn_of_problems(job);
     let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
+    let verdict = verdict(&Evidence {
+        evaluation: &evaluation,
+        // What it learned from is no test, and what others call training images may well be one.
+        split: match split {
+            _ if has_all || has_some => Split::Train,
+            None | Some(Split::Train) => Split::Test,
+            Some(split) => split,
+        },
+        history: &[],
+        pretrained: false,
+        before: None,
+    });
     let mut found = FileEvaluation {
         file: file.to_path_buf(),
         split,
         beside: None,
         differences: Vec::new(),
         evaluation,
+        verdict,
         other: None,
     };
     if let Some((run, checkpoint)) = beside {
@@ -190,18 +243,30 @@ fn places(
 fn has_learned(classifier: &OnnxClassifier, dataset: &Dataset, on: EvaluatedOn) -> bool {
     let said = classifier.metadata();
     let refit = said.get("refit").and_then(|text| serde_json::from_str::<Refit>(text).ok());
-    let hash = said.get("dataset_blake3");
-    let is_its_own =
-        hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash);
     let learned = |refit: Refit| match on {
-        EvaluatedOn::All => true,
+        EvaluatedOn::All | EvaluatedOn::Source => true,
         EvaluatedOn::Split(Some(split)) => refit.includes(split),
         EvaluatedOn::Split(None) => match dataset.split(Split::Test).is_empty() {
             true => refit.validation,
             false => refit.test,
         },
     };
-    is_its_own && refit.is_some_and(learned)
+    is_its_own(classifier, dataset) && refit.is_some_and(learned)
+}
+
+/// The same where it cannot be ruled out: a file of this program's that has learned from more than one
+/// source names none.
+fn may_be_its_own(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
+    let said = classifier.metadata();
+    let names_none =
+        said.get("dataset_blake3").is_none_or(|hash| hash.trim_matches('"').is_empty());
+    is_its_own(classifier, dataset) || (said.contains_key("summary") && names_none)
+}
+
+/// Whether a file was trained on these images, by what it says itself.
+fn is_its_own(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
+    let hash = classifier.metadata().get("dataset_blake3");
+    hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash)
 }
 
 /// Images of each class that the file was trained on, as it says itself or else as the dataset has

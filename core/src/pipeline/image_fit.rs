@@ -25,8 +25,9 @@ const NEARLY_SQUARE: f64 = 0.1;
 const IMAGES: usize = 1000;
 const OF_A_CLASS: usize = 20;
 /// Standard errors by which one has to be the better. On most folders of photos there is little between
-/// them, and a network that was pretrained on centres is used to them.
-const BETTER: f64 = 2.0;
+/// them, so that little is lost by what luck decides; where something lies beside the middle, much is
+/// won, and rare classes make the error large.
+const BETTER: f64 = 1.0;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,13 +197,13 @@ mod tests {
         let crop = [0, 0, 0, 1, 0, 1, 1, 1];
         let stretch = [0, 0, 1, 0, 1, 1, 1, 1];
         assert_eq!(found(&labels, &crop, &stretch).fit, ImageFit::Crop);
-        // Four won and nothing lost is twice its standard error, and five is more.
+        // One won and nothing lost is its standard error, and two are more.
         let right = [0, 0, 0, 0, 1, 1, 1, 1];
-        let four = found(&labels, &[1, 1, 0, 0, 0, 0, 1, 1], &right);
+        let one = found(&labels, &[1, 0, 0, 0, 1, 1, 1, 1], &right);
         assert!(
-            four.fit == ImageFit::Crop && four.sentence.unwrap().contains("as well as the whole")
+            one.fit == ImageFit::Crop && one.sentence.unwrap().contains("as well as the whole")
         );
-        assert_eq!(found(&labels, &[1, 1, 1, 0, 0, 0, 1, 1], &right).fit, ImageFit::Stretch);
+        assert_eq!(found(&labels, &[1, 0, 0, 0, 0, 1, 1, 1], &right).fit, ImageFit::Stretch);
         // Where nothing is recognised, nothing follows.
         let wrong = [1, 1, 1, 1, 0, 0, 0, 0];
         let check = found(&labels, &wrong, &[0, 1, 1, 1, 0, 0, 0, 1]);

@@ -18,7 +18,7 @@ use crate::export::{ExportReport, Refit};
 use crate::files::{self, TemporaryFolder};
 use crate::job::Job;
 use crate::run::{Place, Run};
-use crate::settings::Settings;
+use crate::settings::{Auto, Settings};
 use crate::source::{ScanOptions, Split};
 
 /// What to make a model of.
@@ -35,6 +35,8 @@ pub struct MakeRequest<'a> {
     /// The run folder; without it, one beside the model that is named after it. What an earlier
     /// `make` left there is replaced once the new run is finished.
     pub run: Option<&'a Path>,
+    /// Whether a run of another source, or a model without its run, may be replaced.
+    pub replace: bool,
     /// The settings.
     pub settings: Settings,
     /// Whether the classifier learns once more, from the held-out images as well, before it is
@@ -66,6 +68,11 @@ pub struct MakeReport {
 /// The file that says that a run was made by [`make`] and may be replaced by it.
 const MARK: &str = "make";
 
+/// The setting that says what of an image is seen.
+const FIT: &str = "model.fit";
+/// What was found of images holds until this part of them is new: a quarter.
+const NEW_PART: usize = 4;
+
 /// Scans the source, holds out validation and test, trains, balances, compares before with after,
 /// exports and checks the file: what `inspect`, `build`, `train`, `balance` and `export` do with
 /// what they take by default.
@@ -88,8 +95,30 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     let place = Place::hold(&folder)?;
     files::destination(request.out).map_err(|error| ModelError::file(request.out, error))?;
     let dataset = Dataset::open_with(request.source, &request.scan, request.group_by, job)?;
+    let mut settings = request.settings.clone();
+    let mut known = None;
+    if earlier {
+        let run = Run::open(&folder)?;
+        let is_same = is_of_the_same(&run, request.source, &dataset);
+        if is_same && settings.model.fit == Auto::AUTO {
+            known = known_fit(&run, &dataset);
+            settings.model.fit = known.as_ref().map_or(Auto::AUTO, |_| run.settings().model.fit);
+        }
+        if !is_same && !request.replace {
+            return Err(folder_error(&format!(
+                "holds a run of another source, {}; choose another model file with --out or another folder with --run, or have it replaced with --force",
+                run.origin().path.display()
+            ))
+            .into());
+        }
+    }
+    if !earlier && !request.replace && request.out.exists() {
+        let reason = "is there already, and not of a run in the folder that this one goes to; choose another file, or have it replaced with --force";
+        return Err(ModelError::file(request.out, reason).into());
+    }
     let train_counts = dataset.counts(Split::Train);
     let mut choices = splits(&dataset);
+    choices.extend(known);
     // The new run is made beside the old one, which is lost only when there is something better in
     // its place.
     let parent =
@@ -99,7 +128,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
         files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
     // As deep as the place it goes to, since a run may name its images by a relative path.
     let made = workshop.path().to_path_buf();
-    let mut run = new_run(&made, request.settings.clone(), dataset, device, job)?;
+    let mut run = new_run(&made, settings, dataset, device, job)?;
     finish(&mut run, device, job)?;
     let chosen = run.read_result::<Chosen>(CHOICES).ok();
     choices.extend(chosen.iter().flat_map(|chosen| chosen.choices.clone()));
@@ -153,6 +182,26 @@ fn beside(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
+/// What was found of images that are not square when this was made before, unless much has come since:
+/// it takes as long as all the rest where features are known.
+fn known_fit(earlier: &Run, dataset: &Dataset) -> Option<Choice> {
+    let images = earlier.dataset().samples.len();
+    if dataset.samples.len().abs_diff(images) > images / NEW_PART {
+        return None;
+    }
+    let chosen = earlier.read_result::<Chosen>(CHOICES).ok()?;
+    let made = earlier.read_result::<Vec<Choice>>(MARK).ok()?;
+    chosen.choices.into_iter().chain(made).find(|choice| choice.setting == FIT)
+}
+
+/// Whether a run was made of this source, or of the same images below another name.
+fn is_of_the_same(run: &Run, source: &Path, dataset: &Dataset) -> bool {
+    let hashes = [&run.dataset().provenance.source_hash, &dataset.provenance.source_hash];
+    run.is_made_of(source)
+        || run.is_made_of(&dataset.root)
+        || (hashes[0] == hashes[1] && !hashes[0].is_empty())
+}
+
 fn is_marked(folder: &Path) -> bool {
     Run::open(folder).is_ok_and(|run| run.read_result::<Vec<Choice>>(MARK).is_ok())
 }
@@ -171,7 +220,7 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
             .first()
             .cloned()
             .unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
-        option: "--group-by to keep images together; for anything else counterweight build, then make of the file it writes".into(),
+        option: "--group-by to keep images together; for other shares, or another draw (build --seed), counterweight build, then make of the file it writes".into(),
     }]
 }
 

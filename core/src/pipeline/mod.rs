@@ -77,7 +77,7 @@ pub use mirror::{MirrorCheck, Turned, mirror_check};
 pub use more_images::{FACTORS, MoreImages, MoreOfClass, Outlook, more_images};
 pub use predictions::{Predictions, SamplePrediction, predictions};
 pub use refit::{REFIT, no_refit};
-pub use suggest::{Suggestion, Suggestions, suggest, write_suggestions};
+pub use suggest::{Suggestion, Suggestions, suggest, untouched_proposals, write_suggestions};
 pub use sweep::{SweepRequest, sweep};
 pub use train::{CHOICES, TrainReport, TrainRequest, new_run, train};
 pub use transforms::{

@@ -16,7 +16,7 @@ use super::frozen::{FrozenBackbone, View};
 use crate::classifier::{FeatureSet, unit_rows};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, ModelError, Result, TrainError};
-use crate::files::write_table;
+use crate::files::{self, write_table};
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
 use crate::source::{ImageReader, Location, SourceKind, Split};
@@ -120,10 +120,19 @@ pub fn suggest(
 /// A file that cannot be written.
 pub fn write_suggestions(found: &Suggestions, path: &Path) -> Result<()> {
     write_table(path, |table| {
-        table.write_record(["path", "label", "probability", "second", "second_probability"])?;
+        table.write_record([
+            "path",
+            "label",
+            PROPOSED,
+            "probability",
+            "second",
+            "second_probability",
+        ])?;
         for suggestion in &found.suggestions {
             table.write_record([
                 &*suggestion.path.to_string_lossy(),
+                &suggestion.class,
+                // Stays when the label is corrected.
                 &suggestion.class,
                 &format!("{:.4}", suggestion.probability),
                 &suggestion.second,
@@ -133,6 +142,36 @@ pub fn write_suggestions(found: &Suggestions, path: &Path) -> Result<()> {
         Ok(())
     })
     .map_err(|error| ModelError::file(path, error).into())
+}
+
+/// The column of an image list that keeps what was proposed.
+const PROPOSED: &str = "proposed";
+
+/// The number of labels of an image list that [`write_suggestions`] wrote, if all of them are still what
+/// was proposed: nobody has corrected one. `None` for any other list, and for what cannot be read as
+/// one.
+pub fn untouched_proposals(path: &Path) -> Option<usize> {
+    let read = || files::read_text(path, files::LARGEST_TEXT).ok();
+    let text = path.is_file().then(read).flatten()?;
+    // Programs for tables write them again with separators of their own.
+    [b',', b';', b'\t'].into_iter().find_map(|separator| untouched(&text, separator))
+}
+
+fn untouched(text: &str, separator: u8) -> Option<usize> {
+    let mut table =
+        csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(text.as_bytes());
+    let columns = table.headers().ok()?.clone();
+    let place = |name: &str| columns.iter().position(|column| column == name);
+    let (label, proposed) = (place("label")?, place(PROPOSED)?);
+    let mut rows = 0;
+    for row in table.records() {
+        let row = row.ok()?;
+        if row.get(label)?.trim() != row.get(proposed)?.trim() {
+            return None;
+        }
+        rows += 1;
+    }
+    (rows > 0).then_some(rows)
 }
 
 fn path_of(location: &Location) -> PathBuf {

@@ -106,7 +106,7 @@ pub(super) fn choose_weight_decay(
         .map(|tried| format!("{:.1} % with {}", 100.0 * tried.score, tried.value))
         .collect();
     let reason = format!(
-        "{why}, by balanced accuracy on training images held out in turn: {}",
+        "{why}, by balanced accuracy after logit adjustment, on training images held out in turn: {}",
         scores.join(", ")
     );
     Ok(ChosenDecay { weight_decay, reason })

@@ -67,6 +67,17 @@ impl SweepReport {
         self.members.get(self.best?)
     }
 
+    /// Whether several values were trained to their end and all have the same score.
+    pub fn is_alike(&self) -> bool {
+        let scores: Vec<f64> = self
+            .members
+            .iter()
+            .filter(|member| member.is_finished())
+            .filter_map(|member| member.score)
+            .collect();
+        scores.len() > 1 && scores.iter().all(|score| (score - scores[0]).abs() < 1e-9)
+    }
+
     /// Whether another value has a higher score than the best, by less than the standard error.
     pub fn is_tied(&self) -> bool {
         let scores =
@@ -349,5 +360,20 @@ mod tests {
         // That twelve of twelve are right is no certainty.
         let members = [member(1.0, 4), member(0.95, 4)];
         assert_eq!(best(&members, Some(1), &[3; 4]), Some(1));
+    }
+
+    #[test]
+    fn values_that_all_do_equally_well_are_no_best_and_worst() {
+        let report = |members: Vec<SweepRecord>| SweepReport {
+            folder: PathBuf::new(),
+            key: "stage1.weight_decay".into(),
+            members,
+            best: Some(0),
+            validation_images: 38,
+            held_out: false,
+        };
+        assert!(report(vec![member(0.82, 4), member(0.82, 4), member(0.9, 1)]).is_alike());
+        assert!(!report(vec![member(0.82, 4), member(0.83, 4)]).is_alike());
+        assert!(!report(vec![member(0.82, 4), member(0.82, 2)]).is_alike());
     }
 }

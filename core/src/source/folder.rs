@@ -40,8 +40,8 @@ pub(super) struct Found {
     pub candidates: Vec<Candidate>,
     pub problems: Vec<Problem>,
     pub skipped: Skipped,
-    /// Classes whose folder holds nothing at all.
-    pub empty: Vec<String>,
+    /// Folders of classes that hold nothing at all.
+    pub empty: Vec<PathBuf>,
 }
 
 /// The images below a folder, and what cannot be read there. Reads no image.
@@ -84,23 +84,18 @@ pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Fou
     if by_class.is_empty() {
         return Err(flat(root, &problems).into());
     }
-    let empty: BTreeSet<String> = folders
-        .iter()
-        .filter_map(|folder| layout.place(&components(folder)).ok())
-        .map(|(class, _)| class)
-        .filter(|class| !by_class.contains_key(class))
+    let empty: Vec<PathBuf> = folders
+        .into_iter()
+        .filter(|folder| {
+            let placed = layout.place(&components(folder));
+            placed.is_ok_and(|(class, _)| !by_class.contains_key(&class))
+        })
         .collect();
     let classes: Vec<String> = by_class.keys().cloned().collect();
     let candidates = by_class.into_values().enumerate().flat_map(|(class, files)| {
         files.into_iter().map(move |(path, split)| Candidate { path, class, split, group: None })
     });
-    Ok(Found {
-        classes,
-        candidates: candidates.collect(),
-        problems,
-        skipped,
-        empty: empty.into_iter().collect(),
-    })
+    Ok(Found { classes, candidates: candidates.collect(), problems, skipped, empty })
 }
 
 /// What is said of a folder without class folders: why, once, and how it should look.

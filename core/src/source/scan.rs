@@ -174,7 +174,6 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
     })?;
     let files: Vec<PathBuf> =
         found.candidates.iter().map(|candidate| candidate.path.clone()).collect();
-    let empty = found.empty.iter().map(|class| format!("{class}: the folder is empty")).collect();
     let mut catalog = Catalog {
         root: source.to_path_buf(),
         source: source.to_path_buf(),
@@ -182,14 +181,23 @@ fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Cat
         classes: found.classes,
         samples: Vec::new(),
         facts: Vec::new(),
-        problems: found.problems,
+        problems: [found.problems, empty_folders(source, &found.empty)].concat(),
         skipped: found.skipped,
         twins: twins::find(&files),
         reading: Reading::of(options),
     };
     let unreadable = check_images(&mut catalog, found.candidates, options, job)?;
-    check_classes(&catalog, empty, &unreadable, options.one_class)?;
+    check_classes(&catalog, &unreadable, options.one_class)?;
     Ok(catalog)
+}
+
+/// What is said of a class folder in which nothing lies.
+pub(crate) const NO_IMAGE: &str = "no image lies in this folder, so there is no such class";
+
+/// Class folders in which nothing lies.
+fn empty_folders(source: &Path, folders: &[PathBuf]) -> Vec<Problem> {
+    let problem = |folder: &PathBuf| Problem { path: source.join(folder), reason: NO_IMAGE.into() };
+    folders.iter().map(problem).collect()
 }
 
 fn scan_list(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
@@ -207,7 +215,7 @@ fn scan_list(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catal
         reading: listed.reading,
     };
     let unreadable = check_images(&mut catalog, listed.candidates, options, job)?;
-    check_classes(&catalog, Vec::new(), &unreadable, options.one_class)?;
+    check_classes(&catalog, &unreadable, options.one_class)?;
     Ok(catalog)
 }
 
@@ -246,7 +254,7 @@ fn scan_cifar(source: &Path, job: Job<'_>) -> Result<Catalog> {
         twins: Vec::new(),
         reading: Reading::default(),
     };
-    check_classes(&catalog, Vec::new(), &Unreadable::new(), false)?;
+    check_classes(&catalog, &Unreadable::new(), false)?;
     Ok(catalog)
 }
 
@@ -362,7 +370,6 @@ fn grouped(number: u64) -> String {
 /// to tell apart.
 fn check_classes(
     catalog: &Catalog,
-    mut empty: Vec<String>,
     unreadable: &Unreadable,
     one_class: bool,
 ) -> Result<(), DataError> {
@@ -381,6 +388,7 @@ fn check_classes(
             items: first,
         });
     }
+    let mut empty = Vec::new();
     for (class, name) in catalog.classes.iter().enumerate().filter(|(class, _)| counts[*class] == 0)
     {
         let first = unreadable
@@ -392,7 +400,14 @@ fn check_classes(
     if !empty.is_empty() {
         empty.sort();
         return Err(DataError::Many {
-            summary: format!("{}: classes without a readable image", catalog.source.display()),
+            summary: format!(
+                "{}: classes without a readable image{}",
+                catalog.source.display(),
+                match catalog.kind {
+                    SourceKind::Folder => " (on the command line --skip '*CLASS/*' leaves one out)",
+                    _ => "",
+                }
+            ),
             items: empty,
         });
     }

@@ -77,7 +77,11 @@ fn a_folder_with_broken_files_is_opened_and_trained_on() {
     let source = window.state().data.source.as_ref().expect("it is opened");
     let Origin::Catalog { report, .. } = &source.origin else { panic!("it is a folder") };
     assert_eq!((report.samples, report.problems.len()), (broken.readable, broken.problems.len()));
-    assert!(window.shows("4 files cannot be read and are left out"), "{}", window.names());
+    assert!(
+        window.shows("4 files or folders cannot be used and are left out"),
+        "{}",
+        window.names()
+    );
     window.press("Show problems");
     for (name, reason) in &broken.problems {
         assert!(window.shows(name) && window.shows(reason), "{name}, {reason}: {}", window.names());

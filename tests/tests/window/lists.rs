@@ -66,7 +66,7 @@ fn the_columns_of_a_list_are_chosen_and_counted() {
     assert_eq!((catalog.samples.len(), catalog.problems.len()), (12, 1));
     assert!(catalog.has_splits());
     assert_eq!(catalog.samples[0].group.as_deref(), Some("pond 0"));
-    assert!(window.shows("1 file cannot be read and is left out"), "{}", window.names());
+    assert!(window.shows("1 file or folder cannot be used and is left out"), "{}", window.names());
 
     // They can be looked at again, as they were chosen.
     window.press("Choose its columns…");

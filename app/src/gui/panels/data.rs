@@ -519,8 +519,8 @@ fn problems_ui(
         let words = [
             count(
                 report.problems.len(),
-                "file cannot be read and is left out",
-                "files cannot be read and are left out",
+                "file or folder cannot be used and is left out",
+                "files or folders cannot be used and are left out",
             ),
             count(found.redundant, "image is a copy of another", "images are copies of others"),
             count(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use counterweight_core::dataset;
 use counterweight_core::device::{self, DeviceChoice};
-use counterweight_core::error::{Error, Result, TrainError};
+use counterweight_core::error::{DataError, Error, Result, TrainError};
 use counterweight_core::infer::Inputs;
 use counterweight_core::pipeline::{self, GrowReport, Labelled, MoreImages};
 use counterweight_core::run::Run;
@@ -273,6 +273,13 @@ impl GrowState {
                 sources.push(scan(labels.file(), job)?);
             }
             if let Some(extra) = &extra {
+                if let Some(labels) = pipeline::untouched_proposals(extra) {
+                    return Err(DataError::file(
+                        extra,
+                        format!("all {labels} labels are still those that were proposed, and a run that learns from its own guesses learns its own mistakes; give them their labels here, image by image, or correct the file (where all are right, `counterweight grow --as-proposed` takes them)"),
+                    )
+                    .into());
+                }
                 sources.push(scan(extra, job)?);
             }
             let (device, _) = device::open(device)?;
