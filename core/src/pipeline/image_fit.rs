@@ -33,8 +33,6 @@ const BETTER: f64 = 1.0;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FitCheck {
     pub fit: ImageFit,
-    /// The part of an image that its middle square leaves out, on average, in 0..1.
-    pub left_out: f64,
     /// What was found, in a sentence; nothing where images are nearly square.
     pub sentence: Option<String>,
 }
@@ -52,7 +50,7 @@ pub(super) fn fit_check(
 ) -> Result<FitCheck> {
     let left_out = left_out(dataset, job)?;
     if left_out < NEARLY_SQUARE {
-        return Ok(FitCheck { fit: ImageFit::Crop, left_out, sentence: None });
+        return Ok(FitCheck { fit: ImageFit::Crop, sentence: None });
     }
     let settings = teaching(seed, ImageFit::Crop);
     let cropped = untrained(&settings, dataset)?;
@@ -69,7 +67,7 @@ pub(super) fn fit_check(
     // An image that became unreadable between the two makes pairs of different images.
     if as_cropped.positions != as_stretched.positions {
         let sentence = Some("some images changed while it was asked".into());
-        return Ok(FitCheck { fit: ImageFit::Crop, left_out, sentence });
+        return Ok(FitCheck { fit: ImageFit::Crop, sentence });
     }
     Ok(judge(&as_cropped.set, [&by_crop, &by_stretch], left_out))
 }
@@ -159,7 +157,7 @@ fn judge(set: &FeatureSet, found: [&[Option<usize>]; 2], left_out: f64) -> FitCh
     };
     let sentence =
         format!("the middle square leaves out {:.0} % of an image; {then}", 100.0 * left_out);
-    FitCheck { fit, left_out, sentence: Some(sentence) }
+    FitCheck { fit, sentence: Some(sentence) }
 }
 
 #[cfg(test)]
