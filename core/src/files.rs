@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod faults;
+mod locked;
 mod temporary;
 
 use std::ffi::OsStr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use faults::{Faults, may_fail};
+pub(crate) use locked::LockedFile;
 pub(crate) use temporary::sweep_own;
 pub use temporary::{TemporaryFolder, is_temporary, sweep, temporary_folder};
 
@@ -166,7 +168,8 @@ pub fn write_if<T, E: From<io::Error>>(
     temporary.as_file().sync_all()?;
     may_fail(path)?;
     // The lock is held until it has its name.
-    let (_locked, temporary) = temporary.into_parts();
+    let (locked, temporary) = temporary.into_parts();
+    let _locked = LockedFile(locked);
     replace(&temporary, path)?;
     // It is not there any more.
     drop(temporary.keep());

@@ -108,15 +108,19 @@ mod tests {
     #[test]
     fn what_a_drivers_thread_panicked_with_is_known_once() {
         install_hook();
-        let waited = caught::<()>(|| {
-            let driver = std::thread::Builder::new()
-                .name("DSD-0-0".into())
-                .spawn(|| panic!("no adapter found"))
-                .unwrap();
-            driver.join().map_err(|_| "the channel is closed".to_string())
-        });
-        assert_eq!(waited, Err("the channel is closed".into()));
-        assert_eq!(driver_said(), Some("no adapter found".into()));
-        assert_eq!(driver_said(), None);
+        let said = || {
+            let waited = caught::<()>(|| {
+                let driver = std::thread::Builder::new()
+                    .name("DSD-0-0".into())
+                    .spawn(|| panic!("no adapter found"))
+                    .unwrap();
+                driver.join().map_err(|_| "the channel is closed".to_string())
+            });
+            assert_eq!(waited, Err("the channel is closed".into()));
+            driver_said().is_some_and(|words| words == "no adapter found")
+        };
+        // Tests that use a GPU ask for such words, too, and may be the ones to get them.
+        assert!((0..100).any(|_| said()));
+        assert_ne!(driver_said(), Some("no adapter found".into()));
     }
 }

@@ -8,7 +8,7 @@ use counterweight_core::model::WeightsFolder;
 use egui::accesskit::{Role, Toggled};
 use egui::{Event, Key, Modifiers, Theme, Vec2};
 use egui_kittest::kittest::{NodeT, Queryable, by};
-use egui_kittest::{Harness, Node};
+use egui_kittest::{Harness, HarnessBuilder, Node};
 use tempfile::TempDir;
 
 /// Longer than anything takes that a test waits for.
@@ -32,10 +32,7 @@ impl Window {
     pub fn in_folder(folder: TempDir) -> Self {
         let place = place(&folder);
         let builder = Harness::builder().with_size(Vec2::new(1600.0, 2400.0)).with_max_steps(64);
-        Self {
-            harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)),
-            folder,
-        }
+        Self::built(builder, folder, place)
     }
 
     /// A window of a size and theme that can be drawn to pixels.
@@ -43,10 +40,14 @@ impl Window {
         let place = place(&folder);
         let builder =
             Harness::builder().with_size(size).with_theme(theme).with_max_steps(64).wgpu();
-        Self {
-            harness: builder.build_eframe(|creation| CounterweightApp::new(creation, place)),
-            folder,
-        }
+        Self::built(builder, folder, place)
+    }
+
+    fn built(builder: HarnessBuilder<CounterweightApp>, folder: TempDir, place: Place) -> Self {
+        let mut harness = builder.build_eframe(|creation| CounterweightApp::new(creation, place));
+        // What is tried out at once must not depend on how busy the machine is.
+        harness.state_mut().state.balance.patience.0 = PATIENCE;
+        Self { harness, folder }
     }
 
     /// What the window knows.

@@ -19,11 +19,11 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Runs a command that must fail within a minute, and returns what it says.
+/// Runs a command that must fail, and not after an hour or never, and returns what it says.
 fn refusal(arguments: &[&str]) -> String {
     let started = Instant::now();
     let output = counterweight(arguments);
-    assert!(started.elapsed() < Duration::from_secs(60), "{arguments:?} took too long");
+    assert!(started.elapsed() < Duration::from_secs(300), "{arguments:?} took too long");
     said(&output, arguments)
 }
 

@@ -151,20 +151,26 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
     let folder = tempfile::tempdir().unwrap();
     let dataset_file = dataset(folder.path());
     let whole = folder.path().join("whole");
-    let started = Instant::now();
     let result = counterweight_json(&train(&dataset_file, &whole, &[]));
-    let length = started.elapsed();
 
     let killed = folder.path().join("killed");
     let mut kills = 0;
-    for share in [0.35, 0.5, 0.65] {
+    // So many epochs are finished, and then so many milliseconds pass.
+    for (epochs, then) in [(1, 0), (2, 90), (4, 30)] {
         let mut child = Command::new(binary())
             .args(train(&dataset_file, &killed, &["--resume"]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(length.mul_f64(share));
+        let finished = || {
+            let log = std::fs::read_to_string(killed.join("metrics.jsonl"));
+            log.map_or(0, |log| log.lines().count())
+        };
+        while finished() < epochs && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(then));
         if child.try_wait().unwrap().is_none() {
             kills += 1;
         }
@@ -204,8 +210,9 @@ fn ctrl_c_writes_a_checkpoint_and_says_how_to_go_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !run.join("checkpoints/last.safetensors").exists() && Instant::now() < deadline {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !run.join("checkpoints/last.safetensors").exists() {
+        assert!(Instant::now() < deadline, "there is no checkpoint");
         std::thread::sleep(Duration::from_millis(5));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();

@@ -626,6 +626,6 @@ mod tests {
         let loaded = Dataset::load(&path).unwrap();
         let both = started.elapsed();
         assert!(loaded == saved);
-        assert!(both.as_secs() < 20, "saved in {saving:?}, both in {both:?}");
+        assert!(both.as_secs() < 120, "saved in {saving:?}, both in {both:?}");
     }
 }

@@ -33,7 +33,7 @@ use rayon::prelude::*;
 
 use super::map::map;
 use super::space::{Key, Space, is_hex};
-use crate::files::write_atomically;
+use crate::files::{LockedFile, write_atomically};
 
 const MAGIC: [u8; 8] = *b"cwfeats\n";
 const VERSION: u32 = 1;
@@ -206,7 +206,7 @@ pub(super) struct Segment {
     map: Mmap,
     /// Is locked, by one of many, from the first row that is asked for: the least recently used
     /// segments are those that others remove.
-    file: File,
+    file: LockedFile,
     used: AtomicBool,
     damaged: AtomicBool,
     /// What is known of each row, shape [rows].
@@ -234,7 +234,7 @@ impl Segment {
             path: path.to_path_buf(),
             header,
             map,
-            file,
+            file: LockedFile(file),
             used: false.into(),
             damaged: false.into(),
             states,

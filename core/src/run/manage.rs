@@ -103,7 +103,9 @@ impl Place {
     /// [`RunError::Folder`] if another program holds it or it holds something else than a run,
     /// [`RunError::File`] if it cannot be made.
     pub fn hold(folder: &Path) -> Result<Self> {
-        let refuse_taken = || match Run::is_run(folder) || only_lock(folder) {
+        // Another program may make a run between the first two looks.
+        let refuse_taken = || match Run::is_run(folder) || only_lock(folder) || Run::is_run(folder)
+        {
             true => Ok(()),
             false => {
                 let reason = "is not empty and holds no run; choose another folder".into();

@@ -39,7 +39,7 @@ pub use sweep::{Sweep, SweepReport};
 
 use crate::dataset::{Dataset, Origin};
 use crate::error::{Result, RunError};
-use crate::files::{self, is_temporary, write_atomically};
+use crate::files::{self, LockedFile, is_temporary, write_atomically};
 use crate::job::Job;
 use crate::record::EpochRecord;
 use crate::settings::Settings;
@@ -92,7 +92,7 @@ pub fn log_file(folder: &Path) -> PathBuf {
 /// Held while a job changes a run, so that two programs cannot train into one folder.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    _file: LockedFile,
 }
 
 impl Drop for RunLock {
@@ -134,10 +134,11 @@ impl Run {
 
     /// Refuses a folder in which a run of this dataset cannot be made.
     fn refuse_taken(folder: &Path, dataset: &Dataset) -> Result<()> {
+        const TAKEN: &str = "already holds a run; resume it, or choose another folder";
         let taken =
             |reason: &str| RunError::Folder { path: folder.to_path_buf(), reason: reason.into() };
         if Self::is_run(folder) {
-            return Err(taken("already holds a run; resume it, or choose another folder").into());
+            return Err(taken(TAKEN).into());
         }
         match std::fs::read_dir(folder) {
             // A run that was killed while it was being made has left its dataset and nothing of
@@ -155,9 +156,12 @@ impl Run {
                         || (entry.file_name() == RESULTS && holds_origin_alone(&entry.path()))
                 };
                 if entries.flatten().any(|entry| !is_of_a_beginning(&entry)) {
-                    return Err(
-                        taken("is not empty and holds no run; choose another folder").into()
-                    );
+                    // Another program may have made one since it was looked for above.
+                    return Err(match Self::is_run(folder) {
+                        true => taken(TAKEN),
+                        false => taken("is not empty and holds no run; choose another folder"),
+                    }
+                    .into());
                 }
                 let dataset_file = folder.join(DATASET);
                 if dataset_file.exists()
@@ -472,7 +476,7 @@ fn lock(folder: &Path) -> Result<RunLock> {
             Ok(()) if !is_at(&file, &path) => {}
             Ok(()) => {
                 remove_leftovers(folder);
-                return Ok(RunLock { _file: file });
+                return Ok(RunLock { _file: LockedFile(file) });
             }
             Err(std::fs::TryLockError::WouldBlock) => {
                 let reason = "another program is working on this run".into();
@@ -485,7 +489,7 @@ fn lock(folder: &Path) -> Result<RunLock> {
                     "{}: cannot be locked ({error}); do not let two programs work on this run",
                     path.display()
                 );
-                return Ok(RunLock { _file: file });
+                return Ok(RunLock { _file: LockedFile(file) });
             }
         }
     }

@@ -94,10 +94,11 @@ fn a_training_that_is_stopped_before_it_begins_leaves_no_run() {
     let mut window = with_sample();
     window.app().state.train.set_preset(Preset::Auto);
     window.go("Train");
+    // In one frame: what comes before the training is over soon.
     window.app().send(Command::Train(TrainCommand::Start));
+    window.app().send(Command::Train(TrainCommand::Stop));
     window.frames(1);
     assert!(window.state().train.is_running(), "{}", window.log());
-    window.app().send(Command::Train(TrainCommand::Stop));
     window.settle();
     assert!(window.state().shell.dialog.is_none() && window.state().run.is_none());
     assert!(window.log().contains("Stopped before the training began"), "{}", window.log());

@@ -79,7 +79,7 @@ fn a_killed_run_is_continued_to_its_last_epoch() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(300);
     let log = run.join("metrics.jsonl");
     while std::fs::read_to_string(&log).map_or(0, |log| log.lines().count()) < 2 {
         assert!(
@@ -124,14 +124,21 @@ fn begun(count: usize) -> Window {
 fn a_training_is_paused_stopped_and_continued() {
     let mut window = begun(12);
     window.press("Pause");
-    // What is under way is finished first.
-    std::thread::sleep(Duration::from_millis(400));
-    window.frames(5);
-    let before = window.state().train.training.as_ref().unwrap().history.len();
-    assert!(window.shows("Paused: Stage 1"), "{}", window.names());
-    std::thread::sleep(Duration::from_millis(700));
-    window.frames(5);
-    assert_eq!(window.state().train.training.as_ref().unwrap().history.len(), before);
+    let finished = |window: &Window| window.state().train.training.as_ref().unwrap().history.len();
+    // What is under way is finished first: an epoch, if it was at its end.
+    let mut before = finished(&window);
+    let mut waits = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(700));
+        window.frames(5);
+        let now = finished(&window);
+        if now == before {
+            break;
+        }
+        (before, waits) = (now, waits + 1);
+        assert!(waits < 3, "it goes on: {before} epochs");
+    }
+    assert!(window.shows("Paused: Stage 1") && before < 12, "{}", window.names());
     window.press("Resume");
     window.until("another epoch", move |app| {
         app.state.train.training.as_ref().is_some_and(|training| training.history.len() > before)
@@ -152,12 +159,12 @@ fn a_training_is_paused_stopped_and_continued() {
 
 #[test]
 fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
-    let mut window = begun(8);
+    let mut window = begun(12);
     window.press("Stop");
     window.settle();
     let folder = window.state().run.as_ref().unwrap().folder.clone();
     let before = epochs(&folder);
-    assert!(!before.is_empty() && before.len() < 8);
+    assert!(!before.is_empty() && before.len() < 12);
     // What a device with little memory leaves, which no test can count on having.
     let reason =
         "the device ran out of memory at batch size 64; resume the run with stage1.accumulation = 2"
@@ -187,7 +194,7 @@ fn a_training_that_ran_out_of_memory_goes_on_in_parts() {
     );
     window.press("Continue this run in 2 parts");
     window.settle();
-    assert_eq!(epochs(&folder), (1..=8).collect::<Vec<_>>(), "{}", window.log());
+    assert_eq!(epochs(&folder), (1..=12).collect::<Vec<_>>(), "{}", window.log());
     assert_eq!(Run::open(&folder).unwrap().settings().stage1.accumulation, 2);
     assert!(
         window.state().train.resume_offer.is_none() && !window.shows("ran out of memory at"),

@@ -312,7 +312,7 @@ mod tests {
             builder.set(&catalog, builder.with_count("class 7", count), None);
         }
         // Comparing every name with every other takes minutes for so many changes.
-        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
         assert_eq!(builder.preview.as_ref().unwrap().classes.len(), 19_999);
         assert_eq!(builder.past.len(), 25);
     }

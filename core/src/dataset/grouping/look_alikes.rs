@@ -187,7 +187,7 @@ mod tests {
             .collect();
         let started = std::time::Instant::now();
         let (_, number) = sets_of(&looks, 8);
-        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 300, "{:?}", started.elapsed());
         assert!((60_000..70_000).contains(&number), "{number}");
     }
 }

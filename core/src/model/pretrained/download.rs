@@ -12,6 +12,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use super::file::hexadecimal;
 use crate::error::{Error, Result, WeightsError};
+use crate::files::LockedFile;
 use crate::job::Job;
 
 /// Attempts in a row that bring nothing, after which it is given up.
@@ -77,13 +78,8 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
     };
     let unwritable = |error: std::io::Error| WeightsError::file(path, error);
     std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(unwritable)?;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(unwritable)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let mut file = LockedFile(file.map_err(unwritable)?);
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         return Err(WeightsError::file(path, "another program is downloading it").into());
     }
