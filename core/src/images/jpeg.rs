@@ -4,10 +4,12 @@
 //!
 //! Where less is needed an image is decoded to a half, a quarter or an eighth of its size: each block
 //! of 8 × 8 pixels becomes one of 4 × 4, 2 × 2 or 1 × 1 straight from its frequencies, so that little
-//! more is left to do than undoing the entropy coding.
+//! more is left to do than undoing the entropy coding; at an eighth, [`thin`] does most of that.
 //!
 //! Whatever is not entirely in order is left to the decoder for all formats: it has the last word on
 //! what can be read, and says why not.
+
+mod thin;
 
 use std::ffi::c_int;
 use std::io::Cursor;
@@ -53,7 +55,12 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64, detail: Detail) -> Option<De
         return None;
     }
     let _turn = if in_parts || reduction == 1 { turn(pixels) } else { None };
-    let found = caught(|| reduced(bytes, reduction)).ok()?;
+    // Anything unusual is for the decoder to see as it is.
+    let thin = if reduction == 8 && !in_parts { thin::thinned(bytes) } else { None };
+    let found = thin
+        .and_then(|thin| caught(|| reduced(&thin, reduction)).ok())
+        .map_or_else(|| caught(|| reduced(bytes, reduction)), Ok)
+        .ok()?;
     let as_expected = |length: u32, found: u32| found == length.div_ceil(reduction);
     if !as_expected(width, found.width()) || !as_expected(height, found.height()) {
         return None;

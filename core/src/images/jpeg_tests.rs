@@ -180,6 +180,81 @@ fn damage_never_panics_and_what_is_noticed_is_decoded_in_full() {
     }
 }
 
+/// What the decoder makes of a file at an eighth.
+fn eighth(bytes: &[u8]) -> Option<RgbImage> {
+    caught(|| reduced(bytes, 8)).ok()
+}
+
+#[test]
+fn a_thinned_file_has_the_pixels_of_the_whole_at_an_eighth() {
+    for (name, bytes) in FILES {
+        let thin = thin::thinned(bytes);
+        assert_eq!(thin.is_some(), name != "progressive", "{name}");
+        let Some(thin) = thin else { continue };
+        assert!(thin.len() < bytes.len(), "{name}");
+        assert_eq!(eighth(&thin).unwrap(), eighth(bytes).unwrap(), "{name}");
+    }
+}
+
+/// Noise has the long words of the code, zeros in long rows, and blocks that are full.
+#[test]
+fn noise_of_any_size_is_thinned_to_the_same_pixels() {
+    let mut state = 7_u32;
+    let mut noise = |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()
+    };
+    for (width, height, strength) in [(200, 131, 255), (67, 64, 60), (9, 300, 9), (1, 1, 255)] {
+        let image = RgbImage::from_fn(width, height, |x, y| {
+            let [a, b, c, _] = noise(x, y);
+            image::Rgb([a, b, c].map(|value| (u32::from(value) * strength / 255) as u8))
+        });
+        let grey = DynamicImage::ImageRgb8(image.clone()).into_luma8();
+        for quality in [5, 50, 90, 100] {
+            for is_grey in [false, true] {
+                let mut bytes = Vec::new();
+                let encoder =
+                    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
+                let written = match is_grey {
+                    false => image.write_with_encoder(encoder),
+                    true => grey.write_with_encoder(encoder),
+                };
+                written.unwrap();
+                let thin = thin::thinned(&bytes).unwrap();
+                assert!(thin.len() <= bytes.len());
+                let what = format!("{width} × {height}, quality {quality}, grey: {is_grey}");
+                assert_eq!(eighth(&thin).unwrap(), eighth(&bytes).unwrap(), "{what}");
+            }
+        }
+    }
+}
+
+/// Whatever is wrong with a file, thinning it hides nothing from the decoder.
+#[test]
+fn damage_is_seen_in_a_thinned_file_as_in_the_whole() {
+    let mut thinned = 0;
+    for (name, bytes) in FILES {
+        for at in 2..bytes.len() {
+            for flipped in [0x01, 0x5a, 0x80, 0xff] {
+                let mut damaged = bytes.to_vec();
+                damaged[at] ^= flipped;
+                let Some(thin) = thin::thinned(&damaged) else { continue };
+                let Some(found) = eighth(&thin) else { continue };
+                assert_eq!(Some(found), eighth(&damaged), "{name}, byte {at} ^ {flipped}");
+                thinned += 1;
+            }
+        }
+        for length in 0..bytes.len() {
+            let cut = [&bytes[..length], &[0xff, 0xd9]].concat();
+            if let Some(thin) = thin::thinned(&cut) {
+                assert_eq!(eighth(&thin), eighth(&cut), "{name}, {length} bytes");
+            }
+        }
+    }
+    // Most changes make other pixels and a file that is in order.
+    assert!(thinned > 1000, "{thinned}");
+}
+
 #[test]
 fn a_file_of_thousands_of_scans_is_not_gone_through() {
     let progressive = file!("progressive");
