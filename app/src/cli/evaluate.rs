@@ -103,6 +103,10 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     if !matches!(arguments.device.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
         bail!("a file is run on the processor; --device is for runs");
     }
+    // Before the images are looked through, which may take minutes.
+    if let Err(error) = std::fs::metadata(&arguments.run) {
+        bail!("{}: {error}", arguments.run.display());
+    }
     let job = Job::new(&context.control, context.console);
     let mut settings = Settings::preset(Preset::Auto);
     arguments.set.apply_to_trained(&mut settings, false)?;

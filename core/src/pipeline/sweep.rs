@@ -9,7 +9,7 @@ use burn::tensor::Device;
 
 use super::auto::{choose, with_validation};
 use super::halving::{Rung, best, rungs};
-use super::train::{CHOICES, advance, agree, finish, is_dataset_file};
+use super::train::{CHOICES, advance, agree, finish};
 use crate::dataset::{Dataset, edited};
 use crate::error::{Error, Result, RunError, SettingsError, TrainError};
 use crate::job::{Event, Job, Silent};
@@ -97,7 +97,7 @@ fn open(request: &SweepRequest<'_>, device: &Device, job: Job<'_>) -> Result<Swe
             // Without one it is gone on with, whatever it was begun with.
             let run = found.run(0)?;
             let asked = request.settings.with(request.key, &values[0])?;
-            let is_same = match is_dataset_file(source) {
+            let is_same = match Dataset::is_file(source) {
                 true => is_on(&run, source, job)?,
                 false => run.is_made_of(source),
             };

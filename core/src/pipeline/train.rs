@@ -1,6 +1,5 @@
 //! Training a dataset into a run folder.
 
-use std::ffi::OsStr;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -137,7 +136,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
             }
         }
         if let Some(source) = request.dataset {
-            let is_same = match is_dataset_file(source) {
+            let is_same = match Dataset::is_file(source) {
                 true => is_of(&run, source, job)?,
                 false => run.is_made_of(source),
             };
@@ -159,12 +158,6 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let dataset = Dataset::open_with(source, &request.scan, request.group_by, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
-}
-
-/// Whether a source is a dataset file.
-pub(super) fn is_dataset_file(source: &Path) -> bool {
-    let is_toml = |extension: &OsStr| extension.eq_ignore_ascii_case("toml");
-    source.is_file() && source.extension().is_some_and(is_toml)
 }
 
 /// Whether a run was made of this dataset file, whatever edits there were then and are now.

@@ -296,10 +296,7 @@ pub(super) fn open(
     if Run::is_run(path) {
         return Ok(Opened::Run(path.to_path_buf()));
     }
-    let is_dataset_file =
-        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
-            && path.is_file();
-    if is_dataset_file {
+    if Dataset::is_file(path) {
         let dataset = Dataset::load(path)?;
         // Images that were excluded may be gone. What is wrong with the edits is said on the page of
         // images, where it can be mended.
