@@ -138,7 +138,7 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
     let (checkpoint, split) = chosen(run, inspect);
     ui.horizontal_wrapped(|ui| {
         let label = ui.label("Checkpoint");
-        let combo = ComboBox::from_id_salt("inspected checkpoint").width(300.0).truncate();
+        let combo = ComboBox::from_id_salt("inspected checkpoint").width(250.0).truncate();
         let shown =
             combo.selected_text(parts::checkpoint_words(run, &checkpoint)).show_ui(ui, |ui| {
                 for name in ["balanced", "best", "last"]

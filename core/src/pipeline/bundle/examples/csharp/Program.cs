@@ -42,6 +42,8 @@ static class Picture
     {
         // Drops alpha, and scales 16 bits to 8.
         using var image = Image.Load<Rgb24>(path);
+        // A TIFF notes beside each of its images how that lies.
+        image.Metadata.ExifProfile ??= image.Frames.RootFrame.Metadata.ExifProfile;
         image.Mutate(context => context.AutoOrient());
         int width = image.Width, height = image.Height, square = Math.Min(width, height);
         var bytes = new byte[3 * width * height];
