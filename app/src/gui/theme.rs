@@ -264,6 +264,11 @@ pub fn card_frame(ui: &Ui) -> Frame {
         .inner_margin(Margin::same(space::LARGE as i8))
 }
 
+/// The frame of a dialog: a menu's, with the room around its text that a card has.
+pub fn dialog_frame(ui: &Ui) -> Frame {
+    Frame::popup(ui.style()).inner_margin(Margin::same(space::LARGE as i8))
+}
+
 /// Gives a context the fonts and both themes; it follows the system's choice between them until
 /// told otherwise.
 pub fn install(ctx: &Context) {

@@ -59,38 +59,41 @@ pub fn ui(ui: &mut Ui, open: &mut Option<ClassChooser>, choices: &Choices<'_>) -
     let area = egui::Area::new(Id::unique("class chooser area"))
         .anchor(Align2::CENTER_TOP, [0.0, 70.0])
         .order(egui::Order::Foreground);
-    let modal = Modal::new(Id::unique("class chooser")).area(area).show(ui.ctx(), |ui| {
-        ui.set_width(400.0);
-        ui.label(theme::heading(&choices.title));
-        let field = TextEdit::singleline(&mut chooser.text)
-            .hint_text("Letters of a class, or a new name")
-            .desired_width(f32::INFINITY);
-        let response = ui.add(field);
-        response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Class"));
-        response.request_focus();
-        if response.changed() {
-            chooser.chosen = 0;
-        }
-        ui.add_space(space::SMALL);
-        ScrollArea::vertical().max_height(300.0).auto_shrink([false, true]).show(ui, |ui| {
-            ui.spacing_mut().item_spacing.y = 2.0;
-            for (entry, &class) in found.iter().enumerate() {
-                let is_chosen = entry == chooser.chosen;
-                if class_ui(ui, choices, class, is_chosen, down || up) {
-                    taken = Some(name_of(entry));
-                }
+    let modal = Modal::new(Id::unique("class chooser"))
+        .area(area)
+        .frame(theme::dialog_frame(ui))
+        .show(ui.ctx(), |ui| {
+            ui.set_width(400.0);
+            ui.label(theme::heading(&choices.title));
+            let field = TextEdit::singleline(&mut chooser.text)
+                .hint_text("Letters of a class, or a new name")
+                .desired_width(f32::INFINITY);
+            let response = ui.add(field);
+            response.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Class"));
+            response.request_focus();
+            if response.changed() {
+                chooser.chosen = 0;
             }
-            if makes {
-                let is_chosen = chooser.chosen == found.len();
-                let name = format!("New class “{typed}”");
-                let button = Button::selectable(is_chosen, RichText::new(&name).italics())
-                    .min_size([ui.available_width(), 28.0].into());
-                if ui.add(button).clicked() {
-                    taken = Some(typed.clone());
+            ui.add_space(space::SMALL);
+            ScrollArea::vertical().max_height(300.0).auto_shrink([false, true]).show(ui, |ui| {
+                ui.spacing_mut().item_spacing.y = 2.0;
+                for (entry, &class) in found.iter().enumerate() {
+                    let is_chosen = entry == chooser.chosen;
+                    if class_ui(ui, choices, class, is_chosen, down || up) {
+                        taken = Some(name_of(entry));
+                    }
                 }
-            }
+                if makes {
+                    let is_chosen = chooser.chosen == found.len();
+                    let name = format!("New class “{typed}”");
+                    let button = Button::selectable(is_chosen, RichText::new(&name).italics())
+                        .min_size([ui.available_width(), 28.0].into());
+                    if ui.add(button).clicked() {
+                        taken = Some(typed.clone());
+                    }
+                }
+            });
         });
-    });
     if taken.is_some() || modal.should_close() {
         *open = None;
     }

@@ -15,7 +15,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let mut closed = false;
     // Each kind remembers its own size.
     let id = Id::unique("dialog").with(std::mem::discriminant(&dialog));
-    let modal = Modal::new(id).show(ui.ctx(), |ui| {
+    let modal = Modal::new(id).frame(theme::dialog_frame(ui)).show(ui.ctx(), |ui| {
         ui.set_width(match dialog {
             Dialog::About => 560.0,
             Dialog::Backbones => backbones::WIDTH.min(ui.ctx().content_rect().width() - 2.0 * space::PAGE),

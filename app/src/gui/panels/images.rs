@@ -232,6 +232,9 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
             ui.checkbox(&mut images.filter.wrong, "Predicted wrong")
                 .on_hover_text("Only images that the run takes for another class than theirs");
         }
+        if images.zoomed {
+            return;
+        }
         ui.spacing_mut().slider_width = 84.0;
         let slider = Slider::new(&mut images.side, SIDES).show_value(false);
         let size = vec2(ui.spacing().slider_width, ui.spacing().interact_size.y);

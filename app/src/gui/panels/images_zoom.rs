@@ -1,7 +1,7 @@
 //! One image large, with what is known of it.
 
 use counterweight_core::source::Location;
-use egui::{Image, Layout, Rect, RichText, ScrollArea, Ui, Vec2, vec2};
+use egui::{Image, Layout, Rect, RichText, ScrollArea, Sense, Ui, Vec2, vec2};
 use egui_material_icons::icons::{ICON_ARROW_BACK, ICON_CHEVRON_LEFT, ICON_CHEVRON_RIGHT};
 
 use super::{images_cell, parts};
@@ -99,8 +99,10 @@ pub fn picture_ui(
     if actual_size {
         ScrollArea::both().id_salt("the image").auto_shrink(false).show(ui, |ui| {
             let points = pixels / ui.ctx().pixels_per_point();
+            // A small one lies in the middle, a large one is moved about in.
+            let (all, _) = ui.allocate_exact_size(points.max(ui.available_size()), Sense::hover());
             let image = Image::new(texture).alt_text(name).fit_to_exact_size(points);
-            ui.add(image);
+            ui.put(Rect::from_center_size(all.center(), points), image);
         });
         return;
     }

@@ -7,7 +7,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use crate::gui::command::{Command, WindowCommand};
 use crate::gui::entries::{Entry, entries};
 use crate::gui::state::State;
-use crate::gui::theme::{space, tokens};
+use crate::gui::theme::{self, space, tokens};
 
 /// The list of all commands.
 #[derive(Default)]
@@ -46,32 +46,38 @@ impl Palette {
         let area = egui::Area::new(Id::unique("palette area"))
             .anchor(Align2::CENTER_TOP, [0.0, 90.0])
             .order(egui::Order::Foreground);
-        let modal = Modal::new(Id::unique("palette")).area(area).show(ui.ctx(), |ui| {
-            ui.set_width(520.0);
-            let field = TextEdit::singleline(&mut self.text)
-                .hint_text("What do you want to do?")
-                .desired_width(f32::INFINITY);
-            let response = ui.add(field);
-            response.widget_info(|| {
-                egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search commands")
-            });
-            response.request_focus();
-            if response.changed() {
-                self.chosen = 0;
-            }
-            ui.add_space(space::SMALL);
-            ScrollArea::vertical().max_height(360.0).auto_shrink([false, true]).show(ui, |ui| {
-                ui.spacing_mut().item_spacing.y = 2.0;
-                if found.is_empty() {
-                    ui.label(RichText::new("No command has these letters").weak());
+        let modal = Modal::new(Id::unique("palette"))
+            .area(area)
+            .frame(theme::dialog_frame(ui))
+            .show(ui.ctx(), |ui| {
+                ui.set_width(520.0);
+                let field = TextEdit::singleline(&mut self.text)
+                    .hint_text("What do you want to do?")
+                    .desired_width(f32::INFINITY);
+                let response = ui.add(field);
+                response.widget_info(|| {
+                    egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search commands")
+                });
+                response.request_focus();
+                if response.changed() {
+                    self.chosen = 0;
                 }
-                for (index, entry) in found.iter().enumerate() {
-                    if entry_ui(ui, entry, index == self.chosen, down || up) {
-                        run = Some(entry.command.clone());
-                    }
-                }
+                ui.add_space(space::SMALL);
+                ScrollArea::vertical().max_height(360.0).auto_shrink([false, true]).show(
+                    ui,
+                    |ui| {
+                        ui.spacing_mut().item_spacing.y = 2.0;
+                        if found.is_empty() {
+                            ui.label(RichText::new("No command has these letters").weak());
+                        }
+                        for (index, entry) in found.iter().enumerate() {
+                            if entry_ui(ui, entry, index == self.chosen, down || up) {
+                                run = Some(entry.command.clone());
+                            }
+                        }
+                    },
+                );
             });
-        });
         if let Some(command) = run {
             commands.push(Command::Window(WindowCommand::Dismiss));
             commands.push(command);
