@@ -151,7 +151,13 @@ fn sources_that_are_wrong_as_a_whole_say_why() {
     save(&picture(1, 8, 8), root.join("loose.png"));
     assert!(refusal(root).contains("lies in no class folder"));
     save(&picture(2, 8, 8), root.join("only/1.png"));
-    assert!(refusal(root).contains("one class only, `only`"));
+    assert!(refusal(root).contains("one class only, `only`; telling classes apart needs two\n"));
+    std::fs::write(root.join("labels.csv"), "path,label\n").unwrap();
+    let said = refusal(root);
+    assert!(
+        said.contains("needs two. Does `labels.csv` say which image is of which class"),
+        "{said}"
+    );
     assert_eq!(counterweight(&["inspect"]).status.code(), Some(2));
 }
 

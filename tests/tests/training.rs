@@ -196,6 +196,34 @@ fn a_killed_run_ends_where_the_uninterrupted_one_ends() {
     );
 }
 
+/// Of a test split that somebody brought, what training has, too, tells nothing.
+#[test]
+fn copies_of_training_images_are_no_part_of_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = unpack_sample(folder.path()).unwrap();
+    let source = folder.path().join("split");
+    for class in ["0_zero", "1_one", "2_two"] {
+        let [train, test] = ["train", "test"].map(|split| source.join(split).join(class));
+        std::fs::create_dir_all(&train).unwrap();
+        std::fs::create_dir_all(&test).unwrap();
+        let image = |number: usize| sample.join(class).join(format!("{number:04}.png"));
+        for number in 0..40 {
+            let to = if number < 28 { &train } else { &test };
+            std::fs::copy(image(number), to.join(format!("{number}.png"))).unwrap();
+        }
+        for number in 0..4 {
+            std::fs::copy(image(number), test.join(format!("again-{number}.png"))).unwrap();
+        }
+    }
+    let run = folder.path().join("run");
+    counterweight_json(&train(&source, &run, &[]));
+    let found = counterweight_json(&["evaluate", text(&run), "--split", "test", "--device", "cpu"]);
+    assert_eq!((&found["samples"], &found["without_copies"]["samples"]), (&48.into(), &36.into()));
+    assert_eq!(found["verdict"]["balanced_accuracy"], found["without_copies"]["balanced_accuracy"]);
+    let said = found["verdict"].to_string();
+    assert!(said.contains("12 of the 48 test images have an exact copy in training"), "{said}");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_writes_a_checkpoint_and_says_how_to_go_on() {

@@ -12,6 +12,7 @@ use counterweight_core::source::{self, ScanOptions};
 
 use super::options::DeviceOption;
 use super::source::SourceOption;
+use super::train::quoted;
 use super::{Context, tables};
 
 /// Classes that are listed, unless all are asked for.
@@ -128,5 +129,9 @@ fn human(report: &GrowReport, all: bool) -> String {
     if let more @ 1.. = classes.len().saturating_sub(listed) {
         text += &format!("\n… and {more} more (--all lists them)");
     }
-    text + &format!("\n{verdict}\n{}", report.run)
+    text + &format!(
+        "\n{verdict}\n{}\nits model: counterweight export {} --out MODEL.onnx",
+        report.run,
+        quoted(Path::new(&report.run))
+    )
 }

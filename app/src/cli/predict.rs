@@ -17,6 +17,7 @@ use super::foreign::ForeignOption;
 use super::options::ThreadOption;
 use super::plain::Plain;
 use super::{Context, PartialFailure};
+use crate::gui::widgets::numbers;
 
 /// The most bytes of a list of images: some five million paths.
 const LARGEST_LIST: u64 = 256 << 20;
@@ -178,12 +179,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));
     }
     let mut out = Output { context, table: table.as_mut() };
+    let mut counts = vec![0_u64; classifier.classes().len()];
     // What went wrong with the output, which ends the work as a stop does.
     let mut closed = None;
     let outcome = classifier.classify_all(
         &files,
         &mut |file, found| {
             let mut line = line_of(&classifier, arguments, file, found);
+            let best =
+                line.top.as_ref().and_then(|top| classifier.class_index(&top.first()?.class));
+            if let Some(class) = best {
+                counts[class] += 1;
+            }
             if let (Some(sorter), Some(top)) = (&mut sorter, &line.top) {
                 let class = match line.unsure {
                     Some(true) => None,
@@ -207,6 +214,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         return Err(error);
     }
     outcome?;
+    if arguments.csv.is_some() || arguments.sort_into.is_some() {
+        context.console.line(&counted(&counts, classifier.classes()));
+    }
     if files.len() < named {
         context.console.line(&format!("{} images were done before", named - files.len()));
     }
@@ -221,6 +231,24 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ))
         .into()),
     }
+}
+
+/// How many images were taken for each class, those of most first.
+fn counted(counts: &[u64], classes: &[String]) -> String {
+    const LISTED: usize = 10;
+    let mut found: Vec<(&String, u64)> =
+        classes.iter().zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
+    found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut listed: Vec<String> = found
+        .iter()
+        .take(LISTED)
+        .map(|(class, count)| format!("{class} {}", numbers::grouped(*count)))
+        .collect();
+    if found.len() > LISTED {
+        listed.push(format!("{} other classes", found.len() - LISTED));
+    }
+    let images = numbers::grouped(counts.iter().sum());
+    format!("{images} images were classified: {}", listed.join(", "))
 }
 
 /// The lines of a file, or of standard input.

@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
 use counterweight_core::eval::{
-    Confidence, Evaluation, Grade, Group, PairedDifference, Verdict, comparison, group_heading,
+    AS_TRAINED, Confidence, Evaluation, Grade, Group, PairedDifference, Verdict, comparison,
+    group_heading,
 };
 use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation, VariantReport};
@@ -170,16 +171,21 @@ pub fn evaluation(result: &RunEvaluation) -> String {
 pub fn numbers_of(e: &Evaluation) -> String {
     let sizes = &e.group_sizes;
     let mut table = table(&["accuracy", "%"]);
-    for (name, value) in [
+    // Of five classes every one is among the first five.
+    let top5 = (e.per_class.len() > 5).then(|| ("top-5".to_string(), Some(e.top5)));
+    let first = [
         ("balanced accuracy".to_string(), Some(e.balanced_accuracy)),
         ("top-1".to_string(), Some(e.top1)),
-        ("top-5".to_string(), Some(e.top5)),
+        (AS_TRAINED.to_string(), Some(e.accuracy_as_trained())),
+    ];
+    let rest = [
         (group_heading(Group::Many, sizes.many), e.groups.many),
         (group_heading(Group::Medium, sizes.medium), e.groups.medium),
         (group_heading(Group::Few, sizes.few), e.groups.few),
         ("macro-F1".to_string(), Some(e.macro_f1)),
         ("expected calibration error".to_string(), Some(e.ece)),
-    ] {
+    ];
+    for (name, value) in first.into_iter().chain(top5).chain(rest) {
         table.add_row([name, percent(value)]);
     }
     let worst = &e.worst_class;
@@ -285,13 +291,22 @@ pub fn and_verdict(found: Option<&Verdict>) -> String {
     found.map(|found| format!("\n{}", verdict(found))).unwrap_or_default()
 }
 
-/// Per-class accuracy with counts and the 95 % interval, largest class first.
+/// Per-class accuracy with counts, the 95 % interval and how often a class is right where it is said,
+/// largest class first.
 pub fn per_class(evaluation: &Evaluation) -> String {
-    let mut table =
-        table(&["class", "training images", "group", "accuracy %", "95 % interval", "images"]);
-    let mut classes: Vec<_> = evaluation.per_class.iter().collect();
-    classes.sort_by_key(|class| std::cmp::Reverse(class.train_count));
-    for class in classes {
+    let mut table = table(&[
+        "class",
+        "training images",
+        "group",
+        "accuracy %",
+        "95 % interval",
+        "images",
+        "precision %",
+    ]);
+    let mut classes: Vec<_> =
+        evaluation.per_class.iter().zip(evaluation.precision_as_trained()).collect();
+    classes.sort_by_key(|(class, _)| std::cmp::Reverse(class.train_count));
+    for (class, precision) in classes {
         let interval = class.interval.map_or_else(
             || "n/a".into(),
             |[low, high]| format!("{:.1} to {:.1}", 100.0 * low, 100.0 * high),
@@ -303,9 +318,11 @@ pub fn per_class(evaluation: &Evaluation) -> String {
             percent(class.accuracy),
             interval,
             class.samples.to_string(),
+            percent(precision),
         ]);
     }
-    render(&table)
+    let note = "precision: of the images that are taken for a class, those that are of it, with classes as frequent as in training";
+    format!("{}\n\n{note}", render(&table))
 }
 
 /// Before and after balancing, side by side.

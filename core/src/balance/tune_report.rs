@@ -23,14 +23,16 @@ pub fn describe(settings: &BalanceSettings) -> String {
     parts.join(", ")
 }
 
-/// What was chosen and why, from the trials sorted best first, and whether validation tells the
-/// best from the start.
+/// What was chosen and why, from the trials sorted best first behind the one that was taken, and
+/// whether validation tells that from the start, of which `start` are the right samples and the
+/// balanced accuracy. `cheaper` says that it was taken for the frequent classes: what it gets right
+/// and what the one that would have been taken does, with classes as frequent as in training.
 pub(super) fn reason(
     trials: &[Tried],
-    start_hits: &[bool],
-    start_score: f64,
+    (start_hits, start_score): (&[bool], f64),
     labels: &[u32],
     classes: usize,
+    cheaper: Option<[f64; 2]>,
 ) -> (String, bool) {
     let best = &trials[0];
     let best_score = best.scores.balanced_accuracy;
@@ -44,6 +46,16 @@ pub(super) fn reason(
         format!(
             "Of {tried}, none does better on held-out images than the classifier without balancing (balanced accuracy {})",
             percent(start_score)
+        )
+    } else if let Some([right, of_best]) = cheaper {
+        format!(
+            "Of {tried}, {} is taken: balanced accuracy on held-out images {}, against {} without balancing; of those about as good it costs frequent classes \
+             least, with {} of images right at the frequencies of training instead of {}",
+            describe(&best.settings),
+            percent(best_score),
+            percent(start_score),
+            percent(right),
+            percent(of_best)
         )
     } else if top > best_score {
         format!(

@@ -1,6 +1,6 @@
 //! What a dataset's images were when it was built, so that others in their place are noticed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::samples::{Dataset, DatasetSample};
 use crate::error::{DataError, Result};
@@ -65,6 +65,19 @@ impl Digests {
 }
 
 impl Dataset {
+    /// Which of these samples are exact copies of training samples, as far as it is known what the
+    /// images are: they are no test of what was learned.
+    pub(crate) fn copies_in_training(&self, samples: &[&DatasetSample]) -> Vec<bool> {
+        let digest = |sample: &DatasetSample| self.provenance.digests.of(&sample.location);
+        let training = self.samples.iter().filter(|sample| sample.split == Split::Train);
+        let learned: HashSet<_> = training.filter_map(digest).collect();
+        let is_known = |sample: &&DatasetSample| {
+            sample.split != Split::Train
+                && digest(sample).is_some_and(|digest| learned.contains(&digest))
+        };
+        samples.iter().map(is_known).collect()
+    }
+
     /// What each of these samples belongs together with, by number: its series or, where the dataset
     /// has none, exact copies in its class. Without any of both there are no numbers.
     pub(crate) fn series_of(&self, samples: &[&DatasetSample]) -> Vec<Option<u32>> {

@@ -28,7 +28,7 @@ pub use edits::{
 };
 pub use grouping::{
     DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, Grouping, GroupingSizes, Leak, LeakCount,
-    Series, SplitLeak, crossed_subfolders, grouped, notice_series, subfolder_names,
+    Series, Sign, SplitLeak, crossed_subfolders, grouped, notice_series, subfolder_names,
 };
 pub use grow::Grown;
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};

@@ -41,6 +41,11 @@ pub fn group_heading(group: Group, classes: usize) -> String {
     format!("{} ({classes} {})", group.name(), if classes == 1 { "class" } else { "classes" })
 }
 
+/// How tables head [`Evaluation::accuracy_as_trained`].
+pub const AS_TRAINED: &str = "top-1 at training frequencies";
+
+const TOP5: &str = "top-5";
+
 /// The rows of a table of results before and after balancing: accuracies in the groups first, then
 /// the rest.
 ///
@@ -61,16 +66,20 @@ pub fn comparison(before: &Evaluation, after: &Evaluation) -> Vec<ComparisonRow>
         percent,
     };
     let sizes = after.group_sizes;
-    vec![
+    let rows = vec![
         row(group_heading(Group::Many, sizes.many), &|e| e.groups.many, true),
         row(group_heading(Group::Medium, sizes.medium), &|e| e.groups.medium, true),
         row(group_heading(Group::Few, sizes.few), &|e| e.groups.few, true),
         row("balanced accuracy".into(), &|e| Some(e.balanced_accuracy), true),
         row("top-1".into(), &|e| Some(e.top1), true),
-        row("top-5".into(), &|e| Some(e.top5), true),
+        row(AS_TRAINED.into(), &|e| Some(e.accuracy_as_trained()), true),
+        row(TOP5.into(), &|e| Some(e.top5), true),
         row("macro-F1".into(), &|e| Some(e.macro_f1), true),
         row("worst class".into(), &|e| Some(e.worst_class.accuracy), true),
         row("calibration error".into(), &|e| Some(e.ece), true),
         row("cross-entropy".into(), &|e| Some(e.loss), false),
-    ]
+    ];
+    // Of five classes every one is among the first five.
+    let tells = |row: &ComparisonRow| row.metric != TOP5 || after.per_class.len() > 5;
+    rows.into_iter().filter(tells).collect()
 }

@@ -1,10 +1,12 @@
 //! Results: accuracy by class and group, confusion, calibration, and what they are worth.
 
+mod advice;
 mod answer;
 mod comparison;
 mod confidence;
 mod confusion;
 mod evaluation;
+mod frequencies;
 mod groups;
 mod guessing;
 mod paired;
@@ -13,7 +15,7 @@ mod verdict;
 
 pub use answer::Answer;
 pub(crate) use answer::check;
-pub use comparison::{ComparisonRow, comparison, group_heading};
+pub use comparison::{AS_TRAINED, ComparisonRow, comparison, group_heading};
 pub use confidence::{Confidence, Threshold, confidence};
 pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{

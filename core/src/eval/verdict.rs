@@ -58,6 +58,12 @@ pub enum FindingKind {
     NeverPredicted,
     /// Classes that the split has no image of.
     Unmeasured,
+    /// Balancing costs many of the images of frequent classes.
+    CostsFrequentClasses,
+    /// Images of the split that training has, too, were left out.
+    CopiesLeftOut,
+    /// Images that were held out from training are recognised far better than those of the split.
+    UnlikeTraining,
 }
 
 /// One thing that was found.
@@ -134,11 +140,35 @@ pub struct Evidence<'a> {
     pub pretrained: bool,
     /// For a balanced classifier: the classifier as trained, on the same split.
     pub before: Option<&'a Evaluation>,
+    /// Images of the split that are no part of the result, since training has exact copies of them.
+    pub copies: usize,
+    /// The balanced accuracy of such a classifier on other images that it did not learn from, such as
+    /// training images that were held out in turn.
+    pub expected: Option<f64>,
+}
+
+impl<'a> Evidence<'a> {
+    /// A result of which nothing else is known.
+    pub fn of(evaluation: &'a Evaluation, split: Split) -> Self {
+        Self {
+            evaluation,
+            split,
+            history: &[],
+            pretrained: false,
+            before: None,
+            copies: 0,
+            expected: None,
+        }
+    }
 }
 
 /// Half-width of the interval of the balanced accuracy from which on a split cannot tell how good a
 /// classifier is.
-const WIDE: f64 = 0.1;
+pub(super) const WIDE: f64 = 0.1;
+/// Part of the images, with classes as frequent as in training, that balancing may cost unsaid.
+const PRICE: f64 = 0.05;
+/// How much better other images may be recognised before it is said.
+const UNLIKE: f64 = 0.1;
 /// Share of the images from which on one class is nearly everything.
 const NEARLY_ALL: f64 = 0.9;
 /// Training accuracy from which on images are known by heart, if others are not.
@@ -147,8 +177,9 @@ const BY_HEART: f64 = 0.9;
 const GAP: f64 = 0.5;
 /// Classes that are named in a sentence.
 const NAMED: usize = 3;
-/// Samples of a class from which on it means something that none is taken for it.
-const TELLING: usize = 3;
+/// Samples of a class from which on it means something that none is taken for it, or how many are
+/// right.
+pub(super) const TELLING: usize = 5;
 
 /// Says what a result is worth. The same evidence gives the same verdict.
 ///
@@ -160,13 +191,7 @@ const TELLING: usize = 3;
 /// let (logits, labels) = ([1.0, 0.0].repeat(80), [[0_u32; 40], [1; 40]].concat());
 /// let thresholds = GroupThresholds::default();
 /// let evaluation = evaluate(&logits, &labels, &names, &[500, 8], thresholds).unwrap();
-/// let verdict = verdict(&Evidence {
-///     evaluation: &evaluation,
-///     split: Split::Test,
-///     history: &[],
-///     pretrained: false,
-///     before: None,
-/// });
+/// let verdict = verdict(&Evidence::of(&evaluation, Split::Test));
 /// assert_eq!(verdict.grade, Grade::Worthless);
 /// assert_eq!(verdict.sentence, "No better than guessing: 50.0 % where guessing gives 50.0 %.");
 /// let finding = &verdict.findings[1].sentence;
@@ -200,9 +225,9 @@ pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
 }
 
 /// The evidence with what follows from it.
-struct Case<'a> {
-    evidence: &'a Evidence<'a>,
-    guessing: Guessing,
+pub(super) struct Case<'a> {
+    pub evidence: &'a Evidence<'a>,
+    pub guessing: Guessing,
     /// The share of all samples that is taken for each class.
     predicted: Vec<f64>,
 }
@@ -220,16 +245,19 @@ impl Case<'_> {
             self.split_too_small(),
             self.nearly_one_class(),
             self.never_predicted(),
+            self.unlike_training(),
+            self.costs_frequent_classes(),
+            self.copies_left_out(),
             self.unmeasured(),
         ];
         lost.into_iter().chain(parts.into_iter().flatten()).collect()
     }
 
-    fn evaluation(&self) -> &Evaluation {
+    pub fn evaluation(&self) -> &Evaluation {
         self.evidence.evaluation
     }
 
-    fn found(&self) -> f64 {
+    pub fn found(&self) -> f64 {
         self.evaluation().balanced_accuracy
     }
 
@@ -239,11 +267,11 @@ impl Case<'_> {
     }
 
     /// No better than guessing, and not even looking better.
-    fn is_at_chance(&self) -> bool {
+    pub fn is_at_chance(&self) -> bool {
         self.can_be_compared() && !self.guessing.better && !self.guessing.is_visible(self.found())
     }
 
-    fn is_weak(&self) -> bool {
+    pub fn is_weak(&self) -> bool {
         self.can_be_compared() && (!self.guessing.better || self.guessing.is_weak(self.found()))
     }
 
@@ -468,11 +496,23 @@ impl Case<'_> {
                 .filter(|(class, share)| class.samples > 0 && **share == 0.0)
                 .map(|(class, _)| class)
         };
-        let count = never().count();
-        if count == 0 || !self.can_be_compared() {
+        let all = never().count();
+        if all == 0 || !self.can_be_compared() {
             return None;
         }
-        let named: Vec<String> = never().take(NAMED).map(|class| quoted(&class.name)).collect();
+        // Of a class with few images none need be taken for it here.
+        let told = || never().filter(|class| class.samples >= TELLING);
+        let count = told().count();
+        if count == 0 {
+            let sentence = format!(
+                "No image is taken for {all} of the {} classes, of {} fewer than {TELLING} images here: too few to tell whether {} recognised.",
+                self.guessing.classes,
+                if all == 1 { "which there are" } else { "each of which there are" },
+                if all == 1 { "it is" } else { "they are" },
+            );
+            return Some(finding(FindingKind::NeverPredicted, Grade::Usable, sentence));
+        }
+        let named: Vec<String> = told().take(NAMED).map(|class| quoted(&class.name)).collect();
         let classes = match (count > NAMED, named.as_slice()) {
             (true, names) => {
                 format!(
@@ -487,20 +527,61 @@ impl Case<'_> {
             }
             (false, names) => names.join(", "),
         };
-        // A class of one or two images, or a few of very many classes, may go without a prediction
-        // by luck.
-        let telling = never().filter(|class| class.samples >= TELLING).count();
+        // A few of very many classes may go without a prediction by luck.
         let grade =
-            if 10 * telling >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
-        let sentence = match telling == 0 && count > NAMED {
-            // Of a class with one or two images none need be taken for it here.
-            true => format!(
-                "No image is taken for {count} of the {} classes; each of them has fewer than {TELLING} here, too few to tell whether it is ever recognised.",
-                self.guessing.classes
-            ),
-            false => format!("Never says {classes}."),
+            if 10 * count >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
+        Some(finding(FindingKind::NeverPredicted, grade, format!("Never says {classes}.")))
+    }
+
+    /// What was chosen on other images suits these less, and what is said of those is not true of
+    /// these.
+    fn unlike_training(&self) -> Option<Finding> {
+        let expected = self.evidence.expected?;
+        if expected - self.found() < UNLIKE || expected <= self.guessing.interval[1] {
+            return None;
+        }
+        let sentence = format!(
+            "Images that were held out from training are recognised with {}, these with {}: they are unlike those, so that balance and weight decay, which were chosen on those, may not suit them.",
+            percent(expected),
+            percent(self.found())
+        );
+        Some(finding(FindingKind::UnlikeTraining, Grade::Usable, sentence))
+    }
+
+    /// Where every class counts alike, frequent ones pay for rare ones. That is what balancing is
+    /// for, and everybody should know how much it is.
+    fn costs_frequent_classes(&self) -> Option<Finding> {
+        // What took accuracy away altogether is no price.
+        if self.balancing_lost().is_some() {
+            return None;
+        }
+        let before = self.evidence.before?.accuracy_as_trained();
+        let after = self.evaluation().accuracy_as_trained();
+        if before - after < PRICE {
+            return None;
+        }
+        let less = match self.evaluation().largest_as_trained() {
+            Some((name, share)) if after < share => {
+                format!(", less than always saying {} ({})", quoted(name), percent(share))
+            }
+            _ => String::new(),
         };
-        Some(finding(FindingKind::NeverPredicted, grade, sentence))
+        let sentence = format!(
+            "Balancing has its price: of images with classes as frequent as in training {} are right instead of {}{less}.",
+            percent(after),
+            percent(before)
+        );
+        Some(finding(FindingKind::CostsFrequentClasses, Grade::Usable, sentence))
+    }
+
+    fn copies_left_out(&self) -> Option<Finding> {
+        let (copies, images) = (self.evidence.copies, images_of(self.evidence.split));
+        let (have, are) = if copies == 1 { ("has", "is") } else { ("have", "are") };
+        let sentence = format!(
+            "{copies} of the {} {images} images {have} an exact copy in training and {are} left out of this verdict.",
+            copies + self.evaluation().samples
+        );
+        (copies > 0).then(|| finding(FindingKind::CopiesLeftOut, Grade::Usable, sentence))
     }
 
     /// Classes of which there is no image to judge by.
@@ -540,128 +621,6 @@ impl Case<'_> {
     fn stage1(&self) -> Vec<&EpochRecord> {
         self.evidence.history.iter().filter(|record| record.stage == 1).collect()
     }
-
-    /// What to try: what the most telling of the findings asks for that the grade rests on.
-    fn advice(&self, findings: &[Finding], grade: Grade) -> String {
-        // An explanation asks for more than what it explains.
-        let order = [
-            FindingKind::BalancingLost,
-            FindingKind::Memorised,
-            FindingKind::NeverLearned,
-            FindingKind::JudgedOnTraining,
-            FindingKind::NoBetterThanGuessing,
-            FindingKind::NoBetterThanLargestClass,
-            FindingKind::SplitTooSmall,
-            FindingKind::BarelyBetterThanGuessing,
-            FindingKind::MostlyWrong,
-            FindingKind::NearlyOneClass,
-            FindingKind::NeverPredicted,
-        ];
-        let has = |kind: FindingKind| {
-            findings.iter().any(|finding| finding.kind == kind && finding.grade == grade)
-        };
-        let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
-        match kind {
-            FindingKind::BalancingLost => "Keep the classifier as trained.".into(),
-            FindingKind::Memorised if self.is_weak() => {
-                let check = "Check the labels: images that can be learned by heart and teach nothing about others often have shuffled or wrong ones.";
-                format!("{check} If they are right, {}.", self.other_features())
-            }
-            FindingKind::Memorised => format!("Add images of the classes it fails at, or {}.", self.other_features()),
-            FindingKind::NeverLearned if !self.evidence.pretrained => {
-                "Start from what a pretrained network has seen before (preset auto), or train for more epochs: few images make few steps an epoch.".into()
-            }
-            FindingKind::JudgedOnTraining => "Hold out some images for validation and test when the dataset is built.".into(),
-            FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
-            _ if self.evidence.pretrained && kind != FindingKind::SplitTooSmall && self.guessing.is_low(self.found()) => {
-                format!("Check that the labels fit what the images show, or {}.", self.other_features())
-            }
-            FindingKind::NoBetterThanGuessing
-            | FindingKind::NoBetterThanLargestClass
-            | FindingKind::BarelyBetterThanGuessing
-            | FindingKind::MostlyWrong
-                if self.evidence.history.is_empty() =>
-            {
-                "Check that these are the classes it was trained on, in the same order, and that model.normalisation is what it was trained with.".into()
-            }
-            FindingKind::NeverLearned
-            | FindingKind::NoBetterThanGuessing
-            | FindingKind::NoBetterThanLargestClass
-            | FindingKind::BarelyBetterThanGuessing
-            | FindingKind::MostlyWrong => {
-                "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
-            }
-            FindingKind::SplitTooSmall | FindingKind::Unmeasured => self.hold_out_more(),
-            FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
-                let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
-                let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
-                format!("Balance the classifier, or add images of the rarest classes, such as {name}.")
-            }
-        }
-    }
-
-    /// Where else features could come from.
-    fn other_features(&self) -> &'static str {
-        match self.evidence.pretrained {
-            true => "train from scratch (preset quick), if there are thousands of images",
-            false => "start from what a pretrained network has seen before (preset auto)",
-        }
-    }
-
-    fn hold_out_more(&self) -> String {
-        let (what, option) = match self.evidence.split {
-            Split::Test => ("testing", "test"),
-            _ => ("validation", "validation"),
-        };
-        let enough = match self.guessing.enough(WIDE) {
-            few if few <= self.guessing.least => String::new(),
-            enough => format!("; some {enough} of each class would do"),
-        };
-        format!(
-            "Hold out more images for {what} when the dataset is built (build --{option} SHARE, or Choose under Splits{enough}), or collect more of the rarest classes."
-        )
-    }
-
-    fn usable(&self) -> String {
-        let worst = self.worst();
-        let few = worst
-            .filter(|class| class.samples < 10)
-            .map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
-        let weakest = worst.map(|class| {
-            let accuracy = format!("{:.0} %", 100.0 * class.accuracy.unwrap_or_default());
-            format!(
-                "; the weakest class, {}, {accuracy}{}",
-                quoted(&class.name),
-                few.unwrap_or_default()
-            )
-        });
-        format!(
-            "Usable: {} balanced accuracy where guessing gives {}{}.",
-            percent(self.found()),
-            percent(self.guessing.chance),
-            weakest.unwrap_or_default()
-        )
-    }
-
-    /// What to do with a usable result.
-    fn next(&self) -> String {
-        match self
-            .worst()
-            .filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2))
-            .filter(|class| class.samples >= TELLING)
-        {
-            Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
-            None => "Try it on images of your own before you rely on it.".into(),
-        }
-    }
-
-    fn worst(&self) -> Option<&super::evaluation::ClassResult> {
-        let with_accuracy =
-            self.evaluation().per_class.iter().filter(|class| class.accuracy.is_some());
-        with_accuracy.min_by(|a, b| {
-            a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default())
-        })
-    }
 }
 
 fn finding(kind: FindingKind, grade: Grade, sentence: impl Into<String>) -> Finding {
@@ -677,16 +636,16 @@ fn images_of(split: Split) -> &'static str {
     }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// A class's name as it stands in a sentence: names can be words, too.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("“{name}”")
 }
 
-fn plural(count: usize, word: &str) -> String {
+pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_string() } else { format!("{word}s") }
 }
 

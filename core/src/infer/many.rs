@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::native::Native;
-use super::{BATCH, OnnxClassifier};
+use super::{BATCH, OnnxClassifier, Outputs};
 use crate::error::Result;
 use crate::images;
 use crate::job::Job;
@@ -37,7 +37,10 @@ impl OnnxClassifier {
         let mut done = 0;
         for files in files.chunks(at_once) {
             job.check()?;
-            let found = match self.native_for(files) {
+            let inputs = || {
+                files.iter().take(COMPARED).filter_map(|file| self.input_of(file).ok()).collect()
+            };
+            let found = match self.native_for(files.len(), inputs) {
                 Some(native) => self.classify_by(native, files),
                 None => {
                     let groups: Vec<&[PathBuf]> = files.chunks(TOGETHER).collect();
@@ -62,18 +65,42 @@ impl OnnxClassifier {
         Ok(())
     }
 
+    /// Logits and probabilities of many images as [`crate::images::to_input`] makes them, by all
+    /// threads.
+    ///
+    /// # Errors
+    /// As [`OnnxClassifier::run`].
+    pub fn run_many(&self, images: &[Vec<u8>]) -> Result<Outputs> {
+        let joined =
+            |parts: Vec<Outputs>| parts.into_iter().reduce(Outputs::and).unwrap_or_default();
+        let some = || images.iter().take(COMPARED).cloned().collect();
+        if let Some(native) = self.native_for(images.len(), some) {
+            let found = panics::caught(|| {
+                images
+                    .chunks(BATCH)
+                    .map(|batch| native.run(batch))
+                    .collect::<std::result::Result<_, _>>()
+            });
+            // The runtime gives an error of its own, or an answer.
+            if let Ok(parts) = found {
+                return Ok(joined(parts));
+            }
+        }
+        let parts = images.par_chunks(TOGETHER).map(|images| self.run(images));
+        Ok(joined(parts.collect::<Result<_>>()?))
+    }
+
     /// The network in the file, where it is one of ours and there are enough images for it to be
-    /// worth preparing. Both are compared on the first of them.
-    fn native_for(&self, files: &[PathBuf]) -> Option<&Native> {
+    /// worth preparing. Both are compared on some of them.
+    fn native_for(&self, images: usize, some: impl FnOnce() -> Vec<Vec<u8>>) -> Option<&Native> {
         if let Some(known) = self.native.get() {
             return known.as_ref();
         }
-        if files.len() < WORTH {
+        if images < WORTH {
             return None;
         }
         let found = panics::caught(|| {
-            let some: Vec<Vec<u8>> =
-                files.iter().take(COMPARED).filter_map(|file| self.input_of(file).ok()).collect();
+            let some = some();
             let expected = self.run(&some).map_err(|error| error.to_string())?;
             let native =
                 Native::of(&self.path, self.metadata(), self.input_size(), self.classes().len());

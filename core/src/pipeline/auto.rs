@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::estimate::{Estimate, estimate};
+use super::estimate::{Estimate, estimate, in_words};
 use super::features::Features;
 use super::frozen::{FrozenBackbone, View};
 use super::image_fit::fit_check;
@@ -251,6 +251,10 @@ impl Chosen {
         let within = |seconds: f64| (1e3 * seconds / estimate.ms_per_step.max(1e-3)) as usize;
         let [fewest, most] = PROBE_STEPS;
         let mut steps = within(PROBE_SECONDS).clamp(fewest, most);
+        job.info(format!(
+            "trying whether training from scratch would be better: {steps} steps of it, {}",
+            in_words(1e-3 * steps as f64 * estimate.ms_per_step)
+        ));
         let mut tried = score_of_probe(&scratch, steps, dataset, device, job)?;
         let in_time = estimate.seconds <= MOST_SECONDS;
         // A minute's training is far from what training ends at. Half of it is not.
@@ -261,6 +265,10 @@ impl Chosen {
             && (2 * steps..=within(SECOND_PROBE_SECONDS)).contains(&half)
         {
             steps = half;
+            job.info(format!(
+                "it comes near: trying {steps} steps, {}",
+                in_words(1e-3 * steps as f64 * estimate.ms_per_step)
+            ));
             tried = score_of_probe(&scratch, steps, dataset, device, job)?;
         }
         let compared = format!(

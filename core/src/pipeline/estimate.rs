@@ -73,7 +73,7 @@ impl Estimate {
     }
 }
 
-fn in_words(seconds: f64) -> String {
+pub(super) fn in_words(seconds: f64) -> String {
     match seconds {
         s if s < 8.0 => "a few seconds".into(),
         s if s < 90.0 => format!("about {} seconds", 5 * (s / 5.0).round() as u64),

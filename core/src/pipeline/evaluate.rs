@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::Features;
 use super::spread::spread;
+use crate::balance::Tuning;
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, Verdict};
@@ -33,6 +34,10 @@ pub struct RunEvaluation {
     /// it reads them.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// The numbers without those images that have an exact copy in training, where there are such:
+    /// the verdict is by these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_copies: Option<Box<Evaluation>>,
     /// How far its probabilities can be believed. Missing in results of older versions.
     #[serde(default)]
     pub confidence: Option<Confidence>,
@@ -180,23 +185,30 @@ pub(super) fn evaluate_checkpoint(
     if run.dataset().split(split).is_empty() {
         return Err(TrainError::Request(format!("the dataset has no {split} split")).into());
     }
-    let features = Features::new(run, checkpoint, device).of(split, settings.flip, job)?;
+    let found = Features::new(run, checkpoint, device).with_positions(split, settings.flip, job)?;
+    let copies = run.dataset().copies_in_training(&found.samples(run.dataset(), split));
+    let features = found.set;
     let thresholds = GroupThresholds::from(settings);
     let classifier = classifier_of(checkpoint)?;
-    let evaluation = classifier.evaluate(
-        &features,
-        &checkpoint.classes,
-        &checkpoint.train_counts,
-        thresholds,
-    )?;
-    let before = before.map(|before| &before.evaluation);
-    let pretrained = run.settings().stage1.is_frozen();
+    let evaluate = |features: &FeatureSet| {
+        classifier.evaluate(features, &checkpoint.classes, &checkpoint.train_counts, thresholds)
+    };
+    let evaluation = evaluate(&features)?;
+    let others: Vec<usize> = (0..features.len()).filter(|&at| !copies[at]).collect();
+    let without_copies = match others.len() {
+        0 => None,
+        all if all == features.len() => None,
+        _ => Some(Box::new(evaluate(&features.part(&others))?)),
+    };
+    let judged = without_copies.as_deref().unwrap_or(&evaluation);
+    let before = before.map(|found| found.without_copies.as_deref().unwrap_or(&found.evaluation));
     let verdict = eval::verdict(&Evidence {
-        evaluation: &evaluation,
-        split,
         history: run.history(),
-        pretrained,
+        pretrained: run.settings().stage1.is_frozen(),
         before,
+        copies: evaluation.samples - judged.samples,
+        expected: expected(run, name),
+        ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {
         checkpoint: name.to_string(),
@@ -211,9 +223,17 @@ pub(super) fn evaluate_checkpoint(
         split,
         flip: settings.flip,
         verdict: Some(verdict),
+        without_copies,
         confidence: Some(confidence_of(&classifier, &features)?),
         evaluation,
     })
+}
+
+/// The balanced accuracy that a checkpoint has, or would have, on the images that a search for the
+/// balancer held out from training, if there was one.
+fn expected(run: &Run, checkpoint: &str) -> Option<f64> {
+    let tuning = run.read_result::<Tuning>("tune").ok()?;
+    Some(if checkpoint == "balanced" { tuning.best_score } else { tuning.start_score })
 }
 
 /// How far the classifier's probabilities can be believed, on some of the samples.

@@ -152,18 +152,13 @@ pub fn evaluate_file(
     let (answers, positions) = answers(&classifier, &images, &places, job)?;
     images.warn_of_problems(job);
     let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
-    let verdict = verdict(&Evidence {
-        evaluation: &evaluation,
-        // What it learned from is no test, and what others call training images may well be one.
-        split: match split {
-            _ if has_all || has_some => Split::Train,
-            None | Some(Split::Train) => Split::Test,
-            Some(split) => split,
-        },
-        history: &[],
-        pretrained: false,
-        before: None,
-    });
+    // What it learned from is no test, and what others call training images may well be one.
+    let judged_as = match split {
+        _ if has_all || has_some => Split::Train,
+        None | Some(Split::Train) => Split::Test,
+        Some(split) => split,
+    };
+    let verdict = verdict(&Evidence::of(&evaluation, judged_as));
     let mut found = FileEvaluation {
         file: file.to_path_buf(),
         split,
@@ -314,26 +309,17 @@ pub(super) fn answers(
         job.check()?;
         let batch = batch?;
         let inputs: Vec<Vec<u8>> = batch.images.chunks_exact(size).map(<[u8]>::to_vec).collect();
-        let found: Vec<Vec<Answer>> = inputs
-            .par_chunks(TOGETHER)
-            .zip(batch.labels.par_chunks(TOGETHER))
-            .map(|(inputs, labels)| {
-                let outputs = classifier.run(inputs)?;
-                // Without logits their place is taken by what has the same softmax.
-                let rows = outputs.logits.unwrap_or_else(|| {
-                    let logs = |row: &Vec<f32>| {
-                        row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect()
-                    };
-                    outputs.probabilities.iter().map(logs).collect()
-                });
-                let answer = |(row, label): (&Vec<f32>, &u32)| {
-                    let chosen: Vec<f32> = places.iter().map(|place| row[*place]).collect();
-                    Answer::of(&chosen, *label)
-                };
-                Ok(rows.iter().zip(labels).map(answer).collect())
-            })
-            .collect::<Result<_>>()?;
-        answers.extend(found.into_iter().flatten());
+        let outputs = classifier.run_many(&inputs)?;
+        // Without logits their place is taken by what has the same softmax.
+        let rows = outputs.logits.unwrap_or_else(|| {
+            let logs = |row: &Vec<f32>| row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect();
+            outputs.probabilities.par_iter().map(logs).collect()
+        });
+        let answer = |(row, label): (&Vec<f32>, &u32)| {
+            let chosen: Vec<f32> = places.iter().map(|place| row[*place]).collect();
+            Answer::of(&chosen, *label)
+        };
+        answers.par_extend(rows.par_iter().zip(&batch.labels).map(answer));
         positions.extend_from_slice(&batch.indices);
         job.progress(answers.len() as u64);
     }

@@ -209,18 +209,38 @@ fn is_marked(folder: &Path) -> bool {
 /// What was held out, and the option that changes it.
 fn splits(dataset: &Dataset) -> Vec<Choice> {
     let [train, validation, test] = Split::ALL.map(|split| dataset.split(split).len());
+    let to_choose_by = match validation {
+        0 => "none to choose by (parts of those are held out in turn)".to_string(),
+        images => format!("{images} to choose by"),
+    };
+    let drawn: Vec<String> = dataset
+        .provenance
+        .drawn
+        .iter()
+        .map(|split| {
+            let most = dataset.counts(*split).into_iter().max().unwrap_or_default();
+            format!("up to {most} of each class for {split}")
+        })
+        .collect();
+    let how = match drawn.as_slice() {
+        [] => "as the source says".to_string(),
+        // Of which a mean over classes is known alike.
+        drawn => format!("{}, frequent or rare", drawn.join(" and ")),
+    };
+    let together = match dataset.provenance.options.group_by {
+        Some(_) => "",
+        None => "--group-by to keep images together; ",
+    };
     vec![Choice {
         setting: "splits".into(),
-        value: format!(
-            "{train} images to train on, {validation} to choose by, {test} to report on"
+        value: format!("{train} images to train on, {to_choose_by}, {test} to report on"),
+        reason: match dataset.provenance.notes.first() {
+            Some(note) => format!("{how}; {note}"),
+            None => how,
+        },
+        option: format!(
+            "{together}for other shares, or another draw (build --seed), counterweight build, then make of the file it writes"
         ),
-        reason: dataset
-            .provenance
-            .notes
-            .first()
-            .cloned()
-            .unwrap_or_else(|| "as the source says, or a tenth and a fifth of each class".into()),
-        option: "--group-by to keep images together; for other shares, or another draw (build --seed), counterweight build, then make of the file it writes".into(),
     }]
 }
 

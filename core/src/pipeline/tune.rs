@@ -194,10 +194,9 @@ fn judged(
         |of: &Classifier| of.evaluate(&validation, &start.classes, &start.train_counts, thresholds);
     let (before, after) = (evaluate(&classifier)?, evaluate(&balanced.classifier)?);
     Ok(Some(eval::verdict(&Evidence {
-        evaluation: &after,
-        split: Split::Validation,
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
         before: Some(&before),
+        ..Evidence::of(&after, Split::Validation)
     })))
 }

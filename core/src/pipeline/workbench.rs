@@ -246,11 +246,10 @@ impl Workbench {
             Evaluation::of(&answers, &self.classes, &self.train_counts, self.thresholds)?;
         let (history, pretrained) = (&self.history, self.pretrained);
         let evidence = Evidence {
-            evaluation: &evaluation,
-            split: self.held_out_split,
             history,
             pretrained,
             before: Some(before),
+            ..Evidence::of(&evaluation, self.held_out_split)
         };
         let verdict = eval::verdict(&evidence);
         Ok(Trial {

@@ -47,11 +47,10 @@ impl Run {
                 let evaluation = numbers(&name)?;
                 let pretrained = self.settings().stage1.is_frozen();
                 Some(verdict(&Evidence {
-                    evaluation: &evaluation,
-                    split,
                     history: self.history(),
                     pretrained,
                     before: before.as_ref(),
+                    ..Evidence::of(&evaluation, split)
                 }))
             })
         })

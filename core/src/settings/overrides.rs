@@ -62,8 +62,13 @@ pub(super) fn apply(settings: &Settings, key: &str, value: &str) -> Result<Setti
         *slot.expect("the key was found in this very table") = value;
         Value::Table(changed).try_into()
     };
-    // A word such as `true` or `50` may be meant as text, and a single word as a list of one.
-    let meanings = [parse(value), Value::String(value.to_string()), Value::Array(list(value))];
+    // A word such as `true` or `50` may be meant as text, and a single word as a list of one, or of
+    // none.
+    let mut meanings =
+        vec![parse(value), Value::String(value.to_string()), Value::Array(list(value))];
+    if matches!(value.trim(), "none" | "") {
+        meanings.push(Value::Array(Vec::new()));
+    }
     let mut wrong = Vec::with_capacity(meanings.len());
     for meaning in meanings {
         match with(meaning) {
@@ -147,6 +152,16 @@ mod tests {
     use crate::settings::{
         Auto, Balancer, ClassifierLoss, ImageFit, Normalisation, Preset, Settings,
     };
+
+    #[test]
+    fn a_list_can_be_left_empty() {
+        let settings = Settings::preset(Preset::Quick);
+        for empty in ["none", "", "[]"] {
+            let changed = settings.with("balance.balancers", empty).unwrap();
+            assert!(changed.balance.balancers.is_empty(), "{empty}");
+        }
+        assert!(settings.with("stage1.epochs", "none").is_err());
+    }
 
     #[test]
     fn every_preset_is_valid_and_survives_its_file() {

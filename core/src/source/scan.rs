@@ -414,10 +414,39 @@ fn check_classes(
     if let [only] = catalog.classes.as_slice()
         && !one_class
     {
+        let lists = lists_in(&catalog.source);
+        let hint = match lists.as_slice() {
+            [] => String::new(),
+            names => format!(
+                ". Does {} say which image is of which class? Then give that file instead of the folder",
+                names.join(" or ")
+            ),
+        };
         return Err(DataError::source(
             &catalog.source,
-            format!("holds one class only, `{only}`; telling classes apart needs two"),
+            format!("holds one class only, `{only}`; telling classes apart needs two{hint}"),
         ));
     }
     Ok(())
+}
+
+/// Files in a folder that may be image lists, by their names: those of tables before plain text.
+fn lists_in(folder: &Path) -> Vec<String> {
+    const NAMED: usize = 3;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let of = |kinds: &[&str]| {
+        let is_of = |path: &&PathBuf| {
+            path.extension()
+                .is_some_and(|own| kinds.iter().any(|kind| own.eq_ignore_ascii_case(kind)))
+        };
+        let name = |path: &PathBuf| Some(format!("`{}`", path.file_name()?.to_string_lossy()));
+        let mut names: Vec<String> = files.iter().filter(is_of).filter_map(name).collect();
+        names.sort();
+        names.truncate(NAMED);
+        names
+    };
+    let tables = of(&["csv", "tsv"]);
+    if tables.is_empty() { of(&["txt"]) } else { tables }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use counterweight_core::eval::AS_TRAINED;
 use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD};
@@ -277,13 +278,13 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
         ),
     );
     ui.add_space(space::SMALL);
-    let tiles = [
+    let mut tiles = vec![
         ("Balanced accuracy".into(), percent(results.balanced_accuracy)),
         ("Many".into(), numbers::percent(results.groups.many)),
         ("Medium".into(), numbers::percent(results.groups.medium)),
         ("Few".into(), numbers::percent(results.groups.few)),
         ("Top-1".into(), percent(results.top1)),
-        ("Top-5".into(), percent(results.top5)),
+        (parts::capitalised(AS_TRAINED), percent(results.accuracy_as_trained())),
         ("Macro-F1".into(), percent(results.macro_f1)),
         ("ECE".into(), percent(results.ece)),
         (
@@ -291,6 +292,10 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
             percent(results.worst_class.accuracy),
         ),
     ];
+    // Of five classes every one is among the first five.
+    if results.per_class.len() > 5 {
+        tiles.push(("Top-5".into(), percent(results.top5)));
+    }
     parts::tiles(ui, &tiles);
     if let Some(thirds) = results.suggested_thresholds {
         let text = format!(
@@ -335,6 +340,10 @@ fn confusion_ui(
 
 fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision: u64) {
     ui.label(theme::heading("Classes"));
+    parts::weak(
+        ui,
+        "Accuracy is of the images of a class; precision of those taken for it, with classes as frequent as in training.",
+    );
     let classes = &shown.evaluation.evaluation.per_class;
     let column = |title, numeric, width| Column { title, numeric, width };
     let columns = [
@@ -344,8 +353,9 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
         column("Samples", true, 90.0),
         column("Accuracy", true, 96.0),
         column("95 % interval", true, 136.0),
-        column("F1", true, 90.0),
+        column("Precision", true, 90.0),
     ];
+    let precision = shown.evaluation.evaluation.precision_as_trained();
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
         let class = &classes[row];
         match column {
@@ -357,7 +367,7 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
             5 => class
                 .interval
                 .map_or(Cow::Borrowed("–"), |interval| Cow::Owned(interval_text(interval))),
-            _ => Cow::Owned(numbers::percent(class.f1)),
+            _ => Cow::Owned(numbers::percent(precision[row])),
         }
     };
     let number = |value: Option<f64>| SortKey::Number(value.unwrap_or(f64::NAN));
@@ -370,7 +380,7 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
             3 => SortKey::Number(class.samples as f64),
             4 => number(class.accuracy),
             5 => number(class.interval.map(|[low, _]| low)),
-            _ => number(class.f1),
+            _ => number(precision[row]),
         }
     };
     let group = |row: usize| Some(classes[row].group);

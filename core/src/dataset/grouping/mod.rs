@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use by::{DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy};
 pub use leak::{Grouped, Leak, LeakCount, SplitLeak, grouped};
-pub use series::{Series, notice_series};
+pub use series::{Series, Sign, notice_series};
 
 use self::names::Keys;
 use self::union::Sets;

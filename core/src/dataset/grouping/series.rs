@@ -2,7 +2,8 @@
 //!
 //! File names alone do not tell: unrelated photos are numbered, too. Pixels do. If what stands next
 //! to each other in the order of names is far more often alike than two random images of the same
-//! class, the order is that of a track, a burst or a stack of slices.
+//! class, the order is that of a track, a burst or a stack of slices. Cameras tell by the time that
+//! they note.
 
 use std::collections::HashMap;
 
@@ -37,12 +38,29 @@ const PAIRS: usize = 4000;
 /// together.
 const EXPLAINED: f64 = 0.5;
 
+/// Images come in series if at least this share of them was taken shortly before or after another of
+/// their class.
+const TAKEN_TOGETHER: f64 = 0.5;
+
+/// What tells that images come in series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// Neighbours in the order of names look alike.
+    Looks,
+    /// One camera took them within so many seconds.
+    Times(u64),
+}
+
 /// That images come in series.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Series {
-    /// Pairs of neighbours in the order of names that were looked at.
+    /// What tells.
+    pub sign: Sign,
+    /// Pairs of neighbours in the order of names that were looked at; by times, images.
     pub neighbours: usize,
-    /// Those of them that are nearer to each other than 95 % of random pairs of their class.
+    /// Those of them that are nearer to each other than 95 % of random pairs of their class; by
+    /// times, those that have another of their class shortly before or after them.
     pub alike: usize,
     /// What keeping them together would do, in the way that explains them best; none if none does.
     pub offer: Option<Grouped>,
@@ -59,6 +77,12 @@ impl Series {
 
     /// What was found, in a sentence.
     pub fn sentence(&self) -> String {
+        if let Sign::Times(seconds) = self.sign {
+            return format!(
+                "the images come in series: {:.0} % of them were taken by one camera within {seconds} seconds of another of their class",
+                100.0 * self.share()
+            );
+        }
         format!(
             "the images come in series, such as frames of a track or photos of a burst: {:.0} % of those next to each other by name look more alike than 95 % of random pairs of their class",
             100.0 * self.share()
@@ -90,10 +114,19 @@ impl Series {
             Some(by) => {
                 format!("{}; {} (--group-by {by})", self.sentence(), self.consequence())
             }
-            None => format!(
-                "{}; held out one by one they flatter every result, and --group-by can keep them together",
-                self.sentence()
-            ),
+            None => {
+                let (how, instead) = match self.sign {
+                    Sign::Looks => ("--group-by", ""),
+                    Sign::Times(_) => (
+                        "--group-by time",
+                        "; of classes that are one series, only photos of another occasion can tell how well they are recognised",
+                    ),
+                };
+                format!(
+                    "{}; held out one by one they flatter every result, and {how} can keep them together{instead}",
+                    self.sentence()
+                )
+            }
         }
     }
 }
@@ -113,7 +146,7 @@ pub fn notice_series(catalog: &Catalog) -> Option<Series> {
     let number = neighbours.pairs.len();
     let alike = neighbours.pairs.iter().filter(|(.., alike)| *alike).count();
     if number < LEAST || (alike as f64) < NOTICED * number as f64 {
-        return None;
+        return taken_together(catalog);
     }
     let control = Control::new();
     let job = Job::new(&control, &Silent);
@@ -131,7 +164,31 @@ pub fn notice_series(catalog: &Catalog) -> Option<Series> {
         }
         None => (None, None),
     };
-    Some(Series { neighbours: number, alike, by: by.filter(|_| offer.is_some()), offer })
+    let by = by.filter(|_| offer.is_some());
+    Some(Series { sign: Sign::Looks, neighbours: number, alike, by, offer })
+}
+
+/// The same by the times that cameras have noted.
+fn taken_together(catalog: &Catalog) -> Option<Series> {
+    let by = GroupBy::USUAL.into_iter().find(|by| matches!(by, GroupBy::Time { .. }))?;
+    let GroupBy::Time { seconds } = by else { return None };
+    let number = catalog.samples.len();
+    let control = Control::new();
+    let grouping = Grouping::of(catalog, &by, Job::new(&control, &Silent)).ok()?;
+    let mut sizes: HashMap<(usize, u32), usize> = HashMap::new();
+    for (at, sample) in catalog.samples.iter().enumerate() {
+        *sizes.entry((sample.class, grouping.group(at))).or_default() += 1;
+    }
+    let alike = sizes.values().filter(|size| **size > 1).sum();
+    if number < LEAST || (alike as f64) < TAKEN_TOGETHER * number as f64 {
+        return None;
+    }
+    let offer = match leaves_choice(catalog, &grouping) {
+        true => grouped(catalog, &BuildOptions::default(), &by, &grouping).ok(),
+        false => None,
+    };
+    let by = offer.is_some().then_some(by);
+    Some(Series { sign: Sign::Times(seconds), neighbours: number, alike, by, offer })
 }
 
 impl Neighbours {

@@ -357,6 +357,40 @@ fn series_are_noticed_by_pixels_and_the_way_that_explains_them_is_offered() {
 }
 
 #[test]
+fn photos_of_a_few_minutes_are_noticed_by_the_time_they_were_taken() {
+    let mut random = crate::random::stream(3, "bursts", &[]);
+    let mut looks = || rand::Rng::next_u64(&mut random);
+    // Of each class 30 photos, `burst` of them a second after each other, and an hour to the next.
+    let mut taken = |burst: usize, camera: &dyn Fn(usize) -> u32| {
+        let paths: Vec<String> =
+            (0..60).map(|at| format!("c{}/{}.jpg", at / 30, 37 * at % 60)).collect();
+        let image = |at: usize| {
+            let seconds = 3600 * (at / burst) as i64 + (at % burst) as i64;
+            Image(&paths[at], at / 30, looks(), Some((seconds, camera(at))))
+        };
+        let images: Vec<Image<'_>> = (0..60).map(image).collect();
+        notice_series(&catalog(&["c0", "c1"], &images))
+    };
+    let series = taken(5, &|_| 7).unwrap();
+    assert_eq!((series.sign, series.share()), (Sign::Times(60), 1.0));
+    assert_eq!(series.by, Some(GroupBy::Time { seconds: 60 }));
+    let said = series.sentences();
+    assert!(said.contains("100 % of them were taken by one camera within 60 seconds"), "{said}");
+    assert!(said.contains("--group-by time"), "{said}");
+    // A class that is one series cannot be divided, and that is said.
+    let single = taken(30, &|_| 7).unwrap();
+    assert_eq!((single.sign, single.by.clone()), (Sign::Times(60), None));
+    assert!(
+        single.sentences().contains("only photos of another occasion"),
+        "{}",
+        single.sentences()
+    );
+    // Photos that lie apart, or that many cameras took.
+    assert_eq!(taken(1, &|_| 7), None);
+    assert_eq!(taken(5, &|at| at as u32), None);
+}
+
+#[test]
 fn unrelated_photos_give_no_notice_whatever_their_names() {
     for seed in 0..30 {
         let mut random = stream(seed, "photos", &[]);

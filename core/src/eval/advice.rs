@@ -1,0 +1,144 @@
+//! What to try after a result, and how a usable one is told.
+
+use super::evaluation::ClassResult;
+use super::verdict::{Case, Finding, FindingKind, Grade, TELLING, WIDE, percent, plural, quoted};
+use crate::source::Split;
+
+impl Case<'_> {
+    /// What to try: what the most telling of the findings asks for that the grade rests on.
+    pub fn advice(&self, findings: &[Finding], grade: Grade) -> String {
+        // An explanation asks for more than what it explains.
+        let order = [
+            FindingKind::BalancingLost,
+            FindingKind::Memorised,
+            FindingKind::NeverLearned,
+            FindingKind::JudgedOnTraining,
+            FindingKind::NoBetterThanGuessing,
+            FindingKind::NoBetterThanLargestClass,
+            FindingKind::SplitTooSmall,
+            FindingKind::BarelyBetterThanGuessing,
+            FindingKind::MostlyWrong,
+            FindingKind::NearlyOneClass,
+            FindingKind::NeverPredicted,
+        ];
+        let has = |kind: FindingKind| {
+            findings.iter().any(|finding| finding.kind == kind && finding.grade == grade)
+        };
+        let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
+        match kind {
+            FindingKind::BalancingLost => {
+                "Keep the classifier as trained (Keep as trained under Balance; export RUN --checkpoint last).".into()
+            }
+            FindingKind::Memorised if self.is_weak() => {
+                let check = "Check the labels: images that can be learned by heart and teach nothing about others often have shuffled or wrong ones.";
+                format!("{check} If they are right, {}.", self.other_features())
+            }
+            FindingKind::Memorised => format!("Add images of the classes it fails at, or {}.", self.other_features()),
+            FindingKind::NeverLearned if !self.evidence.pretrained => {
+                "Start from what a pretrained network has seen before (preset auto), or train for more epochs: few images make few steps an epoch.".into()
+            }
+            FindingKind::JudgedOnTraining => "Hold out some images for validation and test when the dataset is built.".into(),
+            FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
+            _ if self.evidence.pretrained && kind != FindingKind::SplitTooSmall && self.guessing.is_low(self.found()) => {
+                format!("Check that the labels fit what the images show, or {}.", self.other_features())
+            }
+            FindingKind::NoBetterThanGuessing
+            | FindingKind::NoBetterThanLargestClass
+            | FindingKind::BarelyBetterThanGuessing
+            | FindingKind::MostlyWrong
+                if self.evidence.history.is_empty() =>
+            {
+                "Check that these are the classes it was trained on, in the same order, and that model.normalisation is what it was trained with.".into()
+            }
+            FindingKind::NeverLearned
+            | FindingKind::NoBetterThanGuessing
+            | FindingKind::NoBetterThanLargestClass
+            | FindingKind::BarelyBetterThanGuessing
+            | FindingKind::MostlyWrong => {
+                "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
+            }
+            FindingKind::SplitTooSmall | FindingKind::Unmeasured => self.hold_out_more(),
+            FindingKind::UnlikeTraining
+            | FindingKind::CostsFrequentClasses
+            | FindingKind::CopiesLeftOut => self.next(),
+            FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
+                let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
+                let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
+                format!("Balance the classifier, or add images of the rarest classes, such as {name}.")
+            }
+        }
+    }
+
+    /// Where else features could come from.
+    fn other_features(&self) -> &'static str {
+        match self.evidence.pretrained {
+            true => "train from scratch (preset quick), if there are thousands of images",
+            false => "start from what a pretrained network has seen before (preset auto)",
+        }
+    }
+
+    fn hold_out_more(&self) -> String {
+        let (what, option) = match self.evidence.split {
+            Split::Test => ("testing", "test"),
+            _ => ("validation", "validation"),
+        };
+        let enough = match self.guessing.enough(WIDE) {
+            few if few <= self.guessing.least => String::new(),
+            enough => format!("; some {enough} of each class would do"),
+        };
+        format!(
+            "Hold out more images for {what} when the dataset is built (build --{option} SHARE, or Choose under Splits{enough}), or collect more of the rarest classes."
+        )
+    }
+
+    pub fn usable(&self) -> String {
+        let [low, high] = self.guessing.interval;
+        let worst = self.worst();
+        let few = worst
+            .filter(|class| class.samples < 10)
+            .map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
+        let weakest = worst.map(|class| {
+            let accuracy = format!("{:.0} %", 100.0 * class.accuracy.unwrap_or_default());
+            format!(
+                "; the weakest class, {}, {accuracy}{}",
+                quoted(&class.name),
+                few.unwrap_or_default()
+            )
+        });
+        format!(
+            "Usable: {} balanced accuracy ({:.0} to {:.0} %) where guessing gives {}{}.",
+            percent(self.found()),
+            100.0 * low,
+            100.0 * high,
+            percent(self.guessing.chance),
+            weakest.unwrap_or_default()
+        )
+    }
+
+    /// What to do with a usable result.
+    pub fn next(&self) -> String {
+        let classes = &self.evaluation().per_class;
+        let counts = || classes.iter().map(|class| class.train_count);
+        let (most, all) = (counts().max().unwrap_or(0), counts().sum::<usize>());
+        // One that has more images than most is weak for another reason, such as balancing.
+        let lacks = |class: &&ClassResult| {
+            class.train_count < most && 2 * class.train_count * classes.len() <= 3 * all
+        };
+        match self
+            .worst()
+            .filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2))
+            .filter(lacks)
+        {
+            Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
+            None => "Try it on images of your own before you rely on it.".into(),
+        }
+    }
+
+    /// The class that is recognised least, of those with enough images to tell.
+    fn worst(&self) -> Option<&ClassResult> {
+        let told = |class: &&ClassResult| class.samples >= TELLING;
+        let classes = self.evaluation().per_class.iter().filter(told);
+        let accuracy = |class: &ClassResult| class.accuracy.unwrap_or_default();
+        classes.min_by(|a, b| accuracy(a).total_cmp(&accuracy(b)))
+    }
+}
