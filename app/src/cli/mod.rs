@@ -25,6 +25,7 @@ mod more_images;
 mod options;
 mod plain;
 mod predict;
+mod session;
 mod source;
 mod suggest;
 mod sweep;
@@ -226,7 +227,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // Dialogs of the window look into that folder for what serves them.
     if arguments.command.is_some() {
-        quiet_drivers();
+        session::quiet_drivers();
     }
     // It lives as long as the program: warnings are shown on it from any thread.
     let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));
@@ -321,24 +322,6 @@ fn run_models_apart() {
         infer::isolate_by(program, vec![RUN_MODEL.into()]);
     }
 }
-
-/// Without a session (over ssh, in a container) every look for a GPU would begin with "error:
-/// XDG_RUNTIME_DIR is invalid or not set", said by a library for windows that a driver asks. It is
-/// quiet about a folder in which there is no window system.
-#[cfg(target_os = "linux")]
-fn quiet_drivers() {
-    const FOLDER: &str = "XDG_RUNTIME_DIR";
-    if std::env::var_os(FOLDER).is_none_or(|folder| !std::path::Path::new(&folder).is_absolute()) {
-        #[expect(unsafe_code, reason = "the environment is changed before there is another thread")]
-        // SAFETY: nothing was started yet.
-        unsafe {
-            std::env::set_var(FOLDER, std::env::temp_dir());
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn quiet_drivers() {}
 
 /// `COUNTERWEIGHT_KERNELS=burn` trains and evaluates on the CPU with the tensor library's
 /// operations, to compare them in a whole run.

@@ -180,16 +180,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let mut out = Output { context, table: table.as_mut() };
     let mut counts = vec![0_u64; classifier.classes().len()];
+    let mut unsure = 0;
     // What went wrong with the output, which ends the work as a stop does.
     let mut closed = None;
     let outcome = classifier.classify_all(
         &files,
         &mut |file, found| {
             let mut line = line_of(&classifier, arguments, file, found);
-            let best =
-                line.top.as_ref().and_then(|top| classifier.class_index(&top.first()?.class));
-            if let Some(class) = best {
-                counts[class] += 1;
+            let best = || classifier.class_index(&line.top.as_ref()?.first()?.class);
+            match line.unsure {
+                Some(true) => unsure += 1,
+                _ => best().into_iter().for_each(|class| counts[class] += 1),
             }
             if let (Some(sorter), Some(top)) = (&mut sorter, &line.top) {
                 let class = match line.unsure {
@@ -215,7 +216,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     outcome?;
     if arguments.csv.is_some() || arguments.sort_into.is_some() {
-        context.console.line(&counted(&counts, classifier.classes()));
+        counted(&counts, unsure, classifier.classes())
+            .iter()
+            .for_each(|line| context.console.line(line));
     }
     if files.len() < named {
         context.console.line(&format!("{} images were done before", named - files.len()));
@@ -233,8 +236,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// How many images were taken for each class, those of most first.
-fn counted(counts: &[u64], classes: &[String]) -> String {
+/// How many images were taken for each class, those of most first, and how many for none; nothing if
+/// there was none.
+fn counted(counts: &[u64], unsure: u64, classes: &[String]) -> Option<String> {
     const LISTED: usize = 10;
     let mut found: Vec<(&String, u64)> =
         classes.iter().zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
@@ -245,10 +249,13 @@ fn counted(counts: &[u64], classes: &[String]) -> String {
         .map(|(class, count)| format!("{class} {}", numbers::grouped(*count)))
         .collect();
     if found.len() > LISTED {
-        listed.push(format!("{} other classes", found.len() - LISTED));
+        listed
+            .push(format!("other classes {}", found[LISTED..].iter().map(|of| of.1).sum::<u64>()));
     }
-    let images = numbers::grouped(counts.iter().sum());
-    format!("{images} images were classified: {}", listed.join(", "))
+    if unsure > 0 {
+        listed.push(format!("unsure {}", numbers::grouped(unsure)));
+    }
+    (!listed.is_empty()).then(|| format!("classified: {}", listed.join(", ")))
 }
 
 /// The lines of a file, or of standard input.

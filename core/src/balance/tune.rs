@@ -40,7 +40,12 @@ pub struct Tuning {
     /// of older versions.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// Everything that was tried, best first. Candidates that failed are missing.
+    /// Standard errors of [`Tuning::best_score`] and [`Tuning::start_score`]; 0 in results of older
+    /// versions.
+    #[serde(default)]
+    pub errors: [f64; 2],
+    /// Everything that was tried: what was taken, and then best first. Candidates that failed are
+    /// missing.
     pub candidates: Vec<Candidate>,
     /// How many candidates failed: their training diverged, or the classifier overflowed.
     #[serde(default)]
@@ -425,6 +430,7 @@ fn conclude(
         start_score: start.0,
         conclusive,
         reason,
+        errors: [&best.hits, &start.1].map(|hits| error_of(hits, labels, classes)),
         verdict: None,
         failed: 0,
         candidates: trials.iter().map(candidate).collect(),
@@ -462,6 +468,22 @@ fn cheaper(
     let own = right(first);
     (!first.settings.balancers.is_empty() && most > own + GAINED)
         .then_some(Cheaper { at, right: [most, own] })
+}
+
+/// Standard error of the balanced accuracy: that of a mean of independent shares, each taken as if
+/// one more sample were right and one more wrong.
+fn error_of(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
+    let mut found = vec![[0_usize; 2]; classes];
+    for (hit, &label) in hits.iter().zip(labels) {
+        found[label as usize][0] += usize::from(*hit);
+        found[label as usize][1] += 1;
+    }
+    let present = || found.iter().filter(|[_, samples]| *samples > 0);
+    let variance = |&[hits, samples]: &[usize; 2]| {
+        let share = (hits as f64 + 1.0) / (samples as f64 + 2.0);
+        share * (1.0 - share) / samples as f64
+    };
+    present().map(variance).sum::<f64>().sqrt() / present().count().max(1) as f64
 }
 
 /// The share of samples that are right, with classes as frequent as in training.
@@ -590,6 +612,7 @@ mod tests {
         // (900 · 0.8 + 90 · 0.7 + 10 · 0.7) / 1000 and (900 · 0.5 + 90 · 0.8 + 10 · 0.9) / 1000
         let words = "it costs frequent classes least, with 79.0 % of images right at the frequencies of training instead of 53.1 %";
         assert!(found.reason.contains(words), "{}", found.reason);
+        assert!(!found.reason.contains("runner-up"), "{}", found.reason);
         // One image in thirty is more than is given for it.
         let found = conclude(&[([5, 8, 9], Balancer::Tau), ([8, 7, 6], Balancer::MaxNorm)]);
         assert_eq!(found.best.balancers, [Balancer::Tau]);

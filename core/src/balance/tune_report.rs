@@ -73,7 +73,8 @@ pub(super) fn reason(
             percent(start_score)
         )
     };
-    if let Some(second) = trials.get(1) {
+    // Beside the one that was taken for the frequent classes there is nothing to run up to.
+    if let Some(second) = trials.get(1).filter(|_| cheaper.is_none()) {
         let second_score = second.scores.balanced_accuracy;
         let error = standard_error(&best.hits, &second.hits, labels, classes);
         let gap = best_score - second_score;

@@ -27,7 +27,7 @@ impl Case<'_> {
         let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
         match kind {
             FindingKind::BalancingLost => {
-                "Keep the classifier as trained (Keep as trained under Balance; export RUN --checkpoint last).".into()
+                "Keep the classifier as trained (Keep as trained under Balance; export RUN --checkpoint last, or best where there is one).".into()
             }
             FindingKind::Memorised if self.is_weak() => {
                 let check = "Check the labels: images that can be learned by heart and teach nothing about others often have shuffled or wrong ones.";
@@ -122,7 +122,9 @@ impl Case<'_> {
         let (most, all) = (counts().max().unwrap_or(0), counts().sum::<usize>());
         // One that has more images than most is weak for another reason, such as balancing.
         let lacks = |class: &&ClassResult| {
-            class.train_count < most && 2 * class.train_count * classes.len() <= 3 * all
+            let are_equal = most * classes.len() == all;
+            are_equal
+                || (class.train_count < most && 2 * class.train_count * classes.len() <= 3 * all)
         };
         match self
             .worst()

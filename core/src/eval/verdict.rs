@@ -142,9 +142,11 @@ pub struct Evidence<'a> {
     pub before: Option<&'a Evaluation>,
     /// Images of the split that are no part of the result, since training has exact copies of them.
     pub copies: usize,
-    /// The balanced accuracy of such a classifier on other images that it did not learn from, such as
-    /// training images that were held out in turn.
-    pub expected: Option<f64>,
+    /// Whether training has copies of all images of the result, so that nothing better is known.
+    pub all_copies: bool,
+    /// The balanced accuracy of such a classifier on training images that were held out in turn, and
+    /// its standard error.
+    pub expected: Option<[f64; 2]>,
 }
 
 impl<'a> Evidence<'a> {
@@ -157,6 +159,7 @@ impl<'a> Evidence<'a> {
             pretrained: false,
             before: None,
             copies: 0,
+            all_copies: false,
             expected: None,
         }
     }
@@ -282,9 +285,16 @@ impl Case<'_> {
     }
 
     fn judged_on_training(&self) -> Option<Finding> {
-        let sentence = "Judged on the images it was trained on, which says nothing about new ones.";
-        (self.evidence.split == Split::Train)
-            .then(|| finding(FindingKind::JudgedOnTraining, Grade::Doubtful, sentence))
+        let sentence = match (self.evidence.split, self.evidence.all_copies) {
+            (Split::Train, _) => {
+                "Judged on the images it was trained on, which says nothing about new ones."
+            }
+            (_, true) => {
+                "Every one of these images has an exact copy in training, which says nothing about new ones."
+            }
+            _ => return None,
+        };
+        Some(finding(FindingKind::JudgedOnTraining, Grade::Doubtful, sentence))
     }
 
     fn no_better_than_guessing(&self) -> Option<Finding> {
@@ -536,8 +546,9 @@ impl Case<'_> {
     /// What was chosen on other images suits these less, and what is said of those is not true of
     /// these.
     fn unlike_training(&self) -> Option<Finding> {
-        let expected = self.evidence.expected?;
-        if expected - self.found() < UNLIKE || expected <= self.guessing.interval[1] {
+        let [expected, error] = self.evidence.expected?;
+        let gap = expected - self.found();
+        if gap < UNLIKE || gap <= Z * error.hypot(self.guessing.error) {
             return None;
         }
         let sentence = format!(
@@ -594,8 +605,9 @@ impl Case<'_> {
             few if few <= NAMED => names.join(", "),
             many => format!("{many} of {} classes", self.evaluation().per_class.len()),
         };
+        let but = if self.evidence.copies > 0 { " that training has not, too" } else { "" };
         let sentence = format!(
-            "Nothing is known of {classes}: there is no such image among the {images} images."
+            "Nothing is known of {classes}: there is no such image among the {images} images{but}."
         );
         Some(finding(FindingKind::Unmeasured, Grade::Usable, sentence))
     }

@@ -497,7 +497,7 @@ fn what_balancing_costs_the_frequent_classes_is_said() {
 fn copies_and_images_unlike_those_it_learned_from_are_said() {
     let evaluation = of_confusion(&mostly_right(6, 35, 15));
     let evidence = Evidence::of(&evaluation, Split::Test);
-    let found = verdict(&Evidence { copies: 88, expected: Some(0.9), ..evidence });
+    let found = verdict(&Evidence { copies: 88, expected: Some([0.9, 0.02]), ..evidence });
     assert_eq!(
         (found.grade, kinds(&found)),
         (Grade::Usable, vec![FindingKind::UnlikeTraining, FindingKind::CopiesLeftOut])
@@ -513,6 +513,17 @@ fn copies_and_images_unlike_those_it_learned_from_are_said() {
         found.findings[1].sentence,
         "88 of the 388 test images have an exact copy in training and are left out of this verdict."
     );
-    // Within what so many images can tell.
-    assert_eq!(verdict(&Evidence { expected: Some(0.74), ..evidence }).findings, []);
+    // A small difference, and one that is within what so few images can tell.
+    assert_eq!(verdict(&Evidence { expected: Some([0.74, 0.02]), ..evidence }).findings, []);
+    let few = of_confusion(&mostly_right(6, 14, 6));
+    let evidence = Evidence::of(&few, Split::Test);
+    assert_eq!(verdict(&Evidence { expected: Some([0.81, 0.05]), ..evidence }).findings, []);
+    assert_ne!(verdict(&Evidence { expected: Some([0.95, 0.05]), ..evidence }).findings, []);
+    // Where there is no other image, nothing is known.
+    let found = verdict(&Evidence { all_copies: true, ..Evidence::of(&evaluation, Split::Test) });
+    assert_eq!(
+        (found.grade, kinds(&found)),
+        (Grade::Doubtful, vec![FindingKind::JudgedOnTraining])
+    );
+    assert!(found.sentence.starts_with("Every one of these images has an exact copy"));
 }

@@ -66,15 +66,17 @@ impl OnnxClassifier {
     }
 
     /// Logits and probabilities of many images as [`crate::images::to_input`] makes them, by all
-    /// threads.
+    /// threads; where `natively`, by our own kernels if the file is one of ours. What is to say
+    /// something about the file itself must not go by these.
     ///
     /// # Errors
     /// As [`OnnxClassifier::run`].
-    pub fn run_many(&self, images: &[Vec<u8>]) -> Result<Outputs> {
+    pub fn run_many(&self, images: &[Vec<u8>], natively: bool) -> Result<Outputs> {
         let joined =
             |parts: Vec<Outputs>| parts.into_iter().reduce(Outputs::and).unwrap_or_default();
         let some = || images.iter().take(COMPARED).cloned().collect();
-        if let Some(native) = self.native_for(images.len(), some) {
+        let native = if natively { self.native_for(images.len(), some) } else { None };
+        if let Some(native) = native {
             let found = panics::caught(|| {
                 images
                     .chunks(BATCH)

@@ -5,7 +5,9 @@ use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::evaluate::{RunEvaluation, evaluate_checkpoint, reporting_split, result_name};
+use super::evaluate::{
+    Known, RunEvaluation, evaluate_checkpoint, expected, reporting_split, result_name,
+};
 use super::features::Features;
 use super::tune::search;
 use crate::augment::Augmentation;
@@ -131,8 +133,10 @@ pub fn balance(
         job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
         Split::Train
     });
-    let of_start =
-        |split| evaluate_checkpoint(run, (name, &start), split, None, evaluation, device, job);
+    let of_start = |split| {
+        let known = Known { before: None, expected: expected(run, None) };
+        evaluate_checkpoint(run, (name, &start), split, known, evaluation, device, job)
+    };
     let before = of_start(split)?;
     // What is looked at while choosing is kept besides what is reported.
     let validated = if split == Split::Test && has_validation {
@@ -216,15 +220,8 @@ pub fn balance(
     put_classifier(&mut result, &classifier);
     result.velocities.clear();
     let of_result = |split, before| {
-        evaluate_checkpoint(
-            run,
-            ("balanced", &result),
-            split,
-            Some(before),
-            evaluation,
-            device,
-            job,
-        )
+        let known = Known { before: Some(before), expected: expected(run, Some(settings)) };
+        evaluate_checkpoint(run, ("balanced", &result), split, known, evaluation, device, job)
     };
     let after = of_result(split, &before)?;
     let validated =

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::balance::BalanceReport;
 use super::features::Features;
 use super::spread::spread;
 use crate::balance::Tuning;
@@ -11,7 +12,7 @@ use crate::error::{Result, TrainError};
 use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, Verdict};
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
-use crate::settings::EvaluationSettings;
+use crate::settings::{BalanceSettings, EvaluationSettings};
 use crate::source::Split;
 use crate::train::classifier_of;
 
@@ -84,15 +85,16 @@ pub fn evaluate(
             .ok(),
         _ => None,
     };
-    let result = evaluate_checkpoint(
-        run,
-        (name, &checkpoint),
-        split,
-        before.as_ref(),
-        settings,
-        device,
-        job,
-    )?;
+    let expected = match name {
+        "balanced" => run
+            .read_result::<BalanceReport>("balance")
+            .ok()
+            .and_then(|report| expected(run, Some(&report.settings))),
+        _ => expected(run, None),
+    };
+    let known = Known { before: before.as_ref(), expected };
+    let what = (name, &checkpoint);
+    let result = evaluate_checkpoint(run, what, split, known, settings, device, job)?;
     run.keep_result(&result_name(name, split, settings.flip), &result, job);
     Ok(result)
 }
@@ -139,8 +141,8 @@ pub(super) fn evaluation_of_file(
         _ => None,
     };
     let what = (name, checkpoint);
-    let before = before.as_ref();
-    let found = evaluate_checkpoint(run, what, split, before, &settings, &Device::flex(), job)?;
+    let known = Known { before: before.as_ref(), expected: None };
+    let found = evaluate_checkpoint(run, what, split, known, &settings, &Device::flex(), job)?;
     run.keep_result(&result_name(name, split, false), &found, job);
     Ok(Some(found))
 }
@@ -172,12 +174,21 @@ pub(super) fn reporting_split(run: &Run) -> Result<Split> {
     })
 }
 
-/// Evaluates a checkpoint by its name, and judges it; a balanced one beside what it was `before`.
+/// What is known already of a checkpoint that is evaluated.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    /// Of a balanced one: what it was before.
+    pub before: Option<&'a RunEvaluation>,
+    /// As [`expected`].
+    pub expected: Option<[f64; 2]>,
+}
+
+/// Evaluates a checkpoint by its name, and judges it by what is `known` of it, too.
 pub(super) fn evaluate_checkpoint(
     run: &Run,
     (name, checkpoint): (&str, &Checkpoint),
     split: Split,
-    before: Option<&RunEvaluation>,
+    known: Known<'_>,
     settings: &EvaluationSettings,
     device: &Device,
     job: Job<'_>,
@@ -201,13 +212,17 @@ pub(super) fn evaluate_checkpoint(
         _ => Some(Box::new(evaluate(&features.part(&others))?)),
     };
     let judged = without_copies.as_deref().unwrap_or(&evaluation);
+    // Of an older version, which knew nothing of copies, it is of other images.
+    let before =
+        known.before.filter(|found| without_copies.is_none() || found.without_copies.is_some());
     let before = before.map(|found| found.without_copies.as_deref().unwrap_or(&found.evaluation));
     let verdict = eval::verdict(&Evidence {
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
         before,
         copies: evaluation.samples - judged.samples,
-        expected: expected(run, name),
+        all_copies: others.is_empty(),
+        expected: known.expected,
         ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {
@@ -229,11 +244,22 @@ pub(super) fn evaluate_checkpoint(
     })
 }
 
-/// The balanced accuracy that a checkpoint has, or would have, on the images that a search for the
-/// balancer held out from training, if there was one.
-fn expected(run: &Run, checkpoint: &str) -> Option<f64> {
-    let tuning = run.read_result::<Tuning>("tune").ok()?;
-    Some(if checkpoint == "balanced" { tuning.best_score } else { tuning.start_score })
+/// The balanced accuracy that a classifier on frozen features had on training images that were held
+/// out in turn, with its standard error: of the checkpoint as trained, or balanced by `settings`, if
+/// a search has seen that.
+pub(super) fn expected(run: &Run, settings: Option<&BalanceSettings>) -> Option<[f64; 2]> {
+    if !run.settings().stage1.is_frozen() {
+        return None;
+    }
+    let tuning: Tuning = run.read_result("tune").ok()?;
+    let [best, start] = tuning.errors;
+    match settings {
+        None => Some([tuning.start_score, start]),
+        Some(used) => {
+            let used = BalanceSettings { tune_candidates: 0, ..used.clone() };
+            (used == tuning.best).then_some([tuning.best_score, best])
+        }
+    }
 }
 
 /// How far the classifier's probabilities can be believed, on some of the samples.

@@ -149,7 +149,9 @@ pub fn evaluate_file(
         Some(_) => dataset.counts(Split::Train),
         None => train_counts(&classifier, &places, dataset, on, job),
     };
-    let (answers, positions) = answers(&classifier, &images, &places, job)?;
+    // Beside the run it was made in, the file itself is in question.
+    let natively = beside.is_none();
+    let (answers, positions) = answers(&classifier, &images, &places, natively, job)?;
     images.warn_of_problems(job);
     let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
     // What it learned from is no test, and what others call training images may well be one.
@@ -300,6 +302,7 @@ pub(super) fn answers(
     classifier: &OnnxClassifier,
     images: &Images,
     places: &[usize],
+    natively: bool,
     job: Job<'_>,
 ) -> Result<(Vec<Answer>, Vec<usize>)> {
     let size = 3 * classifier.input_size().pow(2);
@@ -309,7 +312,7 @@ pub(super) fn answers(
         job.check()?;
         let batch = batch?;
         let inputs: Vec<Vec<u8>> = batch.images.chunks_exact(size).map(<[u8]>::to_vec).collect();
-        let outputs = classifier.run_many(&inputs)?;
+        let outputs = classifier.run_many(&inputs, natively)?;
         // Without logits their place is taken by what has the same softmax.
         let rows = outputs.logits.unwrap_or_else(|| {
             let logs = |row: &Vec<f32>| row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect();

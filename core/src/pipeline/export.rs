@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 
 use super::evaluate::{
-    RunEvaluation, evaluate_checkpoint, evaluation_of_file, reporting_split, stored_evaluation,
+    Known, RunEvaluation, evaluate_checkpoint, evaluation_of_file, reporting_split,
+    stored_evaluation,
 };
 use super::export_facts::says;
 use super::onnx_backbone::graph_of;
@@ -161,7 +162,8 @@ impl<'a> Subject<'a> {
                 let what = (self.name.as_str(), measured);
                 let settings =
                     EvaluationSettings { flip: false, ..self.run.settings().evaluation.clone() };
-                evaluate_checkpoint(self.run, what, split, None, &settings, &Device::flex(), job)?
+                let known = Known::default();
+                evaluate_checkpoint(self.run, what, split, known, &settings, &Device::flex(), job)?
                     .confidence
             }
         };

@@ -213,7 +213,7 @@ impl<'a> Measuring<'a> {
         let images =
             Images::open(&chosen, Split::Test, classifier.input_shape(), DEFAULT_BUDGET, job)?;
         let as_they_are: Vec<usize> = (0..dataset.classes.len()).collect();
-        let (found, positions) = answers(&classifier, &images, &as_they_are, job)?;
+        let (found, positions) = answers(&classifier, &images, &as_they_are, false, job)?;
         let (network, file): (Vec<Answer>, Vec<Answer>) = found
             .into_iter()
             .zip(positions)

@@ -217,15 +217,18 @@ fn splits(dataset: &Dataset) -> Vec<Choice> {
         .provenance
         .drawn
         .iter()
-        .map(|split| {
-            let most = dataset.counts(*split).into_iter().max().unwrap_or_default();
-            format!("up to {most} of each class for {split}")
+        .map(|split| match split {
+            // Of which a mean over classes is known alike.
+            Split::Test => {
+                let most = dataset.counts(*split).into_iter().max().unwrap_or_default();
+                format!("up to {most} of each class for test, frequent or rare")
+            }
+            _ => format!("a share of each class for {split}"),
         })
         .collect();
     let how = match drawn.as_slice() {
         [] => "as the source says".to_string(),
-        // Of which a mean over classes is known alike.
-        drawn => format!("{}, frequent or rare", drawn.join(" and ")),
+        drawn => drawn.join(", and "),
     };
     let together = match dataset.provenance.options.group_by {
         Some(_) => "",

@@ -2,7 +2,7 @@
 //! the notice where images come in series.
 
 use counterweight_core::dataset::{
-    DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, LeakCount, Series,
+    DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, LeakCount, Series, Sign,
 };
 use counterweight_core::eval::Grade;
 use egui::{
@@ -213,7 +213,10 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                             commands.push(Command::Data(DataCommand::KeepTogether(by)));
                         }
                     }
-                    None => say(ui, "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into()),
+                    None => say(ui, match series.sign {
+                        Sign::Looks => "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into(),
+                        Sign::Times { .. } => "Held out one by one they flatter every result. Of classes that are one series, only photos of another occasion can tell how well they are recognised".into(),
+                    }),
                 }
             });
         });

@@ -44,12 +44,15 @@ const TAKEN_TOGETHER: f64 = 0.5;
 
 /// What tells that images come in series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "by", rename_all = "snake_case")]
 pub enum Sign {
     /// Neighbours in the order of names look alike.
     Looks,
-    /// One camera took them within so many seconds.
-    Times(u64),
+    /// One camera took them shortly after each other.
+    Times {
+        /// At most so many seconds.
+        seconds: u64,
+    },
 }
 
 /// That images come in series.
@@ -77,7 +80,7 @@ impl Series {
 
     /// What was found, in a sentence.
     pub fn sentence(&self) -> String {
-        if let Sign::Times(seconds) = self.sign {
+        if let Sign::Times { seconds } = self.sign {
             return format!(
                 "the images come in series: {:.0} % of them were taken by one camera within {seconds} seconds of another of their class",
                 100.0 * self.share()
@@ -117,7 +120,7 @@ impl Series {
             None => {
                 let (how, instead) = match self.sign {
                     Sign::Looks => ("--group-by", ""),
-                    Sign::Times(_) => (
+                    Sign::Times { .. } => (
                         "--group-by time",
                         "; of classes that are one series, only photos of another occasion can tell how well they are recognised",
                     ),
@@ -173,22 +176,38 @@ fn taken_together(catalog: &Catalog) -> Option<Series> {
     let by = GroupBy::USUAL.into_iter().find(|by| matches!(by, GroupBy::Time { .. }))?;
     let GroupBy::Time { seconds } = by else { return None };
     let number = catalog.samples.len();
-    let control = Control::new();
-    let grouping = Grouping::of(catalog, &by, Job::new(&control, &Silent)).ok()?;
-    let mut sizes: HashMap<(usize, u32), usize> = HashMap::new();
-    for (at, sample) in catalog.samples.iter().enumerate() {
-        *sizes.entry((sample.class, grouping.group(at))).or_default() += 1;
-    }
-    let alike = sizes.values().filter(|size| **size > 1).sum();
+    let mut taken: Vec<(usize, u32, i64, [u8; 32])> = catalog
+        .samples
+        .iter()
+        .zip(&catalog.facts)
+        .filter_map(|(sample, facts)| {
+            facts.taken.map(|taken| (sample.class, taken.camera, taken.seconds, facts.hash))
+        })
+        .collect();
+    taken.sort_unstable();
+    // A copy of a photo is no other photo.
+    taken.dedup();
+    let is_near = |pair: &[(usize, u32, i64, [u8; 32])]| {
+        let [(class, camera, before, _), (other, same, after, _)] = [pair[0], pair[1]];
+        (class, camera) == (other, same) && after.abs_diff(before) <= seconds
+    };
+    let near: Vec<bool> = taken.windows(2).map(is_near).collect();
+    let has_near = |at: usize| {
+        at.checked_sub(1).is_some_and(|before| near[before])
+            || near.get(at).is_some_and(|near| *near)
+    };
+    let alike = (0..taken.len()).filter(|&at| has_near(at)).count();
     if number < LEAST || (alike as f64) < TAKEN_TOGETHER * number as f64 {
         return None;
     }
+    let control = Control::new();
+    let grouping = Grouping::of(catalog, &by, Job::new(&control, &Silent)).ok()?;
     let offer = match leaves_choice(catalog, &grouping) {
         true => grouped(catalog, &BuildOptions::default(), &by, &grouping).ok(),
         false => None,
     };
     let by = offer.is_some().then_some(by);
-    Some(Series { sign: Sign::Times(seconds), neighbours: number, alike, by, offer })
+    Some(Series { sign: Sign::Times { seconds }, neighbours: number, alike, by, offer })
 }
 
 impl Neighbours {

@@ -372,14 +372,14 @@ fn photos_of_a_few_minutes_are_noticed_by_the_time_they_were_taken() {
         notice_series(&catalog(&["c0", "c1"], &images))
     };
     let series = taken(5, &|_| 7).unwrap();
-    assert_eq!((series.sign, series.share()), (Sign::Times(60), 1.0));
+    assert_eq!((series.sign, series.share()), (Sign::Times { seconds: 60 }, 1.0));
     assert_eq!(series.by, Some(GroupBy::Time { seconds: 60 }));
     let said = series.sentences();
     assert!(said.contains("100 % of them were taken by one camera within 60 seconds"), "{said}");
     assert!(said.contains("--group-by time"), "{said}");
     // A class that is one series cannot be divided, and that is said.
     let single = taken(30, &|_| 7).unwrap();
-    assert_eq!((single.sign, single.by.clone()), (Sign::Times(60), None));
+    assert_eq!((single.sign, single.by.clone()), (Sign::Times { seconds: 60 }, None));
     assert!(
         single.sentences().contains("only photos of another occasion"),
         "{}",
@@ -387,6 +387,14 @@ fn photos_of_a_few_minutes_are_noticed_by_the_time_they_were_taken() {
     );
     // Photos that lie apart, or that many cameras took.
     assert_eq!(taken(1, &|_| 7), None);
+    // One walk past ever other things: what follows within a minute is of another class.
+    let paths: Vec<String> = (0..60).map(|at| format!("c{}/{at}.jpg", at % 10)).collect();
+    let walk: Vec<Image<'_>> = (0..60)
+        .map(|at| Image(&paths[at], at % 10, at as u64 * 77, Some((40 * at as i64, 7))))
+        .collect();
+    let names: Vec<String> = (0..10).map(|class| format!("c{class}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(notice_series(&catalog(&names, &walk)), None);
     assert_eq!(taken(5, &|at| at as u32), None);
 }
 

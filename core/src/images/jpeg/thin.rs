@@ -99,13 +99,15 @@ struct Component {
 
 impl Plan {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let mut codes: [[Option<Code>; 4]; 2] = Default::default();
+        let mut codes: [[Option<StoredCode<'_>>; 4]; 2] = Default::default();
         let mut restarts = 0;
         let mut frame = None;
         for Segment { code, content: place } in Segments::new(bytes) {
             let content = bytes.get(place.clone())?;
             match code {
                 0xc4 => read_codes(content, &mut codes)?,
+                // Markers without a length, which lead astray who takes what follows for one.
+                0x01 | 0xd0..=0xd7 => return None,
                 // One scan by Huffman's code, the first with the usual number of tables.
                 0xc0 | 0xc1 if frame.is_none() => frame = Some(content),
                 0xc0..=0xcf => return None,
@@ -120,7 +122,7 @@ impl Plan {
     fn of_scan(
         frame: &[u8],
         scan: &[u8],
-        codes: [[Option<Code>; 4]; 2],
+        codes: [[Option<StoredCode<'_>>; 4]; 2],
         restarts: usize,
         data: usize,
     ) -> Option<Self> {
@@ -152,7 +154,8 @@ impl Plan {
         }
         let across = components.iter().map(|component| component.across).max()?;
         let down = components.iter().map(|component| component.down).max()?;
-        let [dc, mut ac_codes] = codes;
+        let [dc_codes, ac_codes] = codes;
+        let mut dc: [Option<Code>; 4] = Default::default();
         let mut ac: [Option<FrequencyCode>; 4] = Default::default();
         let mut blocks = Vec::new();
         for (component, &[name, tables]) in components.iter().zip(chosen.as_chunks::<2>().0) {
@@ -164,12 +167,17 @@ impl Plan {
                 keeps_frequencies: across.is_multiple_of(2 * component.across)
                     && down.is_multiple_of(2 * component.down),
             };
-            if name != component.name || dc.get(place.dc)?.is_none() {
+            let stored = (*dc_codes.get(place.dc)?, *ac_codes.get(place.ac)?);
+            let (Some(of_means), Some(of_frequencies)) = stored else { return None };
+            if name != component.name {
                 return None;
             }
-            let code = ac.get_mut(place.ac)?;
-            if code.is_none() {
-                *code = Some(FrequencyCode::new(ac_codes[place.ac].take()?)?);
+            // Several components may share a code.
+            if dc[place.dc].is_none() {
+                dc[place.dc] = Some(Code::new(of_means)?);
+            }
+            if ac[place.ac].is_none() {
+                ac[place.ac] = Some(FrequencyCode::new(Code::new(of_frequencies)?)?);
             }
             // A component by itself is stored a block at a time.
             let number = if components.len() == 1 { 1 } else { component.across * component.down };
@@ -189,14 +197,25 @@ fn number(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Reads the codes of a segment; of the first kind for means, of the second for frequencies.
-fn read_codes(mut content: &[u8], codes: &mut [[Option<Code>; 4]; 2]) -> Option<()> {
+/// A Huffman code as it stands in the file: how many words there are of each length from 1 to 16, and
+/// the symbols in the order of words. A file may hold any number, of which few are used.
+#[derive(Clone, Copy)]
+struct StoredCode<'a> {
+    lengths: &'a [u8; 16],
+    symbols: &'a [u8],
+}
+
+/// Finds the codes of a segment; of the first kind for means, of the second for frequencies.
+fn read_codes<'a>(
+    mut content: &'a [u8],
+    codes: &mut [[Option<StoredCode<'a>>; 4]; 2],
+) -> Option<()> {
     while let Some((&place, rest)) = content.split_first() {
         let (lengths, rest) = rest.split_first_chunk::<16>()?;
         let total = lengths.iter().map(|&count| usize::from(count)).sum();
         let (symbols, rest) = rest.split_at_checked(total)?;
-        let code = Code::new(lengths, symbols)?;
-        *codes.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))? = Some(code);
+        *codes.get_mut(usize::from(place >> 4))?.get_mut(usize::from(place & 15))? =
+            Some(StoredCode { lengths, symbols });
         content = rest;
     }
     Some(())
@@ -215,15 +234,14 @@ struct Code {
 }
 
 impl Code {
-    /// As in the file: how many words there are of each length from 1 to 16, and the symbols in the
-    /// order of words. `None` if there are more words than fit.
-    fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+    /// `None` if there are more words than fit.
+    fn new(stored: StoredCode<'_>) -> Option<Self> {
         let mut long = zeros();
         let mut zero = None;
         // The next word, followed by zeros up to 16 bits.
         let mut next = 0_usize;
-        let mut symbols = symbols.iter();
-        for (length, &count) in (1..).zip(lengths) {
+        let mut symbols = stored.symbols.iter();
+        for (length, &count) in (1..).zip(stored.lengths) {
             for _ in 0..count {
                 let &symbol = symbols.next()?;
                 let end = next + (1 << (16 - length));

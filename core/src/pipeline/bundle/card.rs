@@ -83,7 +83,8 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let Some(found) = facts.evaluation else {
         return writeln!(text, "This checkpoint was never evaluated.\n");
     };
-    let evaluation = &found.evaluation;
+    // As the verdict: what training has, too, is no test.
+    let evaluation = found.without_copies.as_deref().unwrap_or(&found.evaluation);
     writeln!(
         text,
         "On {} {} images that it was not trained on:\n\n| | accuracy |\n| --- | ---: |",
