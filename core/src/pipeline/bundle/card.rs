@@ -79,6 +79,10 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     writeln!(text, "## How good it is\n")?;
     if let Some(verdict) = &facts.export.verdict {
         writeln!(text, "{} {}\n", plain(&verdict.sentence), plain(&verdict.advice))?;
+        for finding in verdict.others() {
+            writeln!(text, "- {}", plain(&finding.sentence))?;
+        }
+        writeln!(text)?;
     }
     let Some(found) = facts.evaluation else {
         return writeln!(text, "This checkpoint was never evaluated.\n");
@@ -95,6 +99,10 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     for (name, accuracy) in [
         ("mean over classes (balanced)".to_string(), Some(evaluation.balanced_accuracy)),
         ("of all images".to_string(), Some(evaluation.top1)),
+        (
+            "of all, with classes as frequent as in training".to_string(),
+            Some(evaluation.accuracy_as_trained()),
+        ),
         (group_heading(Group::Many, sizes.many), evaluation.groups.many),
         (group_heading(Group::Medium, sizes.medium), evaluation.groups.medium),
         (group_heading(Group::Few, sizes.few), evaluation.groups.few),
@@ -129,8 +137,12 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     match &confidence {
         Some((confidence, split)) => writeln!(
             text,
-            "; dividing the logits by {:.2} makes those of the {split} images fit best.\n",
-            confidence.temperature
+            "; dividing the logits by {:.2} makes those of the {split} images fit best{}.\n",
+            confidence.temperature,
+            match *split == found.split {
+                true => ", which are the images of this table and flatter it",
+                false => "",
+            }
         )?,
         None => writeln!(text, ".\n")?,
     }
@@ -174,11 +186,12 @@ fn limits(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
 }
 
 fn classes(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
-    let mut rows: Vec<&ClassResult> = evaluation.per_class.iter().collect();
+    let mut rows: Vec<(&ClassResult, Option<f64>)> =
+        evaluation.per_class.iter().zip(evaluation.precision_as_trained()).collect();
     writeln!(text, "### By class\n")?;
     if rows.len() > LISTED {
-        rows.retain(|class| class.accuracy.is_some());
-        rows.sort_by(|a, b| {
+        rows.retain(|(class, _)| class.accuracy.is_some());
+        rows.sort_by(|(a, _), (b, _)| {
             a.accuracy.unwrap_or_default().total_cmp(&b.accuracy.unwrap_or_default())
         });
         rows.truncate(WORST);
@@ -191,20 +204,22 @@ fn classes(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "| class | training images | group | accuracy | 95 % interval | images |\n| --- | ---: | --- | ---: | --- | ---: |"
+        "Precision is of the images that are taken for a class, with classes as frequent as in training.\n\n\
+         | class | training images | group | accuracy | 95 % interval | images | precision |\n| --- | ---: | --- | ---: | --- | ---: | ---: |"
     )?;
-    for class in rows {
+    for (class, precision) in rows {
         let interval = class
             .interval
             .map_or(String::new(), |[low, high]| format!("{} to {}", percent(low), percent(high)));
         writeln!(
             text,
-            "| {} | {} | {} | {} | {interval} | {} |",
+            "| {} | {} | {} | {} | {interval} | {} | {} |",
             plain(&class.name),
             class.train_count,
             class.group,
             class.accuracy.map_or("–".into(), percent),
-            class.samples
+            class.samples,
+            precision.map_or("–".into(), percent)
         )?;
     }
     writeln!(text)
