@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use counterweight_core::eval::AS_TRAINED;
 use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
 use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD};
@@ -284,7 +283,7 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
         ("Medium".into(), numbers::percent(results.groups.medium)),
         ("Few".into(), numbers::percent(results.groups.few)),
         ("Top-1".into(), percent(results.top1)),
-        (parts::capitalised(AS_TRAINED), percent(results.accuracy_as_trained())),
+        ("Top-1 as in training".into(), percent(results.accuracy_as_trained())),
         ("Macro-F1".into(), percent(results.macro_f1)),
         ("ECE".into(), percent(results.ece)),
         (
@@ -348,12 +347,12 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
     let column = |title, numeric, width| Column { title, numeric, width };
     let columns = [
         column("Class", false, 0.0),
-        column("Group", false, 90.0),
-        column("Train n_k", true, 96.0),
-        column("Samples", true, 90.0),
-        column("Accuracy", true, 96.0),
-        column("95 % interval", true, 136.0),
-        column("Precision", true, 90.0),
+        column("Group", false, 76.0),
+        column("Train n_k", true, 84.0),
+        column("Samples", true, 80.0),
+        column("Accuracy", true, 84.0),
+        column("95 % interval", true, 126.0),
+        column("Precision", true, 84.0),
     ];
     let precision = shown.evaluation.evaluation.precision_as_trained();
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
