@@ -347,12 +347,12 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
     let column = |title, numeric, width| Column { title, numeric, width };
     let columns = [
         column("Class", false, 0.0),
-        column("Group", false, 76.0),
-        column("Train n_k", true, 84.0),
-        column("Samples", true, 80.0),
-        column("Accuracy", true, 84.0),
-        column("95 % interval", true, 126.0),
-        column("Precision", true, 84.0),
+        column("Group", false, 64.0),
+        column("Train n_k", true, 72.0),
+        column("Samples", true, 70.0),
+        column("Accuracy", true, 72.0),
+        column("95 % interval", true, 112.0),
+        column("Precision", true, 74.0),
     ];
     let precision = shown.evaluation.evaluation.precision_as_trained();
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
