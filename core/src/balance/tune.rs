@@ -109,8 +109,8 @@ pub struct Fold<'a> {
 /// others unless one does better by more than the standard error of the difference: the best of
 /// many on few samples is the luckiest. Of candidates whose balanced accuracy is half a point below
 /// that at most, the one is taken in the end that costs the frequent classes least: that is right
-/// most often where classes are as frequent as in training. The remaining settings (loss, learning rate, epochs and so
-/// on) are left as they are, except that stage 2 is made to run on cached features as it did here.
+/// most often where classes are as frequent as in training. The remaining settings (loss, learning
+/// rate, epochs and so on) are left as they are, except that stage 2 is made to run on cached features as it did here.
 ///
 /// Candidates are tried on all cores; for one `seed` the outcome is the same for any number of
 /// them. [`balance`] with the best settings on
@@ -470,14 +470,20 @@ fn cheaper(
         .then_some(Cheaper { at, right: [most, own] })
 }
 
-/// Standard error of the balanced accuracy: that of a mean of independent shares, each taken as if
-/// one more sample were right and one more wrong.
-fn error_of(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
-    let mut found = vec![[0_usize; 2]; classes];
+/// Right samples and all samples of each class, shape [classes].
+fn by_class(hits: &[bool], labels: &[u32], classes: usize) -> Vec<[usize; 2]> {
+    let mut found = vec![[0; 2]; classes];
     for (hit, &label) in hits.iter().zip(labels) {
         found[label as usize][0] += usize::from(*hit);
         found[label as usize][1] += 1;
     }
+    found
+}
+
+/// Standard error of the balanced accuracy: that of a mean of independent shares, each taken as if
+/// one more sample were right and one more wrong.
+fn error_of(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
+    let found = by_class(hits, labels, classes);
     let present = || found.iter().filter(|[_, samples]| *samples > 0);
     let variance = |&[hits, samples]: &[usize; 2]| {
         let share = (hits as f64 + 1.0) / (samples as f64 + 2.0);
@@ -488,11 +494,7 @@ fn error_of(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
 
 /// The share of samples that are right, with classes as frequent as in training.
 fn right_as_trained(hits: &[bool], labels: &[u32], train_counts: &[usize]) -> f64 {
-    let mut found = vec![[0_usize; 2]; train_counts.len()];
-    for (hit, &label) in hits.iter().zip(labels) {
-        found[label as usize][0] += usize::from(*hit);
-        found[label as usize][1] += 1;
-    }
+    let found = by_class(hits, labels, train_counts.len());
     let present = || found.iter().zip(train_counts).filter(|([_, samples], _)| *samples > 0);
     let right: f64 =
         present().map(|([hits, samples], n)| (n * hits) as f64 / *samples as f64).sum();
