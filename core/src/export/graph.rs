@@ -44,7 +44,7 @@ impl Normalized {
     /// capturing a module moves those of every module it shares them with.
     pub fn copy(source: &ExportSource, weights: Vec<NamedTensor>) -> Result<Self, String> {
         let device = Device::flex();
-        let network = load_weights(Network::new(&source.config, 0, &device), weights)?;
+        let network = load_weights(Network::blank(&source.config, &device), weights)?;
         let channel = |values: [f32; 3]| {
             Param::from_tensor(Tensor::<1>::from_floats(values, &device).reshape([1, 3, 1, 1]))
         };

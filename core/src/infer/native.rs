@@ -85,7 +85,7 @@ impl Native {
             .collect();
         [Stem::Small, Stem::Imagenet].into_iter().find_map(|stem| {
             let config = NetworkConfig { backbone, stem, input_size: side, classes };
-            let network = Network::new(&config, 0, &Device::flex());
+            let network = Network::blank(&config, &Device::flex());
             let tensors = unfolded(weights(&network), &held)?;
             Some(Self {
                 prepared: Prepared::new(load_weights(network, tensors).ok()?),

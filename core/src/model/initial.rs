@@ -12,7 +12,9 @@ use crate::random;
 
 /// Where initial weights come from.
 pub(super) struct Initial<'a> {
-    pub seed: u64,
+    /// What they are drawn by; without it they are zeros, for others to take their place: drawing
+    /// millions takes longer than reading them.
+    pub seed: Option<u64>,
     pub device: &'a Device,
 }
 
@@ -56,8 +58,14 @@ impl Initial<'_> {
         shape: [usize; D],
         distribution: impl Distribution<f32>,
     ) -> Param<Tensor<D>> {
-        let rng = random::stream(self.seed, &format!("weights {name}"), &[]);
-        let values: Vec<f32> = distribution.sample_iter(rng).take(shape.iter().product()).collect();
+        let count = shape.iter().product();
+        let values: Vec<f32> = match self.seed {
+            Some(seed) => {
+                let rng = random::stream(seed, &format!("weights {name}"), &[]);
+                distribution.sample_iter(rng).take(count).collect()
+            }
+            None => vec![0.0; count],
+        };
         Param::from_data(TensorData::new(values, shape), self.device)
     }
 }

@@ -74,10 +74,22 @@ impl Network {
     /// For [`Backbone::Onnx`], which has no layers: [`FeatureGraph`](super::FeatureGraph) computes
     /// what it does.
     pub fn new(config: &NetworkConfig, seed: u64, device: &Device) -> Self {
-        let initial = &Initial { seed, device };
+        let initial = Initial { seed: Some(seed), device };
+        Self::of(config, [&initial; 2])
+    }
+
+    /// A network of zeros, for weights that are about to be [loaded](load_weights).
+    ///
+    /// # Panics
+    /// As [`Network::new`].
+    pub(crate) fn blank(config: &NetworkConfig, device: &Device) -> Self {
+        Self::of(config, [&Initial { seed: None, device }; 2])
+    }
+
+    fn of(config: &NetworkConfig, [backbone, classifier]: [&Initial<'_>; 2]) -> Self {
         Self {
-            backbone: Layers::new(config, initial),
-            fc: Linear::new(initial, config.features(), config.classes),
+            backbone: Layers::new(config, backbone),
+            fc: Linear::new(classifier, config.features(), config.classes),
             kernels: Kernels::chosen(),
             precision: Precision::Float32,
         }
@@ -104,7 +116,8 @@ impl Network {
         seed: u64,
         device: &Device,
     ) -> Result<Self, String> {
-        let network = Self::new(config, seed, device);
+        let blank = Initial { seed: None, device };
+        let network = Self::of(config, [&blank, &Initial { seed: Some(seed), device }]);
         let mut tensors = pretrained.weights()?;
         tensors.extend(network.classifier());
         load_weights(network, tensors)

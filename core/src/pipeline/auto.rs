@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::estimate::{Estimate, estimate, in_words};
+use super::estimate::{Estimate, estimate, estimate_by, in_words};
 use super::features::Features;
 use super::frozen::{FrozenBackbone, View};
 use super::image_fit::fit_check;
+use super::measured_times::TODAY;
 use super::mirror::{MirrorCheck, mirror_check};
 use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
@@ -331,7 +332,7 @@ impl Chosen {
         };
         fine_tuning.model.backbone = settings.model.backbone.clone();
         fine_tuning.model.fit = settings.model.fit;
-        let estimate = match estimate(&fine_tuning, dataset, device, job) {
+        let estimate = match estimate_by(TODAY, &fine_tuning, dataset, device, job) {
             // What cannot be done here is not offered.
             Err(Error::Device { reason, .. }) => {
                 job.info(format!(

@@ -1,7 +1,5 @@
 //! How long training will take here, before it is started: from a few measured steps.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::estimate_classifier::{OnFeatures, on_features};
 use super::image_fit::asked;
+use super::measured_times::{JUST_NOW, known_or};
 use super::onnx_backbone::found;
 use crate::batches::DEFAULT_BUDGET;
 use crate::dataset::Dataset;
@@ -29,8 +28,6 @@ const MEASURED: usize = 2;
 const WARM_UP: usize = 1;
 /// Samples of a measured step, at most: time grows with the batch.
 const MEASURED_SAMPLES: usize = 16;
-/// How long a measurement holds: what else the machine has to do changes.
-const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// Images that are decoded to see how long that takes.
 const DECODED: usize = 8;
 /// Batch of images whose features are computed.
@@ -98,13 +95,28 @@ pub fn estimate(
     device: &Device,
     job: Job<'_>,
 ) -> Result<Estimate> {
-    let found = measured(settings, dataset, device, job);
+    estimate_by(JUST_NOW, settings, dataset, device, job)
+}
+
+/// [`estimate`] by what was measured here at most so long ago.
+///
+/// # Errors
+/// As there.
+pub(super) fn estimate_by(
+    oldest: Duration,
+    settings: &Settings,
+    dataset: &Dataset,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Estimate> {
+    let found = measured(oldest, settings, dataset, device, job);
     // What a GPU's library keeps for this thread no other thread can use.
     release_memory(device);
     found
 }
 
 fn measured(
+    oldest: Duration,
     settings: &Settings,
     dataset: &Dataset,
     device: &Device,
@@ -151,8 +163,8 @@ fn measured(
         on_features(&trained, dataset, request.config().features(), quiet)?;
     let mut before = 0.0;
     if pretrained {
-        let found = known_or("features", &request, device, |request| {
-            timing::features_of_batch(request, device, quiet).map(|(times, _)| times.least())
+        let found = known_or(&what("features", &request, device), oldest, || {
+            timing::features_of_batch(&request, device, quiet).map(|(times, _)| times.least())
         })?;
         let images = dataset.samples.len() as f64;
         let twice = match settings.model.fit == Auto::AUTO {
@@ -170,8 +182,8 @@ fn measured(
         true => s.batch_size.div_ceil(s.accumulation.max(1)).max(2),
         false => s.batch_size.clamp(2, MEASURED_SAMPLES),
     };
-    let found = known_or("step", &request, device, |request| {
-        timing::training_step(request, false, device, quiet).map(|(times, _)| times.least())
+    let found = known_or(&what("step", &request, device), oldest, || {
+        timing::training_step(&request, false, device, quiet).map(|(times, _)| times.least())
     })?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();
     let ms_per_step = 1e3 * found * s.batch_size as f64 / request.batch_size as f64;
@@ -188,28 +200,11 @@ fn measured(
     Ok(Estimate { seconds, steps, ms_per_step, balancing })
 }
 
-/// What was measured in the last minutes, and when: the same network takes as long on the next folder.
-static KNOWN: Mutex<BTreeMap<String, (Instant, f64)>> = Mutex::new(BTreeMap::new());
-
-/// Seconds that were measured a short while ago, or else are measured now.
-fn known_or(
-    what: &str,
-    request: &NetworkRequest,
-    device: &Device,
-    measure: impl FnOnce(&NetworkRequest) -> Result<f64>,
-) -> Result<f64> {
+/// Names what is measured.
+fn what(what: &str, request: &NetworkRequest, device: &Device) -> String {
     // The classifier is the least of it.
     let request = NetworkRequest { classes: request.classes.next_power_of_two(), ..*request };
-    let key = format!("{what} {request:?} {device:?}");
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((at, seconds)) = known().get(&key)
-        && at.elapsed() < KNOWN_FOR
-    {
-        return Ok(*seconds);
-    }
-    let seconds = measure(&request)?;
-    known().insert(key, (Instant::now(), seconds));
-    Ok(seconds)
+    format!("{what} {request:?} {device:?}")
 }
 
 /// Seconds that decoding one image for an input of this side takes with all threads busy.

@@ -214,11 +214,18 @@ pub(super) fn backbone_key(checkpoint: &Checkpoint) -> blake3::Hash {
     weights.sort_by(|a, b| a.name.cmp(&b.name));
     for tensor in weights {
         hasher.update(tensor.name.as_bytes());
-        for value in &tensor.values {
-            hasher.update(&value.to_le_bytes());
-        }
+        hasher.update(&bytes_of(&tensor.values));
     }
     hasher.finalize()
+}
+
+/// Numbers as files have them. There can be gigabytes of them, which are not copied where they lie in
+/// memory like that.
+fn bytes_of(values: &[f32]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => bytemuck::cast_slice(values).into(),
+        false => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
 }
 
 /// What stored features are made of.
@@ -280,11 +287,7 @@ fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
 
 fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> {
     let SampleFeatures { set, positions } = found;
-    // There can be gigabytes of them, which are not copied where they are as the file has them.
-    let features: Cow<'_, [u8]> = match cfg!(target_endian = "little") {
-        true => bytemuck::cast_slice(&set.features).into(),
-        false => set.features.iter().flat_map(|v| v.to_le_bytes()).collect(),
-    };
+    let features = bytes_of(&set.features);
     let [labels, places] = [&set.labels, positions]
         .map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     let file = || {

@@ -31,6 +31,7 @@ mod labelled;
 mod labels;
 mod layouts;
 mod make;
+mod measured_times;
 mod mirror;
 mod more_images;
 mod onnx_backbone;

@@ -261,7 +261,7 @@ pub fn network_of(checkpoint: &Checkpoint, device: &Device) -> Result<Network> {
         return Err(RunError::Mismatch { path: checkpoint.source.clone(), reason }.into());
     }
     let fits = attempt(device, || {
-        let network = Network::new(&checkpoint.config, checkpoint.seed, device);
+        let network = Network::blank(&checkpoint.config, device);
         Ok(load_weights(network, checkpoint.weights.clone()))
     })?;
     fits.map_err(|reason| {

@@ -330,7 +330,7 @@ fn tensors_of(backbone: Backbone) -> Vec<Expected> {
             input_size: *info.sides.start(),
             classes: 1,
         };
-        let network = Network::new(&config, 0, &Device::flex());
+        let network = Network::blank(&config, &Device::flex());
         weights(&network)
             .into_iter()
             .filter(|tensor| !is_of_classifier(&tensor.name))
