@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::file::hexadecimal;
@@ -34,6 +34,8 @@ pub(super) struct Wanted<'a> {
     pub address: &'a str,
     /// The digits of its SHA-256 that are known.
     pub sha256: &'a str,
+    /// Its SHA-512, where that is known.
+    pub sha512: Option<&'a str>,
     /// Its length in bytes, where that is known.
     pub bytes: Option<u64>,
     /// What to do on a machine that cannot reach the address, as the end of a sentence.
@@ -106,19 +108,19 @@ pub(super) fn download(wanted: &Wanted<'_>, path: &Path, job: Job<'_>) -> Result
             }
         }
     }
-    let sha256 = hash(&mut file, path, job)?;
-    if !sha256.starts_with(wanted.sha256) {
-        // A wrong beginning cannot be continued.
-        drop(file);
-        std::fs::remove_file(path).map_err(unwritable)?;
-        let should = if wanted.sha256.len() < 64 { "should begin with" } else { "should be" };
-        return Err(failed(format!(
-            "what came is another file; its SHA-256 is {sha256} and {should} {}. It was not kept",
-            wanted.sha256
-        ))
-        .into());
-    }
-    Ok(sha256)
+    let [sha256, sha512] = hashes(&mut file, path, job)?;
+    let should = if wanted.sha256.len() < 64 { "should begin with" } else { "should be" };
+    let other = match wanted.sha512 {
+        _ if !sha256.starts_with(wanted.sha256) => {
+            format!("SHA-256 is {sha256} and {should} {}", wanted.sha256)
+        }
+        Some(known) if sha512 != known => format!("SHA-512 is {sha512} and should be {known}"),
+        _ => return Ok(sha256),
+    };
+    // A wrong beginning cannot be continued.
+    drop(file);
+    std::fs::remove_file(path).map_err(unwritable)?;
+    Err(failed(format!("what came is another file; its {other}. It was not kept")).into())
 }
 
 /// Asks for what is missing of a file and writes it as it comes.
@@ -274,16 +276,19 @@ fn pause(length: Duration, job: Job<'_>) -> Result<(), Error> {
     job.check()
 }
 
-/// SHA-256 of a file, hexadecimal.
-fn hash(file: &mut File, path: &Path, job: Job<'_>) -> Result<String> {
-    let mut hasher = Sha256::new();
+/// SHA-256 and SHA-512 of a file, hexadecimal.
+fn hashes(file: &mut File, path: &Path, job: Job<'_>) -> Result<[String; 2]> {
+    let (mut short, mut long) = (Sha256::new(), Sha512::new());
     let mut part = vec![0; 1 << 20];
     file.rewind().map_err(|error| WeightsError::file(path, error))?;
     loop {
         job.check()?;
         match file.read(&mut part).map_err(|error| WeightsError::file(path, error))? {
-            0 => return Ok(hexadecimal(&hasher.finalize())),
-            length => hasher.update(&part[..length]),
+            0 => return Ok([hexadecimal(&short.finalize()), hexadecimal(&long.finalize())]),
+            length => {
+                short.update(&part[..length]);
+                long.update(&part[..length]);
+            }
         }
     }
 }

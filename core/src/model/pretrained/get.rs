@@ -83,6 +83,7 @@ impl WeightsFolder {
         let wanted = Wanted {
             address: &address,
             sha256: known.as_deref().unwrap_or(published.sha256),
+            sha512: published.sha512,
             bytes: published.bytes,
             otherwise: &otherwise,
         };

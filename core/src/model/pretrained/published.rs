@@ -21,6 +21,9 @@ pub struct Published {
     /// Its SHA-256, hexadecimal: all 64 digits or, where only those are known, as many as its name
     /// tells. What was found on the first download has to be found on every later one.
     pub sha256: &'static str,
+    /// Its SHA-512, hexadecimal, where no more of the other is known than its name tells and others
+    /// who use the file have published this one.
+    pub sha512: Option<&'static str>,
     /// Share of ImageNet's validation images that it classifies correctly with its own classifier,
     /// in 0..1.
     pub top1: f64,

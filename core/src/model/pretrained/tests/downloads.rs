@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use super::{state, torch};
 use crate::error::Error;
@@ -98,6 +98,7 @@ fn published(seed: u64) -> (Vec<u8>, Published) {
         file: "net-01234567.pth",
         bytes: Some(file.len() as u64),
         sha256: sha256.leak(),
+        sha512: None,
         top1: 0.5,
         licence: "none",
         stem: Some(Stem::Imagenet),
@@ -336,6 +337,27 @@ fn a_file_of_which_a_part_of_the_hash_is_known_may_not_change() {
     std::fs::write(&document, changed).unwrap();
     let error = get(folder.path(), &published, &server.address).unwrap_err();
     assert!(error.contains("another file"), "{error}");
+}
+
+#[test]
+fn a_file_of_which_another_hash_is_known_has_to_have_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, published) = published(10);
+    let long = super::super::file::hexadecimal(&Sha512::digest(&file));
+    let wrong = long.replace('0', "1");
+    let server = serve(move |_, _, from| at_once(answer(&file, from)));
+    let known = |sha512: String| Published {
+        sha256: &published.sha256[..8],
+        sha512: Some(sha512.leak()),
+        ..published
+    };
+    let error = get(folder.path(), &known(wrong.clone()), &server.address).unwrap_err();
+    assert!(
+        error.contains("another file") && error.contains("SHA-512") && error.contains(&wrong),
+        "{error}"
+    );
+    assert_eq!(files(folder.path()), [""; 0]);
+    get(folder.path(), &known(long), &server.address).unwrap();
 }
 
 #[test]
