@@ -28,7 +28,7 @@ fn mirror_images_are_found_and_named() {
     assert_eq!([&mirrored["setting"], &mirrored["value"]], ["augmentation.flip", "false"]);
     assert_eq!(
         mirrored["sentence"],
-        "`arrow left` and `arrow right` are mirror images of each other."
+        "“arrow left” and “arrow right” are mirror images of each other."
     );
     // So they are when turned by half.
     assert_eq!(of("upside-down")["pairs"][0]["first"], "arrow left");

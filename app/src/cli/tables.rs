@@ -283,7 +283,11 @@ pub fn verdict(verdict: &Verdict) -> String {
     for finding in verdict.others() {
         text += &format!("- {}\n", finding.sentence);
     }
-    text + &format!("what to try: {}\n", verdict.advice)
+    text += &format!("what to try: {}\n", verdict.advice);
+    if !verdict.command.is_empty() {
+        text += &format!("on the command line: {}\n", verdict.command);
+    }
+    text
 }
 
 /// The same after a table, where there is one: results of older versions have none.

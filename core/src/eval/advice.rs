@@ -4,9 +4,32 @@ use super::evaluation::ClassResult;
 use super::verdict::{Case, Finding, FindingKind, Grade, TELLING, WIDE, percent, plural, quoted};
 use crate::source::Split;
 
+/// What to try, and how that is said on the command line, where it has words for it.
+pub(super) struct Advice {
+    pub text: String,
+    pub command: String,
+}
+
+impl Advice {
+    fn new(text: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { text: text.into(), command: command.into() }
+    }
+}
+
+impl From<String> for Advice {
+    fn from(text: String) -> Self {
+        Self { text, command: String::new() }
+    }
+}
+
 impl Case<'_> {
     /// What to try: what the most telling of the findings asks for that the grade rests on.
-    pub fn advice(&self, findings: &[Finding], grade: Grade) -> String {
+    pub fn advice(&self, findings: &[Finding], grade: Grade) -> Advice {
+        let Some(kind) = self.most_telling(findings, grade) else { return self.next().into() };
+        self.advice_on(kind)
+    }
+
+    fn most_telling(&self, findings: &[Finding], grade: Grade) -> Option<FindingKind> {
         // An explanation asks for more than what it explains.
         let order = [
             FindingKind::BalancingLost,
@@ -24,23 +47,40 @@ impl Case<'_> {
         let has = |kind: FindingKind| {
             findings.iter().any(|finding| finding.kind == kind && finding.grade == grade)
         };
-        let Some(kind) = order.into_iter().find(|kind| has(*kind)) else { return self.next() };
+        order.into_iter().find(|kind| has(*kind))
+    }
+
+    fn advice_on(&self, kind: FindingKind) -> Advice {
+        let (other, preset) = self.other_features();
         match kind {
-            FindingKind::BalancingLost => {
-                "Keep the classifier as trained (Keep as trained under Balance; export RUN --checkpoint last, or best where there is one).".into()
-            }
+            FindingKind::BalancingLost => Advice::new(
+                "Keep the classifier as trained.",
+                "export RUN --checkpoint last, or best where there is one",
+            ),
             FindingKind::Memorised if self.is_weak() => {
                 let check = "Check the labels: images that can be learned by heart and teach nothing about others often have shuffled or wrong ones.";
-                format!("{check} If they are right, {}.", self.other_features())
+                Advice::new(format!("{check} If they are right, {other}."), preset)
             }
-            FindingKind::Memorised => format!("Add images of the classes it fails at, or {}.", self.other_features()),
-            FindingKind::NeverLearned if !self.evidence.pretrained => {
-                "Start from what a pretrained network has seen before (preset auto), or train for more epochs: few images make few steps an epoch.".into()
+            FindingKind::Memorised => {
+                Advice::new(format!("Add images of the classes it fails at, or {other}."), preset)
             }
-            FindingKind::JudgedOnTraining => "Hold out some images for validation and test when the dataset is built.".into(),
+            FindingKind::NeverLearned if !self.evidence.pretrained => Advice::new(
+                "Start from what a pretrained network has seen before, or train for more epochs: few images make few steps an epoch.",
+                "--preset auto",
+            ),
+            FindingKind::JudgedOnTraining => Advice::new(
+                "Hold out some images for validation and test when the dataset is built.",
+                "build --validation SHARE --test SHARE",
+            ),
             FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
-            _ if self.evidence.pretrained && kind != FindingKind::SplitTooSmall && self.guessing.is_low(self.found()) => {
-                format!("Check that the labels fit what the images show, or {}.", self.other_features())
+            _ if self.evidence.pretrained
+                && kind != FindingKind::SplitTooSmall
+                && self.guessing.is_low(self.found()) =>
+            {
+                Advice::new(
+                    format!("Check that the labels fit what the images show, or {other}."),
+                    preset,
+                )
             }
             FindingKind::NoBetterThanGuessing
             | FindingKind::NoBetterThanLargestClass
@@ -48,47 +88,56 @@ impl Case<'_> {
             | FindingKind::MostlyWrong
                 if self.evidence.history.is_empty() =>
             {
-                "Check that these are the classes it was trained on, in the same order, and that model.normalisation is what it was trained with.".into()
+                Advice::new(
+                    "Check that these are the classes it was trained on, in the same order, and that its normalisation is what it was trained with.",
+                    "--mean M --std S for a model file, --set model.normalisation=… for a checkpoint",
+                )
             }
             FindingKind::NeverLearned
             | FindingKind::NoBetterThanGuessing
             | FindingKind::NoBetterThanLargestClass
             | FindingKind::BarelyBetterThanGuessing
-            | FindingKind::MostlyWrong => {
-                "Start from what a pretrained network has seen before (preset auto), train for more epochs, or add images of the rarest classes.".into()
-            }
+            | FindingKind::MostlyWrong => Advice::new(
+                "Start from what a pretrained network has seen before, train for more epochs, or add images of the rarest classes.",
+                "--preset auto",
+            ),
             FindingKind::SplitTooSmall | FindingKind::Unmeasured => self.hold_out_more(),
             FindingKind::UnlikeTraining
             | FindingKind::CostsFrequentClasses
-            | FindingKind::CopiesLeftOut => self.next(),
+            | FindingKind::CopiesLeftOut => self.next().into(),
             FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
-                let rarest = self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
+                let rarest =
+                    self.evaluation().per_class.iter().min_by_key(|class| class.train_count);
                 let name = rarest.map(|class| quoted(&class.name)).unwrap_or_default();
-                format!("Balance the classifier, or add images of the rarest classes, such as {name}.")
+                let text = format!(
+                    "Balance the classifier, or add images of the rarest classes, such as {name}."
+                );
+                Advice::new(text, "balance RUN")
             }
         }
     }
 
-    /// Where else features could come from.
-    fn other_features(&self) -> &'static str {
+    /// Where else features could come from, and the option for it.
+    fn other_features(&self) -> (&'static str, &'static str) {
         match self.evidence.pretrained {
-            true => "train from scratch (preset quick), if there are thousands of images",
-            false => "start from what a pretrained network has seen before (preset auto)",
+            true => ("train from scratch, if there are thousands of images", "--preset quick"),
+            false => ("start from what a pretrained network has seen before", "--preset auto"),
         }
     }
 
-    fn hold_out_more(&self) -> String {
+    fn hold_out_more(&self) -> Advice {
         let (what, option) = match self.evidence.split {
             Split::Test => ("testing", "test"),
             _ => ("validation", "validation"),
         };
         let enough = match self.guessing.enough(WIDE) {
             few if few <= self.guessing.least => String::new(),
-            enough => format!("; some {enough} of each class would do"),
+            enough => format!(" (some {enough} of each class would do)"),
         };
-        format!(
-            "Hold out more images for {what} when the dataset is built (build --{option} SHARE, or Choose under Splits{enough}), or collect more of the rarest classes."
-        )
+        let text = format!(
+            "Hold out more images for {what} when the dataset is built{enough}, or collect more of the rarest classes."
+        );
+        Advice::new(text, format!("build --{option} SHARE"))
     }
 
     pub fn usable(&self) -> String {

@@ -86,6 +86,9 @@ pub struct Verdict {
     pub sentence: String,
     /// What to try, in one sentence.
     pub advice: String,
+    /// The command or option for that; empty where there is none.
+    #[serde(default)]
+    pub command: String,
     /// The split it was judged on.
     pub split: Split,
     /// The balanced accuracy there, in 0..1.
@@ -213,12 +216,13 @@ pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
         Some(lead) if grade != Grade::Usable => {
             (lead.sentence.clone(), case.advice(&findings, grade))
         }
-        _ => (case.usable(), case.next()),
+        _ => (case.usable(), case.next().into()),
     };
     Verdict {
         grade,
         sentence,
-        advice,
+        advice: advice.text,
+        command: advice.command,
         split,
         balanced_accuracy: evaluation.balanced_accuracy,
         chance: case.guessing.chance,

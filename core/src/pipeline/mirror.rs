@@ -135,7 +135,7 @@ fn with_pairs(check: MirrorCheck, pairs: &[TransformPair]) -> MirrorCheck {
         is_harmless: false,
         turned: turned.collect(),
         sentence: format!(
-            "images are not mirrored: `{first}` and `{second}` are mirror images of each other{others}"
+            "images are not mirrored: “{first}” and “{second}” are mirror images of each other{others}"
         ),
         ..check
     }
@@ -242,7 +242,7 @@ fn judge(labels: &[u32], rows: &[[Option<usize>; 2]], names: &[String]) -> Mirro
         (
             false,
             format!(
-                "images are not mirrored: mirrored, {} of `{}` looks like `{}`{others}",
+                "images are not mirrored: mirrored, {} of “{}” looks like “{}”{others}",
                 percent(first.share),
                 first.class,
                 first.into
@@ -326,7 +326,7 @@ mod tests {
         let shares: Vec<f64> = with.turned.iter().map(|turned| turned.share).collect();
         assert_eq!(shares, [0.9, 0.7]);
         let expected =
-            "images are not mirrored: `left` and `right` are mirror images of each other";
+            "images are not mirrored: “left” and “right” are mirror images of each other";
         assert_eq!(with.sentence, expected);
     }
 

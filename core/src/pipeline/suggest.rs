@@ -74,13 +74,14 @@ pub fn suggest(
     let name = checkpoint.unwrap_or_else(|| run.final_checkpoint());
     let checkpoint = run.checkpoint(name)?;
     let unlabelled = unlabelled(run.dataset(), files)?;
-    let (samples, known) = new_ones(run.dataset(), &unlabelled, job)?;
+    let NewOnes { samples, known, unread } = new_ones(run.dataset(), &unlabelled, job)?;
     let refused = |reason: &str| Error::from(TrainError::Request(reason.to_string()));
     const UNREADABLE: &str = "no image can be read";
     if samples.is_empty() && known > 0 {
         return Err(refused("the run's dataset has all images already"));
     } else if samples.is_empty() {
-        return Err(refused(UNREADABLE));
+        let why = unread.map(|reason| format!(": {reason}")).unwrap_or_default();
+        return Err(refused(&format!("{UNREADABLE}{why}")));
     }
     let backbone = FrozenBackbone::new(&checkpoint, device).out_of(run.backbone_file());
     let mut found = backbone.features(&unlabelled, &samples, View::Plain, job)?;
@@ -203,28 +204,37 @@ fn unlabelled(dataset: &Dataset, files: &[PathBuf]) -> Result<Dataset> {
     })
 }
 
-/// The samples whose content neither the dataset has nor another one before, and how many are left
-/// out for that. What cannot be read is told of and left out.
-fn new_ones<'a>(
-    dataset: &Dataset,
-    unlabelled: &'a Dataset,
-    job: Job<'_>,
-) -> Result<(Vec<&'a DatasetSample>, usize)> {
+/// What there is to choose from.
+#[derive(Default)]
+struct NewOnes<'a> {
+    samples: Vec<&'a DatasetSample>,
+    /// How many are left out because the dataset or the folder has the same image already.
+    known: usize,
+    /// Why the first one cannot be read that cannot.
+    unread: Option<String>,
+}
+
+/// The samples whose content neither the dataset has nor another one before. What cannot be read is
+/// told of and left out.
+fn new_ones<'a>(dataset: &Dataset, unlabelled: &'a Dataset, job: Job<'_>) -> Result<NewOnes<'a>> {
     let hashes = |dataset: &Dataset| {
         let locations: Vec<Location> =
             dataset.samples.iter().map(|sample| sample.location.clone()).collect();
         ImageReader::open(&dataset.root, dataset.kind, job)?.content_hashes(&locations, job)
     };
     let mut met: HashSet<_> = hashes(dataset)?.into_iter().flatten().collect();
-    let (mut new, mut known) = (Vec::new(), 0);
+    let mut found = NewOnes::default();
     for (sample, hash) in unlabelled.samples.iter().zip(hashes(unlabelled)?) {
         match hash {
-            Ok(hash) if met.insert(hash) => new.push(sample),
-            Ok(_) => known += 1,
-            Err(error) => job.warn(format!("left out: {error}")),
+            Ok(hash) if met.insert(hash) => found.samples.push(sample),
+            Ok(_) => found.known += 1,
+            Err(error) => {
+                job.warn(format!("left out: {error}"));
+                found.unread.get_or_insert_with(|| error.to_string());
+            }
         }
     }
-    Ok((new, known))
+    Ok(found)
 }
 
 /// The two classes of the largest logits with their probabilities.

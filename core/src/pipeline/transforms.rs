@@ -382,12 +382,12 @@ fn sentence(
             let (first, second) = (&pair.first, &pair.second);
             let said = match transform {
                 Transform::Mirrored => {
-                    format!("`{first}` and `{second}` are mirror images of each other")
+                    format!("“{first}” and “{second}” are mirror images of each other")
                 }
                 Transform::UpsideDown => {
-                    format!("`{first}` and `{second}` are each other upside down")
+                    format!("“{first}” and “{second}” are each other upside down")
                 }
-                _ => format!("`{first}` {words} is `{second}`"),
+                _ => format!("“{first}” {words} is “{second}”"),
             };
             match pairs.len() - 1 {
                 0 => format!("{said}."),
@@ -397,7 +397,7 @@ fn sentence(
         }
         TransformVerdict::Harder => match turned.first() {
             Some(first) if !first.into.is_empty() => format!(
-                "Images {words} are recognised worse: {} instead of {}; `{}` suffers most, and is taken for `{}` most often.",
+                "Images {words} are recognised worse: {} instead of {}; “{}” suffers most, and is taken for “{}” most often.",
                 percent(accuracy),
                 percent(plain),
                 first.class,
@@ -508,7 +508,7 @@ mod tests {
             (upside_down.turned[0].class.as_str(), upside_down.turned[0].share),
             ("left", 1.0)
         );
-        assert!(upside_down.sentence.contains("`left` suffers most, and is taken for `stop`"));
+        assert!(upside_down.sentence.contains("“left” suffers most, and is taken for “stop”"));
         // Colours that are taken away cannot be given back.
         let grey = of(&check, Transform::Grey);
         assert_eq!((grey.pairs.len(), grey.turned.len(), grey.value.clone()), (0, 2, None));

@@ -60,6 +60,7 @@ impl Part {
                 share(self.before.balanced_accuracy)
             ),
             advice: "Wait until all of them were looked at, which takes seconds.".into(),
+            command: String::new(),
             findings: Vec::new(),
             ..verdict.clone()
         }

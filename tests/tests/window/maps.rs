@@ -100,7 +100,7 @@ fn what_changes_of_images_do_is_asked_and_sets_settings() {
     let found = transforms.found.as_ref().unwrap_or_else(|| panic!("{:?}", transforms.failure));
     assert_eq!(found.check.transforms.len(), 8);
     for text in [
-        "`arrow left` and `arrow right` are mirror images of each other.",
+        "“arrow left” and “arrow right” are mirror images of each other.",
         "Upside down",
         "No setting does this in training.",
         "Mirror is auto.",
