@@ -261,9 +261,9 @@ fn rows(ui: &mut Ui, sample: &Sample, state: &mut TableState) {
             metric(ui, "few", "34.9 %", Some(0.0));
             metric(ui, "images", "10,847", None);
         });
-        before_after(ui, None, "all", Some(0.479), Some(0.531));
-        before_after(ui, Some(Group::Many), "many", Some(0.78), Some(0.722));
-        before_after(ui, Some(Group::Few), "few", Some(0.139), None);
+        before_after(ui, None, "all", [Some(0.479), Some(0.531)], true);
+        before_after(ui, Some(Group::Many), "many", [Some(0.78), Some(0.722)], true);
+        before_after(ui, Some(Group::Few), "few", [Some(0.139), None], true);
     });
     theme::card(ui, |ui| {
         let mut decay = 5e-3;

@@ -35,6 +35,9 @@ pub fn entries() -> Vec<Entry> {
         entry("Go to", "Balance", keys(command, Key::Num3), go(Page::Balance)),
         entry("Go to", "Inspect", keys(command, Key::Num4), go(Page::Inspect)),
         entry("Go to", "Export", keys(command, Key::Num5), go(Page::Export)),
+        entry("Go to", "Images", keys(command, Key::Num8), go(Page::Images)),
+        entry("Go to", "Predict", keys(command, Key::Num7), go(Page::Predict)),
+        entry("Go to", "Grow", keys(command, Key::Num9), go(Page::Grow)),
         entry("Go to", "Runs", keys(command, Key::Num6), go(Page::Runs)),
         entry(
             "Data",
@@ -130,7 +133,6 @@ pub fn entries() -> Vec<Entry> {
             Command::Export(ExportCommand::Reveal),
         ),
         entry("Export", "Try an image…", None, Command::Export(ExportCommand::PickImage)),
-        entry("Go to", "Images", keys(command, Key::Num8), go(Page::Images)),
         entry(
             "Images",
             "Move the chosen images to another class…",
@@ -157,8 +159,6 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry("Images", "Undo the last edit", None, Command::Images(ImagesCommand::Undo)),
         entry("Images", "Redo the last edit", None, Command::Images(ImagesCommand::Redo)),
-        entry("Go to", "Predict", keys(command, Key::Num7), go(Page::Predict)),
-        entry("Go to", "Grow", keys(command, Key::Num9), go(Page::Grow)),
         entry("Grow", "Find the images to label next", None, Command::Grow(GrowCommand::Find)),
         entry("Grow", "Grow the open run", None, Command::Grow(GrowCommand::Grow)),
         entry(

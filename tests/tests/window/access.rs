@@ -56,7 +56,7 @@ fn the_keyboard_reaches_every_page_and_what_is_to_be_done_there() {
         (Key::Num1, Page::Data, "Continue to training"),
         (Key::Num2, Page::Train, "Train"),
         (Key::Num3, Page::Balance, "Use for this run"),
-        (Key::Num4, Page::Inspect, "Go on to Export"),
+        (Key::Num4, Page::Inspect, "Continue to export"),
         (Key::Num5, Page::Export, "Export and check"),
         (Key::Num6, Page::Runs, "Open digits"),
     ];

@@ -156,7 +156,7 @@ fn balance(window: &mut Window) {
 }
 
 fn export(window: &mut Window) {
-    window.press("Go on to Export");
+    window.press("Continue to export");
     window.export();
     window.settle();
     let run = window.state().run.clone().unwrap();

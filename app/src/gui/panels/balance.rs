@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use counterweight_core::balance::describe;
-use counterweight_core::eval::{Evaluation, Group, comparison};
+use counterweight_core::eval::{Evaluation, Grade, Group, comparison};
 use counterweight_core::settings::BalanceSettings;
 use counterweight_core::source::Split;
 use egui::{Button, CollapsingHeader, Grid, RichText, Ui};
@@ -97,7 +97,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     } else {
         // The results lie far below. One line is as high whatever it says, so no slider moves away
         // under the pointer.
-        if let Some(trial) = &balance.current {
+        if let Some(trial) = balance.current.as_ref().filter(|_| balance.by_hand) {
             VerdictStrip::new(&trial.verdict).compact().show(ui);
             parts::gap(ui);
         }
@@ -223,6 +223,7 @@ fn controls_ui(
         if shown.fully_closed() {
             ui.label(RichText::new(BY_HAND).small().weak());
         }
+        balance.by_hand = !shown.fully_closed();
     });
 }
 
@@ -238,7 +239,7 @@ fn found_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut V
         }
         None if run.can_tune() => {
             ui.label(format!(
-                "{FIND} tries 200 ways to balance the classifier on images it was not trained on, keeps the one that serves the classes best, and says \
+                "“{FIND}” tries 200 ways to balance the classifier on images it was not trained on, keeps the one that serves the classes best, and says \
                  what it found. It takes seconds, or minutes with thousands of classes, and changes nothing until you use it."
             ));
         }
@@ -363,7 +364,8 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
             ui.label(theme::heading("Accuracy before and after"));
             held_out_ui(ui, split);
             if let Some(trial) = trial {
-                groups_ui(ui, workbench.before(trial), &trial.evaluation);
+                let means_something = trial.verdict.grade != Grade::Worthless;
+                groups_ui(ui, workbench.before(trial), &trial.evaluation, means_something);
             }
         },
         |ui| {
@@ -414,27 +416,17 @@ fn held_out_ui(ui: &mut Ui, split: Split) {
     ui.label(RichText::new(text).small().weak());
 }
 
-fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation) {
+fn groups_ui(ui: &mut Ui, before: &Evaluation, after: &Evaluation, means_something: bool) {
     ui.add_space(space::SMALL);
+    let mut line = |group: Option<Group>, name: &str, of: &dyn Fn(&Evaluation) -> Option<f64>| {
+        before_after(ui, group, name, [of(before), of(after)], means_something);
+    };
     for group in Group::ALL {
-        before_after(
-            ui,
-            Some(group),
-            group.name(),
-            before.groups.of(group),
-            after.groups.of(group),
-        );
+        line(Some(group), group.name(), &|found| found.groups.of(group));
     }
-    before_after(
-        ui,
-        None,
-        "balanced accuracy",
-        Some(before.balanced_accuracy),
-        Some(after.balanced_accuracy),
-    );
-    before_after(ui, None, "top-1", Some(before.top1), Some(after.top1));
-    let (worst_before, worst_after) = (before.worst_class.accuracy, after.worst_class.accuracy);
-    before_after(ui, None, "worst class", Some(worst_before), Some(worst_after));
+    line(None, "balanced accuracy", &|found| Some(found.balanced_accuracy));
+    line(None, "top-1", &|found| Some(found.top1));
+    line(None, "worst class", &|found| Some(found.worst_class.accuracy));
 }
 
 fn tuning_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun) {
@@ -525,8 +517,9 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
             return;
         }
         Grid::new("test").spacing([space::PAGE, 6.0]).show(ui, |ui| {
-            for (column, heading) in
-                ["On test", "Before", "After", "Change"].into_iter().enumerate()
+            for (column, heading) in ["On test, in percent", "Before", "After", "Change, in points"]
+                .into_iter()
+                .enumerate()
             {
                 let heading = RichText::new(heading).small().weak();
                 parts::cell(ui, column > 0, heading);

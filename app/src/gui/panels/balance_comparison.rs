@@ -15,7 +15,7 @@ use crate::gui::widgets::{IconButton, numbers};
 /// Height of a line.
 const LINE: f32 = 32.0;
 /// Width of a column of numbers.
-const NUMBER: f32 = 64.0;
+const NUMBER: f32 = 58.0;
 /// Width of the last column, which says who paid and who gained.
 const VERDICT: f32 = 104.0;
 /// Width of the button that removes a line.
@@ -46,8 +46,9 @@ pub fn ui(ui: &mut Ui, balance: &BalanceState, split: Split, commands: &mut Vec<
             return;
         };
         ui.spacing_mut().item_spacing = vec2(0.0, 2.0);
+        let remove = if balance.tried.iter().any(|tried| tried.kept) { REMOVE } else { 0.0 };
         let name =
-            (ui.available_width() - COLUMNS.len() as f32 * NUMBER - VERDICT - REMOVE).max(150.0);
+            (ui.available_width() - COLUMNS.len() as f32 * NUMBER - VERDICT - remove).max(150.0);
         let best = COLUMNS.map(|(_, of)| {
             balance.tried.iter().filter_map(|tried| of(&tried.trial)).max_by(f64::total_cmp)
         });
@@ -133,9 +134,7 @@ fn short(settings: &BalanceSettings) -> String {
 
 /// What the head paid and what the tail gained, in points.
 fn verdict(before: &Evaluation, after: &Evaluation) -> String {
-    let change = |group| Some(100.0 * (after.groups.of(group)? - before.groups.of(group)?));
-    let words = |change: Option<f64>| {
-        change.map_or_else(|| "–".to_string(), |change| format!("{change:+.1}"))
-    };
+    let change = |group| Some(after.groups.of(group)? - before.groups.of(group)?);
+    let words = |change: Option<f64>| change.map_or_else(|| "–".to_string(), numbers::points);
     format!("{} / {}", words(change(Group::Many)), words(change(Group::Few)))
 }

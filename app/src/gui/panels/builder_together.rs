@@ -58,7 +58,7 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
             let hint = "A regular expression with the part that is the same in parentheses, such as ^(.*)_ for everything before the last underscore. Without one, names count up to the last number in them.";
             row_ui(ui, "Pattern", hint, |ui| {
                 let field = TextEdit::singleline(&mut keep.pattern_text)
-                    .desired_width(150.0)
+                    .desired_width(180.0)
                     .hint_text("up to the last number");
                 if ui.add(field).accessible_name("Pattern").lost_focus() {
                     let typed = keep.pattern_text.trim();

@@ -75,24 +75,28 @@ pub fn ui(ui: &mut Ui, open: &mut Option<ClassChooser>, choices: &Choices<'_>) -
                 chooser.chosen = 0;
             }
             ui.add_space(space::SMALL);
-            ScrollArea::vertical().max_height(300.0).auto_shrink([false, true]).show(ui, |ui| {
-                ui.spacing_mut().item_spacing.y = 2.0;
-                for (entry, &class) in found.iter().enumerate() {
-                    let is_chosen = entry == chooser.chosen;
-                    if class_ui(ui, choices, class, is_chosen, down || up) {
-                        taken = Some(name_of(entry));
+            // With half of one more row, which says that there are more.
+            ScrollArea::vertical().max_height(9.5 * 30.0).auto_shrink([false, true]).show(
+                ui,
+                |ui| {
+                    ui.spacing_mut().item_spacing.y = 2.0;
+                    for (entry, &class) in found.iter().enumerate() {
+                        let is_chosen = entry == chooser.chosen;
+                        if class_ui(ui, choices, class, is_chosen, down || up) {
+                            taken = Some(name_of(entry));
+                        }
                     }
-                }
-                if makes {
-                    let is_chosen = chooser.chosen == found.len();
-                    let name = format!("New class “{typed}”");
-                    let button = Button::selectable(is_chosen, RichText::new(&name).italics())
-                        .min_size([ui.available_width(), 28.0].into());
-                    if ui.add(button).clicked() {
-                        taken = Some(typed.clone());
+                    if makes {
+                        let is_chosen = chooser.chosen == found.len();
+                        let name = format!("New class “{typed}”");
+                        let button = Button::selectable(is_chosen, RichText::new(&name).italics())
+                            .min_size([ui.available_width(), 28.0].into());
+                        if ui.add(button).clicked() {
+                            taken = Some(typed.clone());
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     if taken.is_some() || modal.should_close() {
         *open = None;

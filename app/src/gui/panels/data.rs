@@ -119,7 +119,7 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             commands.push(Command::Data(DataCommand::Close));
         }
         if ui
-            .button("Open file…")
+            .button("Open archive or list…")
             .on_hover_text("An archive, an image list, or a dataset file")
             .clicked()
         {
@@ -290,6 +290,9 @@ fn charts_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
 }
 
 fn distribution_ui(ui: &mut Ui, data: &mut DataState, commands: &mut Vec<Command>) {
+    if std::mem::take(&mut data.show_classes) {
+        ui.scroll_to_cursor(Some(Align::TOP));
+    }
     card(ui, |ui| {
         let Some(source) = &data.source else { return };
         ui.horizontal(|ui| {

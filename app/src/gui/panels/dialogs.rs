@@ -83,7 +83,7 @@ fn error_ui(
 ) -> bool {
     let bad = tokens(ui.visuals()).bad;
     title_ui(ui, icon(ICON_ERROR).color(bad), &report.title);
-    ui.label(&report.reason);
+    ui.label(parts::sentence(&report.reason));
     ui.add_space(space::MEDIUM);
     for (heading, text) in [("What was kept", &report.kept), ("What to do", &report.advice)] {
         ui.label(theme::strong(heading));

@@ -154,12 +154,12 @@ fn grown_ui(
 ) {
     let GrownRun { folder, before, report, revision } = grown;
     ui.label(theme::heading(format!("{before} has grown")));
-    let mut tiles = vec![("images added".to_string(), numbers::grouped(report.added as u64))];
+    let mut tiles = vec![("images added".to_string(), numbers::grouped(report.added as u64), "")];
     if let (Some([before, after]), Some(split)) = (&report.evaluations, report.split) {
         let percent = |share: f64| numbers::percent(Some(share));
         for (when, result) in [("before", before), ("after", after)] {
             let name = format!("balanced accuracy {when}, {split}");
-            tiles.push((name, percent(result.evaluation.balanced_accuracy)));
+            tiles.push((name, percent(result.evaluation.balanced_accuracy), ""));
         }
     }
     parts::tiles(ui, &tiles);

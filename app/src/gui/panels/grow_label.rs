@@ -15,6 +15,8 @@ use crate::gui::widgets::{IconButton, group_dot, numbers, waiting};
 const PICTURE: f32 = 360.0;
 /// Width of the keys beside it.
 const SIDE: f32 = 300.0;
+/// The least room for the picture beside them.
+const NARROWEST: f32 = 280.0;
 /// Side of the small pictures of what comes next.
 const SMALL: f32 = 72.0;
 /// The keys of the classes, in their order.
@@ -88,7 +90,7 @@ fn image_ui(
 ) {
     let width = ui.available_width();
     // In a narrow window the keys stand below the picture.
-    let beside = width > 2.0 * SIDE + space::LARGE;
+    let beside = width > SIDE + NARROWEST;
     if beside {
         ui.horizontal_top(|ui| {
             picture_ui(ui, grow, labelling, width - SIDE - space::LARGE);

@@ -5,7 +5,8 @@ use counterweight_core::dataset::{EditAction, EditCounts};
 use counterweight_core::eval::Group;
 use counterweight_core::source::Split;
 use egui::{
-    ComboBox, Event, Id, Key, Modifiers, Popup, Rect, RichText, Slider, Ui, UiBuilder, vec2,
+    Align, ComboBox, Event, Id, Key, Layout, Modifiers, Popup, Rect, RichText, Slider, Ui,
+    UiBuilder, vec2,
 };
 use egui_material_icons::icons::{
     ICON_BLOCK, ICON_CHECK_CIRCLE, ICON_CLOSE, ICON_DRIVE_FILE_MOVE, ICON_FILTER_ALT_OFF,
@@ -23,7 +24,7 @@ use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, primary, 
 /// Pictures that are drawn larger than this, in pixels, are read again with more detail.
 const SMALL: f32 = 144.0;
 /// Height of the line below the pictures, in points.
-const STATUS: f32 = 26.0;
+const STATUS: f32 = 32.0;
 
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
@@ -175,14 +176,14 @@ fn review_ui(ui: &mut Ui, images: &ImagesState, commands: &mut Vec<Command>) {
     let tokens = tokens(ui.visuals());
     ui.horizontal_wrapped(|ui| {
         ui.label(theme::strong(&review.title));
+        if IconButton::new(ICON_CLOSE, "Show all images").quiet().show(ui).clicked() {
+            commands.push(Command::Images(ImagesCommand::CloseReview));
+        }
         let words = format!(
             "{} images, in this order. A moves one to the class that is proposed, K keeps it, M chooses another class.",
             numbers::grouped(review.items.len() as u64)
         );
         ui.label(RichText::new(words).color(tokens.text_weak));
-        if IconButton::new(ICON_CLOSE, "Show all images").quiet().show(ui).clicked() {
-            commands.push(Command::Images(ImagesCommand::CloseReview));
-        }
     });
 }
 
@@ -232,16 +233,16 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
             ui.checkbox(&mut images.filter.wrong, "Predicted wrong")
                 .on_hover_text("Only images that the run takes for another class than theirs");
         }
-        if images.zoomed {
-            return;
-        }
-        ui.spacing_mut().slider_width = 84.0;
-        let slider = Slider::new(&mut images.side, SIDES).show_value(false);
-        let size = vec2(ui.spacing().slider_width, ui.spacing().interact_size.y);
-        ui.add_sized(size, slider)
-            .on_hover_text("Size of the pictures")
-            .accessible_name("Size of the pictures");
     });
+}
+
+fn size_ui(ui: &mut Ui, images: &mut ImagesState) {
+    ui.spacing_mut().slider_width = 84.0;
+    let slider = Slider::new(&mut images.side, SIDES).show_value(false);
+    let size = vec2(ui.spacing().slider_width, ui.spacing().interact_size.y);
+    ui.add_sized(size, slider)
+        .on_hover_text("Size of the pictures")
+        .accessible_name("Size of the pictures");
 }
 
 fn choice_ui<T: PartialEq + Copy>(
@@ -309,7 +310,7 @@ fn nothing_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
         empty_state(ui, ICON_GRID_VIEW, "No images", text, |_| {});
         return;
     }
-    let text = "No image of the dataset is all that is asked for above.";
+    let text = "No image matches what is chosen above.";
     empty_state(ui, ICON_FILTER_ALT_OFF, "No such images", text, |ui| {
         if ui.button("Show all images").clicked() {
             images.filter = ImageFilter::default();
@@ -345,9 +346,19 @@ fn grid_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView, id: Id) -> 
     (shown.columns, shown.rows)
 }
 
-fn status_ui(ui: &mut Ui, images: &ImagesState, view: &ImagesView) {
+fn status_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
+    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        if !images.zoomed {
+            size_ui(ui, images);
+        }
+        ui.with_layout(Layout::left_to_right(Align::Center), |ui| said_ui(ui, images, view));
+    });
+}
+
+/// What was done last, or what was decided so far.
+fn said_ui(ui: &mut Ui, images: &ImagesState, view: &ImagesView) {
     let tokens = tokens(ui.visuals());
-    ui.horizontal_centered(|ui| {
+    ui.scope(|ui| {
         if let Some((went_well, text)) = &images.said {
             let color = if *went_well { tokens.text } else { tokens.bad };
             ui.add(egui::Label::new(RichText::new(text).color(color)).truncate());

@@ -132,7 +132,7 @@ fn facts_ui(
         group_dot(ui, view.groups[edits.class]);
         ui.label(theme::strong(view.class(sample)));
     });
-    parts::weak(ui, format!("{} in the {} split", view.groups[edits.class], own.split));
+    parts::weak(ui, format!("Group {}, {} split", view.groups[edits.class], own.split));
     for words in images_cell::decided(view, sample) {
         ui.label(parts::capitalised(&words));
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use counterweight_core::source::Split;
 use egui::{Button, ComboBox, RichText, Ui};
-use egui_material_icons::icons::{ICON_ANALYTICS, ICON_ARROW_FORWARD};
+use egui_material_icons::icons::ICON_ANALYTICS;
 
 use super::{inspect_beside, inspect_map, inspect_mistakes, parts};
 use crate::gui::command::{Command, InspectCommand, RunsCommand};
@@ -28,8 +28,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     };
     parts::title_row(ui, "Inspect", |ui| {
         let verdict = inspect.shown.as_ref().and_then(|shown| shown.evaluation.verdict.as_ref());
-        let button = parts::go_on(ui, format!("Export {}", ICON_ARROW_FORWARD.codepoint), verdict);
-        if ui.add(button).accessible_name("Go on to Export").clicked() {
+        if ui.add(parts::go_on(ui, "Continue to export", verdict)).clicked() {
             commands.push(Command::Go(Page::Export));
         }
     });
@@ -157,7 +156,6 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
                 }
             });
         shown.response.labelled_by(label.id);
-        ui.add_space(space::LARGE);
         ui.label("Split");
         for (candidate, name) in [(Split::Validation, "Validation"), (Split::Train, "Train")] {
             let there = run.split_sizes[candidate as usize] > 0;
@@ -168,7 +166,6 @@ fn choices_ui(ui: &mut Ui, run: &OpenRun, inspect: &InspectState, commands: &mut
                 commands.push(load(checkpoint.clone(), candidate));
             }
         }
-        ui.add_space(space::LARGE);
         let button = ui.add_enabled(
             run.has_test(),
             Button::new("Evaluate on test").selected(split == Split::Test),
@@ -268,7 +265,7 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
     parts::weak(
         ui,
         format!(
-            "Checkpoint {}, after epoch {} of stage 1 (chosen by {}). {} samples of the {} split, {flip}.",
+            "Checkpoint {}, after epoch {} of stage 1 (chosen by {}). {} images of the {} split, {flip}.",
             parts::checkpoint_words(run, &of.checkpoint),
             of.epoch,
             of.chosen_by,
@@ -278,27 +275,45 @@ fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
     );
     ui.add_space(space::SMALL);
     let mut tiles = vec![
-        ("Balanced accuracy".into(), percent(results.balanced_accuracy)),
-        ("Many".into(), numbers::percent(results.groups.many)),
-        ("Medium".into(), numbers::percent(results.groups.medium)),
-        ("Few".into(), numbers::percent(results.groups.few)),
-        ("Top-1".into(), percent(results.top1)),
-        ("Top-1 as in training".into(), percent(results.accuracy_as_trained())),
-        ("Macro-F1".into(), percent(results.macro_f1)),
-        ("ECE".into(), percent(results.ece)),
+        (
+            "Balanced accuracy".into(),
+            percent(results.balanced_accuracy),
+            "The mean of the accuracies of all classes, each counting the same",
+        ),
+        ("Many".into(), numbers::percent(results.groups.many), "Of the frequent classes"),
+        ("Medium".into(), numbers::percent(results.groups.medium), "Of the classes in between"),
+        ("Few".into(), numbers::percent(results.groups.few), "Of the rare classes"),
+        ("Top-1".into(), percent(results.top1), "The share of these images that are right"),
+        (
+            "Top-1 at training frequencies".into(),
+            percent(results.accuracy_as_trained()),
+            "What would be right if classes came as often as in training",
+        ),
+        (
+            "Macro-F1".into(),
+            percent(results.macro_f1),
+            "The mean over classes of F1, which wrong guesses of a class lower as well",
+        ),
+        (
+            "Calibration error".into(),
+            percent(results.ece),
+            "How far apart being sure and being right are, on average (ECE)",
+        ),
         (
             format!("Worst class: {}", results.worst_class.name),
             percent(results.worst_class.accuracy),
+            "",
         ),
     ];
     // Of five classes every one is among the first five.
     if results.per_class.len() > 5 {
-        tiles.push(("Top-5".into(), percent(results.top5)));
+        let meaning = "The class is among the first five";
+        tiles.push(("Top-5".into(), percent(results.top5), meaning));
     }
     parts::tiles(ui, &tiles);
     if let Some(thirds) = results.suggested_thresholds {
         let text = format!(
-            "All classes are in one group. Many above {} and few below {} training samples would split them into thirds.",
+            "All classes are in one group. Many above {} and few below {} training images would split them into thirds.",
             thirds.many_above, thirds.few_below
         );
         ui.label(RichText::new(text).color(tokens(ui.visuals()).warn));
@@ -322,7 +337,7 @@ fn confusion_ui(
         {
             *by_count = false;
         }
-        let hint = "The class of most training samples first, so that groups lie together";
+        let hint = "The class of most training images first, so that groups lie together";
         if parts::chip(ui, *by_count, "By group").on_hover_text(hint).clicked() {
             *by_count = true;
         }
@@ -348,8 +363,8 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
     let columns = [
         column("Class", false, 0.0),
         column("Group", false, 64.0),
-        column("Train n_k", true, 72.0),
-        column("Samples", true, 70.0),
+        column("Training", true, 72.0),
+        column("Images", true, 70.0),
         column("Accuracy", true, 72.0),
         column("95 % interval", true, 112.0),
         column("Precision", true, 74.0),

@@ -120,7 +120,8 @@ fn choices_ui(ui: &mut Ui, map: &mut MapState) {
             (ICON_ZOOM_OUT, "Make the map smaller"),
             (ICON_FIT_SCREEN, "Show the whole map"),
         ] {
-            if !IconButton::new(icon, name).icon_only().show(ui).clicked() {
+            let button = IconButton::new(icon, name).icon_only().show(ui);
+            if !button.on_hover_text("Or pinch, or turn the wheel with Ctrl held").clicked() {
                 continue;
             }
             match icon.codepoint {
@@ -129,7 +130,6 @@ fn choices_ui(ui: &mut Ui, map: &mut MapState) {
                 _ => map.view.fit(),
             }
         }
-        parts::weak(ui, "or pinch, or turn the wheel with Ctrl held");
     });
 }
 

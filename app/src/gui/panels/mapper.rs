@@ -22,7 +22,10 @@ const COLUMNS: usize = 40;
 /// Draws the mapper.
 pub fn ui(ui: &mut Ui, mapper: &Mapper, commands: &mut Vec<Command>) {
     card(ui, |ui| {
-        ui.label(theme::heading("Which column is what?"));
+        ui.horizontal(|ui| {
+            ui.label(theme::heading("Which column is what?"));
+            parts::answers(ui, |ui| answers_ui(ui, mapper, commands));
+        });
         ui.add(Label::new(RichText::new(mapper.path.display().to_string()).weak()).truncate());
         ui.add_space(space::MEDIUM);
         match (&mapper.preview, &mapper.failure) {
@@ -30,9 +33,9 @@ pub fn ui(ui: &mut Ui, mapper: &Mapper, commands: &mut Vec<Command>) {
             (Some(preview), None) => {
                 choices_ui(ui, mapper, preview, commands);
                 ui.add_space(space::MEDIUM);
-                table_ui(ui, preview);
-                ui.add_space(space::MEDIUM);
                 count_ui(ui, mapper, preview);
+                ui.add_space(space::MEDIUM);
+                table_ui(ui, preview);
             }
             (None, None) => {
                 ui.horizontal(|ui| {
@@ -41,20 +44,17 @@ pub fn ui(ui: &mut Ui, mapper: &Mapper, commands: &mut Vec<Command>) {
                 });
             }
         }
-        ui.add_space(space::MEDIUM);
-        parts::answers(ui, |ui| {
-            let open = ui.add_enabled(mapper.can_open(), primary(ui, "Open the list"));
-            if open
-                .on_disabled_hover_text("Choose the columns of the paths and labels first")
-                .clicked()
-            {
-                commands.push(list(ListCommand::Open));
-            }
-            if ui.button("Cancel").clicked() {
-                commands.push(list(ListCommand::Cancel));
-            }
-        });
     });
+}
+
+fn answers_ui(ui: &mut Ui, mapper: &Mapper, commands: &mut Vec<Command>) {
+    let open = ui.add_enabled(mapper.can_open(), primary(ui, "Open the list"));
+    if open.on_disabled_hover_text("Choose the columns of the paths and labels first").clicked() {
+        commands.push(list(ListCommand::Open));
+    }
+    if ui.button("Cancel").clicked() {
+        commands.push(list(ListCommand::Cancel));
+    }
 }
 
 fn list(command: ListCommand) -> Command {

@@ -63,7 +63,8 @@ impl Palette {
                     self.chosen = 0;
                 }
                 ui.add_space(space::SMALL);
-                ScrollArea::vertical().max_height(360.0).auto_shrink([false, true]).show(
+                // With half of one more row, which says that there are more.
+                ScrollArea::vertical().max_height(11.5 * 32.0).auto_shrink([false, true]).show(
                     ui,
                     |ui| {
                         ui.spacing_mut().item_spacing.y = 2.0;

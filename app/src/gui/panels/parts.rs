@@ -70,7 +70,16 @@ pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
         // In the same order, from the right.
         let size = vec2(room, ui.spacing().interact_size.y);
         let layout = Layout::right_to_left(Align::Center).with_main_wrap(true);
-        ui.allocate_ui_with_layout(size, layout, add_actions);
+        let row = ui.allocate_ui_with_layout(size, layout, |ui| {
+            add_actions(ui);
+            ui.min_rect()
+        });
+        // Fewer of them may fit again; of those that need several rows that is not known.
+        let used = row.inner;
+        if used.height() <= 1.5 * size.y && used.width() != known {
+            ui.data_mut(|data| data.insert_temp(id, used.width()));
+            ui.ctx().request_repaint();
+        }
     }
     gap(ui);
 }
@@ -201,7 +210,7 @@ pub fn is_worthless(verdict: Option<&Verdict>) -> bool {
 }
 
 /// Numbers with their names, in as many columns as fit.
-pub fn tiles(ui: &mut Ui, tiles: &[(String, String)]) {
+pub fn tiles(ui: &mut Ui, tiles: &[(String, String, &str)]) {
     let gap = space::LARGE;
     let fitting = ((ui.available_width() + gap) / (TILE + gap)).floor().max(1.0) as usize;
     let columns = fitting.min(tiles.len()).max(1);
@@ -209,10 +218,13 @@ pub fn tiles(ui: &mut Ui, tiles: &[(String, String)]) {
     for row in tiles.chunks(columns) {
         ui.horizontal_top(|ui| {
             ui.spacing_mut().item_spacing.x = gap;
-            for (name, value) in row {
+            for (name, value, meaning) in row {
                 ui.allocate_ui_with_layout(vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
                     ui.set_width(width);
-                    metric(ui, name, value, None);
+                    let tile = metric(ui, name, value, None);
+                    if !meaning.is_empty() {
+                        tile.on_hover_text(*meaning);
+                    }
                 });
             }
         });
@@ -303,9 +315,28 @@ pub fn capitalised(text: &str) -> String {
         .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
+/// A reason as a sentence: with a capital letter, unless it begins with what has to stay as it is, such
+/// as a path or a setting, and a full stop.
+pub fn sentence(reason: &str) -> String {
+    let reason = reason.trim_end_matches('.');
+    let first = reason.split_whitespace().next().unwrap_or_default();
+    let is_name = first.trim_end_matches([',', ':', ';']).contains(['/', '\\', '.', '_', '`']);
+    let words = if is_name { reason.to_string() } else { capitalised(reason) };
+    format!("{words}.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_becomes_a_sentence_and_names_stay() {
+        assert_eq!(sentence("the disk is full"), "The disk is full.");
+        assert_eq!(sentence("Done."), "Done.");
+        assert_eq!(sentence("photos/cat.jpg: is a folder"), "photos/cat.jpg: is a folder.");
+        assert_eq!(sentence("stage1.epochs must be 1"), "stage1.epochs must be 1.");
+        assert_eq!(sentence("stopped, at once"), "Stopped, at once.");
+    }
 
     #[test]
     fn a_phase_begins_with_a_capital_letter() {

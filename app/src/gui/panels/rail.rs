@@ -174,11 +174,11 @@ fn status_ui(ui: &mut Ui, center: egui::Pos2, status: StepStatus) {
         return;
     }
     let (icon, color) = match status {
-        StepStatus::Waiting => (ICON_RADIO_BUTTON_UNCHECKED, tokens.border),
+        StepStatus::Waiting => (ICON_RADIO_BUTTON_UNCHECKED, tokens.text_weak),
         StepStatus::Ready => (ICON_CIRCLE, tokens.accent_text),
         StepStatus::Running => (ICON_PENDING, tokens.accent_text),
         StepStatus::Done => (ICON_CHECK_CIRCLE, tokens.good),
-        StepStatus::Doubtful => (ICON_HELP, tokens.text_weak),
+        StepStatus::Doubtful => (ICON_HELP, tokens.warn),
         StepStatus::Worthless => (ICON_WARNING, tokens.bad),
         StepStatus::Failed => (ICON_ERROR, tokens.bad),
     };

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use counterweight_core::eval::Group;
+use counterweight_core::eval::{Grade, Group};
 use counterweight_core::run::{EvaluationBrief, RunState, RunSummary};
 use counterweight_core::source::Split;
 use egui::{Align, Button, Id, Label, Layout, Popup, RichText, Ui, vec2};
@@ -275,14 +275,13 @@ fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
     ui.spacing_mut().item_spacing.y = space::SMALL;
     let balanced = |brief: Option<EvaluationBrief>| brief.map(|brief| brief.balanced);
     let few = |brief: Option<EvaluationBrief>| brief.and_then(|brief| brief.few);
-    before_after(
-        ui,
-        None,
-        &format!("Balanced on {split}"),
-        balanced(run.before),
-        balanced(run.after),
-    );
-    before_after(ui, Some(Group::Few), &format!("Few on {split}"), few(run.before), few(run.after));
+    let means_something =
+        run.verdict.as_ref().is_none_or(|verdict| verdict.grade != Grade::Worthless);
+    let mut line = |group, what: &str, values| {
+        before_after(ui, group, &format!("{what} on {split}"), values, means_something);
+    };
+    line(None, "Balanced", [run.before, run.after].map(balanced));
+    line(Some(Group::Few), "Few", [run.before, run.after].map(few));
 }
 
 fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Command>) {
@@ -308,7 +307,7 @@ fn unreadable_ui(ui: &mut Ui, path: &Path, reason: &str, commands: &mut Vec<Comm
 /// How far a run is, as an icon and in a word.
 pub(super) fn state_words(state: RunState) -> (MaterialIcon, &'static str) {
     match state {
-        RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "not trained yet"),
+        RunState::New => (ICON_RADIO_BUTTON_UNCHECKED, "no epoch finished"),
         RunState::Interrupted => (ICON_PAUSE_CIRCLE, "interrupted"),
         RunState::Trained => (ICON_MODEL_TRAINING, "trained"),
         RunState::Balanced => (ICON_BALANCE, "balanced"),

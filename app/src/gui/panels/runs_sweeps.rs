@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use counterweight_core::run::SweepReport;
-use egui::{CollapsingHeader, RichText, Ui};
+use egui::{Align, CollapsingHeader, Label, Layout, RichText, Ui};
 use egui_extras::{Column, TableBuilder};
 
 use super::runs::menu_ui;
@@ -46,27 +46,38 @@ fn sweep_ui(
         .map_or(report.key.as_str(), |info| info.label);
     let finished = match report.best() {
         Some(best) => {
-            format!("best {} with {} on validation", best.value, numbers::percent(best.score))
+            format!(
+                "best {} with {} balanced accuracy on validation",
+                best.value,
+                numbers::percent(best.score)
+            )
         }
         None => {
             "not finished: start it again on the Train page, or with `counterweight sweep`".into()
         }
     };
-    ui.horizontal_wrapped(|ui| {
-        menu_ui(ui, name, folder, false, commands);
-        ui.label(theme::strong(name));
-        if ui
-            .button("Show")
-            .accessible_name(format!("Show {name}"))
-            .on_hover_text("Accuracies and norms against the values")
-            .clicked()
-        {
-            commands.push(Command::Train(TrainCommand::ShowSweep(Box::new(report.clone()))));
-            commands.push(Command::Go(Page::Train));
-        }
-        let text =
-            format!("{} values of {} · {finished}", report.members.len(), label.to_lowercase());
-        ui.label(RichText::new(text).color(tokens(ui.visuals()).text_weak));
+    // As a run is shown.
+    ui.horizontal(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            menu_ui(ui, name, folder, false, commands);
+            if ui
+                .button("Show")
+                .accessible_name(format!("Show {name}"))
+                .on_hover_text("Accuracies and norms against the values")
+                .clicked()
+            {
+                commands.push(Command::Train(TrainCommand::ShowSweep(Box::new(report.clone()))));
+                commands.push(Command::Go(Page::Train));
+            }
+            ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                ui.spacing_mut().item_spacing.y = space::SMALL;
+                ui.add(Label::new(theme::strong(name)).truncate());
+                let values = report.members.len();
+                let text = format!("{values} values of {} · {finished}", label.to_lowercase());
+                let weak = tokens(ui.visuals()).text_weak;
+                ui.add(Label::new(RichText::new(text).color(weak)).wrap());
+            });
+        });
     });
     CollapsingHeader::new("Its runs")
         .id_salt("members")

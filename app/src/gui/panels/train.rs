@@ -92,32 +92,61 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         no_source_ui(ui, commands);
         return;
     }
+    problems_ui(ui, state);
     train_cards::ui(ui, &mut state.train);
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
+            let usual = ui.spacing().item_spacing;
             let width = (ui.available_width() - space::LARGE) / 2.0;
             ui.spacing_mut().item_spacing.x = space::LARGE;
             ui.vertical(|ui| {
+                ui.spacing_mut().item_spacing = usual;
                 ui.set_width(width);
                 settings_ui(ui, state, commands);
             });
             ui.vertical(|ui| {
+                ui.spacing_mut().item_spacing = usual;
                 ui.set_width(width);
                 start_ui(ui, state, commands);
-                ui.add_space(space::LARGE);
+                parts::gap(ui);
                 augmentation_ui(ui, state);
-                ui.add_space(space::LARGE);
+                parts::gap(ui);
                 train_transforms::ui(ui, state, commands);
             });
         });
     } else {
         start_ui(ui, state, commands);
-        ui.add_space(space::LARGE);
+        parts::gap(ui);
         settings_ui(ui, state, commands);
-        ui.add_space(space::LARGE);
+        parts::gap(ui);
         augmentation_ui(ui, state);
-        ui.add_space(space::LARGE);
+        parts::gap(ui);
         train_transforms::ui(ui, state, commands);
+    }
+}
+
+/// Whether the page asks what the next training is to be.
+fn asks(state: &State) -> bool {
+    let shows_curves = state.train.show_curves && state.run.is_some();
+    !state.train.is_running()
+        && !state.train.is_sweeping()
+        && !shows_curves
+        && state.data.source.is_some()
+}
+
+fn obstacle(state: &State) -> Option<String> {
+    state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names)
+}
+
+/// What is in the way of training, and what the last one failed with, before all that can be set.
+fn problems_ui(ui: &mut Ui, state: &State) {
+    let tokens = tokens(ui.visuals());
+    let obstacle = obstacle(state).map(|reason| (reason, tokens.warn));
+    let failure = state.train.failure.as_ref();
+    let failure = failure.map(|reason| (format!("The last training failed: {reason}"), tokens.bad));
+    for (words, color) in obstacle.into_iter().chain(failure) {
+        ui.label(RichText::new(words).color(color));
+        parts::gap(ui);
     }
 }
 
@@ -126,8 +155,18 @@ fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         if state.train.is_running() {
             return;
         }
+        if asks(state) {
+            let obstacle = obstacle(state);
+            let button = IconButton::new(ICON_PLAY_ARROW, "Train").primary();
+            let start = button.enabled(obstacle.is_none()).show(ui);
+            if start.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
+                commands.push(Command::Train(TrainCommand::Start));
+            }
+        }
         if let Some(run) = state.run.as_ref() {
-            if run.is_trained() && run.balanced.is_some() {
+            if asks(state) {
+                // What is to be pressed is the training that is asked for.
+            } else if run.is_trained() && run.balanced.is_some() {
                 finished_ui(ui, run, commands);
             } else if run.is_trained()
                 && ui
@@ -482,14 +521,7 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 .weak(),
         );
         ui.add_space(space::SMALL);
-        let obstacle =
-            state.train.obstacle(state.data.source.as_ref(), &state.devices, &state.runs.names);
         ui.horizontal(|ui| {
-            let button = IconButton::new(ICON_PLAY_ARROW, "Train").primary().enabled(obstacle.is_none());
-            let start = button.min_size(Vec2::new(120.0, 36.0)).show(ui);
-            if start.clicked() {
-                commands.push(Command::Train(TrainCommand::Start));
-            }
             let sweep_obstacle = state.train.sweep_obstacle(state.data.source.as_ref(), &state.devices);
             let text = "Tries a tenth of the weight decay to ten times as much, and shows what each does to the rare classes";
             if ui.add_enabled(sweep_obstacle.is_none(), egui::Button::new("Find weight decay")).on_hover_text(text).clicked() {
@@ -499,19 +531,10 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 commands.push(Command::Train(TrainCommand::PickSettings));
             }
         });
-        let tokens = tokens(ui.visuals());
-        if obstacle.is_none()
+        if obstacle(state).is_none()
             && let Some(words) = train_cards::time_words(&state.train)
         {
             ui.label(words);
-        }
-        if let Some(obstacle) = obstacle {
-            ui.label(RichText::new(obstacle).color(tokens.warn));
-        }
-        if let Some(reason) = &state.train.failure {
-            ui.label(
-                RichText::new(format!("The last training failed: {reason}")).color(tokens.bad),
-            );
         }
     });
 }

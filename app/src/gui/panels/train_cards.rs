@@ -2,15 +2,13 @@
 
 use counterweight_core::pipeline::Chosen;
 use counterweight_core::settings::{Auto, Preset, Settings, Training};
-use egui::{RichText, Ui};
+use egui::{Id, RichText, Ui};
 
-use super::parts::capitalised;
+use super::parts::{self, capitalised};
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
 
-/// Height of the content of cards that stand side by side, so that they end at one line.
-const HEIGHT: f32 = 166.0;
 /// From this width on cards stand side by side.
 const WIDE: f32 = 780.0;
 
@@ -90,35 +88,48 @@ pub fn ui(ui: &mut Ui, train: &mut TrainState) {
     let mut chosen = None;
     let mut way_ui = |ui: &mut Ui, way: &Way, height: f32| {
         let selected = way.is_that_of(&train.settings);
-        if way_card(ui, way, selected, way.time(found, measuring), height) && !selected {
+        let (clicked, own) = way_card(ui, way, selected, way.time(found, measuring), height);
+        if clicked && !selected {
             chosen = Some(way.preset);
         }
+        own
     };
     if ui.available_width() > WIDE {
-        let width = (ui.available_width() - 2.0 * space::MEDIUM) / 3.0;
+        let width = (ui.available_width() - 2.0 * space::LARGE) / 3.0;
+        // All end where the longest does, as it was when they were last drawn.
+        let id = Id::unique("height of the ways to train");
+        let height = ui.data(|data| data.get_temp::<f32>(id)).unwrap_or_default();
+        let mut tallest: f32 = 0.0;
         ui.horizontal_top(|ui| {
-            ui.spacing_mut().item_spacing.x = space::MEDIUM;
+            let usual = std::mem::replace(&mut ui.spacing_mut().item_spacing.x, space::LARGE);
             for way in &WAYS {
                 ui.vertical(|ui| {
+                    ui.spacing_mut().item_spacing.x = usual;
                     ui.set_width(width);
-                    way_ui(ui, way, HEIGHT);
+                    tallest = tallest.max(way_ui(ui, way, height));
                 });
             }
         });
+        if tallest != height {
+            ui.data_mut(|data| data.insert_temp(id, tallest));
+            ui.ctx().request_discard("the ways to train end at one line");
+        }
     } else {
-        for way in &WAYS {
+        for (place, way) in WAYS.iter().enumerate() {
+            if place > 0 {
+                parts::gap(ui);
+            }
             way_ui(ui, way, 0.0);
-            ui.add_space(space::MEDIUM);
         }
     }
     if let Some(preset) = chosen {
         train.set_preset(preset);
     }
-    ui.add_space(space::LARGE);
+    parts::gap(ui);
 }
 
-/// One card; whether it was clicked.
-fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -> bool {
+/// One card; whether it was clicked, and how high what it says is.
+fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -> (bool, f32) {
     let tokens = tokens(ui.visuals());
     let mut frame = card_frame(ui);
     if selected {
@@ -131,18 +142,19 @@ fn way_card(ui: &mut Ui, way: &Way, selected: bool, time: String, height: f32) -
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
             ui.set_min_height(height);
-            let mut clicked = false;
-            ui.horizontal_wrapped(|ui| {
-                clicked = ui.radio(selected, RichText::new(way.name).strong()).clicked();
+            let top = ui.cursor().top();
+            let clicked = ui.radio(selected, RichText::new(way.name).strong()).clicked();
+            ui.label(RichText::new(way.text).small().color(tokens.text_weak));
+            ui.add_space(space::SMALL);
+            let line = ui.horizontal_wrapped(|ui| {
+                // The line is there before the time is, so that nothing jumps.
+                let time = if time.is_empty() { " ".to_string() } else { time };
+                ui.label(RichText::new(time).small());
                 if way.recommended {
                     ui.label(RichText::new("Recommended").small().color(tokens.accent_text));
                 }
             });
-            ui.label(RichText::new(way.text).small().color(tokens.text_weak));
-            ui.add_space(space::SMALL);
-            // The line is there before the time is, so that nothing jumps.
-            ui.label(RichText::new(if time.is_empty() { " ".to_string() } else { time }).small());
-            clicked
+            (clicked, line.response.rect.bottom() - top)
         })
         .inner
 }

@@ -106,7 +106,9 @@ fn status_ui(ui: &mut Ui, state: &State, training: &Training, commands: &mut Vec
             metric(
                 ui,
                 "Images a second",
-                &last.map_or_else(dash, |record| numbers::value(record.images_per_s.round())),
+                &last.map_or_else(dash, |record| {
+                    numbers::grouped(record.images_per_s.round() as u64)
+                }),
                 None,
             );
             metric(

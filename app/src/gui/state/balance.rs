@@ -66,6 +66,8 @@ pub struct BalanceState {
     pub use_what_is_found: bool,
     /// Whether the controls are to be unfolded or folded when they are drawn next.
     pub unfold: Option<bool>,
+    /// Whether they are unfolded.
+    pub by_hand: bool,
     /// Changes with every new trial.
     pub revision: u64,
     trier: Option<Trier>,

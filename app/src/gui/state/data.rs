@@ -46,6 +46,8 @@ pub struct DataState {
     pub log_scale: bool,
     /// Whether classes are drawn in the order of their names, not of their counts.
     pub by_name: bool,
+    /// Whether the chart of the classes is to be scrolled into sight.
+    pub show_classes: bool,
     /// How the table of classes is sorted and searched.
     pub table: TableState,
     /// Whether the list of problems is open.
@@ -71,6 +73,7 @@ impl DataState {
             selected: None,
             log_scale: false,
             by_name: false,
+            show_classes: false,
             table: TableState::default(),
             problems_open: false,
             rename_text: String::new(),

@@ -234,6 +234,8 @@ impl State {
         self.shell.preferences.tour_step = Some(self.tour.step);
         if self.tour.active && command != TourCommand::Act {
             self.page = self.tour.step().page();
+            // Which the tour's own words would cover in a small window.
+            self.data.show_classes = self.tour.step() == TourStep::Tail;
         }
     }
 

@@ -99,8 +99,19 @@ impl Training {
     ) -> Self {
         let (sender, begun) = crossbeam_channel::bounded(1);
         let worker = Worker::spawn("train", ctx, move |job| match task.run(device, &sender, job) {
-            Err(Error::Train(error @ TrainError::OutOfMemory { suggested: Some(parts), .. })) => {
-                Ok(Ended::OutOfMemory { reason: error.to_string(), parts })
+            Err(Error::Train(TrainError::OutOfMemory {
+                batch_size,
+                parts: before,
+                suggested: Some(parts),
+            })) => {
+                // What to do is on the buttons, and not in the words of a settings file.
+                let in_parts = match before {
+                    0 | 1 => String::new(),
+                    parts => format!(", computed in {parts} parts"),
+                };
+                let reason =
+                    format!("the device ran out of memory at batch size {batch_size}{in_parts}");
+                Ok(Ended::OutOfMemory { reason, parts })
             }
             other => other.map(|balanced| Ended::Trained { balanced }),
         });

@@ -9,11 +9,14 @@ pub fn primary<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
     let tokens = tokens(ui.visuals());
     Button::new(RichText::new(label).color(tokens.on_accent))
         .fill(tokens.accent)
-        .stroke(Stroke::NONE)
+        // As wide a line as that of others, so that it is as high.
+        .stroke(Stroke::new(1.0, tokens.accent))
 }
 
 /// The button for what cannot be undone.
 pub fn danger<'a>(ui: &Ui, label: impl Into<String>) -> Button<'a> {
     let tokens = tokens(ui.visuals());
-    Button::new(RichText::new(label).color(tokens.surface)).fill(tokens.bad).stroke(Stroke::NONE)
+    Button::new(RichText::new(label).color(tokens.surface))
+        .fill(tokens.bad)
+        .stroke(Stroke::new(1.0, tokens.bad))
 }

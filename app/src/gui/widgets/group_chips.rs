@@ -95,23 +95,28 @@ fn direction(tokens: &Tokens, delta: f64) -> (MaterialIcon, Color32) {
     }
 }
 
-/// A change as a coloured arrow with its number, for those who see no colours as well.
-fn change(ui: &mut Ui, delta: f64) {
-    let (icon, color) = direction(theme::tokens(ui.visuals()), delta);
+/// A change as an arrow with its number, coloured where it means something, and for those who see no
+/// colours as well.
+fn change(ui: &mut Ui, delta: f64, means_something: bool) {
+    let tokens = theme::tokens(ui.visuals());
+    let (icon, color) = direction(tokens, delta);
+    let color = if means_something { color } else { tokens.text_weak };
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 2.0;
         ui.label(theme::icon(icon).color(color));
-        ui.label(theme::strong(numbers::points(delta)).color(color));
+        ui.label(theme::strong(numbers::points(delta)).color(color))
+            .on_hover_text("Points of a hundred");
     });
 }
 
-/// Shares before and after, in one line: `few  13.9 % → 34.9 %  ↑ +21.0`.
+/// Shares before and after, in one line: `few  13.9 % → 34.9 %  ↑ +21.0`. Where the result means
+/// nothing, a change is neither good nor bad.
 pub fn before_after(
     ui: &mut Ui,
     group: Option<Group>,
     label: &str,
-    before: Option<f64>,
-    after: Option<f64>,
+    [before, after]: [Option<f64>; 2],
+    means_something: bool,
 ) -> Response {
     let tokens = theme::tokens(ui.visuals());
     let size = vec2(ui.available_width(), theme::ROW_HEIGHT);
@@ -133,7 +138,7 @@ pub fn before_after(
             ui.label(theme::icon(icons::ICON_ARROW_FORWARD).color(tokens.text_weak));
             fixed(ui, 60.0, egui::Align::Max, theme::strong(numbers::percent(after)));
             if let (Some(before), Some(after)) = (before, after) {
-                change(ui, after - before);
+                change(ui, after - before, means_something);
             }
         });
     let spoken = || {

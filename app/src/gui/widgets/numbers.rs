@@ -125,7 +125,7 @@ pub fn tick(value: f64, step: f64) -> String {
     if size == 0.0 {
         return "0".into();
     }
-    if size < 1e-3 {
+    if size < 1e-4 {
         return format!("{value:.0e}");
     }
     // As many decimals as make the step a whole number.

@@ -69,7 +69,8 @@ pub fn setting_row<R>(
                 reset = reset_button(ui, &row);
             });
         }
-        below(ui, &row, if narrow { 0.0 } else { LABEL_WIDTH + 2.0 * space::MEDIUM });
+        let beside = LABEL_WIDTH + ui.spacing().item_spacing.x;
+        below(ui, &row, if narrow { 0.0 } else { beside });
     });
     SettingRowResponse { response: inner.response, reset }
 }
