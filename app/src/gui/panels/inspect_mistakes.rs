@@ -108,7 +108,7 @@ fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, r
             let group = shown.group(predicted);
             let button = parts::chip(ui, *pair == this, &text);
             let button = button.on_hover_text(format!(
-                "{} has {} training samples, {} has {} ({group})",
+                "{} has {} training images, {} has {} ({group})",
                 name(shown, truth),
                 numbers::grouped(shown.predictions.train_counts[truth] as u64),
                 name(shown, predicted),

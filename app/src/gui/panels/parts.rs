@@ -13,7 +13,7 @@ use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR, ICON_MODEL_TRAIN
 use crate::gui::command::Command;
 use crate::gui::state::{OpenRun, Page, Thumbnail};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{ProgressStrip, VerdictStrip, empty_state, metric, primary};
+use crate::gui::widgets::{ProgressStrip, VerdictStrip, empty_state, metric_within, primary};
 use crate::gui::worker::Progress;
 
 /// Pages wider than this show their cards in two columns.
@@ -221,10 +221,11 @@ pub fn tiles(ui: &mut Ui, tiles: &[(String, String, &str)]) {
             for (name, value, meaning) in row {
                 ui.allocate_ui_with_layout(vec2(width, 0.0), Layout::top_down(Align::Min), |ui| {
                     ui.set_width(width);
-                    let tile = metric(ui, name, value, None);
-                    if !meaning.is_empty() {
-                        tile.on_hover_text(*meaning);
-                    }
+                    let tile = metric_within(ui, width, name, value, None);
+                    match meaning.is_empty() {
+                        true => tile.on_hover_text(name),
+                        false => tile.on_hover_text(format!("{name}. {meaning}")),
+                    };
                 });
             }
         });

@@ -40,12 +40,23 @@ pub fn group_dot(ui: &mut Ui, group: Group) {
 /// A number that matters, under its name; `delta` is its change as a share of one, where more is
 /// better.
 pub fn metric(ui: &mut Ui, label: &str, value: &str, delta: Option<f64>) -> Response {
+    metric_within(ui, f32::INFINITY, label, value, delta)
+}
+
+/// [`metric`] in so much room, in which a long name is cut off.
+pub fn metric_within(
+    ui: &mut Ui,
+    room: f32,
+    label: &str,
+    value: &str,
+    delta: Option<f64>,
+) -> Response {
     let tokens = theme::tokens(ui.visuals());
     let galley = |text: RichText, color: Color32, ui: &Ui| {
         WidgetText::from(text.color(color)).into_galley(
             ui,
-            Some(TextWrapMode::Extend),
-            f32::INFINITY,
+            Some(TextWrapMode::Truncate),
+            room,
             TextStyle::Body,
         )
     };

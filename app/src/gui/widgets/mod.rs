@@ -33,7 +33,7 @@ pub use confusion::{ConfusionMatrix, ConfusionResponse, MatrixOrder};
 pub use data_table::{Column, DataTable, DataTableResponse, SortKey, TableState};
 pub use empty_state::empty_state;
 pub use grid_selection::GridSelection;
-pub use group_chips::{before_after, group_chips, group_dot, metric};
+pub use group_chips::{before_after, group_chips, group_dot, metric, metric_within};
 pub use heat_map::HeatMap;
 pub use icon_button::IconButton;
 pub use image_grid::{GridCell, ImageGrid, ImageGridResponse, walk};

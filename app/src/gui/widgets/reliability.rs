@@ -156,7 +156,7 @@ impl<'a> Reliability<'a> {
     }
 
     fn paint_ece(&self, pen: &Pen, plot: Rect) {
-        let text = format!("ECE {}", numbers::percent(Some(self.ece)));
+        let text = format!("calibration error {}", numbers::percent(Some(self.ece)));
         let galley = pen.painter.layout_no_wrap(text, pen.font.clone(), pen.tokens.text);
         let at = plot.left_top() + vec2(space::MEDIUM, space::MEDIUM);
         let behind =
@@ -192,7 +192,7 @@ fn paint_x_labels(pen: &Pen, strip: Rect, x: &Scale) {
     pen.label(
         pos2(strip.center().x, strip.bottom() + LINE + 2.0),
         Align2::CENTER_TOP,
-        "confidence, and the share of samples",
+        "confidence, and the share of images",
     );
 }
 

@@ -107,7 +107,7 @@ impl<'a> Scatter<'a> {
                 pen.legend(at, &[(before, "before"), (Mark::Groups(groups), "after")]);
             }
             axis.paint(&pen, plot);
-            chart::number_axis(&pen, plot, &x, "training samples of the class", false, true);
+            chart::number_axis(&pen, plot, &x, "training images of the class", false, true);
             pen.painter.hline(plot.x_range(), plot.bottom(), Stroke::new(1.0, pen.tokens.before));
             match columns.is_empty() {
                 true => self.paint(&pen, hovered, place),
