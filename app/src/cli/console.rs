@@ -261,7 +261,12 @@ fn epoch_line(e: &EpochRecord) -> String {
             line += &format!(" ({})", groups.join(", "));
         }
     }
-    line + &format!(" · {:.0} images/s", e.images_per_s)
+    // A classifier on features that are known: how fast that is says nothing of images.
+    const OF_FEATURES: f64 = 1e5;
+    if e.images_per_s < OF_FEATURES {
+        line += &format!(" · {:.0} images/s", e.images_per_s);
+    }
+    line
 }
 
 /// Seconds as a person reads them: `42 s`, `3 min 5 s`, `2 h 10 min`.
