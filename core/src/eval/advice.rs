@@ -1,7 +1,9 @@
 //! What to try after a result, and how a usable one is told.
 
 use super::evaluation::ClassResult;
-use super::verdict::{Case, Finding, FindingKind, Grade, TELLING, WIDE, percent, plural, quoted};
+use super::verdict::{
+    Case, Finding, FindingKind, Grade, NAMED, TELLING, WIDE, percent, plural, quoted,
+};
 use crate::source::Split;
 
 /// What to try, and how that is said on the command line, where it has words for it.
@@ -125,7 +127,25 @@ impl Case<'_> {
         }
     }
 
+    /// The rarest classes, if so many images of each cannot be held out because there are not as many.
+    fn too_rare_for(&self, enough: usize) -> Vec<String> {
+        let images = |class: &&ClassResult| class.train_count + class.samples;
+        let classes = &self.evaluation().per_class;
+        let mut rare: Vec<&ClassResult> =
+            classes.iter().filter(|class| images(class) < 2 * enough).collect();
+        rare.sort_by_key(images);
+        rare.into_iter().take(NAMED).map(|class| quoted(&class.name)).collect()
+    }
+
     fn hold_out_more(&self) -> Advice {
+        let rare = self.too_rare_for(self.guessing.enough(WIDE));
+        if !rare.is_empty() {
+            return format!(
+                "Collect more images of the rarest classes, such as {}: there are too few of them to hold out as many as would tell.",
+                rare.join(", ")
+            )
+            .into();
+        }
         let (what, option) = match self.evidence.split {
             Split::Test => ("testing", "test"),
             _ => ("validation", "validation"),

@@ -150,6 +150,8 @@ pub struct Evidence<'a> {
     /// The balanced accuracy of such a classifier on training images that were held out in turn, and
     /// its standard error.
     pub expected: Option<[f64; 2]>,
+    /// Whether chance drew these images from the same ones as those: then they are not unlike them.
+    pub is_drawn: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -164,6 +166,7 @@ impl<'a> Evidence<'a> {
             copies: 0,
             all_copies: false,
             expected: None,
+            is_drawn: false,
         }
     }
 }
@@ -182,7 +185,7 @@ const BY_HEART: f64 = 0.9;
 /// How much lower accuracy on other images may be.
 const GAP: f64 = 0.5;
 /// Classes that are named in a sentence.
-const NAMED: usize = 3;
+pub(super) const NAMED: usize = 3;
 /// Samples of a class from which on it means something that none is taken for it, or how many are
 /// right.
 pub(super) const TELLING: usize = 5;
@@ -482,7 +485,18 @@ impl Case<'_> {
                 whole(high)
             ),
         };
-        Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence))
+        // What is drawn from the same images is as good as those that were held out in turn.
+        let more = self.evidence.expected.filter(|_| self.evidence.is_drawn && better);
+        let Some([expected, error]) = more else {
+            return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
+        };
+        let grade = if Z * error <= WIDE { Grade::Usable } else { Grade::Doubtful };
+        let sentence = format!(
+            "{} On the images that were held out in turn to choose by, which are more, it is {}.",
+            sentence,
+            percent(expected)
+        );
+        Some(finding(FindingKind::SplitTooSmall, grade, sentence))
     }
 
     fn nearly_one_class(&self) -> Option<Finding> {
@@ -550,7 +564,7 @@ impl Case<'_> {
     /// What was chosen on other images suits these less, and what is said of those is not true of
     /// these.
     fn unlike_training(&self) -> Option<Finding> {
-        let [expected, error] = self.evidence.expected?;
+        let [expected, error] = self.evidence.expected.filter(|_| !self.evidence.is_drawn)?;
         let gap = expected - self.found();
         if gap < UNLIKE || gap <= Z * error.hypot(self.guessing.error) {
             return None;

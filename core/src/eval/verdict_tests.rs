@@ -530,3 +530,43 @@ fn copies_and_images_unlike_those_it_learned_from_are_said() {
     );
     assert!(found.sentence.starts_with("Every one of these images has an exact copy"));
 }
+
+#[test]
+fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
+    let few = of_confusion(&mostly_right(6, 2, 1));
+    let drawn = Evidence { is_drawn: true, ..Evidence::of(&few, Split::Test) };
+    // 24 points better, by chance: both are of the same images.
+    let found = verdict(&Evidence { expected: Some([0.91, 0.02]), ..drawn });
+    assert_eq!((found.grade, kinds(&found)), (Grade::Usable, vec![FindingKind::SplitTooSmall]));
+    let said = &found.findings[0].sentence;
+    assert!(
+        said.contains("anything from 44 to 89 %. On the images that were held out in turn")
+            && said.ends_with("it is 91.0 %."),
+        "{said}"
+    );
+    // Which may be too few as well.
+    let found = verdict(&Evidence { expected: Some([0.91, 0.06]), ..drawn });
+    assert_eq!(found.grade, Grade::Doubtful);
+    assert!(found.sentence.contains("91.0 %"), "{}", found.sentence);
+    // Whoever brought a test split of their own learns that it is another one.
+    let brought = Evidence { is_drawn: false, ..drawn };
+    let found = verdict(&Evidence { expected: Some([0.95, 0.01]), ..brought });
+    assert!(kinds(&found).contains(&FindingKind::UnlikeTraining));
+    assert_eq!(found.grade, Grade::Doubtful);
+}
+
+#[test]
+fn nobody_is_told_to_hold_out_more_images_than_there_are() {
+    let mut few = of_confusion(&mostly_right(6, 2, 1));
+    few.per_class[4].train_count = 5;
+    few.per_class[1].train_count = 9;
+    let found = verdict(&Evidence::of(&few, Split::Test));
+    assert_eq!(
+        found.advice,
+        format!(
+            "Collect more images of the rarest classes, such as “{}”, “{}”: there are too few of them to hold out as many as would tell.",
+            few.per_class[4].name, few.per_class[1].name
+        )
+    );
+    assert_eq!(found.command, "");
+}

@@ -223,6 +223,7 @@ pub(super) fn evaluate_checkpoint(
         copies: evaluation.samples - judged.samples,
         all_copies: others.is_empty(),
         expected: known.expected,
+        is_drawn: run.dataset().provenance.drawn.contains(&split),
         ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {
