@@ -100,8 +100,19 @@ macro_rules! reasons {
     )*};
 }
 
+impl From<std::io::Error> for Reason {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            // Of the system's own, whose words differ and say less.
+            std::io::ErrorKind::NotFound if error.get_ref().is_none() => {
+                "there is no such file or folder".into()
+            }
+            _ => Self::of(error),
+        }
+    }
+}
+
 reasons!(
-    std::io::Error,
     serde_json::Error,
     toml::de::Error,
     toml::ser::Error,

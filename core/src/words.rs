@@ -174,7 +174,11 @@ pub enum Stem {
 
 /// How the input is normalised: (x − mean) / std, x in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", untagged)]
+#[serde(
+    rename_all = "lowercase",
+    untagged,
+    expecting = "expected measured, pretrained, cifar, imagenet, or a mean and a std of three numbers each"
+)]
 pub enum Normalisation {
     /// A named choice.
     Named(NamedNormalisation),

@@ -214,7 +214,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if let Some(error) = closed {
         return Err(error);
     }
-    outcome?;
+    match outcome {
+        Err(counterweight_core::Error::Stopped)
+            if arguments.csv.is_some() || arguments.sort_into.is_some() =>
+        {
+            bail!("stopped, nothing is lost; the same command with --resume goes on")
+        }
+        outcome => outcome?,
+    };
     if arguments.csv.is_some() || arguments.sort_into.is_some() {
         counted(&counts, unsure, classifier.classes())
             .iter()

@@ -59,8 +59,7 @@ pub(super) fn reason(
         )
     } else if top > best_score {
         format!(
-            "Of {tried}, {} is taken, as the settings say: balanced accuracy on held-out images {}, against {} without balancing; nothing is better \
-             by more than chance",
+            "Of {tried}, none is better by more than chance than {}, which was to be taken if nothing is: balanced accuracy on held-out images {}, against {} without balancing",
             describe(&best.settings),
             percent(best_score),
             percent(start_score)

@@ -204,16 +204,40 @@ impl Dataset {
     }
 }
 
-/// Whether two names of classes are the same but for how they are written: most are misspelled. Beside
-/// digits, what stands between them means something.
-fn alike(a: &str, b: &str) -> bool {
-    let has_digits = [a, b].iter().any(|name| name.contains(|c: char| c.is_ascii_digit()));
+impl Dataset {
+    /// A sentence for a dataset with two classes whose names are the same but for how they are written:
+    /// most are one. `None` where there are none.
+    ///
+    /// ```
+    /// use counterweight_core::dataset::Dataset;
+    /// let named = |classes: [&str; 2]| Dataset { classes: classes.map(String::from).to_vec(), ..Dataset::default() };
+    /// assert!(named(["Rain", "rain"]).alike_classes().unwrap().contains("“Rain” and “rain”"));
+    /// assert_eq!(named(["rain 1", "rain 11"]).alike_classes(), None);
+    /// ```
+    pub fn alike_classes(&self) -> Option<String> {
+        let mut met: HashMap<String, &String> = HashMap::new();
+        let (first, second) = self
+            .classes
+            .iter()
+            .find_map(|name| met.insert(plain(name), name).map(|first| (first, name)))?;
+        Some(format!(
+            "the classes “{first}” and “{second}” differ in how they are written alone; if they are one, put their images into one folder, or give them one name with `build --rename`"
+        ))
+    }
+}
+
+/// A class's name without what is written in one way or another. Beside digits, what stands between
+/// them means something.
+fn plain(name: &str) -> String {
+    let has_digits = name.contains(|c: char| c.is_ascii_digit());
     let is_between = |c: &char| !has_digits && matches!(c, ' ' | '_' | '-');
-    let plain = |name: &str| -> String {
-        let letters = composed(name);
-        let letters = letters.chars().filter(|c| !is_between(c));
-        letters.flat_map(char::to_lowercase).collect()
-    };
+    let letters = composed(name);
+    let letters = letters.chars().filter(|c| !is_between(c));
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// Whether two names of classes are the same but for how they are written: most are misspelled.
+fn alike(a: &str, b: &str) -> bool {
     plain(a) == plain(b)
 }
 

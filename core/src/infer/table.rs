@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::Prediction;
@@ -86,6 +86,10 @@ impl PredictionTable {
             }
             OpenOptions::new().append(true).open(path).map_err(failed)?
         } else {
+            if !may_be_replaced(path).map_err(failed)? {
+                let reason = "holds something else than a table of predictions, which is not replaced; name another file";
+                return Err(ModelError::file(path, reason).into());
+            }
             File::create(path).map_err(failed)?
         };
         let mut table = Self::on(Box::new(file), top, known);
@@ -138,6 +142,20 @@ impl PredictionTable {
     }
 }
 
+/// Whether nobody's work is lost with what a path holds: nothing, or an earlier table. A stream takes
+/// what it is given.
+fn may_be_replaced(path: &Path) -> io::Result<bool> {
+    match path.metadata() {
+        Ok(facts) if facts.is_file() && facts.len() > 0 => {}
+        _ => return Ok(true),
+    }
+    let head = head(1).join(",");
+    let mut start = vec![0; head.len()];
+    let have = File::open(path)?.take(head.len() as u64).read(&mut start)?;
+    // Its first line may have been cut short.
+    Ok(head.as_bytes().starts_with(&start[..have]))
+}
+
 /// The column that says why an image could not be classified.
 const ERROR: usize = 5;
 
@@ -149,4 +167,28 @@ fn head(top: usize) -> Vec<String> {
         head.extend([format!("class {place}"), format!("probability {place}")]);
     }
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_of_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        let create = || PredictionTable::create(&path, 3, false).map(drop);
+        std::fs::write(&path, "my precious table\n").unwrap();
+        let error = create().unwrap_err().to_string();
+        assert!(error.contains("table.csv") && error.contains("not replaced"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "my precious table\n");
+        // Nothing, an earlier one, and one that was killed while it was begun.
+        for was in ["", "path,class,probability,unsure,sorted,error\na,b,1,,,\n", "path,cla"] {
+            std::fs::write(&path, was).unwrap();
+            create().unwrap();
+            assert!(std::fs::read_to_string(&path).unwrap().starts_with("path,class,probability"));
+        }
+        std::fs::write(&path, "path,class\n").unwrap();
+        assert!(create().is_err());
+    }
 }

@@ -28,6 +28,8 @@ const OF_A_CLASS: usize = 20;
 /// them, so that little is lost by what luck decides; where something lies beside the middle, much is
 /// won, and rare classes make the error large.
 const BETTER: f64 = 1.0;
+/// Where the middle square leaves out more than this part, it has to be the better one.
+const MOST_OF_IT: f64 = 0.5;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +155,11 @@ fn judge(set: &FeatureSet, found: [&[Option<usize>]; 2], left_out: f64) -> FitCh
         let better = gain < 0.0 && -gain > BETTER * variance.sqrt();
         let than = if better { "better than" } else { "as well as" };
         let numbers = format!("({}; whole: {})", percent(crop), percent(stretch));
-        (ImageFit::Crop, format!("it is recognised {than} the whole {numbers}"))
+        let then = format!("it is recognised {than} the whole {numbers}");
+        match !better && left_out > MOST_OF_IT {
+            true => (ImageFit::Stretch, format!("{then}, and what matters may lie outside of it")),
+            false => (ImageFit::Crop, then),
+        }
     };
     let sentence =
         format!("the middle square leaves out {:.0} % of an image; {then}", 100.0 * left_out);
@@ -165,9 +171,28 @@ mod tests {
     use super::*;
 
     fn found(labels: &[u32], crop: &[usize], stretch: &[usize]) -> FitCheck {
+        found_where(0.25, labels, crop, stretch)
+    }
+
+    fn found_where(left_out: f64, labels: &[u32], crop: &[usize], stretch: &[usize]) -> FitCheck {
         let set = FeatureSet { labels: labels.to_vec(), ..FeatureSet::default() };
         let some = |found: &[usize]| found.iter().map(|class| Some(*class)).collect::<Vec<_>>();
-        judge(&set, [&some(crop), &some(stretch)], 0.25)
+        judge(&set, [&some(crop), &some(stretch)], left_out)
+    }
+
+    #[test]
+    fn where_most_of_an_image_would_be_left_out_it_has_to_be_better_so() {
+        let labels = [0, 0, 0, 0, 1, 1, 1, 1];
+        let right = [0, 0, 0, 0, 1, 1, 1, 1];
+        let one_wrong = [1, 0, 0, 0, 1, 1, 1, 1];
+        let two_wrong = [1, 0, 0, 0, 0, 1, 1, 1];
+        let strip = |crop: &[usize], stretch: &[usize]| found_where(0.9, &labels, crop, stretch);
+        assert_eq!(strip(&right, &right).fit, ImageFit::Stretch);
+        // By chance alone.
+        let check = strip(&right, &one_wrong);
+        assert!(check.fit == ImageFit::Stretch && check.sentence.unwrap().contains("90 %"));
+        assert_eq!(strip(&right, &two_wrong).fit, ImageFit::Crop);
+        assert_eq!(found_where(0.4, &labels, &right, &right).fit, ImageFit::Crop);
     }
 
     #[test]

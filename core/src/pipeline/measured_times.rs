@@ -24,6 +24,8 @@ pub(super) const JUST_NOW: Duration = Duration::from_mins(10);
 pub(super) const TODAY: Duration = Duration::from_hours(24);
 /// Times that are kept, the last ones.
 const MOST: usize = 200;
+/// Threads for each core that want to run, from which on a machine is busy. This program wants one.
+const BUSY: f64 = 1.5;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,9 @@ struct Measured {
     at: u64,
     /// What it took.
     seconds: f64,
+    /// Whether other programs kept the machine busy: then it takes less as soon as they end.
+    #[serde(default)]
+    is_busy: bool,
 }
 
 /// By what was measured, where and by which version.
@@ -59,7 +64,8 @@ pub(super) fn known_or(
     {
         return Ok(seconds);
     }
-    let measured = Measured { at: now, seconds: measure()? };
+    let is_busy = is_busy();
+    let measured = Measured { at: now, seconds: measure()?, is_busy };
     own().insert(key.clone(), measured);
     if let Some(path) = path {
         keep(path, key, measured);
@@ -84,13 +90,21 @@ fn machine() -> String {
     )
 }
 
+/// Whether more wants to run than there are cores for, this program apart, as far as the system
+/// tells (Windows does not).
+fn is_busy() -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get()) as f64;
+    System::load_average().one > BUSY * cores
+}
+
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A time that is no older than that. One from the future was written under another clock.
 fn fresh(times: &Times, key: &str, now: u64, oldest: Duration) -> Option<f64> {
-    let Measured { at, seconds } = times.get(key)?;
+    let Measured { at, seconds, is_busy } = times.get(key)?;
+    let oldest = if *is_busy { oldest.min(JUST_NOW) } else { oldest };
     let is_fresh = now.checked_sub(*at).is_some_and(|age| age <= oldest.as_secs());
     (is_fresh && seconds.is_finite() && *seconds > 0.0).then_some(*seconds)
 }
@@ -122,10 +136,11 @@ mod tests {
 
     #[test]
     fn a_time_holds_for_a_while_and_on_its_own_machine() {
-        let measured = |at, seconds| Measured { at, seconds };
+        let measured = |at, seconds| Measured { at, seconds, is_busy: false };
         let times = Times::from([
             ("a".to_string(), measured(1000, 0.25)),
             ("nonsense".to_string(), measured(1000, f64::NAN)),
+            ("busy".to_string(), Measured { is_busy: true, ..measured(1000, 9.0) }),
         ]);
         let asked = |key, now| fresh(&times, key, now, JUST_NOW);
         assert_eq!(asked("a", 1000), Some(0.25));
@@ -133,6 +148,9 @@ mod tests {
         assert_eq!(asked("a", 1601), None);
         assert_eq!(fresh(&times, "a", 1601, TODAY), Some(0.25));
         assert_eq!(fresh(&times, "a", 1000 + 24 * 3600 + 1, TODAY), None);
+        // It may be over by then.
+        let busy = |now| fresh(&times, "busy", now, TODAY);
+        assert_eq!([busy(1600), busy(1601)], [Some(9.0), None]);
         // A clock that was put back.
         assert_eq!(asked("a", 999), None);
         assert_eq!(asked("b", 1000), None);
@@ -145,7 +163,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/measured-times");
         for at in 1..=MOST as u64 + 20 {
-            keep(path.clone(), at.to_string(), Measured { at, seconds: 0.5 });
+            keep(path.clone(), at.to_string(), Measured { at, seconds: 0.5, is_busy: false });
         }
         let times = read(&path);
         assert_eq!(times.len(), MOST);
@@ -154,13 +172,13 @@ mod tests {
         for damaged in ["{\"1\": {\"at\"", "[1, 2]", "\u{0}", "{\"1\": 7}"] {
             std::fs::write(&path, damaged).unwrap();
             assert!(read(&path).is_empty(), "{damaged}");
-            keep(path.clone(), "a".into(), Measured { at: 1, seconds: 0.5 });
+            keep(path.clone(), "a".into(), Measured { at: 1, seconds: 0.5, is_busy: false });
             assert_eq!(read(&path).len(), 1);
         }
         // A folder in its place is left alone.
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        keep(path.clone(), "a".into(), Measured { at: 1, seconds: 0.5 });
+        keep(path.clone(), "a".into(), Measured { at: 1, seconds: 0.5, is_busy: false });
         assert!(path.is_dir());
     }
 }

@@ -481,10 +481,10 @@ mod tests {
         assert_eq!(mirrored.setting.as_deref(), Some("augmentation.flip"));
         assert_eq!(mirrored.value.as_deref(), Some("false"));
         let left = of(&check, Transform::TurnedLeft);
-        assert_eq!(left.sentence, "`ahead` turned left by 90° is `left`.");
+        assert_eq!(left.sentence, "“ahead” turned left by 90° is “left”.");
         assert_eq!(
             of(&check, Transform::TurnedRight).sentence,
-            "`left` turned right by 90° is `ahead`."
+            "“left” turned right by 90° is “ahead”."
         );
         let upside_down = of(&check, Transform::UpsideDown);
         assert_eq!(upside_down.verdict, TransformVerdict::Keeps);

@@ -198,10 +198,12 @@ impl Run {
     /// [`RunError::Folder`] if it is not a run; the settings' and the dataset's own errors.
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::is_run(folder) {
-            let reason = if folder.is_dir() {
-                "holds no run (there is no settings.toml)"
-            } else {
-                "there is no such run folder"
+            let reason = match folder.metadata() {
+                Ok(facts) if facts.is_dir() => "holds no run (there is no settings.toml)",
+                Ok(_) => {
+                    "is a file, and not the folder of a run; `make` puts that beside the model, under its name with -run behind it"
+                }
+                Err(_) => "there is no such run folder",
             };
             return Err(
                 RunError::Folder { path: folder.to_path_buf(), reason: reason.into() }.into()

@@ -79,7 +79,7 @@ impl Settings {
             check(backbone.trains(), "model.backbone", &reason);
         }
         if train == Some(Training::Scratch) {
-            let reason = "cannot be pretrained when everything is trained from scratch";
+            let reason = "cannot be pretrained when everything is trained from scratch; take measured, or begin from the preset quick";
             check(
                 self.model.normalisation != Normalisation::PRETRAINED,
                 "model.normalisation",
