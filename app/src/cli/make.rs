@@ -1,6 +1,6 @@
 //! `counterweight make`: from a folder to a checked model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use counterweight_core::Error;
@@ -70,10 +70,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             }
             other => other?,
         };
-    context.console.result(&report, || text(&report))
+    context.console.result(&report, || text(&report, &arguments.source))
 }
 
-fn text(report: &MakeReport) -> String {
+fn text(report: &MakeReport, source: &Path) -> String {
     let choices: Vec<String> = report
         .choices
         .iter()
@@ -87,12 +87,13 @@ fn text(report: &MakeReport) -> String {
     let offer =
         report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
     format!(
-        "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\ntry it: counterweight predict {} IMAGE",
+        "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\nlabels that look wrong: counterweight inspect {} --labels\ntry it: counterweight predict {} IMAGE",
         tables::balance(&report.balance).trim_end(),
         checked(&report.export),
         choices.join("\n"),
         report.seconds,
         report.run.display(),
+        quoted(source),
         quoted(&report.model),
     )
 }

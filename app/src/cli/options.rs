@@ -67,7 +67,13 @@ impl SetOption {
             }
             changes.push((key.trim(), value.trim()));
         }
+        let names = |key: &str| changes.iter().any(|(named, _)| *named == key);
+        let decided = names("balance.balancers") && !names("balance.tune_candidates");
         settings.set_all(changes)?;
+        // What is named is taken; tuning would look for something else.
+        if decided {
+            settings.balance.tune_candidates = 0;
+        }
         Ok(())
     }
 }
@@ -75,7 +81,8 @@ impl SetOption {
 /// What everything random follows from.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct SeedOption {
-    /// Number that everything random follows from; the same as --set seed=N
+    /// Number that everything random in training follows from; the same as --set seed=N. Which
+    /// images are held out follows from `build --seed`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX.unsigned_abs()))]
     seed: Option<u64>,
 }
@@ -114,5 +121,28 @@ impl ThreadOption {
     /// If it was set before.
     pub fn apply(&self) -> Result<()> {
         Ok(self.threads.map_or(Ok(()), |threads| device::use_threads(threads as usize))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use counterweight_core::settings::Preset;
+
+    use super::*;
+
+    #[test]
+    fn balancers_that_are_named_are_taken() {
+        let set = |changes: &[&str]| {
+            let mut settings = Settings::preset(Preset::Auto);
+            let changes = changes.iter().map(ToString::to_string).collect();
+            SetOption { set: changes }.apply(&mut settings).unwrap();
+            (settings.balance.balancers.len(), settings.balance.tune_candidates)
+        };
+        let usual = Settings::preset(Preset::Auto).balance.tune_candidates;
+        assert!(usual > 0);
+        assert_eq!(set(&["balance.balancers=none"]), (0, 0));
+        assert_eq!(set(&["balance.balancers=l2,tau"]), (2, 0));
+        assert_eq!(set(&["balance.balancers=l2", "balance.tune_candidates=40"]), (1, 40));
+        assert_eq!(set(&["balance.tau=1.5"]).1, usual);
     }
 }

@@ -267,6 +267,6 @@ fn balancer(report: &BalanceReport, tuning: Option<Tuning>) -> Choice {
             || "as the settings say".into(),
             |tuning| tuning.reason.trim_end_matches('.').to_string(),
         ),
-        option: "--set balance.tune_candidates=0 --set balance.balancers=…".into(),
+        option: "--set balance.balancers=…".into(),
     }
 }
