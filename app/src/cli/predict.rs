@@ -11,11 +11,13 @@ use counterweight_core::infer::{
     self, Inputs, OnnxClassifier, Placing, Prediction, PredictionRow, PredictionTable, Sorter,
 };
 use counterweight_core::job::Job;
+use counterweight_core::run::Run;
 use serde::Serialize;
 
 use super::foreign::ForeignOption;
 use super::options::ThreadOption;
 use super::plain::Plain;
+use super::train::quoted;
 use super::{Context, PartialFailure};
 use crate::gui::widgets::numbers;
 
@@ -106,7 +108,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if let Some(folder) = &arguments.undo {
         let undone = infer::undo(folder, arguments.back_into.as_deref(), job)?;
         return context.console.result(&undone, || {
-            let mut text = format!("{} files are as they were", undone.undone);
+            let mut text = format!(
+                "{} files are undone: what was moved is back, copies and links are removed",
+                undone.undone
+            );
             let foreign = undone.foreign;
             if undone.left > foreign {
                 text += &format!(
@@ -124,6 +129,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
     arguments.threads.apply()?;
+    if Run::is_run(file) {
+        let run = quoted(file);
+        bail!(
+            "{run} is a run and not a model file; counterweight export {run} --out model.onnx makes one of it"
+        );
+    }
     let classifier = OnnxClassifier::open(file, &arguments.foreign.input()?)?;
     if !classifier.is_normalisation_known() {
         job.warn(infer::UNKNOWN_NORMALISATION);
