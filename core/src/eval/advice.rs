@@ -2,7 +2,7 @@
 
 use super::evaluation::ClassResult;
 use super::verdict::{
-    Case, Finding, FindingKind, Grade, NAMED, TELLING, WIDE, percent, plural, quoted,
+    Case, Finding, FindingKind, Grade, NAMED, TELLING, WIDE, images_of, percent, plural, quoted,
 };
 use crate::source::Split;
 
@@ -139,7 +139,8 @@ impl Case<'_> {
 
     fn hold_out_more(&self) -> Advice {
         let rare = self.too_rare_for(self.guessing.enough(WIDE));
-        if !rare.is_empty() {
+        // Of what was drawn here it is known how many there are.
+        if self.evidence.is_drawn && !rare.is_empty() {
             return format!(
                 "Collect more images of the rarest classes, such as {}: there are too few of them to hold out as many as would tell.",
                 rare.join(", ")
@@ -174,11 +175,18 @@ impl Case<'_> {
                 few.unwrap_or_default()
             )
         });
+        let range = format!("{:.0} to {:.0} %", 100.0 * low, 100.0 * high);
+        let found = match self.known_from_more() {
+            Some(expected) => format!(
+                "{} balanced accuracy on images held out in turn, {} ({range}) on the few {} images,",
+                percent(expected),
+                percent(self.found()),
+                images_of(self.evidence.split)
+            ),
+            None => format!("{} balanced accuracy ({range})", percent(self.found())),
+        };
         format!(
-            "Usable: {} balanced accuracy ({:.0} to {:.0} %) where guessing gives {}{}.",
-            percent(self.found()),
-            100.0 * low,
-            100.0 * high,
+            "Usable: {found} where guessing gives {}{}.",
             percent(self.guessing.chance),
             weakest.unwrap_or_default()
         )

@@ -487,16 +487,25 @@ impl Case<'_> {
         };
         // What is drawn from the same images is as good as those that were held out in turn.
         let more = self.evidence.expected.filter(|_| self.evidence.is_drawn && better);
-        let Some([expected, error]) = more else {
+        let Some([expected, _]) = more else {
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         };
-        let grade = if Z * error <= WIDE { Grade::Usable } else { Grade::Doubtful };
+        let grade = match self.known_from_more() {
+            Some(_) => Grade::Usable,
+            None => Grade::Doubtful,
+        };
         let sentence = format!(
-            "{} On the images that were held out in turn to choose by, which are more, it is {}.",
-            sentence,
+            "{sentence} On the images that were held out in turn to choose by, which are more, it is {}.",
             percent(expected)
         );
         Some(finding(FindingKind::SplitTooSmall, grade, sentence))
+    }
+
+    /// The balanced accuracy on images that were held out in turn, where they tell it and the split,
+    /// which chance drew from the same images, is too small to.
+    pub(super) fn known_from_more(&self) -> Option<f64> {
+        let [expected, error] = self.evidence.expected.filter(|_| self.evidence.is_drawn)?;
+        (Z * self.guessing.error > WIDE && Z * error <= WIDE).then_some(expected)
     }
 
     fn nearly_one_class(&self) -> Option<Finding> {
@@ -658,7 +667,7 @@ fn finding(kind: FindingKind, grade: Grade, sentence: impl Into<String>) -> Find
 }
 
 /// The word for the images of a split: `training`, `validation` or `test`.
-fn images_of(split: Split) -> &'static str {
+pub(super) fn images_of(split: Split) -> &'static str {
     match split {
         Split::Train => "training",
         Split::Validation => "validation",

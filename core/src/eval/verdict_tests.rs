@@ -538,6 +538,13 @@ fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
     // 24 points better, by chance: both are of the same images.
     let found = verdict(&Evidence { expected: Some([0.91, 0.02]), ..drawn });
     assert_eq!((found.grade, kinds(&found)), (Grade::Usable, vec![FindingKind::SplitTooSmall]));
+    assert!(
+        found.sentence.starts_with(
+            "Usable: 91.0 % balanced accuracy on images held out in turn, 66.7 % (44 to 89 %) on the few test images, where guessing gives 16.7 %"
+        ),
+        "{}",
+        found.sentence
+    );
     let said = &found.findings[0].sentence;
     assert!(
         said.contains("anything from 44 to 89 %. On the images that were held out in turn")
@@ -560,7 +567,8 @@ fn nobody_is_told_to_hold_out_more_images_than_there_are() {
     let mut few = of_confusion(&mostly_right(6, 2, 1));
     few.per_class[4].train_count = 5;
     few.per_class[1].train_count = 9;
-    let found = verdict(&Evidence::of(&few, Split::Test));
+    let drawn = Evidence { is_drawn: true, ..Evidence::of(&few, Split::Test) };
+    let found = verdict(&drawn);
     assert_eq!(
         found.advice,
         format!(
@@ -569,4 +577,7 @@ fn nobody_is_told_to_hold_out_more_images_than_there_are() {
         )
     );
     assert_eq!(found.command, "");
+    // How many there are of a split that was brought, nobody knows.
+    let brought = verdict(&Evidence { is_drawn: false, ..drawn });
+    assert!(brought.advice.starts_with("Hold out more images"), "{}", brought.advice);
 }

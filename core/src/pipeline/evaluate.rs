@@ -216,6 +216,7 @@ pub(super) fn evaluate_checkpoint(
     let before =
         known.before.filter(|found| without_copies.is_none() || found.without_copies.is_some());
     let before = before.map(|found| found.without_copies.as_deref().unwrap_or(&found.evaluation));
+    let provenance = &run.dataset().provenance;
     let verdict = eval::verdict(&Evidence {
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
@@ -223,7 +224,8 @@ pub(super) fn evaluate_checkpoint(
         copies: evaluation.samples - judged.samples,
         all_copies: others.is_empty(),
         expected: known.expected,
-        is_drawn: run.dataset().provenance.drawn.contains(&split),
+        // Once images were added, training has others.
+        is_drawn: provenance.drawn.contains(&split) && !provenance.source_hash.is_empty(),
         ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {
