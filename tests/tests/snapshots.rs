@@ -25,7 +25,9 @@ fn printed(folder: &Path, arguments: &[&str]) -> String {
         .unwrap();
     let text = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).replace('\r', "");
-        text.replace(&folder.display().to_string(), "[folder]").replace('\\', "/")
+        let text = text.replace(&folder.display().to_string(), "[folder]").replace('\\', "/");
+        // As help is headed on Windows.
+        text.replace("counterweight.exe", "counterweight")
     };
     let mut printed = format!("$ counterweight {}\n", arguments.join(" "));
     for (name, bytes) in [("", &output.stdout), ("standard error:\n", &output.stderr)] {
@@ -78,9 +80,8 @@ fn sources_good_and_bad() {
         fixtures::save(&picture, folder.join(format!("flat/{index}.png")));
     }
     fixtures::write(folder.join("list.csv"), "what;where\nthis;that\n");
-    let calls: [(&str, &[&str]); 7] = [
+    let calls: [(&str, &[&str]); 6] = [
         ("inspect", &["inspect", "photos"]),
-        ("inspect-broken", &["inspect", "broken"]),
         ("inspect-flat", &["inspect", "flat"]),
         ("inspect-list", &["inspect", "list.csv"]),
         ("inspect-missing", &["inspect", "nowhere"]),
@@ -89,6 +90,10 @@ fn sources_good_and_bad() {
     ];
     for (name, arguments) in calls {
         check(name, &printed(&folder, arguments));
+    }
+    // It has a link that leads in a circle, where there are links.
+    if cfg!(unix) {
+        check("inspect-broken", &printed(&folder, &["inspect", "broken"]));
     }
 }
 
@@ -103,7 +108,7 @@ fn what_cannot_be_asked() {
         &["balance", "run", "--balancer", "taau"],
         &["build", "photos", "--out", "set.toml", "--factor", "-3"],
         &["evaluate", "run"],
-        &["make", "photos", "--out", "photos"],
+        &["make", "photos", "--out", "photos", "--device", "cpu"],
         &["make", "photos", "--out", "m.onnx", "--device", "gpu"],
     ];
     let all: Vec<String> = calls.iter().map(|call| printed(&folder, call)).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use counterweight_core::dataset::Dataset;
 use counterweight_core::device::{self, DeviceChoice};
+use counterweight_core::error::Reason;
 use counterweight_core::eval::GroupThresholds;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, EvaluatedOn, FileEvaluation};
@@ -105,7 +106,7 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     }
     // Before the images are looked through, which may take minutes.
     if let Err(error) = std::fs::metadata(&arguments.run) {
-        bail!("{}: {error}", arguments.run.display());
+        bail!("{}: {}", arguments.run.display(), Reason::from(error));
     }
     let job = Job::new(&context.control, context.console);
     let mut settings = Settings::preset(Preset::Auto);

@@ -70,10 +70,11 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             }
             other => other?,
         };
-    context.console.result(&report, || text(&report, &arguments.source))
+    let reading = arguments.reading.typed();
+    context.console.result(&report, || text(&report, &arguments.source, &reading))
 }
 
-fn text(report: &MakeReport, source: &Path) -> String {
+fn text(report: &MakeReport, source: &Path, reading: &str) -> String {
     let choices: Vec<String> = report
         .choices
         .iter()
@@ -87,13 +88,14 @@ fn text(report: &MakeReport, source: &Path) -> String {
     let offer =
         report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
     format!(
-        "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\nlabels that look wrong: counterweight inspect {} --labels\ntry it: counterweight predict {} IMAGE",
+        "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\nlabels that look wrong: counterweight inspect {}{} --labels\ntry it: counterweight predict {} IMAGE",
         tables::balance(&report.balance).trim_end(),
         checked(&report.export),
         choices.join("\n"),
         report.seconds,
         report.run.display(),
         quoted(source),
+        reading,
         quoted(&report.model),
     )
 }

@@ -128,6 +128,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         });
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
+    // Before anything is looked through or made.
+    if let Some(table) = arguments.csv.as_deref().filter(|_| !arguments.resume)
+        && table != Path::new("-")
+    {
+        PredictionTable::refuse_others(table)?;
+    }
     arguments.threads.apply()?;
     if Run::is_run(file) {
         let run = quoted(file);
@@ -227,7 +233,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     match outcome {
         Err(counterweight_core::Error::Stopped)
-            if arguments.csv.is_some() || arguments.sort_into.is_some() =>
+            if arguments.csv.as_deref().is_some_and(|path| path != Path::new("-"))
+                || (arguments.sort_into.is_some() && arguments.csv.is_none()) =>
         {
             bail!("stopped, nothing is lost; the same command with --resume goes on")
         }

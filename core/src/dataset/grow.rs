@@ -204,26 +204,26 @@ impl Dataset {
     }
 }
 
+/// Letters of names that may well differ by their case alone.
+const SHORT: usize = 2;
+
 impl Dataset {
     /// A sentence for a dataset with two classes whose names are the same but for how they are written:
-    /// most are one. `None` where there are none.
-    ///
-    /// ```
-    /// use counterweight_core::dataset::Dataset;
-    /// let named = |classes: [&str; 2]| Dataset { classes: classes.map(String::from).to_vec(), ..Dataset::default() };
-    /// assert!(named(["Rain", "rain"]).alike_classes().unwrap().contains("“Rain” and “rain”"));
-    /// assert_eq!(named(["rain 1", "rain 11"]).alike_classes(), None);
-    /// ```
+    /// most are one. `None` where there are none; of letters and other short names nothing is said.
     pub fn alike_classes(&self) -> Option<String> {
-        let mut met: HashMap<String, &String> = HashMap::new();
-        let (first, second) = self
-            .classes
-            .iter()
-            .find_map(|name| met.insert(plain(name), name).map(|first| (first, name)))?;
+        let (first, second) = alike_pair(&self.classes)?;
         Some(format!(
             "the classes “{first}” and “{second}” differ in how they are written alone; if they are one, put their images into one folder, or give them one name with `build --rename`"
         ))
     }
+}
+
+/// The first two of the names that are the same but for how they are written.
+fn alike_pair(names: &[String]) -> Option<(&String, &String)> {
+    let mut met: HashMap<String, &String> = HashMap::new();
+    let long = names.iter().filter(|name| name.chars().count() > SHORT);
+    long.map(|name| (met.insert(plain(name), name), name))
+        .find_map(|(first, name)| Some((first?, name)))
 }
 
 /// A class's name without what is written in one way or another. Beside digits, what stands between
@@ -323,4 +323,23 @@ fn by_folder<'d>(
     }
     series.retain(|_, groups| groups.len() > 1 && groups.iter().all(|group| *group == groups[0]));
     folders.iter().map(|folder| series.get(folder).map(|groups| groups[0])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_how_they_are_written_alone_are_found() {
+        let pair = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            alike_pair(&names).map(|(first, second)| format!("{first}, {second}"))
+        };
+        assert_eq!(pair(&["Rain", "snow", "rain"]).unwrap(), "Rain, rain");
+        assert_eq!(pair(&["fire_truck", "Fire truck"]).unwrap(), "fire_truck, Fire truck");
+        assert_eq!(pair(&["rain", "train"]), None);
+        // Between digits a sign means something, and letters are classes of their own.
+        assert_eq!(pair(&["type 1 1", "type 11"]), None);
+        assert_eq!(pair(&["a", "A", "mm", "MM"]), None);
+    }
 }

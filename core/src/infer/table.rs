@@ -86,10 +86,6 @@ impl PredictionTable {
             }
             OpenOptions::new().append(true).open(path).map_err(failed)?
         } else {
-            if !may_be_replaced(path).map_err(failed)? {
-                let reason = "holds something else than a table of predictions, which is not replaced; name another file";
-                return Err(ModelError::file(path, reason).into());
-            }
             File::create(path).map_err(failed)?
         };
         let mut table = Self::on(Box::new(file), top, known);
@@ -97,6 +93,21 @@ impl PredictionTable {
             table.head().map_err(failed)?;
         }
         Ok(table)
+    }
+
+    /// Refuses a path that holds something else than nothing or an earlier table, for where nobody
+    /// was asked whether it may be replaced.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] if it does, or cannot be read.
+    pub fn refuse_others(path: &Path) -> Result<()> {
+        match may_be_replaced(path).map_err(|error| ModelError::file(path, error))? {
+            true => Ok(()),
+            false => {
+                let reason = "holds something else than a table of predictions, which is not replaced; name another file";
+                Err(ModelError::file(path, reason).into())
+            }
+        }
     }
 
     /// A table on a stream.
@@ -177,7 +188,10 @@ mod tests {
     fn a_table_takes_the_place_of_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table.csv");
-        let create = || PredictionTable::create(&path, 3, false).map(drop);
+        let create = || {
+            PredictionTable::refuse_others(&path)?;
+            PredictionTable::create(&path, 3, false).map(drop)
+        };
         std::fs::write(&path, "my precious table\n").unwrap();
         let error = create().unwrap_err().to_string();
         assert!(error.contains("table.csv") && error.contains("not replaced"), "{error}");

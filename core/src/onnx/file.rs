@@ -15,6 +15,7 @@ use tract_onnx::prelude::Framework;
 
 use super::operations::is_known;
 use super::sizes::MAX_VALUES;
+use crate::error::Reason;
 
 /// Larger than the networks that people extract features with, small enough to be held in memory a
 /// few times over.
@@ -28,7 +29,7 @@ const MAX_ATTRIBUTE: u64 = 1 << 20;
 /// # Errors
 /// A sentence that does not name the file.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let facts = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    let facts = std::fs::metadata(path).map_err(|e| Reason::from(e).to_string())?;
     if facts.is_dir() {
         return Err("it is a folder and not an ONNX file".into());
     }

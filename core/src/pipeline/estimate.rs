@@ -163,9 +163,10 @@ fn measured(
         on_features(&trained, dataset, request.config().features(), quiet)?;
     let mut before = 0.0;
     if pretrained {
-        let found = known_or(&what("features", &request, device), oldest, || {
-            timing::features_of_batch(&request, device, quiet).map(|(times, _)| times.least())
-        })?;
+        let found =
+            known_or(&what("features", &request, device), oldest, ops::is_cpu(device), || {
+                timing::features_of_batch(&request, device, quiet).map(|(times, _)| times.least())
+            })?;
         let images = dataset.samples.len() as f64;
         let twice = match settings.model.fit == Auto::AUTO {
             true => asked(dataset, quiet)? as f64,
@@ -182,7 +183,7 @@ fn measured(
         true => s.batch_size.div_ceil(s.accumulation.max(1)).max(2),
         false => s.batch_size.clamp(2, MEASURED_SAMPLES),
     };
-    let found = known_or(&what("step", &request, device), oldest, || {
+    let found = known_or(&what("step", &request, device), oldest, ops::is_cpu(device), || {
         timing::training_step(&request, false, device, quiet).map(|(times, _)| times.least())
     })?;
     let steps = training.div_ceil(s.batch_size) * s.epochs();

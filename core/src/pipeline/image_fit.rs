@@ -69,7 +69,7 @@ pub(super) fn fit_check(
     // An image that became unreadable between the two makes pairs of different images.
     if as_cropped.positions != as_stretched.positions {
         let sentence = Some("some images changed while it was asked".into());
-        return Ok(FitCheck { fit: ImageFit::Crop, sentence });
+        return Ok(FitCheck { fit: unless_better(left_out), sentence });
     }
     Ok(judge(&as_cropped.set, [&by_crop, &by_stretch], left_out))
 }
@@ -115,6 +115,11 @@ fn left_out(dataset: &Dataset, job: Job<'_>) -> Result<f64> {
     Ok(parts.iter().sum::<f64>() / parts.len().max(1) as f64)
 }
 
+/// The fit where neither is better.
+fn unless_better(left_out: f64) -> ImageFit {
+    if left_out > MOST_OF_IT { ImageFit::Stretch } else { ImageFit::Crop }
+}
+
 /// The fit that follows from what images are taken for, cropped and stretched. Every class counts the
 /// same, and images are compared with themselves: those that only one of them recognises say how sure
 /// the difference is.
@@ -147,7 +152,8 @@ fn judge(set: &FeatureSet, found: [&[Option<usize>]; 2], left_out: f64) -> FitCh
     let [crop, stretch] = accuracy;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let (fit, then) = if accuracy.into_iter().fold(0.0, f64::max) < KNOWS {
-        (ImageFit::Crop, "images are recognised too badly to say whether the rest matters".into())
+        let then = "images are recognised too badly to say whether the rest matters";
+        (unless_better(left_out), then.into())
     } else if gain > 0.0 && gain > BETTER * variance.sqrt() {
         let better = "whole, squeezed to a square, images are recognised better";
         (ImageFit::Stretch, format!("{better} ({} instead of {})", percent(stretch), percent(crop)))
@@ -156,9 +162,11 @@ fn judge(set: &FeatureSet, found: [&[Option<usize>]; 2], left_out: f64) -> FitCh
         let than = if better { "better than" } else { "as well as" };
         let numbers = format!("({}; whole: {})", percent(crop), percent(stretch));
         let then = format!("it is recognised {than} the whole {numbers}");
-        match !better && left_out > MOST_OF_IT {
-            true => (ImageFit::Stretch, format!("{then}, and what matters may lie outside of it")),
-            false => (ImageFit::Crop, then),
+        match unless_better(left_out) {
+            ImageFit::Stretch if !better => {
+                (ImageFit::Stretch, format!("{then}, and what matters may lie outside of it"))
+            }
+            _ => (ImageFit::Crop, then),
         }
     };
     let sentence =
@@ -193,6 +201,9 @@ mod tests {
         assert!(check.fit == ImageFit::Stretch && check.sentence.unwrap().contains("90 %"));
         assert_eq!(strip(&right, &two_wrong).fit, ImageFit::Crop);
         assert_eq!(found_where(0.4, &labels, &right, &right).fit, ImageFit::Crop);
+        // Where nothing is recognised, all of it is kept as well.
+        let wrong = [1, 1, 1, 1, 0, 0, 0, 0];
+        assert_eq!(strip(&wrong, &wrong).fit, ImageFit::Stretch);
     }
 
     #[test]

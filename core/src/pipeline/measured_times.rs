@@ -46,16 +46,18 @@ type Times = BTreeMap<String, Measured>;
 static OWN: Mutex<Times> = Mutex::new(Times::new());
 
 /// Seconds that `what` took when it was measured on this machine, at most so long ago, or else takes
-/// now.
+/// now. Of GPUs it is known as long as the program runs: the next one may find another card under the
+/// same number.
 ///
 /// # Errors
 /// Those of `measure`.
 pub(super) fn known_or(
     what: &str,
     oldest: Duration,
+    is_cpu: bool,
     measure: impl FnOnce() -> Result<f64>,
 ) -> Result<f64> {
-    let path = cache_folder().map(|folder| folder.join("measured-times"));
+    let path = cache_folder().filter(|_| is_cpu).map(|folder| folder.join("measured-times"));
     let key = format!("{what} {}", machine());
     let now = seconds_since_1970();
     let known = path.as_deref().map(read).unwrap_or_default();
@@ -118,6 +120,8 @@ fn read(path: &Path) -> Times {
 /// Adds a time to a file. Where it cannot be written, it is measured again another time.
 fn keep(path: PathBuf, key: String, measured: Measured) {
     let mut times = read(&path);
+    // Those of a clock that was put back since would never make room.
+    times.retain(|_, one| one.at <= measured.at);
     times.insert(key, measured);
     let mut ages: Vec<u64> = times.values().map(|one| one.at).collect();
     ages.sort_unstable_by(|a, b| b.cmp(a));

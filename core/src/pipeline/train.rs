@@ -276,6 +276,10 @@ pub const CHOICES: &str = "choices";
 /// with whatever was chosen.
 pub(super) fn agree(asked: &Settings, known: &Settings, training: usize) -> bool {
     let mut asked = asked.clone();
+    // Earlier versions tuned where balancers were named as well; training knows nothing of it.
+    if asked.balance.tune_candidates == 0 {
+        asked.balance.tune_candidates = known.balance.tune_candidates;
+    }
     if asked.stage1.train == Auto::AUTO {
         // All else may follow from the choice, but what a person has set.
         let usual = Settings::preset(asked.preset);

@@ -223,7 +223,11 @@ fn controls_ui(
         if shown.fully_closed() {
             ui.label(RichText::new(BY_HAND).small().weak());
         }
-        balance.by_hand = !shown.fully_closed();
+        let by_hand = !shown.fully_closed();
+        if std::mem::replace(&mut balance.by_hand, by_hand) != by_hand {
+            // What is above changes with it.
+            ui.ctx().request_repaint();
+        }
     });
 }
 

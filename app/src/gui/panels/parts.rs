@@ -4,8 +4,8 @@ use counterweight_core::balance::describe;
 use counterweight_core::eval::{Grade, Verdict};
 use counterweight_core::source::Split;
 use egui::{
-    Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, Ui,
-    WidgetText, vec2,
+    Align, Align2, Button, FontId, Image, Layout, Rect, Response, RichText, TextEdit, TextWrapMode,
+    Ui, WidgetText, vec2,
 };
 use egui_material_icons::MaterialIcon;
 use egui_material_icons::icons::{ICON_BROKEN_IMAGE, ICON_ERROR, ICON_MODEL_TRAINING};
@@ -71,6 +71,8 @@ pub fn title_row(ui: &mut Ui, title: &str, add_actions: impl FnOnce(&mut Ui)) {
         let size = vec2(room, ui.spacing().interact_size.y);
         let layout = Layout::right_to_left(Align::Center).with_main_wrap(true);
         let row = ui.allocate_ui_with_layout(size, layout, |ui| {
+            // As wide as beside the title: a button whose words break would seem to fit there.
+            ui.style_mut().wrap_mode = Some(TextWrapMode::Extend);
             add_actions(ui);
             ui.min_rect()
         });

@@ -52,9 +52,7 @@ fn sweep_ui(
                 numbers::percent(best.score)
             )
         }
-        None => {
-            "not finished: start it again on the Train page, or with `counterweight sweep`".into()
-        }
+        None => "not finished: start it again on the Train page".into(),
     };
     // As a run is shown.
     ui.horizontal(|ui| {

@@ -142,7 +142,12 @@ fn obstacle(state: &State) -> Option<String> {
 fn problems_ui(ui: &mut Ui, state: &State) {
     let tokens = tokens(ui.visuals());
     let obstacle = obstacle(state).map(|reason| (reason, tokens.warn));
-    let failure = state.train.failure.as_ref();
+    // Of the open run that is said above.
+    let is_said = state
+        .run
+        .as_ref()
+        .is_some_and(|run| !run.is_trained() && state.train.failure_of(&run.folder).is_some());
+    let failure = state.train.failure.as_ref().filter(|_| !is_said);
     let failure = failure.map(|reason| (format!("The last training failed: {reason}"), tokens.bad));
     for (words, color) in obstacle.into_iter().chain(failure) {
         ui.label(RichText::new(words).color(color));

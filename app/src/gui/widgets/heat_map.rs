@@ -183,7 +183,7 @@ impl<'a> HeatMap<'a> {
                 &[
                     (None, "epoch", numbers::grouped(self.epochs[row])),
                     (None, self.title, numbers::value(value.into())),
-                    (None, "training samples", numbers::grouped(label.count)),
+                    (None, "training images", numbers::grouped(label.count)),
                     (None, "group", label.group.to_string()),
                 ],
             );

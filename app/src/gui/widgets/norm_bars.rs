@@ -236,7 +236,7 @@ impl<'a> NormBars<'a> {
             } else {
                 rows.push((None, "norm", numbers::value(class.before.into())));
             }
-            rows.push((None, "training samples", numbers::grouped(class.count)));
+            rows.push((None, "training images", numbers::grouped(class.count)));
             rows.push((None, "group", class.group.to_string()));
             chart::tip_rows(ui, &rows);
         });

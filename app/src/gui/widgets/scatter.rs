@@ -170,7 +170,7 @@ impl<'a> Scatter<'a> {
                 rows.push((None, "before", numbers::percent(Some(before))));
                 rows.push((None, "change", numbers::points(point.accuracy - before)));
             }
-            rows.push((None, "training samples", numbers::grouped(point.class.count)));
+            rows.push((None, "training images", numbers::grouped(point.class.count)));
             rows.push((None, "group", point.class.group.to_string()));
             chart::tip_rows(ui, &rows);
         });

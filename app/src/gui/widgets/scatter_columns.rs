@@ -101,7 +101,7 @@ impl Column {
             let classes = self.after.len().max(self.before.len()) as u64;
             let title = format!("{} classes", numbers::grouped(classes));
             chart::tip_title(ui, Some(color), &title);
-            let mut rows = vec![(None, "training samples of each", counts)];
+            let mut rows = vec![(None, "training images of each", counts)];
             if !self.before.is_empty() {
                 rows.push((None, "mean accuracy before", numbers::percent(mean(&self.before))));
             }
