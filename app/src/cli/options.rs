@@ -18,7 +18,8 @@ pub struct DeviceOption {
 #[derive(Clone, Debug, clap::Args)]
 pub struct SetOption {
     /// Change a setting: --set stage1.epochs=50 before training, --set balance.tau=1.5 or --set
-    /// evaluation.few_below=10 after it; may be given several times
+    /// evaluation.few_below=10 after it; may be given several times. Balancers that are named
+    /// (balance.balancers=none, or l2,tau) are taken, and nothing else is looked for
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

@@ -223,7 +223,7 @@ const OTHERS: &[SettingInfo] = &[
     setting(
         "balance.tune_candidates",
         "Candidates to try",
-        "Ways of balancing that are tried on the validation images before the best is taken. 0 takes the settings as they are, as naming balancers on the command line does.",
+        "Ways of balancing that are tried on the validation images before the best is taken. 0 takes the settings as they are.",
     ),
     setting(
         "balance.augmented_views",
