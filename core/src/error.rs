@@ -257,7 +257,7 @@ pub enum TrainError {
         learning_rate: f64,
     },
     /// The device's memory does not hold what a step of stage 1 takes. The last checkpoint is kept.
-    #[error("the device ran out of memory at batch size {batch_size}{}; {}", computed_in(*parts), smaller(*batch_size, *suggested))]
+    #[error("{}; {}", out_of_memory(*batch_size, *parts), smaller(*batch_size, *suggested))]
     OutOfMemory {
         /// Images a step, as set.
         batch_size: usize,
@@ -271,8 +271,11 @@ pub enum TrainError {
     Request(String),
 }
 
-fn computed_in(parts: usize) -> String {
-    if parts > 1 { format!(", computed in {parts} parts") } else { String::new() }
+/// What [`TrainError::OutOfMemory`] says has happened, without what to do: for who offers that.
+pub fn out_of_memory(batch_size: usize, parts: usize) -> String {
+    let computed_in =
+        if parts > 1 { format!(", computed in {parts} parts") } else { String::new() };
+    format!("the device ran out of memory at batch size {batch_size}{computed_in}")
 }
 
 fn smaller(batch_size: usize, parts: Option<usize>) -> String {

@@ -181,10 +181,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     }
     let built = dataset::build(&catalog, &asked)?;
     let built = dataset::edited(built.dataset, &arguments.source, Some(&catalog), job)?;
-    [built.contradiction(), built.alike_classes()]
-        .into_iter()
-        .flatten()
-        .for_each(|warning| job.warn(warning));
+    built.warnings().for_each(|warning| job.warn(warning));
     let out = destination(arguments, &built)?;
     // The dataset file is written last: where it exists, everything else that was asked for does.
     if let Some(folder) = &arguments.write_images {

@@ -129,9 +129,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let Some(file) = &arguments.file else { bail!("no model is named") };
     // Before anything is looked through or made.
-    if let Some(table) = arguments.csv.as_deref().filter(|_| !arguments.resume)
-        && table != Path::new("-")
-    {
+    let csv_file = arguments.csv.as_deref().filter(|path| *path != Path::new("-"));
+    if let Some(table) = csv_file.filter(|_| !arguments.resume) {
         PredictionTable::refuse_others(table)?;
     }
     arguments.threads.apply()?;
@@ -233,8 +232,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     match outcome {
         Err(counterweight_core::Error::Stopped)
-            if arguments.csv.as_deref().is_some_and(|path| path != Path::new("-"))
-                || (arguments.sort_into.is_some() && arguments.csv.is_none()) =>
+            if csv_file.is_some() || (arguments.sort_into.is_some() && arguments.csv.is_none()) =>
         {
             bail!("stopped, nothing is lost; the same command with --resume goes on")
         }

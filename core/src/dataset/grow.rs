@@ -208,6 +208,12 @@ impl Dataset {
 const SHORT: usize = 2;
 
 impl Dataset {
+    /// What makes learning from a dataset hard that its files do not show, in a sentence each: the same
+    /// image with different labels, and classes that may be one.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        [self.contradiction(), self.alike_classes()].into_iter().flatten()
+    }
+
     /// A sentence for a dataset with two classes whose names are the same but for how they are written:
     /// most are one. `None` where there are none; of letters and other short names nothing is said.
     pub fn alike_classes(&self) -> Option<String> {

@@ -39,10 +39,7 @@ impl Dataset {
     ) -> Result<Self> {
         let (dataset, catalog) = Self::open_as_is(path, scan, by, job)?;
         let dataset = edited(dataset, path, catalog.as_ref(), job)?;
-        [dataset.contradiction(), dataset.alike_classes()]
-            .into_iter()
-            .flatten()
-            .for_each(|warning| job.warn(warning));
+        dataset.warnings().for_each(|warning| job.warn(warning));
         // Images that were excluded may be gone.
         if catalog.is_none() {
             dataset.verify_files()?;

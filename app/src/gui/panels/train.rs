@@ -54,7 +54,10 @@ const MORE: [&str; 20] = [
 ];
 /// Draws the page.
 pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
-    title_ui(ui, state, commands);
+    // It looks at every setting, so it is asked once.
+    let obstacle = asks(state).then(|| obstacle(state)).flatten();
+    let obstacle = obstacle.as_deref();
+    title_ui(ui, state, obstacle, commands);
     if !state.train.is_running()
         && let Some(run) = state.run.as_ref().filter(|run| !run.is_trained())
     {
@@ -92,7 +95,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
         no_source_ui(ui, commands);
         return;
     }
-    problems_ui(ui, state);
+    problems_ui(ui, state, obstacle);
     train_cards::ui(ui, &mut state.train);
     if ui.available_width() > WIDE {
         ui.horizontal_top(|ui| {
@@ -107,7 +110,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             ui.vertical(|ui| {
                 ui.spacing_mut().item_spacing = usual;
                 ui.set_width(width);
-                start_ui(ui, state, commands);
+                start_ui(ui, state, obstacle.is_none(), commands);
                 parts::gap(ui);
                 augmentation_ui(ui, state);
                 parts::gap(ui);
@@ -115,7 +118,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             });
         });
     } else {
-        start_ui(ui, state, commands);
+        start_ui(ui, state, obstacle.is_none(), commands);
         parts::gap(ui);
         settings_ui(ui, state, commands);
         parts::gap(ui);
@@ -139,9 +142,9 @@ fn obstacle(state: &State) -> Option<String> {
 }
 
 /// What is in the way of training, and what the last one failed with, before all that can be set.
-fn problems_ui(ui: &mut Ui, state: &State) {
+fn problems_ui(ui: &mut Ui, state: &State, obstacle: Option<&str>) {
     let tokens = tokens(ui.visuals());
-    let obstacle = obstacle(state).map(|reason| (reason, tokens.warn));
+    let obstacle = obstacle.map(|reason| (reason.to_string(), tokens.warn));
     // Of the open run that is said above.
     let is_said = state
         .run
@@ -155,13 +158,12 @@ fn problems_ui(ui: &mut Ui, state: &State) {
     }
 }
 
-fn title_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+fn title_ui(ui: &mut Ui, state: &mut State, obstacle: Option<&str>, commands: &mut Vec<Command>) {
     parts::title_row(ui, "Train", |ui| {
         if state.train.is_running() {
             return;
         }
         if asks(state) {
-            let obstacle = obstacle(state);
             let button = IconButton::new(ICON_PLAY_ARROW, "Train").primary();
             let start = button.enabled(obstacle.is_none()).show(ui);
             if start.on_disabled_hover_text(obstacle.unwrap_or_default()).clicked() {
@@ -244,7 +246,7 @@ fn interrupted_ui(
             Some(reason) => {
                 ui.label(theme::heading(format!("{} failed", run.name())));
                 let bad = tokens(ui.visuals()).bad;
-                ui.label(RichText::new(format!("{}.", parts::capitalised(reason))).color(bad));
+                ui.label(RichText::new(parts::sentence(reason)).color(bad));
                 ui.label(done);
             }
             None => {
@@ -494,7 +496,7 @@ fn device_ui(ui: &mut Ui, train: &mut TrainState, devices: &Devices) {
     ui.add_space(space::MEDIUM);
 }
 
-fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
+fn start_ui(ui: &mut Ui, state: &mut State, is_ready: bool, commands: &mut Vec<Command>) {
     card(ui, |ui| {
         ui.label(theme::heading("Start"));
         if let Some(source) = &state.data.source {
@@ -536,9 +538,7 @@ fn start_ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
                 commands.push(Command::Train(TrainCommand::PickSettings));
             }
         });
-        if obstacle(state).is_none()
-            && let Some(words) = train_cards::time_words(&state.train)
-        {
+        if is_ready && let Some(words) = train_cards::time_words(&state.train) {
             ui.label(words);
         }
     });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use counterweight_core::device::{self, DeviceChoice};
-use counterweight_core::error::TrainError;
+use counterweight_core::error::{TrainError, out_of_memory};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, TrainRequest};
 use counterweight_core::record::EpochRecord;
@@ -105,13 +105,7 @@ impl Training {
                 suggested: Some(parts),
             })) => {
                 // What to do is on the buttons, and not in the words of a settings file.
-                let in_parts = match before {
-                    0 | 1 => String::new(),
-                    parts => format!(", computed in {parts} parts"),
-                };
-                let reason =
-                    format!("the device ran out of memory at batch size {batch_size}{in_parts}");
-                Ok(Ended::OutOfMemory { reason, parts })
+                Ok(Ended::OutOfMemory { reason: out_of_memory(batch_size, before), parts })
             }
             other => other.map(|balanced| Ended::Trained { balanced }),
         });
