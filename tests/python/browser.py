@@ -204,7 +204,7 @@ def check_batches(chromium, model, images, logits):
     found = chromium.run(batches={"model": chromium.url("/bundle/model.onnx"), "images": chromium.url("/images"), "side": wanted.side, "starts": starts})
     expected = expected[[index for at, batch in starts for index in range(at, at + batch)]]
     rows = {name: np.array(found["batches"][name], np.float32).reshape(expected.shape) for name in ("probabilities", "logits")}
-    report = compare((rows["probabilities"], rows["logits"]), expected)
+    report = compare((rows["probabilities"], rows["logits"]), expected, wanted.softmax)
     agrees = report["same"] == report["of"] and report["probabilities"] <= TOLERANCE and report["logits"] <= TOLERANCE * report["scale"]
     print(
         f"onnxruntime-web {chromium.runtime} in {found['version']}: {report['same']} of {report['of']} the same, "

@@ -38,10 +38,15 @@ def check_graph(path, side, classes):
     assert json.loads(metadata["input_size"]) == [side, side]
     assert metadata["task"] == "classify"
     assert isinstance(json.loads(metadata["summary"]), dict)
-    return {"opset": model.opset_import[0].version, "ir": model.ir_version, "names": names}
+    return {
+        "opset": model.opset_import[0].version,
+        "ir": model.ir_version,
+        "names": names,
+        "temperature": float(metadata.get("probability_temperature", 1)),
+    }
 
 
-def check_values(path, images, expected):
+def check_values(path, images, expected, temperature):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     worst = {"logits": 0.0, "probabilities": 0.0}
     scale = max(1.0, float(np.abs(expected).max()))
@@ -54,7 +59,7 @@ def check_values(path, images, expected):
         found, probabilities = np.concatenate(found), np.concatenate(probabilities)
         assert found.shape == expected.shape and probabilities.shape == expected.shape
         assert (found.argmax(1) == expected.argmax(1)).all(), "another class is the most probable one"
-        powers = np.exp(expected - expected.max(1, keepdims=True))
+        powers = np.exp((expected - expected.max(1, keepdims=True)) / temperature)
         softmax = powers / powers.sum(1, keepdims=True)
         worst["logits"] = max(worst["logits"], float(np.abs(found - expected).max()))
         worst["probabilities"] = max(worst["probabilities"], float(np.abs(probabilities - softmax).max()))
@@ -71,7 +76,7 @@ def main():
     assert len(images) == len(expected) > 5
     report = {"images": len(images), "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
     report |= check_graph(path, side, classes)
-    report |= check_values(path, images, expected)
+    report |= check_values(path, images, expected, report["temperature"])
     print(json.dumps(report))
 
 

@@ -7,9 +7,10 @@ FOLDER is where runtimes are installed, each into a folder of its own, by pip an
 is given batches of 1, 5 and 1 images one after the other by one loaded model, then all images, one batch of 8 after the
 other. Prints a line a runtime: the images with the same most probable class, and the largest differences. A runtime that
 cannot be installed is said so and left out. Exits with 1 if one disagrees. Forms of a model with other inputs are given
-what their metadata ask for, logits are divided by a temperature that is inside; of float16 and int8 nine of ten images
-must get the same class, and the line says, too, how far a runtime is from onnxruntime with the same file. Of a bundle
-every form is run, and a table of runtimes and forms is printed at the end, in Markdown.
+what their metadata ask for, logits are divided by a temperature that is inside, and probabilities are the softmax of
+logits divided by the temperature that lies between; of float16 and int8 nine of ten images must get the same class, and
+the line says, too, how far a runtime is from onnxruntime with the same file. Of a bundle every form is run, and a table
+of runtimes and forms is printed at the end, in Markdown.
 """
 
 import json
@@ -53,6 +54,7 @@ class Wanted:
         self.form, self.side = said.get("variant", "float32"), json.loads(said["input_size"])[0]
         self.is_bytes, self.is_last = how["type"] == "uint8", how["layout"] == "NHWC"
         self.temperature = float(said.get("temperature_inside", 1))
+        self.softmax = float(said.get("probability_temperature", 1))
         self.takes_one = loaded.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
     def batches(self, count):
@@ -142,11 +144,11 @@ def ultralytics(model):
 RUNNERS = {"onnxruntime": onnxruntime, "openvino": openvino, "onnx2torch": onnx2torch, "ultralytics": ultralytics}
 
 
-def compare(found, expected):
+def compare(found, expected, temperature):
     """The probabilities and, where there are any, the logits that were found, beside the logits expected."""
     import numpy as np
 
-    powers = np.exp(expected - expected.max(1, keepdims=True))
+    powers = np.exp((expected - expected.max(1, keepdims=True)) / temperature)
     softmax = powers / powers.sum(1, keepdims=True)
     probabilities, logits = found
     report = {
@@ -333,7 +335,7 @@ def main():
             found = report.pop("found", None)
             if found is not None:
                 versions[name] = report["version"]
-                report.update(compare(found, expected))
+                report.update(compare(found, expected, wanted.softmax))
                 if name == "onnxruntime":
                     first = found
                 elif wanted.form in COARSE and first is not None:

@@ -96,8 +96,25 @@ fn the_file_has_learned_from_all_images_once_they_were_judged_by() {
         counterweight_json(&[&["export", text(&run), "--out", text(file)], more].concat())
     };
     assert_eq!(export(&again, &[])["refit"], *refit, "as it was made");
-    assert!(export(&measured, &["--no-refit"])["refit"].is_null());
+    // Its probabilities are made to fit on validation images, unless that is not wanted.
+    let fitting = export(&measured, &["--no-refit"]);
+    assert!(fitting["refit"].is_null());
+    let calibration = &fitting["calibration"];
+    let temperature = calibration["temperature"].as_f64().unwrap();
+    assert!(temperature != 1.0 && calibration["split"] == "validation", "{fitting}");
+    let of = |image: &Path| {
+        let found = counterweight_json(&["predict", text(&measured), text(image)]);
+        found["top"][0]["probability"].as_f64().unwrap()
+    };
+    let image = images.join(dataset.split(Split::Test)[0].location.to_text());
+    let with = of(&image);
+    let (better, _) = evaluated(&measured);
+    let plain = export(&measured, &["--no-refit", "--uncalibrated"]);
+    assert_eq!(plain["calibration"]["temperature"], 1.0);
+    assert_ne!(of(&image), with);
     let (found, warned) = evaluated(&measured);
+    assert_eq!(found["balanced_accuracy"], better["balanced_accuracy"]);
+    assert_ne!(found["loss"], better["loss"]);
     let apart = |one: &Value| (one["loss"].as_f64().unwrap() / own["loss"].as_f64().unwrap()).ln();
     assert!(!warned && apart(&found).abs() < 1e-3, "{found} {own}");
     let (seen, warned) = evaluated(&again);

@@ -124,6 +124,7 @@ fn onnxruntime_and_the_reference_checker_agree() {
             mean: MEAN,
             std: STD,
             fit: ImageFit::Crop,
+            temperature: Some(0.35),
             classes: names,
             says: vec![("summary", serde_json::json!({ "epochs": 1 }))],
         };
@@ -212,6 +213,7 @@ fn onnxruntime_agrees_with_a_file_joined_with_a_classifier() {
             mean,
             std,
             fit: ImageFit::Crop,
+            temperature: Some(2.5),
             classes: classes_named,
             says: vec![("summary", serde_json::json!({}))],
         };
@@ -307,6 +309,7 @@ fn small_export(folder: &Path) -> PathBuf {
         mean: MEAN,
         std: STD,
         fit: ImageFit::Crop,
+        temperature: None,
         classes,
         says: Vec::new(),
     };

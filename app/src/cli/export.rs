@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Refit, Variant};
+use counterweight_core::export::{Calibration, ExportReport, Onnx, OnnxOutputs, Refit, Variant};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, Exported, VariantRequest};
 use counterweight_core::run::Run;
@@ -51,6 +51,10 @@ pub struct Arguments {
     /// Export the classifier as it was measured
     #[arg(long)]
     no_refit: bool,
+    /// Export the probabilities that the network gives by itself. Otherwise they are made to fit: its
+    /// logits are divided before by one number, the temperature, found on held-out images
+    #[arg(long)]
+    uncalibrated: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -79,6 +83,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let what = Exported {
         checkpoint: arguments.checkpoint.as_deref(),
         refit: (arguments.refit || arguments.no_refit).then_some(arguments.refit),
+        uncalibrated: arguments.uncalibrated,
     };
     if let Some(path) = &arguments.weights {
         let report = pipeline::export_weights(&run, what, path, job)?;
@@ -182,16 +187,36 @@ fn again(refit: Refit, measured_on: Option<Split>) -> String {
     }
 }
 
+/// How far the file's probabilities can be believed.
+fn believed(found: &Calibration) -> String {
+    let percent = |share: f64| tables::percent(Some(share));
+    let [without, with] = found.mean.map(percent);
+    let made = match found.temperature {
+        1.0 => String::new(),
+        by => format!(" ({without} % without the temperature of {by:.2} that is in the file)"),
+    };
+    let unsure = found
+        .threshold
+        .map_or_else(String::new, |threshold| format!("\n{}", tables::unsure(&threshold)));
+    format!(
+        "\nits probabilities: {with} % on average where {} % of the answers are right, on {} {} images{made}{unsure}",
+        percent(found.accuracy),
+        numbers::grouped(found.images as u64),
+        found.split,
+    )
+}
+
 /// The file, its check, and how good the network is, in one line each: that file and network agree
 /// says nothing of the latter.
 pub fn checked(report: &ExportReport) -> String {
     let measured_on = report.verdict.as_ref().map(|verdict| verdict.split);
     let learned =
         report.refit.map_or_else(String::new, |refit| format!("\n{}", again(refit, measured_on)));
+    let believed = report.calibration.as_ref().map_or_else(String::new, believed);
     format!(
         "{}: {:.1} MB, opset {}, {} classes, input {side}×{side}\n\
          file check passed: the file agrees with the trained network on {} of {} images, largest difference of logits {:.1e}\n\
-         how good it is: {}{learned}",
+         how good it is: {}{learned}{believed}",
         report.path.display(),
         report.bytes as f64 / 1e6,
         report.opset,

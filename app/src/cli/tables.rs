@@ -4,8 +4,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use counterweight_core::balance::{NormSpread, Tuning};
 use counterweight_core::eval::{
-    AS_TRAINED, Confidence, Evaluation, Grade, Group, PairedDifference, Verdict, comparison,
-    group_heading,
+    AS_TRAINED, Confidence, Evaluation, Grade, Group, PairedDifference, Threshold, Verdict,
+    comparison, group_heading,
 };
 use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation, VariantReport};
@@ -199,9 +199,18 @@ pub fn numbers_of(e: &Evaluation) -> String {
 
 /// From which probability on to believe an answer.
 fn believed(confidence: &Confidence) -> String {
-    let Some(threshold) = confidence.threshold else { return String::new() };
+    let threshold = match confidence.reliable() {
+        // As an exported file has them.
+        Some(calibrated) => calibrated.threshold,
+        None => confidence.threshold,
+    };
+    threshold.map_or_else(String::new, |threshold| format!("{}\n", unsure(&threshold)))
+}
+
+/// From which probability of an exported file on to believe an answer.
+pub fn unsure(threshold: &Threshold) -> String {
     format!(
-        "answers below {} are better called unsure: {} % of the images keep an answer, and {} % of those are right instead of {} %\n",
+        "answers below {} are better called unsure (predict --threshold): {} % of the images keep an answer, and {} % of those are right instead of {} %",
         threshold.shown(),
         percent(Some(threshold.answered)),
         percent(Some(threshold.accuracy)),

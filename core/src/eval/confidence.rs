@@ -3,33 +3,67 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, answers};
+use super::evaluation::reliability;
 use crate::error::Result;
 
 /// Temperatures that are looked at.
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];
 /// Share of the errors that may be left among the answers above the threshold.
 const ERRORS_LEFT: f64 = 0.5;
+/// Samples from which on a temperature is relied on.
+const ENOUGH: usize = 20;
+/// A temperature that is nearer to 1 on a scale of logarithms changes nothing that could be noticed.
+const LEAST_CHANGE: f64 = 0.02;
 
 /// How far probabilities can be believed on some samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Confidence {
     /// T, by which logits are to be divided so that probabilities fit best: the one of the smallest
-    /// cross-entropy (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017). Above 1
-    /// the classifier is surer than it should be.
+    /// cross-entropy (Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017) if one sample
+    /// more had been of any class: what never was wrong on a few samples is not sure of everything.
+    /// Above 1 the classifier is surer than it should be.
     pub temperature: f64,
     /// Cross-entropy as it is, and with that temperature.
     pub loss: [f64; 2],
     /// A probability below which it is better to say "not sure"; `None` where there is no error to
     /// be avoided, or none can be.
     pub threshold: Option<Threshold>,
+    /// What probabilities are with that temperature. Missing in results of older versions.
+    #[serde(default)]
+    pub calibrated: Option<Calibrated>,
     /// Samples that it was found on.
     pub samples: usize,
+}
+
+/// What a temperature makes of probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// Share of the answers that are right.
+    pub accuracy: f64,
+    /// Mean probability of the answers as it is, and with the temperature: what accuracy should be.
+    pub mean: [f64; 2],
+    /// Expected calibration error as it is, and with the temperature. Of few samples it is mostly
+    /// chance.
+    pub ece: [f64; 2],
+    /// The threshold of probabilities with the temperature.
+    pub threshold: Option<Threshold>,
+}
+
+impl Confidence {
+    /// What the temperature brings, where it was found on enough samples, does fit better than none,
+    /// and is another than none.
+    pub fn reliable(&self) -> Option<&Calibrated> {
+        let is_better = self.samples >= ENOUGH
+            && self.loss[1] < self.loss[0]
+            && self.temperature.ln().abs() >= LEAST_CHANGE;
+        self.calibrated.as_ref().filter(|_| is_better)
+    }
 }
 
 /// A probability of the best class from which on there is an answer, and what it costs and brings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
-    /// The probability, without temperature.
+    /// The probability.
     pub probability: f64,
     /// Share of the samples that get an answer.
     pub answered: f64,
@@ -70,8 +104,8 @@ impl Threshold {
 /// // Three of four right, and as sure of the wrong one as of the others.
 /// let logits = [4.0, 0.0, 4.0, 0.0, 4.0, 0.0, 4.0, 0.0];
 /// let found = confidence(&logits, &[0, 0, 0, 1], 2).unwrap();
-/// // p = 0.75 fits best: 4 / T = ln 3.
-/// assert!((found.temperature - 4.0 / 3.0_f64.ln()).abs() < 1e-3);
+/// // And a fifth that is half of each: p = 0.7 fits best, 4 / T = ln (7 / 3).
+/// assert!((found.temperature - 4.0 / (7.0_f64 / 3.0).ln()).abs() < 1e-3);
 /// assert_eq!(found.threshold, None);
 /// ```
 ///
@@ -79,26 +113,47 @@ impl Threshold {
 /// [`TrainError::Request`](crate::error::TrainError::Request) if there is no sample, the shapes do
 /// not fit, or a label names no class.
 pub fn confidence(logits: &[f32], labels: &[u32], classes: usize) -> Result<Confidence> {
-    let answers = answers(logits, labels, classes)?;
-    let loss = |temperature: f64| {
+    let answers_as_they_are = answers(logits, labels, classes)?;
+    let loss = |temperature: f64, any: f64| {
         let rows = logits.chunks_exact(classes).zip(labels);
-        rows.map(|(row, label)| cross_entropy(row, *label as usize, temperature)).sum::<f64>()
+        rows.map(|(row, label)| cross_entropy(row, *label as usize, temperature, any)).sum::<f64>()
             / labels.len() as f64
     };
-    let temperature = golden_section(|log| loss(log.exp()), TEMPERATURES.map(f64::ln)).exp();
+    let any = 1.0 / (labels.len() + 1) as f64;
+    let temperature = golden_section(|log| loss(log.exp(), any), TEMPERATURES.map(f64::ln)).exp();
+    let divided: Vec<f32> = logits.iter().map(|logit| logit / temperature as f32).collect();
+    let divided = answers(&divided, labels, classes)?;
     Ok(Confidence {
         temperature,
-        loss: [loss(1.0), loss(temperature)],
-        threshold: threshold(&answers),
+        loss: [loss(1.0, 0.0), loss(temperature, 0.0)],
+        threshold: threshold(&answers_as_they_are),
+        calibrated: Some(Calibrated {
+            accuracy: share(&divided, |answer| f64::from(u8::from(answer.is_right()))),
+            mean: [&answers_as_they_are, &divided]
+                .map(|answers| share(answers, Answer::probability)),
+            ece: [&answers_as_they_are, &divided].map(|answers| reliability(answers).1),
+            threshold: threshold(&divided),
+        }),
         samples: labels.len(),
     })
 }
 
-fn cross_entropy(logits: &[f32], label: usize, temperature: f64) -> f64 {
+/// The mean over answers.
+fn share(answers: &[Answer], of: impl Fn(&Answer) -> f64) -> f64 {
+    answers.iter().map(of).sum::<f64>() / answers.len() as f64
+}
+
+/// Cross-entropy with a sample that is of its class but for `any`, which all classes share alike.
+fn cross_entropy(logits: &[f32], label: usize, temperature: f64, any: f64) -> f64 {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 =
-        logits.iter().map(|logit| ((f64::from(*logit) - largest) / temperature).exp()).sum();
-    sum.ln() - (f64::from(logits[label]) - largest) / temperature
+    let below = |logit: f32| (f64::from(logit) - largest) / temperature;
+    let sum: f64 = logits.iter().map(|logit| below(*logit).exp()).sum();
+    let own = (1.0 - any) * below(logits[label]);
+    let others = match any > 0.0 {
+        true => any * logits.iter().map(|logit| below(*logit)).sum::<f64>() / logits.len() as f64,
+        false => 0.0,
+    };
+    sum.ln() - own - others
 }
 
 /// Where a function that falls and then rises is smallest.
@@ -167,11 +222,33 @@ mod tests {
     }
 
     #[test]
+    fn a_temperature_makes_timid_probabilities_fit() {
+        // Nine of ten right, by a gap of 1: as sure as 73 %.
+        let labels: Vec<u32> = (0..100).map(|sample| u32::from(sample % 10 == 0)).collect();
+        let logits = [1.0, 0.0].repeat(100);
+        let found = confidence(&logits, &labels, 2).unwrap();
+        let share = (90.0 + 0.5) / 101.0_f64;
+        assert!((found.temperature - 1.0 / (share / (1.0 - share)).ln()).abs() < 1e-4);
+        let Calibrated { ece: [before, after], mean, accuracy, .. } = *found.reliable().unwrap();
+        assert!((mean[1] - share).abs() < 1e-5 && accuracy == 0.9, "{mean:?}");
+        assert!((before - (0.9 - 1.0 / (1.0 + (-1.0_f64).exp()))).abs() < 1e-6);
+        assert!((after - (0.9 - share)).abs() < 1e-5, "{after}");
+        // What an older version stored says nothing of it.
+        let older = serde_json::json!({
+            "temperature": 0.5, "loss": [1.0, 0.5], "threshold": null, "samples": 100
+        });
+        let older: Confidence = serde_json::from_value(older).unwrap();
+        assert_eq!(older.reliable(), None);
+    }
+
+    #[test]
     fn without_errors_or_where_they_cannot_be_told_apart_there_is_no_threshold() {
         let right = confidence(&[2.0, 0.0, 0.0, 2.0], &[0, 1], 2).unwrap();
         assert_eq!(right.threshold, None);
-        // Right about everything, it could be surer still.
-        assert!(right.temperature < 0.06);
+        // Right about everything, and about no more than two: 2 / T = ln 5, as if one of six halves
+        // were wrong.
+        assert!((right.temperature - 2.0 / 5.0_f64.ln()).abs() < 1e-4);
+        assert_eq!(right.reliable(), None, "of two samples");
         assert_eq!(confidence(&[1.0, 0.0, 1.0, 0.0], &[0, 1], 2).unwrap().threshold, None);
         assert!(confidence(&[], &[], 2).is_err());
     }

@@ -163,29 +163,10 @@ fn evaluated(
     thresholds: GroupThresholds,
 ) -> Result<Evaluation> {
     let classes = class_names.len();
-    let mut bins = [CalibrationBin::default(); BINS];
-    let (mut loss, mut in_top5) = (0.0, 0_usize);
-    for answer in answers {
-        in_top5 += usize::from(answer.in_top5);
-        loss += answer.loss();
-        let confidence = answer.probability();
-        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        bins[bin].samples += 1;
-        bins[bin].confidence += confidence;
-        bins[bin].accuracy += f64::from(u8::from(answer.is_right()));
-    }
-
     let n = answers.len() as f64;
-    let mut ece = 0.0;
-    for (index, bin) in bins.iter_mut().enumerate() {
-        bin.lower = index as f64 / BINS as f64;
-        bin.upper = (index + 1) as f64 / BINS as f64;
-        if bin.samples > 0 {
-            ece += (bin.accuracy - bin.confidence).abs() / n;
-            bin.confidence /= bin.samples as f64;
-            bin.accuracy /= bin.samples as f64;
-        }
-    }
+    let loss: f64 = answers.iter().map(Answer::loss).sum();
+    let in_top5 = answers.iter().filter(|answer| answer.in_top5).count();
+    let (bins, ece) = reliability(answers);
 
     let confusion = Confusion::from_pairs(
         classes,
@@ -259,6 +240,31 @@ pub fn wilson_interval(correct: usize, samples: usize) -> [f64; 2] {
     let low = if correct == 0 { 0.0 } else { (center - half) / scale };
     let high = if correct == samples { 1.0 } else { (center + half) / scale };
     [low, high]
+}
+
+/// How sure answers are beside how often they are right, in bins of confidence, and the expected
+/// calibration error: the mean of the differences, by the samples of each bin.
+pub(super) fn reliability(answers: &[Answer]) -> ([CalibrationBin; BINS], f64) {
+    let mut bins = [CalibrationBin::default(); BINS];
+    for answer in answers {
+        let confidence = answer.probability();
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        bins[bin].samples += 1;
+        bins[bin].confidence += confidence;
+        bins[bin].accuracy += f64::from(u8::from(answer.is_right()));
+    }
+    let n = answers.len() as f64;
+    let mut ece = 0.0;
+    for (index, bin) in bins.iter_mut().enumerate() {
+        bin.lower = index as f64 / BINS as f64;
+        bin.upper = (index + 1) as f64 / BINS as f64;
+        if bin.samples > 0 {
+            ece += (bin.accuracy - bin.confidence).abs() / n;
+            bin.confidence /= bin.samples as f64;
+            bin.accuracy /= bin.samples as f64;
+        }
+    }
+    (bins, ece)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod verdict;
 pub use answer::Answer;
 pub(crate) use answer::check;
 pub use comparison::{AS_TRAINED, ComparisonRow, comparison, group_heading};
-pub use confidence::{Confidence, Threshold, confidence};
+pub use confidence::{Calibrated, Confidence, Threshold, confidence};
 pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,

@@ -22,14 +22,14 @@ pub(super) struct Agreement {
 }
 
 /// Runs both on the same images and compares every value; of a file that gives no logits, its
-/// probabilities.
+/// probabilities, which are the softmax of the reference's logits divided by the temperature.
 ///
 /// # Errors
 /// [`ModelError::Disagrees`] with what differs, and whatever running the file fails with.
 pub(super) fn compare(
     file: &dyn ReadBack,
     target: &dyn ExportTarget,
-    reference: &dyn Reference,
+    (reference, temperature): (&dyn Reference, f32),
     images: &[Vec<u8>],
     job: Job<'_>,
 ) -> Result<Agreement> {
@@ -68,8 +68,9 @@ pub(super) fn compare(
             if gives_logits {
                 agreement.logits = agreement.logits.max(difference(expected, found)?);
             }
+            let expected_probabilities = softmax(expected, temperature);
             agreement.probabilities =
-                agreement.probabilities.max(difference(&softmax(expected), probabilities)?);
+                agreement.probabilities.max(difference(&expected_probabilities, probabilities)?);
             let (ours, theirs) = (largest(expected), largest(found));
             if ours == theirs {
                 same += 1;

@@ -11,7 +11,7 @@ use protobuf::Message;
 use super::clip::clip;
 use super::fold::fold_batch_norm;
 use super::metadata::{BATCH, Facts, describe};
-use super::nodes::{Told, initializer, push, tell};
+use super::nodes::{Told, float_tensor, initializer, push, tell};
 use super::runtimes::{lower_opset, say_what_they_want};
 use super::variants::Variant;
 use super::{ExportSource, Reference};
@@ -21,10 +21,12 @@ use crate::model::{
     CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, Mode, NamedTensor, Network, Prepared, is_of_classifier,
     load_weights, parameter_name,
 };
-use crate::onnx::{INPUT, LOGITS, PROBABILITIES, remove_unused};
+use crate::onnx::{INPUT, LOGITS, PROBABILITIES, TEMPERATURE, remove_unused};
 
 /// The value between backbone and classifier, `[batch, features]`.
 pub(super) const FEATURES: &str = "features";
+/// The logits divided by the temperature.
+const CALIBRATED: &str = "calibrated_logits";
 /// Under which name [`Normalized`] holds the network; taken off again so that weights keep their
 /// names.
 const NETWORK_PREFIX: &str = "network.";
@@ -134,7 +136,7 @@ fn finish(
     rename(graph)?;
     fold_batch_norm(graph)?;
     graph.initializer.extend(classifier.iter().map(initializer));
-    classify(graph);
+    classify(graph, source.temperature);
     say_what_they_want(graph);
     let shape = InputShape { side: source.config.input_size, fit: source.fit };
     variant.input_form().put_in_front(graph, shape, opset)?;
@@ -145,11 +147,19 @@ fn finish(
     Ok(())
 }
 
-/// The classifier behind the features.
-pub(super) fn classify(graph: &mut GraphProto) {
+/// The classifier behind the features, and probabilities that are as sure as they should be.
+pub(super) fn classify(graph: &mut GraphProto, temperature: Option<f32>) {
     let inputs = [FEATURES, CLASSIFIER_WEIGHT, CLASSIFIER_BIAS];
     push(graph, "Gemm", &inputs, LOGITS, Told::Number("transB", 1));
-    push(graph, "Softmax", &[LOGITS], PROBABILITIES, Told::Number("axis", 1));
+    let scores = match temperature {
+        None => LOGITS,
+        Some(temperature) => {
+            graph.initializer.push(float_tensor(TEMPERATURE, &[1, 1], &[temperature]));
+            push(graph, "Div", &[LOGITS, TEMPERATURE], CALIBRATED, Told::Nothing);
+            CALIBRATED
+        }
+    };
+    push(graph, "Softmax", &[scores], PROBABILITIES, Told::Number("axis", 1));
 }
 
 /// Where a graph ends in a reshape, the exporter computes the shape of the features at run time, by

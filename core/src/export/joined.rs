@@ -53,6 +53,8 @@ pub struct JoinedSource<'a> {
     pub std: [f32; 3],
     /// How images become the square input.
     pub fit: ImageFit,
+    /// What the logits are divided by for the probabilities; nothing for theirs alone.
+    pub temperature: Option<f32>,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// What the file should say about its training, by key of its metadata. Null is left out, and
@@ -117,7 +119,7 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
     graph.initializer.extend(tensors.map(|(name, shape, values)| {
         initializer(&NamedTensor { name: name.into(), shape, values: values.clone() })
     }));
-    classify(graph);
+    classify(graph, source.temperature);
     let shape = InputShape { side: source.graph.side(), fit: source.fit };
     variant.input_form().put_in_front(graph, shape, opset)?;
     model.metadata_props.clear();
@@ -131,6 +133,7 @@ pub(super) fn build(source: &JoinedSource<'_>, variant: Variant) -> Result<Model
         fit: source.fit,
         classes: &source.classes,
         says: &source.says,
+        temperature: source.temperature,
     };
     describe(&mut model, &facts)?;
     Ok(model)

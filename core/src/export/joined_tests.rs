@@ -35,6 +35,7 @@ fn source<'a>(file: &'a OnnxFile) -> JoinedSource<'a> {
         mean: found.mean,
         std: found.std,
         fit: ImageFit::Crop,
+        temperature: Some(2.5),
         classes: ["apple", "l'été", "c"].map(String::from).to_vec(),
         says: vec![("summary", serde_json::json!({ "epochs": 3 }))],
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ExportSource;
 use super::nodes::FLOAT;
 use super::variants::{Axis, Variant};
-use crate::onnx::{INPUT, LOGITS, PROBABILITIES, fit, labels};
+use crate::onnx::{INPUT, LOGITS, PROBABILITIES, TEMPERATURE, fit, labels};
 use crate::words::ImageFit;
 
 /// The name of the batch axis.
@@ -30,11 +30,12 @@ pub(super) struct Facts<'a> {
     pub fit: ImageFit,
     pub classes: &'a [String],
     pub says: &'a [(&'static str, serde_json::Value)],
+    pub temperature: Option<f32>,
 }
 
 impl<'a> Facts<'a> {
     pub fn of(source: &'a ExportSource, variant: Variant) -> Self {
-        let ExportSource { config, mean, std, fit, classes, says, .. } = source;
+        let ExportSource { config, mean, std, fit, classes, says, temperature, .. } = source;
         let architecture = config.backbone.name().into();
         Self {
             architecture,
@@ -46,6 +47,7 @@ impl<'a> Facts<'a> {
             fit: *fit,
             classes,
             says,
+            temperature: *temperature,
         }
     }
 }
@@ -66,8 +68,12 @@ pub(super) fn describe(model: &mut ModelProto, facts: &Facts<'_>) -> Result<(), 
     )];
     let output = |name: &str, doc: &str| value_info(name, FLOAT, [images, Axis::Of(classes)], doc);
     // Programs that read one output read the first, and take it for probabilities.
+    let probabilities = match facts.temperature {
+        None => "one probability a class".to_string(),
+        Some(by) => format!("one probability a class: the softmax of the logits divided by {by}"),
+    };
     graph.output = vec![
-        output(PROBABILITIES, "one probability a class"),
+        output(PROBABILITIES, &probabilities),
         output(LOGITS, "one score a class, before the softmax"),
     ];
     graph.value_info.clear();
@@ -151,6 +157,9 @@ fn metadata(facts: &Facts<'_>) -> Result<Vec<(&'static str, String)>, String> {
             if form.takes_bytes() { "NominalRange_0_255" } else { "Normalized_0_1" }.into(),
         ),
     ];
+    if let Some(temperature) = facts.temperature {
+        metadata.push((TEMPERATURE, temperature.to_string()));
+    }
     for (key, value) in facts.says {
         let text = match value {
             Value::Null => continue,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{ModelError, Result};
-use crate::eval::Verdict;
+use crate::eval::{Threshold, Verdict};
 use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
@@ -47,6 +47,9 @@ pub struct ExportSource {
     pub std: [f32; 3],
     /// How images become the square input.
     pub fit: ImageFit,
+    /// What the logits are divided by for the probabilities, T of Guo et al., *On Calibration of
+    /// Modern Neural Networks*, ICML 2017; nothing for the logits' own softmax.
+    pub temperature: Option<f32>,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// What the file should say about its training, by key of its metadata. Null is left out, and
@@ -90,6 +93,30 @@ pub struct ExportReport {
     /// What the classifier learned from once more before it was exported, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refit: Option<Refit>,
+    /// How far the file's probabilities can be believed, where that is known; nothing in reports of
+    /// older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// How far the probabilities of an exported file can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What logits are divided by in the file before the softmax; 1 for their own softmax.
+    pub temperature: f64,
+    /// Share of the answers that are right.
+    pub accuracy: f64,
+    /// Mean probability of the answers by the logits' own softmax, and in the file: what `accuracy`
+    /// should be.
+    pub mean: [f64; 2],
+    /// Expected calibration error of the logits' own softmax, and of the file's probabilities.
+    pub error: [f64; 2],
+    /// The file's probability below which it is better to say "not sure", where there is one.
+    pub threshold: Option<Threshold>,
+    /// The split that this was found on.
+    pub split: Split,
+    /// Its images that it was found on.
+    pub images: usize,
 }
 
 /// A classifier that learned once more, from all images, after it was measured on those held out.
@@ -147,11 +174,16 @@ pub fn export<'a>(
     job: Job<'_>,
 ) -> Result<ExportReport> {
     let model = model.into();
-    let (config, mean, std, fit, classes) = match model {
-        ExportModel::Network(s) => (&s.config, s.mean, s.std, s.fit, &s.classes),
-        ExportModel::Joined(s) => (&s.config, s.mean, s.std, s.fit, &s.classes),
+    let (config, mean, std, fit, classes, temperature) = match model {
+        ExportModel::Network(s) => (&s.config, s.mean, s.std, s.fit, &s.classes, s.temperature),
+        ExportModel::Joined(s) => (&s.config, s.mean, s.std, s.fit, &s.classes, s.temperature),
     };
     validate(config, mean, std, classes, checks).map_err(ModelError::Export)?;
+    let temperature = temperature.unwrap_or(1.0);
+    if !(temperature.is_normal() && temperature > 0.0) {
+        let reason = format!("a temperature of {temperature} is not usable");
+        return Err(ModelError::Export(reason).into());
+    }
     let place = files::destination(path).map_err(|error| ModelError::file(path, error))?;
     job.phase("exporting", None, "files");
     let artifact = target.make(model).map_err(ModelError::Export)?;
@@ -165,8 +197,8 @@ pub fn export<'a>(
     let write = |file: &mut std::io::BufWriter<&mut std::fs::File>| file.write_all(&artifact.bytes);
     let check = |temporary: &Path| {
         let file = target.read_back(temporary).map_err(Failure::Check)?;
-        let agreement =
-            check::compare(&*file, target, reference, checks, job).map_err(Failure::Check)?;
+        let agreement = check::compare(&*file, target, (reference, temperature), checks, job)
+            .map_err(Failure::Check)?;
         let passed = json!({
             "images": checks.len(),
             "same_class": agreement.top1,
@@ -193,6 +225,7 @@ pub fn export<'a>(
             classes: classes.len(),
             checkpoint: String::new(),
             refit: None,
+            calibration: None,
             verdict: None,
         }),
         Err(Failure::Write(error)) => Err(ModelError::file(path, error).into()),

@@ -35,6 +35,7 @@ pub(super) fn source(backbone: Backbone, stem: Stem, seed: u64) -> ExportSource 
         mean: [0.49, 0.48, 0.45],
         std: [0.2, 0.21, 0.22],
         fit: ImageFit::Crop,
+        temperature: Some(0.5),
         classes: ["apple", "l'été", "\"c\"", "d\\e", "f"].map(String::from).to_vec(),
         says: vec![("summary", serde_json::json!({ "epochs": 3, "balanced_accuracy": 0.5 }))],
     }

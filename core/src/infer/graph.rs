@@ -46,6 +46,8 @@ pub(super) struct Graph {
     outputs: OutputPlaces,
     input: Input,
     classes: usize,
+    /// What logits are divided by before the softmax, where the graph gives nothing but them.
+    temperature: f32,
 }
 
 /// Where the plan's outputs hold what is wanted.
@@ -108,7 +110,11 @@ impl Graph {
                 || says_normalisation(&metadata),
             metadata,
         };
-        Ok((Self { model, at_once, plans, outputs, input: input_form, classes }, about))
+        let temperature = onnx::temperature(&about.metadata);
+        Ok((
+            Self { model, at_once, plans, outputs, input: input_form, classes, temperature },
+            about,
+        ))
     }
 
     /// Logits and probabilities of images as [`crate::images::to_input`] makes them.
@@ -157,7 +163,9 @@ impl Graph {
         let logits = self.outputs.logits.map(rows).transpose()?;
         let probabilities = match (self.outputs.probabilities, &logits) {
             (Some(output), _) => rows(output)?,
-            (None, Some(logits)) => logits.iter().map(|row| softmax(row)).collect(),
+            (None, Some(logits)) => {
+                logits.iter().map(|row| softmax(row, self.temperature)).collect()
+            }
             (None, None) => return Err("it has no output that could be the classes".into()),
         };
         Ok(Outputs { logits, probabilities })

@@ -190,6 +190,11 @@ impl OnnxClassifier {
         self.native.get().is_some_and(Option::is_some)
     }
 
+    /// What the file says that its logits are divided by before the softmax; 1 if it says nothing.
+    pub fn temperature(&self) -> f32 {
+        onnx::temperature(&self.about.metadata)
+    }
+
     /// The file's metadata, by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.about.metadata
@@ -256,10 +261,11 @@ pub fn serve() -> std::io::Result<()> {
     })
 }
 
-/// The softmax of a row of logits.
-pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+/// The softmax of a row of logits divided by a temperature.
+pub(crate) fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let divided = || logits.iter().map(|logit| logit / temperature);
+    let largest = divided().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = divided().map(|logit| (logit - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
 }

@@ -17,7 +17,7 @@ use super::{Outputs, TOLERANCE, softmax};
 use crate::model::{
     Backbone, NamedTensor, Network, NetworkConfig, Normaliser, Prepared, load_weights, weights,
 };
-use crate::onnx::{DIGEST, digest, read_bytes};
+use crate::onnx::{DIGEST, digest, read_bytes, temperature};
 use crate::settings::Stem;
 
 /// Forms whose weights are the network's.
@@ -29,6 +29,8 @@ pub(super) struct Native {
     prepared: Prepared,
     normaliser: Normaliser,
     side: usize,
+    /// What logits are divided by before the softmax.
+    temperature: f32,
 }
 
 impl std::fmt::Debug for Native {
@@ -91,6 +93,7 @@ impl Native {
                 prepared: Prepared::new(load_weights(network, tensors).ok()?),
                 normaliser: Normaliser::new(inside.mean, inside.std),
                 side,
+                temperature: temperature(metadata),
             })
         })
     }
@@ -109,7 +112,7 @@ impl Native {
             return Err("it returned values that are not finite numbers".into());
         }
         let logits: Vec<Vec<f32>> = values.chunks(classes).map(<[f32]>::to_vec).collect();
-        let probabilities = logits.iter().map(|row| softmax(row)).collect();
+        let probabilities = logits.iter().map(|row| softmax(row, self.temperature)).collect();
         Ok(Outputs { logits: Some(logits), probabilities })
     }
 

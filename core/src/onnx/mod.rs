@@ -14,7 +14,7 @@ mod unused;
 
 pub(crate) use digest::{DIGEST, digest};
 pub(crate) use file::{metadata, parse, read_bytes, shown};
-pub(crate) use interface::{INPUT, LOGITS, PROBABILITIES};
+pub(crate) use interface::{INPUT, LOGITS, PROBABILITIES, TEMPERATURE, temperature};
 pub(crate) use sizes::{MAX_VALUES, largest, runnable, typed};
 pub(crate) use unused::remove_unused;
 

@@ -147,20 +147,6 @@ pub(super) fn evaluation_of_file(
     Ok(Some(found))
 }
 
-/// How far the probabilities of a checkpoint can be believed, with the split that says it: the
-/// validation images where it was evaluated on them, since what is chosen on test flatters itself
-/// there; otherwise those of `found`.
-pub(super) fn stored_confidence(
-    run: &Run,
-    checkpoint: &str,
-    found: &RunEvaluation,
-) -> Option<(Confidence, Split)> {
-    let on_validation = stored_evaluation(run, (checkpoint, found.epoch), Split::Validation)
-        .filter(|_| !run.dataset().split(Split::Validation).is_empty());
-    let of = |found: &RunEvaluation| Some((found.confidence.clone()?, found.split));
-    on_validation.as_ref().and_then(of).or_else(|| of(found))
-}
-
 /// The split results are reported on: test, or validation where there is no test split.
 ///
 /// # Errors

@@ -313,11 +313,21 @@ pub(super) fn answers(
         let batch = batch?;
         let inputs: Vec<Vec<u8>> = batch.images.chunks_exact(size).map(<[u8]>::to_vec).collect();
         let outputs = classifier.run_many(&inputs, natively)?;
-        // Without logits their place is taken by what has the same softmax.
-        let rows = outputs.logits.unwrap_or_else(|| {
-            let logs = |row: &Vec<f32>| row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect();
-            outputs.probabilities.par_iter().map(logs).collect()
-        });
+        // What has the probabilities for its softmax, be it logits or not.
+        let temperature = classifier.temperature();
+        let rows: Vec<Vec<f32>> = match outputs.logits {
+            Some(rows) if temperature == 1.0 => rows,
+            Some(rows) => {
+                let divided =
+                    |row: &Vec<f32>| row.iter().map(|logit| logit / temperature).collect();
+                rows.par_iter().map(divided).collect()
+            }
+            None => {
+                let logs =
+                    |row: &Vec<f32>| row.iter().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect();
+                outputs.probabilities.par_iter().map(logs).collect()
+            }
+        };
         let answer = |(row, label): (&Vec<f32>, &u32)| {
             let chosen: Vec<f32> = places.iter().map(|place| row[*place]).collect();
             Answer::of(&chosen, *label)

@@ -5,26 +5,24 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use super::evaluate::{
-    Known, RunEvaluation, evaluate_checkpoint, evaluation_of_file, reporting_split,
-    stored_evaluation,
-};
-use super::export_facts::says;
+use super::evaluate::{RunEvaluation, evaluation_of_file, reporting_split};
+use super::export_calibration::{calibration, confidence_of};
+use super::export_facts::{calibrated, says};
 use super::onnx_backbone::graph_of;
 use super::refit::{REFIT, refit};
 use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::Verdict;
+use crate::eval::{Confidence, Verdict};
 use crate::export::{
-    self, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx, Refit,
+    self, Calibration, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx,
+    Refit,
 };
 use crate::images::InputShape;
 use crate::job::Job;
 use crate::model::{CLASSIFIER_BIAS, CLASSIFIER_WEIGHT, OnnxFile};
 use crate::run::{Checkpoint, Run};
-use crate::settings::EvaluationSettings;
 use crate::source::Split;
 use crate::train::{classifier_in_file, network_of};
 
@@ -40,6 +38,9 @@ pub struct Exported<'a> {
     /// included, where that is possible; without it as the run was [made](super::make). See
     /// [`no_refit`](super::no_refit).
     pub refit: Option<bool>,
+    /// Whether probabilities are the logits' own softmax. Otherwise logits are divided before by the
+    /// temperature that makes probabilities fit on held-out images, where there are enough to find it.
+    pub uncalibrated: bool,
 }
 
 /// Exports a checkpoint of a run as ONNX, checks the file on images of the run's dataset, and stores
@@ -100,14 +101,26 @@ pub(super) struct Subject<'a> {
     pub run: &'a Run,
     pub name: String,
     pub checkpoint: Checkpoint,
-    /// By which the classifier's logits are divided.
-    temperature: Option<f64>,
+    /// How far its own probabilities can be believed, and the images that say so.
+    confidence: Option<(Confidence, Split)>,
+    /// Where the temperature goes.
+    temperature: Temperature,
     checks: Vec<Vec<u8>>,
     pub evaluation: Option<RunEvaluation>,
     verdict: Option<Verdict>,
     /// What it learned from once more after it was measured, if it did, and what it was then.
     pub refit: Option<Refit>,
-    measured: Option<Checkpoint>,
+}
+
+/// Where the temperature goes that makes probabilities fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Temperature {
+    /// Nowhere.
+    Nowhere,
+    /// Between the logits and the probabilities.
+    Probabilities,
+    /// Into the classifier, so that logits are divided by it, too.
+    Classifier,
 }
 
 impl<'a> Subject<'a> {
@@ -127,48 +140,35 @@ impl<'a> Subject<'a> {
         // Of what the file does, which may be less than what a run's results were averaged from.
         let verdict = evaluation.as_ref().and_then(|found| found.verdict.clone());
         let verdict = verdict.or_else(|| run.verdict_on(name, split)).or_else(|| run.verdict(name));
+        // Images that it has learned from since would make it look surer than it is.
+        let confidence = confidence_of(run, (name, &checkpoint), job)?;
+        let is_fitting = confidence.as_ref().is_some_and(|(found, _)| found.reliable().is_some());
         let (checkpoint, refit) = learned(run, what, (name, checkpoint), job)?;
         Ok(Self {
             run,
             name: name.to_string(),
             checkpoint,
-            temperature: None,
+            temperature: match is_fitting && !what.uncalibrated {
+                true => Temperature::Probabilities,
+                false => Temperature::Nowhere,
+            },
+            confidence,
             checks,
             evaluation,
             verdict,
             refit,
-            measured: refit.map(|_| run.checkpoint(name)).transpose()?,
         })
     }
 
-    /// The same with probabilities as honest as one number makes them: logits are divided by the
-    /// temperature that was found on validation images, or where there are none on those that
-    /// results are reported on.
+    /// The same with the temperature in the classifier, whatever is known of how well it fits, so that
+    /// logits are as sure as probabilities are.
     ///
     /// # Errors
-    /// What evaluating the checkpoint meets, where that was not done before.
-    pub fn calibrated(&self, job: Job<'_>) -> Result<Self> {
-        let split = match self.run.dataset().split(Split::Validation).is_empty() {
-            true => reporting_split(self.run)?,
-            false => Split::Validation,
-        };
-        // Images that it has learned from since would make it look surer than it is.
-        let measured = self.measured.as_ref().unwrap_or(&self.checkpoint);
-        let epoch = measured.progress.epoch;
-        let stored = stored_evaluation(self.run, (&self.name, epoch), split);
-        let confidence = match stored.and_then(|stored| stored.confidence) {
-            Some(confidence) => Some(confidence),
-            None => {
-                let what = (self.name.as_str(), measured);
-                let settings =
-                    EvaluationSettings { flip: false, ..self.run.settings().evaluation.clone() };
-                let known = Known::default();
-                evaluate_checkpoint(self.run, what, split, known, &settings, &Device::flex(), job)?
-                    .confidence
-            }
-        };
-        let confidence = confidence
-            .ok_or_else(|| TrainError::Request("its temperature cannot be found".into()))?;
+    /// If it could not be found.
+    pub fn calibrated(&self) -> Result<Self> {
+        let (confidence, _) = self.confidence.as_ref().ok_or_else(|| {
+            TrainError::Request("the temperature takes images that were held out".into())
+        })?;
         let mut calibrated = self.clone();
         for tensor in &mut calibrated.checkpoint.weights {
             if [CLASSIFIER_WEIGHT, CLASSIFIER_BIAS].contains(&tensor.name.as_str()) {
@@ -176,8 +176,14 @@ impl<'a> Subject<'a> {
                 tensor.values.iter_mut().for_each(divide);
             }
         }
-        calibrated.temperature = Some(confidence.temperature);
+        calibrated.temperature = Temperature::Classifier;
         Ok(calibrated)
+    }
+
+    /// How far the file's probabilities can be believed.
+    fn calibration(&self) -> Option<Calibration> {
+        let (confidence, split) = self.confidence.as_ref()?;
+        calibration(confidence, *split, self.temperature != Temperature::Nowhere)
     }
 
     /// Writes and checks a file.
@@ -190,6 +196,10 @@ impl<'a> Subject<'a> {
         path: &Path,
         job: Job<'_>,
     ) -> Result<ExportReport> {
+        let temperature = match (self.temperature, &self.confidence) {
+            (Temperature::Probabilities, Some((found, _))) => Some(found.temperature as f32),
+            _ => None,
+        };
         let mut report = match self.run.backbone_file() {
             None => {
                 let source = ExportSource {
@@ -198,6 +208,7 @@ impl<'a> Subject<'a> {
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
                     fit: self.checkpoint.fit,
+                    temperature,
                     classes: self.checkpoint.classes.clone(),
                     says: self.says(),
                 };
@@ -219,6 +230,7 @@ impl<'a> Subject<'a> {
                     mean: self.checkpoint.mean,
                     std: self.checkpoint.std,
                     fit: self.checkpoint.fit,
+                    temperature,
                     classes: self.checkpoint.classes.clone(),
                     says: self.says(),
                 };
@@ -226,7 +238,7 @@ impl<'a> Subject<'a> {
             }
         };
         (report.checkpoint, report.verdict) = (self.name.clone(), self.verdict.clone());
-        report.refit = self.refit;
+        (report.refit, report.calibration) = (self.refit, self.calibration());
         Ok(report)
     }
 
@@ -237,16 +249,11 @@ impl<'a> Subject<'a> {
         if let Some(refit) = self.refit {
             says.push(("refit", json!(refit)));
         }
-        if let Some(temperature) = self.temperature {
-            // Who reads how to correct the probabilities must not do it a second time.
-            let evaluation = says.iter_mut().find(|(key, _)| *key == "evaluation");
-            if let Some((_, Value::Object(said))) = evaluation {
-                said.insert("temperature".into(), 1.0.into());
-                said.remove("threshold");
-                said.remove("confidence_split");
-                said.remove("calibration_error");
+        if let Some(found) = self.calibration() {
+            calibrated(&mut says, &found);
+            if self.temperature == Temperature::Classifier {
+                says.push(("temperature_inside", found.temperature.into()));
             }
-            says.push(("temperature_inside", temperature.into()));
         }
         says
     }

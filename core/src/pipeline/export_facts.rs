@@ -4,13 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::evaluate::{RunEvaluation, stored_confidence};
+use super::evaluate::RunEvaluation;
 use super::train::WEIGHTS;
 use crate::eval::{ClassResult, Verdict};
+use crate::export::Calibration;
 use crate::model::Facts;
 use crate::run::{Checkpoint, Run};
 use crate::settings::Training;
-use crate::source::Split;
 
 /// What the file says, by key of its metadata.
 pub(super) fn says(
@@ -22,7 +22,7 @@ pub(super) fn says(
 ) -> Vec<(&'static str, Value)> {
     vec![
         ("summary", summary(run, checkpoint, name, evaluation, verdict)),
-        ("evaluation", evaluation.map_or(Value::Null, |found| evaluated(run, name, found))),
+        ("evaluation", evaluation.map_or(Value::Null, evaluated)),
         ("date", trained_on(run, name).map_or(Value::Null, Value::from)),
         ("version", concat!("counterweight ", env!("CARGO_PKG_VERSION")).into()),
         ("dataset_blake3", dataset_hash(run)),
@@ -57,11 +57,24 @@ fn summary(
     })
 }
 
-/// How good it is: in all, by group and by class, and how far to believe its probabilities.
-fn evaluated(run: &Run, checkpoint: &str, found: &RunEvaluation) -> Value {
+/// Adds to what is said of how good it is how far to believe its probabilities.
+pub(super) fn calibrated(says: &mut [(&'static str, Value)], found: &Calibration) {
+    let evaluation = says.iter_mut().find(|(key, _)| *key == "evaluation");
+    let Some((_, said)) = evaluation else { return };
+    if said.is_null() {
+        *said = json!({});
+    }
+    // What logits are divided by is inside already: nobody is to do it a second time.
+    said["temperature"] = 1.0.into();
+    said["calibration_error"] = found.error[1].into();
+    said["calibration_error_without_temperature"] = found.error[0].into();
+    said["threshold"] = json!(found.threshold);
+    said["confidence_split"] = found.split.name().into();
+}
+
+/// How good it is: in all, by group and by class.
+fn evaluated(found: &RunEvaluation) -> Value {
     let evaluation = &found.evaluation;
-    let confidence = stored_confidence(run, checkpoint, found);
-    let (confidence, confidence_split) = confidence.unzip();
     let class = |class: &ClassResult| {
         json!({
             "name": class.name,
@@ -79,10 +92,6 @@ fn evaluated(run: &Run, checkpoint: &str, found: &RunEvaluation) -> Value {
         "balanced_accuracy": evaluation.balanced_accuracy,
         "accuracy": evaluation.top1,
         "groups": evaluation.groups,
-        "calibration_error": evaluation.ece,
-        "temperature": confidence.as_ref().map(|confidence| confidence.temperature),
-        "threshold": confidence.as_ref().and_then(|confidence| confidence.threshold),
-        "confidence_split": confidence_split.map(Split::name),
         "classes": evaluation.per_class.iter().map(class).collect::<Vec<_>>(),
     })
 }

@@ -147,7 +147,7 @@ impl<'a> Measuring<'a> {
         let calibrated;
         let subject = match variant {
             Variant::Calibrated => {
-                calibrated = self.subject.calibrated(job)?;
+                calibrated = self.subject.calibrated()?;
                 &calibrated
             }
             _ => self.subject,
@@ -337,6 +337,7 @@ mod tests {
                     classes: 3,
                     checkpoint: "last".into(),
                     refit: None,
+                    calibration: None,
                     verdict: None,
                 },
                 split: Split::Validation,

@@ -11,6 +11,7 @@ mod estimate_classifier;
 mod evaluate;
 mod evaluate_file;
 mod export;
+mod export_calibration;
 mod export_facts;
 mod export_variant;
 mod export_weights;

@@ -13,7 +13,8 @@ use crate::job::{Control, Event, EventSink};
 use crate::model::test_files::{Axis, Draft};
 use crate::settings::{Auto, ImageFit, Preset, Tokens};
 
-const BALANCED: Exported<'static> = Exported { checkpoint: Some("balanced"), refit: None };
+const BALANCED: Exported<'static> =
+    Exported { checkpoint: Some("balanced"), refit: None, uncalibrated: true };
 
 /// Keeps what is said.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The export page: what is written, whether it is what was trained, and how it is used.
 
-use counterweight_core::export::{ExportReport, Variant};
+use counterweight_core::export::{Calibration, ExportReport, Variant};
 use counterweight_core::images::InputShape;
 use counterweight_core::pipeline::BundleReport;
 use counterweight_core::settings::{Auto, ImageFit};
@@ -377,6 +377,9 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
             ),
         );
     }
+    if let Some(calibration) = &report.calibration {
+        parts::weak(ui, believed(calibration));
+    }
     ui.add_space(space::SMALL);
     Grid::new("the check")
         .num_columns(2)
@@ -399,6 +402,30 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
     if IconButton::new(ICON_FOLDER_OPEN, "Show in file manager").show(ui).clicked() {
         commands.push(Command::Export(ExportCommand::Reveal));
     }
+}
+
+/// How far the file's probabilities can be believed.
+fn believed(found: &Calibration) -> String {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let [without, with] = found.mean.map(percent);
+    let made = match found.temperature {
+        1.0 => String::new(),
+        by => format!(" ({without} without the temperature of {by:.2} that is in the file)"),
+    };
+    let unsure = found.threshold.map_or_else(String::new, |threshold| {
+        format!(
+            " Answers below {} are better called unsure: {} of the images keep an answer then, and {} of those are right.",
+            threshold.shown(),
+            percent(threshold.answered),
+            percent(threshold.accuracy),
+        )
+    });
+    format!(
+        "Its probabilities are {with} on average where {} of its answers are right, on {} {} images{made}.{unsure}",
+        percent(found.accuracy),
+        numbers::grouped(found.images as u64),
+        found.split
+    )
 }
 
 fn deploy_ui(ui: &mut Ui, report: &ExportReport) {

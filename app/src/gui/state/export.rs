@@ -248,7 +248,11 @@ impl ExportState {
             self.is_bundle.then(|| self.forms.iter().copied().map(VariantRequest::new).collect());
         self.exporting = Some(Worker::spawn("export", &shell.ctx, move |job| {
             let run = Run::open(&folder)?;
-            let what = pipeline::Exported { checkpoint: checkpoint.as_deref(), refit };
+            let what = pipeline::Exported {
+                checkpoint: checkpoint.as_deref(),
+                refit,
+                uncalibrated: false,
+            };
             Ok(match forms {
                 Some(forms) => {
                     Exported::Bundle(Box::new(pipeline::bundle(&run, what, &path, &forms, job)?))

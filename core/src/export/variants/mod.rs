@@ -34,7 +34,8 @@ pub enum Variant {
     Float16,
     /// Weights and arithmetic in 8 bits.
     Int8,
-    /// [`Variant::Float32`] with the temperature in the classifier that makes probabilities honest.
+    /// [`Variant::Float32`] with the temperature that makes probabilities fit in the classifier, so
+    /// that it is in the logits, too.
     Calibrated,
 }
 
@@ -103,7 +104,7 @@ impl Variant {
             Self::Float16 => ("float16", "half the size, for GPUs and phones"),
             Self::Int8 => ("int8", "a quarter of the size, for processors and small devices"),
             Self::Calibrated => {
-                ("calibrated", "the same with probabilities that mean what they say")
+                ("calibrated", "the same with logits that are as sure as its probabilities")
             }
         }
     }

@@ -145,7 +145,7 @@ impl ActivationMaps {
             let reason = "the network gives numbers for this image that are not finite";
             return Err(TrainError::Request(reason.into()).into());
         }
-        let probabilities = crate::infer::softmax(&logits);
+        let probabilities = crate::infer::softmax(&logits, 1.0);
         Ok(Looked { height, width, features: map, logits, probabilities })
     }
 

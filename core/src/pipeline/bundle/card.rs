@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::eval::{ClassResult, Evaluation, Group, group_heading};
-use crate::export::{ExportReport, Variant};
+use crate::export::{Calibration, ExportReport, Variant};
 use crate::images::InputShape;
 use crate::infer::OnnxClassifier;
 use crate::run::Run;
@@ -11,7 +11,7 @@ use crate::settings::{ImageFit, Training};
 use crate::source::Split;
 
 use super::super::balance::BalanceReport;
-use super::super::evaluate::{RunEvaluation, stored_confidence};
+use super::super::evaluate::RunEvaluation;
 use super::super::export_variant::VariantReport;
 use super::{MODEL, PURPOSES};
 
@@ -128,26 +128,34 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
             refit.images, refit.held_out
         )?;
     }
-    write!(
-        text,
-        "Its probabilities are off by {} on average (calibration error)",
-        percent(evaluation.ece)
-    )?;
-    let confidence = stored_confidence(facts.run, facts.checkpoint, found);
-    match &confidence {
-        Some((confidence, split)) => writeln!(
-            text,
-            "; dividing the logits by {:.2} makes those of the {split} images fit best{}.\n",
-            confidence.temperature,
-            match *split == found.split {
-                true => ", which are the images of this table and flatter it",
-                false => "",
-            }
-        )?,
-        None => writeln!(text, ".\n")?,
+    if let Some(calibration) = &facts.export.calibration {
+        believed(text, calibration, found.split)?;
     }
-    let threshold = confidence.and_then(|(confidence, split)| Some((confidence.threshold?, split)));
-    if let Some((threshold, split)) = threshold {
+    limits(text, evaluation)?;
+    classes(text, evaluation)
+}
+
+/// How far its probabilities can be believed.
+fn believed(text: &mut String, found: &Calibration, reported_on: Split) -> std::fmt::Result {
+    let [without, with] = found.mean.map(percent);
+    let (split, images) = (found.split, found.images);
+    let how = match found.temperature {
+        1.0 => String::new(),
+        by => format!(
+            " ({without} as the network gives them: its logits are divided by {by:.2} before, which fits these images best)"
+        ),
+    };
+    let flattered = match split == reported_on {
+        true => " They are the images of the table above, and flatter it.",
+        false => "",
+    };
+    writeln!(
+        text,
+        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}. Calibration error there: {}.{flattered}\n",
+        percent(found.accuracy),
+        percent(found.error[1])
+    )?;
+    if let Some(threshold) = found.threshold {
         writeln!(
             text,
             "Where its best probability is below {}, it is better to say \"not sure\": {} of the {split} images then keep an answer, \
@@ -158,8 +166,7 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
             percent(threshold.accuracy_of_all)
         )?;
     }
-    limits(text, evaluation)?;
-    classes(text, evaluation)
+    Ok(())
 }
 
 fn limits(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {

@@ -1,7 +1,7 @@
-"""Classifies images with the model beside this folder.
+"""Classifies images, or all images of folders, with the model beside this folder.
 
     pip install onnxruntime pillow numpy
-    python classify.py IMAGE...
+    python classify.py IMAGE|FOLDER...
 """
 
 import json
@@ -69,9 +69,29 @@ class Classifier:
         return [(self.labels[index], float(row[index])) for index in np.argsort(-row, kind="stable")[:count]]
 
 
-if __name__ == "__main__":
-    classifier = Classifier()
-    for path in sys.argv[1:]:
+def images(names):
+    """The files that are named, and the images of folders."""
+    known = set(Image.registered_extensions())
+    for path in map(Path, names):
+        yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in known) if path.is_dir() else [path]
+
+
+def main(names):
+    """Prints what each image shows; how many could not be read."""
+    classifier, unreadable = Classifier(), 0
+    for path in images(names):
+        try:
+            top = classifier.top(path)
+        # What a damaged file makes of its decoder is of many kinds.
+        except Exception as error:
+            unreadable += 1
+            print(f"{path}: {error}", file=sys.stderr)
+            continue
         print(path)
-        for label, probability in classifier.top(path):
+        for label, probability in top:
             print(f"  {100 * probability:5.1f} %  {label}")
+    return unreadable
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
