@@ -19,7 +19,7 @@ import tempfile
 import time
 
 # Where things are in a window of this size.
-PATH_FIELD, TO_TRAINING, FROM_SCRATCH, TRAIN = (717, 515), (1178, 40), (946, 102), (828, 446)
+PATH_FIELD, TO_TRAINING, FROM_SCRATCH, TRAIN = (717, 515), (1178, 40), (946, 102), (1216, 40)
 PAGES = {"charts and images": [(86, 349), (86, 135)], "tables": [(86, 397), (86, 493)]}
 TITLE = (300, 20, 200, 60)
 

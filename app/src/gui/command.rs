@@ -182,6 +182,8 @@ pub enum ImagesCommand {
     StopFindingDoubts,
     /// Show a file in the file manager.
     ShowFile(PathBuf),
+    /// Open the edits that could not be opened once more.
+    OpenAgain,
 }
 
 /// What the column mapper can be asked.

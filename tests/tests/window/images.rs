@@ -287,6 +287,11 @@ fn edits_stay_with_the_dataset_and_are_trained_on() {
     window.go("Images");
     window.settle();
     assert!(window.shows("uci-digits.edits.jsonl: line 2"), "{}", window.names());
+    assert!(window.shows("Show the file of edits"), "{}", window.names());
+    std::fs::write(&file, "{\"counterweight_edits\":1}\n").unwrap();
+    window.press("Open again");
+    window.settle();
+    assert!(window.state().images.view.is_some(), "{}", window.names());
 }
 
 #[test]

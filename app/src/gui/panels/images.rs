@@ -1,7 +1,9 @@
 //! The page of images: a grid of all of them, in which labels are corrected. Images and dataset
 //! stay as they are; what is decided is kept beside them.
 
-use counterweight_core::dataset::{EditAction, EditCounts};
+use std::path::Path;
+
+use counterweight_core::dataset::{EditAction, EditCounts, Edits};
 use counterweight_core::eval::Group;
 use counterweight_core::source::Split;
 use egui::{
@@ -18,7 +20,7 @@ use crate::gui::command::{Command, ImagesCommand};
 use crate::gui::state::{
     Decided, ImageFilter, ImageSort, ImagesState, ImagesView, OpenRun, Page, SIDES, State,
 };
-use crate::gui::theme::{self, icon, tokens};
+use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, primary, waiting, walk};
 
 /// Pictures that are drawn larger than this, in pixels, are read again with more detail.
@@ -33,7 +35,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     let Some(view) = images.view.clone() else {
         parts::title_row(ui, "Images", |_| {});
         let reason = images.failure.clone();
-        unopened_ui(ui, data.source.is_some(), reason.as_deref(), commands);
+        let path = data.source.as_ref().map(|source| source.path.as_path());
+        unopened_ui(ui, path, reason.as_deref(), commands);
         return;
     };
     images.list();
@@ -76,23 +79,39 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     chooser_ui(ui, images, commands);
 }
 
-fn unopened_ui(ui: &mut Ui, is_open: bool, reason: Option<&str>, commands: &mut Vec<Command>) {
-    match (is_open, reason) {
-        (true, Some(reason)) => theme::card(ui, |ui| {
+/// `path` is that of the dataset, where one is open.
+fn unopened_ui(
+    ui: &mut Ui,
+    path: Option<&Path>,
+    reason: Option<&str>,
+    commands: &mut Vec<Command>,
+) {
+    match (path, reason) {
+        (Some(path), Some(reason)) => theme::card(ui, |ui| {
             ui.label(theme::heading("The edits of this dataset cannot be opened"));
             parts::trouble(ui, reason);
             parts::weak(
                 ui,
-                "Images and dataset are as they were. Mend the line that is named, or put the file of edits away, and open the dataset again.",
+                "Images and dataset are as they were. Mend the line that is named, or give the file of edits another name, and open them again.",
             );
+            ui.add_space(space::SMALL);
+            ui.horizontal_wrapped(|ui| {
+                if ui.button("Show the file of edits").clicked() {
+                    let edits = Edits::path_of(path);
+                    commands.push(Command::Images(ImagesCommand::ShowFile(edits)));
+                }
+                if ui.add(primary(ui, "Open again")).clicked() {
+                    commands.push(Command::Images(ImagesCommand::OpenAgain));
+                }
+            });
         }),
-        (true, None) => {
+        (Some(_), None) => {
             ui.horizontal(|ui| {
                 waiting(ui);
                 ui.label("Opening the dataset");
             });
         }
-        (false, _) => {
+        (None, _) => {
             let text = "Open a folder, an archive, a list or a dataset file, and its images can be looked through and corrected here.";
             parts::empty_page(ui, ICON_GRID_VIEW, "No images are open", text, |ui| {
                 if ui.add(primary(ui, "Go to Data")).clicked() {

@@ -163,7 +163,7 @@ fn run_ui(
                     },
                 );
             }
-            ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, place));
+            ui.with_layout(Layout::top_down(Align::Min), |ui| name_ui(ui, run, place, show_test));
         });
     });
     if !beside {
@@ -177,7 +177,7 @@ fn run_ui(
     }
 }
 
-fn name_ui(ui: &mut Ui, run: &RunSummary, place: Place) {
+fn name_ui(ui: &mut Ui, run: &RunSummary, place: Place, show_test: bool) {
     let tokens = tokens(ui.visuals());
     ui.spacing_mut().item_spacing.y = space::SMALL;
     let (mark, word) = match place.is_training {
@@ -210,6 +210,9 @@ fn name_ui(ui: &mut Ui, run: &RunSummary, place: Place) {
         run.imbalance_factor.map(|factor| format!("imbalance factor {}", numbers::count(factor))),
     );
     facts.push(numbers::ago(run.modified));
+    if has_hidden_results(run, show_test) {
+        facts.push("evaluated on test, which is not shown".into());
+    }
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing.x = 0.0;
         ui.label(RichText::new(word).color(color));
@@ -264,14 +267,15 @@ pub(super) fn menu_ui(
     });
 }
 
+/// Whether there are results that are shown only if they are asked for.
+fn has_hidden_results(run: &RunSummary, show_test: bool) -> bool {
+    run.split == Some(Split::Test) && !show_test && (run.before.is_some() || run.after.is_some())
+}
+
 fn results_ui(ui: &mut Ui, run: &RunSummary, show_test: bool) {
-    let Some(split) = run.split.filter(|_| run.before.is_some() || run.after.is_some()) else {
-        return;
-    };
-    if split == Split::Test && !show_test {
-        parts::weak(ui, "Evaluated on test; not shown");
-        return;
-    }
+    let is_shown =
+        (run.before.is_some() || run.after.is_some()) && !has_hidden_results(run, show_test);
+    let Some(split) = run.split.filter(|_| is_shown) else { return };
     ui.spacing_mut().item_spacing.y = space::SMALL;
     let balanced = |brief: Option<EvaluationBrief>| brief.map(|brief| brief.balanced);
     let few = |brief: Option<EvaluationBrief>| brief.and_then(|brief| brief.few);

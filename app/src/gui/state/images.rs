@@ -235,6 +235,7 @@ impl ImagesState {
                 }
             }
             ImagesCommand::ShowFile(path) => reveal(path, shell),
+            ImagesCommand::OpenAgain => (self.asked, self.failure) = (None, None),
         }
     }
 
