@@ -25,7 +25,7 @@ TIMES = {"seconds", "images_per_s", "expected_s", "estimate"}
 
 
 # What a command makes that it refuses to make again.
-ONCE = {"grow": "grown"}
+ONCE = {"grow": "grown/settings.toml"}
 
 
 def photos(folder, seed=0, share=1):

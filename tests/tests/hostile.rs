@@ -113,6 +113,92 @@ fn what_never_ends_is_not_read() {
     assert!(error.contains("has 21 MB, and 16 MB are the most it may have"), "{error}");
 }
 
+/// A box of a HEIF file: its kind, and its version where it has one.
+fn boxed(kind: &str, version: Option<u8>, content: &[u8]) -> Vec<u8> {
+    let head = version.map_or_else(Vec::new, |version| vec![version, 0, 0, 0]);
+    let length = 8 + head.len() + content.len();
+    [&(length as u32).to_be_bytes(), kind.as_bytes(), &head, content].concat()
+}
+
+/// A photo whose index says that its main image lies in `parts` parts, each of which takes `bytes`
+/// bytes of the index, and is the whole file.
+fn in_parts(
+    brand: &str,
+    kind: &str,
+    (items, parts): (u16, u16),
+    bytes: u8,
+    junk: usize,
+) -> Vec<u8> {
+    let information = [&[0, 1, 0, 0], kind.as_bytes(), &[0]].concat();
+    let listed = [&1u16.to_be_bytes()[..], &boxed("infe", Some(2), &information)].concat();
+    let size = boxed("ispe", Some(0), &[0, 0, 0, 8, 0, 0, 0, 8]);
+    let of_item = boxed("ipma", Some(0), &[0, 0, 0, 1, 0, 1, 1, 1]);
+    let properties = [boxed("ipco", None, &size), of_item].concat();
+    let file = |length: u32| {
+        // Sizes of a part's start and length, then those of what is not there.
+        let mut places = vec![bytes, 0];
+        places.extend(items.to_be_bytes());
+        for item in 1..=items {
+            places.extend([item, 0, parts].map(u16::to_be_bytes).concat());
+            let part = length.to_be_bytes()[4 - usize::from(bytes >> 4 | bytes & 15)..].to_vec();
+            places.extend(part.repeat(parts.into()));
+        }
+        let index = [
+            boxed("pitm", Some(0), &[0, 1]),
+            boxed("iinf", Some(0), &listed),
+            boxed("iloc", Some(0), &places),
+            boxed("iprp", None, &properties),
+        ];
+        let first = boxed("ftyp", None, format!("{brand}\0\0\0\0{brand}mif1").as_bytes());
+        let free = boxed("free", None, &vec![0; junk]);
+        [first, boxed("meta", Some(0), &index.concat()), free].concat()
+    };
+    file(file(0).len() as u32)
+}
+
+#[test]
+fn small_files_that_stand_for_much_more_are_refused_soon() {
+    const LIMITS: &str = "ulimit -v 8000000; ulimit -t 60";
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(folder.path(), ["a", "b"]);
+    for (name, bytes) in [
+        // 65,535 parts that take no byte, each the whole file.
+        ("one.avif", in_parts("avif", "av01", (1, 65_535), 0, 1 << 20)),
+        ("items.avif", in_parts("avif", "av01", (20_000, 65_535), 0, 0)),
+        ("items.heic", in_parts("heic", "grid", (20_000, 65_535), 0, 0)),
+        // Parts that are named one by one.
+        ("one.heic", in_parts("heic", "grid", (1, 4_000), 0x04, 4 << 20)),
+        ("named.avif", in_parts("avif", "av01", (1, 4_000), 0x04, 4 << 20)),
+    ] {
+        let path = photos.join("a").join(name);
+        write(&path, bytes);
+        let arguments = ["inspect", text(&photos)];
+        let output = in_shell(LIMITS, &arguments);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.contains(name), "{name}: {output:?}");
+        std::fs::remove_file(path).unwrap();
+    }
+    // Names of columns were compared each with each.
+    let list = folder.path().join("wide.csv");
+    let wide = |columns: usize| {
+        let line = |before: &str| format!("{before}{}\n", ",".repeat(columns - 1));
+        [line("path"), line("photos/a/00.png"), line("photos/b/00.png")].concat()
+    };
+    write(&list, wide(60_000));
+    let arguments = ["inspect", text(&list)];
+    let error = said(&in_shell(LIMITS, &arguments), &arguments);
+    assert!(error.contains("60000 columns, and 10000 are the most"), "{error}");
+    // Taking back and doing again moved all edits each time.
+    let mut edits = "{\"counterweight_edits\":1}\n".to_string();
+    edits += &"{\"edit\":\"check\",\"images\":[{\"path\":\"a/00.png\"}]}\n".repeat(100_000);
+    let both = ["undo", "redo"].map(|what| format!("{{\"edit\":\"{what}\",\"entries\":100000}}\n"));
+    edits += &both.concat().repeat(100_000);
+    write(folder.path().join("photos.edits.jsonl"), edits);
+    let output = in_shell(LIMITS, &["edit", text(&photos), "list"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("100000 in all"), "{output:?}");
+}
+
 #[test]
 fn codes_in_names_do_not_reach_the_terminal() {
     let folder = tempfile::tempdir().unwrap();

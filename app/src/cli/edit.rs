@@ -258,7 +258,7 @@ fn redo(
 ) -> Result<Vec<String>> {
     let there = session.edits().undone();
     let entries = match dry_run {
-        true => there.iter().rev().take(edits).cloned().collect(),
+        true => there.iter().take(edits).cloned().collect(),
         false => session.redo(edits, job)?,
     };
     Ok(entries.iter().map(|entry| format!("done again: {}", entry.words())).collect())
@@ -389,7 +389,7 @@ fn human(outcome: &Outcome, edits: &Edits, all: bool) -> String {
     if let Some(last) = edits.done().last() {
         text += &format!("undo takes back: {} ({} in all)\n", last.words(), outcome.undo);
     }
-    if let Some(next) = edits.undone().last() {
+    if let Some(next) = edits.undone().first() {
         text += &format!("redo does again: {} ({} in all)\n", next.words(), outcome.redo);
     }
     if let Some(problem) = &outcome.problem {

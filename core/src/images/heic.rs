@@ -7,6 +7,7 @@ use image::RgbImage;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::decode::{DecodeError, Decoded, check_size, turn};
+use super::heif::refuse_overlapping;
 use super::pixels::RgbPixels;
 use super::yuv::{Layout, Plane};
 
@@ -26,6 +27,8 @@ static THREADS: LazyLock<Option<ThreadPool>> =
 
 /// Decodes a file that [`is_heic`] takes for one, upright.
 pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
+    refuse_overlapping(bytes)
+        .map_err(|reason| DecodeError::Damaged(format!("as HEIC it {reason}")))?;
     let info = heic_decoder::probe(bytes).map_err(refused)?;
     let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
     check_size(side(info.coded_width), side(info.coded_height), max_pixels)?;

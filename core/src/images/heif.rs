@@ -7,6 +7,10 @@ use super::boxes::{IsoBox, boxes};
 
 /// Tiles that an image is made of, at most.
 const TILES: usize = 4096;
+/// Parts that an item of a file is in, at most.
+const PARTS: u64 = 4096;
+/// Bytes of the tiles of an image together that may be more than its file has.
+const REPEATED: usize = 1 << 26;
 
 /// How colours are stored, as the container says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +102,7 @@ impl<'a> Image<'a> {
         let of_tile = tiles.first().map(|tile| items.properties.of(*tile).collect::<Vec<_>>());
         let colours = properties.iter().chain(of_tile.iter().flatten()).copied();
         Ok(Self {
-            tiles: tiles.iter().map(|tile| items.content(*tile)).collect::<Result<_, _>>()?,
+            tiles: items.contents(&tiles)?,
             grid,
             size: size.and_then(|own| Some((number(own, 4)?, number(own, 8)?))),
             nclx: colours.filter_map(nclx).next(),
@@ -183,13 +187,17 @@ fn places(content: &[u8]) -> Option<HashMap<u32, Place>> {
         let method = if version > 0 { numbers.next(2)? & 15 } else { 0 };
         numbers.next(2)?;
         let base = numbers.next(base)?;
+        let parts = numbers.next(2)?;
+        // Parts that take no bytes here are as many as the file says, and each is all there is.
+        if parts > PARTS || parts > 1 && length == 0 {
+            return None;
+        }
         let mut place = Place { in_index: method == 1, parts: Vec::new() };
-        for _ in 0..numbers.next(2)? {
+        for _ in 0..parts {
             if version > 0 {
                 numbers.next(index)?;
             }
             let start = base.checked_add(numbers.next(start)?)?;
-            // Without any bytes in a part this would go on for long.
             place.parts.push((start, numbers.next(length)?));
         }
         found.insert(id, place);
@@ -205,6 +213,18 @@ struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
+    /// The contents of tiles. Several may have the same, but a small file is not to become a large one.
+    fn contents(&self, tiles: &[u32]) -> Result<Vec<Vec<&'a [u8]>>, &'static str> {
+        let mut left = self.bytes.len().max(REPEATED);
+        let content = |tile: &u32| {
+            let parts = self.content(*tile)?;
+            let length = parts.iter().map(|part| part.len()).sum();
+            left = left.checked_sub(length).ok_or(OVERLAPS)?;
+            Ok(parts)
+        };
+        tiles.iter().map(content).collect()
+    }
+
     fn content(&self, item: u32) -> Result<Vec<&'a [u8]>, &'static str> {
         let place = self.places.get(&item).ok_or("does not say where its image is")?;
         let from = if place.in_index { self.idat } else { self.bytes };
@@ -215,10 +235,62 @@ impl<'a> Items<'a> {
                 length => from.get(start..start.checked_add(usize::try_from(*length).ok()?)?),
             }
         };
-        let parts: Option<Vec<_>> = place.parts.iter().map(part).collect();
-        parts.ok_or(TRUNCATED)
+        let parts: Vec<&'a [u8]> =
+            place.parts.iter().map(part).collect::<Option<_>>().ok_or(TRUNCATED)?;
+        match parts.iter().map(|part| part.len()).sum::<usize>() <= from.len() {
+            true => Ok(parts),
+            false => Err(OVERLAPS),
+        }
     }
 }
+
+/// Refuses a file that a decoder would make much more of than it is, since parts of an item, or tiles of
+/// one image, lie one over the other. Decoders copy them before anything else is looked at. Nothing is
+/// said of a file without an index of items.
+///
+/// # Errors
+/// What contradicts itself.
+pub(super) fn refuse_overlapping(bytes: &[u8]) -> Result<(), &'static str> {
+    let all = boxes(bytes);
+    let mut indices = all.iter().filter(|own| &own.kind == b"meta");
+    let Some(meta) = indices.next() else { return Ok(()) };
+    let index = boxes(meta.content.get(4..).ok_or(CUT)?);
+    let mut twice = indices.next().is_some();
+    let mut of = |kind: &[u8; 4]| {
+        let mut own = index.iter().filter(|own| own.kind == *kind);
+        let first = own.next().map(|own| own.content);
+        twice |= own.next().is_some();
+        first
+    };
+    let (places_of, idat, references_of) = (of(b"iloc"), of(b"idat"), of(b"iref"));
+    if twice {
+        return Err("has two indices");
+    }
+    let Some(places_of) = places_of else { return Ok(()) };
+    let items = Items {
+        bytes,
+        idat: idat.unwrap_or_default(),
+        places: places(places_of).ok_or(CUT)?,
+        properties: Properties { all: Vec::new(), of_item: HashMap::new() },
+    };
+    // What is not there is said by those who need it.
+    let is_there = |item: &u32| !matches!(items.content(*item), Err(TRUNCATED));
+    let all: Vec<u32> = items.places.keys().copied().filter(is_there).collect();
+    items.contents(&all)?;
+    for reference in boxes(references_of.unwrap_or_default().get(4..).unwrap_or_default()) {
+        let long = references_of.and_then(<[u8]>::first).is_some_and(|version| *version > 0);
+        let tiles = referred(&reference, long).ok_or(CUT)?.1;
+        if tiles.len() > TILES {
+            return Err("has more tiles than an image is made of");
+        }
+        let there: Vec<u32> =
+            tiles.into_iter().filter(|tile| items.content(*tile).is_ok()).collect();
+        items.contents(&there)?;
+    }
+    Ok(())
+}
+
+const OVERLAPS: &str = "has parts that lie one over the other";
 
 /// The file is shorter than it says.
 pub(super) const TRUNCATED: &str = "ends before its image does";
@@ -273,12 +345,17 @@ fn grid_of(content: &[u8]) -> Option<(usize, usize, u32, u32)> {
 /// What an item refers to by references of a kind.
 fn references(content: &[u8], kind: [u8; 4], from: u32) -> Vec<u32> {
     let long = content.first().is_some_and(|version| *version > 0);
-    let one = |own: &IsoBox<'_>| {
-        let mut numbers = Numbers(own.content);
-        (numbers.id(long)? == from).then_some(())?;
-        let count = numbers.next(2)?;
-        (0..count).map(|_| numbers.id(long)).collect::<Option<Vec<u32>>>()
-    };
+    let one = |own: &IsoBox<'_>| referred(own, long).filter(|(item, _)| *item == from);
     let all = boxes(content.get(4..).unwrap_or_default());
-    all.iter().filter(|own| own.kind == kind).find_map(one).unwrap_or_default()
+    let found = all.iter().filter(|own| own.kind == kind).find_map(one);
+    found.map_or_else(Vec::new, |(_, items)| items)
+}
+
+/// The item that a reference is of, and the items it refers to.
+fn referred(reference: &IsoBox<'_>, long: bool) -> Option<(u32, Vec<u32>)> {
+    let mut numbers = Numbers(reference.content);
+    let from = numbers.id(long)?;
+    let count = numbers.next(2)?;
+    let items = (0..count).map(|_| numbers.id(long)).collect::<Option<_>>()?;
+    Some((from, items))
 }

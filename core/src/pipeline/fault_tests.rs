@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 
-use super::{Exported, TrainRequest, balance, export, train, tune};
+use super::{Exported, TrainRequest, balance, export, grow, train, tune};
 use crate::balance::Effort;
 use crate::dataset::{self, BuildOptions, Dataset};
 use crate::error::Result;
 use crate::files::Faults;
 use crate::job::{Control, Job, Silent};
-use crate::run::Run;
+use crate::run::{self, Run};
 use crate::settings::{Auto, Balancer, Preset, Settings};
 use crate::source::{ScanOptions, scan};
 
@@ -30,6 +30,12 @@ fn dataset_file(folder: &Path) -> PathBuf {
             };
             image::RgbImage::from_fn(8, 8, pixel).save(path).unwrap();
         }
+    }
+    for image in 0..4_u8 {
+        let path = folder.join("more/b").join(format!("{image:02}.png"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let lit = |y: u32| image::Rgb([if y % 4 < 2 { 200 } else { 60 }, image * 50, 10]);
+        image::RgbImage::from_fn(8, 8, |_, y| lit(y)).save(path).unwrap();
     }
     let path = folder.join("set.toml");
     built(folder).save(&path).unwrap();
@@ -87,6 +93,16 @@ fn balance_step(folder: &Path, job: Job<'_>) -> Result<()> {
 fn export_step(folder: &Path, job: Job<'_>) -> Result<()> {
     let run = Run::open(&folder.join("run"))?;
     export(&run, Exported::default(), &folder.join("model.onnx"), job).map(drop)
+}
+
+/// Somebody who was told that a result could not be kept has the grown run made anew.
+fn grow_step(folder: &Path, job: Job<'_>) -> Result<()> {
+    let (old, grown) = (Run::open(&folder.join("run"))?, folder.join("grown"));
+    if Run::is_run(&grown) {
+        run::delete(&grown)?;
+    }
+    let more = scan(&folder.join("more"), &ScanOptions::default(), job)?;
+    grow(&old, &[more], &grown, &Device::flex(), job).map(drop)
 }
 
 fn without_times(value: Value) -> Value {
@@ -209,6 +225,11 @@ fn training_on_a_full_disk_loses_nothing() {
 fn tuning_and_balancing_on_a_full_disk_lose_nothing() {
     assert!(with_every_fault(&[train_step], tune_step) >= 6);
     assert!(with_every_fault(&[train_step], balance_step) >= 6);
+}
+
+#[test]
+fn growing_on_a_full_disk_loses_nothing() {
+    assert!(with_every_fault(&[train_step, balance_step], grow_step) >= 10);
 }
 
 #[test]

@@ -14,12 +14,13 @@ use super::onnx_backbone::with_own_file;
 use super::refit::REFIT;
 use super::train::{evaluate_stage1, finish};
 use super::train_classifier::{Fitted, fit_classifier};
+use super::workshop::Workshop;
 use crate::dataset::Grown;
 use crate::error::{Result, RunError, TrainError};
 use crate::eval::ClassResult;
 use crate::export::Refit;
 use crate::job::Job;
-use crate::run::{Checkpoint, Run, StageProgress};
+use crate::run::{Checkpoint, Place, Run, StageProgress};
 use crate::source::{Catalog, Split};
 use crate::train::put_classifier;
 
@@ -71,6 +72,8 @@ pub fn grow(
     device: &Device,
     job: Job<'_>,
 ) -> Result<GrowReport> {
+    // It appears when it is finished: half of it would be in the way of whoever asks again.
+    let place = Place::hold(folder)?;
     if Run::is_run(folder) {
         let reason = "already holds a run; choose another folder".into();
         return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
@@ -117,7 +120,8 @@ pub fn grow(
         settings.balance = balanced.settings.clone();
         settings.balance.tune_candidates = 0;
     }
-    let mut run = Run::create(folder, settings.clone(), dataset)?;
+    let workshop = Workshop::beside(place, folder)?;
+    let mut run = Run::create(workshop.folder(), settings.clone(), dataset)?;
     if settings.stage1.is_frozen() {
         finish(&mut run, device, job)?;
     } else {
@@ -160,12 +164,14 @@ pub fn grow(
             ],
         }
     });
+    let classes = classes.collect();
+    drop(run);
     Ok(GrowReport {
-        run: folder.display().to_string(),
+        run: workshop.put(job).display().to_string(),
         added: total,
         known,
         split,
-        classes: classes.collect(),
+        classes,
         evaluations,
     })
 }

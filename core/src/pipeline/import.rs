@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::RunEvaluation;
 use super::train::evaluate_stage1;
+use super::workshop::Workshop;
 use crate::dataset::Dataset;
 use crate::error::{Result, RunError, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
-use crate::run::{Checkpoint, Run, StageProgress};
+use crate::run::{Checkpoint, Place, Run, StageProgress};
 use crate::settings::{Auto, Settings, Training};
 use crate::source::{ScanOptions, Split};
 use crate::train::choose_input;
@@ -70,6 +71,8 @@ pub const IMPORTED: &str = "imported";
 /// another number of classes, settings that do not say how the input is normalised, a run that
 /// exists; images that cannot be read.
 pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Result<ImportReport> {
+    // It appears when it is whole: half of it would be in the way of whoever asks again.
+    let place = Place::hold(request.run)?;
     if Run::is_run(request.run) {
         let reason = "already holds a run; choose another folder".into();
         return Err(RunError::Folder { path: request.run.to_path_buf(), reason }.into());
@@ -98,8 +101,9 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     let stem = fit.stem.unwrap_or_else(|| NetworkConfig::stem_for(side));
     let mut weights = fit.read(&file)?;
     weights.extend(classifier);
-    let run = Run::create(request.run, settings, dataset)?;
-    let _lock = run.lock()?;
+    let workshop = Workshop::beside(place, request.run)?;
+    let run = Run::create(workshop.folder(), settings, dataset)?;
+    let lock = run.lock()?;
     let settings = run.settings();
     let checkpoint = Checkpoint {
         source: Default::default(),
@@ -138,5 +142,6 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
         classes[classes.len() - 1]
     ));
     let evaluation = evaluate_stage1(&run, device, job)?;
-    Ok(ImportReport { run: request.run.display().to_string(), imported, evaluation })
+    drop((lock, run));
+    Ok(ImportReport { run: workshop.put(job).display().to_string(), imported, evaluation })
 }

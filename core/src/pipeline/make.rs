@@ -11,11 +11,12 @@ use super::balance::{BalanceReport, balance};
 use super::export::{Exported, export};
 use super::refit::{REFIT, no_refit};
 use super::train::{CHOICES, finish, new_run};
+use super::workshop::Workshop;
 use crate::balance::Tuning;
 use crate::dataset::{Dataset, GroupBy};
 use crate::error::{ModelError, Result, RunError};
 use crate::export::{ExportReport, Refit};
-use crate::files::{self, TemporaryFolder};
+use crate::files;
 use crate::job::Job;
 use crate::run::{Place, Run};
 use crate::settings::{Auto, Settings};
@@ -121,14 +122,8 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     choices.extend(known);
     // The new run is made beside the old one, which is lost only when there is something better in
     // its place.
-    let parent =
-        folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(|error| RunError::file(parent, error))?;
-    let workshop =
-        files::temporary_folder(parent).map_err(|error| RunError::file(parent, error))?;
-    // As deep as the place it goes to, since a run may name its images by a relative path.
-    let made = workshop.path().to_path_buf();
-    let mut run = new_run(&made, settings, dataset, device, job)?;
+    let workshop = Workshop::beside(place, &folder)?;
+    let mut run = new_run(workshop.folder(), settings, dataset, device, job)?;
     finish(&mut run, device, job)?;
     let chosen = run.read_result::<Chosen>(CHOICES).ok();
     choices.extend(chosen.iter().flat_map(|chosen| chosen.choices.clone()));
@@ -136,7 +131,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     let balance = balance(&mut run, &settings, device, job)?;
     choices.push(balancer(&balance, run.read_result("tune").ok()));
     let refit = request.refit && no_refit(&run).is_none();
-    let what = Exported { checkpoint: None, refit: Some(refit) };
+    let what = Exported { refit: Some(refit), ..Exported::default() };
     let export = export(&run, what, request.out, job)?;
     if let Some(refit) = &export.refit {
         run.keep_result(REFIT, refit, job);
@@ -144,7 +139,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     }
     run.keep_result(MARK, &choices, job);
     drop(run);
-    let run = put(workshop, place, folder, job);
+    let run = workshop.put(job);
     Ok(MakeReport {
         model: request.out.to_path_buf(),
         run,
@@ -155,24 +150,6 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
         export,
         seconds: started.elapsed().as_secs_f64(),
     })
-}
-
-/// Gives a finished run its place, in which an earlier one may lie, and says where it is: beside it,
-/// if its place cannot be had.
-fn put(workshop: TemporaryFolder, place: Place, folder: PathBuf, job: Job<'_>) -> PathBuf {
-    let outcome = place.put(workshop.path());
-    let made = workshop.keep();
-    let Err(error) = outcome else { return folder };
-    // Under the name that it was made with it would be removed as unfinished one day.
-    let beside = |number: u32| {
-        let mut name = folder.file_name().unwrap_or_default().to_os_string();
-        name.push(format!("-{number}"));
-        folder.with_file_name(name)
-    };
-    let free = (2..).map(beside).find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
-    let kept = if std::fs::rename(&made, &free).is_ok() { free } else { made };
-    job.warn(format!("the run is kept in {}: {error}", kept.display()));
-    kept
 }
 
 /// `photos.onnx` is made in `photos-run`.

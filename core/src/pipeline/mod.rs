@@ -50,6 +50,7 @@ mod tune;
 mod weight_decay;
 mod workbench;
 mod workbench_part;
+mod workshop;
 
 pub use activation::{
     ActivationMap, ActivationMaps, ActivationScale, Looked, activation_overlay, activation_sheet,

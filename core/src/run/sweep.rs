@@ -1,5 +1,6 @@
 //! Sweeps: folders of runs that differ in one setting.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use crate::source::Split;
 const SWEEP: &str = "sweep.json";
 /// Evaluations that a score is the mean of.
 const AVERAGED: usize = 3;
+/// Runs of a sweep, at most.
+const MOST: usize = 10_000;
 
 /// A folder of runs that differ in one setting.
 #[derive(Debug)]
@@ -113,6 +116,12 @@ impl Plan {
     }
 }
 
+/// Whether two values have one folder.
+fn is_repeated(members: &[Member]) -> bool {
+    let mut met = HashSet::new();
+    !members.iter().all(|member| met.insert(&member.folder))
+}
+
 impl Sweep {
     /// Whether the folder holds a sweep.
     pub fn is_sweep(folder: &Path) -> bool {
@@ -180,6 +189,10 @@ impl Sweep {
                     .into())
             }
             None if plan.members.is_empty() => Err(wrong("it has no runs".into()).into()),
+            None if plan.members.len() > MOST => {
+                Err(wrong(format!("it has more than {MOST} runs")).into())
+            }
+            None if is_repeated(&plan.members) => Err(wrong("a run is in it twice".into()).into()),
             None => Ok(Self { folder: folder.to_path_buf(), plan }),
         }
     }

@@ -231,7 +231,7 @@ impl Open {
             groups,
             by_path: Arc::clone(&self.by_path),
             undo: edits.done().last().map(|entry| entry.words()),
-            redo: edits.undone().last().map(|entry| entry.words()),
+            redo: edits.undone().first().map(|entry| entry.words()),
             file: edits.path().to_path_buf(),
             problem: self.session.dataset().err().map(|error| error.to_string()),
             reader: self.reader.clone(),

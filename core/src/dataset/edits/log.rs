@@ -77,8 +77,10 @@ impl From<EditEntry> for Line {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edits {
     path: PathBuf,
-    done: Vec<EditEntry>,
-    undone: Vec<EditEntry>,
+    /// What was done, oldest first, and behind it what was undone, the next to be done again first.
+    entries: Vec<EditEntry>,
+    /// How many of them are done.
+    done: usize,
     /// Bytes of the file when it was last read or written.
     length: u64,
     /// Bytes of it that are whole lines, or could be: less than `length` where the last line was
@@ -113,8 +115,8 @@ impl Edits {
             Ok(bytes) => Self::parse(path, &bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self {
                 path,
-                done: Vec::new(),
-                undone: Vec::new(),
+                entries: Vec::new(),
+                done: 0,
                 length: 0,
                 whole: 0,
                 open_ended: false,
@@ -130,22 +132,22 @@ impl Edits {
 
     /// What was done and not undone, oldest first.
     pub fn done(&self) -> &[EditEntry] {
-        &self.done
+        &self.entries[..self.done]
     }
 
-    /// What was undone and can be done again; the last of them is the first to be.
+    /// What was undone and can be done again, in the order in which it would be.
     pub fn undone(&self) -> &[EditEntry] {
-        &self.undone
+        &self.entries[self.done..]
     }
 
     /// Whether no image has any edit.
     pub fn is_empty(&self) -> bool {
-        self.done.is_empty()
+        self.done == 0
     }
 
     /// What all of them come to.
     pub fn marks(&self) -> EditMarks {
-        marks_of(&self.done)
+        marks_of(self.done())
     }
 
     /// BLAKE3, in hexadecimal, over everything that changes the dataset; empty where nothing does.
@@ -186,7 +188,7 @@ impl Edits {
     /// [`DataError::Edit`] if there are not so many; [`DataError::File`] as [`Edits::add`].
     pub fn undo(&mut self, entries: usize) -> Result<Vec<EditEntry>> {
         self.append(Line::Undo { entries })?;
-        Ok(self.undone[self.undone.len() - entries..].to_vec())
+        Ok(self.undone()[..entries].iter().rev().cloned().collect())
     }
 
     /// Does again what the last `entries` undone edits did, and gives them in their order.
@@ -195,14 +197,14 @@ impl Edits {
     /// As [`Edits::undo`].
     pub fn redo(&mut self, entries: usize) -> Result<Vec<EditEntry>> {
         self.append(Line::Redo { entries })?;
-        Ok(self.done[self.done.len() - entries..].to_vec())
+        Ok(self.entries[self.done - entries..self.done].to_vec())
     }
 
     fn parse(path: PathBuf, bytes: &[u8]) -> Result<Self> {
         let mut edits = Self {
             path,
-            done: Vec::new(),
-            undone: Vec::new(),
+            entries: Vec::new(),
+            done: 0,
             length: bytes.len() as u64,
             whole: 0,
             open_ended: false,
@@ -239,13 +241,11 @@ impl Edits {
         self.allows(&line)?;
         let (action, images, time) = match line {
             Line::Undo { entries } => {
-                let kept = self.done.len() - entries;
-                self.undone.extend(self.done.drain(kept..).rev());
+                self.done -= entries;
                 return Ok(());
             }
             Line::Redo { entries } => {
-                let kept = self.undone.len() - entries;
-                self.done.extend(self.undone.drain(kept..).rev());
+                self.done += entries;
                 return Ok(());
             }
             Line::Move { to, images, time } => (EditAction::Move { to }, images, time),
@@ -253,16 +253,17 @@ impl Edits {
             Line::Check { images, time } => (EditAction::Check, images, time),
             Line::Restore { images, time } => (EditAction::Restore, images, time),
         };
-        self.undone.clear();
-        self.done.push(EditEntry { action, images, time });
+        self.entries.truncate(self.done);
+        self.entries.push(EditEntry { action, images, time });
+        self.done += 1;
         Ok(())
     }
 
     /// Whether there is something to undo or to do again.
     fn allows(&self, line: &Line) -> Result<(), String> {
         let (what, entries, there) = match line {
-            Line::Undo { entries } => ("undone", *entries, self.done.len()),
-            Line::Redo { entries } => ("done again", *entries, self.undone.len()),
+            Line::Undo { entries } => ("undone", *entries, self.done),
+            Line::Redo { entries } => ("done again", *entries, self.undone().len()),
             _ => return Ok(()),
         };
         match (entries, there) {

@@ -170,7 +170,12 @@ impl Stored {
     fn values(&self, file: &[u8]) -> Option<Vec<f32>> {
         let size = self.element.size();
         let storage = &file[self.place.clone()];
-        let count: usize = self.shape.iter().product();
+        let count =
+            self.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length))?;
+        // No two numbers share a byte, so that there are no more of them than bytes.
+        if count > storage.len() {
+            return None;
+        }
         if count == 0 {
             return Some(Vec::new());
         }

@@ -12,7 +12,7 @@
 //!    line has a single one; or in the only column that is left; or, where none is left, the class
 //!    folder in the path is the label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use csv::StringRecord;
 
@@ -100,6 +100,8 @@ const GROUP_COLUMNS: [&str; 16] = [
 
 /// Records that are looked at before the columns are told apart.
 const HEAD: usize = 500;
+/// Columns of a list, at most.
+const MOST_COLUMNS: usize = 10_000;
 
 /// Where the label of a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +129,8 @@ pub(super) struct Head {
     pub header: bool,
     /// The columns' names, or `column 1` and so on.
     pub names: Vec<String>,
+    /// Which of them no other column is called, either.
+    is_unique: Vec<bool>,
     /// The first records, without the header.
     pub rows: Vec<StringRecord>,
     /// Which column is what, or why that cannot be told.
@@ -159,17 +163,23 @@ impl Head {
                 }
             }
         }
-        let columns = Finder { names: &names, rows: &rows, header, fields }.columns(format);
-        Self { fields, header, names, rows, columns }
+        let known: Vec<String> = names.iter().map(|name| normalised(name)).collect();
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        known.iter().for_each(|name| *times.entry(name).or_default() += 1);
+        let is_unique = known.iter().map(|name| times[name.as_str()] == 1).collect();
+        let columns = match names.len() {
+            0..=MOST_COLUMNS => Finder::new(&names, &known, &rows, header, fields).columns(format),
+            many => Err(format!("it has {many} columns, and {MOST_COLUMNS} are the most")),
+        };
+        Self { fields, header, names, is_unique, rows, columns }
     }
 
     /// How a column is named in a [`ListFormat`]: by its name, or by its number where that is none of
     /// its own.
     pub fn key(&self, column: usize) -> String {
         let name = &self.names[column];
-        let same = |other: &&String| normalised(other) == normalised(name);
         let reserved = name.contains(',') || name == FOLDER || name == NONE;
-        match self.header && !reserved && self.names.iter().filter(same).count() == 1 {
+        match self.header && !reserved && self.is_unique[column] {
             true => name.clone(),
             false => (column + 1).to_string(),
         }
@@ -302,13 +312,14 @@ fn is_header(rows: &[StringRecord], format: &ListFormat) -> bool {
         return false;
     }
     let asked = [&format.path, &format.label, &format.split, &format.group];
-    let is_asked = |field: &str| {
-        let names =
-            asked.iter().filter_map(|name| name.as_deref()).flat_map(|name| name.split(','));
-        names.map(normalised).any(|name| {
-            name == normalised(field) && name.parse::<usize>().is_err() && !name.is_empty()
-        })
-    };
+    let asked: HashSet<String> = asked
+        .iter()
+        .filter_map(|name| name.as_deref())
+        .flat_map(|name| name.split(','))
+        .map(normalised)
+        .filter(|name| name.parse::<usize>().is_err() && !name.is_empty())
+        .collect();
+    let is_asked = |field: &str| asked.contains(&normalised(field));
     if first.iter().any(|field| knows(field) || is_asked(field)) {
         return true;
     }
@@ -332,12 +343,32 @@ pub(super) fn flag(field: &str) -> Option<bool> {
 
 struct Finder<'a> {
     names: &'a [String],
+    /// The names as they are compared, and the first column of each.
+    known: &'a [String],
+    first: HashMap<&'a str, usize>,
+    /// The first column of each name as it is.
+    exactly: HashMap<&'a str, usize>,
     rows: &'a [StringRecord],
     header: bool,
     fields: Fields,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    fn new(
+        names: &'a [String],
+        known: &'a [String],
+        rows: &'a [StringRecord],
+        header: bool,
+        fields: Fields,
+    ) -> Self {
+        let places = |names: &'a [String]| -> HashMap<&'a str, usize> {
+            // The first of equal names comes last.
+            names.iter().enumerate().rev().map(|(at, name)| (name.as_str(), at)).collect()
+        };
+        let (first, exactly) = (places(known), places(names));
+        Self { names, known, first, exactly, rows, header, fields }
+    }
+
     fn columns(&self, format: &ListFormat) -> Result<Columns, String> {
         let path = match &format.path {
             Some(name) => self.named(name)?,
@@ -373,12 +404,12 @@ impl Finder<'_> {
     /// The column that a person names.
     fn named(&self, name: &str) -> Result<usize, String> {
         let name = name.trim();
-        let own = |same: &dyn Fn(&str) -> bool| {
-            self.names.iter().position(|column| self.header && same(column))
+        let named = |places: &HashMap<&str, usize>, name: &str| {
+            places.get(name).copied().filter(|_| self.header)
         };
         let number = || name.parse::<usize>().ok().filter(|n| (1..=self.names.len()).contains(n));
-        own(&|column| column == name)
-            .or_else(|| own(&|column| normalised(column) == normalised(name)))
+        named(&self.exactly, name)
+            .or_else(|| named(&self.first, &normalised(name)))
             .or_else(|| number().map(|number| number - 1))
             .ok_or_else(|| format!("there is no column `{name}`"))
     }
@@ -397,9 +428,8 @@ impl Finder<'_> {
     }
 
     fn usual(&self, known: &[&str], taken: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let names: Vec<String> = self.names.iter().map(|name| normalised(name)).collect();
         let find = |name: &&str| {
-            (0..names.len()).find(|column| names[*column] == **name && !taken(*column))
+            (0..self.known.len()).find(|column| self.known[*column] == **name && !taken(*column))
         };
         known.iter().filter(|_| self.header).find_map(find)
     }
@@ -433,9 +463,8 @@ impl Finder<'_> {
         let is_split = |field: &str| field.parse::<Split>().is_ok();
         if self.header {
             // A column that is called so and holds something else is a mistake to be told of.
-            let other = |column: usize| {
-                normalised(&self.names[column]) != "split" && !self.mostly(column, is_split)
-            };
+            let other =
+                |column: usize| self.known[column] != "split" && !self.mostly(column, is_split);
             return self.usual(&SPLIT_COLUMNS, &|column| taken(column) || other(column));
         }
         (0..self.names.len()).find(|column| {
@@ -448,7 +477,7 @@ impl Finder<'_> {
     /// The column `class` of a table of biological ranks, which are no labels where species are
     /// named.
     fn taxonomy_class(&self) -> Option<usize> {
-        let at = |name: &str| self.names.iter().position(|own| normalised(own) == name);
+        let at = |name: &str| self.first.get(name).copied();
         let is_ranks = ["order", "family"].iter().all(|rank| at(rank).is_some());
         let has_species =
             ["species", "scientific_name", "common_name"].iter().any(|name| at(name).is_some());
