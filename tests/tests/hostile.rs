@@ -13,7 +13,7 @@ use counterweight_core::run::Run;
 use counterweight_tests::fixtures::{picture, save, write};
 use counterweight_tests::onnx_file::{OnnxGraph, small_backbone};
 use counterweight_tests::{binary, counterweight, counterweight_json};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -156,6 +156,62 @@ fn in_parts(
     file(file(0).len() as u32)
 }
 
+/// An AVIF whose image has 10,200 turns.
+fn turned_often() -> Vec<u8> {
+    let size = boxed("ispe", Some(0), &[0, 0, 0, 8, 0, 0, 0, 8]);
+    let properties = [size, boxed("irot", None, &[1])].concat();
+    let turned = [[0, 1, 255].as_slice(), &[2; 255]].concat();
+    let of_items = [40u32.to_be_bytes().as_slice(), &turned.repeat(40)].concat();
+    let properties = [boxed("ipco", None, &properties), boxed("ipma", Some(0), &of_items)].concat();
+    let listed = [[0, 1].as_slice(), &boxed("infe", Some(2), b"\0\x01\0\0av01\0")].concat();
+    let index = [
+        boxed("pitm", Some(0), &[0, 1]),
+        boxed("iinf", Some(0), &listed),
+        // One part, from the beginning, without a length: all of it.
+        boxed("iloc", Some(0), &[0, 0, 0, 1, 0, 1, 0, 0, 0, 1]),
+        boxed("iprp", None, &properties),
+    ];
+    let first = boxed("ftyp", None, b"avif\0\0\0\0avifmif1");
+    [first, boxed("meta", Some(0), &index.concat())].concat()
+}
+
+#[test]
+fn links_that_multiply_lead_to_every_folder_a_few_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(folder.path(), ["d0", "d30"]);
+    for level in 0..30 {
+        let from = photos.join(format!("d{level}"));
+        std::fs::create_dir_all(&from).unwrap();
+        for name in ["one", "other"] {
+            symlink(format!("../d{}", level + 1), from.join(name)).unwrap();
+        }
+    }
+    let output = in_shell("ulimit -t 60", &["inspect", text(&photos), "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["skipped"]["link_loops"].as_u64().unwrap() > 0, "{found}");
+}
+
+#[test]
+fn undoing_never_removes_the_only_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let sorted = folder.path().join("sorted");
+    let (only, link) = (sorted.join("a/only.txt"), folder.path().join("old.txt"));
+    write(&only, "years of work");
+    let facts = only.metadata().unwrap();
+    let changed = facts.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    for from in [&only, &link] {
+        if from == &link {
+            symlink(&only, from).unwrap();
+        }
+        let line = json!({
+            "from": from, "to": only, "how": "copy", "was": [facts.len(), changed.as_nanos() as u64],
+        });
+        write(sorted.join(SORTED), format!("{line}\n"));
+        counterweight(&["predict", "--undo", text(&sorted)]);
+        assert!(only.is_file(), "{from:?}");
+    }
+}
+
 #[test]
 fn small_files_that_stand_for_much_more_are_refused_soon() {
     const LIMITS: &str = "ulimit -v 8000000; ulimit -t 60";
@@ -178,6 +234,26 @@ fn small_files_that_stand_for_much_more_are_refused_soon() {
         assert!(output.status.success() && told.contains(name), "{name}: {output:?}");
         std::fs::remove_file(path).unwrap();
     }
+    // Each of its turns made a new image.
+    let turned = photos.join("a/turned.avif");
+    write(&turned, turned_often());
+    let arguments = ["inspect", text(&photos)];
+    let output = in_shell(LIMITS, &arguments);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("turned more often"), "{output:?}");
+    std::fs::remove_file(turned).unwrap();
+    // A label that every row would have a copy of, and a row in quotes without an end.
+    let list = folder.path().join("long.csv");
+    let name = "N".repeat(60_000);
+    let rows = ["photos/a/00.png,1,0\n", "photos/b/00.png,0,1\n"].map(|row| row.repeat(20_000));
+    write(&list, format!("path,{name},y2\n{}", rows.concat()));
+    let arguments = ["inspect", text(&list)];
+    let error = said(&in_shell(LIMITS, &arguments), &arguments);
+    assert!(error.contains("60000 bytes, and 1024 are the most") && error.len() < 9999, "{error}");
+    let quoted = format!("\"\n\"{}", ",".repeat(50_000)).repeat(60);
+    write(&list, format!("path,label\n{quoted}\nphotos/a/00.png,a\n"));
+    let error = said(&in_shell(LIMITS, &arguments), &arguments);
+    assert!(error.contains("quote that is not closed") || error.contains("columns"), "{error}");
     // Names of columns were compared each with each.
     let list = folder.path().join("wide.csv");
     let wide = |columns: usize| {

@@ -364,7 +364,11 @@ fn skipped(report: &ScanReport) -> String {
         (skipped.hidden, "hidden", "hidden"),
         (skipped.not_images, "other file", "other files"),
         (skipped.left_out, "file as asked", "files as asked"),
-        (skipped.link_loops, "link that leads in a circle", "links that lead in a circle"),
+        (
+            skipped.link_loops,
+            "link that leads in a circle, or where others have led",
+            "links that lead in a circle, or where others have led",
+        ),
     ];
     let parts = parts.iter().filter(|(count, ..)| *count > 0);
     let parts: Vec<String> = parts

@@ -11,6 +11,8 @@ const TILES: usize = 4096;
 const PARTS: u64 = 4096;
 /// Bytes of the tiles of an image together that may be more than its file has.
 const REPEATED: usize = 1 << 26;
+/// Turns of an image, at most: each makes a new image of it.
+const TURNS: usize = 8;
 
 /// How colours are stored, as the container says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +97,9 @@ impl<'a> Image<'a> {
             }
             _ => return Err("has a main image of another kind"),
         }
+        if properties.iter().filter(|own| turn(own).is_some()).count() > TURNS {
+            return Err(TURNED);
+        }
         let number = |own: &IsoBox<'_>, at: usize| {
             Some(u32::from_be_bytes(own.content.get(at..at + 4)?.try_into().ok()?))
         };
@@ -112,6 +117,7 @@ impl<'a> Image<'a> {
 }
 
 const CUT: &str = "breaks off in its index";
+const TURNED: &str = "is turned more often than an image can be";
 
 fn nclx(own: &IsoBox<'_>) -> Option<Nclx> {
     let content =
@@ -263,6 +269,7 @@ pub(super) fn refuse_overlapping(bytes: &[u8]) -> Result<(), &'static str> {
         first
     };
     let (places_of, idat, references_of) = (of(b"iloc"), of(b"idat"), of(b"iref"));
+    let of_properties = of(b"iprp");
     if twice {
         return Err("has two indices");
     }
@@ -271,8 +278,12 @@ pub(super) fn refuse_overlapping(bytes: &[u8]) -> Result<(), &'static str> {
         bytes,
         idat: idat.unwrap_or_default(),
         places: places(places_of).ok_or(CUT)?,
-        properties: Properties { all: Vec::new(), of_item: HashMap::new() },
+        properties: Properties::read(of_properties.unwrap_or_default()).ok_or(CUT)?,
     };
+    let turns = |item: &u32| items.properties.of(*item).filter(|own| turn(own).is_some()).count();
+    if items.properties.of_item.keys().any(|item| turns(item) > TURNS) {
+        return Err(TURNED);
+    }
     // What is not there is said by those who need it.
     let is_there = |item: &u32| !matches!(items.content(*item), Err(TRUNCATED));
     let all: Vec<u32> = items.places.keys().copied().filter(is_there).collect();

@@ -81,14 +81,21 @@ impl<'a> Found<'a> {
     fn search(&mut self, bytes: &'a [u8]) {
         /// More than a file has that is in order.
         const MOST: usize = 1000;
+        /// How often all of it is gone through. Pictures that end lie beside each other.
+        const TIMES: usize = 8;
+        let mut left = TIMES * bytes.len();
         for at in memchr::memmem::find_iter(bytes, b"\xff\xd8\xff").take(MOST) {
             let rest = &bytes[at..];
-            if let Some(size) = jpeg::size(rest)
-                && size.0.max(size.1) > self.largest()
-                && let Some(end) = jpeg::end(rest)
-            {
+            let Some(size) = jpeg::size(rest) else { continue };
+            if size.0.max(size.1) <= self.largest() {
+                continue;
+            }
+            let end = jpeg::end(rest);
+            if let Some(end) = end {
                 self.jpegs.push((&rest[..end], size));
             }
+            let Some(still) = left.checked_sub(end.unwrap_or(rest.len())) else { break };
+            left = still;
         }
     }
 

@@ -284,8 +284,12 @@ fn take_back(entry: &Placed) -> io::Result<Back> {
         Placing::Symlink => found.is_symlink() && fs::read_link(to).is_ok_and(|at| at == *from),
         _ => found.is_file() && found.len() == was.0,
     };
-    // A copy may be the only one by now.
-    let still_there = state(from).is_ok_and(|now| now == *was);
+    // A copy may be the only one by now, also where its old place leads to it.
+    let is_another = || match (fs::canonicalize(from), fs::canonicalize(to)) {
+        (Ok(from_there), Ok(to_there)) => from_there != to_there,
+        _ => false,
+    };
+    let still_there = state(from).is_ok_and(|now| now == *was) && is_another();
     match how {
         _ if !unchanged => Ok(Back::Left),
         Placing::Move if from.symlink_metadata().is_ok() => Ok(Back::Left),

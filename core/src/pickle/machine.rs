@@ -377,15 +377,16 @@ impl<'a> Machine<'a> {
             Node::List(pair) | Node::Tuple(pair) if pair.len() == 2 => Some((pair[0], pair[1])),
             _ => None,
         };
-        let entries: Vec<(Id, Id)> = match &self.nodes[arguments] {
+        let pairs: &[Id] = match &self.nodes[arguments] {
             Node::Tuple(arguments) => match arguments.first().map(|id| &self.nodes[*id]) {
-                Some(Node::List(pairs)) => pairs.iter().filter_map(pair).collect(),
-                _ => Vec::new(),
+                Some(Node::List(pairs)) => pairs,
+                _ => &[],
             },
-            _ => Vec::new(),
+            _ => &[],
         };
-        // One long list can be named many times in few bytes.
-        self.steps += entries.len();
+        let entries: Vec<(Id, Id)> = pairs.iter().filter_map(pair).collect();
+        // One long list, of pairs or not, can be named many times in few bytes.
+        self.steps += pairs.len();
         self.push(Node::Dict(entries))
     }
 

@@ -123,6 +123,21 @@ fn a_few_bytes_do_not_become_many() {
 }
 
 #[test]
+fn a_list_of_no_pairs_made_an_ordered_dictionary_again_and_again_counts_each_time() {
+    // A list of numbers, and the class: both are named by two bytes from then on.
+    let mut bytes = b"\x80\x02]q\x00(".to_vec();
+    bytes.extend(b"K\x01".repeat(20_000));
+    bytes.extend(b"e0ccollections\nOrderedDict\nq\x010");
+    bytes.extend(b"h\x01h\x00\x85R0".repeat(20_000));
+    bytes.extend(b"N.");
+    let refused = Pickle::read_first(&bytes, Dialect::Torch).map(drop).unwrap_err();
+    assert!(refused.contains("steps") || refused.contains("values"), "{refused}");
+    let mut few = bytes[..bytes.len() - 2 - 7 * 19_999].to_vec();
+    few.extend(b"N.");
+    assert!(Pickle::read_first(&few, Dialect::Torch).is_ok());
+}
+
+#[test]
 fn the_stack_does_not_grow_without_end() {
     for code in [b'(', b'2'] {
         let mut bytes = b"\x80\x02N".to_vec();

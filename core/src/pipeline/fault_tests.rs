@@ -32,10 +32,11 @@ fn dataset_file(folder: &Path) -> PathBuf {
         }
     }
     for image in 0..4_u8 {
-        let path = folder.join("more/b").join(format!("{image:02}.png"));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let path = folder.join("more").join(["a", "b"][usize::from(image % 2)]);
+        std::fs::create_dir_all(&path).unwrap();
         let lit = |y: u32| image::Rgb([if y % 4 < 2 { 200 } else { 60 }, image * 50, 10]);
-        image::RgbImage::from_fn(8, 8, |_, y| lit(y)).save(path).unwrap();
+        let picture = image::RgbImage::from_fn(8, 8, |_, y| lit(y));
+        picture.save(path.join(format!("{image:02}.png"))).unwrap();
     }
     let path = folder.join("set.toml");
     built(folder).save(&path).unwrap();

@@ -36,6 +36,9 @@ const MAX_BYTES: u64 = 512 << 20;
 const MAX_UNPACKED: u64 = 2 << 30;
 /// The longest path a file in an archive may have; systems know paths of 4 KB.
 const MAX_HEADER: u64 = 64 << 10;
+/// Bytes of the path of a file that is wanted, and folders that hold such files.
+const LONGEST_PATH: usize = 4096;
+const FOLDERS: usize = 1000;
 
 /// The labels and images of one file.
 pub(crate) struct RecordFile {
@@ -286,13 +289,15 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
             }
             continue;
         }
-        let path = match long_name.take() {
-            Some(name) => {
-                let name = String::from_utf8_lossy(&name);
-                PathBuf::from(name.trim_end_matches('\0'))
-            }
+        let path = match long_name.take().map(String::from_utf8) {
+            Some(Ok(name)) => PathBuf::from(name.trim_end_matches('\0')),
+            // Nothing that is looked for is called so.
+            Some(Err(_)) => continue,
             None => entry.path().map_err(broken)?.into_owned(),
         };
+        if path.as_os_str().len() > LONGEST_PATH {
+            continue;
+        }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
         if !kind.is_file() || !Layout::ALL.into_iter().any(|layout| wanted(layout, &name)) {
             continue;
@@ -304,6 +309,10 @@ fn read_archive(root: &Path, job: Job<'_>) -> Result<(Layout, PathBuf, Contents)
             return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
         }
         folders.entry(folder).or_default().insert(name, bytes);
+        if folders.len() > FOLDERS {
+            let reason = format!("has files of CIFAR in more than {FOLDERS} folders");
+            return Err(DataError::source(root, reason).into());
+        }
     }
     for (folder, contents) in folders {
         if let Some(layout) =

@@ -1,6 +1,6 @@
 //! Image folders: one folder a class, optionally below folders for the splits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -129,6 +129,8 @@ fn flat(root: &Path, problems: &[Problem]) -> DataError {
 
 /// Why an image right below the source belongs to no class.
 const NO_CLASS_FOLDER: &str = "lies in no class folder";
+/// How often a folder is entered by links.
+const ENTERED: u32 = 16;
 
 /// The names a relative path is made of, [`composed`]. The walk only lets valid Unicode through.
 fn components(path: &Path) -> Vec<String> {
@@ -174,14 +176,15 @@ impl SplitLayout {
             true => named,
             false => in_words(&tops),
         };
-        let repeated = |top: &str| {
-            let mut below =
-                folders.iter().map(|parts| &parts[wrapper.len()..]).filter(|below| below[0] == top);
-            below.all(|below| below.len() > 2 && below[1] == top).then(|| top.to_string())
-        };
+        // Whether everything in a folder lies in another of the same name.
+        let mut repeated: HashMap<&str, bool> = HashMap::new();
+        for below in folders.iter().map(|parts| &parts[wrapper.len()..]) {
+            *repeated.entry(&below[0]).or_insert(true) &= below.len() > 2 && below[1] == below[0];
+        }
+        let again = |name: &str| repeated[name].then(|| name.to_string());
         let splits = splits
             .into_iter()
-            .map(|(name, split)| (name.to_string(), (split, repeated(name))))
+            .map(|(name, split)| (name.to_string(), (split, again(name))))
             .collect();
         Self { wrapper, splits }
     }
@@ -271,6 +274,8 @@ impl Walk {
         let mut seen = 0u64;
         // Folders with anything in them, hidden files apart.
         let mut filled: BTreeSet<PathBuf> = BTreeSet::new();
+        // How often each folder was entered by a link.
+        let mut linked: HashMap<PathBuf, u32> = HashMap::new();
         let mut entries = WalkDir::new(root).follow_links(true).into_iter();
         while let Some(entry) = entries.next() {
             seen += 1;
@@ -294,6 +299,16 @@ impl Walk {
             };
             if entry.depth() == 0 {
                 continue;
+            }
+            if entry.path_is_symlink() && entry.file_type().is_dir() {
+                let times = linked.entry(files::real(entry.path())).or_default();
+                *times += 1;
+                // A few links in each of a few folders lead to any number of paths.
+                if *times > ENTERED {
+                    self.skipped.link_loops += 1;
+                    entries.skip_current_dir();
+                    continue;
+                }
             }
             if is_hidden(&entry) {
                 self.skipped.hidden += 1;

@@ -20,6 +20,8 @@ const MOST_TENSORS: usize = 100_000;
 const DEEPEST: usize = 8;
 /// Values that are looked at for tensors. A dictionary can be named many times in few bytes.
 const MOST_VALUES: usize = 1_000_000;
+/// Calls that are told of.
+const MOST_CALLS: usize = 1000;
 /// The longest name of a tensor.
 const LONGEST_NAME: usize = 1000;
 /// Axes of a tensor, at most.
@@ -176,14 +178,21 @@ impl<'p> Walk<'p> {
         self.finish(storage)
     }
 
-    fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
+    fn count(&mut self) -> Result<(), String> {
         self.visited += 1;
-        if self.visited > MOST_VALUES {
-            return Err(format!("it holds more than {MOST_VALUES} values"));
+        match self.visited > MOST_VALUES {
+            true => Err(format!("it holds more than {MOST_VALUES} values")),
+            false => Ok(()),
         }
+    }
+
+    fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
+        self.count()?;
         match self.pickle.node(id) {
             Node::Dict(entries) if depth < DEEPEST => {
                 for (key, value) in entries {
+                    // Those that are no use, too: one dictionary can be named many times.
+                    self.count()?;
                     let Some(key) = key_of(self.pickle.node(*key)) else { continue };
                     if path.len() + key.len() < LONGEST_NAME {
                         let path = if path.is_empty() { key } else { format!("{path}.{key}") };
@@ -341,12 +350,18 @@ impl<'p> Walk<'p> {
             .pickle
             .calls()
             .filter(|(module, name)| !of_tensors(module, name))
-            .map(|(module, name)| format!("{module}.{name}"));
+            // A long text can be named again and again in few bytes.
+            .map(|(module, name)| format!("{}.{}", beginning(module), beginning(name)));
         Ok(TorchFile {
-            calls: calls.take(MOST_VALUES).collect(),
+            calls: calls.take(MOST_CALLS).collect(),
             tensors: self.tensors.into_iter().map(stored).collect(),
         })
     }
+}
+
+/// As much of a name as is shown.
+fn beginning(name: &str) -> String {
+    name.chars().take(100).collect()
 }
 
 /// Short text, or a number as text: PyTorch has used both as keys.

@@ -62,14 +62,17 @@ pub(super) fn find(
     }
     let index = Index::below(root, filter, job)?;
     let (mut elsewhere, mut several) = (0, Vec::new());
+    // A name may stand in many rows, and be that of many files.
+    let mut known: HashMap<&str, Place> = HashMap::new();
     for (row, path) in paths.iter_mut().enumerate().filter(|(_, path)| path.is_none()) {
-        match index.find(named[row]) {
+        job.check()?;
+        match known.entry(named[row]).or_insert_with(|| index.find(named[row])) {
             Place::Nowhere => {}
             Place::At(found) => {
-                *path = Some(found);
+                *path = Some(found.clone());
                 elsewhere += 1;
             }
-            Place::Several(two) => several.push((named[row].to_string(), two)),
+            Place::Several(two) => several.push((named[row].to_string(), two.clone())),
         }
     }
     Ok(Found { paths, elsewhere, several })

@@ -16,6 +16,12 @@ use crate::source::Split;
 /// Rows of an unknown list that its error shows.
 const SHOWN: usize = 4;
 
+/// Bytes of a label, at most: the name of a column can be that of every row.
+const LONGEST_LABEL: usize = 1024;
+/// Lines that cannot be read and are told of, each in so many bytes.
+const TOLD: usize = 1000;
+const TOLD_OF_ONE: usize = 1024;
+
 /// A line of an image list.
 pub(super) struct Row {
     pub path: String,
@@ -76,10 +82,14 @@ pub(super) fn all(
         if !std::mem::take(&mut header) {
             match row(&record, columns, head, &mut groups) {
                 Ok(row) => rows.push(row),
-                Err(reason) => wrong.push(format!("line {line}: {reason}")),
+                Err(reason) => {
+                    let mut told = format!("line {line}: {reason}");
+                    told.truncate(told.floor_char_boundary(TOLD_OF_ONE));
+                    wrong.push(told);
+                }
             }
         }
-        true
+        wrong.len() < TOLD
     });
     read.map_err(|reason| DataError::file(list, reason))?;
     if wrong.is_empty() {
@@ -106,6 +116,9 @@ fn row(
         Label::OneHot(classes) => Some(one_hot(record, classes, &head.names)?),
         Label::Folder => None,
     };
+    if let Some(length) = label.as_ref().map(String::len).filter(|length| *length > LONGEST_LABEL) {
+        return Err(format!("the label has {length} bytes, and {LONGEST_LABEL} are the most"));
+    }
     let split = columns.split.and_then(field).map(str::parse).transpose()?;
     let group = columns.group.and_then(field).map(|name| {
         let name = groups.entry(name.to_string()).or_insert_with(|| Arc::from(name));

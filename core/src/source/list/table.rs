@@ -1,5 +1,6 @@
 //! The lines of an image list as fields.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use crate::files;
 
 /// A list of ten million images has a few hundred MB; anything larger is refused.
 const LARGEST: u64 = 1 << 30;
+/// Bytes of a record in quotes that goes on over several lines, and what is read ahead of it.
+const LONGEST_RECORD: usize = 1 << 20;
 
 /// How the fields of a line stand apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +60,16 @@ pub(super) fn each_record(
         }
         return Ok(());
     };
+    let given = Cell::new(0);
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(byte)
         .has_headers(false)
         .flexible(true)
         .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+        .from_reader(Rationed { text: text.as_bytes(), given: &given });
     let mut record = StringRecord::new();
     while reader.read_record(&mut record)? {
+        given.set(0);
         let line = record.position().map_or(0, csv::Position::line);
         if record.iter().all(str::is_empty) {
             continue;
@@ -75,6 +80,28 @@ pub(super) fn each_record(
         }
     }
     Ok(())
+}
+
+/// A text of which the reader of CSV gets only so much for one record: lines are bounded, but quotes go
+/// on over the ends of lines.
+struct Rationed<'a> {
+    text: &'a [u8],
+    /// Bytes since the last record.
+    given: &'a Cell<usize>,
+}
+
+impl Read for Rationed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.given.get() > LONGEST_RECORD {
+            let reason = format!(
+                "more than {LONGEST_RECORD} bytes in one row; is there a quote that is not closed?"
+            );
+            return Err(std::io::Error::other(reason));
+        }
+        let read = self.text.read(buffer)?;
+        self.given.set(self.given.get() + read);
+        Ok(read)
+    }
 }
 
 /// A field without the quotes around it that the reader of CSV has left: single ones, and those
