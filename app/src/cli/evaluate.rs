@@ -131,12 +131,16 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
 }
 
 fn text_of(result: &FileEvaluation, with_classes: bool) -> String {
-    let on = result.split.map_or("all images".to_string(), |split| format!("{split} images"));
+    let images = result.evaluation.samples;
+    let on = match result.split {
+        None => format!("all {images} images"),
+        Some(split) => format!("{images} {split} images"),
+    };
     let mut text = String::new();
     if with_classes {
         text += &format!("{}\n\n", tables::per_class(&result.evaluation));
     }
-    text += &format!("{} on {} {on}\n", result.file.display(), result.evaluation.samples);
+    text += &format!("{} on {on}\n", result.file.display());
     text += &tables::numbers_of(&result.evaluation);
     if let (Some(beside), Some(other)) = (&result.beside, &result.other) {
         text += &format!("\n\n{beside} on the same images\n{}", tables::numbers_of(other));

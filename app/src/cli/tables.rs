@@ -29,21 +29,13 @@ pub fn bundle(report: &BundleReport) -> String {
 /// What other forms of a model cost; nothing if there are none.
 pub fn variants(reports: &[VariantReport]) -> String {
     let Some(first) = reports.first() else { return String::new() };
-    let mut table = table(&[
-        "form",
-        "size",
-        "balanced",
-        "network",
-        "many",
-        "medium",
-        "few",
-        "class that loses most",
-    ]);
-    if let Some(column) = table.column_mut(7) {
+    let mut table =
+        table(&["form", "size", "same class", "many", "medium", "few", "class that loses most"]);
+    if let Some(column) = table.column_mut(6) {
         column.set_cell_alignment(CellAlignment::Left);
     }
     for form in reports {
-        let [before, after] = form.balanced_accuracy.map(|share| format!("{:.1}", 100.0 * share));
+        let same = format!("{} of {}", form.same(), form.images());
         let of_group = |group| {
             let found = form.differences.iter().find(|found| found.group == Some(group));
             found.map_or(String::new(), |found| format!("{:+.1}", 100.0 * found.difference))
@@ -56,11 +48,17 @@ pub fn variants(reports: &[VariantReport]) -> String {
         });
         let (name, size) = (form.variant.name().to_string(), numbers::bytes(form.export.bytes));
         let name = if form.refused.is_some() { format!("{name} (refused)") } else { name };
-        table.add_row([name, size, after, before, many, medium, few, lost]);
+        table.add_row([name, size, same, many, medium, few, lost]);
     }
+    let learned = match first.has_learned() {
+        true => {
+            " (the classifier has learned from them: they say what a form changes, and not how good it is)"
+        }
+        false => "",
+    };
     format!(
-        "on {} {} images:\n{}\n",
-        first.differences.first().map_or(0, |all| all.samples),
+        "each beside the network, on {} {} images{learned}:\n{}\n",
+        first.images(),
         first.split,
         render(&table)
     )
@@ -210,7 +208,7 @@ fn believed(confidence: &Confidence) -> String {
 /// From which probability of an exported file on to believe an answer.
 pub fn unsure(threshold: &Threshold) -> String {
     format!(
-        "answers below {} are better called unsure (predict --threshold): {} % of the images keep an answer, and {} % of those are right instead of {} %",
+        "answers below {} are better called unsure (predict --threshold): {} % of these images, few of them of rare classes, keep an answer, and {} % of those are right instead of {} %",
         threshold.shown(),
         percent(Some(threshold.answered)),
         percent(Some(threshold.accuracy)),

@@ -78,11 +78,14 @@ pub(super) fn reason(
         let error = standard_error(&best.hits, &second.hits, labels, classes);
         let gap = best_score - second_score;
         text += &match gap >= 0.0 {
-            true => format!(
-                "; the runner-up, {}, reaches {}",
-                describe(&second.settings),
-                percent(second_score)
-            ),
+            true => {
+                // Numbers are rounded here.
+                let runner_up = match describe(&second.settings) {
+                    same if same == describe(&best.settings) => "which is nearly the same".into(),
+                    other => other,
+                };
+                format!("; the runner-up, {runner_up}, reaches {}", percent(second_score))
+            }
             false => {
                 format!(
                     " ({} reaches {}, with a standard error of {})",

@@ -60,14 +60,22 @@ pub fn safe_name(name: &str, extension: &str) -> String {
     if safe.starts_with('.') {
         safe.replace_range(..1, "_");
     }
-    let device = safe.split('.').next().unwrap_or_default().to_ascii_uppercase();
-    let numbered = device.len() == 4
-        && (device.starts_with("COM") || device.starts_with("LPT"))
-        && device.ends_with(|c: char| c.is_ascii_digit());
-    if safe.is_empty() || numbered || matches!(device.as_str(), "CON" | "PRN" | "AUX" | "NUL") {
+    if safe.is_empty() || is_device(&safe) {
         safe.insert(0, '_');
     }
     safe
+}
+
+/// Whether Windows takes a name for a device, whatever comes after a dot.
+fn is_device(name: &str) -> bool {
+    let name = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let number = name.strip_prefix("COM").or_else(|| name.strip_prefix("LPT"));
+    let is_numbered = number.is_some_and(|number| {
+        let mut letters = number.chars();
+        let first = letters.next().is_some_and(|c| c.is_ascii_digit() || "¹²³".contains(c));
+        first && letters.next().is_none()
+    });
+    is_numbered || ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&name.as_str())
 }
 
 /// Whether a name can be that of a file or folder on every system.
@@ -75,7 +83,7 @@ pub fn safe_name(name: &str, extension: &str) -> String {
 /// ```
 /// use counterweight_core::dataset::is_safe_name;
 /// assert!(is_safe_name("Vögel, zweiter Versuch"));
-/// for name in ["a/b", "d:x", "what?", "run.", ".run", "aux", ""] {
+/// for name in ["a/b", "d:x", "what?", "run.", ".run", "aux", "CON .txt", "com¹", ""] {
 ///     assert!(!is_safe_name(name), "{name}");
 /// }
 /// ```

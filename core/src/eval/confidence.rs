@@ -10,6 +10,8 @@ use crate::error::Result;
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];
 /// Share of the errors that may be left among the answers above the threshold.
 const ERRORS_LEFT: f64 = 0.5;
+/// Share of the samples that have to get an answer, for a threshold to be of use.
+const LEAST_ANSWERED: f64 = 0.25;
 /// Samples from which on a temperature is relied on.
 const ENOUGH: usize = 20;
 /// A temperature that is nearer to 1 on a scale of logarithms changes nothing that could be noticed.
@@ -26,7 +28,7 @@ pub struct Confidence {
     /// Cross-entropy as it is, and with that temperature.
     pub loss: [f64; 2],
     /// A probability below which it is better to say "not sure"; `None` where there is no error to
-    /// be avoided, or none can be.
+    /// be avoided, or hardly an answer would be left.
     pub threshold: Option<Threshold>,
     /// What probabilities are with that temperature. Missing in results of older versions.
     #[serde(default)]
@@ -50,13 +52,18 @@ pub struct Calibrated {
 }
 
 impl Confidence {
-    /// What the temperature brings, where it was found on enough samples, does fit better than none,
-    /// and is another than none.
+    /// What the temperature brings, where it was found on enough samples, is another than none, and
+    /// fits better than none both by cross-entropy and by how sure answers are on average: a few
+    /// errors that it is sure of outweigh all else in the one.
     pub fn reliable(&self) -> Option<&Calibrated> {
-        let is_better = self.samples >= ENOUGH
+        let fits_better = self.samples >= ENOUGH
             && self.loss[1] < self.loss[0]
             && self.temperature.ln().abs() >= LEAST_CHANGE;
-        self.calibrated.as_ref().filter(|_| is_better)
+        let is_nearer = |found: &&Calibrated| {
+            let [before, after] = found.mean.map(|mean| (mean - found.accuracy).abs());
+            after < before
+        };
+        self.calibrated.as_ref().filter(is_nearer).filter(|_| fits_better)
     }
 }
 
@@ -187,6 +194,9 @@ fn threshold(answers: &[Answer]) -> Option<Threshold> {
     for (index, (probability, is_right)) in sorted.iter().enumerate() {
         let is_new = index == 0 || sorted[index - 1].0 < *probability;
         let share = errors as f64 / answered as f64;
+        if (answered as f64) < LEAST_ANSWERED * n {
+            return None;
+        }
         if is_new && index > 0 && share <= ERRORS_LEFT * wrong as f64 / n {
             return (wrong > 0).then_some(Threshold {
                 probability: *probability,

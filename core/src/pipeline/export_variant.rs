@@ -72,6 +72,23 @@ pub struct VariantReport {
 }
 
 impl VariantReport {
+    /// Images that it was measured on.
+    pub fn images(&self) -> usize {
+        self.differences.first().map_or(0, |all| all.samples)
+    }
+
+    /// Images that the file takes for the class that the network takes them for.
+    pub fn same(&self) -> usize {
+        self.images().saturating_sub(self.changed)
+    }
+
+    /// Whether the classifier has learned from the images that it was measured on: they say what the
+    /// form changes then, and not how good it is.
+    pub fn has_learned(&self) -> bool {
+        self.split == Split::Train
+            || self.export.refit.is_some_and(|refit| refit.includes(self.split))
+    }
+
     /// The class that loses most, if any does.
     pub fn worst(&self) -> Option<&ClassChange> {
         self.classes.first().filter(|change| change.lost() > 0)

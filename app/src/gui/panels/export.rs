@@ -244,17 +244,19 @@ fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
     }
     let Some(first) = report.variants.first() else { return };
     ui.add_space(space::MEDIUM);
-    let images = first.differences.first().map_or(0, |all| all.samples);
     ui.label(theme::strong(format!(
-        "Balanced accuracy on {} {} images, and the class that loses most",
-        numbers::grouped(images as u64),
+        "The same class as the network, of {} {} images, and the class that loses most",
+        numbers::grouped(first.images() as u64),
         first.split
     )));
-    let [network, _] = first.balanced_accuracy.map(|share| numbers::percent(Some(share)));
-    let nothing = weak_text(ui, "what the forms are compared with");
-    row(ui, [RichText::new("network").monospace(), network.into(), nothing]);
+    if first.has_learned() {
+        parts::weak(
+            ui,
+            "The classifier has learned from these images: they say what a form changes, and not how good it is.",
+        );
+    }
     for form in &report.variants {
-        let [_, after] = form.balanced_accuracy.map(|share| numbers::percent(Some(share)));
+        let same = numbers::grouped(form.same() as u64);
         let lost = form.worst();
         let text = lost.map_or("no class loses".into(), |change| {
             let [before, after] = change.correct;
@@ -266,7 +268,7 @@ fn bundle_ui(ui: &mut Ui, report: &BundleReport) {
                 RichText::new(format!("left out: {reason}")).color(tokens(ui.visuals()).warn)
             }
         };
-        row(ui, [RichText::new(form.variant.name()).monospace(), after.into(), text]);
+        row(ui, [RichText::new(form.variant.name()).monospace(), same.into(), text]);
     }
 }
 

@@ -17,6 +17,8 @@ use super::{MODEL, PURPOSES};
 
 /// Classes that are listed one by one; of more only the worst are.
 const LISTED: usize = 200;
+/// Images from which on a calibration error is told.
+const ENOUGH_FOR_BINS: usize = 500;
 /// The worst classes that are listed where not all are.
 const WORST: usize = 50;
 
@@ -149,11 +151,15 @@ fn believed(text: &mut String, found: &Calibration, reported_on: Split) -> std::
         true => " They are the images of the table above, and flatter it.",
         false => "",
     };
+    // Of few images it is mostly chance.
+    let error = match images >= ENOUGH_FOR_BINS {
+        true => format!(" Calibration error there: {}.", percent(found.error[1])),
+        false => String::new(),
+    };
     writeln!(
         text,
-        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}. Calibration error there: {}.{flattered}\n",
+        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}. Rare classes are few among them.{error}{flattered}\n",
         percent(found.accuracy),
-        percent(found.error[1])
     )?;
     if let Some(threshold) = found.threshold {
         writeln!(
@@ -262,15 +268,20 @@ fn other_forms(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
     let (kept, refused): (Vec<_>, Vec<_>) =
         facts.variants.iter().partition(|form| form.refused.is_none());
     let Some(first) = facts.variants.first() else { return Ok(()) };
+    let learned = match first.has_learned() {
+        true => {
+            ", from which the classifier has learned: they say what a form changes, and not how good it is"
+        }
+        false => "",
+    };
     writeln!(
         text,
-        "### Other forms\n\nEach was run beside the network on {} {} images. `preprocess` in a file's metadata says what it takes.\n\n\
-         | file | what it is for | size | balanced accuracy | of the network | class that loses most |\n| --- | --- | ---: | ---: | ---: | --- |",
-        first.differences.first().map_or(0, |all| all.samples),
+        "### Other forms\n\nEach was run beside the network on {} {} images{learned}. `preprocess` in a file's metadata says what it takes.\n\n\
+         | file | what it is for | size | same class as the network | class that loses most |\n| --- | --- | ---: | ---: | --- |",
+        first.images(),
         first.split
     )?;
     for form in kept {
-        let [before, after] = form.balanced_accuracy.map(percent);
         let lost = form.worst();
         let lost = lost.map_or("none".into(), |change| {
             let [before, after] = change.correct;
@@ -278,10 +289,12 @@ fn other_forms(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         });
         writeln!(
             text,
-            "| `{}` | {} | {:.1} MB | {after} | {before} | {lost} |",
+            "| `{}` | {} | {:.1} MB | {} of {} | {lost} |",
             form.variant.file_name(),
             form.variant.purpose(),
             form.export.bytes as f64 / 1e6,
+            form.same(),
+            form.images(),
         )?;
     }
     writeln!(text)?;

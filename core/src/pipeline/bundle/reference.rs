@@ -20,6 +20,18 @@ const SIDES: usize = 3;
 /// Classes that are said for each.
 const TOP: usize = 5;
 
+/// Samples of as many classes as can be, as many of each: rare ones are what the model is for.
+fn of_all_classes<'a>(samples: &[&'a DatasetSample], classes: usize) -> Vec<&'a DatasetSample> {
+    let mut of_class: Vec<Vec<&DatasetSample>> = vec![Vec::new(); classes];
+    samples.iter().for_each(|sample| of_class[sample.class].push(sample));
+    of_class.retain(|own| !own.is_empty());
+    let chosen: Vec<Vec<&DatasetSample>> =
+        spread(of_class.len(), IMAGES).map(|class| of_class[class].clone()).collect();
+    let turns = 0..chosen.iter().map(Vec::len).max().unwrap_or(0);
+    let in_turn = turns.flat_map(|turn| chosen.iter().filter_map(move |own| own.get(turn)));
+    in_turn.copied().take(IMAGES).collect()
+}
+
 /// Writes small copies of some of the run's images, and the answers that the exported model gives for
 /// them. Returns how many.
 ///
@@ -45,7 +57,7 @@ pub(super) fn write(
         false => None,
     };
     let mut files: Vec<(PathBuf, &DatasetSample)> = Vec::new();
-    for sample in spread(samples.len(), IMAGES).map(|index| samples[index]) {
+    for sample in of_all_classes(&samples, dataset.classes.len()) {
         let pixels = match (&reader, &sample.location) {
             (Some(reader), location) => reader.read(location),
             (None, Location::File(from) | Location::Record { file: from, .. }) => {

@@ -77,8 +77,8 @@ def images(names):
 
 
 def main(names):
-    """Prints what each image shows; how many could not be read."""
-    classifier, unreadable = Classifier(), 0
+    """Prints what each image shows. The exit code: 0, 3 where some could not be read, 1 where none could."""
+    classifier, read, unreadable = Classifier(), 0, 0
     for path in images(names):
         try:
             top = classifier.top(path)
@@ -87,11 +87,12 @@ def main(names):
             unreadable += 1
             print(f"{path}: {error}", file=sys.stderr)
             continue
+        read += 1
         print(path)
         for label, probability in top:
             print(f"  {100 * probability:5.1f} %  {label}")
-    return unreadable
+    return 0 if not unreadable else 3 if read else 1
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(sys.argv[1:]) else 0)
+    sys.exit(main(sys.argv[1:]))
