@@ -1,20 +1,24 @@
 """Runs exported models in every runtime that can be had, and compares them.
 
-usage: runtimes.py FOLDER MODEL.onnx|BUNDLE IMAGES LOGITS
+usage: runtimes.py FOLDER MODEL.onnx|BUNDLE IMAGES LOGITS [--seconds N] [--only NAME,NAME]
 
 IMAGES holds images as bytes, [3, SIDE, SIDE] each; LOGITS the expected logits, little-endian float32, [CLASSES] each.
 FOLDER is where runtimes are installed, each into a folder of its own, by pip and npm; what is there already is used. Each
 is given batches of 1, 5 and 1 images one after the other by one loaded model, then all images, one batch of 8 after the
 other. Prints a line a runtime: the images with the same most probable class, and the largest differences. A runtime that
-cannot be installed is said so and left out. Exits with 1 if one disagrees. Forms of a model with other inputs are given
-what their metadata ask for, logits are divided by a temperature that is inside, and probabilities are the softmax of
-logits divided by the temperature that lies between; of float16 and int8 nine of ten images must get the same class, and
-the line says, too, how far a runtime is from onnxruntime with the same file. Of a bundle every form is run, and a table
-of runtimes and forms is printed at the end, in Markdown.
+cannot be installed is said so and left out; --only names those to run. Each has --seconds for a model (900). Exits with 1
+if one disagrees or fails, but for what `REFUSED` lists: that is said, and counts as failed if it runs after all, or fails
+for another reason. Forms of a model with other inputs are given what their metadata ask for, logits are divided by a
+temperature that is inside, and probabilities are the softmax of logits divided by the temperature that lies between; of
+float16 and int8 nine of ten images must get the same class, and the line says, too, how far a runtime is from onnxruntime
+with the same file. Of a bundle every form is run, and a table of runtimes and forms is printed at the end, in Markdown.
 """
 
+import argparse
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +44,12 @@ COARSE = {"float16", "int8"}
 KEPT = 0.9
 SECONDS = 900
 ERROR = 400
+# What is known not to run: runtime, form and backbone by how their names begin; what its error says; why.
+REFUSED = [
+    ("opencv 4", "any-size", "", "isDynamicShape", "it has no free height and width"),
+    ("opencv 5", "int8", "resn", "bufidx >= 0", "an assertion of its own"),
+    ("onnx2torch", "int8", "", "operation_type='QuantizeLinear'", "it knows no `QuantizeLinear`"),
+]
 
 
 class Wanted:
@@ -52,6 +62,7 @@ class Wanted:
         said = {entry.key: entry.value for entry in loaded.metadata_props}
         how = json.loads(said["preprocess"])
         self.form, self.side = said.get("variant", "float32"), json.loads(said["input_size"])[0]
+        self.backbone, self.classes = json.loads(said.get("summary", "{}")).get("backbone", ""), len(json.loads(said["class_names"]))
         self.is_bytes, self.is_last = how["type"] == "uint8", how["layout"] == "NHWC"
         self.temperature = float(said.get("temperature_inside", 1))
         self.softmax = float(said.get("probability_temperature", 1))
@@ -164,9 +175,9 @@ def compare(found, expected, temperature):
 
 def run_here(name, model, images, out):
     """Runs one runtime in this process. Writes what it finds to a file."""
-    import numpy as np
-
     try:
+        import numpy as np
+
         wanted = Wanted(model)
         images = np.fromfile(images, np.uint8).reshape(-1, 3, wanted.side, wanted.side)
         version, run = RUNNERS.get(name, opencv)(model)
@@ -208,26 +219,35 @@ const ort = require(kind);
 """
 
 
-def called(command, **how):
+def called(command, seconds, **how):
     """What a runtime's own process says on its last line, as JSON."""
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, **how)
+        found = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, **how)
     except subprocess.TimeoutExpired:
-        return {"error": f"nothing in {SECONDS} s"}
+        return {"error": f"no answer in {seconds:g} s"}
     try:
         return json.loads(found.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        said = found.stderr.strip().splitlines() or ["nothing"]
-        return {"error": f"ended with {found.returncode}, said: {said[-1]}"}
+        return {"error": ending(found.returncode, found.stderr)}
 
 
-def run_python(where, name, model, images):
+def ending(code, said):
+    """How a process ended that gave no answer, in one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # Below an error's message may be where it was thrown, and node's version.
+    errors = [line for line in lines if re.match(r"[\w.: ]*(error|exception)\b.*: ", line, re.IGNORECASE)]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    return f"its process {how} and said {(errors or lines or ['nothing'])[-1]}"
+
+
+def run_python(where, name, model, images, seconds):
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "found.npz")
         report = called(
             [sys.executable, __file__, "--here", name, model, images, out],
+            seconds,
             env={**os.environ, "PYTHONPATH": str(where), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"},
         )
         if "error" not in report:
@@ -236,16 +256,14 @@ def run_python(where, name, model, images):
     return report
 
 
-def run_node(folder, kind, model, images):
+def run_node(folder, kind, model, images, seconds):
     import numpy as np
 
     wanted = Wanted(model)
     starts = wanted.batches(os.path.getsize(images) // (3 * wanted.side**2))
-    script = folder / "run.cjs"
-    script.write_text(NODE_SCRIPT)
     how = [wanted.side, json.dumps(starts), int(wanted.is_bytes), int(wanted.is_last)]
     paths = [os.path.abspath(path) for path in (model, images)]
-    report = called(["node", script, kind, *paths, *map(str, how)], cwd=folder)
+    report = called(["node", "-", kind, *paths, *map(str, how)], seconds, input=NODE_SCRIPT, cwd=folder)
     if "error" not in report:
         rows = sum(count for _, count in starts)
         report["found"] = [np.array(report.pop(name), np.float32).reshape(rows, -1) for name in ("probabilities", "logits")]
@@ -266,10 +284,12 @@ def has(module):
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode == 0
 
 
-def install(folder):
+def install(folder, only):
     """The runtimes that are there or can be installed, each with what runs a model on images."""
     runtimes = []
     for name, packages in PYTHON.items():
+        if name not in only:
+            continue
         where = folder / name.replace(" ", "-")
         problem = installed(where, packages)
         if problem:
@@ -277,6 +297,8 @@ def install(folder):
             continue
         runtimes.append((name, lambda *about, where=where, name=name: run_python(where, name, *about)))
     for name, package in NODE.items():
+        if name not in only:
+            continue
         where = folder / "node"
         where.mkdir(parents=True, exist_ok=True)
         if not (where / "node_modules" / package).is_dir():
@@ -292,12 +314,22 @@ def install(folder):
     return runtimes
 
 
-def said_of(report, form):
-    """Whether a runtime agrees, the line about it, and what the table says."""
+def known(name, wanted):
+    """What the error of a runtime says that is known to refuse such a model, and why it does."""
+    for runtime, form, backbone, error, why in REFUSED:
+        if name.startswith(runtime) and wanted.form == form and wanted.backbone.startswith(backbone):
+            return error, why
+    return None
+
+
+def said_of(report, form, refusal):
+    """Whether a runtime does what it should, the line about it, and what the table says."""
     if "error" in report:
         # The message alone, without where in somebody's sources it was thrown.
         message = " ".join(report["error"].split())
-        return False, f"FAILED: {message[:ERROR]}", "fails"
+        if refusal and refusal[0] in message:
+            return True, f"refused, as known: {refusal[1]}", f"refused: {refusal[1]}"
+        return False, f"FAILED: {message[:ERROR]}", "**fails**"
     limit = TOLERANCE * report["scale"]
     if form in COARSE:
         agrees = report["same"] >= KEPT * report["of"]
@@ -308,30 +340,68 @@ def said_of(report, form):
     line = f"{report['same']} of {report['of']} answers the same, probabilities {report['probabilities']:.1e}{logits}{beside}"
     largest = f"{report['logits']:.1e}" if "logits" in report else f"probabilities {report['probabilities']:.1e}"
     cell = f"{report['same']}, {largest}" + (f" ({report['beside']:.1e})" if "beside" in report else "")
-    return agrees, line + ("" if agrees else "  DISAGREES"), cell if agrees else f"**{cell}**"
+    line += "" if agrees else "  DISAGREES"
+    line += f"  RUNS, and `REFUSED` says it does not: {refusal[1]}" if refusal else ""
+    agrees &= refusal is None
+    return agrees, line, cell if agrees else f"**{cell}**"
+
+
+def runtimes_named(said):
+    """The runtimes that are named, in a list."""
+    names = [name.strip() for name in said.split(",")]
+    unknown = [name for name in names if name not in {**PYTHON, **NODE}]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join({**PYTHON, **NODE})}")
+    return names
+
+
+def expected_logits(logits, images, wanted):
+    """The logits expected for all images, [N, CLASSES]. Ends with what is wrong if the files do not belong to the model."""
+    import numpy as np
+
+    count, rest = divmod(os.path.getsize(images), 3 * wanted.side**2)
+    if rest or not count:
+        sys.exit(f"{images} does not hold whole images of {wanted.side} x {wanted.side} pixels")
+    values = np.fromfile(logits, "<f4")
+    if values.size != count * wanted.classes:
+        sys.exit(f"{logits} holds {values.size} values: {count} images of {wanted.classes} classes have {count * wanted.classes}")
+    return values.reshape(count, -1)
 
 
 def main():
-    if sys.argv[1] == "--here":
+    if sys.argv[1:2] == ["--here"]:
         return run_here(*sys.argv[2:])
     import numpy as np
 
-    folder, given, images, logits = Path(sys.argv[1]).absolute(), Path(sys.argv[2]), *sys.argv[3:5]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("images")
+    parser.add_argument("logits")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--only", type=runtimes_named, default=[*PYTHON, *NODE])
+    said = parser.parse_args()
+    given, images, logits = said.model, said.images, said.logits
     models = sorted(given.glob("model*.onnx")) if given.is_dir() else [given]
+    for path in models + [images, logits] if models else [given / "model.onnx"]:
+        if not os.path.isfile(path):
+            parser.error(f"there is no {path}")
     # The usual form comes first.
     models = [str(model) for model in sorted(models, key=lambda model: model.name != "model.onnx")]
-    runtimes = install(folder)
+    runtimes = install(said.folder.absolute(), said.only)
+    if not runtimes:
+        sys.exit("there is no runtime")
     failed, forms, table = False, [], {name: [] for name, _ in runtimes}
     versions = {}
     for model in models:
         wanted = Wanted(model)
         forms.append(wanted.form)
-        expected = np.fromfile(logits, "<f4").reshape(os.path.getsize(images) // (3 * wanted.side**2), -1)
+        expected = expected_logits(logits, images, wanted)
         order = [index for at, size in wanted.batches(len(expected)) for index in range(at, at + size)]
         expected = expected[order] / np.float32(wanted.temperature)
         first = None
         for name, run in runtimes:
-            report = run(model, images)
+            report = run(model, images, said.seconds)
             found = report.pop("found", None)
             if found is not None:
                 versions[name] = report["version"]
@@ -342,11 +412,11 @@ def main():
                     # Logits, or probabilities where a runtime gives no others.
                     which = 0 if found[1] is None else 1
                     report["beside"] = float(np.abs(found[which] - first[which]).max())
-            agrees, line, cell = said_of(report, wanted.form)
+            agrees, line, cell = said_of(report, wanted.form, known(name, wanted))
             failed |= not agrees
             table[name].append(cell)
             start = f"{wanted.form}: " if len(models) > 1 else ""
-            print(f"{start}{name} {report.get('version', '')}: {line}", flush=True)
+            print(f"{start}{' '.join([name, *report.get('version', '').split()])}: {line}", flush=True)
     if len(models) > 1:
         print("\n| runtime | " + " | ".join(forms) + " |\n| --- |" + " --- |" * len(forms))
         for name, cells in table.items():
