@@ -208,7 +208,7 @@ fn believed(confidence: &Confidence) -> String {
 /// From which probability of an exported file on to believe an answer.
 pub fn unsure(threshold: &Threshold) -> String {
     format!(
-        "answers below {} are better called unsure (predict --threshold): {} % of these images, few of them of rare classes, keep an answer, and {} % of those are right instead of {} %",
+        "answers below {} are better called unsure (predict --threshold): {} % of these images keep an answer, and {} % of those are right instead of {} %, of rare classes perhaps fewer",
         threshold.shown(),
         percent(Some(threshold.answered)),
         percent(Some(threshold.accuracy)),

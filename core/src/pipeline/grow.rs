@@ -16,7 +16,7 @@ use super::train::{evaluate_stage1, finish};
 use super::train_classifier::{Fitted, fit_classifier};
 use super::workshop::Workshop;
 use crate::dataset::Grown;
-use crate::error::{Result, RunError, TrainError};
+use crate::error::{Result, TrainError};
 use crate::eval::ClassResult;
 use crate::export::Refit;
 use crate::job::Job;
@@ -73,11 +73,7 @@ pub fn grow(
     job: Job<'_>,
 ) -> Result<GrowReport> {
     // It appears when it is finished: half of it would be in the way of whoever asks again.
-    let place = Place::hold(folder)?;
-    if Run::is_run(folder) {
-        let reason = "already holds a run; choose another folder".into();
-        return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
-    }
+    let place = Place::hold_free(folder)?;
     let trained = old.checkpoint(old.stage1_checkpoint())?;
     if let Some(words) = old.edited_since() {
         job.warn(words);

@@ -9,7 +9,7 @@ use super::evaluate::RunEvaluation;
 use super::train::evaluate_stage1;
 use super::workshop::Workshop;
 use crate::dataset::Dataset;
-use crate::error::{Result, RunError, TrainError};
+use crate::error::{Result, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
 use crate::run::{Checkpoint, Place, Run, StageProgress};
@@ -72,11 +72,7 @@ pub const IMPORTED: &str = "imported";
 /// exists; images that cannot be read.
 pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Result<ImportReport> {
     // It appears when it is whole: half of it would be in the way of whoever asks again.
-    let place = Place::hold(request.run)?;
-    if Run::is_run(request.run) {
-        let reason = "already holds a run; choose another folder".into();
-        return Err(RunError::Folder { path: request.run.to_path_buf(), reason }.into());
-    }
+    let place = Place::hold_free(request.run)?;
     let mut settings = request.settings.clone();
     let Some((mean, std)) = settings.model.normalisation.numbers() else {
         let reason = "model.normalisation has to be what the network was trained with: cifar, imagenet, or mean and standard deviation";

@@ -119,6 +119,19 @@ impl Place {
         Ok(place)
     }
 
+    /// [`Place::hold`] of a folder that holds no run.
+    ///
+    /// # Errors
+    /// As there, and [`RunError::Folder`] if it holds one.
+    pub fn hold_free(folder: &Path) -> Result<Self> {
+        let place = Self::hold(folder)?;
+        if Run::is_run(folder) {
+            let reason = "already holds a run; choose another folder".into();
+            return Err(RunError::Folder { path: folder.to_path_buf(), reason }.into());
+        }
+        Ok(place)
+    }
+
     /// Puts the run that was made elsewhere on the same disk here, in place of the one that may be
     /// here.
     ///

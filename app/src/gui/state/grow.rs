@@ -284,7 +284,9 @@ impl GrowState {
             }
             let (device, _) = device::open(device)?;
             let report = pipeline::grow(&run, &sources, &to, &device, job)?;
-            Ok((to, report))
+            // Beside it, if its place could not be had.
+            let at = if Run::is_run(&to) { to } else { PathBuf::from(&report.run) };
+            Ok((at, report))
         };
         self.growing = Some((run.name(), Worker::spawn("grow", &shell.ctx, work)));
     }

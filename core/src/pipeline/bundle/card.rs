@@ -158,7 +158,7 @@ fn believed(text: &mut String, found: &Calibration, reported_on: Split) -> std::
     };
     writeln!(
         text,
-        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}. Rare classes are few among them.{error}{flattered}\n",
+        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}; of rare classes fewer may be.{error}{flattered}\n",
         percent(found.accuracy),
     )?;
     if let Some(threshold) = found.threshold {

@@ -96,7 +96,12 @@ pub(super) fn all(
         return Ok(rows);
     }
     Err(DataError::Many {
-        summary: format!("{}: lines that cannot be read", list.display()),
+        summary: match wrong.len() {
+            TOLD => {
+                format!("{}: {TOLD} lines that cannot be read, and perhaps more", list.display())
+            }
+            _ => format!("{}: lines that cannot be read", list.display()),
+        },
         items: wrong,
     })
 }
