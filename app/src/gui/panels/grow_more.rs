@@ -10,7 +10,7 @@ use super::parts;
 use crate::gui::command::GrowCommand;
 use crate::gui::state::GrowState;
 use crate::gui::theme::{self, space};
-use crate::gui::widgets::{Column, DataTable, IconButton, SortKey, numbers};
+use crate::gui::widgets::{Column, DataTable, IconButton, SortKey, numbers, words};
 
 /// Height of the table.
 const HEIGHT: f32 = 300.0;
@@ -47,7 +47,7 @@ pub fn ui(ui: &mut Ui, grow: &mut GrowState, ask: &mut dyn FnMut(GrowCommand)) {
         }
         return;
     };
-    ui.label(format!("{}.", parts::capitalised(&more.sentence)));
+    ui.label(format!("{}.", words::capitalised(&more.sentence)));
     ui.add_space(space::SMALL);
     table_ui(ui, more, *revision, &mut grow.more_table);
     parts::weak(

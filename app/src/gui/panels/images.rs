@@ -21,7 +21,9 @@ use crate::gui::state::{
     Decided, ImageFilter, ImageSort, ImagesState, ImagesView, OpenRun, Page, SIDES, State,
 };
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, ImageGrid, empty_state, numbers, primary, waiting, walk};
+use crate::gui::widgets::{
+    IconButton, ImageGrid, empty_state, numbers, primary, waiting, walk, words,
+};
 
 /// Pictures that are drawn larger than this, in pixels, are read again with more detail.
 const SMALL: f32 = 144.0;
@@ -222,7 +224,7 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
         });
         combo.response.accessible_name("Class");
         let group = |group: Option<Group>| {
-            group.map_or("All groups".to_string(), |group| parts::capitalised(group.name()))
+            group.map_or("All groups".to_string(), |group| words::capitalised(group.name()))
         };
         let combo = ComboBox::from_id_salt("group of images").width(96.0);
         let combo = combo.selected_text(group(filter.group)).show_ui(ui, |ui| {
@@ -232,7 +234,7 @@ fn filters_ui(ui: &mut Ui, images: &mut ImagesState, view: &ImagesView) {
         });
         combo.response.accessible_name("Group");
         let split = |split: Option<Split>| {
-            split.map_or("All splits".to_string(), |split| parts::capitalised(split.name()))
+            split.map_or("All splits".to_string(), |split| words::capitalised(split.name()))
         };
         let combo = ComboBox::from_id_salt("split of images").width(96.0);
         let combo = combo.selected_text(split(filter.split)).show_ui(ui, |ui| {

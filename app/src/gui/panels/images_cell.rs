@@ -11,7 +11,7 @@ use egui_material_icons::icons::{ICON_BLOCK, ICON_CHECK, ICON_CHECK_CIRCLE, ICON
 use super::parts;
 use crate::gui::state::{ImagesState, ImagesView, Thumbnail};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{GridCell, numbers};
+use crate::gui::widgets::{GridCell, numbers, words};
 
 /// Side of the sign of what was decided, in points.
 const SIGN: f32 = 20.0;
@@ -127,7 +127,7 @@ pub fn ui(
         let split = view.base.samples[sample as usize].split;
         ui.label(format!("{class}, {split}"));
         for words in decided(view, sample) {
-            ui.label(parts::capitalised(&words));
+            ui.label(words::capitalised(&words));
         }
         if let Some((text, _)) = &second {
             ui.label(text);

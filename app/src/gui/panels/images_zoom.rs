@@ -8,7 +8,7 @@ use super::{images_cell, parts};
 use crate::gui::command::{Command, ImagesCommand};
 use crate::gui::state::{FileFacts, ImagesState, ImagesView, Thumbnail};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{IconButton, group_dot, numbers, waiting};
+use crate::gui::widgets::{IconButton, group_dot, numbers, waiting, words};
 
 /// Width of the facts beside the image, in points.
 const FACTS: f32 = 232.0;
@@ -134,7 +134,7 @@ fn facts_ui(
     });
     parts::weak(ui, format!("Group {}, {} split", view.groups[edits.class], own.split));
     for words in images_cell::decided(view, sample) {
-        ui.label(parts::capitalised(&words));
+        ui.label(words::capitalised(&words));
     }
     ui.add_space(space::SMALL);
     if let Some((width, height)) = size {

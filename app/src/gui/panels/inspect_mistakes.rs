@@ -17,7 +17,7 @@ use super::{inspect_looked, parts};
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Inspection, OpenRun, Overlay, Overlays, Thumbnail, Thumbnails};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{IconButton, group_dot, numbers};
+use crate::gui::widgets::{IconButton, group_dot, numbers, words};
 
 /// Side of the pictures, in points.
 const SIDE: f32 = 120.0;
@@ -149,7 +149,7 @@ fn filter_ui(
             ui.add_space(space::SMALL);
             group_dot(ui, candidate);
             let chosen = pair.is_none() && *group == Some(candidate);
-            let button = parts::chip(ui, chosen, &parts::capitalised(candidate.name()));
+            let button = parts::chip(ui, chosen, &words::capitalised(candidate.name()));
             if button
                 .on_hover_text(format!("Mistakes of classes in the {candidate} group"))
                 .clicked()

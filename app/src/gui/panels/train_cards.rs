@@ -4,10 +4,11 @@ use counterweight_core::pipeline::Chosen;
 use counterweight_core::settings::{Auto, Preset, Settings, Training};
 use egui::{Id, RichText, Ui};
 
-use super::parts::{self, capitalised};
+use super::parts;
 use crate::gui::command::{Command, TrainCommand};
 use crate::gui::state::{Found, TrainState};
 use crate::gui::theme::{self, card, card_frame, space, tokens};
+use crate::gui::widgets::words;
 
 /// From this width on cards stand side by side.
 const WIDE: f32 = 780.0;
@@ -171,7 +172,9 @@ pub fn chosen_ui(ui: &mut Ui, chosen: &Chosen, commands: &mut Vec<Command>) {
             let name = counterweight_core::settings::info(&choice.setting)
                 .map_or(choice.setting.as_str(), |info| info.label);
             ui.label(format!("{name}: {}", choice.value));
-            ui.label(RichText::new(format!("{}.", capitalised(&choice.reason))).small().weak());
+            ui.label(
+                RichText::new(format!("{}.", words::capitalised(&choice.reason))).small().weak(),
+            );
         }
         if let Some(offer) = &chosen.offer {
             ui.add_space(space::SMALL);

@@ -12,7 +12,7 @@ use super::parts;
 use crate::gui::command::{Command, TransformsCommand};
 use crate::gui::state::{PairPictures, State, TrainState};
 use crate::gui::theme::{self, card, icon, space, tokens};
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{numbers, words};
 
 /// Side of the pictures of a pair, in points.
 const PICTURE: f32 = 64.0;
@@ -72,7 +72,7 @@ fn report_ui(
     };
     ui.horizontal_wrapped(|ui| {
         ui.label(icon(mark).color(color));
-        ui.label(theme::strong(parts::capitalised(report.transform.words())));
+        ui.label(theme::strong(words::capitalised(report.transform.words())));
         ui.label(RichText::new(word).color(color));
     });
     ui.label(&report.sentence);

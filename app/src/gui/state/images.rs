@@ -22,7 +22,7 @@ use super::run::OpenRun;
 use super::shell::{ErrorReport, Shell};
 use super::{Page, Thumbnails};
 use crate::gui::command::ImagesCommand;
-use crate::gui::widgets::GridSelection;
+use crate::gui::widgets::{GridSelection, words};
 use crate::gui::worker::{Failure, Progress, Worker};
 
 /// Classes that images were moved to lately, which are offered first.
@@ -87,12 +87,6 @@ pub struct ImagesState {
     listed_for: Option<ListKey>,
     /// The dataset whose pictures are shown.
     pictured: u64,
-}
-
-/// A text with a capital letter at its start.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// What a list was made from.
@@ -370,8 +364,8 @@ impl ImagesState {
                 self.failure = None;
                 self.asked = Some((key, false));
                 if let Some(said) = said {
-                    shell.info(sentence(&said));
-                    self.said = Some((true, sentence(&said)));
+                    shell.info(words::capitalised(&said));
+                    self.said = Some((true, words::capitalised(&said)));
                 }
                 self.view = Some(view);
                 true
@@ -388,7 +382,7 @@ impl ImagesState {
             }
             Answer::Refused(reason) => {
                 shell.info(format!("Images could not be edited: {reason}"));
-                self.said = Some((false, sentence(&reason)));
+                self.said = Some((false, words::capitalised(&reason)));
                 false
             }
             // Of a dataset that is not open any more.

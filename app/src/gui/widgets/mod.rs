@@ -25,6 +25,7 @@ mod scatter_columns;
 mod setting_row;
 mod verdict;
 mod waiting;
+pub mod words;
 
 pub use buttons::{danger, primary};
 pub use class_bars::{BarOrder, ClassBar, ClassBars, ClassBarsResponse};
