@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_ir::{ModelProto, NodeProto, TensorProto};
+use onnx_ir::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::super::nodes::{FLOAT, INT8, INT32, Told, UINT8, float_tensor, floats, node, tensor};
 use super::ranges::{Scale, scales};
@@ -58,7 +58,40 @@ pub(in crate::export) fn to_int8(
     }
     graph.node = written.nodes;
     graph.initializer.extend(written.tensors);
+    leave_out_relus(graph, &written.scales);
     Ok(())
+}
+
+/// Leaves out the ReLU of a sum where nothing but bytes is made of it of which the least stands for 0:
+/// these cut off what is negative as well, and OpenCV 5 cannot run the two one after the other.
+fn leave_out_relus(graph: &mut GraphProto, scales: &HashMap<String, Scale>) {
+    let mut sums = HashSet::new();
+    let mut read: HashSet<&String> = graph.output.iter().map(|output| &output.name).collect();
+    for node in &graph.node {
+        match node.op_type.as_str() {
+            "Add" => sums.extend(&node.output),
+            "QuantizeLinear" => {}
+            _ => read.extend(&node.input),
+        }
+    }
+    let is_cut = |value: &String| {
+        scales.get(value).is_some_and(|scale| scale.zero == 0) && !read.contains(value)
+    };
+    let mut sum_of = HashMap::new();
+    for node in graph.node.iter().filter(|node| node.op_type == "Relu") {
+        if let ([sum], [value]) = (&node.input[..], &node.output[..])
+            && sums.contains(sum)
+            && is_cut(value)
+        {
+            sum_of.insert(value.clone(), sum.clone());
+        }
+    }
+    graph.node.retain(|node| !node.output.iter().any(|output| sum_of.contains_key(output)));
+    for input in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+        if let Some(sum) = sum_of.get(input) {
+            input.clone_from(sum);
+        }
+    }
 }
 
 /// The inputs of a node that become bytes, where it has a form on integers.

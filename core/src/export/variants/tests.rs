@@ -1,3 +1,5 @@
+use onnx_ir::ModelProto;
+use protobuf::Message;
 use rand::RngExt;
 
 use super::super::tests::{images, images_of_side, source};
@@ -103,6 +105,28 @@ fn a_file_says_how_images_become_its_input() {
             assert_eq!(cut, fit == ImageFit::Crop, "{}", classifier.metadata()["resize"]);
         }
     }
+}
+
+#[test]
+fn in_eight_bits_no_sum_is_cut_off_twice() {
+    let source = source(Backbone::ResNet20, Stem::Small, 3);
+    let control = Control::new();
+    let calibration = images(16);
+    let target = Onnx { variant: Variant::Int8, calibration: &calibration, ..Onnx::BOTH };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("int8.onnx");
+    export(&source, &target, &path, &images(3), Job::new(&control, &Silent)).unwrap();
+    let model = ModelProto::parse_from_bytes(&std::fs::read(&path).unwrap()).unwrap();
+    let made_by = |value: &String| {
+        let makes = |node: &&onnx_ir::NodeProto| node.output.contains(value);
+        model.graph.node.iter().find(makes).map(|node| node.op_type.as_str())
+    };
+    let relus: Vec<_> = model.graph.node.iter().filter(|node| node.op_type == "Relu").collect();
+    // The first one, and one within each of nine blocks: those at their ends follow a sum.
+    assert_eq!(relus.len(), 10);
+    assert!(relus.iter().all(|relu| made_by(&relu.input[0]) == Some("Conv")));
+    let sums = model.graph.node.iter().filter(|node| node.op_type == "QuantizeLinear");
+    assert_eq!(sums.filter(|node| made_by(&node.input[0]) == Some("Add")).count(), 9);
 }
 
 #[test]
