@@ -16,7 +16,7 @@ use super::parts;
 use crate::gui::command::{Command, DataCommand};
 use crate::gui::state::{Builder, KeepTogether};
 use crate::gui::theme::{self, space, tokens};
-use crate::gui::widgets::{numbers, waiting};
+use crate::gui::widgets::{numbers, waiting, words};
 
 /// Size of the mark beside the notice.
 const MARK: f32 = 22.0;
@@ -102,7 +102,7 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
     }
     if let Some(reason) = keep.failure() {
         let color = tokens(ui.visuals()).bad;
-        let reason = RichText::new(parts::capitalised(reason) + ".").small().color(color);
+        let reason = RichText::new(words::capitalised(reason) + ".").small().color(color);
         ui.add(Label::new(reason).wrap());
     } else if keep.is_finding() {
         ui.horizontal(|ui| {
@@ -199,7 +199,7 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                 let heading = theme::strong("These images seem to come in series");
                 ui.add(Label::new(heading).wrap());
                 let say = |ui: &mut Ui, sentence: String| {
-                    let sentence = parts::capitalised(&sentence) + ".";
+                    let sentence = words::capitalised(&sentence) + ".";
                     ui.add(Label::new(RichText::new(sentence).color(text)).wrap());
                 };
                 say(ui, series.sentence());
@@ -214,7 +214,7 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                         }
                     }
                     None => say(ui, match series.sign {
-                        Sign::Looks => "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into(),
+                        Sign::Looks | Sign::Names => "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into(),
                         Sign::Times { .. } => "Held out one by one they flatter every result. Of classes that are one series, only photos of another occasion can tell how well they are recognised".into(),
                     }),
                 }

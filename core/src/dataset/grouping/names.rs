@@ -126,6 +126,20 @@ pub(super) fn by_prefix(catalog: &Catalog) -> Keys {
         .collect()
 }
 
+/// Samples of a class and folder whose file names are the same up to the last number, where they hold
+/// another before it.
+pub(super) fn by_numbered_prefix(catalog: &Catalog) -> Keys {
+    let mut numbered = Numbered::default();
+    let key = |sample: &Sample| {
+        let place = place(sample)?;
+        let (folder, name) = parts(&place);
+        let prefix = prefix(name)?;
+        let has_number = prefix.contains(|c: char| c.is_ascii_digit());
+        has_number.then(|| numbered.of((sample.class, folder.to_string(), prefix.to_string())))
+    };
+    catalog.samples.iter().map(key).collect()
+}
+
 /// What stands before the last number of a file's name, if there are both.
 fn prefix(name: &str) -> Option<&str> {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

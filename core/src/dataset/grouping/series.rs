@@ -1,16 +1,17 @@
 //! Noticing that images come in series, where nobody has said so.
 //!
-//! File names alone do not tell: unrelated photos are numbered, too. Pixels do. If what stands next
+//! File names alone hardly tell: unrelated photos are numbered, too. Pixels do. If what stands next
 //! to each other in the order of names is far more often alike than two random images of the same
 //! class, the order is that of a track, a burst or a stack of slices. Cameras tell by the time that
-//! they note.
+//! they note. Where neither does and names hold two numbers, of which the first comes many times, as
+//! of things that were cut out of one photo, it is asked.
 
 use std::collections::HashMap;
 
 use rand::Rng;
 use serde::Serialize;
 
-use super::names::in_order_of_names;
+use super::names::{by_numbered_prefix, in_order_of_names};
 use super::{GroupBy, Grouped, Grouping, LeakCount, grouped};
 use crate::dataset::{BuildOptions, subfolder_names};
 use crate::images::look_distance;
@@ -42,6 +43,9 @@ const EXPLAINED: f64 = 0.5;
 /// their class.
 const TAKEN_TOGETHER: f64 = 0.5;
 
+/// It is asked whether images come in series if at least this share of them is named like others.
+const NAMED_ALIKE: f64 = 0.5;
+
 /// What tells that images come in series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
@@ -53,6 +57,8 @@ pub enum Sign {
         /// At most so many seconds.
         seconds: u64,
     },
+    /// Names are the same up to the last number and hold another before it.
+    Names,
 }
 
 /// That images come in series.
@@ -60,10 +66,11 @@ pub enum Sign {
 pub struct Series {
     /// What tells.
     pub sign: Sign,
-    /// Pairs of neighbours in the order of names that were looked at; by times, images.
+    /// Pairs of neighbours in the order of names that were looked at; by times and names, images.
     pub neighbours: usize,
     /// Those of them that are nearer to each other than 95 % of random pairs of their class; by
-    /// times, those that have another of their class shortly before or after them.
+    /// times, those that have another of their class shortly before or after them; by names, those
+    /// that are named like others.
     pub alike: usize,
     /// What keeping them together would do, in the way that explains them best; none if none does.
     pub offer: Option<Grouped>,
@@ -80,16 +87,18 @@ impl Series {
 
     /// What was found, in a sentence.
     pub fn sentence(&self) -> String {
-        if let Sign::Times { seconds } = self.sign {
-            return format!(
-                "the images come in series: {:.0} % of them were taken by one camera within {seconds} seconds of another of their class",
-                100.0 * self.share()
-            );
+        let share = format!("{:.0} %", 100.0 * self.share());
+        match self.sign {
+            Sign::Looks => format!(
+                "the images come in series, such as frames of a track or photos of a burst: {share} of those next to each other by name look more alike than 95 % of random pairs of their class"
+            ),
+            Sign::Times { seconds } => format!(
+                "the images come in series: {share} of them were taken by one camera within {seconds} seconds of another of their class"
+            ),
+            Sign::Names => format!(
+                "the images may come in series, as parts of one photo do: the names of {share} of them are those of others of their class but for the last of several numbers"
+            ),
         }
-        format!(
-            "the images come in series, such as frames of a track or photos of a burst: {:.0} % of those next to each other by name look more alike than 95 % of random pairs of their class",
-            100.0 * self.share()
-        )
     }
 
     /// What follows from it, in a sentence; empty where no way of grouping explains it.
@@ -106,8 +115,12 @@ impl Series {
                     );
                 }
             };
+        let flatters = match self.sign {
+            Sign::Names => "which flatters every result if they belong together",
+            _ => "which flatters every result",
+        };
         format!(
-            "held out one by one, {before} of {split} images have a sibling in training, which flatters every result; kept together by {by}, {after} have"
+            "held out one by one, {before} of {split} images have a sibling in training, {flatters}; kept together by {by}, {after} have"
         )
     }
 
@@ -119,7 +132,7 @@ impl Series {
             }
             None => {
                 let (how, instead) = match self.sign {
-                    Sign::Looks => ("--group-by", ""),
+                    Sign::Looks | Sign::Names => ("--group-by", ""),
                     Sign::Times { .. } => (
                         "--group-by time",
                         "; of classes that are one series, only photos of another occasion can tell how well they are recognised",
@@ -149,7 +162,7 @@ pub fn notice_series(catalog: &Catalog) -> Option<Series> {
     let number = neighbours.pairs.len();
     let alike = neighbours.pairs.iter().filter(|(.., alike)| *alike).count();
     if number < LEAST || (alike as f64) < NOTICED * number as f64 {
-        return taken_together(catalog);
+        return taken_together(catalog).or_else(|| named_alike(catalog));
     }
     let control = Control::new();
     let job = Job::new(&control, &Silent);
@@ -208,6 +221,31 @@ fn taken_together(catalog: &Catalog) -> Option<Series> {
     };
     let by = offer.is_some().then_some(by);
     Some(Series { sign: Sign::Times { seconds }, neighbours: number, alike, by, offer })
+}
+
+/// That names hold two numbers, of which the first comes several times in every class.
+fn named_alike(catalog: &Catalog) -> Option<Series> {
+    let number = catalog.samples.len();
+    let mut sizes = HashMap::new();
+    for key in by_numbered_prefix(catalog).into_iter().flatten() {
+        *sizes.entry(key).or_insert(0_usize) += 1;
+    }
+    let several = || sizes.values().filter(|size| **size > 1);
+    let alike = several().sum::<usize>();
+    if number < LEAST
+        || (alike as f64) < NAMED_ALIKE * number as f64
+        || several().count() < 2 * catalog.classes.len()
+    {
+        return None;
+    }
+    let by = GroupBy::Name { pattern: None };
+    let control = Control::new();
+    let grouping = Grouping::of(catalog, &by, Job::new(&control, &Silent)).ok()?;
+    let offer = leaves_choice(catalog, &grouping)
+        .then(|| grouped(catalog, &BuildOptions::default(), &by, &grouping).ok())
+        .flatten()?;
+    let (by, offer) = (Some(by), Some(offer));
+    Some(Series { sign: Sign::Names, neighbours: number, alike, by, offer })
 }
 
 impl Neighbours {

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 use super::*;
 use crate::dataset::{BuildOptions, Dataset, Profile, build, counts_preview, source_hash};
@@ -316,6 +316,42 @@ fn splits_of_the_source_stay_and_their_leak_is_told() {
     let notes = build(&catalog, &options).unwrap().notes;
     let told = notes[0].contains("1 of them in more than one split of the source");
     assert!(told && !notes[0].contains("are kept in one split"), "{}", notes[0]);
+}
+
+#[test]
+fn names_of_two_numbers_are_asked_about_where_nothing_else_tells() {
+    // Of each class six photos, of which eight coins were cut out; no two coins look alike.
+    let coins = |named: &dyn Fn(&str, u64, u64) -> String| {
+        let mut paths = Vec::new();
+        for class in ["cent", "dime"] {
+            for photo in 0..6 {
+                paths.extend((0..8).map(|coin| (named(class, photo, coin), class == "dime")));
+            }
+        }
+        let images: Vec<Image<'_>> = paths
+            .iter()
+            .enumerate()
+            .map(|(i, (path, class))| {
+                let look = stream(7, "coins", &[i as u64]).random();
+                Image(path, usize::from(*class), look, None)
+            })
+            .collect();
+        notice_series(&catalog(&["cent", "dime"], &images))
+    };
+    let series = coins(&|class, photo, coin| format!("{class}/train_{photo}_{coin}.jpg")).unwrap();
+    assert_eq!((series.sign, series.alike), (Sign::Names, 96));
+    let said = series.sentences();
+    assert!(
+        said.contains("may come in series")
+            && said.contains("if they belong together")
+            && said.contains("--group-by name"),
+        "{said}"
+    );
+    // A name and a number, and a number of its own for each.
+    assert_eq!(coins(&|class, photo, coin| format!("{class}/coin{}.jpg", 8 * photo + coin)), None);
+    assert_eq!(coins(&|class, photo, coin| format!("{class}/2024_{}.jpg", 8 * photo + coin)), None);
+    let alone = |class: &str, photo, coin| format!("{class}/{}_1.jpg", 8 * photo + coin);
+    assert_eq!(coins(&alone), None);
 }
 
 #[test]
