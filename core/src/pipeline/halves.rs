@@ -1,5 +1,7 @@
 //! Training images classified by what other training images taught: half of them by the other half.
 
+use std::collections::HashMap;
+
 use super::features::SampleFeatures;
 use super::frozen::{FrozenBackbone, View};
 use super::mirror::chosen;
@@ -20,6 +22,8 @@ pub(super) struct Asked<'a> {
     pub samples: Vec<&'a DatasetSample>,
     /// Features of the images as they are.
     pub plain: SampleFeatures,
+    /// The half that each row of these is in, 0 or 1.
+    halves: Vec<usize>,
 }
 
 /// The settings that classifiers of them are taught with, on images that are seen so.
@@ -45,7 +49,9 @@ impl<'a> Asked<'a> {
     ) -> Result<Self> {
         let samples = chosen(dataset, images, of_a_class);
         let plain = backbone.features(dataset, &samples, View::Plain, job)?;
-        Ok(Self { dataset, settings, backbone, samples, plain })
+        let seen: Vec<_> = plain.positions.iter().map(|&at| samples[at as usize]).collect();
+        let halves = halves(&dataset.series_of(&seen));
+        Ok(Self { dataset, settings, backbone, samples, plain, halves })
     }
 
     /// Features of the images seen in another way.
@@ -64,16 +70,34 @@ impl<'a> Asked<'a> {
         let set = &self.plain.set;
         let taught = |half: usize| {
             job.check()?;
-            let rows: Vec<usize> = (0..set.len()).filter(|row| row % 2 != half).collect();
+            let rows: Vec<usize> = (0..set.len()).filter(|&row| self.halves[row] != half).collect();
             Taught::by(set, &rows, self.settings, job)
         };
-        Ok(Halves([taught(0)?, taught(1)?]))
+        Ok(Halves { taught: [taught(0)?, taught(1)?], of: self.halves.clone() })
     }
+}
+
+/// The half that each image is in: every other one, where they belong to series every other series,
+/// or one half would show what the other is asked about.
+fn halves(series: &[Option<u32>]) -> Vec<usize> {
+    let mut met = HashMap::new();
+    let half = |(row, series): (usize, &Option<u32>)| match series {
+        Some(number) => {
+            let next = met.len();
+            *met.entry(*number).or_insert(next) % 2
+        }
+        None => row % 2,
+    };
+    series.iter().enumerate().map(half).collect()
 }
 
 /// A classifier for each half of the images, which has seen none of it; none where the other half
 /// is of fewer than two classes.
-pub(super) struct Halves([Option<Taught>; 2]);
+pub(super) struct Halves {
+    taught: [Option<Taught>; 2],
+    /// The half that each image is in.
+    of: Vec<usize>,
+}
 
 impl Halves {
     /// What images are taken for, of which the features are rows of `set` and the places among the
@@ -84,10 +108,11 @@ impl Halves {
     /// As [`Taught::predict`].
     pub fn predict(&self, set: &FeatureSet, places: &[usize]) -> Result<Vec<Option<usize>>> {
         let mut found = vec![None; places.len()];
-        for (half, taught) in self.0.iter().enumerate() {
+        for (half, taught) in self.taught.iter().enumerate() {
             let Some(taught) = taught else { continue };
             let is_asked = |row: &usize| {
-                places[*row] % 2 == half && taught.classes.binary_search(&set.labels[*row]).is_ok()
+                self.of[places[*row]] == half
+                    && taught.classes.binary_search(&set.labels[*row]).is_ok()
             };
             let rows: Vec<usize> = (0..places.len()).filter(is_asked).collect();
             for (&row, class) in rows.iter().zip(taught.predict(set, &rows)?) {
@@ -166,6 +191,13 @@ mod tests {
             }
         }
         set
+    }
+
+    #[test]
+    fn a_series_is_in_one_half() {
+        assert_eq!(halves(&[None; 5]), [0, 1, 0, 1, 0]);
+        let series = [7, 7, 7, 2, 2, 9, 7, 9, 4].map(Some);
+        assert_eq!(halves(&series), [0, 0, 0, 1, 1, 0, 0, 0, 1]);
     }
 
     #[test]
