@@ -96,20 +96,25 @@ fn the_file_has_learned_from_all_images_once_they_were_judged_by() {
         counterweight_json(&[&["export", text(&run), "--out", text(file)], more].concat())
     };
     assert_eq!(export(&again, &[])["refit"], *refit, "as it was made");
-    // Five images are too few to make probabilities fit.
     let plain = export(&measured, &["--no-refit"]);
     assert!(plain["refit"].is_null());
+    // Five validation images are too few to say how far probabilities can be believed.
     let calibration = &plain["calibration"];
+    let in_turn = dataset.samples.len() - dataset.split(Split::Test).len();
     assert_eq!(
-        (&calibration["temperature"], &calibration["split"]),
-        (&1.0.into(), &"validation".into()),
+        (&calibration["images"], &calibration["split"]),
+        (&in_turn.into(), &Value::Null),
         "{plain}"
     );
-    // With more their probabilities would be divided, unless that is not wanted.
-    let stored = run.join("results/balanced-validation.json");
+    // Logits are divided where that fits, unless it is not wanted.
+    let stored = run.join("results/held-out-in-turn.json");
     let kept = std::fs::read(&stored).unwrap();
     let mut known: Value = serde_json::from_slice(&kept).unwrap();
-    known["confidence"] = json!({
+    let tuned: Value =
+        serde_json::from_slice(&std::fs::read(run.join("results/tune.json")).unwrap()).unwrap();
+    let scores = [0, 1].map(|at| known[at]["balanced_accuracy"].clone());
+    assert_eq!(scores, ["start_score", "best_score"].map(|key| tuned[key].clone()));
+    known[1]["confidence"] = json!({
         "temperature": 2.0, "loss": [1.0, 0.5], "threshold": null, "samples": 100,
         "calibrated": { "accuracy": 0.9, "mean": [0.99, 0.88], "ece": [0.09, 0.02], "threshold": null },
     });
@@ -118,7 +123,12 @@ fn the_file_has_learned_from_all_images_once_they_were_judged_by() {
     assert_eq!(fitting["calibration"]["temperature"], 2.0, "{fitting}");
     let said = counterweight(&["export", text(&run), "--no-refit", "--out", text(&measured)]);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(said.contains("88.0 % on average where 90.0 % of the answers are right"), "{said}");
+    assert!(
+        said.contains(
+            "88.0 % on average where 90.0 % of its answers are right, on 100 images held"
+        ),
+        "{said}"
+    );
     let of = |image: &Path| {
         let found = counterweight_json(&["predict", text(&measured), text(image)]);
         found["top"][0]["probability"].as_f64().unwrap()

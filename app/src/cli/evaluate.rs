@@ -22,7 +22,7 @@ use super::{Context, tables};
 pub struct Arguments {
     /// The run folder, or with --data a classifier in an ONNX file from anywhere
     run: PathBuf,
-    /// What to evaluate a file on: a dataset file, a folder, an image list, an archive
+    /// What to evaluate a file on: a dataset file, a folder, an image list, an archive of CIFAR
     #[arg(long, value_name = "DATASET")]
     data: Option<PathBuf>,
     /// Every image of --data, whatever its split
@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     context.console.result(&result, || {
         let text = tables::evaluation(&result);
         match arguments.classes {
-            true => format!("{}\n\n{text}", tables::per_class(&result.evaluation)),
+            true => format!("{}\n\n{text}", tables::per_class(result.judged())),
             false => text,
         }
     })

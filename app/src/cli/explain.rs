@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use counterweight_core::error::ModelError;
+use counterweight_core::export::Refit;
 use counterweight_core::files;
 use counterweight_core::images::{DEFAULT_MAX_PIXELS, Detail, read_image_for, thumbnail};
 use counterweight_core::infer::{Inputs, Prediction};
 use counterweight_core::job::Job;
-use counterweight_core::pipeline::{ActivationMap, ActivationMaps, Looked, activation_sheet};
+use counterweight_core::pipeline::{
+    ActivationMap, ActivationMaps, Looked, REFIT, activation_sheet,
+};
 use counterweight_core::run::Run;
 use counterweight_core::settings::ImageFit;
 use serde::Serialize;
@@ -79,6 +82,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let all = files.len() + failed;
     if all == 0 {
         bail!("there is no image among what is named");
+    }
+    if run.read_result::<Refit>(REFIT).is_ok() {
+        job.info("shown is the classifier as it was measured; the exported one has learned once more, from all images, and its probabilities are made to fit: it may answer otherwise");
     }
     for problem in &inputs.problems {
         context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));

@@ -12,7 +12,7 @@ use counterweight_core::source::Split;
 
 use super::train::quoted;
 use super::{Context, PartialFailure, tables};
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{numbers, words};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -189,21 +189,10 @@ fn again(refit: Refit, measured_on: Option<Split>) -> String {
 
 /// How far the file's probabilities can be believed.
 fn believed(found: &Calibration) -> String {
-    let percent = |share: f64| tables::percent(Some(share));
-    let [without, with] = found.mean.map(percent);
-    let made = match found.temperature {
-        1.0 => String::new(),
-        by => format!(" ({without} % without the temperature of {by:.2} that is in the file)"),
-    };
     let unsure = found
         .threshold
         .map_or_else(String::new, |threshold| format!("\n{}", tables::unsure(&threshold)));
-    format!(
-        "\nits probabilities: {with} % on average where {} % of the answers are right, on {} {} images{made}{unsure}",
-        percent(found.accuracy),
-        numbers::grouped(found.images as u64),
-        found.split,
-    )
+    format!("\n{}{unsure}", words::uncapitalised(found.sentence().trim_end_matches('.')))
 }
 
 /// The file, its check, and how good the network is, in one line each: that file and network agree

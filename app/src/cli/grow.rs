@@ -113,7 +113,7 @@ fn human(report: &GrowReport, all: bool) -> String {
     match (&report.evaluations, report.split) {
         (Some([before, after]), Some(split)) => {
             let [before, after] =
-                [before, after].map(|found| Some(found.evaluation.balanced_accuracy));
+                [before, after].map(|found| Some(found.judged().balanced_accuracy));
             text += &format!(
                 "\nbalanced accuracy on the same {split} images: {} % before, {} % after",
                 percent(before),
@@ -129,9 +129,12 @@ fn human(report: &GrowReport, all: bool) -> String {
     if let more @ 1.. = classes.len().saturating_sub(listed) {
         text += &format!("\n… and {more} more (--all lists them)");
     }
+    let dataset = Path::new(&report.run).join("dataset.toml");
     text + &format!(
-        "\n{verdict}\n{}\nits model: counterweight export {} --out MODEL.onnx",
+        "\n{verdict}\n{}\nits model: counterweight export {} --out MODEL.onnx\n\
+         the folder that the run was made of has no part in this: for all of it anew, counterweight make {} --out MODEL.onnx",
         report.run,
-        quoted(Path::new(&report.run))
+        quoted(Path::new(&report.run)),
+        quoted(&dataset)
     )
 }

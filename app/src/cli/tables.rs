@@ -154,7 +154,7 @@ pub fn render(table: &Table) -> String {
 
 /// What was evaluated, and its numbers.
 pub fn evaluation(result: &RunEvaluation) -> String {
-    let e = &result.evaluation;
+    let e = result.judged();
     format!(
         "{}\n\n{}\n{}{}{}",
         what(result),
@@ -264,7 +264,11 @@ fn what(result: &RunEvaluation) -> String {
     };
     format!(
         "checkpoint {} (epoch {}, chosen by {}{balancers}) on {} {} images{flips}",
-        result.checkpoint, result.epoch, result.chosen_by, result.evaluation.samples, result.split
+        result.checkpoint,
+        result.epoch,
+        result.chosen_by,
+        result.judged().samples,
+        result.split
     )
 }
 
@@ -339,7 +343,7 @@ pub fn per_class(evaluation: &Evaluation) -> String {
 /// Before and after balancing, side by side.
 pub fn balance(report: &BalanceReport) -> String {
     let mut table = table(&["", "before", "after", "change"]);
-    for row in comparison(&report.before.evaluation, &report.after.evaluation) {
+    for row in comparison(report.before.judged(), report.after.judged()) {
         table.add_row(row.cells());
     }
     let (before, after) =
@@ -362,8 +366,7 @@ pub fn balance(report: &BalanceReport) -> String {
             report.norms_after.len()
         );
     }
-    text +=
-        &thirds(&report.after.evaluation).map(|thirds| format!("{thirds}\n")).unwrap_or_default();
+    text += &thirds(report.after.judged()).map(|thirds| format!("{thirds}\n")).unwrap_or_default();
     format!("{}\n{}", text.trim_end(), and_verdict(report.after.verdict.as_ref()))
 }
 

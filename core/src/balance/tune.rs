@@ -16,7 +16,7 @@ use super::tune_candidates::{
 use super::tune_report::{describe, reason, standard_error};
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::{Answer, GroupAccuracies, GroupThresholds, Scores, Verdict};
+use crate::eval::{Answer, GroupAccuracies, GroupThresholds, Scores, Verdict, error_of_mean};
 use crate::job::{Job, Silent};
 use crate::settings::{Auto, BalanceSettings, Balancer, FeatureSource};
 
@@ -430,7 +430,7 @@ fn conclude(
         start_score: start.0,
         conclusive,
         reason,
-        errors: [&best.hits, &start.1].map(|hits| error_of(hits, labels, classes)),
+        errors: [&best.hits, &start.1].map(|hits| error_of_mean(&by_class(hits, labels, classes))),
         verdict: None,
         failed: 0,
         candidates: trials.iter().map(candidate).collect(),
@@ -478,18 +478,6 @@ fn by_class(hits: &[bool], labels: &[u32], classes: usize) -> Vec<[usize; 2]> {
         found[label as usize][1] += 1;
     }
     found
-}
-
-/// Standard error of the balanced accuracy: that of a mean of independent shares, each taken as if
-/// one more sample were right and one more wrong.
-fn error_of(hits: &[bool], labels: &[u32], classes: usize) -> f64 {
-    let found = by_class(hits, labels, classes);
-    let present = || found.iter().filter(|[_, samples]| *samples > 0);
-    let variance = |&[hits, samples]: &[usize; 2]| {
-        let share = (hits as f64 + 1.0) / (samples as f64 + 2.0);
-        share * (1.0 - share) / samples as f64
-    };
-    present().map(variance).sum::<f64>().sqrt() / present().count().max(1) as f64
 }
 
 /// The share of samples that are right, with classes as frequent as in training.

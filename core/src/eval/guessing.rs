@@ -1,5 +1,7 @@
 //! What guessing gives on a split, and how far the split can tell anything from it.
 
+use serde::{Deserialize, Serialize};
+
 use super::evaluation::Evaluation;
 
 /// Half the width of a 95 % interval in standard errors. What is beyond it in one direction happens
@@ -28,6 +30,67 @@ pub(super) struct Guessing {
     pub a_class: f64,
 }
 
+/// Standard error of the balanced accuracy from right samples and all samples of each class, shape
+/// [classes]: that of a mean of independent shares, each taken as if one more sample were right and
+/// one more wrong. Three right ones out of three do not show that all are right.
+pub(crate) fn error_of_mean(right: &[[usize; 2]]) -> f64 {
+    let present = || right.iter().filter(|[_, samples]| *samples > 0);
+    let variance = |&[right, samples]: &[usize; 2]| {
+        let share = (right as f64 + 1.0) / (samples as f64 + 2.0);
+        share * (1.0 - share) / samples as f64
+    };
+    present().map(variance).sum::<f64>().sqrt() / present().count().max(1) as f64
+}
+
+/// What classifiers that were made in the same way were right about on images that were held out in
+/// turn: while each part of them was held out, they learned from the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldInTurn {
+    /// Mean of the accuracies of the classes that were held out at all, in 0..1.
+    pub balanced_accuracy: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Right images and all images of each class, shape [classes]: none of a class that nothing would
+    /// have been learned of while it was held out. Empty where older versions stored no more than the
+    /// mean.
+    #[serde(default)]
+    pub right: Vec<[usize; 2]>,
+}
+
+impl HeldInTurn {
+    /// From right images and all images of each class.
+    pub fn of(right: Vec<[usize; 2]>) -> Self {
+        Self { balanced_accuracy: mean_of(&right), error: error_of_mean(&right), right }
+    }
+
+    /// Whether every class that a split has images of was held out.
+    pub(super) fn knows_all(&self, evaluation: &Evaluation) -> bool {
+        let mut pairs = self.right.iter().zip(&evaluation.per_class);
+        pairs.all(|([_, held], class)| *held > 0 || class.samples == 0)
+    }
+
+    /// The classes that were held out and of which a split has images: what these and what it is right
+    /// about.
+    pub(super) fn of_both(&self, evaluation: &Evaluation) -> [Self; 2] {
+        let seen: Vec<_> =
+            evaluation.per_class.iter().map(|class| [class.correct, class.samples]).collect();
+        if self.right.is_empty() {
+            return [self.clone(), Self::of(seen)];
+        }
+        let both =
+            self.right.iter().zip(&seen).filter(|([_, held], [_, seen])| held.min(seen) > &0);
+        let (held, seen) = both.unzip();
+        [Self::of(held), Self::of(seen)]
+    }
+}
+
+/// Mean of the accuracies of the classes that have samples.
+fn mean_of(right: &[[usize; 2]]) -> f64 {
+    let present = || right.iter().filter(|[_, samples]| *samples > 0);
+    let sum: f64 = present().map(|&[right, samples]| right as f64 / samples as f64).sum();
+    sum / present().count().max(1) as f64
+}
+
 impl Guessing {
     /// Compares an evaluation with guessing.
     ///
@@ -37,8 +100,7 @@ impl Guessing {
     /// moves in steps, which a normal curve does not know: half of what one image of the smallest
     /// class that is ever named moves is taken off first.
     ///
-    /// The standard error is that of K independent shares, each taken as if one more sample were
-    /// right and one more wrong: three right ones out of three do not show that all are right.
+    /// The standard error is [`error_of_mean`].
     pub fn of(evaluation: &Evaluation) -> Self {
         let predicted = predicted_shares(evaluation);
         let present =
@@ -46,17 +108,17 @@ impl Guessing {
         let classes = present().count().max(1);
         let least = present().map(|(class, _)| class.samples).min().unwrap_or(0);
         let most = present().map(|(class, _)| class.samples).max().unwrap_or(0);
-        let (mut by_luck, mut variance, mut parts) = (0.0, 0.0, 0.0);
+        let (mut by_luck, mut parts) = (0.0, 0.0);
         for (class, share) in present() {
             let n = class.samples as f64;
-            let smoothed = (class.correct as f64 + 1.0) / (n + 2.0);
             by_luck += share * (1.0 - share) / n;
-            variance += smoothed * (1.0 - smoothed) / n;
             parts += 1.0 / n;
         }
         let k = classes as f64;
         let chance = 1.0 / k;
-        let (by_luck, error) = (by_luck.sqrt() / k, variance.sqrt() / k);
+        let right: Vec<_> =
+            evaluation.per_class.iter().map(|class| [class.correct, class.samples]).collect();
+        let (by_luck, error) = (by_luck.sqrt() / k, error_of_mean(&right));
         let found = evaluation.balanced_accuracy;
         // A class that is never named is not drawn from.
         let drawn = present().filter(|(_, share)| **share > 0.0).map(|(class, _)| class.samples);

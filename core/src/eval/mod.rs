@@ -25,7 +25,10 @@ pub use groups::{
     FEW_BELOW, Group, GroupSizes, GroupSummary, GroupThresholds, MANY_ABOVE, imbalance_factor,
     suggested_thirds,
 };
+pub use guessing::HeldInTurn;
+pub(crate) use guessing::error_of_mean;
 pub use paired::{PairedDifference, paired_differences};
 pub(crate) use scores::argmax;
 pub use scores::{GroupAccuracies, Scores, class_accuracies, scores};
+pub(crate) use verdict::TELLING;
 pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};

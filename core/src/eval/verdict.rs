@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluation::{ClassResult, Evaluation};
-use super::guessing::{Guessing, Z, predicted_shares};
+use super::guessing::{Guessing, HeldInTurn, Z, predicted_shares};
 use crate::record::EpochRecord;
 use crate::source::Split;
 
@@ -93,6 +93,10 @@ pub struct Verdict {
     pub split: Split,
     /// The balanced accuracy there, in 0..1.
     pub balanced_accuracy: f64,
+    /// The same on images that were held out in turn, where these tell it and the split, which chance
+    /// drew from the same images, is too small to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_in_turn: Option<f64>,
     /// The balanced accuracy of guessing: 1 / classes that have samples.
     pub chance: f64,
     /// The 95 % interval of the balanced accuracy.
@@ -112,11 +116,20 @@ impl Verdict {
     /// `22.6 % balanced accuracy on the validation images, guessing gives 16.7 %`.
     pub fn against_guessing(&self) -> String {
         let images = images_of(self.split);
-        format!(
-            "{} balanced accuracy on the {images} images, guessing gives {}",
-            percent(self.balanced_accuracy),
-            percent(self.chance)
-        )
+        let found = match self.held_in_turn {
+            None => {
+                format!(
+                    "{} balanced accuracy on the {images} images",
+                    percent(self.balanced_accuracy)
+                )
+            }
+            Some(held) => format!(
+                "{} balanced accuracy on images held out in turn ({} on the few {images} images)",
+                percent(held),
+                percent(self.balanced_accuracy)
+            ),
+        };
+        format!("{found}, guessing gives {}", percent(self.chance))
     }
 
     /// [`Verdict::against_guessing`] with what speaks against relying on it, if anything does.
@@ -147,9 +160,8 @@ pub struct Evidence<'a> {
     pub copies: usize,
     /// Whether training has copies of all images of the result, so that nothing better is known.
     pub all_copies: bool,
-    /// The balanced accuracy of such a classifier on training images that were held out in turn, and
-    /// its standard error.
-    pub expected: Option<[f64; 2]>,
+    /// What such a classifier was right about on images that were held out in turn.
+    pub expected: Option<&'a HeldInTurn>,
     /// Whether chance drew these images from the same ones as those: then they are not unlike them.
     pub is_drawn: bool,
 }
@@ -188,7 +200,7 @@ const GAP: f64 = 0.5;
 pub(super) const NAMED: usize = 3;
 /// Samples of a class from which on it means something that none is taken for it, or how many are
 /// right.
-pub(super) const TELLING: usize = 5;
+pub(crate) const TELLING: usize = 5;
 
 /// Says what a result is worth. The same evidence gives the same verdict.
 ///
@@ -228,6 +240,7 @@ pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
         command: advice.command,
         split,
         balanced_accuracy: evaluation.balanced_accuracy,
+        held_in_turn: case.known_from_more(),
         chance: case.guessing.chance,
         interval: case.guessing.interval,
         findings,
@@ -487,25 +500,37 @@ impl Case<'_> {
         };
         // What is drawn from the same images is as good as those that were held out in turn.
         let more = self.evidence.expected.filter(|_| self.evidence.is_drawn && better);
-        let Some([expected, _]) = more else {
+        let Some(expected) = more else {
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         };
         let grade = match self.known_from_more() {
             Some(_) => Grade::Usable,
             None => Grade::Doubtful,
         };
+        let held = expected.right.iter().filter(|[_, held]| *held > 0).count();
+        let of_classes = match expected.knows_all(self.evaluation()) {
+            true => String::new(),
+            false => format!(
+                ", of {held} of {} classes: of the others there are too few",
+                expected.right.len()
+            ),
+        };
         let sentence = format!(
-            "{sentence} On the images that were held out in turn to choose by, which are more, it is {}.",
-            percent(expected)
+            "{sentence} On the images that were held out in turn to choose by, which are more, it is {}{of_classes}.",
+            percent(expected.balanced_accuracy)
         );
         Some(finding(FindingKind::SplitTooSmall, grade, sentence))
     }
 
     /// The balanced accuracy on images that were held out in turn, where they tell it and the split,
-    /// which chance drew from the same images, is too small to.
+    /// which chance drew from the same images, is too small to. Where classes of the split are missing
+    /// among them, which are the rarest, it is another mean.
     pub(super) fn known_from_more(&self) -> Option<f64> {
-        let [expected, error] = self.evidence.expected.filter(|_| self.evidence.is_drawn)?;
-        (Z * self.guessing.error > WIDE && Z * error <= WIDE).then_some(expected)
+        let held = self.evidence.expected.filter(|_| self.evidence.is_drawn)?;
+        let tells = Z * self.guessing.error > WIDE
+            && Z * held.error <= WIDE
+            && held.knows_all(self.evaluation());
+        tells.then_some(held.balanced_accuracy)
     }
 
     fn nearly_one_class(&self) -> Option<Finding> {
@@ -573,15 +598,16 @@ impl Case<'_> {
     /// What was chosen on other images suits these less, and what is said of those is not true of
     /// these.
     fn unlike_training(&self) -> Option<Finding> {
-        let [expected, error] = self.evidence.expected.filter(|_| !self.evidence.is_drawn)?;
-        let gap = expected - self.found();
-        if gap < UNLIKE || gap <= Z * error.hypot(self.guessing.error) {
+        let held = self.evidence.expected.filter(|_| !self.evidence.is_drawn)?;
+        let [held, seen] = held.of_both(self.evaluation());
+        let gap = held.balanced_accuracy - seen.balanced_accuracy;
+        if gap < UNLIKE || gap <= Z * held.error.hypot(seen.error) {
             return None;
         }
         let sentence = format!(
             "Images that were held out from training are recognised with {}, these with {}: they are unlike those, so that balance and weight decay, which were chosen on those, may not suit them.",
-            percent(expected),
-            percent(self.found())
+            percent(held.balanced_accuracy),
+            percent(seen.balanced_accuracy)
         );
         Some(finding(FindingKind::UnlikeTraining, Grade::Usable, sentence))
     }

@@ -53,6 +53,11 @@ fn epoch(number: usize, train_loss: f64, train_accuracy: f64) -> EpochRecord {
     }
 }
 
+/// What older versions stored of images held out in turn.
+fn held(balanced_accuracy: f64, error: f64) -> HeldInTurn {
+    HeldInTurn { balanced_accuracy, error, right: Vec::new() }
+}
+
 fn judge(confusion: &[Vec<u32>], history: &[EpochRecord]) -> Verdict {
     judge_on(Split::Validation, confusion, history)
 }
@@ -500,7 +505,7 @@ fn what_balancing_costs_the_frequent_classes_is_said() {
 fn copies_and_images_unlike_those_it_learned_from_are_said() {
     let evaluation = of_confusion(&mostly_right(6, 35, 15));
     let evidence = Evidence::of(&evaluation, Split::Test);
-    let found = verdict(&Evidence { copies: 88, expected: Some([0.9, 0.02]), ..evidence });
+    let found = verdict(&Evidence { copies: 88, expected: Some(&held(0.9, 0.02)), ..evidence });
     assert_eq!(
         (found.grade, kinds(&found)),
         (Grade::Usable, vec![FindingKind::UnlikeTraining, FindingKind::CopiesLeftOut])
@@ -517,11 +522,11 @@ fn copies_and_images_unlike_those_it_learned_from_are_said() {
         "88 of the 388 test images have an exact copy in training and are left out of this verdict."
     );
     // A small difference, and one that is within what so few images can tell.
-    assert_eq!(verdict(&Evidence { expected: Some([0.74, 0.02]), ..evidence }).findings, []);
+    assert_eq!(verdict(&Evidence { expected: Some(&held(0.74, 0.02)), ..evidence }).findings, []);
     let few = of_confusion(&mostly_right(6, 14, 6));
     let evidence = Evidence::of(&few, Split::Test);
-    assert_eq!(verdict(&Evidence { expected: Some([0.81, 0.05]), ..evidence }).findings, []);
-    assert_ne!(verdict(&Evidence { expected: Some([0.95, 0.05]), ..evidence }).findings, []);
+    assert_eq!(verdict(&Evidence { expected: Some(&held(0.81, 0.05)), ..evidence }).findings, []);
+    assert_ne!(verdict(&Evidence { expected: Some(&held(0.95, 0.05)), ..evidence }).findings, []);
     // Where there is no other image, nothing is known.
     let found = verdict(&Evidence { all_copies: true, ..Evidence::of(&evaluation, Split::Test) });
     assert_eq!(
@@ -536,7 +541,7 @@ fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
     let few = of_confusion(&mostly_right(6, 2, 1));
     let drawn = Evidence { is_drawn: true, ..Evidence::of(&few, Split::Test) };
     // 24 points better, by chance: both are of the same images.
-    let found = verdict(&Evidence { expected: Some([0.91, 0.02]), ..drawn });
+    let found = verdict(&Evidence { expected: Some(&held(0.91, 0.02)), ..drawn });
     assert_eq!((found.grade, kinds(&found)), (Grade::Usable, vec![FindingKind::SplitTooSmall]));
     assert!(
         found.sentence.starts_with(
@@ -551,15 +556,43 @@ fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
             && said.ends_with("it is 91.0 %."),
         "{said}"
     );
+    assert_eq!(
+        found.against_guessing(),
+        "91.0 % balanced accuracy on images held out in turn (66.7 % on the few test images), guessing gives 16.7 %"
+    );
+    // A class that was never held out is missing in that mean, and it is the rarest.
+    let mut right = vec![[91, 100]; 6];
+    let all = HeldInTurn::of(right.clone());
+    assert_eq!(verdict(&Evidence { expected: Some(&all), ..drawn }).sentence, found.sentence);
+    right[4] = [0, 0];
+    let others = HeldInTurn::of(right);
+    assert!((others.balanced_accuracy - 0.91).abs() < 1e-12 && others.error < all.error * 1.2);
+    let found = verdict(&Evidence { expected: Some(&others), ..drawn });
+    assert_eq!((found.grade, found.held_in_turn), (Grade::Doubtful, None));
+    assert!(
+        found
+            .sentence
+            .ends_with("it is 91.0 %, of 5 of 6 classes: of the others there are too few."),
+        "{}",
+        found.sentence
+    );
     // Which may be too few as well.
-    let found = verdict(&Evidence { expected: Some([0.91, 0.06]), ..drawn });
+    let found = verdict(&Evidence { expected: Some(&held(0.91, 0.06)), ..drawn });
     assert_eq!(found.grade, Grade::Doubtful);
     assert!(found.sentence.contains("91.0 %"), "{}", found.sentence);
     // Whoever brought a test split of their own learns that it is another one.
     let brought = Evidence { is_drawn: false, ..drawn };
-    let found = verdict(&Evidence { expected: Some([0.95, 0.01]), ..brought });
+    let found = verdict(&Evidence { expected: Some(&held(0.95, 0.01)), ..brought });
     assert!(kinds(&found).contains(&FindingKind::UnlikeTraining));
     assert_eq!(found.grade, Grade::Doubtful);
+    // The classes that both know are compared: here the gap is one that only the test has.
+    let mut confusion = mostly_right(6, 95, 5);
+    confusion[4] = vec![50, 50, 0, 0, 0, 0];
+    let test = of_confusion(&confusion);
+    let known = verdict(&Evidence { expected: Some(&others), ..Evidence::of(&test, Split::Test) });
+    assert!(test.balanced_accuracy < 0.8 && !kinds(&known).contains(&FindingKind::UnlikeTraining));
+    let known = verdict(&Evidence { expected: Some(&all), ..Evidence::of(&test, Split::Test) });
+    assert!(kinds(&known).contains(&FindingKind::UnlikeTraining), "{:?}", known.findings);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Export: one ONNX file that holds its preprocessing and its labels, checked before it takes its
 //! name.
 
+mod calibration;
 mod check;
 mod clip;
 mod fold;
@@ -21,12 +22,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{ModelError, Result};
-use crate::eval::{Threshold, Verdict};
+use crate::eval::Verdict;
 use crate::files;
 use crate::job::Job;
 use crate::model::{Network, NetworkConfig, weights};
 use crate::source::Split;
 use crate::words::ImageFit;
+pub use calibration::Calibration;
 use graph::Normalized;
 pub use joined::JoinedSource;
 pub use target::{Artifact, ExportModel, ExportTarget, Onnx, OnnxOutputs, ReadBack, TARGETS};
@@ -97,26 +99,6 @@ pub struct ExportReport {
     /// older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
-}
-
-/// How far the probabilities of an exported file can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// What logits are divided by in the file before the softmax; 1 for their own softmax.
-    pub temperature: f64,
-    /// Share of the answers that are right.
-    pub accuracy: f64,
-    /// Mean probability of the answers by the logits' own softmax, and in the file: what `accuracy`
-    /// should be.
-    pub mean: [f64; 2],
-    /// Expected calibration error of the logits' own softmax, and of the file's probabilities.
-    pub error: [f64; 2],
-    /// The file's probability below which it is better to say "not sure", where there is one.
-    pub threshold: Option<Threshold>,
-    /// The split that this was found on.
-    pub split: Split,
-    /// Its images that it was found on.
-    pub images: usize,
 }
 
 /// A classifier that learned once more, from all images, after it was measured on those held out.

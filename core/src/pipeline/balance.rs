@@ -9,6 +9,7 @@ use super::evaluate::{
     Known, RunEvaluation, evaluate_checkpoint, expected, reporting_split, result_name,
 };
 use super::features::Features;
+use super::in_turn::judge_in_turn;
 use super::tune::search;
 use crate::augment::Augmentation;
 use crate::balance::{self, Balanced, CachedBatches, Effort, FeatureBatches, RadiusReport};
@@ -111,6 +112,7 @@ pub fn balance(
     if let Some(words) = run.edited_since() {
         job.warn(words);
     }
+    let all = settings;
     let evaluation = &settings.evaluation;
     let has_validation = !run.dataset().split(Split::Validation).is_empty();
     let settings = &match settings.balance.tune_candidates {
@@ -129,12 +131,15 @@ pub fn balance(
     };
     let name = run.stage1_checkpoint();
     let start = run.checkpoint(name)?;
+    let wanted = Settings { balance: settings.clone(), ..all.clone() };
+    judge_in_turn(run, &start, &Features::new(run, &start, device), &wanted, job)?;
     let split = reporting_split(run).unwrap_or_else(|_| {
         job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
         Split::Train
     });
     let of_start = |split| {
-        let known = Known { before: None, expected: expected(run, None) };
+        let expected = expected(run, None);
+        let known = Known { before: None, expected: expected.as_ref() };
         evaluate_checkpoint(run, (name, &start), split, known, evaluation, device, job)
     };
     let before = of_start(split)?;
@@ -220,7 +225,8 @@ pub fn balance(
     put_classifier(&mut result, &classifier);
     result.velocities.clear();
     let of_result = |split, before| {
-        let known = Known { before: Some(before), expected: expected(run, Some(settings)) };
+        let expected = expected(run, Some(settings));
+        let known = Known { before: Some(before), expected: expected.as_ref() };
         evaluate_checkpoint(run, ("balanced", &result), split, known, evaluation, device, job)
     };
     let after = of_result(split, &before)?;

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::balance::BalanceReport;
 use super::features::Features;
+use super::in_turn::known_in_turn;
 use super::spread::spread;
 use crate::balance::Tuning;
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
-use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, Verdict};
+use crate::eval::{self, Confidence, Evaluation, Evidence, GroupThresholds, HeldInTurn, Verdict};
 use crate::job::Job;
 use crate::run::{Checkpoint, Run};
 use crate::settings::{BalanceSettings, EvaluationSettings};
@@ -47,11 +48,19 @@ pub struct RunEvaluation {
     pub evaluation: Evaluation,
 }
 
+impl RunEvaluation {
+    /// The numbers that say what it is worth: those without exact copies of training images, where
+    /// there are such.
+    pub fn judged(&self) -> &Evaluation {
+        self.without_copies.as_deref().unwrap_or(&self.evaluation)
+    }
+}
+
 /// Samples that temperature and threshold are found on, at most; evenly spread. Their logits are
 /// held all at once.
-const JUDGED: usize = 4000;
+pub(super) const JUDGED: usize = 4000;
 /// Logits that are held for it, at most.
-const LOGITS: usize = 1 << 24;
+pub(super) const LOGITS: usize = 1 << 24;
 
 /// Evaluates a checkpoint on a split of the run's dataset and stores the result as
 /// `results/<checkpoint>-<split>.json`.
@@ -92,7 +101,7 @@ pub fn evaluate(
             .and_then(|report| expected(run, Some(&report.settings))),
         _ => expected(run, None),
     };
-    let known = Known { before: before.as_ref(), expected };
+    let known = Known { before: before.as_ref(), expected: expected.as_ref() };
     let what = (name, &checkpoint);
     let result = evaluate_checkpoint(run, what, split, known, settings, device, job)?;
     run.keep_result(&result_name(name, split, settings.flip), &result, job);
@@ -166,7 +175,7 @@ pub(super) struct Known<'a> {
     /// Of a balanced one: what it was before.
     pub before: Option<&'a RunEvaluation>,
     /// As [`expected`].
-    pub expected: Option<[f64; 2]>,
+    pub expected: Option<&'a HeldInTurn>,
 }
 
 /// Evaluates a checkpoint by its name, and judges it by what is `known` of it, too.
@@ -198,10 +207,11 @@ pub(super) fn evaluate_checkpoint(
         _ => Some(Box::new(evaluate(&features.part(&others))?)),
     };
     let judged = without_copies.as_deref().unwrap_or(&evaluation);
+    let unseen = without_copies.as_ref().map(|_| features.part(&others));
     // Of an older version, which knew nothing of copies, it is of other images.
     let before =
         known.before.filter(|found| without_copies.is_none() || found.without_copies.is_some());
-    let before = before.map(|found| found.without_copies.as_deref().unwrap_or(&found.evaluation));
+    let before = before.map(RunEvaluation::judged);
     let provenance = &run.dataset().provenance;
     let verdict = eval::verdict(&Evidence {
         history: run.history(),
@@ -228,25 +238,30 @@ pub(super) fn evaluate_checkpoint(
         flip: settings.flip,
         verdict: Some(verdict),
         without_copies,
-        confidence: Some(confidence_of(&classifier, &features)?),
+        confidence: Some(confidence_of(&classifier, unseen.as_ref().unwrap_or(&features))?),
         evaluation,
     })
 }
 
-/// The balanced accuracy that a classifier on frozen features had on training images that were held
-/// out in turn, with its standard error: of the checkpoint as trained, or balanced by `settings`, if
-/// a search has seen that.
-pub(super) fn expected(run: &Run, settings: Option<&BalanceSettings>) -> Option<[f64; 2]> {
+/// The balanced accuracy that a classifier on frozen features had on images that were held out in
+/// turn, with its standard error: of the checkpoint as trained, or balanced by `settings`, if that is
+/// known.
+pub(super) fn expected(run: &Run, settings: Option<&BalanceSettings>) -> Option<HeldInTurn> {
     if !run.settings().stage1.is_frozen() {
         return None;
     }
+    if let Some(known) = known_in_turn(run, settings) {
+        return Some(known.held);
+    }
+    // Older versions kept what the search found alone.
     let tuning: Tuning = run.read_result("tune").ok()?;
     let [best, start] = tuning.errors;
+    let of = |balanced_accuracy, error| HeldInTurn { balanced_accuracy, error, right: Vec::new() };
     match settings {
-        None => Some([tuning.start_score, start]),
+        None => Some(of(tuning.start_score, start)),
         Some(used) => {
             let used = BalanceSettings { tune_candidates: 0, ..used.clone() };
-            (used == tuning.best).then_some([tuning.best_score, best])
+            (used == tuning.best).then(|| of(tuning.best_score, best))
         }
     }
 }

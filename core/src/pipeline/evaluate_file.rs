@@ -142,6 +142,12 @@ pub fn evaluate_file(
             dataset.samples.len()
         ));
     }
+    let copies = match split {
+        Some(Split::Test | Split::Validation) => {
+            dataset.copies_in_training(&samples.iter().collect::<Vec<_>>())
+        }
+        _ => vec![false; samples.len()],
+    };
     // They stand as test samples, of which no class needs any.
     let chosen = Dataset { samples, ..dataset.clone() };
     let images = Images::open(&chosen, Split::Test, classifier.input_shape(), DEFAULT_BUDGET, job)?;
@@ -153,6 +159,13 @@ pub fn evaluate_file(
     let natively = beside.is_none();
     let (answers, positions) = answers(&classifier, &images, &places, natively, job)?;
     images.warn_of_problems(job);
+    // What training has copies of is no test of what was learned from that, here or in the run beside.
+    let all = answers.len();
+    let (kept, kept_positions): (Vec<Answer>, Vec<usize>) =
+        answers.iter().zip(&positions).filter(|(_, position)| !copies[**position]).unzip();
+    let all_copies = kept.is_empty();
+    let (answers, positions) =
+        if all_copies { (answers, positions) } else { (kept, kept_positions) };
     let evaluation = Evaluation::of(&answers, &dataset.classes, &train_counts, thresholds)?;
     // What it learned from is no test, and what others call training images may well be one.
     let judged_as = match split {
@@ -160,7 +173,11 @@ pub fn evaluate_file(
         None | Some(Split::Train) => Split::Test,
         Some(split) => split,
     };
-    let verdict = verdict(&Evidence::of(&evaluation, judged_as));
+    let verdict = verdict(&Evidence {
+        copies: all - answers.len(),
+        all_copies,
+        ..Evidence::of(&evaluation, judged_as)
+    });
     let mut found = FileEvaluation {
         file: file.to_path_buf(),
         split,

@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
+use super::calibration::{Believed, calibration, confidence_of};
 use super::evaluate::{RunEvaluation, evaluation_of_file, reporting_split};
-use super::export_calibration::{calibration, confidence_of};
 use super::export_facts::{calibrated, says};
 use super::onnx_backbone::graph_of;
 use super::refit::{REFIT, refit};
@@ -14,7 +14,7 @@ use super::spread::spread;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result, TrainError};
-use crate::eval::{Confidence, Verdict};
+use crate::eval::Verdict;
 use crate::export::{
     self, Calibration, ExportModel, ExportReport, ExportSource, ExportTarget, JoinedSource, Onnx,
     Refit,
@@ -102,7 +102,7 @@ pub(super) struct Subject<'a> {
     pub name: String,
     pub checkpoint: Checkpoint,
     /// How far its own probabilities can be believed, and the images that say so.
-    confidence: Option<(Confidence, Split)>,
+    confidence: Option<Believed>,
     /// Where the temperature goes.
     temperature: Temperature,
     checks: Vec<Vec<u8>>,

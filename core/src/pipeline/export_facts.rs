@@ -51,8 +51,8 @@ fn summary(
         "train_counts": checkpoint.train_counts,
         "flip": evaluation.map(|e| e.flip),
         "evaluated_on": evaluation.map(|e| e.split.name()),
-        "balanced_accuracy": evaluation.map(|e| e.evaluation.balanced_accuracy),
-        "groups": evaluation.map(|e| &e.evaluation.groups),
+        "balanced_accuracy": evaluation.map(|e| e.judged().balanced_accuracy),
+        "groups": evaluation.map(|e| &e.judged().groups),
         "verdict": verdict.map(|v| json!({ "grade": v.grade, "sentence": v.sentence, "judged_on": v.split.name() })),
     })
 }
@@ -69,12 +69,12 @@ pub(super) fn calibrated(says: &mut [(&'static str, Value)], found: &Calibration
     said["calibration_error"] = found.error[1].into();
     said["calibration_error_without_temperature"] = found.error[0].into();
     said["threshold"] = json!(found.threshold);
-    said["confidence_split"] = found.split.name().into();
+    said["confidence_split"] = found.split.map_or("held out in turn", |split| split.name()).into();
 }
 
 /// How good it is: in all, by group and by class.
 fn evaluated(found: &RunEvaluation) -> Value {
-    let evaluation = &found.evaluation;
+    let evaluation = found.judged();
     let class = |class: &ClassResult| {
         json!({
             "name": class.name,

@@ -143,7 +143,7 @@ pub fn grow(
     };
     let counts = [old.dataset().counts(Split::Train), run.dataset().counts(Split::Train)];
     let results = |at: usize, class: usize| -> Option<&ClassResult> {
-        evaluations.as_ref()?[at].evaluation.per_class.get(class)
+        evaluations.as_ref()?[at].judged().per_class.get(class)
     };
     let classes = run.dataset().classes.iter().enumerate();
     let classes = classes.map(|(class, name)| {

@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::calibration::temperature_of;
 use super::frozen::{FrozenBackbone, View};
 use crate::classifier::{FeatureSet, unit_rows};
 use crate::dataset::{Dataset, DatasetSample};
@@ -91,7 +92,8 @@ pub fn suggest(
     if let Some(standardiser) = &checkpoint.standardiser {
         standardiser.apply(&mut found.set.features);
     }
-    let answers = two_best(&checkpoint, &found.set)?;
+    let temperature = temperature_of(run, (name, &checkpoint), job)?;
+    let answers = two_best(&checkpoint, &found.set, temperature)?;
     let rarity = rarity(&checkpoint.train_counts);
     let worth: Vec<f32> = answers.iter().map(|answer| answer.worth(&rarity)).collect();
     job.phase("choosing images", None, "");
@@ -245,7 +247,8 @@ struct TwoBest {
 }
 
 impl TwoBest {
-    fn of(logits: &[f32]) -> Self {
+    /// By logits that are divided by `temperature` for the probabilities.
+    fn of(logits: &[f32], temperature: f32) -> Self {
         let mut classes = [0, 0];
         let mut best = [f32::NEG_INFINITY; 2];
         for (class, &logit) in logits.iter().enumerate() {
@@ -255,8 +258,9 @@ impl TwoBest {
                 (best[1], classes[1]) = (logit, class);
             }
         }
-        let sum: f32 = logits.iter().map(|logit| (logit - best[0]).exp()).sum();
-        Self { classes, probabilities: best.map(|logit| (logit - best[0]).exp() / sum) }
+        let likely = |logit: f32| ((logit - best[0]) / temperature).exp();
+        let sum: f32 = logits.iter().copied().map(likely).sum();
+        Self { classes, probabilities: best.map(|logit| likely(logit) / sum) }
     }
 
     /// How unsure the two make, times how rare they are.
@@ -268,8 +272,9 @@ impl TwoBest {
     }
 }
 
-fn two_best(checkpoint: &Checkpoint, set: &FeatureSet) -> Result<Vec<TwoBest>> {
-    classifier_of(checkpoint)?.map_logits(&set.features, |_, logits| TwoBest::of(logits))
+fn two_best(checkpoint: &Checkpoint, set: &FeatureSet, temperature: f32) -> Result<Vec<TwoBest>> {
+    let of = |_, logits: &[f32]| TwoBest::of(logits, temperature);
+    classifier_of(checkpoint)?.map_logits(&set.features, of)
 }
 
 /// How much an image of each class is worth for its being rare, in 0..1: as 1/√n_k, so that of a
@@ -319,12 +324,17 @@ mod tests {
 
     #[test]
     fn the_two_best_are_those_of_the_largest_logits() {
-        let found = TwoBest::of(&[1.0, 3.0, 2.0, -5.0]);
+        let found = TwoBest::of(&[1.0, 3.0, 2.0, -5.0], 1.0);
         assert_eq!(found.classes, [1, 2]);
         let sum = 1.0 + (-1.0_f32).exp() + (-2.0_f32).exp() + (-8.0_f32).exp();
         assert!((found.probabilities[0] - 1.0 / sum).abs() < 1e-6);
         assert!((found.probabilities[1] - (-1.0_f32).exp() / sum).abs() < 1e-6);
-        assert_eq!(TwoBest::of(&[0.5]).classes[0], 0);
+        assert_eq!(TwoBest::of(&[0.5], 1.0).classes[0], 0);
+        // Twice as sure.
+        assert_eq!(
+            TwoBest::of(&[1.0, 3.0, 2.0, -5.0], 0.5),
+            TwoBest::of(&[2.0, 6.0, 4.0, -10.0], 1.0)
+        );
     }
 
     #[test]

@@ -4,10 +4,9 @@ use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
 use super::features::Features;
-use super::folds::{Part, needed, part, places_of, rule_out};
-use super::train_classifier::fit_on;
+use super::in_turn::Turns;
 use crate::balance::{self, CachedBatches, Effort, FeatureBatches, Fold, Tuning};
-use crate::classifier::{Classifier, FeatureSet};
+use crate::classifier::Classifier;
 use crate::error::{Result, TrainError};
 use crate::eval::{self, Evidence, GroupThresholds, Verdict};
 use crate::job::{Job, Silent};
@@ -35,67 +34,6 @@ pub fn tune(
     search(run, settings, effort, device, job)
 }
 
-/// A fold with what it is made of.
-struct Held {
-    start: Classifier,
-    train: FeatureSet,
-    train_counts: Vec<usize>,
-    held_out: FeatureSet,
-}
-
-impl Held {
-    fn fold(&self) -> Fold<'_> {
-        Fold {
-            start: &self.start,
-            train: &self.train,
-            train_counts: &self.train_counts,
-            held_out: &self.held_out,
-        }
-    }
-}
-
-/// Training and validation images together, cut into parts of which each is judged by classifiers
-/// that learned from the others: as many parts as are needed to judge by.
-fn cross_validation(
-    train: FeatureSet,
-    validation: Option<FeatureSet>,
-    groups: &[Option<u32>],
-    classes: usize,
-    settings: &Settings,
-    job: Job<'_>,
-) -> Result<Vec<Held>> {
-    let mut all = train;
-    if let Some(validation) = validation {
-        all.features.extend(validation.features);
-        all.labels.extend(validation.labels);
-    }
-    let places = places_of(&all.labels, groups, classes);
-    let needed = needed(all.len());
-    let mut folds = Vec::with_capacity(needed);
-    for fold in 0..needed {
-        job.check()?;
-        let Part { train, train_counts, learned, held_out } =
-            part(&all, &places, fold, classes).of_known_classes();
-        let quiet = Job::new(job.control, &Silent);
-        // Features are standardised as the run has them; standardising them once more changes next
-        // to nothing.
-        let (mut start, standardiser, _) =
-            fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
-        rule_out(&mut start, &learned);
-        let standardised = |mut set: FeatureSet| {
-            standardiser.apply(&mut set.features);
-            set
-        };
-        folds.push(Held {
-            start,
-            train: standardised(train),
-            train_counts,
-            held_out: standardised(held_out),
-        });
-    }
-    Ok(folds)
-}
-
 /// [`tune`] for who holds the run's lock.
 pub(super) fn search(
     run: &Run,
@@ -116,22 +54,20 @@ pub(super) fn search(
     let features = Features::new(run, &start, device);
     let counts = &start.train_counts;
     let mut tuning = if frozen {
-        let known = features.with_positions(Split::Train, evaluation.flip, job)?;
-        let mut samples = known.samples(run.dataset(), Split::Train);
-        let validation = match run.dataset().split(Split::Validation).is_empty() {
-            true => None,
-            false => {
-                let found = features.with_positions(Split::Validation, evaluation.flip, job)?;
-                samples.extend(found.samples(run.dataset(), Split::Validation));
-                Some(found.set)
+        let held = Turns::new(run, &start, &features, evaluation.flip, job)?;
+        let (folds, seed) = (held.folds(), start.seed);
+        let mut tuning = balance::tune(&folds, counts, settings, thresholds, seed, effort, job)?;
+        match held.never_held_out() {
+            0 => {}
+            1 => tuning.reason += " One class has too few images to be held out, and had no say.",
+            classes => {
+                tuning.reason += &format!(
+                    " {classes} classes have too few images to be held out, and had no say."
+                );
             }
-        };
-        // Of both splits together: copies belong together wherever they are.
-        let groups = run.dataset().series_of(&samples);
-        let folds =
-            cross_validation(known.set, validation, &groups, counts.len(), run.settings(), job)?;
-        let folds: Vec<Fold<'_>> = folds.iter().map(Held::fold).collect();
-        balance::tune(&folds, counts, settings, thresholds, start.seed, effort, job)?
+        }
+        held.keep(run, &Settings { balance: tuning.best.clone(), ..all.clone() }, job)?;
+        tuning
     } else {
         let classifier = classifier_of(&start)?;
         let train = training_features(&features, settings.augmented_views, job)?;

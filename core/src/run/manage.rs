@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{
-    BACKBONE, CHECKPOINTS, DATASET, FEATURES, LOCK, LOG, METRICS, METRICS_CSV, NORMS, OLD_LOG,
-    RESULTS, Run, RunLock, SETTINGS, lock,
+    BACKBONE, CHECKPOINTS, DATASET, FEATURES, IN_TURN, LOCK, LOG, METRICS, METRICS_CSV, NORMS,
+    OLD_LOG, RESULTS, Run, RunLock, SETTINGS, lock,
 };
 use crate::error::{Result, RunError};
 use crate::files::{self, is_temporary};
@@ -219,6 +219,7 @@ fn owned() -> Vec<(&'static str, Vec<String>)> {
                 "refit.json",
             ])
             .into_iter()
+            .chain([format!("{IN_TURN}.json")])
             .chain(evaluations)
             .collect(),
         ),

@@ -84,6 +84,9 @@ pub struct Run {
 /// run's. A program may write its log beside the run then, to the file that [`log_file`] names.
 pub const LOG_TARGET: &str = "counterweight::run";
 
+/// The result of a run that says what classifiers are worth on images that are held out in turn.
+pub(crate) const IN_TURN: &str = "held-out-in-turn";
+
 /// The file of a run's folder that a log belongs into.
 pub fn log_file(folder: &Path) -> PathBuf {
     folder.join(LOG)
@@ -390,8 +393,10 @@ impl Run {
     pub fn forget_balancing(&self, tuning: bool) -> Result<()> {
         let mut stale = vec![self.checkpoint_path("balanced")];
         if let Ok(entries) = std::fs::read_dir(self.folder.join(RESULTS)) {
-            let of_balancing =
-                |name: &str| name.starts_with("balance") || (tuning && name.starts_with("tune"));
+            let of_balancing = |name: &str| {
+                let of_tuning = name.starts_with("tune") || name.starts_with(IN_TURN);
+                name.starts_with("balance") || (tuning && of_tuning)
+            };
             stale.extend(
                 entries
                     .flatten()

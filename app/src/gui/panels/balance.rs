@@ -529,7 +529,7 @@ fn test_ui(ui: &mut Ui, balance: &BalanceState, run: &OpenRun, commands: &mut Ve
                 parts::cell(ui, column > 0, heading);
             }
             ui.end_row();
-            for row in comparison(&report.before.evaluation, &report.after.evaluation) {
+            for row in comparison(report.before.judged(), report.after.judged()) {
                 for (column, cell) in row.cells().into_iter().enumerate() {
                     parts::cell(ui, column > 0, cell);
                 }

@@ -15,7 +15,7 @@ use super::{export_try, parts};
 use crate::gui::command::{Command, ExportCommand, RunsCommand};
 use crate::gui::state::{ExportState, OpenRun, Page, State};
 use crate::gui::theme::{self, icon, space, tokens};
-use crate::gui::widgets::{IconButton, mark, numbers, primary};
+use crate::gui::widgets::{IconButton, mark, numbers, primary, words};
 
 /// The ONNX operator set that files are written in.
 const OPSET: i64 = 17;
@@ -365,7 +365,7 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
         ui.label(theme::heading("How good it is"));
     });
     match verdict {
-        Some(verdict) => ui.label(parts::capitalised(&format!("{}.", verdict.against_guessing()))),
+        Some(verdict) => ui.label(words::capitalised(&format!("{}.", verdict.against_guessing()))),
         None => ui.label(
             "Not known: this checkpoint was never evaluated. Look at it on the Inspect page.",
         ),
@@ -409,11 +409,6 @@ fn checked_ui(ui: &mut Ui, run: &OpenRun, report: &ExportReport, commands: &mut 
 /// How far the file's probabilities can be believed.
 fn believed(found: &Calibration) -> String {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let [without, with] = found.mean.map(percent);
-    let made = match found.temperature {
-        1.0 => String::new(),
-        by => format!(" ({without} without the temperature of {by:.2} that is in the file)"),
-    };
     let unsure = found.threshold.map_or_else(String::new, |threshold| {
         format!(
             " Answers below {} are better called unsure: {} of the images keep an answer then, and {} of those are right.",
@@ -422,12 +417,7 @@ fn believed(found: &Calibration) -> String {
             percent(threshold.accuracy),
         )
     });
-    format!(
-        "Its probabilities are {with} on average where {} of its answers are right, on {} {} images{made}.{unsure}",
-        percent(found.accuracy),
-        numbers::grouped(found.images as u64),
-        found.split
-    )
+    found.sentence() + &unsure
 }
 
 fn deploy_ui(ui: &mut Ui, report: &ExportReport) {

@@ -159,7 +159,7 @@ fn grown_ui(
         let percent = |share: f64| numbers::percent(Some(share));
         for (when, result) in [("before", before), ("after", after)] {
             let name = format!("balanced accuracy {when}, {split}");
-            tiles.push((name, percent(result.evaluation.balanced_accuracy), ""));
+            tiles.push((name, percent(result.judged().balanced_accuracy), ""));
         }
     }
     parts::tiles(ui, &tiles);

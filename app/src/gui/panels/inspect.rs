@@ -250,7 +250,7 @@ fn labels(shown: &Inspection) -> Vec<ClassLabel<'_>> {
 }
 
 fn numbers_ui(ui: &mut Ui, run: &OpenRun, shown: &Inspection) {
-    let (of, results) = (&shown.evaluation, &shown.evaluation.evaluation);
+    let (of, results) = (&shown.evaluation, shown.evaluation.judged());
     let percent = |share: f64| numbers::percent(Some(share));
     let split = match of.split {
         Split::Test => "Results on test",

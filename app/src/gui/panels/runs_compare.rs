@@ -270,7 +270,7 @@ fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
     if let Some(report) =
         run.balanced.as_ref().filter(|report| report.after.split == Split::Validation)
     {
-        let results = &report.after.evaluation;
+        let results = report.after.judged();
         let groups = results.groups;
         let values = [
             Some(results.balanced_accuracy),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::eval::{ClassResult, Evaluation, Group, group_heading};
+use crate::eval::{ClassResult, Evaluation, Group, TELLING, group_heading};
 use crate::export::{Calibration, ExportReport, Variant};
 use crate::images::InputShape;
 use crate::infer::OnnxClassifier;
@@ -90,7 +90,7 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
         return writeln!(text, "This checkpoint was never evaluated.\n");
     };
     // As the verdict: what training has, too, is no test.
-    let evaluation = found.without_copies.as_deref().unwrap_or(&found.evaluation);
+    let evaluation = found.judged();
     writeln!(
         text,
         "On {} {} images that it was not trained on:\n\n| | accuracy |\n| --- | ---: |",
@@ -139,33 +139,21 @@ fn worth(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
 
 /// How far its probabilities can be believed.
 fn believed(text: &mut String, found: &Calibration, reported_on: Split) -> std::fmt::Result {
-    let [without, with] = found.mean.map(percent);
-    let (split, images) = (found.split, found.images);
-    let how = match found.temperature {
-        1.0 => String::new(),
-        by => format!(
-            " ({without} as the network gives them: its logits are divided by {by:.2} before, which fits these images best)"
-        ),
-    };
-    let flattered = match split == reported_on {
+    let flattered = match found.split == Some(reported_on) {
         true => " They are the images of the table above, and flatter it.",
         false => "",
     };
     // Of few images it is mostly chance.
-    let error = match images >= ENOUGH_FOR_BINS {
+    let error = match found.images >= ENOUGH_FOR_BINS {
         true => format!(" Calibration error there: {}.", percent(found.error[1])),
         false => String::new(),
     };
-    writeln!(
-        text,
-        "Its probabilities are {with} on average where {} of its answers are right, on {images} {split} images{how}; of rare classes fewer may be.{error}{flattered}\n",
-        percent(found.accuracy),
-    )?;
+    writeln!(text, "{} Of rare classes fewer may be.{error}{flattered}\n", found.sentence())?;
     if let Some(threshold) = found.threshold {
         writeln!(
             text,
-            "Where its best probability is below {}, it is better to say \"not sure\": {} of the {split} images then keep an answer, \
-             and {} of those are right, instead of {}.\n",
+            "Where its best probability is below {}, it is better to say \"not sure\": {} of those images then keep an answer, \
+             and {} of the answers are right, instead of {}.\n",
             threshold.shown(),
             percent(threshold.answered),
             percent(threshold.accuracy),
@@ -179,7 +167,13 @@ fn limits(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
     let never: Vec<String> = evaluation
         .per_class
         .iter()
-        .filter(|class| class.samples > 0 && class.correct == 0)
+        .filter(|class| class.samples >= TELLING && class.correct == 0)
+        .map(|class| plain(&class.name))
+        .collect();
+    let few: Vec<String> = evaluation
+        .per_class
+        .iter()
+        .filter(|class| (1..TELLING).contains(&class.samples))
         .map(|class| plain(&class.name))
         .collect();
     let unseen = evaluation.per_class.iter().filter(|class| class.samples == 0).count();
@@ -187,6 +181,15 @@ fn limits(text: &mut String, evaluation: &Evaluation) -> std::fmt::Result {
     if !never.is_empty() {
         let listed: Vec<&str> = never.iter().take(WORST).map(String::as_str).collect();
         writeln!(text, "- Not one image was recognised of: {}.", listed.join(", "))?;
+    }
+    if !few.is_empty() {
+        let listed: Vec<&str> = few.iter().take(WORST).map(String::as_str).collect();
+        let more = if few.len() > WORST { ", …" } else { "" };
+        writeln!(
+            text,
+            "- Too few images to tell whether they are recognised: fewer than {TELLING} of each of {}{more}.",
+            listed.join(", ")
+        )?;
     }
     if unseen > 0 {
         writeln!(text, "- {unseen} classes had no image to evaluate on.")?;
@@ -358,8 +361,8 @@ fn how_it_was_made(text: &mut String, facts: &Facts<'_>) -> std::fmt::Result {
             report.after.balancers.join(" + "),
             spread(&report.norms_before),
             spread(&report.norms_after),
-            percent(report.before.evaluation.balanced_accuracy),
-            percent(report.after.evaluation.balanced_accuracy),
+            percent(report.before.judged().balanced_accuracy),
+            percent(report.after.judged().balanced_accuracy),
         )?;
     } else {
         writeln!(text, "- Not balanced (checkpoint `{}`).", facts.checkpoint)?;

@@ -1,0 +1,261 @@
+//! What a classifier on frozen features is worth on images that are held out in turn: while each
+//! part of training and validation images is held out, the same is learned and balanced on the
+//! others. That is many more images to judge by than a validation split has.
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::{JUDGED, LOGITS};
+use super::features::Features;
+use super::folds::{Part, needed, part, places_of, rule_out};
+use super::spread::spread;
+use super::train_classifier::fit_on;
+use crate::balance::{self, CachedBatches, Fold};
+use crate::classifier::{Classifier, FeatureSet};
+use crate::error::{Error, Result};
+use crate::eval::{self, Confidence, GroupThresholds, HeldInTurn};
+use crate::job::{Job, Silent};
+use crate::run::{Checkpoint, IN_TURN, Run};
+use crate::settings::{BalanceSettings, Settings};
+use crate::source::Split;
+
+/// Validation images from which on they tell enough by themselves.
+const ENOUGH: usize = 1000;
+
+/// A way to make a classifier, judged by images that were held out in turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct InTurn {
+    /// How it was balanced; nothing for the classifier as it was trained.
+    pub settings: Option<BalanceSettings>,
+    /// What it was right about.
+    #[serde(flatten)]
+    pub held: HeldInTurn,
+    /// How far its probabilities can be believed.
+    pub confidence: Confidence,
+}
+
+/// What is known of a run's classifier as trained, or balanced by `settings`.
+pub(super) fn known_in_turn(run: &Run, settings: Option<&BalanceSettings>) -> Option<InTurn> {
+    let all: Vec<InTurn> = run.read_result(IN_TURN).ok()?;
+    let settings = settings.map(without_tuning);
+    all.into_iter().find(|found| found.settings == settings)
+}
+
+/// How often something else was tried before does not matter.
+fn without_tuning(settings: &BalanceSettings) -> BalanceSettings {
+    BalanceSettings { tune_candidates: 0, ..settings.clone() }
+}
+
+/// Judges the classifier of a run as trained and balanced by `settings`, unless that is known, or its
+/// validation split is large.
+///
+/// # Errors
+/// Unreadable images, [`Error::Stopped`].
+pub(super) fn judge_in_turn(
+    run: &Run,
+    start: &Checkpoint,
+    features: &Features<'_>,
+    settings: &Settings,
+    job: Job<'_>,
+) -> Result<()> {
+    if !run.settings().stage1.is_frozen()
+        || run.dataset().split(Split::Validation).len() >= ENOUGH
+        || known_in_turn(run, Some(&settings.balance)).is_some()
+    {
+        return Ok(());
+    }
+    Turns::new(run, start, features, settings.evaluation.flip, job)?.keep(run, settings, job)
+}
+
+/// Classifiers of which each learned without one part of the training and validation images.
+pub(super) struct Turns {
+    parts: Vec<Held>,
+    /// Training images of each class of the run, which say to which group it belongs.
+    counts: Vec<usize>,
+    seed: u64,
+}
+
+/// A classifier, what it learned from, and what was held out meanwhile.
+struct Held {
+    start: Classifier,
+    train: FeatureSet,
+    train_counts: Vec<usize>,
+    /// Which classes it has learned from samples of.
+    learned: Vec<bool>,
+    held_out: FeatureSet,
+}
+
+impl Held {
+    fn fold(&self) -> Fold<'_> {
+        Fold {
+            start: &self.start,
+            train: &self.train,
+            train_counts: &self.train_counts,
+            held_out: &self.held_out,
+        }
+    }
+
+    /// The classifier balanced by `settings`.
+    fn balanced(
+        &self,
+        settings: &BalanceSettings,
+        thresholds: GroupThresholds,
+        seed: u64,
+        job: Job<'_>,
+    ) -> Result<Classifier> {
+        let mut batches = CachedBatches::new(&self.train, settings.batch_size, seed)?;
+        let quiet = Job::new(job.control, &Silent);
+        let counts = &self.train_counts;
+        balance::balance(&self.start, &mut batches, counts, None, settings, thresholds, quiet)
+            .map(|balanced| balanced.classifier)
+    }
+
+    /// Logits of some of the samples that were held out, and their labels. A class that nothing was
+    /// learned of is as likely as the least likely of the others.
+    fn logits(&self, classifier: &Classifier, most: usize) -> Result<(Vec<f32>, Vec<u32>)> {
+        let rows: Vec<usize> = spread(self.held_out.len(), most).collect();
+        let some = self.held_out.part(&rows);
+        let mut logits = classifier.logits(&some.features)?;
+        if !self.learned.iter().all(|learned| *learned) {
+            for row in logits.chunks_exact_mut(classifier.classes) {
+                let known = row.iter().zip(&self.learned).filter(|(_, learned)| **learned);
+                let least = known.map(|(logit, _)| *logit).fold(f32::INFINITY, f32::min);
+                let unknown = row.iter_mut().zip(&self.learned).filter(|(_, learned)| !**learned);
+                unknown.for_each(|(logit, _)| *logit = least);
+            }
+        }
+        Ok((logits, some.labels))
+    }
+}
+
+impl Turns {
+    /// Cuts training and validation images of a run whose backbone stays as it is into parts, and
+    /// learns without each that is needed to judge by. Copies and series are held out together.
+    ///
+    /// # Errors
+    /// Unreadable images, [`Error::Stopped`].
+    pub fn new(
+        run: &Run,
+        start: &Checkpoint,
+        features: &Features<'_>,
+        flip: bool,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let known = features.with_positions(Split::Train, flip, job)?;
+        let mut samples = known.samples(run.dataset(), Split::Train);
+        let mut all = known.set;
+        if !run.dataset().split(Split::Validation).is_empty() {
+            let found = features.with_positions(Split::Validation, flip, job)?;
+            samples.extend(found.samples(run.dataset(), Split::Validation));
+            all.features.extend(found.set.features);
+            all.labels.extend(found.set.labels);
+        }
+        // Of both splits together: copies belong together wherever they are.
+        let groups = run.dataset().series_of(&samples);
+        let (counts, seed) = (start.train_counts.clone(), start.seed);
+        Ok(Self { parts: parts(&all, &groups, counts.len(), run.settings(), job)?, counts, seed })
+    }
+
+    /// How many classes are never held out: nothing would be learned of them meanwhile.
+    pub fn never_held_out(&self) -> usize {
+        let mut held = vec![false; self.counts.len()];
+        let labels = self.parts.iter().flat_map(|part| &part.held_out.labels);
+        labels.for_each(|&label| held[label as usize] = true);
+        held.iter().filter(|held| !**held).count()
+    }
+
+    /// The parts, to tune on.
+    pub fn folds(&self) -> Vec<Fold<'_>> {
+        self.parts.iter().map(Held::fold).collect()
+    }
+
+    /// Judges the classifier as trained and balanced by `settings`, and keeps both with the run. What
+    /// cannot be balanced is left out.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn keep(&self, run: &Run, settings: &Settings, job: Job<'_>) -> Result<()> {
+        let thresholds = GroupThresholds::from(&settings.evaluation);
+        let mut found = Vec::new();
+        for settings in [None, Some(&settings.balance)] {
+            match self.judge(settings, thresholds, job) {
+                Ok(judged) => found.push(judged),
+                Err(Error::Train(error)) => {
+                    tracing::debug!("not judged by images held out in turn: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        run.keep_result(IN_TURN, &found, job);
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        settings: Option<&BalanceSettings>,
+        thresholds: GroupThresholds,
+        job: Job<'_>,
+    ) -> Result<InTurn> {
+        let classes = self.counts.len();
+        let most = JUDGED.min(LOGITS / classes.max(1)) / self.parts.len().max(1);
+        let (mut answers, mut logits, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        for held in &self.parts {
+            job.check()?;
+            let classifier = match settings {
+                Some(settings) => held.balanced(settings, thresholds, self.seed, job)?,
+                None => held.start.clone(),
+            };
+            answers.extend(classifier.answers(&held.held_out)?);
+            let (more, of) = held.logits(&classifier, most.max(1))?;
+            logits.extend(more);
+            labels.extend(of);
+        }
+        let held_out = self.parts.iter().flat_map(|held| &held.held_out.labels);
+        let mut right = vec![[0; 2]; classes];
+        for (answer, &label) in answers.iter().zip(held_out) {
+            right[label as usize][0] += usize::from(answer.is_right());
+            right[label as usize][1] += 1;
+        }
+        Ok(InTurn {
+            settings: settings.map(without_tuning),
+            held: HeldInTurn::of(right),
+            confidence: eval::confidence(&logits, &labels, classes)?,
+        })
+    }
+}
+
+/// Samples cut into parts of which each is judged by classifiers that learned from the others: as
+/// many parts as are needed to judge by.
+fn parts(
+    all: &FeatureSet,
+    groups: &[Option<u32>],
+    classes: usize,
+    settings: &Settings,
+    job: Job<'_>,
+) -> Result<Vec<Held>> {
+    let places = places_of(&all.labels, groups, classes);
+    let needed = needed(all.len());
+    let mut parts = Vec::with_capacity(needed);
+    for number in 0..needed {
+        job.check()?;
+        let Part { train, train_counts, learned, held_out } =
+            part(all, &places, number, classes).of_known_classes();
+        let quiet = Job::new(job.control, &Silent);
+        // Features are standardised as the run has them; standardising them once more changes next
+        // to nothing.
+        let (mut start, standardiser, _) =
+            fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
+        rule_out(&mut start, &learned);
+        let standardised = |mut set: FeatureSet| {
+            standardiser.apply(&mut set.features);
+            set
+        };
+        parts.push(Held {
+            start,
+            train: standardised(train),
+            train_counts,
+            learned,
+            held_out: standardised(held_out),
+        });
+    }
+    Ok(parts)
+}
