@@ -47,7 +47,6 @@ ERROR = 400
 # What is known not to run: runtime, form and backbone by how their names begin; what its error says; why.
 REFUSED = [
     ("opencv 4", "any-size", "", "isDynamicShape", "it has no free height and width"),
-    ("opencv 5", "int8", "resn", "bufidx >= 0", "an assertion of its own"),
     ("onnx2torch", "int8", "", "operation_type='QuantizeLinear'", "it knows no `QuantizeLinear`"),
 ]
 

@@ -110,6 +110,8 @@ struct Outcome {
     done: Vec<String>,
     dry_run: bool,
     counts: EditCounts,
+    /// How many edits were added.
+    applied: usize,
     /// How many edits can be undone, and done again.
     undo: usize,
     redo: usize,
@@ -141,6 +143,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     let (scan, by) = (arguments.reading.scan_options(), arguments.group_by.group_by.as_ref());
     let mut session = EditSession::open_with(&arguments.dataset, &scan, by, job)?;
+    let before = session.edits().done().len();
     let mut written = None;
     let done = match &arguments.action {
         Action::List { .. } => Vec::new(),
@@ -181,6 +184,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         done,
         dry_run: arguments.dry_run,
         counts: session.edited().counts,
+        applied: session.edits().done().len().saturating_sub(before),
         undo: session.edits().done().len(),
         redo: session.edits().undone().len(),
         written,
@@ -209,7 +213,8 @@ fn add(
     Ok(words)
 }
 
-/// Carries out rows: those that follow each other and do the same are one edit.
+/// Carries out rows. Those that do the same are one edit; where an image is named twice and the order
+/// matters, those that follow each other.
 fn apply(
     session: &mut EditSession,
     rows: &[edit_rows::Row],
@@ -223,11 +228,21 @@ fn apply(
     for row in rows {
         known_class(session, &row.action, new)?;
     }
+    let in_any_order = paths.iter().collect::<HashSet<_>>().len() == paths.len();
+    let mut edits: Vec<(EditAction, Vec<String>)> = Vec::new();
+    for row in rows {
+        let same = match in_any_order {
+            true => edits.iter_mut().find(|(action, _)| *action == row.action),
+            false => edits.last_mut().filter(|(action, _)| *action == row.action),
+        };
+        match same {
+            Some((_, paths)) => paths.push(row.path.clone()),
+            None => edits.push((row.action.clone(), vec![row.path.clone()])),
+        }
+    }
     let mut done = Vec::new();
-    for same in rows.chunk_by(|one, next| one.action == next.action) {
-        let paths: Vec<String> = same.iter().map(|row| row.path.clone()).collect();
+    for (action, paths) in edits {
         let samples = session.find(&paths)?;
-        let action = same[0].action.clone();
         done.push(action.words(samples.len()));
         if !dry_run {
             session.add(action, &samples, job)?;
@@ -388,6 +403,9 @@ fn human(outcome: &Outcome, edits: &Edits, all: bool) -> String {
     text += "\n";
     if let Some(last) = edits.done().last() {
         text += &format!("undo takes back: {} ({} in all)\n", last.words(), outcome.undo);
+        if outcome.applied > 1 {
+            text += &format!("undo {} takes back all of this\n", outcome.applied);
+        }
     }
     if let Some(next) = edits.undone().first() {
         text += &format!("redo does again: {} ({} in all)\n", next.words(), outcome.redo);

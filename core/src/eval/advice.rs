@@ -140,7 +140,7 @@ impl Case<'_> {
     fn hold_out_more(&self) -> Advice {
         let rare = self.too_rare_for(self.guessing.enough(WIDE));
         // Of what was drawn here it is known how many there are.
-        if self.evidence.is_drawn && !rare.is_empty() {
+        if (self.evidence.is_drawn || self.evidence.is_grown) && !rare.is_empty() {
             return format!(
                 "Collect more images of the rarest classes, such as {}: there are too few of them to hold out as many as would tell.",
                 rare.join(", ")

@@ -164,6 +164,8 @@ pub struct Evidence<'a> {
     pub expected: Option<&'a HeldInTurn>,
     /// Whether chance drew these images from the same ones as those: then they are not unlike them.
     pub is_drawn: bool,
+    /// Whether chance drew them before other images were added to those.
+    pub is_grown: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -179,6 +181,7 @@ impl<'a> Evidence<'a> {
             all_copies: false,
             expected: None,
             is_drawn: false,
+            is_grown: false,
         }
     }
 }
@@ -498,8 +501,7 @@ impl Case<'_> {
                 whole(high)
             ),
         };
-        // What is drawn from the same images is as good as those that were held out in turn.
-        let more = self.evidence.expected.filter(|_| self.evidence.is_drawn && better);
+        let more = self.held_of_the_same().filter(|_| better);
         let Some(expected) = more else {
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         };
@@ -522,11 +524,22 @@ impl Case<'_> {
         Some(finding(FindingKind::SplitTooSmall, grade, sentence))
     }
 
+    /// What was held out in turn, if it is as good as the split: where that was drawn from the same images
+    /// or, once others were added to these, nothing tells the two apart.
+    fn held_of_the_same(&self) -> Option<&HeldInTurn> {
+        let Evidence { expected, is_drawn, is_grown, .. } = *self.evidence;
+        expected.filter(|held| {
+            let [held, seen] = held.of_both(self.evaluation());
+            let gap = held.balanced_accuracy - seen.balanced_accuracy;
+            is_drawn || (is_grown && gap.abs() <= Z * held.error.hypot(seen.error))
+        })
+    }
+
     /// The balanced accuracy on images that were held out in turn, where they tell it and the split,
     /// which chance drew from the same images, is too small to. Where classes of the split are missing
     /// among them, which are the rarest, it is another mean.
     pub(super) fn known_from_more(&self) -> Option<f64> {
-        let held = self.evidence.expected.filter(|_| self.evidence.is_drawn)?;
+        let held = self.held_of_the_same()?;
         let tells = Z * self.guessing.error > WIDE
             && Z * held.error <= WIDE
             && held.knows_all(self.evaluation());

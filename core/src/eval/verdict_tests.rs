@@ -585,6 +585,11 @@ fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
     let found = verdict(&Evidence { expected: Some(&held(0.95, 0.01)), ..brought });
     assert!(kinds(&found).contains(&FindingKind::UnlikeTraining));
     assert_eq!(found.grade, Grade::Doubtful);
+    // A run that has grown has others in training, which may be alike or not.
+    let grown = Evidence { is_drawn: false, is_grown: true, ..drawn };
+    let told = |accuracy| verdict(&Evidence { expected: Some(&held(accuracy, 0.02)), ..grown });
+    assert_eq!((told(0.8).grade, told(0.8).held_in_turn), (Grade::Usable, Some(0.8)));
+    assert_eq!((told(0.95).grade, told(0.95).held_in_turn), (Grade::Doubtful, None));
     // The classes that both know are compared: here the gap is one that only the test has.
     let mut confusion = mostly_right(6, 95, 5);
     confusion[4] = vec![50, 50, 0, 0, 0, 0];

@@ -213,6 +213,9 @@ pub(super) fn evaluate_checkpoint(
         known.before.filter(|found| without_copies.is_none() || found.without_copies.is_some());
     let before = before.map(RunEvaluation::judged);
     let provenance = &run.dataset().provenance;
+    let is_drawn = provenance.drawn.contains(&split);
+    // Once images were added, training has others.
+    let is_grown = provenance.source_hash.is_empty();
     let verdict = eval::verdict(&Evidence {
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
@@ -220,8 +223,8 @@ pub(super) fn evaluate_checkpoint(
         copies: evaluation.samples - judged.samples,
         all_copies: others.is_empty(),
         expected: known.expected,
-        // Once images were added, training has others.
-        is_drawn: provenance.drawn.contains(&split) && !provenance.source_hash.is_empty(),
+        is_drawn: is_drawn && !is_grown,
+        is_grown: is_drawn && is_grown,
         ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {

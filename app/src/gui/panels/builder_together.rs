@@ -196,7 +196,10 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                 ui.add_space(2.0);
                 ui.spacing_mut().item_spacing.y = space::SMALL;
                 let text = tokens(ui.visuals()).text;
-                let heading = theme::strong("These images seem to come in series");
+                let heading = theme::strong(match series.sign {
+                    Sign::Names => "These images may come in series",
+                    Sign::Looks | Sign::Times { .. } => "These images seem to come in series",
+                });
                 ui.add(Label::new(heading).wrap());
                 let say = |ui: &mut Ui, sentence: String| {
                     let sentence = words::capitalised(&sentence) + ".";
