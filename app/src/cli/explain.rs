@@ -84,7 +84,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         bail!("there is no image among what is named");
     }
     if run.read_result::<Refit>(REFIT).is_ok() {
-        job.info("shown is the classifier as it was measured; the exported one has learned once more, from all images, and its probabilities are made to fit: it may answer otherwise");
+        job.info("shown is the classifier as it was measured; the exported one has learned once more, from all images, and may answer otherwise");
     }
     for problem in &inputs.problems {
         context.console.line(&format!("error: {}: {}", problem.path.display(), problem.reason));

@@ -104,7 +104,7 @@ impl Threshold {
 }
 
 /// Finds temperature and threshold on samples that the classifier was not trained on. The threshold
-/// is the smallest that leaves half of the share of errors.
+/// is the smallest that leaves half of the share of errors; there is none of fewer than 100 samples.
 ///
 /// # Shapes
 /// - `logits`: `[n, classes]`, row-major
@@ -190,14 +190,14 @@ fn meets(of: impl Fn(f64) -> f64, value: f64, [mut low, mut high]: [f64; 2]) -> 
 }
 
 fn threshold(answers: &[Answer]) -> Option<Threshold> {
+    if answers.len() < ENOUGH_FOR_A_THRESHOLD {
+        return None;
+    }
     let n = answers.len() as f64;
     let wrong = answers.iter().filter(|answer| !answer.is_right()).count();
     let mut sorted: Vec<(f64, bool)> =
         answers.iter().map(|answer| (answer.probability(), answer.is_right())).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if answers.len() < ENOUGH_FOR_A_THRESHOLD {
-        return None;
-    }
     let (mut answered, mut errors) = (answers.len(), wrong);
     for (index, (probability, is_right)) in sorted.iter().enumerate() {
         let is_new = index == 0 || sorted[index - 1].0 < *probability;

@@ -518,7 +518,7 @@ impl Case<'_> {
             ),
         };
         let sentence = format!(
-            "{sentence} On the images that were held out in turn to choose by, which are more, it is {}{of_classes}.",
+            "{sentence} On the images that were held out in turn, which are more, it is {}{of_classes}.",
             percent(expected.balanced_accuracy)
         );
         Some(finding(FindingKind::SplitTooSmall, grade, sentence))

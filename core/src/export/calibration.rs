@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::eval::Threshold;
-use crate::source::Split;
+use crate::source::{Split, grouped};
 
 /// How far the probabilities of an exported file can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +62,8 @@ impl Calibration {
     /// The images that it was found on, in words.
     pub fn judged_on(&self) -> String {
         match self.split {
-            Some(split) => format!("{} {split} images", self.images),
-            None => format!("{} images held out in turn", self.images),
+            Some(split) => format!("{} {split} images", grouped(self.images as u64)),
+            None => format!("{} images held out in turn", grouped(self.images as u64)),
         }
     }
 }

@@ -132,7 +132,7 @@ pub fn balance(
     let name = run.stage1_checkpoint();
     let start = run.checkpoint(name)?;
     let wanted = Settings { balance: settings.clone(), ..all.clone() };
-    judge_in_turn(run, &start, &Features::new(run, &start, device), &wanted, job)?;
+    judge_in_turn(run, &start, &Features::new(run, &start, device), &wanted, None, job)?;
     let split = reporting_split(run).unwrap_or_else(|_| {
         job.warn("there is neither a test nor a validation split; accuracies are those on the training images");
         Split::Train

@@ -2,9 +2,9 @@
 
 use burn::tensor::Device;
 
-use super::balance::BalanceReport;
 use super::evaluate::{
-    JUDGED, Known, RunEvaluation, evaluate_checkpoint, reporting_split, stored_evaluation,
+    JUDGED, Known, RunEvaluation, balanced_by, evaluate_checkpoint, reporting_split,
+    stored_evaluation,
 };
 use super::in_turn::known_in_turn;
 use crate::error::{Error, Result};
@@ -61,10 +61,7 @@ pub(super) fn confidence_of(
 /// What images held out in turn say of the classifier of a checkpoint.
 fn in_turn(run: &Run, name: &str) -> Option<Confidence> {
     let found = match name {
-        "balanced" => {
-            let report: BalanceReport = run.read_result("balance").ok()?;
-            known_in_turn(run, Some(&report.settings))
-        }
+        "balanced" => known_in_turn(run, Some(&balanced_by(run)?)),
         _ => known_in_turn(run, None),
     };
     found.map(|found| found.confidence)

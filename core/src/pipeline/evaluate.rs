@@ -3,7 +3,6 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::balance::BalanceReport;
 use super::features::Features;
 use super::in_turn::known_in_turn;
 use super::spread::spread;
@@ -94,13 +93,7 @@ pub fn evaluate(
             .ok(),
         _ => None,
     };
-    let expected = match name {
-        "balanced" => run
-            .read_result::<BalanceReport>("balance")
-            .ok()
-            .and_then(|report| expected(run, Some(&report.settings))),
-        _ => expected(run, None),
-    };
+    let expected = expected_of(run, name);
     let known = Known { before: before.as_ref(), expected: expected.as_ref() };
     let what = (name, &checkpoint);
     let result = evaluate_checkpoint(run, what, split, known, settings, device, job)?;
@@ -150,7 +143,8 @@ pub(super) fn evaluation_of_file(
         _ => None,
     };
     let what = (name, checkpoint);
-    let known = Known { before: before.as_ref(), expected: None };
+    let expected = expected_of(run, name);
+    let known = Known { before: before.as_ref(), expected: expected.as_ref() };
     let found = evaluate_checkpoint(run, what, split, known, &settings, &Device::flex(), job)?;
     run.keep_result(&result_name(name, split, false), &found, job);
     Ok(Some(found))
@@ -201,21 +195,18 @@ pub(super) fn evaluate_checkpoint(
     };
     let evaluation = evaluate(&features)?;
     let others: Vec<usize> = (0..features.len()).filter(|&at| !copies[at]).collect();
-    let without_copies = match others.len() {
+    let unseen = match others.len() {
         0 => None,
         all if all == features.len() => None,
-        _ => Some(Box::new(evaluate(&features.part(&others))?)),
+        _ => Some(features.part(&others)),
     };
+    let without_copies = unseen.as_ref().map(evaluate).transpose()?.map(Box::new);
     let judged = without_copies.as_deref().unwrap_or(&evaluation);
-    let unseen = without_copies.as_ref().map(|_| features.part(&others));
     // Of an older version, which knew nothing of copies, it is of other images.
     let before =
         known.before.filter(|found| without_copies.is_none() || found.without_copies.is_some());
     let before = before.map(RunEvaluation::judged);
-    let provenance = &run.dataset().provenance;
-    let is_drawn = provenance.drawn.contains(&split);
-    // Once images were added, training has others.
-    let is_grown = provenance.source_hash.is_empty();
+    let (is_drawn, is_grown) = drawn(run, split);
     let verdict = eval::verdict(&Evidence {
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
@@ -223,8 +214,8 @@ pub(super) fn evaluate_checkpoint(
         copies: evaluation.samples - judged.samples,
         all_copies: others.is_empty(),
         expected: known.expected,
-        is_drawn: is_drawn && !is_grown,
-        is_grown: is_drawn && is_grown,
+        is_drawn,
+        is_grown,
         ..Evidence::of(judged, split)
     });
     Ok(RunEvaluation {
@@ -244,6 +235,33 @@ pub(super) fn evaluate_checkpoint(
         confidence: Some(confidence_of(&classifier, unseen.as_ref().unwrap_or(&features))?),
         evaluation,
     })
+}
+
+/// Whether chance drew a split from the same images as training has, or did before others were added to
+/// these.
+pub(super) fn drawn(run: &Run, split: Split) -> (bool, bool) {
+    let provenance = &run.dataset().provenance;
+    let is_drawn = provenance.drawn.contains(&split);
+    let is_grown = provenance.source_hash.is_empty();
+    (is_drawn && !is_grown, is_drawn && is_grown)
+}
+
+/// The settings that a run's balanced checkpoint was made with.
+pub(super) fn balanced_by(run: &Run) -> Option<BalanceSettings> {
+    /// The rest of the document is passed over.
+    #[derive(Deserialize)]
+    struct Used {
+        settings: BalanceSettings,
+    }
+    run.read_result("balance").ok().map(|Used { settings }| settings)
+}
+
+/// [`expected`] of a checkpoint by its name.
+fn expected_of(run: &Run, name: &str) -> Option<HeldInTurn> {
+    match name {
+        "balanced" => expected(run, Some(&balanced_by(run)?)),
+        _ => expected(run, None),
+    }
 }
 
 /// The balanced accuracy that a classifier on frozen features had on images that were held out in

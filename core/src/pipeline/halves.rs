@@ -80,13 +80,15 @@ impl<'a> Asked<'a> {
 /// The half that each image is in: every other one, where they belong to series every other series,
 /// or one half would show what the other is asked about.
 fn halves(series: &[Option<u32>]) -> Vec<usize> {
+    // Where all are one series, one half would have nothing to learn from.
+    let is_one = series.iter().all(|number| number.is_some() && *number == series[0]);
     let mut met = HashMap::new();
     let half = |(row, series): (usize, &Option<u32>)| match series {
-        Some(number) => {
+        Some(number) if !is_one => {
             let next = met.len();
             *met.entry(*number).or_insert(next) % 2
         }
-        None => row % 2,
+        _ => row % 2,
     };
     series.iter().enumerate().map(half).collect()
 }
@@ -196,6 +198,7 @@ mod tests {
     #[test]
     fn a_series_is_in_one_half() {
         assert_eq!(halves(&[None; 5]), [0, 1, 0, 1, 0]);
+        assert_eq!(halves(&[Some(3); 4]), [0, 1, 0, 1]);
         let series = [7, 7, 7, 2, 2, 9, 7, 9, 4].map(Some);
         assert_eq!(halves(&series), [0, 0, 0, 1, 1, 0, 0, 0, 1]);
     }

@@ -15,11 +15,15 @@ use crate::error::{Error, Result};
 use crate::eval::{self, Confidence, GroupThresholds, HeldInTurn};
 use crate::job::{Job, Silent};
 use crate::run::{Checkpoint, IN_TURN, Run};
-use crate::settings::{BalanceSettings, Settings};
+use crate::settings::{BalanceSettings, FeatureSource, Settings};
 use crate::source::Split;
 
 /// Validation images from which on they tell enough by themselves.
 const ENOUGH: usize = 1000;
+/// Images times classes times features from which on learning three times more takes minutes.
+const MOST_WORK: f64 = 4e9;
+/// Ways to balance that are kept, the last ones.
+const KEPT: usize = 32;
 
 /// A way to make a classifier, judged by images that were held out in turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +49,9 @@ fn without_tuning(settings: &BalanceSettings) -> BalanceSettings {
     BalanceSettings { tune_candidates: 0, ..settings.clone() }
 }
 
-/// Judges the classifier of a run as trained and balanced by `settings`, unless that is known, or its
-/// validation split is large.
+/// Judges the classifier of a run as trained and balanced by `settings`, unless that is known, its
+/// validation split is large enough to tell by itself, it would take long, or it is balanced on other
+/// features than those that are kept. `turns` are those without mirrored images, if they are there.
 ///
 /// # Errors
 /// Unreadable images, [`Error::Stopped`].
@@ -55,15 +60,28 @@ pub(super) fn judge_in_turn(
     start: &Checkpoint,
     features: &Features<'_>,
     settings: &Settings,
+    turns: Option<Turns>,
     job: Job<'_>,
 ) -> Result<()> {
+    let BalanceSettings { augmented_views, features: source, .. } = settings.balance;
+    let has_other_features = augmented_views > 0 || source == FeatureSource::Network;
+    let train: usize = start.train_counts.iter().sum();
+    let work = train as f64 * (start.classes.len() * start.config.features()) as f64;
     if !run.settings().stage1.is_frozen()
         || run.dataset().split(Split::Validation).len() >= ENOUGH
+        || (settings.balance.trains() && has_other_features)
+        || work > MOST_WORK
         || known_in_turn(run, Some(&settings.balance)).is_some()
     {
         return Ok(());
     }
-    Turns::new(run, start, features, settings.evaluation.flip, job)?.keep(run, settings, job)
+    job.phase("judging by images held out in turn", None, "");
+    let turns = match turns {
+        Some(turns) => turns,
+        // A file averages no logits with those of a mirrored image.
+        None => Turns::new(run, start, features, false, job)?,
+    };
+    turns.keep(run, settings, job)
 }
 
 /// Classifiers of which each learned without one part of the training and validation images.
@@ -168,12 +186,12 @@ impl Turns {
         self.parts.iter().map(Held::fold).collect()
     }
 
-    /// Judges the classifier as trained and balanced by `settings`, and keeps both with the run. What
-    /// cannot be balanced is left out.
+    /// Judges the classifier as trained and balanced by `settings`, and keeps both with the run, beside
+    /// what is known of other ways. What cannot be balanced is left out.
     ///
     /// # Errors
     /// [`Error::Stopped`].
-    pub fn keep(&self, run: &Run, settings: &Settings, job: Job<'_>) -> Result<()> {
+    fn keep(&self, run: &Run, settings: &Settings, job: Job<'_>) -> Result<()> {
         let thresholds = GroupThresholds::from(&settings.evaluation);
         let mut found = Vec::new();
         for settings in [None, Some(&settings.balance)] {
@@ -185,6 +203,10 @@ impl Turns {
                 Err(error) => return Err(error),
             }
         }
+        let known: Vec<InTurn> = run.read_result(IN_TURN).unwrap_or_default();
+        let is_new = |known: &InTurn| found.iter().all(|found| found.settings != known.settings);
+        let others: Vec<InTurn> = known.into_iter().filter(is_new).take(KEPT).collect();
+        found.extend(others);
         run.keep_result(IN_TURN, &found, job);
         Ok(())
     }

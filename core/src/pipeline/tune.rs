@@ -3,8 +3,9 @@
 use burn::tensor::Device;
 
 use super::balance::{NoBatches, training_features};
+use super::evaluate::{drawn, expected};
 use super::features::Features;
-use super::in_turn::Turns;
+use super::in_turn::{Turns, judge_in_turn};
 use crate::balance::{self, CachedBatches, Effort, FeatureBatches, Fold, Tuning};
 use crate::classifier::Classifier;
 use crate::error::{Result, TrainError};
@@ -53,6 +54,7 @@ pub(super) fn search(
     let thresholds = GroupThresholds::from(evaluation);
     let features = Features::new(run, &start, device);
     let counts = &start.train_counts;
+    let mut turns = None;
     let mut tuning = if frozen {
         let held = Turns::new(run, &start, &features, evaluation.flip, job)?;
         let (folds, seed) = (held.folds(), start.seed);
@@ -66,7 +68,7 @@ pub(super) fn search(
                 );
             }
         }
-        held.keep(run, &Settings { balance: tuning.best.clone(), ..all.clone() }, job)?;
+        turns = Some(held).filter(|_| !evaluation.flip);
         tuning
     } else {
         let classifier = classifier_of(&start)?;
@@ -76,13 +78,9 @@ pub(super) fn search(
             Fold { start: &classifier, train: &train, train_counts: counts, held_out: &validation };
         balance::tune(&[fold], counts, &all.balance, thresholds, start.seed, effort, job)?
     };
-    tuning.verdict = judged(
-        run,
-        &start,
-        &features,
-        &Settings { balance: tuning.best.clone(), ..all.clone() },
-        job,
-    )?;
+    let chosen = Settings { balance: tuning.best.clone(), ..all.clone() };
+    judge_in_turn(run, &start, &features, &chosen, turns, job)?;
+    tuning.verdict = judged(run, &start, &features, &chosen, job)?;
     // What was found is to be used directly, not searched for again.
     tuning.best.tune_candidates = 0;
     run.keep_result("tune", &tuning, job);
@@ -106,7 +104,11 @@ fn judged(
     let Settings { balance: settings, evaluation, .. } = chosen;
     let thresholds = GroupThresholds::from(evaluation);
     let classifier = classifier_of(start)?;
-    let validation = features.of(Split::Validation, evaluation.flip, job)?;
+    let found = features.with_positions(Split::Validation, evaluation.flip, job)?;
+    let copies = run.dataset().copies_in_training(&found.samples(run.dataset(), Split::Validation));
+    let others: Vec<usize> = (0..found.set.len()).filter(|&at| !copies[at]).collect();
+    // Copies of training images are no part of a verdict, unless there is nothing else.
+    let validation = if others.is_empty() { found.set } else { found.set.part(&others) };
     let balance = |batches: &mut dyn FeatureBatches| {
         let quiet = Job::new(job.control, &Silent);
         balance::balance(
@@ -129,10 +131,15 @@ fn judged(
     let evaluate =
         |of: &Classifier| of.evaluate(&validation, &start.classes, &start.train_counts, thresholds);
     let (before, after) = (evaluate(&classifier)?, evaluate(&balanced.classifier)?);
+    let expected = expected(run, Some(settings));
+    let (is_drawn, is_grown) = drawn(run, Split::Validation);
     Ok(Some(eval::verdict(&Evidence {
         history: run.history(),
         pretrained: run.settings().stage1.is_frozen(),
         before: Some(&before),
+        expected: expected.as_ref(),
+        is_drawn,
+        is_grown,
         ..Evidence::of(&after, Split::Validation)
     })))
 }

@@ -181,6 +181,23 @@ struct StoredEvaluation {
     split: Split,
     balanced_accuracy: f64,
     groups: GroupAccuracies,
+    /// Without copies of training images, where there are such: what the verdict is by.
+    without_copies: Option<Numbers>,
+}
+
+#[derive(Deserialize)]
+struct Numbers {
+    balanced_accuracy: f64,
+    groups: GroupAccuracies,
+}
+
+impl StoredEvaluation {
+    fn brief(&self) -> EvaluationBrief {
+        match &self.without_copies {
+            Some(found) => brief(found.balanced_accuracy, found.groups),
+            None => brief(self.balanced_accuracy, self.groups),
+        }
+    }
 }
 
 /// The same of a stored balancing, at whose top the evaluation after it stands.
@@ -189,20 +206,20 @@ struct StoredBalance {
     split: Split,
     balanced_accuracy: f64,
     groups: GroupAccuracies,
+    without_copies: Option<Numbers>,
     before: StoredEvaluation,
 }
 
 impl Stored {
     /// Before and after from the last balancing; without one, what stage 1's checkpoint reached.
     fn of(run: &Run) -> Self {
-        if let Some(StoredBalance { split, balanced_accuracy, groups, before }) =
-            read(run, "balance")
-        {
-            let after = Some(brief(balanced_accuracy, groups));
+        if let Some(found) = read(run, "balance") {
+            let StoredBalance { split, balanced_accuracy, groups, without_copies, before } = found;
+            let after = StoredEvaluation { split, balanced_accuracy, groups, without_copies };
             return Self {
-                before: Some(brief(before.balanced_accuracy, before.groups)),
-                after,
-                split: Some(split),
+                before: Some(before.brief()),
+                after: Some(after.brief()),
+                split: Some(after.split),
             };
         }
         let checkpoint = run.stage1_checkpoint();
@@ -215,11 +232,9 @@ impl Stored {
             });
         let found: Option<StoredEvaluation> = names.find_map(|name| read(run, &name));
         match found {
-            Some(found) => Self {
-                before: Some(brief(found.balanced_accuracy, found.groups)),
-                after: None,
-                split: Some(found.split),
-            },
+            Some(found) => {
+                Self { before: Some(found.brief()), after: None, split: Some(found.split) }
+            }
             None => Self::default(),
         }
     }

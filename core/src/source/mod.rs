@@ -21,6 +21,6 @@ pub(crate) use names::composed;
 pub use reader::{ImageReader, PixelSource};
 pub use reading::Reading;
 pub use sample::unpack_sample;
-pub(crate) use scan::NO_IMAGE;
+pub(crate) use scan::{NO_IMAGE, grouped};
 pub use scan::{ScanOptions, scan};
 pub use twins::Twins;

@@ -355,7 +355,7 @@ fn image_facts(
 }
 
 /// `12345` as `12,345`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits
         .as_bytes()

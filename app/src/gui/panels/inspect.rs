@@ -215,8 +215,8 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
                     "Whether the model is right as often as it is sure. On the dashed line it is.",
                 );
                 Reliability::new(
-                    &shown.evaluation.evaluation.calibration,
-                    shown.evaluation.evaluation.ece,
+                    &shown.evaluation.judged().calibration,
+                    shown.evaluation.judged().ece,
                 )
                 .height(CHART + 48.0)
                 .show(ui);
@@ -238,7 +238,7 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
 
 /// The classes, as charts name and colour them.
 fn labels(shown: &Inspection) -> Vec<ClassLabel<'_>> {
-    let classes = &shown.evaluation.evaluation.per_class;
+    let classes = &shown.evaluation.judged().per_class;
     classes
         .iter()
         .map(|class| ClassLabel {
@@ -348,7 +348,7 @@ fn confusion_ui(
     );
     let order = if *by_count { MatrixOrder::ByCount } else { MatrixOrder::ByLabel };
     let matrix =
-        ConfusionMatrix::new("confusion", &shown.evaluation.evaluation.confusion, labels, revision);
+        ConfusionMatrix::new("confusion", &shown.evaluation.judged().confusion, labels, revision);
     matrix.order(order).size(CHART).show(ui).clicked
 }
 
@@ -358,7 +358,7 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
         ui,
         "Accuracy is of the images of a class; precision of those taken for it, with classes as frequent as in training.",
     );
-    let classes = &shown.evaluation.evaluation.per_class;
+    let classes = &shown.evaluation.judged().per_class;
     let column = |title, numeric, width| Column { title, numeric, width };
     let columns = [
         column("Class", false, 0.0),
@@ -369,7 +369,7 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
         column("95 % interval", true, 112.0),
         column("Precision", true, 74.0),
     ];
-    let precision = shown.evaluation.evaluation.precision_as_trained();
+    let precision = shown.evaluation.judged().precision_as_trained();
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
         let class = &classes[row];
         match column {

@@ -74,7 +74,7 @@ fn name(shown: &Inspection, class: usize) -> &str {
 
 /// The pairs of classes that most samples of the few group are lost by.
 fn lost_ui(ui: &mut Ui, shown: &Inspection, pair: &mut Option<(usize, usize)>, revision: u64) {
-    let evaluation = &shown.evaluation.evaluation;
+    let evaluation = shown.evaluation.judged();
     let of_few = evaluation
         .per_class
         .iter()

@@ -337,7 +337,4 @@ mod tests {
         assert_eq!(sentence("stage1.epochs must be 1"), "stage1.epochs must be 1.");
         assert_eq!(sentence("stopped, at once"), "Stopped, at once.");
     }
-
-    #[test]
-    fn a_phase_begins_with_a_capital_letter() {}
 }

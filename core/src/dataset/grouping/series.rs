@@ -223,7 +223,8 @@ fn taken_together(catalog: &Catalog) -> Option<Series> {
     Some(Series { sign: Sign::Times { seconds }, neighbours: number, alike, by, offer })
 }
 
-/// That names hold two numbers, of which the first comes several times in every class.
+/// That names hold two numbers, of which the first comes several times: at least two such series a class
+/// on average.
 fn named_alike(catalog: &Catalog) -> Option<Series> {
     let number = catalog.samples.len();
     let mut sizes = HashMap::new();
