@@ -226,8 +226,9 @@ pub fn run() -> ExitCode {
     let matches = signed(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // Dialogs of the window look into that folder for what serves them.
-    if arguments.command.is_some() {
-        session::quiet_drivers();
+    match arguments.command {
+        Some(_) => session::quiet_drivers(),
+        None => session::draw_by_one_thread(),
     }
     // It lives as long as the program: warnings are shown on it from any thread.
     let console: &'static Console = Box::leak(Box::new(Console::new(arguments.json)));

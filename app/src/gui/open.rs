@@ -9,7 +9,7 @@ use egui::{IconData, ViewportBuilder};
 
 use super::app::CounterweightApp;
 use super::state::Place;
-use super::worker::{Drawn, start_working_threads};
+use super::worker::{start_working_threads, wake_seldom};
 
 /// The name the system knows the program by, and under which preferences are kept.
 const NAME: &str = "counterweight";
@@ -22,6 +22,7 @@ pub fn open() -> Result<(), String> {
     if !has_display() {
         return Err("no display was found (neither DISPLAY nor WAYLAND_DISPLAY is set)".into());
     }
+    start_working_threads();
     let icon = Arc::new(icon()?);
     // Where the processor draws, wgpu's shader takes it several times as long as OpenGL's: it asks
     // for every pixel how it is to be filtered, and works out both ways.
@@ -62,14 +63,12 @@ fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
         NAME,
         options,
         Box::new(move |creation| {
-            start_working_threads(match renderer {
-                Renderer::Glow => Drawn::ByProcessor(Duration::from_secs(1)),
+            match renderer {
+                Renderer::Glow => wake_seldom(Duration::from_secs(1)),
                 // A frame takes more than a tenth of a second of a core.
-                Renderer::Wgpu if uses_processor(creation) => {
-                    Drawn::ByProcessor(Duration::from_secs(4))
-                }
-                Renderer::Wgpu => Drawn::ByCard,
-            });
+                Renderer::Wgpu if uses_processor(creation) => wake_seldom(Duration::from_secs(4)),
+                Renderer::Wgpu => {}
+            }
             Ok(Box::new(CounterweightApp::new(creation, place)))
         }),
     )

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,6 @@ use counterweight_core::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use egui::Context;
 use rayon::ThreadPoolBuilder;
-#[cfg(target_os = "linux")]
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 
 /// Messages that may wait for the window. A full channel makes the job wait, except for progress,
@@ -34,17 +29,12 @@ static NEWEST_JOB: Mutex<Option<Instant>> = Mutex::new(None);
 /// What threads that work are worth to the system, in 0..=99 where 51 is usual: on Linux a niceness
 /// of 9.
 const PRIORITY: u8 = 23;
-/// Whether the window is drawn by the processor.
-static DRAWN_BY_PROCESSOR: AtomicBool = AtomicBool::new(false);
 
-/// What draws the window.
-#[derive(Clone, Copy, Debug)]
-pub enum Drawn {
-    /// A graphics card.
-    ByCard,
-    /// The processor, which training would miss: what is being worked on for long has the window
-    /// drawn this often. What a person does is answered at once all the same.
-    ByProcessor(Duration),
+/// To be called where a frame takes the processor long, which training would miss: what is being
+/// worked on for long has the window drawn this often. What a person does is answered at once all
+/// the same.
+pub fn wake_seldom(every: Duration) {
+    LATER.store(every.as_millis() as u64, Ordering::Relaxed);
 }
 
 /// How often what is being worked on has the window drawn at most.
@@ -57,26 +47,14 @@ pub fn wake_every() -> Duration {
 /// Has this thread, and those it starts, let the window go first: a click is answered while all
 /// cores train, and training has what is left, which is nearly everything.
 fn give_way() {
-    // Where the system does not allow it everything is as it was.
-    #[cfg(target_os = "linux")]
-    if DRAWN_BY_PROCESSOR.load(Ordering::Relaxed) {
-        // Threads that draw wait for each other dozens of times a frame, and each time for what
-        // works to have had its turn, whatever its niceness is: but for threads that are idle.
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        drop(set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle));
-        return;
-    }
     let lower = ThreadPriorityValue::try_from(PRIORITY).map(ThreadPriority::Crossplatform);
+    // Where the system does not allow it everything is as it was.
     drop(lower.map(set_current_thread_priority));
 }
 
 /// Has the threads that work on all cores together let the window go first. To be called before any
 /// of them has worked.
-pub fn start_working_threads(drawn: Drawn) {
-    if let Drawn::ByProcessor(every) = drawn {
-        DRAWN_BY_PROCESSOR.store(true, Ordering::Relaxed);
-        LATER.store(every.as_millis() as u64, Ordering::Relaxed);
-    }
+pub fn start_working_threads() {
     let pool = ThreadPoolBuilder::new().thread_name(|at| format!("work {at}"));
     // If there are some already, they stay.
     drop(pool.start_handler(|_| give_way()).build_global());

@@ -50,7 +50,7 @@ pub struct HeldInTurn {
     pub balanced_accuracy: f64,
     /// Its standard error.
     pub error: f64,
-    /// Right images and all images of each class, shape [classes]: none of a class that nothing would
+    /// Right images and all images of each class, shape `[classes]`: none of a class that nothing would
     /// have been learned of while it was held out. Empty where older versions stored no more than the
     /// mean.
     #[serde(default)]
