@@ -100,28 +100,22 @@ pub(super) fn by_prefix(catalog: &Catalog) -> Keys {
     let mut numbered = Numbered::default();
     // For each class and folder, the first prefix and whether there is another.
     let mut several: HashMap<(usize, String), (String, bool)> = HashMap::new();
-    let found: Vec<Option<(usize, String, String)>> = catalog
-        .samples
-        .iter()
-        .map(|sample| {
-            let place = place(sample)?;
-            let (folder, name) = parts(&place);
-            let prefix = prefix(name)?;
-            several
-                .entry((sample.class, folder.to_string()))
-                .and_modify(|(first, others)| *others |= first != prefix)
-                .or_insert_with(|| (prefix.to_string(), false));
-            Some((sample.class, folder.to_string(), prefix.to_string()))
-        })
-        .collect();
+    let found: Vec<Option<Prefixed>> = catalog.samples.iter().map(Prefixed::of).collect();
+    for Prefixed { class, folder, prefix } in found.iter().flatten() {
+        several
+            .entry((*class, folder.clone()))
+            .and_modify(|(first, others)| *others |= first != prefix)
+            .or_insert_with(|| (prefix.clone(), false));
+    }
     found
         .into_iter()
         .map(|found| {
-            let (class, folder, prefix) = found?;
-            let has_number = prefix.contains(|c: char| c.is_ascii_digit());
-            let says = has_number
-                || several.get(&(class, folder.clone())).is_some_and(|(_, others)| *others);
-            says.then(|| numbered.of((class, folder, prefix)))
+            let found = found?;
+            let says = found.has_number()
+                || several
+                    .get(&(found.class, found.folder.clone()))
+                    .is_some_and(|(_, others)| *others);
+            says.then(|| numbered.of(found))
         })
         .collect()
 }
@@ -130,14 +124,30 @@ pub(super) fn by_prefix(catalog: &Catalog) -> Keys {
 /// another before it.
 pub(super) fn by_numbered_prefix(catalog: &Catalog) -> Keys {
     let mut numbered = Numbered::default();
-    let key = |sample: &Sample| {
+    let found =
+        catalog.samples.iter().map(|sample| Prefixed::of(sample).filter(Prefixed::has_number));
+    found.map(|found| Some(numbered.of(found?))).collect()
+}
+
+/// What the names of samples have in common that are the same up to the last number.
+#[derive(Default, PartialEq, Eq, Hash)]
+struct Prefixed {
+    class: usize,
+    folder: String,
+    prefix: String,
+}
+
+impl Prefixed {
+    fn of(sample: &Sample) -> Option<Self> {
         let place = place(sample)?;
         let (folder, name) = parts(&place);
-        let prefix = prefix(name)?;
-        let has_number = prefix.contains(|c: char| c.is_ascii_digit());
-        has_number.then(|| numbered.of((sample.class, folder.to_string(), prefix.to_string())))
-    };
-    catalog.samples.iter().map(key).collect()
+        let prefix = prefix(name)?.to_string();
+        Some(Self { class: sample.class, folder: folder.to_string(), prefix })
+    }
+
+    fn has_number(&self) -> bool {
+        self.prefix.contains(|c: char| c.is_ascii_digit())
+    }
 }
 
 /// What stands before the last number of a file's name, if there are both.
