@@ -66,6 +66,7 @@ fn tuning(bencher: divan::Bencher<'_, '_>) {
             train: &train,
             train_counts: &train_counts,
             held_out: &validation,
+            counted_as: &validation.labels,
         };
         tune(
             &[fold],

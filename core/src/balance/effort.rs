@@ -93,7 +93,9 @@ mod tests {
         let start =
             Classifier::new(CLASSES, DIM, vec![0.1; CLASSES * DIM], vec![0.0; CLASSES]).unwrap();
         let counts = [20; CLASSES];
-        let fold = Fold { start: &start, train: &set, train_counts: &counts, held_out: &set };
+        let counted_as = &set.labels;
+        let fold =
+            Fold { start: &start, train: &set, train_counts: &counts, held_out: &set, counted_as };
         let settings = Settings::preset(Preset::Quick).balance;
         let control = Control::new();
         let (thresholds, job) = (GroupThresholds::default(), Job::new(&control, &Silent));

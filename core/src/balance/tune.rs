@@ -98,6 +98,28 @@ pub struct Fold<'a> {
     pub train_counts: &'a [usize],
     /// What it is judged by.
     pub held_out: &'a FeatureSet,
+    /// The class that each held-out sample counts for, shape [held out]: its own, unless that stands in
+    /// for a class that cannot be held out.
+    pub counted_as: &'a [u32],
+}
+
+impl Fold<'_> {
+    fn check_counted(&self) -> Result<()> {
+        let Self { start, held_out, counted_as, .. } = self;
+        if counted_as.len() == held_out.len()
+            && counted_as.iter().all(|class| (*class as usize) < start.classes)
+        {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} held-out samples of {} classes cannot count for {} classes, of which the last is {}",
+            held_out.len(),
+            start.classes,
+            counted_as.len(),
+            counted_as.iter().max().copied().unwrap_or_default()
+        );
+        Err(TrainError::Request(reason).into())
+    }
 }
 
 /// Searches weight decay λ, MaxNorm's δ (η, if `settings` give a radius), τ, γ and the strength of
@@ -138,8 +160,9 @@ pub fn tune(
         fold.held_out.check(fold.start)?;
         fold.start.check_counts(fold.train_counts)?;
         fold.start.check_counts(train_counts)?;
+        fold.check_counted()?;
     }
-    let labels: Vec<u32> = folds.iter().flat_map(|fold| &fold.held_out.labels).copied().collect();
+    let labels: Vec<u32> = folds.iter().flat_map(|fold| fold.counted_as).copied().collect();
     if labels.is_empty() {
         return Err(TrainError::Request(
             "tuning needs a validation split, and this dataset has none".into(),
@@ -217,7 +240,7 @@ pub fn tune(
 /// What every part of the search needs.
 struct Search<'a> {
     folds: &'a [Fold<'a>],
-    /// Of the held-out samples of all folds, one after the other.
+    /// The classes that held-out samples of all folds count for, one fold after the other.
     labels: &'a [u32],
     train_counts: &'a [usize],
     thresholds: GroupThresholds,
@@ -247,7 +270,8 @@ impl Search<'_> {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            if let Ok(scores) = Scores::of(&answers, self.train_counts, self.thresholds) {
+            let scores = Scores::counted(&answers, self.labels, self.train_counts, self.thresholds);
+            if let Ok(scores) = scores {
                 let hits = answers.iter().map(Answer::is_right).collect();
                 trials.push(Tried { settings: variant.clone(), scores, hits });
             }
@@ -557,6 +581,14 @@ mod tests {
             .classifier
     }
 
+    fn fold<'a>(
+        start: &'a Classifier,
+        train: &'a FeatureSet,
+        held_out: &'a FeatureSet,
+    ) -> Fold<'a> {
+        Fold { start, train, train_counts: &COUNTS, held_out, counted_as: &held_out.labels }
+    }
+
     fn search(
         start: &Classifier,
         train: &FeatureSet,
@@ -566,7 +598,7 @@ mod tests {
     ) -> Result<Tuning> {
         let control = Control::new();
         let job = Job::new(&control, &Silent);
-        let fold = Fold { start, train, train_counts: &COUNTS, held_out: validation };
+        let fold = fold(start, train, validation);
         let effort = Effort::within_reason(budget);
         tune(&[fold], &COUNTS, settings, GroupThresholds::default(), 9, effort, job)
     }
@@ -770,7 +802,7 @@ mod tests {
         let control = Control::new();
         control.stop();
         let job = Job::new(&control, &Silent);
-        let fold = Fold { start: &start, train: &train, train_counts: &COUNTS, held_out: &train };
+        let fold = fold(&start, &train, &train);
         let effort = Effort::within_reason(30);
         let stopped = tune(&[fold], &COUNTS, &settings, GroupThresholds::default(), 9, effort, job);
         assert!(matches!(stopped, Err(Error::Stopped)));

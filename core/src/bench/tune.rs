@@ -55,7 +55,8 @@ pub fn tune(request: &TuneRequest, job: Job<'_>) -> Result<TuneReport> {
     let settings = Settings::preset(Preset::Paper).balance;
     let started = Instant::now();
     let thresholds = GroupThresholds::default();
-    let fold = Fold { start: classifier, train, train_counts, held_out: validation };
+    let counted_as = &validation.labels;
+    let fold = Fold { start: classifier, train, train_counts, held_out: validation, counted_as };
     let effort = Effort::all_of(request.candidates);
     let found = balance::tune(&[fold], train_counts, &settings, thresholds, 0, effort, job)?;
     Ok(TuneReport {

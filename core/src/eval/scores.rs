@@ -76,8 +76,31 @@ impl Scores {
         train_counts: &[usize],
         thresholds: GroupThresholds,
     ) -> Result<Self> {
+        Self::from(answers, answers.iter().map(|answer| answer.label), train_counts, thresholds)
+    }
+
+    /// [`Scores::of`] where each answer counts for a class of `counted_as`, shape [answers], instead of
+    /// the sample's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn counted(
+        answers: &[Answer],
+        counted_as: &[u32],
+        train_counts: &[usize],
+        thresholds: GroupThresholds,
+    ) -> Result<Self> {
+        Self::from(answers, counted_as.iter().copied(), train_counts, thresholds)
+    }
+
+    fn from(
+        answers: &[Answer],
+        counted_as: impl Iterator<Item = u32>,
+        train_counts: &[usize],
+        thresholds: GroupThresholds,
+    ) -> Result<Self> {
         check(answers, train_counts.len())?;
-        let tally = tally(answers, train_counts.len());
+        let tally = tally(answers.iter().zip(counted_as), train_counts.len());
         let correct = tally.iter().map(|class| class.correct).sum::<usize>();
         Ok(Self {
             balanced_accuracy: mean(tally.iter().filter_map(ClassTally::accuracy))
@@ -93,13 +116,15 @@ impl Scores {
 /// The accuracy of each of so many classes, in 0..1; `None` for those without a sample. Answers
 /// about other classes are left out.
 pub fn class_accuracies(answers: &[Answer], classes: usize) -> Vec<Option<f64>> {
-    tally(answers, classes).iter().map(ClassTally::accuracy).collect()
+    let own = answers.iter().map(|answer| (answer, answer.label));
+    tally(own, classes).iter().map(ClassTally::accuracy).collect()
 }
 
-fn tally(answers: &[Answer], classes: usize) -> Vec<ClassTally> {
+/// Answers by the class that each counts for.
+fn tally<'a>(answers: impl Iterator<Item = (&'a Answer, u32)>, classes: usize) -> Vec<ClassTally> {
     let mut tally = vec![ClassTally::default(); classes];
-    for answer in answers {
-        if let Some(class) = tally.get_mut(answer.label as usize) {
+    for (answer, class) in answers {
+        if let Some(class) = tally.get_mut(class as usize) {
             class.samples += 1;
             class.correct += usize::from(answer.is_right());
         }

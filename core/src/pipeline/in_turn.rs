@@ -8,6 +8,7 @@ use super::evaluate::{JUDGED, LOGITS};
 use super::features::Features;
 use super::folds::{Part, needed, part, places_of, rule_out};
 use super::spread::spread;
+use super::stand_ins::StandIns;
 use super::train_classifier::fit_on;
 use crate::balance::{self, CachedBatches, Fold};
 use crate::classifier::{Classifier, FeatureSet};
@@ -87,6 +88,8 @@ pub(super) fn judge_in_turn(
 /// Classifiers of which each learned without one part of the training and validation images.
 pub(super) struct Turns {
     parts: Vec<Held>,
+    /// Classes that are never held out, and those that stand in for them.
+    never: [usize; 2],
     /// Training images of each class of the run, which say to which group it belongs.
     counts: Vec<usize>,
     seed: u64,
@@ -100,15 +103,41 @@ struct Held {
     /// Which classes it has learned from samples of.
     learned: Vec<bool>,
     held_out: FeatureSet,
+    /// The class that each held-out sample counts for.
+    counted_as: Vec<u32>,
 }
 
 impl Held {
+    /// Learns from a part's samples what a run of these settings learns from all.
+    fn learn(
+        part: Part,
+        counted_as: Vec<u32>,
+        classes: usize,
+        settings: &Settings,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let Part { train, train_counts, learned, held_out } = part;
+        let quiet = Job::new(job.control, &Silent);
+        // Features are standardised as the run has them; standardising them once more changes next
+        // to nothing.
+        let (mut start, standardiser, _) =
+            fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
+        rule_out(&mut start, &learned);
+        let standardised = |mut set: FeatureSet| {
+            standardiser.apply(&mut set.features);
+            set
+        };
+        let (train, held_out) = (standardised(train), standardised(held_out));
+        Ok(Self { start, train, train_counts, learned, held_out, counted_as })
+    }
+
     fn fold(&self) -> Fold<'_> {
         Fold {
             start: &self.start,
             train: &self.train,
             train_counts: &self.train_counts,
             held_out: &self.held_out,
+            counted_as: &self.counted_as,
         }
     }
 
@@ -158,6 +187,31 @@ impl Turns {
         flip: bool,
         job: Job<'_>,
     ) -> Result<Self> {
+        Self::cut(run, start, features, (flip, false), job)
+    }
+
+    /// [`Turns::new`], with classes of more images standing in for those that are never held out: to
+    /// choose by, not to judge by.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_stand_ins(
+        run: &Run,
+        start: &Checkpoint,
+        features: &Features<'_>,
+        flip: bool,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        Self::cut(run, start, features, (flip, true), job)
+    }
+
+    fn cut(
+        run: &Run,
+        start: &Checkpoint,
+        features: &Features<'_>,
+        (flip, with_stand_ins): (bool, bool),
+        job: Job<'_>,
+    ) -> Result<Self> {
         let known = features.with_positions(Split::Train, flip, job)?;
         let mut samples = known.samples(run.dataset(), Split::Train);
         let mut all = known.set;
@@ -170,15 +224,46 @@ impl Turns {
         // Of both splits together: copies belong together wherever they are.
         let groups = run.dataset().series_of(&samples);
         let (counts, seed) = (start.train_counts.clone(), start.seed);
-        Ok(Self { parts: parts(&all, &groups, counts.len(), run.settings(), job)?, counts, seed })
+        let places = places_of(&all.labels, &groups, counts.len());
+        let needed = needed(all.len());
+        let stand_ins =
+            with_stand_ins.then(|| StandIns::choose(&all.labels, &places, counts.len(), needed));
+        let never = stand_ins.as_ref().map_or([0, 0], |found| [found.alone(), found.chosen()]);
+        let parts = (0..needed)
+            .map(|number| {
+                job.check()?;
+                let mut part = part(&all, &places, number, counts.len()).of_known_classes();
+                let counted_as = match &stand_ins {
+                    Some(stand_ins) => stand_ins.apply(&mut part, number, seed),
+                    None => part.held_out.labels.clone(),
+                };
+                Held::learn(part, counted_as, counts.len(), run.settings(), job)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { parts, never, counts, seed })
     }
 
-    /// How many classes are never held out: nothing would be learned of them meanwhile.
-    pub fn never_held_out(&self) -> usize {
-        let mut held = vec![false; self.counts.len()];
-        let labels = self.parts.iter().flat_map(|part| &part.held_out.labels);
-        labels.for_each(|&label| held[label as usize] = true);
-        held.iter().filter(|held| !**held).count()
+    /// Whether classes stand in for others.
+    pub fn has_stand_ins(&self) -> bool {
+        self.never[1] > 0
+    }
+
+    /// What was done about classes that cannot be held out, as further sentences; empty if there are
+    /// none.
+    pub fn of_classes_never_held_out(&self) -> String {
+        let [alone, stand_ins] = self.never;
+        let have = match alone {
+            0 => return String::new(),
+            1 => "One class has too few images to be held out".to_string(),
+            alone => format!("{alone} classes have too few images to be held out"),
+        };
+        match stand_ins {
+            0 => format!(" {have}, and had no say."),
+            _ => format!(
+                " {have}: {stand_ins} with more images stood in for {}, learned from one image each.",
+                if alone == 1 { "it" } else { "them" }
+            ),
+        }
     }
 
     /// The parts, to tune on.
@@ -243,41 +328,4 @@ impl Turns {
             confidence: eval::confidence(&logits, &labels, classes)?,
         })
     }
-}
-
-/// Samples cut into parts of which each is judged by classifiers that learned from the others: as
-/// many parts as are needed to judge by.
-fn parts(
-    all: &FeatureSet,
-    groups: &[Option<u32>],
-    classes: usize,
-    settings: &Settings,
-    job: Job<'_>,
-) -> Result<Vec<Held>> {
-    let places = places_of(&all.labels, groups, classes);
-    let needed = needed(all.len());
-    let mut parts = Vec::with_capacity(needed);
-    for number in 0..needed {
-        job.check()?;
-        let Part { train, train_counts, learned, held_out } =
-            part(all, &places, number, classes).of_known_classes();
-        let quiet = Job::new(job.control, &Silent);
-        // Features are standardised as the run has them; standardising them once more changes next
-        // to nothing.
-        let (mut start, standardiser, _) =
-            fit_on(settings, train.clone(), classes, &train_counts, None, quiet)?;
-        rule_out(&mut start, &learned);
-        let standardised = |mut set: FeatureSet| {
-            standardiser.apply(&mut set.features);
-            set
-        };
-        parts.push(Held {
-            start,
-            train: standardised(train),
-            train_counts,
-            learned,
-            held_out: standardised(held_out),
-        });
-    }
-    Ok(parts)
 }

@@ -40,6 +40,7 @@ mod onnx_backbone;
 mod predictions;
 mod refit;
 mod spread;
+mod stand_ins;
 mod suggest;
 mod sweep;
 #[cfg(test)]

@@ -56,26 +56,24 @@ pub(super) fn search(
     let counts = &start.train_counts;
     let mut turns = None;
     let mut tuning = if frozen {
-        let held = Turns::new(run, &start, &features, evaluation.flip, job)?;
+        let held = Turns::with_stand_ins(run, &start, &features, evaluation.flip, job)?;
         let (folds, seed) = (held.folds(), start.seed);
         let mut tuning = balance::tune(&folds, counts, settings, thresholds, seed, effort, job)?;
-        match held.never_held_out() {
-            0 => {}
-            1 => tuning.reason += " One class has too few images to be held out, and had no say.",
-            classes => {
-                tuning.reason += &format!(
-                    " {classes} classes have too few images to be held out, and had no say."
-                );
-            }
-        }
-        turns = Some(held).filter(|_| !evaluation.flip);
+        tuning.reason += &held.of_classes_never_held_out();
+        // What it is worth is judged as it is learned.
+        turns = Some(held).filter(|held| !evaluation.flip && !held.has_stand_ins());
         tuning
     } else {
         let classifier = classifier_of(&start)?;
         let train = training_features(&features, settings.augmented_views, job)?;
         let validation = features.of(Split::Validation, evaluation.flip, job)?;
-        let fold =
-            Fold { start: &classifier, train: &train, train_counts: counts, held_out: &validation };
+        let fold = Fold {
+            start: &classifier,
+            train: &train,
+            train_counts: counts,
+            held_out: &validation,
+            counted_as: &validation.labels,
+        };
         balance::tune(&[fold], counts, &all.balance, thresholds, start.seed, effort, job)?
     };
     let chosen = Settings { balance: tuning.best.clone(), ..all.clone() };

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::folds::{FOLDS, Part, part, places_of, rule_out, thinned};
+use super::stand_ins::StandIns;
 use super::train_classifier::fit_on;
 use crate::balance::{adjust_logits, standard_error};
 use crate::classifier::FeatureSet;
@@ -21,6 +22,9 @@ const MOST_STEPS: i32 = 4;
 /// Samples that are looked at, at most: more of them do not change the answer, and take memory and
 /// time.
 const MOST_SAMPLES: usize = 20_000;
+/// How strongly logits are corrected for how frequent classes are: what balances afterwards does it
+/// by as much as suits, and a weight decay is worth what it is with that.
+const STRENGTHS: [f32; 3] = [0.25, 0.5, 1.0];
 
 /// A weight decay, and why it was chosen.
 #[derive(Debug)]
@@ -30,8 +34,8 @@ pub(super) struct ChosenDecay {
 }
 
 /// Chooses the weight decay of a classifier on these features by balanced accuracy on held-out
-/// samples, logits corrected for how frequent classes are (what balances afterwards does that or
-/// better): from the usual one three times up and down as long as it gets better. The usual one
+/// samples, logits corrected for how frequent classes are by the best of [`STRENGTHS`] (what balances
+/// afterwards does that or better): from the usual one three times up and down as long as it gets better. The usual one
 /// stays where another is better by no more than the standard error of the difference. Samples of
 /// one of the `groups` are held out together, where there are any.
 ///
@@ -51,10 +55,14 @@ pub(super) fn choose_weight_decay(
     let groups: Vec<Option<u32>> =
         rows.iter().filter_map(|&row| groups.get(row).copied()).collect();
     let places = places_of(&few.labels, &groups, classes);
-    let part = |fold| part(&few, &places, fold, classes).of_known_classes();
-    let parts: Vec<Part> = (0..FOLDS).map(part).collect();
+    let stand_ins = StandIns::choose(&few.labels, &places, classes, FOLDS);
+    let (mut parts, mut labels) = (Vec::with_capacity(FOLDS), Vec::with_capacity(few.len()));
+    for fold in 0..FOLDS {
+        let mut part = part(&few, &places, fold, classes).of_known_classes();
+        labels.extend(stand_ins.apply(&mut part, fold, settings.seed));
+        parts.push(part);
+    }
     drop(few);
-    let labels: Vec<u32> = parts.iter().flat_map(|part| &part.held_out.labels).copied().collect();
     job.phase("choosing the weight decay", None, "");
     let tried = |steps: &[i32]| -> Result<Vec<Tried>> {
         let value = |steps: i32| rounded(usual * STEP.powi(steps));
@@ -66,16 +74,16 @@ pub(super) fn choose_weight_decay(
             .par_iter()
             .map(|(value, part)| hits(settings, *value, part, classes, job))
             .collect::<Result<Vec<_>>>()?;
-        let tried = |(&steps, hits): (&i32, &[Vec<bool>])| {
-            let hits = hits.concat();
-            Tried {
-                steps,
-                value: value(steps),
-                score: balanced_accuracy(&hits, &labels, classes),
-                hits,
-            }
+        let tried = |(&steps, parts): (&i32, &[[Vec<bool>; STRENGTHS.len()]])| {
+            let of_strength = |at: usize| {
+                let hits: Vec<bool> = parts.iter().flat_map(|part| &part[at]).copied().collect();
+                let score = balanced_accuracy(&hits, &labels, classes);
+                Tried { steps, value: value(steps), score, hits }
+            };
+            let all = (0..STRENGTHS.len()).map(of_strength);
+            all.reduce(|best, other| if other.score > best.score { other } else { best })
         };
-        Ok(steps.iter().zip(hits.chunks(FOLDS)).map(tried).collect())
+        Ok(steps.iter().zip(hits.chunks(FOLDS)).filter_map(tried).collect())
     };
     let mut all = tried(&[0, -1, 1])?;
     let direction = if all[1].score > all[2].score { -1 } else { 1 };
@@ -106,7 +114,7 @@ pub(super) fn choose_weight_decay(
         .map(|tried| format!("{:.1} % with {}", 100.0 * tried.score, tried.value))
         .collect();
     let reason = format!(
-        "{why}, by balanced accuracy after logit adjustment, on training images held out in turn: {}",
+        "{why}, by balanced accuracy after logit adjustment of the best of three strengths, on training images held out in turn: {}",
         scores.join(", ")
     );
     Ok(ChosenDecay { weight_decay, reason })
@@ -129,32 +137,38 @@ struct Tried {
     hits: Vec<bool>,
 }
 
-/// Which held-out samples of a part a classifier is right about that learned from the others with
-/// this weight decay; none if its loss diverges.
+/// Which held-out samples of a part a classifier is right about, with each of [`STRENGTHS`], that
+/// learned from the others with this weight decay; none if its loss diverges.
 fn hits(
     settings: &Settings,
     weight_decay: f64,
     part: &Part,
     classes: usize,
     job: Job<'_>,
-) -> Result<Vec<bool>> {
+) -> Result<[Vec<bool>; STRENGTHS.len()]> {
     job.check()?;
     let mut settings = settings.clone();
     settings.stage1.weight_decay = Auto::Value(weight_decay);
     let quiet = Job::new(job.control, &Silent);
-    let (mut classifier, standardiser, _) =
+    let (classifier, standardiser, _) =
         match fit_on(&settings, part.train.clone(), classes, &part.train_counts, None, quiet) {
             Err(Error::Train(TrainError::Diverged { .. })) => {
-                return Ok(vec![false; part.held_out.len()]);
+                return Ok(STRENGTHS.map(|_| vec![false; part.held_out.len()]));
             }
             other => other?,
         };
-    adjust_logits(&mut classifier, &part.train_counts, 1.0)?;
-    rule_out(&mut classifier, &part.learned);
     let mut features = part.held_out.features.clone();
     standardiser.apply(&mut features);
     let labels = &part.held_out.labels;
-    classifier.map_logits(&features, |row, logits| argmax(logits) == labels[row] as usize)
+    let mut found = STRENGTHS.map(|_| Vec::new());
+    for (found, strength) in found.iter_mut().zip(STRENGTHS) {
+        let mut adjusted = classifier.clone();
+        adjust_logits(&mut adjusted, &part.train_counts, strength)?;
+        rule_out(&mut adjusted, &part.learned);
+        *found =
+            adjusted.map_logits(&features, |row, logits| argmax(logits) == labels[row] as usize)?;
+    }
+    Ok(found)
 }
 
 /// Mean over the classes of the share that is right.
