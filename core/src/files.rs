@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod faults;
 mod locked;
+mod numbers;
 mod temporary;
 
 use std::ffi::OsStr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use faults::{Faults, may_fail};
 pub(crate) use locked::LockedFile;
+pub use numbers::Numbers;
 pub(crate) use temporary::sweep_own;
 pub use temporary::{TemporaryFolder, is_temporary, sweep, temporary_folder};
 

@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use crate::classifier::{Classifier, FeatureSet};
 use crate::error::{Result, TrainError};
+use crate::files::Numbers;
 use crate::random;
 
 /// The shape of a [`FeatureExample`]. The default is that of CIFAR-100-LT with factor 100 and a
@@ -93,7 +94,7 @@ impl FeatureExample {
         let centres: Vec<f32> = (0..classes * dim).map(|_| noise()).collect();
         let mut scatter = |counts: &[usize]| {
             let samples = counts.iter().sum::<usize>();
-            let mut features = Vec::with_capacity(samples * dim);
+            let mut features = Numbers::with_capacity(samples * dim);
             let mut labels = Vec::with_capacity(samples);
             for (class, &count) in counts.iter().enumerate() {
                 for _ in 0..count {
@@ -105,10 +106,10 @@ impl FeatureExample {
                     labels.push(class as u32);
                 }
             }
-            FeatureSet::new(dim, features, labels)
+            FeatureSet { dim, features, labels }
         };
-        let train = scatter(&train_counts)?;
-        let validation = scatter(&vec![validation; classes])?;
+        let train = scatter(&train_counts);
+        let validation = scatter(&vec![validation; classes]);
         let weight = (0..classes * dim).map(|_| 0.1 * noise()).collect();
         Ok(Self {
             classifier: Classifier::new(classes, dim, weight, vec![0.0; classes])?,

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Result, TrainError};
+use crate::files::Numbers;
 use crate::kernels::matmul;
 
 /// The last linear layer of a network: `logits = features · Wᵀ + bias`.
@@ -97,7 +98,7 @@ pub struct FeatureSet {
     /// Number of features D.
     pub dim: usize,
     /// Shape [n, dim], row-major.
-    pub features: Vec<f32>,
+    pub features: Numbers,
     /// Class of each sample, shape `[n]`.
     pub labels: Vec<u32>,
 }
@@ -119,7 +120,7 @@ impl FeatureSet {
     /// # Errors
     /// [`TrainError::Request`] if the lengths do not fit each other.
     pub fn new(dim: usize, features: Vec<f32>, labels: Vec<u32>) -> Result<Self> {
-        let set = Self { dim, features, labels };
+        let set = Self { dim, features: features.into(), labels };
         set.check_shape()?;
         Ok(set)
     }
@@ -139,15 +140,12 @@ impl FeatureSet {
     /// # Panics
     /// If there is no such row.
     pub fn part(&self, rows: &[usize]) -> Self {
-        Self {
-            dim: self.dim,
-            features: rows
-                .iter()
-                .flat_map(|&row| &self.features[row * self.dim..(row + 1) * self.dim])
-                .copied()
-                .collect(),
-            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+        let mut features = Numbers::with_capacity(rows.len() * self.dim);
+        for &row in rows {
+            features.extend_from_slice(&self.features[row * self.dim..(row + 1) * self.dim]);
         }
+        let labels = rows.iter().map(|&row| self.labels[row]).collect();
+        Self { dim: self.dim, features, labels }
     }
 
     pub(crate) fn check_shape(&self) -> Result<()> {

@@ -266,7 +266,7 @@ pub(super) fn training_features(
     all.features.reserve_exact(augmented_views * all.features.len());
     for view in 0..augmented_views {
         let more = features.augmented_view(view, job)?;
-        all.features.extend(more.features);
+        all.features.extend_from_slice(&more.features);
         all.labels.extend(more.labels);
     }
     Ok(all)

@@ -1,23 +1,18 @@
 //! Features of a run's splits, computed once per backbone and kept in the run's folder.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::io::Write;
-use std::path::Path;
 
 use burn::tensor::Device;
-use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
 
 use super::balance::unmixed;
 use super::frozen::{FrozenBackbone, View};
+use super::kept_features;
 use super::onnx_backbone::extractor_of;
 use crate::batches::{DEFAULT_BUDGET, Images};
 use crate::classifier::FeatureSet;
 use crate::dataset::{Dataset, DatasetSample};
 use crate::device::release_memory;
 use crate::error::Result;
-use crate::files::{self, write_atomically};
 use crate::job::Job;
 use crate::model::{NamedTensor, NetworkConfig, Normaliser, is_of_classifier};
 use crate::ops;
@@ -148,7 +143,7 @@ impl<'a> Features<'a> {
     ) -> Result<SampleFeatures> {
         let path = self.run.folder().join("features").join(format!("{name}.safetensors"));
         let key = format!("{} {}", self.key, samples_key(self.run.dataset(), split));
-        if let Some(found) = read(&path, &key) {
+        if let Some(found) = kept_features::read(&path, &key) {
             return Ok(found);
         }
         let images = Images::open(
@@ -174,7 +169,7 @@ impl<'a> Features<'a> {
         ops::release_memory();
         release_memory(&device);
         let found = SampleFeatures { set, positions };
-        if let Err(error) = write(&path, &key, &found) {
+        if let Err(error) = kept_features::write(&path, &key, &found) {
             job.warn(format!(
                 "the features could not be kept for the next time: {}: {error}",
                 path.display()
@@ -226,81 +221,4 @@ fn bytes_of(values: &[f32]) -> Cow<'_, [u8]> {
         true => bytemuck::cast_slice(values).into(),
         false => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
-}
-
-/// What stored features are made of.
-const TENSORS: [&str; 3] = ["features", "labels", "positions"];
-
-/// BLAKE3 of all parts of stored features, in hexadecimal.
-fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
-/// The stored features, unless there are none, they are damaged or belong to another backbone or
-/// other samples: then they are computed again.
-fn read(path: &Path, key: &str) -> Option<SampleFeatures> {
-    // Not mapped: the folder is the person's own, and what copies folders may write it anew while it
-    // is read.
-    let file = files::read(path, u64::MAX).ok()?;
-    let (_, header) = SafeTensors::read_metadata(&file).ok()?;
-    let content = header.metadata().as_ref()?.get("key")?.strip_prefix(key)?.trim_start();
-    let tensors = SafeTensors::deserialize(&file).ok()?;
-    let parts = TENSORS.map(|name| tensors.tensor(name).ok());
-    // An earlier version kept none.
-    if content.is_empty() {
-        return None;
-    }
-    if checksum(parts.iter().flatten().map(TensorView::data)) != content {
-        tracing::warn!("{}: is damaged; its features are computed again", path.display());
-        return None;
-    }
-    let [features, labels, positions] = parts;
-    let (features, labels, positions) = (features?, labels?, positions?);
-    let &[rows, dim] = features.shape() else { return None };
-    if labels.shape() != [rows] || positions.shape() != [rows] || features.dtype() != Dtype::F32 {
-        return None;
-    }
-    let whole = |tensor: &TensorView<'_>| -> Option<Vec<u32>> {
-        let numbers = tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
-        (tensor.dtype() == Dtype::U32).then_some(numbers)
-    };
-    let set = FeatureSet {
-        dim,
-        features: features
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-        labels: whole(&labels)?,
-    };
-    Some(SampleFeatures { set, positions: whole(&positions)? })
-}
-
-fn write(path: &Path, key: &str, found: &SampleFeatures) -> std::io::Result<()> {
-    let SampleFeatures { set, positions } = found;
-    let features = bytes_of(&set.features);
-    let [labels, places] = [&set.labels, positions]
-        .map(|numbers| numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
-    let file = || {
-        let views = [
-            (TENSORS[0], TensorView::new(Dtype::F32, vec![set.len(), set.dim], &features)?),
-            (TENSORS[1], TensorView::new(Dtype::U32, vec![set.len()], &labels)?),
-            (TENSORS[2], TensorView::new(Dtype::U32, vec![set.len()], &places)?),
-        ];
-        let content = checksum(views.iter().map(|(_, view)| view.data()));
-        // One entry: several would be written in another order each time.
-        let metadata = HashMap::from([("key".to_string(), format!("{key} {content}"))]);
-        serialize(views, Some(metadata))
-    };
-    let file = file().map_err(std::io::Error::other)?;
-    write_atomically(path, |out| out.write_all(&file))
 }

@@ -193,7 +193,8 @@ mod tests {
         let weight = vec![1.0, 0.0, 0.0, 1.0, 9.0, 9.0];
         let mut classifier = Classifier::new(3, 2, weight, vec![0.0, 0.0, 5.0]).unwrap();
         rule_out(&mut classifier, &[true, true, false]);
-        let set = FeatureSet { dim: 2, features: vec![1.0, 0.5, 0.1, 2.0], labels: vec![0, 2] };
+        let set =
+            FeatureSet { dim: 2, features: vec![1.0, 0.5, 0.1, 2.0].into(), labels: vec![0, 2] };
         let answers = classifier.answers(&set).unwrap();
         assert_eq!([answers[0].predicted, answers[1].predicted], [0, 1]);
         assert_eq!(answers[1].label_probability(), 0.0);
@@ -216,9 +217,9 @@ mod tests {
                 7
             );
             assert!(train_counts.iter().all(|count| *count > 0));
-            held.extend(held_out.features);
+            held.extend_from_slice(&held_out.features);
         }
         held.sort_by(f32::total_cmp);
-        assert_eq!(held, all.features);
+        assert_eq!(all.features, held);
     }
 }

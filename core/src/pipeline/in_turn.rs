@@ -218,7 +218,7 @@ impl Turns {
         if !run.dataset().split(Split::Validation).is_empty() {
             let found = features.with_positions(Split::Validation, flip, job)?;
             samples.extend(found.samples(run.dataset(), Split::Validation));
-            all.features.extend(found.set.features);
+            all.features.extend_from_slice(&found.set.features);
             all.labels.extend(found.set.labels);
         }
         // Of both splits together: copies belong together wherever they are.

@@ -183,7 +183,7 @@ fn held_out_answers(
 /// The labels of the rows that are nearest to some rows by the angle between standardised features,
 /// those of the same group left out: [`NEIGHBOURS`] of each, or fewer where there are no more.
 fn nearest(all: &FeatureSet, groups: &[Option<u32>], rows: &[usize]) -> Result<Vec<Vec<u32>>> {
-    let mut features = all.features.clone();
+    let mut features = all.features.to_vec();
     Standardiser::of(all).apply(&mut features);
     unit_rows(&mut features, all.dim);
     let asked: Vec<f32> = rows
@@ -340,7 +340,7 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
         };
-        let mut set = FeatureSet { dim, features: Vec::new(), labels: Vec::new() };
+        let mut set = FeatureSet { dim, ..FeatureSet::default() };
         for (class, images) in [60, 20, 6].into_iter().enumerate() {
             for _ in 0..images {
                 set.features
@@ -452,7 +452,7 @@ mod tests {
     fn neighbours_of_the_same_group_do_not_count() {
         let set = FeatureSet {
             dim: 2,
-            features: vec![1.0, 0.1, 1.0, 0.0, 0.9, 0.1, -1.0, 0.0, -1.0, -0.1],
+            features: vec![1.0, 0.1, 1.0, 0.0, 0.9, 0.1, -1.0, 0.0, -1.0, -0.1].into(),
             labels: vec![0, 0, 1, 2, 2],
         };
         let groups = [Some(1), Some(1), Some(2), Some(3), Some(3)];

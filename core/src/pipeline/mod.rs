@@ -29,6 +29,7 @@ mod image_fit;
 mod image_map;
 mod import;
 mod in_turn;
+mod kept_features;
 mod labelled;
 mod labels;
 mod layouts;

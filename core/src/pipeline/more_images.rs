@@ -507,7 +507,7 @@ mod tests {
     #[test]
     fn every_class_has_every_share_once_a_turn_and_keeps_an_image() {
         let labels: Vec<u32> = (0..64).map(|_| 0).chain([1; 16]).chain([2]).collect();
-        let set = FeatureSet { dim: 1, features: vec![0.0; labels.len()], labels };
+        let set = FeatureSet { dim: 1, features: vec![0.0; labels.len()].into(), labels };
         let counts: Vec<[usize; 3]> = (0..SHARES.len() * TURNS)
             .map(|round| {
                 let mut counts = [0; 3];

@@ -77,7 +77,7 @@ pub(super) fn refit(
     let trained_on = all.len();
     for split in held_out(run) {
         let more = features.of(split, false, job)?;
-        all.features.extend(more.features);
+        all.features.extend_from_slice(&more.features);
         all.labels.extend(more.labels);
     }
     let held: Vec<usize> = (trained_on..all.len()).collect();

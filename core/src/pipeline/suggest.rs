@@ -353,7 +353,7 @@ mod tests {
     fn what_is_like_the_first_waits_for_what_is_not() {
         let set = FeatureSet {
             dim: 2,
-            features: vec![1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+            features: vec![1.0, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0].into(),
             labels: vec![0; 4],
         };
         let control = Control::new();

@@ -207,7 +207,7 @@ mod tests {
                 .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
         };
-        let mut set = FeatureSet { dim, features: Vec::new(), labels: Vec::new() };
+        let mut set = FeatureSet { dim, ..FeatureSet::default() };
         for sample in 0..per_class * classes {
             let class = sample % classes;
             set.features

@@ -230,7 +230,7 @@ pub(crate) fn mean(plain: ImageFeatures, mirrored: &ImageFeatures) -> ImageFeatu
         set: FeatureSet { dim, ..FeatureSet::default() },
         indices: Vec::with_capacity(plain.indices.len()),
     };
-    both.set.features.reserve(plain.set.features.len());
+    both.set.features.reserve_exact(plain.set.features.len());
     let mut other = 0;
     for (at, &index) in plain.indices.iter().enumerate() {
         while mirrored.indices.get(other).is_some_and(|&found| found < index) {
@@ -386,7 +386,7 @@ mod tests {
             .set
             .features
             .iter()
-            .zip(&plain.set.features)
+            .zip(plain.set.features.iter())
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
         assert!(found.set.features.len() == plain.set.features.len() && apart < 1e-4, "{apart}");
