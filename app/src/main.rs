@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use counterweight_core::huge_pages::HugePages;
+
+#[global_allocator]
+static ALLOCATOR: HugePages = HugePages;
+
 fn main() -> ExitCode {
     counterweight_app::cli::run()
 }

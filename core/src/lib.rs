@@ -21,6 +21,7 @@ pub mod features;
 pub mod files;
 #[cfg(feature = "gpu")]
 mod gpu;
+pub mod huge_pages;
 pub mod images;
 pub mod infer;
 mod isolated;
