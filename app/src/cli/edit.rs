@@ -296,15 +296,18 @@ fn known_class(session: &EditSession, action: &EditAction, new: bool) -> Result<
         .take(3)
         .map(String::as_str)
         .collect();
-    let hint = match similar.as_slice() {
-        [] => {
+    let hint = match (similar.as_slice(), dataset::nearest_class(to, classes)) {
+        ([], Some(nearest)) => format!("did you mean `{nearest}`?"),
+        ([], None) => {
             let named: Vec<&str> = classes.iter().take(LISTED).map(String::as_str).collect();
             let more = if classes.len() > LISTED { ", …" } else { "" };
             format!("it has {} classes: {}{more}", classes.len(), named.join(", "))
         }
-        some => format!("it has {}", some.join(", ")),
+        (some, _) => format!("it has {}", some.join(", ")),
     };
-    let reason = format!("the dataset has no class `{to}`; {hint}. With --new the class is made");
+    let stop = if hint.ends_with('?') { "" } else { "." };
+    let reason =
+        format!("the dataset has no class `{to}`; {hint}{stop} With --new the class is made");
     Err(Error::from(DataError::Edit(reason)).into())
 }
 

@@ -403,7 +403,7 @@ fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>
                     Some(index) => chosen.push(*index),
                     // Each suggestion compares the name with all classes.
                     None if unknown.len() >= SUGGESTIONS => unknown.push(format!("`{name}`")),
-                    None => unknown.push(match nearest(name, classes) {
+                    None => unknown.push(match nearest_class(name, classes) {
                         Some(nearest) => format!("`{name}`; did you mean `{nearest}`?"),
                         None => format!("`{name}`"),
                     }),
@@ -423,7 +423,15 @@ fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>
     }
 }
 
-fn nearest<'a>(name: &str, classes: &'a [String]) -> Option<&'a String> {
+/// The class that a name which is none was most likely meant to be.
+///
+/// ```
+/// use counterweight_core::dataset::nearest_class;
+/// let classes = ["dress", "t-shirt"].map(String::from);
+/// assert_eq!(nearest_class("tshirt", &classes), Some(&classes[1]));
+/// assert_eq!(nearest_class("x-ray", &classes), None);
+/// ```
+pub fn nearest_class<'a>(name: &str, classes: &'a [String]) -> Option<&'a String> {
     let similarity =
         |class: &String| strsim::jaro_winkler(&name.to_lowercase(), &class.to_lowercase());
     classes

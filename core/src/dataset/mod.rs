@@ -19,7 +19,8 @@ mod whole_groups;
 mod write_images;
 
 pub use build::{
-    BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, source_hash,
+    BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, nearest_class,
+    source_hash,
 };
 pub use digests::Digests;
 pub use edits::{
