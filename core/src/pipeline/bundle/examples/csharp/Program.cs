@@ -43,9 +43,12 @@ static class Picture
     {
         // Drops alpha, and scales 16 bits to 8.
         using var image = Image.Load<Rgb24>(path);
-        if (Image.DetectFormat(path) is JpegFormat)
+        // Of a large JPEG the program has libjpeg decode only a half, a quarter or an eighth of each side: each pixel is the mean of a block.
+        int shorter = Math.Min(image.Width, image.Height), part = new[] { 8, 4, 2, 1 }.First(each => each == 1 || 2 * shorter >= 3 * each * side);
+        if (part > 1 && Image.DetectFormat(path) is JpegFormat && $"{image.Metadata.GetJpegMetadata().ColorType}" != "Cmyk")
         {
-            AsByLibjpeg(image, side);
+            var small = new Size((image.Width + part - 1) / part, (image.Height + part - 1) / part);
+            image.Mutate(context => context.Resize(small.Width, small.Height, KnownResamplers.Box));
         }
         // A TIFF notes beside each of its images how that lies.
         image.Metadata.ExifProfile ??= image.Frames.RootFrame.Metadata.ExifProfile;
@@ -85,57 +88,6 @@ static class Picture
             }
         }
         return input;
-    }
-
-    /// <summary>A JPEG as the program has it read by libjpeg, as far as that can be made of what ImageSharp has read.</summary>
-    static void AsByLibjpeg(Image<Rgb24> image, int side)
-    {
-        string? colours = image.Metadata.GetJpegMetadata().ColorType?.ToString();
-        if (colours != "Luminance" && colours?.StartsWith("YCbCr") != true)
-        {
-            return;
-        }
-        int width = image.Width, height = image.Height;
-        // Of a large one libjpeg decodes only a half, a quarter or an eighth of each side: each pixel is the mean of a block.
-        int part = new[] { 8, 4, 2, 1 }.First(part => part == 1 || 2 * Math.Min(width, height) >= 3 * part * side);
-        if (part > 1)
-        {
-            image.Mutate(context => context.Resize((width + part - 1) / part, (height + part - 1) / part, KnownResamplers.Box));
-        }
-        else if (colours == "YCbCrRatio420")
-        {
-            Interpolate(image);
-        }
-    }
-
-    /// <summary>Colours are stored at half the width and height. ImageSharp repeats them; libjpeg interpolates.</summary>
-    static void Interpolate(Image<Rgb24> image)
-    {
-        int width = (image.Width + 1) / 2, height = (image.Height + 1) / 2;
-        var blue = new float[width, height];
-        var red = new float[width, height];
-        for (int y = 0; y < height; y++)
-        {
-            for (int x = 0; x < width; x++)
-            {
-                Rgb24 pixel = image[2 * x, 2 * y];
-                blue[x, y] = -0.168736f * pixel.R - 0.331264f * pixel.G + 0.5f * pixel.B;
-                red[x, y] = 0.5f * pixel.R - 0.418688f * pixel.G - 0.081312f * pixel.B;
-            }
-        }
-        static byte Moved(byte value, float by) => (byte)Rounded(value + by);
-        for (int y = 0; y < image.Height; y++)
-        {
-            for (int x = 0; x < image.Width; x++)
-            {
-                // Three quarters of the nearest and a quarter of the next, both ways.
-                int x0 = x / 2, x1 = Math.Clamp(x0 + 2 * (x % 2) - 1, 0, width - 1), y0 = y / 2, y1 = Math.Clamp(y0 + 2 * (y % 2) - 1, 0, height - 1);
-                float Change(float[,] of) => (3 * of[x1, y0] + 3 * of[x0, y1] + of[x1, y1] - 7 * of[x0, y0]) / 16;
-                float b = Change(blue), r = Change(red);
-                Rgb24 pixel = image[x, y];
-                image[x, y] = new Rgb24(Moved(pixel.R, 1.402f * r), Moved(pixel.G, -0.344136f * b - 0.714136f * r), Moved(pixel.B, 1.772f * b));
-            }
-        }
     }
 
     // Halves go up as in integers, even if a sum of fractions falls a little short of one: in black and white there are many.

@@ -41,7 +41,7 @@ function prepare(pixels, width, height, side, channels = 4) {
   return input;
 }
 
-/** To a byte. Halves go up as in integers, even if a sum of fractions falls a little short of one: in black and white there are many. */
+/** To a byte. Halves go up as in integers, even where a sum of fractions falls a little short: in black and white there are many. */
 const rounded = (value) => Math.min(255, Math.max(0, Math.round(value + 0.001)));
 
 /** Which pixels make each of `to` pixels out of `length` ones from `start` on, by a triangle filter with antialiasing. */
@@ -91,7 +91,9 @@ function reduce({ pixels, width, height, channels }, side, orientation = 1) {
       const [x0, x1, y0, y1] = [Math.max(0, x), Math.min(width, x + part), Math.max(0, y), Math.min(height, y + part)];
       for (let channel = 0; channel < channels; channel++) {
         let sum = 0;
-        for (let row = y0; row < y1; row++) for (let column = x0; column < x1; column++) sum += pixels[(row * width + column) * channels + channel];
+        for (let row = y0; row < y1; row++) {
+          for (let column = x0; column < x1; column++) sum += pixels[(row * width + column) * channels + channel];
+        }
         small.pixels[to++] = Math.round(sum / ((x1 - x0) * (y1 - y0)));
       }
     }
@@ -147,7 +149,7 @@ async function readDeepPng(bytes) {
   const unpacked = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
   const data = new Uint8Array(await new Response(unpacked).arrayBuffer());
   const pixels = new Uint8Array(3 * width * height);
-  // Before each row stands how its bytes were foretold from those to the left, above and in the corner between; they hold the rest.
+  // Before each row stands how its bytes were foretold from those to the left and above; they hold what is to be added.
   const [pixel, row] = [2 * channels, 2 * channels * width + 1];
   for (let y = 0, to = 0; y < height; y++) {
     const start = y * row;
