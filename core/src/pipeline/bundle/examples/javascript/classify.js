@@ -101,11 +101,21 @@ function reduce({ pixels, width, height, channels }, side, orientation = 1) {
   return small;
 }
 
-/** How many colours a JPEG has, or nothing for other files. */
-function coloursOfJpeg(bytes) {
+/** How many colours a JPEG has, and the orientation that the camera has noted; nothing for other files. */
+function jpegHeader(bytes) {
+  const view = new DataView(bytes.buffer);
+  let orientation = 1;
   // Segment after segment, to the one that names the size.
-  for (let at = 2; bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[at] === 0xff; at += 2 + 256 * bytes[at + 2] + bytes[at + 3]) {
-    if ([0xc0, 0xc1, 0xc2].includes(bytes[at + 1])) return bytes[at + 9];
+  for (let at = 2; at + 20 < bytes.length && view.getUint16(0) === 0xffd8 && bytes[at] === 0xff; at += 2 + view.getUint16(at + 2)) {
+    if ([0xc0, 0xc1, 0xc2].includes(bytes[at + 1])) return { colours: bytes[at + 9], orientation };
+    if (bytes[at + 1] !== 0xe1 || view.getUint32(at + 4) !== 0x45786966) continue;
+    // EXIF is a small TIFF.
+    const tiff = at + 10;
+    const little = bytes[tiff] === 0x49;
+    const first = tiff + view.getUint32(tiff + 4, little) + 2;
+    for (let entry = first; entry + 12 <= bytes.length && entry < first + 12 * view.getUint16(first - 2, little); entry += 12) {
+      if (view.getUint16(entry, little) === 0x112) orientation = view.getUint16(entry + 8, little);
+    }
   }
 }
 
@@ -129,7 +139,8 @@ async function readBlob(blob, side) {
   }
   image.close();
   const read = { pixels, width, height, channels: 4 };
-  return coloursOfJpeg(bytes) <= 3 ? reduce(read, side) : read;
+  const header = jpegHeader(bytes);
+  return header?.colours <= 3 ? reduce(read, side, header.orientation) : read;
 }
 
 /**
