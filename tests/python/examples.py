@@ -5,7 +5,7 @@ usage: examples.py BUNDLE [WORK] [--onnxruntime DIR] [--rust]
 The bundle is copied to an empty folder below WORK (a temporary one without it), and its ten reference images are classified there by each example, as its
 header says it is built and run. What Python and node need is installed into WORK by pip and npm, unless it is there already. Below DIR are onnxruntime's
 headers, its library, and `stb_image.h`; what is missing there is looked for in the system, as libjpeg-turbo is (g++ heeds CPATH, LIBRARY_PATH and
-LD_RUN_PATH), and the library in Python's onnxruntime. Rust takes many minutes to build and is run with --rust alone. Prints a line an example: the images
+LD_LIBRARY_PATH), and the library in Python's onnxruntime. Rust takes many minutes to build and is run with --rust alone. Prints a line an example: the images
 with the same five classes in the same order, and the largest difference of probabilities (examples print a tenth of a percent). What cannot be run is said
 and left out. Exits with 1 if one disagrees.
 """
