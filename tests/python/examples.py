@@ -4,9 +4,10 @@ usage: examples.py BUNDLE [WORK] [--onnxruntime DIR] [--rust]
 
 The bundle is copied to an empty folder below WORK (a temporary one without it), and its ten reference images are classified there by each example, as its
 header says it is built and run. What Python and node need is installed into WORK by pip and npm, unless it is there already. Below DIR are onnxruntime's
-headers, its library, and `stb_image.h`; what is missing there is looked for in the system, and the library in Python's onnxruntime. Rust takes many minutes
-to build and is run with --rust alone. Prints a line an example: the images with the same five classes in the same order, and the largest difference of
-probabilities (examples print a tenth of a percent). What cannot be run is said and left out. Exits with 1 if one disagrees.
+headers, its library, and `stb_image.h`; what is missing there is looked for in the system, as libjpeg-turbo is (g++ heeds CPATH, LIBRARY_PATH and
+LD_LIBRARY_PATH), and the library in Python's onnxruntime. Rust takes many minutes to build and is run with --rust alone. Prints a line an example: the images
+with the same five classes in the same order, and the largest difference of probabilities (examples print a tenth of a percent). What cannot be run is said
+and left out. Exits with 1 if one disagrees.
 """
 
 import argparse
@@ -128,6 +129,9 @@ def cpp_onnxruntime(place, folder):
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
         (linked / name).symlink_to(library.resolve())
     flags = [f"-I{header.parent}", f"-I{stb.parent}", f"-L{linked}", "-lonnxruntime", f"-Wl,-rpath,{linked}"]
+    if command("g++", "-xc++", "-fsyntax-only", "-include", "turbojpeg.h", os.devnull).returncode:
+        raise LeftOut("there is no turbojpeg.h")
+    flags.append("-lturbojpeg")
     build("g++", "-O2", "-std=c++17", "classify.cpp", "-o", "classify", *flags, cwd=folder)
     return command("./classify", "../..", *place.images, cwd=folder)
 

@@ -2,11 +2,12 @@
 
 usage: image_kinds.py COUNTERWEIGHT BUNDLE PHOTO...
 
-The examples are the bundle's own: Python, JavaScript under node, the web page in Chromium, and what C++ with OpenCV
-prepares, which onnxruntime classifies. One whose tools are not here is said to be left out. npm installs into the folder
-that the variable PACKAGES names, or into a temporary one. Prints for each kind the largest difference of any class's
-probability from the program's, over all photos; `no` where an example does not read such files, `some` where it does not
-read some of them, `*` where a decoder is known to do otherwise. With the variable VERBOSE set each image has a line, too.
+The examples are the bundle's own: Python, JavaScript under node, the web page in Chromium, and what C++ with OpenCV and C++
+with libjpeg-turbo and stb_image prepare, which Python's onnxruntime classifies. One whose tools are not here is said to be
+left out. npm installs into the folder that the variable PACKAGES names, or into a temporary one; g++ looks where CPATH,
+LIBRARY_PATH and LD_RUN_PATH say, too. Prints for each kind the largest difference of any class's probability from the
+program's, over all photos; `no` where an example does not read such files, `some` where it does not read some of them, `*`
+where a decoder is known to do otherwise. With the variable VERBOSE set each image has a line, too.
 Exits with 1 if the program refuses an image, or a difference that is not known is above 0.02.
 """
 
@@ -28,13 +29,12 @@ TOLERANCE = 0.02
 LARGE = (4000, 3000)
 # What decoders do that an example has no say in: by the example and a part of the kind's name.
 KNOWN = [
-    ("page", "16 bits", "browsers cut 16 bits off to 8"),
     ("page", "WEBP, EXIF", "Chromium leaves WebP as it lies"),
     ("opencv", "WEBP, EXIF", "OpenCV leaves WebP as it lies"),
     ("page", "GIF with", "Chromium makes what is transparent in a GIF black"),
     ("node", "GIF with", "sharp makes what is transparent in a GIF black"),
     ("opencv", "GIF with", "OpenCV makes what is transparent in a GIF black"),
-    *((example, "4000 x 3000", "the program decodes it at an eighth of its size") for example in ("node", "page", "opencv")),
+    ("stb", "GIF with", "stb_image makes what is transparent in a GIF black"),
 ]
 # As many photos are made large; that takes long.
 MADE_LARGE = 3
@@ -52,15 +52,20 @@ const files = JSON.parse(require("fs").readFileSync(0));
 
 # The example is taken as it is, but for its `main`: OpenCV before 4.11 does not run every model.
 CPP_PROGRAM = """
+#include <cstdlib>
+#include <fstream>
 #define main example_main
 #include "CLASSIFY"
 #undef main
+static const float *start(const std::vector<float> &input) { return input.data(); }
+template <typename Mat> const float *start(const Mat &input) { return input.template ptr<float>(); }
 int main(int count, char **arguments) {
     for (int index = 3; index < count; ++index) {
         std::ofstream out(std::string(arguments[2]) + "/" + std::to_string(index - 3), std::ios::binary);
         try {
-            const cv::Mat input = prepare(arguments[index], std::atoi(arguments[1]));
-            out.write(input.ptr<char>(), std::streamsize(input.total() * input.elemSize()));
+            const int side = std::atoi(arguments[1]);
+            const auto input = prepare(arguments[index], side);
+            out.write(reinterpret_cast<const char *>(start(input)), std::streamsize(12) * side * side);
         } catch (const std::exception &) {
         }
     }
@@ -266,16 +271,20 @@ def by_page(bundle, packages, files):
     return [by_label(answer.get("all", answer.get("error"))) for answer in chromium.run(files=files)["files"]]
 
 
-def by_opencv(bundle, folder, files):
+def opencv_flags():
+    flags = subprocess.run(["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True, check=True).stdout.split()
+    return [*flags, "-lopencv_dnn", "-lopencv_imgproc", "-lopencv_imgcodecs", "-lopencv_core"]
+
+
+def by_cpp(example, flags, bundle, folder, files):
     from classify import Classifier
 
-    (folder / "prepare.cpp").write_text(CPP_PROGRAM.replace("CLASSIFY", str(bundle / "examples" / "cpp" / "classify.cpp")))
-    flags = subprocess.run(["pkg-config", "--cflags", "opencv4"], capture_output=True, text=True, check=True).stdout.split()
-    libraries = ["-lopencv_dnn", "-lopencv_imgproc", "-lopencv_imgcodecs", "-lopencv_core"]
-    subprocess.run(["g++", "-O2", "-std=c++17", "-w", folder / "prepare.cpp", "-o", folder / "prepare", *flags, *libraries], check=True)
-    classifier, prepared = Classifier(), folder / "prepared"
-    prepared.mkdir()
-    subprocess.run([folder / "prepare", str(classifier.side), prepared, *files], check=True, stderr=subprocess.DEVNULL)
+    classifier, here = Classifier(), folder / example
+    prepared = here / "prepared"
+    prepared.mkdir(parents=True)
+    (here / "prepare.cpp").write_text(CPP_PROGRAM.replace("CLASSIFY", str(bundle / "examples" / example / "classify.cpp")))
+    subprocess.run(["g++", "-O2", "-std=c++17", "-w", here / "prepare.cpp", "-o", here / "prepare", *flags], check=True)
+    subprocess.run([here / "prepare", str(classifier.side), prepared, *files], check=True, stderr=subprocess.DEVNULL)
     answers = []
     for index in range(len(files)):
         values = np.fromfile(prepared / str(index), np.float32)
@@ -340,7 +349,8 @@ def main():
             "python": lambda: by_python(bundle, files),
             "node": lambda: by_node(bundle, packages, files),
             "page": lambda: by_page(bundle, packages, files),
-            "opencv": lambda: by_opencv(bundle, folder, files),
+            "opencv": lambda: by_cpp("cpp", opencv_flags(), bundle, folder, files),
+            "stb": lambda: by_cpp("cpp-onnxruntime", ["-I/usr/include/stb", "-I/usr/include/onnxruntime", "-lonnxruntime", "-lturbojpeg"], bundle, folder, files),
         }
         answers = {}
         for name, run in runs.items():

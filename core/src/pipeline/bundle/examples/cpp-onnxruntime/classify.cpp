@@ -1,14 +1,15 @@
-// Classifies images with the model of this bundle, by onnxruntime's C++ interface (1.21 and later) and stb_image.
+// Classifies images with the model of this bundle, by onnxruntime's C++ interface (1.21 and later), libjpeg-turbo and stb_image.
 //
-//     apt install g++ pkg-config libonnxruntime-dev libstb-dev        (Debian 13 and later)
-//     g++ -O2 -std=c++17 classify.cpp -o classify $(pkg-config --cflags --libs libonnxruntime) $(pkg-config --cflags stb)
+//     apt install g++ pkg-config libonnxruntime-dev libturbojpeg0-dev libstb-dev        (Debian 13 and later)
+//     g++ -O2 -std=c++17 classify.cpp -o classify $(pkg-config --cflags --libs libonnxruntime libturbojpeg) $(pkg-config --cflags stb)
 //     ./classify ../.. IMAGE...
 //
-// Elsewhere, unpack the archive of onnxruntime's release page here as `onnxruntime`, and put `stb_image.h` beside this file:
+// Elsewhere, install libjpeg-turbo with its headers, unpack the archive of onnxruntime's release page here as `onnxruntime`, and
+// put `stb_image.h` beside this file:
 //
-//     g++ -O2 -std=c++17 classify.cpp -o classify -I. -Ionnxruntime/include -Lonnxruntime/lib -lonnxruntime -Wl,-rpath,onnxruntime/lib
+//     g++ -O2 -std=c++17 classify.cpp -o classify -I. -Ionnxruntime/include -Lonnxruntime/lib -lonnxruntime -Wl,-rpath,onnxruntime/lib -lturbojpeg
 //
-// stb_image reads JPEG, PNG, BMP and GIF, but neither WebP nor TIFF.
+// stb_image reads PNG, BMP and GIF, but neither WebP nor TIFF.
 
 #include <algorithm>
 #include <array>
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include <onnxruntime_cxx_api.h>
+#include <turbojpeg.h>
 
 #define STB_IMAGE_IMPLEMENTATION
 #include <stb_image.h>
@@ -71,13 +73,35 @@ struct Image {
     Bytes pixels;
 };
 
-// An image file as RGB, upright, with 8 bits a channel. Alpha is dropped, not blended.
-static Image read(const std::string &path) {
+// A JPEG by libjpeg, as the program reads it: stb_image's colours differ by up to three levels. Of a large one libjpeg decodes
+// only a half, a quarter or an eighth of each side. No pixels where it is no JPEG, CMYK or damaged: stb_image has a try at it.
+static Image read_jpeg(const Bytes &file, int side) {
+    const tjhandle decoder = tjInitDecompress();
+    Image image{};
+    int sampling, colours;
+    if (!tjDecompressHeader3(decoder, file.data(), file.size(), &image.width, &image.height, &sampling, &colours)
+        && (colours == TJCS_YCbCr || colours == TJCS_GRAY)) {
+        int part = 8;
+        while (part > 1 && 2 * std::min(image.width, image.height) < part * 3 * side) part /= 2;
+        image.width = TJSCALED(image.width, (tjscalingfactor{1, part}));
+        image.height = TJSCALED(image.height, (tjscalingfactor{1, part}));
+        image.pixels.resize(size_t(image.width) * image.height * 3);
+        if (tjDecompress2(decoder, file.data(), file.size(), image.pixels.data(), image.width, 0, image.height, TJPF_RGB, 0))
+            image.pixels.clear();
+    }
+    tjDestroy(decoder);
+    return image;
+}
+
+// An image file as RGB, upright, with 8 bits a channel, as large as `side` needs. Alpha is dropped, not blended.
+static Image read(const std::string &path, int side) {
     std::ifstream stream(path, std::ios::binary);
     const Bytes file((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
-    int width = 0, height = 0, channels = 0;
-    Bytes pixels;
-    if (stbi_is_16_bit_from_memory(file.data(), int(file.size()))) {
+    auto [width, height, pixels] = read_jpeg(file, side);
+    int channels = 0;
+    if (!pixels.empty()) {
+        // All is read.
+    } else if (stbi_is_16_bit_from_memory(file.data(), int(file.size()))) {
         // stb_image's own conversion would cut values off instead of scaling them.
         stbi_us *values = stbi_load_16_from_memory(file.data(), int(file.size()), &width, &height, &channels, 3);
         if (values) {
@@ -135,12 +159,13 @@ static std::vector<Weights> weights(double start, double length, int limit, int 
     return all;
 }
 
-// As 8-bit resizers do, both passes round to whole values.
-static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::round(value))); }
+// As 8-bit resizers do, both passes round to whole values. Halves go up as in integers, even if a sum of fractions falls a little
+// short of one: in black and white there are many.
+static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::round(value + 0.001f))); }
 
 // An image file as the model wants it: float32 [1, 3, side, side], RGB in 0..1. The model normalises by itself.
 static std::vector<float> prepare(const std::string &path, int side) {
-    const Image image = read(path);
+    const Image image = read(path, side);
     // An odd margin is cut by half a pixel on both sides.
     const int width = image.width, height = image.height, square = std::min(width, height);
     const int across = CROP ? square : width, down = CROP ? square : height;

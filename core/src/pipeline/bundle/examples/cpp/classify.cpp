@@ -42,13 +42,40 @@ static std::vector<Weights> weights(double start, double length, int limit, int 
     return all;
 }
 
-// As 8-bit resizers do, both passes round to whole values.
-static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::round(value))); }
+// As 8-bit resizers do, both passes round to whole values. Halves go up as in integers, even if a sum of fractions falls a little
+// short of one: in black and white there are many.
+static float rounded(float value) { return std::min(255.0f, std::max(0.0f, std::round(value + 0.001f))); }
+
+// How a file is to be read: of a large JPEG the program has libjpeg decode only a half, a quarter or an eighth of each side.
+// Resized from all of its pixels it would look a little different.
+static int read_flags(const std::string &path, int side) {
+    std::ifstream file(path, std::ios::binary);
+    const auto number = [&] {
+        const int high = file.get();
+        return high << 8 | file.get();
+    };
+    // Segment after segment, to the one that names the size.
+    for (int marker = number() == 0xffd8 ? number() : 0; file && marker >> 8 == 0xff; marker = number()) {
+        const int length = number(), code = marker & 0xff;
+        if (code < 0xc0 || code > 0xcf || code == 0xc4 || code == 0xc8 || code == 0xcc) {
+            file.ignore(length - 2);
+            continue;
+        }
+        file.ignore(1);
+        const int height = number(), shorter = std::min(height, number());
+        if (file.get() > 3) break;  // CMYK
+        if (2 * shorter >= 8 * 3 * side) return cv::IMREAD_REDUCED_COLOR_8;
+        if (2 * shorter >= 4 * 3 * side) return cv::IMREAD_REDUCED_COLOR_4;
+        if (2 * shorter >= 2 * 3 * side) return cv::IMREAD_REDUCED_COLOR_2;
+        break;
+    }
+    return cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH;
+}
 
 // An image file as the model wants it: float32 [1, 3, side, side], RGB in 0..1. The model normalises by itself.
 static cv::Mat prepare(const std::string &path, int side) {
     // Applies the orientation that the camera has noted (not of WebP), and drops alpha.
-    cv::Mat image = cv::imread(path, cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH);
+    cv::Mat image = cv::imread(path, read_flags(path, side));
     if (image.empty()) throw std::runtime_error(path + " cannot be read");
     // OpenCV itself would cut 16 bits off to 8 instead of scaling them.
     if (image.depth() == CV_16U) image.convertTo(image, CV_8U, 1 / 257.0);

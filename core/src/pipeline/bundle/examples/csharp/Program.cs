@@ -5,6 +5,7 @@
 using System.Globalization;
 using Microsoft.ML.OnnxRuntime;
 using SixLabors.ImageSharp;
+using SixLabors.ImageSharp.Formats.Jpeg;
 using SixLabors.ImageSharp.PixelFormats;
 using SixLabors.ImageSharp.Processing;
 
@@ -42,6 +43,13 @@ static class Picture
     {
         // Drops alpha, and scales 16 bits to 8.
         using var image = Image.Load<Rgb24>(path);
+        // Of a large JPEG the program has libjpeg decode only a half, a quarter or an eighth of each side: each pixel is the mean of a block.
+        int shorter = Math.Min(image.Width, image.Height), part = new[] { 8, 4, 2, 1 }.First(each => each == 1 || 2 * shorter >= 3 * each * side);
+        if (part > 1 && Image.DetectFormat(path) is JpegFormat && $"{image.Metadata.GetJpegMetadata().ColorType}" != "Cmyk")
+        {
+            var small = new Size((image.Width + part - 1) / part, (image.Height + part - 1) / part);
+            image.Mutate(context => context.Resize(small.Width, small.Height, KnownResamplers.Box));
+        }
         // A TIFF notes beside each of its images how that lies.
         image.Metadata.ExifProfile ??= image.Frames.RootFrame.Metadata.ExifProfile;
         image.Mutate(context => context.AutoOrient());
@@ -82,7 +90,8 @@ static class Picture
         return input;
     }
 
-    static float Rounded(float value) => Math.Clamp(MathF.Round(value, MidpointRounding.AwayFromZero), 0, 255);
+    // Halves go up as in integers, even if a sum of fractions falls a little short of one: in black and white there are many.
+    static float Rounded(float value) => Math.Clamp(MathF.Round(value + 0.001f, MidpointRounding.AwayFromZero), 0, 255);
 
     /// <summary>Which pixels make each of `to` pixels out of `length` ones from `start` on, by a triangle filter with antialiasing.</summary>
     static (int From, float[] Factors)[] Weights(double start, double length, int limit, int to)

@@ -26,7 +26,7 @@ function prepare(pixels, width, height, side, channels = 4) {
       for (let x = 0; x < width; x++) {
         let sum = 0;
         for (let i = 0; i < factors.length; i++) sum += factors[i] * pixels[((from + i) * width + x) * channels + channel];
-        line[y * width + x] = Math.min(255, Math.max(0, Math.round(sum)));
+        line[y * width + x] = rounded(sum);
       }
     }
     for (let y = 0; y < side; y++) {
@@ -34,12 +34,15 @@ function prepare(pixels, width, height, side, channels = 4) {
         const { from, factors } = columns[x];
         let sum = 0;
         for (let i = 0; i < factors.length; i++) sum += factors[i] * line[y * width + from + i];
-        input[(channel * side + y) * side + x] = Math.min(255, Math.max(0, Math.round(sum))) / 255;
+        input[(channel * side + y) * side + x] = rounded(sum) / 255;
       }
     }
   }
   return input;
 }
+
+/** To a byte. Halves go up as in integers, even where a sum of fractions falls a little short: in black and white there are many. */
+const rounded = (value) => Math.min(255, Math.max(0, Math.round(value + 0.001)));
 
 /** Which pixels make each of `to` pixels out of `length` ones from `start` on, by a triangle filter with antialiasing. */
 function weights(start, length, limit, to) {
@@ -71,11 +74,58 @@ async function classify(ort, session, labels, side, pixels, width, height, chann
   return best(probabilities.data, labels, count);
 }
 
-/** In a browser: the pixels of an image file, upright, four bytes each. */
-async function readBlob(blob) {
-  // The browser applies the orientation that the camera has noted, and leaves colours as they are stored. Three things it
-  // does otherwise than the program: it cuts 16 bits off to 8, and Chromium leaves WebP as it lies and makes what is
-  // transparent in a GIF black.
+/**
+ * The pixels of a large JPEG at a half, a quarter or an eighth of each side, each the mean of a block. The program has libjpeg
+ * decode no more than that; resized from all pixels an image would look a little different.
+ * @param {number} orientation what the camera has noted: libjpeg's blocks begin at the corner that is stored first
+ */
+function reduce({ pixels, width, height, channels }, side, orientation = 1) {
+  const part = [8, 4, 2].find((part) => 2 * Math.min(width, height) >= part * 3 * side);
+  if (!part) return { pixels, width, height, channels };
+  const small = { width: Math.ceil(width / part), height: Math.ceil(height / part), channels };
+  const left = [2, 3, 6, 7].includes(orientation) ? width - small.width * part : 0;
+  const top = [3, 4, 7, 8].includes(orientation) ? height - small.height * part : 0;
+  small.pixels = new Uint8ClampedArray(channels * small.width * small.height);
+  for (let to = 0, y = top; y < height; y += part) {
+    for (let x = left; x < width; x += part) {
+      const [x0, x1, y0, y1] = [Math.max(0, x), Math.min(width, x + part), Math.max(0, y), Math.min(height, y + part)];
+      for (let channel = 0; channel < channels; channel++) {
+        let sum = 0;
+        for (let row = y0; row < y1; row++) {
+          for (let column = x0; column < x1; column++) sum += pixels[(row * width + column) * channels + channel];
+        }
+        small.pixels[to++] = Math.round(sum / ((x1 - x0) * (y1 - y0)));
+      }
+    }
+  }
+  return small;
+}
+
+/** How many colours a JPEG has, and the orientation that the camera has noted; nothing for other files. */
+function jpegHeader(bytes) {
+  const view = new DataView(bytes.buffer);
+  let orientation = 1;
+  // Segment after segment, to the one that names the size.
+  for (let at = 2; at + 20 < bytes.length && view.getUint16(0) === 0xffd8 && bytes[at] === 0xff; at += 2 + view.getUint16(at + 2)) {
+    if ([0xc0, 0xc1, 0xc2].includes(bytes[at + 1])) return { colours: bytes[at + 9], orientation };
+    if (bytes[at + 1] !== 0xe1 || view.getUint32(at + 4) !== 0x45786966) continue;
+    // EXIF is a small TIFF.
+    const tiff = at + 10;
+    const little = bytes[tiff] === 0x49;
+    const first = tiff + view.getUint32(tiff + 4, little) + 2;
+    for (let entry = first; entry + 12 <= bytes.length && entry < first + 12 * view.getUint16(first - 2, little); entry += 12) {
+      if (view.getUint16(entry, little) === 0x112) orientation = view.getUint16(entry + 8, little);
+    }
+  }
+}
+
+/** In a browser: the pixels of an image file, upright. */
+async function readBlob(blob, side) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  const deep = await readDeepPng(bytes);
+  if (deep) return deep;
+  // The browser applies the orientation that the camera has noted, and leaves colours as they are stored. Two things it
+  // does otherwise than the program: Chromium leaves WebP as it lies, and makes what is transparent in a GIF black.
   const image = await createImageBitmap(blob, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
   const { width, height } = image;
   const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d", { willReadFrequently: true });
@@ -88,7 +138,52 @@ async function readBlob(blob) {
     break;
   }
   image.close();
-  return { pixels, width, height, channels: 4 };
+  const read = { pixels, width, height, channels: 4 };
+  const header = jpegHeader(bytes);
+  return header?.colours <= 3 ? reduce(read, side, header.orientation) : read;
+}
+
+/**
+ * In a browser: the pixels of a PNG of 16 bits a channel, of which browsers cut off the lower 8. Nothing for other files, nor
+ * for what is interlaced or to be turned.
+ */
+async function readDeepPng(bytes) {
+  const view = new DataView(bytes.buffer);
+  if (bytes.length < 33 || view.getUint32(0) !== 0x89504e47 || bytes[24] !== 16 || bytes[28] !== 0) return null;
+  const [width, height, channels] = [view.getUint32(16), view.getUint32(20), { 0: 1, 2: 3, 4: 2, 6: 4 }[bytes[25]]];
+  const packed = [];
+  for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
+    const name = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (name === "eXIf") return null;
+    if (name === "IDAT") packed.push(bytes.subarray(at + 8, at + 8 + view.getUint32(at)));
+  }
+  const unpacked = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = new Uint8Array(await new Response(unpacked).arrayBuffer());
+  const pixels = new Uint8Array(3 * width * height);
+  // Before each row stands how its bytes were foretold from those to the left and above; they hold what is to be added.
+  const [pixel, row] = [2 * channels, 2 * channels * width + 1];
+  for (let y = 0, to = 0; y < height; y++) {
+    const start = y * row;
+    for (let at = start + 1; at < start + row; at++) {
+      const left = at - pixel > start ? data[at - pixel] : 0;
+      const up = y ? data[at - row] : 0;
+      if (data[start] === 1) data[at] += left;
+      if (data[start] === 2) data[at] += up;
+      if (data[start] === 3) data[at] += (left + up) >> 1;
+      if (data[start] !== 4) continue;
+      const corner = y && at - pixel > start ? data[at - row - pixel] : 0;
+      const [byLeft, byUp, byCorner] = [Math.abs(up - corner), Math.abs(left - corner), Math.abs(left + up - 2 * corner)];
+      data[at] += byLeft <= byUp && byLeft <= byCorner ? left : byUp <= byCorner ? up : corner;
+    }
+    for (let at = start + 1; at < start + row; at += pixel) {
+      for (let channel = 0; channel < 3; channel++) {
+        // Grey is all three, and alpha behind it is dropped.
+        const from = at + (channels < 3 ? 0 : 2 * channel);
+        pixels[to++] = Math.round((256 * data[from] + data[from + 1]) / 257);
+      }
+    }
+  }
+  return { pixels, width, height, channels: 3 };
 }
 
 /** The pixels of an image as they are, or nothing where there is no WebGL or the image is too large for it. */
@@ -108,9 +203,9 @@ function throughWebGL(image) {
 }
 
 /** Under node: the pixels of an image file, upright, three bytes each, by `sharp`, which makes what is transparent in a GIF black. */
-async function readFile(sharp, path) {
+async function readFile(sharp, path, side) {
   const image = sharp(path, { ignoreIcc: true }).autoOrient();
-  const { space, depth } = await image.metadata();
+  const { format, space, depth, orientation } = await image.metadata();
   const { data, info } = await image
     .pipelineColourspace(space)
     .toColourspace(space)
@@ -128,7 +223,8 @@ async function readFile(sharp, path) {
       else pixels[to++] = is16 ? Math.round(value / 257) : value;
     }
   }
-  return { pixels, width, height, channels: 3 };
+  const read = { pixels, width, height, channels: 3 };
+  return format === "jpeg" && space !== "cmyk" ? reduce(read, side, orientation) : read;
 }
 
 /** Under node: the model of this bundle, as a function from an image's path to its most probable classes. */
@@ -140,7 +236,7 @@ async function load(ort, sharp) {
   const side = parsed("preprocessor_config.json").crop_size.height;
   const session = await ort.InferenceSession.create(`${bundle}/model.onnx`);
   return async (path, count = 5) => {
-    const { pixels, width, height, channels } = await readFile(sharp, path);
+    const { pixels, width, height, channels } = await readFile(sharp, path, side);
     return classify(ort, session, labels, side, pixels, width, height, channels, count);
   };
 }
