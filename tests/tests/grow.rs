@@ -93,6 +93,29 @@ fn a_run_suggests_images_and_grows_by_them() {
     let evaluated = counterweight_json(&["evaluate", &words(&grown), "--split", "test"]);
     assert_eq!(evaluated["balanced_accuracy"], report["evaluations"][1]["balanced_accuracy"]);
 
+    // Its file knows the folder that it began with, and says so where it cannot know.
+    let file = root.path().join("grown.onnx");
+    counterweight_json(&["export", &words(&grown), "--out", &words(&file)]);
+    let said = |data: &Path, more: &[&str]| {
+        let asked = ["evaluate", &words(&file), "--data", &words(data)];
+        let output = counterweight(&[&asked[..], more].concat());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let own = said(&photos, &["--all"]);
+    assert!(own.contains("the file has learned from most of these images"), "{own}");
+    let others = root.path().join("others");
+    for number in 300..306 {
+        save(&pattern(0, number), others.join(format!("rows/{number}.png")));
+        save(&pattern(1, number), others.join(format!("columns/{number}.png")));
+    }
+    let unknown = said(&others, &[]);
+    assert!(
+        unknown.contains(
+            "every image is taken; the file has learned from images of more than one place"
+        ),
+        "{unknown}"
+    );
+
     // What the folder itself has got since; the images of validation and test stay where they are.
     let refused = counterweight(&["grow", &words(&run), "--to", &words(&root.path().join("more"))]);
     assert_eq!(refused.status.code(), Some(1));

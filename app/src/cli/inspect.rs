@@ -141,6 +141,7 @@ fn human(report: &ScanReport, all: bool) -> String {
         balance(report),
         images(report),
         problems(report),
+        doubtful_names(report),
         twins(report),
         duplicates(report),
         series(report),
@@ -303,6 +304,11 @@ fn problems(report: &ScanReport) -> String {
         let _ = writeln!(text, "  {}: {}", shown(&problem.path), problem.reason);
     }
     text
+}
+
+fn doubtful_names(report: &ScanReport) -> String {
+    let line = |doubt: &String| format!("names: {} (build --rename)\n", shown(doubt));
+    report.doubtful_names.iter().map(line).collect()
 }
 
 fn twins(report: &ScanReport) -> String {

@@ -85,8 +85,9 @@ fn text(report: &MakeReport, source: &Path, reading: &str) -> String {
             )
         })
         .collect();
-    let offer =
-        report.offer.as_ref().map_or_else(String::new, |offer| format!("\n{}\n", offer.sentence));
+    let offer = report.offer.as_ref().map_or_else(String::new, |offer| {
+        format!("\n{} On the command line: {}\n", offer.sentence, offer.option())
+    });
     format!(
         "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\nlabels that look wrong: counterweight inspect {}{} --labels\ntry it: counterweight predict {} IMAGE",
         tables::balance(&report.balance).trim_end(),

@@ -25,14 +25,17 @@ pub fn describe(settings: &BalanceSettings) -> String {
 
 /// What was chosen and why, from the trials sorted best first behind the one that was taken, and
 /// whether validation tells that from the start, of which `start` are the right samples and the
-/// balanced accuracy. `cheaper` says that it was taken for the frequent classes: what it gets right
-/// and what the one that would have been taken does, with classes as frequent as in training.
+/// balanced accuracy. `cheaper` says that it was taken for the frequent classes: what it gets right,
+/// what the one that would have been taken does and what the start does, with classes as frequent as in
+/// training. `as_asked` says that it was taken whatever is held out says, since that says nothing of
+/// many classes.
 pub(super) fn reason(
     trials: &[Tried],
     (start_hits, start_score): (&[bool], f64),
     labels: &[u32],
     classes: usize,
-    cheaper: Option<[f64; 2]>,
+    cheaper: Option<[f64; 3]>,
+    as_asked: bool,
 ) -> (String, bool) {
     let best = &trials[0];
     let best_score = best.scores.balanced_accuracy;
@@ -42,20 +45,31 @@ pub(super) fn reason(
     let points = |share: f64| format!("{:.1} points", 100.0 * share);
     // The first trial is the one that was chosen; another can have done better by a little.
     let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
+    if as_asked {
+        let text = format!(
+            "Of {tried}, {} is taken, as the settings have it: of many classes nothing can be held out, and what does best on the others may be what does worst for them (balanced accuracy on held-out images of the others {}, against {} without balancing and {} with the best).",
+            describe(&best.settings),
+            percent(best_score),
+            percent(start_score),
+            percent(top.max(best_score))
+        );
+        return (text, false);
+    }
     let mut text = if best.settings.balancers.is_empty() {
         format!(
             "Of {tried}, none does better on held-out images than the classifier without balancing (balanced accuracy {})",
             percent(start_score)
         )
-    } else if let Some([right, of_best]) = cheaper {
+    } else if let Some([right, of_best, of_start]) = cheaper {
         format!(
             "Of {tried}, {} is taken: balanced accuracy on held-out images {}, against {} without balancing; of those about as good it costs frequent classes \
-             least, with {} of images right at the frequencies of training instead of {}",
+             least: with classes as frequent as in training {} of images are right, {} with the one that is best by a little, {} without balancing",
             describe(&best.settings),
             percent(best_score),
             percent(start_score),
             percent(right),
-            percent(of_best)
+            percent(of_best),
+            percent(of_start)
         )
     } else if top > best_score {
         format!(

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use rand::seq::SliceRandom;
 
+use super::class_names::nearest_class;
 use super::digests::Digests;
 use super::grouping::Grouping;
 use super::holdout::{self, DEFAULT_TEST, DEFAULT_VALIDATION};
@@ -175,6 +176,7 @@ pub(super) fn build_with(
             options: options.clone(),
             reading: catalog.reading.clone(),
             source_hash: source_hash(catalog),
+            grown_of: String::new(),
             notes: notes.clone(),
             drawn,
             digests,
@@ -421,25 +423,6 @@ fn choose(classes: &[String], choice: Option<&ClassChoice>) -> Result<Vec<usize>
             Ok(chosen)
         }
     }
-}
-
-/// The class that a name which is none was most likely meant to be.
-///
-/// ```
-/// use counterweight_core::dataset::nearest_class;
-/// let classes = ["dress", "t-shirt"].map(String::from);
-/// assert_eq!(nearest_class("tshirt", &classes), Some(&classes[1]));
-/// assert_eq!(nearest_class("x-ray", &classes), None);
-/// ```
-pub fn nearest_class<'a>(name: &str, classes: &'a [String]) -> Option<&'a String> {
-    let similarity =
-        |class: &String| strsim::jaro_winkler(&name.to_lowercase(), &class.to_lowercase());
-    classes
-        .iter()
-        .map(|class| (similarity(class), class))
-        .filter(|(s, _)| *s > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, c)| c)
 }
 
 impl Plan {

@@ -55,6 +55,8 @@ struct DatasetFile {
     kind: SourceKind,
     #[serde(default)]
     source_hash: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    grown_of: String,
     #[serde(default)]
     notes: Vec<String>,
     #[serde(default)]
@@ -164,6 +166,7 @@ impl Dataset {
                 .map_err(|reason| DataError::file(path, reason))?,
             kind: self.kind,
             source_hash: self.provenance.source_hash.clone(),
+            grown_of: self.provenance.grown_of.clone(),
             notes: self.provenance.notes.clone(),
             options: self.provenance.options.clone(),
             reading: self.provenance.reading.clone(),
@@ -376,6 +379,7 @@ fn into_dataset(file: DatasetFile, path: &Path) -> Result<Dataset> {
             options: file.options,
             reading: file.reading,
             source_hash: file.source_hash,
+            grown_of: file.grown_of,
             notes: file.notes,
             drawn: file.drawn,
             digests,
@@ -449,6 +453,7 @@ mod tests {
                 },
                 drawn: vec![Split::Test],
                 source_hash: "00ff".into(),
+                grown_of: "ff00".into(),
                 notes: vec!["a note".into()],
                 digests: Digests::default(),
                 origin: None,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::class_names::{alike, doubtful_names};
 use super::edits::catalog_edited_at;
 use super::grouping::{GroupBy, Grouping};
 use super::profile::Profile;
@@ -189,7 +190,10 @@ impl Dataset {
         dataset.samples.sort_by_key(|sample| (sample.split as usize, sample.class));
         let total: usize = added.iter().sum();
         dataset.provenance.notes.push(format!("{total} training images were added afterwards"));
-        dataset.provenance.source_hash.clear();
+        let hash = std::mem::take(&mut dataset.provenance.source_hash);
+        if !hash.is_empty() {
+            dataset.provenance.grown_of = hash;
+        }
         Ok(Grown { dataset, added, known, otherwise, held_out, of_held_out_series })
     }
 
@@ -204,47 +208,14 @@ impl Dataset {
     }
 }
 
-/// Letters of names that may well differ by their case alone.
-const SHORT: usize = 2;
-
 impl Dataset {
     /// What makes learning from a dataset hard that its files do not show, in a sentence each: the same
     /// image with different labels, and classes that may be one.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
-        [self.contradiction(), self.alike_classes()].into_iter().flatten()
+        let names = doubtful_names(&self.classes);
+        let names = names.into_iter().map(|doubt| format!("{doubt} (build --rename)"));
+        self.contradiction().into_iter().chain(names)
     }
-
-    /// A sentence for a dataset with two classes whose names are the same but for how they are written:
-    /// most are one. `None` where there are none; of letters and other short names nothing is said.
-    pub fn alike_classes(&self) -> Option<String> {
-        let (first, second) = alike_pair(&self.classes)?;
-        Some(format!(
-            "the classes “{first}” and “{second}” differ in how they are written alone; if they are one, put their images into one folder, or give them one name with `build --rename`"
-        ))
-    }
-}
-
-/// The first two of the names that are the same but for how they are written.
-fn alike_pair(names: &[String]) -> Option<(&String, &String)> {
-    let mut met: HashMap<String, &String> = HashMap::new();
-    let long = names.iter().filter(|name| name.chars().count() > SHORT);
-    long.map(|name| (met.insert(plain(name), name), name))
-        .find_map(|(first, name)| Some((first?, name)))
-}
-
-/// A class's name without what is written in one way or another. Beside digits, what stands between
-/// them means something.
-fn plain(name: &str) -> String {
-    let has_digits = name.contains(|c: char| c.is_ascii_digit());
-    let is_between = |c: &char| !has_digits && matches!(c, ' ' | '_' | '-');
-    let letters = composed(name);
-    let letters = letters.chars().filter(|c| !is_between(c));
-    letters.flat_map(char::to_lowercase).collect()
-}
-
-/// Whether two names of classes are the same but for how they are written: most are misspelled.
-fn alike(a: &str, b: &str) -> bool {
-    plain(a) == plain(b)
 }
 
 /// The series that a source's images belong to.
@@ -329,23 +300,4 @@ fn by_folder<'d>(
     }
     series.retain(|_, groups| groups.len() > 1 && groups.iter().all(|group| *group == groups[0]));
     folders.iter().map(|folder| series.get(folder).map(|groups| groups[0])).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_differ_in_how_they_are_written_alone_are_found() {
-        let pair = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            alike_pair(&names).map(|(first, second)| format!("{first}, {second}"))
-        };
-        assert_eq!(pair(&["Rain", "snow", "rain"]).unwrap(), "Rain, rain");
-        assert_eq!(pair(&["fire_truck", "Fire truck"]).unwrap(), "fire_truck, Fire truck");
-        assert_eq!(pair(&["rain", "train"]), None);
-        // Between digits a sign means something, and letters are classes of their own.
-        assert_eq!(pair(&["type 1 1", "type 11"]), None);
-        assert_eq!(pair(&["a", "A", "mm", "MM"]), None);
-    }
 }

@@ -2,6 +2,7 @@
 //! dataset file that holds it; and edits of single images, which are kept beside it.
 
 mod build;
+mod class_names;
 mod digests;
 mod edits;
 mod file;
@@ -19,9 +20,9 @@ mod whole_groups;
 mod write_images;
 
 pub use build::{
-    BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, nearest_class,
-    source_hash,
+    BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, source_hash,
 };
+pub use class_names::{doubtful_names, nearest_class};
 pub use digests::Digests;
 pub use edits::{
     EditAction, EditCounts, EditEntry, EditMark, EditMarks, EditSession, Edited, EditedImage,

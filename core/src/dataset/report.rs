@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::class_names::doubtful_names;
 use super::grouping::{Series, notice_series};
 use crate::eval::{GroupSummary, GroupThresholds};
 use crate::source::{Catalog, Problem, Skipped, SourceKind, Split, Twins};
@@ -30,6 +31,8 @@ pub struct ScanReport {
     pub sizes: Option<SizeReport>,
     /// Number of samples per stored colour mode.
     pub modes: BTreeMap<&'static str, usize>,
+    /// What is doubtful about the classes' names, in sentences.
+    pub doubtful_names: Vec<String>,
     /// Every file that cannot be used.
     pub problems: Vec<ReportedProblem>,
     /// Samples whose stored bytes are the same.
@@ -161,6 +164,7 @@ pub fn report(catalog: &Catalog, many_above: usize, few_below: usize) -> ScanRep
         groups: GroupThresholds { many_above, few_below }.summary(&train),
         sizes: sizes(catalog),
         modes,
+        doubtful_names: doubtful_names(&catalog.classes),
         problems: catalog.problems.iter().map(problem).collect(),
         duplicates: duplicates(catalog),
         series: notice_series(catalog),

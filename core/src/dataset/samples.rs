@@ -46,6 +46,8 @@ pub struct Provenance {
     /// BLAKE3, in hexadecimal, over the source's sorted (location, class name, BLAKE3 of the stored
     /// bytes); empty where unknown.
     pub source_hash: String,
+    /// What that was before images of other sources were added; empty of a dataset that has not grown.
+    pub grown_of: String,
     /// What the person should know: classes too small for what was asked, fractions that were not
     /// used.
     pub notes: Vec<String>,

@@ -6,6 +6,10 @@ use super::verdict::{
 };
 use crate::source::Split;
 
+/// Training images below which a network that learns from nothing does worse than one that has seen
+/// others.
+const ENOUGH_FROM_SCRATCH: usize = 2000;
+
 /// What to try, and how that is said on the command line, where it has words for it.
 pub(super) struct Advice {
     pub text: String,
@@ -41,6 +45,7 @@ impl Case<'_> {
             FindingKind::NoBetterThanGuessing,
             FindingKind::NoBetterThanLargestClass,
             FindingKind::SplitTooSmall,
+            FindingKind::Unmeasured,
             FindingKind::BarelyBetterThanGuessing,
             FindingKind::MostlyWrong,
             FindingKind::NearlyOneClass,
@@ -71,8 +76,8 @@ impl Case<'_> {
                 "--preset auto",
             ),
             FindingKind::JudgedOnTraining => Advice::new(
-                "Hold out some images for validation and test when the dataset is built.",
-                "build --validation SHARE --test SHARE",
+                "Judge it by images that it has not seen: new ones, or those that its run held out. Where none were, hold some out when the dataset is built.",
+                "evaluate RUN, or build --validation SHARE --test SHARE",
             ),
             FindingKind::NoBetterThanGuessing if !self.is_at_chance() => self.hold_out_more(),
             _ if self.evidence.pretrained
@@ -106,6 +111,7 @@ impl Case<'_> {
             FindingKind::SplitTooSmall | FindingKind::Unmeasured => self.hold_out_more(),
             FindingKind::UnlikeTraining
             | FindingKind::CostsFrequentClasses
+            | FindingKind::FalseAlarms
             | FindingKind::CopiesLeftOut => self.next().into(),
             FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
                 let rarest =
@@ -121,8 +127,12 @@ impl Case<'_> {
 
     /// Where else features could come from, and the option for it.
     fn other_features(&self) -> (&'static str, &'static str) {
+        let images: usize = self.evaluation().per_class.iter().map(|class| class.train_count).sum();
         match self.evidence.pretrained {
-            true => ("train from scratch, if there are thousands of images", "--preset quick"),
+            true if images < ENOUGH_FROM_SCRATCH => {
+                ("let the whole network learn on, which takes long", "--preset fine-tune")
+            }
+            true => ("train from scratch", "--preset quick"),
             false => ("start from what a pretrained network has seen before", "--preset auto"),
         }
     }
@@ -163,14 +173,21 @@ impl Case<'_> {
 
     pub fn usable(&self) -> String {
         let [low, high] = self.guessing.interval;
-        let worst = self.worst();
+        let worst = self.worst().filter(|class| class.accuracy.is_some_and(|of| of < 1.0));
         let few = worst
             .filter(|class| class.samples < 10)
             .map(|class| format!(" (of {} {})", class.samples, plural(class.samples, "image")));
         let weakest = worst.map(|class| {
             let accuracy = format!("{:.0} %", 100.0 * class.accuracy.unwrap_or_default());
+            // Of those with fewer images one may have been missed altogether, by chance or not.
+            let accuracy_of = |class: &ClassResult| class.accuracy.unwrap_or(1.0);
+            let mut others = self.evaluation().per_class.iter();
+            let of = match others.any(|other| accuracy_of(other) < accuracy_of(class)) {
+                true => format!(" of those with {TELLING} images or more"),
+                false => String::new(),
+            };
             format!(
-                "; the weakest class, {}, {accuracy}{}",
+                "; the weakest class{of}, {}, {accuracy}{}",
                 quoted(&class.name),
                 few.unwrap_or_default()
             )

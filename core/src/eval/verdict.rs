@@ -60,6 +60,8 @@ pub enum FindingKind {
     Unmeasured,
     /// Balancing costs many of the images of frequent classes.
     CostsFrequentClasses,
+    /// With classes as frequent as in training, little of what is taken for a class is of it.
+    FalseAlarms,
     /// Images of the split that training has, too, were left out.
     CopiesLeftOut,
     /// Images that were held out from training are recognised far better than those of the split.
@@ -191,6 +193,10 @@ impl<'a> Evidence<'a> {
 pub(super) const WIDE: f64 = 0.1;
 /// Part of the images, with classes as frequent as in training, that balancing may cost unsaid.
 const PRICE: f64 = 0.05;
+/// The share of what is taken for a class that is of it, below which it is said.
+const ALARMS: f64 = 0.2;
+/// Part of the classes of which nothing may be known of a usable result.
+const UNKNOWN: f64 = 0.25;
 /// How much better other images may be recognised before it is said.
 const UNLIKE: f64 = 0.1;
 /// Share of the images from which on one class is nearly everything.
@@ -273,6 +279,7 @@ impl Case<'_> {
             self.never_predicted(),
             self.unlike_training(),
             self.costs_frequent_classes(),
+            self.false_alarms(),
             self.copies_left_out(),
             self.unmeasured(),
         ];
@@ -651,6 +658,40 @@ impl Case<'_> {
         Some(finding(FindingKind::CostsFrequentClasses, Grade::Usable, sentence))
     }
 
+    /// Classes of which next to nothing that is taken for them is, once frequent classes are as
+    /// frequent as they are: a share of them that is hardly worth naming is more than all of a rare
+    /// class.
+    fn false_alarms(&self) -> Option<Finding> {
+        let classes = &self.evaluation().per_class;
+        let taken = self.evaluation().confusion.predicted();
+        let precision = self.evaluation().precision_as_trained();
+        let mut found: Vec<(f64, &ClassResult)> = classes
+            .iter()
+            .zip(&taken)
+            .zip(precision)
+            .filter_map(|((class, &taken), precision)| {
+                // A few wrong ones tell little of how many there would be.
+                let enough = taken >= class.correct + TELLING && class.correct > 0;
+                precision.filter(|share| enough && *share < ALARMS).map(|share| (share, class))
+            })
+            .collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let named: Vec<String> = found
+            .iter()
+            .take(NAMED)
+            .map(|(share, class)| format!("1 in {:.0} of {}", 1.0 / share, quoted(&class.name)))
+            .collect();
+        let more = match found.len() - named.len() {
+            0 => String::new(),
+            more => format!(", and few of {more} more"),
+        };
+        let sentence = format!(
+            "With classes as frequent as in training, most of what is taken for rare classes is not of them: about {}{more} would be right.",
+            named.join(", ")
+        );
+        (!found.is_empty()).then(|| finding(FindingKind::FalseAlarms, Grade::Usable, sentence))
+    }
+
     fn copies_left_out(&self) -> Option<Finding> {
         let (copies, images) = (self.evidence.copies, images_of(self.evidence.split));
         let (have, are) = if copies == 1 { ("has", "is") } else { ("have", "are") };
@@ -675,7 +716,15 @@ impl Case<'_> {
         let sentence = format!(
             "Nothing is known of {classes}: there is no such image among the {images} images{but}."
         );
-        Some(finding(FindingKind::Unmeasured, Grade::Usable, sentence))
+        let held = |class: usize| {
+            let held = self.evidence.expected.and_then(|held| held.right.get(class));
+            held.is_some_and(|[_, images]| *images > 0)
+        };
+        let per_class = self.evaluation().per_class.iter().enumerate();
+        let unknown = per_class.filter(|(at, class)| class.samples == 0 && !held(*at)).count();
+        let of_all = unknown as f64 / self.evaluation().per_class.len().max(1) as f64;
+        let grade = if of_all > UNKNOWN { Grade::Doubtful } else { Grade::Usable };
+        Some(finding(FindingKind::Unmeasured, grade, sentence))
     }
 
     /// The two are of the same images, so that their errors largely cancel: one standard error of

@@ -108,6 +108,16 @@ pub struct Offer {
     pub estimate: Estimate,
 }
 
+impl Offer {
+    /// The option of the command line for it.
+    pub fn option(&self) -> &'static str {
+        match self.settings.stage1.train.value() {
+            Some(Training::Scratch) => "--set stage1.train=scratch",
+            _ => "--preset fine-tune",
+        }
+    }
+}
+
 /// Settings with every `auto` that the data had to say, and how that came about. Kept with a run as
 /// the result `choices`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,7 +175,7 @@ pub fn choose(
     }
     chosen.choices.iter().for_each(|choice| choice.tell(job));
     if let Some(offer) = &chosen.offer {
-        job.info(&offer.sentence);
+        job.info(format!("{} On the command line: {}", offer.sentence, offer.option()));
     }
     Ok(chosen)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::Features;
 use crate::batches::{DEFAULT_BUDGET, Images};
-use crate::dataset::{Dataset, DatasetSample};
+use crate::dataset::{Dataset, DatasetSample, Provenance};
 use crate::error::{ModelError, Result, TrainError};
 use crate::eval::{
     Answer, Evaluation, Evidence, GroupThresholds, PairedDifference, Verdict, paired_differences,
@@ -88,8 +88,12 @@ pub fn evaluate_file(
         EvaluatedOn::Source => {
             let came_with_test = !dataset.split(Split::Test).is_empty()
                 && !dataset.provenance.drawn.contains(&Split::Test);
-            match came_with_test || beside.is_some() || may_be_its_own(&classifier, dataset) {
+            match came_with_test || beside.is_some() || is_its_own(&classifier, dataset) {
                 true => EvaluatedOn::Split(None),
+                false if has_grown(&classifier) => {
+                    job.warn("every image is taken; the file has learned from images of more than one place and does not say which: if some of these are among them, it is judged by what it knows of them");
+                    EvaluatedOn::All
+                }
                 false => {
                     job.info("every image is taken, as one that the file did not learn from; if it was made of an earlier state of these images, --split test takes those that are held out");
                     EvaluatedOn::All
@@ -268,19 +272,24 @@ fn has_learned(classifier: &OnnxClassifier, dataset: &Dataset, on: EvaluatedOn) 
     is_its_own(classifier, dataset) && refit.is_some_and(learned)
 }
 
-/// The same where it cannot be ruled out: a file of this program's that has learned from more than one
-/// source names none.
-fn may_be_its_own(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
-    let said = classifier.metadata();
-    let names_none =
-        said.get("dataset_blake3").is_none_or(|hash| hash.trim_matches('"').is_empty());
-    is_its_own(classifier, dataset) || (said.contains_key("summary") && names_none)
+/// Whether a file of this program's has learned from more images than it can name.
+fn has_grown(classifier: &OnnxClassifier) -> bool {
+    classifier.metadata().contains_key("summary") && hash_of(classifier, "dataset_blake3").is_none()
 }
 
-/// Whether a file was trained on these images, by what it says itself.
+/// Whether a file was trained on these images, or on these and others, by what it says itself.
 fn is_its_own(classifier: &OnnxClassifier, dataset: &Dataset) -> bool {
-    let hash = classifier.metadata().get("dataset_blake3");
-    hash.is_some_and(|hash| hash.trim_matches('"') == dataset.provenance.source_hash)
+    let Provenance { source_hash, grown_of, .. } = &dataset.provenance;
+    ["dataset_blake3", "dataset_grown_of_blake3"]
+        .into_iter()
+        .filter_map(|key| hash_of(classifier, key))
+        .any(|hash| hash == source_hash || hash == grown_of)
+}
+
+/// A hash that a file names, if it does.
+fn hash_of<'a>(classifier: &'a OnnxClassifier, key: &str) -> Option<&'a str> {
+    let hash = classifier.metadata().get(key)?.trim_matches('"');
+    (!hash.is_empty()).then_some(hash)
 }
 
 /// Images of each class that the file was trained on, as it says itself or else as the dataset has

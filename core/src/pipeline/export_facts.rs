@@ -25,7 +25,8 @@ pub(super) fn says(
         ("evaluation", evaluation.map_or(Value::Null, evaluated)),
         ("date", trained_on(run, name).map_or(Value::Null, Value::from)),
         ("version", concat!("counterweight ", env!("CARGO_PKG_VERSION")).into()),
-        ("dataset_blake3", dataset_hash(run)),
+        ("dataset_blake3", hash(&run.dataset().provenance.source_hash)),
+        ("dataset_grown_of_blake3", hash(&run.dataset().provenance.grown_of)),
         ("backbone_licence", backbone_licence(run)),
     ]
 }
@@ -103,11 +104,8 @@ fn trained_on(run: &Run, checkpoint: &str) -> Option<String> {
     Some(date(written))
 }
 
-fn dataset_hash(run: &Run) -> Value {
-    match run.dataset().provenance.source_hash.as_str() {
-        "" => Value::Null,
-        hash => hash.into(),
-    }
+fn hash(known: &str) -> Value {
+    if known.is_empty() { Value::Null } else { known.into() }
 }
 
 /// The licence of pretrained weights, where the run started from some of a built-in backbone.

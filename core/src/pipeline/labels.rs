@@ -7,7 +7,7 @@
 //! (Zhu et al., *Detecting Corrupted Labels Without Training a Model to Predict*, 2022). docs/labels.md
 //! compares what they find with confident learning.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -260,6 +260,8 @@ fn judge(
             doubted.push((by_classifier(row) + by_neighbours, row, near));
         }
     }
+    let untold = untold(seen, &tally, doubted.iter().map(|(_, row, _)| answers[*row].label));
+    doubted.retain(|(_, row, _)| !untold.contains_key(&answers[*row].label));
     doubted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let doubts: Vec<LabelDoubt> = doubted
         .into_iter()
@@ -282,8 +284,32 @@ fn judge(
             doubt
         })
         .collect();
-    let sentence = sentence(answers.len(), accuracy, doubts.len());
+    let mut sentence = sentence(answers.len(), accuracy, doubts.len());
+    if !untold.is_empty() {
+        let classes: Vec<String> = untold.into_values().collect();
+        sentence += &format!(
+            " Nothing is said of labels where half of a class or more is taken for others, which is a class that is not told apart: {}.",
+            classes.join(", ")
+        );
+    }
     Ok(LabelCheck { images: answers.len(), accuracy, doubts, sentence })
+}
+
+/// Classes of which half of the images or more are doubted, with that in words: nobody mislabels so
+/// many. `tally` holds the images of each class.
+fn untold(
+    seen: &Seen<'_>,
+    tally: &[[f64; 2]],
+    doubted: impl Iterator<Item = u32>,
+) -> BTreeMap<u32, String> {
+    let mut counts = BTreeMap::new();
+    doubted.for_each(|label| *counts.entry(label).or_insert(0_usize) += 1);
+    let in_words = |(label, count): (u32, usize)| {
+        let images = tally[label as usize][0];
+        let name = &seen.names[label as usize];
+        (2.0 * count as f64 >= images).then(|| (label, format!("{name} ({count} of {images})")))
+    };
+    counts.into_iter().filter_map(in_words).collect()
 }
 
 fn reason(doubt: &LabelDoubt, near: usize) -> String {

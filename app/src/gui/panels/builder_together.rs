@@ -217,7 +217,8 @@ pub fn notice_ui(ui: &mut Ui, series: &Series, commands: &mut Vec<Command>) {
                         }
                     }
                     None => say(ui, match series.sign {
-                        Sign::Looks | Sign::Names => "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into(),
+                        Sign::Names => "Held out one by one they flatter every result if they belong together; Keep together in the builder holds them out in whole series".into(),
+                        Sign::Looks => "Held out one by one they flatter every result; Keep together in the builder holds them out in whole series".into(),
                         Sign::Times { .. } => "Held out one by one they flatter every result. Of classes that are one series, only photos of another occasion can tell how well they are recognised".into(),
                     }),
                 }

@@ -8,7 +8,7 @@ use egui_material_icons::icons::{ICON_ERROR, ICON_FILTER_ALT, ICON_WARNING};
 use crate::gui::command::{Command, DataCommand, ListCommand};
 use crate::gui::state::{DataState, Origin, Source};
 use crate::gui::theme::{self, card, icon, space, tokens};
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{numbers, words};
 
 /// Why the last source could not be opened, and what to do.
 pub fn failure_ui(ui: &mut Ui, data: &DataState, commands: &mut Vec<Command>) {
@@ -104,6 +104,27 @@ pub fn twins_ui(ui: &mut Ui, source: &Source, commands: &mut Vec<Command>) {
                     commands.push(Command::Data(DataCommand::ReadAll));
                 }
             });
+        }
+    });
+    ui.add_space(space::LARGE);
+}
+
+/// Classes whose names make one doubt that they are classes of their own.
+pub fn names_ui(ui: &mut Ui, doubts: &[String]) {
+    if doubts.is_empty() {
+        return;
+    }
+    let warn = tokens(ui.visuals()).warn;
+    card(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.label(icon(ICON_WARNING).size(20.0).color(warn));
+            ui.label(theme::heading("Classes that may be one"));
+        });
+        for doubt in doubts {
+            ui.label(
+                words::capitalised(doubt)
+                    + ". Choose one in the chart below to give it the name of another.",
+            );
         }
     });
     ui.add_space(space::LARGE);

@@ -131,15 +131,18 @@ impl Series {
                 format!("{}; {} (--group-by {by})", self.sentence(), self.consequence())
             }
             None => {
+                let of_one = "; of classes that are one series, only photos of another occasion can tell how well they are recognised";
                 let (how, instead) = match self.sign {
-                    Sign::Looks | Sign::Names => ("--group-by", ""),
-                    Sign::Times { .. } => (
-                        "--group-by time",
-                        "; of classes that are one series, only photos of another occasion can tell how well they are recognised",
-                    ),
+                    Sign::Looks => ("--group-by", ""),
+                    Sign::Names => ("--group-by name", of_one),
+                    Sign::Times { .. } => ("--group-by time", of_one),
+                };
+                let flatter = match self.sign {
+                    Sign::Names => "flatter every result if they belong together",
+                    _ => "flatter every result",
                 };
                 format!(
-                    "{}; held out one by one they flatter every result, and {how} can keep them together{instead}",
+                    "{}; held out one by one they {flatter}, and {how} can keep them together{instead}",
                     self.sentence()
                 )
             }
@@ -242,10 +245,12 @@ fn named_alike(catalog: &Catalog) -> Option<Series> {
     let by = GroupBy::Name { pattern: None };
     let control = Control::new();
     let grouping = Grouping::of(catalog, &by, Job::new(&control, &Silent)).ok()?;
-    let offer = leaves_choice(catalog, &grouping)
+    // With half of the classes in one piece each it is still worth it for the others.
+    let [classes, divisible] = divisible(catalog, &grouping);
+    let offer = (2 * divisible >= classes && divisible > 0)
         .then(|| grouped(catalog, &BuildOptions::default(), &by, &grouping).ok())
-        .flatten()?;
-    let (by, offer) = (Some(by), Some(offer));
+        .flatten();
+    let by = offer.is_some().then_some(by);
     Some(Series { sign: Sign::Names, neighbours: number, alike, by, offer })
 }
 
@@ -310,6 +315,13 @@ fn near(number: usize, class: &[usize], distance: impl Fn(usize, usize) -> u32) 
 /// Whether groups are small enough for classes to be divided: in most classes of some size, none
 /// has more than half of the images.
 fn leaves_choice(catalog: &Catalog, grouping: &Grouping) -> bool {
+    let [classes, divisible] = divisible(catalog, grouping);
+    2 * divisible > classes
+}
+
+/// How many classes of some size there are, and in how many of them no group has more than half of the
+/// images.
+fn divisible(catalog: &Catalog, grouping: &Grouping) -> [usize; 2] {
     let mut sizes: Vec<HashMap<u32, usize>> = vec![HashMap::new(); catalog.classes.len()];
     for (i, sample) in catalog.samples.iter().enumerate() {
         *sizes[sample.class].entry(grouping.group(i)).or_default() += 1;
@@ -322,5 +334,5 @@ fn leaves_choice(catalog: &Catalog, grouping: &Grouping) -> bool {
             divisible += usize::from(sizes.values().all(|&size| 2 * size <= all));
         }
     }
-    2 * divisible > classes
+    [classes, divisible]
 }
