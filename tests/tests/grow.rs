@@ -111,7 +111,7 @@ fn a_run_suggests_images_and_grows_by_them() {
     let unknown = said(&others, &[]);
     assert!(
         unknown.contains(
-            "every image is taken; the file has learned from images of more than one place"
+            "every image is taken; the file does not name the images that it has learned from"
         ),
         "{unknown}"
     );

@@ -434,9 +434,8 @@ fn conclude(
             gap > standard_error(&trial.hits, &own.hits, labels, classes)
         };
         at > 0
-            && (is_deaf
-                || (!trials[..at].iter().any(is_surely_better)
-                    && own.scores.balanced_accuracy > start.0))
+            && own.scores.balanced_accuracy > start.0
+            && (is_deaf || !trials[..at].iter().any(is_surely_better))
     });
     if let Some(at) = prefers {
         let preferred = trials.remove(at);

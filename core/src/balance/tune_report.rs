@@ -47,7 +47,7 @@ pub(super) fn reason(
     let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
     if as_asked {
         let text = format!(
-            "Of {tried}, {} is taken, as the settings have it: of many classes nothing can be held out, and what does best on the others may be what does worst for them (balanced accuracy on held-out images of the others {}, against {} without balancing and {} with the best).",
+            "Of {tried}, {} is taken, which is usually right: of many classes nothing is held out, and what does best on the others may be what does worst for them (balanced accuracy on held-out images of the others {}, against {} without balancing and {} with the best).",
             describe(&best.settings),
             percent(best_score),
             percent(start_score),

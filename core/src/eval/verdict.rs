@@ -665,14 +665,17 @@ impl Case<'_> {
         let classes = &self.evaluation().per_class;
         let taken = self.evaluation().confusion.predicted();
         let precision = self.evaluation().precision_as_trained();
+        let trained: usize = classes.iter().map(|class| class.train_count).sum();
+        let is_rare = |class: &ClassResult| class.train_count * classes.len() < trained;
         let mut found: Vec<(f64, &ClassResult)> = classes
             .iter()
             .zip(&taken)
             .zip(precision)
             .filter_map(|((class, &taken), precision)| {
                 // A few wrong ones tell little of how many there would be.
-                let enough = taken >= class.correct + TELLING && class.correct > 0;
-                precision.filter(|share| enough && *share < ALARMS).map(|share| (share, class))
+                let enough = taken >= class.correct + TELLING && is_rare(class);
+                let told = |share: &f64| enough && (f64::MIN_POSITIVE..ALARMS).contains(share);
+                precision.filter(told).map(|share| (share, class))
             })
             .collect();
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -704,25 +707,34 @@ impl Case<'_> {
 
     /// Classes of which there is no image to judge by.
     fn unmeasured(&self) -> Option<Finding> {
-        let without = self.evaluation().per_class.iter().filter(|class| class.samples == 0);
-        let names: Vec<String> = without.map(|class| quoted(&class.name)).collect();
-        let images = images_of(self.evidence.split);
-        let classes = match names.len() {
-            0 => return None,
-            few if few <= NAMED => names.join(", "),
-            many => format!("{many} of {} classes", self.evaluation().per_class.len()),
-        };
-        let but = if self.evidence.copies > 0 { " that training has not, too" } else { "" };
-        let sentence = format!(
-            "Nothing is known of {classes}: there is no such image among the {images} images{but}."
-        );
         let held = |class: usize| {
             let held = self.evidence.expected.and_then(|held| held.right.get(class));
             held.is_some_and(|[_, images]| *images > 0)
         };
-        let per_class = self.evaluation().per_class.iter().enumerate();
-        let unknown = per_class.filter(|(at, class)| class.samples == 0 && !held(*at)).count();
-        let of_all = unknown as f64 / self.evaluation().per_class.len().max(1) as f64;
+        let per_class = &self.evaluation().per_class;
+        let (known, unknown): (Vec<usize>, Vec<usize>) = (0..per_class.len())
+            .filter(|&class| per_class[class].samples == 0)
+            .partition(|&class| held(class));
+        let named = |classes: &[usize]| match classes.len() {
+            few if few <= NAMED => {
+                let names = classes.iter().map(|&class| quoted(&per_class[class].name));
+                names.collect::<Vec<_>>().join(", ")
+            }
+            many => format!("{many} of {} classes", per_class.len()),
+        };
+        let images = images_of(self.evidence.split);
+        let but = if self.evidence.copies > 0 { " that training has not, too" } else { "" };
+        let sentence = match (known.is_empty(), unknown.is_empty()) {
+            (true, true) => return None,
+            (false, true) => {
+                format!("There is no image of {} among the {images} images{but}.", named(&known))
+            }
+            _ => format!(
+                "Nothing is known of {}: there is no such image among the {images} images{but}.",
+                named(&unknown)
+            ),
+        };
+        let of_all = unknown.len() as f64 / per_class.len().max(1) as f64;
         let grade = if of_all > UNKNOWN { Grade::Doubtful } else { Grade::Usable };
         Some(finding(FindingKind::Unmeasured, grade, sentence))
     }

@@ -619,3 +619,41 @@ fn nobody_is_told_to_hold_out_more_images_than_there_are() {
     let brought = verdict(&Evidence { is_drawn: false, ..drawn });
     assert!(brought.advice.starts_with("Hold out more images"), "{}", brought.advice);
 }
+
+#[test]
+fn rare_classes_that_much_else_is_taken_for_are_named() {
+    // Ten classes with 100, 90 … 10 training images. Half of the first is taken for the last.
+    let mut confusion = mostly_right(10, 10, 0);
+    confusion[0] = vec![50, 0, 0, 0, 0, 0, 0, 0, 0, 50];
+    confusion[9] = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    let found = judge(&confusion, &[]);
+    let alarms = found.findings.iter().find(|f| f.kind == FindingKind::FalseAlarms).unwrap();
+    // 10 right ones beside 100 · 50 / 100 wrong ones.
+    assert!(alarms.sentence.contains("about 1 in 6 of “class 9” would be right"), "{alarms:?}");
+    assert_eq!(alarms.grade, Grade::Usable);
+    // A frequent class is not named for it, nor one that a few are taken for.
+    confusion.swap(0, 9);
+    confusion.iter_mut().for_each(|row| row.swap(0, 9));
+    assert!(!kinds(&judge(&confusion, &[])).contains(&FindingKind::FalseAlarms));
+    let few = judge(&mostly_right(10, 10, 1), &[]);
+    assert!(!kinds(&few).contains(&FindingKind::FalseAlarms));
+}
+
+#[test]
+fn a_result_that_says_nothing_of_many_classes_is_doubtful_unless_others_do() {
+    let mut confusion = mostly_right(6, 20, 1);
+    confusion[2] = vec![0; 6];
+    confusion[3] = vec![0; 6];
+    let of = |verdict: &Verdict| {
+        verdict.findings.iter().find(|f| f.kind == FindingKind::Unmeasured).unwrap().clone()
+    };
+    let alone = judge_on(Split::Test, &confusion, &[]);
+    assert_eq!((alone.grade, of(&alone).grade), (Grade::Doubtful, Grade::Doubtful));
+    assert!(of(&alone).sentence.starts_with("Nothing is known of "), "{alone:?}");
+    let held = HeldInTurn::of(vec![[19, 20]; 6]);
+    let evaluation = of_confusion(&confusion);
+    let told =
+        verdict(&Evidence { expected: Some(&held), ..Evidence::of(&evaluation, Split::Test) });
+    assert_eq!(of(&told).grade, Grade::Usable);
+    assert!(of(&told).sentence.starts_with("There is no image of "), "{told:?}");
+}

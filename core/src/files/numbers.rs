@@ -130,8 +130,9 @@ fn mapped(folder: &Path, bytes: usize) -> io::Result<MmapMut> {
     std::fs::create_dir_all(folder)?;
     let file = tempfile::tempfile_in(folder)?;
     take_room(&file, bytes as u64)?;
-    // SAFETY: The file has no name by which another program could reach it. It was given all its room,
-    // so writing does not fail for want of it; every bit pattern is a float32.
+    // SAFETY: The file has no name by which another program could reach it, and every bit pattern is a
+    // float32. It was given all its room, so that writing does not end the program for want of it; where
+    // a file system takes new room for what is written again, that much is left besides.
     unsafe { MmapMut::map_mut(&file) }
 }
 

@@ -144,6 +144,9 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
     if op.name() == "Range" {
         count(&inputs)?;
     }
+    if OF_CHANNELS.iter().any(|word| op.name().contains(word)) {
+        has_channels(inputs.first().into_iter().chain(&outputs))?;
+    }
     let (told_inputs, told_outputs, _) = op
         .infer_facts(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect())
         .map_err(reason)?;
@@ -180,6 +183,19 @@ fn visit(model: &mut InferenceModel, id: usize) -> Result<Vec<OutletId>, String>
         }
     }
     Ok(changed)
+}
+
+/// Words in the names of operations that take the second axis for channels, without looking whether
+/// there is one: tract would read past a shape.
+const OF_CHANNELS: [&str; 3] = ["Norm", "Conv", "Pool"];
+
+/// Refuses values that are known to have no second axis.
+fn has_channels<'a>(mut values: impl Iterator<Item = &'a InferenceFact>) -> Result<(), String> {
+    let is_flat = |value: &InferenceFact| value.shape.rank().concretize().is_some_and(|n| n < 2);
+    match values.any(is_flat) {
+        true => Err("it asks for the channels of a value that has none".into()),
+        false => Ok(()),
+    }
 }
 
 /// How far a `Range` counts, where its start, end and step are known.

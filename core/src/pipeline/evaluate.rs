@@ -232,10 +232,7 @@ pub(super) fn evaluate_checkpoint(
         flip: settings.flip,
         verdict: Some(verdict),
         without_copies,
-        confidence: Some(match confidence_in_turn(run, name).filter(|_| !settings.flip) {
-            Some(confidence) => confidence,
-            None => confidence_of(&classifier, unseen.as_ref().unwrap_or(&features))?,
-        }),
+        confidence: Some(confidence_of(&classifier, unseen.as_ref().unwrap_or(&features))?),
         evaluation,
     })
 }
@@ -288,16 +285,6 @@ pub(super) fn expected(run: &Run, settings: Option<&BalanceSettings>) -> Option<
             (used == tuning.best).then(|| of(tuning.best_score, best))
         }
     }
-}
-
-/// How far the probabilities of a checkpoint can be believed by images that were held out in turn, if
-/// that is known: there are more of them than a split has.
-fn confidence_in_turn(run: &Run, name: &str) -> Option<Confidence> {
-    let settings = match name {
-        "balanced" => Some(balanced_by(run)?),
-        _ => None,
-    };
-    known_in_turn(run, settings.as_ref()).map(|known| known.confidence)
 }
 
 /// How far the classifier's probabilities can be believed, on some of the samples.

@@ -90,8 +90,8 @@ pub fn evaluate_file(
                 && !dataset.provenance.drawn.contains(&Split::Test);
             match came_with_test || beside.is_some() || is_its_own(&classifier, dataset) {
                 true => EvaluatedOn::Split(None),
-                false if has_grown(&classifier) => {
-                    job.warn("every image is taken; the file has learned from images of more than one place and does not say which: if some of these are among them, it is judged by what it knows of them");
+                false if names_no_images(&classifier) => {
+                    job.warn("every image is taken; the file does not name the images that it has learned from, as after `grow`: if some of these are among them, it is judged by what it knows of them");
                     EvaluatedOn::All
                 }
                 false => {
@@ -272,8 +272,9 @@ fn has_learned(classifier: &OnnxClassifier, dataset: &Dataset, on: EvaluatedOn) 
     is_its_own(classifier, dataset) && refit.is_some_and(learned)
 }
 
-/// Whether a file of this program's has learned from more images than it can name.
-fn has_grown(classifier: &OnnxClassifier) -> bool {
+/// Whether a file of this program's does not name the images that it has learned from, as after others
+/// were added to those of a run.
+fn names_no_images(classifier: &OnnxClassifier) -> bool {
     classifier.metadata().contains_key("summary") && hash_of(classifier, "dataset_blake3").is_none()
 }
 

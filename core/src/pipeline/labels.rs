@@ -32,6 +32,8 @@ use crate::source::{Location, Split};
 pub const NEIGHBOURS: usize = 10;
 /// Images whose neighbours are looked for, at most: those that the classifier doubts most.
 const MOST: usize = 5000;
+/// Doubted images of a class from which on they may all be doubted for nothing.
+const SEVERAL: usize = 3;
 /// Below this mean accuracy of the classes nothing is known well enough to doubt a label.
 const KNOWS: f64 = 0.3;
 
@@ -295,8 +297,8 @@ fn judge(
     Ok(LabelCheck { images: answers.len(), accuracy, doubts, sentence })
 }
 
-/// Classes of which half of the images or more are doubted, with that in words: nobody mislabels so
-/// many. `tally` holds the images of each class.
+/// Classes of which half of the images or more are doubted, and [`SEVERAL`] at least, with that in
+/// words: nobody mislabels so many. `tally` holds the images of each class.
 fn untold(
     seen: &Seen<'_>,
     tally: &[[f64; 2]],
@@ -307,7 +309,8 @@ fn untold(
     let in_words = |(label, count): (u32, usize)| {
         let images = tally[label as usize][0];
         let name = &seen.names[label as usize];
-        (2.0 * count as f64 >= images).then(|| (label, format!("{name} ({count} of {images})")))
+        (count >= SEVERAL && 2.0 * count as f64 >= images)
+            .then(|| (label, format!("{name} ({count} of {images})")))
     };
     counts.into_iter().filter_map(in_words).collect()
 }
@@ -454,6 +457,18 @@ mod tests {
             .collect();
         assert!(accused.iter().all(|row| *row < 86), "{accused:?}");
         assert!(wrong.iter().all(|row| accused.contains(row)), "{accused:?}");
+    }
+
+    #[test]
+    fn a_class_of_which_half_is_doubted_is_named_and_not_accused() {
+        let names = ["many", "medium", "few"].map(String::from);
+        let checked = HashSet::new();
+        let seen = Seen { names: &names, samples: &[], known: &[], checked: &checked };
+        let tally = [[60.0, 50.0], [3.0, 1.0], [6.0, 2.0]];
+        let untold = |doubted: &[u32]| untold(&seen, &tally, doubted.iter().copied());
+        assert_eq!(untold(&[0, 2, 1, 2, 0, 1, 2]), [(2, "few (3 of 6)".to_string())].into());
+        // Two of three may be mistakes, and two of six are no half.
+        assert!(untold(&[1, 1, 2, 2]).is_empty());
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl StandIns {
                 (0..labels.len()).filter(|&row| labels[row] == class).collect()
             };
             let (own, held) = (of(&part.train.labels), of(&part.held_out.labels));
-            if own.is_empty() {
+            if own.is_empty() || held.is_empty() {
                 continue;
             }
             let mut random = stream(seed, "stand-ins", &[number as u64, class.into()]);
@@ -82,9 +82,10 @@ impl StandIns {
             own.into_iter().filter(|&row| row != kept).for_each(|row| keeps[row] = false);
             part.train_counts[class as usize] = 1;
             // The i-th that stands in does so for each of those whose number is i when counted to how
-            // many there are of either.
+            // many there are of either; where these are many, in each part for others of them.
             let place = at % self.alone.len();
             let stands_for = self.alone[place..].iter().step_by(stand_ins.len()).cycle();
+            let stands_for = stands_for.skip(number * held.len());
             held.into_iter().zip(stands_for).for_each(|(row, &alone)| counted_as[row] = alone);
         }
         if !keeps.iter().all(|kept| *kept) {
@@ -143,13 +144,33 @@ mod tests {
             assert_eq!(found.held_out, before.held_out);
             let held = count(&before.held_out.labels, class);
             assert!(held >= 2 && count(&counted_as, class) == 0);
-            assert_eq!(count(&counted_as, 5), held.div_ceil(2));
-            assert_eq!(count(&counted_as, 6), held / 2);
+            assert_eq!(count(&counted_as, 5) + count(&counted_as, 6), held);
+            assert!(count(&counted_as, 5).abs_diff(count(&counted_as, 6)) <= 1);
             // The same again, of the same seed.
             let mut again = part(&all, &places, number, 7).of_known_classes();
             chosen.apply(&mut again, number, 3);
             assert_eq!(again.train, found.train);
         }
+    }
+
+    #[test]
+    fn few_stand_ins_reach_many_classes_of_one_image() {
+        // Four classes of six and six of one: one stands in at a time, with two held out.
+        let labels: Vec<u32> = (0..4).flat_map(|class| [class; 6]).chain(4..10).collect();
+        let features = (0..labels.len()).map(|row| row as f32).collect();
+        let all = FeatureSet { dim: 1, features, labels };
+        let places = places(&all.labels, 10);
+        let chosen = StandIns::choose(&all.labels, &places, 10, 3);
+        assert_eq!((chosen.alone(), chosen.chosen()), (6, 3));
+        let mut counted: Vec<u32> = (0..3)
+            .flat_map(|number| {
+                let mut part = part(&all, &places, number, 10).of_known_classes();
+                chosen.apply(&mut part, number, 1)
+            })
+            .filter(|class| *class >= 4)
+            .collect();
+        counted.sort_unstable();
+        assert_eq!(counted, [4, 5, 6, 7, 8, 9]);
     }
 
     #[test]

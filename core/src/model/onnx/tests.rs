@@ -402,6 +402,21 @@ fn hostile_files_are_refused_with_a_reason() {
             vector().node("Cast", &["features"], "output", &[("to", &[7])]).output("output"),
             "not float32",
         ),
+        (
+            "channels of a flat value",
+            vector()
+                .ints("flat", &[1], &[-1])
+                .weights("scale", &[1])
+                .node("Reshape", &["features", "flat"], "row", &[])
+                .node(
+                    "BatchNormalization",
+                    &["row", "scale", "scale", "scale", "scale"],
+                    "output",
+                    &[],
+                )
+                .output("output"),
+            "channels",
+        ),
         ("huge constant", with_constant(shape(&[100_000, 100_000])), "10000000000 values"),
         ("overflowing constant", with_constant(shape(&[1 << 40, 1 << 40])), ""),
         (

@@ -52,18 +52,29 @@ static int read_flags(const std::string &path, int side) {
     std::ifstream file(path, std::ios::binary);
     const auto number = [&] {
         const int high = file.get();
-        return high << 8 | file.get();
+        return high * 256 + file.get();
     };
+    bool is_plain_rgb = false;
     // Segment after segment, to the one that names the size.
     for (int marker = number() == 0xffd8 ? number() : 0; file && marker >> 8 == 0xff; marker = number()) {
         const int length = number(), code = marker & 0xff;
+        if (code == 0xee && length >= 14) {
+            // Adobe's programs note whether three colours are red, green and blue as they are.
+            char noted[12] = {};
+            file.read(noted, 12);
+            is_plain_rgb = std::string(noted, 5) == "Adobe" && noted[11] == 0;
+            file.ignore(length - 14);
+            continue;
+        }
         if (code < 0xc0 || code > 0xcf || code == 0xc4 || code == 0xc8 || code == 0xcc) {
             file.ignore(length - 2);
             continue;
         }
         file.ignore(1);
         const int height = number(), shorter = std::min(height, number());
-        if (file.get() > 3) break;  // CMYK
+        const int colours = file.get();
+        // Those are decoded in full.
+        if (colours != 1 && (colours != 3 || is_plain_rgb)) break;
         if (2 * shorter >= 8 * 3 * side) return cv::IMREAD_REDUCED_COLOR_8;
         if (2 * shorter >= 4 * 3 * side) return cv::IMREAD_REDUCED_COLOR_4;
         if (2 * shorter >= 2 * 3 * side) return cv::IMREAD_REDUCED_COLOR_2;

@@ -43,9 +43,9 @@ static class Picture
     {
         // Drops alpha, and scales 16 bits to 8.
         using var image = Image.Load<Rgb24>(path);
-        // Of a large JPEG the program has libjpeg decode only a half, a quarter or an eighth of each side: each pixel is the mean of a block.
+        // Of a large JPEG the program has libjpeg decode only a half, a quarter or an eighth of each side: each pixel is about the mean of a block. Not so where colours are stored in another way than usual.
         int shorter = Math.Min(image.Width, image.Height), part = new[] { 8, 4, 2, 1 }.First(each => each == 1 || 2 * shorter >= 3 * each * side);
-        if (part > 1 && Image.DetectFormat(path) is JpegFormat && $"{image.Metadata.GetJpegMetadata().ColorType}" != "Cmyk")
+        if (part > 1 && Image.DetectFormat(path) is JpegFormat && $"{image.Metadata.GetJpegMetadata().ColorType}" is not ("Cmyk" or "Ycck" or "Rgb"))
         {
             var small = new Size((image.Width + part - 1) / part, (image.Height + part - 1) / part);
             image.Mutate(context => context.Resize(small.Width, small.Height, KnownResamplers.Box));

@@ -101,13 +101,22 @@ function reduce({ pixels, width, height, channels }, side, orientation = 1) {
   return small;
 }
 
-/** How many colours a JPEG has, and the orientation that the camera has noted; nothing for other files. */
+/**
+ * Whether the program would have a JPEG decoded at a part of its size, which it has not where colours are stored in another way
+ * than usual, and the orientation that the camera has noted; nothing for other files.
+ */
 function jpegHeader(bytes) {
-  const view = new DataView(bytes.buffer);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let orientation = 1;
+  let isPlainRgb = false;
   // Segment after segment, to the one that names the size.
   for (let at = 2; at + 20 < bytes.length && view.getUint16(0) === 0xffd8 && bytes[at] === 0xff; at += 2 + view.getUint16(at + 2)) {
-    if ([0xc0, 0xc1, 0xc2].includes(bytes[at + 1])) return { colours: bytes[at + 9], orientation };
+    if ([0xc0, 0xc1, 0xc2].includes(bytes[at + 1])) {
+      const colours = bytes[at + 9];
+      return { isReduced: colours === 1 || (colours === 3 && !isPlainRgb), orientation };
+    }
+    // Adobe's programs note whether three colours are red, green and blue as they are.
+    if (bytes[at + 1] === 0xee && view.getUint32(at + 4) === 0x41646f62) isPlainRgb = bytes[at + 15] === 0;
     if (bytes[at + 1] !== 0xe1 || view.getUint32(at + 4) !== 0x45786966) continue;
     // EXIF is a small TIFF.
     const tiff = at + 10;
@@ -140,16 +149,17 @@ async function readBlob(blob, side) {
   image.close();
   const read = { pixels, width, height, channels: 4 };
   const header = jpegHeader(bytes);
-  return header?.colours <= 3 ? reduce(read, side, header.orientation) : read;
+  return header?.isReduced ? reduce(read, side, header.orientation) : read;
 }
 
 /**
  * In a browser: the pixels of a PNG of 16 bits a channel, of which browsers cut off the lower 8. Nothing for other files, nor
- * for what is interlaced or to be turned.
+ * for what is interlaced, to be turned or damaged, and where the browser cannot unpack it.
  */
 async function readDeepPng(bytes) {
   const view = new DataView(bytes.buffer);
   if (bytes.length < 33 || view.getUint32(0) !== 0x89504e47 || bytes[24] !== 16 || bytes[28] !== 0) return null;
+  if (typeof DecompressionStream === "undefined" || ![0, 2, 4, 6].includes(bytes[25])) return null;
   const [width, height, channels] = [view.getUint32(16), view.getUint32(20), { 0: 1, 2: 3, 4: 2, 6: 4 }[bytes[25]]];
   const packed = [];
   for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
@@ -158,7 +168,8 @@ async function readDeepPng(bytes) {
     if (name === "IDAT") packed.push(bytes.subarray(at + 8, at + 8 + view.getUint32(at)));
   }
   const unpacked = new Blob(packed).stream().pipeThrough(new DecompressionStream("deflate"));
-  const data = new Uint8Array(await new Response(unpacked).arrayBuffer());
+  const data = new Uint8Array(await new Response(unpacked).arrayBuffer().catch(() => new ArrayBuffer(0)));
+  if (data.length < height * (2 * channels * width + 1)) return null;
   const pixels = new Uint8Array(3 * width * height);
   // Before each row stands how its bytes were foretold from those to the left and above; they hold what is to be added.
   const [pixel, row] = [2 * channels, 2 * channels * width + 1];
@@ -224,7 +235,8 @@ async function readFile(sharp, path, side) {
     }
   }
   const read = { pixels, width, height, channels: 3 };
-  return format === "jpeg" && space !== "cmyk" ? reduce(read, side, orientation) : read;
+  const isReduced = format === "jpeg" && jpegHeader(require("fs").readFileSync(path))?.isReduced;
+  return isReduced ? reduce(read, side, orientation) : read;
 }
 
 /** Under node: the model of this bundle, as a function from an image's path to its most probable classes. */
