@@ -373,7 +373,13 @@ impl Round {
         }))));
         self.shot("02-data-look-alikes")?;
         self.send(Command::Data(DataCommand::KeepTogether(Some(GroupBy::Time { seconds: 60 }))));
-        self.shot("02-data-no-times")
+        self.shot("02-data-no-times")?;
+        let doubtful = match first {
+            true => fixtures::doubtful_folder(&folder.join("doubtful")),
+            false => folder.join("doubtful/shuffled"),
+        };
+        self.send(Command::Data(DataCommand::Open(doubtful)));
+        self.shot("02-data-doubtful-names")
     }
 
     fn backbones(&mut self) -> Outcome {

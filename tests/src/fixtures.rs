@@ -42,6 +42,20 @@ pub fn shuffled_folder(folder: &Path, classes: &[&str], each: u32) -> PathBuf {
     root
 }
 
+/// An image folder below `folder` in which two classes may be one, and images parts of one photo: noise,
+/// four files to a `photo NUMBER part NUMBER.png`.
+pub fn doubtful_folder(folder: &Path) -> PathBuf {
+    let root = shuffled_folder(folder, &["Rain", "rain", "snow"], 24);
+    for class in ["Rain", "rain", "snow"] {
+        for i in 0..24 {
+            let name = format!("photo {} part {i}.png", i / 4);
+            let from = root.join(class).join(format!("{i:03}.png"));
+            std::fs::rename(from, root.join(class).join(name)).unwrap();
+        }
+    }
+    root
+}
+
 /// An image folder below `folder` of tracks: so many of each class, `frames` frames each, named
 /// `TRACK_FRAME.png`. Every track is a soft picture of its own that drifts a little from frame to
 /// frame.

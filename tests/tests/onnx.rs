@@ -406,17 +406,16 @@ fn predict_refuses_files_that_are_no_models_and_wrong_usage() {
     );
 }
 
-/// `BatchNormalization` of something with one axis: tract reads past its shape, and the process that
-/// does ends with a segmentation fault.
+/// `BatchNormalization` of something with one axis: tract would read past its shape, and the process
+/// that does end with a segmentation fault.
 const CRASHES: &str = concat!(
     "080e3a85010a2b0a01740a01740a01740a01740a017412066c6f67697473221242617463684e6f726d616c697a617469",
     "6f6e1201672a15080310014201744a0c0000803f0000803f0000803f5a210a06696d6167657312170a15080112110a03",
     "1201620a0208030a0208080a02080862190a066c6f67697473120f0a0d080112090a031201620a02080342040a001012"
 );
 
-#[cfg(unix)]
 #[test]
-fn a_model_that_brings_the_runtime_down_does_not_bring_the_program_down() {
+fn a_model_that_would_bring_the_runtime_down_is_refused() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let bytes = (0..CRASHES.len())
         .step_by(2)
@@ -428,7 +427,7 @@ fn a_model_that_brings_the_runtime_down_does_not_bring_the_program_down() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.contains("crash.onnx") && stderr.contains("brings the runtime down"),
+        stderr.contains("crash.onnx") && stderr.contains("asks for the channels of a value"),
         "{stderr}"
     );
 }

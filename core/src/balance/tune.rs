@@ -433,9 +433,12 @@ fn conclude(
             let gap = trial.scores.balanced_accuracy - own.scores.balanced_accuracy;
             gap > standard_error(&trial.hits, &own.hits, labels, classes)
         };
+        let score = own.scores.balanced_accuracy;
         at > 0
-            && own.scores.balanced_accuracy > start.0
-            && (is_deaf || !trials[..at].iter().any(is_surely_better))
+            && match is_deaf {
+                true => score >= BEARABLE * start.0,
+                false => score > start.0 && !trials[..at].iter().any(is_surely_better),
+            }
     });
     if let Some(at) = prefers {
         let preferred = trials.remove(at);
@@ -470,6 +473,10 @@ fn conclude(
 
 /// Part of the classes of which nothing may be held out for what is held out to decide.
 const UNHEARD: f64 = 1.0 / 3.0;
+
+/// Share of the balanced accuracy without balancing that is to be left then: what favours classes that
+/// nothing is held out of costs the others.
+const BEARABLE: f64 = 0.8;
 
 /// Whether nothing is held out of so many classes that what does best on the others says little of
 /// what is best: such classes are the rare ones, and balancing is for them.
@@ -681,6 +688,13 @@ mod tests {
             super::conclude(trials(()), &asked.settings, &labels, counts).best.balancers
         };
         assert_eq!(conclude(&counts), [Balancer::Tau]);
+        // What takes more than a fifth of what there was is not taken.
+        let far_below = |right: [usize; 3]| {
+            let trials = vec![tried([10, 10, 0], vec![]), tried(right, vec![Balancer::Tau])];
+            super::conclude(trials, &asked.settings, &labels, &counts).best.balancers
+        };
+        assert_eq!(far_below([9, 8, 0]), [Balancer::Tau]);
+        assert_eq!(far_below([8, 7, 0]), [] as [Balancer; 0]);
         assert_eq!(conclude(&counts[..3]), [Balancer::MaxNorm]);
     }
 

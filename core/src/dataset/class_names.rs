@@ -48,7 +48,7 @@ pub(super) fn alike_names(classes: &[String]) -> Option<String> {
     let long = classes.iter().filter(|name| name.chars().count() > SHORT);
     let same = first_of_several(long, plain)?;
     Some(format!(
-        "the classes {} differ in how they are written alone; if they are one, put their images into one folder, or give them one name",
+        "the classes {} differ only in how they are written; if they are one, put their images into one folder, or give them one name",
         quoted(&same)
     ))
 }

@@ -662,6 +662,10 @@ impl Case<'_> {
     /// frequent as they are: a share of them that is hardly worth naming is more than all of a rare
     /// class.
     fn false_alarms(&self) -> Option<Finding> {
+        // Who tells next to nothing apart is wrong about everything.
+        if self.guessing.is_low(self.found()) {
+            return None;
+        }
         let classes = &self.evaluation().per_class;
         let taken = self.evaluation().confusion.predicted();
         let precision = self.evaluation().precision_as_trained();

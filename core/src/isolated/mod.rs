@@ -274,6 +274,15 @@ mod tests {
         assert!(error.contains("exit status: 1"), "{error}");
         assert_eq!(gone.ask(long, &[b"?"]).unwrap_err(), error);
 
+        // As one ends that reads past what is its own.
+        let arguments = vec!["-c".into(), "kill -SEGV $$".into()];
+        let down = Process::start(&Worker { program: "sh".into(), arguments }).unwrap();
+        let error = down.ask(long, &[b"?"]).unwrap_err();
+        assert!(
+            error.contains("brings the runtime down") && error.contains("signal: 11"),
+            "{error}"
+        );
+
         let arguments = vec!["600".into()];
         let silent = Process::start(&Worker { program: "sleep".into(), arguments }).unwrap();
         let error = silent.ask(Duration::from_millis(50), &[b"?"]).unwrap_err();

@@ -2,7 +2,7 @@
 
 use counterweight_app::gui::Origin;
 use counterweight_core::dataset::GroupBy;
-use counterweight_tests::fixtures::{shuffled_folder, track_folder};
+use counterweight_tests::fixtures::{doubtful_folder, shuffled_folder, track_folder};
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
 
@@ -32,6 +32,17 @@ fn choose(window: &mut Window, way: &str) {
     window.frames(3);
     window.press(way);
     window.settle();
+}
+
+#[test]
+fn names_that_leave_doubt_are_asked_about() {
+    let mut window = opened(doubtful_folder);
+    assert!(window.shows("Classes that may be one"), "{}", window.names());
+    assert!(window.shows("These images may come in series"), "{}", window.names());
+    window.press("Keep together by name");
+    window.settle();
+    assert_eq!(kept_by(&mut window), Some(GroupBy::Name { pattern: None }));
+    assert!(!tracks().shows("Classes that may be one"));
 }
 
 #[test]
