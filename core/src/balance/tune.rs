@@ -677,7 +677,7 @@ mod tests {
         let counts = [900, 90, 10, 1, 1];
         let labels: Vec<u32> = (0..3).flat_map(|class| [class; 10]).collect();
         let asked = tried([5, 5, 5], vec![Balancer::Tau]);
-        let trials = |_: ()| {
+        let trials = || {
             vec![
                 tried([10, 5, 0], vec![]),
                 tried([5, 5, 5], vec![Balancer::Tau]),
@@ -685,7 +685,7 @@ mod tests {
             ]
         };
         let conclude = |counts: &[usize]| {
-            super::conclude(trials(()), &asked.settings, &labels, counts).best.balancers
+            super::conclude(trials(), &asked.settings, &labels, counts).best.balancers
         };
         assert_eq!(conclude(&counts), [Balancer::Tau]);
         // What takes more than a fifth of what there was is not taken.

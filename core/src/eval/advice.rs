@@ -6,9 +6,9 @@ use super::verdict::{
 };
 use crate::source::Split;
 
-/// Training images below which a network that learns from nothing does worse than one that has seen
-/// others.
-const ENOUGH_FROM_SCRATCH: usize = 2000;
+/// Training images below which a network learns nothing from initial weights that a pretrained one
+/// does not know better.
+pub(crate) const ENOUGH_FROM_SCRATCH: usize = 2000;
 
 /// What to try, and how that is said on the command line, where it has words for it.
 pub(super) struct Advice {

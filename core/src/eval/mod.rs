@@ -13,6 +13,7 @@ mod paired;
 mod scores;
 mod verdict;
 
+pub(crate) use advice::ENOUGH_FROM_SCRATCH;
 pub use answer::Answer;
 pub(crate) use answer::check;
 pub use comparison::{AS_TRAINED, ComparisonRow, comparison, group_heading};

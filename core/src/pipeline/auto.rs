@@ -21,7 +21,7 @@ use super::train::CHOICES;
 use super::train_classifier::{fit_classifier, untrained};
 use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result, RunError, TrainError};
-use crate::eval::GroupThresholds;
+use crate::eval::{ENOUGH_FROM_SCRATCH, GroupThresholds};
 use crate::job::{Job, Silent};
 use crate::run::Run;
 use crate::settings::{
@@ -30,10 +30,8 @@ use crate::settings::{
 use crate::source::Split;
 use crate::train;
 
-/// Training images below which a network learns nothing from initial weights that a pretrained one
-/// does not know better.
-const ENOUGH_IMAGES: usize = 2000;
-/// The same of the median class.
+/// Training images of the median class below which a network learns nothing from initial weights that
+/// a pretrained one does not know better.
 const ENOUGH_OF_A_CLASS: usize = 40;
 /// Steps from initial weights that are tried: as many as take a minute, within these bounds.
 const PROBE_STEPS: [usize; 2] = [300, 1000];
@@ -219,8 +217,8 @@ impl Chosen {
             chosen.choice("stage1.train", Training::Classifier, reason, "--preset quick");
         };
         let middle = median(&counts);
-        if training < ENOUGH_IMAGES || middle < ENOUGH_OF_A_CLASS {
-            let few = match training < ENOUGH_IMAGES {
+        if training < ENOUGH_FROM_SCRATCH || middle < ENOUGH_OF_A_CLASS {
+            let few = match training < ENOUGH_FROM_SCRATCH {
                 true => format!("{training} training images are few"),
                 false => format!("half of the classes have no more than {middle} training images"),
             };

@@ -80,9 +80,18 @@ pub(super) fn judge_in_turn(
     let turns = match turns {
         Some(turns) => turns,
         // A file averages no logits with those of a mirrored image.
-        None => Turns::new(run, start, features, false, job)?,
+        None => Turns::new(run, start, features, Purpose::Judge, false, job)?,
     };
     turns.keep(run, settings, job)
+}
+
+/// What images are held out in turn for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To judge what is learned as the run learns it.
+    Judge,
+    /// To choose between ways: classes of more images stand in for those that are never held out.
+    Choose,
 }
 
 /// Classifiers of which each learned without one part of the training and validation images.
@@ -184,32 +193,8 @@ impl Turns {
         run: &Run,
         start: &Checkpoint,
         features: &Features<'_>,
+        purpose: Purpose,
         flip: bool,
-        job: Job<'_>,
-    ) -> Result<Self> {
-        Self::cut(run, start, features, (flip, false), job)
-    }
-
-    /// [`Turns::new`], with classes of more images standing in for those that are never held out: to
-    /// choose by, not to judge by.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn with_stand_ins(
-        run: &Run,
-        start: &Checkpoint,
-        features: &Features<'_>,
-        flip: bool,
-        job: Job<'_>,
-    ) -> Result<Self> {
-        Self::cut(run, start, features, (flip, true), job)
-    }
-
-    fn cut(
-        run: &Run,
-        start: &Checkpoint,
-        features: &Features<'_>,
-        (flip, with_stand_ins): (bool, bool),
         job: Job<'_>,
     ) -> Result<Self> {
         let known = features.with_positions(Split::Train, flip, job)?;
@@ -226,8 +211,8 @@ impl Turns {
         let (counts, seed) = (start.train_counts.clone(), start.seed);
         let places = places_of(&all.labels, &groups, counts.len());
         let needed = needed(all.len());
-        let stand_ins =
-            with_stand_ins.then(|| StandIns::choose(&all.labels, &places, counts.len(), needed));
+        let stand_ins = (purpose == Purpose::Choose)
+            .then(|| StandIns::choose(&all.labels, &places, counts.len(), needed));
         let never = stand_ins.as_ref().map_or([0, 0], |found| [found.alone(), found.chosen()]);
         let parts = (0..needed)
             .map(|number| {
@@ -254,8 +239,8 @@ impl Turns {
         let [alone, stand_ins] = self.never;
         let have = match alone {
             0 => return String::new(),
-            1 => "One class has too few images to be held out".to_string(),
-            alone => format!("{alone} classes have too few images to be held out"),
+            1 => "One class has too few images or series to be held out".to_string(),
+            alone => format!("{alone} classes have too few images or series to be held out"),
         };
         match stand_ins {
             0 => format!(" {have}, and had no say."),

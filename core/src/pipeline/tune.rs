@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use super::balance::{NoBatches, training_features};
 use super::evaluate::{drawn, expected};
 use super::features::Features;
-use super::in_turn::{Turns, judge_in_turn};
+use super::in_turn::{Purpose, Turns, judge_in_turn};
 use crate::balance::{self, CachedBatches, Effort, FeatureBatches, Fold, Tuning};
 use crate::classifier::Classifier;
 use crate::error::{Result, TrainError};
@@ -56,7 +56,7 @@ pub(super) fn search(
     let counts = &start.train_counts;
     let mut turns = None;
     let mut tuning = if frozen {
-        let held = Turns::with_stand_ins(run, &start, &features, evaluation.flip, job)?;
+        let held = Turns::new(run, &start, &features, Purpose::Choose, evaluation.flip, job)?;
         let (folds, seed) = (held.folds(), start.seed);
         let mut tuning = balance::tune(&folds, counts, settings, thresholds, seed, effort, job)?;
         tuning.reason += &held.of_classes_never_held_out();
