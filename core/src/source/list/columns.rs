@@ -9,8 +9,9 @@
 //! 4. Splits and groups are in the columns with the usual names; without a header, splits are where
 //!    nothing but names of splits stands.
 //! 5. Labels are in the column with the usual name; or in the columns of zeros and ones of which each
-//!    line has a single one; or in the only column that is left; or, where none is left, the class
-//!    folder in the path is the label.
+//!    line has a single one; or in the only column that is left, or the only one of these in which
+//!    the same words or numbers come again and again; or, where none is left, the class folder in
+//!    the path is the label.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,85 +19,11 @@ use csv::StringRecord;
 
 use super::format::{FOLDER, ListFormat, NONE, Separator};
 use super::table::{Fields, each_record};
+use super::usual_names::{
+    GROUP_COLUMNS, LABEL_COLUMNS, LABEL_ENDINGS, PATH_COLUMNS, SPLIT_COLUMNS, knows, normalised,
+};
 use crate::source::Split;
 use crate::source::folder::has_image_extension;
-
-const PATH_COLUMNS: [&str; 24] = [
-    "path",
-    "filepath",
-    "file_path",
-    "filename",
-    "file_name",
-    "file",
-    "image",
-    "images",
-    "image_path",
-    "imagepath",
-    "image_file",
-    "image_filename",
-    "image_name",
-    "img",
-    "img_path",
-    "img_name",
-    "img_file",
-    "relative_path",
-    "rel_path",
-    "photo",
-    "image_id",
-    "img_id",
-    "id",
-    "name",
-];
-
-/// Names before numbers: where a table has both, people want to read the names.
-const LABEL_COLUMNS: [&str; 24] = [
-    "class_name",
-    "classname",
-    "label_name",
-    "category_name",
-    "label",
-    "labels",
-    "class",
-    "category",
-    "species",
-    "target",
-    "y",
-    "class_label",
-    "tag",
-    "scientific_name",
-    "common_name",
-    "diagnosis",
-    "dx",
-    "breed",
-    "class_id",
-    "label_id",
-    "category_id",
-    "class_index",
-    "target_id",
-    "classid",
-];
-
-const SPLIT_COLUMNS: [&str; 9] =
-    ["split", "set", "subset", "partition", "dataset", "data_set", "phase", "usage", "fold"];
-
-const GROUP_COLUMNS: [&str; 16] = [
-    "group",
-    "group_id",
-    "series",
-    "series_id",
-    "sequence",
-    "sequence_id",
-    "seq_id",
-    "track",
-    "track_id",
-    "burst",
-    "burst_id",
-    "patient",
-    "patient_id",
-    "lesion_id",
-    "subject_id",
-    "individual_id",
-];
 
 /// Records that are looked at before the columns are told apart.
 const HEAD: usize = 500;
@@ -290,20 +217,6 @@ fn looks_like_image(text: &str) -> bool {
                     && extension.chars().any(char::is_alphabetic)
                     && extension.chars().all(char::is_alphanumeric)
             })
-}
-
-fn normalised(name: &str) -> String {
-    name.trim().to_lowercase().replace([' ', '-', '.'], "_")
-}
-
-/// Whether this is a usual name of a column.
-fn knows(name: &str) -> bool {
-    let name = normalised(name);
-    let name = name.as_str();
-    PATH_COLUMNS.contains(&name)
-        || LABEL_COLUMNS.contains(&name)
-        || SPLIT_COLUMNS.contains(&name)
-        || GROUP_COLUMNS.contains(&name)
 }
 
 fn is_header(rows: &[StringRecord], format: &ListFormat) -> bool {
@@ -526,11 +439,50 @@ impl<'a> Finder<'a> {
                 match (numbers(*a), numbers(*b)) {
                     (true, false) if self.same_classes(*a, *b) => Some(Label::Column(*b)),
                     (false, true) if self.same_classes(*a, *b) => Some(Label::Column(*a)),
-                    _ => None,
+                    _ => self.sorting(&left),
                 }
             }
+            _ => self.sorting(&left),
+        }
+    }
+
+    /// The only one of these columns that sorts the rows into classes; where several do, the only one
+    /// of them whose name ends as those of labels do.
+    fn sorting(&self, columns: &[usize]) -> Option<Label> {
+        let (numbers, words): (Vec<usize>, Vec<usize>) = columns
+            .iter()
+            .copied()
+            .filter(|column| self.sorts(*column))
+            .partition(|column| self.values(*column).all(|field| field.parse::<i64>().is_ok()));
+        // A number that stands for a word says nothing else.
+        let says_else =
+            |number: &usize| !words.iter().any(|word| self.same_classes(*number, *word));
+        let all: Vec<usize> =
+            words.iter().copied().chain(numbers.into_iter().filter(says_else)).collect();
+        let is_called_so = |column: &usize| {
+            let name = self.known[*column].as_str();
+            self.header && LABEL_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        };
+        let called_so: Vec<usize> = all.iter().copied().filter(is_called_so).collect();
+        match (all.as_slice(), called_so.as_slice()) {
+            ([only], _) | (_, [only]) => Some(Label::Column(*only)),
             _ => None,
         }
+    }
+
+    /// Whether nearly every row has a word or whole number there, and most not for the first time:
+    /// file names and times hardly come again, and measures have decimals.
+    fn sorts(&self, column: usize) -> bool {
+        let could_be_label = |field: &str| {
+            let letters = field.chars().filter(|c| c.is_alphabetic()).count();
+            field.parse::<i64>().is_ok() || 2 * letters >= field.chars().count()
+        };
+        let (mut values, mut fields) = (HashSet::new(), 0);
+        for field in self.values(column) {
+            values.insert(field);
+            fields += usize::from(could_be_label(field));
+        }
+        values.len() > 1 && 2 * values.len() <= fields && 10 * fields >= 9 * self.rows.len()
     }
 
     /// Whether two columns sort the rows into the same classes.

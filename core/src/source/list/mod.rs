@@ -7,6 +7,7 @@ mod names;
 mod preview;
 mod rows;
 mod table;
+mod usual_names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

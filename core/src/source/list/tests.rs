@@ -225,6 +225,53 @@ fn groups_are_kept_with_the_samples() {
 }
 
 #[test]
+fn columns_are_known_in_other_languages_and_by_what_comes_again_and_again() {
+    let images = Images::new(&["1.jpg", "2.jpg", "3.jpg", "4.jpg"]);
+    let labels = |header: &str, rows: [&str; 4]| {
+        let text = format!("{header}\n{}\n", rows.join("\n"));
+        images.scan(text, ListFormat::default()).map(|catalog| samples(&catalog))
+    };
+    let owls = ["1.jpg=owl", "2.jpg=wren", "3.jpg=owl", "4.jpg=wren"];
+    for (header, rows) in [
+        (
+            "Datei;Kamera;Tierart",
+            ["1.jpg;K1;owl", "2.jpg;K1;wren", "3.jpg;K2;owl", "4.jpg;K2;wren"],
+        ),
+        ("Fichier,Site,Espèce", ["1.jpg,a,owl", "2.jpg,a,wren", "3.jpg,b,owl", "4.jpg,b,wren"]),
+        (
+            "nombre_archivo,zona,Categoría",
+            ["1.jpg,a,owl", "2.jpg,a,wren", "3.jpg,b,owl", "4.jpg,b,wren"],
+        ),
+        // The only words that come again; dates, measures and numbers of their own do not.
+        (
+            "foo;wann;kg;vogel",
+            [
+                "1.jpg;2024-05-01;1.5;owl",
+                "2.jpg;2024-05-01;1.5;wren",
+                "3.jpg;2024-05-02;2.5;owl",
+                "4.jpg;2024-05-02;2.5;wren",
+            ],
+        ),
+        // A number that stands for the name.
+        (
+            "foo;lfd;nr;vogel",
+            ["1.jpg;11;1;owl", "2.jpg;12;2;wren", "3.jpg;13;1;owl", "4.jpg;14;2;wren"],
+        ),
+        // Of several the one that is called so.
+        (
+            "foo;ort;bird species",
+            ["1.jpg;hill;owl", "2.jpg;lake;wren", "3.jpg;lake;owl", "4.jpg;hill;wren"],
+        ),
+    ] {
+        assert_eq!(labels(header, rows).unwrap(), owls, "{header}");
+    }
+    // Where both could be meant, neither is.
+    let either = ["1.jpg;hill;owl", "2.jpg;lake;wren", "3.jpg;lake;owl", "4.jpg;hill;wren"];
+    let error = labels("foo;ort;vogel", either).unwrap_err().to_string();
+    assert!(error.contains("which column holds the labels"), "{error}");
+}
+
+#[test]
 fn columns_are_taken_as_a_person_names_them() {
     let images = Images::new(&["1.ppm", "2.ppm"]);
     let text = "a;b;c;d\n1.ppm;x;owl;train\n2.ppm;x;wren;test\n";
