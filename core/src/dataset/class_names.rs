@@ -1,6 +1,6 @@
 //! Names of classes that make one doubt whether they are classes of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::source::composed;
 
@@ -8,19 +8,24 @@ use crate::source::composed;
 const SHORT: usize = 2;
 /// Names that are listed.
 const LISTED: usize = 4;
+/// Letters of names that hardly differ by a single one unless one is misspelled; of longer ones than
+/// any word, it is not looked for.
+const WORDS: std::ops::RangeInclusive<usize> = 6..=60;
 
 /// What is doubtful about the names of classes, in a sentence each: names that are the same but for
-/// how they are written, and folders that come below several others, which then may be places or days.
+/// how they are written, or differ in a single letter, and folders that come below several others,
+/// which then may be places or days.
 ///
 /// ```
 /// use counterweight_core::dataset::doubtful_names;
 /// let doubts = |names: &[&str]| doubtful_names(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
 /// assert!(doubts(&["Rain", "rain", "snow"])[0].starts_with("the classes “Rain”, “rain” differ"));
+/// assert!(doubts(&["Forest", "Forrest"])[0].starts_with("the classes “Forest”, “Forrest” differ in a single letter"));
 /// assert!(doubts(&["2024/fox", "2025/fox", "2025/hare"])[0].contains("“2024/fox”, “2025/fox”"));
 /// assert!(doubts(&["fox", "hare"]).is_empty());
 /// ```
 pub fn doubtful_names(classes: &[String]) -> Vec<String> {
-    [alike_names(classes), scattered(classes)].into_iter().flatten().collect()
+    [alike_names(classes), misspelled(classes), scattered(classes)].into_iter().flatten().collect()
 }
 
 /// The class that a name which is none was most likely meant to be.
@@ -51,6 +56,39 @@ pub(super) fn alike_names(classes: &[String]) -> Option<String> {
         "the classes {} differ only in how they are written; if they are one, put their images into one folder, or give them one name",
         quoted(&same)
     ))
+}
+
+/// A sentence about the first two classes whose names differ in a single letter, which is not the first:
+/// added, left out, another one, or in the wrong place.
+fn misspelled(classes: &[String]) -> Option<String> {
+    // What is left of two such names without one letter of each, or none, is the same for some letter.
+    let mut met: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, name) in classes.iter().enumerate() {
+        let name = plain(name);
+        let letters: Vec<char> = name.chars().collect();
+        if !WORDS.contains(&letters.len()) || !letters.iter().all(|c| c.is_alphabetic()) {
+            continue;
+        }
+        let without = |left_out: usize| {
+            let others = letters.iter().enumerate().filter(|(at, _)| *at != left_out);
+            others.map(|(_, letter)| letter).collect::<String>()
+        };
+        let keys: BTreeSet<String> =
+            (1..letters.len()).map(without).chain([name.clone()]).collect();
+        for key in keys {
+            let others = met.entry(key).or_default();
+            let one_letter =
+                |other: &&usize| strsim::osa_distance(&plain(&classes[**other]), &name) == 1;
+            if let Some(&other) = others.iter().find(one_letter) {
+                return Some(format!(
+                    "the classes {} differ in a single letter; if one is misspelled, put their images into one folder, or give them one name",
+                    quoted(&[&classes[other], &classes[at]])
+                ));
+            }
+            others.push(at);
+        }
+    }
+    None
 }
 
 /// A sentence about classes that are folders of the same name below several others, where most are.
@@ -122,6 +160,29 @@ mod tests {
         // Between digits a sign means something, and letters are classes of their own.
         assert_eq!(found(&["type 1 1", "type 11"]), None);
         assert_eq!(found(&["a", "A", "mm", "MM"]), None);
+    }
+
+    #[test]
+    fn names_that_differ_in_a_single_letter_are_found() {
+        let found = |of: &[&str]| {
+            misspelled(&names(of))
+                .map(|s| s.split(" differ").next().unwrap().replace("the classes ", ""))
+        };
+        for pair in [
+            ["Forest", "Forrest"],
+            ["dandelion", "dandelions"],
+            ["Nontoxic", "Nontoxid"],
+            ["receipt", "reciept"],
+        ] {
+            let expected = format!("“{}”, “{}”", pair[0], pair[1]);
+            assert_eq!(found(&["meadow", pair[0], "highway", pair[1]]), Some(expected));
+        }
+        // Other words, short ones, numbers, and what differs by how it is written alone.
+        assert_eq!(
+            found(&["parrot", "carrot", "cat", "car", "type 11", "type 12", "Highway", "high way"]),
+            None
+        );
+        assert_eq!(found(&["western", "eastern", "abcdefgh", "abxdefyh"]), None);
     }
 
     #[test]
