@@ -13,6 +13,7 @@ mod sgd;
 mod stage2;
 mod tune;
 mod tune_candidates;
+mod tune_choice;
 mod tune_report;
 mod weights;
 

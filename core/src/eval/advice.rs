@@ -1,9 +1,8 @@
 //! What to try after a result, and how a usable one is told.
 
 use super::evaluation::ClassResult;
-use super::verdict::{
-    Case, Finding, FindingKind, Grade, NAMED, TELLING, WIDE, images_of, percent, plural, quoted,
-};
+use super::findings::{Case, NAMED, TELLING, WIDE};
+use super::verdict::{Finding, FindingKind, Grade, images_of, percent, plural, quoted};
 use crate::source::Split;
 
 /// Training images below which a network learns nothing from initial weights that a pretrained one

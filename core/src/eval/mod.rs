@@ -6,6 +6,7 @@ mod comparison;
 mod confidence;
 mod confusion;
 mod evaluation;
+mod findings;
 mod frequencies;
 mod groups;
 mod guessing;
@@ -22,6 +23,7 @@ pub use confusion::{Confusion, ConfusionCell};
 pub use evaluation::{
     CalibrationBin, ClassResult, Evaluation, WorstClass, evaluate, wilson_interval,
 };
+pub(crate) use findings::TELLING;
 pub use groups::{
     FEW_BELOW, Group, GroupSizes, GroupSummary, GroupThresholds, MANY_ABOVE, imbalance_factor,
     suggested_thirds,
@@ -31,5 +33,4 @@ pub(crate) use guessing::error_of_mean;
 pub use paired::{PairedDifference, paired_differences};
 pub(crate) use scores::argmax;
 pub use scores::{GroupAccuracies, Scores, class_accuracies, scores};
-pub(crate) use verdict::TELLING;
 pub use verdict::{Evidence, Finding, FindingKind, Grade, Verdict, verdict};
