@@ -86,8 +86,15 @@ fn a_run_suggests_images_and_grows_by_them() {
     assert_eq!(report["added"], 24);
     assert_eq!(class(&report, "columns")["train_counts"], serde_json::json!([8, 20]));
     let spots = class(&report, "spots");
-    assert_eq!((&spots["is_new"], &spots["images"]), (&true.into(), &0.into()));
-    assert_eq!(class(&report, "rows")["images"], 6);
+    // Those of a new class are held out in turn themselves.
+    assert_eq!((&spots["is_new"], &spots["images"]), (&true.into(), &12.into()));
+    assert_eq!(spots["accuracy"][0], Value::Null);
+    // Those that the run had, and none of the new ones.
+    let held = ["rows", "columns"].map(|name| class(&report, name)["images"].as_u64().unwrap());
+    assert_eq!(held, [30, 8]);
+    for when in [0, 1] {
+        assert!(report["in_turn"][when]["balanced_accuracy"].as_f64().unwrap() > 0.7);
+    }
     assert!(report["evaluations"][1]["balanced_accuracy"].as_f64().unwrap() > 0.7);
     assert_eq!(std::fs::read(run.join("checkpoints/balanced.safetensors")).unwrap(), before);
     let evaluated = counterweight_json(&["evaluate", &words(&grown), "--split", "test"]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use counterweight_core::dataset;
 use counterweight_core::device;
+use counterweight_core::eval::HeldInTurn;
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, GrowReport, GrownClass};
 use counterweight_core::run::Run;
@@ -88,8 +89,11 @@ fn human(report: &GrowReport, all: bool) -> String {
     let percent = |share: Option<f64>| {
         share.map_or("–".to_string(), |share| format!("{:.1}", 100.0 * share))
     };
-    let mut table =
-        tables::table(&["class", "training images", "", "judged on", "before", "after"]);
+    let judged_on = match report.in_turn {
+        Some(_) => "held out in turn",
+        None => "judged on",
+    };
+    let mut table = tables::table(&["class", "training images", "", judged_on, "before", "after"]);
     // Those first that have grown.
     let mut classes: Vec<&GrownClass> = report.classes.iter().collect();
     classes.sort_by_key(|class| class.train_counts[0] == class.train_counts[1]);
@@ -124,6 +128,14 @@ fn human(report: &GrowReport, all: bool) -> String {
             );
         }
         _ => text += "\nno image was held out, so nothing says what that brought",
+    }
+    if let Some([before, after]) = &report.in_turn {
+        let of = |found: &HeldInTurn| percent(Some(found.balanced_accuracy));
+        text += &format!(
+            "\non the images that the run had, held out in turn: {} % without the new images, {} % with them",
+            of(before),
+            of(after)
+        );
     }
     text += &format!("\n\n{}", tables::render(&table));
     if let more @ 1.. = classes.len().saturating_sub(listed) {

@@ -10,14 +10,15 @@ use super::balance::balance;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::frozen::{FrozenBackbone, View};
 use super::halves::teaching;
+use super::in_turn::{gain, known_in_turn};
 use super::onnx_backbone::with_own_file;
 use super::refit::REFIT;
 use super::train::{evaluate_stage1, finish};
 use super::train_classifier::{Fitted, fit_classifier};
 use super::workshop::Workshop;
-use crate::dataset::Grown;
-use crate::error::{Result, TrainError};
-use crate::eval::ClassResult;
+use crate::dataset::{Dataset, Grown};
+use crate::error::{Error, Result, TrainError};
+use crate::eval::HeldInTurn;
 use crate::export::Refit;
 use crate::job::Job;
 use crate::run::{Checkpoint, Place, Run, StageProgress};
@@ -33,10 +34,11 @@ pub struct GrownClass {
     pub is_new: bool,
     /// Training images before and after.
     pub train_counts: [usize; 2],
-    /// Images of the split that both are judged on.
+    /// Images that both are judged on: those that the run had, or all of a new class, held out in turn,
+    /// where [`GrowReport::in_turn`] is there; else those of the split.
     pub images: usize,
     /// Share of them that is classified correctly before and after, in 0..1; nothing where there is
-    /// no image or the class was not there.
+    /// no image or the class was not there, or nothing was learned of it.
     pub accuracy: [Option<f64>; 2],
 }
 
@@ -53,6 +55,10 @@ pub struct GrowReport {
     pub split: Option<Split>,
     /// The final checkpoints of both on it.
     pub evaluations: Option<[RunEvaluation; 2]>,
+    /// Training and validation images that the run had, held out in turn: what is recognised of them by
+    /// what was learned without the new images, and with them, of classes that both have learned. Of
+    /// rare classes these are many more than a split has.
+    pub in_turn: Option<[HeldInTurn; 2]>,
     /// Every class.
     pub classes: Vec<GrownClass>,
 }
@@ -142,25 +148,38 @@ pub fn grow(
         None => None,
     };
     let counts = [old.dataset().counts(Split::Train), run.dataset().counts(Split::Train)];
-    let results = |at: usize, class: usize| -> Option<&ClassResult> {
-        evaluations.as_ref()?[at].judged().per_class.get(class)
+    let gained = gain_in_turn(&run, old.dataset(), balanced.is_some(), device, job)?;
+    let balanced_by = balanced.is_some().then_some(&run.settings().balance);
+    let whole = known_in_turn(&run, balanced_by).map(|found| found.held);
+    // Images, and the share that is right.
+    let judged = |at: usize, class: usize| -> Option<(usize, f64)> {
+        let Some(gained) = &gained else {
+            let found = evaluations.as_ref()?[at].judged().per_class.get(class)?;
+            return Some((found.samples, found.accuracy?));
+        };
+        // Of a new class the run had no image.
+        let of_new = || whole.as_ref().filter(|_| at == 1)?.right.get(class);
+        let held = gained[at].right.get(class).filter(|[_, all]| *all > 0).or_else(of_new)?;
+        let [right, all] = *held;
+        (all > 0).then(|| (all, right as f64 / all as f64))
     };
     let classes = run.dataset().classes.iter().enumerate();
     let classes = classes.map(|(class, name)| {
-        let is_new = class >= old.dataset().classes.len();
-        let after = results(1, class);
+        let results = [0, 1].map(|at| judged(at, class));
         GrownClass {
             class: name.clone(),
-            is_new,
+            is_new: class >= old.dataset().classes.len(),
             train_counts: [counts[0].get(class).copied().unwrap_or_default(), counts[1][class]],
-            images: after.map_or(0, |class| class.samples),
-            accuracy: [
-                results(0, class).and_then(|class| class.accuracy),
-                after.and_then(|class| class.accuracy),
-            ],
+            images: results[1].map_or(0, |(images, _)| images),
+            accuracy: results.map(|found| found.map(|(_, share)| share)),
         }
     });
     let classes = classes.collect();
+    let in_turn = gained.map(|[before, after]| {
+        let both = before.right.iter().zip(&after.right);
+        let (before, after) = both.filter(|([_, was], [_, is])| was.min(is) > &0).unzip();
+        [HeldInTurn::of(before), HeldInTurn::of(after)]
+    });
     drop(run);
     Ok(GrowReport {
         run: workshop.put(job).display().to_string(),
@@ -169,7 +188,31 @@ pub fn grow(
         split,
         classes,
         evaluations,
+        in_turn,
     })
+}
+
+/// What the new images bring those that the dataset had `before`. It is no part of the run: where it
+/// fails that is said.
+fn gain_in_turn(
+    run: &Run,
+    before: &Dataset,
+    is_balanced: bool,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Option<[HeldInTurn; 2]>> {
+    let found = run.checkpoint(run.stage1_checkpoint()).and_then(|start| {
+        let settings = is_balanced.then_some(&run.settings().balance);
+        gain(run, &start, before, settings, device, job)
+    });
+    match found {
+        Err(Error::Stopped) => Err(Error::Stopped),
+        Err(error) => {
+            job.warn(format!("what the new images bring the others cannot be told: {error}"));
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 /// The checkpoint `last` of a run whose backbone was trained before: its classifier is learned on

@@ -2,22 +2,26 @@
 //! part of training and validation images is held out, the same is learned and balanced on the
 //! others. That is many more images to judge by than a validation split has.
 
+use std::collections::HashSet;
+
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{JUDGED, LOGITS};
 use super::features::Features;
-use super::folds::{Part, needed, part, places_of, rule_out};
+use super::folds::{FOLDS, Part, needed, part, places_of, rule_out};
 use super::spread::spread;
 use super::stand_ins::StandIns;
 use super::train_classifier::fit_on;
 use crate::balance::{self, CachedBatches, Fold};
 use crate::classifier::{Classifier, FeatureSet};
+use crate::dataset::{Dataset, DatasetSample};
 use crate::error::{Error, Result};
 use crate::eval::{self, Confidence, GroupThresholds, HeldInTurn};
 use crate::job::{Job, Silent};
 use crate::run::{Checkpoint, IN_TURN, Run};
 use crate::settings::{BalanceSettings, FeatureSource, Settings};
-use crate::source::Split;
+use crate::source::{Location, Split};
 
 /// Validation images from which on they tell enough by themselves.
 const ENOUGH: usize = 1000;
@@ -64,14 +68,8 @@ pub(super) fn judge_in_turn(
     turns: Option<Turns>,
     job: Job<'_>,
 ) -> Result<()> {
-    let BalanceSettings { augmented_views, features: source, .. } = settings.balance;
-    let has_other_features = augmented_views > 0 || source == FeatureSource::Network;
-    let train: usize = start.train_counts.iter().sum();
-    let work = train as f64 * (start.classes.len() * start.config.features()) as f64;
-    if !run.settings().stage1.is_frozen()
-        || run.dataset().split(Split::Validation).len() >= ENOUGH
-        || (settings.balance.trains() && has_other_features)
-        || work > MOST_WORK
+    if run.dataset().split(Split::Validation).len() >= ENOUGH
+        || !can_judge(run, start, &settings.balance)
         || known_in_turn(run, Some(&settings.balance)).is_some()
     {
         return Ok(());
@@ -85,6 +83,58 @@ pub(super) fn judge_in_turn(
     turns.keep(run, settings, job)
 }
 
+/// Whether a run's classifier, balanced so, can be learned again without some of the images, in a time
+/// that nobody minds.
+fn can_judge(run: &Run, start: &Checkpoint, settings: &BalanceSettings) -> bool {
+    let has_other_features =
+        settings.augmented_views > 0 || settings.features == FeatureSource::Network;
+    let train: usize = start.train_counts.iter().sum();
+    let work = train as f64 * (start.classes.len() * start.config.features()) as f64;
+    run.settings().stage1.is_frozen()
+        && !(settings.trains() && has_other_features)
+        && work <= MOST_WORK
+}
+
+/// What images of a grown run bring the others: these are held out in turn, and recognised by what was
+/// learned from the rest of them, and from the rest and all that the dataset `before` did not have. `None` where that would take long. Images that are of one series with those held out teach
+/// nothing: they would tell of these.
+///
+/// # Errors
+/// Unreadable images, [`Error::Stopped`], what balancing meets.
+pub(super) fn gain(
+    run: &Run,
+    start: &Checkpoint,
+    before: &Dataset,
+    balance: Option<&BalanceSettings>,
+    device: &Device,
+    job: Job<'_>,
+) -> Result<Option<[HeldInTurn; 2]>> {
+    if !can_judge(run, start, balance.unwrap_or(&run.settings().balance)) {
+        return Ok(None);
+    }
+    job.phase("comparing by images held out in turn", None, "");
+    let Samples { all, samples, groups } =
+        Samples::of(run, &Features::new(run, start, device), false, job)?;
+    let had: HashSet<&Location> = before.samples.iter().map(|sample| &sample.location).collect();
+    let (own, more): (Vec<usize>, Vec<usize>) =
+        (0..all.len()).partition(|&row| had.contains(&samples[row].location));
+    let known: HashSet<u32> = own.iter().filter_map(|&row| groups[row]).collect();
+    let is_apart = |row: &usize| groups[*row].is_none_or(|group| !known.contains(&group));
+    let with: Vec<usize> = own.iter().copied().chain(more.into_iter().filter(is_apart)).collect();
+    let of = |rows: &[usize]| -> Vec<Option<u32>> { rows.iter().map(|&row| groups[row]).collect() };
+    let before = all.part(&own);
+    let mut places = places_of(&before.labels, &of(&own), start.classes.len());
+    let thresholds = GroupThresholds::from(&run.settings().evaluation);
+    let judge = |set: &FeatureSet, places: &[usize]| -> Result<HeldInTurn> {
+        let turns = Turns::cut(run, start, set, places, needed(own.len()), None, job)?;
+        Ok(turns.judge(balance, thresholds, job)?.held)
+    };
+    let without_them = judge(&before, &places)?;
+    // Never held out.
+    places.resize(with.len(), FOLDS);
+    Ok(Some([without_them, judge(&all.part(&with), &places)?]))
+}
+
 /// What images are held out in turn for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -92,6 +142,32 @@ pub(super) enum Purpose {
     Judge,
     /// To choose between ways: classes of more images stand in for those that are never held out.
     Choose,
+}
+
+/// The training and validation images of a run.
+struct Samples<'r> {
+    samples: Vec<&'r DatasetSample>,
+    /// Their features.
+    all: FeatureSet,
+    /// What each belongs to.
+    groups: Vec<Option<u32>>,
+}
+
+impl<'r> Samples<'r> {
+    fn of(run: &'r Run, features: &Features<'_>, flip: bool, job: Job<'_>) -> Result<Self> {
+        let known = features.with_positions(Split::Train, flip, job)?;
+        let mut samples = known.samples(run.dataset(), Split::Train);
+        let mut all = known.set;
+        if !run.dataset().split(Split::Validation).is_empty() {
+            let found = features.with_positions(Split::Validation, flip, job)?;
+            samples.extend(found.samples(run.dataset(), Split::Validation));
+            all.features.extend_from_slice(&found.set.features);
+            all.labels.extend(found.set.labels);
+        }
+        // Of both splits together: copies belong together wherever they are.
+        let groups = run.dataset().series_of(&samples);
+        Ok(Self { samples, all, groups })
+    }
 }
 
 /// Classifiers of which each learned without one part of the training and validation images.
@@ -197,27 +273,30 @@ impl Turns {
         flip: bool,
         job: Job<'_>,
     ) -> Result<Self> {
-        let known = features.with_positions(Split::Train, flip, job)?;
-        let mut samples = known.samples(run.dataset(), Split::Train);
-        let mut all = known.set;
-        if !run.dataset().split(Split::Validation).is_empty() {
-            let found = features.with_positions(Split::Validation, flip, job)?;
-            samples.extend(found.samples(run.dataset(), Split::Validation));
-            all.features.extend_from_slice(&found.set.features);
-            all.labels.extend(found.set.labels);
-        }
-        // Of both splits together: copies belong together wherever they are.
-        let groups = run.dataset().series_of(&samples);
-        let (counts, seed) = (start.train_counts.clone(), start.seed);
-        let places = places_of(&all.labels, &groups, counts.len());
+        let Samples { all, groups, .. } = Samples::of(run, features, flip, job)?;
+        let places = places_of(&all.labels, &groups, start.classes.len());
         let needed = needed(all.len());
         let stand_ins = (purpose == Purpose::Choose)
-            .then(|| StandIns::choose(&all.labels, &places, counts.len(), needed));
+            .then(|| StandIns::choose(&all.labels, &places, start.classes.len(), needed));
+        Self::cut(run, start, &all, &places, needed, stand_ins, job)
+    }
+
+    /// Learns without each of the first parts, of samples that are held out in these places.
+    fn cut(
+        run: &Run,
+        start: &Checkpoint,
+        all: &FeatureSet,
+        places: &[usize],
+        needed: usize,
+        stand_ins: Option<StandIns>,
+        job: Job<'_>,
+    ) -> Result<Self> {
+        let (counts, seed) = (start.train_counts.clone(), start.seed);
         let never = stand_ins.as_ref().map_or([0, 0], |found| [found.alone(), found.chosen()]);
         let parts = (0..needed)
             .map(|number| {
                 job.check()?;
-                let mut part = part(&all, &places, number, counts.len()).of_known_classes();
+                let mut part = part(all, places, number, counts.len()).of_known_classes();
                 let counted_as = match &stand_ins {
                     Some(stand_ins) => stand_ins.apply(&mut part, number, seed),
                     None => part.held_out.labels.clone(),

@@ -162,7 +162,20 @@ fn grown_ui(
             tiles.push((name, percent(result.judged().balanced_accuracy), ""));
         }
     }
+    if let Some([before, after]) = &report.in_turn {
+        for (when, held) in [("without them", before), ("with them", after)] {
+            let share = numbers::percent(Some(held.balanced_accuracy));
+            tiles.push((format!("held out in turn, {when}"), share, ""));
+        }
+    }
     parts::tiles(ui, &tiles);
+    if report.in_turn.is_some() {
+        ui.add_space(space::SMALL);
+        parts::weak(
+            ui,
+            "Held out in turn: images that the run had before, recognised by what was learned from the others of these, without the new images and with them. Of rare classes they are more than those for validation or test; the table is of them.",
+        );
+    }
     ui.add_space(space::SMALL);
     let verdict = report.evaluations.as_ref().and_then(|both| both[1].verdict.as_ref());
     parts::verdict(ui, verdict);
