@@ -295,3 +295,45 @@ fn a_model_of_other_images_is_not_replaced_unasked() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("model.onnx: is there already"), "{said}");
 }
+
+#[test]
+fn classes_that_are_one_are_given_one_name_without_building_a_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("patterns");
+    patterns(&images);
+    for number in 200..206 {
+        save(&pattern(2, number), images.join(format!("Dotz/{number}.png")));
+    }
+    let model = folder.path().join("patterns.onnx");
+    // An image was put into the class under its old name before.
+    let moved = text(&images.join("across")).to_string();
+    let first = std::fs::read_dir(&moved).unwrap().flatten().next().unwrap().path();
+    let edit = ["edit", text(&images), "move", text(&first), "--to", "Dotz"];
+    assert!(counterweight(&edit).status.success());
+    let make = ["make", text(&images), "--out", text(&model), "--device", "cpu"];
+    let one = ["--rename", "Dotz=dots"];
+    let made = counterweight_json(&[&make[..], &one].concat());
+    assert_eq!(made["train_counts"].as_array().unwrap().len(), 3, "{made}");
+    let run = Run::open(&folder.path().join("patterns-run")).unwrap();
+    assert_eq!(run.dataset().classes, ["dots", "across", "down"]);
+    assert_eq!(run.dataset().samples.len(), 86);
+    assert!(!run.origin().is_edited_since());
+    let dots = run.dataset().classes.iter().position(|class| class == "dots").unwrap();
+    let name = first.file_name().unwrap().to_string_lossy();
+    let own = |sample: &&counterweight_core::dataset::DatasetSample| {
+        sample.location.to_text().ends_with(&format!("across/{name}"))
+    };
+    assert_eq!(run.dataset().samples.iter().find(own).unwrap().class, dots);
+    // The file goes with images under the old name.
+    let evaluate = ["evaluate", text(&model), "--data", text(&images), "--all"];
+    let judged = counterweight_json(&[&evaluate[..], &one].concat());
+    assert_eq!(judged["per_class"].as_array().unwrap().len(), 3, "{judged}");
+    // A dataset file says itself what its classes are called.
+    let dataset = folder.path().join("patterns-run/dataset.toml");
+    let refused = counterweight(&[&["make", text(&dataset)][..], &one].concat());
+    let said = String::from_utf8_lossy(&refused.stderr).to_string();
+    assert!(!refused.status.success() && said.contains("classes have their names"), "{said}");
+    let unknown = counterweight(&[&make[..], &["--rename", "Dot=dots"]].concat());
+    let said = String::from_utf8_lossy(&unknown.stderr).to_string();
+    assert!(!unknown.status.success() && said.contains("does not have"), "{said}");
+}

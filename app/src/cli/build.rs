@@ -1,6 +1,5 @@
 //! `counterweight build`: from a source to a long-tailed dataset.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -15,7 +14,7 @@ use counterweight_core::source;
 use counterweight_core::source::{Catalog, Split};
 use serde::Serialize;
 
-use super::options::GroupByOption;
+use super::options::{GroupByOption, RenameOption};
 use super::plain::plain;
 use super::source::SourceOption;
 use super::{Context, tables};
@@ -42,10 +41,8 @@ pub struct Arguments {
     /// Keep only the first N classes, or the named ones [default: all]
     #[arg(long, value_name = "N|NAME,NAME...")]
     classes: Option<ClassChoice>,
-    /// Give a class another name; may be given several times, and classes of one name become one.
-    /// The other options go by the new names
-    #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
-    rename: Vec<(String, String)>,
+    #[command(flatten)]
+    rename: RenameOption,
     /// Which of a class's images are kept
     #[arg(long, value_enum, default_value_t = PickKind::First)]
     pick: PickKind,
@@ -149,7 +146,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
             "is there already and is not a dataset file, so it is not overwritten; choose another name",
         ));
     }
-    let rename = renames(&arguments.rename)?;
+    let rename = arguments.rename.names()?;
     let catalog = source::scan(&arguments.source, &arguments.reading.scan_options(), job)?;
     for twins in &catalog.twins {
         job.warn(twins.to_string());
@@ -253,22 +250,6 @@ fn usual_order(catalog: &Catalog, asked: &BuildOptions) -> Result<ClassOrder> {
     Ok(if 9 * most <= 10 * least { ClassOrder::Name } else { ClassOrder::Size })
 }
 
-/// The new names by the old ones.
-fn renames(pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {
-    let mut rename = BTreeMap::new();
-    for (old, new) in pairs {
-        if let Some(other) = rename.insert(old.clone(), new.clone()).filter(|other| other != new) {
-            let reason = format!("class `{old}` is given two names, `{other}` and `{new}`");
-            return Err(counterweight_core::Error::from(SettingsError::Value {
-                key: "--rename".to_string(),
-                reason: reason.into(),
-            })
-            .into());
-        }
-    }
-    Ok(rename)
-}
-
 fn outcome(arguments: &Arguments, dataset: &Dataset) -> Outcome {
     let [train, validation, test] = Split::ALL.map(|split| dataset.counts(split));
     let of = |k: usize| Counts { train: train[k], validation: validation[k], test: test[k] };
@@ -362,15 +343,6 @@ fn factor(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|factor: &f64| factor.is_finite() && *factor >= 1.0)
         .ok_or_else(|| "expected a number of at least 1".to_string())
-}
-
-fn renaming(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((old, new)) if !old.is_empty() && !new.trim().is_empty() => {
-            Ok((old.to_string(), new.trim().to_string()))
-        }
-        _ => Err("expected the class's name and its new name, such as kitten=cat".to_string()),
-    }
 }
 
 fn fraction(text: &str) -> Result<f64, String> {

@@ -141,8 +141,8 @@ struct Image {
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let (scan, by) = (arguments.reading.scan_options(), arguments.group_by.group_by.as_ref());
-    let mut session = EditSession::open_with(&arguments.dataset, &scan, by, job)?;
+    let (scan, build) = (arguments.reading.scan_options(), arguments.group_by.options());
+    let mut session = EditSession::open_with(&arguments.dataset, &scan, &build, job)?;
     let before = session.edits().done().len();
     let mut written = None;
     let done = match &arguments.action {

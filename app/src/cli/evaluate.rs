@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use counterweight_core::dataset::Dataset;
+use counterweight_core::dataset::{BuildOptions, Dataset};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::Reason;
 use counterweight_core::eval::GroupThresholds;
@@ -14,7 +14,7 @@ use counterweight_core::settings::{Preset, Settings};
 use counterweight_core::source::Split;
 
 use super::foreign::ForeignOption;
-use super::options::{DeviceOption, SetOption};
+use super::options::{DeviceOption, RenameOption, SetOption};
 use super::source::SourceOption;
 use super::{Context, tables};
 
@@ -50,6 +50,8 @@ pub struct Arguments {
     device: DeviceOption,
     #[command(flatten)]
     reading: SourceOption,
+    #[command(flatten)]
+    rename: RenameOption,
     #[command(flatten)]
     foreign: ForeignOption,
 }
@@ -87,8 +89,9 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         &device,
         job,
     )?;
+    let calibration = pipeline::known_calibration(&run, &result.checkpoint)?;
     context.console.result(&result, || {
-        let text = tables::evaluation(&result);
+        let text = tables::evaluation(&result, calibration.as_ref());
         match arguments.classes {
             true => format!("{}\n\n{text}", tables::per_class(result.judged())),
             false => text,
@@ -111,7 +114,8 @@ fn file(arguments: &Arguments, data: &Path, context: &Context) -> Result<()> {
     let job = Job::new(&context.control, context.console);
     let mut settings = Settings::preset(Preset::Auto);
     arguments.set.apply_to_trained(&mut settings, false)?;
-    let dataset = Dataset::open_with(data, &arguments.reading.scan_options(), None, job)?;
+    let build = BuildOptions { rename: arguments.rename.names()?, ..BuildOptions::default() };
+    let dataset = Dataset::open_with(data, &arguments.reading.scan_options(), &build, job)?;
     let on = match (arguments.all, arguments.split) {
         (true, _) => EvaluatedOn::All,
         (false, None) if !Dataset::is_file(data) => EvaluatedOn::Source,

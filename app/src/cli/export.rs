@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use counterweight_core::export::{Calibration, ExportReport, Onnx, OnnxOutputs, Refit, Variant};
+use counterweight_core::export::{ExportReport, Onnx, OnnxOutputs, Refit, Variant};
 use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, DEFAULT_MAX_LOSS, Exported, VariantRequest};
 use counterweight_core::run::Run;
@@ -12,7 +12,7 @@ use counterweight_core::source::Split;
 
 use super::train::quoted;
 use super::{Context, PartialFailure, tables};
-use crate::gui::widgets::{numbers, words};
+use crate::gui::widgets::numbers;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -187,21 +187,16 @@ fn again(refit: Refit, measured_on: Option<Split>) -> String {
     }
 }
 
-/// How far the file's probabilities can be believed.
-fn believed(found: &Calibration) -> String {
-    let unsure = found
-        .threshold
-        .map_or_else(String::new, |threshold| format!("\n{}", tables::unsure(&threshold)));
-    format!("\n{}{unsure}", words::uncapitalised(found.sentence().trim_end_matches('.')))
-}
-
 /// The file, its check, and how good the network is, in one line each: that file and network agree
 /// says nothing of the latter.
 pub fn checked(report: &ExportReport) -> String {
     let measured_on = report.verdict.as_ref().map(|verdict| verdict.split);
     let learned =
         report.refit.map_or_else(String::new, |refit| format!("\n{}", again(refit, measured_on)));
-    let believed = report.calibration.as_ref().map_or_else(String::new, believed);
+    let believed = report
+        .calibration
+        .as_ref()
+        .map_or_else(String::new, |found| format!("\n{}", tables::calibrated(found)));
     format!(
         "{}: {:.1} MB, opset {}, {} classes, input {side}×{side}\n\
          file check passed: the file agrees with the trained network on {} of {} images, largest difference of logits {:.1e}\n\

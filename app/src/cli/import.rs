@@ -57,10 +57,10 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     };
     let report = pipeline::import(&request, &device, Job::new(&context.control, context.console))?;
     context.console.result(&report, || {
-        let evaluation = report
-            .evaluation
-            .as_ref()
-            .map_or_else(|| format!("imported into {}", run.display()), tables::evaluation);
+        let evaluation = report.evaluation.as_ref().map_or_else(
+            || format!("imported into {}", run.display()),
+            |found| tables::evaluation(found, None),
+        );
         format!("{}\n\nnext: counterweight balance {}", evaluation.trim_end(), quoted(run))
     })
 }

@@ -307,7 +307,9 @@ fn problems(report: &ScanReport) -> String {
 }
 
 fn doubtful_names(report: &ScanReport) -> String {
-    let line = |doubt: &String| format!("names: {} (build --rename)\n", shown(doubt));
+    let line = |doubt: &String| {
+        format!("names: {} (--rename OLD=NEW of make, train or build)\n", shown(doubt))
+    };
     report.doubtful_names.iter().map(line).collect()
 }
 

@@ -12,6 +12,7 @@ use counterweight_core::pipeline::{self, LabelCheck, NEIGHBOURS};
 use counterweight_core::source::{ScanOptions, Split};
 use serde::Serialize;
 
+use super::options::building;
 use super::train::quoted;
 use super::{Context, tables};
 
@@ -40,7 +41,7 @@ pub fn run(
     context: &Context,
 ) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let session = EditSession::open_with(source, scan, by, job)?;
+    let session = EditSession::open_with(source, scan, &building(by), job)?;
     let (device, _) = device::open(choice)?;
     let dataset = session.dataset()?;
     let found = pipeline::label_check(&dataset, &session.checked(), with_test, 0, &device, job)?;

@@ -10,7 +10,7 @@ use counterweight_core::pipeline::{self, MakeReport, MakeRequest};
 use counterweight_core::settings::{Preset, Settings};
 
 use super::export::checked;
-use super::options::{DeviceOption, GroupByOption, SeedOption, SetOption};
+use super::options::{BuildingOption, DeviceOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
@@ -20,7 +20,7 @@ pub struct Arguments {
     /// A folder with a subfolder for each class, or anything else that `inspect` reads
     source: PathBuf,
     #[command(flatten)]
-    group: GroupByOption,
+    building: BuildingOption,
     /// The model's file
     #[arg(long, value_name = "FILE", default_value = "model.onnx")]
     out: PathBuf,
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, _) = device::open(arguments.device.device)?;
     let request = MakeRequest {
         source: &arguments.source,
-        group_by: arguments.group.group_by.as_ref(),
+        build: arguments.building.options()?,
         scan: arguments.reading.scan_options(),
         out: &arguments.out,
         run: arguments.run.as_deref(),
@@ -86,7 +86,7 @@ fn text(report: &MakeReport, source: &Path, reading: &str) -> String {
         })
         .collect();
     let offer = report.offer.as_ref().map_or_else(String::new, |offer| {
-        format!("\n{} On the command line: {}\n", offer.sentence, offer.option())
+        format!("\nmay do better, as said above: {}, {}\n", offer.option(), offer.estimate.words())
     });
     format!(
         "{}\n\n{}\n\nchosen for you:\n{}\n{offer}made in {:.0} s; everything is in {}\nlabels that look wrong: counterweight inspect {}{} --labels\ntry it: counterweight predict {} IMAGE",

@@ -10,6 +10,7 @@ use counterweight_core::job::Job;
 use counterweight_core::pipeline::{self, FACTORS, MoreImages, Outlook};
 use counterweight_core::source::ScanOptions;
 
+use super::options::building;
 use super::{Context, tables};
 
 /// Classes that are listed, unless all are asked for.
@@ -24,7 +25,7 @@ pub fn run(
     context: &Context,
 ) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let session = EditSession::open_with(source, scan, by, job)?;
+    let session = EditSession::open_with(source, scan, &building(by), job)?;
     let (device, _) = device::open(choice)?;
     let found = pipeline::more_images(&session.dataset()?, 0, &device, job)?;
     context.console.result(&found, || human(&found, all))

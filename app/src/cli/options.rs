@@ -1,7 +1,9 @@
 //! Options several subcommands take.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use counterweight_core::dataset::GroupBy;
+use counterweight_core::dataset::{BuildOptions, GroupBy};
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::SettingsError;
 use counterweight_core::settings::Settings;
@@ -106,6 +108,78 @@ pub struct GroupByOption {
     /// picture (look-alikes), or of one group of an image list (list) [default: each by itself]
     #[arg(long, value_name = "WAY")]
     pub group_by: Option<GroupBy>,
+}
+
+impl GroupByOption {
+    /// What a dataset is built with.
+    pub fn options(&self) -> BuildOptions {
+        building(self.group_by.as_ref())
+    }
+}
+
+/// What a dataset is built with where images that belong together are held out together.
+pub fn building(by: Option<&GroupBy>) -> BuildOptions {
+    BuildOptions { group_by: by.cloned(), ..BuildOptions::default() }
+}
+
+/// Other names for classes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RenameOption {
+    /// Give a class another name; may be given several times, and classes of one name become one.
+    /// The other options go by the new names
+    #[arg(long, value_name = "OLD=NEW", value_parser = renaming)]
+    rename: Vec<(String, String)>,
+}
+
+impl RenameOption {
+    /// The new names by the old ones.
+    ///
+    /// # Errors
+    /// A class with two new names.
+    pub fn names(&self) -> Result<BTreeMap<String, String>> {
+        let mut rename = BTreeMap::new();
+        for (old, new) in &self.rename {
+            if let Some(other) =
+                rename.insert(old.clone(), new.clone()).filter(|other| other != new)
+            {
+                let reason = format!("class `{old}` is given two names, `{other}` and `{new}`");
+                return Err(counterweight_core::Error::from(SettingsError::Value {
+                    key: "--rename".to_string(),
+                    reason: reason.into(),
+                })
+                .into());
+            }
+        }
+        Ok(rename)
+    }
+}
+
+fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.trim().is_empty() => {
+            Ok((old.to_string(), new.trim().to_string()))
+        }
+        _ => Err("expected the class's name and its new name, such as kitten=cat".to_string()),
+    }
+}
+
+/// How a dataset is built of a source that nobody has built one of.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BuildingOption {
+    #[command(flatten)]
+    group: GroupByOption,
+    #[command(flatten)]
+    rename: RenameOption,
+}
+
+impl BuildingOption {
+    /// What a dataset is built with.
+    ///
+    /// # Errors
+    /// As [`RenameOption::names`].
+    pub fn options(&self) -> Result<BuildOptions> {
+        Ok(BuildOptions { rename: self.rename.names()?, ..self.group.options() })
+    }
 }
 
 #[derive(Debug, clap::Args)]

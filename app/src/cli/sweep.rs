@@ -11,7 +11,7 @@ use counterweight_core::pipeline::{self, SweepRequest};
 use counterweight_core::run::Sweep;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::{GroupByOption, SeedOption, SetOption};
+use super::options::{BuildingOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::train::quoted;
 use super::{Context, tables};
@@ -21,7 +21,7 @@ pub struct Arguments {
     /// A dataset file, or any source that `inspect` reads; not needed to go on with a sweep
     dataset: Option<PathBuf>,
     #[command(flatten)]
-    group: GroupByOption,
+    building: BuildingOption,
     /// The setting and its values; without values, a tenth of the preset's to ten times as much
     #[arg(long, value_name = "KEY=VALUE,VALUE,…", default_value = "stage1.weight_decay")]
     over: String,
@@ -69,8 +69,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     // A sweep that goes on has its dataset.
     let dataset = match &arguments.dataset {
         Some(source) if !Sweep::is_sweep(&arguments.out) => {
-            let (scan, by) = (arguments.reading.scan_options(), arguments.group.group_by.as_ref());
-            Some(Dataset::open_with(source, &scan, by, job)?)
+            let (scan, build) = (arguments.reading.scan_options(), arguments.building.options()?);
+            Some(Dataset::open_with(source, &scan, &build, job)?)
         }
         _ => None,
     };

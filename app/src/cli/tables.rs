@@ -7,12 +7,13 @@ use counterweight_core::eval::{
     AS_TRAINED, Confidence, Evaluation, Grade, Group, PairedDifference, Threshold, Verdict,
     comparison, group_heading,
 };
+use counterweight_core::export::Calibration;
 use counterweight_core::features::Usage;
 use counterweight_core::pipeline::{BalanceReport, BundleReport, RunEvaluation, VariantReport};
 use counterweight_core::run::SweepReport;
 
 use super::plain::plain;
-use crate::gui::widgets::numbers;
+use crate::gui::widgets::{numbers, words};
 
 /// The files of a bundle, and what each is for.
 pub fn bundle(report: &BundleReport) -> String {
@@ -152,15 +153,20 @@ pub fn render(table: &Table) -> String {
     table.lines().map(trimmed).collect::<Vec<_>>().join("\n")
 }
 
-/// What was evaluated, and its numbers.
-pub fn evaluation(result: &RunEvaluation) -> String {
+/// What was evaluated, and its numbers; with what is said of the probabilities of its file, if that is
+/// known.
+pub fn evaluation(result: &RunEvaluation, calibration: Option<&Calibration>) -> String {
     let e = result.judged();
+    let probabilities = match calibration {
+        Some(calibration) => format!("once exported, {}\n", calibrated(calibration)),
+        None => result.confidence.as_ref().map(believed).unwrap_or_default(),
+    };
     format!(
         "{}\n\n{}\n{}{}{}",
         what(result),
         numbers_of(e),
         thirds(e).map(|thirds| format!("{thirds}\n")).unwrap_or_default(),
-        result.confidence.as_ref().map(believed).unwrap_or_default(),
+        probabilities,
         and_verdict(result.verdict.as_ref())
     )
 }
@@ -193,6 +199,13 @@ pub fn numbers_of(e: &Evaluation) -> String {
         worst.name,
         percent(Some(worst.accuracy))
     )
+}
+
+/// How far a file's probabilities can be believed.
+pub fn calibrated(found: &Calibration) -> String {
+    let unsure =
+        found.threshold.map_or_else(String::new, |threshold| format!("\n{}", unsure(&threshold)));
+    format!("{}{unsure}", words::uncapitalised(found.sentence().trim_end_matches('.')))
 }
 
 /// From which probability on to believe an answer.

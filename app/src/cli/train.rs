@@ -10,7 +10,7 @@ use counterweight_core::pipeline::{self, TrainRequest};
 use counterweight_core::run::Run;
 use counterweight_core::settings::{Preset, Settings};
 
-use super::options::{DeviceOption, GroupByOption, SeedOption, SetOption};
+use super::options::{BuildingOption, DeviceOption, SeedOption, SetOption};
 use super::source::SourceOption;
 use super::{Context, tables};
 
@@ -19,7 +19,7 @@ pub struct Arguments {
     /// A dataset file made by `build`, or any source; not needed with --resume once the run exists
     dataset: Option<PathBuf>,
     #[command(flatten)]
-    group: GroupByOption,
+    building: BuildingOption,
     /// The run folder, made if it does not exist
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
     let (device, name) = device::open(arguments.device.device)?;
     let request = TrainRequest {
         dataset: arguments.dataset.as_deref(),
-        group_by: arguments.group.group_by.as_ref(),
+        build: arguments.building.options()?,
         scan: arguments.reading.scan_options(),
         run: &arguments.run,
         settings,
@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
         Some(evaluation) => {
             format!(
                 "{}\n\nnext: counterweight balance {}",
-                tables::evaluation(evaluation).trim_end(),
+                tables::evaluation(evaluation, None).trim_end(),
                 quoted(&arguments.run)
             )
         }

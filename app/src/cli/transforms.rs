@@ -11,6 +11,7 @@ use counterweight_core::pipeline::{self, TransformCheck, TransformVerdict};
 use counterweight_core::source::ScanOptions;
 
 use super::Context;
+use super::options::building;
 
 /// Pairs of classes that are listed of a transformation.
 const PAIRS: usize = 12;
@@ -23,7 +24,7 @@ pub fn run(
     context: &Context,
 ) -> Result<()> {
     let job = Job::new(&context.control, context.console);
-    let dataset = Dataset::open_with(source, scan, by, job)?;
+    let dataset = Dataset::open_with(source, scan, &building(by), job)?;
     let (device, _) = device::open(choice)?;
     let found = pipeline::transform_check(&dataset, 0, &device, job)?;
     context.console.result(&found, || human(&found))

@@ -213,7 +213,7 @@ impl Dataset {
     /// image with different labels, and classes that may be one.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let names = doubtful_names(&self.classes);
-        let names = names.into_iter().map(|doubt| format!("{doubt} (build --rename)"));
+        let names = names.into_iter().map(|doubt| format!("{doubt} (--rename OLD=NEW)"));
         self.contradiction().into_iter().chain(names)
     }
 }

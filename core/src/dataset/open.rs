@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::build::build;
 use super::edits::edited;
-use super::grouping::{GroupBy, crossed_subfolders, notice_series};
+use super::grouping::{crossed_subfolders, notice_series};
 use super::options::BuildOptions;
 use super::samples::Dataset;
 use crate::error::{DataError, Result};
@@ -21,23 +21,22 @@ impl Dataset {
     /// As [`Dataset::load`], [`Dataset::verify_files`] and [`Dataset::verify_content`], or as
     /// [`scan`] and [`build`]; as [`edited`].
     pub fn open(path: &Path, job: Job<'_>) -> Result<Self> {
-        Self::open_with(path, &ScanOptions::default(), None, job)
+        Self::open_with(path, &ScanOptions::default(), &BuildOptions::default(), job)
     }
 
-    /// [`Dataset::open`] of a source that is read as `scan` says, where images that belong together
-    /// are held out together. Where nothing is asked for and the images come in series, a warning
-    /// says so.
+    /// [`Dataset::open`] of a source that is read as `scan` says and built with these options. Where
+    /// nothing is asked to be held out together and the images come in series, a warning says so.
     ///
     /// # Errors
-    /// As [`Dataset::open`]; anything that is said about reading or splitting a dataset file, which
+    /// As [`Dataset::open`]; anything that is said about reading or building a dataset file, which
     /// says itself what belongs to it.
     pub fn open_with(
         path: &Path,
         scan: &ScanOptions,
-        by: Option<&GroupBy>,
+        options: &BuildOptions,
         job: Job<'_>,
     ) -> Result<Self> {
-        let (dataset, catalog) = Self::open_as_is(path, scan, by, job)?;
+        let (dataset, catalog) = Self::open_as_is(path, scan, options, job)?;
         let dataset = edited(dataset, path, catalog.as_ref(), job)?;
         dataset.warnings().for_each(|warning| job.warn(warning));
         // Images that were excluded may be gone.
@@ -61,23 +60,24 @@ impl Dataset {
     /// As [`Dataset::load`], or as [`scan`] and [`build`].
     pub fn open_as_is(
         path: &Path,
-        options: &ScanOptions,
-        by: Option<&GroupBy>,
+        how: &ScanOptions,
+        options: &BuildOptions,
         job: Job<'_>,
     ) -> Result<(Self, Option<Catalog>)> {
         let is_dataset_file = Self::is_file(path);
-        if is_dataset_file && by.is_some() {
-            let reason = "is a dataset file, whose splits are made; build it again to keep other images together";
+        let by = options.group_by.as_ref();
+        if is_dataset_file && *options != BuildOptions::default() {
+            let reason = "is a dataset file, whose splits are made and whose classes have their names; build it again to keep other images together or give other names";
             return Err(DataError::file(path, reason).into());
         }
         if is_dataset_file {
-            if !options.is_plain() {
+            if !how.is_plain() {
                 let reason = "is a dataset file, which names its images itself; columns of lists and files to leave out can only be given where it is built";
                 return Err(DataError::source(path, reason).into());
             }
             return Ok((Self::load(path)?, None));
         }
-        let catalog = scan(path, options, job)?;
+        let catalog = scan(path, how, job)?;
         let unread: Vec<_> =
             catalog.problems.iter().filter(|problem| problem.reason != NO_IMAGE).collect();
         if let Some(first) = unread.first() {
@@ -107,7 +107,7 @@ impl Dataset {
         for twins in &catalog.twins {
             job.warn(twins.to_string());
         }
-        let mut building = BuildOptions::default();
+        let mut building = options.clone();
         building.keep_together(by.cloned(), &catalog.classes);
         if let Some(question) = by.is_none().then(|| crossed_subfolders(&catalog.classes)).flatten()
         {

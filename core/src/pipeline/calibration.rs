@@ -31,21 +31,10 @@ pub(super) fn confidence_of(
     (name, checkpoint): (&str, &Checkpoint),
     job: Job<'_>,
 ) -> Result<Option<Believed>> {
-    let validation = run.dataset().split(Split::Validation).len();
-    let in_turn = in_turn(run, name).filter(|found| found.samples > validation.min(JUDGED));
-    if let Some(confidence) = in_turn {
-        return Ok(Some((confidence, None)));
+    if let Some(known) = known_confidence(run, (name, checkpoint)) {
+        return Ok(Some(known));
     }
-    let split = match validation {
-        0 => reporting_split(run).ok(),
-        _ => Some(Split::Validation),
-    };
-    let Some(split) = split else { return Ok(None) };
-    let stored = stored_evaluation(run, (name, checkpoint.progress.epoch), split);
-    let known = |found: RunEvaluation| found.confidence.filter(|c| c.calibrated.is_some());
-    if let Some(confidence) = stored.and_then(known) {
-        return Ok(Some((confidence, Some(split))));
-    }
+    let Some(split) = telling_split(run) else { return Ok(None) };
     let settings = EvaluationSettings { flip: false, ..run.settings().evaluation.clone() };
     let (what, known) = ((name, checkpoint), Known::default());
     match evaluate_checkpoint(run, what, split, known, &settings, &Device::flex(), job) {
@@ -56,6 +45,41 @@ pub(super) fn confidence_of(
             Ok(None)
         }
     }
+}
+
+/// [`confidence_of`], where the network need not be run for it.
+fn known_confidence(run: &Run, (name, checkpoint): (&str, &Checkpoint)) -> Option<Believed> {
+    let validation = run.dataset().split(Split::Validation).len();
+    let in_turn = in_turn(run, name).filter(|found| found.samples > validation.min(JUDGED));
+    if let Some(confidence) = in_turn {
+        return Some((confidence, None));
+    }
+    let split = telling_split(run)?;
+    let stored = stored_evaluation(run, (name, checkpoint.progress.epoch), split);
+    let known = |found: RunEvaluation| found.confidence.filter(|c| c.calibrated.is_some());
+    stored.and_then(known).map(|confidence| (confidence, Some(split)))
+}
+
+/// The split that tells how far probabilities can be believed.
+fn telling_split(run: &Run) -> Option<Split> {
+    match run.dataset().split(Split::Validation).len() {
+        0 => reporting_split(run).ok(),
+        _ => Some(Split::Validation),
+    }
+}
+
+/// What is said of the probabilities of the file that a checkpoint is exported to, where that is known
+/// without running the network. What images of another split say of them is their own affair: chosen on
+/// these, a threshold flatters itself.
+///
+/// # Errors
+/// No such checkpoint.
+pub fn known_calibration(run: &Run, name: &str) -> Result<Option<Calibration>> {
+    let known = known_confidence(run, (name, &run.checkpoint(name)?));
+    let of = |(confidence, split): Believed| {
+        calibration(&confidence, split, confidence.reliable().is_some())
+    };
+    Ok(known.and_then(of))
 }
 
 /// What images held out in turn say of the classifier of a checkpoint.

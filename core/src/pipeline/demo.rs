@@ -60,7 +60,7 @@ pub fn demo(out: &Path, device: &Device, device_name: &str, job: Job<'_>) -> Res
     let folder = out.join("run");
     let request = TrainRequest {
         dataset: Some(&dataset_file),
-        group_by: None,
+        build: BuildOptions::default(),
         scan: ScanOptions::default(),
         run: &folder,
         settings: Some(sample_settings()),

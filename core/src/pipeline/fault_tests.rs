@@ -72,7 +72,7 @@ fn train_step(folder: &Path, job: Job<'_>) -> Result<()> {
     let request = TrainRequest {
         dataset: Some(&folder.join("set.toml")),
         scan: Default::default(),
-        group_by: None,
+        build: BuildOptions::default(),
         run: &folder.join("run"),
         settings: Some(settings()),
         resume: true,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::RunEvaluation;
 use super::train::evaluate_stage1;
 use super::workshop::Workshop;
-use crate::dataset::Dataset;
+use crate::dataset::{BuildOptions, Dataset};
 use crate::error::{Result, TrainError};
 use crate::job::Job;
 use crate::model::{Backbone, Fit, NetworkConfig, WeightsFile};
@@ -81,7 +81,8 @@ pub fn import(request: &ImportRequest<'_>, device: &Device, job: Job<'_>) -> Res
     let file = WeightsFile::open(request.file)?;
     let fit = Fit::of(&file, request.backbone)?;
     job.info(format!("{}, and the classifier behind them", fit.taken_words()));
-    let dataset = Dataset::open_with(request.dataset, &request.scan, None, job)?;
+    let dataset =
+        Dataset::open_with(request.dataset, &request.scan, &BuildOptions::default(), job)?;
     let classifier = fit.read_classifier(&file, dataset.classes.len())?;
     settings.model.backbone = fit.backbone.into();
     settings.stage1.train = Auto::Value(Training::Scratch);

@@ -13,7 +13,7 @@ use super::refit::{REFIT, no_refit};
 use super::train::{CHOICES, finish, new_run};
 use super::workshop::Workshop;
 use crate::balance::Tuning;
-use crate::dataset::{Dataset, GroupBy};
+use crate::dataset::{BuildOptions, Dataset};
 use crate::error::{ModelError, Result, RunError};
 use crate::export::{ExportReport, Refit};
 use crate::files;
@@ -27,8 +27,9 @@ use crate::source::{ScanOptions, Split};
 pub struct MakeRequest<'a> {
     /// A folder of images, or anything else that can be trained on.
     pub source: &'a Path,
-    /// What makes images of a source belong together, so that they are held out together.
-    pub group_by: Option<&'a GroupBy>,
+    /// What a dataset is built of a source with: new names of its classes, and what makes images belong
+    /// together, so that they are held out together.
+    pub build: BuildOptions,
     /// How the source is read.
     pub scan: ScanOptions,
     /// The model's file.
@@ -95,7 +96,7 @@ pub fn make(request: &MakeRequest<'_>, device: &Device, job: Job<'_>) -> Result<
     // What cannot be put there in the end is said before the work.
     let place = Place::hold(&folder)?;
     files::destination(request.out).map_err(|error| ModelError::file(request.out, error))?;
-    let dataset = Dataset::open_with(request.source, &request.scan, request.group_by, job)?;
+    let dataset = Dataset::open_with(request.source, &request.scan, &request.build, job)?;
     let mut settings = request.settings.clone();
     let mut known = None;
     if earlier {

@@ -62,6 +62,7 @@ pub use activation::{
 pub use auto::{Choice, Chosen, Offer, choose};
 pub use balance::{BalanceReport, balance};
 pub use bundle::{BundleFile, BundleReport, CHECKSUMS, MODEL, PURPOSES, bundle};
+pub use calibration::known_calibration;
 pub use demo::{DemoReport, SAMPLE_FACTOR, demo, sample_settings};
 pub use estimate::{Estimate, estimate};
 pub use evaluate::{RunEvaluation, evaluate};

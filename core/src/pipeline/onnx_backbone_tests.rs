@@ -7,6 +7,7 @@ use super::super::{
 };
 use super::*;
 use crate::balance::Effort;
+use crate::dataset::BuildOptions;
 use crate::images::{DEFAULT_MAX_PIXELS, read_image, to_input};
 use crate::infer::OnnxClassifier;
 use crate::job::{Control, Event, EventSink};
@@ -66,7 +67,7 @@ fn a_run_on_a_file_is_trained_balanced_and_exported_and_stands_alone() {
     let at = folder.path().join("run");
     let request = |settings| TrainRequest {
         dataset: Some(&dataset_file),
-        group_by: None,
+        build: BuildOptions::default(),
         scan: Default::default(),
         run: &at,
         settings,
@@ -174,7 +175,7 @@ fn a_file_that_cannot_be_used_leaves_no_run() {
     ] {
         std::fs::write(&path, bytes).unwrap();
         let request = TrainRequest {
-            group_by: None,
+            build: BuildOptions::default(),
             dataset: Some(&dataset_file),
             scan: Default::default(),
             run: &at,

@@ -38,7 +38,7 @@ pub fn trained(folder: &Path) -> Run {
     let run = folder.join("run");
     let request = TrainRequest {
         dataset: Some(&dataset_file),
-        group_by: None,
+        build: BuildOptions::default(),
         scan: ScanOptions::default(),
         run: &run,
         settings: Some(settings),

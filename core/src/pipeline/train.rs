@@ -10,7 +10,7 @@ use super::estimate::estimate;
 use super::evaluate::{RunEvaluation, evaluate, reporting_split};
 use super::fine_tune::fine_tune;
 use super::train_classifier::{tell_of_weights, train_classifier};
-use crate::dataset::{Dataset, GroupBy, edited};
+use crate::dataset::{BuildOptions, Dataset, edited};
 use crate::error::{Error, Result, RunError};
 use crate::job::Job;
 use crate::run::Run;
@@ -25,8 +25,9 @@ use crate::train;
 pub struct TrainRequest<'a> {
     /// A dataset file or any source; needed unless the run exists.
     pub dataset: Option<&'a Path>,
-    /// What makes images of a source belong together, so that they are held out together.
-    pub group_by: Option<&'a GroupBy>,
+    /// What a dataset is built of a source with: new names of its classes, and what makes images belong
+    /// together, so that they are held out together.
+    pub build: BuildOptions,
     /// How the source is read, where it is no dataset file.
     pub scan: ScanOptions,
     /// The run folder.
@@ -155,7 +156,7 @@ fn open(request: &TrainRequest<'_>, device: &Device, job: Job<'_>) -> Result<Run
     let Some(source) = request.dataset else {
         return Err(folder_error("holds no run, and no dataset was given to make one from").into());
     };
-    let dataset = Dataset::open_with(source, &request.scan, request.group_by, job)?;
+    let dataset = Dataset::open_with(source, &request.scan, &request.build, job)?;
     let settings = request.settings.clone().unwrap_or_else(|| Settings::preset(Preset::Auto));
     new_run(request.run, settings, dataset, device, job)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use counterweight_core::dataset::BuildOptions;
 use counterweight_core::device::{self, DeviceChoice};
 use counterweight_core::error::{TrainError, out_of_memory};
 use counterweight_core::job::Job;
@@ -257,7 +258,7 @@ impl Task {
         drop(run);
         let request = TrainRequest {
             dataset: None,
-            group_by: None,
+            build: BuildOptions::default(),
             scan: Default::default(),
             run: &folder,
             settings: None,

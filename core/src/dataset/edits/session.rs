@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::log::Edits;
 use super::{EditAction, EditEntry, Edited, EditedImage};
-use crate::dataset::{Dataset, GroupBy};
+use crate::dataset::{BuildOptions, Dataset};
 use crate::error::{DataError, Result};
 use crate::job::Job;
 use crate::source::{Catalog, ImageReader, Location, ScanOptions};
@@ -30,21 +30,20 @@ impl EditSession {
     /// As [`Dataset::load`], or as [`scan`](crate::source::scan) and
     /// [`build`](crate::dataset::build); as [`Edits::open`].
     pub fn open(source: &Path, job: Job<'_>) -> Result<Self> {
-        Self::open_with(source, &ScanOptions::default(), None, job)
+        Self::open_with(source, &ScanOptions::default(), &BuildOptions::default(), job)
     }
 
-    /// [`EditSession::open`] of a source that is read as `scan` says, where images that belong
-    /// together are held out together.
+    /// [`EditSession::open`] of a source that is read as `scan` says and built with these options.
     ///
     /// # Errors
     /// As there; as [`Dataset::open_with`].
     pub fn open_with(
         source: &Path,
         scan: &ScanOptions,
-        by: Option<&GroupBy>,
+        options: &BuildOptions,
         job: Job<'_>,
     ) -> Result<Self> {
-        let (base, catalog) = Dataset::open_as_is(source, scan, by, job)?;
+        let (base, catalog) = Dataset::open_as_is(source, scan, options, job)?;
         Self::of(source, Arc::new(base), catalog.map(Arc::new), job)
     }
 
