@@ -150,6 +150,17 @@ pub enum DataError {
         /// One line each; long lists are cut when shown.
         items: Vec<String>,
     },
+    /// Classes of which no image can be read; each is listed.
+    #[error("{summary}:\n{}", list(items))]
+    EmptyClasses {
+        /// What they have in common.
+        summary: String,
+        /// A line for each, with the first reason; long lists are cut when shown.
+        items: Vec<String>,
+        /// Patterns of [`ScanOptions::skip`](crate::source::ScanOptions::skip) that leave them out;
+        /// none of a source that is no folder.
+        skip: Vec<String>,
+    },
     /// An image list of which it cannot be told which column holds what.
     #[error("{}: {reason}\n{}", path.display(), table(separator, columns, rows))]
     UnknownList {

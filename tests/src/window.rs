@@ -202,6 +202,12 @@ impl Window {
         self.frames(3);
     }
 
+    /// Types into what has the keyboard.
+    pub fn text(&mut self, text: &str) {
+        self.harness.event(Event::Text(text.into()));
+        self.frames(3);
+    }
+
     /// Presses keys together.
     pub fn keys(&mut self, modifiers: Modifiers, key: Key) {
         self.harness.key_press_modifiers(modifiers, key);

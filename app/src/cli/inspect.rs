@@ -8,7 +8,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use counterweight_core::dataset;
-use counterweight_core::dataset::{ClassReport, GroupBy, Grouped, ScanReport, SplitCounts};
+use counterweight_core::dataset::{
+    ClassReport, GroupBy, Grouped, NameDoubt, ScanReport, SplitCounts,
+};
 use counterweight_core::error::SettingsError;
 use counterweight_core::eval::{FEW_BELOW, MANY_ABOVE};
 use counterweight_core::images::DEFAULT_MAX_PIXELS;
@@ -307,8 +309,8 @@ fn problems(report: &ScanReport) -> String {
 }
 
 fn doubtful_names(report: &ScanReport) -> String {
-    let line = |doubt: &String| {
-        format!("names: {} (--rename OLD=NEW of make, train or build)\n", shown(doubt))
+    let line = |NameDoubt { sentence, remedy }: &NameDoubt| {
+        format!("names: {} ({} of make, train or build)\n", shown(sentence), remedy.option())
     };
     report.doubtful_names.iter().map(line).collect()
 }

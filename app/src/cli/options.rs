@@ -102,7 +102,8 @@ impl SeedOption {
 /// Which images are held out together.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GroupByOption {
-    /// Hold images that belong together out together: those in one subfolder (subfolder), with one
+    /// Hold images that belong together out together: those in one subfolder (subfolder), in one
+    /// folder above that of the class, which the last folder alone names then (folder-above), with one
     /// name up to the last number (name) or one part of it (name:REGEX with the part in
     /// parentheses), of one camera within 60 seconds (time, time:SECONDS), that are nearly the same
     /// picture (look-alikes), or of one group of an image list (list) [default: each by itself]

@@ -182,10 +182,13 @@ impl CounterweightApp {
             state.read_run_again();
         }
         // Whoever has opened other images meanwhile is left with those.
-        if let Some(ended) = ended
-            && ended.root.is_some_and(|root| state.data.is_of(&root))
-        {
-            self.open_unasked(ended.folder);
+        if let Some(ended) = ended {
+            if ended.root.is_some_and(|root| state.data.is_of(&root)) {
+                self.open_unasked(ended.folder);
+            } else if state.run.as_ref().is_some_and(|run| run.folder == ended.folder) {
+                // What is shown of it is of before.
+                state.read_run_again();
+            }
         }
         if let Some(run) = opened {
             self.opened(run);

@@ -130,7 +130,9 @@ impl Fold<'_> {
 /// and without post-hoc balancers on top. Of equal candidates the one with fewer balancers, and of
 /// these the one without training, is taken. What `settings` say themselves is taken before all
 /// others unless one does better by more than the standard error of the difference: the best of
-/// many on few samples is the luckiest. Of candidates whose balanced accuracy is half a point below
+/// many on few samples is the luckiest. They are taken, too, where nothing is held out of a third of the
+/// classes, or no more than two images of a split while nothing does better than no balancing, unless that
+/// costs a fifth of the balanced accuracy. Of candidates whose balanced accuracy is half a point below
 /// that at most, the one is taken in the end that costs the frequent classes least: that is right
 /// most often where classes are as frequent as in training. The remaining settings (loss, learning
 /// rate, epochs and so on) are left as they are, except that stage 2 is made to run on cached features as it did here.
@@ -227,7 +229,7 @@ pub fn tune(
         let are = if failed == 1 { "candidate is" } else { "candidates are" };
         job.warn(format!("{failed} {are} left out: their training diverged, or they overflowed"));
     }
-    let mut found = conclude(trials, &asked, &labels, train_counts);
+    let mut found = conclude(trials, &asked, &labels, train_counts, folds.len() == 1);
     found.failed = failed as usize;
     if trainings < wanted {
         let times = if trainings == 1 { "once".into() } else { format!("{trainings} times") };

@@ -18,39 +18,50 @@ pub(super) fn better(a: &Tried, b: &Tried) -> bool {
     order(a, b).is_lt()
 }
 
-/// `trials` begin with the unbalanced classifier; `given` are the settings that were asked for.
+/// `trials` begin with the unbalanced classifier; `given` are the settings that were asked for. `is_split`
+/// says that a split was held out, of which rare classes have next to nothing, and not every image in turn.
 pub(super) fn conclude(
     mut trials: Vec<Tried>,
     given: &BalanceSettings,
     labels: &[u32],
     train_counts: &[usize],
+    is_split: bool,
 ) -> Tuning {
     let classes = train_counts.len();
     let start = trials
         .first()
         .map_or((0.0, Vec::new()), |trial| (trial.scores.balanced_accuracy, trial.hits.clone()));
-    let is_deaf = is_deaf(labels, train_counts);
+    let unheard = unheard(labels, train_counts, 0);
+    let is_deaf = unheard.is_some();
     // The sort is stable, so of equal candidates the one tried first stays first.
     trials.sort_by(order);
-    let prefers = trials.iter().position(|trial| trial.settings == *given).filter(|&at| {
+    let given_at = trials.iter().position(|trial| trial.settings == *given);
+    let is_bearable =
+        |at: &usize| *at > 0 && trials[*at].scores.balanced_accuracy >= BEARABLE * start.0;
+    let prefers = given_at.filter(|&at| {
         let own = &trials[at];
         let is_surely_better = |trial: &Tried| {
             let gap = trial.scores.balanced_accuracy - own.scores.balanced_accuracy;
             gap > standard_error(&trial.hits, &own.hits, labels, classes)
         };
         let score = own.scores.balanced_accuracy;
-        at > 0
-            && match is_deaf {
-                true => score >= BEARABLE * start.0,
-                false => score > start.0 && !trials[..at].iter().any(is_surely_better),
-            }
+        match is_deaf {
+            true => is_bearable(&at),
+            false => at > 0 && score > start.0 && !trials[..at].iter().any(is_surely_better),
+        }
     });
+    // That nothing does better on next to no image of rare classes is no reason against what is for them.
+    let hardly_heard = self::unheard(labels, train_counts, FEW)
+        .filter(|_| is_split && !is_deaf && prefers.is_none())
+        .filter(|_| trials[0].settings.balancers.is_empty())
+        .filter(|_| !given.balancers.is_empty() && given_at.as_ref().is_some_and(is_bearable));
+    let prefers = prefers.or(given_at.filter(|_| hardly_heard.is_some()));
     if let Some(at) = prefers {
         let preferred = trials.remove(at);
         trials.insert(0, preferred);
     }
     // Of classes that nothing is held out of it is not known what that would cost them.
-    let cheaper = match is_deaf {
+    let cheaper = match is_deaf || hardly_heard.is_some() {
         true => None,
         false => cheaper(&trials, (start.0, &start.1), labels, train_counts),
     };
@@ -60,8 +71,11 @@ pub(super) fn conclude(
     }
     let cheaper = cheaper.map(|found| found.right);
     let start_of = (&start.1[..], start.0);
-    let (reason, conclusive) =
-        reason(&trials, start_of, labels, classes, cheaper, is_deaf && prefers.is_some());
+    let silent = match (unheard.filter(|_| prefers.is_some()), hardly_heard) {
+        (Some(count), _) => Some((count, 0)),
+        (None, few) => few.map(|count| (count, FEW)),
+    };
+    let (reason, conclusive) = reason(&trials, start_of, labels, classes, cheaper, silent);
     let best = &trials[0];
     Tuning {
         best: best.settings.clone(),
@@ -76,20 +90,25 @@ pub(super) fn conclude(
     }
 }
 
-/// Part of the classes of which nothing may be held out for what is held out to decide.
+/// Part of the classes of which nothing, or next to nothing, may be held out for what is held out to
+/// decide.
 const UNHEARD: f64 = 1.0 / 3.0;
+
+/// Held-out images of a class that are next to nothing: all of them are right, or none, by luck.
+const FEW: usize = 2;
 
 /// Share of the balanced accuracy without balancing that is to be left then: what favours classes that
 /// nothing is held out of costs the others.
 const BEARABLE: f64 = 0.8;
 
-/// Whether nothing is held out of so many classes that what does best on the others says little of
-/// what is best: such classes are the rare ones, and balancing is for them.
-fn is_deaf(labels: &[u32], train_counts: &[usize]) -> bool {
-    let mut unheard: Vec<bool> = train_counts.iter().map(|count| *count > 0).collect();
-    labels.iter().for_each(|&label| unheard[label as usize] = false);
-    let count = unheard.iter().filter(|unheard| **unheard).count();
-    count as f64 >= UNHEARD * train_counts.len() as f64 && count > 0
+/// How many classes there are of which `few` images or fewer are held out, if these are so many that what
+/// does best on the others says little of what is best: they are the rare ones, and balancing is for them.
+fn unheard(labels: &[u32], train_counts: &[usize], few: usize) -> Option<usize> {
+    let held = by_class(&vec![false; labels.len()], labels, train_counts.len());
+    let unheard =
+        held.iter().zip(train_counts).filter(|([_, held], count)| **count > 0 && *held <= few);
+    Some(unheard.count())
+        .filter(|&count| count > 0 && count as f64 >= UNHEARD * train_counts.len() as f64)
 }
 
 /// Balanced accuracy that is given for more right answers among frequent classes, at most.

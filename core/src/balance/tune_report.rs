@@ -27,15 +27,15 @@ pub fn describe(settings: &BalanceSettings) -> String {
 /// whether validation tells that from the start, of which `start` are the right samples and the
 /// balanced accuracy. `cheaper` says that it was taken for the frequent classes: what it gets right,
 /// what the one that would have been taken does and what the start does, with classes as frequent as in
-/// training. `as_asked` says that it was taken whatever is held out says, since that says nothing of
-/// many classes.
+/// training. `silent` says that it was taken whatever is held out says: of so many classes no more than so
+/// many images are held out.
 pub(super) fn reason(
     trials: &[Tried],
     (start_hits, start_score): (&[bool], f64),
     labels: &[u32],
     classes: usize,
     cheaper: Option<[f64; 3]>,
-    as_asked: bool,
+    silent: Option<(usize, usize)>,
 ) -> (String, bool) {
     let best = &trials[0];
     let best_score = best.scores.balanced_accuracy;
@@ -45,10 +45,15 @@ pub(super) fn reason(
     let points = |share: f64| format!("{:.1} points", 100.0 * share);
     // The first trial is the one that was chosen; another can have done better by a little.
     let top = trials.iter().skip(1).map(|trial| trial.scores.balanced_accuracy).fold(0.0, f64::max);
-    if as_asked {
+    if let Some((count, few)) = silent {
+        let nothing = match few {
+            0 => "nothing is held out".to_string(),
+            few => format!("no more than {few} images are held out"),
+        };
         let text = format!(
-            "Of {tried}, {} is taken, which is usually right: of many classes nothing is held out, and what does best on the others may be what does worst for them (balanced accuracy on held-out images of the others {}, against {} without balancing and {} with the best).",
+            "Of {tried}, {} is taken, which is usually right: of {count} of {classes} classes {nothing}, and what does best on the others may be what does worst for {} (balanced accuracy on held-out images {}, against {} without balancing and {} with the best).",
             describe(&best.settings),
+            if count == 1 { "it" } else { "them" },
             percent(best_score),
             percent(start_score),
             percent(top.max(best_score))

@@ -81,7 +81,7 @@ fn of_candidates_that_are_as_good_the_one_is_taken_that_costs_the_many_least() {
         let start = tried([10, 5, 0], vec![]);
         let others = others.iter().map(|(right, balancer)| tried(*right, vec![*balancer]));
         let trials = std::iter::once(start).chain(others).collect();
-        super::conclude(trials, &given, &labels, &counts)
+        super::conclude(trials, &given, &labels, &counts, false)
     };
     // As many right in all, of the many class eight of ten instead of five.
     let found = conclude(&[([5, 8, 9], Balancer::Tau), ([8, 7, 7], Balancer::MaxNorm)]);
@@ -112,17 +112,45 @@ fn what_is_held_out_does_not_decide_over_many_classes_that_it_has_nothing_of() {
         ]
     };
     let conclude = |counts: &[usize]| {
-        super::conclude(trials(), &asked.settings, &labels, counts).best.balancers
+        super::conclude(trials(), &asked.settings, &labels, counts, false).best.balancers
     };
     assert_eq!(conclude(&counts), [Balancer::Tau]);
     // What takes more than a fifth of what there was is not taken.
     let far_below = |right: [usize; 3]| {
         let trials = vec![tried([10, 10, 0], vec![]), tried(right, vec![Balancer::Tau])];
-        super::conclude(trials, &asked.settings, &labels, &counts).best.balancers
+        super::conclude(trials, &asked.settings, &labels, &counts, false).best.balancers
     };
     assert_eq!(far_below([9, 8, 0]), [Balancer::Tau]);
     assert_eq!(far_below([8, 7, 0]), [] as [Balancer; 0]);
     assert_eq!(conclude(&counts[..3]), [Balancer::MaxNorm]);
+}
+
+#[test]
+fn one_or_two_images_of_rare_classes_in_a_split_are_no_reason_against_balancing() {
+    let counts = [900, 90, 10];
+    let asked = tried([9, 9, 1], vec![Balancer::Tau]);
+    // Ten images of the first two classes, and one or two of the third.
+    let found = |rare: usize, is_split: bool| {
+        let labels: Vec<u32> = [vec![0; 10], vec![1; 10], vec![2; rare]].concat();
+        let mut trials = vec![
+            tried([10, 10, 1], vec![]),
+            tried([9, 9, 1], vec![Balancer::Tau]),
+            tried([10, 10, 1], vec![Balancer::MaxNorm]),
+        ];
+        trials.iter_mut().for_each(|trial| trial.hits.truncate(labels.len()));
+        super::conclude(trials, &asked.settings, &labels, &counts, is_split)
+    };
+    let taken = found(2, true);
+    assert_eq!(taken.best.balancers, [Balancer::Tau]);
+    assert!(!taken.conclusive);
+    assert!(
+        taken.reason.contains("of 1 of 3 classes no more than 2 images are held out"),
+        "{}",
+        taken.reason
+    );
+    // Held out in turn that is all there are, and three tell something.
+    assert_eq!(found(2, false).best.balancers, [] as [Balancer; 0]);
+    assert_eq!(found(3, true).best.balancers, [] as [Balancer; 0]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::Serialize;
+
 use crate::source::composed;
 
 /// Letters of names that may well differ by their case alone.
@@ -19,13 +21,45 @@ const WORDS: std::ops::RangeInclusive<usize> = 6..=60;
 /// ```
 /// use counterweight_core::dataset::doubtful_names;
 /// let doubts = |names: &[&str]| doubtful_names(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
-/// assert!(doubts(&["Rain", "rain", "snow"])[0].starts_with("the classes “Rain”, “rain” differ"));
-/// assert!(doubts(&["Forest", "Forrest"])[0].starts_with("the classes “Forest”, “Forrest” differ in a single letter"));
-/// assert!(doubts(&["2024/fox", "2025/fox", "2025/hare"])[0].contains("“2024/fox”, “2025/fox”"));
+/// assert!(doubts(&["Rain", "rain", "snow"])[0].sentence.starts_with("the classes “Rain”, “rain” differ"));
+/// assert!(doubts(&["Forest", "Forrest"])[0].sentence.starts_with("the classes “Forest”, “Forrest” differ in a single letter"));
+/// assert!(doubts(&["2024/fox", "2025/fox", "2025/hare"])[0].sentence.contains("“2024/fox”, “2025/fox”"));
 /// assert!(doubts(&["fox", "hare"]).is_empty());
 /// ```
-pub fn doubtful_names(classes: &[String]) -> Vec<String> {
-    [alike_names(classes), misspelled(classes), scattered(classes)].into_iter().flatten().collect()
+pub fn doubtful_names(classes: &[String]) -> Vec<NameDoubt> {
+    let doubt = |remedy| move |sentence| NameDoubt { sentence, remedy };
+    let alike = [alike_names(classes), misspelled(classes)].into_iter().flatten();
+    let scattered = scattered(classes).map(doubt(NameRemedy::FolderAbove));
+    alike.map(doubt(NameRemedy::Rename)).chain(scattered).collect()
+}
+
+/// What is doubtful about the names of some classes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NameDoubt {
+    /// That, in a sentence without a capital letter and a full stop.
+    pub sentence: String,
+    /// What to do if it is as it seems.
+    pub remedy: NameRemedy,
+}
+
+/// What to do about names of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NameRemedy {
+    /// To give classes one name.
+    Rename,
+    /// To keep images together by [`GroupBy::FolderAbove`](super::GroupBy::FolderAbove).
+    FolderAbove,
+}
+
+impl NameRemedy {
+    /// The option of the command line for it.
+    pub fn option(self) -> &'static str {
+        match self {
+            NameRemedy::Rename => "--rename OLD=NEW",
+            NameRemedy::FolderAbove => "--group-by folder-above",
+        }
+    }
 }
 
 /// The class that a name which is none was most likely meant to be.
@@ -103,7 +137,7 @@ fn scattered(classes: &[String]) -> Option<String> {
     }
     let same = first_of_several(nested, leaf)?;
     Some(format!(
-        "{} are folders of one name and taken for classes of their own; if what lies above them are places or days and no classes, give them one name",
+        "{} are folders of one name and taken for classes of their own; if what lies above them are places or days and no classes, let the last folder alone name the class",
         quoted(&same)
     ))
 }

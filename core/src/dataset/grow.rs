@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::class_names::{alike, doubtful_names};
+use super::class_names::{NameDoubt, alike, doubtful_names};
 use super::edits::catalog_edited_at;
 use super::grouping::{GroupBy, Grouping};
 use super::profile::Profile;
@@ -213,7 +213,9 @@ impl Dataset {
     /// image with different labels, and classes that may be one.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let names = doubtful_names(&self.classes);
-        let names = names.into_iter().map(|doubt| format!("{doubt} (--rename OLD=NEW)"));
+        let names = names
+            .into_iter()
+            .map(|NameDoubt { sentence, remedy }| format!("{sentence} ({})", remedy.option()));
         self.contradiction().into_iter().chain(names)
     }
 }

@@ -22,7 +22,7 @@ mod write_images;
 pub use build::{
     BuiltDataset, CountsPreview, build, counts_preview, counts_preview_with, source_hash,
 };
-pub use class_names::{doubtful_names, nearest_class};
+pub use class_names::{NameDoubt, NameRemedy, doubtful_names, nearest_class};
 pub use digests::Digests;
 pub use edits::{
     EditAction, EditCounts, EditEntry, EditMark, EditMarks, EditSession, Edited, EditedImage,
@@ -30,7 +30,8 @@ pub use edits::{
 };
 pub use grouping::{
     DEFAULT_DISTANCE, DEFAULT_SECONDS, GroupBy, Grouped, Grouping, GroupingSizes, Leak, LeakCount,
-    Series, Sign, SplitLeak, crossed_subfolders, grouped, notice_series, subfolder_names,
+    Series, Sign, SplitLeak, crossed_subfolders, grouped, last_folder_names, notice_series,
+    subfolder_names,
 };
 pub use grow::Grown;
 pub use options::{BuildOptions, ClassChoice, ClassOrder, Pick};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::grouping::{GroupBy, subfolder_names};
+use super::grouping::{GroupBy, last_folder_names, subfolder_names};
 use super::profile::Profile;
 use super::rename;
 use crate::error::{DataError, Result};
@@ -49,21 +49,19 @@ pub struct BuildOptions {
 }
 
 impl BuildOptions {
-    /// Asks for another way of keeping images together, of a source with these `classes`. Where
-    /// subfolders are groups, they are no classes: [`subfolder_names`] become part of the new names,
-    /// and are taken back with another way; names that were given stay.
+    /// Asks for another way of keeping images together, of a source with these `classes`. Folders that
+    /// are groups are no classes: [`subfolder_names`], or [`last_folder_names`], become part of the new
+    /// names, and are taken back with another way; names that were given stay.
     pub fn keep_together(&mut self, by: Option<GroupBy>, classes: &[String]) {
-        let names = subfolder_names(classes);
-        match by {
-            Some(GroupBy::Subfolder) => {
-                for (class, top) in names {
-                    self.rename.entry(class).or_insert(top);
-                }
-            }
-            _ if self.group_by == Some(GroupBy::Subfolder) => {
-                self.rename.retain(|class, name| names.get(class) != Some(name));
-            }
-            _ => {}
+        let names_by = |by: Option<&GroupBy>| match by {
+            Some(GroupBy::Subfolder) => subfolder_names(classes),
+            Some(GroupBy::FolderAbove) => last_folder_names(classes),
+            _ => BTreeMap::new(),
+        };
+        let before = names_by(self.group_by.as_ref());
+        self.rename.retain(|class, name| before.get(class) != Some(name));
+        for (class, name) in names_by(by.as_ref()) {
+            self.rename.entry(class).or_insert(name);
         }
         self.group_by = by;
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::class_names::doubtful_names;
+use super::class_names::{NameDoubt, doubtful_names};
 use super::grouping::{Series, notice_series};
 use crate::eval::{GroupSummary, GroupThresholds};
 use crate::source::{Catalog, Problem, Skipped, SourceKind, Split, Twins};
@@ -31,8 +31,8 @@ pub struct ScanReport {
     pub sizes: Option<SizeReport>,
     /// Number of samples per stored colour mode.
     pub modes: BTreeMap<&'static str, usize>,
-    /// What is doubtful about the classes' names, in sentences.
-    pub doubtful_names: Vec<String>,
+    /// What is doubtful about the classes' names.
+    pub doubtful_names: Vec<NameDoubt>,
     /// Every file that cannot be used.
     pub problems: Vec<ReportedProblem>,
     /// Samples whose stored bytes are the same.

@@ -27,6 +27,9 @@ impl From<String> for Advice {
     }
 }
 
+/// Balanced accuracy below which features of a pretrained network may be what is in the way.
+const FITTING: f64 = 0.75;
+
 impl Case<'_> {
     /// What to try: what the most telling of the findings asks for that the grade rests on.
     pub fn advice(&self, findings: &[Finding], grade: Grade) -> Advice {
@@ -136,6 +139,15 @@ impl Case<'_> {
         }
     }
 
+    /// That features may be in the way, where they stay what they were learned to be from other images and
+    /// tell these hardly apart.
+    fn features_that_do_not_fit(&self) -> Option<&'static str> {
+        let found = self.known_from_more().unwrap_or(self.found());
+        (self.evidence.pretrained && !self.evidence.history.is_empty() && found < FITTING).then_some(
+            " Where images are unlike photos, letting the whole network learn on brings far more than that: try it beside this.",
+        )
+    }
+
     /// The rarest classes, if so many images of each cannot be held out because there are not as many.
     fn too_rare_for(&self, enough: usize) -> Vec<String> {
         let images = |class: &&ClassResult| class.train_count + class.samples;
@@ -150,11 +162,14 @@ impl Case<'_> {
         let rare = self.too_rare_for(self.guessing.enough(WIDE));
         // Of what was drawn here it is known how many there are.
         if (self.evidence.is_drawn || self.evidence.is_grown) && !rare.is_empty() {
-            return format!(
+            let text = format!(
                 "Collect more images of the rarest classes, such as {}: there are too few of them to hold out as many as would tell.",
                 rare.join(", ")
-            )
-            .into();
+            );
+            return match self.features_that_do_not_fit() {
+                Some(other) => Advice::new(text + other, "--preset fine-tune"),
+                None => text.into(),
+            };
         }
         let (what, option) = match self.evidence.split {
             Split::Test => ("testing", "test"),

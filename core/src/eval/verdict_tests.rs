@@ -580,7 +580,7 @@ fn few_images_drawn_by_chance_are_told_with_those_that_were_held_out_in_turn() {
     assert!(
         found
             .sentence
-            .ends_with("it is 91.0 %, of 5 of 6 classes: of the others there are too few."),
+            .ends_with("it is 91.0 %, of 5 of 6 classes: of the other there are too few."),
         "{}",
         found.sentence
     );

@@ -351,7 +351,7 @@ impl Chosen {
             estimate => estimate?,
         };
         let sentence = format!(
-            "Fine-tuning the whole network would take {} and may do better or worse: on folders of photos it was up to ten points better where images were many, and two to three points worse where they were few. Keep this run to compare with.",
+            "Fine-tuning the whole network would take {} and may do better or worse: on folders of photos it was up to ten points better where images were many, and two to three points worse where they were few; where images were unlike photos, crops of circuit boards in black and white, twenty points better. Keep this run to compare with.",
             estimate.words()
         );
         self.offer = Some(Offer { sentence, settings: fine_tuning, estimate });

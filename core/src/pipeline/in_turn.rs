@@ -42,6 +42,25 @@ pub(super) struct InTurn {
     pub confidence: Confidence,
 }
 
+impl InTurn {
+    /// Whether it was balanced by these settings.
+    pub fn is_of(&self, settings: &BalanceSettings) -> bool {
+        match &self.settings {
+            // No balancer leaves the classifier as it was trained.
+            None => settings.balancers.is_empty(),
+            Some(own) => *own == without_tuning(settings),
+        }
+    }
+}
+
+/// All that is known of ways to make a run's classifier.
+pub(super) fn all_in_turn(run: &Run) -> Vec<InTurn> {
+    match run.settings().stage1.is_frozen() {
+        true => run.read_result(IN_TURN).unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
 /// What is known of a run's classifier as trained, or balanced by `settings`.
 pub(super) fn known_in_turn(run: &Run, settings: Option<&BalanceSettings>) -> Option<InTurn> {
     let all: Vec<InTurn> = run.read_result(IN_TURN).ok()?;

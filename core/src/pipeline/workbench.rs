@@ -5,7 +5,9 @@ use std::time::Instant;
 use burn::tensor::Device;
 
 use super::balance::{BalanceReport, NoBatches, training_features};
+use super::evaluate::drawn;
 use super::features::Features;
+use super::in_turn::{InTurn, all_in_turn};
 use super::workbench_part::Part;
 use crate::balance::{self, Balanced, CachedBatches, FeatureBatches, RadiusReport, describe};
 use crate::classifier::{Classifier, FeatureSet};
@@ -48,6 +50,10 @@ pub struct Workbench {
     pub history: Vec<EpochRecord>,
     /// Whether its features are those of a pretrained backbone, which verdicts look at as well.
     pub pretrained: bool,
+    /// What is known from images that were held out in turn, which verdicts look at, too.
+    in_turn: Vec<InTurn>,
+    /// Whether chance drew the held-out split, from the images as they are or as they once were.
+    drawn: (bool, bool),
     /// What the run was balanced to already.
     kept: Option<Kept>,
     /// A part of the held-out samples, where judging by all of them takes long.
@@ -134,6 +140,8 @@ impl Workbench {
             before,
             history: run.history().to_vec(),
             pretrained: run.settings().stage1.is_frozen(),
+            in_turn: all_in_turn(run),
+            drawn: drawn(run, held_out_split),
             part: None,
         };
         match part {
@@ -245,10 +253,15 @@ impl Workbench {
         let evaluation =
             Evaluation::of(&answers, &self.classes, &self.train_counts, self.thresholds)?;
         let (history, pretrained) = (&self.history, self.pretrained);
+        let known = self.in_turn.iter().find(|known| known.is_of(settings));
+        let (is_drawn, is_grown) = self.drawn;
         let evidence = Evidence {
             history,
             pretrained,
             before: Some(before),
+            expected: known.map(|known| &known.held),
+            is_drawn,
+            is_grown,
             ..Evidence::of(&evaluation, self.held_out_split)
         };
         let verdict = eval::verdict(&evidence);

@@ -399,7 +399,16 @@ fn check_classes(
     }
     if !empty.is_empty() {
         empty.sort();
-        return Err(DataError::Many {
+        let without = catalog.classes.iter().zip(&counts).filter(|(_, count)| **count == 0);
+        let patterns = |(name, _): (&String, _)| {
+            let name = glob::Pattern::escape(name);
+            [format!("{name}/*"), format!("*/{name}/*")]
+        };
+        return Err(DataError::EmptyClasses {
+            skip: match catalog.kind {
+                SourceKind::Folder => without.flat_map(patterns).collect(),
+                _ => Vec::new(),
+            },
             summary: format!(
                 "{}: classes without a readable image{}",
                 catalog.source.display(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterweight_app::gui::{Command, DataCommand, Origin, Page, StepStatus};
-use counterweight_tests::fixtures::{broken_folder, picture, save};
+use counterweight_tests::fixtures::{broken_folder, patterns, picture, save};
 use counterweight_tests::window::Window;
 use egui::accesskit::Role;
 use egui::{Key, Modifiers};
@@ -89,6 +89,27 @@ fn a_folder_with_broken_files_is_opened_and_trained_on() {
     window.enter("Input size", "16");
     train(&mut window, 1);
     assert_eq!(window.state().run.as_ref().unwrap().classes, ["cat", "собака"]);
+}
+
+#[test]
+fn classes_of_which_nothing_can_be_read_are_left_out_with_one_press() {
+    let mut window = Window::new();
+    window.settle();
+    let photos = window.folder.path().join("photos");
+    patterns(&photos);
+    for class in ["none [here]", "nor here"] {
+        std::fs::create_dir(photos.join(class)).unwrap();
+        std::fs::write(photos.join(class).join("1.png"), "no image").unwrap();
+    }
+    open(&mut window, &photos);
+    window.settle();
+    assert!(window.shows("classes without a readable image"), "{}", window.names());
+    window.press("Leave these classes out");
+    window.settle();
+    let source = window.state().data.source.as_ref().expect("it is opened");
+    let names: Vec<&str> = source.view.classes.iter().map(|class| class.name.as_str()).collect();
+    assert_eq!(names, ["across", "dots", "down"]);
+    assert!(window.shows("2 files are left out"), "{}", window.names());
 }
 
 /// The classes that are part of the dataset, with their training images.

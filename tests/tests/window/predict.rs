@@ -68,6 +68,24 @@ fn a_folder_is_classified_and_put_in_order() {
     assert_eq!((images_below(&sorted), images_below(&images)), (80, 1));
     assert!(window.state().predict.written.as_ref().unwrap().contains("80 images are sorted"));
 
+    // Folders that are called like classes tell how good it is.
+    let sample = folder.join("cache/sample/uci-digits");
+    window.enter("Images", sample.to_str().unwrap());
+    window.press("Classify");
+    window.settle();
+    let found = window.state().predict.found.as_ref().unwrap();
+    let by_folders = found.by_folders.expect("they are");
+    let wrong = found.images.iter().filter(|image| image.is_elsewhere()).count();
+    assert_eq!((by_folders.images, by_folders.classes), (1797, 10));
+    assert!(by_folders.right + wrong == 1797 && wrong > 0, "{by_folders:?}");
+    assert!(
+        window.shows("are taken for the class that their folder is named after"),
+        "{}",
+        window.names()
+    );
+    window.press_beginning("Not as their folder");
+    assert_eq!(window.state().predict.table.order().len(), wrong);
+
     // A model that is none says so, and what was found before is gone.
     window.enter("Model", images.join("broken.png").to_str().unwrap());
     window.press("Classify");

@@ -46,6 +46,30 @@ fn names_that_leave_doubt_are_asked_about() {
 }
 
 #[test]
+fn the_last_folder_names_the_class_where_places_lie_above() {
+    let mut window = opened(|folder| {
+        let sites = ["hill", "lake", "wood"];
+        let classes: Vec<String> = sites
+            .iter()
+            .flat_map(|site| ["fox", "hare"].map(|class| format!("{site}/{class}")))
+            .collect();
+        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+        shuffled_folder(folder, &classes, 8)
+    });
+    assert!(window.shows("are folders of one name"), "{}", window.names());
+    window.press("Let the last folder name the class");
+    window.settle();
+    assert_eq!(kept_by(&mut window), Some(GroupBy::FolderAbove));
+    assert!(!window.shows("Classes that may be one"), "{}", window.names());
+    assert!(window.shows("3 series"), "{}", window.names());
+    let rows = &window.state().data.source.as_ref().unwrap().view.classes;
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, ["fox", "hare"]);
+    choose(&mut window, "nothing");
+    assert!(window.shows("are folders of one name"), "{}", window.names());
+}
+
+#[test]
 fn the_notice_is_accepted_with_one_press_and_can_be_taken_back() {
     let mut window = tracks();
     assert!(window.shows("These images seem to come in series"), "{}", window.names());

@@ -5,10 +5,11 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use counterweight_app::gui::{
-    Command, Dialog, ErrorReport, ResumeOffer, TrainCommand, WindowCommand,
+    Command, DataCommand, Dialog, ErrorReport, ResumeOffer, TrainCommand, WindowCommand,
 };
 use counterweight_core::run::{Run, RunState, summary};
 use counterweight_core::source::unpack_sample;
+use counterweight_tests::fixtures::patterns;
 use counterweight_tests::window::Window;
 use counterweight_tests::{binary, counterweight_json};
 
@@ -45,6 +46,21 @@ fn a_wrong_setting_is_named_at_its_field_and_can_be_reset() {
             window.names()
         );
     }
+    // What is wrong with a value is said above its field while it is typed: the keyboard stays there.
+    window.enter("Epochs", "a");
+    for letter in ["b", "c"] {
+        window.text(letter);
+    }
+    assert!(
+        window.shows("Epochs needs a whole number or auto, not `abc`")
+            || window.names().contains("abc"),
+        "{}",
+        window.names()
+    );
+    window.keys(egui::Modifiers::COMMAND, egui::Key::A);
+    window.text("3");
+    window.text("0");
+    assert_eq!(window.state().train.settings.stage1.epochs.value(), Some(30));
     window.enter("Run name", "a/b");
     assert!(!window.can_press("Train") && window.shows("A run's name cannot hold"));
 }
@@ -155,6 +171,32 @@ fn a_training_is_paused_stopped_and_continued() {
     window.press("Continue this run");
     window.settle();
     assert_eq!(epochs(&run.folder), (1..=12).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_that_is_stopped_behind_other_images_is_not_shown_as_it_was_before() {
+    let mut window = begun(40);
+    window.press("Stop");
+    window.settle();
+    let run = window.state().run.clone().expect("the stopped run is open");
+    let before = run.finished_epochs();
+    window.press("Continue this run");
+    window.until("another epoch", move |app| {
+        app.state.train.training.as_ref().is_some_and(|training| training.history.len() > before)
+    });
+    let photos = window.folder.path().join("photos");
+    patterns(&photos);
+    window.app().send(Command::Data(DataCommand::Open(photos)));
+    window.until("other images", |app| {
+        app.state.data.source.as_ref().is_some_and(|source| source.name == "photos")
+    });
+    window.app().send(Command::Train(TrainCommand::Stop));
+    window.settle();
+    // It is put away, since the steps are those of the images that are open; the list has it.
+    assert!(epochs(&run.folder).len() > before && window.state().run.is_none());
+    assert!(window.log().contains("is in the list of runs"), "{}", window.log());
+    window.go("Train");
+    assert!(!window.shows("was interrupted") && window.can_press("Train"), "{}", window.names());
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub fn ui(ui: &mut Ui, keep: &mut KeepTogether, builder: &Builder, commands: &mu
                 |ui| {
                     let mut ways: Vec<Option<GroupBy>> =
                         std::iter::once(None).chain(GroupBy::USUAL.map(Some)).collect();
+                    if builder.has_folders_above {
+                        ways.insert(2, Some(GroupBy::FolderAbove));
+                    }
                     if builder.has_listed_groups {
                         ways.push(Some(GroupBy::List));
                     }
@@ -118,6 +121,7 @@ fn name(by: Option<&GroupBy>) -> &'static str {
     match by {
         None => "nothing",
         Some(GroupBy::Subfolder) => "subfolder",
+        Some(GroupBy::FolderAbove) => "folder above",
         Some(GroupBy::Name { .. }) => "name",
         Some(GroupBy::Time { .. }) => "time",
         Some(GroupBy::LookAlikes { .. }) => "look-alikes",
@@ -130,6 +134,9 @@ fn meaning(by: Option<&GroupBy>) -> String {
         None => "Every image is held out by itself".into(),
         Some(GroupBy::Subfolder) => {
             "Images in one folder below that of their class, which is no class of its own then".into()
+        }
+        Some(GroupBy::FolderAbove) => {
+            "Images in one folder above that of their class, whatever their class: a place or a day, say. The last folder alone names the class then".into()
         }
         Some(GroupBy::Name { .. }) => {
             "Images of a class whose file names are the same up to the last number, or in a part that you name".into()

@@ -76,8 +76,8 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
     ui.add_space(space::LARGE);
     if let Some(source) = &data.source {
         data_files::twins_ui(ui, source, commands);
-        if let Origin::Catalog { report, .. } = &source.origin {
-            data_files::names_ui(ui, &report.doubtful_names);
+        if let Origin::Catalog { report, builder, .. } = &source.origin {
+            data_files::names_ui(ui, &report.doubtful_names, builder, commands);
         }
     }
     if let Some(Source { origin: Origin::Catalog { report, builder, .. }, .. }) = &data.source

@@ -1,12 +1,13 @@
 //! What the data page says of the files themselves: why a source cannot be opened, and which files lie
 //! beside others.
 
+use counterweight_core::dataset::{GroupBy, NameDoubt, NameRemedy};
 use counterweight_core::source::{SourceKind, Twins};
 use egui::{RichText, Ui};
 use egui_material_icons::icons::{ICON_ERROR, ICON_FILTER_ALT, ICON_WARNING};
 
 use crate::gui::command::{Command, DataCommand, ListCommand};
-use crate::gui::state::{DataState, Origin, Source};
+use crate::gui::state::{Builder, DataState, Origin, Source};
 use crate::gui::theme::{self, card, icon, space, tokens};
 use crate::gui::widgets::{numbers, words};
 
@@ -27,6 +28,13 @@ pub fn failure_ui(ui: &mut Ui, data: &DataState, commands: &mut Vec<Command>) {
         }
         if !reason.contains(&path.display().to_string()) {
             ui.label(RichText::new(path.display().to_string()).weak());
+        }
+        if data.can_leave_out() {
+            ui.add_space(space::SMALL);
+            if ui.button("Leave these classes out").clicked() {
+                commands.push(Command::Data(DataCommand::LeaveOut));
+            }
+            return;
         }
         ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");
         if data.failed_list {
@@ -110,7 +118,10 @@ pub fn twins_ui(ui: &mut Ui, source: &Source, commands: &mut Vec<Command>) {
 }
 
 /// Classes whose names make one doubt that they are classes of their own.
-pub fn names_ui(ui: &mut Ui, doubts: &[String]) {
+pub fn names_ui(ui: &mut Ui, doubts: &[NameDoubt], builder: &Builder, commands: &mut Vec<Command>) {
+    let is_kept = builder.options().group_by == Some(GroupBy::FolderAbove);
+    let is_open = |doubt: &&NameDoubt| !(is_kept && doubt.remedy == NameRemedy::FolderAbove);
+    let doubts: Vec<&NameDoubt> = doubts.iter().filter(is_open).collect();
     if doubts.is_empty() {
         return;
     }
@@ -120,11 +131,25 @@ pub fn names_ui(ui: &mut Ui, doubts: &[String]) {
             ui.label(icon(ICON_WARNING).size(20.0).color(warn));
             ui.label(theme::heading("Classes that may be one"));
         });
-        for doubt in doubts {
-            ui.label(
-                words::capitalised(doubt)
-                    + ". Choose one in the chart below to give it the name of another.",
-            );
+        for NameDoubt { sentence, remedy } in doubts {
+            let sentence = words::capitalised(sentence) + ".";
+            match remedy {
+                NameRemedy::Rename => {
+                    ui.label(
+                        sentence + " Choose one in the chart below to give it the name of another.",
+                    );
+                }
+                NameRemedy::FolderAbove => {
+                    ui.label(
+                        sentence + " What lies in one folder above is held out together then.",
+                    );
+                    ui.add_space(space::SMALL);
+                    if ui.button("Let the last folder name the class").clicked() {
+                        let by = Some(GroupBy::FolderAbove);
+                        commands.push(Command::Data(DataCommand::KeepTogether(by)));
+                    }
+                }
+            }
         }
     });
     ui.add_space(space::LARGE);

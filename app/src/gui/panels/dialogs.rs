@@ -39,7 +39,7 @@ pub fn ui(ui: &mut Ui, state: &mut State, commands: &mut Vec<Command>) {
             Dialog::ReplaceFile(path) => {
                 title_ui(ui, ICON_HELP.rich_text(), "Replace this file?");
                 ui.label(RichText::new(path.display().to_string()).monospace());
-                ui.label("There is a file of that name already, and it is not this run's last export.");
+                ui.label("There is a file of that name already, and it is another model: of another run, or of this one before it was balanced as it is now.");
                 closed = buttons_ui(ui, ("Replace", Kind::Destroys), false, || Command::Export(ExportCommand::Replace), commands);
             }
             Dialog::RenameRun(folder, name) => {

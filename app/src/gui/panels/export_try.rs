@@ -86,6 +86,12 @@ fn sample_ui(ui: &mut Ui, run: &OpenRun, export: &ExportState, commands: &mut Ve
     let split = if run.has_test() { "test" } else { "validation" };
     ui.add_space(space::SMALL);
     ui.label(format!("Sample from the {split} split"));
+    if run.exported.as_ref().is_some_and(|report| report.refit.is_some()) {
+        parts::weak(
+            ui,
+            "The file has learned from these images, too: that it is right about them says little. Images of your own tell.",
+        );
+    }
     let mut chosen = None;
     ui.horizontal_wrapped(|ui| {
         if IconButton::new(ICON_CHEVRON_LEFT, "Previous")

@@ -16,7 +16,7 @@ use egui_material_icons::icons::{
 use super::parts;
 use crate::gui::command::{Command, PredictCommand};
 use crate::gui::state::{
-    PredictState, Predicted, PredictedImage, Shown, State, Thumbnail, Thumbnails,
+    ByFolders, PredictState, Predicted, PredictedImage, Shown, State, Thumbnail, Thumbnails,
 };
 use crate::gui::theme::{self, icon, space, tokens};
 use crate::gui::widgets::{
@@ -31,7 +31,7 @@ const ROW: f32 = PICTURE + 24.0;
 const HEIGHT: f32 = 420.0;
 const COLUMNS: [Column<'static>; 3] = [
     Column { title: "Image", numeric: false, width: 0.0 },
-    Column { title: "Class", numeric: false, width: 150.0 },
+    Column { title: "Class", numeric: false, width: 200.0 },
     Column { title: "Probability", numeric: true, width: 96.0 },
 ];
 const PLACINGS: [(Placing, &str); 4] = [
@@ -102,9 +102,21 @@ fn what_ui(ui: &mut Ui, predict: &mut PredictState, ask: &mut dyn FnMut(PredictC
 
 fn found_ui(ui: &mut Ui, predict: &mut PredictState, ask: &mut dyn FnMut(PredictCommand)) {
     let is_busy = predict.is_busy();
+    let usual = predict.usual_threshold();
     let PredictState { found, threshold, shown, table, thumbnails, placing, written, .. } = predict;
     let Some(found) = found else { return };
     ui.label(theme::heading(format!("{} images", numbers::grouped(found.images.len() as u64))));
+    if let Some(ByFolders { images, right, balanced, classes }) = found.by_folders {
+        let [images, right] = [images, right].map(|count| numbers::grouped(count as u64));
+        ui.label(format!(
+            "{right} of {images} are taken for the class that their folder is named after; {} on average over {classes} classes.",
+            numbers::percent(Some(balanced))
+        ));
+        parts::weak(
+            ui,
+            "That tells how good the model is if it has not learned from these images.",
+        );
+    }
     if found.is_partial {
         warning(ui, "It was stopped: these are the images that were classified until then.");
     }
@@ -120,6 +132,13 @@ fn found_ui(ui: &mut Ui, predict: &mut PredictState, ask: &mut dyn FnMut(Predict
             });
         ui.add(slider).labelled_by(label.id);
         parts::weak(ui, "for the best class");
+        if let Some(usual) = usual {
+            let text = format!("Take {}", numbers::percent(Some(usual.into())));
+            let hint = "Below this probability the file's answers are better called unsure, as Export says";
+            if ui.button(text).on_hover_text(hint).clicked() {
+                *threshold = usual;
+            }
+        }
     });
     ui.add_space(space::SMALL);
     filter_ui(ui, found, shown, *threshold);
@@ -183,6 +202,10 @@ fn filter_ui(ui: &mut Ui, found: &Predicted, shown: &mut Shown, threshold: f32) 
             if unsure > 0 {
                 chip(ui, Shown::Unsure, "Unsure", unsure);
             }
+            let elsewhere = found.images.iter().filter(|image| image.is_elsewhere()).count();
+            if found.by_folders.is_some() && elsewhere > 0 {
+                chip(ui, Shown::Elsewhere, "Not as their folder", elsewhere);
+            }
             if found.unreadable > 0 {
                 chip(ui, Shown::Unreadable, "Could not be read", found.unreadable);
             }
@@ -208,6 +231,7 @@ fn table_ui(
         Shown::All => 0,
         Shown::Unsure => 1 + u64::from(threshold.to_bits()),
         Shown::Unreadable => 1 << 40,
+        Shown::Elsewhere => 1 << 39,
         Shown::Class(class) => (1 << 41) + ((class as u64) << 33) + u64::from(threshold.to_bits()),
     };
     let revision = found.revision.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ which;

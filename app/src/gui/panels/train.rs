@@ -6,7 +6,7 @@ use counterweight_core::device::DeviceChoice;
 use counterweight_core::settings::{
     AUGMENTATIONS, Auto, ImageFit, NormStatistics, Preset, Settings, Tokens, Training, info,
 };
-use egui::{ComboBox, RichText, TextEdit, Ui, Vec2};
+use egui::{ComboBox, Id, RichText, TextEdit, Ui, Vec2};
 use egui_material_icons::icons::{ICON_MODEL_TRAINING, ICON_PLAY_ARROW};
 
 use super::dialogs::resume_offer_ui;
@@ -404,7 +404,10 @@ fn key_ui(ui: &mut Ui, train: &mut TrainState, key: &'static str) {
             ui.checkbox(&mut on, "");
             text = on.to_string();
         } else {
-            ui.add(TextEdit::singleline(&mut text).desired_width(110.0));
+            // Its own name, whatever stands above it: what is wrong with a value is said there while it
+            // is typed, and the keyboard has to stay here.
+            let id = Id::unique(("setting", key));
+            ui.add(TextEdit::singleline(&mut text).id(id).desired_width(110.0));
         }
     });
     if shown.reset {

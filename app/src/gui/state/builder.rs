@@ -29,6 +29,8 @@ pub struct Builder {
     groupings: Vec<(GroupBy, Arc<Grouping>)>,
     /// Whether the source itself names groups of images.
     pub has_listed_groups: bool,
+    /// Whether classes are named by folders below others.
+    pub has_folders_above: bool,
     /// What comes of the options, or why nothing does.
     pub preview: Result<CountsPreview, String>,
 }
@@ -43,6 +45,7 @@ impl Builder {
             future: Vec::new(),
             moving: None,
             groupings: Vec::new(),
+            has_folders_above: catalog.classes.iter().any(|class| class.contains('/')),
             has_listed_groups: catalog.samples.iter().any(|sample| sample.group.is_some()),
             preview,
         }

@@ -32,6 +32,8 @@ pub struct DataState {
     pub failure: Option<(PathBuf, String)>,
     /// Whether that is an image list, whose columns can be chosen.
     pub failed_list: bool,
+    /// How to read it without the classes that were in the way.
+    failed_classes: Option<ScanOptions>,
     /// The image list whose columns are being chosen.
     pub mapper: Option<Mapper>,
     opening: Option<(PathBuf, ScanOptions, Worker<Opened>)>,
@@ -65,6 +67,7 @@ impl DataState {
             source: None,
             failure: None,
             failed_list: false,
+            failed_classes: None,
             mapper: None,
             opening: None,
             writing: None,
@@ -158,6 +161,13 @@ impl DataState {
                         scan.skip.push(pattern);
                     }
                 });
+            }
+            DataCommand::LeaveOut => {
+                if let Some((path, _)) = &self.failure
+                    && let Some(scan) = self.failed_classes.take()
+                {
+                    self.open(path.clone(), false, scan, shell);
+                }
             }
             DataCommand::ReadAll => self.open_again(shell, |scan| scan.skip.clear()),
             DataCommand::OpenSample => {
@@ -257,6 +267,11 @@ impl DataState {
                 }
             }
         }
+    }
+
+    /// Whether what could not be opened can be without some classes.
+    pub fn can_leave_out(&self) -> bool {
+        self.failed_classes.is_some()
     }
 
     /// Reads the open source again, in another way.
@@ -406,6 +421,15 @@ impl DataState {
                     return;
                 }
                 self.failed_list = is_list_name(&path);
+                self.failed_classes = match error {
+                    counterweight_core::Error::Data(DataError::EmptyClasses { skip, .. })
+                        if !skip.is_empty() =>
+                    {
+                        let skip = [scan.skip, skip].concat();
+                        Some(ScanOptions { skip, ..scan })
+                    }
+                    _ => None,
+                };
                 self.failure = Some((path, reason));
             }
         }

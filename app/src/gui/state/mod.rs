@@ -62,7 +62,7 @@ pub use keep_together::KeepTogether;
 pub use map::{Category, MapState, ShownMap};
 pub use mapper::Mapper;
 pub use overlays::{LookedAt, Overlay, Overlays};
-pub use predict::{PredictState, Predicted, PredictedImage, Shown};
+pub use predict::{ByFolders, PredictState, Predicted, PredictedImage, Shown};
 pub use run::{OpenRun, folder_name};
 pub use runs::{Compared, RunsState};
 pub use shell::{
@@ -310,7 +310,9 @@ impl State {
         } else if self.works_on(&run.folder).is_none() {
             let name = run.name().to_string();
             self.close_run();
-            self.shell.notice(format!("{name} is done; it is in the list of runs"));
+            self.shell.notice(format!(
+                "{name} is in the list of runs, with what has been done: other images are open now"
+            ));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The page that classifies folders of images with an exported model.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::gui::worker::{Failure, Progress, Worker};
 
 /// Classes that are kept of each image.
 const TOP: usize = 3;
+/// Folders above an image that may be named after its class, and parts of such a name, at most.
+const DEPTH: usize = 4;
 
 /// What the model says of one image.
 pub struct PredictedImage {
@@ -31,8 +34,59 @@ pub struct PredictedImage {
     pub top: Vec<Prediction>,
     /// The place of the best class in label order.
     pub class: Option<usize>,
+    /// That of the class that a folder it lies in is named after.
+    pub folder: Option<usize>,
     /// Why it could not be classified.
     pub error: Option<String>,
+}
+
+/// What folders that are named after classes say of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByFolders {
+    /// Images in such folders that were classified.
+    pub images: usize,
+    /// Those that were taken for the class of their folder.
+    pub right: usize,
+    /// The mean of the shares of the classes, each in 0..1.
+    pub balanced: f64,
+    /// The classes that have such a folder.
+    pub classes: usize,
+}
+
+impl ByFolders {
+    /// Of nothing that could be said so where most images lie elsewhere, or all in one class.
+    fn of(images: &[PredictedImage], classes: usize) -> Option<Self> {
+        let mut counts = vec![[0_usize; 2]; classes];
+        let classified = || images.iter().filter(|image| image.class.is_some());
+        for image in classified() {
+            let Some(folder) = image.folder else { continue };
+            counts[folder][0] += usize::from(image.class == Some(folder));
+            counts[folder][1] += 1;
+        }
+        let present: Vec<[usize; 2]> = counts.into_iter().filter(|[_, all]| *all > 0).collect();
+        let all: usize = present.iter().map(|[_, all]| all).sum();
+        let share = |[right, all]: &[usize; 2]| *right as f64 / *all as f64;
+        (present.len() > 1 && 2 * all > classified().count()).then(|| Self {
+            images: all,
+            right: present.iter().map(|[right, _]| right).sum(),
+            balanced: present.iter().map(share).sum::<f64>() / present.len() as f64,
+            classes: present.len(),
+        })
+    }
+}
+
+/// The class that the nearest folder of a file is named after, which may be several folders one below
+/// the other.
+fn class_of_folder(file: &Path, classes: &HashMap<String, usize>) -> Option<usize> {
+    let folder = file.parent()?;
+    let parts: Vec<Cow<'_, str>> =
+        folder.components().rev().map(|part| part.as_os_str().to_string_lossy()).collect();
+    (0..parts.len().min(DEPTH)).find_map(|first| {
+        (first..parts.len().min(first + DEPTH)).rev().find_map(|last| {
+            let name: Vec<&str> = parts[first..=last].iter().rev().map(AsRef::as_ref).collect();
+            classes.get(&name.join("/")).copied()
+        })
+    })
 }
 
 /// What came of a folder.
@@ -49,6 +103,8 @@ pub struct Predicted {
     pub is_partial: bool,
     /// Images that could not be read or classified.
     pub unreadable: usize,
+    /// What folders named after classes say of it, if most images lie in such.
+    pub by_folders: Option<ByFolders>,
     /// Another one for every result.
     pub revision: u64,
     reader: Arc<ImageReader>,
@@ -64,6 +120,8 @@ pub enum Shown {
     Class(usize),
     /// Those whose best class is less probable than the threshold.
     Unsure,
+    /// Those that are taken for another class than that of their folder.
+    Elsewhere,
     /// Those that could not be classified.
     Unreadable,
 }
@@ -78,6 +136,8 @@ pub struct PredictState {
     pub images_text: String,
     /// Probability of the best class below which an image is called unsure; 0 for never.
     pub threshold: f32,
+    /// That which the model that was offered names itself.
+    usual_threshold: Option<f32>,
     /// How images come into the folders they are sorted into.
     pub placing: Placing,
     /// What was found.
@@ -103,6 +163,7 @@ impl Default for PredictState {
             offered: String::new(),
             images_text: String::new(),
             threshold: 0.0,
+            usual_threshold: None,
             placing: Placing::Copy,
             found: None,
             shown: Shown::All,
@@ -121,6 +182,11 @@ impl PredictedImage {
     /// The probability of the best class.
     pub fn probability(&self) -> f32 {
         self.top.first().map_or(0.0, |best| best.probability)
+    }
+
+    /// Whether it is taken for another class than that of its folder.
+    pub fn is_elsewhere(&self) -> bool {
+        self.class.is_some() && self.folder.is_some_and(|folder| self.class != Some(folder))
     }
 
     /// Whether its best class is less probable than the threshold.
@@ -154,6 +220,7 @@ impl Predicted {
             Shown::All => true,
             Shown::Class(class) => image.class == Some(class) && !image.is_unsure(threshold),
             Shown::Unsure => image.is_unsure(threshold),
+            Shown::Elsewhere => image.is_elsewhere(),
             Shown::Unreadable => image.class.is_none(),
         };
         (0..self.images.len()).filter(|&index| is_shown(&self.images[index])).collect()
@@ -196,9 +263,17 @@ impl PredictState {
         if let Some(report) = &run.exported
             && (self.model_text.trim().is_empty() || self.model_text == self.offered)
         {
+            let threshold = report.calibration.as_ref().and_then(|found| found.threshold.as_ref());
+            self.usual_threshold = threshold.map(|threshold| threshold.probability as f32);
             self.offered = report.path.display().to_string();
             self.model_text.clone_from(&self.offered);
         }
+    }
+
+    /// The threshold that the model names itself, unless it is the one that is taken.
+    pub fn usual_threshold(&self) -> Option<f32> {
+        let is_offered = self.model_text == self.offered;
+        self.usual_threshold.filter(|usual| is_offered && *usual != self.threshold)
     }
 
     /// Does what was asked.
@@ -252,19 +327,24 @@ impl PredictState {
                 );
             }
             let inputs = Inputs::find(&[images], job)?;
+            let names = classifier.classes().iter().enumerate();
+            let names: HashMap<String, usize> =
+                names.map(|(class, name)| (name.clone(), class)).collect();
             let mut found = Vec::with_capacity(inputs.files.len());
             let mut each = |file: &Path, outcome: Result<Vec<f32>>| {
+                let folder = class_of_folder(file, &names);
                 found.push(match outcome {
                     Ok(probabilities) => {
                         let top = classifier.top_k(&probabilities, TOP);
                         let class =
                             top.first().and_then(|best| classifier.class_index(&best.class));
-                        PredictedImage { file: file.to_path_buf(), top, class, error: None }
+                        PredictedImage { file: file.to_path_buf(), top, class, folder, error: None }
                     }
                     Err(error) => PredictedImage {
                         file: file.to_path_buf(),
                         top: Vec::new(),
                         class: None,
+                        folder,
                         error: Some(error.to_string()),
                     },
                 });
@@ -281,11 +361,13 @@ impl PredictState {
                 file: problem.path,
                 top: Vec::new(),
                 class: None,
+                folder: None,
             }));
             Ok(Predicted {
                 folder: common_folder(found.iter().map(|image| image.file.as_path())),
                 model,
                 classes: classifier.classes().to_vec(),
+                by_folders: ByFolders::of(&found, classifier.classes().len()),
                 unreadable: found.iter().filter(|image| image.class.is_none()).count(),
                 images: Arc::new(found),
                 is_partial,
@@ -408,6 +490,33 @@ impl PredictState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_that_are_named_after_classes_tell_how_good_a_model_is() {
+        let names = ["fox", "red fox", "site 1/hare"].map(String::from);
+        let names: HashMap<String, usize> =
+            names.into_iter().enumerate().map(|(class, name)| (name, class)).collect();
+        let class = |file: &str| class_of_folder(Path::new(file), &names);
+        assert_eq!(class("/photos/red fox/1.png"), Some(1));
+        assert_eq!(class("/photos/fox/spring/1.png"), Some(0));
+        assert_eq!(class("photos/site 1/hare/1.png"), Some(2));
+        assert_eq!(class("/photos/hare/1.png"), None);
+        let image = |taken: usize, folder: Option<usize>| PredictedImage {
+            file: PathBuf::new(),
+            top: Vec::new(),
+            class: Some(taken),
+            folder,
+            error: None,
+        };
+        let mut images = vec![image(0, Some(0)), image(1, Some(0)), image(1, Some(1))];
+        let found = ByFolders { images: 3, right: 2, balanced: 0.75, classes: 2 };
+        assert_eq!(ByFolders::of(&images, 3), Some(found));
+        assert_eq!(images.iter().filter(|image| image.is_elsewhere()).count(), 1);
+        // Most lie elsewhere, or all in one folder.
+        images.extend((0..4).map(|_| image(0, None)));
+        assert_eq!(ByFolders::of(&images, 3), None);
+        assert_eq!(ByFolders::of(&images[..2], 3), None);
+    }
 
     #[test]
     fn images_are_told_apart_by_what_their_paths_do_not_share() {

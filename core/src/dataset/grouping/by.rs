@@ -27,6 +27,9 @@ const LARGEST_EXPRESSION: usize = 1 << 20;
 pub enum GroupBy {
     /// The folder they lie in below their class.
     Subfolder,
+    /// The folder above that of their class, whatever that is: photos of a place or day that lie in a
+    /// folder for each species, which alone names the class.
+    FolderAbove,
     /// Their file names.
     Name {
         /// A regular expression, looked for in the path below the source with `/` between its
@@ -65,6 +68,7 @@ impl GroupBy {
     pub fn words(&self) -> String {
         match self {
             GroupBy::Subfolder => "the same subfolder".into(),
+            GroupBy::FolderAbove => "the same folder above that of the class".into(),
             GroupBy::Name { pattern: None } => "the same name up to the last number".into(),
             GroupBy::Name { pattern: Some(pattern) } => {
                 format!("the same part of the name, {pattern}")
@@ -121,6 +125,7 @@ impl fmt::Display for GroupBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GroupBy::Subfolder => f.write_str("subfolder"),
+            GroupBy::FolderAbove => f.write_str("folder-above"),
             GroupBy::Name { pattern: None } => f.write_str("name"),
             GroupBy::Name { pattern: Some(pattern) } => write!(f, "name:{pattern}"),
             GroupBy::Time { seconds: DEFAULT_SECONDS } => f.write_str("time"),
@@ -135,7 +140,7 @@ impl fmt::Display for GroupBy {
 impl FromStr for GroupBy {
     type Err = String;
 
-    /// Reads `subfolder`, `name`, `name:REGEX`, `time`, `time:SECONDS`, `look-alikes`,
+    /// Reads `subfolder`, `folder-above`, `name`, `name:REGEX`, `time`, `time:SECONDS`, `look-alikes`,
     /// `look-alikes:BITS` and `list`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (way, value) = match text.split_once(':') {
@@ -144,6 +149,7 @@ impl FromStr for GroupBy {
         };
         let by = match (way, value) {
             ("subfolder", None) => GroupBy::Subfolder,
+            ("folder-above", None) => GroupBy::FolderAbove,
             ("list", None) => GroupBy::List,
             ("name", pattern) => GroupBy::Name { pattern: pattern.map(String::from) },
             ("time", None) => GroupBy::Time { seconds: DEFAULT_SECONDS },
@@ -158,7 +164,7 @@ impl FromStr for GroupBy {
             },
             _ => {
                 return Err(
-                    "expected subfolder, name, name:REGEX, time, time:SECONDS, look-alikes, look-alikes:BITS or list"
+                    "expected subfolder, folder-above, name, name:REGEX, time, time:SECONDS, look-alikes, look-alikes:BITS or list"
                         .into(),
                 );
             }
@@ -176,6 +182,7 @@ mod tests {
     fn ways_are_read_as_they_are_written() {
         let ways = [
             "subfolder",
+            "folder-above",
             "name",
             r"name:^(\d+)_a:b",
             "time",

@@ -78,6 +78,16 @@ impl Grouping {
                 join(&mut sets, &keys);
             }
             GroupBy::Subfolder => join(&mut sets, &names::by_subfolder(catalog)),
+            GroupBy::FolderAbove => {
+                let keys = names::by_folder_above(catalog);
+                if keys.iter().all(Option::is_none) {
+                    return unknown(
+                        "no image lies in a folder that lies in another one below the source"
+                            .into(),
+                    );
+                }
+                join(&mut sets, &keys);
+            }
             GroupBy::Name { pattern: None } => join(&mut sets, &names::by_prefix(catalog)),
             GroupBy::Name { pattern: Some(pattern) } => {
                 let keys = names::by_pattern(catalog, pattern)?;
@@ -175,10 +185,11 @@ pub fn crossed_subfolders(classes: &[String]) -> Option<String> {
         let named: Vec<&str> = subs.keys().copied().take(3).collect();
         let more = if subs.len() > named.len() { ", …" } else { "" };
         format!(
-            "{} folders have the same subfolders ({}{more}), and each of these is read as a class of its own; if they are none, --group-by subfolder takes the folders above for the {} classes",
+            "{} folders have the same subfolders ({}{more}), and each of these is read as a class of its own; if they are none, --group-by subfolder takes the folders above for the {} classes, and --group-by folder-above those below for the {}",
             tops.len(),
             named.join(", "),
-            tops.len()
+            tops.len(),
+            subs.len()
         )
     })
 }
@@ -199,6 +210,19 @@ pub fn subfolder_names(classes: &[String]) -> BTreeMap<String, String> {
         .filter(|(_, (_, is_below))| *is_below)
         .map(|(class, (top, _))| (class.clone(), top.to_string()))
         .collect()
+}
+
+/// New names for classes that are folders below others, for [`GroupBy::FolderAbove`]: of
+/// `site 1/deer` and `site 2/deer` that both are `deer`. Empty where there are none.
+///
+/// ```
+/// use counterweight_core::dataset::last_folder_names;
+/// let names = last_folder_names(&["1/deer", "2/deer", "fox"].map(String::from));
+/// assert_eq!(names, [("1/deer".into(), "deer".into()), ("2/deer".into(), "deer".into())].into());
+/// ```
+pub fn last_folder_names(classes: &[String]) -> BTreeMap<String, String> {
+    let last = |class: &String| Some((class.clone(), class.rsplit_once('/')?.1.to_string()));
+    classes.iter().filter_map(last).collect()
 }
 
 #[cfg(test)]

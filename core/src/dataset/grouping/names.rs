@@ -70,6 +70,18 @@ pub(super) fn by_subfolder(catalog: &Catalog) -> Keys {
     catalog.samples.iter().map(key).collect()
 }
 
+/// Samples in folders that lie in one folder below the source. Files tell of it, not classes, which may
+/// have got other names since.
+pub(super) fn by_folder_above(catalog: &Catalog) -> Keys {
+    let mut numbered = Numbered::default();
+    let key = |sample: &Sample| {
+        let place = place(sample)?;
+        let (above, _) = parts(parts(&place).0);
+        (!above.is_empty()).then(|| numbered.of(above.to_string()))
+    };
+    catalog.samples.iter().map(key).collect()
+}
+
 fn last(path: &str) -> &str {
     parts(path).1
 }

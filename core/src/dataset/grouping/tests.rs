@@ -114,6 +114,45 @@ fn folders_below_a_class_are_its_series() {
 }
 
 #[test]
+fn folders_above_a_class_are_its_series_where_the_last_folder_names_it() {
+    let mut images = Vec::new();
+    let names: Vec<String> = (0..6)
+        .flat_map(|site| ["deer", "fox"].map(|class| format!("site {site}/{class}")))
+        .collect();
+    let files: Vec<String> = names
+        .iter()
+        .flat_map(|folder| (0..4).map(move |number| format!("{folder}/{number}.png")))
+        .collect();
+    for (at, file) in files.iter().enumerate() {
+        images.push(Image(file, at / 4, at as u64, None));
+    }
+    let classes: Vec<&str> = names.iter().map(String::as_str).collect();
+    let catalog = catalog(&classes, &images);
+    let sites: Vec<u32> = (0..48).map(|at| at / 8).collect();
+    assert_eq!(groups(&catalog, "folder-above"), sites);
+    let mut options = BuildOptions::default();
+    options.rename.insert("site 0/fox".into(), "vulpes".into());
+    let before = options.clone();
+    options.keep_together(Some(GroupBy::FolderAbove), &catalog.classes);
+    let dataset = check(&catalog, &options);
+    assert_eq!(dataset.classes, ["deer", "vulpes", "fox"]);
+    // Whole sites are held out, whatever lies in them.
+    let mut splits: HashMap<u32, HashSet<Split>> = HashMap::new();
+    for sample in &dataset.samples {
+        splits.entry(sample.group.unwrap()).or_default().insert(sample.split);
+    }
+    assert!(splits.len() == 6 && splits.values().all(|splits| splits.len() == 1), "{splits:?}");
+    // One way after the other leaves nothing behind of the first.
+    options.keep_together(Some(GroupBy::Subfolder), &catalog.classes);
+    assert_eq!(build(&catalog, &options).unwrap().dataset.classes.len(), 7);
+    options.keep_together(None, &catalog.classes);
+    assert_eq!(options, before);
+    let flat = super::tests::catalog(&["a", "b"], &[Image("a/1.jpg", 0, 0, None)]);
+    let error = grouping(&flat, "folder-above").unwrap_err().to_string();
+    assert!(error.contains("no image lies in a folder that lies in another one"), "{error}");
+}
+
+#[test]
 fn photos_of_one_camera_in_a_row_belong_together() {
     let images = [
         Image("a/1.jpg", 0, 0, Some((1000, 1))),
