@@ -111,7 +111,7 @@ fn what_cannot_be_kept_together_is_refused_with_the_reason() {
     let (source, out) = (tracks.to_str().unwrap(), folder.path().join("set.toml"));
     let out = out.to_str().unwrap();
     for (way, code, reason) in [
-        ("colour", 2, "expected subfolder, name"),
+        ("colour", 2, "expected subfolder, folder-above, name"),
         ("name:[0-9]+", 2, "no group in parentheses"),
         ("name:(x", 2, "unclosed group"),
         ("look-alikes:40", 2, "at most 16 of 64 bits"),

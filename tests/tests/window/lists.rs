@@ -17,7 +17,7 @@ fn open(window: &mut Window, path: &Path) {
 
 /// A list of which nothing but a person can tell which column holds what.
 fn unknown_list(folder: &Path) -> PathBuf {
-    let mut list = "Foto;Breite;Art;Ort;Teil\n".to_string();
+    let mut list = "Motiv;Breite;Fund;Ort;Teil\n".to_string();
     for i in 0..12u32 {
         save(&picture(i, 8, 8), folder.join(format!("photos/IMG_{i}.png")));
         let species = ["newt", "toad"][(i % 2) as usize];
@@ -49,13 +49,13 @@ fn the_columns_of_a_list_are_chosen_and_counted() {
         assert!(window.shows(text), "{text}: {}", window.names());
     }
     assert!(!window.can_press("Open the list"));
-    choose(&mut window, "Path", "Foto");
+    choose(&mut window, "Path", "Motiv");
     assert!(window.shows("It cannot be told which column holds the labels"), "{}", window.names());
-    choose(&mut window, "Label", "Art");
+    choose(&mut window, "Label", "Fund");
     assert!(window.shows("12 of 13 images found, 2 classes"), "{}", window.names());
-    choose(&mut window, "Label", "Foto");
+    choose(&mut window, "Label", "Motiv");
     assert!(window.shows("12 of 13 images found, 12 classes"), "{}", window.names());
-    choose(&mut window, "Label", "Art");
+    choose(&mut window, "Label", "Fund");
     choose(&mut window, "Group", "Ort");
     assert!(window.shows("12 of 13 images found, 2 classes, 3 groups"), "{}", window.names());
     choose(&mut window, "Split", "Teil");
@@ -83,9 +83,9 @@ fn the_separator_is_chosen_anew_and_the_columns_with_it() {
     let list = unknown_list(window.folder.path());
     open(&mut window, &list);
     choose(&mut window, "Separator", "comma");
-    assert!(window.shows("Foto;Breite;Art;Ort;Teil"), "{}", window.names());
+    assert!(window.shows("Motiv;Breite;Fund;Ort;Teil"), "{}", window.names());
     choose(&mut window, "Separator", "semicolon");
-    assert!(window.shows("Breite") && !window.shows("Foto;Breite"), "{}", window.names());
+    assert!(window.shows("Breite") && !window.shows("Motiv;Breite"), "{}", window.names());
     window.press("Cancel");
     assert!(window.shows("Open your images"), "{}", window.names());
 }
