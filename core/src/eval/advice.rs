@@ -33,7 +33,7 @@ const FITTING: f64 = 0.75;
 impl Case<'_> {
     /// What to try: what the most telling of the findings asks for that the grade rests on.
     pub fn advice(&self, findings: &[Finding], grade: Grade) -> Advice {
-        let Some(kind) = self.most_telling(findings, grade) else { return self.next().into() };
+        let Some(kind) = self.most_telling(findings, grade) else { return self.next() };
         self.advice_on(kind)
     }
 
@@ -224,7 +224,7 @@ impl Case<'_> {
     }
 
     /// What to do with a usable result.
-    pub fn next(&self) -> String {
+    pub fn next(&self) -> Advice {
         let classes = &self.evaluation().per_class;
         let counts = || classes.iter().map(|class| class.train_count);
         let (most, all) = (counts().max().unwrap_or(0), counts().sum::<usize>());
@@ -239,8 +239,18 @@ impl Case<'_> {
             .filter(|class| class.accuracy.is_some_and(|accuracy| accuracy < self.found() - 0.2))
             .filter(lacks)
         {
-            Some(class) => format!("More images of {} would help most.", quoted(&class.name)),
-            None => "Try it on images of your own before you rely on it.".into(),
+            Some(class) => {
+                let text = format!("More images of {} would help most.", quoted(&class.name));
+                match self.features_that_do_not_fit() {
+                    Some(other) => Advice::new(text + other, "--preset fine-tune"),
+                    None => text.into(),
+                }
+            }
+            None if self.features_that_do_not_fit().is_some() => Advice::new(
+                "Where images are unlike photos, letting the whole network learn on often brings more: try it beside this.",
+                "--preset fine-tune",
+            ),
+            None => "Try it on images of your own before you rely on it.".to_string().into(),
         }
     }
 

@@ -83,11 +83,25 @@ impl<'a> Case<'a> {
 
     /// No better than guessing, and not even looking better.
     pub fn is_at_chance(&self) -> bool {
-        self.can_be_compared() && !self.guessing.better && !self.guessing.is_visible(self.found())
+        self.can_be_compared()
+            && !self.guessing.better
+            && !self.guessing.is_visible(self.found())
+            && self.known_better().is_none()
     }
 
     pub fn is_weak(&self) -> bool {
-        self.can_be_compared() && (!self.guessing.better || self.guessing.is_weak(self.found()))
+        self.can_be_compared()
+            && (!self.guessing.better || self.guessing.is_weak(self.found()))
+            && self.known_better().is_none()
+    }
+
+    /// What was held out in turn, where it is surely better than guessing and the split, drawn from the
+    /// same images, is not: of a few series a split tells less than its number of images looks like.
+    fn known_better(&self) -> Option<&HeldInTurn> {
+        let held = self.held_of_the_same().filter(|_| !self.guessing.better)?;
+        let is_better = held.balanced_accuracy - Z * held.error > self.guessing.chance
+            && !self.guessing.is_low(held.balanced_accuracy);
+        is_better.then_some(held)
     }
 
     /// Worthless where the result is at chance anyway, else doubtful: what explains a bad result is
@@ -118,6 +132,15 @@ impl<'a> Case<'a> {
             percent(self.found()),
             percent(self.guessing.chance)
         );
+        if let Some(held) = self.known_better() {
+            let sentence = format!(
+                "Better than guessing on images that were held out in turn, which are more ({}), and not on the {} {} images ({numbers}): these are too few, or too few series, to tell by.",
+                percent(held.balanced_accuracy),
+                self.evaluation().samples,
+                images_of(self.evidence.split)
+            );
+            return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
+        }
         Some(match self.is_at_chance() {
             true => finding(
                 FindingKind::NoBetterThanGuessing,
@@ -267,7 +290,10 @@ impl<'a> Case<'a> {
                 format!("The {images} images are all of one class, which tells nothing.");
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         }
-        if Z * error <= WIDE {
+        // What is told by more images is told with them, there or in the first sentence of all.
+        let is_told =
+            || self.known_better().is_some() || better && self.known_from_more().is_some();
+        if Z * error <= WIDE || is_told() {
             return None;
         }
         let few = match least == most {
@@ -294,10 +320,6 @@ impl<'a> Case<'a> {
         let Some(expected) = more else {
             return Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence));
         };
-        let grade = match self.known_from_more() {
-            Some(_) => Grade::Usable,
-            None => Grade::Doubtful,
-        };
         let held = expected.right.iter().filter(|[_, held]| *held > 0).count();
         let of_classes = match expected.knows_all(self.evaluation()) {
             true => String::new(),
@@ -311,7 +333,7 @@ impl<'a> Case<'a> {
             "{sentence} On the images that were held out in turn, which are more, it is {}{of_classes}.",
             percent(expected.balanced_accuracy)
         );
-        Some(finding(FindingKind::SplitTooSmall, grade, sentence))
+        Some(finding(FindingKind::SplitTooSmall, Grade::Doubtful, sentence))
     }
 
     /// What was held out in turn, if it is as good as the split: where that was drawn from the same images
@@ -370,28 +392,14 @@ impl<'a> Case<'a> {
         let count = told().count();
         if count == 0 {
             let sentence = format!(
-                "No image is taken for {all} of the {} classes, of {} fewer than {TELLING} images here: too few to tell whether {} recognised.",
-                self.guessing.classes,
-                if all == 1 { "which there are" } else { "each of which there are" },
+                "No image is taken for {}: of {} fewer than {TELLING} images here, too few to tell whether {} recognised.",
+                some_of(never(), all),
+                if all == 1 { "it there are" } else { "each there are" },
                 if all == 1 { "it is" } else { "they are" },
             );
             return Some(finding(FindingKind::NeverPredicted, Grade::Usable, sentence));
         }
-        let named: Vec<String> = told().take(NAMED).map(|class| quoted(&class.name)).collect();
-        let classes = match (count > NAMED, named.as_slice()) {
-            (true, names) => {
-                format!(
-                    "{} and {} other {}",
-                    names.join(", "),
-                    count - NAMED,
-                    if count == NAMED + 1 { "class" } else { "classes" }
-                )
-            }
-            (false, [rest @ .., last]) if !rest.is_empty() => {
-                format!("{} or {last}", rest.join(", "))
-            }
-            (false, names) => names.join(", "),
-        };
+        let classes = some_of(told(), count);
         // A few of very many classes may go without a prediction by luck.
         let grade =
             if 10 * count >= self.guessing.classes { Grade::Doubtful } else { Grade::Usable };
@@ -559,4 +567,17 @@ fn finding(kind: FindingKind, grade: Grade, sentence: impl Into<String>) -> Find
 
 fn epochs(count: usize) -> String {
     format!("{count} {}", plural(count, "epoch"))
+}
+
+/// The names of `count` classes, or of the first few of them.
+fn some_of<'a>(classes: impl Iterator<Item = &'a ClassResult>, count: usize) -> String {
+    let named: Vec<String> = classes.take(NAMED).map(|class| quoted(&class.name)).collect();
+    match (count > NAMED, named.as_slice()) {
+        (true, names) => {
+            let others = if count == NAMED + 1 { "class" } else { "classes" };
+            format!("{} and {} other {others}", names.join(", "), count - NAMED)
+        }
+        (false, [rest @ .., last]) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        (false, names) => names.join(", "),
+    }
 }

@@ -63,6 +63,23 @@ impl HeldInTurn {
         Self { balanced_accuracy: mean_of(&right), error: error_of_mean(&right), right }
     }
 
+    /// Mean of the accuracies of those of these classes that were held out at all; `None` without any.
+    pub fn accuracy_of(&self, classes: impl Fn(usize) -> bool) -> Option<f64> {
+        let all = self.right.iter().enumerate();
+        let own: Vec<[usize; 2]> = all
+            .filter(|(class, [_, held])| *held > 0 && classes(*class))
+            .map(|(_, own)| *own)
+            .collect();
+        (!own.is_empty()).then(|| mean_of(&own))
+    }
+
+    /// The share of all held-out images that were right; `None` without any.
+    pub fn top1(&self) -> Option<f64> {
+        let [right, all] =
+            self.right.iter().fold([0, 0], |sum, own| [sum[0] + own[0], sum[1] + own[1]]);
+        (all > 0).then(|| right as f64 / all as f64)
+    }
+
     /// Whether every class that a split has images of was held out.
     pub(super) fn knows_all(&self, evaluation: &Evaluation) -> bool {
         let mut pairs = self.right.iter().zip(&evaluation.per_class);

@@ -215,7 +215,7 @@ pub fn verdict(evidence: &Evidence<'_>) -> Verdict {
         Some(lead) if grade != Grade::Usable => {
             (lead.sentence.clone(), case.advice(&findings, grade))
         }
-        _ => (case.usable(), case.next().into()),
+        _ => (case.usable(), case.next()),
     };
     Verdict {
         grade,
