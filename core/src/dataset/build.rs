@@ -319,7 +319,8 @@ impl Available {
         let mut counts = vec![[0usize; 3]; all.names.len()];
         let mut has_splits = false;
         for sample in &catalog.samples {
-            has_splits |= sample.split.is_some();
+            // Of a download's folder `train` alone something has to be held out, too.
+            has_splits |= sample.split.is_some_and(|split| split != Split::Train);
             counts[all.places[sample.class]][sample.split.unwrap_or(Split::Train) as usize] += 1;
         }
         let of = |split: Split| {

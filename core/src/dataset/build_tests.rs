@@ -207,7 +207,7 @@ fn the_sources_own_splits_are_kept_or_left_out() {
 }
 
 #[test]
-fn a_source_of_training_images_alone_is_noted_to_leave_nothing_to_test_on() {
+fn a_source_of_training_images_alone_has_some_of_them_held_out() {
     let source =
         catalog(&[("cat", &[(Some(Split::Train), 30)]), ("dog", &[(Some(Split::Train), 50)])]);
     let noted = |options: &BuildOptions| {
@@ -216,8 +216,13 @@ fn a_source_of_training_images_alone_is_noted_to_leave_nothing_to_test_on() {
             .iter()
             .any(|note| note.contains("nothing to validate or test"))
     };
-    assert!(noted(&BuildOptions::default()));
-    assert!(!noted(&BuildOptions { test: Some(0.1), ..BuildOptions::default() }));
+    // As one without splits: a download may bring its folder `train` alone.
+    let built = check_invariants(&source, &BuildOptions::default());
+    assert_eq!(built.dataset.counts(Split::Validation), [3, 5]);
+    assert_eq!(built.dataset.counts(Split::Test), [8, 8]);
+    let none = BuildOptions { validation: Some(0.0), test: Some(0.0), ..BuildOptions::default() };
+    assert!(noted(&none));
+    assert!(!noted(&BuildOptions { test: Some(0.1), ..none }));
     assert!(!noted(&BuildOptions { validation: Some(0.1), ..BuildOptions::default() }));
     let parts: Parts = &[(Some(Split::Train), 20), (Some(Split::Test), 5)];
     let own = catalog(&[("cat", parts), ("dog", parts)]);
