@@ -4,6 +4,7 @@
 //! and end without a full stop so that a front end can add what to do next.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The result of everything in this crate that can fail.
@@ -160,6 +161,19 @@ pub enum DataError {
         /// Patterns of [`ScanOptions::skip`](crate::source::ScanOptions::skip) that leave them out;
         /// none of a source that is no folder.
         skip: Vec<String>,
+    },
+    /// A folder whose folders are no classes.
+    #[error("{}: {reason}{}", path.display(), instead(path, in_names.as_deref(), lists))]
+    NoClassFolders {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds instead.
+        reason: String,
+        /// That file names look as if they began with the classes, if they do; see
+        /// [`ScanOptions::class_in_name`](crate::source::ScanOptions::class_in_name).
+        in_names: Option<String>,
+        /// Files beside the images that may be lists of them, each with those of the same set.
+        lists: Vec<Vec<PathBuf>>,
     },
     /// An image list of which it cannot be told which column holds what.
     #[error("{}: {reason}\n{}", path.display(), table(separator, columns, rows))]
@@ -411,6 +425,31 @@ fn list(items: &[String]) -> String {
         lines.push(format!("  … and {} more", items.len() - SHOWN));
     }
     lines.join("\n")
+}
+
+/// What can be given in place of a folder without classes, a line each.
+fn instead(folder: &Path, in_names: Option<&str>, lists: &[Vec<PathBuf>]) -> String {
+    let mut told = String::new();
+    if let Some(found) = in_names {
+        let _ = write!(told, "\n{found}; --class-in-name takes the classes from them");
+    }
+    let name = |list: &PathBuf| {
+        let own = list.strip_prefix(folder).unwrap_or(list);
+        format!("`{}`", own.to_string_lossy().replace('\\', "/"))
+    };
+    let names: Vec<String> = lists.iter().filter_map(|set| set.first()).map(name).collect();
+    if !names.is_empty() {
+        let _ = write!(
+            told,
+            "\nDoes {} say which image is of which class? Then give that file instead of the folder",
+            names.join(" or ")
+        );
+    }
+    if let Some(set) = lists.iter().find(|set| set.len() > 1) {
+        let others: Vec<String> = set[1..].iter().map(name).collect();
+        let _ = write!(told, ", and {} by --also", others.join(" and "));
+    }
+    told
 }
 
 /// The columns of an image list and its first rows, and how to say what they hold.

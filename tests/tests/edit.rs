@@ -96,7 +96,7 @@ fn a_list_is_read_as_it_was_when_its_images_were_looked_at() {
     std::fs::write(&list, rows).unwrap();
     let reading = ["--path-column", "where", "--label-column", "seen as"];
     let refused = refusal(&list, &["exclude", "photos/frog/00.png"]);
-    assert!(refused.contains("the label is missing"), "{refused}");
+    assert!(refused.contains("which column holds the labels"), "{refused}");
     let edited = edit(&list, &[reading.as_slice(), &["exclude", "photos/frog/00.png"]].concat());
     assert_eq!(edited["counts"]["excluded"], 1);
     let report =

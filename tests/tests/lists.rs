@@ -248,3 +248,57 @@ fn a_flat_folder_is_explained_once() {
         "{error}"
     );
 }
+
+#[test]
+fn classes_are_taken_from_file_names_where_folders_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let names = |class: &str, number: usize| -> Vec<String> {
+        (1..=number).map(|i| format!("images/{class}_{i}.png")).collect()
+    };
+    images(root, [names("Abyssinian", 6), names("pug_dog", 4)].concat());
+    images(root, ["images/readme.png".into()]);
+    let error = refusal(root, &[], 1);
+    assert!(error.contains("holds one class only, `images`"), "{error}");
+    assert!(
+        error
+            .contains("File names look like 3 classes with a number each (`Abyssinian`, `pug_dog`"),
+        "{error}"
+    );
+    assert!(error.contains("--class-in-name takes the classes from them"), "{error}");
+    let skip = ["--class-in-name", "--skip", "*readme*"];
+    let report = inspect(root, &skip);
+    assert_eq!(classes(&report), [("Abyssinian".into(), 6), ("pug_dog".into(), 4)]);
+    // Kept, so that the folder can be read again in the same way.
+    let dataset = root.join("dataset.toml");
+    let out = ["--out", dataset.to_str().unwrap()];
+    let output = counterweight(&command("build", root, &[&skip[..], &out[..]].concat()));
+    assert!(output.status.success(), "{output:?}");
+    let opened = Dataset::load(&dataset).unwrap();
+    assert!(opened.provenance.reading.class_in_name);
+    // Folders of splits stay such, and only folders have file names.
+    std::fs::rename(root.join("images"), root.join("train")).unwrap();
+    assert!(refusal(root, &[], 1).contains("--class-in-name"));
+    let report = inspect(root, &skip);
+    assert_eq!(report["classes"][0]["train"], 6, "{report}");
+    let list = root.join("list.csv");
+    std::fs::write(&list, "file,label\n").unwrap();
+    let said = refusal(&list, &["--class-in-name"], 1);
+    assert!(said.contains("is not an image folder"), "{said}");
+}
+
+#[test]
+fn folders_for_training_and_test_are_no_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    images(root, (0..4).map(|i| format!("train_images/{i}.png")));
+    images(root, (4..6).map(|i| format!("test_images/{i}.png")));
+    let error = refusal(root, &[], 1);
+    assert!(error.contains("`test_images` and `train_images` are named like parts"), "{error}");
+    assert!(!error.contains("Then give that file"), "{error}");
+    std::fs::write(root.join("train.csv"), "id,label\n0,owl\n1,owl\n2,wren\n3,wren\n").unwrap();
+    let error = refusal(root, &[], 1);
+    assert!(error.contains("Does `train.csv` say which image is of which class?"), "{error}");
+    let report = inspect(&root.join("train.csv"), &[]);
+    assert_eq!(classes(&report), [("owl".into(), 2), ("wren".into(), 2)]);
+}

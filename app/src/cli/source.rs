@@ -38,8 +38,8 @@ pub struct SourceOption {
     /// `none`
     #[arg(long, value_name = "COLUMN")]
     group_column: Option<String>,
-    /// A text file with the names of classes that are numbers in the list: one name a line, or a
-    /// number and a name
+    /// A file with the names of classes that are numbers in the list: one name a line, a number and a
+    /// name, or JSON
     #[arg(long, value_name = "FILE")]
     class_names: Option<PathBuf>,
     /// Read only files with these endings (jpg,png) or patterns of their paths ('photos/*'); may be
@@ -50,6 +50,10 @@ pub struct SourceOption {
     /// times
     #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
     skip: Vec<String>,
+    /// Take the class of each image in a folder from what its file name begins with
+    /// (Abyssinian_12.jpg, cat.0.jpg), whatever folder it lies in
+    #[arg(long)]
+    class_in_name: bool,
 }
 
 impl SourceOption {
@@ -78,6 +82,9 @@ impl SourceOption {
                 add(name, Path::new(&patterns.join(",")));
             }
         }
+        if self.class_in_name {
+            text.push_str(" --class-in-name");
+        }
         text
     }
 
@@ -97,6 +104,7 @@ impl SourceOption {
             },
             only: self.only.clone(),
             skip: self.skip.clone(),
+            class_in_name: self.class_in_name,
             ..ScanOptions::default()
         }
     }
@@ -115,7 +123,7 @@ mod tests {
 
     #[test]
     fn options_are_typed_as_they_were_given() {
-        let typed = " --root 'my photos' --also val.csv --separator semicolon --path-column file --label-column 'common name' --split-column none --group-column 3 --class-names names.txt --only 'jpg,png' --skip '*_mask.*'";
+        let typed = " --root 'my photos' --also val.csv --separator semicolon --path-column file --label-column 'common name' --split-column none --group-column 3 --class-names names.txt --only 'jpg,png' --skip '*_mask.*' --class-in-name";
         let words = [
             "",
             "--root",
@@ -140,6 +148,7 @@ mod tests {
             "png",
             "--skip",
             "*_mask.*",
+            "--class-in-name",
         ];
         assert_eq!(Reading::parse_from(words).reading.typed(), typed);
         assert_eq!(SourceOption::default().typed(), "");

@@ -114,8 +114,8 @@ pub enum DataCommand {
     List(ListCommand),
     /// Leave out files of the open source by a pattern.
     Skip(String),
-    /// Open what could not be opened without the classes that were in the way.
-    LeaveOut,
+    /// Open what could not be opened in another of the ways that are offered.
+    OpenOtherwise(usize),
     /// Read all files of the open source again.
     ReadAll,
     /// Open the built-in sample.

@@ -58,6 +58,7 @@ impl Dataset {
                 list: reading.format.clone(),
                 only: reading.only.clone(),
                 skip: reading.skip.clone(),
+                class_in_name: reading.class_in_name,
                 one_class: true,
                 ..ScanOptions::default()
             },

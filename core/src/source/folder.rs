@@ -6,8 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::class_in_name::class_in_name;
 use super::filter::FileFilter;
 use super::names::composed;
+use super::no_classes::no_class_folders;
 use super::scan::Candidate;
 use crate::error::{DataError, Result};
 use crate::files;
@@ -60,7 +62,7 @@ pub fn images_below(root: &Path, job: Job<'_>) -> Result<(Vec<PathBuf>, Vec<Prob
 ///
 /// # Errors
 /// [`DataError`] if the folder cannot be read or nothing in it is an image.
-pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Found> {
+pub(super) fn list(root: &Path, filter: &FileFilter, by_name: bool, job: Job<'_>) -> Result<Found> {
     let mut walk = Walk::default();
     walk.run(root, filter, job)?;
     let Walk { mut files, folders, mut problems, skipped } = walk;
@@ -74,21 +76,41 @@ pub(super) fn list(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Fou
     files.sort_by_cached_key(|file| components(file));
     let layout = SplitLayout::of(&files);
     let mut by_class: BTreeMap<String, Vec<(PathBuf, Option<Split>)>> = BTreeMap::new();
+    let place = |file: &PathBuf| {
+        let mut folder = components(file);
+        folder.pop();
+        match by_name {
+            true => {
+                let class = class_in_name(file).ok_or("its name begins with no class");
+                class.map(|class| (class, split_above(&folder)))
+            }
+            false => layout.place(&folder),
+        }
+    };
+    if !by_name && let Some([one, other]) = layout.splits_for_classes(&files) {
+        let reason = format!(
+            "`{one}` and `{other}` are named like parts for training and test, not like classes, and images lie right in them"
+        );
+        return Err(no_class_folders(root, reason, &files).into());
+    }
     for file in files {
-        let parts = components(&file);
-        match layout.place(&parts[..parts.len() - 1]) {
+        match place(&file) {
             Ok((class, split)) => by_class.entry(class).or_default().push((file, split)),
             Err(reason) => problems.push(Problem { path: root.join(&file), reason: reason.into() }),
         }
     }
     if by_class.is_empty() {
-        return Err(flat(root, &problems).into());
+        return Err(match by_name {
+            true => DataError::source(root, "no file's name begins with a class"),
+            false => flat(root, &problems),
+        }
+        .into());
     }
     let empty: Vec<PathBuf> = folders
         .into_iter()
         .filter(|folder| {
             let placed = layout.place(&components(folder));
-            placed.is_ok_and(|(class, _)| !by_class.contains_key(&class))
+            !by_name && placed.is_ok_and(|(class, _)| !by_class.contains_key(&class))
         })
         .collect();
     let classes: Vec<String> = by_class.keys().cloned().collect();
@@ -112,19 +134,18 @@ fn flat(root: &Path, problems: &[Problem]) -> DataError {
         1 => "its one image lies in no class folder".to_string(),
         _ => format!("its {loose} images lie in no class folder"),
     };
-    DataError::source(
-        root,
-        format!(
-            "{images}; each class needs a folder of its own, whose name is the class:\n\
+    let reason = format!(
+        "{images}; each class needs a folder of its own, whose name is the class:\n\
              {name}/\n\
              ├── first class/\n\
              │   ├── {example}\n\
              │   └── …\n\
              └── second class/\n    \
                  └── …\n\
-             A list that names the class of each image (CSV) will do as well"
-        ),
-    )
+             A list that names the class of each image (CSV, JSON) will do as well"
+    );
+    let loose: Vec<&PathBuf> = problems.iter().map(|problem| &problem.path).collect();
+    no_class_folders(root, reason, &loose)
 }
 
 /// Why an image right below the source belongs to no class.
@@ -189,6 +210,28 @@ impl SplitLayout {
         Self { wrapper, splits }
     }
 
+    /// Two folders that images lie in as if they were classes, and all of which are named like splits
+    /// and otherwise alike: `train_images` and `test_images`, to which a list belongs.
+    fn splits_for_classes(&self, files: &[PathBuf]) -> Option<[String; 2]> {
+        if !self.splits.is_empty() {
+            return None;
+        }
+        let mut names = BTreeSet::new();
+        for file in files {
+            let parts = components(file);
+            let below = parts[..parts.len() - 1].strip_prefix(self.wrapper.as_slice())?;
+            let [name] = below else { return None };
+            names.insert(name.clone());
+        }
+        let found: Vec<(Split, Vec<String>)> =
+            names.iter().map(|name| split_in_words(name)).collect::<Option<_>>()?;
+        let splits: BTreeSet<usize> = found.iter().map(|(split, _)| *split as usize).collect();
+        let is_alike = found.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let mut names = names.into_iter();
+        let two = [names.next()?, names.next()?];
+        (is_alike && splits.len() == found.len()).then_some(two)
+    }
+
     /// The class and split of what lies in `folder`, or why it belongs to none.
     pub fn place(
         &self,
@@ -227,6 +270,16 @@ fn wrapper(folders: &[Vec<String>]) -> Vec<String> {
         parts.iter().zip(first).take(common).take_while(|(a, b)| a == b).count()
     });
     first[..common].iter().take_while(|name| split_in_words(name).is_none()).cloned().collect()
+}
+
+/// The split that a folder is named after, in one word or several.
+pub(super) fn split_of_folder(name: &str) -> Option<Split> {
+    name.parse().ok().or_else(|| Some(split_in_words(name)?.0))
+}
+
+/// The split that a folder on the way to an image is named after, the nearest one.
+fn split_above(folders: &[String]) -> Option<Split> {
+    folders.iter().rev().find_map(|name| split_of_folder(name))
 }
 
 /// Folders that are named like splits in more than one word, as `training_set` and `test_set`: at

@@ -3,11 +3,13 @@
 
 mod catalog;
 pub(crate) mod cifar;
+mod class_in_name;
 mod filter;
 mod folder;
 mod hint;
 mod list;
 mod names;
+mod no_classes;
 mod reader;
 mod reading;
 mod sample;

@@ -18,6 +18,9 @@ pub struct Reading {
     /// Patterns of the files that were left out. See [`ScanOptions::skip`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
+    /// Whether classes were taken from the names of files. See [`ScanOptions::class_in_name`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub class_in_name: bool,
     /// The lists' separator and columns, as found out or given.
     #[serde(skip_serializing_if = "is_default")]
     pub format: ListFormat,
@@ -30,7 +33,12 @@ fn is_default(format: &ListFormat) -> bool {
 impl Reading {
     /// What there is to be said of a source that is no image list.
     pub(super) fn of(options: &ScanOptions) -> Self {
-        Self { only: options.only.clone(), skip: options.skip.clone(), ..Self::default() }
+        Self {
+            only: options.only.clone(),
+            skip: options.skip.clone(),
+            class_in_name: options.class_in_name,
+            ..Self::default()
+        }
     }
 
     /// Whether there is nothing to say.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::filter::FileFilter;
+use super::no_classes::no_class_folders;
 use super::{Catalog, ListFormat, Location, Problem, Reading, Sample, Skipped, SourceKind, Split};
 use super::{cifar, folder, hint, list, twins};
 use crate::error::{DataError, Error, Result};
@@ -25,11 +26,12 @@ use crate::job::Job;
 /// How a source is read.
 #[derive(Clone, Debug)]
 pub struct ScanOptions {
-    /// What the paths of an image list are relative to; the list's own folder if not given.
+    /// What the paths of an image list are relative to; if not given, the list's own folder, or the one
+    /// above it where further lists lie in others of its folders.
     pub root: Option<PathBuf>,
     /// Further image lists of the same data set, such as the validation and test lists that belong
     /// to a training list. Where there are several, a list without a split column is one split,
-    /// named by its file name.
+    /// named by its file name or folder.
     pub lists: Vec<PathBuf>,
     /// What is known of the columns of image lists; the rest is found out.
     pub list: ListFormat,
@@ -40,6 +42,9 @@ pub struct ScanOptions {
     /// Files with one of these endings or patterns are left out, even if [`ScanOptions::only`]
     /// names them.
     pub skip: Vec<String>,
+    /// Whether the class of an image in a folder is what its file name begins with
+    /// (`Abyssinian_12.jpg`, `cat.0.jpg`), and not the folder it lies in.
+    pub class_in_name: bool,
     /// Images of more pixels are reported as too large and never decoded.
     pub max_pixels: u64,
     /// Whether a source of a single class will do: where its images are added to others.
@@ -57,6 +62,7 @@ impl Default for ScanOptions {
             list: ListFormat::default(),
             only: Vec::new(),
             skip: Vec::new(),
+            class_in_name: false,
             max_pixels: DEFAULT_MAX_PIXELS,
             one_class: false,
             cache: cache_folder(),
@@ -75,6 +81,9 @@ impl ScanOptions {
         }
         if !is_list && self.list != ListFormat::default() {
             return Some("is not an image list; only those have columns");
+        }
+        if self.class_in_name && (is_list || !has_files) {
+            return Some("is not an image folder; only there classes can be taken from file names");
         }
         let chooses = !self.only.is_empty() || !self.skip.is_empty();
         (chooses && !has_files)
@@ -103,7 +112,8 @@ pub(super) struct Candidate {
 ///   them, are CIFAR. Classes are in label order, for CIFAR-100 those of the fine labels.
 /// - Any other folder is an image folder: each folder that directly holds images is a class, nested
 ///   ones with `/` in their name. Folders `train`, `val` and `test` (or their longer names, in any
-///   case) above the classes are splits. Classes are ordered by name, by Unicode code points,
+///   case) above the classes are splits. With [`ScanOptions::class_in_name`] the class is what the
+///   file name begins with, whatever folder it lies in. Classes are ordered by name, by Unicode code points,
 ///   samples by path. Files without an extension count as images if they begin like one.
 /// - Any other file is an image list: a table in which each line names an image, with a header or
 ///   without, its fields separated by commas, semicolons, tabs, bars or blanks. What
@@ -164,14 +174,15 @@ pub fn scan(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalo
 
 fn scan_folder(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result<Catalog> {
     let filter = FileFilter::of(&options.only, &options.skip)?;
-    let found = folder::list(source, &filter, job).map_err(|error| match error {
-        Error::Data(_) if hint::is_run(source) => DataError::source(
-            source,
-            "is a run, made by `train`, and holds no images; name the folder of its images",
-        )
-        .into(),
-        other => other,
-    })?;
+    let found =
+        folder::list(source, &filter, options.class_in_name, job).map_err(|error| match error {
+            Error::Data(_) if hint::is_run(source) => DataError::source(
+                source,
+                "is a run, made by `train`, and holds no images; name the folder of its images",
+            )
+            .into(),
+            other => other,
+        })?;
     let files: Vec<PathBuf> =
         found.candidates.iter().map(|candidate| candidate.path.clone()).collect();
     let mut catalog = Catalog {
@@ -423,39 +434,19 @@ fn check_classes(
     if let [only] = catalog.classes.as_slice()
         && !one_class
     {
-        let lists = lists_in(&catalog.source);
-        let hint = match lists.as_slice() {
-            [] => String::new(),
-            names => format!(
-                ". Does {} say which image is of which class? Then give that file instead of the folder",
-                names.join(" or ")
-            ),
-        };
-        return Err(DataError::source(
-            &catalog.source,
-            format!("holds one class only, `{only}`; telling classes apart needs two{hint}"),
-        ));
+        let reason = format!("holds one class only, `{only}`; telling classes apart needs two");
+        let is_by_folder = catalog.kind == SourceKind::Folder && !catalog.reading.class_in_name;
+        return Err(match is_by_folder {
+            true => {
+                let file = |sample: &'_ Sample| match &sample.location {
+                    Location::File(path) => Some(path.clone()),
+                    Location::Record { .. } => None,
+                };
+                let files: Vec<PathBuf> = catalog.samples.iter().filter_map(file).collect();
+                no_class_folders(&catalog.source, reason, &files)
+            }
+            false => DataError::source(&catalog.source, reason),
+        });
     }
     Ok(())
-}
-
-/// Files in a folder that may be image lists, by their names: those of tables before plain text.
-fn lists_in(folder: &Path) -> Vec<String> {
-    const NAMED: usize = 3;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let files: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    let of = |kinds: &[&str]| {
-        let is_of = |path: &&PathBuf| {
-            path.extension()
-                .is_some_and(|own| kinds.iter().any(|kind| own.eq_ignore_ascii_case(kind)))
-        };
-        let name = |path: &PathBuf| Some(format!("`{}`", path.file_name()?.to_string_lossy()));
-        let mut names: Vec<String> = files.iter().filter(is_of).filter_map(name).collect();
-        names.sort();
-        names.truncate(NAMED);
-        names
-    };
-    let tables = of(&["csv", "tsv"]);
-    if tables.is_empty() { of(&["txt"]) } else { tables }
 }

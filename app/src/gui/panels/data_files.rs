@@ -29,11 +29,15 @@ pub fn failure_ui(ui: &mut Ui, data: &DataState, commands: &mut Vec<Command>) {
         if !reason.contains(&path.display().to_string()) {
             ui.label(RichText::new(path.display().to_string()).weak());
         }
-        if data.can_leave_out() {
+        if data.other_ways().next().is_some() {
             ui.add_space(space::SMALL);
-            if ui.button("Leave these classes out").clicked() {
-                commands.push(Command::Data(DataCommand::LeaveOut));
-            }
+            ui.horizontal_wrapped(|ui| {
+                for (way, button) in data.other_ways().enumerate() {
+                    if ui.button(button).clicked() {
+                        commands.push(Command::Data(DataCommand::OpenOtherwise(way)));
+                    }
+                }
+            });
             return;
         }
         ui.label("A source is a folder with one subfolder for each class, an image list (paths and labels), a CIFAR archive, or a dataset file.");

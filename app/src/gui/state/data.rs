@@ -10,6 +10,7 @@ use counterweight_core::job::Job;
 use counterweight_core::source::{Catalog, ScanOptions};
 
 use super::mapper::{Mapper, ask_for_root};
+use super::other_ways::{OtherWay, reason_of};
 use super::shell::{ErrorReport, Shell};
 use super::source::{DataView, Opened, Origin, Source, name_of, open};
 use super::{Builder, ImagesView, KeepTogether, Thumbnails, next_revision};
@@ -32,8 +33,8 @@ pub struct DataState {
     pub failure: Option<(PathBuf, String)>,
     /// Whether that is an image list, whose columns can be chosen.
     pub failed_list: bool,
-    /// How to read it without the classes that were in the way.
-    failed_classes: Option<ScanOptions>,
+    /// How else it can be opened.
+    other_ways: Vec<OtherWay>,
     /// The image list whose columns are being chosen.
     pub mapper: Option<Mapper>,
     opening: Option<(PathBuf, ScanOptions, Worker<Opened>)>,
@@ -67,7 +68,7 @@ impl DataState {
             source: None,
             failure: None,
             failed_list: false,
-            failed_classes: None,
+            other_ways: Vec::new(),
             mapper: None,
             opening: None,
             writing: None,
@@ -142,7 +143,7 @@ impl DataState {
             DataCommand::PickFile => {
                 let question = Question::File(
                     "Archives, lists and datasets",
-                    &["toml", "csv", "tsv", "txt", "gz", "tgz", "tar", "bin"],
+                    &["toml", "csv", "tsv", "txt", "json", "jsonl", "gz", "tgz", "tar", "bin"],
                 );
                 let then = |path| Command::Data(DataCommand::Open(path));
                 shell.asked = Some(Asked::new(
@@ -162,11 +163,10 @@ impl DataState {
                     }
                 });
             }
-            DataCommand::LeaveOut => {
-                if let Some((path, _)) = &self.failure
-                    && let Some(scan) = self.failed_classes.take()
-                {
-                    self.open(path.clone(), false, scan, shell);
+            DataCommand::OpenOtherwise(way) => {
+                if way < self.other_ways.len() {
+                    let OtherWay { path, scan, .. } = self.other_ways.swap_remove(way);
+                    self.open(path, false, scan, shell);
                 }
             }
             DataCommand::ReadAll => self.open_again(shell, |scan| scan.skip.clear()),
@@ -269,9 +269,9 @@ impl DataState {
         }
     }
 
-    /// Whether what could not be opened can be without some classes.
-    pub fn can_leave_out(&self) -> bool {
-        self.failed_classes.is_some()
+    /// In which other ways what could not be opened can be, as buttons say it.
+    pub fn other_ways(&self) -> impl Iterator<Item = &str> {
+        self.other_ways.iter().map(|way| way.button.as_str())
     }
 
     /// Reads the open source again, in another way.
@@ -412,7 +412,7 @@ impl DataState {
             }
             Err(Failure::Stopped) => shell.notice("The scan was cancelled"),
             Err(Failure::Failed(error)) => {
-                let reason = error.to_string();
+                let reason = reason_of(&error);
                 shell.info(format!("{} could not be opened: {reason}", path.display()));
                 let unknown =
                     matches!(error, counterweight_core::Error::Data(DataError::UnknownList { .. }));
@@ -421,14 +421,9 @@ impl DataState {
                     return;
                 }
                 self.failed_list = is_list_name(&path);
-                self.failed_classes = match error {
-                    counterweight_core::Error::Data(DataError::EmptyClasses { skip, .. })
-                        if !skip.is_empty() =>
-                    {
-                        let skip = [scan.skip, skip].concat();
-                        Some(ScanOptions { skip, ..scan })
-                    }
-                    _ => None,
+                self.other_ways = match error {
+                    counterweight_core::Error::Data(error) => OtherWay::all(&error, &path, &scan),
+                    _ => Vec::new(),
                 };
                 self.failure = Some((path, reason));
             }
@@ -439,7 +434,9 @@ impl DataState {
 /// Whether a file's name is that of a table or text.
 fn is_list_name(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|own| ["csv", "tsv", "txt", "tab", "lst"].contains(&own.as_str()))
+    extension.is_some_and(|own| {
+        ["csv", "tsv", "txt", "tab", "lst", "json", "jsonl", "ndjson"].contains(&own.as_str())
+    })
 }
 
 /// Shows a file in the system's file manager, which can take a while to answer.

@@ -21,6 +21,7 @@ mod inspect;
 mod keep_together;
 mod map;
 mod mapper;
+mod other_ways;
 mod overlays;
 mod predict;
 mod previews;

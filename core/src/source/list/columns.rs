@@ -20,7 +20,7 @@ use csv::StringRecord;
 use super::format::{FOLDER, ListFormat, NONE, Separator};
 use super::table::{Fields, each_record};
 use super::usual_names::{
-    GROUP_COLUMNS, LABEL_COLUMNS, LABEL_ENDINGS, PATH_COLUMNS, SPLIT_COLUMNS, knows, normalised,
+    GROUP_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, ends_as_label, knows, normalised,
 };
 use crate::source::Split;
 use crate::source::folder::has_image_extension;
@@ -110,6 +110,20 @@ impl Head {
             true => name.clone(),
             false => (column + 1).to_string(),
         }
+    }
+
+    /// Other columns that labels may be in, by their names.
+    pub fn other_labels(&self, columns: &Columns) -> Vec<String> {
+        let others = (0..self.names.len()).filter(|column| {
+            let is_taken = *column == columns.path
+                || Some(*column) == columns.split
+                || Some(*column) == columns.group
+                || holds(&columns.label, *column);
+            let name = normalised(&self.names[*column]);
+            let is_called_so = LABEL_COLUMNS.contains(&name.as_str()) || ends_as_label(&name);
+            self.header && !is_taken && is_called_so
+        });
+        others.map(|column| self.names[column].clone()).collect()
     }
 
     /// What has been found out, as a person would have said it.
@@ -430,7 +444,8 @@ impl<'a> Finder<'a> {
             [only] => {
                 let is_measure =
                     |field: &str| field.parse::<i64>().is_err() && field.parse::<f64>().is_ok();
-                (!self.mostly(*only, is_measure)).then_some(Label::Column(*only))
+                let is_empty = self.values(*only).next().is_none();
+                (!is_empty && !self.mostly(*only, is_measure)).then_some(Label::Column(*only))
             }
             // A number and the name that stands for it.
             [a, b] => {
@@ -459,10 +474,7 @@ impl<'a> Finder<'a> {
             |number: &usize| !words.iter().any(|word| self.same_classes(*number, *word));
         let all: Vec<usize> =
             words.iter().copied().chain(numbers.into_iter().filter(says_else)).collect();
-        let is_called_so = |column: &usize| {
-            let name = self.known[*column].as_str();
-            self.header && LABEL_ENDINGS.iter().any(|ending| name.ends_with(ending))
-        };
+        let is_called_so = |column: &usize| self.header && ends_as_label(&self.known[*column]);
         let called_so: Vec<usize> = all.iter().copied().filter(is_called_so).collect();
         match (all.as_slice(), called_so.as_slice()) {
             ([only], _) | (_, [only]) => Some(Label::Column(*only)),

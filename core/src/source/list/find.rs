@@ -2,7 +2,7 @@
 //! names none, and in folders between that it leaves out.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
@@ -13,6 +13,7 @@ use super::super::folder::{EXTENSIONS, has_image_extension};
 use super::super::names::composed;
 use crate::error::Result;
 use crate::job::Job;
+use crate::source::Split;
 
 /// Folders below each other that are looked through for files that are not where the list says.
 const DEPTH: usize = 8;
@@ -39,8 +40,9 @@ enum Place {
 
 /// Looks for files below `root`. Those that are not where `named` says are looked for by their
 /// names: in folders below the root that end as the named one does, with the named ending, or with
-/// that of any image where none is named, among the files that the filter takes. A number finds the
-/// file of that number, with zeros before it or without. One that could be several files is not found.
+/// that of any image where none is named, among the files that the filter takes. Folders that all paths
+/// begin with and that are nowhere below the root are passed over. A number finds the file of that number,
+/// with zeros before it or without. One that could be several files is not found.
 ///
 /// # Errors
 /// [`crate::Error::Stopped`].
@@ -61,12 +63,13 @@ pub(super) fn find(
         return Ok(Found { paths, elsewhere: 0, several: Vec::new() });
     }
     let index = Index::below(root, filter, job)?;
+    let moved = index.moved(named);
     let (mut elsewhere, mut several) = (0, Vec::new());
     // A name may stand in many rows, and be that of many files.
     let mut known: HashMap<&str, Place> = HashMap::new();
     for (row, path) in paths.iter_mut().enumerate().filter(|(_, path)| path.is_none()) {
         job.check()?;
-        match known.entry(named[row]).or_insert_with(|| index.find(named[row])) {
+        match known.entry(named[row]).or_insert_with(|| index.find(named[row], &moved)) {
             Place::Nowhere => {}
             Place::At(found) => {
                 *path = Some(found.clone());
@@ -115,12 +118,15 @@ struct Index {
     by_stem: HashMap<String, Vec<PathBuf>>,
     /// Names that are numbers, by these without zeros in front.
     by_number: HashMap<String, Vec<String>>,
+    /// The names of folders that images lie in or below.
+    folders: HashSet<String>,
 }
 
 impl Index {
     fn below(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Self> {
         job.phase("looking for the images of the list", None, "files");
         let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
+        let mut folder_names = HashSet::new();
         let walk = WalkDir::new(root).follow_links(true).max_depth(DEPTH).sort_by_file_name();
         for (seen, entry) in walk.into_iter().take(ENTRIES).enumerate() {
             if seen.is_multiple_of(256) {
@@ -138,6 +144,9 @@ impl Index {
                 if !filter.takes(relative) {
                     continue;
                 }
+                for name in folders(&composed(&relative.to_string_lossy())) {
+                    folder_names.insert(name);
+                }
                 by_stem
                     .entry(composed(stem).into_owned())
                     .or_default()
@@ -150,16 +159,44 @@ impl Index {
                 by_number.entry(number.to_string()).or_default().push(stem.clone());
             }
         }
-        Ok(Self { by_stem, by_number })
+        Ok(Self { by_stem, by_number, folders: folder_names })
     }
 
-    fn find(&self, text: &str) -> Place {
-        self.place(text).unwrap_or(Place::Nowhere)
+    /// The folders at the beginning of all these paths that are nowhere below the root: where the
+    /// images lay when the list was written. Another split's images are others.
+    fn moved(&self, named: &[&str]) -> Vec<String> {
+        let mut common: Option<Vec<String>> = None;
+        for text in named {
+            let own = folders(&slashed(&composed(text)));
+            match &mut common {
+                None => common = Some(own),
+                Some(common) => {
+                    let alike = common.iter().zip(&own).take_while(|(a, b)| a == b).count();
+                    common.truncate(alike);
+                }
+            }
+        }
+        let is_elsewhere =
+            |name: &String| !self.folders.contains(name) && name.parse::<Split>().is_err();
+        common.unwrap_or_default().into_iter().take_while(is_elsewhere).collect()
     }
 
-    fn place(&self, text: &str) -> Option<Place> {
-        let named = slashed(&composed(text));
-        let named = Path::new(&named);
+    fn find(&self, text: &str, moved: &[String]) -> Place {
+        let text = slashed(&composed(text));
+        let found = self.place(&text);
+        let without = || {
+            let mut rest = text.trim_start_matches(['.', '/']);
+            for folder in moved {
+                rest = rest.strip_prefix(folder.as_str())?.trim_start_matches('/');
+            }
+            (!moved.is_empty()).then(|| self.place(rest)).flatten()
+        };
+        found.or_else(without).unwrap_or(Place::Nowhere)
+    }
+
+    /// Where a path with the separators of everybody leads to.
+    fn place(&self, named: &str) -> Option<Place> {
+        let named = Path::new(named);
         let ending = has_image_extension(named).then(|| lower_extension(named)).flatten();
         let stem =
             if ending.is_some() { named.file_stem() } else { named.file_name() }?.to_str()?;
@@ -194,6 +231,16 @@ impl Index {
             None => Place::At((*first).clone()),
         })
     }
+}
+
+/// The names of the folders that a path goes through.
+fn folders(path: &str) -> Vec<String> {
+    let parent = Path::new(path).parent().unwrap_or(Path::new(""));
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    };
+    parent.components().filter_map(name).collect()
 }
 
 /// A name that is a number, without the zeros in front.

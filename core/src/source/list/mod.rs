@@ -3,17 +3,18 @@
 mod columns;
 mod find;
 mod format;
+mod json;
 mod names;
 mod preview;
 mod rows;
 mod table;
 mod usual_names;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::filter::FileFilter;
-use super::folder::{SplitLayout, has_image_extension};
+use super::folder::{SplitLayout, has_image_extension, split_of_folder};
 use super::names::composed;
 use super::reading::Reading;
 use super::scan::{Candidate, ScanOptions};
@@ -25,7 +26,8 @@ use crate::source::{Problem, Split};
 use find::Found;
 pub use format::{ListFormat, Separator};
 pub use preview::{ListPreview, preview_list};
-use rows::Row;
+use rows::{Row, Rows};
+use table::Origin;
 
 /// What the image lists of a source hold.
 pub(super) struct Listed {
@@ -51,13 +53,38 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     let mut rows = Vec::new();
     let mut format = None;
     let several = !options.lists.is_empty();
+    let root = root(source, options);
+    if !root.is_dir() {
+        return Err(DataError::source(&root, "there is no such folder").into());
+    }
     let lists = || std::iter::once(source).chain(options.lists.iter().map(PathBuf::as_path));
     for list in lists() {
         job.check()?;
-        let (mut table, found) = rows::read(list, &options.list)?;
+        let Rows { rows: mut table, format: found, origin, labels } =
+            rows::read(list, &options.list)?;
+        if origin == Origin::Windows {
+            job.info(format!(
+                "{} is not UTF-8 and is read as spreadsheets of western languages save it on Windows; look whether names with marks on letters are right",
+                list.display()
+            ));
+        }
+        if let Some((column, others)) = labels.filter(|(_, others)| !others.is_empty()) {
+            job.info(format!(
+                "{}: `{column}` is taken as the label, and not {} (--label names another column)",
+                list.display(),
+                others.iter().map(|other| format!("`{other}`")).collect::<Vec<_>>().join(" or ")
+            ));
+        }
         let named = if several { split_in_name(list) } else { None };
+        let own = own_folder(list, &root);
         for row in &mut table {
             row.split = row.split.or(named);
+            if let Some(path) = own.as_ref().map(|own| own.join(&row.path))
+                && let Some(path) = path.to_str()
+                && root.join(path).is_file()
+            {
+                row.path = path.to_string();
+            }
         }
         rows.extend(table);
         format.get_or_insert(found);
@@ -65,9 +92,14 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
     if rows.is_empty() {
         return Err(DataError::source(source, "lists no image").into());
     }
-    let root = root(source, options);
-    if !root.is_dir() {
-        return Err(DataError::source(&root, "there is no such folder").into());
+    let unlabelled = unlabelled(source, &mut rows)?;
+    if !unlabelled.is_empty() {
+        let have = if unlabelled.len() == 1 { "image has" } else { "images have" };
+        job.warn(format!(
+            "{}: {} {have} no label there and are left out",
+            source.display(),
+            unlabelled.len()
+        ));
     }
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let mut found = find::find(&root, &named, &filter, job)?;
@@ -101,7 +133,11 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         let mut each = kept.iter();
         found.paths.retain(|_| each.next() == Some(&true));
     }
-    let absent = absent(source, &root, &rows, &found)?;
+    let mut problems = absent(source, &root, &rows, &found)?;
+    problems.extend(unlabelled.into_iter().map(|path| Problem {
+        path: root.join(find::tidy(&root, &path)),
+        reason: "is in the list without a label".into(),
+    }));
     let Labelled { classes, labels, splits } = label(source, &rows, &found.paths, options)?;
     let all = rows.into_iter().zip(found.paths).zip(labels).zip(splits);
     let mut candidates: Vec<Candidate> = all
@@ -109,7 +145,18 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
             Some(Candidate { path: path?, class, split, group: row.group })
         })
         .collect();
-    let repeated = merge_repeated(source, &mut candidates, &classes)?;
+    let Merged { repeated, contradictory } = merge_repeated(source, &mut candidates, &classes)?;
+    if !contradictory.is_empty() {
+        let have = if contradictory.len() == 1 { "image has" } else { "images have" };
+        job.warn(format!(
+            "{}: {} {have} several labels there and are left out",
+            source.display(),
+            contradictory.len()
+        ));
+    }
+    problems.extend(
+        contradictory.into_iter().map(|(path, reason)| Problem { path: root.join(path), reason }),
+    );
     if repeated > 0 {
         let lines = if repeated == 1 {
             "1 line repeats an image that is".to_string()
@@ -125,15 +172,48 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
         format: format.unwrap_or_default(),
         ..Reading::of(options)
     };
-    Ok(Listed { root, classes, candidates, problems: absent, left_out, reading })
+    Ok(Listed { root, classes, candidates, problems, left_out, reading })
 }
 
-/// What a list's paths are relative to.
+/// Takes out the rows without a label and returns what they name.
+///
+/// # Errors
+/// If they are half of all, or more: then the labels are elsewhere.
+fn unlabelled(source: &Path, rows: &mut Vec<Row>) -> Result<Vec<String>, DataError> {
+    let count = rows.iter().filter(|row| row.is_unlabelled()).count();
+    if 2 * count >= rows.len() {
+        let reason = format!("has no label in {count} of {} lines", rows.len());
+        return Err(DataError::source(source, reason));
+    }
+    Ok(rows.extract_if(.., |row| row.is_unlabelled()).map(|row| row.path).collect())
+}
+
+/// What the paths of a list and those that go with it are relative to: what is asked for, or the first list's
+/// folder, or that above it, where all the lists lie.
 fn root(source: &Path, options: &ScanOptions) -> PathBuf {
-    options.root.clone().unwrap_or_else(|| match source.parent() {
+    let parent = |list: &Path| match list.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
+    };
+    options.root.clone().unwrap_or_else(|| {
+        let all = options.lists.iter().map(|list| files::real(&parent(list)));
+        let own = parent(source);
+        let real = files::real(&own);
+        let above = |folder: &&Path| all.clone().all(|other| other.starts_with(folder));
+        match real.ancestors().take(2).find(above) {
+            // As it was given, where that will do.
+            Some(folder) if folder == real => own,
+            Some(folder) if folder.parent().is_some() => folder.to_path_buf(),
+            _ => own,
+        }
     })
+}
+
+/// The folder below the root that a list lies in, if it is another.
+fn own_folder(list: &Path, root: &Path) -> Option<PathBuf> {
+    let (list, root) = (files::real(list), files::real(root));
+    let folder = list.strip_prefix(&root).ok()?.parent()?;
+    (!folder.as_os_str().is_empty()).then(|| folder.to_path_buf())
 }
 
 /// A list as a dataset file names it.
@@ -336,55 +416,99 @@ fn classes(
     }
 }
 
-/// Keeps the first of the candidates that are the same image with the same label and split, and
-/// returns how many are gone. Lines that contradict each other are an error: no training could tell
-/// which of them is meant.
+/// What is found of images that several lines name.
+struct Merged {
+    /// Lines that say the same again.
+    repeated: usize,
+    /// Images with different labels, which are gone: no training could tell which of them is meant.
+    contradictory: Vec<(PathBuf, String)>,
+}
+
+/// Keeps the first of the candidates that are the same image with the same label and split.
+///
+/// # Errors
+/// [`DataError`] if an image is in several splits, or half of them have several labels: then an image
+/// shows several things, or the labels are in another column.
 fn merge_repeated(
     source: &Path,
     candidates: &mut Vec<Candidate>,
     classes: &[String],
-) -> Result<usize, DataError> {
+) -> Result<Merged, DataError> {
     let before = candidates.len();
     let mut first: HashMap<PathBuf, (usize, Option<Split>)> = HashMap::with_capacity(before);
-    let mut wrong = Vec::new();
+    let mut in_splits = Vec::new();
+    // The classes of each image that has several, in the order of the list.
+    let mut labels: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
     candidates.retain(|candidate| {
-        let this = (candidate.class, candidate.split);
-        match first.get(&candidate.path) {
-            None => {
-                first.insert(candidate.path.clone(), this);
-                true
-            }
-            Some(other) => {
-                if *other != this {
-                    let named = |(class, split): (usize, Option<Split>)| match split {
-                        Some(split) => format!("{} in {split}", classes[class]),
-                        None => format!("{} in no split", classes[class]),
-                    };
-                    wrong.push(format!(
-                        "{}: {} and {}",
-                        candidate.path.display(),
-                        named(*other),
-                        named(this)
-                    ));
-                }
-                false
+        let Some(&(class, split)) = first.get(&candidate.path) else {
+            first.insert(candidate.path.clone(), (candidate.class, candidate.split));
+            return true;
+        };
+        if split != candidate.split {
+            let named = |split: Option<Split>| match split {
+                Some(split) => format!("in {split}"),
+                None => "in no split".into(),
+            };
+            let (one, other) = (named(split), named(candidate.split));
+            in_splits.push(format!("{}: {one} and {other}", candidate.path.display()));
+        }
+        if class != candidate.class {
+            let all = labels.entry(candidate.path.clone()).or_insert_with(|| vec![class]);
+            if !all.contains(&candidate.class) {
+                all.push(candidate.class);
             }
         }
+        false
     });
-    if wrong.is_empty() {
-        return Ok(before - candidates.len());
+    if !in_splits.is_empty() {
+        let summary = format!("{}: images listed in different splits", source.display());
+        return Err(DataError::Many { summary, items: in_splits });
     }
-    Err(DataError::Many {
-        summary: format!("{}: images listed with different labels or splits", source.display()),
-        items: wrong,
-    })
+    let repeated =
+        before - candidates.len() - labels.values().map(|all| all.len() - 1).sum::<usize>();
+    let mentioned: BTreeSet<usize> = labels.values().flatten().copied().collect();
+    let contradictory: Vec<(PathBuf, String)> = labels
+        .into_iter()
+        .map(|(path, all)| {
+            let names: Vec<&str> = all.iter().map(|class| classes[*class].as_str()).collect();
+            (path, format!("is listed as {}", names.join(" and ")))
+        })
+        .collect();
+    if 2 * contradictory.len() >= first.len().max(1) {
+        let summary = format!(
+            "{}: {} of {} images are listed with several labels, and an image can be of one class only; of images that show several things, cut these out and make a folder of each class",
+            source.display(),
+            contradictory.len(),
+            first.len()
+        );
+        let item = |(path, reason): &(PathBuf, String)| format!("{} {reason}", path.display());
+        return Err(DataError::Many { summary, items: contradictory.iter().map(item).collect() });
+    }
+    let gone: HashSet<&PathBuf> = contradictory.iter().map(|(path, _)| path).collect();
+    candidates.retain(|candidate| !gone.contains(&candidate.path));
+    let left: BTreeSet<usize> = candidates.iter().map(|candidate| candidate.class).collect();
+    let emptied: Vec<String> =
+        mentioned.difference(&left).map(|class| classes[*class].clone()).collect();
+    if !emptied.is_empty() {
+        let summary = format!(
+            "{}: an image can be of one class only, and of these classes every image is listed with others, too",
+            source.display()
+        );
+        return Err(DataError::Many { summary, items: emptied });
+    }
+    Ok(Merged { repeated, contradictory })
 }
 
-/// The split that a word of a file name names, as in `ImageNet_LT_train.txt`.
+/// The split that a word of a file name names, as in `ImageNet_LT_train.txt` and `train2018.json`, or the
+/// folder it lies in.
 fn split_in_name(path: &Path) -> Option<Split> {
     let stem = path.file_stem()?.to_str()?;
-    stem.split(|c: char| !c.is_alphanumeric()).rev().find_map(|word| word.parse().ok())
+    let word = |word: &str| word.trim_end_matches(|c: char| c.is_ascii_digit()).parse().ok();
+    let by_name = stem.split(|c: char| !c.is_alphanumeric()).rev().find_map(word);
+    by_name.or_else(|| split_of_folder(files::real(path).parent()?.file_name()?.to_str()?))
 }
 
+#[cfg(test)]
+mod json_tests;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! Names for classes whose labels are numbers, out of a text file.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+
+use serde::Deserialize;
 
 use crate::error::DataError;
 use crate::files;
 
 /// The name of each number, out of `file`, for labels `numbers`. Lines that all begin with a number
-/// say themselves whose name follows; otherwise the first line is the name of class 0, or of class
-/// 1 where the numbers are those from 1 to the number of lines.
+/// say themselves whose name follows, and so does an object in JSON whose names are numbers, or its
+/// values; otherwise the first line, or entry of an array, is the name of class 0, or of class 1 where
+/// the numbers are those from 1 to the number of lines.
 ///
 /// # Errors
 /// [`DataError`] naming the file: unreadable, or without a name for some of the numbers.
@@ -18,15 +21,23 @@ pub(super) fn read(
 ) -> Result<HashMap<i64, String>, DataError> {
     let text = files::read_text(file, files::LARGEST_TEXT).map_err(|e| DataError::file(file, e))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let numbered: Option<HashMap<i64, String>> = lines.iter().map(|line| numbered(line)).collect();
-    let names = match numbered {
-        Some(names) if !names.is_empty() => names,
-        _ => {
-            let from_one = numbers.first().is_some_and(|first| *first >= 1)
-                && numbers.last().is_some_and(|last| usize::try_from(*last) == Ok(lines.len()));
-            (i64::from(from_one)..).zip(lines.iter().map(|line| line.to_string())).collect()
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let numbered = || lines().map(numbered).collect::<Option<HashMap<i64, String>>>();
+    let in_order = |names: Vec<String>| -> HashMap<i64, String> {
+        let from_one = numbers.first().is_some_and(|first| *first >= 1)
+            && numbers.last().is_some_and(|last| usize::try_from(*last) == Ok(names.len()));
+        (i64::from(from_one)..).zip(names).collect()
+    };
+    let names = match (serde_json::from_str(text), numbered()) {
+        (Ok(Json::Names(names)), _) => in_order(names),
+        (Ok(Json::ByNumber(names)), _) => {
+            names.into_iter().filter_map(|(key, name)| Some((key.parse().ok()?, name))).collect()
         }
+        (Ok(Json::ByName(names)), _) => {
+            names.into_iter().map(|(name, number)| (number, name)).collect()
+        }
+        (Err(_), Some(names)) if !names.is_empty() => names,
+        (Err(_), _) => in_order(lines().map(str::to_string).collect()),
     };
     let without: Vec<String> = numbers
         .iter()
@@ -38,6 +49,18 @@ pub(super) fn read(
         return Err(DataError::Many { summary, items: without });
     }
     Ok(names)
+}
+
+/// The ways in which JSON names classes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Json {
+    /// `["owl", "wren"]`
+    Names(Vec<String>),
+    /// `{"0": "owl", "1": "wren"}`
+    ByNumber(BTreeMap<String, String>),
+    /// `{"owl": 0, "wren": 1}`
+    ByName(BTreeMap<String, i64>),
 }
 
 /// `3 owl`, `3,owl`, `3;owl`, `3: owl` or `3<tab>owl`.

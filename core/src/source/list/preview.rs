@@ -7,7 +7,7 @@ use super::super::filter::FileFilter;
 use super::columns::{Columns, Head, Label};
 use super::find;
 use super::format::{ListFormat, Separator};
-use super::table::read_text;
+use super::table::{ListText, read_text};
 use super::{in_folders, root, rows};
 use crate::error::Result;
 use crate::job::Job;
@@ -51,7 +51,7 @@ pub struct ListPreview {
 /// [`crate::error::DataError`] if the file cannot be read or is no text, [`crate::Error::Stopped`].
 pub fn preview_list(list: &Path, options: &ScanOptions, job: Job<'_>) -> Result<ListPreview> {
     let text = read_text(list)?;
-    let head = Head::of(&text, &options.list);
+    let head = Head::of(&text.text, &options.list);
     let field = |row: &csv::StringRecord, column| row.get(column).unwrap_or_default().to_string();
     let mut preview = ListPreview {
         separator: Some(head.fields.separator()),
@@ -115,13 +115,14 @@ impl Counted {
 
 fn count(
     list: &Path,
-    text: &str,
+    text: &ListText,
     head: &Head,
     columns: &Columns,
     options: &ScanOptions,
     job: Job<'_>,
 ) -> Result<Counted> {
-    let rows = rows::all(list, text, head, columns)?;
+    let mut rows = rows::all(list, text, head, columns)?;
+    rows.retain(|row| !row.is_unlabelled());
     let root = root(list, options);
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let filter = FileFilter::of(&options.only, &options.skip)?;

@@ -9,7 +9,7 @@ use csv::StringRecord;
 use super::super::names::composed;
 use super::columns::{Columns, Head, Label, flag};
 use super::format::ListFormat;
-use super::table::{each_record, read_text};
+use super::table::{ListText, Origin, each_record, read_text};
 use crate::error::DataError;
 use crate::source::Split;
 
@@ -31,23 +31,46 @@ pub(super) struct Row {
     pub group: Option<Arc<str>>,
 }
 
-/// The rows of `list`, and how they were read, in full.
+impl Row {
+    /// Whether the list leaves its label empty.
+    pub fn is_unlabelled(&self) -> bool {
+        self.label.as_deref() == Some("")
+    }
+}
+
+/// What is read of a list.
+pub(super) struct Rows {
+    pub rows: Vec<Row>,
+    /// How they were read, in full.
+    pub format: ListFormat,
+    pub origin: Origin,
+    /// The column that labels were taken from by a rule, and others that they may be in.
+    pub labels: Option<(String, Vec<String>)>,
+}
+
+/// The rows of `list`.
 ///
 /// # Errors
 /// [`DataError::UnknownList`] if it cannot be told which column holds what, and [`DataError`]
 /// naming the lines that cannot be read.
-pub(super) fn read(list: &Path, format: &ListFormat) -> Result<(Vec<Row>, ListFormat), DataError> {
+pub(super) fn read(list: &Path, format: &ListFormat) -> Result<Rows, DataError> {
     let text = read_text(list)?;
-    if text.trim().is_empty() {
+    if text.text.trim().is_empty() {
         return Err(DataError::file(list, "is empty"));
     }
-    let head = Head::of(&text, format);
+    let head = Head::of(&text.text, format);
     let columns = match &head.columns {
         Ok(columns) => columns,
         Err(reason) => return Err(unknown(list, &head, reason)),
     };
     let rows = all(list, &text, &head, columns)?;
-    Ok((rows, head.format(columns, format)))
+    let labels = match columns.label {
+        Label::Column(column) if format.label.is_none() => {
+            Some((head.names[column].clone(), head.other_labels(columns)))
+        }
+        _ => None,
+    };
+    Ok(Rows { rows, format: head.format(columns, format), origin: text.origin, labels })
 }
 
 fn unknown(list: &Path, head: &Head, reason: &str) -> DataError {
@@ -70,7 +93,7 @@ fn unknown(list: &Path, head: &Head, reason: &str) -> DataError {
 /// Every row of a text.
 pub(super) fn all(
     list: &Path,
-    text: &str,
+    text: &ListText,
     head: &Head,
     columns: &Columns,
 ) -> Result<Vec<Row>, DataError> {
@@ -78,12 +101,15 @@ pub(super) fn all(
     let mut wrong = Vec::new();
     let mut groups: HashMap<String, Arc<str>> = HashMap::new();
     let mut header = head.header;
-    let read = each_record(text, head.fields, |line, record| {
+    let mut records = 0u64;
+    let read = each_record(&text.text, head.fields, |line, record| {
         if !std::mem::take(&mut header) {
+            records += 1;
             match row(&record, columns, head, &mut groups) {
                 Ok(row) => rows.push(row),
                 Err(reason) => {
-                    let mut told = format!("line {line}: {reason}");
+                    let number = if text.origin == Origin::Json { records } else { line };
+                    let mut told = format!("{} {number}: {reason}", text.origin.line());
                     told.truncate(told.floor_char_boundary(TOLD_OF_ONE));
                     wrong.push(told);
                 }
@@ -115,9 +141,7 @@ fn row(
     let field = |column: usize| record.get(column).filter(|field| !field.is_empty());
     let path = field(columns.path).ok_or("the path is missing")?;
     let label = match &columns.label {
-        Label::Column(column) => {
-            Some(composed(field(*column).ok_or("the label is missing")?).into_owned())
-        }
+        Label::Column(column) => Some(composed(field(*column).unwrap_or_default()).into_owned()),
         Label::OneHot(classes) => Some(one_hot(record, classes, &head.names)?),
         Label::Folder => None,
     };

@@ -8,6 +8,7 @@ use csv::StringRecord;
 
 use super::super::hint;
 use super::format::Separator;
+use super::json;
 use crate::error::DataError;
 use crate::files;
 
@@ -141,9 +142,36 @@ fn quoted_words(line: &str) -> StringRecord {
     words
 }
 
-/// The text of a file that may be an image list, without a byte order mark. One that is no text is
-/// found out by its first bytes.
-pub(super) fn read_text(list: &Path) -> Result<String, DataError> {
+/// The text of an image list.
+pub(super) struct ListText {
+    /// It, without a byte order mark; of JSON the table that it gives.
+    pub text: String,
+    pub origin: Origin,
+}
+
+/// What a list was, before it was a text in UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// That already, or in 16-bit units.
+    Unicode,
+    /// [`windows_text`].
+    Windows,
+    /// [`json::table`].
+    Json,
+}
+
+impl Origin {
+    /// What its lines are called when one is told of.
+    pub fn line(self) -> &'static str {
+        match self {
+            Origin::Unicode | Origin::Windows => "line",
+            Origin::Json => "record",
+        }
+    }
+}
+
+/// The text of a file that may be an image list. One that is no text is found out by its first bytes.
+pub(super) fn read_text(list: &Path) -> Result<ListText, DataError> {
     const START: u64 = 4096;
     let fail = |reason: std::io::Error| DataError::file(list, reason);
     if let Some(reason) = hint::of_name(list) {
@@ -167,27 +195,74 @@ pub(super) fn read_text(list: &Path) -> Result<String, DataError> {
                        which spreadsheets save as `CSV UTF-8`";
         DataError::source(list, hint::of_content(bytes).unwrap_or(unknown))
     };
-    let bounded = |text: String| match files::too_long_line(&text) {
-        Some((number, length)) => {
-            let most = files::LONGEST_LINE;
-            let reason = format!(
-                "line {number} has {length} bytes, and {most} are the most a line may have"
-            );
-            Err(DataError::file(list, reason))
-        }
-        None => Ok(text),
-    };
     if let Some(wide) = wide {
-        return bounded(wide.decode(&bytes[2..]).ok_or_else(|| no_text(&bytes))?);
+        let text = wide.decode(&bytes[2..]).ok_or_else(|| no_text(&bytes))?;
+        return of_text(list, text, Origin::Unicode);
     }
     if bytes.contains(&0) {
         return Err(no_text(&bytes));
     }
-    let text = String::from_utf8(bytes).map_err(|error| no_text(error.as_bytes()))?;
-    bounded(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_string(),
-        None => text,
-    })
+    match String::from_utf8(bytes) {
+        Ok(text) => match text.strip_prefix('\u{feff}') {
+            Some(rest) => of_text(list, rest.to_string(), Origin::Unicode),
+            None => of_text(list, text, Origin::Unicode),
+        },
+        Err(error) => {
+            let bytes = error.as_bytes();
+            let text = hint::of_content(bytes).is_none().then(|| windows_text(bytes)).flatten();
+            of_text(list, text.ok_or_else(|| no_text(bytes))?, Origin::Windows)
+        }
+    }
+}
+
+/// A text as a list: what is JSON becomes a table, and lines have bounds.
+fn of_text(list: &Path, mut text: String, mut origin: Origin) -> Result<ListText, DataError> {
+    if json::begins_as_json(&text) {
+        match json::table(&text, LARGEST as usize) {
+            Ok(table) => (text, origin) = (table, Origin::Json),
+            // Of another name it may be a text that begins with a bracket.
+            Err(reason) if is_named_json(list) => return Err(DataError::source(list, reason)),
+            Err(_) => {}
+        }
+    }
+    if let Some((number, length)) = files::too_long_line(&text) {
+        let (most, line) = (files::LONGEST_LINE, origin.line());
+        let reason =
+            format!("{line} {number} has {length} bytes, and {most} are the most it may have");
+        return Err(DataError::file(list, reason));
+    }
+    Ok(ListText { text, origin })
+}
+
+fn is_named_json(list: &Path) -> bool {
+    let ending = list.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    ending.is_some_and(|ending| ["json", "jsonl", "ndjson"].contains(&ending.as_str()))
+}
+
+/// Text as spreadsheets save it on Windows in western languages (code page 1252), unless it holds what
+/// no such text does, or hardly any letters.
+fn windows_text(bytes: &[u8]) -> Option<String> {
+    /// What the page has from 0x80 to 0x9f, where Unicode has control characters; zeros are not in use.
+    const ABOVE: [u16; 32] = [
+        0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039,
+        0x0152, 0, 0x017d, 0, 0, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc,
+        0x2122, 0x0161, 0x203a, 0x0153, 0, 0x017e, 0x0178,
+    ];
+    let plain = bytes.iter().filter(|byte| byte.is_ascii()).count();
+    if 2 * plain < bytes.len() {
+        return None;
+    }
+    let letter = |&byte: &u8| match byte {
+        b'\t' | b'\r' | b'\n' => Some(char::from(byte)),
+        0..0x20 | 0x7f => None,
+        0x80..0xa0 => {
+            let letter = ABOVE[usize::from(byte - 0x80)];
+            char::from_u32(letter.into()).filter(|_| letter != 0)
+        }
+        // The rest is where Unicode has it.
+        byte => Some(char::from(byte)),
+    };
+    bytes.iter().map(letter).collect()
 }
 
 /// Text in 16-bit units, as spreadsheets save `Unicode text`.

@@ -272,6 +272,31 @@ fn columns_are_known_in_other_languages_and_by_what_comes_again_and_again() {
 }
 
 #[test]
+fn lines_without_a_label_are_left_out_unless_they_are_half_of_all() {
+    let images = Images::new(&["1.ppm", "2.ppm", "3.ppm", "4.ppm"]);
+    let text = "file,species\n1.ppm,owl\n2.ppm,\n3.ppm,wren\n4.ppm,owl\n";
+    let catalog = images.scan(text, ListFormat::default()).unwrap();
+    assert_eq!(samples(&catalog), ["1.ppm=owl", "3.ppm=wren", "4.ppm=owl"]);
+    let [problem] = &catalog.problems[..] else { panic!("{:?}", catalog.problems) };
+    assert!(problem.path.ends_with("2.ppm") && problem.reason.contains("without a label"));
+    let empty = "file,species\n1.ppm,owl\n2.ppm,\n3.ppm,\n4.ppm,wren\n";
+    let error = images.scan(empty, ListFormat::default()).unwrap_err().to_string();
+    assert!(error.contains("has no label in 2 of 4 lines"), "{error}");
+}
+
+#[test]
+fn text_as_windows_saves_it_is_read() {
+    let images = Images::new(&["1.ppm", "2.ppm"]);
+    let text = b"Datei;Tierart\r\n1.ppm;D\xf6bel\r\n2.ppm;\x84Barsch\x93\r\n";
+    assert_eq!(images.read(text), ["1.ppm=D\u{f6}bel", "2.ppm=\u{201e}Barsch\u{201c}"]);
+    // What is no text stays none.
+    for bytes in [&b"1.ppm;\x81\n2.ppm;b\n"[..], b"1.ppm;\xf6\x01\n", &[0xe9; 64]] {
+        let error = images.scan(bytes, ListFormat::default()).unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
+    }
+}
+
+#[test]
 fn columns_are_taken_as_a_person_names_them() {
     let images = Images::new(&["1.ppm", "2.ppm"]);
     let text = "a;b;c;d\n1.ppm;x;owl;train\n2.ppm;x;wren;test\n";

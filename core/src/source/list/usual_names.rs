@@ -51,7 +51,7 @@ pub(super) const PATH_COLUMNS: [&str; 43] = [
 ];
 
 /// Columns of labels. Names before numbers: where a table has both, people want to read the names.
-pub(super) const LABEL_COLUMNS: [&str; 49] = [
+pub(super) const LABEL_COLUMNS: [&str; 51] = [
     "class_name",
     "classname",
     "label_name",
@@ -70,6 +70,7 @@ pub(super) const LABEL_COLUMNS: [&str; 49] = [
     "diagnosis",
     "dx",
     "breed",
+    "choice",
     "klasse",
     "klassenname",
     "kategorie",
@@ -80,6 +81,7 @@ pub(super) const LABEL_COLUMNS: [&str; 49] = [
     "baumart",
     "art",
     "fehlerart",
+    "fischart",
     "diagnose",
     "etikett",
     "rasse",
@@ -104,7 +106,7 @@ pub(super) const LABEL_COLUMNS: [&str; 49] = [
 ];
 
 /// How the names of columns of labels end that are called after what is labelled: `bird_species`.
-pub(super) const LABEL_ENDINGS: [&str; 11] = [
+const LABEL_ENDINGS: [&str; 11] = [
     "species",
     "class",
     "label",
@@ -144,6 +146,11 @@ pub(super) const GROUP_COLUMNS: [&str; 19] = [
     "sequenz",
     "patienten_id",
 ];
+
+/// Whether a column's name, [`normalised`], ends as those of labels do.
+pub(super) fn ends_as_label(name: &str) -> bool {
+    LABEL_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
 
 /// A column's name as it is compared: without capitals, marks on letters, or what stands between words.
 pub(super) fn normalised(name: &str) -> String {

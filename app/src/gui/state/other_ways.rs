@@ -1,0 +1,66 @@
+//! Other ways to open what could not be opened as it is.
+
+use std::path::{Path, PathBuf};
+
+use counterweight_core::Error;
+use counterweight_core::error::DataError;
+use counterweight_core::source::ScanOptions;
+
+/// Another way in which something can be opened that could not be opened as it is.
+pub struct OtherWay {
+    /// What the button says.
+    pub button: String,
+    /// What to open.
+    pub path: PathBuf,
+    /// How.
+    pub scan: ScanOptions,
+}
+
+/// Why something could not be opened, as the window says it: what is said of options there, buttons say
+/// here.
+pub fn reason_of(error: &Error) -> String {
+    match error {
+        Error::Data(DataError::NoClassFolders { path, reason, in_names, .. }) => {
+            let found = in_names.as_ref().map_or_else(String::new, |found| format!("\n{found}."));
+            format!("{}: {reason}{found}", path.display())
+        }
+        other => other.to_string(),
+    }
+}
+
+impl OtherWay {
+    /// All of them, by why `path` could not be opened with `scan`.
+    pub fn all(error: &DataError, path: &Path, scan: &ScanOptions) -> Vec<Self> {
+        let way = |button: &str, scan: ScanOptions| Self {
+            button: button.into(),
+            path: path.to_path_buf(),
+            scan,
+        };
+        match error {
+            DataError::EmptyClasses { skip, .. } if !skip.is_empty() => {
+                let skip = [&scan.skip[..], skip].concat();
+                vec![way("Leave these classes out", ScanOptions { skip, ..scan.clone() })]
+            }
+            DataError::NoClassFolders { in_names, lists, .. } => {
+                let by_names = ScanOptions { class_in_name: true, ..scan.clone() };
+                let by_names =
+                    in_names.as_ref().map(|_| way("Take classes from file names", by_names));
+                let lists = lists.iter().filter_map(|set| {
+                    let (list, others) = set.split_first()?;
+                    let name = list.file_name()?.to_string_lossy();
+                    let lists = others.to_vec();
+                    Some(Self {
+                        button: match lists.len() {
+                            0 => format!("Open {name}"),
+                            others => format!("Open {name} and {others} more"),
+                        },
+                        path: list.clone(),
+                        scan: ScanOptions { lists, ..ScanOptions::default() },
+                    })
+                });
+                by_names.into_iter().chain(lists).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
