@@ -34,7 +34,7 @@ mod train;
 mod transforms;
 mod tune;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,7 +50,7 @@ use crate::logging::{self, LogLevel};
 const RUN_MODEL: &str = "run-model";
 
 /// Train, balance and export image classifiers for long-tailed data. Without a command the window
-/// opens.
+/// opens; with nothing but a folder, list, run or model, that opens in it.
 #[derive(Debug, Parser)]
 #[command(name = "counterweight", version, propagate_version = true, max_term_width = 100)]
 struct Arguments {
@@ -223,7 +223,11 @@ pub fn run() -> ExitCode {
         };
     }
     run_models_apart();
-    let matches = signed(Arguments::command()).get_matches();
+    let opened = path_alone();
+    let matches = match opened {
+        Some(_) => Arguments::command().get_matches_from(std::env::args_os().take(1)),
+        None => signed(Arguments::command()).get_matches(),
+    };
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // Dialogs of the window look into that folder for what serves them.
     match arguments.command {
@@ -246,7 +250,7 @@ pub fn run() -> ExitCode {
     let Some(command) = arguments.command else {
         return match arguments.log.is_none() && opened_apart() {
             true => ExitCode::SUCCESS,
-            false => window(&context),
+            false => window(opened.as_deref(), &context),
         };
     };
     let outcome: anyhow::Result<()> = match command {
@@ -277,6 +281,18 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit_code(context.console, &error),
     }
+}
+
+/// What the program was started with, if that is nothing but a file or folder that there is, as a file
+/// manager starts it with what was dropped on it.
+fn path_alone() -> Option<PathBuf> {
+    let mut given = std::env::args_os().skip(1);
+    let (first, None) = (given.next()?, given.next()) else { return None };
+    let is_command = first.to_str().is_some_and(|name| {
+        name.starts_with('-') || Arguments::command().find_subcommand(name).is_some()
+    });
+    let path = PathBuf::from(first);
+    (!is_command && path.exists()).then_some(path)
 }
 
 /// Has values be negative numbers: one that is out of range is then told what the range is, instead
@@ -371,8 +387,8 @@ fn opened_apart() -> bool {
 }
 
 /// Opens the window, and waits until it is closed.
-fn window(context: &Context) -> ExitCode {
-    match crate::gui::open() {
+fn window(path: Option<&Path>, context: &Context) -> ExitCode {
+    match crate::gui::open(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             // Without a console nobody would read it.

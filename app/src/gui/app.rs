@@ -1,7 +1,7 @@
 //! The application: what has happened is taken in and what was asked for is done, then everything
 //! is drawn.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use counterweight_core::job::Level;
 use counterweight_core::pipeline::sample_settings;
@@ -67,6 +67,21 @@ impl CounterweightApp {
             closing: false,
             warnings: shown,
         }
+    }
+
+    /// Opens what the program was started with: an exported model on the page that predicts, a run, or
+    /// images.
+    pub fn open(&mut self, path: &Path) {
+        // Jobs may not run where the program was started.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let is_run = path.join("settings.toml").is_file();
+        let (page, command) = match path.extension().is_some_and(|kind| kind == "onnx") {
+            true => (Page::Predict, Command::Predict(PredictCommand::SetModel(path))),
+            false if is_run => (Page::Train, Command::Runs(RunsCommand::Open(path))),
+            false => (Page::Data, Command::Data(DataCommand::Open(path))),
+        };
+        self.send(Command::Go(page));
+        self.send(command);
     }
 
     /// Asks for something, as a click would.

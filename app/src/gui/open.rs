@@ -1,5 +1,6 @@
 //! Opening the window.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use super::worker::{start_working_threads, wake_seldom};
 /// The name the system knows the program by, and under which preferences are kept.
 const NAME: &str = "counterweight";
 
-/// Opens the window and returns when it is closed.
+/// Opens the window, with what lies at `path` in it, and returns when it is closed.
 ///
 /// # Errors
 /// The reason, if the system has no screen or no way to draw on it.
-pub fn open() -> Result<(), String> {
+pub fn open(path: Option<&Path>) -> Result<(), String> {
     if !has_display() {
         return Err("no display was found (neither DISPLAY nor WAYLAND_DISPLAY is set)".into());
     }
@@ -27,22 +28,22 @@ pub fn open() -> Result<(), String> {
     // Where the processor draws, wgpu's shader takes it several times as long as OpenGL's: it asks
     // for every pixel how it is to be filtered, and works out both ways.
     let opened = match has_no_graphics_card() {
-        true => run(Renderer::Glow, &icon).or_else(|error| match error {
+        true => run(Renderer::Glow, &icon, path).or_else(|error| match error {
             // There is no display, or it cannot be reached: nothing can draw on it.
             eframe::Error::WinitEventLoop(_) => Err(error),
             _ => {
                 tracing::info!("OpenGL cannot draw the window: {error}");
-                run(Renderer::Wgpu, &icon)
+                run(Renderer::Wgpu, &icon, path)
             }
         }),
-        false => run(Renderer::Wgpu, &icon),
+        false => run(Renderer::Wgpu, &icon, path),
     };
     opened.map_err(|error| {
         format!("the window could not be opened: {}", without_place(&error.to_string()))
     })
 }
 
-fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
+fn run(renderer: Renderer, icon: &Arc<IconData>, path: Option<&Path>) -> eframe::Result {
     let viewport = ViewportBuilder::default()
         .with_title("Counterweight")
         .with_app_id(NAME)
@@ -69,7 +70,11 @@ fn run(renderer: Renderer, icon: &Arc<IconData>) -> eframe::Result {
                 Renderer::Wgpu if uses_processor(creation) => wake_seldom(Duration::from_secs(4)),
                 Renderer::Wgpu => {}
             }
-            Ok(Box::new(CounterweightApp::new(creation, place)))
+            let mut app = CounterweightApp::new(creation, place);
+            if let Some(path) = path {
+                app.open(path);
+            }
+            Ok(Box::new(app))
         }),
     )
 }

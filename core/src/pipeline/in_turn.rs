@@ -68,6 +68,13 @@ pub(super) fn known_in_turn(run: &Run, settings: Option<&BalanceSettings>) -> Op
     all.into_iter().find(|found| found.settings == settings)
 }
 
+/// What a run's classifier was right about on images that were held out in turn, as trained and as the
+/// run was balanced last, as far as that was found out.
+pub fn held_in_turn(run: &Run, balanced: Option<&BalanceSettings>) -> [Option<HeldInTurn>; 2] {
+    let of = |settings| known_in_turn(run, settings).map(|known| known.held);
+    [of(None), balanced.and_then(|settings| of(Some(settings)))]
+}
+
 /// How often something else was tried before does not matter.
 fn without_tuning(settings: &BalanceSettings) -> BalanceSettings {
     BalanceSettings { tune_candidates: 0, ..settings.clone() }

@@ -8,6 +8,7 @@
 //! compares what they find with confident learning.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -105,7 +106,13 @@ pub fn label_check(
     check(&answers, dataset.classes.len())?;
     let seen = Seen { names: &dataset.classes, samples: &rows, known: &known, checked };
     let nearest = |rows: &[usize]| nearest(&all, &groups, rows);
-    judge(&seen, &answers, nearest)
+    let mut found = judge(&seen, &answers, nearest)?;
+    let left_out = dataset.samples.len() - samples.len();
+    if left_out > 0 {
+        let images = if left_out == 1 { "test image was" } else { "test images were" };
+        let _ = write!(found.sentence, " {left_out} {images} not looked at.");
+    }
+    Ok(found)
 }
 
 /// Writes the doubts as a table of edits, which `counterweight edit DATASET apply` carries out: a line

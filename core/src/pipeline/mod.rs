@@ -77,6 +77,7 @@ pub use image_map::{
     ImageMap, MapColours, MapPoint, image_map, map_picture, stored_image_map, write_map_table,
 };
 pub use import::{IMPORTED, ImportReport, ImportRequest, Imported, import};
+pub use in_turn::held_in_turn;
 pub use labelled::{LABELLED, Labelled};
 pub use labels::{LabelCheck, LabelDoubt, NEIGHBOURS, label_check, write_label_table};
 pub use make::{MakeReport, MakeRequest, make};

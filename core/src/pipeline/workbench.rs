@@ -225,6 +225,12 @@ impl Workbench {
         part.map_or(&self.before, |part| &part.before)
     }
 
+    /// Whether anything is known from images that were held out in turn, which are more than those that
+    /// are shown.
+    pub fn is_known_in_turn(&self) -> bool {
+        !self.in_turn.is_empty()
+    }
+
     /// What `run`, whose features these are, is balanced to by now, as a trial; `None` where it was
     /// not balanced. Takes as long as evaluating.
     ///

@@ -366,7 +366,7 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
         ui,
         |ui| {
             ui.label(theme::heading("Accuracy before and after"));
-            held_out_ui(ui, split);
+            held_out_ui(ui, split, workbench.is_known_in_turn());
             if let Some(trial) = trial {
                 let means_something = trial.verdict.grade != Grade::Worthless;
                 groups_ui(ui, workbench.before(trial), &trial.evaluation, means_something);
@@ -408,8 +408,11 @@ fn results_ui(ui: &mut Ui, balance: &mut BalanceState, run: &OpenRun, commands: 
     test_ui(ui, balance, run, commands);
 }
 
-fn held_out_ui(ui: &mut Ui, split: Split) {
+fn held_out_ui(ui: &mut Ui, split: Split, is_known_in_turn: bool) {
     let text = match split {
+        Split::Validation if is_known_in_turn => {
+            "On the validation images. The search chooses by more: training images, too, each held out in turn.".to_string()
+        }
         Split::Validation => {
             "On the validation images: they are what a balancer is chosen by.".to_string()
         }

@@ -240,7 +240,8 @@ fn bar_ui(ui: &mut Ui, prediction: &Prediction, color: Color32) {
     });
     let font = TextStyle::Body.resolve(ui.style());
     let painter = ui.painter();
-    let name = (rect.width() * 0.36).min(160.0);
+    // Names of classes are told by their ends as often as by how they begin.
+    let name = (rect.width() * 0.5).min(300.0);
     let mut job = LayoutJob::simple_singleline(prediction.class.clone(), font.clone(), tokens.text);
     job.wrap = TextWrapping::truncate_at_width(name - space::MEDIUM);
     let galley = painter.layout_job(job);

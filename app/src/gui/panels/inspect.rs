@@ -224,7 +224,7 @@ fn results_ui(ui: &mut Ui, run: &OpenRun, inspect: &mut InspectState, commands: 
         });
     });
     parts::gap(ui);
-    theme::card(ui, |ui| classes_ui(ui, shown, table, *revision));
+    theme::card(ui, |ui| classes_ui(ui, run, shown, table, *revision));
     parts::gap(ui);
     theme::card(ui, |ui| inspect_beside::ui(ui, beside, commands));
     parts::gap(ui);
@@ -352,15 +352,30 @@ fn confusion_ui(
     matrix.order(order).size(CHART).show(ui).clicked
 }
 
-fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision: u64) {
+fn classes_ui(
+    ui: &mut Ui,
+    run: &OpenRun,
+    shown: &Inspection,
+    table: &mut TableState,
+    revision: u64,
+) {
     ui.label(theme::heading("Classes"));
     parts::weak(
         ui,
         "Accuracy is of the images of a class; precision of those taken for it, with classes as frequent as in training.",
     );
     let classes = &shown.evaluation.judged().per_class;
+    // Of rare classes there are more images than a split has.
+    let in_turn = &run.in_turn[usize::from(shown.evaluation.checkpoint == "balanced")];
+    let in_turn = in_turn.as_ref().filter(|held| held.right.len() == classes.len());
+    if in_turn.is_some() {
+        parts::weak(
+            ui,
+            "Held out in turn: how many training and validation images are right when they are held out from what the classifier learns.",
+        );
+    }
     let column = |title, numeric, width| Column { title, numeric, width };
-    let columns = [
+    let mut columns = vec![
         column("Class", false, 0.0),
         column("Group", false, 64.0),
         column("Training", true, 72.0),
@@ -369,6 +384,10 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
         column("95 % interval", true, 112.0),
         column("Precision", true, 74.0),
     ];
+    if in_turn.is_some() {
+        columns.push(column("Held out in turn", true, 116.0));
+    }
+    let turn = |row: usize| in_turn.map_or([0, 0], |held| held.right[row]);
     let precision = shown.evaluation.judged().precision_as_trained();
     let cell = |row: usize, column: usize| -> Cow<'_, str> {
         let class = &classes[row];
@@ -381,7 +400,11 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
             5 => class
                 .interval
                 .map_or(Cow::Borrowed("–"), |interval| Cow::Owned(interval_text(interval))),
-            _ => Cow::Owned(numbers::percent(precision[row])),
+            6 => Cow::Owned(numbers::percent(precision[row])),
+            _ => match turn(row) {
+                [_, 0] => Cow::Borrowed("–"),
+                [right, all] => Cow::Owned(format!("{right} of {all}")),
+            },
         }
     };
     let number = |value: Option<f64>| SortKey::Number(value.unwrap_or(f64::NAN));
@@ -394,7 +417,11 @@ fn classes_ui(ui: &mut Ui, shown: &Inspection, table: &mut TableState, revision:
             3 => SortKey::Number(class.samples as f64),
             4 => number(class.accuracy),
             5 => number(class.interval.map(|[low, _]| low)),
-            _ => number(precision[row]),
+            6 => number(precision[row]),
+            _ => {
+                let [right, all] = turn(row);
+                number((all > 0).then(|| right as f64 / all as f64))
+            }
         }
     };
     let group = |row: usize| Some(classes[row].group);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use counterweight_core::infer::Placing;
 use counterweight_core::source::Location;
+use egui::style::ScrollStyle;
 use egui::text::{LayoutJob, TextWrapping};
 use egui::{
     ComboBox, CornerRadius, Rect, RichText, Role, ScrollArea, Sense, Slider, Stroke, StrokeKind,
@@ -196,22 +197,28 @@ fn filter_ui(ui: &mut Ui, found: &Predicted, shown: &mut Shown, threshold: f32) 
     };
     let mut classes: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] > 0).collect();
     classes.sort_by_key(|&class| std::cmp::Reverse(counts[class]));
-    ScrollArea::vertical().id_salt("classes found").max_height(112.0).show(ui, |ui| {
-        ui.horizontal_wrapped(|ui| {
-            chip(ui, Shown::All, "All", found.images.len());
-            if unsure > 0 {
-                chip(ui, Shown::Unsure, "Unsure", unsure);
-            }
-            let elsewhere = found.images.iter().filter(|image| image.is_elsewhere()).count();
-            if found.by_folders.is_some() && elsewhere > 0 {
-                chip(ui, Shown::Elsewhere, "Not as their folder", elsewhere);
-            }
-            if found.unreadable > 0 {
-                chip(ui, Shown::Unreadable, "Could not be read", found.unreadable);
-            }
-            for class in classes {
-                chip(ui, Shown::Class(class), &found.classes[class], counts[class]);
-            }
+    ui.horizontal_wrapped(|ui| {
+        chip(ui, Shown::All, "All", found.images.len());
+        if unsure > 0 {
+            chip(ui, Shown::Unsure, "Unsure", unsure);
+        }
+        let elsewhere = found.images.iter().filter(|image| image.is_elsewhere()).count();
+        if found.by_folders.is_some() && elsewhere > 0 {
+            chip(ui, Shown::Elsewhere, "Not as their folder", elsewhere);
+        }
+        if found.unreadable > 0 {
+            chip(ui, Shown::Unreadable, "Could not be read", found.unreadable);
+        }
+    });
+    ui.scope(|ui| {
+        // That there are more classes has to be seen before anybody looks for them.
+        ui.spacing_mut().scroll = ScrollStyle::solid();
+        ScrollArea::vertical().id_salt("classes found").max_height(144.0).show(ui, |ui| {
+            ui.horizontal_wrapped(|ui| {
+                for class in classes {
+                    chip(ui, Shown::Class(class), &found.classes[class], counts[class]);
+                }
+            });
         });
     });
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use counterweight_core::eval::{Group, HeldInTurn};
 use counterweight_core::record::EpochRecord;
 use counterweight_core::settings::INFO;
 use counterweight_core::source::Split;
@@ -190,13 +191,25 @@ fn by_count(norms: &[f32], counts: &[usize]) -> Vec<f32> {
 }
 
 fn results_ui(ui: &mut Ui, shown: &[Shown]) {
-    ui.label(theme::heading("Results on validation"));
-    let rows: Vec<(&Shown, String, [Option<f64>; 5])> = shown
-        .iter()
-        .flat_map(|shown| {
-            validated(shown.run).into_iter().map(move |(what, values)| (shown, what, values))
+    let of = |results: fn(&OpenRun) -> Vec<(String, Accuracies)>| -> Vec<Line<'_>> {
+        let all = shown.iter().map(|shown| (shown, results(shown.run)));
+        all.flat_map(|(shown, lines)| {
+            lines.into_iter().map(move |(what, values)| (shown, what, values))
         })
-        .collect();
+        .collect()
+    };
+    let in_turn = of(held_in_turn);
+    if !in_turn.is_empty() {
+        ui.label(theme::heading("Results on images held out in turn"));
+        parts::weak(
+            ui,
+            "Training and validation images, each recognised by a classifier that learned from others.",
+        );
+        lines_ui(ui, "compared in turn", &in_turn);
+        parts::gap(ui);
+    }
+    ui.label(theme::heading("Results on validation"));
+    let rows = of(validated);
     if rows.is_empty() {
         parts::weak(
             ui,
@@ -204,8 +217,19 @@ fn results_ui(ui: &mut Ui, shown: &[Shown]) {
         );
         return;
     }
-    ScrollArea::horizontal().id_salt("compared results").show(ui, |ui| {
-        Grid::new("compared results").spacing([space::LARGE, space::MEDIUM]).show(ui, |ui| {
+    lines_ui(ui, "compared results", &rows);
+    parts::weak(ui, "The best of each column is in bold.");
+}
+
+/// Accuracies: balanced, many, medium, few, top-1.
+type Accuracies = [Option<f64>; 5];
+
+/// A run, what of it is judged, and how well it does.
+type Line<'a> = (&'a Shown<'a>, String, Accuracies);
+
+fn lines_ui(ui: &mut Ui, id: &str, rows: &[Line<'_>]) {
+    ScrollArea::horizontal().id_salt(id).show(ui, |ui| {
+        Grid::new(id).spacing([space::LARGE, space::MEDIUM]).show(ui, |ui| {
             ui.label("");
             for title in ["Run", "Result"] {
                 parts::weak(ui, title);
@@ -215,7 +239,7 @@ fn results_ui(ui: &mut Ui, shown: &[Shown]) {
                 parts::cell(ui, true, RichText::new(title).color(weak));
             }
             ui.end_row();
-            for (shown, what, values) in &rows {
+            for (shown, what, values) in rows {
                 swatch(ui, shown.color);
                 ui.label(&shown.name);
                 ui.label(what);
@@ -232,11 +256,37 @@ fn results_ui(ui: &mut Ui, shown: &[Shown]) {
             }
         });
     });
-    parts::weak(ui, "The best of each column is in bold.");
 }
 
-/// Accuracies on validation, with what they are of: balanced, many, medium, few, top-1.
-fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
+/// How the classifier is called that a run was balanced to.
+fn balanced_name(run: &OpenRun) -> String {
+    run.balanced.as_ref().map_or_else(
+        || "balanced".to_string(),
+        |report| counterweight_core::balance::describe(&report.settings),
+    )
+}
+
+/// Accuracies on images held out in turn, with what they are of.
+fn held_in_turn(run: &OpenRun) -> Vec<(String, Accuracies)> {
+    let groups = run.groups();
+    let names = ["as trained".to_string(), balanced_name(run)];
+    let of = |(name, held): (String, &Option<HeldInTurn>)| {
+        let held = held.as_ref().filter(|held| held.right.len() == groups.len())?;
+        let mean = |group| held.accuracy_of(|class| groups[class] == group);
+        let values = [
+            Some(held.balanced_accuracy),
+            mean(Group::Many),
+            mean(Group::Medium),
+            mean(Group::Few),
+            held.top1(),
+        ];
+        Some((name, values))
+    };
+    names.into_iter().zip(&run.in_turn).filter_map(of).collect()
+}
+
+/// Accuracies on validation, with what they are of.
+fn validated(run: &OpenRun) -> Vec<(String, Accuracies)> {
     let mut rows = Vec::new();
     for stage in [1, 2] {
         let records = || {
@@ -279,7 +329,7 @@ fn validated(run: &OpenRun) -> Vec<(String, [Option<f64>; 5])> {
             groups.few,
             Some(results.top1),
         ];
-        rows.push((counterweight_core::balance::describe(&report.settings), values));
+        rows.push((balanced_name(run), values));
     }
     rows
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use counterweight_core::Result;
 use counterweight_core::balance::Tuning;
 use counterweight_core::dataset::DatasetSample;
-use counterweight_core::eval::{Group, GroupThresholds, Verdict};
+use counterweight_core::eval::{Group, GroupThresholds, HeldInTurn, Verdict};
 use counterweight_core::export::ExportReport;
-use counterweight_core::pipeline::{BalanceReport, CHOICES, Chosen, RunEvaluation, no_refit};
+use counterweight_core::pipeline::{
+    BalanceReport, CHOICES, Chosen, RunEvaluation, held_in_turn, no_refit,
+};
 use counterweight_core::record::EpochRecord;
 use counterweight_core::run::{NormsRecord, Run};
 use counterweight_core::settings::Settings;
@@ -41,6 +43,8 @@ pub struct OpenRun {
     verdicts: BTreeMap<String, Verdict>,
     /// Before and after balancing, if it was balanced.
     pub balanced: Option<BalanceReport>,
+    /// What the classifier was right about on images held out in turn, as trained and balanced.
+    pub in_turn: [Option<HeldInTurn>; 2],
     /// What tuning tried, if it was tuned.
     pub tuned: Option<Tuning>,
     /// What was chosen in place of the person when it was made.
@@ -83,6 +87,7 @@ impl OpenRun {
             let stored = |name: String| run.read_result::<RunEvaluation>(&name).ok();
             stored(format!("{stage1}-{split}")).or_else(|| stored(format!("{stage1}-{split}-flip")))
         };
+        let balanced: Option<BalanceReport> = run.read_result("balance").ok();
         let examples = [Split::Test, Split::Validation]
             .map(|split| dataset.split(split).into_iter().cloned().collect::<Vec<_>>());
         Ok(Self {
@@ -100,7 +105,8 @@ impl OpenRun {
                 .into_iter()
                 .filter_map(|name| run.verdict(&name).map(|verdict| (name, verdict)))
                 .collect(),
-            balanced: run.read_result("balance").ok(),
+            in_turn: held_in_turn(&run, balanced.as_ref().map(|report| &report.settings)),
+            balanced,
             tuned: run.read_result("tune").ok(),
             choices: run.read_result(CHOICES).ok(),
             exported: exported(&run),

@@ -183,8 +183,8 @@ impl Usual {
     }
 }
 
-/// The ways of balancing that the paper compares, and those that need no training beside them, with
-/// the parameters that are set.
+/// The ways of balancing that the paper compares, those that need no training beside them, and the one
+/// that is set, with the parameters that are set.
 pub(super) fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
     use Balancer::{
         L2, LogitAdjustment, MaxNorm, MultiplicativeAdjustment, Stage2, Tau, WeightDecay,
@@ -206,5 +206,10 @@ pub(super) fn usual(settings: &BalanceSettings) -> Vec<BalanceSettings> {
         &[WeightDecay],
         &[WeightDecay, MaxNorm],
     ];
-    lists.into_iter().map(with).collect()
+    let mut usual: Vec<BalanceSettings> = lists.into_iter().map(with).collect();
+    // What is in use is compared, whatever it is.
+    if !lists.contains(&settings.balancers.as_slice()) {
+        usual.insert(1, with(&settings.balancers));
+    }
+    usual
 }

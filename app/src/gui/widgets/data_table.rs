@@ -173,11 +173,17 @@ impl<'a> DataTable<'a> {
             let matching = state.cache.as_ref().map(|cache| cache.order.len());
             self.search_bar(ui, state, hint, matching);
         }
-        let cache = match state.cache.take() {
+        let before = state.cache.take();
+        // Other rows, or the same in another order, begin at the top.
+        let is_other = before.as_ref().is_some_and(|cache| {
+            cache.rows != self.rows || cache.sort != state.sort || cache.search != state.search
+        });
+        let cache = match before {
             Some(cache) if self.is_fresh(&cache, state) => cache,
             _ => self.sorted(state, &cell, &key),
         };
-        let result = self.body(ui, state, &cache.order, &cell);
+        let top = (is_other && !cache.order.is_empty()).then_some(0);
+        let result = self.body(ui, state, &cache.order, top, &cell);
         state.cache = Some(cache);
         result
     }
@@ -263,6 +269,7 @@ impl<'a> DataTable<'a> {
         ui: &mut Ui,
         state: &mut TableState,
         order: &[usize],
+        top: Option<usize>,
         cell: &impl Fn(usize, usize) -> Cow<'s, str>,
     ) -> DataTableResponse {
         let id = ui.make_persistent_id(self.id);
@@ -274,6 +281,7 @@ impl<'a> DataTable<'a> {
         } else {
             None
         };
+        let scroll_to = scroll_to.or(top);
         let least: f32 = self
             .columns
             .iter()
