@@ -111,11 +111,8 @@ fn unheard(labels: &[u32], train_counts: &[usize], few: usize) -> Option<usize> 
         .filter(|&count| count > 0 && count as f64 >= UNHEARD * train_counts.len() as f64)
 }
 
-/// Balanced accuracy that is given for more right answers among frequent classes, however surely it is
-/// given; and at most, where chance may have made all of the difference.
-const GIVEN: [f64; 2] = [0.005, 0.01];
-/// How often over more right answers there must be what is given beyond the first of these.
-const WORTH: f64 = 4.0;
+/// Balanced accuracy that is given for more right answers among frequent classes, at most.
+const GIVEN: f64 = 0.005;
 /// How much more of the samples must be right for that, with classes as frequent as in training.
 const GAINED: f64 = 0.02;
 
@@ -136,18 +133,13 @@ fn cheaper(
     let first = &trials[0];
     let score = |trial: &Tried| trial.scores.balanced_accuracy;
     let right = |trial: &Tried| right_as_trained(&trial.hits, labels, train_counts);
-    let own = right(first);
-    let is_as_good = |trial: &Tried| {
-        let [sure, most] = GIVEN;
-        let gap = score(first) - score(trial);
-        let by_chance = || standard_error(&trial.hits, &first.hits, labels, train_counts.len());
-        let is_bargain = || gap <= most && right(trial) - own >= WORTH * gap && gap <= by_chance();
-        score(trial) > start_score && (gap <= sure || is_bargain())
-    };
+    let is_as_good =
+        |trial: &Tried| score(trial) + GIVEN >= score(first) && score(trial) > start_score;
     let others = trials.iter().enumerate().skip(1).filter(|(_, trial)| is_as_good(trial));
     let (at, most) = others
         .map(|(at, trial)| (at, right(trial)))
         .reduce(|best, other| if other.1 > best.1 { other } else { best })?;
+    let own = right(first);
     (!first.settings.balancers.is_empty() && most > own + GAINED).then(|| Cheaper {
         at,
         right: [most, own, right_as_trained(start_hits, labels, train_counts)],
