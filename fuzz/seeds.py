@@ -114,6 +114,18 @@ def lists():
     yield "columns", "comma|file|class|set|site\nfile,class,set,site\n1.ppm,x,train,s1\n2.ppm,y,test,s2\n"
     yield "one-hot", "||||\nimage;MEL;NV\na/1;1.0;0.0\nb/2;0.0;1.0\n"
     yield "quotes", '||||\n"a/1.ppm"\t"a ""b"""\nb/1.ppm\tc\n'
+    images = [{"id": at, "file_name": name, "seq_id": "s"} for at, name in enumerate(["a/1.ppm", "a/2.ppm", "b/1.ppm"])]
+    annotations = [{"image_id": at, "category_id": at % 2} for at in range(3)]
+    categories = [{"id": 0, "name": "owl"}, {"id": 1, "name": "wren"}]
+    for name, value in [
+        ("coco", {"images": images, "annotations": annotations, "categories": categories}),
+        ("records", [{"data": {"image": "a/1.ppm"}, "label": ["owl"]}, {"data": {"image": "b/1.ppm"}, "label": ["wren"]}]),
+        ("splits", {"train": [["a/1.ppm", 0, "owl"], ["b/1.ppm", 1, "wren"]], "val": [["b/2.ppm", 1, "wren"]]}),
+        ("pairs", {"a/1.ppm": "owl", "b/1.ppm": "wren"}),
+        ("members", {"owl": ["a/1.ppm", "a/2.ppm"], "wren": ["b/1.ppm"]}),
+    ]:
+        yield name, "||||\n" + json.dumps(value)
+    yield "lines", '||||\n{"file": "a/1.ppm", "label": "owl"}\n{"file": "b/1.ppm", "label": "wren"}\n'
 
 
 def run_and_edits(program):

@@ -262,7 +262,9 @@ fn a_file_is_evaluated_beside_a_run(made: &Made) {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no class “stars”"));
     let output = counterweight(&["evaluate", text(&model)]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--data"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("name behind it what to evaluate it on")
+    );
 }
 
 /// A model whose metadata say nothing of what goes in and where it comes from.

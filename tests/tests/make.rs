@@ -325,7 +325,7 @@ fn classes_that_are_one_are_given_one_name_without_building_a_dataset() {
     };
     assert_eq!(run.dataset().samples.iter().find(own).unwrap().class, dots);
     // The file goes with images under the old name.
-    let evaluate = ["evaluate", text(&model), "--data", text(&images), "--all"];
+    let evaluate = ["evaluate", text(&model), text(&images), "--all"];
     let judged = counterweight_json(&[&evaluate[..], &one].concat());
     assert_eq!(judged["per_class"].as_array().unwrap().len(), 3, "{judged}");
     // A dataset file says itself what its classes are called.

@@ -22,7 +22,7 @@ use super::{Context, tables};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An image folder, CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image list (CSV and the
-    /// like, or lines of a path and a label)
+    /// like, JSON such as COCO, or lines of a path and a label)
     source: PathBuf,
     /// The dataset file to write, a new .toml file
     #[arg(long, value_name = "DATASET.toml", value_parser = dataset_file)]

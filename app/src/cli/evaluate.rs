@@ -20,16 +20,19 @@ use super::{Context, tables};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The run folder, or with --data a classifier in an ONNX file from anywhere
+    /// The run folder, or with DATASET a classifier in an ONNX file from anywhere
     run: PathBuf,
     /// What to evaluate a file on: a dataset file, a folder, an image list, an archive of CIFAR
-    #[arg(long, value_name = "DATASET")]
+    #[arg(value_name = "DATASET", group = "on")]
+    dataset: Option<PathBuf>,
+    /// The same as DATASET
+    #[arg(long, value_name = "DATASET", group = "on")]
     data: Option<PathBuf>,
-    /// Every image of --data, whatever its split
-    #[arg(long, requires = "data", conflicts_with = "split")]
+    /// Every image of DATASET, whatever its split
+    #[arg(long, requires = "on", conflicts_with = "split")]
     all: bool,
     /// A run to compare the file with, on the same images; its checkpoint is that of --checkpoint
-    #[arg(long, value_name = "RUN", requires = "data", conflicts_with = "all")]
+    #[arg(long, value_name = "RUN", requires = "on", conflicts_with = "all")]
     beside: Option<PathBuf>,
     /// The checkpoint: last, best or balanced [default: balanced, else best, else last]
     #[arg(long, value_name = "NAME")]
@@ -39,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SPLIT")]
     split: Option<Split>,
     /// Average the logits of each image and its mirror image; of a run
-    #[arg(long, conflicts_with = "data")]
+    #[arg(long, conflicts_with = "on")]
     flip: bool,
     /// Also print every class
     #[arg(long)]
@@ -57,18 +60,18 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, context: &Context) -> Result<()> {
-    if let Some(data) = &arguments.data {
+    if let Some(data) = arguments.dataset.as_ref().or(arguments.data.as_ref()) {
         return file(arguments, data, context);
     }
     if !arguments.reading.scan_options().is_plain() {
-        bail!("a run is evaluated on its own images; how a source is read goes with --data");
+        bail!("a run is evaluated on its own images; how a source is read goes with DATASET");
     }
     if !arguments.foreign.is_empty() {
-        bail!("a run knows its input and its classes; what a file does not say goes with --data");
+        bail!("a run knows its input and its classes; what a file does not say goes with DATASET");
     }
     if arguments.run.is_file() {
         bail!(
-            "{} is a file; say with --data what to evaluate it on, or name a run folder",
+            "{} is a file; name behind it what to evaluate it on, or name a run folder",
             arguments.run.display()
         );
     }

@@ -26,7 +26,7 @@ use super::{Context, groups, labels, more_images, transforms};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// An image folder (one folder a class), CIFAR-10 or CIFAR-100 (folder or .tar.gz), or an image
-    /// list (CSV and the like, or lines of a path and a label)
+    /// list (CSV and the like, JSON such as COCO, or lines of a path and a label)
     source: PathBuf,
     /// Report images of more pixels as too large instead of decoding them
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PIXELS)]

@@ -165,6 +165,13 @@ pub(super) fn build_with(
         };
         notes.insert(0, note);
     }
+    let has_groups = || catalog.samples.iter().any(|sample| sample.group.is_some());
+    let draws_all = || catalog.samples.iter().all(|sample| sample.split.is_none());
+    if options.group_by.is_none() && draws_all() && has_groups() {
+        notes.push(
+            "the list says which images belong together, and they are held out one by one, so that what is held out may look like what was learned from; to keep them together: --group-by list".to_string(),
+        );
+    }
     let [train, held_out @ ..] = &parts;
     notes.extend(copies_note(&digests, train, held_out.iter().flatten()));
     let dataset = Dataset {

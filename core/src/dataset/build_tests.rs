@@ -221,7 +221,7 @@ fn a_source_of_training_images_alone_has_some_of_them_held_out() {
     assert_eq!(built.dataset.counts(Split::Validation), [3, 5]);
     assert_eq!(built.dataset.counts(Split::Test), [8, 8]);
     let none = BuildOptions { validation: Some(0.0), test: Some(0.0), ..BuildOptions::default() };
-    assert!(noted(&none));
+    assert_eq!(check_invariants(&source, &none).dataset.counts(Split::Train), [30, 50]);
     assert!(!noted(&BuildOptions { test: Some(0.1), ..none }));
     assert!(!noted(&BuildOptions { validation: Some(0.1), ..BuildOptions::default() }));
     let parts: Parts = &[(Some(Split::Train), 20), (Some(Split::Test), 5)];

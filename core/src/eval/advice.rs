@@ -114,7 +114,7 @@ impl Case<'_> {
             FindingKind::UnlikeTraining
             | FindingKind::CostsFrequentClasses
             | FindingKind::FalseAlarms
-            | FindingKind::CopiesLeftOut => self.next().into(),
+            | FindingKind::CopiesLeftOut => self.next(),
             FindingKind::NearlyOneClass | FindingKind::NeverPredicted => {
                 let rarest =
                     self.evaluation().per_class.iter().min_by_key(|class| class.train_count);

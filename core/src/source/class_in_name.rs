@@ -10,7 +10,12 @@ use super::names::composed;
 pub(super) fn class_in_name(file: &Path) -> Option<String> {
     let stem = composed(&file.file_stem()?.to_string_lossy()).into_owned();
     let is_break = |c: char| !c.is_alphanumeric();
-    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    // Or one in hexadecimal, as programs give them out.
+    let is_number = |word: &str| {
+        let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+        let is_code = word.len() >= 6 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        has_digit && (is_code || word.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     // Where words begin, and whether they are numbers.
     let mut words = Vec::new();
     let mut at = 0;
@@ -77,6 +82,7 @@ mod tests {
             ("n01440764_10026.JPEG", "n01440764"),
             ("Schöne Äsche 3.jpg", "Schöne Äsche"),
             ("owl.jpg", "owl"),
+            ("glass_08d6af19.jpg", "glass"),
             ("owl-.jpg", "owl"),
         ] {
             assert_eq!(class_in_name(Path::new(name)).as_deref(), Some(class), "{name}");

@@ -7,7 +7,13 @@ use crate::files;
 
 /// What a file's name says, where a file of that name is never a source.
 pub(super) fn of_name(file: &Path) -> Option<&'static str> {
-    if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+    let is_one_of = |kinds: &[&str]| {
+        file.extension().is_some_and(|own| kinds.iter().any(|kind| own.eq_ignore_ascii_case(kind)))
+    };
+    if is_one_of(&["xlsx", "xls", "ods", "numbers"]) {
+        return Some("is a spreadsheet; save it as CSV (`CSV UTF-8`) and open that");
+    }
+    if !is_one_of(&["toml"]) {
         return None;
     }
     Some(match is_dataset_file(file) {

@@ -1,11 +1,12 @@
 //! Folders whose folders are no classes, and what is offered instead: classes in file names, and image
 //! lists that lie beside the images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::class_in_name;
-use super::folder::split_of_folder;
+use super::folder::{has_image_extension, split_of_folder};
 use crate::error::DataError;
 use crate::source::Split;
 
@@ -67,11 +68,22 @@ fn lists_beside(folder: &Path) -> Vec<Vec<PathBuf>> {
 /// Those of some paths that are files with one of these endings, in the order of their names; what tells
 /// about a set is no list.
 fn of_kinds(paths: &[PathBuf], kinds: &[&str]) -> Vec<PathBuf> {
+    // What is called like an image is about that one alone: boxes, as a rule.
+    let images: HashSet<&OsStr> = paths
+        .iter()
+        .filter(|path| has_image_extension(path))
+        .filter_map(|path| path.file_stem())
+        .collect();
     let is_of = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let tells =
-            ["readme", "license", "requirements"].iter().any(|start| name.starts_with(start));
-        !tells && kinds.iter().any(|kind| name.ends_with(&format!(".{kind}"))) && path.is_file()
+        let tells = ["readme", "license", "requirements", "sample_submission", "classes"]
+            .iter()
+            .any(|start| name.starts_with(start));
+        let is_of_one = path.file_stem().is_some_and(|stem| images.contains(stem));
+        !tells
+            && !is_of_one
+            && kinds.iter().any(|kind| name.ends_with(&format!(".{kind}")))
+            && path.is_file()
     };
     let mut lists: Vec<PathBuf> = paths.iter().filter(is_of).cloned().collect();
     lists.sort();

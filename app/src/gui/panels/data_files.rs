@@ -29,11 +29,14 @@ pub fn failure_ui(ui: &mut Ui, data: &DataState, commands: &mut Vec<Command>) {
         if !reason.contains(&path.display().to_string()) {
             ui.label(RichText::new(path.display().to_string()).weak());
         }
-        if data.other_ways().next().is_some() {
+        if !data.other_ways().is_empty() {
             ui.add_space(space::SMALL);
+            for why in data.other_ways().iter().filter_map(|way| way.why.as_deref()) {
+                ui.label(why);
+            }
             ui.horizontal_wrapped(|ui| {
-                for (way, button) in data.other_ways().enumerate() {
-                    if ui.button(button).clicked() {
+                for (way, other) in data.other_ways().iter().enumerate() {
+                    if ui.button(&other.button).clicked() {
                         commands.push(Command::Data(DataCommand::OpenOtherwise(way)));
                     }
                 }

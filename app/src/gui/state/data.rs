@@ -269,9 +269,9 @@ impl DataState {
         }
     }
 
-    /// In which other ways what could not be opened can be, as buttons say it.
-    pub fn other_ways(&self) -> impl Iterator<Item = &str> {
-        self.other_ways.iter().map(|way| way.button.as_str())
+    /// In which other ways what could not be opened can be.
+    pub fn other_ways(&self) -> &[OtherWay] {
+        &self.other_ways
     }
 
     /// Reads the open source again, in another way.

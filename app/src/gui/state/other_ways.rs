@@ -8,6 +8,8 @@ use counterweight_core::source::ScanOptions;
 
 /// Another way in which something can be opened that could not be opened as it is.
 pub struct OtherWay {
+    /// Why it may be one, if that is not plain.
+    pub why: Option<String>,
     /// What the button says.
     pub button: String,
     /// What to open.
@@ -20,9 +22,8 @@ pub struct OtherWay {
 /// here.
 pub fn reason_of(error: &Error) -> String {
     match error {
-        Error::Data(DataError::NoClassFolders { path, reason, in_names, .. }) => {
-            let found = in_names.as_ref().map_or_else(String::new, |found| format!("\n{found}."));
-            format!("{}: {reason}{found}", path.display())
+        Error::Data(DataError::NoClassFolders { path, reason, .. }) => {
+            format!("{}: {reason}", path.display())
         }
         other => other.to_string(),
     }
@@ -31,7 +32,8 @@ pub fn reason_of(error: &Error) -> String {
 impl OtherWay {
     /// All of them, by why `path` could not be opened with `scan`.
     pub fn all(error: &DataError, path: &Path, scan: &ScanOptions) -> Vec<Self> {
-        let way = |button: &str, scan: ScanOptions| Self {
+        let way = |why: Option<String>, button: &str, scan: ScanOptions| Self {
+            why,
             button: button.into(),
             path: path.to_path_buf(),
             scan,
@@ -39,17 +41,19 @@ impl OtherWay {
         match error {
             DataError::EmptyClasses { skip, .. } if !skip.is_empty() => {
                 let skip = [&scan.skip[..], skip].concat();
-                vec![way("Leave these classes out", ScanOptions { skip, ..scan.clone() })]
+                vec![way(None, "Leave these classes out", ScanOptions { skip, ..scan.clone() })]
             }
             DataError::NoClassFolders { in_names, lists, .. } => {
-                let by_names = ScanOptions { class_in_name: true, ..scan.clone() };
-                let by_names =
-                    in_names.as_ref().map(|_| way("Take classes from file names", by_names));
+                let by_names = in_names.as_ref().map(|found| {
+                    let scan = ScanOptions { class_in_name: true, ..scan.clone() };
+                    way(Some(format!("{found}.")), "Take classes from file names", scan)
+                });
                 let lists = lists.iter().filter_map(|set| {
                     let (list, others) = set.split_first()?;
                     let name = list.file_name()?.to_string_lossy();
                     let lists = others.to_vec();
                     Some(Self {
+                        why: None,
                         button: match lists.len() {
                             0 => format!("Open {name}"),
                             others => format!("Open {name} and {others} more"),

@@ -27,6 +27,8 @@ use crate::source::folder::has_image_extension;
 
 /// Records that are looked at before the columns are told apart.
 const HEAD: usize = 500;
+/// Lines from which on a column of labels says something again.
+const MANY: usize = 20;
 /// Columns of a list, at most.
 const MOST_COLUMNS: usize = 10_000;
 
@@ -444,8 +446,12 @@ impl<'a> Finder<'a> {
             [only] => {
                 let is_measure =
                     |field: &str| field.parse::<i64>().is_err() && field.parse::<f64>().is_ok();
-                let is_empty = self.values(*only).next().is_none();
-                (!is_empty && !self.mostly(*only, is_measure)).then_some(Label::Column(*only))
+                let values: Vec<&str> = self.values(*only).collect();
+                // What is another word in each of many lines names images, not classes.
+                let distinct: HashSet<&&str> = values.iter().collect();
+                let is_name = values.len() >= MANY && distinct.len() == values.len();
+                let could_be = !values.is_empty() && !is_name;
+                (could_be && !self.mostly(*only, is_measure)).then_some(Label::Column(*only))
             }
             // A number and the name that stands for it.
             [a, b] => {

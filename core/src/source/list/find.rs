@@ -2,7 +2,7 @@
 //! names none, and in folders between that it leaves out.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
@@ -17,6 +17,8 @@ use crate::source::Split;
 
 /// Folders below each other that are looked through for files that are not where the list says.
 const DEPTH: usize = 8;
+/// Folders at the beginning of all paths of a list that are passed over, at most.
+const DEEPEST: usize = 24;
 /// Entries that are looked at there: a list in a person's home folder must not lead to a walk
 /// through all of it.
 const ENTRIES: usize = 2_000_000;
@@ -40,8 +42,8 @@ enum Place {
 
 /// Looks for files below `root`. Those that are not where `named` says are looked for by their
 /// names: in folders below the root that end as the named one does, with the named ending, or with
-/// that of any image where none is named, among the files that the filter takes. Folders that all paths
-/// begin with and that are nowhere below the root are passed over. A number finds the file of that number,
+/// that of any image where none is named, among the files that the filter takes. Where none is there, as
+/// many folders that all paths begin with are passed over as it takes to find one. A number finds the file of that number,
 /// with zeros before it or without. One that could be several files is not found.
 ///
 /// # Errors
@@ -63,7 +65,12 @@ pub(super) fn find(
         return Ok(Found { paths, elsewhere: 0, several: Vec::new() });
     }
     let index = Index::below(root, filter, job)?;
-    let moved = index.moved(named);
+    let missing =
+        || named.iter().zip(&paths).filter(|(_, path)| path.is_none()).map(|(name, _)| *name);
+    let moved = match missing().count() == named.len() {
+        true => index.moved(named),
+        false => Vec::new(),
+    };
     let (mut elsewhere, mut several) = (0, Vec::new());
     // A name may stand in many rows, and be that of many files.
     let mut known: HashMap<&str, Place> = HashMap::new();
@@ -118,15 +125,12 @@ struct Index {
     by_stem: HashMap<String, Vec<PathBuf>>,
     /// Names that are numbers, by these without zeros in front.
     by_number: HashMap<String, Vec<String>>,
-    /// The names of folders that images lie in or below.
-    folders: HashSet<String>,
 }
 
 impl Index {
     fn below(root: &Path, filter: &FileFilter, job: Job<'_>) -> Result<Self> {
         job.phase("looking for the images of the list", None, "files");
         let mut by_stem: HashMap<String, Vec<PathBuf>> = HashMap::new();
-        let mut folder_names = HashSet::new();
         let walk = WalkDir::new(root).follow_links(true).max_depth(DEPTH).sort_by_file_name();
         for (seen, entry) in walk.into_iter().take(ENTRIES).enumerate() {
             if seen.is_multiple_of(256) {
@@ -144,9 +148,6 @@ impl Index {
                 if !filter.takes(relative) {
                     continue;
                 }
-                for name in folders(&composed(&relative.to_string_lossy())) {
-                    folder_names.insert(name);
-                }
                 by_stem
                     .entry(composed(stem).into_owned())
                     .or_default()
@@ -159,11 +160,11 @@ impl Index {
                 by_number.entry(number.to_string()).or_default().push(stem.clone());
             }
         }
-        Ok(Self { by_stem, by_number, folders: folder_names })
+        Ok(Self { by_stem, by_number })
     }
 
-    /// The folders at the beginning of all these paths that are nowhere below the root: where the
-    /// images lay when the list was written. Another split's images are others.
+    /// As many folders at the beginning of all these paths as have to be passed over for any of them to be
+    /// there: where the images lay when the list was written. Another split's images are others.
     fn moved(&self, named: &[&str]) -> Vec<String> {
         let mut common: Option<Vec<String>> = None;
         for text in named {
@@ -176,9 +177,14 @@ impl Index {
                 }
             }
         }
-        let is_elsewhere =
-            |name: &String| !self.folders.contains(name) && name.parse::<Split>().is_err();
-        common.unwrap_or_default().into_iter().take_while(is_elsewhere).collect()
+        let is_no_split = |name: &String| name.parse::<Split>().is_err();
+        let common: Vec<String> =
+            common.unwrap_or_default().into_iter().take_while(is_no_split).collect();
+        let is_there = |passed: &[String]| {
+            named.iter().any(|text| !matches!(self.find(text, passed), Place::Nowhere))
+        };
+        let all = (0..=common.len().min(DEEPEST)).map(|passed| &common[..passed]);
+        all.filter(|passed| is_there(passed)).map(<[String]>::to_vec).next().unwrap_or_default()
     }
 
     fn find(&self, text: &str, moved: &[String]) -> Place {

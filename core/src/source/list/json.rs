@@ -9,8 +9,8 @@
 //! | `{"1.jpg": "owl", …}` | path and label |
 //! | `{"owl": ["1.jpg", …], …}`, `{"train": ["owl/1.jpg", …], …}` | path and label; path and split |
 //!
-//! Only text, numbers and truth values are fields, also those one level deeper (`data.image`) and an
-//! array's only one.
+//! Only text, numbers and truth values are fields, also those in objects (`data.image`) and an array's
+//! only one.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -19,6 +19,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use crate::source::Split;
 
+/// Objects and arrays within each other whose fields are taken.
+const DEPTH: u32 = 8;
 /// Columns of the table, at most.
 const MOST_COLUMNS: usize = 256;
 
@@ -84,7 +86,7 @@ trait Parts {
 
 /// Hands over the parts of one value, or of one value a line.
 fn each_part(text: &str, parts: &mut dyn Parts) -> Result<(), String> {
-    let say = |reason: serde_json::Error| format!("this is no JSON that can be read: {reason}");
+    let say = |reason: serde_json::Error| format!("this JSON cannot be read: {reason}");
     let mut reader = serde_json::Deserializer::from_str(text);
     Whole(&mut *parts).deserialize(&mut reader).map_err(say)?;
     if reader.end().is_ok() {
@@ -241,7 +243,7 @@ impl Record {
     fn of_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Depth(1))?;
+            let value = map.next_value_seed(Depth(DEPTH))?;
             record.add(name, value);
         }
         Ok(record)
@@ -250,7 +252,7 @@ impl Record {
     fn of_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
         for number in 1.. {
-            let Some(value) = seq.next_element_seed(Depth(1))? else { break };
+            let Some(value) = seq.next_element_seed(Depth(DEPTH))? else { break };
             record.add(format!("column {number}"), value);
         }
         Ok(record)
@@ -283,7 +285,7 @@ impl<'de> serde::Deserialize<'de> for Record {
 enum Field {
     Nothing,
     One(String),
-    /// The fields of an object one level deeper.
+    /// The fields of an object.
     Several(Vec<(String, String)>),
 }
 
@@ -309,17 +311,27 @@ impl<'de> Visitor<'de> for Depth {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field, A::Error> {
         let mut fields = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
-            if self.0 == 0 {
+            let Some(depth) = self.0.checked_sub(1) else {
                 map.next_value::<IgnoredAny>()?;
-            } else if let Field::One(value) = map.next_value_seed(Depth(0))? {
-                fields.push((name, value));
+                continue;
+            };
+            match map.next_value_seed(Depth(depth))? {
+                Field::Nothing => {}
+                Field::One(value) => fields.push((name, value)),
+                Field::Several(inner) => fields.extend(
+                    inner.into_iter().map(|(deeper, value)| (format!("{name}.{deeper}"), value)),
+                ),
             }
         }
         Ok(if fields.is_empty() { Field::Nothing } else { Field::Several(fields) })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field, A::Error> {
-        let Some(first) = seq.next_element_seed(Depth(0))? else { return Ok(Field::Nothing) };
+        let Some(depth) = self.0.checked_sub(1) else {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Field::Nothing);
+        };
+        let Some(first) = seq.next_element_seed(Depth(depth))? else { return Ok(Field::Nothing) };
         let is_only = seq.next_element::<IgnoredAny>()?.is_none();
         if !is_only {
             while seq.next_element::<IgnoredAny>()?.is_some() {}

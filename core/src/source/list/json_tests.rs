@@ -29,7 +29,11 @@ fn every_shape_becomes_a_table() {
         // What a tool for labelling exports: one level deeper, and the only entry of an array.
         (
             r#"[{"id": 7, "data": {"image": "1.jpg", "at": {"x": 1}}, "labels": ["owl"], "boxes": [[1, 2], [3]]}]"#,
-            "id,data.image,labels\n7,1.jpg,owl\n",
+            "id,data.image,data.at.x,labels\n7,1.jpg,1,owl\n",
+        ),
+        (
+            r#"[{"annotations": [{"result": [{"value": {"choices": ["owl"]}, "type": "choices"}]}], "data": {"image": "/up/1.jpg"}}]"#,
+            "annotations.result.value.choices,annotations.result.type,data.image\nowl,choices,/up/1.jpg\n",
         ),
         (
             r#"{"1.jpg": {"label": "owl"}, "2.jpg": {"label": null, "split": "test"}}"#,
@@ -79,7 +83,7 @@ fn coco_gives_each_image_its_category() {
 #[test]
 fn what_is_no_list_says_why() {
     for (text, reason) in [
-        ("{\"images\": [", "no JSON that can be read: EOF"),
+        ("{\"images\": [", "JSON cannot be read: EOF"),
         ("{}", "no images are found"),
         ("[]", "no images are found"),
         ("{\"a\": [1, 2]}\n{\"a\": [3, 4]}", "no images are found"),
@@ -99,7 +103,7 @@ fn what_is_no_list_says_why() {
             "are followed by more",
         ),
         (&"[".repeat(100_000), "recursion limit"),
-        (r#"[{"a": 1}, owl]"#, "no JSON that can be read"),
+        (r#"[{"a": 1}, owl]"#, "JSON cannot be read"),
     ] {
         let error = json::table(text, MOST).unwrap_err();
         assert!(error.contains(reason), "{text:.80}: {error}");
@@ -168,7 +172,7 @@ fn images_of_coco_are_found_and_those_that_cannot_be_told_are_left_out() {
     let catalog = scanned(text, "list.txt", &images, ScanOptions::default()).unwrap();
     assert_eq!(images_of(&catalog), ["[1]/1.ppm=owl", "[1]/2.ppm=wren"]);
     let error = scanned(text, "list.json", &images, ScanOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("list.json: this is no JSON"), "{error}");
+    assert!(error.to_string().contains("list.json: this JSON cannot be read"), "{error}");
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn images_that_all_show_several_things_are_no_data_for_this() {
         r#"{"owl": ["1.ppm", "2.ppm", "3.ppm"], "wren": ["4.ppm", "5.ppm"], "nest": ["3.ppm"]}"#;
     let images = ["1.ppm", "2.ppm", "3.ppm", "4.ppm", "5.ppm"];
     let error = scanned(text, "a.json", &images, ScanOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("of these classes every image is listed with others, too"), "{error}");
+    assert!(error.contains("of these classes every image is listed with others, too;"), "{error}");
     assert!(error.ends_with("\n  nest"), "{error}");
 }
 
@@ -261,7 +265,7 @@ fn lists_of_each_split_lie_beside_its_images() {
         std::fs::write(root.join(split).join("_annotations.coco.json"), coco(numbers)).unwrap();
         for number in numbers {
             let pixel =
-                [b"P6 1 1 255 ".as_slice(), split[..2].as_bytes(), &[*number as u8]].concat();
+                [b"P6 1 1 255 ".as_slice(), &split.as_bytes()[..2], &[*number as u8]].concat();
             std::fs::write(root.join(split).join(format!("{number}.ppm")), pixel).unwrap();
         }
     }
@@ -281,4 +285,26 @@ fn lists_of_each_split_lie_beside_its_images() {
     assert_eq!(catalog.classes, ["owl", "wren"]);
     assert_eq!(catalog.counts(Some(Split::Train)), [2, 2]);
     assert_eq!(catalog.counts(Some(Split::Validation)), [1, 1]);
+}
+
+#[test]
+fn damage_anywhere_never_panics_and_gives_tables_of_bounded_size() {
+    const PARTS: [&str; 10] = ["{", "}", "[", "]", ",", ":", "\"", "1", "null", "\"a\""];
+    let good = [
+        r#"{"images": [{"id": 1, "file_name": "1.jpg"}], "categories": [{"id": 5, "name": "owl"}], "annotations": [{"image_id": 1, "category_id": 5}]}"#,
+        r#"{"train": [["owl/1.jpg", 0, "owl"]], "val": [{"a": {"b": 1}}]}"#,
+        "{\"file\": \"1.jpg\", \"label\": [3]}\n{\"file\": \"2.jpg\", \"label\": 4}\n",
+        r#"{"owl": ["1.jpg", "2.jpg"], "wren": {"a": "3.jpg"}}"#,
+    ];
+    for text in good {
+        for place in 0..text.len() {
+            let (before, after) = text.split_at(place);
+            let parts = PARTS.iter().map(|part| format!("{before}{part}{after}"));
+            for damaged in parts.chain([before.to_string(), format!("{before}{}", &after[1..])]) {
+                if let Ok(table) = json::table(&damaged, 200) {
+                    assert!(table.len() < 400, "{damaged}: {table}");
+                }
+            }
+        }
+    }
 }

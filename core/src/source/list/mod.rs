@@ -101,6 +101,7 @@ pub(super) fn read(source: &Path, options: &ScanOptions, job: Job<'_>) -> Result
             unlabelled.len()
         ));
     }
+    let mut rows = each_label_alone(rows);
     let named: Vec<&str> = rows.iter().map(|row| row.path.as_str()).collect();
     let mut found = find::find(&root, &named, &filter, job)?;
     refuse_several(source, &found.several)?;
@@ -186,6 +187,28 @@ fn unlabelled(source: &Path, rows: &mut Vec<Row>) -> Result<Vec<String>, DataErr
         return Err(DataError::source(source, reason));
     }
     Ok(rows.extract_if(.., |row| row.is_unlabelled()).map(|row| row.path).collect())
+}
+
+/// Rows whose label is several of the others' in one field (`owl; wren`) as a row for each of these.
+fn each_label_alone(rows: Vec<Row>) -> Vec<Row> {
+    const BETWEEN: [char; 3] = [',', ';', '|'];
+    let all: HashSet<String> = rows.iter().filter_map(|row| row.label.clone()).collect();
+    if !all.iter().any(|label| label.contains(BETWEEN)) {
+        return rows;
+    }
+    let several = |label: &str| -> Option<Vec<String>> {
+        let parts: Vec<String> = label.split(BETWEEN).map(|part| part.trim().to_string()).collect();
+        (parts.len() > 1 && parts.iter().all(|part| all.contains(part))).then_some(parts)
+    };
+    let alone = |row: Row| -> Vec<Row> {
+        match row.label.as_deref().and_then(several) {
+            Some(parts) => {
+                parts.into_iter().map(|part| Row { label: Some(part), ..row.clone() }).collect()
+            }
+            None => vec![row],
+        }
+    };
+    rows.into_iter().flat_map(alone).collect()
 }
 
 /// What the paths of a list and those that go with it are relative to: what is asked for, or the first list's
@@ -491,7 +514,7 @@ fn merge_repeated(
         mentioned.difference(&left).map(|class| classes[*class].clone()).collect();
     if !emptied.is_empty() {
         let summary = format!(
-            "{}: an image can be of one class only, and of these classes every image is listed with others, too",
+            "{}: an image can be of one class only, and of these classes every image is listed with others, too; of images that show several things, cut these out and make a folder of each class",
             source.display()
         );
         return Err(DataError::Many { summary, items: emptied });

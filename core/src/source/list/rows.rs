@@ -23,6 +23,7 @@ const TOLD: usize = 1000;
 const TOLD_OF_ONE: usize = 1024;
 
 /// A line of an image list.
+#[derive(Clone)]
 pub(super) struct Row {
     pub path: String,
     /// Without one, the class folder in the path is the label.
@@ -32,9 +33,10 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Whether the list leaves its label empty.
+    /// Whether the list leaves its label empty, or says in the way of tables that there is none.
     pub fn is_unlabelled(&self) -> bool {
-        self.label.as_deref() == Some("")
+        const NONE: [&str; 7] = ["", "NA", "N/A", "<NA>", "NaN", "nan", "null"];
+        self.label.as_deref().is_some_and(|label| NONE.contains(&label))
     }
 }
 

@@ -274,7 +274,7 @@ fn columns_are_known_in_other_languages_and_by_what_comes_again_and_again() {
 #[test]
 fn lines_without_a_label_are_left_out_unless_they_are_half_of_all() {
     let images = Images::new(&["1.ppm", "2.ppm", "3.ppm", "4.ppm"]);
-    let text = "file,species\n1.ppm,owl\n2.ppm,\n3.ppm,wren\n4.ppm,owl\n";
+    let text = "file,species\n1.ppm,owl\n2.ppm,NA\n3.ppm,wren\n4.ppm,owl\n";
     let catalog = images.scan(text, ListFormat::default()).unwrap();
     assert_eq!(samples(&catalog), ["1.ppm=owl", "3.ppm=wren", "4.ppm=owl"]);
     let [problem] = &catalog.problems[..] else { panic!("{:?}", catalog.problems) };
@@ -282,6 +282,18 @@ fn lines_without_a_label_are_left_out_unless_they_are_half_of_all() {
     let empty = "file,species\n1.ppm,owl\n2.ppm,\n3.ppm,\n4.ppm,wren\n";
     let error = images.scan(empty, ListFormat::default()).unwrap_err().to_string();
     assert!(error.contains("has no label in 2 of 4 lines"), "{error}");
+}
+
+#[test]
+fn several_labels_in_one_field_are_several() {
+    let images = Images::new(&["1.ppm", "2.ppm", "3.ppm", "4.ppm", "5.ppm"]);
+    let text =
+        "file;species\n1.ppm;owl\n2.ppm;wren\n3.ppm;\"owl, wren\"\n4.ppm;jay, blue\n5.ppm;wren\n";
+    let catalog = images.scan(text, ListFormat::default()).unwrap();
+    // What is not made of other labels is a name.
+    let found = ["1.ppm=owl", "2.ppm=wren", "4.ppm=jay, blue", "5.ppm=wren"];
+    assert_eq!(samples(&catalog), found);
+    assert_eq!(catalog.problems[0].reason, "is listed as owl and wren");
 }
 
 #[test]
